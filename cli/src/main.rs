@@ -1,0 +1,2 @@
+//! One binary for all of Tessera.
+fn main() {}
