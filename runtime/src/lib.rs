@@ -1,1 +1,20 @@
-//! To be filled.
+//! What every Tessera process needs once: clock, randomness, durable store, HTTP client, metrics, logs, stop.
+//!
+//! It is the floor under `agent`, `broker`, `provisioning`, `simulators` and `cli`, so that each foreign library
+//! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.
+//!
+//! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`store`] (acknowledged means
+//! durable), [`stop`] (named tasks), [`secret`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
+
+pub mod clock;
+pub mod random;
+pub mod store;
+
+pub mod stop;
+
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod secret;
+
+pub mod limits;

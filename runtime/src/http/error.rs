@@ -1,0 +1,127 @@
+use std::fmt;
+
+use super::response::HttpResponse;
+
+/// Why an exchange gave nothing usable.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The caller's: not an `http://` URL.
+    BadUrl(String),
+    /// The caller's: the value cannot be written as JSON.
+    Encode(String),
+    /// Nobody answers there: the request was not seen, try again later.
+    Connect(String),
+    /// Too slow: the server may or may not have done it.
+    Timeout,
+    /// The connection broke.
+    Transport(String),
+    /// The answer is larger than the client's limit.
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The server refused.
+    Status {
+        /// 400 and above.
+        status: u16,
+        /// The refusal code of an RFC 9457 problem, when there is one.
+        code: Option<String>,
+        /// The text of an RFC 9457 problem, when there is one.
+        detail: Option<String>,
+        /// The whole answer.
+        response: Box<HttpResponse>,
+    },
+    /// The server's: the body is not what was promised.
+    Decode(String),
+}
+
+impl HttpError {
+    /// The status, when the server answered with one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The refusal code, when the server gave one.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Status { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later without a change.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout | Self::Transport(_) => true,
+            Self::Status { status, .. } => matches!(status, 429 | 500..=599),
+            _ => false,
+        }
+    }
+
+    pub(super) fn transport(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        match () {
+            () if error.is_builder() => Self::BadUrl(with_causes(&error)),
+            () if error.is_connect() => Self::Connect(with_causes(&error)),
+            () if error.is_timeout() => Self::Timeout,
+            () => Self::Transport(with_causes(&error)),
+        }
+    }
+
+    pub(super) fn of_status(response: HttpResponse) -> Self {
+        let problem: Option<serde_json::Value> = match response.content_type.ends_with("json") {
+            true => serde_json::from_slice(&response.body).ok(),
+            false => None,
+        };
+        let member = |name: &str| -> Option<String> {
+            let value = problem.as_ref()?.get(name)?.as_str()?;
+            Some(value.chars().take(512).collect())
+        };
+        Self::Status {
+            status: response.status,
+            code: member("code"),
+            detail: member("detail").or_else(|| member("title")),
+            response: Box::new(response),
+        }
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadUrl(url) => write!(f, "not a usable URL: {url}"),
+            Self::Encode(why) => write!(f, "request not encodable: {why}"),
+            Self::Connect(why) => write!(f, "cannot connect: {why}"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Transport(why) => write!(f, "connection broke: {why}"),
+            Self::TooLarge { limit } => write!(f, "answer larger than {limit} bytes"),
+            Self::Status {
+                status,
+                code,
+                detail,
+                ..
+            } => {
+                write!(f, "refused with {status}")?;
+                code.iter().try_for_each(|code| write!(f, " {code}"))?;
+                detail.iter().try_for_each(|detail| write!(f, ": {detail}"))
+            }
+            Self::Decode(why) => write!(f, "answer not understood: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}

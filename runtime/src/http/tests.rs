@@ -1,0 +1,94 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A server that answers every connection with the same bytes and tells the first request that it saw.
+async fn server(answer: &'static [u8]) -> (String, tokio::sync::oneshot::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (seen, request) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 4096];
+        let length = socket.read(&mut buffer).await.unwrap();
+        let _ = seen.send(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        socket.write_all(answer).await.unwrap();
+        if answer.is_empty() {
+            std::future::pending::<()>().await;
+        }
+    });
+    (url, request)
+}
+
+fn client(url: &str, limits: HttpLimits) -> HttpClient {
+    HttpClient::new(url, Some(Secret::new("tsr_op_x".to_owned())), limits).unwrap()
+}
+
+#[tokio::test]
+async fn a_problem_is_typed() {
+    let (url, request) = server(
+        b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/problem+json; charset=utf-8\r\ncontent-length: 36\r\n\r\n{\"code\":\"revoked\",\"detail\":\"it is\"} ",
+    )
+    .await;
+    let error = client(&url, HttpLimits::default())
+        .post("/v1/x?a=b", ACE_CBOR, vec![0xa0])
+        .await
+        .unwrap_err();
+    assert_eq!((error.status(), error.code()), (Some(403), Some("revoked")));
+    assert_eq!(error.to_string(), "refused with 403 revoked: it is");
+    assert!(!error.is_temporary());
+    let request = request.await.unwrap().to_ascii_lowercase();
+    assert!(request.starts_with("post /v1/x?a=b http/1.1"));
+    assert!(request.contains("authorization: bearer tsr_op_x"));
+    assert!(request.contains("content-type: application/ace+cbor"));
+    assert!(request.contains("accept: application/ace+cbor"));
+}
+
+#[tokio::test]
+async fn a_large_answer_is_cut_off() {
+    let (url, _request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await;
+    let limits = HttpLimits {
+        response_bytes: 8,
+        ..HttpLimits::default()
+    };
+    let error = client(&url, limits).get("/").await.unwrap_err();
+    assert!(matches!(error, HttpError::TooLarge { limit: 8 }));
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout() {
+    let (url, _request) = server(b"").await;
+    let limits = HttpLimits {
+        total: Duration::from_millis(100),
+        ..HttpLimits::default()
+    };
+    let error = client(&url, limits).get("/").await.unwrap_err();
+    assert!(matches!(error, HttpError::Timeout), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_connect_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = client(&url, HttpLimits::default())
+        .get("/")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, HttpError::Connect(_)), "{error:?}");
+    assert!(error.is_temporary());
+}
+
+#[test]
+fn only_http_urls() {
+    for url in ["ftp://x", "nonsense", "https://x", ""] {
+        assert!(
+            matches!(
+                HttpClient::new(url, None, HttpLimits::default()),
+                Err(HttpError::BadUrl(_))
+            ),
+            "{url}"
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Every limit of this crate, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of a store key without its table prefix: ids are at most 64 bytes and no key joins more than five of them.
+pub const STORE_KEY_BYTES: usize = 512;
+/// Bytes of one value: sled keeps a value in one page run, and the largest record of ours is a few KiB.
+pub const STORE_VALUE_BYTES: usize = 1024 * 1024;
+/// Puts, deletes and preconditions in one batch: 1,000 claims with three rows each fit five times.
+pub const STORE_BATCH_STEPS: usize = 16_384;
+/// Batches that wait for the writer thread: a full queue makes callers wait instead of growing memory.
+pub const STORE_QUEUE: usize = 1024;
+/// Batches joined under one flush: bounds how long the first caller waits for the last.
+pub const STORE_GROUP: usize = 512;
+/// Rows returned by one scan: callers page with `after`.
+pub const STORE_SCAN_ROWS: usize = 10_000;
+/// Bytes of sled's page cache: its default of 1 GiB is more than a gateway has.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a table name.
+pub const STORE_TABLE_NAME_BYTES: usize = 32;
+
+/// Bytes of an HTTP answer that we are willing to hold when the caller sets no limit of its own.
+pub const HTTP_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
+/// Time to a TCP connection when the caller sets none: beyond it the peer is treated as away.
+pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a whole exchange when the caller sets none; long polls set their own.
+pub const HTTP_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections kept per host: enough for a busy client, few enough to spare the server's sockets.
+pub const HTTP_IDLE_PER_HOST: usize = 64;
+
+/// Series of one metric family; past it new label values are counted under `other`, so that no peer can grow memory.
+pub const METRIC_SERIES: usize = 512;
+
+/// Bytes of one log line before it is cut: a peer must not be able to fill a disk with one packet.
+pub const LOG_LINE_BYTES: usize = 16 * 1024;
+
+/// Bytes of a secret file: tokens and keys are well under one KiB.
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;

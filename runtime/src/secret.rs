@@ -1,0 +1,169 @@
+//! Secrets in memory and in files. A [`Secret`] has no `Debug`, no `Display` and no `Serialize`.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroize;
+
+use crate::limits::SECRET_FILE_BYTES;
+
+/// A value that is wiped when dropped and that nothing prints by accident.
+#[derive(Clone)]
+pub struct Secret<T: Zeroize>(T);
+
+impl<T: Zeroize> Secret<T> {
+    /// Takes the value in.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself. Never hand the result to a log, an error or an answer.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> Drop for Secret<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Why a secret file could not be read or written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SecretFileError {
+    /// The operating system refused.
+    Io(PathBuf, std::io::Error),
+    /// Larger than [`SECRET_FILE_BYTES`] or not UTF-8 where text is asked for.
+    NotASecret(PathBuf),
+}
+
+impl fmt::Display for SecretFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NotASecret(path) => write!(f, "{}: not a secret file", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SecretFileError {}
+
+/// Writes `content` readable by the owner alone (mode 0600), all or nothing: a temporary file, fsync, rename, fsync of
+/// the folder.
+///
+/// # Errors
+/// [`SecretFileError::Io`]; the old file is then still there.
+pub fn write_secret_file(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {
+    let temporary = temporary_beside(path);
+    let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+        .and_then(|()| sync_folder(path))
+        .map_err(|error| SecretFileError::Io(path.to_owned(), error))
+}
+
+/// Reads a secret file of at most [`SECRET_FILE_BYTES`].
+///
+/// # Errors
+/// [`SecretFileError`].
+pub fn read_secret_file(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError> {
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    let file = File::open(path).map_err(fail)?;
+    let mut content = Vec::new();
+    file.take(SECRET_FILE_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(fail)?;
+    let secret = Secret::new(content);
+    match u64::try_from(secret.expose().len()) {
+        Ok(length) if length <= SECRET_FILE_BYTES => Ok(secret),
+        _ => Err(SecretFileError::NotASecret(path.to_owned())),
+    }
+}
+
+/// Reads a secret file that holds one line of text; white space around it is dropped.
+///
+/// # Errors
+/// [`SecretFileError`].
+pub fn read_secret_text(path: &Path) -> Result<Secret<String>, SecretFileError> {
+    let bytes = read_secret_file(path)?;
+    let text = std::str::from_utf8(bytes.expose())
+        .map_err(|_| SecretFileError::NotASecret(path.to_owned()))?;
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_file_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("operator.token");
+        write_secret_file(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_secret_file(&path, b"two\n").unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(read_secret_text(&path).unwrap().expose(), "two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_huge_file_is_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big");
+        fs::write(&path, vec![b'x'; 70_000]).unwrap();
+        assert!(matches!(
+            read_secret_file(&path),
+            Err(SecretFileError::NotASecret(_))
+        ));
+    }
+
+    #[test]
+    fn a_missing_folder_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/x");
+        assert!(matches!(
+            write_secret_file(&path, b"x"),
+            Err(SecretFileError::Io(..))
+        ));
+    }
+}

@@ -1,0 +1,56 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has the folder open.
+    Locked(PathBuf),
+    /// The operating system refused: full disk, missing rights, broken device. Nothing was acknowledged.
+    Io(String),
+    /// An earlier write failed: the store takes no more until the process is restarted.
+    Poisoned,
+    /// The store was closed.
+    Closed,
+    /// A precondition of the batch does not hold; nothing was written.
+    Conflict {
+        /// The table of the first precondition that failed.
+        table: &'static str,
+    },
+    /// A key, a value or a batch is over its limit (see [`crate::limits`]); nothing was written.
+    TooLarge(&'static str),
+    /// A stored record cannot be read: the file was damaged or comes from a newer version.
+    Damaged {
+        /// Where.
+        table: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+    /// The caller's: a value that cannot be encoded.
+    Encode(String),
+    /// The caller's: a table name that is empty or too long.
+    BadTable,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked(path) => {
+                write!(f, "store {} is in use by another process", path.display())
+            }
+            Self::Io(why) => write!(f, "store I/O: {why}"),
+            Self::Poisoned => f.write_str(
+                "store stopped writing after an I/O error; restart when its cause is mended",
+            ),
+            Self::Closed => f.write_str("store is closed"),
+            Self::Conflict { table } => write!(f, "a row of {table} is not what was expected"),
+            Self::TooLarge(what) => write!(f, "{what} over its limit"),
+            Self::Damaged { table, why } => write!(f, "damaged record in {table}: {why}"),
+            Self::Encode(why) => write!(f, "record not encodable: {why}"),
+            Self::BadTable => f.write_str("table name empty or too long"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
