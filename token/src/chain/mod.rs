@@ -1,0 +1,258 @@
+//! The validation chain: the one place that decides whether a token may connect.
+//!
+//! [`admit`] is the list of guards in the order in which they run. Each stage takes the value that
+//! only the stage before it can make, so none can be left out. Broker and gateway agent run the
+//! same list. What a verifier knows comes in through [`TrustView`]; time is an argument.
+
+use alloc::string::String;
+
+use crate::claims::Claims;
+use crate::grant::Grant;
+use crate::hash::TokenHash;
+use crate::ids::{Audience, ClientId, DeviceId, TenantId};
+use crate::key::{KeyId, PublicKey, Thumbprint};
+use crate::proof::Credential;
+use crate::refusal::RefusalCode;
+use crate::time::UnixSeconds;
+
+mod stages;
+#[cfg(test)]
+mod tests;
+
+use stages::{claims, client_id, current, known_key, proof, revocation, shape, signature, staleness};
+
+/// The state of an issuer key in the trust feed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyState {
+    /// Published, not yet signing. Its tokens are accepted.
+    Next,
+    /// Signing.
+    Active,
+    /// No longer signing; its tokens live out their time.
+    Retiring,
+    /// Gone: no token of it can be valid any more.
+    Retired,
+    /// Cut at once.
+    Compromised,
+}
+
+impl KeyState {
+    /// Whether tokens of the key are accepted.
+    pub const fn accepts(self) -> bool {
+        matches!(self, Self::Next | Self::Active | Self::Retiring)
+    }
+}
+
+/// An issuer key as a verifier knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IssuerKey {
+    /// The tenant it may speak for, and no other.
+    pub tenant: TenantId,
+    /// The key; the algorithm follows from it, never from a header.
+    pub key: PublicKey,
+    /// First moment of validity.
+    pub not_before: UnixSeconds,
+    /// First moment at which it is no longer valid.
+    pub not_after: UnixSeconds,
+    /// Its state.
+    pub state: KeyState,
+}
+
+/// How old trust data may be when a right is decided on it, in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StalenessBudget {
+    /// For scopes that only publish, to exact topics.
+    pub telemetry: u64,
+    /// For scopes that also receive on exact topics: commands to the device itself.
+    pub command: u64,
+    /// For scopes with a wildcard: whoever acts on the topics of others.
+    pub actuation: u64,
+}
+
+impl Default for StalenessBudget {
+    fn default() -> Self {
+        // A device that takes commands must not go dark with the first short outage, so it is
+        // told apart from a service that gives them.
+        Self { telemetry: 24 * 3600, command: 24 * 3600, actuation: 600 }
+    }
+}
+
+/// A tenant as a verifier knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantTrust {
+    /// Its id, which is `iss`.
+    pub tenant: TenantId,
+    /// Its epoch: tokens with a lower one are refused.
+    pub epoch: u64,
+    /// Whether the tenant is suspended as a whole.
+    pub suspended: bool,
+    /// Whether tokens without `cnf` are accepted.
+    pub bearer: bool,
+    /// How old trust data may be.
+    pub staleness: StalenessBudget,
+}
+
+/// What a verifier knows. Every answer must come from verified, local data.
+pub trait TrustView {
+    /// The name this verifier answers to in `aud`.
+    fn audience(&self) -> &Audience;
+    /// The issuer keys with this kid.
+    fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey];
+    /// The tenant of this name.
+    fn tenant(&self, tenant: &str) -> Option<&TenantTrust>;
+    /// The epoch of a group; 0 when it never moved.
+    fn group_epoch(&self, tenant: &TenantId, group_number: u64) -> u64;
+    /// The epoch of a device; 0 when it never moved within the longest token life.
+    fn device_epoch(&self, tenant: &TenantId, device: &str) -> u64;
+    /// Whether a single token is on the revocation list.
+    fn token_revoked(&self, token: &TokenHash) -> bool;
+    /// The signed time of the newest trust data; `None` when there is none.
+    fn trusted_at(&self) -> Option<UnixSeconds>;
+}
+
+/// One attempt to connect.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Token and proof from the password.
+    pub credential: Credential,
+    /// The client id of the CONNECT, as it came.
+    pub client_id: String,
+}
+
+/// Who a signed token speaks of. Known only once the issuer's signature has verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+}
+
+/// A refusal: the code, and whose token it was when its signature had verified by then.
+///
+/// Claims that nobody signed are never an identity, so before stage 4 there is no subject.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub code: RefusalCode,
+    /// Whose token was presented, not who presented it.
+    pub subject: Option<Subject>,
+}
+
+impl From<RefusalCode> for Refusal {
+    fn from(code: RefusalCode) -> Self {
+        Self { code, subject: None }
+    }
+}
+
+/// A proof counter that must be advanced, durably, before the peer is let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CounterUse {
+    /// The device key.
+    pub key: Thumbprint,
+    /// The counter of the proof.
+    pub counter: u32,
+}
+
+/// The chain's good outcome.
+///
+/// It is complete only when the holder of the replay ledger has advanced [`Admission::counter`]:
+/// a counter that is not above the last one seen is `proof_replayed`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// What is allowed.
+    pub grant: Grant,
+    /// The client id, bound to the subject.
+    pub client_id: ClientId,
+    /// What the ledger must do; `None` for a bearer token.
+    pub counter: Option<CounterUse>,
+}
+
+/// Runs every guard over one attempt, in this order.
+///
+/// # Errors
+/// The [`Refusal`] of the first guard that says no. Nothing is changed anywhere.
+pub fn admit<T: TrustView>(
+    attempt: &Attempt,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<Admission, Refusal> {
+    let token = verify(&attempt.credential.token, trust, now)?;
+    let named = |code| Refusal { code, subject: Some(token.subject()) };
+    /* 8 */ let counter = proof(&token, attempt, trust, now).map_err(named)?;
+    /* 9 */ let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
+    Ok(Admission { grant: token.into_grant(), client_id, counter })
+}
+
+/// Runs the guards that concern the token alone (1 to 7): for a token that is exchanged on a
+/// connection whose peer has already proved the key.
+///
+/// # Errors
+/// The [`Refusal`] of the first guard that says no.
+pub fn verify<T: TrustView>(
+    token: &[u8],
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<VerifiedToken, Refusal> {
+    /* 1 */ let shaped = shape(token)?;
+    /* 2 */ let keyed = known_key(shaped, trust, now)?;
+    /* 3 */ let current = current(keyed, trust, now)?;
+    /* 4 */ let signed = signature(current)?;
+    /* 5 */ let token = claims(signed, now)?;
+    let named = |code| Refusal { code, subject: Some(token.subject()) };
+    /* 6 */ revocation(&token, trust).map_err(named)?;
+    /* 7 */ staleness(&token, trust, now).map_err(named)?;
+    Ok(token)
+}
+
+/// Whether a grant that was given earlier still holds: expiry, epochs, key, revocation list.
+///
+/// # Errors
+/// The code of what ended it.
+pub fn still_holds<T: TrustView>(
+    grant: &Grant,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    stages::still_holds(grant, trust, now)
+}
+
+/// A token that passed guards 1 to 7. Only [`verify`] makes one.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    claims: Claims,
+    key_id: KeyId,
+    hash: TokenHash,
+}
+
+impl VerifiedToken {
+    /// Whom the token names.
+    pub fn subject(&self) -> Subject {
+        Subject { tenant: self.claims.tenant.clone(), device: self.claims.device.clone() }
+    }
+
+    /// What the token says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The grant for a peer that has *already* proved the key in `cnf` on this connection.
+    ///
+    /// # Errors
+    /// `client_id_mismatch` when tenant or subject differ from `held`, `confirmation_key` when the
+    /// key does.
+    pub fn renew(self, held: &Grant) -> Result<Grant, RefusalCode> {
+        let next = self.into_grant();
+        if next.tenant() != held.tenant() || next.device() != held.device() {
+            return Err(RefusalCode::ClientIdMismatch);
+        }
+        if next.confirmation() != held.confirmation() {
+            return Err(RefusalCode::ConfirmationKey);
+        }
+        Ok(next)
+    }
+
+    fn into_grant(self) -> Grant {
+        Grant::new(self.claims, self.key_id, self.hash)
+    }
+}

@@ -1,0 +1,256 @@
+//! The guards, one function each, in the order of the list in [`super`].
+
+use alloc::vec::Vec;
+
+use super::{
+    Attempt, CounterUse, IssuerKey, Refusal, StalenessBudget, Subject, TenantTrust, TrustView,
+    VerifiedToken,
+};
+use crate::cbor::strict;
+use crate::claims::{Claims, Epochs, Raw};
+use crate::cose::{self, Sealed};
+use crate::grant::Grant;
+use crate::hash::TokenHash;
+use crate::ids::{ClientId, TenantId};
+use crate::limits;
+use crate::refusal::RefusalCode;
+use crate::scope::Scope;
+use crate::time::UnixSeconds;
+
+/// 1 · Size and shape: our one form, strict CBOR outside and inside.
+pub(super) struct Shaped {
+    sealed: Sealed,
+    hash: TokenHash,
+}
+
+pub(super) fn shape(token: &[u8]) -> Result<Shaped, RefusalCode> {
+    if token.len() > limits::TOKEN_BYTES {
+        return Err(RefusalCode::TokenTooLarge);
+    }
+    if cose::token_end(token)? != token.len() {
+        return Err(RefusalCode::TokenMalformed);
+    }
+    let sealed = cose::open_token(token)?;
+    strict::check(&sealed.payload).map_err(|_| RefusalCode::TokenMalformed)?;
+    Ok(Shaped { sealed, hash: TokenHash::of(token) })
+}
+
+/// 2 · Key: known by kid and within its validity. The algorithm is one that goes with the key.
+pub(super) struct Keyed {
+    shaped: Shaped,
+    keys: Vec<IssuerKey>,
+}
+
+pub(super) fn known_key<T: TrustView>(
+    shaped: Shaped,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<Keyed, RefusalCode> {
+    if trust.trusted_at().is_none() {
+        return Err(RefusalCode::TrustMissing);
+    }
+    let known = trust.issuer_keys(shaped.sealed.key_id);
+    if known.is_empty() {
+        return Err(RefusalCode::KeyUnknown);
+    }
+    // Both algorithm numbers that `Sealed` can hold mean Ed25519, the only kind of issuer key; the
+    // match makes the compiler ask here when a further one is added.
+    match shaped.sealed.algorithm {
+        crate::key::Algorithm::Ed25519 | crate::key::Algorithm::EdDsa => {}
+    }
+    let keys: Vec<IssuerKey> = known
+        .iter()
+        .filter(|k| key_holds(k, now))
+        .take(limits::KEYS_PER_KID)
+        .cloned()
+        .collect();
+    if keys.is_empty() {
+        return Err(RefusalCode::KeyNotValid);
+    }
+    Ok(Keyed { shaped, keys })
+}
+
+fn key_holds(key: &IssuerKey, now: UnixSeconds) -> bool {
+    key.state.accepts()
+        && now.plus(limits::CLOCK_SKEW_SECONDS) >= key.not_before
+        && now < key.not_after
+}
+
+/// 3 · Cheap claims, before any signature is computed: issuer, audience, expiry, epochs.
+pub(super) struct Current(Keyed);
+
+pub(super) fn current<T: TrustView>(
+    mut keyed: Keyed,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<Current, RefusalCode> {
+    let raw = Raw::read(&keyed.shaped.sealed.payload).map_err(|_| RefusalCode::ClaimsMalformed)?;
+    let missing = RefusalCode::ClaimsMalformed;
+    let issuer = raw.iss.ok_or(missing)?;
+    keyed.keys.retain(|k| k.tenant.as_str() == issuer);
+    if keyed.keys.is_empty() {
+        return Err(RefusalCode::IssuerMismatch);
+    }
+    let tenant = trust.tenant(issuer).ok_or(RefusalCode::IssuerMismatch)?;
+    if raw.aud.ok_or(missing)? != trust.audience().as_str() {
+        return Err(RefusalCode::AudienceMismatch);
+    }
+    if now >= raw.exp.ok_or(missing)? {
+        return Err(RefusalCode::TokenExpired);
+    }
+    epochs_hold(tenant, raw.epochs.ok_or(missing)?, raw.sub.ok_or(missing)?, trust)?;
+    Ok(Current(keyed))
+}
+
+/// Each epoch on its own, all required: a token is refused when any counter has moved past it.
+fn epochs_hold<T: TrustView>(
+    tenant: &TenantTrust,
+    epochs: Epochs,
+    device: &str,
+    trust: &T,
+) -> Result<(), RefusalCode> {
+    if tenant.suspended {
+        return Err(RefusalCode::TenantSuspended);
+    }
+    if epochs.tenant < tenant.epoch {
+        return Err(RefusalCode::TenantEpoch);
+    }
+    if epochs.group < trust.group_epoch(&tenant.tenant, epochs.group_number) {
+        return Err(RefusalCode::GroupEpoch);
+    }
+    if epochs.device < trust.device_epoch(&tenant.tenant, device) {
+        return Err(RefusalCode::DeviceEpoch);
+    }
+    Ok(())
+}
+
+/// 4 · The issuer's signature, with at most four keys that share the kid.
+pub(super) struct Signed {
+    shaped: Shaped,
+    tenant: TenantId,
+}
+
+pub(super) fn signature(current: Current) -> Result<Signed, RefusalCode> {
+    let Keyed { shaped, keys } = current.0;
+    let sealed = &shaped.sealed;
+    let signer =
+        keys.into_iter().find(|k| k.key.verifies(sealed.signed_bytes(), &sealed.signature));
+    let tenant = signer.ok_or(RefusalCode::SignatureInvalid)?.tenant;
+    Ok(Signed { shaped, tenant })
+}
+
+/// 5 · All claims, with their types; time; the key in `cnf`.
+pub(super) fn claims(signed: Signed, now: UnixSeconds) -> Result<VerifiedToken, Refusal> {
+    let Signed { shaped, tenant } = signed;
+    let claims = Claims::from_cbor(&shaped.sealed.payload)?;
+    let subject = || Subject { tenant: claims.tenant.clone(), device: claims.device.clone() };
+    let refuse = |code| Err(Refusal { code, subject: Some(subject()) });
+    if claims.tenant != tenant {
+        return refuse(RefusalCode::IssuerMismatch);
+    }
+    let latest = now.plus(limits::CLOCK_SKEW_SECONDS);
+    if claims.issued > latest || claims.not_before.is_some_and(|nbf| nbf > latest) {
+        return refuse(RefusalCode::TokenNotYetValid);
+    }
+    let life = claims.expires.since(claims.issued);
+    if life == 0 || life > limits::TOKEN_LIFE_SECONDS {
+        return refuse(RefusalCode::TokenLifetime);
+    }
+    let key_id = shaped.sealed.key_id;
+    Ok(VerifiedToken { claims, key_id, hash: shaped.hash })
+}
+
+/// 6 · Revocation of the single token. (The epochs were compared in stage 3, on bytes that the
+/// signature has covered since.)
+pub(super) fn revocation<T: TrustView>(
+    token: &VerifiedToken,
+    trust: &T,
+) -> Result<(), RefusalCode> {
+    if trust.token_revoked(&token.hash) { Err(RefusalCode::TokenRevoked) } else { Ok(()) }
+}
+
+/// 7 · Staleness: how old may trust data be for what this scope can do.
+pub(super) fn staleness<T: TrustView>(
+    token: &VerifiedToken,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    let at = trust.trusted_at().ok_or(RefusalCode::TrustMissing)?;
+    let tenant =
+        trust.tenant(token.claims.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    if now.since(at) > budget(&token.claims.scope, tenant.staleness) {
+        return Err(RefusalCode::TrustStale);
+    }
+    Ok(())
+}
+
+fn budget(scope: &Scope, staleness: StalenessBudget) -> u64 {
+    let mut seconds = staleness.telemetry;
+    for entry in scope.entries() {
+        if !entry.filter.is_exact() {
+            seconds = seconds.min(staleness.actuation);
+        } else if entry.permission.subscribe() {
+            seconds = seconds.min(staleness.command);
+        }
+    }
+    seconds
+}
+
+/// 8 · Proof: a token with `cnf` never passes without it; one without passes only where allowed.
+pub(super) fn proof<T: TrustView>(
+    token: &VerifiedToken,
+    attempt: &Attempt,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<Option<CounterUse>, RefusalCode> {
+    let Some(key) = &token.claims.confirmation else {
+        let tenant = trust.tenant(token.claims.tenant.as_str());
+        return match tenant {
+            Some(tenant) if tenant.bearer && attempt.credential.proof.is_none() => Ok(None),
+            _ => Err(RefusalCode::BearerNotAllowed),
+        };
+    };
+    let proof = attempt.credential.proof.as_ref().ok_or(RefusalCode::ProofMissing)?;
+    let earliest = now.minus(limits::PROOF_WINDOW_SECONDS);
+    let latest = now.plus(limits::PROOF_WINDOW_SECONDS);
+    if proof.time < earliest || proof.time > latest {
+        return Err(RefusalCode::ProofNotFresh);
+    }
+    let audience = trust.audience().as_str();
+    if !proof.verifies(key, audience, &attempt.client_id, &attempt.credential.token) {
+        return Err(RefusalCode::ProofInvalid);
+    }
+    Ok(Some(CounterUse { key: key.thumbprint(), counter: proof.counter }))
+}
+
+/// 9 · Client id: the subject, or the subject, `~` and a suffix.
+pub(super) fn client_id(token: &VerifiedToken, text: &str) -> Result<ClientId, RefusalCode> {
+    let client_id = ClientId::parse(text).map_err(|_| RefusalCode::ClientIdInvalid)?;
+    if client_id.subject() != token.claims.device.as_str() {
+        return Err(RefusalCode::ClientIdMismatch);
+    }
+    Ok(client_id)
+}
+
+pub(super) fn still_holds<T: TrustView>(
+    grant: &Grant,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    if now >= grant.expires() {
+        return Err(RefusalCode::TokenExpired);
+    }
+    let tenant = trust.tenant(grant.tenant().as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    epochs_hold(tenant, grant.epochs(), grant.device().as_str(), trust)?;
+    let keys = trust.issuer_keys(grant.key_id());
+    if !keys.iter().any(|k| &k.tenant == grant.tenant() && key_holds(k, now)) {
+        return Err(RefusalCode::KeyNotValid);
+    }
+    if grant.confirmation().is_none() && !tenant.bearer {
+        return Err(RefusalCode::BearerNotAllowed);
+    }
+    if trust.token_revoked(&grant.token_hash()) {
+        return Err(RefusalCode::TokenRevoked);
+    }
+    Ok(())
+}

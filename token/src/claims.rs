@@ -1,0 +1,211 @@
+//! The claims of an access token, typed (RFC 8392, RFC 8747, RFC 9200; layout in ARCHITECTURE.md).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::cbor::{CborError, Reader, Writer};
+use crate::ids::{Audience, DeviceId, TenantId};
+use crate::key::PublicKey;
+use crate::limits;
+use crate::refusal::RefusalCode;
+use crate::scope::Scope;
+use crate::time::UnixSeconds;
+
+pub(crate) const ISS: i64 = 1;
+pub(crate) const SUB: i64 = 2;
+pub(crate) const AUD: i64 = 3;
+pub(crate) const EXP: i64 = 4;
+pub(crate) const NBF: i64 = 5;
+pub(crate) const IAT: i64 = 6;
+pub(crate) const CTI: i64 = 7;
+pub(crate) const CNF: i64 = 8;
+pub(crate) const SCOPE: i64 = 9;
+/// Private claim: `[tenant epoch, group number, group epoch, device epoch]`.
+pub(crate) const EPOCHS: i64 = -65537;
+
+const CNF_COSE_KEY: i64 = 1;
+const CNF_ENCRYPTED: i64 = 2;
+
+/// The epochs a token was issued under. It is refused when any of them has moved on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Epochs {
+    /// The tenant's counter.
+    pub tenant: u64,
+    /// The number of the device's group within the tenant.
+    pub group_number: u64,
+    /// The group's counter.
+    pub group: u64,
+    /// The device's counter.
+    pub device: u64,
+}
+
+/// The issuer's serial number of a token, 1 to 16 bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// A serial from a counter, in shortest bytes.
+    pub fn from_counter(counter: u64) -> Self {
+        let bytes = counter.to_be_bytes();
+        let zeros = bytes.iter().take(7).take_while(|b| **b == 0).count();
+        Self(bytes.iter().skip(zeros).copied().collect())
+    }
+
+    /// A serial as it stands in a token.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (1..=limits::CTI_BYTES).contains(&bytes.len()).then(|| Self(bytes.to_vec()))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in &self.0 {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a token says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// `iss`.
+    pub tenant: TenantId,
+    /// `sub`.
+    pub device: DeviceId,
+    /// `aud`.
+    pub audience: Audience,
+    /// `exp`: refused at this moment and after.
+    pub expires: UnixSeconds,
+    /// `nbf`, when there is one.
+    pub not_before: Option<UnixSeconds>,
+    /// `iat`.
+    pub issued: UnixSeconds,
+    /// `cti`.
+    pub serial: Serial,
+    /// `cnf`: the key that must be proved. `None` makes a bearer token.
+    pub confirmation: Option<PublicKey>,
+    /// `scope`.
+    pub scope: Scope,
+    /// The private epochs claim.
+    pub epochs: Epochs,
+}
+
+impl Claims {
+    /// The claims set in deterministic CBOR.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let pairs =
+            8 + usize::from(self.not_before.is_some()) + usize::from(self.confirmation.is_some());
+        let mut w = Writer::new();
+        w.map(pairs)
+            .int(ISS).text(self.tenant.as_str())
+            .int(SUB).text(self.device.as_str())
+            .int(AUD).text(self.audience.as_str())
+            .int(EXP).uint(self.expires.get());
+        if let Some(nbf) = self.not_before {
+            w.int(NBF).uint(nbf.get());
+        }
+        w.int(IAT).uint(self.issued.get()).int(CTI).bytes(self.serial.as_bytes());
+        if let Some(key) = &self.confirmation {
+            w.int(CNF).map(1).int(CNF_COSE_KEY).raw(&key.to_cose_key());
+        }
+        w.int(SCOPE).bytes(&self.scope.to_aif());
+        let e = self.epochs;
+        w.int(EPOCHS).array(4).uint(e.tenant).uint(e.group_number).uint(e.group).uint(e.device);
+        w.finish()
+    }
+
+    /// Reads every claim with its type. Unknown claims are left out (RFC 8392 section 3); a known
+    /// one of the wrong type is an error, never absent.
+    ///
+    /// # Errors
+    /// `claims_malformed`, `confirmation_key`, `scope_malformed`, `issuer_mismatch` (an `iss` that
+    /// is no tenant id), `audience_mismatch` (an `aud` that is no audience).
+    pub fn from_cbor(payload: &[u8]) -> Result<Self, RefusalCode> {
+        let raw = Raw::read(payload).map_err(|_| RefusalCode::ClaimsMalformed)?;
+        let missing = RefusalCode::ClaimsMalformed;
+        Ok(Self {
+            tenant: TenantId::parse(raw.iss.ok_or(missing)?)
+                .map_err(|_| RefusalCode::IssuerMismatch)?,
+            device: DeviceId::parse(raw.sub.ok_or(missing)?).map_err(|_| missing)?,
+            audience: Audience::parse(raw.aud.ok_or(missing)?)
+                .map_err(|_| RefusalCode::AudienceMismatch)?,
+            expires: raw.exp.ok_or(missing)?,
+            not_before: raw.nbf,
+            issued: raw.iat.ok_or(missing)?,
+            serial: raw.cti.and_then(Serial::from_bytes).ok_or(missing)?,
+            confirmation: raw.cnf.map(confirmation_key).transpose()?,
+            scope: Scope::from_aif(raw.scope.ok_or(missing)?)
+                .map_err(|_| RefusalCode::ScopeMalformed)?,
+            epochs: raw.epochs.ok_or(missing)?,
+        })
+    }
+}
+
+/// Exactly one COSE_Key and no encrypted key; unknown members are ignored (RFC 8747 section 3.1).
+fn confirmation_key(cnf: &[u8]) -> Result<PublicKey, RefusalCode> {
+    let read = || -> Result<Option<&[u8]>, CborError> {
+        let mut r = Reader::new(cnf);
+        let mut key = None;
+        for _ in 0..r.map()? {
+            match r.label()? {
+                Some(CNF_COSE_KEY) => key = Some(r.item()?),
+                Some(CNF_ENCRYPTED) => return Ok(None),
+                _ => r.skip()?,
+            }
+        }
+        Ok(key)
+    };
+    let key = read().ok().flatten().ok_or(RefusalCode::ConfirmationKey)?;
+    PublicKey::from_cose_key(key).map_err(|_| RefusalCode::ConfirmationKey)
+}
+
+/// The claims by label, borrowed and not yet judged.
+#[derive(Default)]
+pub(crate) struct Raw<'b> {
+    pub(crate) iss: Option<&'b str>,
+    pub(crate) sub: Option<&'b str>,
+    pub(crate) aud: Option<&'b str>,
+    pub(crate) exp: Option<UnixSeconds>,
+    pub(crate) nbf: Option<UnixSeconds>,
+    pub(crate) iat: Option<UnixSeconds>,
+    pub(crate) cti: Option<&'b [u8]>,
+    pub(crate) cnf: Option<&'b [u8]>,
+    pub(crate) scope: Option<&'b [u8]>,
+    pub(crate) epochs: Option<Epochs>,
+}
+
+impl<'b> Raw<'b> {
+    /// Reads a payload that passed the strict pre-check.
+    pub(crate) fn read(payload: &'b [u8]) -> Result<Self, CborError> {
+        let mut r = Reader::new(payload);
+        let mut raw = Self::default();
+        for _ in 0..r.map()? {
+            match r.label()? {
+                Some(ISS) => raw.iss = Some(r.text()?),
+                Some(SUB) => raw.sub = Some(r.text()?),
+                Some(AUD) => raw.aud = Some(r.text()?),
+                Some(EXP) => raw.exp = Some(UnixSeconds::new(r.uint()?)),
+                Some(NBF) => raw.nbf = Some(UnixSeconds::new(r.uint()?)),
+                Some(IAT) => raw.iat = Some(UnixSeconds::new(r.uint()?)),
+                Some(CTI) => raw.cti = Some(r.bytes()?),
+                Some(CNF) => raw.cnf = Some(r.item()?),
+                Some(SCOPE) => raw.scope = Some(r.bytes()?),
+                Some(EPOCHS) => raw.epochs = Some(epochs(&mut r)?),
+                _ => r.skip()?,
+            }
+        }
+        r.end()?;
+        Ok(raw)
+    }
+}
+
+fn epochs(r: &mut Reader<'_>) -> Result<Epochs, CborError> {
+    r.array_of(4)?;
+    Ok(Epochs { tenant: r.uint()?, group_number: r.uint()?, group: r.uint()?, device: r.uint()? })
+}

@@ -1,0 +1,88 @@
+//! What a validated token allows: the only thing the rest of a server asks about rights.
+
+use crate::claims::{Claims, Epochs};
+use crate::hash::TokenHash;
+use crate::ids::{DeviceId, TenantId};
+use crate::key::{KeyId, Thumbprint};
+use crate::scope::Scope;
+use crate::time::UnixSeconds;
+use crate::topic::{TopicFilter, TopicName};
+
+/// The outcome of the chain: who, what, until when. Only [`crate::chain`] makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    claims: Claims,
+    key_id: KeyId,
+    token: TokenHash,
+    confirmation: Option<Thumbprint>,
+}
+
+impl Grant {
+    pub(crate) fn new(claims: Claims, key_id: KeyId, token: TokenHash) -> Self {
+        let confirmation = claims.confirmation.as_ref().map(crate::key::PublicKey::thumbprint);
+        Self { claims, key_id, token, confirmation }
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &TenantId {
+        &self.claims.tenant
+    }
+
+    /// The device.
+    pub fn device(&self) -> &DeviceId {
+        &self.claims.device
+    }
+
+    /// The scope.
+    pub fn scope(&self) -> &Scope {
+        &self.claims.scope
+    }
+
+    /// When the token was issued.
+    pub fn issued(&self) -> UnixSeconds {
+        self.claims.issued
+    }
+
+    /// When every right ends.
+    pub fn expires(&self) -> UnixSeconds {
+        self.claims.expires
+    }
+
+    /// The epochs of the token.
+    pub fn epochs(&self) -> Epochs {
+        self.claims.epochs
+    }
+
+    /// The issuer key that signed the token.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The token's name in revocation lists.
+    pub fn token_hash(&self) -> TokenHash {
+        self.token
+    }
+
+    /// The thumbprint of the device key; `None` for a bearer token.
+    pub fn confirmation(&self) -> Option<Thumbprint> {
+        self.confirmation
+    }
+
+    /// Whether the right to publish to `topic` exists at `now`.
+    #[must_use]
+    pub fn may_publish(&self, topic: &TopicName, now: UnixSeconds) -> bool {
+        now < self.claims.expires && self.claims.scope.may_publish(topic)
+    }
+
+    /// Whether the right to subscribe to `filter` exists at `now`.
+    #[must_use]
+    pub fn may_subscribe(&self, filter: &TopicFilter, now: UnixSeconds) -> bool {
+        now < self.claims.expires && self.claims.scope.may_subscribe(filter)
+    }
+
+    /// Whether a message on `topic` may be delivered at `now`.
+    #[must_use]
+    pub fn may_receive(&self, topic: &str, now: UnixSeconds) -> bool {
+        now < self.claims.expires && self.claims.scope.may_receive_str(topic)
+    }
+}

@@ -1,0 +1,46 @@
+//! Every bound of this crate, with its unit and its reason.
+
+/// Bytes of a token before anything is parsed. A CBOR tree costs about fifty times its bytes.
+pub const TOKEN_BYTES: usize = 4096;
+/// Bytes of the password that carries token and proof, as base64url text.
+pub const PASSWORD_BYTES: usize = 5600;
+/// Nesting of arrays, maps and tags in a peer's CBOR.
+pub const CBOR_DEPTH: usize = 8;
+/// Items (array elements, map keys and values, tags) in a peer's CBOR: bounds the pre-check's work.
+pub const CBOR_ITEMS: usize = 1024;
+/// Characters of a device, group, role or operator id.
+pub const ID_CHARS: usize = 64;
+/// Characters of a tenant id, which is also `iss`.
+pub const TENANT_CHARS: usize = 32;
+/// Bytes of an audience name.
+pub const AUDIENCE_BYTES: usize = 16;
+/// Characters of the suffix behind `~` in a client id.
+pub const CLIENT_SUFFIX_CHARS: usize = 23;
+/// Bytes of a topic name or filter. The standard allows 65,535; nobody routes that.
+pub const TOPIC_BYTES: usize = 1024;
+/// Levels of a topic name or filter: bounds every walk over it.
+pub const TOPIC_LEVELS: usize = 32;
+/// Entries of one scope.
+pub const SCOPE_ENTRIES: usize = 64;
+/// Bytes of `cti`.
+pub const CTI_BYTES: usize = 16;
+/// Seconds by which clocks may differ between issuer, device and verifier.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
+/// Seconds around now in which a connect proof or refresh request is fresh.
+pub const PROOF_WINDOW_SECONDS: u64 = 60;
+/// Issuer keys that share one kid and are tried in order.
+pub const KEYS_PER_KID: usize = 4;
+/// Bytes of a nonce in device messages, smallest and largest.
+pub const NONCE_BYTES: core::ops::RangeInclusive<usize> = 8..=32;
+/// Bytes of a claim code.
+pub const CLAIM_CODE_BYTES: usize = 128;
+/// Bytes of a device message (enrol, token request, answer).
+pub const MESSAGE_BYTES: usize = 8192;
+/// Bytes of a trust snapshot: about a million changed devices.
+pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of one trust event or heartbeat.
+pub const EVENT_BYTES: usize = 4096;
+/// Events in one answer of the trust feed.
+pub const EVENTS_PER_ANSWER: usize = 1000;
+/// Longest life of a token, in seconds (30 days): an epoch older than this needs no entry.
+pub const TOKEN_LIFE_SECONDS: u64 = 30 * 24 * 3600;

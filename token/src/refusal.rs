@@ -1,0 +1,186 @@
+//! Why something was refused: one stable code, the same in log, metric, audit and test.
+
+use core::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal : $words:literal,)*) => {
+        /// Why a token, a proof, a request or a packet was refused.
+        ///
+        /// A refusal is a value, not an error: it is expected, counted and told in words. The text
+        /// of [`RefusalCode::as_str`] never changes meaning between versions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum RefusalCode { $($(#[$doc])* $variant,)* }
+
+        impl RefusalCode {
+            /// Every code, in the order of declaration.
+            pub const ALL: &'static [RefusalCode] = &[$(Self::$variant,)*];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// One sentence for a person who has to mend it.
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$variant => $words,)* }
+            }
+
+            /// The code with this text.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($code => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    // 1 size and shape
+    /// No password, or an empty one.
+    CredentialMissing = "credential_missing": "the password must hold the token and its proof; a user name alone is no credential",
+    /// The password is neither raw CBOR nor base64url text.
+    CredentialMalformed = "credential_malformed": "the password is neither the raw bytes nor base64url text of token and proof",
+    /// Longer than 4 KiB.
+    TokenTooLarge = "token_too_large": "the token is longer than 4 KiB",
+    /// Not deterministic CBOR, too deep, duplicate keys, trailing bytes.
+    TokenMalformed = "token_malformed": "the token is not deterministic CBOR",
+    /// CBOR, but not `61(18([protected, {}, payload, signature]))`.
+    TokenForm = "token_form": "the token is not a CWT in COSE_Sign1 in the one accepted form (d8 3d d2 84, all headers protected)",
+    /// A header that is not understood, or `alg`/`kid` missing or of the wrong type.
+    TokenHeader = "token_header": "the protected header must hold exactly alg and kid",
+    // 2 key
+    /// `alg` is not one this key may use.
+    AlgorithmNotAllowed = "algorithm_not_allowed": "the algorithm in the header is not the one of the issuer key",
+    /// No issuer key has this kid.
+    KeyUnknown = "key_unknown": "no issuer key with this kid is trusted here",
+    /// The issuer key is not yet valid, retired or compromised.
+    KeyNotValid = "key_not_valid": "the issuer key is outside its validity or was withdrawn",
+    // 3 cheap claims
+    /// `iss` is missing, unknown or not the tenant that owns the key.
+    IssuerMismatch = "issuer_mismatch": "the issuer is not the tenant that owns the signing key",
+    /// `aud` is not this verifier.
+    AudienceMismatch = "audience_mismatch": "the token is meant for another audience",
+    /// `exp` has passed.
+    TokenExpired = "token_expired": "the token has expired: refresh it with the device key",
+    /// The tenant's epoch has moved on.
+    TenantEpoch = "tenant_epoch": "all tokens of the tenant issued before now were revoked: refresh",
+    /// The group's epoch has moved on.
+    GroupEpoch = "group_epoch": "all tokens of the group issued before now were revoked: refresh",
+    /// The device's epoch has moved on.
+    DeviceEpoch = "device_epoch": "all tokens of this device issued before now were revoked",
+    /// The tenant is suspended.
+    TenantSuspended = "tenant_suspended": "the tenant is suspended",
+    // 4 signature
+    /// The signature does not verify.
+    SignatureInvalid = "signature_invalid": "the issuer's signature does not verify",
+    // 5 all claims
+    /// The payload is no claims map, or a claim is missing or of the wrong type.
+    ClaimsMalformed = "claims_malformed": "a required claim is missing or has the wrong type",
+    /// `nbf` or `iat` lies in the future.
+    TokenNotYetValid = "token_not_yet_valid": "the token is not valid yet: check the clocks",
+    /// `exp` is not after `iat`, or the life is longer than allowed.
+    TokenLifetime = "token_lifetime": "the token's lifetime is not acceptable",
+    /// The key in `cnf` is unusable: wrong type, private, small order or with torsion.
+    ConfirmationKey = "confirmation_key": "the key in cnf is not an acceptable public key",
+    /// The scope is no AIF-MQTT or holds an invalid filter.
+    ScopeMalformed = "scope_malformed": "the scope is not AIF-MQTT with valid topic filters",
+    // 6 revocation
+    /// The token's hash is on the revocation list.
+    TokenRevoked = "token_revoked": "this token was revoked",
+    // 7 staleness
+    /// The trust data is older than the policy allows for this class.
+    TrustStale = "trust_stale": "the verifier's trust data is too old to decide",
+    /// The verifier has no trust data or no time.
+    TrustMissing = "trust_missing": "the verifier has no trust data yet",
+    // 8 proof
+    /// A token with `cnf` came without a proof.
+    ProofMissing = "proof_missing": "the token is bound to a key, and no proof of that key was given",
+    /// The proof has the wrong length or layout.
+    ProofMalformed = "proof_malformed": "the proof is not 72 bytes of time, counter and signature",
+    /// The proof's time is outside the window.
+    ProofNotFresh = "proof_not_fresh": "the proof's time is more than 60 s from the broker's: check the device clock",
+    /// The proof's signature does not verify.
+    ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id or token",
+    /// The proof's counter is not above the last one seen.
+    ProofReplayed = "proof_replayed": "the proof's counter was already used: count up and remember it across restarts",
+    /// A bearer token where the tenant does not allow it.
+    BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
+    // 9 client id
+    /// The client id is no id of ours.
+    ClientIdInvalid = "client_id_invalid": "the client id must be the device id, or the device id, ~ and a suffix",
+    /// The client id is not the token's subject.
+    ClientIdMismatch = "client_id_mismatch": "the client id belongs to another device than the token",
+    // on the session
+    /// A publish outside the scope.
+    PublishNotAuthorised = "publish_not_authorised": "the scope does not allow publishing to this topic",
+    /// A subscription outside the scope.
+    SubscribeNotAuthorised = "subscribe_not_authorised": "no single scope entry covers this filter",
+    /// A will outside the scope.
+    WillNotAuthorised = "will_not_authorised": "the scope does not allow publishing the will",
+    /// A delivery that the scope no longer covers.
+    DeliveryNotAuthorised = "delivery_not_authorised": "the scope no longer covers this message",
+    /// A bound of the broker or service was reached.
+    LimitReached = "limit_reached": "a limit was reached: slow down",
+    /// Too many attempts from one address or in total.
+    RateLimited = "rate_limited": "too many attempts: wait and try again",
+    /// The server is stopping or not ready.
+    NotReady = "not_ready": "the server is not ready",
+    /// The request is not well formed.
+    RequestMalformed = "request_malformed": "the request is not well formed",
+    /// The authentication method is not supported.
+    MethodNotSupported = "method_not_supported": "the authentication method is not supported",
+    // provisioning
+    /// The enrolment nonce is unknown, used or expired.
+    NonceInvalid = "nonce_invalid": "the nonce is unknown, used or expired: fetch a new one",
+    /// The claim code is unknown or expired.
+    ClaimUnknown = "claim_unknown": "the claim code is unknown or expired",
+    /// The claim code was used by another device or key.
+    ClaimUsed = "claim_used": "the claim code was used already",
+    /// The claim code is bound to another device id.
+    ClaimMismatch = "claim_mismatch": "the claim code is meant for another device",
+    /// The device id is enrolled with another key.
+    DeviceKeyMismatch = "device_key_mismatch": "the device is enrolled with another key",
+    /// No such device.
+    DeviceUnknown = "device_unknown": "no such device is enrolled",
+    /// The device is revoked.
+    DeviceRevoked = "device_revoked": "the device is revoked: an operator must reinstate it",
+    /// The tenant does not exist.
+    TenantUnknown = "tenant_unknown": "no such tenant",
+    /// The role does not exist.
+    RoleUnknown = "role_unknown": "no such role",
+    /// The role's templates break a rule.
+    RoleInvalid = "role_invalid": "the role may not hold these rights",
+    /// The group does not exist.
+    GroupUnknown = "group_unknown": "no such group",
+    /// The thing exists already.
+    AlreadyExists = "already_exists": "it exists already",
+    /// Nothing by this name.
+    NotFound = "not_found": "nothing by this name",
+    /// The operator token is missing or wrong.
+    OperatorUnknown = "operator_unknown": "the operator token is missing or wrong",
+    /// The operator lacks the role.
+    OperatorNotAllowed = "operator_not_allowed": "this operator may not do this",
+    /// A fault on our side; nothing was changed.
+    Internal = "internal": "a fault on the server's side; nothing was changed",
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl core::error::Error for RefusalCode {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_parse_back() {
+        for (i, code) in RefusalCode::ALL.iter().enumerate() {
+            assert_eq!(RefusalCode::parse(code.as_str()), Some(*code));
+            assert!(RefusalCode::ALL.iter().skip(i + 1).all(|c| c.as_str() != code.as_str()));
+        }
+    }
+}

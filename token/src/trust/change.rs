@@ -1,0 +1,172 @@
+use crate::cbor::{Reader, Writer};
+use crate::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
+use crate::hash::TokenHash;
+use crate::ids::{DeviceId, GroupId, TenantId};
+use crate::key::PublicKey;
+use crate::time::UnixSeconds;
+
+use super::TrustError;
+
+/// A group's epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupEpoch {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The group's name, for people.
+    pub group: GroupId,
+    /// The group's number, which stands in tokens.
+    pub number: u64,
+    /// Tokens with a lower group epoch are refused.
+    pub epoch: u64,
+}
+
+/// A device's epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceEpoch {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// Tokens with a lower device epoch are refused.
+    pub epoch: u64,
+    /// When it moved: after the longest token life the entry says nothing any more.
+    pub at: UnixSeconds,
+}
+
+/// One revoked token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RevokedToken {
+    /// Its name.
+    pub token: TokenHash,
+    /// Whose it was: lets a broker find the session.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// When it expires and the entry can go.
+    pub expires: UnixSeconds,
+}
+
+/// One change of what verifiers must know. Each carries the whole new state of its subject, so
+/// applying one twice is the same as once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A tenant came or changed.
+    Tenant(TenantTrust),
+    /// An issuer key came or changed its state.
+    Key(IssuerKey),
+    /// A group's epoch moved.
+    Group(GroupEpoch),
+    /// A device's epoch moved.
+    Device(DeviceEpoch),
+    /// One token was revoked.
+    Token(RevokedToken),
+}
+
+const TENANT: u64 = 1;
+const KEY: u64 = 2;
+const GROUP: u64 = 3;
+const DEVICE: u64 = 4;
+const TOKEN: u64 = 5;
+
+impl Change {
+    /// Appends `[kind, …]`.
+    pub(super) fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Tenant(t) => {
+                let s = t.staleness;
+                w.array(8).uint(TENANT).text(t.tenant.as_str()).uint(t.epoch);
+                w.bool(t.suspended).bool(t.bearer);
+                w.uint(s.telemetry).uint(s.command).uint(s.actuation);
+            }
+            Self::Key(k) => {
+                w.array(6).uint(KEY).text(k.tenant.as_str()).bytes(k.key.as_bytes());
+                w.uint(k.not_before.get()).uint(k.not_after.get()).uint(state_number(k.state));
+            }
+            Self::Group(g) => {
+                w.array(5).uint(GROUP).text(g.tenant.as_str()).text(g.group.as_str());
+                w.uint(g.number).uint(g.epoch);
+            }
+            Self::Device(d) => {
+                w.array(5).uint(DEVICE).text(d.tenant.as_str()).text(d.device.as_str());
+                w.uint(d.epoch).uint(d.at.get());
+            }
+            Self::Token(t) => {
+                w.array(5).uint(TOKEN).bytes(t.token.as_bytes());
+                w.text(t.tenant.as_str()).text(t.device.as_str()).uint(t.expires.get());
+            }
+        }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, TrustError> {
+        let n = r.array()?;
+        Ok(match (r.uint()?, n) {
+            (TENANT, 8) => Self::Tenant(TenantTrust {
+                tenant: tenant(r)?,
+                epoch: r.uint()?,
+                suspended: r.bool()?,
+                bearer: r.bool()?,
+                staleness: StalenessBudget {
+                    telemetry: r.uint()?,
+                    command: r.uint()?,
+                    actuation: r.uint()?,
+                },
+            }),
+            (KEY, 6) => Self::Key(IssuerKey {
+                tenant: tenant(r)?,
+                key: PublicKey::from_bytes(r.bytes()?).map_err(|_| TrustError::Malformed)?,
+                not_before: UnixSeconds::new(r.uint()?),
+                not_after: UnixSeconds::new(r.uint()?),
+                state: state(r.uint()?)?,
+            }),
+            (GROUP, 5) => Self::Group(GroupEpoch {
+                tenant: tenant(r)?,
+                group: GroupId::parse(r.text()?).map_err(|_| TrustError::Malformed)?,
+                number: r.uint()?,
+                epoch: r.uint()?,
+            }),
+            (DEVICE, 5) => Self::Device(DeviceEpoch {
+                tenant: tenant(r)?,
+                device: device(r)?,
+                epoch: r.uint()?,
+                at: UnixSeconds::new(r.uint()?),
+            }),
+            (TOKEN, 5) => Self::Token(RevokedToken {
+                token: TokenHash::from_bytes(r.bytes_of()?),
+                tenant: tenant(r)?,
+                device: device(r)?,
+                expires: UnixSeconds::new(r.uint()?),
+            }),
+            _ => return Err(TrustError::Malformed),
+        })
+    }
+}
+
+fn tenant(r: &mut Reader<'_>) -> Result<TenantId, TrustError> {
+    TenantId::parse(r.text()?).map_err(|_| TrustError::Malformed)
+}
+
+fn device(r: &mut Reader<'_>) -> Result<DeviceId, TrustError> {
+    DeviceId::parse(r.text()?).map_err(|_| TrustError::Malformed)
+}
+
+fn state_number(state: KeyState) -> u64 {
+    match state {
+        KeyState::Next => 0,
+        KeyState::Active => 1,
+        KeyState::Retiring => 2,
+        KeyState::Retired => 3,
+        KeyState::Compromised => 4,
+    }
+}
+
+fn state(number: u64) -> Result<KeyState, TrustError> {
+    Ok(match number {
+        0 => KeyState::Next,
+        1 => KeyState::Active,
+        2 => KeyState::Retiring,
+        3 => KeyState::Retired,
+        4 => KeyState::Compromised,
+        _ => return Err(TrustError::Malformed),
+    })
+}

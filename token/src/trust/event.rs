@@ -1,0 +1,148 @@
+use alloc::vec::Vec;
+
+use crate::cbor::{strict, Reader, Writer};
+use crate::key::{PublicKey, SecretKey};
+use crate::limits;
+use crate::refusal::RefusalCode;
+use crate::time::UnixSeconds;
+
+use super::{open, seal, Change, EventHash, TrustError};
+
+const EVENT: &str = "tessera-trust-event-1";
+const HEARTBEAT: &str = "tessera-trust-heartbeat-1";
+
+/// One change, in its place in the order. Payload `[seq, previous hash, time, change]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Its number; the first is 1.
+    pub seq: u64,
+    /// The hash of the event before it.
+    pub previous: EventHash,
+    /// When it happened.
+    pub time: UnixSeconds,
+    /// What happened.
+    pub change: Change,
+}
+
+impl Event {
+    /// Signs the event.
+    ///
+    /// # Errors
+    /// `internal` when encoding fails.
+    pub fn sign(&self, root: &SecretKey) -> Result<Vec<u8>, RefusalCode> {
+        let mut w = Writer::new();
+        w.array(4).uint(self.seq).bytes(self.previous.as_bytes()).uint(self.time.get());
+        self.change.write(&mut w);
+        seal(w.finish(), EVENT, root)
+    }
+
+    /// Opens a signed event. Its place in the order is for the caller to check.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn open(bytes: &[u8], root: &PublicKey) -> Result<Self, TrustError> {
+        if bytes.len() > limits::EVENT_BYTES {
+            return Err(TrustError::TooLarge);
+        }
+        let payload = open(bytes, EVENT, root)?;
+        let mut r = Reader::strict(&payload, limits::EVENT_BYTES)?;
+        r.array_of(4)?;
+        let event = Self {
+            seq: r.uint()?,
+            previous: EventHash::from_bytes(r.bytes_of()?),
+            time: UnixSeconds::new(r.uint()?),
+            change: Change::read(&mut r)?,
+        };
+        r.end()?;
+        Ok(event)
+    }
+}
+
+/// "This is still all": payload `[seq, head hash, time]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// The number of the newest event.
+    pub seq: u64,
+    /// Its hash.
+    pub head: EventHash,
+    /// The service's signed time.
+    pub time: UnixSeconds,
+}
+
+impl Heartbeat {
+    /// Signs the heartbeat.
+    ///
+    /// # Errors
+    /// `internal` when encoding fails.
+    pub fn sign(&self, root: &SecretKey) -> Result<Vec<u8>, RefusalCode> {
+        let mut w = Writer::new();
+        w.array(3).uint(self.seq).bytes(self.head.as_bytes()).uint(self.time.get());
+        seal(w.finish(), HEARTBEAT, root)
+    }
+
+    /// Opens a signed heartbeat.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn open(bytes: &[u8], root: &PublicKey) -> Result<Self, TrustError> {
+        if bytes.len() > limits::EVENT_BYTES {
+            return Err(TrustError::TooLarge);
+        }
+        let payload = open(bytes, HEARTBEAT, root)?;
+        let mut r = Reader::strict(&payload, limits::EVENT_BYTES)?;
+        r.array_of(3)?;
+        let beat = Self {
+            seq: r.uint()?,
+            head: EventHash::from_bytes(r.bytes_of()?),
+            time: UnixSeconds::new(r.uint()?),
+        };
+        r.end()?;
+        Ok(beat)
+    }
+}
+
+/// The answer of the feed: signed events and a signed heartbeat, `[[event, …], heartbeat]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Feed {
+    /// Signed events in order, at most 1,000.
+    pub events: Vec<Vec<u8>>,
+    /// The signed heartbeat of the service's head, which may be past the last event here.
+    pub heartbeat: Vec<u8>,
+}
+
+impl Feed {
+    /// As CBOR: an array of byte strings, and a byte string.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.array(2).array(self.events.len());
+        for event in &self.events {
+            w.bytes(event);
+        }
+        w.bytes(&self.heartbeat);
+        w.finish()
+    }
+
+    /// Reads it; nothing is verified yet.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`], [`TrustError::TooLarge`].
+    pub fn from_cbor(bytes: &[u8]) -> Result<Self, TrustError> {
+        if bytes.len() > limits::EVENTS_PER_ANSWER * limits::EVENT_BYTES {
+            return Err(TrustError::TooLarge);
+        }
+        strict::check_large(bytes, limits::EVENTS_PER_ANSWER + 8)?;
+        let mut r = Reader::new(bytes);
+        r.array_of(2)?;
+        let n = r.array()?;
+        if n > limits::EVENTS_PER_ANSWER {
+            return Err(TrustError::TooLarge);
+        }
+        let mut events = Vec::with_capacity(n);
+        for _ in 0..n {
+            events.push(r.bytes()?.to_vec());
+        }
+        let heartbeat = r.bytes()?.to_vec();
+        r.end()?;
+        Ok(Self { events, heartbeat })
+    }
+}
