@@ -69,7 +69,7 @@ pub fn measure(bytes: &[u8], start: usize, items: usize) -> Result<usize, CborEr
                 let left = head.value.checked_mul(2).ok_or(CborError)?;
                 Some(Level { left, map: true, key_next: true, ..Level::default() })
             }
-            4 | 5 => None,
+            4 | 5 if depth < limits::CBOR_DEPTH => None,
             7 => None,
             _ => return Err(CborError),
         };

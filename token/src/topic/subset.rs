@@ -7,6 +7,12 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     if narrow.starts_with('$') && (wide.starts_with('+') || wide.starts_with('#')) {
         return false;
     }
+    // `a/#` matches `a` too, but no topic is empty: at the very start `#` always takes a level.
+    let narrow = match narrow {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        other => other,
+    };
     let mut wide = wide.split('/');
     let mut narrow = narrow.split('/');
     loop {
