@@ -20,7 +20,7 @@ pub(crate) const IAT: i64 = 6;
 pub(crate) const CTI: i64 = 7;
 pub(crate) const CNF: i64 = 8;
 pub(crate) const SCOPE: i64 = 9;
-/// Private claim: `[tenant epoch, group number, group epoch, device epoch]`.
+/// Private claim: `[tenant epoch, group number, group epoch, device epoch]`, trailing zeros left out.
 pub(crate) const EPOCHS: i64 = -65537;
 
 const CNF_COSE_KEY: i64 = 1;
@@ -103,10 +103,14 @@ impl Claims {
             8 + usize::from(self.not_before.is_some()) + usize::from(self.confirmation.is_some());
         let mut w = Writer::new();
         w.map(pairs)
-            .int(ISS).text(self.tenant.as_str())
-            .int(SUB).text(self.device.as_str())
-            .int(AUD).text(self.audience.as_str())
-            .int(EXP).uint(self.expires.get());
+            .int(ISS)
+            .text(self.tenant.as_str())
+            .int(SUB)
+            .text(self.device.as_str())
+            .int(AUD)
+            .text(self.audience.as_str())
+            .int(EXP)
+            .uint(self.expires.get());
         if let Some(nbf) = self.not_before {
             w.int(NBF).uint(nbf.get());
         }
@@ -115,8 +119,8 @@ impl Claims {
             w.int(CNF).map(1).int(CNF_COSE_KEY).raw(&key.to_cose_key());
         }
         w.int(SCOPE).bytes(&self.scope.to_aif());
-        let e = self.epochs;
-        w.int(EPOCHS).array(4).uint(e.tenant).uint(e.group_number).uint(e.group).uint(e.device);
+        w.int(EPOCHS);
+        write_epochs(&mut w, self.epochs);
         w.finish()
     }
 
@@ -205,7 +209,30 @@ impl<'b> Raw<'b> {
     }
 }
 
+/// Trailing zeros are left out: most tokens of most fleets then spend one byte here, not five,
+/// which decides whether a CONNECT fits 256 bytes.
+fn write_epochs(w: &mut Writer, e: Epochs) {
+    let counters = [e.tenant, e.group_number, e.group, e.device];
+    let zeros = counters.iter().rev().take_while(|c| **c == 0).count();
+    w.array(counters.len() - zeros);
+    for counter in counters.iter().take(counters.len() - zeros) {
+        w.uint(*counter);
+    }
+}
+
 fn epochs(r: &mut Reader<'_>) -> Result<Epochs, CborError> {
-    r.array_of(4)?;
-    Ok(Epochs { tenant: r.uint()?, group_number: r.uint()?, group: r.uint()?, device: r.uint()? })
+    let n = r.array()?;
+    let mut counters = [0u64; 4];
+    if n > counters.len() {
+        return Err(CborError);
+    }
+    for counter in counters.iter_mut().take(n) {
+        *counter = r.uint()?;
+    }
+    let [tenant, group_number, group, device] = counters;
+    // One form only: a last counter of zero would have been left out.
+    if n > 0 && counters.get(n - 1) == Some(&0) {
+        return Err(CborError);
+    }
+    Ok(Epochs { tenant, group_number, group, device })
 }

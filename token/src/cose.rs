@@ -43,8 +43,7 @@ pub(crate) fn token_end(bytes: &[u8]) -> Result<usize, RefusalCode> {
             Err(_) => RefusalCode::TokenMalformed,
         });
     }
-    strict::measure(bytes, TAGS, crate::limits::CBOR_ITEMS)
-        .map_err(|_| RefusalCode::TokenMalformed)
+    strict::measure(bytes, TAGS, crate::limits::CBOR_ITEMS).map_err(|_| RefusalCode::TokenMalformed)
 }
 
 /// Tags of other COSE messages or a bare array: a token, but in a form that is not ours.
@@ -77,8 +76,7 @@ pub(crate) fn open(array: &[u8], aad: &[u8]) -> Result<Sealed, RefusalCode> {
     if raw.first() != Some(&0xa2) || !header.rest.is_empty() {
         return Err(RefusalCode::TokenHeader);
     }
-    let kid: [u8; 8] =
-        header.key_id.as_slice().try_into().map_err(|_| RefusalCode::TokenHeader)?;
+    let kid: [u8; 8] = header.key_id.as_slice().try_into().map_err(|_| RefusalCode::TokenHeader)?;
     let signed = sign1.tbs_data(aad);
     Ok(Sealed {
         algorithm,

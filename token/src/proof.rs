@@ -103,13 +103,7 @@ impl ConnectProof {
 
     /// Whether the holder of `key` made this proof for this token and client id.
     #[must_use]
-    pub fn verifies(
-        &self,
-        key: &PublicKey,
-        audience: &str,
-        client_id: &str,
-        token: &[u8],
-    ) -> bool {
+    pub fn verifies(&self, key: &PublicKey, audience: &str, client_id: &str, token: &[u8]) -> bool {
         let message = signed_bytes(audience, client_id, token, self.time, self.counter);
         key.verifies(&message, &self.signature)
     }

@@ -43,10 +43,7 @@ impl Writer {
         Self(minicbor::Encoder::new(Vec::new()))
     }
 
-    fn done(
-        &mut self,
-        result: Result<(), minicbor::encode::Error<Infallible>>,
-    ) -> &mut Self {
+    fn done(&mut self, result: Result<(), minicbor::encode::Error<Infallible>>) -> &mut Self {
         // Writing to a Vec cannot fail: the error type is uninhabited but for custom messages,
         // which only derived encoders make.
         debug_assert!(result.is_ok());
@@ -141,7 +138,11 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// [`CborError`].
     pub fn array_of(&mut self, n: usize) -> Result<(), CborError> {
-        if self.array()? == n { Ok(()) } else { Err(CborError) }
+        if self.array()? == n {
+            Ok(())
+        } else {
+            Err(CborError)
+        }
     }
 
     /// The number of pairs of a map.
@@ -211,8 +212,15 @@ impl<'b> Reader<'b> {
                 self.0.str()?;
                 Ok(None)
             }
-            Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32
-            | Type::I64 | Type::Int => {
+            Type::U8
+            | Type::U16
+            | Type::U32
+            | Type::U64
+            | Type::I8
+            | Type::I16
+            | Type::I32
+            | Type::I64
+            | Type::Int => {
                 let wide = i128::from(self.0.int()?);
                 Ok(i64::try_from(wide).ok())
             }
@@ -243,6 +251,10 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// [`CborError`] when bytes are left.
     pub fn end(&self) -> Result<(), CborError> {
-        if self.0.position() == self.0.input().len() { Ok(()) } else { Err(CborError) }
+        if self.0.position() == self.0.input().len() {
+            Ok(())
+        } else {
+            Err(CborError)
+        }
     }
 }

@@ -27,7 +27,11 @@ struct Level {
 /// # Errors
 /// [`CborError`] for everything else.
 pub fn check(bytes: &[u8]) -> Result<(), CborError> {
-    if measure(bytes, 0, limits::CBOR_ITEMS)? == bytes.len() { Ok(()) } else { Err(CborError) }
+    if measure(bytes, 0, limits::CBOR_ITEMS)? == bytes.len() {
+        Ok(())
+    } else {
+        Err(CborError)
+    }
 }
 
 /// As [`check`], for our own large documents (a trust snapshot): `items` bounds the work.
@@ -35,7 +39,11 @@ pub fn check(bytes: &[u8]) -> Result<(), CborError> {
 /// # Errors
 /// [`CborError`].
 pub fn check_large(bytes: &[u8], items: usize) -> Result<(), CborError> {
-    if measure(bytes, 0, items)? == bytes.len() { Ok(()) } else { Err(CborError) }
+    if measure(bytes, 0, items)? == bytes.len() {
+        Ok(())
+    } else {
+        Err(CborError)
+    }
 }
 
 /// The end of the strict item that starts at `start`.
@@ -143,5 +151,9 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, CborError> {
         4 => value > 0xffff,
         _ => value > 0xffff_ffff,
     };
-    if shortest { Ok(Head { major, value, end }) } else { Err(CborError) }
+    if shortest {
+        Ok(Head { major, value, end })
+    } else {
+        Err(CborError)
+    }
 }

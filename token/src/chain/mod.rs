@@ -19,7 +19,9 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
-use stages::{claims, client_id, current, known_key, proof, revocation, shape, signature, staleness};
+use stages::{
+    claims, client_id, current, known_key, proof, revocation, shape, signature, staleness,
+};
 
 /// The state of an issuer key in the trust feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,8 +181,10 @@ pub fn admit<T: TrustView>(
 ) -> Result<Admission, Refusal> {
     let token = verify(&attempt.credential.token, trust, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
-    /* 8 */ let counter = proof(&token, attempt, trust, now).map_err(named)?;
-    /* 9 */ let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
+    /* 8 */
+    let counter = proof(&token, attempt, trust, now).map_err(named)?;
+    /* 9 */
+    let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
     Ok(Admission { grant: token.into_grant(), client_id, counter })
 }
 
@@ -194,14 +198,21 @@ pub fn verify<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
-    /* 1 */ let shaped = shape(token)?;
-    /* 2 */ let keyed = known_key(shaped, trust, now)?;
-    /* 3 */ let current = current(keyed, trust, now)?;
-    /* 4 */ let signed = signature(current)?;
-    /* 5 */ let token = claims(signed, now)?;
+    /* 1 */
+    let shaped = shape(token)?;
+    /* 2 */
+    let keyed = known_key(shaped, trust, now)?;
+    /* 3 */
+    let current = current(keyed, trust, now)?;
+    /* 4 */
+    let signed = signature(current)?;
+    /* 5 */
+    let token = claims(signed, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
-    /* 6 */ revocation(&token, trust).map_err(named)?;
-    /* 7 */ staleness(&token, trust, now).map_err(named)?;
+    /* 6 */
+    revocation(&token, trust).map_err(named)?;
+    /* 7 */
+    staleness(&token, trust, now).map_err(named)?;
     Ok(token)
 }
 

@@ -58,12 +58,8 @@ pub(super) fn known_key<T: TrustView>(
     match shaped.sealed.algorithm {
         crate::key::Algorithm::Ed25519 | crate::key::Algorithm::EdDsa => {}
     }
-    let keys: Vec<IssuerKey> = known
-        .iter()
-        .filter(|k| key_holds(k, now))
-        .take(limits::KEYS_PER_KID)
-        .cloned()
-        .collect();
+    let keys: Vec<IssuerKey> =
+        known.iter().filter(|k| key_holds(k, now)).take(limits::KEYS_PER_KID).cloned().collect();
     if keys.is_empty() {
         return Err(RefusalCode::KeyNotValid);
     }
@@ -166,7 +162,11 @@ pub(super) fn revocation<T: TrustView>(
     token: &VerifiedToken,
     trust: &T,
 ) -> Result<(), RefusalCode> {
-    if trust.token_revoked(&token.hash) { Err(RefusalCode::TokenRevoked) } else { Ok(()) }
+    if trust.token_revoked(&token.hash) {
+        Err(RefusalCode::TokenRevoked)
+    } else {
+        Ok(())
+    }
 }
 
 /// 7 · Staleness: how old may trust data be for what this scope can do.
@@ -176,8 +176,7 @@ pub(super) fn staleness<T: TrustView>(
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
     let at = trust.trusted_at().ok_or(RefusalCode::TrustMissing)?;
-    let tenant =
-        trust.tenant(token.claims.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    let tenant = trust.tenant(token.claims.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
     if now.since(at) > budget(&token.claims.scope, tenant.staleness) {
         return Err(RefusalCode::TrustStale);
     }

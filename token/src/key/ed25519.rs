@@ -43,7 +43,9 @@ impl PublicKey {
     /// `false`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        let Ok(bytes) = <&[u8; SIGNATURE_BYTES]>::try_from(signature) else { return false };
+        let Ok(bytes) = <&[u8; SIGNATURE_BYTES]>::try_from(signature) else {
+            return false;
+        };
         self.0.verify_strict(message, &Signature::from_bytes(bytes)).is_ok()
     }
 }

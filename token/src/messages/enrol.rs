@@ -29,9 +29,12 @@ impl NonceAnswer {
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(3)
-            .int(EXPIRES_IN).uint(self.expires_in)
-            .int(CNONCE).bytes(&self.nonce)
-            .int(SERVER_TIME).uint(self.server_time.get());
+            .int(EXPIRES_IN)
+            .uint(self.expires_in)
+            .int(CNONCE)
+            .bytes(&self.nonce)
+            .int(SERVER_TIME)
+            .uint(self.server_time.get());
         w.finish()
     }
 
@@ -111,20 +114,37 @@ impl EnrolRequest {
     pub fn verify(&self) -> Result<PublicKey, RefusalCode> {
         let key = self.key().map_err(|_| RefusalCode::ConfirmationKey)?;
         let message = signed_bytes(&self.tenant, &self.device, &key, &self.claim, &self.nonce);
-        if key.verifies(&message, &self.signature) { Ok(key) } else { Err(RefusalCode::ProofInvalid) }
+        if key.verifies(&message, &self.signature) {
+            Ok(key)
+        } else {
+            Err(RefusalCode::ProofInvalid)
+        }
     }
 
     /// As `application/ace+cbor`.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(6)
-            .int(REQ_CNF).map(1).int(COSE_KEY)
-            .map(3).int(1).int(1).int(-1).int(6).int(-2).bytes(&self.key)
-            .int(CLIENT_ID).text(self.device.as_str())
-            .int(TENANT).text(self.tenant.as_str())
-            .int(NONCE).bytes(&self.nonce)
-            .int(SIGNATURE).bytes(&self.signature)
-            .int(CLAIM).text(&self.claim);
+            .int(REQ_CNF)
+            .map(1)
+            .int(COSE_KEY)
+            .map(3)
+            .int(1)
+            .int(1)
+            .int(-1)
+            .int(6)
+            .int(-2)
+            .bytes(&self.key)
+            .int(CLIENT_ID)
+            .text(self.device.as_str())
+            .int(TENANT)
+            .text(self.tenant.as_str())
+            .int(NONCE)
+            .bytes(&self.nonce)
+            .int(SIGNATURE)
+            .bytes(&self.signature)
+            .int(CLAIM)
+            .text(&self.claim);
         w.finish()
     }
 

@@ -5,9 +5,9 @@
 
 mod enrol;
 mod labels;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use enrol::{EnrolRequest, NonceAnswer};
 pub use token::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};

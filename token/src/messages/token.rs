@@ -64,13 +64,20 @@ impl TokenRequest {
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(7)
-            .int(CLIENT_ID).text(self.device.as_str())
-            .int(GRANT_TYPE).uint(CLIENT_CREDENTIALS)
-            .int(TOKEN_TYPE).uint(if self.bearer { BEARER } else { POP })
-            .int(TENANT).text(self.tenant.as_str())
-            .int(IAT).uint(self.time.get())
-            .int(NONCE).bytes(&self.nonce)
-            .int(SIGNATURE).bytes(&self.signature);
+            .int(CLIENT_ID)
+            .text(self.device.as_str())
+            .int(GRANT_TYPE)
+            .uint(CLIENT_CREDENTIALS)
+            .int(TOKEN_TYPE)
+            .uint(if self.bearer { BEARER } else { POP })
+            .int(TENANT)
+            .text(self.tenant.as_str())
+            .int(IAT)
+            .uint(self.time.get())
+            .int(NONCE)
+            .bytes(&self.nonce)
+            .int(SIGNATURE)
+            .bytes(&self.signature);
         w.finish()
     }
 
@@ -156,12 +163,18 @@ impl TokenAnswer {
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(6)
-            .int(ACCESS_TOKEN).bytes(&self.access_token)
-            .int(EXPIRES_IN).uint(self.expires_in)
-            .int(AUDIENCE).text(self.audience.as_str())
-            .int(SCOPE).bytes(&self.scope.to_aif())
-            .int(TOKEN_TYPE).uint(if self.bearer { BEARER } else { POP })
-            .int(SERVER_TIME).uint(self.server_time.get());
+            .int(ACCESS_TOKEN)
+            .bytes(&self.access_token)
+            .int(EXPIRES_IN)
+            .uint(self.expires_in)
+            .int(AUDIENCE)
+            .text(self.audience.as_str())
+            .int(SCOPE)
+            .bytes(&self.scope.to_aif())
+            .int(TOKEN_TYPE)
+            .uint(if self.bearer { BEARER } else { POP })
+            .int(SERVER_TIME)
+            .uint(self.server_time.get());
         w.finish()
     }
 
@@ -239,9 +252,12 @@ impl RefusalAnswer {
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.map(3 + usize::from(self.code.is_some()))
-            .int(ERROR).uint(self.error)
-            .int(ERROR_DESCRIPTION).text(&self.description)
-            .int(SERVER_TIME).uint(self.server_time.get());
+            .int(ERROR)
+            .uint(self.error)
+            .int(ERROR_DESCRIPTION)
+            .text(&self.description)
+            .int(SERVER_TIME)
+            .uint(self.server_time.get());
         if let Some(code) = self.code {
             w.int(CODE).text(code.as_str());
         }

@@ -103,7 +103,11 @@ impl Scope {
     /// # Errors
     /// [`ScopeError`] beyond 64 entries.
     pub fn new(entries: Vec<ScopeEntry>) -> Result<Self, ScopeError> {
-        if entries.len() > limits::SCOPE_ENTRIES { Err(ScopeError) } else { Ok(Self(entries)) }
+        if entries.len() > limits::SCOPE_ENTRIES {
+            Err(ScopeError)
+        } else {
+            Ok(Self(entries))
+        }
     }
 
     /// The entries in order.

@@ -69,7 +69,12 @@ fn subset_is_exact_for_every_pair_of_filters_to_four_levels() {
         all(&["a", "$b", "", "+", "#"]).iter().filter_map(|f| TopicFilter::parse(f).ok()).collect();
     let mut topics = all(&["a", "$b", "", "z"]);
     topics.extend(all(&["a", "z"]).iter().map(|t| format!("{t}/z")));
-    topics.extend(all(&["a", "$b", "", "z"]).iter().filter(|t| t.matches('/').count() == 3).map(|t| format!("{t}/z")));
+    topics.extend(
+        all(&["a", "$b", "", "z"])
+            .iter()
+            .filter(|t| t.matches('/').count() == 3)
+            .map(|t| format!("{t}/z")),
+    );
     let topics: Vec<String> = topics.into_iter().filter(|t| !t.is_empty()).collect();
     let words = topics.len().div_ceil(64);
     let sets: Vec<Vec<u64>> = filters

@@ -1,1 +1,105 @@
+use super::*;
+use crate::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
+use crate::hash::TokenHash;
+use crate::ids::{DeviceId, GroupId, TenantId};
+use crate::key::Thumbprint;
+use crate::time::UnixSeconds;
 
+fn root() -> SecretKey {
+    SecretKey::from_seed(&[6; 32])
+}
+
+fn changes() -> Vec<Change> {
+    let tenant = TenantId::parse("acme").unwrap();
+    let device = DeviceId::parse("s-1").unwrap();
+    let at = UnixSeconds::new(1_790_000_000);
+    vec![
+        Change::Tenant(TenantTrust {
+            tenant: tenant.clone(),
+            epoch: 3,
+            suspended: false,
+            bearer: true,
+            staleness: StalenessBudget::default(),
+        }),
+        Change::Key(IssuerKey {
+            tenant: tenant.clone(),
+            key: SecretKey::from_seed(&[1; 32]).public(),
+            not_before: at,
+            not_after: at.plus(10),
+            state: KeyState::Retiring,
+        }),
+        Change::Group(GroupEpoch {
+            tenant: tenant.clone(),
+            group: GroupId::parse("north").unwrap(),
+            number: 2,
+            epoch: 9,
+        }),
+        Change::Device(DeviceEpoch {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            epoch: 1,
+            at,
+        }),
+        Change::Token(RevokedToken { token: TokenHash::of(b"t"), tenant, device, expires: at }),
+    ]
+}
+
+fn event(seq: u64, change: Change) -> Event {
+    let time = UnixSeconds::new(1_790_000_000);
+    Event { seq, previous: EventHash::of(b"before"), time, change }
+}
+
+#[test]
+fn events_read_back_for_the_root_key_only() {
+    for change in changes() {
+        let event = event(7, change);
+        let signed = event.sign(&root()).unwrap();
+        assert_eq!(Event::open(&signed, &root().public()), Ok(event));
+        let stranger = SecretKey::from_seed(&[9; 32]).public();
+        assert_eq!(Event::open(&signed, &stranger), Err(TrustError::Signature));
+        for bit in 0..signed.len() * 8 {
+            let mut bent = signed.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(Event::open(&bent, &root().public()).is_err(), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn one_kind_never_passes_for_another() {
+    let time = UnixSeconds::new(1_790_000_000);
+    let beat = Heartbeat { seq: 7, head: EventHash::default(), time };
+    let signed = beat.sign(&root()).unwrap();
+    assert_eq!(Heartbeat::open(&signed, &root().public()), Ok(beat));
+    assert_eq!(Event::open(&signed, &root().public()), Err(TrustError::Signature));
+    let event = event(1, changes().remove(0)).sign(&root()).unwrap();
+    assert_eq!(Heartbeat::open(&event, &root().public()), Err(TrustError::Signature));
+}
+
+#[test]
+fn snapshots_need_the_pinned_root() {
+    let time = UnixSeconds::new(1_790_000_000);
+    let snapshot = Snapshot {
+        seq: 7,
+        head: EventHash::of(b"head"),
+        time,
+        valid_until: time.plus(60),
+        state: changes(),
+    };
+    let signed = snapshot.sign(&root()).unwrap();
+    let pin = root().public().thumbprint();
+    assert_eq!(Snapshot::open(&signed, &pin), Ok((snapshot, root().public())));
+    let other = Thumbprint::from_bytes([0; 32]);
+    assert_eq!(Snapshot::open(&signed, &other).unwrap_err(), TrustError::Root);
+    for end in 0..signed.len() {
+        assert!(Snapshot::open(&signed[..end], &pin).is_err());
+    }
+}
+
+#[test]
+fn feeds_read_back() {
+    let feed = Feed { events: vec![vec![1], vec![2, 3]], heartbeat: vec![4] };
+    assert_eq!(Feed::from_cbor(&feed.to_cbor()), Ok(feed));
+    let many = Feed { events: vec![vec![]; 1001], heartbeat: vec![] };
+    assert!(Feed::from_cbor(&many.to_cbor()).is_err());
+}

@@ -1,0 +1,6 @@
+//! The chain against a table of tokens that must be refused, each with its own code.
+
+mod budget;
+mod refusals;
+mod vectors;
+mod world;
