@@ -1,1 +1,22 @@
-//! To be filled.
+//! Thousands of virtual devices, honest and hostile, from one seed, and the client side that they share with the
+//! command line.
+//!
+//! A virtual device speaks to the product over the wire alone: HTTP to provisioning, MQTT to the broker. Nothing here
+//! is linked to either server. Keys come from the seed, so whoever knows the seed of a run knows its keys: runs are for
+//! test systems.
+//!
+//! Reading order: [`wire`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
+//! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`].
+
+pub mod limits;
+pub mod wire;
+
+pub mod device;
+pub mod operator;
+pub mod personas;
+
+pub mod fleet;
+pub mod report;
+
+pub mod credentials;
+pub mod scenario;

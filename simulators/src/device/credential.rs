@@ -1,0 +1,121 @@
+//! A token in the hands of its device, and the password made of it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tessera_token::key::SecretKey;
+use tessera_token::messages::TokenAnswer;
+use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::text;
+use tessera_token::time::UnixSeconds;
+
+/// A token and what the device knows of it. No `Debug`: a bearer token is a secret.
+#[derive(Clone)]
+pub struct HeldToken {
+    /// The token's bytes.
+    pub bytes: Vec<u8>,
+    /// The audience that a proof is made for.
+    pub audience: String,
+    /// When it was received, by the device's corrected clock.
+    pub received: UnixSeconds,
+    /// When it expires, by the device's corrected clock.
+    pub expires: UnixSeconds,
+    /// Whether it carries no `cnf`.
+    pub bearer: bool,
+}
+
+impl HeldToken {
+    /// Takes an answer; its `server_time` is the device's time from now on.
+    pub fn of(answer: &TokenAnswer) -> Self {
+        Self {
+            bytes: answer.access_token.clone(),
+            audience: answer.audience.as_str().to_owned(),
+            received: answer.server_time,
+            expires: answer.server_time.plus(answer.expires_in),
+            bearer: answer.bearer,
+        }
+    }
+
+    /// Seconds of its life as it was received.
+    pub fn life(&self) -> u64 {
+        self.expires.since(self.received)
+    }
+
+    /// Whether it is still good for at least `margin` seconds.
+    pub fn is_good(&self, now: UnixSeconds, margin: u64) -> bool {
+        now.plus(margin) < self.expires
+    }
+
+    /// The password for one CONNECT, as raw bytes.
+    pub fn password(
+        &self,
+        key: &SecretKey,
+        client_id: &str,
+        now: UnixSeconds,
+        counter: u32,
+    ) -> Vec<u8> {
+        let proof = (!self.bearer)
+            .then(|| ConnectProof::make(key, &self.audience, client_id, &self.bytes, now, counter));
+        Credential { token: self.bytes.clone(), proof }.to_password()
+    }
+
+    /// The password for one CONNECT, as base64url text.
+    pub fn password_text(
+        &self,
+        key: &SecretKey,
+        client_id: &str,
+        now: UnixSeconds,
+        counter: u32,
+    ) -> String {
+        text::base64url(&self.password(key, client_id, now, counter))
+    }
+}
+
+/// The proof counter of a device that lives as long as the process.
+///
+/// It starts from the clock, so that a fleet of the same seed started again an hour later is above its former self.
+pub struct Counter(AtomicU32);
+
+impl Counter {
+    /// A counter above every earlier run of the same device.
+    pub fn from_clock(now: UnixSeconds) -> Self {
+        // 2^32 counters last 136 years at one a second since 2024.
+        const EPOCH_2024: u64 = 1_704_067_200;
+        let start = now.since(UnixSeconds::new(EPOCH_2024));
+        Self(AtomicU32::new(u32::try_from(start).unwrap_or(u32::MAX / 2)))
+    }
+
+    /// The next value.
+    pub fn next(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tessera_token::key::SecretKey;
+
+    #[test]
+    fn counters_rise() {
+        let counter = Counter::from_clock(UnixSeconds::new(1_800_000_000));
+        let first = counter.next();
+        assert!(first > 90_000_000);
+        assert_eq!(counter.next(), first + 1);
+    }
+
+    #[test]
+    fn a_token_is_good_until_the_margin() {
+        let held = HeldToken {
+            bytes: vec![1],
+            audience: "mqtt".to_owned(),
+            received: UnixSeconds::new(100),
+            expires: UnixSeconds::new(200),
+            bearer: true,
+        };
+        assert_eq!(held.life(), 100);
+        assert!(held.is_good(UnixSeconds::new(150), 49));
+        assert!(!held.is_good(UnixSeconds::new(150), 50));
+        let key = SecretKey::from_seed(&[7; 32]);
+        assert_eq!(held.password(&key, "a", UnixSeconds::new(1), 1), vec![1]);
+    }
+}

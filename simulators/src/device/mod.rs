@@ -1,0 +1,8 @@
+//! A virtual device: its own key, its own wrong clock, its own token life.
+
+pub mod api;
+pub mod clock;
+pub mod credential;
+pub mod identity;
+pub mod life;
+pub mod peek;

@@ -1,0 +1,205 @@
+//! The operator API of provisioning (JSON): shared by the simulators and the command line.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{json, Value};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, JSON};
+use tessera_runtime::secret::Secret;
+use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
+
+use crate::device::api::longer;
+use crate::limits;
+
+/// Why an operator's call gave nothing.
+#[derive(Debug, Clone)]
+pub enum OperatorError {
+    /// The service refused or did not answer.
+    Http(HttpError),
+    /// The answer held nothing.
+    Empty,
+}
+
+impl OperatorError {
+    /// The refusal code, when there is one.
+    pub fn code(&self) -> Option<RefusalCode> {
+        match self {
+            Self::Http(error) => error.code().and_then(RefusalCode::parse),
+            Self::Empty => None,
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_temporary())
+    }
+}
+
+impl fmt::Display for OperatorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(error) => error.fmt(f),
+            Self::Empty => f.write_str("the service answered with nothing"),
+        }
+    }
+}
+
+impl std::error::Error for OperatorError {}
+
+impl From<HttpError> for OperatorError {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+/// A client with an operator's token. Cheap to clone; no `Debug`: it holds the token.
+#[derive(Clone)]
+pub struct OperatorClient {
+    http: HttpClient,
+}
+
+#[derive(Deserialize)]
+struct MadeClaims {
+    claims: Vec<MadeClaim>,
+}
+
+#[derive(Deserialize)]
+struct MadeClaim {
+    code: String,
+}
+
+impl OperatorClient {
+    /// A client of the service at `url`.
+    ///
+    /// # Errors
+    /// [`HttpError::BadUrl`].
+    pub fn new(url: &str, token: Secret<String>) -> Result<Self, HttpError> {
+        let limits =
+            HttpLimits { response_bytes: limits::OPERATOR_ANSWER_BYTES, ..HttpLimits::default() };
+        Ok(Self { http: HttpClient::new(url, Some(token), limits)? })
+    }
+
+    /// Makes `count` single-use claim codes for `role`; temporary faults are waited out.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn claims(
+        &self,
+        tenant: &TenantId,
+        role: &str,
+        count: usize,
+    ) -> Result<Vec<String>, OperatorError> {
+        let path = tenant_path(tenant.as_str(), "claims");
+        let body = json!({ "role": role, "count": count });
+        let made = self.patiently(|| self.post(&path, &body)).await?;
+        let made: MadeClaims = serde_json::from_value(made)
+            .map_err(|error| HttpError::Decode(error.to_string()))?;
+        Ok(made.claims.into_iter().map(|claim| claim.code).collect())
+    }
+
+    /// Revokes a device: every token that it holds ends, and it gets no new one.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn revoke_device(&self, tenant: &TenantId, device: &str) -> Result<(), OperatorError> {
+        self.post(&device_path(tenant.as_str(), device, "revoke"), &json!({})).await.map(drop)
+    }
+
+    /// Reads a JSON resource.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn get(&self, path: &str) -> Result<Value, OperatorError> {
+        self.call(Method::Get, path, None).await
+    }
+
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
+        self.call(Method::Post, path, Some(body)).await
+    }
+
+    /// Puts JSON.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
+        self.call(Method::Put, path, Some(body)).await
+    }
+
+    /// Removes a resource.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn delete(&self, path: &str) -> Result<Value, OperatorError> {
+        self.call(Method::Delete, path, None).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, OperatorError> {
+        let mut request = Request::new(method, path).accept(JSON);
+        if let Some(body) = body {
+            request = request.body(JSON, body.to_string().into_bytes());
+        }
+        let answer = self.http.send(request).await?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(answer.json()?)
+    }
+
+    async fn patiently<F, T>(&self, call: impl Fn() -> F) -> Result<T, OperatorError>
+    where
+        F: std::future::Future<Output = Result<T, OperatorError>>,
+    {
+        let mut wait: Duration = limits::BACKOFF.0;
+        for _ in 1..limits::HTTP_TRIES {
+            match call().await {
+                Err(error) if error.is_temporary() => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait = longer(wait);
+        }
+        call().await
+    }
+}
+
+/// The path of what belongs to a tenant.
+pub fn tenant_path(tenant: &str, what: &str) -> String {
+    format!("/v1/tenants/{}/{what}", segment(tenant))
+}
+
+/// The path of one device, and of a verb on it when `verb` is not empty.
+pub fn device_path(tenant: &str, device: &str, verb: &str) -> String {
+    let path = tenant_path(tenant, &format!("devices/{}", segment(device)));
+    if verb.is_empty() { path } else { format!("{path}/{verb}") }
+}
+
+/// One path segment: what is no id character is percent-encoded, so that no name changes the path.
+pub fn segment(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'~');
+    let dots = text.bytes().all(|b| b == b'.');
+    text.bytes()
+        .map(|b| if plain(b) && !dots { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_changes_a_path() {
+        assert_eq!(device_path("t", "sensor:1", "revoke"), "/v1/tenants/t/devices/sensor:1/revoke");
+        assert_eq!(device_path("t", "a/../b?x#y", ""), "/v1/tenants/t/devices/a%2F..%2Fb%3Fx%23y");
+        assert_eq!(segment(".."), "%2E%2E");
+        assert_eq!(segment("ä"), "%C3%A4");
+    }
+}

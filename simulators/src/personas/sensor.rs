@@ -1,0 +1,50 @@
+//! The honest sensor: one small reading a tick, and it listens to its own commands.
+
+use tessera_runtime::clock::SharedClock;
+use tessera_token::ids::DeviceId;
+
+use super::Duty;
+use crate::report::Tally;
+use crate::wire::Link;
+
+/// An honest sensor.
+pub struct Sensor {
+    device: DeviceId,
+    clock: SharedClock,
+    payload_bytes: usize,
+    sequence: u64,
+}
+
+impl Sensor {
+    /// A sensor that pads its payloads to `payload_bytes`.
+    pub fn new(device: DeviceId, clock: SharedClock, payload_bytes: usize) -> Self {
+        Self { device, clock, payload_bytes, sequence: 0 }
+    }
+
+    /// `{"n":…,"t":…}` with the true time in milliseconds, so that the backend can tell how long it took.
+    fn payload(&self) -> Vec<u8> {
+        let sent = self.clock.unix_millis();
+        let mut payload = format!("{{\"n\":{},\"t\":{sent}}}", self.sequence).into_bytes();
+        payload.resize(payload.len().max(self.payload_bytes), b' ');
+        payload
+    }
+}
+
+impl Duty for Sensor {
+    fn filters(&self) -> Vec<String> {
+        vec![format!("d/{}/cmd", self.device)]
+    }
+
+    fn message(&mut self, _topic: &str, _payload: &[u8], tally: &Tally) {
+        tally.commands.one();
+    }
+
+    fn tick(&mut self, link: &Link, tally: &Tally) {
+        self.sequence += 1;
+        let topic = format!("d/{}/telemetry", self.device);
+        match link.publish(&topic, true, self.payload()) {
+            Ok(()) => tally.published.one(),
+            Err(_) => tally.failure("queue_full"),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What must come of a run: one literal list.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Plan;
+use crate::personas::prober::Probe;
+use crate::personas::revoked::Cut;
+use crate::personas::thief::Theft;
+use crate::report::Report;
+
+/// A revoked device is gone within this time.
+pub const CUT_WITHIN: Duration = Duration::from_secs(1);
+
+/// One expectation and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expectation {
+    /// What must hold.
+    pub what: &'static str,
+    /// Whether it did.
+    pub held: bool,
+    /// The evidence.
+    pub saw: String,
+}
+
+/// The ids of those who misbehave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Named {
+    /// Who copies a token.
+    pub thief: String,
+    /// Whose token is copied.
+    pub victim: String,
+    /// Who tries topics of others.
+    pub prober: String,
+    /// Who sends too much.
+    pub flooder: String,
+    /// Who is revoked.
+    pub revoked: String,
+}
+
+/// What the misdeeds came to.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Who is who.
+    pub named: Named,
+    /// The thief's.
+    pub theft: Option<Theft>,
+    /// The prober's.
+    pub probe: Option<Probe>,
+    /// The revoked one's.
+    pub cut: Option<Cut>,
+    /// What could not be tried.
+    pub faults: Vec<String>,
+}
+
+impl Found {
+    /// Keeps a fault.
+    pub fn note(&mut self, tried: Result<(), String>) {
+        self.faults.extend(tried.err());
+    }
+}
+
+/// Compares the report with what must hold.
+pub fn judge(plan: &Plan, report: &Report, found: &Found) -> Vec<Expectation> {
+    let devices = plan.devices as u64;
+    let mut list = vec![
+        count("all devices enrolled", report.enrolled, devices),
+        count("all devices connected with proof", report.connected, devices),
+        delivered(report),
+        Expectation {
+            what: "no honest device met a failure",
+            held: report.failures.is_empty(),
+            saw: format!("{:?}", report.failures),
+        },
+    ];
+    if plan.expect_refresh {
+        list.push(count("every token refreshed at least once", report.refreshed, devices));
+    }
+    if plan.hostile {
+        list.extend(hostile(report, found));
+    }
+    list
+}
+
+fn hostile(report: &Report, found: &Found) -> [Expectation; 7] {
+    let named = &found.named;
+    [
+        Expectation {
+            what: "everything could be tried",
+            held: found.faults.is_empty(),
+            saw: found.faults.join("; "),
+        },
+        theft(found.theft.as_ref()),
+        probe(found.probe.as_ref()),
+        cut(found.cut.as_ref()),
+        noticed("thief noticed by name", report, &[&named.thief, &named.victim]),
+        noticed("scope prober noticed by name", report, &[&named.prober]),
+        noticed("flooder noticed by name", report, &[&named.flooder]),
+    ]
+}
+
+fn count(what: &'static str, saw: u64, wanted: u64) -> Expectation {
+    Expectation { what, held: saw == wanted, saw: format!("{saw} of {wanted}") }
+}
+
+/// What was published in the last moments may still be under way.
+fn delivered(report: &Report) -> Expectation {
+    let under_way = report.devices as u64 * 2;
+    let enough = report.delivered > 0 && report.delivered + under_way >= report.acknowledged;
+    Expectation {
+        what: "messages delivered",
+        held: enough && report.delivered >= report.acknowledged / 2,
+        saw: format!("{} delivered of {} acknowledged", report.delivered, report.acknowledged),
+    }
+}
+
+fn theft(theft: Option<&Theft>) -> Expectation {
+    let held = theft.is_some_and(|t| t.breaches.is_empty() && t.attempts > 0 && t.refused == t.attempts);
+    let saw = theft.map_or("not tried".to_owned(), |t| {
+        format!("{} of {} attempts refused {:?}", t.refused, t.attempts, t.breaches)
+    });
+    Expectation { what: "copied token refused", held, saw }
+}
+
+fn probe(probe: Option<&Probe>) -> Expectation {
+    let held = probe.is_some_and(|p| p.breaches.is_empty() && p.refused > 0 && p.unanswered == 0);
+    let saw = probe.map_or("not tried".to_owned(), |p| {
+        format!(
+            "{} of {} attempts refused, {} unanswered, allowed {:?}",
+            p.refused, p.attempts, p.unanswered, p.breaches
+        )
+    });
+    Expectation { what: "publish and subscribe outside the scope refused", held, saw }
+}
+
+fn cut(cut: Option<&Cut>) -> Expectation {
+    let held = cut.is_some_and(|cut| cut.took <= CUT_WITHIN && !cut.came_back);
+    let saw = cut.map_or("not tried".to_owned(), |cut| {
+        let back = if cut.came_back { "and came back" } else { "and stayed out" };
+        format!("{} ms after the answer ({}) {back}", cut.took.as_millis(), cut.closed)
+    });
+    Expectation { what: "revoked device cut off within 1 s", held, saw }
+}
+
+fn noticed(what: &'static str, report: &Report, names: &[&String]) -> Expectation {
+    let is_one = |key: &str| names.iter().any(|name| key.split(' ').next() == Some(name.as_str()));
+    let alerts: Vec<&str> = report.alerts.keys().map(String::as_str).filter(|key| is_one(key)).collect();
+    let saw = if alerts.is_empty() { "no alert".to_owned() } else { alerts.join(", ") };
+    Expectation { what, held: !alerts.is_empty(), saw }
+}
+
+/// The list as text, one line each.
+pub fn render(expectations: &[Expectation]) -> String {
+    let line = |e: &Expectation| {
+        let mark = if e.held { "ok  " } else { "FAIL" };
+        format!("  {mark} {:<48} {}\n", e.what, e.saw)
+    };
+    expectations.iter().map(line).collect()
+}

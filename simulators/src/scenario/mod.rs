@@ -1,0 +1,240 @@
+//! A whole run against a running system, over the wire alone: a fleet, a backend, four who misbehave, and what must
+//! come of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::HttpError;
+use tessera_runtime::random::SeededRandom;
+use tessera_runtime::stop::Stop;
+use tessera_token::ids::TenantId;
+use tokio::sync::Semaphore;
+
+use crate::device::api::DeviceApi;
+use crate::device::life::{Habits, World};
+use crate::fleet::{start_sensors, until, FleetError, Kind, Yard};
+use crate::limits;
+use crate::operator::OperatorClient;
+use crate::report::{render, Report, Tally};
+use crate::wire::Broker;
+
+pub mod expectations;
+mod hostile;
+mod truth;
+
+pub use expectations::{Expectation, Found};
+pub use truth::Truth;
+
+/// Where the system is and what to run against it.
+#[derive(Clone)]
+pub struct Plan {
+    /// `http://host:port` of provisioning.
+    pub http: String,
+    /// The broker.
+    pub broker: Broker,
+    /// An operator who may create claims and revoke.
+    pub operator: OperatorClient,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The role of the sensors.
+    pub sensor_role: String,
+    /// The role of the backend.
+    pub backend_role: String,
+    /// Honest devices.
+    pub devices: usize,
+    /// In front of every device id of this run.
+    pub prefix: String,
+    /// The seed.
+    pub seed: u64,
+    /// Between two publishes of a device.
+    pub publish_every: Duration,
+    /// How long it runs from the first connection; `None` until told to stop.
+    pub lasts: Option<Duration>,
+    /// Whether thief, prober, flooder and a revocation take part.
+    pub hostile: bool,
+    /// Whether every device must have refreshed by the end.
+    pub expect_refresh: bool,
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The numbers.
+    pub report: Report,
+    /// What was expected, and whether it held.
+    pub expectations: Vec<Expectation>,
+    /// Who was who.
+    pub truth: Truth,
+}
+
+impl Outcome {
+    /// Whether every expectation held.
+    pub fn is_good(&self) -> bool {
+        self.expectations.iter().all(|expectation| expectation.held)
+    }
+}
+
+/// Why a run could not take place.
+#[derive(Debug)]
+pub enum ScenarioError {
+    /// No usable address.
+    Http(HttpError),
+    /// No fleet.
+    Fleet(FleetError),
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(error) => error.fmt(f),
+            Self::Fleet(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+impl From<FleetError> for ScenarioError {
+    fn from(error: FleetError) -> Self {
+        Self::Fleet(error)
+    }
+}
+
+/// A run under way.
+pub(crate) struct Run {
+    pub(crate) plan: Plan,
+    pub(crate) yard: Yard,
+    pub(crate) fleet: World,
+    /// The backend's and the hostile ones' own counters, so that the fleet's stay clean.
+    pub(crate) others: World,
+    pub(crate) clock: SharedClock,
+    pub(crate) stop: Stop,
+    pub(crate) started: Duration,
+}
+
+/// Runs the plan. `say` gets one line at a time for a person who watches.
+///
+/// # Errors
+/// [`ScenarioError`] when the run could not begin; what goes wrong later stands in the outcome.
+pub async fn run(
+    plan: Plan,
+    clock: SharedClock,
+    stop: Stop,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Outcome, ScenarioError> {
+    let run = Run::new(plan, clock, stop.child())?;
+    say(&format!("seed {}", run.plan.seed));
+    let devices = run.yard.enrol(&run.kind(), &run.fleet.tally).await?;
+    say(&format!(
+        "enrolled {} of {} devices, each with a key of its own",
+        devices.len(),
+        run.plan.devices
+    ));
+    let ids: Vec<_> = devices.iter().map(|device| device.identity.device.clone()).collect();
+    run.start_backend(ids.clone()).await?;
+    start_sensors(devices, 48, &run.fleet, &run.stop);
+    let found = run.watch(&ids, &stop, say).await;
+    let expectations = expectations::judge(&run.plan, &run.report(), &found);
+    let report = run.report();
+    let left = run.stop.finish(Duration::from_secs(10)).await;
+    for name in left {
+        say(&format!("did not stop: {name}"));
+    }
+    let truth = Truth::of(&run.plan, &ids, &found);
+    Ok(Outcome { report, expectations, truth })
+}
+
+impl Run {
+    fn new(plan: Plan, clock: SharedClock, stop: Stop) -> Result<Self, ScenarioError> {
+        let api = DeviceApi::new(&plan.http).map_err(ScenarioError::Http)?;
+        let yard = Yard {
+            api: api.clone(),
+            operator: plan.operator.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::new(SeededRandom::predictable(plan.seed)),
+        };
+        let gangway = Arc::new(Semaphore::new(limits::CONNECT_AT_ONCE));
+        let world = |tally| World {
+            broker: plan.broker.clone(),
+            api: api.clone(),
+            tally: Arc::new(tally),
+            gangway: Arc::clone(&gangway),
+        };
+        let (fleet, others) = (world(Tally::default()), world(Tally::default()));
+        let started = clock.monotonic();
+        Ok(Self { yard, fleet, others, clock, stop, started, plan })
+    }
+
+    fn kind(&self) -> Kind {
+        Kind {
+            tenant: self.plan.tenant.clone(),
+            role: self.plan.sensor_role.clone(),
+            prefix: format!("{}sensor-", self.plan.prefix),
+            count: self.plan.devices,
+            skewed: true,
+            habits: Habits { tick: self.plan.publish_every, ..Habits::default() },
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let took = self.clock.monotonic().saturating_sub(self.started);
+        let mut report = self.fleet.tally.report(self.plan.seed, self.plan.devices, took);
+        let others = self.others.tally.report(self.plan.seed, 0, took);
+        for (kind, count) in others.refusals {
+            *report.refusals.entry(kind).or_default() += count;
+        }
+        for (kind, count) in others.failures {
+            *report.failures.entry(format!("backend:{kind}")).or_default() += count;
+        }
+        report
+    }
+
+    /// Everything between the first connection and the end.
+    async fn watch(
+        &self,
+        ids: &[tessera_token::ids::DeviceId],
+        stop: &Stop,
+        say: &(dyn Fn(&str) + Send + Sync),
+    ) -> Found {
+        let tally = &self.fleet.tally;
+        let wanted = ids.len() as u64;
+        let all = until(Duration::from_secs(60), || {
+            tally.connected.get() >= wanted || stop.is_stopping()
+        });
+        all.await;
+        say(&format!("connected {} of {wanted} devices with proof", tally.connected.get()));
+        let misdeeds = async {
+            if self.plan.hostile { self.misbehave(ids, say).await } else { Found::default() }
+        };
+        let (found, ()) = tokio::join!(misdeeds, self.progress(stop, say));
+        found
+    }
+
+    /// Tells how it goes until the time is over.
+    async fn progress(&self, stop: &Stop, say: &(dyn Fn(&str) + Send + Sync)) {
+        let ends = self.plan.lasts.map(|lasts| self.clock.monotonic() + lasts);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let mut told = 0;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.stopping() => return,
+            }
+            say(&render::progress(&self.report()));
+            told = self.tell_alerts(told, say);
+            if ends.is_some_and(|ends| self.clock.monotonic() >= ends) {
+                return;
+            }
+        }
+    }
+
+    fn tell_alerts(&self, told: usize, say: &(dyn Fn(&str) + Send + Sync)) -> usize {
+        let alerts = self.fleet.tally.alerts();
+        for alert in alerts.iter().skip(told) {
+            say(&format!("alert: {} {}", alert.device, alert.signal));
+        }
+        alerts.len()
+    }
+}
