@@ -1,1 +1,39 @@
-//! To be filled.
+//! The authorization server of Tessera: enrol → issue → refresh → revoke.
+//!
+//! A device shows a claim code and a key once and becomes a registered device; from then on its key alone gets it
+//! short-lived tokens. Operators make tenants, roles, groups and claims, and revoke. Brokers and agents read the signed
+//! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
+//!
+//! Reading order, which is the order of a device's life: `rest` (the door), `admission`, `nonce`, `enrol`, `registry`,
+//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `keys`, `trust` (what verifiers hear),
+//! `audit`, `operators`, `sweep` (what time ends). `start` puts it together. Public: [`Provisioning::start`].
+
+mod config;
+pub mod limits;
+mod start;
+
+mod rest;
+
+mod admission;
+mod nonce;
+
+mod enrol;
+mod grant;
+mod issue;
+mod refresh;
+mod registry;
+mod revoke;
+
+mod audit;
+mod keys;
+mod operators;
+mod trust;
+
+mod metrics;
+mod refused;
+mod service;
+mod sweep;
+mod tables;
+
+pub use config::{AdmissionLimits, ProvisioningConfig};
+pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};

@@ -1,0 +1,43 @@
+use actix::{Actor, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture};
+use tessera_runtime::store::{Store, StoreError};
+
+use crate::limits::MAILBOX;
+use crate::tables::Tables;
+
+/// Chains pending audit rows, one group after the other.
+pub(crate) struct AuditActor {
+    pub(crate) store: Store,
+    pub(crate) tables: Tables,
+}
+
+impl Actor for AuditActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Supervised for AuditActor {}
+
+/// Chain everything that is pending now.
+pub(crate) struct ChainPending;
+
+impl Message for ChainPending {
+    type Result = Result<(), StoreError>;
+}
+
+impl Handler<ChainPending> for AuditActor {
+    type Result = AtomicResponse<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, _message: ChainPending, _context: &mut Self::Context) -> Self::Result {
+        let (store, tables) = (self.store.clone(), self.tables.clone());
+        let work = async move {
+            while let Some(batch) = super::chain_pending(&tables)? {
+                store.commit(batch).await?;
+            }
+            Ok(())
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self)))
+    }
+}

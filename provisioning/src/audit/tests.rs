@@ -1,0 +1,43 @@
+use super::*;
+use tessera_runtime::store::Store;
+
+#[tokio::test]
+async fn the_chain_continues_across_groups_and_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let pending = Pending::default();
+    for round in 0..2 {
+        let store = Store::open(folder.path()).unwrap();
+        let tables = Tables::open(&store).unwrap();
+        let mut batch = Batch::new();
+        for n in 0..AUDIT_GROUP + 7 {
+            let entry =
+                Entry::new(5, &Actor("op".into()), "device.revoke", "t", &format!("{round}-{n}"));
+            pending.add(&tables, &mut batch, 5000 + round, &entry);
+        }
+        store.commit(batch).await.unwrap();
+        while let Some(batch) = chain_pending(&tables).unwrap() {
+            store.commit(batch).await.unwrap();
+        }
+        store.close().unwrap();
+    }
+    let store = Store::open(folder.path()).unwrap();
+    let tables = Tables::open(&store).unwrap();
+    let rows = tables.audit.scan_records::<Chained>(&[], None, 10_000).unwrap();
+    assert_eq!(rows.len(), 2 * (AUDIT_GROUP + 7));
+    let mut previous = [0; 32];
+    for (seq, (_, row)) in (1..).zip(&rows) {
+        assert_eq!(row.previous, previous);
+        assert_eq!(row.hash, hash(seq, &previous, &row.entry));
+        previous = row.hash;
+    }
+    assert_eq!(rows[0].1.entry.subject, "0-0");
+    assert_eq!(rows[600].1.entry.subject, "1-93");
+}
+
+#[test]
+fn a_changed_entry_breaks_the_chain() {
+    let entry = Entry::new(5, &Actor("op".into()), "a", "t", "s");
+    let forged = Entry { actor: "other".into(), ..entry.clone() };
+    assert_ne!(hash(1, &[0; 32], &entry), hash(1, &[0; 32], &forged));
+    assert_ne!(hash(1, &[0; 32], &entry), hash(2, &[0; 32], &entry));
+}

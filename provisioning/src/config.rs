@@ -1,0 +1,79 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tessera_token::ids::Audience;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
+
+use crate::limits;
+use crate::start::StartError;
+
+/// What an operator decides about one provisioning service.
+#[derive(Debug, Clone)]
+pub struct ProvisioningConfig {
+    /// The folder of the service. It holds `operator.token`, `feed.token`, `root.thumbprint` and `provisioning/`.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub http_addr: SocketAddr,
+    /// The audience of all tokens: the name of the broker or cluster.
+    pub audience: Audience,
+    /// Life of a token in seconds where its role names none.
+    pub token_seconds: u64,
+    /// What peers without a credential may ask.
+    pub admission: AdmissionLimits,
+    /// Threads that answer HTTP.
+    pub workers: usize,
+}
+
+/// Rates for the endpoints that anybody may call.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmissionLimits {
+    /// Requests a second from one address (IPv4) or /64 (IPv6).
+    pub per_address: u32,
+    /// Requests one address may save up.
+    pub address_burst: u32,
+    /// Requests a second in total.
+    pub total: u32,
+    /// Requests that may be saved up in total.
+    pub total_burst: u32,
+}
+
+impl Default for AdmissionLimits {
+    /// A thousand devices behind one address may start at once; a core verifies about 8,000 requests a second.
+    fn default() -> Self {
+        Self { per_address: 500, address_burst: 5000, total: 4000, total_burst: 20_000 }
+    }
+}
+
+impl ProvisioningConfig {
+    /// The defaults: audience `mqtt`, tokens of one hour, two workers.
+    pub fn new(data_dir: impl Into<PathBuf>, http_addr: SocketAddr) -> Result<Self, StartError> {
+        let audience = Audience::parse("mqtt").map_err(|_| StartError::Config("audience"))?;
+        Ok(Self {
+            data_dir: data_dir.into(),
+            http_addr,
+            audience,
+            token_seconds: 3600,
+            admission: AdmissionLimits::default(),
+            workers: 2,
+        })
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        if !(limits::TOKEN_SECONDS_LEAST..=TOKEN_LIFE_SECONDS).contains(&self.token_seconds) {
+            return Err(StartError::Config("token life must be 2 s to 30 days"));
+        }
+        if !(1..=64).contains(&self.workers) {
+            return Err(StartError::Config("workers must be 1 to 64"));
+        }
+        let rates = [
+            self.admission.per_address,
+            self.admission.address_burst,
+            self.admission.total,
+            self.admission.total_burst,
+        ];
+        match rates.contains(&0) {
+            true => Err(StartError::Config("admission rates must be above 0")),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Enrolment: a claim code and a device key become a device, once.
+
+use tessera_runtime::store::Batch;
+use tessera_token::key::PublicKey;
+use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer};
+use tessera_token::refusal::RefusalCode;
+
+use crate::grant::{self, Granted};
+use crate::limits::{ATTEMPTS, NONCE_SECONDS};
+use crate::refused::Refused;
+use crate::registry::claims::Stored;
+use crate::registry::records::{ClaimUse, DeviceRecord};
+use crate::registry::{claims, code, devices, tenants, Actor};
+use crate::service::{Service, Tried};
+use crate::tables::{pair, second};
+
+/// A nonce to sign.
+pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
+    let now = service.now();
+    Ok(NonceAnswer {
+        nonce: service.nonces.make(&*service.random, now)?.to_vec(),
+        expires_in: NONCE_SECONDS,
+        server_time: now,
+    })
+}
+
+/// Binds device id and key by a claim, or answers again when the same device, key and claim ask again.
+pub(crate) async fn enrol(
+    service: &Service,
+    request: &EnrolRequest,
+) -> Result<TokenAnswer, Refused> {
+    service.nonces.check(&request.nonce, service.now())?;
+    let key = request.verify()?;
+    service.nonces.take(&request.nonce, service.now())?;
+    for _ in 0..ATTEMPTS {
+        if let Tried::Done(granted) = attempt(service, request, &key).await? {
+            service.metrics.issued.inc(&["enrol"]);
+            return Ok(answer(service, granted));
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+async fn attempt(
+    service: &Service,
+    request: &EnrolRequest,
+    key: &PublicKey,
+) -> Result<Tried<Granted>, Refused> {
+    let owner = tenants::serving(service, &request.tenant)?;
+    let known = devices::find(service, &request.tenant, &request.device)?;
+    let claim = entitled(service, request, key, known.as_ref())?;
+    let mut batch = Batch::new();
+    batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
+    let record = match known {
+        Some(record) => {
+            batch.expect_record(&service.tables.devices, device_key(request), &record);
+            record
+        }
+        None => bind(service, request, key, &claim, &mut batch),
+    };
+    let granted =
+        grant::issue(service, &request.tenant, &owner, &request.device, &record, false).await?;
+    granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
+    let by = Actor(format!("device {}", request.device));
+    let entry =
+        service.entry(&by, "device.enrol", request.tenant.as_str(), request.device.as_str());
+    let entry = entry.detail(format!("claim {} serial {}", record.claim, granted.issued.serial));
+    Ok(service.write(batch, entry).await?.map(|()| granted))
+}
+
+/// The claim, when it entitles this device and key: unused for a new device, used by them for a known one.
+fn entitled(
+    service: &Service,
+    request: &EnrolRequest,
+    key: &PublicKey,
+    known: Option<&DeviceRecord>,
+) -> Result<Stored, Refused> {
+    if known.is_some_and(|record| record.key != *key.as_bytes()) {
+        return Err(RefusalCode::DeviceKeyMismatch.into());
+    }
+    let (row, claim) = claims::by_code(service, &request.tenant, &request.claim)?;
+    if claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
+        return Err(RefusalCode::ClaimMismatch.into());
+    }
+    match (&claim.used, known) {
+        (Some(used), Some(record)) if is_same(used, request, key) => match record.revoked {
+            true => Err(RefusalCode::DeviceRevoked.into()),
+            false => Ok((row, claim)),
+        },
+        (Some(_), _) => Err(RefusalCode::ClaimUsed.into()),
+        (None, Some(_)) => Err(RefusalCode::AlreadyExists.into()),
+        (None, None) if claim.expires <= service.now().get() => {
+            Err(RefusalCode::ClaimUnknown.into())
+        }
+        (None, None) => Ok((row, claim)),
+    }
+}
+
+fn is_same(used: &ClaimUse, request: &EnrolRequest, key: &PublicKey) -> bool {
+    used.device == request.device.as_str() && used.thumbprint == *key.thumbprint().as_bytes()
+}
+
+fn bind(
+    service: &Service,
+    request: &EnrolRequest,
+    key: &PublicKey,
+    (row, claim): &Stored,
+    batch: &mut Batch,
+) -> DeviceRecord {
+    let now = service.now().get();
+    let record = DeviceRecord {
+        role: claim.role.clone(),
+        group: claim.group.clone(),
+        key: *key.as_bytes(),
+        epoch: 0,
+        revoked: false,
+        enrolled: now,
+        claim: code::id(second(row)),
+    };
+    let mut used = claim.clone();
+    used.used = Some(ClaimUse {
+        device: request.device.as_str().to_owned(),
+        thumbprint: *key.thumbprint().as_bytes(),
+        at: now,
+    });
+    batch.put_record(&service.tables.claims, row, &used);
+    batch.expect_absent(&service.tables.devices, device_key(request));
+    batch.put_record(&service.tables.devices, device_key(request), &record);
+    record
+}
+
+fn device_key(request: &EnrolRequest) -> Vec<u8> {
+    pair(&request.tenant, request.device.as_str())
+}
+
+fn answer(service: &Service, granted: Granted) -> TokenAnswer {
+    let now = service.now();
+    TokenAnswer {
+        access_token: granted.issued.token,
+        expires_in: granted.issued.expires.since(now),
+        bearer: false,
+        audience: service.config.audience.clone(),
+        scope: granted.scope,
+        server_time: now,
+    }
+}

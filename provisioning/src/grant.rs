@@ -1,0 +1,56 @@
+//! From a device's record to a token: shared by enrolment and refresh.
+
+use tessera_token::claims::Epochs;
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::key::PublicKey;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::scope::Scope;
+
+use crate::issue::actor::Issue;
+use crate::issue::{Issued, Order};
+use crate::refused::Refused;
+use crate::registry::records::{DeviceRecord, TenantRecord};
+use crate::registry::{groups, roles, templates};
+use crate::service::Service;
+
+/// A token and what it allows. It must not leave before its record is committed.
+pub(crate) struct Granted {
+    pub(crate) issued: Issued,
+    pub(crate) scope: Scope,
+}
+
+/// Issues a token for what the device is at this moment. Epochs are read before: a revocation that comes in between
+/// makes the token stillborn, never the other way round.
+pub(crate) async fn issue(
+    service: &Service,
+    tenant: &TenantId,
+    owner: &TenantRecord,
+    device: &DeviceId,
+    record: &DeviceRecord,
+    bearer: bool,
+) -> Result<Granted, Refused> {
+    if bearer && !owner.bearer {
+        return Err(RefusalCode::BearerNotAllowed.into());
+    }
+    let role = roles::known(service, tenant, &record.role)?;
+    let group = groups::known(service, tenant, &record.group)?;
+    let group_id = GroupId::parse(&record.group).map_err(|_| RefusalCode::Internal)?;
+    let scope = templates::resolve(&role, tenant, &group_id, device)?;
+    let key = PublicKey::from_bytes(&record.key).map_err(|_| RefusalCode::ConfirmationKey)?;
+    let order = Order {
+        tenant: tenant.clone(),
+        device: device.clone(),
+        audience: service.config.audience.clone(),
+        life: role.token_seconds.unwrap_or(service.config.token_seconds),
+        confirmation: (!bearer).then_some(key),
+        scope: scope.clone(),
+        epochs: Epochs {
+            tenant: owner.epoch,
+            group_number: group.number,
+            group: group.epoch,
+            device: record.epoch,
+        },
+    };
+    let issued = service.issuer.send(Issue(order)).await??;
+    Ok(Granted { issued, scope })
+}

@@ -1,0 +1,98 @@
+use std::collections::HashMap;
+use std::ops::Range;
+
+use tessera_runtime::store::{Batch, StoreError};
+use tessera_token::claims::{Claims, Serial};
+use tessera_token::issue::issue;
+use tessera_token::key::{Algorithm, KeyId, SecretKey};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+
+use super::{Issued, Order};
+use crate::keys::files::KeyFolder;
+use crate::keys::rotate::signing;
+use crate::limits::SERIAL_BLOCK;
+use crate::refused::Refused;
+use crate::tables::Tables;
+
+const SERIALS: &str = "serials";
+
+/// The synchronous step of issuing.
+pub(crate) struct Issuer {
+    tables: Tables,
+    folder: KeyFolder,
+    keys: HashMap<KeyId, SecretKey>,
+    serials: Range<u64>,
+}
+
+/// A durable reservation on its way: commit `batch`, then hand `serials` to [`Issuer::reserved`].
+pub(crate) struct Reservation {
+    pub(crate) batch: Batch,
+    pub(crate) serials: Range<u64>,
+}
+
+impl Issuer {
+    pub(crate) fn new(tables: Tables, folder: KeyFolder) -> Self {
+        Self { tables, folder, keys: HashMap::new(), serials: 0..0 }
+    }
+
+    /// The reservation that must be committed before the next token; `None` while serials are left.
+    pub(crate) fn reservation(&self) -> Result<Option<Reservation>, StoreError> {
+        if !self.serials.is_empty() {
+            return Ok(None);
+        }
+        let before = self.tables.meta.get_record::<u64>(SERIALS)?;
+        let first = before.unwrap_or(1);
+        let end = first.saturating_add(SERIAL_BLOCK);
+        let mut batch = Batch::new();
+        match before {
+            Some(_) => batch.expect_record(&self.tables.meta, SERIALS, &first),
+            None => batch.expect_absent(&self.tables.meta, SERIALS),
+        }
+        batch.put_record(&self.tables.meta, SERIALS, &end);
+        Ok(Some(Reservation { batch, serials: first..end }))
+    }
+
+    pub(crate) fn reserved(&mut self, serials: Range<u64>) {
+        self.serials = serials;
+    }
+
+    /// Signs the token. Each call uses up one serial, also when it fails.
+    pub(crate) fn issue(&mut self, order: Order, now: UnixSeconds) -> Result<Issued, Refused> {
+        let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
+        let key_id = signing(&self.tables, &order.tenant)?;
+        let expires = now.plus(order.life);
+        let claims = Claims {
+            tenant: order.tenant,
+            device: order.device,
+            audience: order.audience,
+            expires,
+            not_before: None,
+            issued: now,
+            serial: Serial::from_counter(serial),
+            confirmation: order.confirmation,
+            scope: order.scope,
+            epochs: order.epochs,
+        };
+        let token = issue(&claims, Algorithm::Ed25519, self.key(key_id)?)?;
+        Ok(Issued { token, serial, key_id, issued: now, expires })
+    }
+
+    fn key(&mut self, id: KeyId) -> Result<&SecretKey, Refused> {
+        match self.keys.entry(id) {
+            std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                let key = self.folder.load(id).map_err(|error| {
+                    tracing::error!(%error, "issuer key not readable");
+                    Refused::from(RefusalCode::Internal)
+                })?;
+                Ok(place.insert(key))
+            }
+        }
+    }
+
+    /// Forgets keys that do not sign any more; called when keys moved.
+    pub(crate) fn forget_keys(&mut self) {
+        self.keys.clear();
+    }
+}

@@ -1,0 +1,82 @@
+//! Every limit of this crate, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of one request body: the largest is a role with all its templates.
+pub const BODY_BYTES: usize = 32 * 1024;
+/// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
+pub const DEVICE_BODY_BYTES: usize = tessera_token::limits::MESSAGE_BYTES;
+/// Time for a request's head: a peer that drips it holds a socket only so long.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for which an idle connection is kept.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Connections of one worker: two workers hold the sockets of 8,000 devices at once.
+pub const CONNECTIONS_PER_WORKER: usize = 4096;
+/// Connections that wait to be accepted.
+pub const BACKLOG: u32 = 1024;
+/// Seconds given to running requests when the service stops.
+pub const DRAIN_SECONDS: u64 = 5;
+
+/// Messages that wait for one actor: callers beyond it wait in their request.
+pub const MAILBOX: usize = 1024;
+/// Serials reserved with one durable write: at most so many are lost by a crash.
+pub const SERIAL_BLOCK: u64 = 1024;
+/// Times a change is tried again when another got in between.
+pub const ATTEMPTS: usize = 32;
+
+/// Seconds for which an enrolment nonce is good: a device on a slow network needs two round trips.
+pub const NONCE_SECONDS: u64 = 120;
+/// Used enrolment nonces remembered until they expire; past it enrolment answers `rate_limited`.
+pub const USED_NONCES: usize = 200_000;
+
+/// Claims made in one call.
+pub const CLAIMS_PER_CALL: usize = 1000;
+/// Seconds of a claim's life when the caller names none (30 days: printed labels travel slowly).
+pub const CLAIM_SECONDS: u64 = 30 * 24 * 3600;
+/// Seconds of a claim's life at most (5 years).
+pub const CLAIM_SECONDS_MOST: u64 = 5 * 365 * 24 * 3600;
+/// Seconds for which an expired, unused claim is still listed.
+pub const CLAIM_KEPT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// Templates of one role, publish and subscribe together: what one scope can hold.
+pub const ROLE_TEMPLATES: usize = tessera_token::limits::SCOPE_ENTRIES;
+/// Bytes of a role's scope for the longest ids: leaves half of a token for everything else.
+pub const ROLE_SCOPE_BYTES: usize = 2048;
+
+/// Refresh answers kept per device while their request is fresh: asking more often is refused.
+pub const ANSWERS_PER_DEVICE: usize = 16;
+/// Shortest token life in seconds that can be configured.
+pub const TOKEN_SECONDS_LEAST: u64 = 2;
+
+/// Rows of one page of a list, when the caller names none.
+pub const PAGE: usize = 100;
+/// Rows of one page at most.
+pub const PAGE_MOST: usize = 1000;
+
+/// Seconds that a long poll may wait.
+pub const POLL_SECONDS: u64 = 60;
+/// Long polls that wait at one time: brokers and agents, not devices.
+pub const POLLERS: usize = 1024;
+/// Events kept in the feed: a reader that was away longer takes the snapshot.
+pub const EVENTS_KEPT: u64 = 100_000;
+/// Seconds for which a snapshot may be taken by a reader.
+pub const SNAPSHOT_SECONDS: u64 = 24 * 3600;
+/// Seconds for which one made snapshot is served again when nothing changed.
+pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
+
+/// Audit entries chained by one write.
+pub const AUDIT_GROUP: usize = 500;
+/// Characters of a text in an audit entry.
+pub const AUDIT_TEXT: usize = 256;
+
+/// Rows removed by one sweep step: keeps each write short.
+pub const SWEEP_ROWS: usize = 1000;
+/// Time between sweeps.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Addresses whose rate is tracked: past it, idle ones are forgotten, then newcomers share one bucket.
+pub const ADDRESSES: usize = 65_536;
+/// Seconds of an issuer key's validity when nobody rotates it (10 years).
+pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;

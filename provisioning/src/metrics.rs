@@ -1,0 +1,62 @@
+use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
+
+/// What provisioning counts.
+#[derive(Clone)]
+pub(crate) struct ServiceMetrics {
+    pub(crate) requests: Counter,
+    pub(crate) seconds: Histogram,
+    pub(crate) refusals: Counter,
+    pub(crate) issued: Counter,
+    pub(crate) revoked: Counter,
+    pub(crate) trust_seq: Gauge,
+    pub(crate) pollers: Gauge,
+    pub(crate) swept: Counter,
+}
+
+impl ServiceMetrics {
+    pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
+            requests: metrics.counter(
+                "tessera_provisioning_requests_total",
+                "HTTP requests by route and status",
+                &["method", "route", "status"],
+            )?,
+            seconds: metrics.histogram(
+                "tessera_provisioning_request_seconds",
+                "Time to answer by route; long polls wait on purpose",
+                &["route"],
+                SECONDS,
+            )?,
+            refusals: metrics.counter(
+                "tessera_provisioning_refusals_total",
+                "Refusals by code",
+                &["code"],
+            )?,
+            issued: metrics.counter(
+                "tessera_provisioning_issued_total",
+                "Tokens issued by occasion",
+                &["occasion"],
+            )?,
+            revoked: metrics.counter(
+                "tessera_provisioning_revocations_total",
+                "Revocations by subject",
+                &["subject"],
+            )?,
+            trust_seq: metrics.gauge(
+                "tessera_provisioning_trust_seq",
+                "Number of the newest trust event",
+                &[],
+            )?,
+            pollers: metrics.gauge(
+                "tessera_provisioning_pollers",
+                "Readers waiting for trust events",
+                &[],
+            )?,
+            swept: metrics.counter(
+                "tessera_provisioning_swept_total",
+                "Rows removed after expiry",
+                &["table"],
+            )?,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+use tessera_runtime::store::Batch;
+use tessera_token::ids::{GroupId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{Change, GroupEpoch};
+
+use super::records::{GroupRecord, TenantRecord};
+use super::{tenants, Actor, Page};
+use crate::limits::ATTEMPTS;
+use crate::refused::Refused;
+use crate::service::{Service, Tried};
+use crate::tables::{pair, second, Tables};
+
+pub(crate) fn known(
+    service: &Service,
+    tenant: &TenantId,
+    group: &str,
+) -> Result<GroupRecord, Refused> {
+    let record = service.tables.groups.get_record(pair(tenant, group))?;
+    record.ok_or_else(|| RefusalCode::GroupUnknown.into())
+}
+
+/// Writes a new group and moves the tenant's group counter; the caller writes the tenant.
+pub(crate) fn found(
+    tables: &Tables,
+    batch: &mut Batch,
+    tenant: &TenantId,
+    group: &GroupId,
+    owner: &mut TenantRecord,
+    now: u64,
+) -> GroupRecord {
+    let record = GroupRecord { number: owner.next_group, epoch: 0, created: now };
+    owner.next_group += 1;
+    let key = pair(tenant, group.as_str());
+    batch.expect_absent(&tables.groups, &key);
+    batch.put_record(&tables.groups, key, &record);
+    record
+}
+
+pub(crate) async fn create(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    group: &GroupId,
+) -> Result<GroupRecord, Refused> {
+    for _ in 0..ATTEMPTS {
+        let old = tenants::known(service, tenant)?;
+        if service.tables.groups.contains(pair(tenant, group.as_str()))? {
+            return Err(RefusalCode::AlreadyExists.into());
+        }
+        let (mut owner, mut batch) = (old.clone(), Batch::new());
+        let record =
+            found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get());
+        batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
+        batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
+        let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
+        if let Tried::Done(()) = service.write(batch, entry).await? {
+            return Ok(record);
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+/// Ends all tokens of the group; its devices may refresh at once.
+pub(crate) async fn revoke(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    group: &GroupId,
+) -> Result<GroupRecord, Refused> {
+    for _ in 0..ATTEMPTS {
+        tenants::known(service, tenant)?;
+        let old = known(service, tenant, group.as_str())?;
+        let mut new = old.clone();
+        new.epoch += 1;
+        let key = pair(tenant, group.as_str());
+        let mut batch = Batch::new();
+        batch.expect_record(&service.tables.groups, &key, &old);
+        batch.put_record(&service.tables.groups, &key, &new);
+        let change = Change::Group(GroupEpoch {
+            tenant: tenant.clone(),
+            group: group.clone(),
+            number: new.number,
+            epoch: new.epoch,
+        });
+        let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
+        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+            service.metrics.revoked.inc(&["group"]);
+            return Ok(new);
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+pub(crate) fn list(
+    service: &Service,
+    tenant: &TenantId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, GroupRecord)>, Refused> {
+    tenants::known(service, tenant)?;
+    let after = after.map(|name| pair(tenant, name));
+    let rows =
+        service.tables.groups.scan_records(&pair(tenant, []), after.as_deref(), limit + 1)?;
+    let items = rows
+        .into_iter()
+        .map(|(key, record)| (String::from_utf8_lossy(second(&key)).into_owned(), record));
+    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+}

@@ -1,0 +1,171 @@
+//! Records at rest. Fields are stored by name; a new field needs `#[serde(default)]`.
+
+use serde::{Deserialize, Serialize};
+use tessera_token::chain::{StalenessBudget, TenantTrust};
+use tessera_token::ids::TenantId;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TenantRecord {
+    pub(crate) epoch: u64,
+    pub(crate) suspended: bool,
+    pub(crate) bearer: bool,
+    /// Number of the next group: numbers stand in tokens and are never given twice.
+    pub(crate) next_group: u64,
+    pub(crate) created: u64,
+}
+
+impl TenantRecord {
+    pub(crate) fn trust(&self, tenant: &TenantId) -> TenantTrust {
+        TenantTrust {
+            tenant: tenant.clone(),
+            epoch: self.epoch,
+            suspended: self.suspended,
+            bearer: self.bearer,
+            staleness: StalenessBudget::default(),
+        }
+    }
+}
+
+/// What a role may hold at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RoleClass {
+    /// Its own topics only.
+    Device,
+    /// Wildcards.
+    Service,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoleRecord {
+    pub(crate) class: RoleClass,
+    pub(crate) publish: Vec<String>,
+    pub(crate) subscribe: Vec<String>,
+    /// Seconds of a token's life; `None`: as configured.
+    pub(crate) token_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    pub(crate) created: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClaimRecord {
+    pub(crate) role: String,
+    pub(crate) group: String,
+    /// The only device id that may use it.
+    pub(crate) device: Option<String>,
+    pub(crate) created: u64,
+    pub(crate) expires: u64,
+    pub(crate) by: String,
+    pub(crate) used: Option<ClaimUse>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClaimUse {
+    pub(crate) device: String,
+    #[serde(with = "octets")]
+    pub(crate) thumbprint: [u8; 32],
+    pub(crate) at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    pub(crate) role: String,
+    pub(crate) group: String,
+    #[serde(with = "octets")]
+    pub(crate) key: [u8; 32],
+    pub(crate) epoch: u64,
+    pub(crate) revoked: bool,
+    pub(crate) enrolled: u64,
+    /// Id of the claim that entitled it.
+    pub(crate) claim: String,
+}
+
+/// A token that left the house: by it a single token can be revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IssuedRecord {
+    pub(crate) device: String,
+    pub(crate) serial: u64,
+    pub(crate) issued: u64,
+    pub(crate) expires: u64,
+    #[serde(with = "octets")]
+    pub(crate) key_id: [u8; 8],
+}
+
+/// The refresh answers of one device whose requests are still fresh.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefreshRecord {
+    pub(crate) answers: Vec<AnsweredRefresh>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AnsweredRefresh {
+    #[serde(with = "octets::any")]
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) iat: u64,
+    pub(crate) bearer: bool,
+    /// From then on the request is stale by itself and the answer can go.
+    pub(crate) until: u64,
+    #[serde(with = "octets::any")]
+    pub(crate) token: Vec<u8>,
+    pub(crate) expires: u64,
+    #[serde(with = "octets::any")]
+    pub(crate) scope: Vec<u8>,
+}
+
+/// Byte strings as byte strings: serde would write each byte as a number.
+pub(crate) mod octets {
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[u8; N], D::Error> {
+        let bytes = any::deserialize(from)?;
+        <[u8; N]>::try_from(bytes).map_err(|_| D::Error::custom("wrong number of bytes"))
+    }
+
+    pub(crate) mod any {
+        use std::fmt;
+
+        use serde::de::Visitor;
+        use serde::{Deserializer, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_bytes(bytes)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+            from.deserialize_bytes(Octets)
+        }
+
+        struct Octets;
+
+        impl Visitor<'_> for Octets {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+use tessera_runtime::store::Batch;
+use tessera_token::ids::{RoleId, TenantId};
+use tessera_token::refusal::RefusalCode;
+
+use super::records::RoleRecord;
+use super::{templates, tenants, Actor, Page};
+use crate::limits::ATTEMPTS;
+use crate::refused::Refused;
+use crate::service::{Service, Tried};
+use crate::tables::{pair, second};
+
+pub(crate) fn known(
+    service: &Service,
+    tenant: &TenantId,
+    role: &str,
+) -> Result<RoleRecord, Refused> {
+    let record = service.tables.roles.get_record(pair(tenant, role))?;
+    record.ok_or_else(|| RefusalCode::RoleUnknown.into())
+}
+
+/// Defines a role, or changes what its later tokens allow. Its class never changes: a fleet of devices must not become
+/// a fleet of services by one call. Returns whether it is new.
+pub(crate) async fn put(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    role: &RoleId,
+    record: &RoleRecord,
+) -> Result<bool, Refused> {
+    templates::check(record)?;
+    let key = pair(tenant, role.as_str());
+    for _ in 0..ATTEMPTS {
+        tenants::known(service, tenant)?;
+        let old: Option<RoleRecord> = service.tables.roles.get_record(&key)?;
+        let mut batch = Batch::new();
+        match &old {
+            Some(old) if old.class != record.class => {
+                return Err(Refused::because(
+                    RefusalCode::RoleInvalid,
+                    "the class of a role never changes",
+                ));
+            }
+            Some(old) => batch.expect_record(&service.tables.roles, &key, old),
+            None => batch.expect_absent(&service.tables.roles, &key),
+        }
+        batch.put_record(&service.tables.roles, &key, record);
+        let detail = format!("publish {:?} subscribe {:?}", record.publish, record.subscribe);
+        let entry = service.entry(by, "role.put", tenant.as_str(), role.as_str()).detail(detail);
+        if let Tried::Done(()) = service.write(batch, entry).await? {
+            return Ok(old.is_none());
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+pub(crate) fn list(
+    service: &Service,
+    tenant: &TenantId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, RoleRecord)>, Refused> {
+    tenants::known(service, tenant)?;
+    let after = after.map(|name| pair(tenant, name));
+    let rows = service.tables.roles.scan_records(&pair(tenant, []), after.as_deref(), limit + 1)?;
+    let items = rows
+        .into_iter()
+        .map(|(key, record)| (String::from_utf8_lossy(second(&key)).into_owned(), record));
+    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+}

@@ -1,0 +1,143 @@
+use tessera_runtime::store::Batch;
+use tessera_token::ids::{GroupId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Change;
+
+use super::records::TenantRecord;
+use super::{groups, Actor, Page};
+use crate::keys::rotate::first_pair;
+use crate::limits::ATTEMPTS;
+use crate::refused::Refused;
+use crate::service::{Service, Tried};
+
+/// The group that every tenant has.
+pub(crate) const DEFAULT_GROUP: &str = "default";
+
+pub(crate) fn find(service: &Service, tenant: &TenantId) -> Result<Option<TenantRecord>, Refused> {
+    Ok(service.tables.tenants.get_record(tenant.as_str())?)
+}
+
+pub(crate) fn known(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
+    find(service, tenant)?.ok_or_else(|| RefusalCode::TenantUnknown.into())
+}
+
+/// The tenant, when devices of it may be served.
+pub(crate) fn serving(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
+    let record = known(service, tenant)?;
+    match record.suspended {
+        true => Err(RefusalCode::TenantSuspended.into()),
+        false => Ok(record),
+    }
+}
+
+/// A new tenant with an active and a next issuer key and its default group. Tenants are never deleted, so an id never
+/// comes back with another meaning.
+pub(crate) async fn create(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    bearer: bool,
+) -> Result<TenantRecord, Refused> {
+    if find(service, tenant)?.is_some() {
+        return Err(RefusalCode::AlreadyExists.into());
+    }
+    let (record, batch, changes) = founding(service, tenant, bearer)?;
+    let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
+    match service.publish(changes, batch, entry).await? {
+        Tried::Done(()) => Ok(record),
+        Tried::Again => Err(RefusalCode::AlreadyExists.into()),
+    }
+}
+
+fn founding(
+    service: &Service,
+    tenant: &TenantId,
+    bearer: bool,
+) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
+    let mut record = TenantRecord {
+        epoch: 0,
+        suspended: false,
+        bearer,
+        next_group: 0,
+        created: service.now().get(),
+    };
+    let mut batch = Batch::new();
+    let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get());
+    batch.expect_absent(&service.tables.tenants, tenant.as_str());
+    batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
+    let mut changes = vec![Change::Tenant(record.trust(tenant))];
+    changes.extend(first_pair(service, tenant, &mut batch)?);
+    Ok((record, batch, changes))
+}
+
+/// Ends all tokens of the tenant and serves none of its devices until it is reinstated.
+pub(crate) async fn revoke(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+) -> Result<TenantRecord, Refused> {
+    service.metrics.revoked.inc(&["tenant"]);
+    change(service, by, tenant, "tenant.revoke", |record| {
+        record.suspended = true;
+        record.epoch += 1;
+    })
+    .await
+}
+
+/// Serves the tenant again. Its epoch stays where it is: tokens from before the revocation stay dead.
+pub(crate) async fn reinstate(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+) -> Result<TenantRecord, Refused> {
+    change(service, by, tenant, "tenant.reinstate", |record| record.suspended = false).await
+}
+
+/// Whether devices may ask for tokens without `cnf`.
+pub(crate) async fn set_bearer(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    bearer: bool,
+) -> Result<TenantRecord, Refused> {
+    let action = match bearer {
+        true => "tenant.bearer-on",
+        false => "tenant.bearer-off",
+    };
+    change(service, by, tenant, action, |record| record.bearer = bearer).await
+}
+
+async fn change(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    action: &str,
+    with: impl Fn(&mut TenantRecord),
+) -> Result<TenantRecord, Refused> {
+    for _ in 0..ATTEMPTS {
+        let old = known(service, tenant)?;
+        let mut new = old.clone();
+        with(&mut new);
+        let mut batch = Batch::new();
+        batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
+        batch.put_record(&service.tables.tenants, tenant.as_str(), &new);
+        let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
+        let changes = vec![Change::Tenant(new.trust(tenant))];
+        if let Tried::Done(()) = service.publish(changes, batch, entry).await? {
+            return Ok(new);
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+pub(crate) fn list(
+    service: &Service,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, TenantRecord)>, Refused> {
+    let rows = service.tables.tenants.scan_records(&[], after.map(str::as_bytes), limit + 1)?;
+    let items =
+        rows.into_iter().map(|(key, record)| (String::from_utf8_lossy(&key).into_owned(), record));
+    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+}

@@ -1,0 +1,55 @@
+use serde::Serialize;
+use tessera_token::text::base64url;
+
+use super::auth::{By, Security};
+use super::input::{App, PageQuery, Query};
+use super::{page, Answer};
+use crate::audit::actor::ChainPending;
+use crate::audit::Chained;
+use crate::refused::Refused;
+use crate::registry::Page;
+use crate::tables::number_of;
+
+/// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
+#[derive(Serialize)]
+struct EntryView {
+    seq: u64,
+    at: u64,
+    actor: String,
+    action: String,
+    tenant: String,
+    subject: String,
+    detail: String,
+    previous: String,
+    hash: String,
+}
+
+impl EntryView {
+    fn new((key, row): (Vec<u8>, Chained)) -> Self {
+        Self {
+            seq: number_of(&key),
+            at: row.entry.at,
+            actor: row.entry.actor,
+            action: row.entry.action,
+            tenant: row.entry.tenant,
+            subject: row.entry.subject,
+            detail: row.entry.detail,
+            previous: base64url(&row.previous),
+            hash: base64url(&row.hash),
+        }
+    }
+}
+
+pub(super) async fn list(_by: By<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
+    app.audit.send(ChainPending).await.map_err(Refused::from)??;
+    let after = query.cursor.as_deref().map(str::parse::<u64>).transpose();
+    let after = after.map_err(|_| Refused::malformed("cursor"))?;
+    let after = after.map(u64::to_be_bytes);
+    let rows = app.tables.audit.scan_records::<Chained>(
+        &[],
+        after.as_ref().map(<[u8; 8]>::as_slice),
+        query.limit() + 1,
+    )?;
+    let found = Page::of(rows, query.limit(), |(key, _)| number_of(key).to_string());
+    Ok(page(found, EntryView::new))
+}

@@ -1,0 +1,95 @@
+//! Who asks, and whether they may: a handler that takes a [`By`] cannot run without both answers.
+
+use std::future::{ready, Ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest};
+use tessera_token::refusal::RefusalCode;
+
+use super::input::{admit, app};
+use super::problem::Problem;
+use crate::operators::{find, Operator, OperatorRole};
+
+/// Requests of an address's rate that a wrong token costs.
+const FAILURE_COST: u32 = 20;
+
+/// The roles of which the caller must have one.
+pub(crate) trait Needs {
+    const ONE_OF: &'static [OperatorRole];
+}
+
+macro_rules! needs {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+;)*) => {
+        $($(#[$doc])*
+        pub(crate) struct $name;
+        impl Needs for $name {
+            const ONE_OF: &'static [OperatorRole] = &[$(OperatorRole::$role),+];
+        })*
+    };
+}
+
+needs! {
+    /// Any account at all.
+    Anybody: Viewer | Fleet | Security | Admin | Feed;
+    /// Reads the registry.
+    Viewer: Viewer;
+    /// Runs the fleet.
+    Fleet: Fleet;
+    /// Ends a device: whoever runs the fleet or guards it.
+    Ends: Fleet | Security;
+    /// Guards the fleet.
+    Security: Security;
+    /// Shapes tenants and roles.
+    Admin: Admin;
+    /// Reads the trust feed.
+    Feed: Feed;
+}
+
+/// The operator who asks; exists only when the token is right and one of the roles is there.
+pub(crate) struct By<N> {
+    operator: Operator,
+    needs: PhantomData<N>,
+}
+
+impl<N> By<N> {
+    pub(crate) fn operator(&self) -> &Operator {
+        &self.operator
+    }
+}
+
+impl<N: Needs> FromRequest for By<N> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(authorise::<N>(request))
+    }
+}
+
+fn authorise<N: Needs>(request: &HttpRequest) -> Result<By<N>, Problem> {
+    let operator = match bearer(request)
+        .map(|token| find(&app(request)?.tables, token).map_err(Problem::from))
+    {
+        Some(Ok(operator)) => operator,
+        Some(Err(problem)) => {
+            admit(request, FAILURE_COST)?;
+            return Err(problem);
+        }
+        None => {
+            admit(request, 1)?;
+            return Err(RefusalCode::OperatorUnknown.into());
+        }
+    };
+    match N::ONE_OF.iter().any(|role| operator.roles.contains(role)) {
+        true => Ok(By { operator, needs: PhantomData }),
+        false => Err(RefusalCode::OperatorNotAllowed.into()),
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

@@ -1,0 +1,109 @@
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::auth::{By, Fleet, Viewer};
+use super::input::{id, App, Json, PageQuery, Query};
+use super::{page, Answer};
+use crate::limits::CLAIM_SECONDS;
+use crate::refused::Refused;
+use crate::registry::claims::{self, NewClaims};
+use crate::registry::records::ClaimRecord;
+use crate::registry::tenants::DEFAULT_GROUP;
+
+#[derive(Serialize)]
+struct ClaimView {
+    claim: String,
+    state: &'static str,
+    role: String,
+    group: String,
+    device: Option<String>,
+    created: u64,
+    expires: u64,
+    by: String,
+    used_by: Option<String>,
+    used_at: Option<u64>,
+}
+
+impl ClaimView {
+    fn new(claim: String, record: ClaimRecord, now: u64) -> Self {
+        let (used_by, used_at) = record.used.map(|used| (used.device, used.at)).unzip();
+        Self {
+            state: match (&used_by, record.expires <= now) {
+                (Some(_), _) => "used",
+                (None, true) => "expired",
+                (None, false) => "open",
+            },
+            claim,
+            role: record.role,
+            group: record.group,
+            device: record.device,
+            created: record.created,
+            expires: record.expires,
+            by: record.by,
+            used_by,
+            used_at,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewClaimsBody {
+    #[serde(default = "one")]
+    count: usize,
+    role: String,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    device: Option<String>,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+fn one() -> usize {
+    1
+}
+
+pub(super) async fn list(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let found = claims::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    let now = app.now().get();
+    Ok(page(found, |(claim, record)| ClaimView::new(claim, record, now)))
+}
+
+pub(super) async fn create(
+    by: By<Fleet>,
+    app: App,
+    path: Path<String>,
+    Json(body): Json<NewClaimsBody>,
+) -> Answer {
+    let wanted = NewClaims {
+        count: body.count,
+        role: id(&body.role)?,
+        group: id(body.group.as_deref().unwrap_or(DEFAULT_GROUP))?,
+        device: body.device.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
+        life: body.expires_in.unwrap_or(CLAIM_SECONDS),
+    };
+    let (made, expires) =
+        claims::create(&app, &by.operator().actor(), &id(&path)?, &wanted).await?;
+    let shown: Vec<_> = made
+        .iter()
+        .map(|claim| json!({ "claim": claim.id, "code": claim.code.expose(), "expires": expires }))
+        .collect();
+    Ok(HttpResponse::Created()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(json!({ "claims": shown })))
+}
+
+pub(super) async fn delete(by: By<Fleet>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, claim) = path.into_inner();
+    claims::delete(&app, &by.operator().actor(), &id(&tenant)?, &claim).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,151 @@
+//! The device messages as JSON, with the names of RFC 9200 and binary as base64url.
+
+use serde::{Deserialize, Serialize};
+use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenRequest};
+use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
+
+use super::input::{id, json};
+use crate::refused::Refused;
+
+#[derive(Serialize)]
+pub(super) struct NonceJson {
+    cnonce: String,
+    expires_in: u64,
+    server_time: u64,
+}
+
+impl From<&NonceAnswer> for NonceJson {
+    fn from(answer: &NonceAnswer) -> Self {
+        Self {
+            cnonce: base64url(&answer.nonce),
+            expires_in: answer.expires_in,
+            server_time: answer.server_time.get(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnrolJson {
+    client_id: String,
+    req_cnf: Cnf,
+    tenant: String,
+    claim: String,
+    nonce: String,
+    signature: String,
+}
+
+/// `{"jwk": …}` as in RFC 7800.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cnf {
+    jwk: Jwk,
+}
+
+/// An OKP key (RFC 8037).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Jwk {
+    kty: String,
+    crv: String,
+    x: String,
+}
+
+pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
+    let wire: EnrolJson = json(bytes)?;
+    if wire.req_cnf.jwk.kty != "OKP" || wire.req_cnf.jwk.crv != "Ed25519" {
+        return Err(Refused::malformed("req_cnf.jwk is an OKP key on Ed25519"));
+    }
+    if wire.claim.len() > tessera_token::limits::CLAIM_CODE_BYTES {
+        return Err(Refused::malformed("claim is too long"));
+    }
+    Ok(EnrolRequest {
+        tenant: id(&wire.tenant)?,
+        device: id(&wire.client_id)?,
+        key: binary("req_cnf.jwk.x", &wire.req_cnf.jwk.x)?,
+        claim: wire.claim,
+        nonce: nonce(&wire.nonce)?,
+        signature: signature(&wire.signature)?,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenJson {
+    grant_type: String,
+    client_id: String,
+    tenant: String,
+    iat: u64,
+    nonce: String,
+    signature: String,
+    #[serde(default)]
+    token_type: Option<String>,
+}
+
+pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
+    let wire: TokenJson = json(bytes)?;
+    if wire.grant_type != "client_credentials" {
+        return Err(Refused::malformed("grant_type is client_credentials"));
+    }
+    let bearer = match wire.token_type.as_deref() {
+        None | Some("PoP") => false,
+        Some("Bearer") => true,
+        Some(_) => return Err(Refused::malformed("token_type is PoP or Bearer")),
+    };
+    Ok(TokenRequest {
+        tenant: id(&wire.tenant)?,
+        device: id(&wire.client_id)?,
+        time: UnixSeconds::new(wire.iat),
+        nonce: nonce(&wire.nonce)?,
+        bearer,
+        signature: signature(&wire.signature)?,
+    })
+}
+
+#[derive(Serialize)]
+pub(super) struct TokenAnswerJson {
+    access_token: String,
+    expires_in: u64,
+    token_type: &'static str,
+    audience: String,
+    /// AIF-MQTT: `[[filter, ["pub", "sub"]], …]`.
+    scope: Vec<(String, &'static [&'static str])>,
+    server_time: u64,
+}
+
+impl From<&TokenAnswer> for TokenAnswerJson {
+    fn from(answer: &TokenAnswer) -> Self {
+        let entries = answer.scope.entries().iter();
+        Self {
+            access_token: base64url(&answer.access_token),
+            expires_in: answer.expires_in,
+            token_type: match answer.bearer {
+                true => "Bearer",
+                false => "PoP",
+            },
+            audience: answer.audience.as_str().to_owned(),
+            scope: entries
+                .map(|entry| (entry.filter.as_str().to_owned(), entry.permission.words()))
+                .collect(),
+            server_time: answer.server_time.get(),
+        }
+    }
+}
+
+fn nonce(text: &str) -> Result<Vec<u8>, Refused> {
+    let bytes = binary("nonce", text)?;
+    match tessera_token::limits::NONCE_BYTES.contains(&bytes.len()) {
+        true => Ok(bytes),
+        false => Err(Refused::malformed("nonce is 8 to 32 bytes")),
+    }
+}
+
+fn signature(text: &str) -> Result<[u8; 64], Refused> {
+    binary("signature", text)?.try_into().map_err(|_| Refused::malformed("signature is 64 bytes"))
+}
+
+fn binary(name: &str, text: &str) -> Result<Vec<u8>, Refused> {
+    from_base64url(text)
+        .ok_or_else(|| Refused::malformed(format!("{name} is base64url without padding")))
+}

@@ -1,0 +1,61 @@
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+
+use super::auth::{By, Fleet, Security, Viewer};
+use super::input::{id, App, Json, PageQuery, Query};
+use super::{page, Answer};
+use crate::registry::groups;
+use crate::registry::records::GroupRecord;
+
+#[derive(Serialize)]
+struct GroupView {
+    group: String,
+    number: u64,
+    epoch: u64,
+    created: u64,
+}
+
+impl GroupView {
+    fn new(group: &str, record: &GroupRecord) -> Self {
+        Self {
+            group: group.to_owned(),
+            number: record.number,
+            epoch: record.epoch,
+            created: record.created,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewGroup {
+    group: String,
+}
+
+pub(super) async fn list(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let found = groups::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    Ok(page(found, |(group, record)| GroupView::new(&group, &record)))
+}
+
+pub(super) async fn create(
+    by: By<Fleet>,
+    app: App,
+    path: Path<String>,
+    Json(wanted): Json<NewGroup>,
+) -> Answer {
+    let record =
+        groups::create(&app, &by.operator().actor(), &id(&path)?, &id(&wanted.group)?).await?;
+    Ok(HttpResponse::Created().json(GroupView::new(&wanted.group, &record)))
+}
+
+pub(super) async fn revoke(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, group) = path.into_inner();
+    let record = groups::revoke(&app, &by.operator().actor(), &id(&tenant)?, &id(&group)?).await?;
+    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+}

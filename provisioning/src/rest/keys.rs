@@ -1,0 +1,98 @@
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tessera_token::cbor::Writer;
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
+use tessera_token::text::base64url;
+
+use super::auth::{By, Security, Viewer};
+use super::input::{id, Admitted, App, Query};
+use super::Answer;
+use crate::keys::{id_of, of_tenant, rotate as life, KeyRecord, State};
+use crate::refused::Refused;
+use crate::registry::tenants;
+use tessera_token::refusal::RefusalCode;
+
+#[derive(Serialize)]
+struct KeyView {
+    key: String,
+    state: State,
+    /// The Ed25519 public key, base64url.
+    x: String,
+    created: u64,
+    since: u64,
+    not_before: u64,
+    not_after: u64,
+}
+
+impl KeyView {
+    fn new(key: KeyId, record: &KeyRecord) -> Self {
+        Self {
+            key: key.to_string(),
+            state: record.state,
+            x: base64url(&record.public),
+            created: record.created,
+            since: record.since,
+            not_before: record.not_before,
+            not_after: record.not_after,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    #[serde(default)]
+    tenant: Option<String>,
+}
+
+/// The keys that verify tokens of a tenant, as a COSE_KeySet (RFC 9052 section 7): array of COSE_Key with `kid`.
+pub(super) async fn well_known(
+    _admitted: Admitted,
+    app: App,
+    Query(whose): Query<Whose>,
+) -> Answer {
+    let tenant: TenantId = id(whose.tenant.as_deref().unwrap_or("default"))?;
+    tenants::known(&app, &tenant)?;
+    let keys: Vec<_> = of_tenant(&app.tables, &tenant)?
+        .into_iter()
+        .filter(|(_, record)| matches!(record.state, State::Next | State::Active | State::Retiring))
+        .filter_map(|(key, record)| Some((id_of(&key)?, record)))
+        .collect();
+    let mut w = Writer::new();
+    w.array(keys.len());
+    for (kid, record) in &keys {
+        w.map(5).int(1).int(1).int(2).bytes(kid.as_bytes()).int(3).int(-19);
+        w.int(-1).int(6).int(-2).bytes(&record.public);
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "max-age=60"))
+        .content_type("application/cose-key-set")
+        .body(w.finish()))
+}
+
+pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+    let tenant: TenantId = id(&path)?;
+    tenants::known(&app, &tenant)?;
+    let rows = of_tenant(&app.tables, &tenant)?;
+    let items: Vec<_> =
+        rows.iter().filter_map(|(key, record)| Some(KeyView::new(id_of(key)?, record))).collect();
+    Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
+}
+
+pub(super) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
+    let rotated = life::rotate(&app, &by.operator().actor(), &id(&path)?).await?;
+    let body = json!({ "active": rotated.active.to_string(), "next": rotated.next.to_string() });
+    Ok(HttpResponse::Ok().json(body))
+}
+
+pub(super) async fn compromise(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, key) = path.into_inner();
+    let bytes = hex::decode(&key).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
+    life::compromise(&app, &by.operator().actor(), &id(&tenant)?, key).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,151 @@
+//! From a refusal to HTTP: RFC 9457 for JSON callers, RFC 9200 for devices that speak CBOR. The only place that does.
+
+use std::fmt;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use serde_json::json;
+use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
+use tessera_token::refusal::RefusalCode as Code;
+use tessera_token::time::UnixSeconds;
+
+use crate::refused::Refused;
+
+/// A refusal on its way to a JSON caller.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    refused: Refused,
+    status: StatusCode,
+}
+
+impl<T: Into<Refused>> From<T> for Problem {
+    fn from(refused: T) -> Self {
+        let refused = refused.into();
+        Self { status: status(refused.code), refused }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refused.code.fmt(f)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.to_response(None)
+    }
+}
+
+impl Problem {
+    /// The same refusal under another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time`.
+    pub(crate) fn to_response(&self, server_time: Option<UnixSeconds>) -> HttpResponse {
+        let code = self.refused.code;
+        let mut body = json!({
+            "type": format!("urn:tessera:refusal:{code}"),
+            "title": code.words(),
+            "status": self.status.as_u16(),
+            "code": code.as_str(),
+        });
+        if let Some((body, detail)) = body.as_object_mut().zip(self.refused.detail.as_ref()) {
+            body.insert("detail".to_owned(), json!(detail));
+        }
+        if let Some((body, time)) = body.as_object_mut().zip(server_time) {
+            body.insert("server_time".to_owned(), json!(time.get()));
+        }
+        self.finish("application/problem+json", body.to_string().into_bytes())
+    }
+
+    /// In the form that the device speaks, with the service's clock so that it can set its own.
+    pub(crate) fn to_device(&self, request: &HttpRequest, now: UnixSeconds) -> HttpResponse {
+        match speaks_cbor(request) {
+            false => self.to_response(Some(now)),
+            true => {
+                let code = self.refused.code;
+                let answer = RefusalAnswer::new(ace_error(code), code, now);
+                self.finish(ACE_CBOR, answer.to_cbor())
+            }
+        }
+    }
+
+    fn finish(&self, content_type: &'static str, body: Vec<u8>) -> HttpResponse {
+        let mut builder = HttpResponse::build(self.status);
+        builder.insert_header((header::CONTENT_TYPE, content_type));
+        builder.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self.refused.code {
+            Code::OperatorUnknown => {
+                drop(builder.insert_header((header::WWW_AUTHENTICATE, "Bearer")))
+            }
+            Code::RateLimited | Code::NotReady | Code::LimitReached => {
+                drop(builder.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1"))));
+            }
+            _ => {}
+        }
+        let mut response = builder.body(body);
+        response.extensions_mut().insert(self.refused.code);
+        response
+    }
+}
+
+/// Whether the caller sent or wants `application/ace+cbor`.
+pub(crate) fn speaks_cbor(request: &HttpRequest) -> bool {
+    let is = |name: header::HeaderName| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.to_ascii_lowercase().contains(ACE_CBOR))
+    };
+    is(header::CONTENT_TYPE) || is(header::ACCEPT)
+}
+
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::OperatorUnknown | Code::ProofInvalid | Code::DeviceUnknown => {
+            StatusCode::UNAUTHORIZED
+        }
+        Code::OperatorNotAllowed
+        | Code::DeviceRevoked
+        | Code::TenantSuspended
+        | Code::DeviceKeyMismatch => StatusCode::FORBIDDEN,
+        Code::BearerNotAllowed => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::TenantUnknown | Code::RoleUnknown | Code::GroupUnknown => {
+            StatusCode::NOT_FOUND
+        }
+        Code::AlreadyExists | Code::ClaimUsed => StatusCode::CONFLICT,
+        Code::RoleInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
+        Code::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal | Code::TokenTooLarge => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn ace_error(code: Code) -> AceError {
+    match code {
+        Code::ProofInvalid
+        | Code::DeviceUnknown
+        | Code::DeviceKeyMismatch
+        | Code::TenantUnknown => AceError::InvalidClient,
+        Code::ClaimUnknown
+        | Code::ClaimUsed
+        | Code::ClaimMismatch
+        | Code::NonceInvalid
+        | Code::ProofNotFresh
+        | Code::AlreadyExists => AceError::InvalidGrant,
+        Code::DeviceRevoked | Code::TenantSuspended | Code::BearerNotAllowed => {
+            AceError::UnauthorizedClient
+        }
+        Code::RoleUnknown | Code::RoleInvalid | Code::GroupUnknown => AceError::InvalidScope,
+        Code::ConfirmationKey => AceError::UnsupportedPopKey,
+        _ => AceError::InvalidRequest,
+    }
+}

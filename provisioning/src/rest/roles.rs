@@ -1,0 +1,73 @@
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Admin, By, Viewer};
+use super::input::{id, App, Json, PageQuery, Query};
+use super::{page, Answer};
+use crate::registry::records::{RoleClass, RoleRecord};
+use crate::registry::roles;
+
+#[derive(Serialize)]
+struct RoleView {
+    role: String,
+    class: RoleClass,
+    publish: Vec<String>,
+    subscribe: Vec<String>,
+    token_seconds: Option<u64>,
+}
+
+impl RoleView {
+    fn new(role: &str, record: RoleRecord) -> Self {
+        Self {
+            role: role.to_owned(),
+            class: record.class,
+            publish: record.publish,
+            subscribe: record.subscribe,
+            token_seconds: record.token_seconds,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleBody {
+    class: RoleClass,
+    #[serde(default)]
+    publish: Vec<String>,
+    #[serde(default)]
+    subscribe: Vec<String>,
+    #[serde(default)]
+    token_seconds: Option<u64>,
+}
+
+pub(super) async fn list(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let found = roles::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    Ok(page(found, |(role, record)| RoleView::new(&role, record)))
+}
+
+pub(super) async fn put(
+    by: By<Admin>,
+    app: App,
+    path: Path<(String, String)>,
+    Json(body): Json<RoleBody>,
+) -> Answer {
+    let (tenant, role) = path.into_inner();
+    let record = RoleRecord {
+        class: body.class,
+        publish: body.publish,
+        subscribe: body.subscribe,
+        token_seconds: body.token_seconds,
+    };
+    let new = roles::put(&app, &by.operator().actor(), &id(&tenant)?, &id(&role)?, &record).await?;
+    let mut response = match new {
+        true => HttpResponse::Created(),
+        false => HttpResponse::Ok(),
+    };
+    Ok(response.json(RoleView::new(&role, record)))
+}

@@ -1,0 +1,33 @@
+use actix_web::HttpResponse;
+use serde_json::json;
+use tessera_token::refusal::RefusalCode;
+
+use super::auth::{Anybody, By};
+use super::input::{Admitted, App};
+use super::Answer;
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+pub(super) async fn whoami(by: By<Anybody>) -> Answer {
+    let operator = by.operator();
+    Ok(HttpResponse::Ok().json(json!({ "operator": operator.name, "roles": operator.roles })))
+}
+
+pub(super) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "alive" }))
+}
+
+pub(super) async fn readyz(app: App) -> Answer {
+    match app.store.is_healthy() && !app.stop.is_stopping() {
+        true => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
+        false => Err(RefusalCode::NotReady.into()),
+    }
+}
+
+pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.registry.render()))
+}
+
+pub(super) async fn openapi(_admitted: Admitted) -> Answer {
+    Ok(HttpResponse::Ok().content_type("application/json").body(OPENAPI))
+}

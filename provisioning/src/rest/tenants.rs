@@ -1,0 +1,84 @@
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Admin, By, Security, Viewer};
+use super::input::{id, App, Json, PageQuery, Query};
+use super::{page, Answer};
+use crate::registry::records::TenantRecord;
+use crate::registry::tenants;
+
+#[derive(Serialize)]
+struct TenantView {
+    tenant: String,
+    state: &'static str,
+    epoch: u64,
+    bearer: bool,
+    created: u64,
+}
+
+impl TenantView {
+    fn new(tenant: &str, record: &TenantRecord) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            state: match record.suspended {
+                true => "suspended",
+                false => "active",
+            },
+            epoch: record.epoch,
+            bearer: record.bearer,
+            created: record.created,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTenant {
+    tenant: String,
+    #[serde(default)]
+    bearer: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    bearer: bool,
+}
+
+pub(super) async fn list(_by: By<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
+    let found = tenants::list(&app, query.cursor.as_deref(), query.limit())?;
+    Ok(page(found, |(tenant, record)| TenantView::new(&tenant, &record)))
+}
+
+pub(super) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant>) -> Answer {
+    let tenant = id(&wanted.tenant)?;
+    let record = tenants::create(&app, &by.operator().actor(), &tenant, wanted.bearer).await?;
+    Ok(HttpResponse::Created().json(TenantView::new(&wanted.tenant, &record)))
+}
+
+pub(super) async fn show(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+    let record = tenants::known(&app, &id(&path)?)?;
+    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+}
+
+pub(super) async fn set(
+    by: By<Admin>,
+    app: App,
+    path: Path<String>,
+    Json(wanted): Json<Settings>,
+) -> Answer {
+    let record =
+        tenants::set_bearer(&app, &by.operator().actor(), &id(&path)?, wanted.bearer).await?;
+    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+}
+
+pub(super) async fn revoke(by: By<Security>, app: App, path: Path<String>) -> Answer {
+    let record = tenants::revoke(&app, &by.operator().actor(), &id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+}
+
+pub(super) async fn reinstate(by: By<Security>, app: App, path: Path<String>) -> Answer {
+    let record = tenants::reinstate(&app, &by.operator().actor(), &id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+}

@@ -1,0 +1,37 @@
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use serde_json::json;
+use tessera_token::hash::TokenHash;
+use tessera_token::text::from_base64url;
+
+use super::auth::{By, Security};
+use super::input::{id, App, Json};
+use super::Answer;
+use crate::refused::Refused;
+use crate::revoke as revocation;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// RFC 9770 token hash, 33 bytes as base64url.
+    token_hash: String,
+}
+
+pub(super) async fn revoke(
+    by: By<Security>,
+    app: App,
+    path: Path<String>,
+    Json(which): Json<Which>,
+) -> Answer {
+    let bytes = from_base64url(&which.token_hash).and_then(|bytes| bytes.try_into().ok());
+    let hash = bytes.map(TokenHash::from_bytes);
+    let hash = hash.ok_or_else(|| Refused::malformed("token_hash is 33 bytes as base64url"))?;
+    let record = revocation::token(&app, &by.operator().actor(), &id(&path)?, hash).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "device": record.device,
+        "serial": record.serial,
+        "issued": record.issued,
+        "expires": record.expires,
+    })))
+}

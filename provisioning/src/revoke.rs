@@ -1,0 +1,49 @@
+//! Revocation of one token by its hash (RFC 9770). Devices, groups, tenants and keys are revoked where they live.
+
+use tessera_runtime::store::Batch;
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{Change, RevokedToken};
+
+use crate::limits::ATTEMPTS;
+use crate::refused::Refused;
+use crate::registry::records::IssuedRecord;
+use crate::registry::{tenants, Actor};
+use crate::service::{Service, Tried};
+use crate::tables::{numbered, pair};
+
+/// Ends one token. Ending it twice is the same as once. Returns the device it belongs to.
+pub(crate) async fn token(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    hash: TokenHash,
+) -> Result<IssuedRecord, Refused> {
+    tenants::known(service, tenant)?;
+    for _ in 0..ATTEMPTS {
+        let record: Option<IssuedRecord> =
+            service.tables.issued.get_record(pair(tenant, hash.as_bytes()))?;
+        let record = record.ok_or(RefusalCode::NotFound)?;
+        if service.tables.revoked_tokens.contains(numbered(record.expires, hash.as_bytes()))? {
+            service.store.barrier().await?;
+            return Ok(record);
+        }
+        let mut batch = Batch::new();
+        batch.expect_record(&service.tables.issued, pair(tenant, hash.as_bytes()), &record);
+        let change = Change::Token(RevokedToken {
+            token: hash,
+            tenant: tenant.clone(),
+            device: DeviceId::parse(&record.device).map_err(|_| RefusalCode::Internal)?,
+            expires: UnixSeconds::new(record.expires),
+        });
+        let entry = service.entry(by, "token.revoke", tenant.as_str(), &record.device);
+        let entry = entry.detail(format!("serial {}", record.serial));
+        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+            service.metrics.revoked.inc(&["token"]);
+            return Ok(record);
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}

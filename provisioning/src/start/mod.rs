@@ -1,0 +1,138 @@
+//! Start and stop of the service.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::{Metrics, MetricsError};
+use tessera_runtime::random::SharedRandom;
+use tessera_runtime::secret::{Secret, SecretFileError};
+use tessera_runtime::stop::Stop;
+use tessera_runtime::store::StoreError;
+use tessera_token::key::Thumbprint;
+use tokio::sync::oneshot;
+
+use crate::config::ProvisioningConfig;
+
+mod first;
+mod run;
+
+/// The provisioning service.
+pub struct Provisioning;
+
+/// A running service.
+pub struct ProvisioningHandle {
+    addr: SocketAddr,
+    root: Thumbprint,
+    first_start: Option<FirstStart>,
+}
+
+/// What the very first start made, shown once.
+pub struct FirstStart {
+    /// The token of the account `bootstrap`, also in `operator.token`.
+    pub operator_token: Secret<String>,
+}
+
+impl ProvisioningHandle {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The thumbprint that brokers and agents pin.
+    pub fn root_thumbprint(&self) -> Thumbprint {
+        self.root
+    }
+
+    /// What was made, when this was the first start in the folder.
+    pub fn first_start(&self) -> Option<&FirstStart> {
+        self.first_start.as_ref()
+    }
+}
+
+/// Why the service did not start. Nothing is listening then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The operator's: a setting that cannot be.
+    Config(&'static str),
+    /// A folder or file of the service.
+    Io(PathBuf, std::io::Error),
+    /// A key or token file.
+    Secret(SecretFileError),
+    /// The store; [`StoreError::Locked`] when the service runs already.
+    Store(StoreError),
+    /// The address cannot be bound.
+    Bind(SocketAddr, std::io::Error),
+    /// The operating system gave no randomness.
+    Random,
+    /// Two services in one registry of metrics.
+    Metrics(MetricsError),
+    /// The keys on disk are not those of the store.
+    Keys,
+    /// A fault on our side.
+    Internal,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(what) => f.write_str(what),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Secret(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Bind(addr, error) => write!(f, "cannot listen on {addr}: {error}"),
+            Self::Random => f.write_str("the operating system gave no randomness"),
+            Self::Metrics(error) => error.fmt(f),
+            Self::Keys => f.write_str("the root key on disk is not the one of the store"),
+            Self::Internal => f.write_str("internal fault at start"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<SecretFileError> for StartError {
+    fn from(error: SecretFileError) -> Self {
+        Self::Secret(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Provisioning {
+    /// Opens or founds the service in its folder and serves until `stop`. It runs on threads of its own, so that any
+    /// runtime may call this. [`Stop::finish`] waits for it under the name `provisioning`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is listening then.
+    pub async fn start(
+        config: ProvisioningConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: Metrics,
+        stop: Stop,
+    ) -> Result<ProvisioningHandle, StartError> {
+        config.check()?;
+        let (ready, started) = oneshot::channel();
+        let (ended, end) = oneshot::channel::<()>();
+        let parts = run::Parts { config, clock, random, metrics, stop: stop.clone() };
+        std::thread::Builder::new()
+            .name("provisioning".to_owned())
+            .spawn(move || {
+                actix_rt::System::new().block_on(run::run(parts, ready));
+                drop(ended);
+            })
+            .map_err(|error| StartError::Io(PathBuf::from("thread"), error))?;
+        let handle = started.await.map_err(|_| StartError::Internal)??;
+        stop.spawn("provisioning", async move {
+            let _ = end.await;
+        });
+        Ok(handle)
+    }
+}

@@ -1,0 +1,187 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Supervisor};
+use actix_web::dev::Server;
+use actix_web::{web, App, HttpServer};
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::{self, SharedRandom};
+use tessera_runtime::stop::Stop;
+use tessera_runtime::store::Store;
+use tokio::sync::oneshot;
+
+use super::first::{found, is_founded, Founding};
+use super::{ProvisioningHandle, StartError};
+use crate::admission::Admission;
+use crate::audit::actor::{AuditActor, ChainPending};
+use crate::audit::Pending;
+use crate::config::ProvisioningConfig;
+use crate::issue::actor::IssuerActor;
+use crate::issue::Issuer;
+use crate::keys::files::KeyFolder;
+use crate::limits;
+use crate::metrics::ServiceMetrics;
+use crate::nonce::Nonces;
+use crate::service::Service;
+use crate::tables::Tables;
+use crate::trust::actor::TrustActor;
+use crate::trust::hub::Hub;
+use crate::trust::ledger::Head;
+use crate::{rest, sweep};
+
+pub(super) struct Parts {
+    pub(super) config: ProvisioningConfig,
+    pub(super) clock: SharedClock,
+    pub(super) random: SharedRandom,
+    pub(super) metrics: Metrics,
+    pub(super) stop: Stop,
+}
+
+type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
+
+/// The whole life of the service, on its own thread.
+pub(super) async fn run(parts: Parts, ready: Ready) {
+    let (service, handle) = match prepare(parts).await {
+        Ok(prepared) => prepared,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let (server, addr) = match listen(&service) {
+        Ok(listening) => listening,
+        Err(error) => {
+            let _ = service.store.close();
+            return drop(ready.send(Err(error)));
+        }
+    };
+    tracing::info!(%addr, "provisioning listens");
+    let _ = ready.send(Ok(ProvisioningHandle { addr, ..handle }));
+    serve(&service, server).await;
+    let _ = service.audit.send(ChainPending).await;
+    if let Err(error) = service.store.close() {
+        tracing::error!(%error, "store not closed cleanly");
+    }
+    tracing::info!("provisioning stopped");
+}
+
+async fn serve(service: &Arc<Service>, server: Server) {
+    let stopper = server.handle();
+    let stop = service.stop.clone();
+    actix_rt::spawn(async move {
+        stop.stopping().await;
+        stopper.stop(true).await;
+    });
+    let sweeping = Arc::clone(service);
+    let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
+    if let Err(error) = server.await {
+        tracing::error!(%error, "HTTP server");
+    }
+    sweeper.abort();
+}
+
+async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
+    let dir = parts.config.data_dir.join("provisioning");
+    fs::create_dir_all(&dir).map_err(|error| StartError::Io(dir.clone(), error))?;
+    let store = Store::open(&dir.join("store"))?;
+    match furnish(parts, store.clone()).await {
+        Ok(furnished) => Ok(furnished),
+        Err(error) => {
+            let _ = store.close();
+            Err(error)
+        }
+    }
+}
+
+async fn furnish(
+    parts: Parts,
+    store: Store,
+) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
+    let Parts { config, clock, random, metrics, stop } = parts;
+    let tables = Tables::open(&store)?;
+    let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
+    let founded = is_founded(&tables, None)?;
+    let root = Arc::new(key_folder.root(&*random, !founded)?);
+    let first_start = match is_founded(&tables, Some(&root))? {
+        true => None,
+        false => {
+            let founding = Founding {
+                dir: &config.data_dir,
+                store: &store,
+                tables: &tables,
+                folder: &key_folder,
+                root: &root,
+                random: &*random,
+                now: clock.unix(),
+            };
+            Some(found(&founding).await?)
+        }
+    };
+    let hub = Hub::at(Head::read(&tables)?.seq);
+    let (store_, tables_, clock_, root_, hub_) =
+        (store.clone(), tables.clone(), clock.clone(), root.clone(), hub.clone());
+    let trust = Supervisor::start(move |_| TrustActor {
+        store: store_,
+        tables: tables_,
+        clock: clock_,
+        root: root_,
+        hub: hub_,
+        made: None,
+    });
+    let (store_, tables_) = (store.clone(), tables.clone());
+    let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
+    let issuer = IssuerActor {
+        store: store.clone(),
+        clock: clock.clone(),
+        issuer: Issuer::new(tables.clone(), key_folder.clone()),
+    };
+    let handle = ProvisioningHandle {
+        addr: config.http_addr,
+        root: root.public().thumbprint(),
+        first_start,
+    };
+    let service = Service {
+        nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
+        admission: Admission::new(config.admission),
+        pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
+        issuer: issuer.start(),
+        metrics: ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?,
+        registry: metrics,
+        config,
+        clock,
+        random,
+        store,
+        tables,
+        key_folder,
+        root,
+        audit,
+        trust,
+        hub,
+        stop,
+    };
+    Ok((Arc::new(service), handle))
+}
+
+fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {
+    let data = web::Data::from(Arc::clone(service));
+    let wanted = service.config.http_addr;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(rest::measure::measure))
+            .configure(rest::configure)
+            .default_service(web::to(rest::nothing_here))
+    })
+    .workers(service.config.workers)
+    .backlog(limits::BACKLOG)
+    .max_connections(limits::CONNECTIONS_PER_WORKER)
+    .client_request_timeout(limits::HEAD_TIMEOUT)
+    .client_disconnect_timeout(Duration::from_secs(1))
+    .keep_alive(limits::KEEP_ALIVE)
+    .shutdown_timeout(limits::DRAIN_SECONDS)
+    .disable_signals()
+    .bind(wanted)
+    .map_err(|error| StartError::Bind(wanted, error))?;
+    let addr = server.addrs().first().copied().ok_or(StartError::Internal)?;
+    Ok((server.run(), addr))
+}

@@ -1,0 +1,120 @@
+//! Removal of what time has ended: memory on disk stays bounded by what is alive.
+
+use tessera_runtime::store::{Batch, Table};
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
+
+use crate::audit::actor::ChainPending;
+use crate::keys::rotate::retire_expired;
+use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_EVERY, SWEEP_ROWS};
+use crate::refused::Refused;
+use crate::registry::records::ClaimRecord;
+use crate::service::Service;
+use crate::tables::number_of;
+use crate::trust::ledger::{Head, MovedDevice};
+
+/// Sweeps until the service stops.
+pub(crate) async fn run(service: &Service) {
+    let mut claims_from = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = service.stop.stopping() => return,
+        }
+        if let Err(refused) = once(service, &mut claims_from).await {
+            tracing::warn!(code = %refused.code, "sweep ended early; the next one goes on");
+        }
+    }
+}
+
+/// One sweep. `claims_from` remembers how far the table of claims was read.
+pub(crate) async fn once(
+    service: &Service,
+    claims_from: &mut Option<Vec<u8>>,
+) -> Result<(), Refused> {
+    service.nonces.sweep(service.now());
+    service.audit.send(ChainPending).await??;
+    service
+        .metrics
+        .trust_seq
+        .set(&[], i64::try_from(Head::read(&service.tables)?.seq).unwrap_or(i64::MAX));
+    retire_expired(service).await?;
+    while issued(service).await? {}
+    revoked(service).await?;
+    moved(service).await?;
+    events(service).await?;
+    claims(service, claims_from).await
+}
+
+async fn issued(service: &Service) -> Result<bool, Refused> {
+    let now = service.now().get();
+    let rows = service.tables.issued_expiry.scan_prefix(&[], None, SWEEP_ROWS)?;
+    let mut batch = Batch::new();
+    let mut removed = 0;
+    for (key, _) in rows.iter().filter(|(key, _)| number_of(key) <= now) {
+        batch.delete(&service.tables.issued_expiry, key);
+        batch.delete(&service.tables.issued, key.get(8..).unwrap_or_default());
+        removed += 1;
+    }
+    remove(service, "issued", batch, removed).await?;
+    Ok(removed == SWEEP_ROWS)
+}
+
+async fn revoked(service: &Service) -> Result<(), Refused> {
+    let now = service.now().get();
+    let table = &service.tables.revoked_tokens;
+    let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
+    let ended = rows.into_iter().map(|(key, _)| key).filter(|key| number_of(key) <= now);
+    delete_all(service, table, ended.collect()).await
+}
+
+async fn moved(service: &Service) -> Result<(), Refused> {
+    let now = service.now().get();
+    let table = &service.tables.moved_devices;
+    let rows = table.scan_records::<MovedDevice>(&[], None, SWEEP_ROWS)?;
+    let ended = rows.into_iter().filter(|(_, row)| row.at.saturating_add(TOKEN_LIFE_SECONDS) < now);
+    delete_all(service, table, ended.map(|(key, _)| key).collect()).await
+}
+
+async fn events(service: &Service) -> Result<(), Refused> {
+    let head = Head::read(&service.tables)?.seq;
+    let table = &service.tables.trust_events;
+    let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
+    let ended = rows
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| number_of(key).saturating_add(EVENTS_KEPT) <= head);
+    delete_all(service, table, ended.collect()).await
+}
+
+async fn claims(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refused> {
+    let now = service.now().get();
+    let table = &service.tables.claims;
+    let rows = table.scan_records::<ClaimRecord>(&[], from.as_deref(), SWEEP_ROWS)?;
+    *from = match rows.len() {
+        SWEEP_ROWS => rows.last().map(|(key, _)| key.clone()),
+        _ => None,
+    };
+    let ended = rows.into_iter().filter(|(_, claim)| {
+        claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
+    });
+    delete_all(service, table, ended.map(|(key, _)| key).collect()).await
+}
+
+async fn delete_all(service: &Service, table: &Table, keys: Vec<Vec<u8>>) -> Result<(), Refused> {
+    let mut batch = Batch::new();
+    keys.iter().for_each(|key| batch.delete(table, key));
+    remove(service, table.name(), batch, keys.len()).await
+}
+
+async fn remove(
+    service: &Service,
+    table: &str,
+    batch: Batch,
+    removed: usize,
+) -> Result<(), Refused> {
+    if removed > 0 {
+        service.store.commit(batch).await?;
+        service.metrics.swept.add(&[table], u64::try_from(removed).unwrap_or_default());
+    }
+    Ok(())
+}

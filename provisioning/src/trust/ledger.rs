@@ -1,0 +1,99 @@
+use serde::{Deserialize, Serialize};
+use tessera_runtime::store::{Batch, StoreError};
+use tessera_token::key::SecretKey;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{Change, Event, EventHash, Heartbeat};
+
+use crate::registry::records::octets;
+use crate::tables::{numbered, pair, Tables};
+
+const HEAD: &str = "trust_head";
+
+/// The newest event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) seq: u64,
+    #[serde(with = "octets")]
+    pub(crate) hash: [u8; 32],
+}
+
+impl Head {
+    pub(crate) fn read(tables: &Tables) -> Result<Self, StoreError> {
+        Ok(tables.meta.get_record(HEAD)?.unwrap_or_default())
+    }
+
+    pub(crate) fn heartbeat(
+        &self,
+        root: &SecretKey,
+        now: UnixSeconds,
+    ) -> Result<Vec<u8>, RefusalCode> {
+        let beat = Heartbeat { seq: self.seq, head: EventHash::from_bytes(self.hash), time: now };
+        beat.sign(root)
+    }
+}
+
+/// Adds the events of `changes` behind `head` to the batch, and the state that snapshots are made of.
+pub(crate) fn append(
+    tables: &Tables,
+    batch: &mut Batch,
+    head: Head,
+    changes: &[Change],
+    root: &SecretKey,
+    now: UnixSeconds,
+) -> Result<Head, RefusalCode> {
+    let mut new = head;
+    for change in changes {
+        let event = Event {
+            seq: new.seq + 1,
+            previous: EventHash::from_bytes(new.hash),
+            time: now,
+            change: change.clone(),
+        };
+        let signed = event.sign(root)?;
+        new = Head { seq: event.seq, hash: *EventHash::of(&signed).as_bytes() };
+        batch.put(&tables.trust_events, event.seq.to_be_bytes(), signed);
+        keep(tables, batch, change);
+    }
+    match head.seq {
+        0 => batch.expect_absent(&tables.meta, HEAD),
+        _ => batch.expect_record(&tables.meta, HEAD, &head),
+    }
+    batch.put_record(&tables.meta, HEAD, &new);
+    Ok(new)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MovedDevice {
+    pub(crate) epoch: u64,
+    pub(crate) at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RevokedRow {
+    pub(crate) tenant: String,
+    pub(crate) device: String,
+}
+
+/// Tenants, groups and keys are in their own tables already; what else a snapshot needs is kept here.
+fn keep(tables: &Tables, batch: &mut Batch, change: &Change) {
+    match change {
+        Change::Device(device) => {
+            let row = MovedDevice { epoch: device.epoch, at: device.at.get() };
+            batch.put_record(
+                &tables.moved_devices,
+                pair(&device.tenant, device.device.as_str()),
+                &row,
+            );
+        }
+        Change::Token(token) => {
+            let row = RevokedRow {
+                tenant: token.tenant.as_str().to_owned(),
+                device: token.device.as_str().to_owned(),
+            };
+            let key = numbered(token.expires.get(), token.token.as_bytes());
+            batch.put_record(&tables.revoked_tokens, key, &row);
+        }
+        Change::Tenant(_) | Change::Key(_) | Change::Group(_) => {}
+    }
+}
