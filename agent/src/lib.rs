@@ -1,1 +1,27 @@
-//! To be filled.
+//! Decides offline whether a device may connect, and tracks how it behaves.
+//!
+//! The broker uses it as a library; on a gateway it runs alone ([`daemon`]). What it decides rests on signed, stored
+//! trust data alone, so that it works without a network and never fails open.
+//!
+//! Reading order: [`trust`] (what is known), [`sync`] (how it arrives), [`ledger`] (which proofs were used),
+//! [`validator`] (may this one connect), [`behaviour`] (does it behave as itself), [`agent`] (all of it, started),
+//! [`daemon`] (on a gateway); every limit is in [`limits`].
+
+pub mod trust;
+
+pub mod ledger;
+pub mod sync;
+
+pub mod validator;
+
+pub mod behaviour;
+
+pub mod agent;
+pub mod config;
+pub mod daemon;
+
+mod host;
+pub mod limits;
+
+pub use agent::Agent;
+pub use config::AgentConfig;

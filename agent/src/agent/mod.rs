@@ -1,0 +1,157 @@
+//! An agent, started: store, trust synchronisation, validator and behaviour tracker as one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::HttpError;
+use tessera_runtime::metrics::{Metrics, MetricsError};
+use tessera_runtime::random::SharedRandom;
+use tessera_runtime::stop::Stop;
+use tessera_runtime::store::{Store, StoreError};
+
+use crate::behaviour::{self, BehaviourActor, Observer};
+use crate::config::AgentConfig;
+use crate::host;
+use crate::ledger::Ledger;
+use crate::sync::{Source, SyncCore, TrustActor};
+use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
+use crate::validator::Validator;
+
+mod upkeep;
+
+/// A running agent. Its tasks end with the [`Stop`] it was started with; its store is closed by [`Agent::close`].
+pub struct Agent {
+    validator: Validator,
+    observer: Observer,
+    trust: Arc<Trust>,
+    store: Store,
+}
+
+/// Why an agent did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// Its store.
+    Store(StoreError),
+    /// A metric's name is taken: two agents share a registry.
+    Metrics(MetricsError),
+    /// The URL of the feed.
+    Feed(HttpError),
+    /// A thread or folder.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Metrics(error) => error.fmt(f),
+            Self::Feed(error) => write!(f, "trust feed: {error}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {}
+
+impl From<StoreError> for AgentError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<MetricsError> for AgentError {
+    fn from(error: MetricsError) -> Self {
+        Self::Metrics(error)
+    }
+}
+
+impl From<std::io::Error> for AgentError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<behaviour::StartError> for AgentError {
+    fn from(error: behaviour::StartError) -> Self {
+        match error {
+            behaviour::StartError::Store(error) => Self::Store(error),
+            behaviour::StartError::Metrics(error) => Self::Metrics(error),
+        }
+    }
+}
+
+impl Agent {
+    /// Opens the store, reads trust back, and starts the actors. It is usable at once: without trust data it refuses
+    /// everybody with `trust_missing`.
+    ///
+    /// # Errors
+    /// [`AgentError`]. Damaged trust data is no error: it is left out and fetched again.
+    pub async fn start(
+        config: AgentConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &Metrics,
+        stop: &Stop,
+    ) -> Result<Self, AgentError> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let store = Store::open(&config.data_dir)?;
+        let trust_store = TrustStore::new(&store, config.root_pin)?;
+        let state = known_trust(&trust_store, &config)?;
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.highest()?);
+        let trust = Trust::new(state, time);
+        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let source = config.feed.as_ref().map(Source::new).transpose();
+        let source = source.map_err(AgentError::Feed)?;
+        let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
+        let ledger = Arc::new(Ledger::new(&store)?);
+
+        let core = Arc::new(Mutex::new(core));
+        host::run("agent-trust", stop, move || TrustActor {
+            core: Arc::clone(&core),
+            source: source.clone(),
+        })?;
+        let parts = Arc::new(Mutex::new(parts));
+        host::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
+        upkeep::start(Arc::clone(&ledger), Arc::clone(&trust), stop);
+
+        let validator = Validator::new(Arc::clone(&trust), ledger, store.clone(), observer.clone());
+        Ok(Self { validator, observer, trust, store })
+    }
+
+    /// Who may connect.
+    pub fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
+    /// Where sessions tell what they see.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// What is known.
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// Closes the store: the last thing to do, after [`Stop::finish`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.store.close()
+    }
+}
+
+fn known_trust(store: &TrustStore, config: &AgentConfig) -> Result<TrustState, AgentError> {
+    match store.load(config.audience.clone()) {
+        Ok(state) => Ok(state),
+        Err(TrustStoreError::Store(error)) => Err(error.into()),
+        Err(TrustStoreError::Refused(refusal)) => {
+            tracing::error!(%refusal, "stored trust data is not used: nobody is let in before a new snapshot");
+            Ok(TrustState::empty(config.audience.clone()))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What an agent needs to be told.
+
+use std::path::PathBuf;
+
+use tessera_runtime::secret::Secret;
+use tessera_token::ids::Audience;
+use tessera_token::key::Thumbprint;
+
+use crate::behaviour::BehaviourConfig;
+
+/// An agent's configuration, valid by construction.
+#[derive(Clone)]
+pub struct AgentConfig {
+    /// The folder of its store; made when it is missing.
+    pub data_dir: PathBuf,
+    /// The name that this verifier answers to in `aud`.
+    pub audience: Audience,
+    /// The thumbprint of the root key: what all trust rests on.
+    pub root_pin: Thumbprint,
+    /// Where trust data comes from; `None` works from the store alone.
+    pub feed: Option<FeedConfig>,
+    /// When behaviour is told.
+    pub behaviour: BehaviourConfig,
+}
+
+impl AgentConfig {
+    /// A configuration with the defaults for everything else.
+    pub fn new(data_dir: impl Into<PathBuf>, audience: Audience, root_pin: Thumbprint) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            audience,
+            root_pin,
+            feed: None,
+            behaviour: BehaviourConfig::default(),
+        }
+    }
+
+    /// The same with a source of trust data.
+    pub fn with_feed(mut self, url: impl Into<String>, token: Secret<String>) -> Self {
+        let url = url.into();
+        self.feed = Some(FeedConfig { url, token });
+        self
+    }
+}
+
+/// The trust feed of a provisioning service.
+#[derive(Clone)]
+pub struct FeedConfig {
+    /// Its base URL: `http://host:port`.
+    pub url: String,
+    /// The token of an operator account with role `feed`.
+    pub token: Secret<String>,
+}

@@ -1,0 +1,86 @@
+use std::future::Future;
+
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
+use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
+
+use super::Ask;
+use crate::config::FeedConfig;
+use crate::limits;
+
+/// What came back.
+pub(crate) type Answer = Result<Vec<u8>, FetchError>;
+
+/// Why nothing came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchError {
+    /// The events asked for are no longer there: fetch the snapshot.
+    Gone,
+    /// Another status.
+    Status,
+    /// The feed token is not accepted.
+    NotAllowed,
+    Connect,
+    Timeout,
+    Transport,
+    TooLarge,
+}
+
+impl FetchError {
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Status => "status",
+            Self::NotAllowed => "not_allowed",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// The service, as far as the feed is concerned.
+#[derive(Clone)]
+pub(crate) struct Source {
+    client: HttpClient,
+}
+
+impl Source {
+    pub(crate) fn new(config: &FeedConfig) -> Result<Self, HttpError> {
+        let limits = HttpLimits {
+            response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
+            ..HttpLimits::default()
+        };
+        let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
+        Ok(Self { client })
+    }
+
+    /// Asks once.
+    pub(crate) fn fetch(&self, ask: Ask) -> impl Future<Output = Answer> + 'static {
+        let client = self.client.clone();
+        async move {
+            let wait = limits::SYNC_WAIT_SECONDS;
+            let (path, total) = match ask {
+                Ask::Snapshot => ("/v1/trust/snapshot".to_owned(), limits::SYNC_SNAPSHOT_TOTAL),
+                Ask::Events(after) => {
+                    (format!("/v1/trust/events?after={after}&wait={wait}"), limits::SYNC_POLL_TOTAL)
+                }
+            };
+            let request = Request::new(Method::Get, &path).accept(CBOR).within(total);
+            let answer = client.send(request).await.map_err(|error| of(&error))?;
+            Ok(answer.body)
+        }
+    }
+}
+
+fn of(error: &HttpError) -> FetchError {
+    match error {
+        HttpError::Status { status: 410, .. } => FetchError::Gone,
+        HttpError::Status { status: 401 | 403, .. } => FetchError::NotAllowed,
+        HttpError::Status { .. } => FetchError::Status,
+        HttpError::Connect(_) => FetchError::Connect,
+        HttpError::Timeout => FetchError::Timeout,
+        HttpError::TooLarge { .. } => FetchError::TooLarge,
+        _ => FetchError::Transport,
+    }
+}

@@ -1,0 +1,246 @@
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{Audience, TenantId};
+use tessera_token::key::{KeyId, PublicKey};
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken};
+
+use super::effect::TrustEffect;
+use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
+use super::refusal::TrustRefusal;
+use super::shards::Shards;
+use crate::limits;
+
+/// Everything a verifier knows, at one sequence number. A version is never changed; a clone shares what does not differ.
+#[derive(Clone)]
+pub struct TrustState {
+    audience: Audience,
+    pub(super) root: Option<PublicKey>,
+    pub(super) seq: u64,
+    pub(super) head: EventHash,
+    pub(super) trusted_at: Option<UnixSeconds>,
+    tenants: Arc<HashMap<TenantId, TenantTrust>>,
+    keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
+    groups: Arc<HashMap<GroupKey, u64>>,
+    devices: Shards<DeviceKey, Moved>,
+    tokens: Shards<TokenHash, UnixSeconds>,
+}
+
+#[derive(Clone, Copy)]
+struct Moved {
+    epoch: u64,
+    at: UnixSeconds,
+}
+
+impl TrustState {
+    /// A verifier of this name that knows nothing: it refuses everybody with `trust_missing`.
+    pub fn empty(audience: Audience) -> Self {
+        Self {
+            audience,
+            root: None,
+            seq: 0,
+            head: EventHash::default(),
+            trusted_at: None,
+            tenants: Arc::default(),
+            keys: Arc::default(),
+            groups: Arc::default(),
+            devices: Shards::new(),
+            tokens: Shards::new(),
+        }
+    }
+
+    /// The number of the newest event that is in it; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The hash of that event.
+    pub fn head(&self) -> EventHash {
+        self.head
+    }
+
+    /// Whether a snapshot was ever taken.
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// Devices with an epoch of their own.
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Tokens on the revocation list.
+    pub fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Takes one change in. Nothing ever moves back: an epoch stays at its highest, a key at its last state.
+    pub(super) fn apply(&mut self, change: Change) -> Result<TrustEffect, TrustRefusal> {
+        match change {
+            Change::Tenant(tenant) => self.apply_tenant(tenant),
+            Change::Key(key) => self.apply_key(key),
+            Change::Group(group) => self.apply_group(group),
+            Change::Device(device) => self.apply_device(device),
+            Change::Token(token) => self.apply_token(token),
+        }
+    }
+
+    fn apply_tenant(&mut self, mut tenant: TenantTrust) -> Result<TrustEffect, TrustRefusal> {
+        room(self.tenants.len(), limits::TRUST_TENANTS)?;
+        let known = self.tenants.get(&tenant.tenant);
+        tenant.epoch = tenant.epoch.max(known.map_or(0, |known| known.epoch));
+        let name = tenant.tenant.clone();
+        Arc::make_mut(&mut self.tenants).insert(name.clone(), tenant);
+        Ok(TrustEffect::Tenant(name))
+    }
+
+    fn apply_key(&mut self, mut key: IssuerKey) -> Result<TrustEffect, TrustRefusal> {
+        room(self.keys.len(), limits::TRUST_KEYS)?;
+        let kid = key.key.key_id();
+        let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
+        let same_kid = Arc::make_mut(&mut self.keys).entry(kid).or_default();
+        let known =
+            same_kid.iter_mut().find(|known| known.tenant == key.tenant && known.key == key.key);
+        match known {
+            Some(known) => {
+                if rank(known.state) > rank(key.state) {
+                    key.state = known.state;
+                }
+                *known = key;
+            }
+            None => same_kid.push(key),
+        }
+        Ok(effect)
+    }
+
+    fn apply_group(&mut self, group: GroupEpoch) -> Result<TrustEffect, TrustRefusal> {
+        room(self.groups.len(), limits::TRUST_GROUPS)?;
+        let key = GroupKey { tenant: group.tenant.clone(), number: group.number };
+        let epoch = Arc::make_mut(&mut self.groups).entry(key).or_default();
+        *epoch = group.epoch.max(*epoch);
+        Ok(TrustEffect::Group { tenant: group.tenant, number: group.number })
+    }
+
+    fn apply_device(&mut self, moved: DeviceEpoch) -> Result<TrustEffect, TrustRefusal> {
+        room(self.devices.len(), limits::TRUST_DEVICES)?;
+        let key = DeviceKey { tenant: moved.tenant.clone(), device: moved.device.clone() };
+        let known = self.devices.get(&key).copied();
+        let entry = match known {
+            Some(known) if known.epoch >= moved.epoch => {
+                Moved { epoch: known.epoch, at: known.at.max(moved.at) }
+            }
+            _ => Moved { epoch: moved.epoch, at: moved.at },
+        };
+        self.devices.insert(key, entry);
+        Ok(TrustEffect::Device { tenant: moved.tenant, device: moved.device })
+    }
+
+    fn apply_token(&mut self, revoked: RevokedToken) -> Result<TrustEffect, TrustRefusal> {
+        room(self.tokens.len(), limits::TRUST_TOKENS)?;
+        self.tokens.insert(revoked.token, revoked.expires);
+        Ok(TrustEffect::Token {
+            tenant: revoked.tenant,
+            device: revoked.device,
+            hash: revoked.token,
+        })
+    }
+
+    /// Takes over what an older version knew and a newer snapshot must not weaken.
+    pub(super) fn keep_floor_of(&mut self, old: &Self) -> Result<(), TrustRefusal> {
+        for known in old.tenants.values() {
+            if let Some(now) = self.tenants.get(&known.tenant).cloned() {
+                let epoch = now.epoch.max(known.epoch);
+                self.apply_tenant(TenantTrust { epoch, ..now })?;
+            }
+        }
+        for known in old.keys.values().flatten() {
+            let same = self.keys.get(&known.key.key_id());
+            let now = same.and_then(|keys| {
+                keys.iter().find(|key| key.key == known.key && key.tenant == known.tenant).cloned()
+            });
+            if let Some(now) = now.filter(|now| rank(known.state) > rank(now.state)) {
+                let state = known.state;
+                self.apply_key(IssuerKey { state, ..now })?;
+            }
+        }
+        for (key, epoch) in old.groups.iter() {
+            let now = Arc::make_mut(&mut self.groups).entry(key.clone()).or_default();
+            *now = (*now).max(*epoch);
+        }
+        for (key, moved) in old.devices.iter() {
+            let now = self.devices.get(key).map_or(0, |now| now.epoch);
+            if moved.epoch > now {
+                self.devices.insert(key.clone(), *moved);
+            }
+        }
+        for (token, expires) in old.tokens.iter() {
+            self.tokens.insert(*token, *expires);
+        }
+        Ok(())
+    }
+
+    /// Lets go of what says nothing any more, judged by signed time alone: a wrong local clock forgets nothing.
+    pub(crate) fn prune(&mut self) {
+        let Some(signed) = self.trusted_at else {
+            return;
+        };
+        let dead = signed.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
+        self.devices.retain(|moved| moved.at >= dead);
+        let expired = signed.minus(2 * CLOCK_SKEW_SECONDS);
+        self.tokens.retain(|expires| *expires >= expired);
+    }
+}
+
+fn room(used: usize, most: usize) -> Result<(), TrustRefusal> {
+    if used < most {
+        Ok(())
+    } else {
+        Err(TrustRefusal::TooLarge)
+    }
+}
+
+const fn rank(state: KeyState) -> u8 {
+    match state {
+        KeyState::Next => 0,
+        KeyState::Active => 1,
+        KeyState::Retiring => 2,
+        KeyState::Retired => 3,
+        KeyState::Compromised => 4,
+    }
+}
+
+impl TrustView for TrustState {
+    fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey] {
+        self.keys.get(&kid).map_or(&[], Vec::as_slice)
+    }
+
+    fn tenant(&self, tenant: &str) -> Option<&TenantTrust> {
+        self.tenants.get(tenant)
+    }
+
+    fn group_epoch(&self, tenant: &TenantId, group_number: u64) -> u64 {
+        let name = GroupName { tenant: tenant.as_str(), number: group_number };
+        self.groups.get(&name).copied().unwrap_or(0)
+    }
+
+    fn device_epoch(&self, tenant: &TenantId, device: &str) -> u64 {
+        let name = DeviceName { tenant: tenant.as_str(), device };
+        self.devices.get(&name).map_or(0, |moved| moved.epoch)
+    }
+
+    fn token_revoked(&self, token: &TokenHash) -> bool {
+        self.tokens.get(token).is_some()
+    }
+
+    fn trusted_at(&self) -> Option<UnixSeconds> {
+        self.trusted_at
+    }
+}

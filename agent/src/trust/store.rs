@@ -1,0 +1,205 @@
+use std::fmt;
+
+use tessera_runtime::store::{Batch, Store, StoreError, Table};
+use tessera_token::ids::Audience;
+use tessera_token::key::Thumbprint;
+use tessera_token::time::UnixSeconds;
+
+use super::refusal::TrustRefusal;
+use super::state::TrustState;
+use crate::limits;
+
+const HEARTBEAT: &[u8] = b"heartbeat";
+const HIGHEST: &[u8] = b"highest";
+const PIECES: &[u8] = b"pieces";
+
+/// Trust at rest: the signed bytes themselves, verified again whenever they are read, and the highest time ever seen.
+#[derive(Clone)]
+pub struct TrustStore {
+    store: Store,
+    meta: Table,
+    snapshot: Table,
+    events: Table,
+    pin: Thumbprint,
+}
+
+/// Why trust could not be read back.
+#[derive(Debug)]
+pub enum TrustStoreError {
+    /// The store.
+    Store(StoreError),
+    /// What it holds is not good.
+    Refused(TrustRefusal),
+}
+
+impl fmt::Display for TrustStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Refused(refusal) => write!(f, "stored trust data refused: {refusal}"),
+        }
+    }
+}
+
+impl std::error::Error for TrustStoreError {}
+
+impl From<StoreError> for TrustStoreError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<TrustRefusal> for TrustStoreError {
+    fn from(refusal: TrustRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl TrustStore {
+    /// The trust tables of `store`, for the root key with this thumbprint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn new(store: &Store, pin: Thumbprint) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: store.clone(),
+            meta: store.table("trust_meta")?,
+            snapshot: store.table("trust_snapshot")?,
+            events: store.table("trust_events")?,
+            pin,
+        })
+    }
+
+    /// The pinned root key.
+    pub fn pin(&self) -> &Thumbprint {
+        &self.pin
+    }
+
+    /// What is stored, every signature and the whole chain checked again; an empty version when nothing is. A part
+    /// that is not good makes the whole unusable: half of the revocations would be worse than none.
+    ///
+    /// # Errors
+    /// [`TrustStoreError`].
+    pub fn load(&self, audience: Audience) -> Result<TrustState, TrustStoreError> {
+        let mut state = TrustState::empty(audience);
+        let Some(snapshot) = self.load_snapshot()? else {
+            return Ok(state);
+        };
+        // Whether it may still decide is judged by its age, not by the last moment for taking it in.
+        state = state.with_snapshot(&snapshot, &self.pin, UnixSeconds::new(0))?;
+        for (_, event) in self.event_rows()? {
+            state.follow(&event)?;
+        }
+        if let Some(beat) = self.meta.get(HEARTBEAT)? {
+            state.beat(&beat)?;
+        }
+        state.prune();
+        Ok(state)
+    }
+
+    /// The highest time any run has seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn highest(&self) -> Result<UnixSeconds, StoreError> {
+        let row = self.meta.get(HIGHEST)?;
+        let seconds = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        Ok(UnixSeconds::new(seconds))
+    }
+
+    /// Stores the highest time seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_highest(&self, time: UnixSeconds) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(&self.meta, HIGHEST, time.get().to_be_bytes());
+        self.store.commit_blocking(batch)
+    }
+
+    /// Stores a verified snapshot in the place of everything before it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_snapshot(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (key, _) in self.event_rows()? {
+            batch.delete(&self.events, key);
+        }
+        let pieces: Vec<&[u8]> = bytes.chunks(limits::TRUST_PIECE_BYTES).collect();
+        for index in pieces.len()..self.piece_count()? {
+            batch.delete(&self.snapshot, piece_key(index));
+        }
+        for (index, piece) in pieces.iter().enumerate() {
+            batch.put(&self.snapshot, piece_key(index), *piece);
+        }
+        batch.put(&self.meta, PIECES, piece_key(pieces.len()));
+        batch.delete(&self.meta, HEARTBEAT);
+        self.store.commit_blocking(batch)
+    }
+
+    /// Stores verified events, the first with number `first`, and the heartbeat when it belongs behind them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_events<'a>(
+        &self,
+        first: u64,
+        events: impl Iterator<Item = &'a Vec<u8>>,
+        heartbeat: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (seq, event) in (first..).zip(events) {
+            batch.put(&self.events, seq.to_be_bytes(), event.as_slice());
+        }
+        match heartbeat {
+            Some(beat) => batch.put(&self.meta, HEARTBEAT, beat),
+            // The stored heartbeat would say less than the events now say.
+            None => batch.delete(&self.meta, HEARTBEAT),
+        }
+        self.store.commit_blocking(batch)
+    }
+
+    /// How many events are stored behind the snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn event_count(&self) -> Result<usize, StoreError> {
+        self.events.len()
+    }
+
+    fn load_snapshot(&self) -> Result<Option<Vec<u8>>, TrustStoreError> {
+        let count = self.piece_count()?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        for index in 0..count {
+            let piece = self.snapshot.get(piece_key(index))?;
+            bytes.extend_from_slice(&piece.ok_or(TrustRefusal::Damaged)?);
+        }
+        Ok(Some(bytes))
+    }
+
+    fn piece_count(&self) -> Result<usize, StoreError> {
+        let row = self.meta.get(PIECES)?;
+        let count = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    fn event_rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        loop {
+            let after = rows.last().map(|(key, _)| key.clone());
+            let page = self.events.scan_prefix(&[], after.as_deref(), 1000)?;
+            if page.is_empty() {
+                return Ok(rows);
+            }
+            rows.extend(page);
+        }
+    }
+}
+
+fn piece_key(index: usize) -> [u8; 4] {
+    u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes()
+}

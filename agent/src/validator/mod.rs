@@ -1,0 +1,134 @@
+//! May this one connect? The chain of `tessera_token`, over stored trust data and the replay ledger.
+
+use std::sync::Arc;
+
+use tessera_runtime::store::Store;
+use tessera_token::chain::{self, Admission, Attempt, Refusal, Subject};
+use tessera_token::grant::Grant;
+use tessera_token::proof::Credential;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+use tokio::sync::broadcast;
+
+use crate::behaviour::Observer;
+use crate::ledger::Ledger;
+use crate::trust::{Trust, TrustEffect};
+
+#[cfg(test)]
+mod tests;
+
+/// Judges tokens and proofs offline. Cheap to clone.
+#[derive(Clone)]
+pub struct Validator {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    trust: Arc<Trust>,
+    ledger: Arc<Ledger>,
+    store: Store,
+    observer: Observer,
+}
+
+impl Validator {
+    /// A validator over these parts.
+    pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
+        Self { parts: Arc::new(Parts { trust, ledger, store, observer }) }
+    }
+
+    /// The whole: password and client id in, admission or refusal out.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub async fn admit(&self, password: &[u8], client_id: &str) -> Result<Admission, Refusal> {
+        let credential = Credential::from_password(password)?;
+        let admission = self.judge(credential, client_id)?;
+        self.settle(admission).await
+    }
+
+    /// Everything that computes and nothing that waits: two signatures. The admission counts for nothing before
+    /// [`Validator::settle`] has taken it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn judge(&self, credential: Credential, client_id: &str) -> Result<Admission, Refusal> {
+        let attempt = Attempt { credential, client_id: client_id.to_owned() };
+        let trust = self.parts.trust.load();
+        chain::admit(&attempt, trust.as_ref(), self.now())
+    }
+
+    /// Uses the proof up, durably, and looks once more whether the grant still holds.
+    ///
+    /// A revocation can come in after this returns: whoever opens a session subscribes to
+    /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
+    ///
+    /// # Errors
+    /// `proof_replayed`, `not_ready`, or what ended the grant meanwhile.
+    pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
+        let named = |code| Refusal { code, subject: Some(subject(&admission.grant)) };
+        if let Some(claim) = admission.counter {
+            let advanced = self.parts.ledger.advance(claim, self.now()).await;
+            let previous = advanced.map_err(named)?.previous;
+            if let Some(previous) = previous {
+                let gap = claim.counter.saturating_sub(previous);
+                self.parts.observer.observe_gap(&subject(&admission.grant), gap);
+            }
+        }
+        self.still_holds(&admission.grant).map_err(named)?;
+        Ok(admission)
+    }
+
+    /// The grant of a refreshed token on a session whose peer has already proved the key.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no; `client_id_mismatch` or `confirmation_key` when the token is
+    /// not for the holder of `held`.
+    pub fn renew(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
+        let trust = self.parts.trust.load();
+        let verified = chain::verify(token, trust.as_ref(), self.now())?;
+        let subject = verified.subject();
+        verified.renew(held).map_err(|code| Refusal { code, subject: Some(subject) })
+    }
+
+    /// Whether a grant that was given earlier still holds.
+    ///
+    /// # Errors
+    /// The code of what ended it.
+    pub fn still_holds(&self, grant: &Grant) -> Result<(), RefusalCode> {
+        let trust = self.parts.trust.load();
+        chain::still_holds(grant, trust.as_ref(), self.now())
+    }
+
+    /// The moment by which everything is judged: it never goes back.
+    pub fn now(&self) -> UnixSeconds {
+        self.parts.trust.now()
+    }
+
+    /// Seconds since the newest signed time; `None` when there is no trust data.
+    pub fn trust_age(&self) -> Option<u64> {
+        self.parts.trust.age()
+    }
+
+    /// Whether anybody could be let in at all.
+    ///
+    /// # Errors
+    /// `trust_missing` without trust data, `not_ready` when the store does not write.
+    pub fn ready(&self) -> Result<(), RefusalCode> {
+        if !self.parts.store.is_healthy() {
+            return Err(RefusalCode::NotReady);
+        }
+        match self.parts.trust.load().is_empty() {
+            true => Err(RefusalCode::TrustMissing),
+            false => Ok(()),
+        }
+    }
+
+    /// What changes from now on. A receiver that lagged must treat that as [`TrustEffect::Reloaded`].
+    pub fn trust_effects(&self) -> broadcast::Receiver<TrustEffect> {
+        self.parts.trust.effects()
+    }
+}
+
+fn subject(grant: &Grant) -> Subject {
+    Subject { tenant: grant.tenant().clone(), device: grant.device().clone() }
+}
