@@ -1,3 +1,19 @@
 //! The whole system from outside: the started binary, real clients, and the shape of the code.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this crate is tests: a panic is how it tells"
+)]
+
 mod architecture;
+mod commands;
+mod fleet;
+mod independent;
+mod kills;
+mod mosquitto;
+mod paho;
+mod secrets;
+mod two_processes;

@@ -1,0 +1,145 @@
+//! `tessera up` in a temporary folder, on free ports.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{ok, tessera, Process};
+
+/// A running system.
+pub struct Server {
+    /// The process.
+    pub process: Process,
+    /// Its data, and the folders of devices.
+    pub folder: TempDir,
+    /// Where MQTT clients connect.
+    pub mqtt: SocketAddr,
+    /// Where provisioning listens.
+    pub http: SocketAddr,
+    /// Where the broker tells its metrics.
+    pub metrics: SocketAddr,
+}
+
+impl Server {
+    /// Starts `tessera up` in a new folder.
+    pub fn start() -> Self {
+        Self::start_with(TempDir::new().unwrap(), &[])
+    }
+
+    /// Starts `tessera up` in a folder that may have been used before, with further arguments.
+    pub fn start_with(folder: TempDir, more: &[&str]) -> Self {
+        let data = folder.path().join("data");
+        let mut process = Process::start(
+            Command::new(tessera())
+                .args(["up", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+                .args(["--metrics", "127.0.0.1:0", "--data"])
+                .arg(&data)
+                .args(more),
+        );
+        process.line("ready", |line| line == "ready");
+        let run = run_file(&data);
+        let at = |name: &str| run[name].as_str().unwrap().parse().unwrap();
+        Self { mqtt: at("mqtt"), http: at("http"), metrics: at("metrics"), process, folder }
+    }
+
+    /// Kills it with -9 and starts it again on the same data.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.process.kill();
+        Self::start_with(self.folder, &[])
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The operator token.
+    pub fn operator_token(&self) -> String {
+        std::fs::read_to_string(self.data().join("operator.token")).unwrap().trim().to_owned()
+    }
+
+    /// `tessera VERB …` as an operator.
+    pub fn operator(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(tessera());
+        command.args(words).arg("--http").arg(format!("http://{}", self.http));
+        command.env("TESSERA_OPERATOR_TOKEN", self.operator_token());
+        command
+    }
+
+    /// Enrols a device by the commands of the README.
+    pub fn enrol(&self, device: &str, role: &str) -> Device {
+        let claim = ok(&mut self.operator(&["claim", "create", "--role", role, "--json"]));
+        let claim: Value = serde_json::from_str(&claim).unwrap();
+        let code = claim["claims"][0]["code"].as_str().unwrap().to_owned();
+        let folder = self.folder.path().join(device);
+        ok(Command::new(tessera())
+            .args(["device", "enrol", "--device", device, "--claim", &code])
+            .arg("--http")
+            .arg(format!("http://{}", self.http))
+            .arg("--dir")
+            .arg(&folder));
+        Device { id: device.to_owned(), folder, mqtt: self.mqtt }
+    }
+
+    /// Revokes a device; returns when the revocation is acknowledged.
+    pub fn revoke(&self, device: &str) {
+        ok(&mut self.operator(&["revoke", "device", device]));
+    }
+
+    /// SIGTERM, and the drain must succeed.
+    pub fn stop(mut self) -> TempDir {
+        self.process.terminate();
+        let status = self.process.wait();
+        assert!(status.success(), "drain failed: {status}\n{}", self.process.output());
+        self.folder
+    }
+}
+
+fn run_file(data: &Path) -> Value {
+    let text = std::fs::read(data.join("run.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A device that was enrolled with the command line.
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The broker.
+    pub mqtt: SocketAddr,
+}
+
+impl Device {
+    /// A password for one CONNECT, as base64url text.
+    pub fn password(&self) -> String {
+        self.password_for(&self.id)
+    }
+
+    /// A password for another client id of the device.
+    pub fn password_for(&self, client_id: &str) -> String {
+        let password = ok(Command::new(tessera())
+            .args(["device", "password", "--client-id", client_id, "--dir"])
+            .arg(&self.folder));
+        password.trim().to_owned()
+    }
+
+    /// A mosquitto client with a fresh password.
+    pub fn mosquitto(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-p", &self.mqtt.port().to_string(), "-d"]);
+        command.args(["-i", &self.id, "-u", &self.id, "-P", &self.password()]);
+        command
+    }
+
+    /// What the token says, as `tessera device token --json` tells it.
+    pub fn token(&self) -> Value {
+        let text = ok(Command::new(tessera())
+            .args(["device", "token", "--json", "--dir"])
+            .arg(&self.folder));
+        serde_json::from_str(&text).unwrap()
+    }
+}

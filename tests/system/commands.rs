@@ -1,0 +1,87 @@
+//! What the command line tells people.
+
+use std::process::Command;
+
+use tessera_tests::process::{ok, run, tessera};
+use tessera_tests::server::Server;
+
+#[test]
+fn help_teaches_and_wrong_words_are_told() {
+    let help = ok(Command::new(tessera()).arg("--help"));
+    for word in ["up", "demo", "device", "sim", "revoke", "claim"] {
+        assert!(help.contains(word), "{word} is not in --help");
+    }
+    for command in ["up", "demo", "broker", "provision", "agent"] {
+        let help = ok(Command::new(tessera()).args([command, "--help"]));
+        assert!(help.contains("xample"), "{command} --help has no example");
+    }
+    let (good, output) = run(Command::new(tessera()).args(["up", "--mqqt", "x"]));
+    assert!(!good && output.contains("--mqtt"), "{output}");
+}
+
+#[test]
+fn an_unknown_key_in_the_configuration_is_refused() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = folder.path().join("tessera.toml");
+    std::fs::write(&config, "mqqt = \"127.0.0.1:0\"\n").unwrap();
+    let (good, output) = run(Command::new(tessera())
+        .args(["up", "--config"])
+        .arg(&config)
+        .arg("--data")
+        .arg(folder.path().join("data")));
+    assert!(!good && output.contains("mqqt"), "{output}");
+    assert!(!folder.path().join("data").exists(), "a refused start left something behind");
+}
+
+#[test]
+fn the_doctor_explains_a_revoked_device() {
+    let server = Server::start();
+    let sensor = server.enrol("c-1", "sensor");
+    let mqtt = server.mqtt.to_string();
+    let doctor = || {
+        run(Command::new(tessera())
+            .args(["device", "doctor", "--mqtt", &mqtt, "--dir"])
+            .arg(&sensor.folder))
+    };
+    let (good, output) = doctor();
+    assert!(good, "{output}");
+    server.revoke("c-1");
+    let (good, output) = doctor();
+    assert!(!good && output.contains("revoked"), "{output}");
+}
+
+#[test]
+fn credentials_for_load_tools_are_accepted_by_the_broker() {
+    let server = Server::start();
+    let file = server.folder.path().join("credentials.tsv");
+    let mut command = server.operator(&["sim", "credentials", "--devices", "5", "--proof", "connect"]);
+    ok(command.arg("--out").arg(&file));
+    let lines = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(lines.lines().count(), 5);
+    for line in lines.lines() {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next().unwrap().to_owned();
+        let (client_id, user, password) = (next(), next(), hex::decode(next()).unwrap());
+        let text = tessera_token::text::base64url(&password);
+        let topic = format!("d/{client_id}/telemetry");
+        let (sent, output) = run(Command::new("mosquitto_pub")
+            .args(["-d", "-h", "127.0.0.1", "-p", &server.mqtt.port().to_string()])
+            .args(["-i", &client_id, "-u", &user, "-P", &text, "-q", "1", "-t", &topic, "-m", "x"]));
+        assert!(sent, "{output}");
+    }
+}
+
+#[test]
+fn an_operator_sees_and_changes_what_the_fleet_is() {
+    let server = Server::start();
+    server.enrol("c-1", "sensor");
+    let devices = ok(&mut server.operator(&["devices"]));
+    assert!(devices.contains("c-1") && devices.contains("sensor"), "{devices}");
+    let audit = ok(&mut server.operator(&["audit", "list"]));
+    assert!(audit.contains("device.enrol"), "{audit}");
+    ok(&mut server.operator(&["keys", "rotate"]));
+    let second = server.enrol("c-2", "sensor");
+    let words = ["-q", "1", "-t", "d/c-2/telemetry", "-m", "x"];
+    let (sent, output) = run(second.mosquitto("mosquitto_pub").args(words));
+    assert!(sent, "a token of the rotated key was refused: {output}");
+}

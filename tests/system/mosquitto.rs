@@ -1,0 +1,132 @@
+//! mosquitto's clients against the started binary.
+
+use tessera_tests::process::{run, Process};
+use tessera_tests::server::Server;
+
+#[test]
+fn messages_flow_within_scope_and_stop_at_its_edge() {
+    let server = Server::start();
+    let sensor = server.enrol("m-1", "sensor");
+    let backend = server.enrol("back-1", "backend");
+
+    let mut reader = Process::start(backend.mosquitto("mosquitto_sub").args([
+        "-v", "-q", "1", "-C", "1", "-t", "d/+/telemetry",
+    ]));
+    reader.line("SUBACK", |l| l.contains("received SUBACK"));
+    let (sent, output) =
+        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "21.5"]));
+    assert!(sent, "{output}");
+    reader.line("message", |l| l == "d/m-1/telemetry 21.5");
+    assert!(reader.wait().success());
+
+    // The other way: a command to one device, on the device lane.
+    let mut device =
+        Process::start(sensor.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "d/m-1/cmd"]));
+    device.line("SUBACK", |l| l.contains("received SUBACK"));
+    let (sent, output) =
+        run(backend.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/cmd", "-m", "open"]));
+    assert!(sent, "{output}");
+    device.line("command", |l| l == "d/m-1/cmd open");
+    assert!(device.wait().success());
+
+    // Another device's topic: 3.1.1 has no other word than closing the connection.
+    let (sent, output) =
+        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-2/telemetry", "-m", "x"]));
+    assert!(!sent, "{output}");
+    let v5 = ["-V", "5", "-q", "1", "-t", "d/m-2/telemetry", "-m", "x"];
+    let (_, output) = run(sensor.mosquitto("mosquitto_pub").args(v5));
+    assert!(output.contains("RC:135") || output.contains("Not authorized"), "{output}");
+    // A filter that is wider than the scope.
+    let refused = ["-t", "d/+/cmd", "-W", "5"];
+    let (_, output) = run(sensor.mosquitto("mosquitto_sub").args(refused));
+    assert!(output.contains("128") || output.contains("denied"), "{output}");
+}
+
+#[test]
+fn a_password_is_good_once_and_for_its_owner_only() {
+    let server = Server::start();
+    let one = server.enrol("m-1", "sensor");
+    let two = server.enrol("m-2", "sensor");
+    let password = one.password();
+    let with = |client_id: &str, password: &str| {
+        let port = server.mqtt.port().to_string();
+        run(std::process::Command::new("mosquitto_pub")
+            .args(["-d", "-h", "127.0.0.1", "-p", &port, "-i", client_id, "-u", client_id])
+            .args(["-P", password, "-q", "1", "-t", "d/m-1/telemetry", "-m", "x"]))
+    };
+    let (thief, _) = with("m-2", &password);
+    assert!(!thief, "another client id got in with a copied password");
+    let (first, output) = with("m-1", &password);
+    assert!(first, "{output}");
+    let (replay, _) = with("m-1", &password);
+    assert!(!replay, "a replayed password got in");
+    let (bare, _) = with("m-1", "");
+    assert!(!bare, "an empty password got in");
+    let (suffixed, output) = with("m-1~b", &one.password_for("m-1~b"));
+    assert!(suffixed, "{output}");
+    let (other, _) = with("m-1", &two.password());
+    assert!(!other, "another device's password got in");
+}
+
+#[test]
+fn revocation_cuts_a_live_subscriber_and_keeps_it_out() {
+    let server = Server::start();
+    let sensor = server.enrol("m-1", "sensor");
+    let v5 = ["-V", "5", "-t", "d/m-1/cmd"];
+    let mut subscriber = Process::start(sensor.mosquitto("mosquitto_sub").args(v5));
+    subscriber.line("SUBACK", |l| l.contains("received SUBACK"));
+    let late = sensor.password();
+    server.revoke("m-1");
+    subscriber.line("DISCONNECT", |l| l.contains("received DISCONNECT"));
+    subscriber.kill();
+    let port = server.mqtt.port().to_string();
+    let (back, output) = run(std::process::Command::new("mosquitto_pub")
+        .args(["-d", "-h", "127.0.0.1", "-p", &port, "-i", "m-1", "-u", "m-1", "-P", &late])
+        .args(["-t", "d/m-1/telemetry", "-m", "x"]));
+    assert!(!back, "{output}");
+    // Still out after kill -9 and restart.
+    let server = server.kill_and_restart();
+    let port = server.mqtt.port().to_string();
+    let (back, output) = run(std::process::Command::new("mosquitto_pub")
+        .args(["-d", "-h", "127.0.0.1", "-p", &port, "-i", "m-1", "-u", "m-1", "-P", &late])
+        .args(["-t", "d/m-1/telemetry", "-m", "x"]));
+    assert!(!back, "{output}");
+}
+
+#[test]
+fn shared_subscriptions_and_retained_messages_reach_mosquitto() {
+    let server = Server::start();
+    let sensor = server.enrol("m-1", "sensor");
+    let backend = server.enrol("back-1", "backend");
+    let (sent, output) = run(sensor
+        .mosquitto("mosquitto_pub")
+        .args(["-r", "-q", "1", "-t", "d/m-1/telemetry", "-m", "kept"]));
+    assert!(sent, "{output}");
+    let mut reader = Process::start(
+        backend.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "d/+/telemetry"]),
+    );
+    reader.line("retained", |l| l == "d/m-1/telemetry kept");
+    assert!(reader.wait().success());
+    let mut shared = Process::start(
+        backend.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "$share/g/d/+/telemetry"]),
+    );
+    shared.line("SUBACK", |l| l.contains("received SUBACK"));
+    let (sent, output) =
+        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "one"]));
+    assert!(sent, "{output}");
+    shared.line("shared", |l| l == "d/m-1/telemetry one");
+    assert!(shared.wait().success());
+}
+
+#[test]
+fn sigterm_drains_and_a_restart_goes_on() {
+    let server = Server::start();
+    let sensor = server.enrol("m-1", "sensor");
+    let folder = server.stop();
+    let server = Server::start_with(folder, &[]);
+    let sensor = tessera_tests::server::Device { mqtt: server.mqtt, ..sensor };
+    let (sent, output) =
+        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "x"]));
+    assert!(sent, "{output}");
+    server.stop();
+}

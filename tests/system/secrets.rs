@@ -1,0 +1,63 @@
+//! Nothing that is secret is ever printed, also at the most talkative level.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use tempfile::TempDir;
+use tessera_tests::process::run;
+use tessera_tests::server::Server;
+use tessera_token::text::from_base64url;
+
+fn get(at: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn no_secret_reaches_logs_metrics_or_answers() {
+    let mut server = Server::start_with(TempDir::new().unwrap(), &["--log", "trace"]);
+    let sensor = server.enrol("c-1", "sensor");
+    let password = sensor.password();
+    let words = ["-q", "1", "-t", "d/c-1/telemetry", "-m", "x"];
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args(words));
+    assert!(sent, "{output}");
+    let (refused, _) = run(sensor.mosquitto("mosquitto_pub").args(["-i", "c-2"]).args(words));
+    assert!(!refused);
+    server.revoke("c-1");
+    let pages = [
+        get(server.metrics, "/metrics"),
+        get(server.http, "/metrics"),
+        get(server.http, "/v1/tenants/default/devices"),
+        get(server.http, "/nothing"),
+    ];
+    let operator = server.operator_token();
+    let feed = std::fs::read_to_string(server.data().join("feed.token")).unwrap();
+    let key = std::fs::read(sensor.folder.join("device.key")).unwrap();
+    let raw = from_base64url(&password).unwrap();
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let log = server.process.output();
+    assert!(log.len() > 1000, "the log says nothing at trace level");
+    let key_text = String::from_utf8_lossy(&key).trim().to_owned();
+    let secrets = [
+        operator.trim().to_owned(),
+        feed.trim().to_owned(),
+        key_text,
+        // The token in the three spellings a careless line might use.
+        password[..200].to_owned(),
+        hex::encode(&raw[..64]),
+        format!("{:?}", &raw[..32]).trim_matches(['[', ']']).to_owned(),
+    ];
+    for (number, secret) in secrets.iter().enumerate() {
+        assert!(secret.len() > 20, "secret {number} is too short to look for");
+        // The first line of the first start shows the operator token once, on purpose.
+        let shown = log.matches(secret.as_str()).count();
+        assert!(shown <= usize::from(number == 0), "secret {number} is in the log {shown} times");
+        for page in &pages {
+            assert!(!page.contains(secret.as_str()), "secret {number} is in an answer");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Provisioning and broker as two processes that talk over HTTP only, and a gateway agent beside.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use serde_json::{json, Value};
+use tempfile::TempDir;
+use tessera_tests::process::{ok, run, tessera, Process};
+use tessera_tests::server::Device;
+
+struct Parts {
+    folder: TempDir,
+    provisioning: Process,
+    http: String,
+}
+
+fn run_file(folder: &TempDir, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.path().join(name).join("run.json")).unwrap()).unwrap()
+}
+
+fn provision(folder: TempDir) -> Parts {
+    let mut provisioning = Process::start(
+        Command::new(tessera())
+            .args(["provision", "--http", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("p")),
+    );
+    provisioning.line("ready", |l| l == "ready");
+    let http = run_file(&folder, "p")["http"].as_str().unwrap().to_owned();
+    Parts { folder, provisioning, http }
+}
+
+impl Parts {
+    fn reader(&self, verb: &str, data: &str, more: &[&str]) -> Process {
+        let p = self.folder.path().join("p");
+        let mut process = Process::start(
+            Command::new(tessera())
+                .arg(verb)
+                .arg("--data")
+                .arg(self.folder.path().join(data))
+                .args(["--provisioning", &format!("http://{}", self.http)])
+                .arg("--feed-token")
+                .arg(p.join("feed.token"))
+                .arg("--root")
+                .arg(p.join("root.thumbprint"))
+                .args(more),
+        );
+        process.line("ready", |l| l == "ready");
+        process
+    }
+
+    fn operator(&self, words: &[&str]) -> String {
+        let token = self.folder.path().join("p/operator.token");
+        ok(Command::new(tessera())
+            .args(words)
+            .args(["--http", &format!("http://{}", self.http)])
+            .arg("--operator-token")
+            .arg(format!("@{}", token.display())))
+    }
+
+    fn enrol(&self, device: &str, mqtt: &str) -> Device {
+        let claim = self.operator(&["claim", "create", "--role", "sensor", "--json"]);
+        let claim: Value = serde_json::from_str(&claim).unwrap();
+        let folder = self.folder.path().join(device);
+        ok(Command::new(tessera())
+            .args(["device", "enrol", "--device", device])
+            .args(["--claim", claim["claims"][0]["code"].as_str().unwrap()])
+            .args(["--http", &format!("http://{}", self.http)])
+            .arg("--dir")
+            .arg(&folder));
+        Device { id: device.into(), folder, mqtt: mqtt.parse().unwrap() }
+    }
+}
+
+#[test]
+fn an_outage_of_provisioning_stops_nobody() {
+    let mut parts = provision(TempDir::new().unwrap());
+    let broker = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let mut process = parts.reader("broker", "b", &broker);
+    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
+    let device = parts.enrol("t-1", &mqtt);
+    let words = ["-q", "1", "-t", "d/t-1/telemetry", "-m", "x"];
+    assert!(run(device.mosquitto("mosquitto_pub").args(words)).0);
+    let mut subscriber = Process::start(device.mosquitto("mosquitto_sub").args(["-t", "d/t-1/cmd"]));
+    subscriber.line("SUBACK", |l| l.contains("received SUBACK"));
+    parts.provisioning.kill();
+    // A second connection of the same device, while the first one goes on.
+    let (sent, output) = run(Command::new("mosquitto_pub")
+        .args(["-d", "-h", "127.0.0.1", "-p", mqtt.rsplit(':').next().unwrap(), "-i", "t-1~2"])
+        .args(["-u", "t-1", "-P", &device.password_for("t-1~2")])
+        .args(words));
+    assert!(sent, "{output}");
+    // And after a restart of the broker, from its own store alone.
+    subscriber.kill();
+    process.terminate();
+    assert!(process.wait().success());
+    drop(process);
+    let _process = parts.reader("broker", "b", &broker);
+    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
+    let device = Device { mqtt: mqtt.parse().unwrap(), ..device };
+    let (sent, output) = run(device.mosquitto("mosquitto_pub").args(words));
+    assert!(sent, "{output}");
+}
+
+fn ask(mut stream: impl Read + Write, body: &Value) -> Value {
+    let body = body.to_string();
+    write!(
+        stream,
+        "POST /v1/validate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn a_gateway_agent_decides_offline() {
+    let mut parts = provision(TempDir::new().unwrap());
+    let socket = parts.folder.path().join("agent.sock");
+    let more = ["--http", "127.0.0.1:0", "--socket", socket.to_str().unwrap()];
+    let _agent = parts.reader("agent", "a", &more);
+    let http = run_file(&parts.folder, "a")["http"].as_str().unwrap().to_owned();
+    let device = parts.enrol("t-1", "127.0.0.1:1");
+    parts.provisioning.kill();
+    let password = device.password();
+    let good = json!({ "client_id": "t-1", "password": password });
+    let answer = ask(TcpStream::connect(&http).unwrap(), &good);
+    assert_eq!((&answer["allow"], &answer["device"]), (&true.into(), &"t-1".into()), "{answer}");
+    // The same password again, on the other door: the counter was used.
+    let answer = ask(UnixStream::connect(&socket).unwrap(), &good);
+    assert_eq!((&answer["allow"], &answer["code"]), (&false.into(), &"proof_replayed".into()));
+    let other = json!({ "client_id": "t-2", "password": device.password() });
+    let answer = ask(UnixStream::connect(&socket).unwrap(), &other);
+    assert_eq!(answer["code"], "proof_invalid", "{answer}");
+}
