@@ -1,1 +1,57 @@
+use tessera_runtime::random::SeededRandom;
+use tessera_runtime::store::Store;
+use tessera_token::scope::Scope;
 
+use super::*;
+use crate::keys::files::{draw, KeyFolder};
+use crate::keys::{put, KeyRecord, State};
+use crate::limits::SERIAL_BLOCK;
+
+const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+fn order() -> Order {
+    Order {
+        tenant: TenantId::parse("t").unwrap(),
+        device: DeviceId::parse("d").unwrap(),
+        audience: Audience::parse("mqtt").unwrap(),
+        life: 60,
+        confirmation: None,
+        scope: Scope::default(),
+        epochs: Epochs::default(),
+    }
+}
+
+async fn reserve(issuer: &mut Issuer, store: &Store) {
+    if let Some(reservation) = issuer.reservation().unwrap() {
+        store.commit(reservation.batch).await.unwrap();
+        issuer.reserved(reservation.serials);
+    }
+}
+
+#[tokio::test]
+async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = KeyFolder::open(&dir.path().join("keys")).unwrap();
+    let key = draw(&SeededRandom::predictable(1)).unwrap();
+    let id = folder.store(&key).unwrap();
+    let mut last = 0;
+    for _restart in 0..3 {
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let tables = Tables::open(&store).unwrap();
+        let mut batch = Batch::new();
+        let record = KeyRecord::next(&key.public(), NOW.get()).in_state(State::Active, NOW.get());
+        put(&tables, &mut batch, &order().tenant, id, &record);
+        store.commit(batch).await.unwrap();
+        let mut issuer = Issuer::new(tables, folder.clone());
+        assert!(issuer.issue(order(), NOW).is_err(), "no serial is reserved yet");
+        for _ in 0..SERIAL_BLOCK + 3 {
+            reserve(&mut issuer, &store).await;
+            let issued = issuer.issue(order(), NOW).unwrap();
+            assert!(issued.serial > last);
+            assert_eq!(issued.key_id, id);
+            last = issued.serial;
+        }
+        store.close().unwrap();
+    }
+    assert!(last > 2 * SERIAL_BLOCK);
+}

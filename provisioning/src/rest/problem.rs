@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
@@ -83,14 +83,15 @@ impl Problem {
         let mut builder = HttpResponse::build(self.status);
         builder.insert_header((header::CONTENT_TYPE, content_type));
         builder.insert_header((header::CACHE_CONTROL, "no-store"));
-        match self.refused.code {
-            Code::OperatorUnknown => {
-                drop(builder.insert_header((header::WWW_AUTHENTICATE, "Bearer")))
-            }
+        let extra = match self.refused.code {
+            Code::OperatorUnknown => Some((header::WWW_AUTHENTICATE, "Bearer")),
             Code::RateLimited | Code::NotReady | Code::LimitReached => {
-                drop(builder.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1"))));
+                Some((header::RETRY_AFTER, "1"))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(extra) = extra {
+            builder.insert_header(extra);
         }
         let mut response = builder.body(body);
         response.extensions_mut().insert(self.refused.code);

@@ -1,1 +1,99 @@
+use std::time::Duration;
 
+use tessera_runtime::random::SeededRandom;
+use tessera_runtime::stop::Stop;
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{Change, DeviceEpoch, Event, EventHash, Snapshot};
+
+use super::hub::Hub;
+use super::ledger::{append, Head};
+use super::snapshot;
+use crate::keys::files::draw;
+use crate::limits::POLLERS;
+use crate::tables::Tables;
+
+const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+fn moved(name: &str, epoch: u64) -> Change {
+    Change::Device(DeviceEpoch {
+        tenant: TenantId::parse("t").unwrap(),
+        device: DeviceId::parse(name).unwrap(),
+        epoch,
+        at: NOW,
+    })
+}
+
+#[tokio::test]
+async fn events_are_chained_and_the_snapshot_holds_their_sum() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let tables = Tables::open(&store).unwrap();
+    let root = draw(&SeededRandom::predictable(1)).unwrap();
+    for changes in [vec![moved("a", 1), moved("b", 1)], vec![moved("a", 2)]] {
+        let mut batch = Batch::new();
+        let head = Head::read(&tables).unwrap();
+        append(&tables, &mut batch, head, &changes, &root, NOW).unwrap();
+        store.commit(batch).await.unwrap();
+    }
+    let rows = tables.trust_events.scan_prefix(&[], None, 10).unwrap();
+    let mut previous = EventHash::default();
+    for (seq, (_, row)) in (1..).zip(&rows) {
+        let event = Event::open(row, &root.public()).unwrap();
+        assert_eq!((event.seq, event.previous), (seq, previous));
+        previous = EventHash::of(row);
+    }
+    let bytes = snapshot::make(&tables, &root, NOW).unwrap();
+    let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
+    assert_eq!((snapshot.seq, snapshot.head), (3, previous));
+    assert_eq!(snapshot.state, [moved("a", 2), moved("b", 1)]);
+    let later = NOW.plus(tessera_token::limits::TOKEN_LIFE_SECONDS + 1);
+    let bytes = snapshot::make(&tables, &root, later).unwrap();
+    let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
+    assert!(snapshot.state.is_empty(), "an epoch older than any token needs no entry");
+}
+
+#[tokio::test]
+async fn two_publications_on_one_head_cannot_both_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let tables = Tables::open(&store).unwrap();
+    let root = draw(&SeededRandom::predictable(1)).unwrap();
+    let mut won = 0;
+    for name in ["a", "b"] {
+        let mut batch = Batch::new();
+        append(&tables, &mut batch, Head::default(), &[moved(name, 1)], &root, NOW).unwrap();
+        won += usize::from(store.commit(batch).await.is_ok());
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn readers_are_woken_by_news_and_by_the_end() {
+    let hub = Hub::at(5);
+    let stop = Stop::new();
+    let long = Duration::from_secs(600);
+    hub.newer_than(4, long, &stop).await;
+    let waiting = hub.clone();
+    let woken = stop.spawn("reader", {
+        let stop = stop.clone();
+        async move { waiting.newer_than(5, long, &stop).await }
+    });
+    hub.announce(6);
+    woken.await.unwrap();
+    hub.announce(2);
+    hub.newer_than(5, long, &stop).await;
+    stop.trigger();
+    hub.newer_than(6, long, &stop).await;
+}
+
+#[test]
+fn seats_are_limited_and_given_back() {
+    let hub = Hub::at(0);
+    let seats: Vec<_> = (0..POLLERS).map(|_| hub.seat().unwrap()).collect();
+    assert!(hub.seat().is_none());
+    assert_eq!(hub.waiting(), POLLERS);
+    drop(seats);
+    assert_eq!(hub.waiting(), 0);
+}
