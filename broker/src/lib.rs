@@ -1,5 +1,35 @@
-//! The MQTT front: listeners, codec, sessions, the gate actor, the two lanes.
+//! The MQTT front: bytes → packet → authenticate → authorise → route.
+//!
+//! It speaks MQTT 3.1.1 and 5.0 over TCP, lets nobody in whose token and proof the agent's validator does not accept,
+//! asks the grant on every publish, subscription, will and delivery, and ends what a trust event ends. It issues
+//! nothing, and it decides nothing about tokens by itself.
+//!
+//! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`codec`] (bytes to
+//! packets), [`gate`] (who is it), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
+//! [`lanes`] (who gets it), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
+//! [`Broker::start`] puts it together; every limit is in [`limits`].
 
-pub mod codec;
-pub mod lanes;
+pub mod config;
 pub mod limits;
+
+pub mod admission;
+pub mod codec;
+pub mod gate;
+pub mod registry;
+pub mod rights;
+pub mod session;
+
+pub mod lanes;
+
+mod connection;
+pub mod control;
+mod hub;
+
+pub mod alerts;
+mod http;
+pub mod metrics;
+
+mod server;
+
+pub use config::{BrokerConfig, ConfigError, RawBrokerConfig};
+pub use server::{Broker, BrokerHandle, StartError};

@@ -1,5 +1,7 @@
 //! Every limit of the broker, with its unit and reason.
 
+use std::time::Duration;
+
 // --- codec -------------------------------------------------------------------------------------------------------
 
 /// Bytes of a packet, fixed header included, before the peer is authenticated. Holds a CONNECT with a 4 KiB token as
@@ -15,3 +17,155 @@ pub const MAX_FILTERS_PER_PACKET: usize = 512;
 
 /// Levels of a topic name or filter. Real fleets use fewer than 12; the matching cost is per level.
 pub const MAX_TOPIC_LEVELS: usize = 128;
+
+// --- lanes -------------------------------------------------------------------------------------------------------
+
+/// Locks over which the subscriptions of the device lane are spread. Two cores: a publish rarely meets a subscribe.
+pub const DEVICE_LANE_SHARDS: usize = 64;
+
+/// Subscribers of one topic beyond which they are indexed by session, so that leaving stays one step.
+pub const DEVICE_LANE_INDEX_ABOVE: usize = 16;
+
+/// Messages that wait for one session. A session that does not drain loses from here on (counted).
+pub const OUTBOX_MESSAGES: usize = 1_000;
+
+/// Bytes that wait for one session.
+pub const OUTBOX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes that a waiting message costs beside its topic, properties and payload.
+pub const OUTBOX_MESSAGE_OVERHEAD: usize = 64;
+
+/// Largest payload that is also kept as a ready-made QoS 0 packet, shared by all receivers of a message.
+pub const SHARED_FRAME_PAYLOAD: usize = 4 * 1024;
+
+/// Publishes that wait for the router. Publishers wait when it is full, which is the back-pressure on them.
+pub const FLEET_QUEUE_MESSAGES: usize = 4_096;
+
+/// Kibibytes of publishes that wait for the router.
+pub const FLEET_QUEUE_KIB: usize = 64 * 1024;
+
+/// Publishes handed to the router in one step.
+pub const FLEET_BATCH: usize = 256;
+
+/// Steps that the router may be behind before its writer waits: with the batch, it bounds the router's input buffer.
+pub const FLEET_BATCHES_AHEAD: usize = 4;
+
+/// Requests to open or close links that wait for the one thread that may block on the router.
+pub const FLEET_LINK_REQUESTS: usize = 1_024;
+
+/// Links closed before the router is given time for others: closing scans every log, 0.2 ms at 10,000 of them.
+pub const FLEET_CLOSES_AT_ONCE: usize = 16;
+
+/// Commit logs of the router by size: (name, how many, bytes of a segment, segments). A log holds what a slow reader
+/// has not read; it is never given back to the system, so their number times their size is what the lane may keep
+/// (384 MiB of messages, several times that with the router's own records when messages are tiny).
+/// A filter gets the largest free log of its class or smaller: see `lanes::fleet::logs`.
+pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
+    ("large", 8, 4 * 1024 * 1024, 4),
+    ("middle", 128, 512 * 1024, 2),
+    ("small", 8_192, 8 * 1024, 2),
+];
+
+/// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
+pub const FLEET_LINKS: usize = 16_384;
+
+/// Members of one shared group.
+pub const GROUP_MEMBERS: usize = 1_024;
+
+/// Retained messages on one broker.
+pub const RETAINED_MESSAGES: usize = 100_000;
+
+/// Bytes of retained messages, topics and properties included, on one broker.
+pub const RETAINED_BYTES: usize = 128 * 1024 * 1024;
+
+/// Levels of the retained tree that one lookup may visit: bounds the time a wildcard subscribe can take (about 20 ms).
+pub const RETAINED_VISITS: usize = 200_000;
+
+/// Retained messages handed to one new subscription.
+pub const RETAINED_PER_LOOKUP: usize = 10_000;
+
+// --- admission ---------------------------------------------------------------------------------------------------
+
+/// Open sockets in total, unless configured. Each costs a few KiB; beyond it newcomers wait in the kernel's backlog.
+pub const SOCKETS: usize = 50_000;
+/// Open sockets of one address prefix. A whole fleet may sit behind one carrier NAT.
+pub const SOCKETS_PER_PREFIX: usize = 20_000;
+/// Sockets without an accepted CONNECT, in total: what strangers can make us hold at most.
+pub const HALF_OPEN: usize = 8_192;
+/// Sockets without an accepted CONNECT, of one address prefix.
+pub const HALF_OPEN_PER_PREFIX: usize = 2_048;
+/// Connects of one address prefix in one second, and the size of its burst: a fleet that comes back after an outage.
+pub const CONNECTS_PER_SECOND: u32 = 10_000;
+/// Address prefixes that are remembered; past it the ones without open sockets are forgotten.
+pub const PREFIXES: usize = 65_536;
+/// Bits of an IPv4 address that count as one prefix.
+pub const IPV4_PREFIX_BITS: u32 = 24;
+/// Bits of an IPv6 address that count as one prefix: what one household or office gets.
+pub const IPV6_PREFIX_BITS: u32 = 56;
+/// Time from accept to a whole CONNECT.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Pause after accept failed (descriptors used up), so that the loop does not spin.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Connections that wait in the kernel to be accepted.
+pub const BACKLOG: u32 = 4_096;
+
+// --- gate --------------------------------------------------------------------------------------------------------
+
+/// CONNECTs in the gate's mailbox. A full mailbox is answered with "busy" at once.
+pub const GATE_MAILBOX: usize = 4_096;
+/// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
+pub const WORKER_QUEUE: usize = 1_024;
+/// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
+pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
+
+// --- sessions ----------------------------------------------------------------------------------------------------
+
+/// Bytes of a packet of an authenticated client, unless configured. Told in CONNACK.
+pub const MAX_PACKET: usize = 256 * 1024;
+/// QoS 1 and 2 publishes that a client may have open with us. Told in CONNACK.
+pub const RECEIVE_MAXIMUM: u16 = 256;
+/// QoS 1 and 2 deliveries that we have open with one client, whatever more it offers: bounds the resend.
+pub const IN_FLIGHT: u16 = 256;
+/// Topic aliases that a client may set on one connection: 16 topics of a device, kept in memory until it leaves.
+pub const TOPIC_ALIASES: u16 = 16;
+/// Deliveries that wait for one client, unless configured.
+pub const QUEUE_MESSAGES: usize = 1_000;
+/// Bytes of deliveries that wait for one client, unless configured.
+pub const QUEUE_BYTES: usize = 1024 * 1024;
+/// Subscriptions of one session.
+pub const SUBSCRIPTIONS: usize = 256;
+/// Sessions in total, connected or kept.
+pub const SESSIONS: usize = 200_000;
+/// Seconds for which a session is kept at most after its connection ended (a day), also for 3.1.1, which has no limit.
+pub const SESSION_EXPIRY: u32 = 86_400;
+/// Seconds of keep-alive at most, told to MQTT 5 clients: a dead peer is noticed after half an hour.
+pub const KEEP_ALIVE: u16 = 1_200;
+/// Bytes that are encoded ahead for one socket: enough to fill a segment many times, little to hold for a slow reader.
+pub const WRITE_BATCH: usize = 32 * 1024;
+/// Bytes that are read from a socket at once.
+pub const READ_CHUNK: usize = 8 * 1024;
+/// Bytes of a payload that is copied out of its read buffer, an eighth of it: so much memory at most hides behind it.
+pub const SMALL_PAYLOAD: usize = 1024;
+/// Packets of one client handled before others get a turn.
+pub const PACKETS_PER_TURN: usize = 64;
+/// Time for a last DISCONNECT to leave before the socket is closed.
+pub const LINGER: Duration = Duration::from_millis(500);
+/// How often deadlines are looked at (expiry, keep-alive, will delay).
+pub const TICK: Duration = Duration::from_millis(50);
+/// Longest sleep of a deadline: a wall clock that was set is noticed within it.
+pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
+
+// --- control -----------------------------------------------------------------------------------------------------
+
+/// Token requests that are relayed at once. More are answered with `limit_reached`.
+pub const RELAYS: usize = 64;
+/// Expired retained messages removed in one pass: keeps a pass short.
+pub const RETAINED_SWEEP: usize = 1_000;
+/// Time for provisioning to answer a relayed token request.
+pub const RELAY_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of an answer of provisioning.
+pub const RELAY_ANSWER_BYTES: usize = 16 * 1024;
+/// Alerts that wait to be published.
+pub const ALERT_BYTES: usize = 16 * 1024;
+/// Time for connections to say goodbye on stop.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);

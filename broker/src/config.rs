@@ -1,0 +1,258 @@
+//! Settings in three steps: what a file says ([`RawBrokerConfig`]), what holds ([`BrokerConfig`]), what is built.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::limits;
+
+/// The settings as a file has them. Unknown keys are refused; what is left out has its default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBrokerConfig {
+    /// Where MQTT is spoken, `address:port`.
+    pub mqtt: String,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, `address:port`.
+    pub http: String,
+    /// A folder for what the broker keeps.
+    pub data_dir: PathBuf,
+    /// The provisioning service to which token requests are relayed, `http://host:port`; without it they are refused
+    /// with `not_ready`.
+    pub provisioning: Option<String>,
+    /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
+    pub reason_strings: bool,
+    /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know.
+    pub shared_for_v311: bool,
+    /// Whether the will of a revoked device is suppressed.
+    pub suppress_will_on_revocation: bool,
+    /// Limits that differ from the built-in ones.
+    pub limits: RawLimits,
+}
+
+impl Default for RawBrokerConfig {
+    fn default() -> Self {
+        Self {
+            mqtt: "127.0.0.1:1883".to_owned(),
+            http: "127.0.0.1:9883".to_owned(),
+            data_dir: PathBuf::from("."),
+            provisioning: None,
+            reason_strings: true,
+            shared_for_v311: true,
+            suppress_will_on_revocation: true,
+            limits: RawLimits::default(),
+        }
+    }
+}
+
+/// The limits that can be configured. See [`crate::limits`] for units and reasons.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
+pub struct RawLimits {
+    pub sockets: usize,
+    pub sockets_per_prefix: usize,
+    pub half_open: usize,
+    pub half_open_per_prefix: usize,
+    pub connects_per_second: u32,
+    pub max_packet: usize,
+    pub receive_maximum: u16,
+    pub queue_messages: usize,
+    pub queue_bytes: usize,
+    pub subscriptions: usize,
+    pub session_expiry: u32,
+    pub keep_alive: u16,
+    pub verification_workers: usize,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            sockets: limits::SOCKETS,
+            sockets_per_prefix: limits::SOCKETS_PER_PREFIX,
+            half_open: limits::HALF_OPEN,
+            half_open_per_prefix: limits::HALF_OPEN_PER_PREFIX,
+            connects_per_second: limits::CONNECTS_PER_SECOND,
+            max_packet: limits::MAX_PACKET,
+            receive_maximum: limits::RECEIVE_MAXIMUM,
+            queue_messages: limits::QUEUE_MESSAGES,
+            queue_bytes: limits::QUEUE_BYTES,
+            subscriptions: limits::SUBSCRIPTIONS,
+            session_expiry: limits::SESSION_EXPIRY,
+            keep_alive: limits::KEEP_ALIVE,
+            verification_workers: 0,
+        }
+    }
+}
+
+/// A setting that cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broker setting {}: {}", self.key, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Settings that hold.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Where MQTT is spoken; port 0 takes a free one.
+    pub mqtt: SocketAddr,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub http: SocketAddr,
+    /// A folder for what the broker keeps.
+    pub data_dir: PathBuf,
+    /// Where token requests go.
+    pub provisioning: Option<String>,
+    /// Admission.
+    pub admission: AdmissionLimits,
+    /// Sessions.
+    pub session: SessionPolicy,
+    /// Threads that verify CONNECTs.
+    pub verification_workers: usize,
+}
+
+/// Limits before authentication.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
+pub struct AdmissionLimits {
+    pub sockets: usize,
+    pub sockets_per_prefix: usize,
+    pub half_open: usize,
+    pub half_open_per_prefix: usize,
+    pub connects_per_second: u32,
+}
+
+/// What every session is held to.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
+pub struct SessionPolicy {
+    pub max_packet: usize,
+    pub receive_maximum: u16,
+    pub queue_messages: usize,
+    pub queue_bytes: usize,
+    pub subscriptions: usize,
+    pub session_expiry: u32,
+    pub keep_alive: u16,
+    pub reason_strings: bool,
+    pub shared_for_v311: bool,
+    pub suppress_will_on_revocation: bool,
+}
+
+impl RawBrokerConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first one that cannot hold.
+    pub fn validate(self) -> Result<BrokerConfig, ConfigError> {
+        let l = &self.limits;
+        let provisioning = self.provisioning.as_deref().map(service_url).transpose()?;
+        Ok(BrokerConfig {
+            mqtt: address("mqtt", &self.mqtt)?,
+            http: address("http", &self.http)?,
+            data_dir: self.data_dir.clone(),
+            provisioning,
+            admission: AdmissionLimits {
+                sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
+                sockets_per_prefix: within("limits.sockets_per_prefix", l.sockets_per_prefix, 1, 10_000_000)?,
+                half_open: within("limits.half_open", l.half_open, 1, 1_000_000)?,
+                half_open_per_prefix: within("limits.half_open_per_prefix", l.half_open_per_prefix, 1, 1_000_000)?,
+                connects_per_second: within("limits.connects_per_second", l.connects_per_second, 1, 1_000_000)?,
+            },
+            session: SessionPolicy {
+                max_packet: within("limits.max_packet", l.max_packet, limits::MAX_PACKET_BEFORE_AUTH, 16 * 1024 * 1024)?,
+                receive_maximum: within("limits.receive_maximum", l.receive_maximum, 1, u16::MAX)?,
+                queue_messages: within("limits.queue_messages", l.queue_messages, 1, 1_000_000)?,
+                queue_bytes: within("limits.queue_bytes", l.queue_bytes, 1024, 1024 * 1024 * 1024)?,
+                subscriptions: within("limits.subscriptions", l.subscriptions, 1, 100_000)?,
+                session_expiry: within("limits.session_expiry", l.session_expiry, 0, u32::MAX - 1)?,
+                keep_alive: within("limits.keep_alive", l.keep_alive, 1, u16::MAX)?,
+                reason_strings: self.reason_strings,
+                shared_for_v311: self.shared_for_v311,
+                suppress_will_on_revocation: self.suppress_will_on_revocation,
+            },
+            verification_workers: workers(l.verification_workers)?,
+        })
+    }
+}
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError {
+        key,
+        problem: format!("{text:?} is no address:port, such as 127.0.0.1:1883"),
+    })
+}
+
+fn service_url(url: &str) -> Result<String, ConfigError> {
+    if url.starts_with("http://") {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let problem = format!("{url:?} does not start with http://");
+    Err(ConfigError { key: "provisioning", problem })
+}
+
+fn within<N: PartialOrd + fmt::Display + Copy>(
+    key: &'static str,
+    value: N,
+    least: N,
+    most: N,
+) -> Result<N, ConfigError> {
+    if value < least || value > most {
+        return Err(ConfigError { key, problem: format!("{value} is not within {least} and {most}") });
+    }
+    Ok(value)
+}
+
+/// 0 means one for each processor.
+fn workers(wanted: usize) -> Result<usize, ConfigError> {
+    match wanted {
+        0 => Ok(std::thread::available_parallelism().map_or(2, usize::from)),
+        n => within("limits.verification_workers", n, 1, 256),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold() {
+        let config = RawBrokerConfig::default().validate().unwrap();
+        assert_eq!(config.mqtt.port(), 1883);
+        assert!(config.verification_workers >= 1);
+    }
+
+    #[test]
+    fn what_cannot_hold_is_named() {
+        let key = |change: fn(&mut RawBrokerConfig)| {
+            let mut raw = RawBrokerConfig::default();
+            change(&mut raw);
+            raw.validate().unwrap_err().key
+        };
+        assert_eq!(key(|raw| raw.mqtt = "nowhere".to_owned()), "mqtt");
+        assert_eq!(key(|raw| raw.http = String::new()), "http");
+        assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+        assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");
+        assert_eq!(key(|raw| raw.limits.receive_maximum = 0), "limits.receive_maximum");
+        assert_eq!(key(|raw| raw.limits.max_packet = usize::MAX), "limits.max_packet");
+        assert_eq!(key(|raw| raw.limits.verification_workers = 9999), "limits.verification_workers");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let read = serde_json::from_str::<RawBrokerConfig>;
+        assert!(read(r#"{"mqtt": "127.0.0.1:0", "limits": {"sockets": 5}}"#).is_ok());
+        assert!(read(r#"{"mqt": "127.0.0.1:0"}"#).is_err());
+        assert!(read(r#"{"limits": {"socket": 5}}"#).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! What the machine asks for, done: routing, subscribing, control topics.
+
+use std::sync::Arc;
+
+use tessera_agent::behaviour::Observation;
+use tessera_token::refusal::RefusalCode;
+
+use super::serve::Connection;
+use crate::codec::{Ack, Packet, ReasonCode, SubAck};
+use crate::control::{status, token};
+use crate::lanes::{Delivery, LaneError, Message};
+use crate::rights::Control;
+use crate::session::machine::{Effect, End, Granted};
+
+impl Connection {
+    /// Does one thing; gives the end when that is it.
+    pub(super) async fn perform(&mut self, effect: Effect) -> Option<End> {
+        match effect {
+            Effect::Send(packet) => self.send(&packet),
+            Effect::Publish { message, packet_id } => self.publish(&message, packet_id).await,
+            Effect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
+            Effect::Unsubscribe { ended, ack } => {
+                self.hub.unsubscribe(&self.session, &ended).await;
+                if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts)) {
+                    self.hub.alerts.remove(&self.session);
+                }
+                self.send(&Packet::UnsubAck(ack));
+            }
+            Effect::Token(payload) => token::submit(&self.hub, &self.session, payload),
+            Effect::Refused { code, topic } => self.refused(code, &topic),
+            Effect::End(end) => return Some(end),
+        }
+        None
+    }
+
+    async fn publish(&mut self, message: &Arc<Message>, packet_id: Option<u16>) {
+        self.hub.metrics.hot.received(message.qos);
+        let seen = Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
+        self.hub.observer.observe(&self.session.device, seen);
+        let routed = self.hub.route(message).await;
+        let Some(packet_id) = packet_id else { return };
+        let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
+        let reason = match (reached, routed.tally.full) {
+            (true, _) => ReasonCode::SUCCESS,
+            (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+            (false, _) => ReasonCode::QUOTA_EXCEEDED,
+        };
+        self.send(&Packet::PubAck(Ack::new(packet_id, reason)));
+    }
+
+    async fn subscribe(&mut self, granted: Vec<Granted>, mut ack: SubAck) {
+        let mut retained = Vec::new();
+        let mut controls = Vec::new();
+        for one in granted {
+            self.hub.observer.observe(&self.session.device, Observation::Subscribed);
+            if let Some(control) = one.control {
+                controls.push(control);
+            } else if let Err(error) = self.join_lane(&one).await {
+                self.session.look(|machine| machine.forget_subscription(&one.subscription));
+                if let Some(reason) = ack.reasons.get_mut(one.place) {
+                    *reason = lane_reason(error);
+                }
+            } else if one.retained {
+                retained.push(one);
+            }
+        }
+        self.send(&Packet::SubAck(ack));
+        for control in controls {
+            self.begin_control(control);
+        }
+        for one in retained {
+            self.deliver_retained(&one);
+        }
+    }
+
+    async fn join_lane(&self, one: &Granted) -> Result<(), LaneError> {
+        let mut lanes = self.session.lanes.lock().await;
+        let Some(lanes) = lanes.as_mut() else { return Err(LaneError::Unavailable) };
+        lanes.subscribe(&one.subscription, one.options).await?;
+        // The rights may have been narrowed while the lane worked.
+        if !self.session.rights().keeps(&one.subscription) {
+            lanes.unsubscribe(&one.subscription);
+            return Err(LaneError::Unavailable);
+        }
+        Ok(())
+    }
+
+    fn begin_control(&self, control: Control) {
+        match control {
+            Control::Token => {}
+            Control::Status => status::tell(&self.hub, &self.session),
+            Control::Alerts => self.hub.alerts.add(&self.session),
+        }
+    }
+
+    fn deliver_retained(&self, one: &Granted) {
+        let now = self.hub.now().unix;
+        let found = self.hub.retained.lookup(&self.session.tenant, &one.subscription.filter, now);
+        if found.cut {
+            self.hub.metrics.limits_hit.inc(&["retained_lookup"]);
+        }
+        for message in found.messages {
+            let delivery = Delivery { message, options: one.options, retained: true };
+            if self.session.outbox.push_or_miss(delivery) == crate::lanes::Push::Full {
+                self.hub.metrics.dropped.inc(&["queue_full", crate::metrics::qos_label(one.options.qos)]);
+            }
+        }
+    }
+
+    fn refused(&self, code: RefusalCode, topic: &str) {
+        let what = if code == RefusalCode::PublishNotAuthorised { "publish" } else { "subscribe" };
+        self.hub.metrics.refusals.inc(&[what, code.as_str()]);
+        let seen = Observation::Refused { code, topic: Some(topic) };
+        self.hub.observer.observe(&self.session.device, seen);
+        tracing::debug!(client = %self.session.client_id, code = %code, topic, "refused on the session");
+    }
+
+    /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.
+    pub(super) fn status_before(&mut self, end: &End) {
+        let Some(code) = end.code else { return };
+        let listens = self.session.look(|machine| machine.control(Control::Status)).is_some();
+        if listens {
+            self.send(&status::last_words(&self.hub, &self.session, code));
+        }
+    }
+}
+
+fn lane_reason(error: LaneError) -> ReasonCode {
+    match error {
+        LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+        LaneError::Unavailable => ReasonCode::UNSPECIFIED,
+    }
+}

@@ -1,0 +1,89 @@
+//! The first packet: a CONNECT of at most 8 KiB within 5 seconds, or nothing.
+
+use bytes::{Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+use super::goodbye;
+use crate::codec::{
+    self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode, Step, Version,
+};
+use crate::hub::Hub;
+use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
+
+/// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
+pub(super) async fn connect(hub: &Hub, socket: &TcpStream, inbox: &mut BytesMut) -> Option<Connect> {
+    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(socket, inbox)).await;
+    let why = match read {
+        Ok(Ok(body)) => match decode(body) {
+            Ok(connect) => return Some(connect),
+            Err((error, version)) => {
+                answer(socket, error, version).await;
+                error.rule
+            }
+        },
+        Ok(Err(Silent::Broken(rule))) => rule,
+        Ok(Err(Silent::Lost)) => "lost_before_connect",
+        Err(_) => "connect_too_slow",
+    };
+    hub.metrics.broken.inc(&[why]);
+    None
+}
+
+enum Silent {
+    Lost,
+    Broken(&'static str),
+}
+
+/// Anything but a CONNECT is closed without an answer as soon as its first byte shows it.
+async fn whole_packet(socket: &TcpStream, inbox: &mut BytesMut) -> Result<codec::Frame, Silent> {
+    let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
+    let broken = |error: CodecError| Silent::Broken(error.rule);
+    loop {
+        match reader.peek_kind(inbox).map_err(broken)? {
+            Some(Kind::Connect) | None => {}
+            Some(_) => return Err(Silent::Broken("first_packet_not_connect")),
+        }
+        let wanted = match reader.next(inbox).map_err(broken)? {
+            Step::Frame(frame) => return Ok(frame),
+            Step::NeedMore(bytes) => bytes,
+        };
+        socket.readable().await.map_err(|_| Silent::Lost)?;
+        inbox.reserve(wanted.clamp(512, READ_CHUNK));
+        match socket.try_read_buf(inbox) {
+            Ok(0) => return Err(Silent::Lost),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Silent::Lost),
+        }
+    }
+}
+
+fn decode(frame: codec::Frame) -> Result<Connect, (CodecError, Option<Version>)> {
+    match codec::decode(&frame, Version::V5, Peer::Client) {
+        Ok(Packet::Connect(connect)) => Ok(*connect),
+        Ok(_) => Err((CodecError::protocol("first_packet_not_connect"), None)),
+        Err(error) => Err((error, answer_version(&frame.body, error))),
+    }
+}
+
+/// In which version to answer a broken CONNECT: its own, or the nearest to one that we do not speak.
+fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
+    if error.reason != ReasonCode::UNSUPPORTED_VERSION {
+        return codec::peek_version(body);
+    }
+    let name = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
+    let level = *body.get(2 + name)?;
+    Some(if level > Version::V5.level() { Version::V5 } else { Version::V311 })
+}
+
+/// A 3.1.1 peer is told only what its return codes can say.
+async fn answer(socket: &TcpStream, error: CodecError, version: Option<Version>) {
+    let tellable = matches!(error.reason, ReasonCode::UNSUPPORTED_VERSION | ReasonCode::CLIENT_ID_NOT_VALID);
+    match version {
+        Some(Version::V5) => {}
+        Some(Version::V311) if tellable => {}
+        _ => return,
+    }
+    let ack = ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
+    goodbye::refuse(socket, ack, version.unwrap_or(Version::V5)).await;
+}

@@ -1,0 +1,215 @@
+//! The life of an authenticated connection: read, step, write, wait.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::goodbye;
+use super::welcome::Joined;
+use crate::codec::{self, Frame, FrameReader, Packet, Peer, Step, Version};
+use crate::hub::Hub;
+use crate::lanes::Delivery;
+use crate::limits::{PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
+use crate::metrics::qos_label;
+use crate::session::machine::{Context, Delivered, Effect, End};
+use crate::session::{Line, Session};
+
+pub(super) struct Connection {
+    pub(super) hub: Arc<Hub>,
+    pub(super) session: Arc<Session>,
+    pub(super) line: Arc<Line>,
+    pub(super) version: Version,
+    pub(super) explain: bool,
+    pub(super) out: BytesMut,
+    socket: TcpStream,
+    inbox: BytesMut,
+    scratch: Vec<Delivery>,
+    wants: usize,
+}
+
+/// Serves until something ends the connection, then leaves the session and says goodbye.
+pub(super) async fn run(hub: Arc<Hub>, socket: TcpStream, joined: Joined, inbox: BytesMut) {
+    let Joined { session, line, ack, version, explain } = joined;
+    let mut connection = Connection {
+        hub,
+        session,
+        line,
+        version,
+        explain,
+        out: BytesMut::new(),
+        socket,
+        inbox,
+        scratch: Vec::new(),
+        wants: 0,
+    };
+    connection.send(&Packet::ConnAck(ack));
+    let end = connection.live().await;
+    connection.close(end).await;
+}
+
+impl Connection {
+    async fn live(&mut self) -> End {
+        let mut end = self.packets().await;
+        loop {
+            if let Some(end) = end.or_else(|| self.line.ended()) {
+                return end;
+            }
+            end = self.deliveries().or_else(|| self.flush()).or(self.wait().await);
+            if end.is_none() {
+                end = self.packets().await;
+            }
+        }
+    }
+
+    /// Handles every whole packet that is there.
+    async fn packets(&mut self) -> Option<End> {
+        let reader = FrameReader::new(self.hub.policy.max_packet);
+        let mut handled = 0;
+        loop {
+            match reader.next(&mut self.inbox) {
+                Ok(Step::Frame(frame)) => {
+                    if let Some(end) = self.packet(&frame).await {
+                        return Some(end);
+                    }
+                }
+                Ok(Step::NeedMore(bytes)) => {
+                    self.wants = bytes;
+                    break;
+                }
+                Err(error) => return Some(self.broken(error)),
+            }
+            handled += 1;
+            if handled % PACKETS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            if self.out.len() > WRITE_BATCH {
+                if let Some(end) = self.flush() {
+                    return Some(end);
+                }
+            }
+        }
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+        }
+        None
+    }
+
+    async fn packet(&mut self, frame: &Frame) -> Option<End> {
+        let packet = match codec::decode(frame, self.version, Peer::Client) {
+            Ok(packet) => packet,
+            Err(error) => return Some(self.broken(error)),
+        };
+        let mut effects = Vec::new();
+        let now = self.hub.now();
+        let rights = self.session.rights();
+        let cx = Context {
+            rights: &rights,
+            policy: &self.hub.policy,
+            session: self.session.id,
+            unix: now.unix,
+            monotonic: now.monotonic,
+        };
+        let stepped = self.session.with_machine(&self.line, |machine| machine.on_packet(packet, cx, &mut effects));
+        if stepped.is_none() {
+            return Some(self.line.ended().unwrap_or(End::taken_over()));
+        }
+        for effect in effects {
+            match effect {
+                Effect::Send(packet) => self.send(&packet),
+                other => {
+                    if let Some(end) = self.perform(other).await {
+                        return Some(end);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn broken(&self, error: codec::CodecError) -> End {
+        self.hub.metrics.broken.inc(&[error.rule]);
+        End::broken(error.reason, error.rule)
+    }
+
+    /// Appends a packet to what is written next.
+    pub(super) fn send(&mut self, packet: &Packet) {
+        if let Err(error) = codec::encode(packet, self.version, &mut self.out) {
+            tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+        }
+    }
+
+    fn deliveries(&mut self) -> Option<End> {
+        let now = self.hub.now();
+        let pumped =
+            self.session.pump(&self.line, &self.hub.policy, now, &mut self.out, &mut self.scratch);
+        self.hub.metrics.hot.sent(&pumped.sent);
+        for dropped in &pumped.dropped {
+            if let Delivered::Dropped(why, qos) = dropped {
+                self.hub.metrics.dropped.inc(&[why, qos_label(*qos)]);
+            }
+        }
+        pumped.end
+    }
+
+    /// Writes as much as the socket takes now.
+    fn flush(&mut self) -> Option<End> {
+        while !self.out.is_empty() {
+            match self.socket.try_write(&self.out) {
+                Ok(0) => return Some(End::lost()),
+                Ok(written) => {
+                    self.hub.metrics.hot.written(written);
+                    self.out.advance(written);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => return Some(End::lost()),
+            }
+        }
+        self.out = BytesMut::new();
+        None
+    }
+
+    /// Waits for bytes, for room to write, for deliveries or for the bell. Who does not read is not read from.
+    async fn wait(&mut self) -> Option<End> {
+        let interest = match self.out.len() {
+            0 => Interest::READABLE,
+            n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
+            _ => Interest::WRITABLE,
+        };
+        let hungry = self.out.len() < WRITE_BATCH && self.session.has_room(&self.line);
+        let readable = tokio::select! {
+            biased;
+            () = self.line.rung() => false,
+            ready = self.socket.ready(interest) => match ready {
+                Ok(ready) => ready.is_readable() || ready.is_read_closed(),
+                Err(_) => return Some(End::lost()),
+            },
+            () = self.session.outbox.ready(), if hungry => false,
+        };
+        if readable { self.read() } else { None }
+    }
+
+    fn read(&mut self) -> Option<End> {
+        self.inbox.reserve(self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))));
+        match self.socket.try_read_buf(&mut self.inbox) {
+            Ok(0) => Some(End::lost()),
+            Ok(bytes) => {
+                self.hub.metrics.hot.read(bytes);
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(_) => Some(End::lost()),
+        }
+    }
+
+    /// The session goes first, so that nothing waits for a peer that does not take its last words.
+    async fn close(mut self, end: End) {
+        self.hub.metrics.ended.inc(&[end.why]);
+        self.status_before(&end);
+        self.hub.leave(&self.session, &self.line, &end).await;
+        goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
+        goodbye::write_out(&self.socket, &mut self.out).await;
+    }
+}

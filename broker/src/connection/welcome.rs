@@ -1,0 +1,199 @@
+//! From a CONNECT to a session: gate, will, registry, and once more the trust data.
+//!
+//! Until the gate has said yes nothing that is stored is looked at, so a failed CONNECT changes nothing and the holder
+//! of the client id notices nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_agent::behaviour::{Connection, Network, Observation};
+use tessera_token::chain::Refusal;
+use tessera_token::grant::Grant;
+use tessera_token::ids::ClientId;
+use tessera_token::refusal::RefusalCode;
+use tokio::net::TcpStream;
+
+use super::goodbye;
+use crate::codec::{ConnAck, Connect, Properties, PropertyId, Version};
+use crate::gate::answer;
+use crate::hub::Hub;
+use crate::lanes::Outbox;
+use crate::rights::{Control, Rights};
+use crate::session::machine::{check_will, Context};
+use crate::session::{Line, Session};
+
+/// A connection that may begin.
+pub(super) struct Joined {
+    pub(super) session: Arc<Session>,
+    pub(super) line: Arc<Line>,
+    pub(super) ack: ConnAck,
+    pub(super) version: Version,
+    pub(super) explain: bool,
+}
+
+/// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
+pub(super) async fn join(
+    hub: &Arc<Hub>,
+    socket: &TcpStream,
+    mut connect: Connect,
+    network: Network,
+    accepted: Duration,
+) -> Option<Joined> {
+    let began = hub.clock.monotonic();
+    match admit(hub, &mut connect).await {
+        Ok(joined) => {
+            let took = hub.clock.monotonic().saturating_sub(accepted);
+            hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
+            let resumed = if joined.ack.session_present { "resumed" } else { "new" };
+            hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
+            note_connected(hub, &joined.session, network);
+            Some(joined)
+        }
+        Err(refused) => {
+            let code = refused.refusal.code;
+            let spent = hub.clock.monotonic().saturating_sub(began);
+            if !refused.proved {
+                tokio::time::sleep(answer::hold_back(spent)).await;
+            }
+            note_refused(hub, &refused, network, accepted);
+            let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
+            let properties = if explain { goodbye::words(code) } else { Properties::new() };
+            let ack = ConnAck { session_present: false, reason: answer::connack_reason(code), properties };
+            goodbye::refuse(socket, ack, connect.version).await;
+            None
+        }
+    }
+}
+
+struct Refused {
+    refusal: Refusal,
+    proved: bool,
+}
+
+async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused> {
+    let stranger = |refusal: Refusal| Refused { refusal, proved: false };
+    if connect.properties.text(PropertyId::AuthMethod).is_some() {
+        return Err(stranger(RefusalCode::MethodNotSupported.into()));
+    }
+    let password = connect.password.take();
+    let grant = hub.gate.admit(password, &connect.client_id).await.map_err(stranger)?;
+    let subject = tessera_token::chain::Subject { tenant: grant.tenant().clone(), device: grant.device().clone() };
+    let known = |code| Refused { refusal: Refusal { code, subject: Some(subject.clone()) }, proved: true };
+    let client_id = ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
+    will_allowed(hub, connect, &grant).map_err(known)?;
+    let joined = enter(hub, connect, &client_id, &grant).await.map_err(known)?;
+    // A revocation that came in since the gate looked found no session to end.
+    if let Err(code) = hub.gate.validator().still_holds(&grant) {
+        hub.forget(&joined.session).await;
+        return Err(known(code));
+    }
+    Ok(joined)
+}
+
+fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
+    let now = hub.now();
+    let rights = Rights::new(grant.clone());
+    let session = crate::lanes::SubscriberId(0);
+    let cx = Context { rights: &rights, policy: &hub.policy, session, unix: now.unix, monotonic: now.monotonic };
+    check_will(connect, cx).map(drop)
+}
+
+/// Resumes the session of this client id, or makes a new one that takes its place.
+async fn enter(
+    hub: &Arc<Hub>,
+    connect: &Connect,
+    client_id: &ClientId,
+    grant: &Grant,
+) -> Result<Joined, RefusalCode> {
+    let line = Arc::new(Line::default());
+    if !connect.clean_start {
+        if let Some(session) = resumable(hub, client_id, grant) {
+            if let Some(ack) = resume(hub, connect, &session, grant, &line).await? {
+                return Ok(joined(hub, connect, session, line, ack));
+            }
+        }
+    }
+    let outbox = Outbox::with_limits(hub.number(), hub.policy.queue_messages, hub.policy.queue_bytes);
+    let device = hub.observer.device(grant.tenant(), grant.device());
+    let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
+    let (ack, _) = session.attach(connect, &line, false, &hub.policy, hub.now())?;
+    let replaced = hub.registry.enter(&session).map_err(|_| RefusalCode::LimitReached)?;
+    if let Some(old) = replaced {
+        old.hang_up(crate::session::machine::End::taken_over());
+        if let Some(will) = hub.forget(&old).await {
+            hub.publish_will(&old, will).await;
+        }
+    }
+    Ok(joined(hub, connect, session, line, ack))
+}
+
+fn resumable(hub: &Hub, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
+    let session = hub.registry.find(grant.tenant(), client_id)?;
+    let kept = !session.look(|machine| machine.expiry()).is_zero();
+    (kept && session.belongs_to(grant)).then_some(session)
+}
+
+/// `None` when the session ended at this very moment.
+async fn resume(
+    hub: &Arc<Hub>,
+    connect: &Connect,
+    session: &Arc<Session>,
+    grant: &Grant,
+    line: &Arc<Line>,
+) -> Result<Option<ConnAck>, RefusalCode> {
+    hub.registry.renew(session, grant.clone());
+    let lost = session.narrow();
+    let (ack, old_will) = match session.attach(connect, line, true, &hub.policy, hub.now()) {
+        Ok(attached) => attached,
+        Err(RefusalCode::NotReady) => return Ok(None),
+        Err(code) => return Err(code),
+    };
+    hub.unsubscribe(session, &lost).await;
+    if session.look(|machine| machine.control(Control::Alerts)).is_some() {
+        hub.alerts.add(session);
+    }
+    if let Some(will) = old_will {
+        hub.publish_will(session, will).await;
+    }
+    Ok(Some(ack))
+}
+
+fn joined(hub: &Hub, connect: &Connect, session: Arc<Session>, line: Arc<Line>, ack: ConnAck) -> Joined {
+    hub.schedule(&session, hub.now());
+    let explain = hub.policy.reason_strings && wants_words(connect);
+    Joined { session, line, ack, version: connect.version, explain }
+}
+
+fn wants_words(connect: &Connect) -> bool {
+    connect.properties.flag(PropertyId::RequestProblemInfo).unwrap_or(true)
+}
+
+fn note_connected(hub: &Hub, session: &Session, network: Network) {
+    let rights = session.rights();
+    let connection = Connection::of(rights.grant(), network);
+    hub.observer.observe(&session.device, Observation::Connected(connection));
+    tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
+}
+
+/// The true reason, for those who run the broker. Claims that nobody signed are no identity and are not written.
+fn note_refused(hub: &Hub, refused: &Refused, network: Network, accepted: Duration) {
+    let code = refused.refusal.code;
+    hub.metrics.refusals.inc(&["connect", code.as_str()]);
+    let took = hub.clock.monotonic().saturating_sub(accepted);
+    hub.metrics.connect_seconds.observe(&["refused"], took.as_secs_f64());
+    match &refused.refusal.subject {
+        Some(subject) => {
+            hub.observer.observe_refusal(subject, code, network);
+            tracing::info!(code = %code, tenant = %subject.tenant, device = %subject.device, "connect refused");
+        }
+        None => tracing::debug!(code = %code, "connect refused"),
+    }
+}
+
+fn version_label(version: Version) -> &'static str {
+    match version {
+        Version::V311 => "3.1.1",
+        Version::V5 => "5",
+    }
+}

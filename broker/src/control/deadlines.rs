@@ -1,0 +1,48 @@
+//! Expiry, keep-alive, will delay and session expiry: one task looks at what is due.
+
+use std::sync::Arc;
+
+use tessera_runtime::stop::Stop;
+use tokio::time::MissedTickBehavior;
+
+use crate::hub::Hub;
+use crate::limits::{RETAINED_SWEEP, TICK};
+use crate::session::{Due, Session};
+
+/// Looks at deadlines until stop is told.
+pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.stopping() => return,
+            _ = ticks.tick() => {}
+        }
+        pass(&hub).await;
+    }
+}
+
+/// Handles everything that is due now.
+pub(crate) async fn pass(hub: &Arc<Hub>) {
+    let now = hub.now();
+    for (at, id) in hub.timers.due(now.monotonic) {
+        let Some(session) = hub.registry.get(id) else { continue };
+        match session.due(at, now) {
+            Due::Later(_) => hub.schedule(&session, now),
+            Due::Told | Due::Nothing => {}
+            Due::Will(will) => {
+                hub.schedule(&session, now);
+                hub.publish_will(&session, will).await;
+            }
+            Due::Over => over(hub, &session).await,
+        }
+    }
+    hub.retained.sweep(now.unix, RETAINED_SWEEP);
+}
+
+/// A will that still waits is published when its session ends (MQTT 5 section 3.1.3.2.2).
+async fn over(hub: &Arc<Hub>, session: &Arc<Session>) {
+    if let Some(will) = hub.forget(session).await {
+        hub.publish_will(session, will).await;
+    }
+}

@@ -1,0 +1,43 @@
+//! Rights that really end: trust effects reach every session they touch, at once.
+//!
+//! [`revoke`] acts on trust effects, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens,
+//! [`status`] tells devices the time and what became of them.
+
+pub(crate) mod deadlines;
+mod relay;
+pub(crate) mod revoke;
+pub(crate) mod status;
+pub(crate) mod token;
+
+pub use relay::Relay;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicName;
+
+use crate::codec::QoS;
+use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
+use crate::rights::Control;
+use crate::session::Session;
+
+/// A message of the broker's own to one session, when it listens; it never enters a lane.
+pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> bool {
+    let Some(options) = session.look(|machine| machine.control(control)) else { return false };
+    let Some(message) = message(session, control, payload) else { return false };
+    let options = Options { no_local: false, ..options };
+    session.outbox.push_or_miss(Delivery { message, options, retained: false }) == crate::lanes::Push::Taken
+}
+
+fn message(session: &Session, control: Control, payload: Vec<u8>) -> Option<Arc<Message>> {
+    let topic = TopicName::parse(control.topic()).ok()?;
+    let publisher = Publisher {
+        device: session.device.device().clone(),
+        session: SubscriberId(0),
+        token_expires: UnixSeconds::new(u64::MAX),
+    };
+    let mut message = Message::new(session.tenant.clone(), topic, Bytes::from(payload), publisher);
+    message.qos = QoS::AtLeastOnce;
+    Some(Arc::new(message))
+}

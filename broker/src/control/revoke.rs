@@ -1,0 +1,94 @@
+//! Trust effects: what was withdrawn ends in every session it touches, and nowhere else.
+
+use std::sync::Arc;
+
+use tessera_agent::trust::TrustEffect;
+use tessera_runtime::stop::Stop;
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::Receiver;
+
+use crate::codec::ReasonCode;
+use crate::hub::Hub;
+use crate::session::machine::End;
+use crate::session::Session;
+
+/// Acts on trust effects until stop is told.
+pub(crate) async fn watch(hub: Arc<Hub>, mut effects: Receiver<TrustEffect>, stop: Stop) {
+    loop {
+        let effect = tokio::select! {
+            () = stop.stopping() => return,
+            effect = effects.recv() => effect,
+        };
+        match effect {
+            Ok(effect) => apply(&hub, &effect).await,
+            Err(RecvError::Lagged(_)) => apply(&hub, &TrustEffect::Reloaded).await,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Looks again at every session that the effect may touch.
+pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
+    let began = hub.clock.monotonic();
+    let lost: Vec<_> = touched(hub, effect)
+        .into_iter()
+        .filter_map(|session| {
+            let code = hub.gate.validator().still_holds(session.rights().grant()).err()?;
+            session.hang_up(end_for(hub, code));
+            Some((session, code))
+        })
+        .collect();
+    for (session, code) in &lost {
+        end(hub, session, *code).await;
+    }
+    if let TrustEffect::Device { tenant, device } = effect {
+        hub.retained.remove_publisher(tenant, device);
+    }
+    if lost.iter().any(|(_, code)| matches!(code, RefusalCode::TenantEpoch | RefusalCode::TenantSuspended)) {
+        if let TrustEffect::Tenant(tenant) = effect {
+            hub.retained.remove_tenant(tenant);
+        }
+    }
+    let took = hub.clock.monotonic().saturating_sub(began);
+    hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
+    if !lost.is_empty() {
+        tracing::info!(effect = effect.kind(), sessions = lost.len(), "rights ended");
+    }
+}
+
+/// Ends one session whose grant no longer holds: its connection, subscriptions, queue, will and retained messages.
+pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
+    hub.metrics.refusals.inc(&["session", code.as_str()]);
+    let end = end_for(hub, code);
+    session.hang_up(end);
+    let will = hub.forget(session).await;
+    if let (Some(will), true) = (will, end.will) {
+        hub.publish_will(session, will).await;
+    }
+    if code != RefusalCode::TokenExpired {
+        hub.retained.remove_publisher(&session.tenant, session.device.device());
+    }
+}
+
+fn touched(hub: &Hub, effect: &TrustEffect) -> Vec<Arc<Session>> {
+    match effect {
+        TrustEffect::Tenant(tenant) => hub.registry.of_tenant(tenant),
+        TrustEffect::Group { tenant, number } => hub.registry.of_group(tenant, *number),
+        TrustEffect::Device { tenant, device } | TrustEffect::Token { tenant, device, .. } => {
+            hub.registry.of_device(tenant, device)
+        }
+        TrustEffect::Key { kid, .. } => hub.registry.of_key(*kid),
+        TrustEffect::Reloaded => hub.registry.all(),
+    }
+}
+
+/// 0x98 for what an operator did, 0x87 for what RFC 9431 says.
+fn end_for(hub: &Hub, code: RefusalCode) -> End {
+    let reason = match code {
+        RefusalCode::TokenExpired | RefusalCode::BearerNotAllowed => ReasonCode::NOT_AUTHORIZED,
+        _ => ReasonCode::ADMINISTRATIVE_ACTION,
+    };
+    let will = code == RefusalCode::TokenExpired || !hub.policy.suppress_will_on_revocation;
+    End::revoked(reason, code, will)
+}

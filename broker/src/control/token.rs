@@ -1,0 +1,112 @@
+//! `$tessera/token`: a device asks for its next token, or hands in one that it has.
+//!
+//! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
+//! 2. The answer goes to the session on the same topic, when it listens.
+//! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
+//!    scope end, the connection goes on. An outage of provisioning ends nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tessera_token::grant::Grant;
+use tessera_token::messages::{AceError, RefusalAnswer, TokenRequest};
+use tessera_token::refusal::RefusalCode;
+
+use super::relay::Answer;
+use super::{revoke, status, tell};
+use crate::hub::Hub;
+use crate::rights::Control;
+use crate::session::Session;
+
+/// The first bytes of every token (RFC 9770 form).
+const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
+
+/// Takes a payload that was published on `$tessera/token`.
+pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, payload: Bytes) {
+    let Some(permit) = hub.relay.permit() else {
+        hub.metrics.limits_hit.inc(&["token_requests"]);
+        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::LimitReached);
+    };
+    let (hub, session) = (Arc::clone(hub), Arc::clone(session));
+    let tasks = hub.tasks.clone();
+    tasks.spawn(async move {
+        if payload.starts_with(&TOKEN_START) {
+            hand_in(&hub, &session, &payload).await;
+        } else {
+            ask(&hub, &session, &payload).await;
+        }
+        drop(permit);
+    });
+}
+
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, payload: &[u8]) {
+    let Ok(request) = TokenRequest::from_cbor(payload) else {
+        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RequestMalformed);
+    };
+    if request.tenant != session.tenant || &request.device != session.device.device() {
+        return refuse(hub, session, AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
+    }
+    match hub.relay.exchange(payload.to_vec()).await {
+        Answer::Token(answer, bytes) => {
+            let installed = install(hub, session, &answer.access_token).await;
+            let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
+            hub.metrics.token_requests.inc(&[outcome]);
+            tell(session, Control::Token, bytes);
+            status::tell(hub, session);
+        }
+        Answer::Refusal(bytes) => {
+            hub.metrics.token_requests.inc(&["refused"]);
+            tell(session, Control::Token, bytes);
+        }
+        Answer::Away => refuse(hub, session, AceError::InvalidRequest, RefusalCode::NotReady),
+    }
+}
+
+async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
+    match install(hub, session, token).await {
+        Ok(()) => {
+            hub.metrics.token_requests.inc(&["installed"]);
+            status::tell(hub, session);
+        }
+        Err(code) => refuse(hub, session, AceError::InvalidGrant, code),
+    }
+}
+
+/// Puts the grant of a further token in the place of the present one.
+async fn install(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Result<(), RefusalCode> {
+    let held = session.rights();
+    let validator = hub.gate.validator();
+    let grant = validator.renew(token, held.grant()).map_err(|refusal| refusal.code)?;
+    if session.has_ended() {
+        return Err(RefusalCode::NotReady);
+    }
+    let narrower = !held.grant().scope().within(grant.scope());
+    hub.registry.renew(session, grant.clone());
+    if narrower {
+        narrow(hub, session, &grant).await;
+    }
+    hub.schedule(session, hub.now());
+    // A revocation that came in since the token was judged found the old grant.
+    if let Err(code) = validator.still_holds(&grant) {
+        revoke::end(hub, session, code).await;
+        return Err(code);
+    }
+    Ok(())
+}
+
+async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
+    let lost = session.narrow();
+    hub.unsubscribe(session, &lost).await;
+    if session.look(|machine| machine.control(Control::Alerts)).is_none() {
+        hub.alerts.remove(session);
+    }
+    // What it published under rights that it no longer has is not kept.
+    let gone = hub.retained.remove_publisher(grant.tenant(), grant.device());
+    tracing::info!(client = %session.client_id, subscriptions = lost.len(), retained = gone.len(), "scope narrowed");
+}
+
+fn refuse(hub: &Hub, session: &Session, error: AceError, code: RefusalCode) {
+    hub.metrics.token_requests.inc(&[code.as_str()]);
+    let answer = RefusalAnswer::new(error, code, hub.now().unix);
+    tell(session, Control::Token, answer.to_cbor());
+}

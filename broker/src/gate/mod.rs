@@ -1,0 +1,73 @@
+//! The gate: every CONNECT passes here before anything else about it is looked at.
+//!
+//! An actor with a bounded mailbox hands each CONNECT to one of a few verification threads, whose queues are bounded
+//! too; what does not fit is refused at once with `limit_reached`. [`step`] is the actor's whole behaviour, without a
+//! runtime; [`actor`] is the shell around it; [`workers`] are the threads. Then the asking task settles the proof
+//! counter durably, so that no flush ever holds the actor.
+
+pub mod answer;
+
+mod actor;
+mod step;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use actix::Addr;
+use tessera_agent::validator::Validator;
+use tessera_token::chain::{Admission, Refusal};
+use tessera_token::grant::Grant;
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::oneshot;
+
+use crate::codec::Password;
+
+use workers::Job;
+
+pub use actor::{start_actor, GateActor};
+pub use workers::{spawn_workers, Workers};
+
+/// Asks the gate. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    actor: Addr<GateActor>,
+    validator: Validator,
+}
+
+impl Gate {
+    /// A handle to a running actor.
+    pub fn new(actor: Addr<GateActor>, validator: Validator) -> Self {
+        Self { actor, validator }
+    }
+
+    /// Lets a CONNECT in, or not. Dropping the future leaves at worst a used-up proof counter.
+    ///
+    /// # Errors
+    /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
+    pub async fn admit(&self, password: Option<Password>, client_id: &str) -> Result<Grant, Refusal> {
+        self.validator.ready()?;
+        let password = password.ok_or(RefusalCode::CredentialMissing)?;
+        let admission = self.judge(password, client_id).await?;
+        Ok(self.validator.settle(admission).await?.grant)
+    }
+
+    async fn judge(&self, password: Password, client_id: &str) -> Result<Admission, Refusal> {
+        let (reply, verdict) = oneshot::channel();
+        let job = Job { password, client_id: client_id.to_owned(), reply };
+        if self.actor.try_send(job).is_err() {
+            return Err(RefusalCode::LimitReached.into());
+        }
+        // The sender is dropped unanswered only when gate or worker stop.
+        verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
+    }
+
+    /// The validator behind the gate.
+    pub fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
+    /// Whether the actor still runs.
+    pub fn is_alive(&self) -> bool {
+        self.actor.connected()
+    }
+}

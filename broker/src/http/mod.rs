@@ -1,0 +1,59 @@
+//! `/metrics`, `/healthz`, `/readyz`, on an address of their own.
+
+use std::sync::Arc;
+
+use actix_web::http::header::ContentType;
+use actix_web::{web, HttpResponse};
+use serde_json::json;
+use tessera_token::refusal::RefusalCode;
+
+use crate::hub::Hub;
+
+/// Adds the routes to an app.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/metrics", web::get().to(metrics))
+        .route("/healthz", web::get().to(healthy))
+        .route("/readyz", web::get().to(ready));
+}
+
+type Shared = web::Data<Arc<Hub>>;
+
+async fn metrics(hub: Shared) -> HttpResponse {
+    let (messages, _) = hub.retained.size();
+    hub.metrics.retained.set(&[], i64::try_from(messages).unwrap_or(i64::MAX));
+    hub.metrics.half_open.set(&[], i64::try_from(hub.admission.half_open()).unwrap_or(i64::MAX));
+    hub.metrics.sessions.set(&["all"], i64::try_from(hub.registry.len()).unwrap_or(i64::MAX));
+    hub.metrics.sockets.set(&[], i64::try_from(hub.tasks.len()).unwrap_or(i64::MAX));
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(hub.metrics.render())
+}
+
+/// The process runs and answers.
+async fn healthy() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ok"}"#)
+}
+
+/// A CONNECT that comes now can be judged and served.
+async fn ready(hub: Shared) -> HttpResponse {
+    match hub.ready() {
+        Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#),
+        Err((part, code)) => {
+            let body = json!({ "status": "not ready", "part": part, "code": code.as_str(), "words": code.words() });
+            HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
+        }
+    }
+}
+
+impl Hub {
+    /// Whether everything is there that a connection needs.
+    pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
+        self.gate.validator().ready().map_err(|code| ("trust", code))?;
+        if !self.gate.is_alive() {
+            return Err(("gate", RefusalCode::NotReady));
+        }
+        if self.tasks.is_closed() {
+            return Err(("listener", RefusalCode::NotReady));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What all connections share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_agent::behaviour::{Observation, Observer};
+use tessera_runtime::clock::SharedClock;
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::Subscription;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::alerts::Alerts;
+use crate::config::SessionPolicy;
+use crate::control::Relay;
+use crate::gate::Gate;
+use crate::lanes::retained::{Retained, Stored};
+use crate::lanes::{Lanes, Message, SubscriberId, Tally};
+use crate::metrics::{qos_label, BrokerMetrics};
+use crate::registry::Registry;
+use crate::session::ending::Left;
+use crate::session::machine::{Context, End, Will};
+use crate::session::timers::Timers;
+use crate::session::{Line, Session};
+
+/// One look at the clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Wall time as the validator has it: it never goes back.
+    pub unix: UnixSeconds,
+    /// Monotonic time.
+    pub monotonic: Duration,
+}
+
+/// The parts of a running broker.
+pub(crate) struct Hub {
+    pub(crate) policy: SessionPolicy,
+    pub(crate) clock: SharedClock,
+    pub(crate) metrics: BrokerMetrics,
+    pub(crate) admission: Admission,
+    pub(crate) gate: Gate,
+    pub(crate) observer: Observer,
+    pub(crate) registry: Registry,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) retained: Retained,
+    pub(crate) timers: Timers,
+    pub(crate) relay: Relay,
+    pub(crate) alerts: Alerts,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) next_session: AtomicU64,
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Routed {
+    pub(crate) tally: Tally,
+    pub(crate) stored: Option<Stored>,
+}
+
+impl Hub {
+    /// The time.
+    pub(crate) fn now(&self) -> Now {
+        Now { unix: self.gate.validator().now(), monotonic: self.clock.monotonic() }
+    }
+
+    /// A number for a new session.
+    pub(crate) fn number(&self) -> SubscriberId {
+        SubscriberId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::publish`].
+    pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
+        let stored = message.retain.then(|| self.retained.set(message, self.now().unix));
+        if stored == Some(Stored::Full) {
+            self.metrics.limits_hit.inc(&["retained"]);
+        }
+        let tally = self.lanes.publish(message).await;
+        if tally.full > 0 {
+            self.metrics.dropped.add(&["queue_full", qos_label(message.qos)], tally.full as u64);
+        }
+        Routed { tally, stored }
+    }
+
+    /// Publishes a will with the rights of the session that set it.
+    pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
+        let rights = session.rights();
+        let now = self.now();
+        let cx = Context {
+            rights: &rights,
+            policy: &self.policy,
+            session: session.id,
+            unix: now.unix,
+            monotonic: now.monotonic,
+        };
+        match will.publish(cx) {
+            Ok(message) => drop(self.route(&message).await),
+            Err(code) => self.metrics.refusals.inc(&["will", code.as_str()]),
+        }
+    }
+
+    /// A connection is over: leaves the session, which may be over with it.
+    pub(crate) async fn leave(&self, session: &Arc<Session>, line: &Arc<Line>, end: &End) {
+        let now = self.now();
+        let clean = end.reason.is_none() && end.why == "client";
+        self.observer.observe(&session.device, Observation::Disconnected { clean });
+        tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
+        match session.leave(line, end, now) {
+            Left::Replaced(next) => next.nudge(),
+            Left::Kept(will) => {
+                self.schedule(session, now);
+                if let Some(will) = will {
+                    self.publish_will(session, will).await;
+                }
+            }
+            Left::Over(will) => {
+                if let Some(will) = will {
+                    self.publish_will(session, will).await;
+                }
+                self.forget(session).await;
+            }
+        }
+    }
+
+    /// Takes a session out of everything. Its will is published by whoever knows that it is due.
+    pub(crate) async fn forget(&self, session: &Arc<Session>) -> Option<Will> {
+        self.registry.remove(session);
+        self.alerts.remove(session);
+        let finished = session.finish();
+        drop(session.lanes.lock().await.take());
+        for delivery in &finished.undelivered {
+            self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
+        }
+        finished.will
+    }
+
+    /// Files the session's next deadline.
+    pub(crate) fn schedule(&self, session: &Session, now: Now) {
+        self.timers.add(session.next_deadline(now), session.id);
+    }
+
+    /// Ends subscriptions in the lanes.
+    pub(crate) async fn unsubscribe(&self, session: &Session, ended: &[Subscription]) {
+        if ended.is_empty() {
+            return;
+        }
+        if let Some(lanes) = session.lanes.lock().await.as_mut() {
+            for subscription in ended {
+                lanes.unsubscribe(subscription);
+            }
+        }
+    }
+}

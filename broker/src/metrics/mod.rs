@@ -1,0 +1,134 @@
+//! What the broker counts. Names begin with `tessera_broker_`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
+
+use crate::codec::QoS;
+
+/// The broker's metrics. Cheap to clone.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the help texts below say what they are")]
+pub struct BrokerMetrics {
+    pub connects: Counter,
+    pub refusals: Counter,
+    pub turned_away: Counter,
+    pub broken: Counter,
+    pub ended: Counter,
+    pub dropped: Counter,
+    pub limits_hit: Counter,
+    pub token_requests: Counter,
+    pub sockets: Gauge,
+    pub half_open: Gauge,
+    pub sessions: Gauge,
+    pub retained: Gauge,
+    pub connect_seconds: Histogram,
+    pub revocation_seconds: Histogram,
+    pub hot: Arc<Hot>,
+    flows: Counter,
+    bytes: Counter,
+    registry: Metrics,
+}
+
+/// Counts of the data path: plain atomics, carried over to the registry when it is read.
+#[derive(Default)]
+pub struct Hot {
+    received: [AtomicU64; 3],
+    sent: [AtomicU64; 3],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Hot {
+    /// A PUBLISH came in and was authorised.
+    pub fn received(&self, qos: QoS) {
+        bump(&self.received, qos);
+    }
+
+    /// PUBLISH packets went out, by QoS.
+    pub fn sent(&self, counts: &[u64; 3]) {
+        for (total, count) in self.sent.iter().zip(counts) {
+            if *count > 0 {
+                total.fetch_add(*count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Bytes were read.
+    pub fn read(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes were written.
+    pub fn written(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+fn bump(counts: &[AtomicU64; 3], qos: QoS) {
+    if let Some(count) = counts.get(qos as usize) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl BrokerMetrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// A name is taken: two brokers on one registry.
+    pub fn new(m: &Metrics) -> Result<Self, MetricsError> {
+        let n = |name: &str| format!("tessera_broker_{name}");
+        Ok(Self {
+            connects: m.counter(&n("connects_total"), "Accepted CONNECTs", &["version", "session"])?,
+            refusals: m.counter(&n("refusals_total"), "Refusals", &["what", "code"])?,
+            turned_away: m.counter(&n("turned_away_total"), "Sockets closed unread", &["limit"])?,
+            broken: m.counter(&n("broken_packets_total"), "Packets that MQTT forbids", &["rule"])?,
+            ended: m.counter(&n("connections_ended_total"), "Ended connections", &["why"])?,
+            dropped: m.counter(&n("dropped_total"), "Messages not delivered", &["why", "qos"])?,
+            limits_hit: m.counter(&n("limits_hit_total"), "Limits that were hit", &["limit"])?,
+            token_requests: m.counter(&n("token_requests_total"), "Requests on $tessera/token", &["outcome"])?,
+            sockets: m.gauge(&n("sockets"), "Open MQTT sockets", &[])?,
+            half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
+            sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
+            retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
+            connect_seconds: m.histogram(&n("connect_seconds"), "CONNECT to decision", &["outcome"], SECONDS)?,
+            revocation_seconds: m.histogram(
+                &n("revocation_seconds"),
+                "Trust effect to the sessions told",
+                &[],
+                SECONDS,
+            )?,
+            flows: m.counter(&n("publishes_total"), "PUBLISH packets", &["way", "qos"])?,
+            bytes: m.counter(&n("bytes_total"), "Bytes on MQTT sockets", &["way"])?,
+            hot: Arc::default(),
+            registry: m.clone(),
+        })
+    }
+
+    /// All metrics of the process as text.
+    pub fn render(&self) -> String {
+        self.carry_over();
+        self.registry.render()
+    }
+
+    fn carry_over(&self) {
+        for (way, counts) in [("in", &self.hot.received), ("out", &self.hot.sent)] {
+            for (count, qos) in counts.iter().zip(["0", "1", "2"]) {
+                self.flows.add(&[way, qos], count.swap(0, Ordering::Relaxed));
+            }
+        }
+        for (way, count) in [("in", &self.hot.bytes_in), ("out", &self.hot.bytes_out)] {
+            self.bytes.add(&[way], count.swap(0, Ordering::Relaxed));
+        }
+    }
+}
+
+/// The QoS as a label.
+pub const fn qos_label(qos: QoS) -> &'static str {
+    match qos {
+        QoS::AtMostOnce => "0",
+        QoS::AtLeastOnce => "1",
+        QoS::ExactlyOnce => "2",
+    }
+}

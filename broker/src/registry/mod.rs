@@ -1,0 +1,161 @@
+//! All sessions, by what a trust event may name: client id, device, group, issuer key, tenant.
+//!
+//! A trust event costs the number of sessions it hits. The index holds no actor and no task: it outlives both.
+
+mod index;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use tessera_token::grant::Grant;
+use tessera_token::ids::{ClientId, DeviceId, TenantId};
+use tessera_token::key::KeyId;
+
+use crate::lanes::SubscriberId;
+use crate::limits;
+use crate::session::Session;
+use index::Index;
+
+/// The index of sessions.
+#[derive(Default)]
+pub struct Registry {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: HashMap<SubscriberId, Arc<Session>>,
+    clients: HashMap<(TenantId, ClientId), SubscriberId>,
+    devices: Index<(TenantId, DeviceId)>,
+    groups: Index<(TenantId, u64)>,
+    keys: Index<KeyId>,
+    tenants: Index<TenantId>,
+}
+
+/// The registry holds as many sessions as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Registry {
+    /// The session of a client id.
+    pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Session>> {
+        let inner = self.inner.read();
+        let id = inner.clients.get(&(tenant.clone(), client_id.clone()))?;
+        inner.sessions.get(id).cloned()
+    }
+
+    /// The session of this number.
+    pub fn get(&self, id: SubscriberId) -> Option<Arc<Session>> {
+        self.inner.read().sessions.get(&id).cloned()
+    }
+
+    /// Enters a session and gives the one that it replaces.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was changed.
+    pub fn enter(&self, session: &Arc<Session>) -> Result<Option<Arc<Session>>, Full> {
+        let client = (session.tenant.clone(), session.client_id.clone());
+        let rights = session.rights();
+        let mut inner = self.inner.write();
+        let old = inner.clients.get(&client).copied();
+        if old.is_none() && inner.sessions.len() >= limits::SESSIONS {
+            return Err(Full);
+        }
+        let replaced = old.and_then(|old| inner.remove(old));
+        inner.clients.insert(client, session.id);
+        inner.index(session.id, rights.grant());
+        inner.sessions.insert(session.id, Arc::clone(session));
+        Ok(replaced)
+    }
+
+    /// Gives a session other rights, and files it anew under their group and key.
+    pub fn renew(&self, session: &Session, grant: Grant) {
+        let old = session.rights();
+        let mut inner = self.inner.write();
+        if !inner.sessions.contains_key(&session.id) {
+            return;
+        }
+        inner.unindex(session.id, old.grant());
+        inner.index(session.id, &grant);
+        session.set_rights(grant);
+    }
+
+    /// Takes a session out.
+    pub fn remove(&self, session: &Session) {
+        self.inner.write().remove(session.id);
+    }
+
+    /// All sessions of a tenant.
+    pub fn of_tenant(&self, tenant: &TenantId) -> Vec<Arc<Session>> {
+        let inner = self.inner.read();
+        inner.resolve(inner.tenants.get(tenant))
+    }
+
+    /// All sessions of a device: one for each suffix.
+    pub fn of_device(&self, tenant: &TenantId, device: &DeviceId) -> Vec<Arc<Session>> {
+        let inner = self.inner.read();
+        inner.resolve(inner.devices.get(&(tenant.clone(), device.clone())))
+    }
+
+    /// All sessions of a group.
+    pub fn of_group(&self, tenant: &TenantId, number: u64) -> Vec<Arc<Session>> {
+        let inner = self.inner.read();
+        inner.resolve(inner.groups.get(&(tenant.clone(), number)))
+    }
+
+    /// All sessions whose token an issuer key signed.
+    pub fn of_key(&self, key: KeyId) -> Vec<Arc<Session>> {
+        let inner = self.inner.read();
+        inner.resolve(inner.keys.get(&key))
+    }
+
+    /// All sessions.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.inner.read().sessions.values().cloned().collect()
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.inner.read().sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Inner {
+    fn index(&mut self, id: SubscriberId, grant: &Grant) {
+        let tenant = grant.tenant();
+        self.devices.add((tenant.clone(), grant.device().clone()), id);
+        self.groups.add((tenant.clone(), grant.epochs().group_number), id);
+        self.keys.add(grant.key_id(), id);
+        self.tenants.add(tenant.clone(), id);
+    }
+
+    fn unindex(&mut self, id: SubscriberId, grant: &Grant) {
+        let tenant = grant.tenant();
+        self.devices.remove(&(tenant.clone(), grant.device().clone()), id);
+        self.groups.remove(&(tenant.clone(), grant.epochs().group_number), id);
+        self.keys.remove(&grant.key_id(), id);
+        self.tenants.remove(tenant, id);
+    }
+
+    fn remove(&mut self, id: SubscriberId) -> Option<Arc<Session>> {
+        let session = self.sessions.remove(&id)?;
+        self.unindex(id, session.rights().grant());
+        let client = (session.tenant.clone(), session.client_id.clone());
+        if self.clients.get(&client) == Some(&id) {
+            self.clients.remove(&client);
+        }
+        Some(session)
+    }
+
+    fn resolve<'a>(&self, ids: impl Iterator<Item = &'a SubscriberId>) -> Vec<Arc<Session>> {
+        ids.filter_map(|id| self.sessions.get(id).cloned()).collect()
+    }
+}

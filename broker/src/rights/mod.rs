@@ -1,0 +1,140 @@
+//! What a session may do, asked on every path: publish, subscribe, will, and each kind of delivery.
+//!
+//! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
+//! are closed but for the list in [`Control`].
+
+use tessera_token::grant::Grant;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::{Subscription, TopicName};
+
+#[cfg(test)]
+mod tests;
+
+/// The control topics. They never enter a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Control {
+    /// `$tessera/token`: publish a token request or a token; receive the answer.
+    Token,
+    /// `$tessera/status`: receive server time, token expiry, refusals.
+    Status,
+    /// `$tessera/alerts`: receive what behaviour tracking noticed, where the scope says so.
+    Alerts,
+}
+
+impl Control {
+    /// The topic.
+    pub const fn topic(self) -> &'static str {
+        match self {
+            Self::Token => "$tessera/token",
+            Self::Status => "$tessera/status",
+            Self::Alerts => "$tessera/alerts",
+        }
+    }
+
+    /// The control topic of this name.
+    pub fn of(topic: &str) -> Option<Self> {
+        [Self::Token, Self::Status, Self::Alerts].into_iter().find(|one| one.topic() == topic)
+    }
+}
+
+/// A grant, as sessions ask it.
+#[derive(Clone, Debug)]
+pub struct Rights(Grant);
+
+impl Rights {
+    /// The rights of a grant.
+    pub fn new(grant: Grant) -> Self {
+        Self(grant)
+    }
+
+    /// The grant.
+    pub fn grant(&self) -> &Grant {
+        &self.0
+    }
+
+    /// Whether the token is still good.
+    ///
+    /// # Errors
+    /// `token_expired`.
+    pub fn alive(&self, now: UnixSeconds) -> Result<(), RefusalCode> {
+        if now < self.0.expires() { Ok(()) } else { Err(RefusalCode::TokenExpired) }
+    }
+
+    /// May publish to `topic`.
+    ///
+    /// # Errors
+    /// `token_expired`, `publish_not_authorised`.
+    pub fn publish(&self, topic: &TopicName, now: UnixSeconds) -> Result<(), RefusalCode> {
+        self.alive(now)?;
+        allowed(self.publishes(topic), RefusalCode::PublishNotAuthorised)
+    }
+
+    /// May subscribe to `wanted`. The filter behind `$share/…` is what counts.
+    ///
+    /// # Errors
+    /// `token_expired`, `subscribe_not_authorised`.
+    pub fn subscribe(&self, wanted: &Subscription, now: UnixSeconds) -> Result<(), RefusalCode> {
+        self.alive(now)?;
+        allowed(self.subscribes(wanted), RefusalCode::SubscribeNotAuthorised)
+    }
+
+    /// May have a will on `topic`: asked at CONNECT and again when it is published. Expiry does not end it (RFC 9431
+    /// section 4.1): it was authorised while the token was good.
+    ///
+    /// # Errors
+    /// `will_not_authorised`.
+    pub fn will(&self, topic: &TopicName) -> Result<(), RefusalCode> {
+        let plain = !topic.as_str().starts_with('$');
+        allowed(plain && self.0.scope().may_publish(topic), RefusalCode::WillNotAuthorised)
+    }
+
+    /// May receive a message on `topic`: asked as each message is written, whatever way it came.
+    ///
+    /// # Errors
+    /// `token_expired`, `delivery_not_authorised`.
+    pub fn receive(&self, topic: &str, now: UnixSeconds) -> Result<(), RefusalCode> {
+        self.alive(now)?;
+        allowed(self.receives(topic), RefusalCode::DeliveryNotAuthorised)
+    }
+
+    /// Whether a subscription that was allowed earlier is within these rights.
+    #[must_use]
+    pub fn keeps(&self, held: &Subscription) -> bool {
+        self.subscribes(held)
+    }
+
+    fn publishes(&self, topic: &TopicName) -> bool {
+        if topic.as_str().starts_with('$') {
+            return Control::of(topic.as_str()) == Some(Control::Token);
+        }
+        self.0.scope().may_publish(topic)
+    }
+
+    fn subscribes(&self, wanted: &Subscription) -> bool {
+        let filter = &wanted.filter;
+        if !filter.as_str().starts_with('$') {
+            return self.0.scope().may_subscribe(filter);
+        }
+        match Control::of(filter.as_str()) {
+            Some(Control::Token | Control::Status) => wanted.share.is_none(),
+            Some(Control::Alerts) => wanted.share.is_none() && self.0.scope().may_subscribe(filter),
+            None => false,
+        }
+    }
+
+    fn receives(&self, topic: &str) -> bool {
+        if !topic.starts_with('$') {
+            return self.0.scope().may_receive_str(topic);
+        }
+        match Control::of(topic) {
+            Some(Control::Token | Control::Status) => true,
+            Some(Control::Alerts) => self.0.scope().may_receive_str(topic),
+            None => false,
+        }
+    }
+}
+
+fn allowed(yes: bool, no: RefusalCode) -> Result<(), RefusalCode> {
+    if yes { Ok(()) } else { Err(no) }
+}

@@ -1,0 +1,72 @@
+//! The one thread with an actix system: the gate actor and the HTTP server live on it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix::Addr;
+use actix_web::dev::ServerHandle;
+use actix_web::{web, App, HttpServer};
+use tokio::sync::oneshot;
+
+use super::StartError;
+use crate::gate::{start_actor, GateActor, Workers};
+use crate::http;
+use crate::hub::Hub;
+
+/// The thread while it waits for the hub.
+pub(super) struct ActixThread {
+    serve: oneshot::Sender<(TcpListener, Arc<Hub>)>,
+    served: oneshot::Receiver<std::io::Result<ServerHandle>>,
+}
+
+impl ActixThread {
+    /// Starts the thread and the gate actor on it.
+    pub(super) async fn start(workers: Workers) -> Result<(Self, Addr<GateActor>), StartError> {
+        let (actor_sender, actor) = oneshot::channel();
+        let (serve, hub) = oneshot::channel();
+        let (server_sender, served) = oneshot::channel();
+        let body = move || {
+            actix_rt::System::new().block_on(async move {
+                // Nobody waits for the actor when the broker has given up starting.
+                let _ = actor_sender.send(start_actor(&workers));
+                drop(workers);
+                let Ok((listener, hub)) = hub.await else { return };
+                run_http(listener, hub, server_sender).await;
+            });
+        };
+        let named = std::thread::Builder::new().name("broker-actix".to_owned());
+        named.spawn(body).map_err(StartError::Thread)?;
+        let actor = actor.await.map_err(|_| StartError::Actix)?;
+        Ok((Self { serve, served }, actor))
+    }
+
+    /// Starts the HTTP server; the thread ends when it is stopped.
+    pub(super) async fn serve(self, listener: TcpListener, hub: &Arc<Hub>) -> Result<ServerHandle, StartError> {
+        self.serve.send((listener, Arc::clone(hub))).map_err(|_| StartError::Actix)?;
+        self.served.await.map_err(|_| StartError::Actix)?.map_err(StartError::Thread)
+    }
+}
+
+async fn run_http(
+    listener: TcpListener,
+    hub: Arc<Hub>,
+    started: oneshot::Sender<std::io::Result<ServerHandle>>,
+) {
+    let hub = web::Data::new(hub);
+    let server = HttpServer::new(move || App::new().app_data(hub.clone()).configure(http::routes))
+        .workers(1)
+        .disable_signals()
+        .listen(listener);
+    let server = match server {
+        Ok(server) => server.run(),
+        Err(error) => {
+            // The one who asked has gone: nothing is served and nothing more is owed.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let _ = started.send(Ok(server.handle()));
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the broker's HTTP server failed");
+    }
+}

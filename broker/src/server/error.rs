@@ -1,0 +1,36 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use tessera_runtime::http::HttpError;
+use tessera_runtime::metrics::MetricsError;
+
+/// Why the broker did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on: taken, or not ours.
+    Listen(SocketAddr, io::Error),
+    /// The URL of provisioning.
+    Provisioning(HttpError),
+    /// A metric's name is taken: two brokers share a registry.
+    Metrics(MetricsError),
+    /// The system gives no thread or descriptor.
+    Thread(io::Error),
+    /// The actix thread ended before it began.
+    Actix,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Provisioning(error) => write!(f, "provisioning: {error}"),
+            Self::Metrics(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "the system refuses: {error}"),
+            Self::Actix => f.write_str("the actor thread did not start"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

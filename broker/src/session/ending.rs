@@ -1,0 +1,119 @@
+//! How a connection joins and leaves its session, and how a session ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_token::refusal::RefusalCode;
+
+use super::machine::{Context, End, Will};
+use super::{Line, Session};
+use crate::codec::{ConnAck, Connect};
+use crate::config::SessionPolicy;
+use crate::hub::Now;
+use crate::lanes::Delivery;
+use tessera_token::topic::Subscription;
+
+/// What a connection leaves behind.
+pub enum Left {
+    /// Another connection serves the session now; nothing is left to do.
+    Replaced(Arc<Line>),
+    /// The session is kept. A will to be published now.
+    Kept(Option<Will>),
+    /// The session is over. A will to be published now.
+    Over(Option<Will>),
+}
+
+impl Session {
+    /// Gives the session to a new connection. One that served it until now is told that it was taken over, and its
+    /// will, if it is due, comes back with the CONNACK.
+    ///
+    /// # Errors
+    /// `will_not_authorised`, or `not_ready` when the session has ended meanwhile: nothing was changed.
+    pub fn attach(
+        &self,
+        connect: &Connect,
+        line: &Arc<Line>,
+        session_present: bool,
+        policy: &SessionPolicy,
+        now: Now,
+    ) -> Result<(ConnAck, Option<Will>), RefusalCode> {
+        let rights = self.rights.load();
+        let cx = Context { rights: &rights, policy, session: self.id, unix: now.unix, monotonic: now.monotonic };
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(RefusalCode::NotReady);
+        }
+        let old_will = state.machine.take_will();
+        let ack = match state.machine.attach(connect, cx, session_present) {
+            Ok(ack) => ack,
+            Err(code) => {
+                state.machine.put_will(old_will);
+                return Err(code);
+            }
+        };
+        state.waiting_will = None;
+        let old_line = state.line.replace(Arc::clone(line));
+        drop(state);
+        self.outbox.set_attended(true);
+        let due = old_line.and_then(|old| {
+            old.end(End::taken_over());
+            old_will.filter(|will| will.delay().is_zero())
+        });
+        Ok((ack, due))
+    }
+
+    /// The connection behind `line` is over.
+    pub fn leave(&self, line: &Arc<Line>, end: &End, now: Now) -> Left {
+        let mut state = self.state.lock();
+        match &state.line {
+            Some(present) if Arc::ptr_eq(present, line) => state.line = None,
+            Some(next) => return Left::Replaced(Arc::clone(next)),
+            None => return Left::Over(None),
+        }
+        let will = state.machine.take_will().filter(|_| end.will);
+        let kept = state.machine.expiry();
+        if end.forget || kept.is_zero() || state.ended {
+            state.ended = true;
+            return Left::Over(will);
+        }
+        state.keep_until = now.monotonic.saturating_add(kept);
+        let (due, waiting) = match will {
+            Some(will) if !will.delay().is_zero() => (None, Some(will)),
+            due => (due, None),
+        };
+        // A will never outlives its session (MQTT 5 section 3.1.3.2.2).
+        state.waiting_will = waiting.map(|will| (now.monotonic.saturating_add(will.delay().min(kept)), will));
+        drop(state);
+        self.outbox.set_attended(false);
+        Left::Kept(due)
+    }
+
+    /// Ends the session for good: nothing is delivered to it or kept for it afterwards. Gives what waited, and the
+    /// will that was still to come.
+    pub fn finish(&self) -> Finished {
+        let mut state = self.state.lock();
+        state.ended = true;
+        state.keep_until = Duration::ZERO;
+        let waiting = state.waiting_will.take().map(|(_, will)| will);
+        let will = state.machine.take_will().or(waiting);
+        let subscriptions = state.machine.clear_subscriptions();
+        drop(state);
+        Finished { will, subscriptions, undelivered: self.outbox.close() }
+    }
+
+    /// Drops the subscriptions that the present rights do not cover, and names them.
+    pub fn narrow(&self) -> Vec<Subscription> {
+        let rights = self.rights.load();
+        self.state.lock().machine.narrow(&rights)
+    }
+}
+
+/// What was left of a session.
+pub struct Finished {
+    /// A will that nobody has published yet.
+    pub will: Option<Will>,
+    /// What it was subscribed to.
+    pub subscriptions: Vec<Subscription>,
+    /// What it did not get.
+    pub undelivered: Vec<Delivery>,
+}

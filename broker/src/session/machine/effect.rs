@@ -1,0 +1,124 @@
+//! What a machine asks of its connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::Subscription;
+
+use crate::codec::{Packet, ReasonCode, SubAck};
+use crate::lanes::{Message, Options};
+use crate::rights::Control;
+
+/// One thing to be done, in order.
+pub enum Effect {
+    /// Write a packet.
+    Send(Packet),
+    /// Route an authorised message, then acknowledge it when it has a packet id.
+    Publish {
+        /// The message.
+        message: Arc<Message>,
+        /// What to acknowledge.
+        packet_id: Option<u16>,
+    },
+    /// Make subscriptions, then write the SUBACK, then deliver what is retained.
+    Subscribe {
+        /// The granted ones, with their place in the SUBACK.
+        granted: Vec<Granted>,
+        /// The answer.
+        ack: SubAck,
+    },
+    /// End subscriptions, then write the UNSUBACK.
+    Unsubscribe {
+        /// Those that existed.
+        ended: Vec<Subscription>,
+        /// The answer.
+        ack: SubAck,
+    },
+    /// A token request or a token came on `$tessera/token`.
+    Token(Bytes),
+    /// Something was refused and the connection goes on.
+    Refused {
+        /// Why.
+        code: RefusalCode,
+        /// The topic or filter, for the observer.
+        topic: Arc<str>,
+    },
+    /// The connection ends.
+    End(End),
+}
+
+/// A subscription that the rights allow.
+pub struct Granted {
+    /// Its place in the SUBSCRIBE.
+    pub place: usize,
+    /// What is matched.
+    pub subscription: Subscription,
+    /// How to deliver.
+    pub options: Options,
+    /// Whether retained messages are wanted.
+    pub retained: bool,
+    /// The control topic, when it is one.
+    pub control: Option<Control>,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// What an MQTT 5 peer is told; `None` tells nothing (the peer left, or its socket did).
+    pub reason: Option<ReasonCode>,
+    /// The refusal behind it.
+    pub code: Option<RefusalCode>,
+    /// A stable word for metric and log.
+    pub why: &'static str,
+    /// Whether the will is published, when there still is one.
+    pub will: bool,
+    /// Whether the session ends with the connection, whatever its expiry.
+    pub forget: bool,
+}
+
+impl End {
+    const fn new(reason: Option<ReasonCode>, why: &'static str) -> Self {
+        Self { reason, code: None, why, will: true, forget: false }
+    }
+
+    /// The client said goodbye.
+    pub const fn by_client() -> Self {
+        Self::new(None, "client")
+    }
+
+    /// The socket closed or failed.
+    pub const fn lost() -> Self {
+        Self::new(None, "lost")
+    }
+
+    /// Bytes or packets that MQTT forbids.
+    pub const fn broken(reason: ReasonCode, rule: &'static str) -> Self {
+        Self::new(Some(reason), rule)
+    }
+
+    /// Something the rights do not allow, where the standard asks to end the connection.
+    pub const fn refused(reason: ReasonCode, code: RefusalCode) -> Self {
+        Self { code: Some(code), ..Self::new(Some(reason), code.as_str()) }
+    }
+
+    /// Nothing was heard for one and a half keep-alives.
+    pub const fn silent() -> Self {
+        Self::new(Some(ReasonCode::KEEP_ALIVE_TIMEOUT), "keep_alive")
+    }
+
+    /// Another connection of the same subject took the session.
+    pub const fn taken_over() -> Self {
+        Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), "taken_over")
+    }
+
+    /// The broker stops: sessions that were to be kept lose nothing by it, so wills stay silent.
+    pub const fn stopping() -> Self {
+        Self { will: false, ..Self::new(Some(ReasonCode::SERVER_SHUTTING_DOWN), "stopping") }
+    }
+
+    /// The grant was withdrawn. Nothing of the session may act afterwards.
+    pub const fn revoked(reason: ReasonCode, code: RefusalCode, will: bool) -> Self {
+        Self { will, forget: true, ..Self::refused(reason, code) }
+    }
+}

@@ -1,0 +1,108 @@
+//! PUBLISH from the client: alias, then topic, then right, and only then anything else (MQTT 5 section 3.3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::TopicName;
+
+use super::{Context, Effect, End, Machine};
+use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
+use crate::lanes::{Message, Publisher};
+use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
+use crate::rights::Control;
+
+impl Machine {
+    pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if publish.qos == QoS::ExactlyOnce {
+            return effects.push(Effect::End(End::broken(ReasonCode::QOS_NOT_SUPPORTED, "qos_2_not_offered")));
+        }
+        let topic = match self.resolve(&publish) {
+            Ok(topic) => topic,
+            Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
+            Err(Unresolved::Name) => {
+                let code = RefusalCode::PublishNotAuthorised;
+                return self.refuse_publish(&publish, (ReasonCode::TOPIC_NAME_INVALID, code), cx, effects);
+            }
+        };
+        if let Err(code) = cx.rights.publish(&topic, cx.unix) {
+            effects.push(Effect::Refused { code, topic: topic.shared() });
+            return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+        }
+        if Control::of(topic.as_str()) == Some(Control::Token) {
+            effects.push(Effect::Token(publish.payload));
+            return effects.extend(publish.packet_id.map(|id| {
+                Effect::Send(Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))
+            }));
+        }
+        let packet_id = publish.packet_id;
+        effects.push(Effect::Publish { message: message(publish, topic, cx), packet_id });
+    }
+
+    /// The string that is authorised here is the string that is routed.
+    fn resolve(&mut self, publish: &Publish) -> Result<TopicName, Unresolved> {
+        let alias = publish.properties.short(PropertyId::TopicAlias);
+        match alias {
+            Some(alias) if alias == 0 || alias > TOPIC_ALIASES => {
+                let end = End::broken(ReasonCode::TOPIC_ALIAS_INVALID, "topic_alias_above_maximum");
+                return Err(Unresolved::Alias(end));
+            }
+            Some(alias) if publish.topic.is_empty() => {
+                let known = self.aliases.as_ref().and_then(|aliases| aliases.get(&alias));
+                let end = End::broken(ReasonCode::PROTOCOL_ERROR, "topic_alias_unknown");
+                return known.cloned().ok_or(Unresolved::Alias(end));
+            }
+            _ => {}
+        }
+        let topic = TopicName::parse(&publish.topic).map_err(|_| Unresolved::Name)?;
+        if let Some(alias) = alias {
+            self.aliases.get_or_insert_default().insert(alias, topic.clone());
+        }
+        Ok(topic)
+    }
+
+    /// RFC 9431 section 3.2: QoS 0 ends an MQTT 5 connection, QoS 1 is answered, 3.1.1 is ended always.
+    fn refuse_publish(
+        &self,
+        publish: &Publish,
+        (reason, code): (ReasonCode, RefusalCode),
+        cx: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match publish.packet_id {
+            Some(packet_id) if self.version == Version::V5 => {
+                let properties = self.explain(code, cx);
+                effects.push(Effect::Send(Packet::PubAck(Ack { packet_id, reason, properties })));
+            }
+            _ => effects.push(Effect::End(End::refused(reason, code))),
+        }
+    }
+}
+
+enum Unresolved {
+    Alias(End),
+    Name,
+}
+
+fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> {
+    let grant = cx.rights.grant();
+    let publisher = Publisher {
+        device: grant.device().clone(),
+        session: cx.session,
+        token_expires: grant.expires(),
+    };
+    let mut message = Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
+    message.qos = publish.qos;
+    message.retain = publish.retain;
+    if !publish.properties.is_empty() {
+        message.properties = publish.properties.forwardable().detached();
+        let expires_in = publish.properties.number(PropertyId::MessageExpiry);
+        message.expires = expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+    }
+    Arc::new(message)
+}
+
+/// A small payload is copied: a few bytes that wait for a slow reader must not hold a whole read buffer.
+fn compact(payload: Bytes) -> Bytes {
+    if payload.len() <= SMALL_PAYLOAD { Bytes::copy_from_slice(&payload) } else { payload }
+}

@@ -1,0 +1,141 @@
+//! SUBSCRIBE and UNSUBSCRIBE: every filter on its own, all of them (MQTT 5 sections 3.8 to 3.11).
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::Subscription;
+
+use super::{Context, Effect, Granted, Machine};
+use crate::codec::{
+    self, Packet, Properties, PropertyId, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, Unsubscribe, Version,
+};
+use crate::lanes::Options;
+use crate::rights::{Control, Rights};
+
+/// A subscription that the session holds.
+#[derive(Clone)]
+pub struct Held {
+    /// What is matched.
+    pub subscription: Subscription,
+    /// How to deliver.
+    pub options: Options,
+}
+
+impl Machine {
+    pub(super) fn subscribe(&mut self, packet: &Subscribe, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let id = packet.properties.number(PropertyId::SubscriptionId).and_then(NonZeroU32::new);
+        let mut granted = Vec::with_capacity(packet.entries.len());
+        let mut reasons = Vec::with_capacity(packet.entries.len());
+        let mut refused = None;
+        for (place, entry) in packet.entries.iter().enumerate() {
+            match self.subscribe_one(place, entry, id, cx) {
+                Ok(one) => {
+                    reasons.push(ReasonCode(one.options.qos as u8));
+                    granted.push(one);
+                }
+                Err((reason, code)) => {
+                    reasons.push(reason);
+                    refused = Some(code);
+                    effects.push(Effect::Refused { code, topic: Arc::from(&*entry.filter) });
+                }
+            }
+        }
+        let properties = refused.map_or_else(Properties::new, |code| self.explain(code, cx));
+        let ack = SubAck { packet_id: packet.packet_id, properties, reasons };
+        effects.push(Effect::Subscribe { granted, ack });
+    }
+
+    fn subscribe_one(
+        &mut self,
+        place: usize,
+        entry: &codec::Subscription,
+        id: Option<NonZeroU32>,
+        cx: Context<'_>,
+    ) -> Result<Granted, (ReasonCode, RefusalCode)> {
+        let invalid = (ReasonCode::TOPIC_FILTER_INVALID, RefusalCode::SubscribeNotAuthorised);
+        let subscription = Subscription::parse(&entry.filter).map_err(|_| invalid)?;
+        let shared = subscription.share.is_some();
+        if shared && self.version == Version::V311 && !cx.policy.shared_for_v311 {
+            return Err((ReasonCode::SHARED_NOT_SUPPORTED, RefusalCode::SubscribeNotAuthorised));
+        }
+        cx.rights.subscribe(&subscription, cx.unix).map_err(|code| (ReasonCode::NOT_AUTHORIZED, code))?;
+        let key: Arc<str> = Arc::from(&*entry.filter);
+        let is_new = !self.subscriptions.contains_key(&key);
+        if is_new && self.subscriptions.len() >= cx.policy.subscriptions {
+            return Err((ReasonCode::QUOTA_EXCEEDED, RefusalCode::LimitReached));
+        }
+        let asked = entry.options;
+        let options = Options {
+            qos: asked.qos.min(QoS::AtLeastOnce),
+            no_local: asked.no_local,
+            retain_as_published: asked.retain_as_published,
+            id,
+        };
+        let retained = match asked.retain_handling {
+            RetainHandling::Send => !shared,
+            RetainHandling::SendIfNew => !shared && is_new,
+            RetainHandling::Never => false,
+        };
+        let control = Control::of(subscription.filter.as_str());
+        self.subscriptions.insert(key, Held { subscription: subscription.clone(), options });
+        Ok(Granted { place, subscription, options, retained, control })
+    }
+
+    pub(super) fn unsubscribe(&mut self, packet: &Unsubscribe, effects: &mut Vec<Effect>) {
+        let mut ended = Vec::new();
+        let mut reasons = Vec::with_capacity(packet.filters.len());
+        for filter in &packet.filters {
+            match self.subscriptions.remove(&**filter) {
+                Some(held) => {
+                    ended.push(held.subscription);
+                    reasons.push(ReasonCode::SUCCESS);
+                }
+                None => reasons.push(ReasonCode::NO_SUBSCRIPTION_EXISTED),
+            }
+        }
+        let ack = SubAck { packet_id: packet.packet_id, properties: Properties::new(), reasons };
+        effects.push(Effect::Unsubscribe { ended, ack });
+    }
+
+    /// Takes back a subscription that a lane could not make.
+    pub fn forget_subscription(&mut self, subscription: &Subscription) {
+        self.subscriptions.retain(|_, held| held.subscription != *subscription);
+    }
+
+    /// How a control topic is subscribed to, if it is.
+    pub fn control(&self, control: Control) -> Option<Options> {
+        self.subscriptions.get(control.topic()).map(|held| held.options)
+    }
+
+    /// All subscriptions.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Held> {
+        self.subscriptions.values()
+    }
+
+    /// Drops every subscription that `rights` do not cover, and names them.
+    pub fn narrow(&mut self, rights: &Rights) -> Vec<Subscription> {
+        let mut lost = Vec::new();
+        self.subscriptions.retain(|_, held| {
+            let kept = rights.keeps(&held.subscription);
+            if !kept {
+                lost.push(held.subscription.clone());
+            }
+            kept
+        });
+        lost
+    }
+
+    /// Drops every subscription, and names them: the session ends.
+    pub fn clear_subscriptions(&mut self) -> Vec<Subscription> {
+        let all = std::mem::take(&mut self.subscriptions);
+        all.into_values().map(|held| held.subscription).collect()
+    }
+}
+
+/// The SUBACK of a machine, as the connection sends it.
+impl From<SubAck> for Effect {
+    fn from(ack: SubAck) -> Self {
+        Self::Send(Packet::SubAck(ack))
+    }
+}

@@ -1,0 +1,78 @@
+//! The last will (MQTT 5 section 3.1.2.5): held with the session, published when its connection ends without goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::TopicName;
+
+use super::{Context, Machine};
+use crate::codec::{self, Properties, PropertyId, QoS};
+use crate::lanes::{Message, Publisher};
+
+/// A will that was authorised at CONNECT.
+pub struct Will {
+    /// Where it goes.
+    pub topic: TopicName,
+    payload: Bytes,
+    qos: QoS,
+    retain: bool,
+    properties: Properties,
+    expires_in: Option<u32>,
+    delay: Duration,
+}
+
+impl Will {
+    /// Copies the will out of the CONNECT, whose buffer is not kept.
+    pub(super) fn of(asked: &codec::Will) -> Result<Self, RefusalCode> {
+        let topic = TopicName::parse(&asked.topic).map_err(|_| RefusalCode::WillNotAuthorised)?;
+        let p = &asked.properties;
+        Ok(Self {
+            topic,
+            payload: Bytes::copy_from_slice(&asked.payload),
+            qos: asked.qos.min(QoS::AtLeastOnce),
+            retain: asked.retain,
+            properties: p.forwardable().detached(),
+            expires_in: p.number(PropertyId::MessageExpiry),
+            delay: Duration::from_secs(u64::from(p.number(PropertyId::WillDelay).unwrap_or(0))),
+        })
+    }
+
+    /// How long to wait for the client to come back before it is published.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// The message, authorised once more with the rights of those who set it.
+    ///
+    /// # Errors
+    /// `will_not_authorised`.
+    pub fn publish(self, cx: Context<'_>) -> Result<Arc<Message>, RefusalCode> {
+        cx.rights.will(&self.topic)?;
+        let grant = cx.rights.grant();
+        let publisher = Publisher {
+            device: grant.device().clone(),
+            session: cx.session,
+            token_expires: grant.expires(),
+        };
+        let mut message = Message::new(grant.tenant().clone(), self.topic, self.payload, publisher);
+        message.qos = self.qos;
+        message.retain = self.retain;
+        message.properties = self.properties;
+        message.expires = self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+        Ok(Arc::new(message))
+    }
+}
+
+impl Machine {
+    /// Takes the will out, when there still is one: after a goodbye there is none.
+    pub fn take_will(&mut self) -> Option<Will> {
+        self.will.take().map(|will| *will)
+    }
+
+    /// Puts a will back that was taken out in vain.
+    pub fn put_will(&mut self, will: Option<Will>) {
+        self.will = will.map(Box::new);
+    }
+}

@@ -1,0 +1,275 @@
+//! Sessions: what MQTT promises to keep between connections, and who is connected now.
+//!
+//! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
+//! outbox and its subscriptions; [`Line`] is the way to reach the connection that serves it. [`timers`] wakes sessions
+//! whose time has come; [`ending`] takes them apart.
+
+pub mod ending;
+mod line;
+pub mod machine;
+pub mod timers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tessera_agent::behaviour::DeviceHandle;
+use tessera_token::grant::Grant;
+use tessera_token::ids::{ClientId, TenantId};
+use tessera_token::key::Thumbprint;
+
+use crate::config::SessionPolicy;
+use crate::hub::Now;
+use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
+use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
+use crate::rights::Rights;
+use machine::{Context, Delivered, End, Machine, Will};
+
+pub use line::Line;
+
+/// One session of one client id.
+pub struct Session {
+    /// Its number in this run.
+    pub id: SubscriberId,
+    /// The mount point.
+    pub tenant: TenantId,
+    /// The client id, bound to the subject.
+    pub client_id: ClientId,
+    /// Behaviour tracking.
+    pub device: DeviceHandle,
+    /// What waits to be delivered.
+    pub outbox: Arc<Outbox>,
+    /// Its subscriptions; `None` once it has ended.
+    pub lanes: tokio::sync::Mutex<Option<LaneSession>>,
+    rights: ArcSwap<Rights>,
+    confirmation: Option<Thumbprint>,
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: Machine,
+    line: Option<Arc<Line>>,
+    /// While nobody is connected: until when it is kept.
+    keep_until: Duration,
+    /// While nobody is connected: a will that waits, and until when.
+    waiting_will: Option<(Duration, Will)>,
+    ended: bool,
+    timer: Duration,
+}
+
+/// What a session that was looked at by the timers needs.
+pub enum Due {
+    /// Nothing before this moment.
+    Later(Duration),
+    /// It is connected and its line was told; nothing more to do.
+    Told,
+    /// A will whose delay has passed.
+    Will(Will),
+    /// Its time is over.
+    Over,
+    /// It has ended already, or the timer was an old one.
+    Nothing,
+}
+
+/// What one round of deliveries came to.
+#[derive(Default)]
+pub struct Pumped {
+    /// Written, by QoS.
+    pub sent: [u64; 3],
+    /// Left out.
+    pub dropped: Vec<Delivered>,
+    /// The connection must end.
+    pub end: Option<End>,
+}
+
+impl Session {
+    /// A session that nobody is connected to yet.
+    pub fn new(
+        grant: Grant,
+        client_id: ClientId,
+        device: DeviceHandle,
+        outbox: Arc<Outbox>,
+        lanes: LaneSession,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: outbox.id(),
+            tenant: grant.tenant().clone(),
+            client_id,
+            device,
+            outbox,
+            lanes: tokio::sync::Mutex::new(Some(lanes)),
+            confirmation: grant.confirmation(),
+            rights: ArcSwap::from_pointee(Rights::new(grant)),
+            state: Mutex::new(State {
+                machine: Machine::default(),
+                line: None,
+                keep_until: Duration::MAX,
+                waiting_will: None,
+                ended: false,
+                timer: Duration::ZERO,
+            }),
+        })
+    }
+
+    /// What its token allows now.
+    pub fn rights(&self) -> Arc<Rights> {
+        self.rights.load_full()
+    }
+
+    /// Puts other rights in the place of the present ones. The caller narrows what is subscribed to.
+    pub fn set_rights(&self, grant: Grant) {
+        self.rights.store(Arc::new(Rights::new(grant)));
+    }
+
+    /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.
+    pub fn belongs_to(&self, grant: &Grant) -> bool {
+        self.confirmation == grant.confirmation()
+    }
+
+    /// Runs a step of the machine, if `line` still serves the session.
+    pub fn with_machine<T>(&self, line: &Arc<Line>, step: impl FnOnce(&mut Machine) -> T) -> Option<T> {
+        let mut state = self.state.lock();
+        state.is_served_by(line).then(|| step(&mut state.machine))
+    }
+
+    /// Looks at the machine, whoever serves it.
+    pub fn look<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> T {
+        step(&mut self.state.lock().machine)
+    }
+
+    /// Whether a connection serves it.
+    pub fn is_connected(&self) -> bool {
+        self.state.lock().line.is_some()
+    }
+
+    /// Whether it has ended for good.
+    pub fn has_ended(&self) -> bool {
+        self.state.lock().ended
+    }
+
+    /// Tells the connection that serves it to end; false when there is none.
+    pub fn hang_up(&self, end: End) -> bool {
+        match &self.state.lock().line {
+            Some(line) => {
+                line.end(end);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes deliveries into `out` while the client can take them.
+    pub fn pump(
+        &self,
+        line: &Arc<Line>,
+        policy: &SessionPolicy,
+        now: Now,
+        out: &mut BytesMut,
+        scratch: &mut Vec<Delivery>,
+    ) -> Pumped {
+        let rights = self.rights.load();
+        let cx = Context { rights: &rights, policy, session: self.id, unix: now.unix, monotonic: now.monotonic };
+        let mut pumped = Pumped::default();
+        let mut state = self.state.lock();
+        if !state.is_served_by(line) {
+            return pumped;
+        }
+        while out.len() < WRITE_BATCH && pumped.end.is_none() {
+            if let Some(done) = state.machine.deliver_again(cx, out) {
+                pumped.note(done);
+                continue;
+            }
+            let room = state.machine.room().min(PUMP_AT_ONCE);
+            if room == 0 || self.outbox.try_drain(room, scratch) == 0 {
+                break;
+            }
+            for delivery in scratch.drain(..) {
+                pumped.note(state.machine.deliver(delivery, cx, out));
+            }
+        }
+        pumped
+    }
+
+    /// Whether the client can take new deliveries, so that it is worth waiting for some.
+    pub fn has_room(&self, line: &Arc<Line>) -> bool {
+        let state = self.state.lock();
+        state.is_served_by(line) && state.machine.room() > 0
+    }
+
+    /// The next moment at which something ends by itself, and marks it as the one timer that counts.
+    pub fn next_deadline(&self, now: Now) -> Duration {
+        let mut state = self.state.lock();
+        let deadline = state.deadline(&self.rights.load(), now);
+        state.timer = deadline;
+        deadline
+    }
+
+    /// Looks whether something is due; `at` is the timer that rang.
+    pub fn due(&self, at: Duration, now: Now) -> Due {
+        let mut state = self.state.lock();
+        if state.ended || state.timer != at {
+            return Due::Nothing;
+        }
+        let rights = self.rights.load();
+        if let Some(line) = &state.line {
+            if let Err(code) = rights.alive(now.unix) {
+                line.end(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
+                return Due::Told;
+            }
+            if state.machine.silent_until().is_some_and(|until| now.monotonic >= until) {
+                line.end(End::silent());
+                return Due::Told;
+            }
+        } else {
+            if now.monotonic >= state.keep_until {
+                return Due::Over;
+            }
+            if state.waiting_will.as_ref().is_some_and(|(until, _)| now.monotonic >= *until) {
+                if let Some((_, will)) = state.waiting_will.take() {
+                    return Due::Will(will);
+                }
+            }
+        }
+        Due::Later(state.deadline(&rights, now))
+    }
+}
+
+/// Deliveries taken out of an outbox under one lock.
+const PUMP_AT_ONCE: usize = 16;
+
+impl Pumped {
+    fn note(&mut self, done: Delivered) {
+        match done {
+            Delivered::Sent(qos) => {
+                if let Some(count) = self.sent.get_mut(qos as usize) {
+                    *count += 1;
+                }
+            }
+            Delivered::Dropped(..) => self.dropped.push(done),
+            Delivered::Ended(code) => {
+                self.end = Some(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
+            }
+        }
+    }
+}
+
+impl State {
+    fn is_served_by(&self, line: &Arc<Line>) -> bool {
+        !self.ended && self.line.as_ref().is_some_and(|present| Arc::ptr_eq(present, line))
+    }
+
+    fn deadline(&self, rights: &Rights, now: Now) -> Duration {
+        let mut deadline = now.monotonic.saturating_add(DEADLINE_CHECK);
+        if self.line.is_some() {
+            let left = rights.grant().expires().since(now.unix);
+            deadline = deadline.min(now.monotonic.saturating_add(Duration::from_secs(left)));
+            deadline = self.machine.silent_until().map_or(deadline, |until| deadline.min(until));
+        } else {
+            deadline = deadline.min(self.keep_until);
+            deadline = self.waiting_will.as_ref().map_or(deadline, |(until, _)| deadline.min(*until));
+        }
+        deadline.max(now.monotonic + Duration::from_millis(1))
+    }
+}
