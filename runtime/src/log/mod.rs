@@ -8,7 +8,7 @@ use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{reload, Layer, Registry};
 
 use escape::Escaping;
 
@@ -46,6 +46,39 @@ impl fmt::Display for LogError {
 }
 
 impl std::error::Error for LogError {}
+
+/// Changes the level of a running process.
+#[derive(Clone)]
+pub struct LogControl(reload::Handle<Targets, Registry>);
+
+impl LogControl {
+    /// Takes `level` from now on.
+    ///
+    /// # Errors
+    /// [`LogError::BadLevel`]; the old level then stays.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        let bad = || LogError::BadLevel(level.to_owned());
+        let targets: Targets = level.parse().map_err(|_| bad())?;
+        self.0.reload(targets).map_err(|_| bad())
+    }
+}
+
+/// As [`init`], with a handle by which the level can be changed later.
+///
+/// # Errors
+/// [`LogError`].
+pub fn init_adjustable(level: &str, format: Format) -> Result<LogControl, LogError> {
+    let targets: Targets = level.parse().map_err(|_| LogError::BadLevel(level.to_owned()))?;
+    let (filter, handle) = reload::Layer::new(targets);
+    let base = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Escaping(io::stderr));
+    let layer = match format {
+        Format::Text => base.boxed(),
+        Format::Json => base.json().flatten_event(true).boxed(),
+    };
+    let subscriber = Registry::default().with(layer.with_filter(filter));
+    tracing::subscriber::set_global_default(subscriber).map_err(LogError::AlreadySet)?;
+    Ok(LogControl(handle))
+}
 
 /// Sends the logs of the whole process to stderr. `level` is `info`, or `info,tessera_broker=debug`.
 ///
