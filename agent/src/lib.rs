@@ -22,6 +22,8 @@ pub mod daemon;
 
 mod host;
 pub mod limits;
+#[cfg(test)]
+mod testing;
 
 pub use agent::Agent;
 pub use config::AgentConfig;

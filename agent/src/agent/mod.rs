@@ -19,6 +19,8 @@ use crate::sync::{Source, SyncCore, TrustActor};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 /// A running agent. Its tasks end with the [`Stop`] it was started with; its store is closed by [`Agent::close`].

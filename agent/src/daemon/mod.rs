@@ -1,1 +1,174 @@
-//! To come.
+//! The agent alone on a gateway: validates over loopback HTTP and a Unix socket, online or offline.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use actix_web::{web, App, HttpServer};
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SharedRandom;
+use tessera_runtime::stop::Stop;
+
+use crate::agent::{Agent, AgentError};
+use crate::config::AgentConfig;
+use crate::limits;
+use routes::State;
+
+mod routes;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+/// What `tessera agent` is told.
+#[derive(Clone)]
+pub struct DaemonConfig {
+    /// The agent itself.
+    pub agent: AgentConfig,
+    /// Where it listens for HTTP; port 0 takes a free one.
+    pub http: SocketAddr,
+    /// Whether another address than loopback may be listened on: whoever reaches it may ask about any credential.
+    pub not_only_loopback: bool,
+    /// Its Unix socket (mode 0660), when there is to be one.
+    pub socket: Option<PathBuf>,
+}
+
+impl DaemonConfig {
+    /// Loopback alone, no Unix socket.
+    pub fn new(agent: AgentConfig) -> Self {
+        Self {
+            agent,
+            http: SocketAddr::from(([127, 0, 0, 1], 8085)),
+            not_only_loopback: false,
+            socket: None,
+        }
+    }
+}
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The agent inside.
+    Agent(AgentError),
+    /// A listener.
+    Listen(String, std::io::Error),
+    /// The address is not loopback, and the configuration does not say that this is meant.
+    NotLoopback(SocketAddr),
+}
+
+impl fmt::Display for DaemonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(error) => error.fmt(f),
+            Self::Listen(place, error) => write!(f, "cannot listen on {place}: {error}"),
+            Self::NotLoopback(address) => write!(
+                f,
+                "{address} is not loopback: set not_only_loopback when others may ask about credentials"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DaemonError {}
+
+impl From<AgentError> for DaemonError {
+    fn from(error: AgentError) -> Self {
+        Self::Agent(error)
+    }
+}
+
+/// A running gateway daemon.
+pub struct AgentDaemon {
+    agent: Agent,
+    http: SocketAddr,
+}
+
+impl AgentDaemon {
+    /// Starts the agent and its listeners. Needs a running tokio; ends with `stop`.
+    ///
+    /// # Errors
+    /// [`DaemonError`].
+    pub async fn start(
+        config: DaemonConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &Metrics,
+        stop: &Stop,
+    ) -> Result<Self, DaemonError> {
+        if !config.http.ip().is_loopback() && !config.not_only_loopback {
+            return Err(DaemonError::NotLoopback(config.http));
+        }
+        let place = config.http.to_string();
+        let listen = |error| DaemonError::Listen(place.clone(), error);
+        let tcp = TcpListener::bind(config.http).map_err(listen)?;
+        let http = tcp.local_addr().map_err(listen)?;
+        let socket = config.socket.as_deref().map(open_socket).transpose()?;
+        let agent = Agent::start(config.agent, clock, random, metrics, stop).await?;
+        let state = State::new(&agent, metrics).map_err(AgentError::from)?;
+        serve(tcp, socket, state, stop).map_err(listen)?;
+        Ok(Self { agent, http })
+    }
+
+    /// The agent inside.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Where it listens for HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+}
+
+fn open_socket(path: &Path) -> Result<UnixListener, DaemonError> {
+    let fail = |error| DaemonError::Listen(path.display().to_string(), error);
+    // What a killed process left behind; a file that is no socket is not ours to remove.
+    let left = std::os::unix::net::UnixStream::connect(path);
+    match left {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(fail)?;
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(fail)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(fail)?;
+    Ok(listener)
+}
+
+fn serve(
+    tcp: TcpListener,
+    socket: Option<UnixListener>,
+    state: State,
+    stop: &Stop,
+) -> std::io::Result<()> {
+    let state = web::Data::new(state);
+    let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(routes::all))
+        .workers(1)
+        .max_connections(limits::DAEMON_CONNECTIONS)
+        .client_request_timeout(limits::DAEMON_REQUEST_TIME)
+        .client_disconnect_timeout(limits::DAEMON_REQUEST_TIME)
+        .keep_alive(limits::DAEMON_KEEP_ALIVE)
+        .shutdown_timeout(2)
+        .disable_signals()
+        .listen(tcp)?;
+    let server = match socket {
+        Some(socket) => server.listen_uds(socket)?,
+        None => server,
+    }
+    .run();
+    let handle = server.handle();
+    let signal = stop.clone();
+    stop.spawn("agent-http", async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "agent HTTP server ended");
+        }
+    });
+    stop.spawn("agent-http-stop", async move {
+        signal.stopping().await;
+        handle.stop(true).await;
+    });
+    Ok(())
+}

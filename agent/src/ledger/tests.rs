@@ -1,1 +1,131 @@
+use std::sync::Arc;
 
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::chain::CounterUse;
+use tessera_token::key::Thumbprint;
+use tessera_token::refusal::RefusalCode;
+
+use super::*;
+use crate::testing::{at, NOW};
+
+fn claim(key: u8, counter: u32) -> CounterUse {
+    CounterUse { key: Thumbprint::from_bytes([key; 32]), counter }
+}
+
+async fn used(ledger: &Ledger, key: u8, counter: u32) -> Result<Option<u32>, RefusalCode> {
+    let advanced = ledger.advance(claim(key, counter), at(NOW)).await;
+    advanced.map(|advanced| advanced.previous)
+}
+
+#[tokio::test]
+async fn counters_only_go_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::new(&Store::open(folder.path()).unwrap()).unwrap();
+    assert_eq!(used(&ledger, 1, 5).await, Ok(None));
+    for replayed in [0, 4, 5] {
+        assert_eq!(used(&ledger, 1, replayed).await, Err(RefusalCode::ProofReplayed));
+    }
+    assert_eq!(used(&ledger, 1, 9).await, Ok(Some(5)));
+    assert_eq!(used(&ledger, 2, 5).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_with_the_same_counter_exactly_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::new(&Store::open(folder.path()).unwrap()).unwrap());
+    for counter in 1..=20 {
+        let tries: Vec<_> = (0..16)
+            .map(|_| {
+                let ledger = Arc::clone(&ledger);
+                tokio::spawn(async move { used(&ledger, 1, counter).await })
+            })
+            .collect();
+        let mut won = 0;
+        for one in tries {
+            match one.await.unwrap() {
+                Ok(_) => won += 1,
+                Err(code) => assert_eq!(code, RefusalCode::ProofReplayed),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_row_holds_the_highest_after_a_race_and_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let ledger = Arc::new(Ledger::new(&store).unwrap());
+    let tries: Vec<_> = (1..=200)
+        .map(|counter| {
+            let ledger = Arc::clone(&ledger);
+            tokio::spawn(async move { (counter, used(&ledger, 1, counter).await) })
+        })
+        .collect();
+    let mut highest = 0;
+    for one in tries {
+        let (counter, outcome) = one.await.unwrap();
+        if outcome.is_ok() {
+            highest = highest.max(counter);
+        }
+    }
+    assert_eq!(highest, 200);
+    drop(ledger);
+    store.close().unwrap();
+    let again = Ledger::new(&Store::open(folder.path()).unwrap()).unwrap();
+    assert_eq!(used(&again, 1, highest).await, Err(RefusalCode::ProofReplayed));
+    assert_eq!(used(&again, 1, highest + 1).await, Ok(Some(highest)));
+}
+
+#[tokio::test]
+async fn more_keys_than_fit_in_memory_are_still_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::new(&Store::open(folder.path()).unwrap()).unwrap();
+    // All in one part.
+    let key = |number: u8| {
+        let mut bytes = [number; 32];
+        bytes[30..].fill(0);
+        CounterUse { key: Thumbprint::from_bytes(bytes), counter: 7 }
+    };
+    let most = u8::try_from(limits::LEDGER_PART_KEYS).unwrap() + 40;
+    for number in 0..most {
+        ledger.advance(key(number), at(NOW)).await.unwrap();
+    }
+    for number in 0..most {
+        let again = ledger.advance(key(number), at(NOW)).await;
+        assert_eq!(again, Err(RefusalCode::ProofReplayed));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_write_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let ledger = Ledger::new(&store).unwrap();
+    store.close().unwrap();
+    assert_eq!(used(&ledger, 1, 1).await, Err(RefusalCode::NotReady));
+}
+
+#[tokio::test]
+async fn a_damaged_row_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let ledger = Ledger::new(&store).unwrap();
+    let mut batch = Batch::new();
+    batch.put(&ledger.rows, [1; 32], *b"rubbish");
+    store.commit(batch).await.unwrap();
+    assert_eq!(used(&ledger, 1, 9).await, Err(RefusalCode::ProofReplayed));
+}
+
+#[tokio::test]
+async fn rows_go_when_no_token_of_the_key_can_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::new(&Store::open(folder.path()).unwrap()).unwrap();
+    used(&ledger, 1, 5).await.unwrap();
+    let late = at(NOW + limits::LEDGER_KEEP_SECONDS);
+    let next = ledger.prune(None, late).await.unwrap();
+    assert_eq!(ledger.prune(next, late).await.unwrap(), None);
+    assert_eq!(ledger.rows.len().unwrap(), 1);
+    ledger.prune(None, at(late.get() + 1)).await.unwrap();
+    assert_eq!(ledger.rows.len().unwrap(), 0);
+}

@@ -24,7 +24,7 @@ mod shards;
 mod state;
 mod store;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod time;
 
 /// The current version of trust, for many readers and one writer.
@@ -38,7 +38,7 @@ impl Trust {
     /// Starts with what is known.
     pub fn new(state: TrustState, time: TrustTime) -> Arc<Self> {
         if let Some(signed) = state.trusted_at() {
-            time.signed(signed);
+            time.known(signed);
         }
         Arc::new(Self {
             state: ArcSwap::from_pointee(state),

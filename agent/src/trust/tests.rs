@@ -1,1 +1,333 @@
+use std::time::Duration;
 
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::chain::{KeyState, TrustView};
+use tessera_token::hash::TokenHash;
+use tessera_token::key::SecretKey;
+use tessera_token::trust::{Change, Event, Feed, Heartbeat};
+
+use super::*;
+use crate::testing::*;
+
+fn kinds(effects: &[TrustEffect]) -> Vec<&'static str> {
+    effects.iter().map(TrustEffect::kind).collect()
+}
+
+#[test]
+fn nothing_is_known_before_a_snapshot() {
+    let state = TrustState::empty(audience());
+    assert!(state.is_empty());
+    assert_eq!(state.trusted_at(), None);
+    let mut world = World::new();
+    world.event(device_change("d-1", 1, NOW));
+    let applied = state.with_feed(&world.feed(0, NOW));
+    assert_eq!(applied.refused, Some(TrustRefusal::NoSnapshot));
+    assert_eq!(applied.taken, 0);
+}
+
+#[test]
+fn events_move_what_they_name() {
+    let mut world = World::new();
+    let old = world.trusted();
+    let token = world.token();
+    world.event(device_change("d-1", 3, NOW));
+    world.event(group_change(5, 2));
+    world.event(token_change(&token, NOW + 3600));
+    world.event(Change::Tenant(tenant_trust(4)));
+    world.event(world.key_change(KeyState::Compromised));
+    let applied = old.with_feed(&world.feed(0, NOW + 9));
+    assert_eq!(applied.refused, None);
+    assert!(!applied.more && applied.beat);
+    assert_eq!(kinds(&applied.effects), ["device", "group", "token", "tenant", "key"]);
+    let new = applied.state;
+    assert_eq!(new.device_epoch(&tenant(), "d-1"), 3);
+    assert_eq!(new.device_epoch(&tenant(), "d-2"), 0);
+    assert_eq!(new.group_epoch(&tenant(), 5), 2);
+    assert!(new.token_revoked(&TokenHash::of(&token)));
+    assert_eq!(new.tenant("acme").unwrap().epoch, 4);
+    let kid = world.issuer.public().key_id();
+    assert_eq!(new.issuer_keys(kid)[0].state, KeyState::Compromised);
+    assert_eq!(new.trusted_at(), Some(at(NOW + 9)));
+    assert_eq!(new.seq(), 5);
+    // The version before is untouched: its readers see one moment.
+    assert_eq!(old.device_epoch(&tenant(), "d-1"), 0);
+    assert!(!old.token_revoked(&TokenHash::of(&token)));
+}
+
+#[test]
+fn epochs_and_key_states_never_move_back() {
+    let mut world = World::new();
+    let old = world.trusted();
+    for change in [
+        device_change("d-1", 5, NOW),
+        device_change("d-1", 2, NOW + 1),
+        group_change(1, 9),
+        group_change(1, 3),
+        Change::Tenant(tenant_trust(7)),
+        Change::Tenant(tenant_trust(2)),
+        world.key_change(KeyState::Retired),
+        world.key_change(KeyState::Active),
+    ] {
+        world.event(change);
+    }
+    let new = old.with_feed(&world.feed(0, NOW)).state;
+    assert_eq!(new.device_epoch(&tenant(), "d-1"), 5);
+    assert_eq!(new.group_epoch(&tenant(), 1), 9);
+    assert_eq!(new.tenant("acme").unwrap().epoch, 7);
+    let kid = world.issuer.public().key_id();
+    assert_eq!(new.issuer_keys(kid)[0].state, KeyState::Retired);
+}
+
+#[test]
+fn a_newer_snapshot_weakens_nothing() {
+    let mut world = World::new();
+    let token = world.token();
+    let old = world.trusted();
+    world.event(device_change("d-1", 5, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    let old = old.with_feed(&world.feed(0, NOW)).state;
+    world.event(group_change(1, 1));
+    // As if the service had been restored from a backup that lost the first two.
+    world.changes.drain(..2);
+    let new = old.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
+    assert_eq!(new.seq(), 3);
+    assert_eq!(new.device_epoch(&tenant(), "d-1"), 5);
+    assert!(new.token_revoked(&TokenHash::of(&token)));
+}
+
+#[test]
+fn bad_snapshots_are_refused() {
+    let mut world = World::new();
+    world.event(device_change("d-1", 1, NOW));
+    let state = world.trusted();
+    let take = |bytes: &[u8]| state.with_snapshot(bytes, &world.pin(), at(NOW)).err();
+    let good = world.snapshot();
+    assert_eq!(take(&good), None);
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(take(&forged), Some(TrustRefusal::Signature));
+    assert_eq!(take(&good[..good.len() - 1]), Some(TrustRefusal::Malformed));
+    assert_eq!(take(&world.snapshot_with(|s| s.seq = 0)), Some(TrustRefusal::Older));
+    let other_past = world.snapshot_with(|s| s.head = EventHash::of(b"other"));
+    assert_eq!(take(&other_past), Some(TrustRefusal::Order));
+    let past = world.snapshot_with(|s| s.valid_until = at(NOW - 1));
+    assert_eq!(take(&past), Some(TrustRefusal::Expired));
+    let mut stranger = World::new();
+    stranger.root = SecretKey::from_seed(&[9; 32]);
+    assert_eq!(take(&stranger.snapshot()), Some(TrustRefusal::Root));
+}
+
+use tessera_token::trust::EventHash;
+
+#[test]
+fn bad_events_stop_the_row_and_what_was_good_counts() {
+    let mut world = World::new();
+    let state = world.trusted();
+    let good = world.event(device_change("d-1", 1, NOW));
+    let second = world.event(device_change("d-2", 1, NOW));
+    let beat = world.heartbeat(NOW);
+    let feed = |events: Vec<Vec<u8>>| Feed { events, heartbeat: beat.clone() };
+    let mut forged = second.clone();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+
+    let applied = state.with_feed(&feed(vec![good.clone(), forged]));
+    assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Signature), 1));
+    assert_eq!(applied.state.device_epoch(&tenant(), "d-1"), 1);
+    assert_eq!(applied.state.device_epoch(&tenant(), "d-2"), 0);
+
+    let applied = state.with_feed(&feed(vec![second.clone(), good.clone()]));
+    assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 0));
+    let applied = state.with_feed(&feed(vec![good.clone(), good.clone()]));
+    assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 1));
+
+    let liar = Event {
+        seq: 2,
+        previous: EventHash::default(),
+        time: at(NOW),
+        change: device_change("d-2", 1, NOW),
+    };
+    let liar = liar.sign(&world.root).unwrap();
+    let applied = state.with_feed(&feed(vec![good.clone(), liar]));
+    assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 1));
+
+    let stranger = SecretKey::from_seed(&[9; 32]);
+    let foreign = Event {
+        seq: 1,
+        previous: EventHash::default(),
+        time: at(NOW),
+        change: device_change("d-2", 1, NOW),
+    };
+    let foreign = foreign.sign(&stranger).unwrap();
+    let applied = state.with_feed(&feed(vec![foreign]));
+    assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Signature), 0));
+}
+
+#[test]
+fn a_heartbeat_that_knows_less_refreshes_nothing() {
+    let mut world = World::new();
+    let state = world.trusted();
+    world.event(device_change("d-1", 1, NOW));
+    let ahead = state.with_feed(&world.feed(0, NOW)).state;
+    let old = Heartbeat { seq: 0, head: EventHash::default(), time: at(NOW + 500) };
+    let old = old.sign(&world.root).unwrap();
+    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: old });
+    assert_eq!(applied.refused, Some(TrustRefusal::Order));
+    assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
+    let fork = Heartbeat { seq: 1, head: EventHash::of(b"other"), time: at(NOW + 500) };
+    let fork = fork.sign(&world.root).unwrap();
+    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: fork });
+    assert_eq!(applied.refused, Some(TrustRefusal::Order));
+    assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
+    // An event in the place of a heartbeat is none.
+    let feed = Feed { events: vec![], heartbeat: world.events[0].clone() };
+    assert_eq!(ahead.with_feed(&feed).refused, Some(TrustRefusal::Signature));
+}
+
+#[test]
+fn a_heartbeat_from_ahead_asks_for_more_and_refreshes_nothing() {
+    let mut world = World::new();
+    let state = world.trusted();
+    world.event(device_change("d-1", 1, NOW));
+    let beat = world.heartbeat(NOW + 500);
+    let applied = state.with_feed(&Feed { events: vec![], heartbeat: beat });
+    assert!(applied.more && !applied.beat);
+    assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
+}
+
+#[test]
+fn what_says_nothing_any_more_is_let_go_by_signed_time_alone() {
+    const LIFE: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS;
+    let mut world = World::new();
+    let token = world.token();
+    let state = world.trusted();
+    world.event(device_change("d-1", 1, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    let mut state = state.with_feed(&world.feed(0, NOW)).state;
+    state.prune();
+    assert_eq!((state.device_count(), state.token_count()), (1, 1));
+    let mut later = state.with_feed(&world.feed(2, NOW + 3600 + 121)).state;
+    later.prune();
+    assert_eq!((later.device_count(), later.token_count()), (1, 0));
+    let mut late = later.with_feed(&world.feed(2, NOW + LIFE + 121)).state;
+    late.prune();
+    assert_eq!(late.device_count(), 0);
+}
+
+#[tokio::test]
+async fn a_restart_finds_the_same_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let verifier = Verifier::trusting(folder.path(), &world);
+    world.event(device_change("d-1", 4, NOW));
+    let feed = world.feed(0, NOW + 60);
+    verifier.trust_store.save_events(1, feed.events.iter(), Some(&feed.heartbeat)).unwrap();
+    verifier.trust_store.save_highest(at(NOW + 77)).unwrap();
+    verifier.store.close().unwrap();
+    drop(verifier);
+    let again = Verifier::open(folder.path(), world.pin(), NOW);
+    let state = again.trust.load();
+    assert_eq!(state.seq(), 1);
+    assert_eq!(state.device_epoch(&tenant(), "d-1"), 4);
+    assert_eq!(state.trusted_at(), Some(at(NOW + 60)));
+    assert_eq!(again.trust.now(), at(NOW + 77));
+}
+
+#[tokio::test]
+async fn damaged_or_foreign_trust_at_rest_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let store = Store::open(folder.path()).unwrap();
+    let trust = TrustStore::new(&store, world.pin()).unwrap();
+    assert!(trust.load(audience()).unwrap().is_empty());
+    trust.save_snapshot(&world.snapshot()).unwrap();
+    world.event(device_change("d-1", 1, NOW));
+    world.event(device_change("d-2", 1, NOW));
+    // The first event is missing.
+    trust.save_events(2, world.events[1..].iter(), None).unwrap();
+    let refused = |trust: &TrustStore| match trust.load(audience()) {
+        Err(TrustStoreError::Refused(refusal)) => refusal,
+        _ => panic!("must be refused"),
+    };
+    assert_eq!(refused(&trust), TrustRefusal::Order);
+    let other = TrustStore::new(&store, SecretKey::from_seed(&[9; 32]).public().thumbprint());
+    assert_eq!(refused(&other.unwrap()), TrustRefusal::Root);
+    let mut batch = Batch::new();
+    batch.delete(&store.table("trust_snapshot").unwrap(), 0u32.to_be_bytes());
+    store.commit(batch).await.unwrap();
+    assert_eq!(refused(&trust), TrustRefusal::Damaged);
+    // A snapshot mends it.
+    trust.save_snapshot(&world.snapshot()).unwrap();
+    assert_eq!(trust.load(audience()).unwrap().seq(), 2);
+}
+
+#[tokio::test]
+async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut world = World::new();
+    let trust = TrustStore::new(&store, world.pin()).unwrap();
+    for number in 0..30_000 {
+        world.changes.push(device_change(
+            &format!("device-with-a-rather-long-name-{number:05}"),
+            1,
+            NOW,
+        ));
+    }
+    let large = world.snapshot();
+    assert!(large.len() > 2 * crate::limits::TRUST_PIECE_BYTES);
+    trust.save_snapshot(&large).unwrap();
+    let state = trust.load(audience()).unwrap();
+    assert_eq!(state.device_count(), 30_000);
+    assert_eq!(state.device_epoch(&tenant(), "device-with-a-rather-long-name-29999"), 1);
+    world.changes.clear();
+    trust.save_snapshot(&world.snapshot()).unwrap();
+    assert_eq!(trust.load(audience()).unwrap().device_count(), 0);
+    assert_eq!(store.table("trust_snapshot").unwrap().len().unwrap(), 1);
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let clock = ManualClock::at(at(NOW));
+    let time = TrustTime::new(clock.clone(), at(NOW - 5));
+    assert_eq!(time.now(), at(NOW));
+    clock.advance(Duration::from_secs(100));
+    assert_eq!(time.now(), at(NOW + 100));
+    clock.set_unix(at(NOW - 100_000));
+    assert_eq!(time.now(), at(NOW + 100));
+    time.signed(at(NOW + 1000));
+    assert_eq!(time.now(), at(NOW + 1000 - 60));
+}
+
+#[test]
+fn one_wrong_reading_is_mended_by_a_newly_signed_time_alone() {
+    let clock = ManualClock::at(at(NOW));
+    let time = TrustTime::new(clock.clone(), at(0));
+    time.signed(at(NOW));
+    clock.set_unix(at(NOW + 900_000_000));
+    assert_eq!(time.now(), at(NOW + 900_000_000));
+    clock.set_unix(at(NOW + 10));
+    // A repeated signed time proves nothing.
+    time.signed(at(NOW));
+    assert_eq!(time.now(), at(NOW + 900_000_000));
+    time.signed(at(NOW + 10));
+    assert_eq!(time.now(), at(NOW + 10));
+}
+
+#[test]
+fn a_subscriber_hears_after_the_version_is_current() {
+    let mut world = World::new();
+    let trust = Trust::new(world.trusted(), TrustTime::new(ManualClock::at(at(NOW)), at(0)));
+    let mut effects = trust.effects();
+    world.event(device_change("d-1", 1, NOW));
+    let applied = trust.load().with_feed(&world.feed(0, NOW));
+    trust.publish(applied.state, applied.effects);
+    let heard = effects.try_recv().unwrap();
+    assert_eq!(heard, TrustEffect::Device { tenant: tenant(), device: device("d-1") });
+    assert_eq!(trust.load().device_epoch(&tenant(), "d-1"), 1);
+    for _ in 0..=crate::limits::TRUST_EFFECTS {
+        trust.publish(trust.load().as_ref().clone(), [TrustEffect::Reloaded]);
+    }
+    assert!(matches!(effects.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+}

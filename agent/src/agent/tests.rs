@@ -1,0 +1,95 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::secret::Secret;
+use tessera_runtime::stop::Stop;
+use tessera_token::refusal::RefusalCode;
+
+use crate::testing::*;
+use crate::trust::TrustEffect;
+use crate::{Agent, AgentConfig};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn start(folder: &std::path::Path, world: &World, url: Option<String>, stop: &Stop) -> Agent {
+    let mut config = AgentConfig::new(folder, audience(), world.pin());
+    if let Some(url) = url {
+        config = config.with_feed(url, Secret::new("feed-token".to_owned()));
+    }
+    let clock = ManualClock::at(at(NOW));
+    let random = SystemRandom::shared();
+    Agent::start(config, clock, random, &Metrics::new(), stop).await.unwrap()
+}
+
+async fn end(agent: &Agent, stop: &Stop) {
+    let left = stop.finish(PATIENCE).await;
+    assert!(left.is_empty(), "{left:?}");
+    agent.close().unwrap();
+}
+
+#[tokio::test]
+async fn trust_arrives_a_revocation_reaches_subscribers_and_a_restart_works_offline() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = Arc::new(Mutex::new(World::new()));
+    let service = FeedService::start(Arc::clone(&world)).await;
+    let stop = Stop::new();
+    let agent = start(folder.path(), &World::new(), Some(service.url()), &stop).await;
+    let mut effects = agent.validator().trust_effects();
+    while agent.validator().ready().is_err() {
+        tokio::time::timeout(PATIENCE, effects.recv()).await.unwrap().unwrap();
+    }
+    let token = world.lock().token();
+    let password = world.lock().password(&token, NOW, 1);
+    let held = agent.validator().admit(&password, DEVICE).await.unwrap();
+
+    service.event(device_change(DEVICE, 1, NOW));
+    let wanted = TrustEffect::Device { tenant: tenant(), device: device(DEVICE) };
+    while tokio::time::timeout(PATIENCE, effects.recv()).await.unwrap().unwrap() != wanted {}
+    let ended = agent.validator().still_holds(&held.grant);
+    assert_eq!(ended, Err(RefusalCode::DeviceEpoch));
+    end(&agent, &stop).await;
+    drop(agent);
+
+    let stop = Stop::new();
+    let agent = start(folder.path(), &World::new(), None, &stop).await;
+    assert_eq!(agent.validator().ready(), Ok(()));
+    let password = world.lock().password(&token, NOW, 2);
+    let refusal = agent.validator().admit(&password, DEVICE).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::DeviceEpoch);
+    end(&agent, &stop).await;
+}
+
+#[tokio::test]
+async fn a_wrong_feed_token_brings_no_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = Arc::new(Mutex::new(World::new()));
+    let service = FeedService::start(Arc::clone(&world)).await;
+    let stop = Stop::new();
+    let config = AgentConfig::new(folder.path(), audience(), World::new().pin())
+        .with_feed(service.url(), Secret::new("wrong".to_owned()));
+    let metrics = Metrics::new();
+    let clock = ManualClock::at(at(NOW));
+    let agent = Agent::start(config, clock, SystemRandom::shared(), &metrics, &stop).await.unwrap();
+    service.refused_once().await;
+    service.refused_once().await;
+    assert_eq!(agent.validator().ready(), Err(RefusalCode::TrustMissing));
+    let shown = metrics.render();
+    assert!(shown.contains("tessera_trust_sync_errors_total{reason=\"not_allowed\"}"), "{shown}");
+    end(&agent, &stop).await;
+}
+
+#[tokio::test]
+async fn a_second_agent_in_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = Stop::new();
+    let agent = start(folder.path(), &World::new(), None, &stop).await;
+    let config = AgentConfig::new(folder.path(), audience(), World::new().pin());
+    let (clock, metrics) = (ManualClock::at(at(NOW)), Metrics::new());
+    let second = Agent::start(config, clock, SystemRandom::shared(), &metrics, &stop);
+    assert!(matches!(second.await.err(), Some(crate::agent::AgentError::Store(_))));
+    end(&agent, &stop).await;
+}

@@ -1,0 +1,130 @@
+use actix_web::error::JsonPayloadError;
+use actix_web::http::StatusCode;
+use actix_web::{web, HttpRequest, HttpResponse};
+use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
+use tessera_token::chain::{Admission, Refusal};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::text;
+
+use super::wire::{Answer, Problem, Question};
+use crate::agent::Agent;
+use crate::behaviour::{Connection, Network, Observation, Observer};
+use crate::limits;
+use crate::validator::Validator;
+
+/// What every route needs.
+pub(super) struct State {
+    validator: Validator,
+    observer: Observer,
+    metrics: Metrics,
+    answers: Counter,
+}
+
+impl State {
+    pub(super) fn new(agent: &Agent, metrics: &Metrics) -> Result<Self, MetricsError> {
+        let answers = metrics.counter(
+            "tessera_agent_validations_total",
+            "Credentials judged over HTTP, by outcome",
+            &["outcome"],
+        )?;
+        Ok(Self {
+            validator: agent.validator().clone(),
+            observer: agent.observer().clone(),
+            metrics: metrics.clone(),
+            answers,
+        })
+    }
+}
+
+pub(super) fn all(config: &mut web::ServiceConfig) {
+    let json =
+        web::JsonConfig::default().limit(limits::VALIDATE_BODY_BYTES).error_handler(bad_body);
+    config
+        .app_data(json)
+        .app_data(web::PayloadConfig::new(limits::VALIDATE_BODY_BYTES))
+        .route("/v1/validate", web::post().to(validate))
+        .route("/healthz", web::get().to(healthz))
+        .route("/readyz", web::get().to(readyz))
+        .route("/metrics", web::get().to(metrics))
+        .default_service(web::to(not_found));
+}
+
+async fn validate(state: web::Data<State>, question: web::Json<Question>) -> HttpResponse {
+    let network = question.address.map_or(Network::local(), Network::of);
+    let outcome = judge(&state.validator, &question).await;
+    let age = state.validator.trust_age();
+    match outcome {
+        Ok(admission) => {
+            state.answers.inc(&["allow"]);
+            note(&state.observer, &admission, network);
+            HttpResponse::Ok().json(Answer::allow(&admission, age))
+        }
+        Err(refusal) => {
+            state.answers.inc(&[refusal.code.as_str()]);
+            if let Some(subject) = &refusal.subject {
+                state.observer.observe_refusal(subject, refusal.code, network);
+            }
+            HttpResponse::Ok().json(Answer::refuse(&refusal, age))
+        }
+    }
+}
+
+async fn judge(validator: &Validator, question: &Question) -> Result<Admission, Refusal> {
+    let password = text::from_base64url(&question.password);
+    let password = password.ok_or(RefusalCode::CredentialMalformed)?;
+    validator.admit(&password, &question.client_id).await
+}
+
+/// The session itself is elsewhere: only that it began is known.
+fn note(observer: &Observer, admission: &Admission, network: Network) {
+    let grant = &admission.grant;
+    let device = observer.device(grant.tenant(), grant.device());
+    let connection = Connection::of(grant, network);
+    observer.observe(&device, Observation::Connected(connection));
+    observer.observe(&device, Observation::Disconnected { clean: true });
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+async fn readyz(state: web::Data<State>) -> HttpResponse {
+    match state.validator.ready() {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Err(code) => problem(StatusCode::SERVICE_UNAVAILABLE, code, code.words().to_owned()),
+    }
+}
+
+async fn metrics(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render())
+}
+
+async fn not_found() -> HttpResponse {
+    let code = RefusalCode::NotFound;
+    problem(StatusCode::NOT_FOUND, code, code.words().to_owned())
+}
+
+fn bad_body(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
+    let too_large = matches!(
+        error,
+        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. }
+    );
+    let (status, code) = match too_large {
+        true => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::LimitReached),
+        false => (StatusCode::BAD_REQUEST, RefusalCode::RequestMalformed),
+    };
+    let answer = problem(status, code, error.to_string());
+    actix_web::error::InternalError::from_response(error, answer).into()
+}
+
+fn problem(status: StatusCode, code: RefusalCode, detail: String) -> HttpResponse {
+    let body = Problem {
+        title: status.canonical_reason().unwrap_or("error"),
+        status: status.as_u16(),
+        code: code.as_str(),
+        detail,
+    };
+    HttpResponse::build(status)
+        .content_type("application/problem+json")
+        .body(serde_json::to_string(&body).unwrap_or_default())
+}

@@ -1,0 +1,87 @@
+//! What goes over HTTP, apart from what it means.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use tessera_token::chain::{Admission, Refusal};
+
+/// `POST /v1/validate`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    pub(super) client_id: String,
+    /// The MQTT password, as base64url without padding.
+    pub(super) password: String,
+    /// The peer's address, when the asker knows it: for behaviour alone.
+    #[serde(default)]
+    pub(super) address: Option<IpAddr>,
+}
+
+/// The answer, with status 200 for a refusal too.
+#[derive(Serialize)]
+pub(super) struct Answer {
+    pub(super) allow: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) words: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<Vec<Right>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<u64>,
+    /// How old the trust data is on which this rests; `null` when there is none.
+    pub(super) trust_age_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Right {
+    filter: String,
+    rights: &'static [&'static str],
+}
+
+/// RFC 9457.
+#[derive(Serialize)]
+pub(super) struct Problem {
+    pub(super) title: &'static str,
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+impl Answer {
+    pub(super) fn allow(admission: &Admission, trust_age_seconds: Option<u64>) -> Self {
+        let grant = &admission.grant;
+        let scope = grant.scope().entries().iter().map(|entry| Right {
+            filter: entry.filter.as_str().to_owned(),
+            rights: entry.permission.words(),
+        });
+        Self {
+            allow: true,
+            code: None,
+            words: None,
+            tenant: Some(grant.tenant().to_string()),
+            device: Some(grant.device().to_string()),
+            scope: Some(scope.collect()),
+            expires: Some(grant.expires().get()),
+            trust_age_seconds,
+        }
+    }
+
+    pub(super) fn refuse(refusal: &Refusal, trust_age_seconds: Option<u64>) -> Self {
+        let subject = refusal.subject.as_ref();
+        Self {
+            allow: false,
+            code: Some(refusal.code.as_str()),
+            words: Some(refusal.code.words()),
+            tenant: subject.map(|subject| subject.tenant.to_string()),
+            device: subject.map(|subject| subject.device.to_string()),
+            scope: None,
+            expires: None,
+            trust_age_seconds,
+        }
+    }
+}
