@@ -20,6 +20,11 @@ impl TrustTime {
         Self { clock, highest: AtomicU64::new(highest.get()), signed: AtomicU64::new(0) }
     }
 
+    /// Takes in a signed time that was known before: it is a lower bound and proves nothing new.
+    pub(super) fn known(&self, time: UnixSeconds) {
+        self.signed.fetch_max(time.get(), Ordering::Relaxed);
+    }
+
     /// The moment by which everything is judged.
     pub fn now(&self) -> UnixSeconds {
         let clock = self.clock.unix().get();
