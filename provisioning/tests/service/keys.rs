@@ -1,0 +1,108 @@
+use serde_json::{json, Value};
+use tessera_token::chain::KeyState;
+use tessera_token::ids::TenantId;
+use tessera_token::trust::Change;
+
+use crate::feed::Reader;
+use crate::world::{problem, World};
+
+fn kid(token: &[u8]) -> String {
+    // 61(18([protected bstr {1: alg, 4: kid}, …: the kid ends the protected header.
+    let mut reader = tessera_token::cbor::Reader::new(&token[3..]);
+    reader.array_of(4).unwrap();
+    let protected = reader.bytes().unwrap();
+    protected[protected.len() - 8..].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn states(world: &World) -> Vec<(String, String)> {
+    let keys = world.get("/v1/tenants/default/keys").await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut states: Vec<_> = keys["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| (text(&key["state"]), text(&key["key"])))
+        .collect();
+    states.sort();
+    states
+}
+
+fn of<'a>(states: &'a [(String, String)], state: &str) -> Vec<&'a str> {
+    states.iter().filter(|(name, _)| name == state).map(|(_, key)| key.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_next_key_is_known_before_it_signs() {
+    let world = World::new().await;
+    let (device, first) = world.enrolled("a").await;
+    let before = states(&world).await;
+    assert_eq!(of(&before, "active"), [kid(&first.access_token)]);
+    let next = of(&before, "next")[0].to_owned();
+    let mut reader = Reader::snapshot(&world).await;
+    assert!(reader.keys().any(|key| key.key.key_id().to_string() == next));
+    let told = world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+    assert_eq!(told["active"], next);
+    let after = states(&world).await;
+    assert_eq!(of(&after, "active"), [next.as_str()]);
+    assert_eq!(of(&after, "retiring"), of(&before, "active"));
+    assert_eq!(of(&after, "next"), [told["next"].as_str().unwrap()]);
+    assert_eq!(kid(&world.refresh(&device).await.unwrap().access_token), next);
+    let changes = reader.read(&world).await;
+    let states = changes.iter().map(|change| match change {
+        Change::Key(key) => key.state,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(states.collect::<Vec<_>>(), [KeyState::Next, KeyState::Active, KeyState::Retiring]);
+}
+
+#[tokio::test]
+async fn a_compromised_key_is_cut_and_replaced_at_once() {
+    let world = World::new().await;
+    let (device, _) = world.enrolled("a").await;
+    let before = states(&world).await;
+    let (active, next) = (of(&before, "active")[0], of(&before, "next")[0]);
+    let path = |key: &str| format!("/v1/tenants/default/keys/{key}/compromise");
+    assert_eq!(world.operator.post_json(&path(active), &json!({})).await.unwrap().status, 204);
+    assert_eq!(kid(&world.refresh(&device).await.unwrap().access_token), next);
+    let after = states(&world).await;
+    assert_eq!(of(&after, "compromised"), [active]);
+    let unused = of(&after, "next")[0];
+    world.operator.post_json(&path(unused), &json!({})).await.unwrap();
+    let last = states(&world).await;
+    assert_eq!(
+        (of(&last, "active"), of(&last, "next").len(), of(&last, "compromised").len()),
+        (vec![next], 1, 2)
+    );
+    let reader = Reader::snapshot(&world).await;
+    assert_eq!(reader.keys().filter(|key| key.state == KeyState::Compromised).count(), 2);
+    for unknown in ["0000000000000000", "xyz"] {
+        let outcome = world.operator.post_json(&path(unknown), &json!({})).await;
+        assert_eq!(problem(outcome), (404, "not_found".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn the_public_key_set_holds_the_keys_that_verify() {
+    let world = World::new().await;
+    world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+    let answer = world.nobody.get("/.well-known/cose-key-set?tenant=default").await.unwrap();
+    assert_eq!(answer.content_type, "application/cose-key-set");
+    let mut reader = tessera_token::cbor::Reader::strict(&answer.body, 4096).unwrap();
+    let count = reader.array().unwrap();
+    assert_eq!(count, 3);
+    for _ in 0..count {
+        tessera_token::key::PublicKey::from_cose_key(reader.item().unwrap()).unwrap();
+    }
+    let outcome = world.nobody.get("/.well-known/cose-key-set?tenant=none").await;
+    assert_eq!(problem(outcome), (404, "tenant_unknown".to_owned()));
+}
+
+#[tokio::test]
+async fn every_tenant_has_keys_of_its_own() {
+    let world = World::new().await;
+    world.post("/v1/tenants", json!({ "tenant": "other" })).await;
+    let reader = Reader::snapshot(&world).await;
+    let other = TenantId::parse("other").unwrap();
+    assert_eq!(reader.keys().filter(|key| key.tenant == other).count(), 2);
+    assert_eq!(reader.keys().count(), 4);
+}

@@ -1,0 +1,164 @@
+use serde_json::{json, Value};
+
+use crate::world::{problem, World};
+
+#[tokio::test]
+async fn what_a_first_start_makes() {
+    let world = World::new().await;
+    assert!(world.handle.first_start().is_some());
+    let tenants = world.get("/v1/tenants").await;
+    assert_eq!(tenants["items"][0]["tenant"], "default");
+    assert_eq!(tenants["items"][0]["state"], "active");
+    let roles = world.get("/v1/tenants/default/roles").await;
+    assert_eq!(
+        roles["items"],
+        json!([
+            { "role": "backend", "class": "service", "publish": ["d/+/cmd"],
+              "subscribe": ["d/+/telemetry", "$tessera/alerts"], "token_seconds": null },
+            { "role": "sensor", "class": "device", "publish": ["d/{device}/telemetry"],
+              "subscribe": ["d/{device}/cmd"], "token_seconds": null },
+        ])
+    );
+    let groups = world.get("/v1/tenants/default/groups").await;
+    assert_eq!(
+        (&groups["items"][0]["group"], &groups["items"][0]["number"]),
+        (&json!("default"), &json!(0))
+    );
+    let thumbprint = std::fs::read_to_string(world.dir.path().join("root.thumbprint")).unwrap();
+    let expected: String =
+        world.handle.root_thumbprint().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(thumbprint.trim(), expected);
+    for file in ["operator.token", "feed.token"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(world.dir.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn tenants_are_made_once_and_never_again() {
+    let world = World::new().await;
+    let made = world.post("/v1/tenants", json!({ "tenant": "acme-1" })).await;
+    assert_eq!((&made["epoch"], &made["bearer"]), (&json!(0), &json!(false)));
+    let again = world.operator.post_json("/v1/tenants", &json!({ "tenant": "acme-1" })).await;
+    assert_eq!(problem(again), (409, "already_exists".to_owned()));
+    for bad in ["a:b", "", "a/b", "#", &"x".repeat(33), "-a", "ü"] {
+        let outcome = world.operator.post_json("/v1/tenants", &json!({ "tenant": bad })).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
+    }
+    assert_eq!(
+        problem(world.operator.get("/v1/tenants/none").await),
+        (404, "tenant_unknown".to_owned())
+    );
+    assert_eq!(world.get("/v1/tenants/acme-1").await["state"], "active");
+    let suspended = world.post("/v1/tenants/acme-1/revoke", json!({})).await;
+    assert_eq!((&suspended["state"], &suspended["epoch"]), (&json!("suspended"), &json!(1)));
+    let back = world.post("/v1/tenants/acme-1/reinstate", json!({})).await;
+    assert_eq!((&back["state"], &back["epoch"]), (&json!("active"), &json!(1)));
+}
+
+#[tokio::test]
+async fn roles_that_may_not_be() {
+    let world = World::new().await;
+    let path = "/v1/tenants/default/roles/r";
+    for bad in [
+        json!({ "class": "device", "publish": ["d/+/cmd"] }),
+        json!({ "class": "device", "publish": ["telemetry"] }),
+        json!({ "class": "device" }),
+        json!({ "class": "service", "subscribe": ["$SYS/#"] }),
+        json!({ "class": "service", "publish": ["a/#/b"] }),
+        json!({ "class": "device", "publish": ["{device}"], "token_seconds": 1 }),
+    ] {
+        let outcome = world.operator.put_json(path, &bad).await;
+        assert_eq!(problem(outcome), (422, "role_invalid".to_owned()), "{bad}");
+    }
+    for bad in [
+        json!({ "class": "partner" }),
+        json!({ "class": "device", "publish": ["{device}"], "extra": 1 }),
+    ] {
+        let outcome = world.operator.put_json(path, &bad).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
+    }
+    let good = json!({ "class": "device", "publish": ["{device}"] });
+    assert_eq!(world.operator.put_json(path, &good).await.unwrap().status, 201);
+    assert_eq!(world.operator.put_json(path, &good).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn claims_in_number_and_what_they_must_name() {
+    let world = World::new().await;
+    let path = "/v1/tenants/default/claims";
+    let made = world.post(path, json!({ "role": "sensor", "count": 1000 })).await;
+    let codes: std::collections::HashSet<_> = made["claims"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|claim| claim["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes.len(), 1000);
+    assert!(codes.iter().all(|code| code.len() == 27 && code.starts_with("TSR-")));
+    let mut listed = 0;
+    let mut cursor = String::new();
+    loop {
+        let page = world.get(&format!("{path}?limit=300{cursor}")).await;
+        let text = page.to_string();
+        assert!(!text.contains("TSR-"), "a code is shown once");
+        listed += page["items"].as_array().unwrap().len();
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(listed, 1000);
+    for (bad, code) in [
+        (json!({ "role": "none" }), "role_unknown"),
+        (json!({ "role": "sensor", "group": "none" }), "group_unknown"),
+        (json!({ "role": "sensor", "count": 0 }), "request_malformed"),
+        (json!({ "role": "sensor", "count": 1001 }), "request_malformed"),
+        (json!({ "role": "sensor", "count": 2, "device": "x" }), "request_malformed"),
+        (json!({ "role": "sensor", "device": "a/b" }), "request_malformed"),
+        (json!({ "role": "sensor", "expires_in": 0 }), "request_malformed"),
+        (json!({ "role": "sensor", "colour": "red" }), "request_malformed"),
+        (json!({}), "request_malformed"),
+    ] {
+        assert_eq!(problem(world.operator.post_json(path, &bad).await).1, code, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn groups_have_numbers_that_are_given_once() {
+    let world = World::new().await;
+    let path = "/v1/tenants/default/groups";
+    for number in 1..4 {
+        let made = world.post(path, json!({ "group": format!("g{number}") })).await;
+        assert_eq!(made["number"], number);
+    }
+    let again = world.operator.post_json(path, &json!({ "group": "g1" })).await;
+    assert_eq!(problem(again), (409, "already_exists".to_owned()));
+    let page: Value = world.get(&format!("{path}?limit=2")).await;
+    assert_eq!(page["next"], "g1");
+    assert_eq!(
+        world.get(&format!("{path}?limit=2&cursor=g1")).await["items"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn devices_are_listed_in_pages_within_their_tenant() {
+    let world = World::new().await;
+    world.post("/v1/tenants", json!({ "tenant": "default2" })).await;
+    for name in ["a", "b", "c"] {
+        world.enrolled(name).await;
+    }
+    let page = world.get("/v1/tenants/default/devices?limit=2").await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert_eq!(page["next"], "b");
+    let rest = world.get("/v1/tenants/default/devices?limit=2&cursor=b").await;
+    assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+    assert!(world.get("/v1/tenants/default2/devices").await["items"]
+        .as_array()
+        .unwrap()
+        .is_empty());
+    let outcome = world.operator.get("/v1/tenants/default/devices/zzz").await;
+    assert_eq!(problem(outcome), (404, "device_unknown".to_owned()));
+}

@@ -1,0 +1,191 @@
+use serde_json::{json, Value};
+use tessera_runtime::http::{HttpError, Method, Request, ACE_CBOR, JSON};
+use tessera_token::messages::{EnrolRequest, RefusalAnswer, TokenRequest};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::text::{base64url, from_base64url};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::enrol::claims;
+use crate::world::{problem, random, Device, World};
+
+fn enrol_json(request: &EnrolRequest) -> Value {
+    json!({
+        "client_id": request.device.as_str(),
+        "req_cnf": { "jwk": { "kty": "OKP", "crv": "Ed25519", "x": base64url(&request.key) } },
+        "tenant": request.tenant.as_str(),
+        "claim": request.claim,
+        "nonce": base64url(&request.nonce),
+        "signature": base64url(&request.signature),
+    })
+}
+
+#[tokio::test]
+async fn devices_may_speak_json() {
+    let world = World::new().await;
+    let device = Device::new("a");
+    let claim = world.claim(json!({})).await;
+    let nonce: Value =
+        world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap().json().unwrap();
+    assert_eq!(
+        (&nonce["expires_in"], &nonce["server_time"]),
+        (&json!(120), &json!(world.now().get()))
+    );
+    let nonce = from_base64url(nonce["cnonce"].as_str().unwrap()).unwrap();
+    let request = EnrolRequest::sign(&device.key, &device.tenant, &device.id, &claim, &nonce);
+    let answer = world.nobody.post_json("/v1/enrol", &enrol_json(&request)).await.unwrap();
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let answer: Value = answer.json().unwrap();
+    assert_eq!(answer["token_type"], "PoP");
+    assert_eq!(answer["audience"], "mqtt");
+    assert_eq!(answer["scope"], json!([["d/a/telemetry", ["pub"]], ["d/a/cmd", ["sub"]]]));
+    let token = from_base64url(answer["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(claims(&token).device.as_str(), "a");
+    let request =
+        TokenRequest::sign(&device.key, &device.tenant, &device.id, world.now(), &random(), false);
+    let body = json!({
+        "grant_type": "client_credentials", "client_id": "a", "tenant": "default",
+        "iat": request.time.get(), "nonce": base64url(&request.nonce), "signature": base64url(&request.signature),
+    });
+    let answer: Value = world.nobody.post_json("/v1/token", &body).await.unwrap().json().unwrap();
+    assert_eq!(answer["expires_in"], 3600);
+    let mut wrong = body.clone();
+    wrong["iat"] = json!(request.time.get() - 1);
+    let refused = world.nobody.post_json("/v1/token", &wrong).await;
+    let Err(HttpError::Status { response, .. }) = &refused else { panic!("not refused") };
+    assert_eq!(response.json::<Value>().unwrap()["server_time"], world.now().get());
+    assert_eq!(problem(refused), (401, "proof_invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn malformed_device_messages() {
+    let world = World::new().await;
+    let device = Device::new("a");
+    let good =
+        TokenRequest::sign(&device.key, &device.tenant, &device.id, world.now(), &random(), false);
+    let good = good.to_cbor();
+    let cut = |end: usize| good[..end].to_vec();
+    for body in
+        [Vec::new(), vec![0xa0], vec![0xff], cut(good.len() - 1), [good.clone(), vec![0]].concat()]
+    {
+        for path in ["/v1/token", "/v1/enrol"] {
+            assert_eq!(world.ask(path, body.clone()).await, Err(RefusalCode::RequestMalformed));
+        }
+    }
+    let body = json!({ "grant_type": "password", "client_id": "a", "tenant": "default", "iat": 0, "nonce": "", "signature": "" });
+    assert_eq!(
+        problem(world.nobody.post_json("/v1/token", &body).await),
+        (400, "request_malformed".to_owned())
+    );
+    let text =
+        world.nobody.send(Request::new(Method::Post, "/v1/token").body("text/plain", good)).await;
+    assert_eq!(problem(text), (400, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn refusals_in_cbor_carry_the_numbers_of_the_framework() {
+    let world = World::new().await;
+    let (device, _) = world.enrolled("a").await;
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    let request =
+        TokenRequest::sign(&device.key, &device.tenant, &device.id, world.now(), &random(), false);
+    let Err(HttpError::Status { response, status, .. }) =
+        world.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await
+    else {
+        panic!("not refused")
+    };
+    assert_eq!((status, response.content_type.as_str()), (403, ACE_CBOR));
+    let refusal = RefusalAnswer::from_cbor(&response.body).unwrap();
+    assert_eq!((refusal.error, refusal.code), (4, Some(RefusalCode::DeviceRevoked)));
+    assert_eq!(refusal.description, RefusalCode::DeviceRevoked.words());
+}
+
+#[tokio::test]
+async fn huge_bodies_are_refused_and_change_nothing() {
+    let world = World::new().await;
+    let huge = vec![b' '; 64 * 1024];
+    let outcome = world
+        .operator
+        .send(Request::new(Method::Post, "/v1/tenants").body(JSON, huge.clone()))
+        .await;
+    assert_eq!(problem(outcome), (413, "request_malformed".to_owned()));
+    assert_eq!(world.ask("/v1/token", huge).await, Err(RefusalCode::RequestMalformed));
+    assert_eq!(world.ask("/v1/token", vec![0; 10_000]).await, Err(RefusalCode::RequestMalformed));
+    let form =
+        world.operator.send(Request::new(Method::Post, "/v1/tenants").body("text/plain", vec![]));
+    assert_eq!(problem(form.await), (415, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn slow_heads_and_bodies_are_cut_off() {
+    let world = World::new().await;
+    let head = async {
+        let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
+        socket.write_all(b"POST /v1/token HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    };
+    let body = async {
+        let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
+        let start = b"POST /v1/token HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc";
+        socket.write_all(start).await.unwrap();
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    };
+    tokio::join!(head, body);
+}
+
+#[tokio::test]
+async fn paths_that_are_nothing() {
+    let world = World::new().await;
+    for path in ["/", "/v1", "/v1/tenants/", "/v2/token", "/v1/tenants/default/devices/../keys/x"] {
+        assert_eq!(
+            problem(world.operator.get(path).await),
+            (404, "not_found".to_owned()),
+            "{path}"
+        );
+    }
+    let slash = world.operator.get("/v1/tenants/default/devices/a%2Fb").await;
+    assert_eq!(problem(slash), (400, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn metrics_tell_refusals_by_code_and_no_secret() {
+    let world = World::new().await;
+    let (device, answer) = world.enrolled("a").await;
+    world.refresh(&device).await.unwrap();
+    let _ = world.refresh(&Device::new("b")).await;
+    let text = world.nobody.get("/metrics").await.unwrap().text();
+    assert!(
+        text.contains("tessera_provisioning_refusals_total{code=\"device_unknown\"} 1"),
+        "{text}"
+    );
+    assert!(text.contains("tessera_provisioning_issued_total{occasion=\"enrol\"} 1"));
+    assert!(text.contains("tessera_provisioning_issued_total{occasion=\"refresh\"} 1"));
+    assert!(text.contains("route=\"/v1/tenants/{tenant}/claims\""));
+    assert!(!text.contains(&base64url(&answer.access_token)[..40]));
+    assert!(!text.contains("TSR-") && !text.contains("tsr_op_"));
+    let ready: Value = world.nobody.get("/readyz").await.unwrap().json().unwrap();
+    assert_eq!(ready["status"], "ready");
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let world = World::new().await;
+    let mut fresh = TcpStream::connect(world.handle.addr()).await.unwrap();
+    let mut used = TcpStream::connect(world.handle.addr()).await.unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    used.read_exact(&mut answer).await.unwrap();
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(4), world.stop()).await;
+    assert_eq!(stopped.unwrap(), Vec::<String>::new());
+    let mut rest = Vec::new();
+    let _ = used.read_to_end(&mut rest).await;
+    let _ = fresh.read_to_end(&mut rest).await;
+}
