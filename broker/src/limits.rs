@@ -69,6 +69,9 @@ pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
 pub const FLEET_LINKS: usize = 16_384;
 
+/// How long the router may take to open a link before it is given up and started again.
+pub const FLEET_ROUTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;
 

@@ -1,1 +1,108 @@
-//! Delivery.
+//! Delivery: from an authorised message to the outboxes of all who subscribed. Knows nothing of sockets or rights.
+//!
+//! Two lanes: [`device`] for exact filters (one hash lookup), [`fleet`] for wildcard and shared ones (rumqttd's router).
+//! A session opens a [`LaneSession`] with its [`Outbox`], subscribes through it and drains the outbox; rights are
+//! checked by the session before a subscribe, before a publish, and again on each delivery that it takes out.
+//! [`retained`] keeps the last message of each topic.
+
+pub mod device;
+pub mod fleet;
+mod message;
+mod outbox;
+pub mod retained;
+mod session;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod testing;
+
+pub use message::{Message, Publisher, SubscriberId};
+pub use outbox::{Delivery, Options, Outbox, Push};
+pub use session::LaneSession;
+
+use core::fmt;
+use device::DeviceLane;
+use fleet::{FleetLane, FleetStats};
+use std::io;
+use std::sync::Arc;
+use tessera_token::ids::TenantId;
+use tokio::runtime::Handle;
+
+/// Why a subscription could not be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneError {
+    /// A limit of `limits.rs` is reached (MQTT 0x97).
+    QuotaExceeded,
+    /// The router cannot be reached (MQTT 0x80).
+    Unavailable,
+}
+
+impl fmt::Display for LaneError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::QuotaExceeded => "a limit on subscriptions is reached",
+            Self::Unavailable => "the fleet lane cannot be reached",
+        })
+    }
+}
+
+impl std::error::Error for LaneError {}
+
+/// What became of a publish in the device lane, and whether the fleet lane took it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Sessions whose outbox took it.
+    pub taken: usize,
+    /// Sessions whose outbox was full: they miss it.
+    pub full: usize,
+    /// Filters of the fleet lane that matched.
+    pub filters: usize,
+}
+
+impl Tally {
+    /// Whether nobody listens to the topic (PUBACK 0x10).
+    pub fn is_nobody(&self) -> bool {
+        self.taken == 0 && self.full == 0 && self.filters == 0
+    }
+}
+
+/// Both lanes.
+pub struct Lanes {
+    device: DeviceLane,
+    fleet: FleetLane,
+}
+
+impl Lanes {
+    /// Starts both lanes; `runtime` runs the readers of the fleet lane.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(runtime: Handle) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { device: DeviceLane::new(), fleet: FleetLane::start(runtime)? }))
+    }
+
+    /// Delivers a message to all who subscribed. Waits only for the fleet lane's queue, when it is full: the caller
+    /// reads no further packet of this publisher meanwhile. Not cancel-safe: cancelled, the device lane has been served
+    /// and the fleet lane perhaps not.
+    pub async fn publish(&self, message: &Arc<Message>) -> Tally {
+        let mut tally = Tally::default();
+        self.device.publish(message, &mut tally);
+        tally.filters = self.fleet.publish(message).await;
+        tally
+    }
+
+    /// The subscriptions of one session; they end when it is dropped.
+    pub fn session(self: &Arc<Self>, tenant: TenantId, outbox: Arc<Outbox>) -> LaneSession {
+        LaneSession::new(Arc::clone(self), tenant, outbox)
+    }
+
+    /// What the fleet lane has done since start.
+    pub fn fleet_stats(&self) -> FleetStats {
+        self.fleet.stats()
+    }
+
+    /// Topics with at least one exact subscriber.
+    pub fn device_topics(&self) -> usize {
+        self.device.topics()
+    }
+}

@@ -1,0 +1,81 @@
+use super::DeviceLane;
+use crate::lanes::testing::*;
+use crate::lanes::{Options, Outbox, SubscriberId, Tally};
+use crate::limits::DEVICE_LANE_INDEX_ABOVE;
+use std::sync::Arc;
+
+fn publish(lane: &DeviceLane, name: &str) -> Tally {
+    let mut tally = Tally::default();
+    lane.publish(&Arc::new(message(name, "x")), &mut tally);
+    tally
+}
+
+fn outboxes(count: u64) -> Vec<Arc<Outbox>> {
+    (0..count).map(|id| Outbox::new(SubscriberId(id))).collect()
+}
+
+#[test]
+fn only_the_topic_of_the_tenant_is_reached() {
+    let lane = DeviceLane::new();
+    let outbox = Outbox::new(SubscriberId(1));
+    assert!(lane.subscribe(&tenant("acme"), &topic("d/1/cmd"), &outbox, qos1()));
+    assert!(lane.subscribe(&tenant("other"), &topic("d/2/cmd"), &outbox, qos1()));
+    assert_eq!(publish(&lane, "d/1/cmd").taken, 1);
+    for name in ["d/2/cmd", "d/1", "d/1/cmd/x", "D/1/cmd"] {
+        assert!(publish(&lane, name).is_nobody(), "{name}");
+    }
+    assert_eq!(outbox.len(), 1);
+}
+
+#[test]
+fn subscribing_again_changes_options_and_delivers_once() {
+    let lane = DeviceLane::new();
+    let acme = tenant("acme");
+    let all = outboxes(2);
+    assert!(lane.subscribe(&acme, &topic("t"), &all[0], Options::default()));
+    assert!(!lane.subscribe(&acme, &topic("t"), &all[0], qos1()));
+    assert!(lane.subscribe(&acme, &topic("t"), &all[1], Options::default()));
+    assert!(!lane.subscribe(&acme, &topic("t"), &all[1], qos1()));
+    assert_eq!(publish(&lane, "t").taken, 2);
+    for outbox in &all {
+        let mut got = Vec::new();
+        outbox.try_drain(10, &mut got);
+        assert_eq!(got.len(), 1);
+        assert_eq!(got[0].options, qos1());
+    }
+}
+
+#[test]
+fn joining_and_leaving_in_any_order_keeps_exactly_the_others() {
+    let lane = DeviceLane::new();
+    let acme = tenant("acme");
+    let count = DEVICE_LANE_INDEX_ABOVE as u64 * 4;
+    let all = outboxes(count);
+    for outbox in &all {
+        assert!(lane.subscribe(&acme, &topic("t"), outbox, qos1()));
+    }
+    for (left, step) in (0..count).rev().zip((0..count).map(|step| step * 37 % count)) {
+        assert!(lane.unsubscribe(&acme, &topic("t"), SubscriberId(step)));
+        assert!(!lane.unsubscribe(&acme, &topic("t"), SubscriberId(step)));
+        assert_eq!(publish(&lane, "t").taken as u64, left);
+    }
+    assert_eq!(lane.topics(), 0);
+    let got: Vec<usize> = all.iter().map(|outbox| outbox.len()).collect();
+    assert_eq!(got.iter().sum::<usize>() as u64, count * (count - 1) / 2);
+}
+
+#[test]
+fn no_local_and_a_full_outbox() {
+    let lane = DeviceLane::new();
+    let acme = tenant("acme");
+    let own = Outbox::new(SubscriberId(u64::MAX));
+    lane.subscribe(&acme, &topic("t"), &own, Options { no_local: true, ..qos1() });
+    assert!(publish(&lane, "t").is_nobody());
+    let small = Outbox::with_limits(SubscriberId(2), 1, 1 << 20);
+    lane.subscribe(&acme, &topic("t"), &small, qos1());
+    assert_eq!(publish(&lane, "t"), Tally { taken: 1, full: 0, filters: 0 });
+    assert_eq!(publish(&lane, "t"), Tally { taken: 0, full: 1, filters: 0 });
+    assert_eq!(small.missed(), 1);
+    small.close();
+    assert!(publish(&lane, "t").is_nobody());
+}

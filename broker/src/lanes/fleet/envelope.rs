@@ -1,0 +1,69 @@
+//! Our few bytes in front of every payload that passes through the router, which treats them as payload.
+//!
+//! The router forwards a topic and bytes and nothing else that we rely on: who published, QoS, properties, expiry and
+//! the real topic travel here, and come out without a copy of the payload.
+
+use crate::codec::{Properties, QoS};
+use crate::lanes::message::{Message, Publisher, SubscriberId};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicName;
+
+const LAYOUT: u8 = 1;
+const NUMBERS: usize = 1 + 1 + 8 + 8 + 8 + 2 + 2 + 2 + 4;
+
+/// `layout, flags, session, token expiry, expiry + 1 or 0, lengths of tenant, device, topic, properties`, then those
+/// four, then the payload.
+pub(super) fn wrap(message: &Message) -> Bytes {
+    let texts =
+        [message.tenant.as_str(), message.publisher.device.as_str(), message.topic.as_str()];
+    let head = NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
+    let mut out = BytesMut::with_capacity(head + message.properties.len() + message.payload.len());
+    out.put_u8(LAYOUT);
+    out.put_u8(message.qos as u8 | (u8::from(message.retain) << 2));
+    out.put_u64(message.publisher.session.0);
+    out.put_u64(message.publisher.token_expires.get());
+    out.put_u64(message.expires.map_or(0, |deadline| deadline.get().saturating_add(1)));
+    for text in texts {
+        // Ids and topics are checked types of at most 1,024 bytes.
+        out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+    }
+    out.put_u32(u32::try_from(message.properties.len()).unwrap_or(u32::MAX));
+    for text in texts {
+        out.put_slice(text.as_bytes());
+    }
+    out.put_slice(message.properties.as_bytes());
+    out.put_slice(&message.payload);
+    out.freeze()
+}
+
+/// The message again, if it belongs to `tenant`. Anything else in a log is not ours to deliver.
+pub(super) fn unwrap(mut raw: Bytes, tenant: &TenantId) -> Option<Message> {
+    if raw.len() < NUMBERS || raw.get_u8() != LAYOUT {
+        return None;
+    }
+    let flags = raw.get_u8();
+    let session = SubscriberId(raw.get_u64());
+    let token_expires = UnixSeconds::new(raw.get_u64());
+    let expires = raw.get_u64().checked_sub(1).map(UnixSeconds::new);
+    let lengths = [raw.get_u16(), raw.get_u16(), raw.get_u16()].map(usize::from);
+    let properties = raw.get_u32() as usize;
+    if raw.len() < lengths.iter().sum::<usize>().checked_add(properties)? {
+        return None;
+    }
+    let [of_tenant, of_device, of_topic] = lengths.map(|length| raw.split_to(length));
+    if of_tenant != tenant.as_str() {
+        return None;
+    }
+    let device = DeviceId::parse(core::str::from_utf8(&of_device).ok()?).ok()?;
+    let topic = TopicName::parse(core::str::from_utf8(&of_topic).ok()?).ok()?;
+    let properties = Properties::from_stored(raw.split_to(properties)).ok()?;
+    let publisher = Publisher { device, session, token_expires };
+    let mut message = Message::new(tenant.clone(), topic, raw, publisher);
+    message.qos = QoS::from_bits(flags)?;
+    message.retain = flags & 0b100 != 0;
+    message.properties = properties;
+    message.expires = expires;
+    Some(message)
+}

@@ -1,0 +1,146 @@
+//! Reads one link for one reader (a session or a group), as fast as the reader drains and no faster.
+
+use super::envelope;
+use super::filters::Claim;
+use super::group::Group;
+use super::links::{Links, OwnedLink};
+use super::router::{Event, RouterGone};
+use super::Counters;
+use crate::lanes::message::Message;
+use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Who gets what the link brings.
+pub(super) enum Reader {
+    Session { outbox: Arc<Outbox>, options: Arc<Mutex<Options>> },
+    Group(Arc<Group>),
+}
+
+pub(super) struct Feed {
+    pub(super) claim: Claim,
+    pub(super) reader: Reader,
+    pub(super) links: Links,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stop: CancellationToken,
+}
+
+enum End {
+    Stopped,
+    RouterGone,
+}
+
+impl Feed {
+    /// Runs until stopped or until the reader is gone; survives the router.
+    pub(super) async fn run(self, mut link: OwnedLink) {
+        loop {
+            match self.read(&mut link).await {
+                End::Stopped => return self.links.close(link).await,
+                End::RouterGone => match self.links.replace(self.claim.log().text(), link).await {
+                    Ok(fresh) => link = fresh,
+                    Err(reason) => {
+                        tracing::error!(filter = %self.claim.filter(), ?reason, "a fleet subscription was lost");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn read(&self, link: &mut OwnedLink) -> End {
+        let mut expected = None;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return End::Stopped,
+                event = link.link.next() => event,
+            };
+            match event {
+                Ok(Event::Message { offset, payload }) => {
+                    self.note_gap(expected.replace(offset.saturating_add(1)), offset);
+                    if !self.deliver(payload).await {
+                        return End::Stopped;
+                    }
+                }
+                Ok(Event::Pause) => {
+                    if let Err(RouterGone) = link.link.resume().await {
+                        return End::RouterGone;
+                    }
+                }
+                Ok(Event::Other) => {}
+                Err(RouterGone) => return End::RouterGone,
+            }
+        }
+    }
+
+    /// The log turned over before this reader came to it: messages are lost to it, and it is told.
+    fn note_gap(&self, expected: Option<u64>, offset: u64) {
+        let missed = expected.map_or(0, |expected| offset.saturating_sub(expected));
+        if missed == 0 {
+            return;
+        }
+        self.counters.gaps.fetch_add(missed, Ordering::Relaxed);
+        if let Reader::Session { outbox, .. } = &self.reader {
+            outbox.miss(missed);
+        }
+        tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a slow subscriber missed messages");
+    }
+
+    /// False when there is nobody left to deliver to.
+    async fn deliver(&self, payload: Bytes) -> bool {
+        let Some(message) = envelope::unwrap(payload, self.claim.tenant()) else {
+            self.counters.strays.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
+        // A log has had other filters before: nothing passes that this filter does not match.
+        if !self.claim.filter().matches(&message.topic) {
+            self.counters.strays.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let message = Arc::new(message);
+        loop {
+            match self.reader.offer(&message) {
+                Push::Taken => {
+                    self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+                    return true;
+                }
+                Push::Closed => return false,
+                Push::Full => {
+                    tokio::select! {
+                        () = self.stop.cancelled() => return false,
+                        () = self.reader.room(message.cost()) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn offer(&self, message: &Arc<Message>) -> Push {
+        match self {
+            // A group whose members are all leaving waits for others: it ends by its stop signal alone.
+            Self::Group(group) => match group.offer(message) {
+                Push::Closed => Push::Full,
+                other => other,
+            },
+            Self::Session { outbox, options } => {
+                let options = *options.lock();
+                if options.no_local && message.publisher.session == outbox.id() {
+                    return Push::Taken;
+                }
+                outbox.push(Delivery { message: Arc::clone(message), options, retained: false })
+            }
+        }
+    }
+
+    async fn room(&self, cost: usize) {
+        match self {
+            Self::Group(group) => group.room(cost).await,
+            Self::Session { outbox, .. } => outbox.room(cost).await,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Shared subscriptions: the members of one `$share/<name>/<filter>` take turns (MQTT 5 section 4.8.2).
+//!
+//! A group reads its filter through one link and hands each message to the next member that has room; only when no
+//! member has, it waits, and the commit log holds the rest.
+
+use crate::lanes::message::{Message, SubscriberId};
+use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
+use crate::limits::GROUP_MEMBERS;
+use parking_lot::Mutex;
+use std::future::{poll_fn, Future};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub(super) struct Group {
+    turn: Mutex<Turn>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Turn {
+    members: Vec<(Arc<Outbox>, Options)>,
+    next: usize,
+}
+
+impl Group {
+    /// Adds a member or changes its options; `None` when the group is full, else whether it is new.
+    pub(super) fn join(&self, outbox: &Arc<Outbox>, options: Options) -> Option<bool> {
+        let mut turn = self.turn.lock();
+        let id = outbox.id();
+        if let Some(known) = turn.members.iter_mut().find(|(member, _)| member.id() == id) {
+            known.1 = options;
+            return Some(false);
+        }
+        if turn.members.len() >= GROUP_MEMBERS {
+            return None;
+        }
+        turn.members.push((Arc::clone(outbox), options));
+        drop(turn);
+        self.changed.notify_one();
+        Some(true)
+    }
+
+    /// Takes a member out and tells how many are left.
+    pub(super) fn leave(&self, id: SubscriberId) -> usize {
+        let mut turn = self.turn.lock();
+        if let Some(place) = turn.members.iter().position(|(member, _)| member.id() == id) {
+            turn.members.remove(place);
+            if place < turn.next {
+                turn.next -= 1;
+            }
+        }
+        let left = turn.members.len();
+        drop(turn);
+        self.changed.notify_one();
+        left
+    }
+
+    /// Hands the message to the next member that takes it.
+    pub(super) fn offer(&self, message: &Arc<Message>) -> Push {
+        let mut turn = self.turn.lock();
+        let count = turn.members.len();
+        let mut outcome = Push::Closed;
+        for step in 0..count {
+            let place = (turn.next + step) % count;
+            let Some((outbox, options)) = turn.members.get(place) else { continue };
+            let delivery =
+                Delivery { message: Arc::clone(message), options: *options, retained: false };
+            match outbox.push(delivery) {
+                Push::Taken => {
+                    turn.next = (place + 1) % count;
+                    return Push::Taken;
+                }
+                Push::Full => outcome = Push::Full,
+                Push::Closed => {}
+            }
+        }
+        outcome
+    }
+
+    /// Waits until some member may have room, or members came or went. Cancel-safe.
+    pub(super) async fn room(&self, cost: usize) {
+        let members: Vec<Arc<Outbox>> =
+            self.turn.lock().members.iter().map(|(outbox, _)| Arc::clone(outbox)).collect();
+        let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> =
+            vec![Box::pin(self.changed.notified())];
+        for outbox in members.iter().filter(|outbox| !outbox.is_closed()) {
+            waits.push(Box::pin(outbox.room(cost)));
+        }
+        poll_fn(|context| {
+            let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+            if ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,276 @@
+//! The fleet lane: wildcard and shared filters, through the commit logs of rumqttd's router.
+//!
+//! 1. [`FleetLane::publish`] finds the filters that match (`filters.rs`, `tree.rs`), wraps the message
+//!    (`envelope.rs`) and queues it for the one writing thread (`writer.rs`).
+//! 2. The router appends it to the commit log of each filter (`logs.rs`) and fans it out to the links of all readers.
+//! 3. Each subscription has a link of its own, opened by the one thread that may block (`links.rs`), and a task that
+//!    reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
+//!    (`group.rs`). So the commit log is the back-pressure; what it could not hold is counted and told.
+//!
+//! The router sees log names, not topics: filters are matched once, here, with MQTT's rules for `$` topics, and the
+//! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
+
+mod envelope;
+mod feed;
+mod filters;
+mod group;
+mod links;
+mod logs;
+mod router;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod writer;
+
+use super::message::{Message, SubscriberId};
+use super::outbox::{Options, Outbox};
+use super::LaneError;
+use feed::{Feed, Reader};
+use filters::Filters;
+use group::Group;
+use hashbrown::HashMap;
+use links::{Links, NoLink};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use tessera_token::ids::TenantId;
+use tessera_token::topic::TopicFilter;
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use writer::{Entry, Writer};
+
+/// All wildcard and shared subscriptions of the broker.
+pub struct FleetLane {
+    filters: Arc<Filters>,
+    groups: Arc<Groups>,
+    links: Links,
+    writer: Writer,
+    counters: Arc<Counters>,
+    runtime: Handle,
+}
+
+type Groups = Mutex<HashMap<GroupKey, Arc<GroupFeed>>>;
+type GroupKey = (TenantId, Arc<str>, TopicFilter);
+
+struct GroupFeed {
+    group: Arc<Group>,
+    stop: CancellationToken,
+    opened: OnceCell<()>,
+}
+
+#[derive(Default)]
+struct Counters {
+    published: AtomicU64,
+    delivered: AtomicU64,
+    gaps: AtomicU64,
+    strays: AtomicU64,
+    lost: AtomicU64,
+    restarts: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What the lane has done since start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FleetStats {
+    /// Messages given to the router.
+    pub published: u64,
+    /// Messages handed to sessions and groups.
+    pub delivered: u64,
+    /// Messages that slow readers missed because the commit log turned over.
+    pub gaps: u64,
+    /// Messages left in a log by an earlier filter, not delivered.
+    pub strays: u64,
+    /// Messages lost because the router died.
+    pub lost: u64,
+    /// Times the router was started again.
+    pub restarts: u64,
+    /// Subscriptions refused because a limit was reached.
+    pub refused: u64,
+}
+
+/// A subscription in the fleet lane; ends when dropped.
+pub struct FleetSubscription {
+    stop: Option<CancellationToken>,
+    options: Arc<Mutex<Options>>,
+    member: Option<Member>,
+}
+
+struct Member {
+    groups: Arc<Groups>,
+    key: GroupKey,
+    outbox: Arc<Outbox>,
+}
+
+impl FleetLane {
+    /// Starts the router and the two threads in front of it. `runtime` runs the readers.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(runtime: Handle) -> io::Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let links = Links::start(Arc::clone(&counters))?;
+        let writer = Writer::start(links.clone(), Arc::clone(&counters))?;
+        Ok(Self {
+            filters: Arc::default(),
+            groups: Arc::default(),
+            links,
+            writer,
+            counters,
+            runtime,
+        })
+    }
+
+    /// Gives the message to all filters that match. Waits while the router's queue is full. Cancel-safe.
+    /// Tells how many filters matched.
+    pub async fn publish(&self, message: &Message) -> usize {
+        let logs = self.filters.logs_of(&message.tenant, message.topic.as_str());
+        let matched = logs.len();
+        if matched > 0 {
+            self.counters.published.fetch_add(1, Ordering::Relaxed);
+            self.writer.write(Entry { logs, envelope: envelope::wrap(message) }).await;
+        }
+        matched
+    }
+
+    /// Subscribes one session to a filter. What is published after this returns arrives.
+    ///
+    /// # Errors
+    /// A limit is reached, or the router cannot be reached.
+    pub async fn subscribe(
+        &self,
+        tenant: &TenantId,
+        filter: &TopicFilter,
+        outbox: &Arc<Outbox>,
+        options: Options,
+    ) -> Result<FleetSubscription, LaneError> {
+        let options = Arc::new(Mutex::new(options));
+        let reader = Reader::Session { outbox: Arc::clone(outbox), options: Arc::clone(&options) };
+        let stop = CancellationToken::new();
+        self.open_feed(tenant, filter, reader, stop.clone()).await?;
+        Ok(FleetSubscription { stop: Some(stop), options, member: None })
+    }
+
+    /// Makes a session a member of `$share/<name>/<filter>`.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`].
+    pub async fn join(
+        &self,
+        tenant: &TenantId,
+        name: &Arc<str>,
+        filter: &TopicFilter,
+        outbox: &Arc<Outbox>,
+        options: Options,
+    ) -> Result<FleetSubscription, LaneError> {
+        let key = (tenant.clone(), Arc::clone(name), filter.clone());
+        let group = self.enter_group(&key, outbox, options)?;
+        let member = Member { groups: Arc::clone(&self.groups), key, outbox: Arc::clone(outbox) };
+        let opening = group.opened.get_or_try_init(|| {
+            let reader = Reader::Group(Arc::clone(&group.group));
+            self.open_feed(tenant, filter, reader, group.stop.clone())
+        });
+        opening.await?;
+        Ok(FleetSubscription {
+            stop: None,
+            options: Arc::new(Mutex::new(options)),
+            member: Some(member),
+        })
+    }
+
+    fn enter_group(
+        &self,
+        key: &GroupKey,
+        outbox: &Arc<Outbox>,
+        options: Options,
+    ) -> Result<Arc<GroupFeed>, LaneError> {
+        let mut groups = self.groups.lock();
+        let feed = groups.entry(key.clone()).or_insert_with(|| {
+            let stop = CancellationToken::new();
+            Arc::new(GroupFeed { group: Arc::default(), stop, opened: OnceCell::new() })
+        });
+        match feed.group.join(outbox, options) {
+            Some(_) => Ok(Arc::clone(feed)),
+            None => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                Err(LaneError::QuotaExceeded)
+            }
+        }
+    }
+
+    async fn open_feed(
+        &self,
+        tenant: &TenantId,
+        filter: &TopicFilter,
+        reader: Reader,
+        stop: CancellationToken,
+    ) -> Result<(), LaneError> {
+        let Some(claim) = self.filters.claim(tenant, filter) else {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(LaneError::QuotaExceeded);
+        };
+        let link = self.links.open(claim.log().text()).await.map_err(|reason| match reason {
+            NoLink::TooMany => LaneError::QuotaExceeded,
+            NoLink::Unavailable => LaneError::Unavailable,
+        })?;
+        let feed = Feed {
+            claim,
+            reader,
+            links: self.links.clone(),
+            counters: Arc::clone(&self.counters),
+            stop,
+        };
+        self.runtime.spawn(feed.run(link));
+        Ok(())
+    }
+
+    /// What the lane has done since start.
+    pub fn stats(&self) -> FleetStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FleetStats {
+            published: read(&self.counters.published),
+            delivered: read(&self.counters.delivered),
+            gaps: read(&self.counters.gaps),
+            strays: read(&self.counters.strays),
+            lost: read(&self.counters.lost),
+            restarts: read(&self.counters.restarts),
+            refused: read(&self.counters.refused),
+        }
+    }
+}
+
+impl FleetSubscription {
+    /// Other options for deliveries from now on.
+    pub fn set_options(&self, options: Options) {
+        *self.options.lock() = options;
+        if let Some(member) = &self.member {
+            if let Some(feed) = member.groups.lock().get(&member.key) {
+                feed.group.join(&member.outbox, options);
+            }
+        }
+    }
+}
+
+impl Drop for FleetSubscription {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.stop {
+            stop.cancel();
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        leave(&self.groups, &self.key, self.outbox.id());
+    }
+}
+
+fn leave(groups: &Groups, key: &GroupKey, id: SubscriberId) {
+    let mut groups = groups.lock();
+    let Some(feed) = groups.get(key) else { return };
+    if feed.group.leave(id) == 0 {
+        feed.stop.cancel();
+        groups.remove(key);
+    }
+}

@@ -1,0 +1,132 @@
+use crate::lanes::testing::*;
+use crate::lanes::{LaneError, LaneSession, Lanes, Outbox, SubscriberId};
+use crate::limits::GROUP_MEMBERS;
+use std::sync::Arc;
+
+async fn publish(lanes: &Arc<Lanes>, name: &str, count: u32) {
+    for number in 0..count {
+        lanes.publish(&numbered(name, number)).await;
+    }
+}
+
+/// Takes `count` messages from all members together; gives how many each got and the sorted numbers.
+async fn collect(members: &[LaneSession], count: u32) -> (Vec<usize>, Vec<u32>) {
+    let mut each = vec![0; members.len()];
+    let mut numbers = Vec::new();
+    let mut got = Vec::new();
+    while (numbers.len() as u32) < count {
+        for (index, member) in members.iter().enumerate() {
+            each[index] += member.outbox().try_drain(usize::MAX, &mut got);
+            numbers.extend(got.drain(..).map(|delivery| number(&delivery)));
+        }
+        tokio::task::yield_now().await;
+    }
+    numbers.sort_unstable();
+    (each, numbers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_take_turns_and_together_get_each_message_once() {
+    let lanes = lanes();
+    let mut members = Vec::new();
+    for id in 0..3 {
+        members.push(subscriber(&lanes, id, &["$share/g/a/#"]).await);
+    }
+    publish(&lanes, "a/b", 3_000).await;
+    let (each, numbers) = collect(&members, 3_000).await;
+    assert_eq!(each, [1_000, 1_000, 1_000]);
+    assert_eq!(numbers, (0..3_000).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_groups_and_filters_are_independent() {
+    let lanes = lanes();
+    let both = subscriber(&lanes, 1, &["$share/g/a/#", "$share/g/b/+"]).await;
+    let other_group = subscriber(&lanes, 2, &["$share/h/a/#"]).await;
+    let plain = subscriber(&lanes, 3, &["a/#"]).await;
+    publish(&lanes, "a/x", 500).await;
+    publish(&lanes, "b/x", 300).await;
+    let (_, numbers) = collect(&[both], 800).await;
+    assert_eq!(numbers.iter().filter(|number| **number < 300).count(), 600, "both filters in full");
+    assert_eq!(collect(&[other_group], 500).await.1.len(), 500);
+    assert_eq!(collect(&[plain], 500).await.1, (0..500).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_one_filter_of_a_group_keeps_the_other() {
+    let lanes = lanes();
+    let mut one = subscriber(&lanes, 1, &["$share/g/a/#", "$share/g/b/#"]).await;
+    let two = subscriber(&lanes, 2, &["$share/g/a/#", "$share/g/b/#"]).await;
+    assert!(one.unsubscribe(&filter("$share/g/a/#")));
+    publish(&lanes, "a/x", 100).await;
+    publish(&lanes, "b/x", 100).await;
+    let (each, _) = collect(&[one, two], 200).await;
+    assert_eq!(each, [50, 150]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exact_filter_can_be_shared() {
+    let lanes = lanes();
+    let members = [
+        subscriber(&lanes, 1, &["$share/g/a/b"]).await,
+        subscriber(&lanes, 2, &["$share/g/a/b"]).await,
+    ];
+    publish(&lanes, "a/b", 10).await;
+    assert_eq!(collect(&members, 10).await.0, [5, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_member_is_passed_over_and_nothing_is_lost() {
+    let lanes = lanes();
+    let stuck = subscriber_with(
+        &lanes,
+        Outbox::with_limits(SubscriberId(1), 2, 1 << 20),
+        &["$share/g/a/#"],
+    )
+    .await;
+    let quick = subscriber(&lanes, 2, &["$share/g/a/#"]).await;
+    publish(&lanes, "a/x", 900).await;
+    let (each, _) = collect(&[quick], 898).await;
+    assert_eq!((each[0], stuck.outbox().len()), (898, 2));
+    assert_eq!(stuck.outbox().missed(), 0, "it shares: others took it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_members_are_full_the_log_waits_for_them() {
+    let lanes = lanes();
+    let mut members = Vec::new();
+    for id in 0..2 {
+        let outbox = Outbox::with_limits(SubscriberId(id), 4, 1 << 20);
+        members.push(subscriber_with(&lanes, outbox, &["$share/g/+/#"]).await);
+    }
+    publish(&lanes, "a/x", 5_000).await;
+    let (_, numbers) = collect(&members, 5_000).await;
+    assert_eq!(numbers, (0..5_000).collect::<Vec<_>>());
+    assert_eq!(lanes.fleet_stats().gaps, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_group_goes_on_when_a_member_vanishes_and_when_all_were_gone() {
+    let lanes = lanes();
+    let one = subscriber(&lanes, 1, &["$share/g/a/#"]).await;
+    let two = subscriber(&lanes, 2, &["$share/g/a/#"]).await;
+    drop(one);
+    publish(&lanes, "a/x", 10).await;
+    assert_eq!(collect(&[two], 10).await.0, [10]);
+    let three = subscriber(&lanes, 3, &["$share/g/a/#"]).await;
+    publish(&lanes, "a/x", 10).await;
+    assert_eq!(collect(&[three], 10).await.0, [10]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_has_a_limit() {
+    let lanes = lanes();
+    let mut members = Vec::new();
+    for id in 0..GROUP_MEMBERS as u64 {
+        members.push(subscriber(&lanes, id, &["$share/g/a"]).await);
+    }
+    let mut late = lanes.session(tenant("acme"), Outbox::new(SubscriberId(u64::MAX - 1)));
+    let refused = late.subscribe(&filter("$share/g/a"), qos1()).await;
+    assert_eq!(refused, Err(LaneError::QuotaExceeded));
+    assert_eq!((late.subscriptions().count(), lanes.fleet_stats().refused), (0, 1));
+}

@@ -1,0 +1,7 @@
+//! The fleet lane through a real router.
+
+mod back_pressure;
+mod delivery;
+mod groups;
+mod parts;
+mod restart;

@@ -1,0 +1,119 @@
+//! One application message inside the broker, shared by all who receive it.
+
+use crate::codec::publish::{encode_head, PublishHead};
+use crate::codec::{Properties, QoS, Version};
+use crate::limits::SHARED_FRAME_PAYLOAD;
+use bytes::{Bytes, BytesMut};
+use std::sync::{Arc, OnceLock};
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicName;
+
+/// Number of a session within one run of the broker; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SubscriberId(pub u64);
+
+/// Who published, as far as delivery must know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publisher {
+    /// Device or service, within the tenant of the message.
+    pub device: DeviceId,
+    /// The session it came from, for No Local.
+    pub session: SubscriberId,
+    /// When the token under which it was published expires: RFC 9431 lets a retained message live no longer.
+    pub token_expires: UnixSeconds,
+}
+
+/// An authorised application message. Topic aliases are resolved, hop-by-hop properties removed.
+pub struct Message {
+    /// The mount point: nothing crosses it.
+    pub tenant: TenantId,
+    /// The topic that was authorised, within the tenant.
+    pub topic: TopicName,
+    /// The payload; may share a network buffer (see [`Message::detached`]).
+    pub payload: Bytes,
+    /// QoS of the publish.
+    pub qos: QoS,
+    /// Retain flag of the publish.
+    pub retain: bool,
+    /// Who published.
+    pub publisher: Publisher,
+    /// What a subscriber must receive unchanged and in order (MQTT 5 section 3.3.2.3): made with
+    /// [`Properties::forwardable`].
+    pub properties: Properties,
+    /// When the message expires, from its Message Expiry Interval.
+    pub expires: Option<UnixSeconds>,
+    /// Ready-made packets, 3.1.1 and 5.
+    frames: [OnceLock<Option<Bytes>>; 2],
+}
+
+impl Message {
+    /// A message with what every message has; the rest is set on the fields.
+    pub fn new(tenant: TenantId, topic: TopicName, payload: Bytes, publisher: Publisher) -> Self {
+        Self {
+            tenant,
+            topic,
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            publisher,
+            properties: Properties::new(),
+            expires: None,
+            frames: [OnceLock::new(), OnceLock::new()],
+        }
+    }
+
+    /// Bytes that keeping it takes, about.
+    pub fn cost(&self) -> usize {
+        crate::limits::OUTBOX_MESSAGE_OVERHEAD
+            + self.topic.as_str().len()
+            + self.payload.len()
+            + self.properties.len()
+    }
+
+    /// A copy that holds on to no network buffer, for what is kept long.
+    pub fn detached(&self) -> Arc<Self> {
+        Arc::new(Self {
+            tenant: self.tenant.clone(),
+            topic: self.topic.clone(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            publisher: self.publisher.clone(),
+            properties: self.properties.detached(),
+            expires: self.expires,
+            frames: [OnceLock::new(), OnceLock::new()],
+        })
+    }
+
+    /// Whether it must no longer be delivered.
+    pub fn is_expired(&self, now: UnixSeconds) -> bool {
+        self.expires.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// The whole PUBLISH packet for a receiver that gets it with QoS 0, retain 0 and no subscription identifier: made
+    /// once, shared by all. `None` when it depends on time (expiry) or the payload is large.
+    pub fn shared_frame(&self, version: Version) -> Option<&Bytes> {
+        let [v311, v5] = &self.frames;
+        let slot = if version == Version::V5 { v5 } else { v311 };
+        slot.get_or_init(|| self.make_frame(version)).as_ref()
+    }
+
+    fn make_frame(&self, version: Version) -> Option<Bytes> {
+        if self.payload.len() > SHARED_FRAME_PAYLOAD || self.expires.is_some() {
+            return None;
+        }
+        let head = PublishHead {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: self.topic.as_str(),
+            packet_id: None,
+            properties: &self.properties,
+        };
+        let mut out = BytesMut::new();
+        encode_head(&head, version, self.payload.len(), &mut out).ok()?;
+        out.extend_from_slice(&self.payload);
+        Some(out.freeze())
+    }
+}

@@ -1,0 +1,283 @@
+//! What waits for one session: a bounded queue that lanes push into and the session drains.
+//!
+//! Pushing never waits. A lane that can wait (the fleet lane, whose commit log holds the rest) asks for
+//! [`Outbox::room`]; the device lane counts what did not fit. An idle outbox owns no heap memory but itself.
+
+use super::message::{Message, SubscriberId};
+use crate::codec::QoS;
+use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// What a subscription asks of each delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Highest QoS to deliver with.
+    pub qos: QoS,
+    /// Not what this session published itself.
+    pub no_local: bool,
+    /// Keep the publisher's retain flag.
+    pub retain_as_published: bool,
+    /// Subscription identifier.
+    pub id: Option<NonZeroU32>,
+}
+
+/// One message on its way to one session.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The subscription that matched.
+    pub options: Options,
+    /// Sent because it was retained, not because it was just published.
+    pub retained: bool,
+}
+
+impl Delivery {
+    /// The lower of what was published and what is wished.
+    pub fn qos(&self) -> QoS {
+        self.message.qos.min(self.options.qos)
+    }
+
+    /// The retain flag on the wire (MQTT 5 section 3.3.1.3).
+    pub fn retain(&self) -> bool {
+        self.retained || (self.options.retain_as_published && self.message.retain)
+    }
+}
+
+/// How a push ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Push {
+    /// It waits for the session.
+    Taken,
+    /// No room.
+    Full,
+    /// The session is gone.
+    Closed,
+}
+
+/// The queue of one session.
+pub struct Outbox {
+    id: SubscriberId,
+    max_messages: usize,
+    max_bytes: usize,
+    inner: Mutex<Inner>,
+    filled: Notify,
+    drained: Notify,
+    waiting: AtomicUsize,
+    missed: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    queue: VecDeque<Delivery>,
+    bytes: usize,
+    closed: bool,
+    /// Nobody is connected: QoS 0 is not kept (MQTT 5 section 4.1).
+    unattended: bool,
+}
+
+impl Outbox {
+    /// An empty outbox with the limits of `limits.rs`.
+    pub fn new(id: SubscriberId) -> Arc<Self> {
+        Self::with_limits(id, OUTBOX_MESSAGES, OUTBOX_BYTES)
+    }
+
+    /// An empty outbox that holds at most `max_messages` and, but for a single larger one, `max_bytes`.
+    pub fn with_limits(id: SubscriberId, max_messages: usize, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            max_messages: max_messages.max(1),
+            max_bytes,
+            inner: Mutex::default(),
+            filled: Notify::new(),
+            drained: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            missed: AtomicU64::new(0),
+        })
+    }
+
+    /// The session it belongs to.
+    pub fn id(&self) -> SubscriberId {
+        self.id
+    }
+
+    /// Adds a message, if there is room.
+    pub fn push(&self, delivery: Delivery) -> Push {
+        let cost = delivery.message.cost();
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Push::Closed;
+        }
+        if inner.unattended && delivery.qos() == QoS::AtMostOnce {
+            return Push::Taken;
+        }
+        if !self.fits(&inner, cost) {
+            return Push::Full;
+        }
+        let was_empty = inner.queue.is_empty();
+        inner.bytes += cost;
+        inner.queue.push_back(delivery);
+        drop(inner);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        Push::Taken
+    }
+
+    /// As [`Self::push`]; what does not fit is counted as missed.
+    pub fn push_or_miss(&self, delivery: Delivery) -> Push {
+        let pushed = self.push(delivery);
+        if pushed == Push::Full {
+            self.miss(1);
+        }
+        pushed
+    }
+
+    /// Notes messages that this session will never see.
+    pub fn miss(&self, count: u64) {
+        self.missed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Messages that this session did not get because it was too slow: no room here, or a gap in the commit log.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
+    /// full: somebody else may be faster.
+    pub async fn room(&self, cost: usize) {
+        let _waiting = Waiting::new(&self.waiting);
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            {
+                let inner = self.inner.lock();
+                if inner.closed || self.fits(&inner, cost) {
+                    return;
+                }
+            }
+            drained.await;
+        }
+    }
+
+    /// Says whether somebody is connected. While nobody is, QoS 0 is let go; what of it waits already is dropped.
+    pub fn set_attended(&self, attended: bool) {
+        let mut inner = self.inner.lock();
+        inner.unattended = !attended;
+        if attended {
+            return;
+        }
+        let mut freed = 0;
+        inner.queue.retain(|delivery| {
+            let keep = delivery.qos() != QoS::AtMostOnce;
+            freed += if keep { 0 } else { delivery.message.cost() };
+            keep
+        });
+        inner.bytes = inner.bytes.saturating_sub(freed);
+        drop(inner);
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until a message waits or the outbox is closed; takes nothing. Cancel-safe. For one reader.
+    pub async fn ready(&self) {
+        loop {
+            {
+                let inner = self.inner.lock();
+                if !inner.queue.is_empty() || inner.closed {
+                    return;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// The next message; `None` once the outbox is closed. Cancel-safe. For one reader.
+    pub async fn recv(&self) -> Option<Delivery> {
+        let mut one = Vec::with_capacity(1);
+        self.drain(1, &mut one).await;
+        one.pop()
+    }
+
+    /// Waits for messages and appends up to `most` to `out`; appends none only when the outbox is closed. Cancel-safe.
+    /// For one reader.
+    pub async fn drain(&self, most: usize, out: &mut Vec<Delivery>) {
+        loop {
+            if self.try_drain(most, out) > 0 || self.is_closed() {
+                return;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Appends up to `most` waiting messages to `out` and tells how many.
+    pub fn try_drain(&self, most: usize, out: &mut Vec<Delivery>) -> usize {
+        let mut inner = self.inner.lock();
+        let count = inner.queue.len().min(most);
+        let start = out.len();
+        out.extend(inner.queue.drain(..count));
+        let freed: usize = out.iter().skip(start).map(|delivery| delivery.message.cost()).sum();
+        inner.bytes = inner.bytes.saturating_sub(freed);
+        if inner.queue.is_empty() && inner.queue.capacity() > 64 {
+            inner.queue = VecDeque::new();
+        }
+        let low = inner.queue.len() <= self.max_messages / 2 && inner.bytes <= self.max_bytes / 2;
+        drop(inner);
+        if count > 0 && low && self.waiting.load(Ordering::SeqCst) > 0 {
+            self.drained.notify_waiters();
+        }
+        count
+    }
+
+    /// Messages that wait now.
+    pub fn len(&self) -> usize {
+        self.inner.lock().queue.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the session is gone.
+    pub fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
+    /// Ends it: what waits is dropped and given back to the caller's care, pushes fail, waiters go on.
+    pub fn close(&self) -> Vec<Delivery> {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.bytes = 0;
+        let left = std::mem::take(&mut inner.queue);
+        drop(inner);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+        left.into()
+    }
+
+    fn fits(&self, inner: &Inner, cost: usize) -> bool {
+        inner.queue.len() < self.max_messages
+            && (inner.queue.is_empty() || inner.bytes.saturating_add(cost) <= self.max_bytes)
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,178 @@
+//! The last retained message of each topic, in memory, with limits.
+//!
+//! A message lives until it is replaced, deleted by an empty payload, expires (message expiry or the publisher's token,
+//! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
+//! check; what survives a restart is for the store, which loads through [`Retained::set`].
+
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use super::message::Message;
+use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
+use hashbrown::{HashMap, HashSet};
+use parking_lot::RwLock;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::{TopicFilter, TopicName};
+use tree::TopicTree;
+
+/// What became of a retained publish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stored {
+    /// It is the topic's message now.
+    Kept,
+    /// An empty payload: there is none now.
+    Deleted,
+    /// A limit is reached; the topic's older message, if any, stays (MQTT 0x97).
+    Full,
+    /// It was already over.
+    Expired,
+}
+
+/// Messages found for a filter.
+pub struct Found {
+    /// In no particular order.
+    pub messages: Vec<Arc<Message>>,
+    /// True when the limits of a lookup cut it short.
+    pub cut: bool,
+}
+
+/// All retained messages of the broker.
+#[derive(Default)]
+pub struct Retained {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    tenants: HashMap<TenantId, TopicTree>,
+    publishers: HashMap<(TenantId, DeviceId), HashSet<TopicName>>,
+    deadlines: BTreeSet<(UnixSeconds, TenantId, TopicName)>,
+    count: usize,
+    bytes: usize,
+}
+
+/// The moment from which a retained message must no longer be sent.
+pub fn deadline(message: &Message) -> UnixSeconds {
+    let token = message.publisher.token_expires;
+    message.expires.map_or(token, |expires| expires.min(token))
+}
+
+impl Retained {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a publish with the retain flag. The message is copied: it holds on to no network buffer.
+    pub fn set(&self, message: &Message, now: UnixSeconds) -> Stored {
+        if message.payload.is_empty() {
+            self.inner.write().remove(&message.tenant, &message.topic);
+            return Stored::Deleted;
+        }
+        if deadline(message) <= now {
+            return Stored::Expired;
+        }
+        let message = message.detached();
+        self.inner.write().put(message)
+    }
+
+    /// The live messages on topics that match.
+    pub fn lookup(&self, tenant: &TenantId, filter: &TopicFilter, now: UnixSeconds) -> Found {
+        let inner = self.inner.read();
+        let mut found = Found { messages: Vec::new(), cut: false };
+        let Some(tree) = inner.tenants.get(tenant) else { return found };
+        found.cut = !tree.matching(filter, RETAINED_VISITS, |message| {
+            if deadline(message) > now {
+                found.messages.push(Arc::clone(message));
+            }
+            found.messages.len() < RETAINED_PER_LOOKUP
+        });
+        found
+    }
+
+    /// Removes up to `most` messages that have expired; gives their topics, for the store.
+    pub fn sweep(&self, now: UnixSeconds, most: usize) -> Vec<(TenantId, TopicName)> {
+        let mut inner = self.inner.write();
+        let due: Vec<_> =
+            inner.deadlines.iter().take_while(|(at, ..)| *at <= now).take(most).cloned().collect();
+        due.into_iter()
+            .map(|(_, tenant, topic)| {
+                inner.remove(&tenant, &topic);
+                (tenant, topic)
+            })
+            .collect()
+    }
+
+    /// Removes all that a device published: it was revoked or lost the right. Gives the topics, for the store.
+    pub fn remove_publisher(&self, tenant: &TenantId, device: &DeviceId) -> Vec<TopicName> {
+        let mut inner = self.inner.write();
+        let topics = inner.publishers.remove(&(tenant.clone(), device.clone())).unwrap_or_default();
+        for topic in &topics {
+            inner.remove(tenant, topic);
+        }
+        topics.into_iter().collect()
+    }
+
+    /// Removes all of a tenant; tells how many.
+    pub fn remove_tenant(&self, tenant: &TenantId) -> usize {
+        let mut inner = self.inner.write();
+        let mut topics = Vec::new();
+        if let Some(tree) = inner.tenants.get(tenant) {
+            tree.all(|message| topics.push(message.topic.clone()));
+        }
+        for topic in &topics {
+            inner.remove(tenant, topic);
+        }
+        topics.len()
+    }
+
+    /// Messages and bytes kept.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.inner.read();
+        (inner.count, inner.bytes)
+    }
+}
+
+impl Inner {
+    fn put(&mut self, message: Arc<Message>) -> Stored {
+        let (tenant, topic) = (message.tenant.clone(), message.topic.clone());
+        let old =
+            self.tenants.get(&tenant).and_then(|tree| tree.get(&topic)).map_or(0, |old| old.cost());
+        let more = usize::from(old == 0);
+        if self.count + more > RETAINED_MESSAGES
+            || self.bytes - old + message.cost() > RETAINED_BYTES
+        {
+            return Stored::Full;
+        }
+        self.remove(&tenant, &topic);
+        self.count += 1;
+        self.bytes += message.cost();
+        self.deadlines.insert((deadline(&message), tenant.clone(), topic.clone()));
+        let publisher = (tenant.clone(), message.publisher.device.clone());
+        self.publishers.entry(publisher).or_default().insert(topic);
+        self.tenants.entry(tenant).or_default().put(message);
+        Stored::Kept
+    }
+
+    fn remove(&mut self, tenant: &TenantId, topic: &TopicName) {
+        let Some(tree) = self.tenants.get_mut(tenant) else { return };
+        let Some(old) = tree.remove(topic) else { return };
+        if tree.is_empty() {
+            self.tenants.remove(tenant);
+        }
+        self.count -= 1;
+        self.bytes -= old.cost();
+        self.deadlines.remove(&(deadline(&old), tenant.clone(), topic.clone()));
+        let publisher = (tenant.clone(), old.publisher.device.clone());
+        if let Some(topics) = self.publishers.get_mut(&publisher) {
+            topics.remove(topic);
+            if topics.is_empty() {
+                self.publishers.remove(&publisher);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use super::{Retained, Stored};
+use crate::lanes::testing::*;
+use crate::lanes::Message;
+use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
+use tessera_token::ids::DeviceId;
+use tessera_token::topic::TopicFilter;
+
+fn found(retained: &Retained, text: &str) -> Vec<String> {
+    let found = retained.lookup(&tenant("acme"), &TopicFilter::parse(text).unwrap(), NOW);
+    assert!(!found.cut);
+    let mut topics: Vec<String> =
+        found.messages.iter().map(|message| message.topic.as_str().to_owned()).collect();
+    topics.sort();
+    topics
+}
+
+fn store(names: &[&str]) -> Retained {
+    let retained = Retained::new();
+    for name in names {
+        assert_eq!(retained.set(&message(name, "x"), NOW), Stored::Kept);
+    }
+    retained
+}
+
+#[test]
+fn lookup_finds_exactly_what_the_filter_matches() {
+    let names = ["a", "a/b", "a/b/c", "a/", "/a", "b", "$s/a", "a/$s"];
+    let retained = store(&names);
+    for text in [
+        "#", "+", "a/#", "a/+", "+/b", "a/+/c", "/#", "+/+", "$s/#", "$s/+", "+/a", "a", "a/b",
+        "none", "a/+/#",
+    ] {
+        let filter = TopicFilter::parse(text).unwrap();
+        let mut wanted: Vec<&str> =
+            names.iter().copied().filter(|name| filter.matches(&topic(name))).collect();
+        wanted.sort_unstable();
+        assert_eq!(found(&retained, text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn the_newest_replaces_and_empty_deletes() {
+    let retained = store(&["a", "b"]);
+    retained.set(&message("a", "newer"), NOW);
+    let filter = TopicFilter::parse("a").unwrap();
+    let got = retained.lookup(&tenant("acme"), &filter, NOW);
+    assert_eq!(got.messages[0].payload, "newer");
+    assert_eq!(retained.set(&message("a", ""), NOW), Stored::Deleted);
+    assert_eq!(retained.set(&message("never", ""), NOW), Stored::Deleted);
+    assert_eq!(found(&retained, "#"), ["b"]);
+    assert_eq!(retained.set(&message("b", ""), NOW), Stored::Deleted);
+    assert_eq!(retained.size(), (0, 0));
+}
+
+#[test]
+fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
+    let retained = Retained::new();
+    let with = |name: &str, token: u64, message_for: Option<u64>| {
+        let mut made: Message = message(name, "x");
+        made.publisher.token_expires = NOW.plus(token);
+        made.expires = message_for.map(|seconds| NOW.plus(seconds));
+        retained.set(&made, NOW)
+    };
+    assert_eq!(with("token", 10, None), Stored::Kept);
+    assert_eq!(with("message", 100, Some(20)), Stored::Kept);
+    assert_eq!(with("both", 30, Some(100)), Stored::Kept);
+    assert_eq!(with("over", 100, Some(0)), Stored::Expired);
+    let filter = TopicFilter::parse("#").unwrap();
+    for (after, count) in [(9, 3), (10, 2), (19, 2), (20, 1), (29, 1), (30, 0)] {
+        let live = retained.lookup(&tenant("acme"), &filter, NOW.plus(after)).messages.len();
+        assert_eq!(live, count, "after {after} s");
+    }
+    assert_eq!(retained.sweep(NOW.plus(20), 100).len(), 2);
+    assert_eq!(retained.size().0, 1);
+    assert_eq!(retained.sweep(NOW.plus(30), 100), [(tenant("acme"), topic("both"))]);
+    assert_eq!(retained.size(), (0, 0));
+}
+
+#[test]
+fn what_a_publisher_or_tenant_left_can_be_removed() {
+    let retained = store(&["a/1", "a/2"]);
+    let mut other = message("a/3", "x");
+    other.publisher.device = DeviceId::parse("other").unwrap();
+    retained.set(&other, NOW);
+    let mut taken_over = message("a/2", "newer");
+    taken_over.publisher.device = DeviceId::parse("other").unwrap();
+    retained.set(&taken_over, NOW);
+    let gone = retained.remove_publisher(&tenant("acme"), &DeviceId::parse("publisher").unwrap());
+    assert_eq!(gone, [topic("a/1")]);
+    assert_eq!(found(&retained, "#"), ["a/2", "a/3"]);
+    let mut foreign = message("a/1", "x");
+    foreign.tenant = tenant("foreign");
+    retained.set(&foreign, NOW);
+    assert_eq!(retained.remove_tenant(&tenant("acme")), 2);
+    assert_eq!(retained.size().0, 1);
+}
+
+#[test]
+fn both_limits_refuse_and_leave_what_is_there() {
+    let retained = Retained::new();
+    for number in 0..RETAINED_MESSAGES {
+        assert_eq!(retained.set(&message(&format!("a/{number}"), "x"), NOW), Stored::Kept);
+    }
+    assert_eq!(retained.set(&message("one/more", "x"), NOW), Stored::Full);
+    assert_eq!(retained.set(&message("a/7", "replaced"), NOW), Stored::Kept);
+    let cut = retained.lookup(&tenant("acme"), &TopicFilter::parse("#").unwrap(), NOW);
+    assert!(cut.cut && cut.messages.len() == crate::limits::RETAINED_PER_LOOKUP);
+    retained.remove_tenant(&tenant("acme"));
+    assert_eq!(retained.size(), (0, 0));
+    let big = vec![0u8; RETAINED_BYTES / 2];
+    assert_eq!(retained.set(&message("big/1", big.clone()), NOW), Stored::Kept);
+    assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full);
+    assert_eq!(retained.set(&message("big/1", big), NOW), Stored::Kept);
+}

@@ -1,0 +1,105 @@
+//! The subscriptions of one session, in whichever lane each belongs.
+
+use super::fleet::FleetSubscription;
+use super::outbox::{Options, Outbox};
+use super::{LaneError, Lanes};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use tessera_token::ids::TenantId;
+use tessera_token::topic::{Subscription, TopicName};
+
+/// All that one session subscribed to. Dropping it unsubscribes everything; the cost is that of its own subscriptions.
+pub struct LaneSession {
+    lanes: Arc<Lanes>,
+    tenant: TenantId,
+    outbox: Arc<Outbox>,
+    held: HashMap<Subscription, Held>,
+}
+
+enum Held {
+    Device(TopicName),
+    Fleet(FleetSubscription),
+}
+
+impl LaneSession {
+    pub(super) fn new(lanes: Arc<Lanes>, tenant: TenantId, outbox: Arc<Outbox>) -> Self {
+        Self { lanes, tenant, outbox, held: HashMap::new() }
+    }
+
+    /// Subscribes, or changes the options of a subscription that is there; tells whether it is new. What is published
+    /// after this returns arrives.
+    ///
+    /// # Errors
+    /// A limit is reached, or the fleet lane cannot be reached; nothing has changed then.
+    pub async fn subscribe(
+        &mut self,
+        wanted: &Subscription,
+        options: Options,
+    ) -> Result<bool, LaneError> {
+        if let Some(Held::Fleet(known)) = self.held.get(wanted) {
+            known.set_options(options);
+            return Ok(false);
+        }
+        let held = match exact(wanted) {
+            Some(topic) => {
+                self.lanes.device.subscribe(&self.tenant, &topic, &self.outbox, options);
+                Held::Device(topic)
+            }
+            None => Held::Fleet(self.subscribe_fleet(wanted, options).await?),
+        };
+        Ok(self.held.insert(wanted.clone(), held).is_none())
+    }
+
+    async fn subscribe_fleet(
+        &self,
+        wanted: &Subscription,
+        options: Options,
+    ) -> Result<FleetSubscription, LaneError> {
+        let fleet = &self.lanes.fleet;
+        match &wanted.share {
+            Some(name) => {
+                fleet.join(&self.tenant, name, &wanted.filter, &self.outbox, options).await
+            }
+            None => fleet.subscribe(&self.tenant, &wanted.filter, &self.outbox, options).await,
+        }
+    }
+
+    /// Unsubscribes; tells whether there was such a subscription.
+    pub fn unsubscribe(&mut self, wanted: &Subscription) -> bool {
+        match self.held.remove(wanted) {
+            None => false,
+            Some(Held::Fleet(_)) => true,
+            Some(Held::Device(topic)) => {
+                self.lanes.device.unsubscribe(&self.tenant, &topic, self.outbox.id())
+            }
+        }
+    }
+
+    /// What is subscribed to.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.held.keys()
+    }
+
+    /// Where the messages come to.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+}
+
+/// The topic of an exact filter that is not shared.
+fn exact(wanted: &Subscription) -> Option<TopicName> {
+    if wanted.share.is_some() || !wanted.filter.is_exact() {
+        return None;
+    }
+    TopicName::parse(wanted.filter.as_str()).ok()
+}
+
+impl Drop for LaneSession {
+    fn drop(&mut self) {
+        for held in self.held.values() {
+            if let Held::Device(topic) = held {
+                self.lanes.device.unsubscribe(&self.tenant, topic, self.outbox.id());
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Figures for people, printed; the only claim is that growth stays flat.
+
+use super::device::DeviceLane;
+use super::testing::*;
+use super::{Options, Outbox, SubscriberId, Tally};
+use std::sync::Arc;
+use std::time::Duration;
+use tessera_runtime::clock::{Clock, SystemClock};
+
+fn per(name: &str, count: u64, took: Duration) -> f64 {
+    let nanos = took.as_nanos() as f64 / count as f64;
+    println!("{name:60} {nanos:9.0} ns each, {:11.0} /s", 1e9 / nanos);
+    nanos
+}
+
+fn command_topics(sessions: u64) -> f64 {
+    let clock = SystemClock::new();
+    let lane = DeviceLane::new();
+    let acme = tenant("acme");
+    let all: Vec<_> = (0..sessions)
+        .map(|id| (topic(&format!("d/device-{id}/cmd")), Outbox::new(SubscriberId(id))))
+        .collect();
+    let start = clock.monotonic();
+    for (name, outbox) in &all {
+        lane.subscribe(&acme, name, outbox, Options::default());
+    }
+    per(
+        &format!("device lane: subscribe, {sessions} sessions"),
+        sessions,
+        clock.monotonic() - start,
+    );
+    let messages: Vec<_> =
+        all.iter().map(|(name, _)| Arc::new(message(name.as_str(), "x"))).collect();
+    let mut tally = Tally::default();
+    let start = clock.monotonic();
+    for message in &messages {
+        lane.publish(message, &mut tally);
+    }
+    let publish = per(
+        &format!("device lane: publish to one of {sessions}"),
+        sessions,
+        clock.monotonic() - start,
+    );
+    assert_eq!(tally.taken as u64, sessions);
+    let start = clock.monotonic();
+    for (name, outbox) in &all {
+        lane.unsubscribe(&acme, name, outbox.id());
+    }
+    per(
+        &format!("device lane: unsubscribe, {sessions} sessions"),
+        sessions,
+        clock.monotonic() - start,
+    );
+    publish
+}
+
+#[test]
+fn device_lane_costs_do_not_grow_with_sessions() {
+    let small = command_topics(1_000);
+    let large = command_topics(15_000);
+    assert!(large < small * 10.0, "a publish scans sessions: {small} ns, {large} ns");
+}
+
+#[test]
+fn device_lane_fan_out() {
+    let clock = SystemClock::new();
+    let lane = DeviceLane::new();
+    let all: Vec<_> =
+        (0..1_000).map(|id| Outbox::with_limits(SubscriberId(id), 1 << 20, 1 << 30)).collect();
+    for outbox in &all {
+        lane.subscribe(&tenant("acme"), &topic("t"), outbox, Options::default());
+    }
+    let message = Arc::new(message("t", vec![0; 64]));
+    let mut tally = Tally::default();
+    let start = clock.monotonic();
+    for _ in 0..200 {
+        lane.publish(&message, &mut tally);
+    }
+    per("device lane: fan-out 1 to 1,000, each delivery", 200_000, clock.monotonic() - start);
+    assert_eq!(tally.taken, 200_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fleet_lane_fan_in() {
+    const COUNT: u32 = 100_000;
+    let clock = SystemClock::new();
+    let lanes = lanes();
+    let session = subscriber(&lanes, 1, &["d/+/telemetry"]).await;
+    let names: Vec<String> = (0..1_000).map(|device| format!("d/{device}/telemetry")).collect();
+    let start = clock.monotonic();
+    let sender = {
+        let lanes = Arc::clone(&lanes);
+        tokio::spawn(async move {
+            for number in 0..COUNT {
+                lanes.publish(&numbered(&names[number as usize % names.len()], number)).await;
+            }
+        })
+    };
+    drain(&session, u64::from(COUNT)).await;
+    per("fleet lane: 1,000 topics to one wildcard", u64::from(COUNT), clock.monotonic() - start);
+    sender.await.unwrap();
+    println!("{:?}", lanes.fleet_stats());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fleet_lane_fan_out() {
+    const SESSIONS: u64 = 1_000;
+    const COUNT: u64 = 200;
+    let clock = SystemClock::new();
+    let lanes = lanes();
+    let mut sessions = Vec::new();
+    let start = clock.monotonic();
+    for id in 0..SESSIONS {
+        sessions.push(subscriber(&lanes, id, &["all/#"]).await);
+    }
+    per("fleet lane: subscribe", SESSIONS, clock.monotonic() - start);
+    let start = clock.monotonic();
+    for number in 0..COUNT as u32 {
+        lanes.publish(&numbered("all/x", number)).await;
+    }
+    for session in &sessions {
+        drain(session, COUNT).await;
+    }
+    per(
+        "fleet lane: fan-out 1 to 1,000, each delivery",
+        SESSIONS * COUNT,
+        clock.monotonic() - start,
+    );
+}
+
+async fn drain(session: &super::LaneSession, count: u64) {
+    let mut got = Vec::new();
+    let mut sum = 0;
+    while sum < count {
+        session.outbox().drain(256, &mut got).await;
+        sum += got.len() as u64;
+        got.clear();
+    }
+    assert_eq!((sum, session.outbox().missed()), (count, 0));
+}
+
+#[test]
+fn codec_publish() {
+    use crate::codec::*;
+    const ROUNDS: u64 = 100_000;
+    let clock = SystemClock::new();
+    let mut raw = bytes::BytesMut::new();
+    let packet = Packet::Publish(Publish {
+        dup: false,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: "d/device-0001/telemetry".into(),
+        packet_id: Some(1),
+        properties: Properties::new(),
+        payload: vec![0; 64].into(),
+    });
+    let start = clock.monotonic();
+    for _ in 0..ROUNDS {
+        encode(&packet, Version::V5, &mut raw).unwrap();
+    }
+    per("codec: write a PUBLISH", ROUNDS, clock.monotonic() - start);
+    let reader = FrameReader::new(1 << 20);
+    let start = clock.monotonic();
+    while let Step::Frame(frame) = reader.next(&mut raw).unwrap() {
+        assert!(matches!(decode(&frame, Version::V5, Peer::Client).unwrap(), Packet::Publish(_)));
+    }
+    per("codec: cut and read a PUBLISH", ROUNDS, clock.monotonic() - start);
+}

@@ -1,0 +1,85 @@
+//! Words that the tests of the lanes share.
+
+use super::{Delivery, LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId};
+use crate::codec::QoS;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::{Subscription, TopicName};
+use tokio::runtime::Handle;
+
+pub(super) const NOW: UnixSeconds = UnixSeconds::new(1_000_000);
+
+pub(super) fn tenant(name: &str) -> TenantId {
+    TenantId::parse(name).unwrap()
+}
+
+pub(super) fn topic(name: &str) -> TopicName {
+    TopicName::parse(name).unwrap()
+}
+
+pub(super) fn filter(text: &str) -> Subscription {
+    Subscription::parse(text).unwrap()
+}
+
+pub(super) fn message(name: &str, payload: impl Into<Bytes>) -> Message {
+    let publisher = Publisher {
+        device: DeviceId::parse("publisher").unwrap(),
+        session: SubscriberId(u64::MAX),
+        token_expires: NOW.plus(3600),
+    };
+    let mut message = Message::new(tenant("acme"), topic(name), payload.into(), publisher);
+    message.qos = QoS::AtLeastOnce;
+    message
+}
+
+pub(super) fn numbered(name: &str, number: u32) -> Arc<Message> {
+    Arc::new(message(name, Bytes::copy_from_slice(&number.to_be_bytes())))
+}
+
+pub(super) fn number(delivery: &Delivery) -> u32 {
+    u32::from_be_bytes(delivery.message.payload[..4].try_into().unwrap())
+}
+
+pub(super) fn qos1() -> Options {
+    Options { qos: QoS::AtLeastOnce, ..Options::default() }
+}
+
+pub(super) fn lanes() -> Arc<Lanes> {
+    Lanes::start(Handle::current()).unwrap()
+}
+
+pub(super) async fn subscriber(lanes: &Arc<Lanes>, id: u64, filters: &[&str]) -> LaneSession {
+    subscriber_with(lanes, Outbox::new(SubscriberId(id)), filters).await
+}
+
+pub(super) async fn subscriber_with(
+    lanes: &Arc<Lanes>,
+    outbox: Arc<Outbox>,
+    filters: &[&str],
+) -> LaneSession {
+    let mut session = lanes.session(tenant("acme"), outbox);
+    for text in filters {
+        assert!(session.subscribe(&filter(text), qos1()).await.unwrap(), "{text} is new");
+    }
+    session
+}
+
+/// The next delivery; a test that waits for ever fails after ten seconds.
+pub(super) async fn next(session: &LaneSession) -> Delivery {
+    let received = tokio::time::timeout(Duration::from_secs(10), session.outbox().recv());
+    received.await.expect("no message within ten seconds").expect("the outbox is closed")
+}
+
+/// Messages up to and without the one numbered `u32::MAX`.
+pub(super) async fn numbers_until_end(session: &LaneSession) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    loop {
+        match number(&next(session).await) {
+            u32::MAX => return numbers,
+            one => numbers.push(one),
+        }
+    }
+}
