@@ -46,7 +46,7 @@ pub const ROLE_TEMPLATES: usize = tessera_token::limits::SCOPE_ENTRIES;
 pub const ROLE_SCOPE_BYTES: usize = 2048;
 
 /// Refresh answers kept per device while their request is fresh: asking more often is refused.
-pub const ANSWERS_PER_DEVICE: usize = 16;
+pub const ANSWERS_PER_DEVICE: usize = 64;
 /// Shortest token life in seconds that can be configured.
 pub const TOKEN_SECONDS_LEAST: u64 = 2;
 
@@ -65,6 +65,9 @@ pub const EVENTS_KEPT: u64 = 100_000;
 pub const SNAPSHOT_SECONDS: u64 = 24 * 3600;
 /// Seconds for which one made snapshot is served again when nothing changed.
 pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
+
+/// Operator accounts: people and brokers, not devices.
+pub const OPERATORS: usize = 1000;
 
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;

@@ -27,16 +27,11 @@ pub struct SystemClock {
     start: Instant,
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads the clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "this is the one file that reads the clock")]
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// The same, ready to be handed around.
@@ -51,15 +46,10 @@ impl Default for SystemClock {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads the clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "this is the one file that reads the clock")]
 impl Clock for SystemClock {
     fn unix_millis(&self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -93,8 +83,7 @@ impl ManualClock {
 
     /// Sets the wall time alone, also backwards, as an operator or NTP would.
     pub fn set_unix(&self, now: UnixSeconds) {
-        self.unix_millis
-            .store(now.get().saturating_mul(1000), Ordering::SeqCst);
+        self.unix_millis.store(now.get().saturating_mul(1000), Ordering::SeqCst);
     }
 }
 

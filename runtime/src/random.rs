@@ -98,14 +98,8 @@ impl SeededRandom {
     }
 
     fn from_digest(seed: [u8; 32]) -> Self {
-        let state = SeededState {
-            counter: 0,
-            rest: Vec::new(),
-        };
-        Self {
-            seed,
-            state: Mutex::new(state),
-        }
+        let state = SeededState { counter: 0, rest: Vec::new() };
+        Self { seed, state: Mutex::new(state) }
     }
 }
 
@@ -150,9 +144,6 @@ mod tests {
 
     #[test]
     fn system_random_differs() {
-        assert_ne!(
-            bytes::<32>(&SystemRandom).unwrap(),
-            bytes::<32>(&SystemRandom).unwrap()
-        );
+        assert_ne!(bytes::<32>(&SystemRandom).unwrap(), bytes::<32>(&SystemRandom).unwrap());
     }
 }

@@ -77,9 +77,7 @@ pub fn read_secret_file(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError>
     let fail = |error| SecretFileError::Io(path.to_owned(), error);
     let file = File::open(path).map_err(fail)?;
     let mut content = Vec::new();
-    file.take(SECRET_FILE_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(fail)?;
+    file.take(SECRET_FILE_BYTES + 1).read_to_end(&mut content).map_err(fail)?;
     let secret = Secret::new(content);
     match u64::try_from(secret.expose().len()) {
         Ok(length) if length <= SECRET_FILE_BYTES => Ok(secret),
@@ -109,11 +107,7 @@ fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -138,10 +132,7 @@ mod tests {
         write_secret_file(&path, b"one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         write_secret_file(&path, b"two\n").unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_secret_text(&path).unwrap().expose(), "two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -151,19 +142,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big");
         fs::write(&path, vec![b'x'; 70_000]).unwrap();
-        assert!(matches!(
-            read_secret_file(&path),
-            Err(SecretFileError::NotASecret(_))
-        ));
+        assert!(matches!(read_secret_file(&path), Err(SecretFileError::NotASecret(_))));
     }
 
     #[test]
     fn a_missing_folder_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("none/x");
-        assert!(matches!(
-            write_secret_file(&path, b"x"),
-            Err(SecretFileError::Io(..))
-        ));
+        assert!(matches!(write_secret_file(&path, b"x"), Err(SecretFileError::Io(..))));
     }
 }

@@ -28,10 +28,7 @@ impl Stop {
 
     /// A signal of its own that is also given when `self` is; its tasks are its own.
     pub fn child(&self) -> Self {
-        Self {
-            token: self.token.child_token(),
-            ..Self::default()
-        }
+        Self { token: self.token.child_token(), ..Self::default() }
     }
 
     /// Starts a task that [`Stop::finish`] waits for and names when it does not end.
@@ -84,10 +81,7 @@ impl Registered {
         let mut map = names.lock();
         let id = map.last_key_value().map_or(0, |(last, _)| last + 1);
         map.insert(id, name);
-        Self {
-            names: Arc::clone(names),
-            id,
-        }
+        Self { names: Arc::clone(names), id }
     }
 }
 

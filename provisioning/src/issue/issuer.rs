@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::claims::{Claims, Serial};
+use tessera_token::ids::TenantId;
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
 use tessera_token::refusal::RefusalCode;
@@ -60,7 +61,7 @@ impl Issuer {
     /// Signs the token. Each call uses up one serial, also when it fails.
     pub(crate) fn issue(&mut self, order: Order, now: UnixSeconds) -> Result<Issued, Refused> {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
-        let key_id = signing(&self.tables, &order.tenant)?;
+        let key_id = self.signing_key(&order.tenant)?;
         let expires = now.plus(order.life);
         let claims = Claims {
             tenant: order.tenant,
@@ -74,21 +75,34 @@ impl Issuer {
             scope: order.scope,
             epochs: order.epochs,
         };
-        let token = issue(&claims, Algorithm::Ed25519, self.key(key_id)?)?;
+        let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
+        let token = issue(&claims, Algorithm::Ed25519, key)?;
         Ok(Issued { token, serial, key_id, issued: now, expires })
     }
 
-    fn key(&mut self, id: KeyId) -> Result<&SecretKey, Refused> {
-        match self.keys.entry(id) {
-            std::collections::hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                let key = self.folder.load(id).map_err(|error| {
-                    tracing::error!(%error, "issuer key not readable");
-                    Refused::from(RefusalCode::Internal)
-                })?;
-                Ok(place.insert(key))
+    /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the
+    /// second look finds its successor.
+    fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
+        let id = signing(&self.tables, tenant)?;
+        match self.load(id) {
+            Ok(()) => Ok(id),
+            Err(_) => {
+                let id = signing(&self.tables, tenant)?;
+                self.load(id).map(|()| id)
             }
         }
+    }
+
+    fn load(&mut self, id: KeyId) -> Result<(), Refused> {
+        if self.keys.contains_key(&id) {
+            return Ok(());
+        }
+        let key = self.folder.load(id).map_err(|error| {
+            tracing::error!(%error, "issuer key not readable");
+            Refused::from(RefusalCode::Internal)
+        })?;
+        self.keys.insert(id, key);
+        Ok(())
     }
 
     /// Forgets keys that do not sign any more; called when keys moved.

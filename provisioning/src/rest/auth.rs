@@ -93,3 +93,11 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
+
+/// Whether the caller shows the token of an account that relays for devices.
+pub(super) fn is_relay(request: &HttpRequest) -> bool {
+    let found = bearer(request)
+        .zip(app(request).ok())
+        .and_then(|(token, app)| find(&app.tables, token).ok());
+    found.is_some_and(|operator| operator.roles.contains(&OperatorRole::Feed))
+}

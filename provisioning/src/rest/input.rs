@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
 use tessera_token::refusal::RefusalCode;
 
+use super::auth::is_relay;
 use super::problem::Problem;
 use crate::limits::{BODY_BYTES, BODY_TIMEOUT, PAGE, PAGE_MOST};
 use crate::refused::Refused;
@@ -105,7 +106,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-/// A peer without a credential that may ask now. Taking one costs it a request of its rate.
+/// A peer that may ask now. Without a credential it costs a request of its address's rate; a broker that relays the
+/// refreshes of its devices shows its feed token and pays nothing.
 pub(crate) struct Admitted;
 
 impl FromRequest for Admitted {
@@ -113,7 +115,10 @@ impl FromRequest for Admitted {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(admit(request, 1).map(|()| Self))
+        ready(match is_relay(request) {
+            true => Ok(Self),
+            false => admit(request, 1).map(|()| Self),
+        })
     }
 }
 

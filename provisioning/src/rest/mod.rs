@@ -23,6 +23,7 @@ mod claims;
 mod devices;
 mod groups;
 mod keys;
+mod operators;
 mod roles;
 mod server;
 mod tenants;
@@ -54,6 +55,9 @@ routes! {
     get "/.well-known/cose-key-set" => keys::well_known;
 
     get "/v1/whoami" => server::whoami;
+    get "/v1/operators" => operators::list;
+    post "/v1/operators" => operators::create;
+    delete "/v1/operators/{operator}" => operators::delete;
     get "/v1/tenants" => tenants::list;
     post "/v1/tenants" => tenants::create;
     get "/v1/tenants/{tenant}" => tenants::show;

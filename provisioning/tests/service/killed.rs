@@ -177,6 +177,7 @@ impl Client {
 }
 
 fn serve(dir: &Path) -> (Child, String) {
+    #[allow(clippy::zombie_processes, reason = "every caller kills it and waits for it")]
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["killed::child_that_serves_until_killed", "--exact", "--nocapture"])
         .env(FOLDER, dir)

@@ -1,6 +1,12 @@
 //! The service as its users meet it: over HTTP, on a real store.
 
 #![allow(unreachable_pub, reason = "modules of a test binary share by pub")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests are tests; a test that cannot go on panics"
+)]
 
 mod world;
 

@@ -20,7 +20,8 @@ async fn operations(world: &World) -> Vec<(Method, String, String)> {
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         let filled = path.replace("{tenant}", "default").replace("{key}", "0011223344556677");
-        let filled = filled.replace("{role}", "r").replace("{group}", "g");
+        let filled =
+            filled.replace("{operator}", "o").replace("{role}", "r").replace("{group}", "g");
         let filled = filled.replace("{claim}", "0011223344556677").replace("{device}", "x");
         for method in methods.as_object().unwrap().keys() {
             let method = match method.as_str() {
@@ -154,4 +155,109 @@ fn chained(entry: &Value) -> Vec<u8> {
         w.text(entry[name].as_str().unwrap());
     }
     tessera_token::hash::sha256(&w.finish()).to_vec()
+}
+
+#[tokio::test]
+async fn no_role_includes_another() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let code = |made: &Value| made["token"].as_str().unwrap().to_owned();
+    let mut tokens = std::collections::HashMap::new();
+    for role in ["viewer", "fleet", "security", "admin", "feed"] {
+        let body = json!({ "operator": role.to_uppercase(), "roles": [role] });
+        tokens.insert(role, world.with_token(&code(&world.post("/v1/operators", body).await)));
+    }
+    let document: Value = world.nobody.get("/openapi.json").await.unwrap().json().unwrap();
+    let mut checked = 0;
+    for (method, path, filled) in operations(&world).await {
+        let name = format!("{method:?}").to_lowercase();
+        let Some(text) = document["paths"][&path][&name]["description"].as_str() else {
+            continue;
+        };
+        let allowed: Vec<_> = text
+            .trim_end_matches('.')
+            .split(": ")
+            .nth(1)
+            .unwrap()
+            .split(", ")
+            .map(str::to_owned)
+            .collect();
+        for (role, client) in &tokens {
+            if allowed.iter().any(|name| name == role) {
+                continue;
+            }
+            let outcome = client.send(request(method, &filled)).await;
+            assert_eq!(
+                problem(outcome),
+                (403, "operator_not_allowed".to_owned()),
+                "{role} {name} {path}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 80, "{checked}");
+    let revoke = "/v1/tenants/default/devices/a/revoke";
+    assert_eq!(problem(tokens["viewer"].post_json(revoke, &json!({})).await).0, 403);
+    tokens["fleet"].post_json(revoke, &json!({})).await.unwrap();
+    let back = "/v1/tenants/default/devices/a/reinstate";
+    assert_eq!(problem(tokens["fleet"].post_json(back, &json!({})).await).0, 403);
+    tokens["security"].post_json(back, &json!({})).await.unwrap();
+    tokens["feed"].get("/v1/trust/snapshot").await.unwrap();
+}
+
+#[tokio::test]
+async fn accounts_come_and_go() {
+    let world = World::new().await;
+    let new = json!({ "operator": "ann", "roles": ["viewer", "admin"] });
+    let made = world.operator.post_json("/v1/operators", &new).await.unwrap();
+    assert_eq!(made.status, 201);
+    let ann = world.with_token(made.json::<Value>().unwrap()["token"].as_str().unwrap());
+    ann.get("/v1/tenants").await.unwrap();
+    assert_eq!(
+        problem(world.operator.post_json("/v1/operators", &new).await),
+        (409, "already_exists".to_owned())
+    );
+    for bad in
+        [json!({ "operator": "x", "roles": [] }), json!({ "operator": "a/b", "roles": ["viewer"] })]
+    {
+        assert_eq!(
+            problem(world.operator.post_json("/v1/operators", &bad).await).1,
+            "request_malformed"
+        );
+    }
+    let listed = world.get("/v1/operators").await;
+    assert!(!listed.to_string().contains("tsr_op_"));
+    let names: Vec<_> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["operator"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["ann", "bootstrap", "feed"]);
+    assert_eq!(
+        problem(ann.delete("/v1/operators/ann").await),
+        (403, "operator_not_allowed".to_owned())
+    );
+    assert_eq!(
+        problem(world.operator.delete("/v1/operators/none").await),
+        (404, "not_found".to_owned())
+    );
+    world.operator.delete("/v1/operators/ann").await.unwrap();
+    assert_eq!(problem(ann.get("/v1/tenants").await), (401, "operator_unknown".to_owned()));
+    world.post("/v1/operators", new).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_relays_for_its_devices_is_not_slowed_down() {
+    let world = World::with(|config| config.admission.address_burst = 5).await;
+    for _ in 0..20 {
+        world.feed.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
+    }
+    let operator = world.operator.post("/v1/enrol/nonce", JSON, Vec::new());
+    operator.await.unwrap();
+    for _ in 0..4 {
+        world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
+    }
+    let outcome = world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await;
+    assert_eq!(problem(outcome), (429, "rate_limited".to_owned()));
 }

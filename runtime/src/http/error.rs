@@ -109,12 +109,7 @@ impl fmt::Display for HttpError {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Transport(why) => write!(f, "connection broke: {why}"),
             Self::TooLarge { limit } => write!(f, "answer larger than {limit} bytes"),
-            Self::Status {
-                status,
-                code,
-                detail,
-                ..
-            } => {
+            Self::Status { status, code, detail, .. } => {
                 write!(f, "refused with {status}")?;
                 code.iter().try_for_each(|code| write!(f, " {code}"))?;
                 detail.iter().try_for_each(|detail| write!(f, ": {detail}"))

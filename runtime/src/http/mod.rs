@@ -71,14 +71,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request for `path`, which begins with `/` and may carry a query.
     pub fn new(method: Method, path: &'a str) -> Self {
-        Self {
-            method,
-            path,
-            accept: None,
-            body: None,
-            headers: Vec::new(),
-            total: None,
-        }
+        Self { method, path, accept: None, body: None, headers: Vec::new(), total: None }
     }
 
     /// The content type that is wanted back.
@@ -140,12 +133,7 @@ impl HttpClient {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| HttpError::Transport(error.to_string()))?;
-        Ok(Self {
-            client,
-            base,
-            bearer,
-            response_bytes: limits.response_bytes,
-        })
+        Ok(Self { client, base, bearer, response_bytes: limits.response_bytes })
     }
 
     /// The server.
@@ -155,10 +143,7 @@ impl HttpClient {
 
     /// The same connections with another token.
     pub fn with_bearer(&self, bearer: Option<Secret<String>>) -> Self {
-        Self {
-            bearer,
-            ..self.clone()
-        }
+        Self { bearer, ..self.clone() }
     }
 
     /// Reads `path`.
@@ -179,12 +164,8 @@ impl HttpClient {
         content_type: &str,
         bytes: Vec<u8>,
     ) -> Result<HttpResponse, HttpError> {
-        self.send(
-            Request::new(Method::Post, path)
-                .accept(content_type)
-                .body(content_type, bytes),
-        )
-        .await
+        self.send(Request::new(Method::Post, path).accept(content_type).body(content_type, bytes))
+            .await
     }
 
     /// Posts a value as JSON.
@@ -224,11 +205,7 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`]; every status of 400 and above is [`HttpError::Status`].
     pub async fn send(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
-        let answer = self
-            .build(request)
-            .send()
-            .await
-            .map_err(HttpError::transport)?;
+        let answer = self.build(request).send().await.map_err(HttpError::transport)?;
         let response = HttpResponse::read(answer, self.response_bytes).await?;
         match response.status {
             0..=399 => Ok(response),
@@ -244,8 +221,7 @@ impl HttpClient {
     ) -> Result<HttpResponse, HttpError> {
         let bytes =
             serde_json::to_vec(value).map_err(|error| HttpError::Encode(error.to_string()))?;
-        self.send(Request::new(method, path).accept(JSON).body(JSON, bytes))
-            .await
+        self.send(Request::new(method, path).accept(JSON).body(JSON, bytes)).await
     }
 
     fn build(&self, request: Request<'_>) -> reqwest::RequestBuilder {
@@ -255,9 +231,7 @@ impl HttpClient {
             Method::Put => reqwest::Method::PUT,
             Method::Delete => reqwest::Method::DELETE,
         };
-        let mut builder = self
-            .client
-            .request(method, format!("{}{}", self.base, request.path));
+        let mut builder = self.client.request(method, format!("{}{}", self.base, request.path));
         if let Some(bearer) = &self.bearer {
             builder = builder.bearer_auth(bearer.expose());
         }

@@ -59,13 +59,8 @@ impl HttpResponse {
 }
 
 fn content_type(answer: &reqwest::Response) -> String {
-    let text = answer
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let plain = text
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
+    let text = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let plain = text.and_then(|value| value.split(';').next()).unwrap_or_default();
     plain.trim().to_ascii_lowercase()
 }
 

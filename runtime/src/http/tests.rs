@@ -48,10 +48,7 @@ async fn a_problem_is_typed() {
 #[tokio::test]
 async fn a_large_answer_is_cut_off() {
     let (url, _request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await;
-    let limits = HttpLimits {
-        response_bytes: 8,
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { response_bytes: 8, ..HttpLimits::default() };
     let error = client(&url, limits).get("/").await.unwrap_err();
     assert!(matches!(error, HttpError::TooLarge { limit: 8 }));
 }
@@ -59,10 +56,7 @@ async fn a_large_answer_is_cut_off() {
 #[tokio::test]
 async fn silence_is_a_timeout() {
     let (url, _request) = server(b"").await;
-    let limits = HttpLimits {
-        total: Duration::from_millis(100),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { total: Duration::from_millis(100), ..HttpLimits::default() };
     let error = client(&url, limits).get("/").await.unwrap_err();
     assert!(matches!(error, HttpError::Timeout), "{error:?}");
 }
@@ -72,10 +66,7 @@ async fn a_closed_port_is_a_connect_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = client(&url, HttpLimits::default())
-        .get("/")
-        .await
-        .unwrap_err();
+    let error = client(&url, HttpLimits::default()).get("/").await.unwrap_err();
     assert!(matches!(error, HttpError::Connect(_)), "{error:?}");
     assert!(error.is_temporary());
 }
@@ -84,10 +75,7 @@ async fn a_closed_port_is_a_connect_error() {
 fn only_http_urls() {
     for url in ["ftp://x", "nonsense", "https://x", ""] {
         assert!(
-            matches!(
-                HttpClient::new(url, None, HttpLimits::default()),
-                Err(HttpError::BadUrl(_))
-            ),
+            matches!(HttpClient::new(url, None, HttpLimits::default()), Err(HttpError::BadUrl(_))),
             "{url}"
         );
     }

@@ -101,12 +101,8 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let targets: Targets = level
-        .parse()
-        .map_err(|_| LogError::BadLevel(level.to_owned()))?;
-    let base = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(Escaping(writer));
+    let targets: Targets = level.parse().map_err(|_| LogError::BadLevel(level.to_owned()))?;
+    let base = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Escaping(writer));
     let layer = match format {
         Format::Text => base.boxed(),
         Format::Json => base.json().flatten_event(true).boxed(),

@@ -31,11 +31,7 @@ fn logged(level: &str, format: Format, event: impl FnOnce()) -> String {
 fn control_characters_never_split_or_colour_a_line() {
     for format in [Format::Text, Format::Json] {
         let hostile = "a\u{1b}[31mred\r\nFAKE line\u{9b}0m\u{202e}x";
-        let text = logged(
-            "info",
-            format,
-            || tracing::info!(device = %hostile, "hello {hostile}"),
-        );
+        let text = logged("info", format, || tracing::info!(device = %hostile, "hello {hostile}"));
         assert_eq!(text.matches('\n').count(), 1, "{text:?}");
         assert!(text.contains("FAKE"));
         assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
@@ -56,8 +52,6 @@ fn levels_by_target() {
 
 #[test]
 fn a_line_has_a_limit() {
-    let text = logged("info", Format::Text, || {
-        tracing::info!("{}", "x".repeat(100_000))
-    });
+    let text = logged("info", Format::Text, || tracing::info!("{}", "x".repeat(100_000)));
     assert!(text.len() < 20_000);
 }

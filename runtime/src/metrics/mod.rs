@@ -48,10 +48,7 @@ impl Metrics {
     ) -> Result<Counter, MetricsError> {
         let family = IntCounterVec::new(Opts::new(name, help), labels).map_err(MetricsError)?;
         self.add(family.clone())?;
-        Ok(Counter {
-            family,
-            series: SeriesSet::shared(labels.len()),
-        })
+        Ok(Counter { family, series: SeriesSet::shared(labels.len()) })
     }
 
     /// Registers a gauge.
@@ -61,10 +58,7 @@ impl Metrics {
     pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<Gauge, MetricsError> {
         let family = IntGaugeVec::new(Opts::new(name, help), labels).map_err(MetricsError)?;
         self.add(family.clone())?;
-        Ok(Gauge {
-            family,
-            series: SeriesSet::shared(labels.len()),
-        })
+        Ok(Gauge { family, series: SeriesSet::shared(labels.len()) })
     }
 
     /// Registers a histogram with the given upper bounds; `name` ends in its unit (`_seconds`, `_bytes`).
@@ -81,10 +75,7 @@ impl Metrics {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         let family = HistogramVec::new(options, labels).map_err(MetricsError)?;
         self.add(family.clone())?;
-        Ok(Histogram {
-            family,
-            series: SeriesSet::shared(labels.len()),
-        })
+        Ok(Histogram { family, series: SeriesSet::shared(labels.len()) })
     }
 
     /// Everything registered, in the text format 0.0.4.
@@ -98,9 +89,7 @@ impl Metrics {
     }
 
     fn add(&self, family: impl prometheus::core::Collector + 'static) -> Result<(), MetricsError> {
-        self.registry
-            .register(Box::new(family))
-            .map_err(MetricsError)
+        self.registry.register(Box::new(family)).map_err(MetricsError)
     }
 }
 
@@ -127,9 +116,7 @@ impl Counter {
 
     /// The value of one series.
     pub fn value(&self, labels: &[&str]) -> u64 {
-        self.family
-            .get_metric_with_label_values(labels)
-            .map_or(0, |series| series.get())
+        self.family.get_metric_with_label_values(labels).map_or(0, |series| series.get())
     }
 }
 

@@ -15,10 +15,7 @@ pub(super) struct SeriesSet {
 
 impl SeriesSet {
     pub(super) fn shared(width: usize) -> Arc<Self> {
-        Arc::new(Self {
-            width,
-            seen: RwLock::default(),
-        })
+        Arc::new(Self { width, seen: RwLock::default() })
     }
 
     /// The labels to count under: the given ones, or `other` in each place once the family is full.

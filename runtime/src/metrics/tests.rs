@@ -4,23 +4,16 @@ use crate::limits::METRIC_SERIES;
 #[test]
 fn renders_what_was_counted() {
     let metrics = Metrics::new();
-    let refused = metrics
-        .counter("tessera_refused_total", "Refusals", &["code"])
-        .unwrap();
+    let refused = metrics.counter("tessera_refused_total", "Refusals", &["code"]).unwrap();
     refused.inc(&["expired"]);
     refused.add(&["expired"], 2);
     let open = metrics.gauge("tessera_open", "Open", &[]).unwrap();
     open.set(&[], 5);
     open.add(&[], -2);
-    let time = metrics
-        .histogram("tessera_time_seconds", "Time", &[], SECONDS)
-        .unwrap();
+    let time = metrics.histogram("tessera_time_seconds", "Time", &[], SECONDS).unwrap();
     time.observe(&[], 0.003);
     let text = metrics.render();
-    assert!(
-        text.contains("tessera_refused_total{code=\"expired\"} 3"),
-        "{text}"
-    );
+    assert!(text.contains("tessera_refused_total{code=\"expired\"} 3"), "{text}");
     assert!(text.contains("tessera_open 3"));
     assert!(text.contains("tessera_time_seconds_count 1"));
     assert_eq!(refused.value(&["expired"]), 3);

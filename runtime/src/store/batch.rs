@@ -56,11 +56,7 @@ impl Batch {
     /// Demands that the row holds exactly `wanted` (`None`: that it is absent) at the moment of the write.
     pub fn expect(&mut self, table: &Table, key: impl AsRef<[u8]>, wanted: Option<Vec<u8>>) {
         if let Some(key) = self.full_key(table, key.as_ref()) {
-            self.expects.push(Expect {
-                table: table.name(),
-                key,
-                wanted,
-            });
+            self.expects.push(Expect { table: table.name(), key, wanted });
         }
     }
 

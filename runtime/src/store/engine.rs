@@ -1,17 +1,20 @@
 //! The only file that names `sled`. One tree holds all tables, so that a batch over several tables is one atomic step.
 
+use std::fs::File;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use parking_lot::RwLock;
 
 use super::error::StoreError;
 use super::Row;
-use crate::limits::STORE_CACHE_BYTES;
+use crate::limits::{STORE_CACHE_BYTES, STORE_RELEASE};
 
 pub(super) struct Engine {
+    path: PathBuf,
     tree: RwLock<Option<sled::Db>>,
     #[cfg(test)]
     pub(super) fail_flush: AtomicBool,
@@ -32,6 +35,7 @@ impl Engine {
             false => io(error),
         })?;
         Ok(Self {
+            path: path.to_owned(),
             tree: RwLock::new(Some(tree)),
             #[cfg(test)]
             fail_flush: AtomicBool::new(false),
@@ -67,8 +71,7 @@ impl Engine {
 
     pub(super) fn count(&self, prefix: &[u8]) -> Result<usize, StoreError> {
         self.read(|tree| {
-            tree.scan_prefix(prefix)
-                .try_fold(0, |count, row| row.map(|_| count + 1).map_err(io))
+            tree.scan_prefix(prefix).try_fold(0, |count, row| row.map(|_| count + 1).map_err(io))
         })
     }
 
@@ -92,23 +95,37 @@ impl Engine {
     }
 
     pub(super) fn size_on_disk(&self) -> u64 {
-        self.read(|tree| tree.size_on_disk().map_err(io))
-            .unwrap_or(0)
+        self.read(|tree| tree.size_on_disk().map_err(io)).unwrap_or(0)
     }
 
     pub(super) fn close(&self) -> Result<(), StoreError> {
-        match self.tree.write().take() {
-            Some(tree) => self.flush(&tree),
-            None => Ok(()),
+        let Some(tree) = self.tree.write().take() else {
+            return Ok(());
+        };
+        let flushed = self.flush(&tree);
+        drop(tree);
+        self.released();
+        flushed
+    }
+
+    /// Waits until sled's own threads have let the folder go, so that who opens it next finds it free.
+    fn released(&self) {
+        let (tell, told) = sync_channel(1);
+        let file = self.path.join("db");
+        let waiter = std::thread::Builder::new().spawn(move || {
+            let locked = File::open(file).and_then(|file| file.lock().map(|()| file));
+            drop(locked);
+            let _ = tell.send(());
+        });
+        if waiter.is_ok() {
+            let _ = told.recv_timeout(STORE_RELEASE);
         }
     }
 
     fn flush(&self, tree: &sled::Db) -> Result<(), StoreError> {
         #[cfg(test)]
         if self.fail_flush.load(Ordering::SeqCst) {
-            return Err(StoreError::Io(
-                "no space left on device (injected)".to_owned(),
-            ));
+            return Err(StoreError::Io("no space left on device (injected)".to_owned()));
         }
         tree.flush().map(|_| ()).map_err(io)
     }
@@ -139,8 +156,7 @@ fn io(error: sled::Error) -> StoreError {
 }
 
 fn starts_with(row: &sled::Result<(sled::IVec, sled::IVec)>, prefix: &[u8]) -> bool {
-    row.as_ref()
-        .map_or(true, |(key, _)| key.starts_with(prefix))
+    row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))
 }
 
 fn owned(row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, StoreError> {

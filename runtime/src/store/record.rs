@@ -13,8 +13,6 @@ pub(super) fn decode<T: DeserializeOwned>(
     table: &'static str,
     bytes: &[u8],
 ) -> Result<T, StoreError> {
-    serde_cbor::from_slice(bytes).map_err(|error| StoreError::Damaged {
-        table,
-        why: error.to_string(),
-    })
+    serde_cbor::from_slice(bytes)
+        .map_err(|error| StoreError::Damaged { table, why: error.to_string() })
 }

@@ -22,11 +22,7 @@ impl Table {
             return Err(StoreError::BadTable);
         }
         let prefix = [&[length], name.as_bytes()].concat();
-        Ok(Self {
-            engine,
-            name,
-            prefix: prefix.into(),
-        })
+        Ok(Self { engine, name, prefix: prefix.into() })
     }
 
     /// Its name.
@@ -83,13 +79,8 @@ impl Table {
     ) -> Result<Vec<Row>, StoreError> {
         let full = self.full_key(prefix);
         let after = after.map(|key| self.full_key(key));
-        let rows = self
-            .engine
-            .scan(&full, after.as_deref(), limit.min(limits::STORE_SCAN_ROWS))?;
-        Ok(rows
-            .into_iter()
-            .map(|(key, value)| (self.own_key(&key), value))
-            .collect())
+        let rows = self.engine.scan(&full, after.as_deref(), limit.min(limits::STORE_SCAN_ROWS))?;
+        Ok(rows.into_iter().map(|(key, value)| (self.own_key(&key), value)).collect())
     }
 
     /// As [`Table::scan_prefix`], as records.
@@ -103,9 +94,7 @@ impl Table {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
         let rows = self.scan_prefix(prefix, after, limit)?;
-        rows.into_iter()
-            .map(|(key, value)| Ok((key, self.decode(&value)?)))
-            .collect()
+        rows.into_iter().map(|(key, value)| Ok((key, self.decode(&value)?))).collect()
     }
 
     /// The row with the highest key that begins with `prefix`.

@@ -29,10 +29,7 @@ async fn rows_survive_a_reopen() {
     assert_eq!(store.commit(Batch::new()).await, Err(StoreError::Closed));
     for _ in 0..5 {
         let again = Store::open(folder.path()).unwrap();
-        assert_eq!(
-            again.table("rows").unwrap().get(b"a").unwrap().unwrap(),
-            b"1"
-        );
+        assert_eq!(again.table("rows").unwrap().get(b"a").unwrap().unwrap(), b"1");
         again.close().unwrap();
     }
 }
@@ -44,10 +41,7 @@ async fn tables_do_not_touch() {
     let mut batch = put(&table, b"k", b"1");
     batch.put(&other, b"sk", b"2");
     store.commit(batch).await.unwrap();
-    assert_eq!(
-        other.scan_prefix(b"", None, 10).unwrap(),
-        [(b"sk".to_vec(), b"2".to_vec())]
-    );
+    assert_eq!(other.scan_prefix(b"", None, 10).unwrap(), [(b"sk".to_vec(), b"2".to_vec())]);
     assert_eq!((table.len().unwrap(), other.len().unwrap()), (1, 1));
     assert!(store.table("none").unwrap().is_empty().unwrap());
     assert!(store.table("").is_err());
@@ -84,10 +78,7 @@ struct Device {
 #[tokio::test]
 async fn records_and_damage() {
     let (_folder, store, table) = open();
-    let device = Device {
-        name: "a".into(),
-        epoch: 3,
-    };
+    let device = Device { name: "a".into(), epoch: 3 };
     let mut batch = Batch::new();
     batch.put_record(&table, b"ok", &device);
     batch.put(&table, b"bad", vec![0xff, 0x00]);
@@ -108,10 +99,7 @@ async fn a_failed_precondition_writes_nothing() {
     store.commit(put(&table, b"a", b"1")).await.unwrap();
     let mut batch = put(&table, b"b", b"2");
     batch.expect_absent(&table, b"a");
-    assert_eq!(
-        store.commit(batch).await,
-        Err(StoreError::Conflict { table: "rows" })
-    );
+    assert_eq!(store.commit(batch).await, Err(StoreError::Conflict { table: "rows" }));
     assert!(!table.contains(b"b").unwrap());
     let mut batch = put(&table, b"b", b"2");
     batch.expect(&table, b"a", Some(b"1".to_vec()));
@@ -143,15 +131,9 @@ async fn of_many_claimants_one_wins() {
 async fn limits_are_told_and_change_nothing() {
     let (_folder, store, table) = open();
     let long = vec![0; crate::limits::STORE_KEY_BYTES + 1];
-    assert_eq!(
-        store.commit(put(&table, &long, b"")).await,
-        Err(StoreError::TooLarge("key"))
-    );
+    assert_eq!(store.commit(put(&table, &long, b"")).await, Err(StoreError::TooLarge("key")));
     let large = vec![0; crate::limits::STORE_VALUE_BYTES + 1];
-    assert_eq!(
-        store.commit(put(&table, b"a", &large)).await,
-        Err(StoreError::TooLarge("value"))
-    );
+    assert_eq!(store.commit(put(&table, b"a", &large)).await, Err(StoreError::TooLarge("value")));
     let mut many = Batch::new();
     for n in 0..=crate::limits::STORE_BATCH_STEPS {
         many.delete(&table, n.to_be_bytes());
@@ -164,16 +146,10 @@ async fn limits_are_told_and_change_nothing() {
 async fn a_full_disk_is_never_acknowledged() {
     let (_folder, store, table) = open();
     store.engine.fail_flush.store(true, Ordering::SeqCst);
-    assert!(matches!(
-        store.commit(put(&table, b"a", b"1")).await,
-        Err(StoreError::Io(_))
-    ));
+    assert!(matches!(store.commit(put(&table, b"a", b"1")).await, Err(StoreError::Io(_))));
     assert!(!store.is_healthy());
     store.engine.fail_flush.store(false, Ordering::SeqCst);
-    assert_eq!(
-        store.commit(put(&table, b"b", b"2")).await,
-        Err(StoreError::Poisoned)
-    );
+    assert_eq!(store.commit(put(&table, b"b", b"2")).await, Err(StoreError::Poisoned));
     assert_eq!(store.barrier().await, Err(StoreError::Poisoned));
 }
 
@@ -190,9 +166,7 @@ async fn a_second_opener_is_told() {
 async fn commit_blocking_works_inside_a_runtime() {
     let (_folder, store, table) = open();
     for n in 0..300u32 {
-        store
-            .commit_blocking(put(&table, &n.to_be_bytes(), b""))
-            .unwrap();
+        store.commit_blocking(put(&table, &n.to_be_bytes(), b"")).unwrap();
     }
     assert_eq!(table.len().unwrap(), 300);
 }
@@ -203,9 +177,7 @@ async fn a_cancelled_caller_still_writes() {
     {
         let mut commit = std::pin::pin!(store.commit(put(&table, b"a", b"1")));
         let waker = std::task::Waker::noop();
-        let _ = commit
-            .as_mut()
-            .poll(&mut std::task::Context::from_waker(waker));
+        let _ = commit.as_mut().poll(&mut std::task::Context::from_waker(waker));
     }
     store.barrier().await.unwrap();
     assert!(table.contains(b"a").unwrap());
@@ -230,9 +202,7 @@ fn child_that_writes_until_killed() {
             std::thread::spawn(move || {
                 for n in 0.. {
                     let key = format!("{first}-{writer}-{n}");
-                    store
-                        .commit_blocking(put(&table, key.as_bytes(), &[0; 100]))
-                        .unwrap();
+                    store.commit_blocking(put(&table, key.as_bytes(), &[0; 100])).unwrap();
                     let line = format!("ACK {key}\n");
                     std::io::stdout().write_all(line.as_bytes()).unwrap();
                 }
@@ -263,11 +233,7 @@ fn acknowledged_rows_survive_kill_9() {
 fn write_and_kill(folder: &Path) -> Vec<String> {
     let rows_before_the_kill = 20 + number(&SystemRandom).unwrap() % 400;
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "store::tests::child_that_writes_until_killed",
-            "--exact",
-            "--nocapture",
-        ])
+        .args(["store::tests::child_that_writes_until_killed", "--exact", "--nocapture"])
         .env(CHILD_FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -283,4 +249,19 @@ fn write_and_kill(folder: &Path) -> Vec<String> {
     }
     child.wait().unwrap();
     acknowledged
+}
+
+#[tokio::test]
+async fn a_closed_store_can_be_opened_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..40u32 {
+        let store = Store::open(folder.path()).unwrap();
+        let table = store.table("rows").unwrap();
+        let mut batch = Batch::new();
+        for row in 0..1000u32 {
+            batch.put(&table, [n, row].map(u32::to_be_bytes).concat(), vec![0; 200]);
+        }
+        store.commit(batch).await.unwrap();
+        store.close().unwrap();
+    }
 }

@@ -31,11 +31,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || run(&engine, jobs, &flag))
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            poisoned,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { queue: Mutex::new(Some(queue)), poisoned, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) async fn submit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -85,10 +81,7 @@ fn run(engine: &Engine, mut jobs: mpsc::Receiver<Job>, poisoned: &AtomicBool) {
 
 fn commit_group(engine: &Engine, group: Vec<Job>, poisoned: &AtomicBool) {
     if poisoned.load(Ordering::SeqCst) {
-        return answer_all(
-            group.into_iter().map(|job| job.answer),
-            &Err(StoreError::Poisoned),
-        );
+        return answer_all(group.into_iter().map(|job| job.answer), &Err(StoreError::Poisoned));
     }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
@@ -116,9 +109,7 @@ fn admit(engine: &Engine, changes: &mut Changes, batch: Batch) -> Result<(), Sto
             None => engine.get(&expect.key)?,
         };
         if found != expect.wanted {
-            return Err(StoreError::Conflict {
-                table: expect.table,
-            });
+            return Err(StoreError::Conflict { table: expect.table });
         }
     }
     for write in batch.writes {
