@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -126,12 +126,14 @@ impl AgentDaemon {
 fn open_socket(path: &Path) -> Result<UnixListener, DaemonError> {
     let fail = |error| DaemonError::Listen(path.display().to_string(), error);
     // What a killed process left behind; a file that is no socket is not ours to remove.
-    let left = std::os::unix::net::UnixStream::connect(path);
-    match left {
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket {
+        let answer = std::os::unix::net::UnixStream::connect(path);
+        let refused =
+            |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+        if answer.err().as_ref().is_some_and(refused) {
             std::fs::remove_file(path).map_err(fail)?;
         }
-        _ => {}
     }
     let listener = UnixListener::bind(path).map_err(fail)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(fail)?;

@@ -57,11 +57,6 @@ impl Trust {
         self.time.now()
     }
 
-    /// The time behind [`Trust::now`].
-    pub fn time(&self) -> &TrustTime {
-        &self.time
-    }
-
     /// Seconds since the newest signed time; `None` when there is no trust data.
     pub fn age(&self) -> Option<u64> {
         let at = self.load().trusted_at()?;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use tessera_runtime::store::{Batch, Store, StoreError, Table};
+use tessera_runtime::store::{Batch, Row, Store, StoreError, Table};
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
 use tessera_token::time::UnixSeconds;
@@ -187,8 +187,8 @@ impl TrustStore {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    fn event_rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    fn event_rows(&self) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Row> = Vec::new();
         loop {
             let after = rows.last().map(|(key, _)| key.clone());
             let page = self.events.scan_prefix(&[], after.as_deref(), 1000)?;

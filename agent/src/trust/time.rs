@@ -37,16 +37,6 @@ impl TrustTime {
         UnixSeconds::new(now.max(signed.saturating_sub(CLOCK_SKEW_SECONDS)))
     }
 
-    /// The highest time seen, which must outlive a restart.
-    pub fn highest(&self) -> UnixSeconds {
-        self.now()
-    }
-
-    /// The clock behind it.
-    pub fn clock(&self) -> &SharedClock {
-        &self.clock
-    }
-
     /// Takes in a signed time. When it is newer than every signed time before and the clock agrees with it, a highest
     /// time that lies far ahead of both came from a clock that had jumped forward, and is taken back; otherwise one
     /// wrong reading would refuse every token for ever.

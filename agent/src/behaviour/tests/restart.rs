@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::time::UnixSeconds;
+
+use super::super::actor::BehaviourParts;
+use super::*;
+
+fn start(store: &Store, clock: &Arc<ManualClock>) -> (Observer, BehaviourParts, Metrics) {
+    let metrics = Metrics::new();
+    let parts = super::super::start(store, BehaviourConfig::default(), clock.clone(), &metrics);
+    let (observer, parts) = parts.ok().unwrap();
+    (observer, parts, metrics)
+}
+
+fn clock() -> Arc<ManualClock> {
+    ManualClock::at(UnixSeconds::new(START_MS / 1000))
+}
+
+fn busy_hour(observer: &Observer, parts: &mut BehaviourParts, clock: &ManualClock) {
+    for number in 0..300 {
+        let device = observer.device(&tenant(), &DeviceId::parse(&format!("d-{number}")).unwrap());
+        observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+    }
+    let device = observer.device(&tenant(), &DeviceId::parse("d-0").unwrap());
+    for _ in 0..360 {
+        observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+        parts.tick();
+        clock.advance(std::time::Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
+async fn a_learned_device_is_still_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock();
+    let (observer, mut parts, _) = start(&store, &clock);
+    busy_hour(&observer, &mut parts, &clock);
+    parts.finish();
+    store.close().unwrap();
+    drop(parts);
+
+    let store = Store::open(folder.path()).unwrap();
+    let (observer, mut parts, metrics) = start(&store, &clock);
+    let mut alerts = observer.alerts();
+    let device = observer.device(&tenant(), &DeviceId::parse("d-0").unwrap());
+    for _ in 0..200 {
+        observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+    }
+    parts.tick();
+    // Two hundred at once would be nothing for a device without a past.
+    let alert = alerts.try_recv().unwrap();
+    assert_eq!(alert.device.as_str(), "d-0");
+    assert!(alert.words().contains("its own p99"), "{}", alert.words());
+    let shown = metrics.render();
+    assert!(shown.contains("tessera_behaviour_devices 300"), "{shown}");
+    assert!(
+        shown.contains("tessera_behaviour_alerts_total{signal=\"publish_flood\"} 1"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_changed_is_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock();
+    let (observer, mut parts, _) = start(&store, &clock);
+    busy_hour(&observer, &mut parts, &clock);
+    parts.begin_save();
+    let mut pieces = 1;
+    while parts.save_some() {
+        pieces += 1;
+    }
+    assert_eq!(pieces, 3);
+    assert_eq!(store.table("behaviour_devices").unwrap().len().unwrap(), 300);
+    parts.begin_save();
+    assert!(!parts.save_some());
+}
+
+#[tokio::test]
+async fn a_damaged_profile_is_learned_anew_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let devices = store.table("behaviour_devices").unwrap();
+    let mut batch = Batch::new();
+    batch.put(&devices, "acme/d-1", *b"rubbish");
+    batch.put(&devices, "no key of ours", *b"rubbish");
+    store.commit(batch).await.unwrap();
+    let (_, _, metrics) = start(&store, &clock());
+    assert!(metrics.render().contains("tessera_behaviour_store_errors_total 2"));
+}
