@@ -21,11 +21,7 @@ pub struct Ack {
 impl Ack {
     /// An acknowledgement without properties.
     pub fn new(packet_id: u16, reason: ReasonCode) -> Self {
-        Self {
-            packet_id,
-            reason,
-            properties: Properties::new(),
-        }
+        Self { packet_id, reason, properties: Properties::new() }
     }
 }
 
@@ -42,11 +38,7 @@ pub(super) fn decode(body: &Bytes, version: Version, kind: Kind) -> Result<Ack> 
         cursor.finish()?;
         return Ok(ack);
     }
-    let allowed = if matches!(kind, Kind::PubAck | Kind::PubRec) {
-        RECEIPT
-    } else {
-        RELEASE
-    };
+    let allowed = if matches!(kind, Kind::PubAck | Kind::PubRec) { RECEIPT } else { RELEASE };
     let code = cursor.u8()?;
     if !allowed.contains(&code) {
         return Err(CodecError::protocol("reason_code_not_allowed_here"));

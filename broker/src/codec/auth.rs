@@ -26,9 +26,8 @@ pub struct Disconnect {
 
 const AUTH_FROM_CLIENT: &[u8] = &[0x18, 0x19];
 const AUTH_FROM_SERVER: &[u8] = &[0x00, 0x18];
-const DISCONNECT_FROM_CLIENT: &[u8] = &[
-    0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
-];
+const DISCONNECT_FROM_CLIENT: &[u8] =
+    &[0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
 const DISCONNECT_FROM_SERVER: &[u8] = &[
     0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95,
     0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
@@ -55,10 +54,7 @@ pub(super) fn decode_disconnect(body: &Bytes, version: Version, from: Peer) -> R
         if from == Peer::Server {
             return Err(CodecError::protocol("disconnect_from_v311_server"));
         }
-        return Ok(Disconnect {
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::new(),
-        });
+        return Ok(Disconnect { reason: ReasonCode::SUCCESS, properties: Properties::new() });
     }
     let (allowed, place) = match from {
         Peer::Client => (DISCONNECT_FROM_CLIENT, Place::DISCONNECT_FROM_CLIENT),
@@ -71,11 +67,8 @@ pub(super) fn decode_disconnect(body: &Bytes, version: Version, from: Peer) -> R
 fn read_body(body: &Bytes, allowed: &[u8], place: u32) -> Result<(ReasonCode, Properties)> {
     let mut cursor = Cursor::new(body);
     let code = if cursor.is_empty() { 0 } else { cursor.u8()? };
-    let properties = if cursor.is_empty() {
-        Properties::new()
-    } else {
-        Properties::read(&mut cursor, place)?
-    };
+    let properties =
+        if cursor.is_empty() { Properties::new() } else { Properties::read(&mut cursor, place)? };
     cursor.finish()?;
     if !allowed.contains(&code) {
         return Err(CodecError::protocol("reason_code_not_allowed_here"));

@@ -32,10 +32,9 @@ pub(super) fn decode(body: &Bytes, version: Version) -> Result<ConnAck> {
     let code = cursor.u8()?;
     let (reason, properties) = match version {
         Version::V311 => (from_v311(code)?, Properties::new()),
-        Version::V5 if ALLOWED.contains(&code) => (
-            ReasonCode(code),
-            Properties::read(&mut cursor, Place::CONNACK)?,
-        ),
+        Version::V5 if ALLOWED.contains(&code) => {
+            (ReasonCode(code), Properties::read(&mut cursor, Place::CONNACK)?)
+        }
         Version::V5 => return Err(CodecError::protocol("reason_code_not_allowed_here")),
     };
     cursor.finish()?;
@@ -43,11 +42,7 @@ pub(super) fn decode(body: &Bytes, version: Version) -> Result<ConnAck> {
     if session_present && reason != ReasonCode::SUCCESS {
         return Err(CodecError::protocol("session_present_in_refusal"));
     }
-    Ok(ConnAck {
-        session_present,
-        reason,
-        properties,
-    })
+    Ok(ConnAck { session_present, reason, properties })
 }
 
 pub(super) fn encode(ack: &ConnAck, version: Version, out: &mut BytesMut) -> Result<()> {

@@ -90,21 +90,9 @@ pub(super) fn decode(body: &Bytes) -> Result<Connect> {
             "client_id_empty_without_clean_session",
         ));
     }
-    let will = if flags & WILL == 0 {
-        None
-    } else {
-        Some(read_will(&mut cursor, flags, version)?)
-    };
-    let user_name = if flags & USER_NAME == 0 {
-        None
-    } else {
-        Some(cursor.text()?)
-    };
-    let password = if flags & PASSWORD == 0 {
-        None
-    } else {
-        Some(Password(cursor.binary()?))
-    };
+    let will = if flags & WILL == 0 { None } else { Some(read_will(&mut cursor, flags, version)?) };
+    let user_name = if flags & USER_NAME == 0 { None } else { Some(cursor.text()?) };
+    let password = if flags & PASSWORD == 0 { None } else { Some(Password(cursor.binary()?)) };
     cursor.finish()?;
     Ok(Connect {
         version,
@@ -123,10 +111,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<Version> {
         CodecError::with(ReasonCode::UNSUPPORTED_VERSION, "protocol_version");
     let name = cursor.binary_slice()?;
     if name != b"MQTT" && name != b"MQIsdp" {
-        return Err(CodecError::with(
-            ReasonCode::UNSUPPORTED_VERSION,
-            "protocol_name",
-        ));
+        return Err(CodecError::with(ReasonCode::UNSUPPORTED_VERSION, "protocol_name"));
     }
     match (name, cursor.u8()?) {
         (b"MQTT", 4) => Ok(Version::V311),
@@ -161,13 +146,7 @@ fn read_will(cursor: &mut Cursor<'_>, flags: u8, version: Version) -> Result<Wil
     topic::check_name(&topic)?;
     let payload = cursor.binary()?;
     let qos = QoS::from_bits(flags >> 3).ok_or(CodecError::malformed("will_qos_3"))?;
-    Ok(Will {
-        qos,
-        retain: flags & WILL_RETAIN != 0,
-        properties,
-        topic,
-        payload,
-    })
+    Ok(Will { qos, retain: flags & WILL_RETAIN != 0, properties, topic, payload })
 }
 
 pub(super) fn encode(connect: &Connect, out: &mut BytesMut) -> Result<()> {

@@ -133,10 +133,7 @@ impl FrameReader {
     /// # Errors
     /// As [`Self::next`], for the first byte alone.
     pub fn peek_kind(&self, buffer: &[u8]) -> Result<Option<Kind>> {
-        buffer
-            .first()
-            .map(|first| Kind::from_first_byte(*first))
-            .transpose()
+        buffer.first().map(|first| Kind::from_first_byte(*first)).transpose()
     }
 
     /// Takes the next packet out of `buffer`, if all of it is there.
@@ -154,20 +151,13 @@ impl FrameReader {
         let header = 1 + width;
         let total = header + length as usize;
         if total > self.max_packet {
-            return Err(CodecError::with(
-                ReasonCode::PACKET_TOO_LARGE,
-                "packet_too_large",
-            ));
+            return Err(CodecError::with(ReasonCode::PACKET_TOO_LARGE, "packet_too_large"));
         }
         if buffer.len() < total {
             return Ok(Step::NeedMore(total - buffer.len()));
         }
         let mut whole = buffer.split_to(total).freeze();
         whole.advance(header);
-        Ok(Step::Frame(Frame {
-            kind,
-            first,
-            body: whole,
-        }))
+        Ok(Step::Frame(Frame { kind, first, body: whole }))
     }
 }

@@ -65,14 +65,12 @@ pub fn decode(frame: &Frame, version: Version, from: Peer) -> Result<Packet> {
 
 fn check_direction(kind: Kind, from: Peer) -> Result<()> {
     let wrong = match from {
-        Peer::Client => matches!(
-            kind,
-            Kind::ConnAck | Kind::SubAck | Kind::UnsubAck | Kind::PingResp
-        ),
-        Peer::Server => matches!(
-            kind,
-            Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::PingReq
-        ),
+        Peer::Client => {
+            matches!(kind, Kind::ConnAck | Kind::SubAck | Kind::UnsubAck | Kind::PingResp)
+        }
+        Peer::Server => {
+            matches!(kind, Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::PingReq)
+        }
     };
     if wrong {
         Err(CodecError::protocol("packet_from_wrong_side"))

@@ -33,11 +33,7 @@ pub(super) fn decode(frame: &Frame, version: Version, from: Peer) -> Result<Publ
     let mut cursor = Cursor::new(&frame.body);
     let qos = QoS::from_bits(frame.first >> 1).ok_or(CodecError::malformed("publish_qos_3"))?;
     let topic = cursor.text()?;
-    let packet_id = if qos == QoS::AtMostOnce {
-        None
-    } else {
-        Some(cursor.packet_id()?)
-    };
+    let packet_id = if qos == QoS::AtMostOnce { None } else { Some(cursor.packet_id()?) };
     let properties = match version {
         Version::V311 => Properties::new(),
         Version::V5 => Properties::read(&mut cursor, place(from))?,

@@ -78,9 +78,7 @@ pub struct SubAck {
     pub reasons: Vec<ReasonCode>,
 }
 
-const SUBACK: &[u8] = &[
-    0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
-];
+const SUBACK: &[u8] = &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2];
 const SUBACK_V311: &[u8] = &[0x00, 0x01, 0x02, 0x80];
 const UNSUBACK: &[u8] = &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91];
 
@@ -102,19 +100,11 @@ pub(super) fn decode_subscribe(body: &Bytes, version: Version) -> Result<Subscri
     if entries.is_empty() {
         return Err(CodecError::protocol("subscribe_without_filter"));
     }
-    Ok(Subscribe {
-        packet_id,
-        properties,
-        entries,
-    })
+    Ok(Subscribe { packet_id, properties, entries })
 }
 
 fn read_options(byte: u8, version: Version) -> Result<SubscribeOptions> {
-    let reserved = if version == Version::V5 {
-        0b1100_0000
-    } else {
-        0b1111_1100
-    };
+    let reserved = if version == Version::V5 { 0b1100_0000 } else { 0b1111_1100 };
     if byte & reserved != 0 {
         return Err(CodecError::malformed("subscribe_reserved_bits"));
     }
@@ -157,11 +147,7 @@ pub(super) fn decode_unsubscribe(body: &Bytes, version: Version) -> Result<Unsub
     if filters.is_empty() {
         return Err(CodecError::protocol("unsubscribe_without_filter"));
     }
-    Ok(Unsubscribe {
-        packet_id,
-        properties,
-        filters,
-    })
+    Ok(Unsubscribe { packet_id, properties, filters })
 }
 
 pub(super) fn decode_suback(body: &Bytes, version: Version, kind: Kind) -> Result<SubAck> {
@@ -185,11 +171,7 @@ pub(super) fn decode_suback(body: &Bytes, version: Version, kind: Kind) -> Resul
     if reasons.is_empty() && !allowed.is_empty() {
         return Err(CodecError::protocol("suback_without_codes"));
     }
-    Ok(SubAck {
-        packet_id,
-        properties,
-        reasons,
-    })
+    Ok(SubAck { packet_id, properties, reasons })
 }
 
 fn read_properties(cursor: &mut Cursor<'_>, version: Version, place: u32) -> Result<Properties> {
@@ -203,10 +185,7 @@ fn check_count(have: usize) -> Result<()> {
     if have < MAX_FILTERS_PER_PACKET {
         Ok(())
     } else {
-        Err(CodecError::with(
-            ReasonCode::QUOTA_EXCEEDED,
-            "filters_too_many",
-        ))
+        Err(CodecError::with(ReasonCode::QUOTA_EXCEEDED, "filters_too_many"))
     }
 }
 
@@ -245,10 +224,7 @@ pub(super) fn encode_unsubscribe(
     out: &mut BytesMut,
 ) -> Result<()> {
     encode_start(packet.packet_id, &packet.properties, version, out)?;
-    packet
-        .filters
-        .iter()
-        .try_for_each(|filter| put_text(out, filter))
+    packet.filters.iter().try_for_each(|filter| put_text(out, filter))
 }
 
 pub(super) fn encode_suback(

@@ -17,10 +17,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
         }
     }
     if levels > MAX_TOPIC_LEVELS {
-        return Err(CodecError::with(
-            ReasonCode::TOPIC_NAME_INVALID,
-            "topic_name_levels",
-        ));
+        return Err(CodecError::with(ReasonCode::TOPIC_NAME_INVALID, "topic_name_levels"));
     }
     Ok(())
 }
@@ -55,10 +52,7 @@ fn check_plain_filter(filter: &str) -> Result<()> {
     let mut closed = false;
     for (index, level) in filter.split('/').enumerate() {
         if index >= MAX_TOPIC_LEVELS {
-            return Err(CodecError::with(
-                ReasonCode::TOPIC_FILTER_INVALID,
-                "topic_filter_levels",
-            ));
+            return Err(CodecError::with(ReasonCode::TOPIC_FILTER_INVALID, "topic_filter_levels"));
         }
         if closed {
             return Err(CodecError::malformed("topic_filter_hash_not_last"));

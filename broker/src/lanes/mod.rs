@@ -15,6 +15,8 @@ mod session;
 mod speed;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use message::{Message, Publisher, SubscriberId};
 pub use outbox::{Delivery, Options, Outbox, Push};

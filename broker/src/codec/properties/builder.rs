@@ -60,9 +60,7 @@ impl PropertiesBuilder {
     pub fn finish(self) -> Result<Properties> {
         match self.failed {
             Some(error) => Err(error),
-            None => Ok(Properties {
-                raw: self.raw.freeze(),
-            }),
+            None => Ok(Properties { raw: self.raw.freeze() }),
         }
     }
 

@@ -94,8 +94,7 @@ impl Properties {
 
     /// A two-byte number.
     pub fn short(&self, id: PropertyId) -> Option<u16> {
-        self.number(id)
-            .and_then(|number| u16::try_from(number).ok())
+        self.number(id).and_then(|number| u16::try_from(number).ok())
     }
 
     /// A byte that is 0 or 1.
@@ -150,9 +149,7 @@ impl Properties {
 
     /// A copy that holds on to no packet buffer, for what is kept long.
     pub fn detached(&self) -> Self {
-        Self {
-            raw: Bytes::copy_from_slice(&self.raw),
-        }
+        Self { raw: Bytes::copy_from_slice(&self.raw) }
     }
 
     /// The checked bytes, for storage.
@@ -191,9 +188,7 @@ impl Properties {
     }
 
     fn entries(&self) -> Entries<'_> {
-        Entries {
-            cursor: Cursor::new(&self.raw),
-        }
+        Entries { cursor: Cursor::new(&self.raw) }
     }
 }
 
@@ -233,11 +228,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 fn lookup(id: u8) -> Result<(PropertyId, Shape, u32)> {
-    BY_ID
-        .get(usize::from(id))
-        .copied()
-        .flatten()
-        .ok_or(CodecError::malformed("property_unknown"))
+    BY_ID.get(usize::from(id)).copied().flatten().ok_or(CodecError::malformed("property_unknown"))
 }
 
 fn read_value<'a>(cursor: &mut Cursor<'a>, shape: Shape) -> Result<Value<'a>> {
@@ -271,10 +262,7 @@ fn check(raw: &Bytes, place: u32) -> Result<()> {
         seen |= 1 << id as u8;
     }
     if users > MAX_USER_PROPERTIES {
-        return Err(CodecError::with(
-            ReasonCode::QUOTA_EXCEEDED,
-            "user_properties_too_many",
-        ));
+        return Err(CodecError::with(ReasonCode::QUOTA_EXCEEDED, "user_properties_too_many"));
     }
     if seen & (1 << PropertyId::AuthData as u8) != 0
         && seen & (1 << PropertyId::AuthMethod as u8) == 0

@@ -13,10 +13,7 @@ fn payload_and_topic_of_a_publish_are_slices_of_the_packet() {
     };
     assert!(range.contains(&publish.payload.as_ptr()));
     assert!(range.contains(&publish.topic.as_bytes().as_ptr()));
-    assert_eq!(
-        (publish.packet_id, &publish.payload[..]),
-        (Some(7), &[0xff][..])
-    );
+    assert_eq!((publish.packet_id, &publish.payload[..]), (Some(7), &[0xff][..]));
 }
 
 #[test]
@@ -36,14 +33,9 @@ fn head_and_payload_apart_are_the_packet() {
             let mut out = BytesMut::new();
             publish::encode_head(&head, version, payload.len(), &mut out).unwrap();
             out.extend_from_slice(&payload);
-            assert_eq!(
-                out.len(),
-                publish::encoded_len(&head, version, payload.len())
-            );
+            assert_eq!(out.len(), publish::encoded_len(&head, version, payload.len()));
             let read = super::read(&out, version, Peer::Server).unwrap();
-            let Packet::Publish(publish) = read else {
-                panic!("kind")
-            };
+            let Packet::Publish(publish) = read else { panic!("kind") };
             assert_eq!((publish.packet_id, publish.payload.len()), (id, 20_000));
         }
     }
@@ -61,10 +53,7 @@ fn properties_keep_order_and_drop_only_what_concerns_one_hop() {
         .finish()
         .unwrap();
     let forwarded = properties.forwardable();
-    assert_eq!(
-        forwarded.user().collect::<Vec<_>>(),
-        [("b", "1"), ("a", "2"), ("b", "3")]
-    );
+    assert_eq!(forwarded.user().collect::<Vec<_>>(), [("b", "1"), ("a", "2"), ("b", "3")]);
     assert_eq!(forwarded.text(PropertyId::ContentType), Some("t"));
     assert_eq!(forwarded.number(PropertyId::TopicAlias), None);
     assert_eq!(forwarded.number(PropertyId::MessageExpiry), None);
@@ -115,18 +104,10 @@ fn one_user_property_above_the_limit_is_refused() {
 fn the_size_limit_acts_on_the_header_alone() {
     let reader = FrameReader::new(crate::limits::MAX_PACKET_BEFORE_AUTH);
     let mut fits = BytesMut::from(&hex("10 fd3f")[..]);
-    assert!(matches!(
-        reader.next(&mut fits).unwrap(),
-        Step::NeedMore(8189)
-    ));
+    assert!(matches!(reader.next(&mut fits).unwrap(), Step::NeedMore(8189)));
     for header in ["10 fe3f", "10 ffffff7f"] {
-        let error = reader
-            .next(&mut BytesMut::from(&hex(header)[..]))
-            .unwrap_err();
-        assert_eq!(
-            (error.reason, error.rule),
-            (ReasonCode::PACKET_TOO_LARGE, "packet_too_large")
-        );
+        let error = reader.next(&mut BytesMut::from(&hex(header)[..])).unwrap_err();
+        assert_eq!((error.reason, error.rule), (ReasonCode::PACKET_TOO_LARGE, "packet_too_large"));
     }
 }
 
@@ -135,27 +116,18 @@ fn the_first_byte_tells_the_kind() {
     let reader = FrameReader::new(100);
     assert_eq!(reader.peek_kind(&[]).unwrap(), None);
     assert_eq!(reader.peek_kind(&[0x10]).unwrap(), Some(Kind::Connect));
-    assert_eq!(
-        reader.peek_kind(&[0x11]).unwrap_err().rule,
-        "reserved_flags"
-    );
+    assert_eq!(reader.peek_kind(&[0x11]).unwrap_err().rule, "reserved_flags");
 }
 
 #[test]
 fn what_cannot_be_written_leaves_the_buffer_alone() {
     let mut out = BytesMut::from(&b"before"[..]);
     let long = Packet::PubAck(Ack::new(0, ReasonCode::SUCCESS));
-    assert_eq!(
-        encode(&long, Version::V5, &mut out).unwrap_err().rule,
-        "packet_id_zero"
-    );
+    assert_eq!(encode(&long, Version::V5, &mut out).unwrap_err().rule, "packet_id_zero");
     assert_eq!(&out[..], b"before");
     assert!(Properties::build()
         .text(PropertyId::ContentType, &"x".repeat(65_536))
         .finish()
         .is_err());
-    assert!(Properties::build()
-        .text(PropertyId::TopicAlias, "x")
-        .finish()
-        .is_err());
+    assert!(Properties::build().text(PropertyId::TopicAlias, "x").finish().is_err());
 }

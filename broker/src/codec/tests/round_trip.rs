@@ -14,10 +14,7 @@ fn every_sample_reads_back_as_it_was() {
         let raw = written(&packet, version);
         let again = read(&raw, version, peer)
             .unwrap_or_else(|error| panic!("sample {index} {packet:?}: {error}"));
-        assert!(
-            again == packet,
-            "sample {index} {packet:?} {version:?} came back different"
-        );
+        assert!(again == packet, "sample {index} {packet:?} {version:?} came back different");
         assert_eq!(written(&again, version), raw, "sample {index}");
     }
 }
@@ -29,17 +26,12 @@ fn every_prefix_of_every_packet_asks_for_more() {
         for cut in 0..raw.len() {
             let mut buffer = BytesMut::from(&raw[..cut]);
             match FrameReader::new(MAX).next(&mut buffer).unwrap() {
-                Step::NeedMore(missing) => assert!(
-                    missing > 0 && cut + missing <= raw.len(),
-                    "{packet:?} at {cut}"
-                ),
+                Step::NeedMore(missing) => {
+                    assert!(missing > 0 && cut + missing <= raw.len(), "{packet:?} at {cut}")
+                }
                 Step::Frame(_) => panic!("{packet:?} complete at {cut} of {}", raw.len()),
             }
-            assert_eq!(
-                buffer.len(),
-                cut,
-                "an incomplete packet stays in the buffer"
-            );
+            assert_eq!(buffer.len(), cut, "an incomplete packet stays in the buffer");
         }
     }
 }
@@ -50,11 +42,8 @@ fn every_body_cut_short_is_refused_or_still_a_packet_but_never_a_crash() {
         let raw = written(&packet, version);
         let whole = super::frame(&raw).unwrap();
         for cut in 0..whole.body.len() {
-            let frame = Frame {
-                kind: whole.kind,
-                first: whole.first,
-                body: whole.body.slice(..cut),
-            };
+            let frame =
+                Frame { kind: whole.kind, first: whole.first, body: whole.body.slice(..cut) };
             if let Ok(shorter) = decode(&frame, version, peer) {
                 assert!(shorter != packet, "{packet:?} does not need its last bytes");
             }
@@ -65,10 +54,8 @@ fn every_body_cut_short_is_refused_or_still_a_packet_but_never_a_crash() {
 #[test]
 fn several_packets_in_one_read_come_out_one_by_one() {
     let mut buffer = BytesMut::new();
-    let samples: Vec<_> = samples::all()
-        .into_iter()
-        .filter(|(_, version, _)| *version == Version::V5)
-        .collect();
+    let samples: Vec<_> =
+        samples::all().into_iter().filter(|(_, version, _)| *version == Version::V5).collect();
     for (packet, version, _) in &samples {
         encode(packet, *version, &mut buffer).unwrap();
     }
@@ -78,10 +65,7 @@ fn several_packets_in_one_read_come_out_one_by_one() {
         };
         assert!(decode(&frame, *version, *peer).unwrap() == *packet);
     }
-    assert!(matches!(
-        FrameReader::new(MAX).next(&mut buffer).unwrap(),
-        Step::NeedMore(2)
-    ));
+    assert!(matches!(FrameReader::new(MAX).next(&mut buffer).unwrap(), Step::NeedMore(2)));
 }
 
 #[test]
@@ -100,10 +84,7 @@ fn flipped_bytes_never_crash_and_what_is_accepted_reads_back() {
         }
         accepted += usize::from(survives(&mut raw, *version, *peer));
     }
-    assert!(
-        accepted > 1_000,
-        "the loop no longer reaches accepted packets: {accepted}"
-    );
+    assert!(accepted > 1_000, "the loop no longer reaches accepted packets: {accepted}");
 }
 
 fn survives(raw: &mut BytesMut, version: Version, peer: Peer) -> bool {
@@ -113,11 +94,7 @@ fn survives(raw: &mut BytesMut, version: Version, peer: Peer) -> bool {
     let Ok(packet) = decode(&frame, version, peer) else {
         return false;
     };
-    let version = if let Packet::Connect(connect) = &packet {
-        connect.version
-    } else {
-        version
-    };
+    let version = if let Packet::Connect(connect) = &packet { connect.version } else { version };
     let again = read(&written(&packet, version), version, peer);
     assert!(again.unwrap_or_else(|error| panic!("{packet:?}: {error}")) == packet);
     true

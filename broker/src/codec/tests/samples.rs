@@ -41,11 +41,7 @@ fn connect(version: Version, will: bool) -> Packet {
         version,
         clean_start: true,
         keep_alive: 60,
-        properties: if v5 {
-            connect_properties()
-        } else {
-            Properties::new()
-        },
+        properties: if v5 { connect_properties() } else { Properties::new() },
         client_id: "device-0001".into(),
         will: will.then(|| Will {
             qos: QoS::AtLeastOnce,
@@ -103,11 +99,7 @@ fn both_versions(version: Version, all: &mut Vec<(Packet, Version, Peer)>) {
         properties: Properties::new(),
         reasons: reasons.iter().map(|code| ReasonCode(*code)).collect(),
     };
-    let unsuback = if version == Version::V5 {
-        suback(&[0, 0x11])
-    } else {
-        suback(&[])
-    };
+    let unsuback = if version == Version::V5 { suback(&[0, 0x11]) } else { suback(&[]) };
     let filters = ["+/a/#", "#", "/", "$share/g/+/x", "a//b"];
     for (packet, peer) in [
         (connect(version, false), Client),
@@ -143,10 +135,7 @@ fn both_versions(version: Version, all: &mut Vec<(Packet, Version, Peer)>) {
                     .iter()
                     .map(|filter| Subscription {
                         filter: (*filter).into(),
-                        options: SubscribeOptions {
-                            qos: QoS::ExactlyOnce,
-                            ..Default::default()
-                        },
+                        options: SubscribeOptions { qos: QoS::ExactlyOnce, ..Default::default() },
                     })
                     .collect(),
             }),
@@ -164,13 +153,7 @@ fn both_versions(version: Version, all: &mut Vec<(Packet, Version, Peer)>) {
         (Packet::UnsubAck(unsuback), Server),
         (Packet::PingReq, Client),
         (Packet::PingResp, Server),
-        (
-            Packet::Disconnect(Disconnect {
-                reason: ok,
-                properties: Properties::new(),
-            }),
-            Client,
-        ),
+        (Packet::Disconnect(Disconnect { reason: ok, properties: Properties::new() }), Client),
     ] {
         all.push((packet, version, peer));
     }
@@ -194,10 +177,7 @@ fn only_v5(all: &mut Vec<(Packet, Version, Peer)>) {
         retain: false,
         topic: "".into(),
         packet_id: None,
-        properties: Properties::build()
-            .number(PropertyId::TopicAlias, 1)
-            .finish()
-            .unwrap(),
+        properties: Properties::build().number(PropertyId::TopicAlias, 1).finish().unwrap(),
         payload: Bytes::new(),
     });
     let several_ids = Properties::build()
@@ -207,10 +187,7 @@ fn only_v5(all: &mut Vec<(Packet, Version, Peer)>) {
         .finish()
         .unwrap();
     for (packet, peer) in [
-        (
-            publish(QoS::AtLeastOnce, false, message_properties()),
-            Client,
-        ),
+        (publish(QoS::AtLeastOnce, false, message_properties()), Client),
         (publish(QoS::AtLeastOnce, false, several_ids), Server),
         (alias, Client),
         (connack_with_everything(), Server),
@@ -258,10 +235,7 @@ fn only_v5(all: &mut Vec<(Packet, Version, Peer)>) {
             Client,
         ),
         (
-            Packet::Disconnect(Disconnect {
-                reason: ReasonCode(0x98),
-                properties: properties(),
-            }),
+            Packet::Disconnect(Disconnect { reason: ReasonCode(0x98), properties: properties() }),
             Server,
         ),
         (auth(ReasonCode::CONTINUE_AUTHENTICATION), Client),
@@ -294,11 +268,7 @@ fn connack_with_everything() -> Packet {
         .binary(PropertyId::AuthData, &[1])
         .finish()
         .unwrap();
-    Packet::ConnAck(ConnAck {
-        session_present: false,
-        reason: ReasonCode::SUCCESS,
-        properties,
-    })
+    Packet::ConnAck(ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties })
 }
 
 fn subscribe_with_options() -> Packet {

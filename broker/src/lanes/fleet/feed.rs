@@ -34,13 +34,17 @@ enum End {
 }
 
 impl Feed {
-    /// Runs until stopped or until the reader is gone; survives the router.
-    pub(super) async fn run(self, mut link: OwnedLink) {
+    /// Runs until stopped or until the reader is gone; survives the router. What has the offset `owed` or a higher one
+    /// must arrive or be told as missed.
+    pub(super) async fn run(self, mut link: OwnedLink, mut owed: u64) {
         loop {
-            match self.read(&mut link).await {
+            match self.read(&mut link, owed).await {
                 End::Stopped => return self.links.close(link).await,
                 End::RouterGone => match self.links.replace(self.claim.log().text(), link).await {
-                    Ok(fresh) => link = fresh,
+                    Ok(fresh) => {
+                        link = fresh;
+                        owed = self.claim.log().next_offset();
+                    }
                     Err(reason) => {
                         tracing::error!(filter = %self.claim.filter(), ?reason, "a fleet subscription was lost");
                         return;
@@ -50,8 +54,8 @@ impl Feed {
         }
     }
 
-    async fn read(&self, link: &mut OwnedLink) -> End {
-        let mut expected = None;
+    async fn read(&self, link: &mut OwnedLink, owed: u64) -> End {
+        let mut expected = owed;
         loop {
             let event = tokio::select! {
                 biased;
@@ -60,7 +64,8 @@ impl Feed {
             };
             match event {
                 Ok(Event::Message { offset, payload }) => {
-                    self.note_gap(expected.replace(offset.saturating_add(1)), offset);
+                    self.note_gap(offset.saturating_sub(expected));
+                    expected = offset.saturating_add(1);
                     if !self.deliver(payload).await {
                         return End::Stopped;
                     }
@@ -77,8 +82,7 @@ impl Feed {
     }
 
     /// The log turned over before this reader came to it: messages are lost to it, and it is told.
-    fn note_gap(&self, expected: Option<u64>, offset: u64) {
-        let missed = expected.map_or(0, |expected| offset.saturating_sub(expected));
+    fn note_gap(&self, missed: u64) {
         if missed == 0 {
             return;
         }

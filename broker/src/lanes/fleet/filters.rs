@@ -2,7 +2,6 @@
 
 use super::logs::{Log, LogPool};
 use super::tree::FilterTree;
-use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -60,11 +59,11 @@ impl Filters {
         })
     }
 
-    /// The names of the logs of all filters that match. Allocates only when there is one.
-    pub(super) fn logs_of(&self, tenant: &TenantId, topic: &str) -> Vec<Bytes> {
+    /// The logs of all filters that match. Allocates only when there is one.
+    pub(super) fn logs_of(&self, tenant: &TenantId, topic: &str) -> Vec<Log> {
         let mut logs = Vec::new();
         if let Some(tree) = self.trees.read().get(tenant) {
-            tree.matching(topic, |in_use| logs.push(in_use.log.name().clone()));
+            tree.matching(topic, |in_use| logs.push(in_use.log.clone()));
         }
         logs
     }

@@ -48,7 +48,7 @@ impl Links {
         let keeper = Keeper {
             router: Router::start()
                 .map_err(|RouterGone| io::Error::other("the fleet lane's router did not start"))?,
-            generation: 0,
+            generation: 1,
             free: VecDeque::new(),
             made: 0,
             open: 0,
@@ -93,8 +93,13 @@ impl Links {
     }
 }
 
-#[cfg(test)]
 impl OwnedLink {
+    /// Which router it leads into, counted from 1.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    #[cfg(test)]
     pub(super) fn kill_router(self) {
         self.link.kill_router();
     }

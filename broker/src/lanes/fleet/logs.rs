@@ -6,13 +6,23 @@
 use crate::limits::FLEET_LOGS;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use tessera_token::topic::TopicFilter;
 
 /// One commit log: both the filter that links subscribe to and the topic that we publish to.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     class: usize,
     name: Bytes,
+    written: Arc<Written>,
+}
+
+/// How many messages the one writer has put into the log of one router: the offset of the next.
+#[derive(Default, Debug)]
+struct Written {
+    generation: AtomicU64,
+    count: AtomicU64,
 }
 
 impl Log {
@@ -22,6 +32,19 @@ impl Log {
 
     pub(super) fn text(&self) -> &str {
         core::str::from_utf8(&self.name).unwrap_or_default()
+    }
+
+    /// Notes one more message in the router of this generation, whose logs began empty. For the one writer.
+    pub(super) fn note_written(&self, generation: u64) {
+        if self.written.generation.swap(generation, Ordering::SeqCst) != generation {
+            self.written.count.store(0, Ordering::SeqCst);
+        }
+        self.written.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// All messages handed over later have this offset or a higher one.
+    pub(super) fn next_offset(&self) -> u64 {
+        self.written.count.load(Ordering::SeqCst)
     }
 }
 
@@ -51,7 +74,8 @@ impl LogPool {
                     return None;
                 }
                 pool.made += 1;
-                Some(Log { class, name: Bytes::from(format!("{name}/{}", pool.made)) })
+                let name = Bytes::from(format!("{name}/{}", pool.made));
+                Some(Log { class, name, written: Arc::default() })
             },
         )
     }

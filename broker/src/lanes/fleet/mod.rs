@@ -214,6 +214,7 @@ impl FleetLane {
             NoLink::TooMany => LaneError::QuotaExceeded,
             NoLink::Unavailable => LaneError::Unavailable,
         })?;
+        let owed = claim.log().next_offset();
         let feed = Feed {
             claim,
             reader,
@@ -221,7 +222,7 @@ impl FleetLane {
             counters: Arc::clone(&self.counters),
             stop,
         };
-        self.runtime.spawn(feed.run(link));
+        self.runtime.spawn(feed.run(link, owed));
         Ok(())
     }
 

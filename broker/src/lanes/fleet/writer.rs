@@ -1,6 +1,7 @@
 //! The one thread that publishes into the router, from a bounded queue.
 
 use super::links::{Links, OwnedLink};
+use super::logs::Log;
 use super::router::RouterGone;
 use super::Counters;
 use crate::limits::{FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES};
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, Semaphore};
 
 /// One message for the logs of all filters that match it.
 pub(super) struct Entry {
-    pub(super) logs: Vec<Bytes>,
+    pub(super) logs: Vec<Log>,
     pub(super) envelope: Bytes,
 }
 
@@ -74,15 +75,19 @@ impl Thread {
         if self.link.is_none() {
             self.link = self.links.open_writer(None).ok();
         }
-        let link = &mut self.link.as_mut().ok_or(RouterGone)?.link;
+        let owned = self.link.as_mut().ok_or(RouterGone)?;
+        let generation = owned.generation();
         let flat = batch.drain(..).flat_map(|entry| {
             let envelope = entry.envelope;
-            entry.logs.into_iter().map(move |log| (log, envelope.clone()))
+            entry.logs.into_iter().map(move |log| {
+                log.note_written(generation);
+                (log.name().clone(), envelope.clone())
+            })
         });
-        link.publish(flat)?;
+        owned.link.publish(flat)?;
         self.ahead += 1;
         while self.ahead >= FLEET_BATCHES_AHEAD {
-            link.wait_for_ack()?;
+            owned.link.wait_for_ack()?;
             self.ahead -= 1;
         }
         Ok(())

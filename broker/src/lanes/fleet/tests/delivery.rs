@@ -52,7 +52,12 @@ async fn wildcards_of_the_first_level_do_not_see_dollar_topics() {
     let session = subscriber(&lanes, 1, &["#", "+/alerts", "$tessera/#"]).await;
     assert_eq!(lanes.publish(&Arc::new(message("$tessera/alerts", "x"))).await.filters, 1);
     assert_eq!(lanes.publish(&Arc::new(message("other/alerts", "y"))).await.filters, 2);
-    assert_eq!(next(&session).await.message.payload, "x");
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(next(&session).await.message.payload.clone());
+    }
+    got.sort();
+    assert_eq!(got, ["x", "y", "y"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
