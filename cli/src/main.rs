@@ -1,2 +1,61 @@
 //! One binary for all of Tessera.
-fn main() {}
+//!
+//! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), the device's folder ([`device`]), the
+//! operator interface ([`operator`]) and the simulators ([`sim`]). What those do stands in their own crates.
+
+mod args;
+mod config;
+
+mod demo;
+mod serve;
+
+mod device;
+mod operator;
+mod sim;
+
+mod fault;
+mod out;
+mod screen;
+mod secrets;
+mod span;
+mod when;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+use fault::Outcome;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out::complain(&format!("tessera: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli.command));
+    // Whatever still runs has been named by its drain; it does not hold the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(fault) => {
+            out::complain(&format!("tessera: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Up(args) => serve::up(args).await,
+        Command::Provision(args) => serve::provision(args).await,
+        Command::Broker(args) => serve::broker(args).await,
+        Command::Agent(args) => serve::agent(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Device(command) => device::run(command).await,
+        Command::Sim(command) => sim::run(command).await,
+        Command::Operator(command) => operator::run(command).await,
+    }
+}

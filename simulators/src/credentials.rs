@@ -122,7 +122,7 @@ async fn enrol(yard: &Yard, wanted: &Wanted) -> Result<Vec<Device>, CredentialsE
     let devices = yard.enrol(&kind, &tally).await.map_err(CredentialsError::Fleet)?;
     if devices.len() < wanted.devices {
         let report = tally.report(wanted.seed, wanted.devices, std::time::Duration::ZERO);
-        return Err(CredentialsError::Incomplete(format!("{:?}", report.failures)));
+        return Err(CredentialsError::Incomplete(format!("{:?}", report.failures_by_code)));
     }
     Ok(devices)
 }

@@ -1,12 +1,13 @@
 //! The life of a device: connect with proof, do its duty, refresh, come back.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_runtime::random::{self, Random, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{sleep, Sleep};
 
 use super::api::{longer, token_answer, token_request, DeviceApi};
 use super::clock::DeviceClock;
@@ -135,7 +136,7 @@ impl Device {
             }
             let jittered = self.jitter(wait);
             tokio::select! {
-                () = tokio::time::sleep(jittered) => {}
+                () = sleep(jittered) => {}
                 () = stop.stopping() => return,
             }
             wait = longer(wait);
@@ -194,27 +195,30 @@ impl Device {
         world: &World,
         stop: &Stop,
     ) -> End {
-        let mut ticks = self.ticks();
+        let mut tick = Timer::after(self.habits.tick.mul_f64(self.fraction()));
         let mut asked: Option<Duration> = None;
-        let mut refresh_at = self.refresh_time();
+        let mut refresh = Timer::after(self.refresh_wait());
         loop {
             tokio::select! {
                 event = link.next() => match event {
                     Incoming::Closed(closed) => return End::Closed(closed),
                     event => if self.take(event, duty, world, asked) {
                         asked = None;
-                        refresh_at = self.refresh_time();
+                        refresh = Timer::after(self.refresh_wait());
                     },
                 },
-                _ = ticks.tick() => duty.tick(&link, &world.tally),
-                () = tokio::time::sleep_until(refresh_at) => {
+                () = &mut tick.0 => {
+                    duty.tick(&link, &world.tally);
+                    tick = Timer::after(self.habits.tick);
+                }
+                () = &mut refresh.0 => {
                     if asked.is_some() || !self.habits.refresh_over_mqtt {
                         if asked.take().is_some() { world.tally.failure("refresh_unanswered"); }
                         self.refresh_by_rest(world).await;
-                        refresh_at = self.refresh_time();
+                        refresh = Timer::after(self.refresh_wait());
                     } else {
                         asked = self.ask(&link);
-                        refresh_at = Instant::now_after(self.patience());
+                        refresh = Timer::after(self.patience());
                     }
                 }
                 () = stop.stopping() => { link.close().await; return End::Stopped; }
@@ -285,20 +289,12 @@ impl Device {
         }
     }
 
-    fn ticks(&self) -> Interval {
-        let every = self.habits.tick.max(Duration::from_millis(1));
-        let first = Duration::from_secs_f64(every.as_secs_f64() * self.fraction());
-        let mut timer = tokio::time::interval_at(Instant::now_after(first), every);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        timer
-    }
-
     /// About 70 % of the life after the token was received, give or take 5 %.
-    fn refresh_time(&self) -> Instant {
+    fn refresh_wait(&self) -> Duration {
         let life = Duration::from_secs(self.token.life()).as_secs_f64();
         let share = self.habits.refresh_percent as f64 / 100.0 - 0.05 + 0.1 * self.fraction();
         let age = self.clock.now().since(self.token.received) as f64;
-        Instant::now_after(Duration::from_secs_f64((life * share - age).max(0.2)))
+        Duration::from_secs_f64((life * share - age).max(0.2))
     }
 
     /// How long an answer on `$tessera/token` is waited for before REST is asked.
@@ -323,13 +319,10 @@ impl Device {
     }
 }
 
-/// Deadlines on tokio's own clock, which the timers of this crate run on.
-trait InstantAfter {
-    fn now_after(wait: Duration) -> Self;
-}
+struct Timer(Pin<Box<Sleep>>);
 
-impl InstantAfter for Instant {
-    fn now_after(wait: Duration) -> Self {
-        Instant::now() + wait
+impl Timer {
+    fn after(wait: Duration) -> Self {
+        Self(Box::pin(sleep(wait)))
     }
 }

@@ -78,14 +78,11 @@ pub fn read_alert(payload: &[u8]) -> Alert {
 
 fn signals(json: &Value) -> String {
     let one = |value: &Value| -> Option<String> {
-        let named = value.as_str().or_else(|| value.get("signal")?.as_str())?;
+        let named = value.as_str().or_else(|| value.get("name")?.as_str())?;
         Some(named.to_owned())
     };
-    let many = ["reasons", "signals"].iter().find_map(|key| json.get(key)?.as_array());
-    let names: Vec<String> = match many {
-        Some(list) => list.iter().filter_map(one).collect(),
-        None => ["signal", "code"].iter().find_map(|key| one(json.get(key)?)).into_iter().collect(),
-    };
+    let list = json.get("signals").and_then(Value::as_array);
+    let names: Vec<String> = list.into_iter().flatten().filter_map(one).collect();
     if names.is_empty() { "alert".to_owned() } else { names.join("+") }
 }
 
@@ -95,7 +92,7 @@ mod tests {
 
     #[test]
     fn alerts_name_device_and_signals() {
-        let alert = read_alert(br#"{"device":"thief-1","reasons":[{"signal":"proofs","n":3},{"signal":"x"}]}"#);
+        let alert = read_alert(br#"{"device":"thief-1","signals":[{"name":"proofs","weight":3},{"name":"x"}]}"#);
         assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("thief-1", "proofs+x"));
         let alert = read_alert(br#"{"device":"a","signals":["rate"]}"#);
         assert_eq!(alert.signal, "rate");

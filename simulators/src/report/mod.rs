@@ -25,7 +25,7 @@ pub struct Report {
     /// Devices that enrolled.
     pub enrolled: u64,
     /// Devices that connected at least once.
-    pub connected: u64,
+    pub connected_devices: u64,
     /// Connections made, with reconnects.
     pub connections: u64,
     /// Devices connected now.
@@ -44,8 +44,10 @@ pub struct Report {
     pub refreshed: u64,
     /// Connections that honest devices lost without asking for it.
     pub lost: u64,
-    /// Honest devices' failures by code: a clean run has none.
-    pub failures: BTreeMap<String, u64>,
+    /// Honest devices' failures: a clean run has none.
+    pub failures: u64,
+    /// The same by code.
+    pub failures_by_code: BTreeMap<String, u64>,
     /// Hostile personas' refusals by code.
     pub refusals: BTreeMap<String, u64>,
     /// Alerts by `device signal`.

@@ -18,7 +18,7 @@ pub fn progress(report: &Report) -> String {
         report.devices,
         report.refusals.values().sum::<u64>(),
         report.alerts.values().sum::<u64>(),
-        report.failures.values().sum::<u64>(),
+        report.failures,
     )
 }
 
@@ -27,7 +27,7 @@ pub fn table(report: &Report) -> String {
     let mut out = String::new();
     let rows = [
         ("devices enrolled", format!("{} of {}", report.enrolled, report.devices)),
-        ("devices connected", format!("{} of {}", report.connected, report.devices)),
+        ("devices connected", format!("{} of {}", report.connected_devices, report.devices)),
         ("connections made", report.connections.to_string()),
         ("connections lost", report.lost.to_string()),
         ("messages published", report.published.to_string()),
@@ -41,7 +41,7 @@ pub fn table(report: &Report) -> String {
         let _ = writeln!(out, "  {name:<24} {value}");
     }
     latencies(&mut out, report);
-    counts(&mut out, "failures of honest devices", &report.failures);
+    counts(&mut out, "failures of honest devices", &report.failures_by_code);
     counts(&mut out, "refusals of hostile ones", &report.refusals);
     counts(&mut out, "alerts by device", &report.alerts);
     let _ = writeln!(out, "  seed {}, {} s", report.seed, report.seconds);

@@ -66,12 +66,12 @@ pub fn judge(plan: &Plan, report: &Report, found: &Found) -> Vec<Expectation> {
     let devices = plan.devices as u64;
     let mut list = vec![
         count("all devices enrolled", report.enrolled, devices),
-        count("all devices connected with proof", report.connected, devices),
+        count("all devices connected with proof", report.connected_devices, devices),
         delivered(report),
         Expectation {
             what: "no honest device met a failure",
-            held: report.failures.is_empty(),
-            saw: format!("{:?}", report.failures),
+            held: report.failures == 0,
+            saw: format!("{} {:?}", report.failures, report.failures_by_code),
         },
     ];
     if plan.expect_refresh {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tessera_token::ids::DeviceId;
 
 use super::expectations::{Found, Named};
-use super::Run;
+use super::{News, Run, Say};
 use crate::device::life::{Device, Habits};
 use crate::fleet::FleetError;
 use crate::personas::revoked::{self, CutError};
@@ -20,8 +20,6 @@ const FLOOD_PER_SECOND: u32 = 400;
 const FLOOD_TICK: Duration = Duration::from_millis(50);
 /// Rounds of thief and prober: one mistake is no pattern.
 const ROUNDS: usize = 3;
-
-type Say<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 impl Run {
     /// Starts the backend, which must be there for anything to be seen.
@@ -81,10 +79,10 @@ impl Run {
             sum.breaches.extend(theft.breaches);
         }
         link.close().await;
-        say(&format!(
+        say(News::Note(&format!(
             "{} presented the copied token of {}: {} attempts, {} refused",
             named.thief, named.victim, sum.attempts, sum.refused
-        ));
+        )));
         Ok(sum)
     }
 
@@ -101,12 +99,12 @@ impl Run {
             sum.unanswered += probe.unanswered;
             sum.breaches.extend(probe.breaches);
         }
-        say(&format!(
+        say(News::Note(&format!(
             "{id} tried topics outside its scope: {} attempts, {} refused, {} allowed",
             sum.attempts,
             sum.refused,
             sum.breaches.len()
-        ));
+        )));
         Ok(sum)
     }
 
@@ -123,7 +121,7 @@ impl Run {
         // Its lost connections are no failures of honest devices.
         world.tally = Arc::default();
         self.stop.spawn("flooder", device.live(Box::new(duty), world, self.stop.clone()));
-        say(&format!("{id} will publish {FLOOD_PER_SECOND} messages a second to its own topic"));
+        say(News::Note(&format!("{id} will publish {FLOOD_PER_SECOND} messages a second to its own topic")));
         Ok(())
     }
 
@@ -137,7 +135,7 @@ impl Run {
         let again = || device.connect(&self.plan.broker);
         let cut = revoked::measure(&first, order, again, &self.clock).await;
         let cut = cut.map_err(|error| words(id, error))?;
-        say(&format!("{id} was revoked and cut off {} ms after the answer", cut.took.as_millis()));
+        say(News::Note(&format!("{id} was revoked and cut off {} ms after the answer", cut.took.as_millis())));
         Ok(cut)
     }
 

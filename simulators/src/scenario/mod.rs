@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::HttpError;
 use tessera_runtime::random::SeededRandom;
@@ -59,7 +60,7 @@ pub struct Plan {
 }
 
 /// What a run gave.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The numbers.
     pub report: Report,
@@ -114,7 +115,19 @@ pub(crate) struct Run {
     pub(crate) started: Duration,
 }
 
-/// Runs the plan. `say` gets one line at a time for a person who watches.
+/// One line for a person who watches.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// Something happened.
+    Note(&'a str),
+    /// How it stands; the next one takes its place.
+    Progress(&'a str),
+}
+
+/// Who watches.
+pub type Say<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
+
+/// Runs the plan and tells `say` about it.
 ///
 /// # Errors
 /// [`ScenarioError`] when the run could not begin; what goes wrong later stands in the outcome.
@@ -122,16 +135,16 @@ pub async fn run(
     plan: Plan,
     clock: SharedClock,
     stop: Stop,
-    say: &(dyn Fn(&str) + Send + Sync),
+    say: Say<'_>,
 ) -> Result<Outcome, ScenarioError> {
     let run = Run::new(plan, clock, stop.child())?;
-    say(&format!("seed {}", run.plan.seed));
+    say(News::Note(&format!("seed {}", run.plan.seed)));
     let devices = run.yard.enrol(&run.kind(), &run.fleet.tally).await?;
-    say(&format!(
+    say(News::Note(&format!(
         "enrolled {} of {} devices, each with a key of its own",
         devices.len(),
         run.plan.devices
-    ));
+    )));
     let ids: Vec<_> = devices.iter().map(|device| device.identity.device.clone()).collect();
     run.start_backend(ids.clone()).await?;
     start_sensors(devices, 48, &run.fleet, &run.stop);
@@ -140,7 +153,7 @@ pub async fn run(
     let report = run.report();
     let left = run.stop.finish(Duration::from_secs(10)).await;
     for name in left {
-        say(&format!("did not stop: {name}"));
+        say(News::Note(&format!("did not stop: {name}")));
     }
     let truth = Truth::of(&run.plan, &ids, &found);
     Ok(Outcome { report, expectations, truth })
@@ -185,8 +198,9 @@ impl Run {
         for (kind, count) in others.refusals {
             *report.refusals.entry(kind).or_default() += count;
         }
-        for (kind, count) in others.failures {
-            *report.failures.entry(format!("backend:{kind}")).or_default() += count;
+        report.failures += others.failures;
+        for (kind, count) in others.failures_by_code {
+            *report.failures_by_code.entry(format!("backend:{kind}")).or_default() += count;
         }
         report
     }
@@ -196,7 +210,7 @@ impl Run {
         &self,
         ids: &[tessera_token::ids::DeviceId],
         stop: &Stop,
-        say: &(dyn Fn(&str) + Send + Sync),
+        say: Say<'_>,
     ) -> Found {
         let tally = &self.fleet.tally;
         let wanted = ids.len() as u64;
@@ -204,7 +218,7 @@ impl Run {
             tally.connected.get() >= wanted || stop.is_stopping()
         });
         all.await;
-        say(&format!("connected {} of {wanted} devices with proof", tally.connected.get()));
+        say(News::Note(&format!("connected {} of {wanted} devices with proof", tally.connected.get())));
         let misdeeds = async {
             if self.plan.hostile { self.misbehave(ids, say).await } else { Found::default() }
         };
@@ -213,7 +227,7 @@ impl Run {
     }
 
     /// Tells how it goes until the time is over.
-    async fn progress(&self, stop: &Stop, say: &(dyn Fn(&str) + Send + Sync)) {
+    async fn progress(&self, stop: &Stop, say: Say<'_>) {
         let ends = self.plan.lasts.map(|lasts| self.clock.monotonic() + lasts);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut told = 0;
@@ -222,7 +236,7 @@ impl Run {
                 _ = ticks.tick() => {}
                 () = stop.stopping() => return,
             }
-            say(&render::progress(&self.report()));
+            say(News::Progress(&render::progress(&self.report())));
             told = self.tell_alerts(told, say);
             if ends.is_some_and(|ends| self.clock.monotonic() >= ends) {
                 return;
@@ -230,10 +244,10 @@ impl Run {
         }
     }
 
-    fn tell_alerts(&self, told: usize, say: &(dyn Fn(&str) + Send + Sync)) -> usize {
+    fn tell_alerts(&self, told: usize, say: Say<'_>) -> usize {
         let alerts = self.fleet.tally.alerts();
         for alert in alerts.iter().skip(told) {
-            say(&format!("alert: {} {}", alert.device, alert.signal));
+            say(News::Note(&format!("alert: {} {}", alert.device, alert.signal)));
         }
         alerts.len()
     }

@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::HttpArg;
+
+#[derive(Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Make a key, enrol it with a claim code, and keep both with the first token in a folder.
+    Enrol(EnrolArgs),
+    /// Show what the token says; with --refresh, get a new one first.
+    Token(TokenArgs),
+    /// Print a password for one CONNECT.
+    Password(PasswordArgs),
+    /// Connect over MQTT, subscribe, and publish the lines of the standard input.
+    Connect(ConnectArgs),
+    /// Find out, step by step, why a device is refused.
+    Doctor(ConnectArgs),
+}
+
+/// The folder of one device.
+#[derive(Args, Clone)]
+pub(crate) struct FolderArgs {
+    /// The folder of the device (else: the variable TESSERA_DEVICE_DIR, or the current folder).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example (the operator makes the code with `tessera claim create --role sensor`):
+  tessera device enrol --http http://127.0.0.1:8080 --device d-17 --claim CODE --dir d-17
+
+The folder then holds the key (device.key, readable by you alone), the token and the proof counter. The key never
+leaves it. Enrolling again with the same folder is safe: a lost answer can be asked for again.")]
+pub(crate) struct EnrolArgs {
+    #[command(flatten)]
+    pub(crate) http: HttpArg,
+    /// The tenant.
+    #[arg(long, value_name = "ID", default_value = "default")]
+    pub(crate) tenant: String,
+    /// The device id, which becomes the MQTT client id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) device: String,
+    /// The claim code, or @FILE with it.
+    #[arg(long, value_name = "CODE|@FILE")]
+    pub(crate) claim: String,
+    /// The folder to keep it in (default: a folder by the name of the device).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera device token --dir d-17
+  tessera device token --dir d-17 --refresh")]
+pub(crate) struct TokenArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// Get a new token with the device key first.
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// Ask for a token without key binding; the tenant must allow it.
+    #[arg(long, requires = "refresh")]
+    pub(crate) bearer: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  mosquitto_pub -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5
+
+A password is good for one CONNECT within 60 seconds: it holds the token and a proof by the device key with a counter
+that never repeats. For a second connection of the same device ask for its client id: --client-id d-17~2.")]
+pub(crate) struct PasswordArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The MQTT client id: the device id, or the device id, ~ and a suffix.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// As hexadecimal instead of base64url.
+    #[arg(long)]
+    pub(crate) hex: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  echo 21.5 | tessera device connect --dir d-17 --topic d/d-17/telemetry
+  tessera device connect --dir d-17 --test
+  tessera device doctor --dir d-17 --mqtt 127.0.0.1:1883")]
+pub(crate) struct ConnectArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The broker.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    pub(crate) mqtt: String,
+    /// Where to publish (default: the first topic that the token allows).
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+    /// What to subscribe to (default: everything that the token allows).
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) subscribe: Vec<String>,
+    /// Publish one test message, wait for the acknowledgement, and leave.
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// Speak MQTT 5 instead of 3.1.1.
+    #[arg(long)]
+    pub(crate) v5: bool,
+}

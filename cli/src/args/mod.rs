@@ -1,0 +1,87 @@
+//! The command line: names, help and examples. What a command does stands elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+mod device;
+mod operator;
+mod server;
+mod sim;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use device::{ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, TokenArgs};
+pub(crate) use operator::{
+    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand, RoleCommand,
+    TenantArgs, TenantCommand, What,
+};
+pub(crate) use server::{AgentArgs, BrokerArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs};
+pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+
+/// Tessera gives every device of an MQTT fleet a key of its own, a short-lived token and rights on exactly its topics.
+#[derive(Parser)]
+#[command(
+    name = "tessera",
+    version,
+    propagate_version = true,
+    after_help = "Begin here:
+  tessera demo --for 30s                 watch a fleet, a thief and a revoked device
+  tessera up --data ./tessera-data       run provisioning and broker for real
+  tessera claim create --role sensor     make a code by which one device may enrol
+  tessera device enrol --http http://127.0.0.1:8080 --device d-17 --claim CODE
+  mosquitto_pub -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The verbs.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run provisioning and broker together, for real use.
+    Up(UpArgs),
+    /// Run provisioning alone.
+    Provision(ProvisionArgs),
+    /// Run the broker alone; it talks to provisioning over HTTP.
+    Broker(BrokerArgs),
+    /// Run the offline validator on a gateway.
+    Agent(AgentArgs),
+    /// Watch a simulated fleet, and four who misbehave, on a system of its own in a temporary folder.
+    Demo(DemoArgs),
+    /// Be a device: enrol, keep key and token in a folder, make passwords, find out why one is refused.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Simulated devices against a running system.
+    #[command(subcommand)]
+    Sim(SimCommand),
+    /// Everything that an operator does.
+    #[command(flatten)]
+    Operator(OperatorCommand),
+}
+
+/// Where provisioning is, for a device or a simulator.
+#[derive(Args, Clone)]
+pub(crate) struct HttpArg {
+    /// Provisioning, as a URL or host:port.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) http: String,
+}
+
+impl HttpArg {
+    /// The URL, with `http://` in front when it was left out.
+    pub(crate) fn url(&self) -> String {
+        if self.http.contains("://") {
+            self.http.clone()
+        } else {
+            format!("http://{}", self.http)
+        }
+    }
+}
+
+/// A folder that the user named, or the one of the environment.
+pub(crate) fn folder_or_env(given: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
+    given.cloned().or_else(|| std::env::var_os(variable).map(PathBuf::from))
+}

@@ -1,0 +1,280 @@
+use clap::{Args, Subcommand};
+
+use super::HttpArg;
+
+/// Who asks, and how the answer looks.
+#[derive(Args, Clone)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    pub(crate) http: HttpArg,
+    /// The operator token, or @FILE with it (else: the variable TESSERA_OPERATOR_TOKEN, or
+    /// ./tessera-data/operator.token).
+    #[arg(long, value_name = "TOKEN|@FILE")]
+    pub(crate) operator_token: Option<String>,
+    /// The answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// As [`OperatorArgs`], within a tenant.
+#[derive(Args, Clone)]
+pub(crate) struct TenantArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// The tenant.
+    #[arg(long, value_name = "ID", default_value = "default")]
+    pub(crate) tenant: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Tenants: create, list, show, allow bearer tokens.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Roles: which topics the devices of a kind may use.
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Groups of devices, which can be revoked together.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Claim codes, by which a device enrols once.
+    #[command(subcommand)]
+    Claim(ClaimCommand),
+    /// List devices, or show one.
+    #[command(after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json")]
+    Devices {
+        /// One device.
+        device: Option<String>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// End every token of a device, a group or a tenant, at once and everywhere.
+    #[command(after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke group floor-2\n  tessera revoke tenant acme")]
+    Revoke {
+        #[command(subcommand)]
+        what: What,
+    },
+    /// Serve a revoked device or a suspended tenant again; its old tokens stay dead.
+    Reinstate {
+        #[command(subcommand)]
+        what: Again,
+    },
+    /// Issuer keys: list, rotate.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// The audit log: list, verify.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// One device.
+    Device {
+        /// Its id.
+        device: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// A group of devices.
+    Group {
+        /// Its name.
+        group: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// One token alone, by its RFC 9770 hash (`tessera device token` shows it).
+    Token {
+        /// The hash as base64url.
+        hash: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// A whole tenant.
+    Tenant {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Again {
+    /// One device.
+    Device {
+        /// Its id.
+        device: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// A whole tenant.
+    Tenant {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant with issuer keys of its own.
+    #[command(after_help = "Example:\n  tessera tenant create acme")]
+    Create {
+        /// Its id, which becomes the issuer of its tokens.
+        id: String,
+        /// Give bearer tokens to devices that cannot sign.
+        #[arg(long)]
+        bearer: bool,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// All tenants.
+    List {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// One tenant.
+    Show {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Allow or forbid bearer tokens.
+    Bearer {
+        /// Its id.
+        id: String,
+        /// `on` or `off`.
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Make or change a role.
+    #[command(after_help = "Examples ({device} stands for the device's own id):
+  tessera role set meter --publish 'd/{device}/telemetry' --subscribe 'd/{device}/cmd'
+  tessera role set dashboard --class service --subscribe 'd/+/telemetry'")]
+    Set {
+        /// Its name.
+        name: String,
+        /// `device` (own topics only) or `service` (wildcards).
+        #[arg(long, default_value = "device", value_parser = ["device", "service"])]
+        class: String,
+        /// A topic template to publish to; may be repeated.
+        #[arg(long, value_name = "TEMPLATE")]
+        publish: Vec<String>,
+        /// A filter template to subscribe to; may be repeated.
+        #[arg(long, value_name = "TEMPLATE")]
+        subscribe: Vec<String>,
+        /// Life of its tokens in seconds.
+        #[arg(long, value_name = "SECONDS")]
+        token_seconds: Option<u64>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// All roles.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group.
+    Create {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// All groups.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ClaimCommand {
+    /// Make claim codes. Each is shown once, here, and entitles one device to enrol.
+    #[command(after_help = "Examples:
+  tessera claim create --role sensor
+  tessera claim create --role sensor --count 500 --json > codes.json
+  tessera claim create --role sensor --device d-17 --expires-in 86400")]
+    Create {
+        /// The role of the device that uses it.
+        #[arg(long, value_name = "ROLE")]
+        role: String,
+        /// The group of the device.
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        /// The only device id that may use it.
+        #[arg(long, value_name = "ID")]
+        device: Option<String>,
+        /// How many.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        count: u64,
+        /// Seconds until it expires.
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u64>,
+        /// The codes alone, one a line: for scripts.
+        #[arg(long, conflicts_with = "json")]
+        plain: bool,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Claims and whether they were used; codes are not kept and cannot be shown.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Take an unused claim back.
+    Delete {
+        /// Its id, from the list.
+        id: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// The issuer keys of a tenant.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Promote the next issuer key and publish a new next one; running devices notice nothing.
+    Rotate {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Cut a stolen issuer key: every token that it signed ends at once.
+    Compromise {
+        /// Its key id, from the list.
+        kid: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Who changed what.
+    List {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Check the hash chain over the whole log.
+    Verify {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}

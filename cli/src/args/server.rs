@@ -1,0 +1,142 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How to log.
+#[derive(Args, Clone, Default)]
+pub(crate) struct LogArgs {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or target=level,… (default: info, or what the configuration says).
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub(crate) log: Option<String>,
+    /// How a log line looks.
+    #[arg(long, value_enum, value_name = "FORMAT", global = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera up
+  tessera up --data /var/lib/tessera --mqtt 0.0.0.0:1883 --http 127.0.0.1:8080
+  tessera up --config tessera.toml
+
+The first start makes the root key, an issuer key, the tenant `default` with the roles `sensor` and `backend`, and one
+operator token in DATA/operator.token. SIGTERM drains and exits; SIGHUP reads the configuration again.
+
+A configuration file, every key with its default:
+  data = \"./tessera-data\"
+  mqtt = \"127.0.0.1:1883\"
+  http = \"127.0.0.1:8080\"
+  metrics = \"127.0.0.1:9464\"      # of the broker
+  audience = \"mqtt\"               # the name in every token
+  token_seconds = 3600
+  drain_seconds = 10
+  [log]
+  level = \"info\"
+  format = \"text\"")]
+pub(crate) struct UpArgs {
+    /// The folder of everything that must survive (default: ./tessera-data).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where MQTT clients connect; port 0 takes a free one (default: 127.0.0.1:1883).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Option<SocketAddr>,
+    /// Where provisioning listens (default: 127.0.0.1:8080).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Metrics, health and readiness of the broker (default: 127.0.0.1:9464).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// A configuration file in TOML; what is given on the command line goes before it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera provision --data ./provisioning --http 127.0.0.1:8080
+
+A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
+pub(crate) struct ProvisionArgs {
+    /// The folder of everything that must survive (default: ./tessera-data).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen (default: 127.0.0.1:8080).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A configuration file in TOML (see `tessera up --help`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example, with provisioning on the same machine:
+  tessera broker --data ./broker --provisioning http://127.0.0.1:8080 \\
+    --feed-token ./provisioning/feed.token --root ./provisioning/root.thumbprint")]
+pub(crate) struct BrokerArgs {
+    /// The folder of the broker's own state (default: ./tessera-broker).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where MQTT clients connect (default: 127.0.0.1:1883).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Option<SocketAddr>,
+    /// Metrics, health and readiness (default: 127.0.0.1:9464).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) feed: FeedArgs,
+    /// A configuration file in TOML (see `tessera up --help`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera agent --data ./agent --provisioning http://provisioning:8080 --feed-token feed.token \\
+    --root root.thumbprint --http 127.0.0.1:9465 --socket /run/tessera.sock")]
+pub(crate) struct AgentArgs {
+    /// The folder of the agent's state (default: ./tessera-agent).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to answer over loopback HTTP (default: 127.0.0.1:9465).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A Unix socket to answer on as well.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The audience that tokens must name (default: mqtt).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) audience: Option<String>,
+    #[command(flatten)]
+    pub(crate) feed: FeedArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// Where trust comes from.
+#[derive(Args, Clone)]
+pub(crate) struct FeedArgs {
+    /// Provisioning, as a URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) provisioning: String,
+    /// A file with the token for the trust feed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) feed_token: PathBuf,
+    /// The thumbprint of the root key (base64url), or a file with it.
+    #[arg(long, value_name = "THUMBPRINT|FILE")]
+    pub(crate) root: String,
+}

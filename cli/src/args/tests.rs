@@ -1,0 +1,63 @@
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_tree_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_line_that_the_documents_show() {
+    for line in [
+        "tessera up",
+        "tessera up --data d --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --metrics 127.0.0.1:0 --config c.toml --log debug",
+        "tessera provision --data d --http 127.0.0.1:0",
+        "tessera broker --data d --mqtt 127.0.0.1:0 --provisioning http://x:1 --feed-token f --root r",
+        "tessera agent --provisioning http://x:1 --feed-token f --root r --http 127.0.0.1:0 --socket s",
+        "tessera demo --for 30s --devices 20 --seed 7",
+        "tessera device enrol --http http://x:1 --tenant t --device d-17 --claim c --dir d",
+        "tessera device token --dir d --refresh",
+        "tessera device password --dir d",
+        "tessera device connect --dir d --mqtt x:1 --test",
+        "tessera device doctor --dir d",
+        "tessera tenant create acme --bearer",
+        "tessera tenant bearer acme on",
+        "tessera role set meter --publish d/{device}/telemetry",
+        "tessera claim create --role sensor --http 127.0.0.1:1 --operator-token @f --json",
+        "tessera devices d-17",
+        "tessera revoke device d-17 --tenant acme",
+        "tessera revoke tenant acme",
+        "tessera reinstate device d-17",
+        "tessera keys rotate",
+        "tessera audit verify",
+        "tessera sim run --devices 5 --for 3s --seed 1",
+        "tessera sim credentials --devices 5 --proof bearer --out f --http x:1 --operator-token T --role sensor",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_refused() {
+    for line in [
+        "tessera",
+        "tessera up --mqtt nonsense",
+        "tessera demo --for soon",
+        "tessera broker",
+        "tessera sim credentials --devices 5 --proof magic --out f",
+        "tessera tenant bearer acme perhaps",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn http_without_a_scheme() {
+    let arg = HttpArg { http: "127.0.0.1:8080".to_owned() };
+    assert_eq!(arg.url(), "http://127.0.0.1:8080");
+}

@@ -1,0 +1,173 @@
+//! Configuration of the servers in three steps: what a file says ([`Raw`]), joined with the command line; what holds
+//! ([`Config`]); what the parts are built from.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tessera_broker::config::RawLimits;
+use tessera_broker::{BrokerConfig, RawBrokerConfig};
+use tessera_provisioning::ProvisioningConfig;
+use tessera_runtime::log::Format;
+use tessera_token::ids::Audience;
+
+use crate::args::{LogArgs, LogFormat};
+use crate::fault::Fault;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of a configuration file: a mistyped path must not fill the memory.
+const FILE_BYTES: u64 = 256 * 1024;
+
+/// What a file says. Unknown keys are refused: a typo must not switch a guard off.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Raw {
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) mqtt: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) audience: Option<String>,
+    pub(crate) token_seconds: Option<u64>,
+    pub(crate) drain_seconds: Option<u64>,
+    pub(crate) log: RawLog,
+    pub(crate) broker: RawBroker,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawLog {
+    pub(crate) level: Option<String>,
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawBroker {
+    reason_strings: Option<bool>,
+    shared_for_v311: Option<bool>,
+    suppress_will_on_revocation: Option<bool>,
+    limits: RawLimits,
+}
+
+/// What holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) audience: Audience,
+    pub(crate) token_seconds: u64,
+    pub(crate) drain: Duration,
+    pub(crate) log: LogConfig,
+    broker: RawBroker,
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    pub(crate) level: String,
+    pub(crate) format: Format,
+}
+
+impl Raw {
+    /// Reads the file; without one, everything has its default.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Fault> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let named = |why: String| Fault::new(format!("{}: {why}", path.display()));
+        let size = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
+        if size > FILE_BYTES {
+            return Err(named(format!("larger than {FILE_BYTES} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| named(error.to_string()))
+    }
+
+    /// Puts what the command line says before what the file says.
+    pub(crate) fn with_log(mut self, args: &LogArgs) -> Self {
+        self.log.level = args.log.clone().or(self.log.level);
+        let format = args.log_format.map(|format| match format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        });
+        self.log.format = format.or(self.log.format);
+        self
+    }
+
+    /// Checks everything. `data` is the default folder of the verb.
+    pub(crate) fn validate(self, data: &str) -> Result<Config, Fault> {
+        let audience = self.audience.as_deref().unwrap_or("mqtt");
+        let audience = Audience::parse(audience)
+            .map_err(|error| Fault::new(format!("audience {audience:?}: {error}")))?;
+        let drain = self.drain_seconds.unwrap_or(10);
+        if !(1..=600).contains(&drain) {
+            return Err(Fault::new("drain_seconds is 1 to 600"));
+        }
+        let config = Config {
+            data: self.data.unwrap_or_else(|| PathBuf::from(data)),
+            mqtt: self.mqtt.unwrap_or(loopback(1883)),
+            http: self.http.unwrap_or(loopback(8080)),
+            metrics: self.metrics.unwrap_or(loopback(9464)),
+            audience,
+            token_seconds: self.token_seconds.unwrap_or(3600),
+            drain: Duration::from_secs(drain),
+            log: self.log.validate()?,
+            broker: self.broker,
+        };
+        config.broker("http://127.0.0.1:1")?;
+        if !(2..=tessera_token::limits::TOKEN_LIFE_SECONDS).contains(&config.token_seconds) {
+            return Err(Fault::new("token_seconds is 2 seconds to 30 days"));
+        }
+        Ok(config)
+    }
+}
+
+impl RawLog {
+    fn validate(self) -> Result<LogConfig, Fault> {
+        let level = self.level.unwrap_or_else(|| "info".to_owned());
+        let format = match self.format.as_deref() {
+            None | Some("text") => Format::Text,
+            Some("json") => Format::Json,
+            Some(other) => return Err(Fault::new(format!("log.format {other:?}: use text or json"))),
+        };
+        // The level is read as the logger will read it.
+        tessera_runtime::log::subscriber(&level, format, std::io::sink)?;
+        Ok(LogConfig { level, format })
+    }
+}
+
+impl Config {
+    /// Provisioning's part.
+    pub(crate) fn provisioning(&self) -> Result<ProvisioningConfig, Fault> {
+        let mut config = ProvisioningConfig::new(&self.data, self.http)?;
+        config.audience = self.audience.clone();
+        config.token_seconds = self.token_seconds;
+        Ok(config)
+    }
+
+    /// The broker's part; `provisioning` is where it relays token requests to.
+    pub(crate) fn broker(&self, provisioning: &str) -> Result<BrokerConfig, Fault> {
+        let defaults = RawBrokerConfig::default();
+        let own = &self.broker;
+        let raw = RawBrokerConfig {
+            mqtt: self.mqtt.to_string(),
+            http: self.metrics.to_string(),
+            data_dir: self.data.join("broker"),
+            provisioning: Some(provisioning.to_owned()),
+            reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
+            shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),
+            suppress_will_on_revocation: own
+                .suppress_will_on_revocation
+                .unwrap_or(defaults.suppress_will_on_revocation),
+            limits: own.limits.clone(),
+        };
+        Ok(raw.validate()?)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}

@@ -1,0 +1,176 @@
+//! The demo: a system of its own in a temporary folder, a fleet, four who misbehave, and what must come of it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use tessera_provisioning::ProvisioningHandle;
+use tessera_runtime::clock::{SharedClock, SystemClock};
+use tessera_runtime::secret::Secret;
+use tessera_runtime::stop::Stop;
+use tessera_simulators::operator::OperatorClient;
+use tessera_simulators::scenario::{self, News, Plan};
+use tessera_simulators::wire::Broker;
+use tessera_token::ids::TenantId;
+
+use crate::args::DemoArgs;
+use crate::config::{Config, Raw};
+use crate::fault::{Fault, Outcome};
+use crate::screen::Screen;
+use crate::serve::{start_broker, start_provisioning, BrokerPart, Feed};
+use crate::{out, sim};
+
+mod folder;
+
+use folder::TemporaryFolder;
+
+/// Time to stop for each of broker and provisioning.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Time for the broker to hear the trust feed.
+const START: Duration = Duration::from_secs(20);
+/// Between two publishes of a device.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs it.
+pub(crate) async fn run(args: DemoArgs) -> Outcome {
+    let seed = sim::seed(args.seed)?;
+    let folder = TemporaryFolder::new()?;
+    let config = config(&args, &folder)?;
+    tessera_runtime::log::init(&config.log.level, config.log.format)?;
+    let clock = SystemClock::shared();
+    let (front, back) = (Stop::new(), Stop::new());
+    let system = System::start(&config, &clock, &front, &back).await?;
+    system.tell(&folder, args.lasts.is_none());
+    let outcome = system.watch(&args, seed, &clock).await;
+    let mut left = front.finish(DRAIN).await;
+    left.extend(back.finish(DRAIN).await);
+    system.broker.close();
+    for name in left {
+        out::complain(&format!("did not stop in time: {name}"));
+    }
+    outcome
+}
+
+struct System {
+    http: SocketAddr,
+    operator_token: Secret<String>,
+    broker: BrokerPart,
+}
+
+impl System {
+    async fn start(
+        config: &Config,
+        clock: &SharedClock,
+        front: &Stop,
+        back: &Stop,
+    ) -> Result<Self, Fault> {
+        let provisioning = start_provisioning(config, clock, back).await?;
+        let http = provisioning.addr();
+        let feed = feed(config, &provisioning)?;
+        let broker = start_broker(config, &feed, clock, front).await?;
+        let ready = tessera_simulators::fleet::until(START, || broker.handle.is_ready()).await;
+        if !ready {
+            return Err(Fault::new("the broker heard nothing from provisioning"));
+        }
+        let first = provisioning.first_start();
+        let token = first.ok_or_else(|| Fault::new("the temporary folder was not empty"))?;
+        Ok(Self { http, operator_token: token.operator_token.clone(), broker })
+    }
+
+    fn tell(&self, folder: &TemporaryFolder, stays: bool) {
+        let (mqtt, http) = (self.broker.handle.mqtt_addr, self.http);
+        out::line(&format!(
+            "provisioning http://{http}   mqtt {mqtt}   metrics http://{}/metrics   data {}",
+            self.broker.handle.http_addr,
+            folder.path().display()
+        ));
+        if stays {
+            out::write(&by_hand(folder, http, mqtt));
+        }
+    }
+
+    async fn watch(&self, args: &DemoArgs, seed: u64, clock: &SharedClock) -> Outcome {
+        let http = format!("http://{}", self.http);
+        let mqtt = self.broker.handle.mqtt_addr;
+        let long_enough = |lasts: Duration| lasts >= args.token_life.mul_f64(0.9);
+        let plan = Plan {
+            operator: OperatorClient::new(&http, self.operator_token.clone())?,
+            http,
+            broker: Broker { host: mqtt.ip().to_string(), port: mqtt.port() },
+            tenant: TenantId::parse("default")?,
+            sensor_role: "sensor".to_owned(),
+            backend_role: "backend".to_owned(),
+            devices: args.devices,
+            prefix: String::new(),
+            seed,
+            publish_every: PUBLISH_EVERY,
+            lasts: args.lasts,
+            hostile: true,
+            expect_refresh: args.lasts.is_some_and(long_enough),
+        };
+        let stop = Stop::new();
+        sim::stop_on_interrupt(&stop);
+        let screen = Screen::new();
+        let show = |news: News<'_>| screen.show(news);
+        let run = scenario::run(plan, clock.clone(), stop.clone(), &show).await?;
+        screen.done();
+        sim::summary(&run);
+        sim::write_json(args.json.as_deref(), &run)?;
+        let by_hand = stop.is_stopping();
+        let good = run.is_good();
+        out::line(match (good, by_hand) {
+            (true, _) => "\nevery expectation held",
+            (false, true) => "\nended by hand before everything could be seen",
+            (false, false) => "\nNOT every expectation held",
+        });
+        Ok(u8::from(!good && !by_hand))
+    }
+}
+
+fn config(args: &DemoArgs, folder: &TemporaryFolder) -> Result<Config, Fault> {
+    let mut raw = Raw {
+        data: Some(folder.path().to_owned()),
+        mqtt: Some(free_or_any(1883)),
+        http: Some(free_or_any(8080)),
+        metrics: Some(free_or_any(9464)),
+        token_seconds: Some(args.token_life.as_secs().max(2)),
+        ..Raw::default()
+    };
+    raw.log.level = Some(args.log.clone());
+    raw.validate("")
+}
+
+/// The usual port when it is free, so that commands need no port; else any.
+fn free_or_any(port: u16) -> SocketAddr {
+    let usual = SocketAddr::from(([127, 0, 0, 1], port));
+    match TcpListener::bind(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
+
+fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Fault> {
+    Ok(Feed {
+        url: format!("http://{}", provisioning.addr()),
+        token: tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?,
+        root: provisioning.root_thumbprint(),
+    })
+}
+
+fn by_hand(folder: &TemporaryFolder, http: SocketAddr, mqtt: SocketAddr) -> String {
+    let data = folder.path().display();
+    let tessera = std::env::current_exe().ok();
+    let tessera = tessera.as_ref().map_or("tessera".to_owned(), |path| path.display().to_string());
+    let (host, port) = (mqtt.ip(), mqtt.port());
+    format!(
+        "
+A device of your own, in another terminal (Ctrl-C here ends the demo):
+  export TESSERA_OPERATOR_TOKEN=@{data}/operator.token
+  CLAIM=$({tessera} claim create --role sensor --http http://{http} --plain)
+  {tessera} device enrol --http http://{http} --device mine --claim $CLAIM --dir {data}/mine
+  mosquitto_pub -h {host} -p {port} -i mine -u mine -P \"$({tessera} device password --dir {data}/mine)\" -t d/mine/telemetry -m 21.5
+  {tessera} device doctor --dir {data}/mine --mqtt {mqtt}
+  {tessera} revoke device mine --http http://{http}
+
+"
+    )
+}

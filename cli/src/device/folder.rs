@@ -1,0 +1,262 @@
+//! A device's folder: `device.json` (who it is), `device.key` (32 bytes as hex, mode 0600), `token.json` (mode 0600)
+//! and `counter` (the last proof counter, durable before the proof that uses it leaves).
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tessera_runtime::random::{self, Random};
+use tessera_runtime::secret::{read_secret_text, write_secret_file};
+use tessera_simulators::device::credential::HeldToken;
+use tessera_simulators::device::identity::Identity;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::key::SecretKey;
+use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
+
+use crate::args::{folder_or_env, FolderArgs};
+use crate::fault::Fault;
+
+/// One device's folder.
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+/// Who the device is, and where it belongs.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Card {
+    pub(crate) http: String,
+    pub(crate) tenant: String,
+    pub(crate) device: String,
+    /// Seconds to add to this machine's clock, learned from provisioning.
+    #[serde(default)]
+    pub(crate) clock_correction: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredToken {
+    token: String,
+    audience: String,
+    received: u64,
+    expires: u64,
+    bearer: bool,
+}
+
+impl Folder {
+    /// The folder that the user means.
+    pub(crate) fn of(args: &FolderArgs) -> Self {
+        let path = folder_or_env(args.dir.as_ref(), "TESSERA_DEVICE_DIR");
+        Self { path: path.unwrap_or_else(|| PathBuf::from(".")) }
+    }
+
+    /// The folder at `path`, made when it is not there (mode 0700).
+    pub(crate) fn create(path: &Path) -> Result<Self, Fault> {
+        if !path.is_dir() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|error| fault(path, &error))?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Who the device is.
+    pub(crate) fn card(&self) -> Result<Card, Fault> {
+        let path = self.file("device.json");
+        let text = fs::read_to_string(&path).map_err(|error| {
+            fault(&path, &error).hint("enrol first: tessera device enrol --device ID --claim CODE --dir DIR")
+        })?;
+        serde_json::from_str(&text).map_err(|error| Fault::new(format!("{}: {error}", path.display())))
+    }
+
+    /// Keeps who the device is.
+    pub(crate) fn keep_card(&self, card: &Card) -> Result<(), Fault> {
+        let text = serde_json::to_string_pretty(card)?;
+        Ok(write_secret_file(&self.file("device.json"), text.as_bytes())?)
+    }
+
+    /// The device's key.
+    pub(crate) fn key(&self) -> Result<SecretKey, Fault> {
+        let path = self.file("device.key");
+        let text = read_secret_text(&path)?;
+        let mut seed = [0u8; 32];
+        hex::decode_to_slice(text.expose(), &mut seed)
+            .map_err(|_| Fault::new(format!("{}: not 32 bytes as hexadecimal", path.display())))?;
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    /// The device's key, made and kept when there is none: a second enrolment must use the same one.
+    pub(crate) fn key_or_new(&self, random: &dyn Random) -> Result<SecretKey, Fault> {
+        let path = self.file("device.key");
+        if !path.exists() {
+            let seed: [u8; 32] = random::bytes(random)?;
+            write_secret_file(&path, hex::encode(seed).as_bytes())?;
+        }
+        self.key()
+    }
+
+    /// Permission bits of the key file.
+    pub(crate) fn key_mode(&self) -> Result<u32, Fault> {
+        let path = self.file("device.key");
+        let found = fs::metadata(&path).map_err(|error| fault(&path, &error))?;
+        Ok(found.permissions().mode() & 0o777)
+    }
+
+    /// Card and key together.
+    pub(crate) fn identity(&self, card: &Card) -> Result<Identity, Fault> {
+        Ok(Identity {
+            tenant: TenantId::parse(&card.tenant)?,
+            device: DeviceId::parse(&card.device)?,
+            key: self.key()?,
+        })
+    }
+
+    /// The token.
+    pub(crate) fn token(&self) -> Result<HeldToken, Fault> {
+        let path = self.file("token.json");
+        let text = read_secret_text(&path)?;
+        let bad = || Fault::new(format!("{}: not a stored token", path.display()))
+            .hint("get a new one: tessera device token --refresh");
+        let stored: StoredToken = serde_json::from_str(text.expose()).map_err(|_| bad())?;
+        Ok(HeldToken {
+            bytes: from_base64url(&stored.token).ok_or_else(bad)?,
+            audience: stored.audience,
+            received: UnixSeconds::new(stored.received),
+            expires: UnixSeconds::new(stored.expires),
+            bearer: stored.bearer,
+        })
+    }
+
+    /// Keeps the token.
+    pub(crate) fn keep_token(&self, token: &HeldToken) -> Result<(), Fault> {
+        let stored = StoredToken {
+            token: base64url(&token.bytes),
+            audience: token.audience.clone(),
+            received: token.received.get(),
+            expires: token.expires.get(),
+            bearer: token.bearer,
+        };
+        Ok(write_secret_file(&self.file("token.json"), serde_json::to_string(&stored)?.as_bytes())?)
+    }
+
+    /// The next proof counter: above every earlier one, and durable before it is returned. Two commands that run at
+    /// the same time get two counters.
+    pub(crate) fn next_counter(&self) -> Result<u32, Fault> {
+        let _lock = self.lock()?;
+        let path = self.file("counter");
+        let last = match path.exists() {
+            true => {
+                let text = read_secret_text(&path)?;
+                text.expose().parse::<u32>().map_err(|_| {
+                    Fault::new(format!("{}: not a number", path.display()))
+                        .hint("put the last used counter back; a lower one is refused as a replay")
+                })?
+            }
+            false => 0,
+        };
+        let next = last.checked_add(1).ok_or_else(|| {
+            Fault::new("the proof counter is used up").hint("enrol the device again with a new key")
+        })?;
+        write_secret_file(&path, next.to_string().as_bytes())?;
+        Ok(next)
+    }
+
+    fn lock(&self) -> Result<File, Fault> {
+        let path = self.file("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| fault(&path, &error))?;
+        file.lock().map_err(|error| fault(&path, &error))?;
+        Ok(file)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn fault(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tessera_runtime::random::SystemRandom;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::create(&dir.path().join("d-1")).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_for_the_owner_alone() {
+        let (_dir, folder) = folder();
+        assert!(folder.key().is_err());
+        let first = folder.key_or_new(&SystemRandom).unwrap();
+        let second = folder.key_or_new(&SystemRandom).unwrap();
+        assert_eq!(first.public(), second.public());
+        assert_eq!(folder.key_mode().unwrap(), 0o600);
+    }
+
+    #[test]
+    fn counters_rise_also_across_threads_and_restarts() {
+        let (_dir, folder) = folder();
+        let path = folder.path().to_owned();
+        let draw = move |_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let folder = Folder { path };
+                (0..10).map(|_| folder.next_counter().unwrap()).collect::<Vec<_>>()
+            })
+        };
+        let threads: Vec<_> = (0..4).map(draw).collect();
+        let drawn: BTreeSet<u32> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+        assert_eq!(drawn, (1..=40).collect());
+        assert_eq!(Folder { path: folder.path }.next_counter().unwrap(), 41);
+    }
+
+    #[test]
+    fn a_broken_counter_is_not_started_again() {
+        let (_dir, folder) = folder();
+        fs::write(folder.file("counter"), "x").unwrap();
+        assert!(folder.next_counter().is_err());
+        fs::write(folder.file("counter"), u32::MAX.to_string()).unwrap();
+        assert!(folder.next_counter().is_err());
+    }
+
+    #[test]
+    fn card_and_token_come_back() {
+        let (_dir, folder) = folder();
+        assert!(folder.card().is_err());
+        let card = Card {
+            http: "http://x:1".into(),
+            tenant: "t".into(),
+            device: "d-1".into(),
+            clock_correction: -3,
+        };
+        folder.keep_card(&card).unwrap();
+        assert_eq!(folder.card().unwrap(), card);
+        let token = HeldToken {
+            bytes: vec![0xd8, 1, 2],
+            audience: "mqtt".into(),
+            received: UnixSeconds::new(10),
+            expires: UnixSeconds::new(20),
+            bearer: false,
+        };
+        folder.keep_token(&token).unwrap();
+        let back = folder.token().unwrap();
+        assert_eq!((back.bytes, back.expires.get(), back.bearer), (vec![0xd8, 1, 2], 20, false));
+        fs::write(folder.file("token.json"), "{}").unwrap();
+        assert!(folder.token().is_err());
+    }
+}

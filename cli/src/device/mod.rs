@@ -1,0 +1,22 @@
+//! The device side for people: a folder per device.
+
+use crate::args::DeviceCommand;
+use crate::fault::Outcome;
+
+mod connect;
+mod doctor;
+mod enrol;
+mod folder;
+mod password;
+mod token;
+
+/// Carries out one verb.
+pub(crate) async fn run(command: DeviceCommand) -> Outcome {
+    match command {
+        DeviceCommand::Enrol(args) => enrol::run(args).await,
+        DeviceCommand::Token(args) => token::run(args).await,
+        DeviceCommand::Password(args) => password::run(args).await,
+        DeviceCommand::Connect(args) => connect::run(args).await,
+        DeviceCommand::Doctor(args) => doctor::run(args).await,
+    }
+}

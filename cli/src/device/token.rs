@@ -1,0 +1,102 @@
+use serde_json::json;
+use tessera_runtime::random::SystemRandom;
+use tessera_simulators::device::api::DeviceApi;
+use tessera_simulators::device::clock::DeviceClock;
+use tessera_simulators::device::credential::HeldToken;
+use tessera_simulators::device::peek::unverified_claims;
+use tessera_token::claims::Claims;
+use tessera_token::hash::TokenHash;
+use tessera_token::text::base64url;
+
+use super::enrol::{clock, refused};
+use super::folder::{Card, Folder};
+use crate::args::TokenArgs;
+use crate::fault::{Fault, Outcome};
+use crate::{out, when};
+
+pub(super) async fn run(args: TokenArgs) -> Outcome {
+    let folder = Folder::of(&args.folder);
+    let card = folder.card()?;
+    let clock = clock(&card);
+    let token = match args.refresh {
+        true => refresh(&folder, &card, &clock, args.bearer).await?,
+        false => folder.token()?,
+    };
+    let claims = unverified_claims(&token.bytes)
+        .ok_or_else(|| Fault::new("the folder holds something that is no token"))?;
+    let now = clock.now().get();
+    match args.json {
+        true => out::line(&format!("{:#}", as_json(&token, &claims))),
+        false => out::write(&as_text(&token, &claims, now)),
+    }
+    Ok(0)
+}
+
+/// Gets a new token with the device key and keeps it.
+pub(super) async fn refresh(
+    folder: &Folder,
+    card: &Card,
+    clock: &DeviceClock,
+    bearer: bool,
+) -> Result<HeldToken, Fault> {
+    let api = DeviceApi::new(&card.http)?;
+    let identity = folder.identity(card)?;
+    let mut answer = api.token(&identity, clock, &SystemRandom, bearer).await;
+    if answer.as_ref().is_err_and(|error| error.kind() == "proof_not_fresh") {
+        // The refusal told the time: once more with it.
+        answer = api.token(&identity, clock, &SystemRandom, bearer).await;
+    }
+    folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
+    let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
+    folder.keep_token(&token)?;
+    Ok(token)
+}
+
+fn as_json(token: &HeldToken, claims: &Claims) -> serde_json::Value {
+    let scope: Vec<_> = claims
+        .scope
+        .entries()
+        .iter()
+        .map(|entry| json!([entry.filter.as_str(), entry.permission.words()]))
+        .collect();
+    let key = claims.confirmation.as_ref();
+    json!({
+        "tenant": claims.tenant.as_str(),
+        "device": claims.device.as_str(),
+        "audience": claims.audience.as_str(),
+        "issued": claims.issued.get(),
+        "expires": claims.expires.get(),
+        "serial": hex::encode(claims.serial.as_bytes()),
+        "scope": scope,
+        "key_thumbprint": key.map(|key| base64url(key.thumbprint().as_bytes())),
+        "bearer": token.bearer,
+        "bytes": token.bytes.len(),
+        "token_hash": base64url(TokenHash::of(&token.bytes).as_bytes()),
+    })
+}
+
+fn as_text(token: &HeldToken, claims: &Claims, now: u64) -> String {
+    let expires = claims.expires.get();
+    let left = match expires.checked_sub(now) {
+        Some(left) if left > 0 => format!("in {}", when::span(left)),
+        _ => "EXPIRED: tessera device token --refresh".to_owned(),
+    };
+    let bound = match &claims.confirmation {
+        Some(key) => format!("to the device key {}", base64url(key.thumbprint().as_bytes())),
+        None => "to no key: a bearer token, a secret".to_owned(),
+    };
+    let mut text = format!(
+        "device    {} of tenant {}\nfor       {}\nissued    {}\nexpires   {} ({left})\nbound     {bound}\nsize      {} bytes\nhash      {}\n",
+        claims.device,
+        claims.tenant,
+        claims.audience,
+        when::utc(claims.issued.get()),
+        when::utc(expires),
+        token.bytes.len(),
+        base64url(TokenHash::of(&token.bytes).as_bytes()),
+    );
+    for entry in claims.scope.entries() {
+        text.push_str(&format!("may       {:<9} {}\n", entry.permission.words().join(","), entry.filter.as_str()));
+    }
+    text
+}

@@ -1,0 +1,38 @@
+//! What ends a command: words for a person, and what to try next.
+
+use std::fmt;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    words: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    /// In these words.
+    pub(crate) fn new(words: impl Into<String>) -> Self {
+        Self { words: words.into(), hint: None }
+    }
+
+    /// With what to try next.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n  {hint}"))
+    }
+}
+
+impl<E: std::error::Error> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// What a command returns: the exit status.
+pub(crate) type Outcome = Result<u8, Fault>;

@@ -1,0 +1,252 @@
+//! The operator's verbs: each is one call of the REST interface and a table.
+
+use serde_json::{json, Value};
+use tessera_simulators::operator::{device_path, segment, tenant_path, OperatorClient, OperatorError};
+
+use crate::args::{
+    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand, RoleCommand,
+    TenantArgs, TenantCommand, What,
+};
+use crate::fault::{Fault, Outcome};
+use crate::{out, secrets};
+
+mod audit;
+mod pages;
+mod table;
+#[cfg(test)]
+mod tests;
+
+/// Carries out one verb.
+pub(crate) async fn run(command: OperatorCommand) -> Outcome {
+    match command {
+        OperatorCommand::Tenant(command) => tenant(command).await,
+        OperatorCommand::Role(command) => role(command).await,
+        OperatorCommand::Group(command) => group(command).await,
+        OperatorCommand::Claim(command) => claim(command).await,
+        OperatorCommand::Devices { device, tenant } => devices(device, tenant).await,
+        OperatorCommand::Revoke { what } => revoke(what).await,
+        OperatorCommand::Reinstate { what } => reinstate(what).await,
+        OperatorCommand::Keys(command) => keys(command).await,
+        OperatorCommand::Audit(command) => audit(command).await,
+    }
+}
+
+/// One operator's call: where, as whom, and how to show what came.
+struct Call {
+    client: OperatorClient,
+    json: bool,
+}
+
+impl Call {
+    fn of(args: &OperatorArgs) -> Result<Self, Fault> {
+        let token = secrets::operator_token(args.operator_token.as_deref())?;
+        Ok(Self { client: OperatorClient::new(&args.http.url(), token)?, json: args.json })
+    }
+
+    /// Shows one answer as a table of two columns, or as JSON.
+    fn show(&self, answer: Result<Value, OperatorError>) -> Outcome {
+        let answer = answer.map_err(words)?;
+        match (&answer, self.json) {
+            (Value::Null, _) => out::line("done"),
+            (_, true) => out::line(&format!("{answer:#}")),
+            (_, false) => out::write(&table::one(&answer)),
+        }
+        Ok(0)
+    }
+
+    /// Shows a whole list, page after page.
+    async fn list(&self, path: &str, columns: &[&str]) -> Outcome {
+        let rows = pages::all(&self.client, path).await.map_err(words)?;
+        if self.json {
+            out::line(&format!("{:#}", Value::Array(rows)));
+        } else {
+            out::write(&table::many(&rows, columns));
+        }
+        Ok(0)
+    }
+
+    async fn verb(&self, path: &str) -> Outcome {
+        self.show(self.client.post(path, &json!({})).await)
+    }
+}
+
+async fn tenant(command: TenantCommand) -> Outcome {
+    match command {
+        TenantCommand::Create { id, bearer, operator } => {
+            let call = Call::of(&operator)?;
+            let body = json!({ "tenant": id, "bearer": bearer });
+            call.show(call.client.post("/v1/tenants", &body).await)
+        }
+        TenantCommand::List { operator } => {
+            let columns = ["tenant", "state", "bearer", "epoch", "created"];
+            Call::of(&operator)?.list("/v1/tenants", &columns).await
+        }
+        TenantCommand::Show { id, operator } => {
+            let call = Call::of(&operator)?;
+            call.show(call.client.get(&format!("/v1/tenants/{}", segment(&id))).await)
+        }
+        TenantCommand::Bearer { id, state, operator } => {
+            let call = Call::of(&operator)?;
+            let body = json!({ "bearer": state == "on" });
+            call.show(call.client.put(&format!("/v1/tenants/{}", segment(&id)), &body).await)
+        }
+    }
+}
+
+async fn role(command: RoleCommand) -> Outcome {
+    match command {
+        RoleCommand::Set { name, class, publish, subscribe, token_seconds, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, &format!("roles/{}", segment(&name)));
+            let body = json!({
+                "class": class, "publish": publish, "subscribe": subscribe, "token_seconds": token_seconds,
+            });
+            call.show(call.client.put(&path, &body).await)
+        }
+        RoleCommand::List { tenant } => {
+            let columns = ["role", "class", "publish", "subscribe", "token_seconds"];
+            list(&tenant, "roles", &columns).await
+        }
+    }
+}
+
+async fn group(command: GroupCommand) -> Outcome {
+    match command {
+        GroupCommand::Create { name, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, "groups");
+            call.show(call.client.post(&path, &json!({ "group": name })).await)
+        }
+        GroupCommand::List { tenant } => {
+            list(&tenant, "groups", &["group", "number", "epoch", "created"]).await
+        }
+    }
+}
+
+async fn claim(command: ClaimCommand) -> Outcome {
+    match command {
+        ClaimCommand::Create { role, group, device, count, expires_in, plain, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let body = json!({
+                "role": role, "group": group, "device": device, "count": count, "expires_in": expires_in,
+            });
+            let path = tenant_path(&tenant.tenant, "claims");
+            let made = call.client.post(&path, &body).await.map_err(words)?;
+            show_claims(&call, &made, plain);
+            Ok(0)
+        }
+        ClaimCommand::List { tenant } => {
+            let columns = ["claim", "state", "role", "group", "device", "expires", "used_by", "by"];
+            list(&tenant, "claims", &columns).await
+        }
+        ClaimCommand::Delete { id, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, &format!("claims/{}", segment(&id)));
+            call.show(call.client.delete(&path).await)
+        }
+    }
+}
+
+/// The one place where claim codes are shown: whoever made them needs them now, and only now.
+fn show_claims(call: &Call, made: &Value, plain: bool) {
+    if call.json {
+        return out::line(&format!("{made:#}"));
+    }
+    let claims = made.get("claims").and_then(Value::as_array).cloned().unwrap_or_default();
+    if plain {
+        let codes = claims.iter().filter_map(|claim| claim.get("code").and_then(Value::as_str));
+        return codes.for_each(out::line);
+    }
+    out::write(&table::many(&claims, &["claim", "code", "expires"]));
+}
+
+async fn devices(device: Option<String>, tenant: TenantArgs) -> Outcome {
+    match device {
+        Some(device) => {
+            let call = Call::of(&tenant.operator)?;
+            call.show(call.client.get(&device_path(&tenant.tenant, &device, "")).await)
+        }
+        None => {
+            let columns = ["device", "state", "role", "group", "epoch", "enrolled"];
+            list(&tenant, "devices", &columns).await
+        }
+    }
+}
+
+async fn revoke(what: What) -> Outcome {
+    match what {
+        What::Device { device, tenant } => {
+            let path = device_path(&tenant.tenant, &device, "revoke");
+            Call::of(&tenant.operator)?.verb(&path).await
+        }
+        What::Group { group, tenant } => {
+            let path = tenant_path(&tenant.tenant, &format!("groups/{}/revoke", segment(&group)));
+            Call::of(&tenant.operator)?.verb(&path).await
+        }
+        What::Token { hash, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, "tokens/revoke");
+            call.show(call.client.post(&path, &json!({ "token_hash": hash })).await)
+        }
+        What::Tenant { id, operator } => {
+            Call::of(&operator)?.verb(&tenant_path(&id, "revoke")).await
+        }
+    }
+}
+
+async fn reinstate(what: Again) -> Outcome {
+    match what {
+        Again::Device { device, tenant } => {
+            let path = device_path(&tenant.tenant, &device, "reinstate");
+            Call::of(&tenant.operator)?.verb(&path).await
+        }
+        Again::Tenant { id, operator } => {
+            Call::of(&operator)?.verb(&tenant_path(&id, "reinstate")).await
+        }
+    }
+}
+
+async fn keys(command: KeysCommand) -> Outcome {
+    match command {
+        KeysCommand::List { tenant } => {
+            list(&tenant, "keys", &["key", "state", "since", "not_before", "not_after"]).await
+        }
+        KeysCommand::Rotate { tenant } => {
+            let path = tenant_path(&tenant.tenant, "keys/rotate");
+            Call::of(&tenant.operator)?.verb(&path).await
+        }
+        KeysCommand::Compromise { kid, tenant } => {
+            let path = tenant_path(&tenant.tenant, &format!("keys/{}/compromise", segment(&kid)));
+            Call::of(&tenant.operator)?.verb(&path).await
+        }
+    }
+}
+
+async fn audit(command: AuditCommand) -> Outcome {
+    match command {
+        AuditCommand::List { operator } => {
+            let columns = ["seq", "at", "actor", "action", "tenant", "subject", "detail"];
+            Call::of(&operator)?.list("/v1/audit", &columns).await
+        }
+        AuditCommand::Verify { operator } => {
+            let call = Call::of(&operator)?;
+            let rows = pages::all(&call.client, "/v1/audit").await.map_err(words)?;
+            let head = audit::verify(&rows)?;
+            out::line(&format!("{} entries, every hash follows from the one before; head {head}", rows.len()));
+            Ok(0)
+        }
+    }
+}
+
+async fn list(tenant: &TenantArgs, what: &str, columns: &[&str]) -> Outcome {
+    Call::of(&tenant.operator)?.list(&tenant_path(&tenant.tenant, what), columns).await
+}
+
+/// A refusal with the sentence that goes with its code.
+fn words(error: OperatorError) -> Fault {
+    let fault = Fault::new(error.to_string());
+    match error.code() {
+        Some(code) => fault.hint(code.words()),
+        None => fault,
+    }
+}

@@ -1,0 +1,48 @@
+use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
+use tessera_runtime::clock::SystemClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::stop::Stop;
+
+use super::life::{drain, ended, until_told, Reload};
+use super::parts::Feed;
+use super::run_file;
+use super::signals::Signals;
+use crate::args::AgentArgs;
+use crate::config::Raw;
+use crate::fault::Outcome;
+use crate::out;
+
+/// Where the agent answers when nobody says otherwise.
+const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
+
+/// The offline validator on a gateway.
+pub(crate) async fn run(args: AgentArgs) -> Outcome {
+    let mut raw = Raw::default().with_log(&args.log);
+    raw.data = args.data.clone();
+    raw.audience = args.audience.clone();
+    let config = raw.validate("./tessera-agent")?;
+    let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    let reload = Reload::start(None, &args.log, &config.log)?;
+    let signals = Signals::listen()?;
+    let stop = Stop::new();
+    let mut daemon = DaemonConfig::new(feed.agent(&config.data.join("agent"), &config));
+    daemon.http = args.http.unwrap_or(HTTP.into());
+    daemon.socket = args.socket.clone();
+    let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
+    let daemon = AgentDaemon::start(daemon, clock, random, &Metrics::new(), &stop).await?;
+    run_file::write(&config.data, &[("http", daemon.http().to_string())])?;
+    out::write(&format!(
+        "data          {}\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",
+        config.data.display(),
+        daemon.http(),
+    ));
+    let ready = || !daemon.agent().trust().load().is_empty();
+    until_told(signals, reload, ready).await.impatient();
+    let left = drain(&[&stop], config.drain).await;
+    if let Err(error) = daemon.agent().close() {
+        tracing::error!(%error, "the agent's store was not closed cleanly");
+    }
+    run_file::remove(&config.data);
+    ended(&left)
+}

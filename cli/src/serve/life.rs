@@ -1,0 +1,115 @@
+//! The life of a server process after its start: reload when told, drain when told.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tessera_runtime::log::LogControl;
+use tessera_runtime::stop::Stop;
+
+use super::signals::{Asked, Signals};
+use crate::args::LogArgs;
+use crate::config::{LogConfig, Raw};
+use crate::fault::{Fault, Outcome};
+use crate::out;
+
+/// How often the configuration file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What can be reloaded while running: the log level. Everything else needs a restart, and a bad file changes nothing.
+pub(super) struct Reload {
+    file: Option<PathBuf>,
+    args: LogArgs,
+    control: LogControl,
+    log: LogConfig,
+    seen: Option<SystemTime>,
+}
+
+impl Reload {
+    /// Starts logging.
+    pub(super) fn start(file: Option<&Path>, args: &LogArgs, log: &LogConfig) -> Result<Self, Fault> {
+        let control = tessera_runtime::log::init_adjustable(&log.level, log.format)?;
+        let mut reload = Self {
+            file: file.map(Path::to_owned),
+            args: args.clone(),
+            control,
+            log: log.clone(),
+            seen: None,
+        };
+        reload.seen = reload.changed_at();
+        Ok(reload)
+    }
+
+    fn changed_at(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.file.as_ref()?).ok()?.modified().ok()
+    }
+
+    /// Whether the file is another than the one last read.
+    fn is_due(&self) -> bool {
+        let now = self.changed_at();
+        now.is_some() && now != self.seen
+    }
+
+    fn run(&mut self) {
+        self.seen = self.changed_at();
+        match self.read() {
+            Ok(log) if log == self.log => tracing::info!("configuration read again; the log level is as it was"),
+            Ok(log) => {
+                tracing::info!(level = %log.level, "configuration read again; new log level");
+                self.log = log;
+            }
+            Err(fault) => tracing::error!(%fault, "the new configuration is not used; the old one stays"),
+        }
+    }
+
+    fn read(&self) -> Result<LogConfig, Fault> {
+        let raw = Raw::read(self.file.as_deref())?.with_log(&self.args);
+        let log = raw.validate(".")?.log;
+        self.control.set_level(&log.level)?;
+        Ok(log)
+    }
+}
+
+/// Serves until a signal ends it. `ready` says when all is well; then the line `ready` is printed.
+pub(super) async fn until_told(
+    mut signals: Signals,
+    mut reload: Reload,
+    ready: impl Fn() -> bool,
+) -> Signals {
+    let mut look = tokio::time::interval(LOOK);
+    let mut often = tokio::time::interval(Duration::from_millis(20));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => return signals,
+                Asked::Reload => reload.run(),
+            },
+            _ = look.tick() => if reload.is_due() { reload.run() },
+            _ = often.tick(), if !told => if ready() {
+                told = true;
+                out::line("ready");
+            },
+        }
+    }
+}
+
+/// Stops the parts in this order and says what did not stop.
+pub(super) async fn drain(parts: &[&Stop], within: Duration) -> Vec<String> {
+    let mut left = Vec::new();
+    for stop in parts {
+        left.extend(stop.finish(within).await);
+    }
+    left
+}
+
+/// The exit status after a drain.
+pub(super) fn ended(left: &[String]) -> Outcome {
+    if left.is_empty() {
+        tracing::info!("drained");
+        return Ok(0);
+    }
+    for name in left {
+        out::complain(&format!("did not stop in time: {name}"));
+    }
+    Ok(0)
+}

@@ -1,0 +1,127 @@
+//! Provisioning and broker, started from a configuration.
+
+use std::path::Path;
+
+use tessera_agent::{Agent, AgentConfig};
+use tessera_broker::{Broker, BrokerHandle};
+use tessera_provisioning::{Provisioning, ProvisioningHandle};
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::secret::{read_secret_text, Secret};
+use tessera_runtime::stop::Stop;
+use tessera_token::key::Thumbprint;
+use tessera_token::text::from_base64url;
+
+use crate::config::Config;
+use crate::fault::Fault;
+
+/// Where trust comes from.
+pub(crate) struct Feed {
+    pub(crate) url: String,
+    pub(crate) token: Secret<String>,
+    pub(crate) root: Thumbprint,
+}
+
+impl Feed {
+    /// From a token file and a thumbprint, which may stand in a file itself.
+    pub(crate) fn read(url: &str, token: &Path, root: &str) -> Result<Self, Fault> {
+        let text = match Path::new(root).is_file() {
+            true => read_secret_text(Path::new(root))?.expose().clone(),
+            false => root.to_owned(),
+        };
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            token: read_secret_text(token)?,
+            root: thumbprint(&text)?,
+        })
+    }
+
+    /// The agent's part of a configuration.
+    pub(super) fn agent(&self, data: &Path, config: &Config) -> AgentConfig {
+        AgentConfig::new(data, config.audience.clone(), self.root)
+            .with_feed(self.url.clone(), self.token.clone())
+    }
+}
+
+/// A thumbprint as 64 hexadecimal digits or 43 characters of base64url.
+fn thumbprint(text: &str) -> Result<Thumbprint, Fault> {
+    let bytes = match text.len() {
+        64 => hex::decode(text).ok(),
+        _ => from_base64url(text),
+    };
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(Thumbprint::from_bytes).ok_or_else(|| {
+        Fault::new(format!("{text:?} is neither a thumbprint nor a file with one"))
+            .hint("provisioning writes it to DATA/root.thumbprint")
+    })
+}
+
+/// A running broker and what it decides by.
+pub(crate) struct BrokerPart {
+    pub(crate) agent: Agent,
+    pub(crate) handle: BrokerHandle,
+}
+
+/// Starts provisioning; it makes its folder.
+pub(crate) async fn start_provisioning(
+    config: &Config,
+    clock: &SharedClock,
+    stop: &Stop,
+) -> Result<ProvisioningHandle, Fault> {
+    let started = Provisioning::start(
+        config.provisioning()?,
+        clock.clone(),
+        SystemRandom::shared(),
+        Metrics::new(),
+        stop.clone(),
+    );
+    Ok(started.await?)
+}
+
+/// Starts the agent and the broker on it.
+pub(crate) async fn start_broker(
+    config: &Config,
+    feed: &Feed,
+    clock: &SharedClock,
+    stop: &Stop,
+) -> Result<BrokerPart, Fault> {
+    let metrics = Metrics::new();
+    let agent_config = feed.agent(&config.data.join("agent"), config);
+    let random = SystemRandom::shared();
+    let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
+    let settings = config.broker(&feed.url)?;
+    let handle = Broker::start(settings, &agent, clock.clone(), &metrics, stop).await?;
+    Ok(BrokerPart { agent, handle })
+}
+
+impl BrokerPart {
+    /// Closes what is left after the tasks have ended.
+    pub(crate) fn close(&self) {
+        if let Err(error) = self.agent.close() {
+            tracing::error!(%error, "the agent's store was not closed cleanly");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_in_both_spellings_and_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("feed.token");
+        std::fs::write(&token, "t\n").unwrap();
+        let file = folder.path().join("root.thumbprint");
+        std::fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
+        let url64 = tessera_token::text::base64url(&[0xab; 32]);
+        for root in ["ab".repeat(32), url64, file.display().to_string()] {
+            let feed = Feed::read("http://x:1/", &token, &root).unwrap();
+            assert_eq!(feed.root.as_bytes(), &[0xab; 32]);
+            assert_eq!((feed.url.as_str(), feed.token.expose().as_str()), ("http://x:1", "t"));
+        }
+        assert!(Feed::read("http://x:1", &token, "nonsense").is_err());
+        assert!(Feed::read("http://x:1", Path::new("/none"), &"ab".repeat(32)).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+use tessera_runtime::clock::SystemClock;
+use tessera_runtime::stop::Stop;
+
+use super::life::{drain, ended, until_told, Reload};
+use super::parts::start_provisioning;
+use super::run_file;
+use super::signals::Signals;
+use crate::args::ProvisionArgs;
+use crate::config::Raw;
+use crate::fault::Outcome;
+use crate::out;
+
+/// Provisioning alone.
+pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
+    let mut raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    raw.data = args.data.clone().or(raw.data);
+    raw.http = args.http.or(raw.http);
+    let config = raw.validate("./tessera-data")?;
+    let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
+    let signals = Signals::listen()?;
+    let stop = Stop::new();
+    let service = start_provisioning(&config, &SystemClock::shared(), &stop).await?;
+    let data = config.data.display();
+    run_file::write(&config.data, &[("http", service.addr().to_string())])?;
+    if let Some(first) = service.first_start() {
+        out::line(&format!(
+            "operator token (shown once; also in {data}/operator.token): {}",
+            first.operator_token.expose()
+        ));
+    }
+    out::write(&format!(
+        "data          {data}
+provisioning  http://{http}   (OpenAPI: /openapi.json)
+
+A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
+  tessera broker --provisioning http://{http} --feed-token {data}/feed.token --root {data}/root.thumbprint
+
+",
+        http = service.addr(),
+    ));
+    until_told(signals, reload, || true).await.impatient();
+    let left = drain(&[&stop], config.drain).await;
+    run_file::remove(&config.data);
+    ended(&left)
+}

@@ -1,0 +1,28 @@
+//! `run.json`: where a running process listens, for scripts. With port 0 nobody else knows.
+
+use std::path::Path;
+
+use serde_json::{json, Map, Value};
+
+use crate::fault::Fault;
+
+/// Writes `run.json` into the data folder.
+pub(super) fn write(data: &Path, at: &[(&str, String)]) -> Result<(), Fault> {
+    let mut members = Map::new();
+    members.insert("pid".to_owned(), json!(std::process::id()));
+    for (name, place) in at {
+        members.insert((*name).to_owned(), json!(place));
+    }
+    let text = format!("{:#}\n", Value::Object(members));
+    let temporary = data.join("run.json.tmp");
+    let path = data.join("run.json");
+    let named = |error: std::io::Error| Fault::new(format!("{}: {error}", path.display()));
+    std::fs::write(&temporary, text).map_err(named)?;
+    std::fs::rename(&temporary, &path).map_err(named)
+}
+
+/// Takes it away again: nobody listens any more.
+pub(super) fn remove(data: &Path) {
+    // A file that is left says nothing wrong: the next start replaces it.
+    let _ = std::fs::remove_file(data.join("run.json"));
+}

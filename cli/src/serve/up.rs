@@ -1,0 +1,103 @@
+use tessera_provisioning::ProvisioningHandle;
+use tessera_runtime::clock::SystemClock;
+use tessera_runtime::stop::Stop;
+
+use super::life::{drain, ended, until_told, Reload};
+use super::parts::{start_broker, start_provisioning, BrokerPart, Feed};
+use super::signals::Signals;
+use super::run_file;
+use crate::args::UpArgs;
+use crate::config::{Config, Raw};
+use crate::fault::{Fault, Outcome};
+use crate::out;
+
+/// Provisioning and broker in one process; the broker talks to provisioning over loopback HTTP, as it would elsewhere.
+pub(crate) async fn run(args: UpArgs) -> Outcome {
+    let config = config(&args)?;
+    let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
+    let signals = Signals::listen()?;
+    let clock = SystemClock::shared();
+    let (front, back) = (Stop::new(), Stop::new());
+    let provisioning = start_provisioning(&config, &clock, &back).await?;
+    let started = broker(&config, &provisioning, &clock, &front).await;
+    let broker = match started {
+        Ok(broker) => broker,
+        Err(fault) => {
+            drain(&[&front, &back], config.drain).await;
+            return Err(fault);
+        }
+    };
+    tell(&config, &provisioning, &broker)?;
+    let signals = until_told(signals, reload, || broker.handle.is_ready()).await;
+    signals.impatient();
+    tracing::info!("draining");
+    let left = drain(&[&front, &back], config.drain).await;
+    broker.close();
+    run_file::remove(&config.data);
+    ended(&left)
+}
+
+fn config(args: &UpArgs) -> Result<Config, Fault> {
+    let mut raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    raw.data = args.data.clone().or(raw.data);
+    raw.mqtt = args.mqtt.or(raw.mqtt);
+    raw.http = args.http.or(raw.http);
+    raw.metrics = args.metrics.or(raw.metrics);
+    raw.validate("./tessera-data")
+}
+
+async fn broker(
+    config: &Config,
+    provisioning: &ProvisioningHandle,
+    clock: &tessera_runtime::clock::SharedClock,
+    stop: &Stop,
+) -> Result<BrokerPart, Fault> {
+    let token = tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?;
+    let url = format!("http://{}", reachable(provisioning.addr()));
+    let feed = Feed { url, token, root: provisioning.root_thumbprint() };
+    start_broker(config, &feed, clock, stop).await
+}
+
+/// An address to connect to: "everywhere" is listened on, never connected to.
+fn reachable(mut addr: std::net::SocketAddr) -> std::net::SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    addr
+}
+
+fn tell(config: &Config, provisioning: &ProvisioningHandle, broker: &BrokerPart) -> Result<(), Fault> {
+    let (http, mqtt) = (provisioning.addr(), broker.handle.mqtt_addr);
+    let metrics = broker.handle.http_addr;
+    run_file::write(
+        &config.data,
+        &[("mqtt", mqtt.to_string()), ("http", http.to_string()), ("metrics", metrics.to_string())],
+    )?;
+    let data = config.data.display();
+    if let Some(first) = provisioning.first_start() {
+        out::line(&format!(
+            "operator token (shown once; also in {data}/operator.token): {}",
+            first.operator_token.expose()
+        ));
+    }
+    out::write(&format!(
+        "data          {data}
+mqtt          {mqtt}
+provisioning  http://{http}   (OpenAPI: /openapi.json)
+broker        http://{metrics}   (/metrics /healthz /readyz)
+
+Next, in another terminal:
+  export TESSERA_OPERATOR_TOKEN=@{data}/operator.token
+  tessera claim create --role sensor --http http://{http}
+  tessera device enrol --http http://{http} --device d-17 --claim CODE --dir d-17
+  mosquitto_pub -h {host} -p {port} -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5
+
+",
+        host = reachable(mqtt).ip(),
+        port = mqtt.port(),
+    ));
+    Ok(())
+}

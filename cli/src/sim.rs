@@ -1,0 +1,129 @@
+//! Simulated devices against a running system.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tessera_runtime::clock::SystemClock;
+use tessera_runtime::random::{self, SeededRandom, SystemRandom};
+use tessera_runtime::stop::Stop;
+use tessera_simulators::credentials::{self, Proof, Wanted};
+use tessera_simulators::operator::OperatorClient;
+use tessera_simulators::report::render;
+use tessera_simulators::scenario::{self, expectations, Outcome as Run, Plan};
+use tessera_simulators::wire::Broker;
+use tessera_token::ids::TenantId;
+
+use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+use crate::fault::{Fault, Outcome};
+use crate::screen::Screen;
+use crate::{out, secrets};
+
+/// Carries out one verb.
+pub(crate) async fn run(command: SimCommand) -> Outcome {
+    match command {
+        SimCommand::Run(args) => fleet(args).await,
+        SimCommand::Credentials(args) => credentials(args).await,
+    }
+}
+
+async fn fleet(args: SimRunArgs) -> Outcome {
+    let seed = seed(args.seed)?;
+    let http = args.http.url();
+    let plan = Plan {
+        operator: operator(&http, &args.operator)?,
+        http,
+        broker: broker(&args.mqtt)?,
+        tenant: TenantId::parse(&args.operator.tenant)?,
+        sensor_role: args.role,
+        backend_role: args.backend_role,
+        devices: args.devices,
+        prefix: args.prefix.unwrap_or_else(|| prefix(seed)),
+        seed,
+        publish_every: args.every,
+        lasts: args.lasts,
+        hostile: args.hostile,
+        expect_refresh: false,
+    };
+    let stop = Stop::new();
+    stop_on_interrupt(&stop);
+    let screen = Screen::new();
+    let run = scenario::run(plan, SystemClock::shared(), stop, &|news| screen.show(news)).await?;
+    screen.done();
+    summary(&run);
+    write_json(args.json.as_deref(), &run.report)?;
+    write_json(args.truth.as_deref(), &run.truth)?;
+    Ok(u8::from(!run.is_good()))
+}
+
+async fn credentials(args: CredentialsArgs) -> Outcome {
+    let seed = seed(args.seed)?;
+    let http = args.http.url();
+    let wanted = Wanted {
+        operator: operator(&http, &args.operator)?,
+        http,
+        tenant: TenantId::parse(&args.operator.tenant)?,
+        role: args.role,
+        prefix: args.prefix.unwrap_or_else(|| format!("{}load-", prefix(seed))),
+        devices: args.devices,
+        proof: match args.proof {
+            ProofArg::Connect => Proof::Connect,
+            ProofArg::Bearer => Proof::Bearer,
+        },
+        seed,
+    };
+    let random = Arc::new(SeededRandom::predictable(seed));
+    let written = credentials::write(&wanted, random, SystemClock::shared(), &args.out).await?;
+    let good = match args.proof {
+        ProofArg::Connect => "each line is good once, within 60 seconds from now",
+        ProofArg::Bearer => "each line is good until its token expires",
+    };
+    out::line(&format!("{written} credentials in {} (seed {seed}); {good}", args.out.display()));
+    Ok(0)
+}
+
+/// A seed: as given, else a random one that people can type.
+pub(crate) fn seed(given: Option<u64>) -> Result<u64, Fault> {
+    match given {
+        Some(seed) => Ok(seed),
+        None => Ok(random::number(&SystemRandom)? >> 32),
+    }
+}
+
+/// Runs of different seeds do not meet in one registry.
+fn prefix(seed: u64) -> String {
+    format!("s{seed}-")
+}
+
+/// Table and expectations.
+pub(crate) fn summary(run: &Run) {
+    out::line("\nwhat happened");
+    out::write(&render::table(&run.report));
+    out::line("what was expected");
+    out::write(&expectations::render(&run.expectations));
+}
+
+/// Writes a value as JSON where the user wants it.
+pub(crate) fn write_json<T: serde::Serialize>(path: Option<&Path>, value: &T) -> Result<(), Fault> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(value)?;
+    std::fs::write(path, text).map_err(|error| Fault::new(format!("{}: {error}", path.display())))
+}
+
+/// Ctrl-C ends a run with its report.
+pub(crate) fn stop_on_interrupt(stop: &Stop) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.trigger();
+        }
+    });
+}
+
+fn operator(http: &str, args: &SimOperator) -> Result<OperatorClient, Fault> {
+    let token = secrets::operator_token(args.operator_token.as_deref())?;
+    Ok(OperatorClient::new(http, token)?)
+}
+
+fn broker(text: &str) -> Result<Broker, Fault> {
+    Broker::parse(text).ok_or_else(|| Fault::new(format!("{text:?} is no host:port")))
+}
