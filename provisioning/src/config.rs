@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tessera_token::ids::Audience;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
@@ -22,6 +23,8 @@ pub struct ProvisioningConfig {
     pub admission: AdmissionLimits,
     /// Threads that answer HTTP.
     pub workers: usize,
+    /// Time between two removals of what has expired.
+    pub sweep_every: Duration,
 }
 
 /// Rates for the endpoints that anybody may call.
@@ -55,6 +58,7 @@ impl ProvisioningConfig {
             token_seconds: 3600,
             admission: AdmissionLimits::default(),
             workers: 2,
+            sweep_every: limits::SWEEP_EVERY,
         })
     }
 
@@ -64,6 +68,9 @@ impl ProvisioningConfig {
         }
         if !(1..=64).contains(&self.workers) {
             return Err(StartError::Config("workers must be 1 to 64"));
+        }
+        if self.sweep_every.is_zero() {
+            return Err(StartError::Config("the time between sweeps must be above 0"));
         }
         let rates = [
             self.admission.per_address,

@@ -5,7 +5,7 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::keys::rotate::retire_expired;
-use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_EVERY, SWEEP_ROWS};
+use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
 use crate::refused::Refused;
 use crate::registry::records::ClaimRecord;
 use crate::service::Service;
@@ -17,7 +17,7 @@ pub(crate) async fn run(service: &Service) {
     let mut claims_from = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = tokio::time::sleep(service.config.sweep_every) => {}
             () = service.stop.stopping() => return,
         }
         if let Err(refused) = once(service, &mut claims_from).await {

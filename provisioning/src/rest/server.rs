@@ -18,7 +18,8 @@ pub(super) async fn healthz() -> HttpResponse {
 }
 
 pub(super) async fn readyz(app: App) -> Answer {
-    match app.store.is_healthy() && !app.stop.is_stopping() {
+    let actors = app.issuer.connected() && app.trust.connected() && app.audit.connected();
+    match actors && app.store.is_healthy() && !app.stop.is_stopping() {
         true => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
         false => Err(RefusalCode::NotReady.into()),
     }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Supervisor};
+use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
 use tessera_runtime::clock::SharedClock;
@@ -57,12 +57,25 @@ pub(super) async fn run(parts: Parts, ready: Ready) {
     };
     tracing::info!(%addr, "provisioning listens");
     let _ = ready.send(Ok(ProvisioningHandle { addr, ..handle }));
+    let _end = End(service.stop.clone());
     serve(&service, server).await;
     let _ = service.audit.send(ChainPending).await;
     if let Err(error) = service.store.close() {
         tracing::error!(%error, "store not closed cleanly");
     }
     tracing::info!("provisioning stopped");
+}
+
+/// The process must not go on without a service that it thinks it has.
+struct End(Stop);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.0.is_stopping() {
+            tracing::error!("provisioning ended by itself: the process stops");
+            self.0.trigger();
+        }
+    }
 }
 
 async fn serve(service: &Arc<Service>, server: Server) {
@@ -144,7 +157,7 @@ async fn furnish(
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
         admission: Admission::new(config.admission),
         pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
-        issuer: issuer.start(),
+        issuer: Supervisor::start(move |_| issuer),
         metrics: ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?,
         registry: metrics,
         config,

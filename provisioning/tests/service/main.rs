@@ -19,4 +19,5 @@ mod refresh;
 mod registry;
 mod restart;
 mod revoke;
+mod sweep;
 mod wire;

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use serde_json::{json, Value};
+use tessera_token::chain::KeyState;
+use tessera_token::hash::TokenHash;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::text::base64url;
+use tessera_token::trust::Change;
+
+use crate::feed::Reader;
+use crate::world::{problem, World};
+
+async fn swept(world: &World, table: &str, rows: u64) {
+    let wanted = format!("tessera_provisioning_swept_total{{table=\"{table}\"}} {rows}");
+    let told = async {
+        while !world.nobody.get("/metrics").await.unwrap().text().contains(&wanted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+}
+
+async fn quick() -> World {
+    World::with(|config| {
+        config.sweep_every = Duration::from_millis(5);
+        config.admission.address_burst = 1_000_000;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_has_expired_is_forgotten_and_the_device_goes_on() {
+    let world = quick().await;
+    let (device, first) = world.enrolled("a").await;
+    let body = json!({ "token_hash": base64url(TokenHash::of(&first.access_token).as_bytes()) });
+    world.post("/v1/tenants/default/tokens/revoke", body.clone()).await;
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    world.post("/v1/tenants/default/devices/a/reinstate", json!({})).await;
+    world.advance(3600);
+    swept(&world, "issued", 1).await;
+    swept(&world, "revoked_tokens", 1).await;
+    let again = world.operator.post_json("/v1/tenants/default/tokens/revoke", &body).await;
+    assert_eq!(problem(again), (404, "not_found".to_owned()));
+    world.advance(TOKEN_LIFE_SECONDS);
+    swept(&world, "moved_devices", 1).await;
+    let next = world.refresh(&device).await.unwrap();
+    assert_eq!(
+        crate::enrol::claims(&next.access_token).epochs.device,
+        1,
+        "the epoch itself never goes back"
+    );
+}
+
+#[tokio::test]
+async fn unused_claims_are_forgotten_after_a_while_and_used_ones_stay() {
+    let world = quick().await;
+    let open = world.claim(json!({ "expires_in": 10 })).await;
+    world.enrolled("a").await;
+    world.advance(10 + 7 * 24 * 3600 + 1);
+    swept(&world, "claims", 1).await;
+    let left: Value = world.get("/v1/tenants/default/claims").await;
+    assert_eq!(left["items"].as_array().unwrap().len(), 1);
+    assert_eq!(left["items"][0]["state"], "used");
+    let late = world.enrol(&crate::world::Device::new("b"), &open).await;
+    assert_eq!(late, Err(RefusalCode::ClaimUnknown));
+}
+
+#[tokio::test]
+async fn a_retiring_key_is_retired_when_its_last_token_has_expired() {
+    let world = quick().await;
+    world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+    let mut reader = Reader::snapshot(&world).await;
+    let old: Vec<_> = reader
+        .keys()
+        .filter(|key| key.state == KeyState::Retiring)
+        .map(|key| key.key.clone())
+        .collect();
+    world.advance(TOKEN_LIFE_SECONDS + 60);
+    let changes = reader.wait(&world, 60).await;
+    let Some(Change::Key(key)) = changes.first() else { panic!("{changes:?}") };
+    assert_eq!((key.state, vec![key.key.clone()]), (KeyState::Retired, old.clone()));
+    let fresh = Reader::snapshot(&world).await;
+    assert_eq!(fresh.keys().count(), 2, "a retired key is no longer told");
+}
