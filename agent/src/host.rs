@@ -63,3 +63,53 @@ async fn death<A: Actor<Context = Context<A>>>(actor: &Addr<A>) {
         tokio::time::sleep(WATCH).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen {
+        started: AtomicU32,
+        finished: AtomicU32,
+    }
+
+    struct Fragile(Arc<Seen>);
+
+    impl Actor for Fragile {
+        type Context = Context<Self>;
+
+        fn started(&mut self, _: &mut Self::Context) {
+            let life = self.0.started.fetch_add(1, Ordering::SeqCst);
+            assert!(life > 0, "dies in its first life");
+        }
+    }
+
+    impl Handler<Finish> for Fragile {
+        type Result = ();
+
+        fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+            self.0.finished.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_actor_is_started_again_and_the_living_one_finishes() {
+        let seen = Arc::new(Seen::default());
+        let (stop, lives) = (Stop::new(), Arc::clone(&seen));
+        let (told, mut hear) = tokio::sync::mpsc::channel(4);
+        let make = move || {
+            let _ = told.try_send(());
+            Fragile(Arc::clone(&lives))
+        };
+        run("fragile", &stop, make).unwrap();
+        hear.recv().await.unwrap();
+        hear.recv().await.unwrap();
+        assert!(stop.finish(Duration::from_secs(10)).await.is_empty());
+        assert_eq!(seen.started.load(Ordering::SeqCst), 2);
+        assert_eq!(seen.finished.load(Ordering::SeqCst), 1);
+    }
+}

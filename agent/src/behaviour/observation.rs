@@ -7,7 +7,8 @@ use tessera_token::refusal::RefusalCode;
 /// What a session saw its device do.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
-    /// The session was opened.
+    /// The session was opened. When it takes an older session's place, this comes before that one's
+    /// [`Observation::Disconnected`]: otherwise two holders of one key look like one that moves.
     Connected(Connection),
     /// The session ended; `clean` when the device said so.
     Disconnected {

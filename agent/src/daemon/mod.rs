@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use actix_web::{web, App, HttpServer};
 use tessera_runtime::clock::SharedClock;
@@ -33,6 +34,8 @@ pub struct DaemonConfig {
     pub not_only_loopback: bool,
     /// Its Unix socket (mode 0660), when there is to be one.
     pub socket: Option<PathBuf>,
+    /// Time for a client to send its request head, and again for its body.
+    pub request_time: Duration,
 }
 
 impl DaemonConfig {
@@ -43,6 +46,7 @@ impl DaemonConfig {
             http: SocketAddr::from(([127, 0, 0, 1], 8085)),
             not_only_loopback: false,
             socket: None,
+            request_time: limits::DAEMON_REQUEST_TIME,
         }
     }
 }
@@ -107,8 +111,8 @@ impl AgentDaemon {
         let http = tcp.local_addr().map_err(listen)?;
         let socket = config.socket.as_deref().map(open_socket).transpose()?;
         let agent = Agent::start(config.agent, clock, random, metrics, stop).await?;
-        let state = State::new(&agent, metrics).map_err(AgentError::from)?;
-        serve(tcp, socket, state, stop).map_err(listen)?;
+        let state = State::new(&agent, metrics, config.request_time).map_err(AgentError::from)?;
+        serve(tcp, socket, state, config.request_time, stop).map_err(listen)?;
         Ok(Self { agent, http })
     }
 
@@ -144,14 +148,15 @@ fn serve(
     tcp: TcpListener,
     socket: Option<UnixListener>,
     state: State,
+    request_time: Duration,
     stop: &Stop,
 ) -> std::io::Result<()> {
     let state = web::Data::new(state);
     let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(routes::all))
         .workers(1)
         .max_connections(limits::DAEMON_CONNECTIONS)
-        .client_request_timeout(limits::DAEMON_REQUEST_TIME)
-        .client_disconnect_timeout(limits::DAEMON_REQUEST_TIME)
+        .client_request_timeout(request_time)
+        .client_disconnect_timeout(request_time)
         .keep_alive(limits::DAEMON_KEEP_ALIVE)
         .shutdown_timeout(2)
         .disable_signals()

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
@@ -18,10 +20,15 @@ pub(super) struct State {
     observer: Observer,
     metrics: Metrics,
     answers: Counter,
+    body_time: Duration,
 }
 
 impl State {
-    pub(super) fn new(agent: &Agent, metrics: &Metrics) -> Result<Self, MetricsError> {
+    pub(super) fn new(
+        agent: &Agent,
+        metrics: &Metrics,
+        body_time: Duration,
+    ) -> Result<Self, MetricsError> {
         let answers = metrics.counter(
             "tessera_agent_validations_total",
             "Credentials judged over HTTP, by outcome",
@@ -32,6 +39,7 @@ impl State {
             observer: agent.observer().clone(),
             metrics: metrics.clone(),
             answers,
+            body_time,
         })
     }
 }
@@ -49,9 +57,26 @@ pub(super) fn all(config: &mut web::ServiceConfig) {
         .default_service(web::to(not_found));
 }
 
-async fn validate(state: web::Data<State>, question: web::Json<Question>) -> HttpResponse {
+async fn validate(
+    state: web::Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let mut payload = payload.into_inner();
+    let question = web::Json::<Question>::from_request(&request, &mut payload);
+    match tokio::time::timeout(state.body_time, question).await {
+        Ok(question) => Ok(answer(&state, &question?.into_inner()).await),
+        Err(_) => {
+            let code = RefusalCode::RequestMalformed;
+            let detail = "the body did not come in time".to_owned();
+            Ok(problem(StatusCode::REQUEST_TIMEOUT, code, detail))
+        }
+    }
+}
+
+async fn answer(state: &State, question: &Question) -> HttpResponse {
     let network = question.address.map_or(Network::local(), Network::of);
-    let outcome = judge(&state.validator, &question).await;
+    let outcome = judge(&state.validator, question).await;
     let age = state.validator.trust_age();
     match outcome {
         Ok(admission) => {

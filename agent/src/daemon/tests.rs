@@ -23,6 +23,10 @@ struct Rig {
 
 /// A daemon without a network, over what a store holds.
 async fn rig(known: bool) -> Rig {
+    rig_with(known, limits::DAEMON_REQUEST_TIME).await
+}
+
+async fn rig_with(known: bool, request_time: Duration) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
     if known {
@@ -31,6 +35,7 @@ async fn rig(known: bool) -> Rig {
     let mut config =
         DaemonConfig::new(AgentConfig::new(folder.path().join("agent"), audience(), world.pin()));
     config.http.set_port(0);
+    config.request_time = request_time;
     config.socket = Some(folder.path().join("agent.sock"));
     let stop = Stop::new();
     let clock = ManualClock::at(at(NOW));
@@ -201,4 +206,33 @@ async fn only_loopback_unless_told() {
     let (clock, metrics, stop) = (ManualClock::at(at(NOW)), Metrics::new(), Stop::new());
     let refused = AgentDaemon::start(config, clock, SystemRandom::shared(), &metrics, &stop).await;
     assert!(matches!(refused.err(), Some(DaemonError::NotLoopback(_))));
+}
+
+#[tokio::test]
+async fn silent_and_slow_clients_are_cut_off() {
+    // The server looks at a clock of half a second: less is not meant.
+    let rig = rig_with(true, Duration::from_millis(1500)).await;
+    let address = rig.daemon.http();
+    let cut_off = |start: &'static str| {
+        tokio::task::spawn_blocking(move || {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            socket.write_all(start.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let ended = socket.read_to_end(&mut answer);
+            (ended.is_ok(), String::from_utf8_lossy(&answer).into_owned())
+        })
+    };
+    let waiting = [
+        cut_off(""),
+        cut_off("POST /v1/validate HTTP/1.1\r\nHost: a"),
+        cut_off("POST /v1/validate HTTP/1.1\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"),
+    ];
+    assert_eq!(rig.ask(&rig.question(1)).await["allow"], true);
+    for one in waiting {
+        let (ended, answer) = one.await.unwrap();
+        assert!(ended, "still open");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    rig.end().await;
 }

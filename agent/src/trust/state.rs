@@ -90,8 +90,8 @@ impl TrustState {
     }
 
     fn apply_tenant(&mut self, mut tenant: TenantTrust) -> Result<TrustEffect, TrustRefusal> {
-        room(self.tenants.len(), limits::TRUST_TENANTS)?;
         let known = self.tenants.get(&tenant.tenant);
+        room(known.is_some(), self.tenants.len(), limits::TRUST_TENANTS)?;
         tenant.epoch = tenant.epoch.max(known.map_or(0, |known| known.epoch));
         let name = tenant.tenant.clone();
         Arc::make_mut(&mut self.tenants).insert(name.clone(), tenant);
@@ -99,8 +99,8 @@ impl TrustState {
     }
 
     fn apply_key(&mut self, mut key: IssuerKey) -> Result<TrustEffect, TrustRefusal> {
-        room(self.keys.len(), limits::TRUST_KEYS)?;
         let kid = key.key.key_id();
+        room(self.keys.contains_key(&kid), self.keys.len(), limits::TRUST_KEYS)?;
         let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
         let same_kid = Arc::make_mut(&mut self.keys).entry(kid).or_default();
         let known =
@@ -118,17 +118,17 @@ impl TrustState {
     }
 
     fn apply_group(&mut self, group: GroupEpoch) -> Result<TrustEffect, TrustRefusal> {
-        room(self.groups.len(), limits::TRUST_GROUPS)?;
         let key = GroupKey { tenant: group.tenant.clone(), number: group.number };
+        room(self.groups.contains_key(&key), self.groups.len(), limits::TRUST_GROUPS)?;
         let epoch = Arc::make_mut(&mut self.groups).entry(key).or_default();
         *epoch = group.epoch.max(*epoch);
         Ok(TrustEffect::Group { tenant: group.tenant, number: group.number })
     }
 
     fn apply_device(&mut self, moved: DeviceEpoch) -> Result<TrustEffect, TrustRefusal> {
-        room(self.devices.len(), limits::TRUST_DEVICES)?;
         let key = DeviceKey { tenant: moved.tenant.clone(), device: moved.device.clone() };
         let known = self.devices.get(&key).copied();
+        room(known.is_some(), self.devices.len(), limits::TRUST_DEVICES)?;
         let entry = match known {
             Some(known) if known.epoch >= moved.epoch => {
                 Moved { epoch: known.epoch, at: known.at.max(moved.at) }
@@ -140,7 +140,8 @@ impl TrustState {
     }
 
     fn apply_token(&mut self, revoked: RevokedToken) -> Result<TrustEffect, TrustRefusal> {
-        room(self.tokens.len(), limits::TRUST_TOKENS)?;
+        let known = self.tokens.get(&revoked.token).is_some();
+        room(known, self.tokens.len(), limits::TRUST_TOKENS)?;
         self.tokens.insert(revoked.token, revoked.expires);
         Ok(TrustEffect::Token {
             tenant: revoked.tenant,
@@ -195,8 +196,9 @@ impl TrustState {
     }
 }
 
-fn room(used: usize, most: usize) -> Result<(), TrustRefusal> {
-    if used < most {
+/// A full table still takes what it knows already.
+fn room(known: bool, used: usize, most: usize) -> Result<(), TrustRefusal> {
+    if known || used < most {
         Ok(())
     } else {
         Err(TrustRefusal::TooLarge)

@@ -133,3 +133,32 @@ fn networks_are_prefixes() {
     assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
     assert_ne!(network("0.0.0.1"), Network::local());
 }
+
+#[test]
+fn no_publish_is_lost_between_sessions_and_tracker() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 50_000;
+    let rig = Rig::new();
+    let device = rig.handle("d");
+    let (mut publishes, mut bytes) = (0, 0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let (observer, device) = (rig.observer.clone(), device.clone());
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    observer.observe(&device, Observation::Published { topic: "t", bytes: 3 });
+                }
+            });
+        }
+        while publishes < THREADS * EACH {
+            // Blocks until a session says that there is something: a lost word would hang here.
+            let entry = rig.entries.recv().unwrap();
+            let (more, more_bytes) = entry.device.session().take();
+            publishes += u64::from(more);
+            bytes += more_bytes;
+        }
+    });
+    bytes += device.session().take().1;
+    assert_eq!((publishes, bytes), (THREADS * EACH, 3 * THREADS * EACH));
+    assert_eq!(rig.observer.dropped(), 0);
+}
