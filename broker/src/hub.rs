@@ -2,11 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tessera_agent::behaviour::{Observation, Observer};
 use tessera_runtime::clock::SharedClock;
-use tessera_token::time::UnixSeconds;
 use tessera_token::topic::Subscription;
 use tokio_util::task::TaskTracker;
 
@@ -22,16 +20,7 @@ use crate::registry::Registry;
 use crate::session::ending::Left;
 use crate::session::machine::{Context, End, Will};
 use crate::session::timers::Timers;
-use crate::session::{Line, Session};
-
-/// One look at the clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    /// Wall time as the validator has it: it never goes back.
-    pub unix: UnixSeconds,
-    /// Monotonic time.
-    pub monotonic: Duration,
-}
+use crate::session::{Line, Now, Session};
 
 /// The parts of a running broker.
 pub(crate) struct Hub {

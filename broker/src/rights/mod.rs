@@ -9,7 +9,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The control topics. They never enter a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -6,10 +6,9 @@ use std::time::Duration;
 use tessera_token::refusal::RefusalCode;
 
 use super::machine::{Context, End, Will};
-use super::{Line, Session};
+use super::{Line, Now, Session};
 use crate::codec::{ConnAck, Connect};
 use crate::config::SessionPolicy;
-use crate::hub::Now;
 use crate::lanes::Delivery;
 use tessera_token::topic::Subscription;
 

@@ -19,15 +19,24 @@ use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
 use tessera_token::key::Thumbprint;
+use tessera_token::time::UnixSeconds;
 
 use crate::config::SessionPolicy;
-use crate::hub::Now;
 use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::Rights;
 use machine::{Context, Delivered, End, Machine, Will};
 
 pub use line::Line;
+
+/// One look at the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall time as the validator has it: it never goes back.
+    pub unix: UnixSeconds,
+    /// Monotonic time.
+    pub monotonic: Duration,
+}
 
 /// One session of one client id.
 pub struct Session {

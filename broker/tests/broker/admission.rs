@@ -1,0 +1,113 @@
+//! Before anybody is known: limits, rubbish, readiness, goodbye.
+
+use std::time::Duration;
+
+use tessera_broker::codec::{Packet, ReasonCode, Version};
+use tessera_runtime::http::{HttpClient, HttpLimits};
+
+use crate::client::{plan, Client};
+use crate::world::{world, world_with};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_packet_that_is_no_connect_is_closed_without_an_answer() {
+    let world = world().await;
+    let firsts: [&[u8]; 6] = [
+        &[0xc0, 0x00],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0x16, 0x03, 0x01, 0x02, 0x00],
+        &[0x30, 0x05, 0, 1, b'a', 0, 0],
+        &[0xf0, 0x00],
+        &[0x10, 0xff, 0xff, 0xff, 0x7f],
+    ];
+    for first in firsts {
+        let mut client = Client::raw(&world, Version::V5).await;
+        client.bytes(first).await;
+        assert!(client.next().await.is_none(), "{first:?}");
+    }
+    assert_eq!(world.broker.sessions(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_we_do_not_speak_are_told() {
+    let world = world().await;
+    let connect = |name: &[u8], level: u8| {
+        let mut body = vec![0, name.len() as u8];
+        body.extend_from_slice(name);
+        body.extend_from_slice(&[level, 2, 0, 0, 0, 1, b'a']);
+        [&[0x10, body.len() as u8][..], &body].concat()
+    };
+    let cases: [(&[u8], u8, Version, &str); 3] = [
+        (b"MQIsdp", 3, Version::V311, "1"),
+        (b"MQTT", 3, Version::V311, "1"),
+        (b"MQTT", 6, Version::V5, "0x84"),
+    ];
+    for (name, level, version, _) in cases {
+        let mut client = Client::raw(&world, version).await;
+        client.bytes(&connect(name, level)).await;
+        let Some(Packet::ConnAck(ack)) = client.next().await else { panic!("{level}") };
+        assert_eq!(ack.reason, ReasonCode::UNSUPPORTED_VERSION);
+        client.closed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_sockets_are_bounded_and_given_back() {
+    let world = world_with(|raw| raw.limits.half_open = 3).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::raw(&world, Version::V5).await;
+        client.bytes(&[0x10]).await;
+        held.push(client);
+    }
+    while world.broker.sockets() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let mut turned = Client::raw(&world, Version::V5).await;
+    turned.closed().await;
+    assert_eq!(world.metric(r#"tessera_broker_turned_away_total{limit="half_open"}"#), 1);
+    drop(held);
+    while world.broker.sockets() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut kept = Vec::new();
+    for n in 0..6 {
+        kept.push(plan(&world, &format!("d-{n}"), Version::V5).open().await);
+    }
+    assert_eq!(world.broker.sessions(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_says_nothing_is_closed() {
+    let world = world().await;
+    let mut client = Client::raw(&world, Version::V5).await;
+    client.bytes(&[0x10, 0x50, 0x00]).await;
+    client.closed().await;
+    assert_eq!(world.metric(r#"tessera_broker_broken_packets_total{rule="connect_too_slow"}"#), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_readiness_and_metrics_are_served() {
+    let world = world().await;
+    let url = format!("http://{}", world.broker.http_addr);
+    let http = HttpClient::new(&url, None, HttpLimits::default()).unwrap();
+    assert_eq!(http.get("/healthz").await.unwrap().status, 200);
+    assert_eq!(http.get("/readyz").await.unwrap().status, 200);
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    client.quiet().await;
+    let text = http.get("/metrics").await.unwrap().text();
+    assert!(text.contains(r#"tessera_broker_sessions{state="all"} 1"#), "{text}");
+    assert!(http.get("/").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_says_goodbye_and_leaves_nothing() {
+    let world = world().await;
+    let mut v5 = plan(&world, "d-1", Version::V5).open().await;
+    let mut v311 = plan(&world, "d-2", Version::V311).open().await;
+    let left = world.stop.finish(Duration::from_secs(10)).await;
+    assert_eq!(left, Vec::<String>::new());
+    v5.ended_with(ReasonCode::SERVER_SHUTTING_DOWN).await;
+    v311.ended_with(ReasonCode::SERVER_SHUTTING_DOWN).await;
+    assert!(!world.broker.is_ready());
+    assert!(tokio::net::TcpStream::connect(world.mqtt()).await.is_err());
+}

@@ -1,0 +1,214 @@
+//! `$tessera/…`: status, refreshed tokens, alerts.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tessera_broker::codec::{QoS, ReasonCode, Version};
+use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenRequest};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::scope::Scope;
+use tessera_token::time::UnixSeconds;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::client::{plan, retained, Client, VERSIONS};
+use crate::world::{backend_scope, device_id, device_key, device_scope, scope, tenant, world, world_with, World, NOW};
+
+const TOKEN: &str = "$tessera/token";
+const STATUS: &str = "$tessera/status";
+
+async fn status(client: &mut Client) -> Value {
+    let message = client.message().await;
+    assert_eq!(&*message.topic, STATUS);
+    serde_json::from_slice(&message.payload).unwrap()
+}
+
+async fn refusal(client: &mut Client) -> RefusalAnswer {
+    let message = client.message().await;
+    assert_eq!(&*message.topic, TOKEN);
+    RefusalAnswer::from_cbor(&message.payload).unwrap()
+}
+
+fn request(name: &str) -> Vec<u8> {
+    let now = UnixSeconds::new(NOW);
+    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false).to_cbor()
+}
+
+/// A service that gives this answer to the first request and notes the request.
+async fn provisioning() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener.local_addr().unwrap(), listener)
+}
+
+async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.windows(12).any(|w| w == b"client_token") {
+        let mut chunk = [0; 4096];
+        let read = socket.read(&mut chunk).await.unwrap();
+        seen.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+        let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+        let start = seen.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        if seen.len() >= start + length.parse::<usize>().unwrap() {
+            break;
+        }
+    }
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/ace+cbor\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(body).await.unwrap();
+    String::from_utf8_lossy(&seen).lines().next().unwrap_or_default().to_owned()
+}
+
+fn token_answer(world: &World, scope: &Scope, life: u64) -> Vec<u8> {
+    let token = world.token_with("d-1", scope.clone(), |claims| claims.expires = claims.issued.plus(life));
+    TokenAnswer {
+        access_token: token,
+        expires_in: life,
+        bearer: false,
+        audience: "broker".parse().unwrap(),
+        scope: scope.clone(),
+        server_time: UnixSeconds::new(NOW),
+    }
+    .to_cbor()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_session_may_ask_for_its_status() {
+    let world = world().await;
+    for version in VERSIONS {
+        let mut client = plan(&world, "d-1", version).scope(scope(&[])).open().await;
+        assert_eq!(client.subscribe(STATUS, QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+        let told = status(&mut client).await;
+        assert_eq!((told["time"].as_u64(), told["expires"].as_u64()), (Some(NOW), Some(NOW + 3600)));
+        client.publish("d/d-2/x", QoS::AtMostOnce, b"x").await;
+        assert_eq!(status(&mut client).await["refusal"], "publish_not_authorised");
+        client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_through_the_broker_swaps_the_rights() {
+    let (address, service) = provisioning().await;
+    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let wide = scope(&[("both", "d/d-1/#"), ("sub", "x")]);
+    let mut hub = plan(&world, "hub", Version::V5).scope(scope(&[("both", "#")])).open().await;
+    let mut client = plan(&world, "d-1", Version::V5).scope(wide).open().await;
+    for filter in [TOKEN, "x", "d/d-1/cmd", "d/d-1/+"] {
+        client.subscribe(filter, QoS::AtLeastOnce).await;
+    }
+    client.send(&retained("d/d-1/old", b"x")).await;
+    client.acked().await;
+    assert_eq!(&*client.message().await.topic, "d/d-1/old");
+    let narrow = scope(&[("sub", "d/d-1/cmd"), ("pub", "d/d-1/telemetry")]);
+    let body = token_answer(&world, &narrow, 7200);
+    assert_eq!(client.publish_acked(TOKEN, &request("d-1")).await, ReasonCode::SUCCESS);
+    assert!(answer_one(&service, "200 OK", &body).await.starts_with("POST /v1/token "));
+    let got = client.message().await;
+    assert_eq!((&*got.topic, &got.payload[..]), (TOKEN, &body[..]));
+    for topic in ["x", "d/d-1/other"] {
+        assert_eq!(hub.publish_acked(topic, b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS, "{topic}");
+    }
+    hub.publish_acked("d/d-1/cmd", b"on").await;
+    assert_eq!(&client.message().await.payload[..], b"on");
+    assert_eq!(client.publish_acked("d/d-1/x", b"x").await, ReasonCode::NOT_AUTHORIZED);
+    hub.subscribe("d/d-1/old", QoS::AtMostOnce).await;
+    hub.quiet().await;
+    world.advance(3601);
+    client.quiet().await;
+    world.advance(3600);
+    client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_may_be_handed_in_directly() {
+    let world = world().await;
+    for version in VERSIONS {
+        let mut client = plan(&world, "d-1", version).open().await;
+        for topic in [TOKEN, STATUS] {
+            client.subscribe(topic, QoS::AtLeastOnce).await;
+        }
+        status(&mut client).await;
+        let next = world.token_with("d-1", device_scope("d-1"), |claims| claims.expires = claims.issued.plus(9000));
+        client.publish(TOKEN, QoS::AtMostOnce, &next).await;
+        assert_eq!(status(&mut client).await["expires"].as_u64(), Some(NOW + 9000));
+        let others = [
+            (world.token("d-2", device_scope("d-2")), RefusalCode::ClientIdMismatch),
+            (
+                world.token_with("d-1", device_scope("d-1"), |c| c.confirmation = Some(device_key("x").public())),
+                RefusalCode::ConfirmationKey,
+            ),
+            (world.token_with("d-1", device_scope("d-1"), |c| c.epochs.tenant = 0), RefusalCode::TenantEpoch),
+            (next[..next.len() - 1].to_vec(), RefusalCode::TokenForm),
+        ];
+        for (token, code) in others {
+            client.publish(TOKEN, QoS::AtMostOnce, &token).await;
+            let got = refusal(&mut client).await.code;
+            assert!(got == Some(code) || code == RefusalCode::TokenForm, "{got:?} for {code:?}");
+        }
+        client.quiet().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_not_the_sessions_own_are_not_carried() {
+    let (address, service) = provisioning().await;
+    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    client.subscribe(TOKEN, QoS::AtLeastOnce).await;
+    for (payload, code) in [
+        (request("d-2"), RefusalCode::ClientIdMismatch),
+        (b"rubbish".to_vec(), RefusalCode::RequestMalformed),
+        (Vec::new(), RefusalCode::RequestMalformed),
+    ] {
+        client.publish(TOKEN, QoS::AtMostOnce, &payload).await;
+        assert_eq!(refusal(&mut client).await.code, Some(code));
+    }
+    let said = RefusalAnswer::new(
+        tessera_token::messages::AceError::InvalidClient,
+        RefusalCode::DeviceRevoked,
+        UnixSeconds::new(NOW),
+    );
+    client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+    answer_one(&service, "401 Unauthorized", &said.to_cbor()).await;
+    assert_eq!(refusal(&mut client).await, said);
+    client.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_provisioning_ends_nothing() {
+    let (address, service) = provisioning().await;
+    drop(service);
+    for url in [None, Some(format!("http://{address}"))] {
+        let world = world_with(|raw| raw.provisioning = url).await;
+        let mut client = plan(&world, "d-1", Version::V5).open().await;
+        client.subscribe(TOKEN, QoS::AtLeastOnce).await;
+        client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+        assert_eq!(refusal(&mut client).await.code, Some(RefusalCode::NotReady));
+        client.quiet().await;
+        plan(&world, "d-2", Version::V5).open().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_reach_those_whose_scope_says_so() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    assert_eq!(hub.subscribe("$tessera/alerts", QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1);
+    let mut nosy = plan(&world, "d-2", Version::V5).scope(scope(&[("sub", "#")])).open().await;
+    assert_eq!(nosy.subscribe("$tessera/alerts", QoS::AtLeastOnce).await, ReasonCode::NOT_AUTHORIZED);
+    let mut prober = plan(&world, "d-1", Version::V5).open().await;
+    for n in 0..60 {
+        prober.publish_acked(&format!("d/victim-{n}/cmd"), b"x").await;
+        // The tracker looks at what was seen once a second, by the clock.
+        world.advance(1);
+    }
+    let alert = hub.message().await;
+    assert_eq!(&*alert.topic, "$tessera/alerts");
+    let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
+    assert_eq!((alert["tenant"].as_str(), alert["device"].as_str()), (Some("acme"), Some("d-1")));
+}

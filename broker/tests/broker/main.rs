@@ -1,0 +1,21 @@
+//! The broker from outside: a raw client on the codec's client side, a real agent, trust made from our own keys.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a binary of tests, whose helpers are functions beside them"
+)]
+
+mod admission;
+mod authorisation;
+mod client;
+mod control;
+mod delivery;
+mod expiry;
+mod resume;
+mod revocation;
+mod takeover;
+mod world;

@@ -1,0 +1,117 @@
+//! A trust event ends what it names, in every state of a session, and nothing else.
+
+use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
+
+use crate::client::{plan, publish, retained, VERSIONS};
+use crate::world::{backend_scope, device_scope, world, world_with, World};
+
+const ENDED: ReasonCode = ReasonCode::ADMINISTRATIVE_ACTION;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_event_ends_the_sessions_it_names() {
+    type Event = fn(&World, &[u8]);
+    let events: [(&str, Event, bool); 6] = [
+        ("device_epoch", |world, _| world.revoke_device("d-1"), true),
+        ("token_revoked", |world, token| world.revoke_token("d-1", token), true),
+        ("group_epoch", |world, _| world.revoke_group(5), true),
+        ("tenant_epoch", |world, _| world.revoke_tenant(), false),
+        ("tenant_suspended", |world, _| world.suspend_tenant(), false),
+        ("key_not_valid", |world, _| world.compromise_key(), false),
+    ];
+    for (code, event, spares_others) in events {
+        for version in VERSIONS {
+            let world = world().await;
+            let token = world.token("d-1", device_scope("d-1"));
+            let mut hit = plan(&world, "d-1", version).token(token.clone()).open().await;
+            let other = world.token_with("d-2", device_scope("d-2"), |claims| claims.epochs.group_number = 6);
+            let mut other = plan(&world, "d-2", version).token(other).open().await;
+            event(&world, &token);
+            hit.ended_with(ENDED).await;
+            if spares_others {
+                other.quiet().await;
+            } else {
+                other.ended_with(ENDED).await;
+            }
+            let ended = format!(r#"tessera_broker_refusals_total{{code="{code}",what="session"}}"#);
+            assert_eq!(world.metric(&ended), if spares_others { 1 } else { 2 }, "{code}");
+            let again = plan(&world, "d-1", version).token(token).refused().await;
+            assert_eq!(again, ReasonCode::NOT_AUTHORIZED, "{code}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_takes_subscriptions_queue_retained_and_will_along() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    hub.subscribe("d/d-1/status", QoS::AtLeastOnce).await;
+    let mut device =
+        plan(&world, "d-1", Version::V5).kept(600).will("d/d-1/status", Properties::new()).open().await;
+    device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+    device.send(&retained("d/d-1/status", b"up")).await;
+    device.acked().await;
+    assert_eq!(&hub.message().await.payload[..], b"up");
+    world.revoke_device("d-1");
+    device.ended_with(ENDED).await;
+    hub.quiet().await;
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    hub.subscribe("d/+/status", QoS::AtLeastOnce).await;
+    hub.quiet().await;
+    assert_eq!(world.broker.sessions(), 1);
+    // Enrolled anew it starts from nothing.
+    let fresh = world.token_with("d-1", device_scope("d-1"), |claims| claims.epochs.device = 1);
+    let (_, ack) = plan(&world, "d-1", Version::V5).token(fresh).kept(600).try_open().await;
+    assert!(!ack.unwrap().session_present);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_may_be_published_on_revocation_by_setting() {
+    let world = world_with(|raw| raw.suppress_will_on_revocation = false).await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    hub.subscribe("d/d-1/status", QoS::AtLeastOnce).await;
+    let _device = plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
+    world.revoke_device("d-1");
+    assert_eq!(&hub.message().await.payload[..], b"gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_client_loses_its_session_too() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    let mut device = plan(&world, "d-1", Version::V5).kept(600).open().await;
+    device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+    device.goodbye().await;
+    assert_eq!(world.broker.sessions(), 2);
+    hub.publish_acked("d/d-1/cmd", b"queued").await;
+    world.revoke_device("d-1");
+    while world.broker.sessions() > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_publisher_is_cut_off() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    hub.subscribe("d/d-1/telemetry", QoS::AtMostOnce).await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    for n in 0..2000u32 {
+        device.send(&publish("d/d-1/telemetry", QoS::AtMostOnce, &n.to_be_bytes())).await;
+        if n == 100 {
+            world.revoke_device("d-1");
+        }
+    }
+    device.closed().await;
+    assert_eq!(world.broker.sessions(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_change_that_takes_nothing_ends_nothing() {
+    let world = world().await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    world.allow_bearer();
+    world.revoke_group(99);
+    world.revoke_device("d-7");
+    client.quiet().await;
+}

@@ -1,0 +1,243 @@
+//! A broker with an agent whose trust data is made here, on a clock that stands still until it is moved.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tessera_agent::trust::{TrustEffect, TrustState};
+use tessera_agent::{Agent, AgentConfig};
+use tessera_broker::{Broker, BrokerHandle, RawBrokerConfig};
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::stop::Stop;
+use tessera_token::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
+use tessera_token::claims::{Claims, Epochs, Serial};
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{Audience, DeviceId, GroupId, TenantId};
+use tessera_token::issue::issue;
+use tessera_token::key::{Algorithm, SecretKey};
+use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicFilter;
+use tessera_token::trust::{Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, Snapshot};
+
+pub const NOW: u64 = 1_800_000_000;
+pub const AUDIENCE: &str = "broker";
+pub const TENANT: &str = "acme";
+
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub agent: Agent,
+    pub broker: BrokerHandle,
+    pub stop: Stop,
+    root: SecretKey,
+    issuer: SecretKey,
+    changes: Mutex<Vec<Change>>,
+    seq: AtomicU64,
+    counter: AtomicU32,
+    _folder: TempDir,
+}
+
+pub fn tenant() -> TenantId {
+    TenantId::parse(TENANT).unwrap()
+}
+
+pub fn device_id(name: &str) -> DeviceId {
+    DeviceId::parse(name).unwrap()
+}
+
+/// The key of a device, made from its name.
+pub fn device_key(name: &str) -> SecretKey {
+    let mut seed = [7; 32];
+    for (to, from) in seed.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    SecretKey::from_seed(&seed)
+}
+
+/// A scope from `("pub", "filter")`, `("sub", …)`, `("both", …)`.
+pub fn scope(entries: &[(&str, &str)]) -> Scope {
+    let entry = |(what, filter): &(&str, &str)| ScopeEntry {
+        filter: TopicFilter::parse(filter).unwrap(),
+        permission: match *what {
+            "pub" => Permission::Publish,
+            "sub" => Permission::Subscribe,
+            _ => Permission::Both,
+        },
+    };
+    Scope::new(entries.iter().map(entry).collect()).unwrap()
+}
+
+/// Publishes its telemetry, receives its commands.
+pub fn device_scope(name: &str) -> Scope {
+    let (telemetry, status) = (format!("d/{name}/telemetry"), format!("d/{name}/status"));
+    let cmd = format!("d/{name}/cmd");
+    scope(&[("pub", &telemetry), ("pub", &status), ("sub", &cmd)])
+}
+
+pub fn backend_scope() -> Scope {
+    scope(&[("sub", "d/#"), ("pub", "d/+/cmd"), ("sub", "$tessera/alerts")])
+}
+
+fn tenant_change(epoch: u64, suspended: bool, bearer: bool) -> Change {
+    let staleness = StalenessBudget::default();
+    Change::Tenant(TenantTrust { tenant: tenant(), epoch, suspended, bearer, staleness })
+}
+
+pub async fn world() -> World {
+    world_with(|_| {}).await
+}
+
+pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(UnixSeconds::new(NOW));
+    let (root, issuer) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+    let config = AgentConfig::new(folder.path(), Audience::parse(AUDIENCE).unwrap(), root.public().thumbprint());
+    let (metrics, stop) = (Metrics::new(), Stop::new());
+    let agent = Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
+    let mut raw = RawBrokerConfig {
+        mqtt: "127.0.0.1:0".to_owned(),
+        http: "127.0.0.1:0".to_owned(),
+        data_dir: folder.path().to_owned(),
+        ..RawBrokerConfig::default()
+    };
+    // Tests move the clock by hours without a PINGREQ in between.
+    raw.limits.keep_alive = u16::MAX;
+    change(&mut raw);
+    let config = raw.validate().unwrap();
+    let broker = Broker::start(config, &agent, clock.clone(), &metrics, &stop).await.unwrap();
+    let key = IssuerKey {
+        tenant: tenant(),
+        key: issuer.public(),
+        not_before: UnixSeconds::new(NOW - 1000),
+        not_after: UnixSeconds::new(NOW + 100 * 86_400),
+        state: KeyState::Active,
+    };
+    let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
+    let (seq, counter) = (AtomicU64::new(0), AtomicU32::new(1));
+    let world = World { clock, agent, broker, stop, root, issuer, changes, seq, counter, _folder: folder };
+    world.publish(TrustEffect::Reloaded);
+    world
+}
+
+impl World {
+    pub fn mqtt(&self) -> SocketAddr {
+        self.broker.mqtt_addr
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub fn metric(&self, line: &str) -> u64 {
+        let text = self.broker.metrics();
+        let value = text.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+    }
+
+    fn publish(&self, effect: TrustEffect) {
+        let time = self.agent.validator().now();
+        let snapshot = Snapshot {
+            seq: self.seq.fetch_add(1, Ordering::SeqCst) + 1,
+            head: EventHash::of(&self.seq.load(Ordering::SeqCst).to_be_bytes()),
+            time,
+            valid_until: time.plus(30 * 86_400),
+            state: self.changes.lock().unwrap().clone(),
+        };
+        let bytes = snapshot.sign(&self.root).unwrap();
+        let trust = self.agent.trust();
+        let audience = Audience::parse(AUDIENCE).unwrap();
+        let empty = TrustState::empty(audience);
+        let known = trust.load();
+        let from = if known.is_empty() { &empty } else { &**known };
+        let state = from.with_snapshot(&bytes, &self.root.public().thumbprint(), time).unwrap();
+        drop(known);
+        trust.publish(state, [effect]);
+    }
+
+    fn change(&self, change: Change, effect: TrustEffect) {
+        self.changes.lock().unwrap().push(change);
+        self.publish(effect);
+    }
+
+    pub fn allow_bearer(&self) {
+        self.change(tenant_change(1, false, true), TrustEffect::Tenant(tenant()));
+    }
+
+    pub fn forbid_bearer(&self) {
+        self.change(tenant_change(1, false, false), TrustEffect::Tenant(tenant()));
+    }
+
+    pub fn suspend_tenant(&self) {
+        self.change(tenant_change(1, true, false), TrustEffect::Tenant(tenant()));
+    }
+
+    pub fn revoke_tenant(&self) {
+        self.change(tenant_change(2, false, false), TrustEffect::Tenant(tenant()));
+    }
+
+    pub fn revoke_device(&self, name: &str) {
+        let at = UnixSeconds::new(NOW);
+        let epoch = DeviceEpoch { tenant: tenant(), device: device_id(name), epoch: 1, at };
+        self.change(Change::Device(epoch), TrustEffect::Device { tenant: tenant(), device: device_id(name) });
+    }
+
+    pub fn revoke_group(&self, number: u64) {
+        let epoch = GroupEpoch { tenant: tenant(), group: GroupId::parse("g").unwrap(), number, epoch: 1 };
+        self.change(Change::Group(epoch), TrustEffect::Group { tenant: tenant(), number });
+    }
+
+    pub fn revoke_token(&self, name: &str, token: &[u8]) {
+        let hash = TokenHash::of(token);
+        let expires = UnixSeconds::new(NOW + 3600);
+        let revoked = RevokedToken { token: hash, tenant: tenant(), device: device_id(name), expires };
+        self.change(Change::Token(revoked), TrustEffect::Token { tenant: tenant(), device: device_id(name), hash });
+    }
+
+    pub fn compromise_key(&self) {
+        let key = IssuerKey {
+            tenant: tenant(),
+            key: self.issuer.public(),
+            not_before: UnixSeconds::new(NOW - 1000),
+            not_after: UnixSeconds::new(NOW + 100 * 86_400),
+            state: KeyState::Compromised,
+        };
+        let kid = self.issuer.public().key_id();
+        self.change(Change::Key(key), TrustEffect::Key { tenant: tenant(), kid });
+    }
+
+    pub fn token(&self, name: &str, scope: Scope) -> Vec<u8> {
+        self.token_with(name, scope, |_| {})
+    }
+
+    pub fn token_with(&self, name: &str, scope: Scope, change: impl FnOnce(&mut Claims)) -> Vec<u8> {
+        let now = self.agent.validator().now();
+        let serial = u64::from(self.counter.fetch_add(1, Ordering::SeqCst));
+        let mut claims = Claims {
+            tenant: tenant(),
+            device: device_id(name),
+            audience: Audience::parse(AUDIENCE).unwrap(),
+            expires: now.plus(3600),
+            not_before: None,
+            issued: now,
+            serial: Serial::from_counter(serial),
+            confirmation: Some(device_key(name).public()),
+            scope,
+            epochs: Epochs { tenant: 1, group_number: 5, group: 0, device: 0 },
+        };
+        change(&mut claims);
+        issue(&claims, Algorithm::Ed25519, &self.issuer).unwrap()
+    }
+
+    /// Token and a fresh proof for this client id.
+    pub fn password(&self, name: &str, client_id: &str, token: Vec<u8>) -> Vec<u8> {
+        let counter = self.counter.fetch_add(1, Ordering::SeqCst);
+        let time = self.agent.validator().now();
+        let proof = ConnectProof::make(&device_key(name), AUDIENCE, client_id, &token, time, counter);
+        Credential { token, proof: Some(proof) }.to_password()
+    }
+}
