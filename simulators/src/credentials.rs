@@ -116,6 +116,7 @@ async fn enrol(yard: &Yard, wanted: &Wanted) -> Result<Vec<Device>, CredentialsE
         prefix: wanted.prefix.clone(),
         count: wanted.devices,
         skewed: false,
+        both_versions: false,
         habits: Habits::default(),
     };
     let tally = Arc::new(Tally::default());

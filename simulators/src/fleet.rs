@@ -36,7 +36,9 @@ pub struct Kind {
     pub count: usize,
     /// Whether some clocks are minutes wrong until they hear a server.
     pub skewed: bool,
-    /// How they behave; the version of MQTT alternates.
+    /// Whether the version of MQTT alternates.
+    pub both_versions: bool,
+    /// How they behave.
     pub habits: Habits,
 }
 
@@ -133,6 +135,7 @@ impl Yard {
             prefix: id.to_owned(),
             count: 1,
             skewed: false,
+            both_versions: false,
             habits,
         };
         let claims = self.operator.claims(tenant, role, 1).await.map_err(FleetError::Claims)?;
@@ -189,8 +192,10 @@ impl Yard {
         };
         tally.enrol_latency.observe(clock.monotonic().saturating_sub(started));
         tally.enrolled.one();
-        let version = if number.is_multiple_of(2) { Version::V311 } else { Version::V5 };
-        let habits = Habits { version, ..kind.habits.clone() };
+        let mut habits = kind.habits.clone();
+        if kind.both_versions {
+            habits.version = if number.is_multiple_of(2) { Version::V311 } else { Version::V5 };
+        }
         Ok(Device::new(identity, clock, own, habits, HeldToken::of(&answer)))
     }
 }

@@ -133,9 +133,23 @@ impl RawLog {
             Some("json") => Format::Json,
             Some(other) => return Err(Fault::new(format!("log.format {other:?}: use text or json"))),
         };
-        // The level is read as the logger will read it.
-        tessera_runtime::log::subscriber(&level, format, std::io::sink)?;
+        check_level(&level)?;
         Ok(LogConfig { level, format })
+    }
+}
+
+/// A word alone must be a level: the logger would take a mistyped one for a target and say nothing else.
+fn check_level(level: &str) -> Result<(), Fault> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let known = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let good = |part: &str| match part.split_once('=') {
+        Some((target, word)) => !target.is_empty() && known(word),
+        None => known(part),
+    };
+    match level.split(',').all(good) {
+        true => Ok(()),
+        false => Err(Fault::new(format!("log level {level:?}"))
+            .hint(format!("use {}, or target=level,…", LEVELS.join(", ")))),
     }
 }
 

@@ -68,12 +68,11 @@ fn sent_at(payload: &[u8]) -> Option<u64> {
     serde_json::from_slice::<Value>(payload).ok()?.get("t")?.as_u64()
 }
 
-/// Takes an alert apart as far as it is understood; the text is kept whole.
+/// Takes an alert apart as far as it is understood.
 pub fn read_alert(payload: &[u8]) -> Alert {
-    let text = String::from_utf8_lossy(payload).into_owned();
     let json: Value = serde_json::from_slice(payload).unwrap_or_default();
-    let device = json.get("device").and_then(Value::as_str).unwrap_or("?").to_owned();
-    Alert { device, signal: signals(&json), text }
+    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+    Alert { device: text("device"), signal: signals(&json), words: text("words") }
 }
 
 fn signals(json: &Value) -> String {

@@ -31,14 +31,14 @@ pub fn table(report: &Report) -> String {
         ("connections made", report.connections.to_string()),
         ("connections lost", report.lost.to_string()),
         ("messages published", report.published.to_string()),
-        ("messages acknowledged", report.acknowledged.to_string()),
+        ("acknowledged, with refreshes", report.acknowledged.to_string()),
         ("messages delivered", report.delivered.to_string()),
         ("commands received", report.commands.to_string()),
         ("devices refreshed", format!("{} of {}", report.refreshed, report.devices)),
         ("tokens refreshed", report.refreshes.to_string()),
     ];
     for (name, value) in rows {
-        let _ = writeln!(out, "  {name:<24} {value}");
+        let _ = writeln!(out, "  {name:<30} {value}");
     }
     latencies(&mut out, report);
     counts(&mut out, "failures of honest devices", &report.failures_by_code);

@@ -17,8 +17,8 @@ pub struct Alert {
     pub device: String,
     /// The signal or signals that spoke.
     pub signal: String,
-    /// The whole text.
-    pub text: String,
+    /// The reasons in words, as they came.
+    pub words: String,
 }
 
 /// A number that only grows.

@@ -45,7 +45,7 @@ fn the_table_says_what_was_counted() {
     tally.online.less();
     tally.failure("proof_not_fresh");
     tally.enrol_latency.observe(Duration::from_millis(3));
-    let alert = Alert { device: "thief-1".into(), signal: "proofs".into(), text: String::new() };
+    let alert = Alert { device: "thief-1".into(), signal: "proofs".into(), words: String::new() };
     tally.alert(alert);
     let report = tally.report(42, 2, Duration::from_millis(1500));
     let text = render::table(&report);

@@ -103,6 +103,13 @@ impl From<FleetError> for ScenarioError {
     }
 }
 
+/// Bytes of a sensor's payload.
+const PAYLOAD_BYTES: usize = 48;
+/// How long the sensors, and then the others, may take to leave.
+const DRAIN: Duration = Duration::from_secs(15);
+/// How long the last messages may take to arrive.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// A run under way.
 pub(crate) struct Run {
     pub(crate) plan: Plan,
@@ -111,7 +118,10 @@ pub(crate) struct Run {
     /// The backend's and the hostile ones' own counters, so that the fleet's stay clean.
     pub(crate) others: World,
     pub(crate) clock: SharedClock,
+    /// Stops everybody but the sensors.
     pub(crate) stop: Stop,
+    /// Stops the sensors, who stop first: what they sent must still arrive.
+    pub(crate) sensors: Stop,
     pub(crate) started: Duration,
 }
 
@@ -137,7 +147,7 @@ pub async fn run(
     stop: Stop,
     say: Say<'_>,
 ) -> Result<Outcome, ScenarioError> {
-    let run = Run::new(plan, clock, stop.child())?;
+    let run = Run::new(plan, clock)?;
     say(News::Note(&format!("seed {}", run.plan.seed)));
     let devices = run.yard.enrol(&run.kind(), &run.fleet.tally).await?;
     say(News::Note(&format!(
@@ -147,11 +157,13 @@ pub async fn run(
     )));
     let ids: Vec<_> = devices.iter().map(|device| device.identity.device.clone()).collect();
     run.start_backend(ids.clone()).await?;
-    start_sensors(devices, 48, &run.fleet, &run.stop);
+    start_sensors(devices, PAYLOAD_BYTES, &run.fleet, &run.sensors);
     let found = run.watch(&ids, &stop, say).await;
-    let expectations = expectations::judge(&run.plan, &run.report(), &found);
+    let mut left = run.sensors.finish(DRAIN).await;
+    run.settle().await;
     let report = run.report();
-    let left = run.stop.finish(Duration::from_secs(10)).await;
+    let expectations = expectations::judge(&run.plan, &report, &found);
+    left.extend(run.stop.finish(DRAIN).await);
     for name in left {
         say(News::Note(&format!("did not stop: {name}")));
     }
@@ -160,7 +172,7 @@ pub async fn run(
 }
 
 impl Run {
-    fn new(plan: Plan, clock: SharedClock, stop: Stop) -> Result<Self, ScenarioError> {
+    fn new(plan: Plan, clock: SharedClock) -> Result<Self, ScenarioError> {
         let api = DeviceApi::new(&plan.http).map_err(ScenarioError::Http)?;
         let yard = Yard {
             api: api.clone(),
@@ -177,7 +189,14 @@ impl Run {
         };
         let (fleet, others) = (world(Tally::default()), world(Tally::default()));
         let started = clock.monotonic();
-        Ok(Self { yard, fleet, others, clock, stop, started, plan })
+        let (stop, sensors) = (Stop::new(), Stop::new());
+        Ok(Self { yard, fleet, others, clock, stop, sensors, started, plan })
+    }
+
+    /// Lets what is under way arrive.
+    async fn settle(&self) {
+        let tally = &self.fleet.tally;
+        until(SETTLE, || tally.delivered.get() >= tally.published.get()).await;
     }
 
     fn kind(&self) -> Kind {
@@ -187,6 +206,7 @@ impl Run {
             prefix: format!("{}sensor-", self.plan.prefix),
             count: self.plan.devices,
             skewed: true,
+            both_versions: true,
             habits: Habits { tick: self.plan.publish_every, ..Habits::default() },
         }
     }
@@ -247,7 +267,7 @@ impl Run {
     fn tell_alerts(&self, told: usize, say: Say<'_>) -> usize {
         let alerts = self.fleet.tally.alerts();
         for alert in alerts.iter().skip(told) {
-            say(News::Note(&format!("alert: {} {}", alert.device, alert.signal)));
+            say(News::Note(&format!("alert: {} {}: {}", alert.device, alert.signal, alert.words)));
         }
         alerts.len()
     }
