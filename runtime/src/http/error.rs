@@ -62,16 +62,6 @@ impl HttpError {
         }
     }
 
-    pub(super) fn transport(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        match () {
-            () if error.is_builder() => Self::BadUrl(with_causes(&error)),
-            () if error.is_connect() => Self::Connect(with_causes(&error)),
-            () if error.is_timeout() => Self::Timeout,
-            () => Self::Transport(with_causes(&error)),
-        }
-    }
-
     pub(super) fn of_status(response: HttpResponse) -> Self {
         let problem: Option<serde_json::Value> = match response.content_type.ends_with("json") {
             true => serde_json::from_slice(&response.body).ok(),
@@ -88,16 +78,6 @@ impl HttpError {
             response: Box::new(response),
         }
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 impl fmt::Display for HttpError {

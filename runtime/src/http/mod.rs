@@ -1,17 +1,17 @@
-//! The HTTP client: the only file that names `reqwest`. HTTP/1.1, bounded answers, typed errors.
-
-use std::time::Duration;
+//! The HTTP client: this file alone names `reqwest`. HTTP/1.1, bounded answers, typed errors.
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
 
 pub use error::HttpError;
+pub use request::{HttpLimits, Method, Request};
 pub use response::HttpResponse;
 
 use crate::limits;
 use crate::secret::Secret;
 
 mod error;
+mod request;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -22,82 +22,6 @@ pub const JSON: &str = "application/json";
 pub const ACE_CBOR: &str = "application/ace+cbor";
 /// Content type of other CBOR (RFC 8949 section 9.5).
 pub const CBOR: &str = "application/cbor";
-
-/// Times and sizes of one client.
-#[derive(Debug, Clone, Copy)]
-pub struct HttpLimits {
-    /// Until the TCP connection stands.
-    pub connect: Duration,
-    /// Until the whole answer is there.
-    pub total: Duration,
-    /// Bytes of an answer.
-    pub response_bytes: usize,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self {
-            connect: limits::HTTP_CONNECT_TIMEOUT,
-            total: limits::HTTP_TOTAL_TIMEOUT,
-            response_bytes: limits::HTTP_RESPONSE_BYTES,
-        }
-    }
-}
-
-/// What to do with a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Read.
-    Get,
-    /// Create or call.
-    Post,
-    /// Set.
-    Put,
-    /// Remove.
-    Delete,
-}
-
-/// One request; build it with [`Request::get`] and the like.
-#[derive(Clone)]
-pub struct Request<'a> {
-    method: Method,
-    path: &'a str,
-    accept: Option<&'a str>,
-    body: Option<(&'a str, Vec<u8>)>,
-    headers: Vec<(&'a str, String)>,
-    total: Option<Duration>,
-}
-
-impl<'a> Request<'a> {
-    /// A request for `path`, which begins with `/` and may carry a query.
-    pub fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, accept: None, body: None, headers: Vec::new(), total: None }
-    }
-
-    /// The content type that is wanted back.
-    pub fn accept(mut self, content_type: &'a str) -> Self {
-        self.accept = Some(content_type);
-        self
-    }
-
-    /// What is sent.
-    pub fn body(mut self, content_type: &'a str, bytes: Vec<u8>) -> Self {
-        self.body = Some((content_type, bytes));
-        self
-    }
-
-    /// One more header.
-    pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// A time of its own for the whole exchange: for long polls.
-    pub fn within(mut self, total: Duration) -> Self {
-        self.total = Some(total);
-        self
-    }
-}
 
 /// A client of one server. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -205,8 +129,8 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`]; every status of 400 and above is [`HttpError::Status`].
     pub async fn send(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
-        let answer = self.build(request).send().await.map_err(HttpError::transport)?;
-        let response = HttpResponse::read(answer, self.response_bytes).await?;
+        let answer = self.build(request).send().await.map_err(transport)?;
+        let response = read(answer, self.response_bytes).await?;
         match response.status {
             0..=399 => Ok(response),
             _ => Err(HttpError::of_status(response)),
@@ -249,4 +173,57 @@ impl HttpClient {
             None => builder,
         }
     }
+}
+
+async fn read(mut answer: reqwest::Response, limit: usize) -> Result<HttpResponse, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > limit {
+            return Err(HttpError::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(HttpResponse {
+        status: answer.status().as_u16(),
+        content_type: content_type(&answer),
+        headers: headers(&answer),
+        body,
+    })
+}
+
+fn content_type(answer: &reqwest::Response) -> String {
+    let text = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let plain = text.and_then(|value| value.split(';').next()).unwrap_or_default();
+    plain.trim().to_ascii_lowercase()
+}
+
+fn headers(answer: &reqwest::Response) -> Vec<(String, String)> {
+    let readable =
+        |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| name.as_str() != "set-cookie")
+        .map(|(name, value)| (name.as_str().to_owned(), readable(value)))
+        .collect()
+}
+
+fn transport(error: reqwest::Error) -> HttpError {
+    let error = error.without_url();
+    match () {
+        () if error.is_builder() => HttpError::BadUrl(with_causes(&error)),
+        () if error.is_connect() => HttpError::Connect(with_causes(&error)),
+        () if error.is_timeout() => HttpError::Timeout,
+        () => HttpError::Transport(with_causes(&error)),
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
 use super::error::HttpError;
@@ -37,42 +36,6 @@ impl HttpResponse {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
-
-    pub(super) async fn read(
-        mut answer: reqwest::Response,
-        limit: usize,
-    ) -> Result<Self, HttpError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(HttpError::transport)? {
-            if body.len() + chunk.len() > limit {
-                return Err(HttpError::TooLarge { limit });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Self {
-            status: answer.status().as_u16(),
-            content_type: content_type(&answer),
-            headers: headers(&answer),
-            body,
-        })
-    }
-}
-
-fn content_type(answer: &reqwest::Response) -> String {
-    let text = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let plain = text.and_then(|value| value.split(';').next()).unwrap_or_default();
-    plain.trim().to_ascii_lowercase()
-}
-
-fn headers(answer: &reqwest::Response) -> Vec<(String, String)> {
-    let readable =
-        |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    answer
-        .headers()
-        .iter()
-        .filter(|(name, _)| name.as_str() != "set-cookie")
-        .map(|(name, value)| (name.as_str().to_owned(), readable(value)))
-        .collect()
 }
 
 /// Without the body: it may hold a token.
