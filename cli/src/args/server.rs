@@ -40,7 +40,7 @@ A configuration file, every key with its default:
   token_seconds = 3600
   drain_seconds = 10
   [log]
-  level = \"info\"
+  level = \"info,rumqttd=warn,actix_server=warn\"
   format = \"text\"")]
 pub(crate) struct UpArgs {
     /// The folder of everything that must survive (default: ./tessera-data).

@@ -18,6 +18,8 @@ use crate::fault::Fault;
 #[cfg(test)]
 mod tests;
 
+/// Libraries that speak of every connection are asked for warnings alone.
+const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
 /// Bytes of a configuration file: a mistyped path must not fill the memory.
 const FILE_BYTES: u64 = 256 * 1024;
 
@@ -127,7 +129,7 @@ impl Raw {
 
 impl RawLog {
     fn validate(self) -> Result<LogConfig, Fault> {
-        let level = self.level.unwrap_or_else(|| "info".to_owned());
+        let level = self.level.unwrap_or_else(|| LOG_LEVEL.to_owned());
         let format = match self.format.as_deref() {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,

@@ -12,7 +12,7 @@ fn defaults_hold() {
     let config = Raw::read(None).unwrap().validate("./d").unwrap();
     assert_eq!(config.data, PathBuf::from("./d"));
     assert_eq!((config.mqtt.port(), config.http.port(), config.metrics.port()), (1883, 8080, 9464));
-    assert_eq!(config.log, LogConfig { level: "info".into(), format: Format::Text });
+    assert_eq!(config.log, LogConfig { level: LOG_LEVEL.into(), format: Format::Text });
     assert_eq!(config.provisioning().unwrap().token_seconds, 3600);
     assert_eq!(config.broker("http://x:1").unwrap().provisioning.as_deref(), Some("http://x:1"));
 }

@@ -5,8 +5,10 @@ use tessera_token::claims::Claims;
 use tessera_token::text::base64url;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::enrol::clock;
 use super::folder::{Card, Folder};
 use super::password;
+use super::token::refresh;
 use crate::args::ConnectArgs;
 use crate::fault::{Fault, Outcome};
 use crate::out;
@@ -15,7 +17,13 @@ pub(super) async fn run(args: ConnectArgs) -> Outcome {
     let folder = Folder::of(&args.folder);
     let card = folder.card()?;
     let connect = prepare(&folder, &card, &args).await?;
-    let mut link = Link::open(&connect).await.map_err(|closed| refused(&closed, &folder))?;
+    let mut link = match Link::open(&connect).await {
+        Err(Closed::Refused(reason)) => {
+            out::complain(&format!("refused ({reason}); once more with a new token"));
+            again(&folder, &card, &args).await?
+        }
+        opened => opened.map_err(|closed| refused(&closed, &folder))?,
+    };
     let claims = unverified_claims(&folder.token()?.bytes)
         .ok_or_else(|| Fault::new("the folder holds something that is no token"))?;
     out::complain(&format!("connected to {} as {}", connect.broker, card.device));
@@ -28,6 +36,13 @@ pub(super) async fn run(args: ConnectArgs) -> Outcome {
         true => test(link, topic).await,
         false => relay(link, topic).await,
     }
+}
+
+/// The held token may have been ended while the device was away: a new one tells whether the device itself was.
+async fn again(folder: &Folder, card: &Card, args: &ConnectArgs) -> Result<Link, Fault> {
+    refresh(folder, card, &clock(card), false).await?;
+    let connect = prepare(folder, card, args).await?;
+    Link::open(&connect).await.map_err(|closed| refused(&closed, folder))
 }
 
 /// A CONNECT with a fresh password.
@@ -99,7 +114,7 @@ async fn test(mut link: Link, topic: Option<String>) -> Outcome {
 /// Publishes each line of the input, prints each message, until the input ends or the connection does.
 async fn relay(mut link: Link, topic: Option<String>) -> Outcome {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut under_way = 0u32;
+    let (mut under_way, mut published) = (0u32, 0u64);
     let mut open = true;
     while open || under_way > 0 {
         tokio::select! {
@@ -108,7 +123,10 @@ async fn relay(mut link: Link, topic: Option<String>) -> Outcome {
                 Incoming::Message { topic, payload } => {
                     out::line(&format!("{topic} {}", String::from_utf8_lossy(&payload)));
                 }
-                Incoming::Published => under_way = under_way.saturating_sub(1),
+                Incoming::Published => {
+                    under_way = under_way.saturating_sub(1);
+                    published += 1;
+                }
                 Incoming::PublishRefused(why) => {
                     under_way = under_way.saturating_sub(1);
                     out::complain(&format!("publish refused: {why}"));
@@ -128,5 +146,6 @@ async fn relay(mut link: Link, topic: Option<String>) -> Outcome {
         }
     }
     link.close().await;
+    out::complain(&format!("the broker acknowledged {published} messages"));
     Ok(0)
 }

@@ -6,6 +6,7 @@ use tessera_simulators::device::api::{ApiError, DeviceApi};
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::wire::{Closed, Link};
+use tessera_token::claims::Epochs;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::proof::Credential;
 use tessera_token::refusal::RefusalCode;
@@ -63,11 +64,14 @@ pub(super) async fn run(args: ConnectArgs) -> Outcome {
     visit.step("folder", Finding::Good(who));
     visit.step("key", key(&folder));
     let clock = clock(&card);
+    let mut fresh = None;
     if visit.step("provisioning", reachable(&card, &clock).await) {
         visit.step("clock", clock_right(&clock));
-        visit.step("standing", standing(&folder, &card, &clock).await);
+        let (finding, epochs) = standing(&folder, &card, &clock).await;
+        visit.step("standing", finding);
+        fresh = epochs;
     }
-    visit.step("token", token(&folder, &card, &clock));
+    visit.step("token", token(&folder, &card, &clock, fresh));
     visit.step("broker", broker(&folder, &card, &args).await);
     out::line(if visit.good { "the device is well" } else { "see the first FAIL above" });
     Ok(u8::from(!visit.good))
@@ -113,18 +117,33 @@ fn clock_right(clock: &DeviceClock) -> Finding {
     }
 }
 
-/// Whether provisioning would still give this device a token: the truest answer about revocation.
-async fn standing(folder: &Folder, card: &Card, clock: &DeviceClock) -> Finding {
+/// Whether provisioning would still give this device a token, and under which epochs: the truest answer about
+/// revocation.
+async fn standing(folder: &Folder, card: &Card, clock: &DeviceClock) -> (Finding, Option<Epochs>) {
     let asked = async {
         let identity = folder.identity(card)?;
         let api = DeviceApi::new(&card.http)?;
         Ok::<_, Fault>(api.token(&identity, clock, &SystemRandom, false).await)
     };
     match asked.await {
-        Ok(Ok(_)) => Finding::Good("provisioning knows the key and gives it tokens".to_owned()),
-        Ok(Err(error)) => refusal(&error),
-        Err(fault) => Finding::Bad(None, fault.to_string()),
+        Ok(Ok(answer)) => {
+            let epochs = unverified_claims(&answer.access_token).map(|claims| claims.epochs);
+            (Finding::Good("provisioning knows the key and gives it tokens".to_owned()), epochs)
+        }
+        Ok(Err(error)) => (refusal(&error), None),
+        Err(fault) => (Finding::Bad(None, fault.to_string()), None),
     }
+}
+
+/// The epoch that has moved on since `held` was issued.
+fn moved_on(held: Epochs, fresh: Epochs) -> Option<RefusalCode> {
+    if held.tenant < fresh.tenant {
+        return Some(RefusalCode::TenantEpoch);
+    }
+    if held.group_number == fresh.group_number && held.group < fresh.group {
+        return Some(RefusalCode::GroupEpoch);
+    }
+    (held.device < fresh.device).then_some(RefusalCode::DeviceEpoch)
 }
 
 fn refusal(error: &ApiError) -> Finding {
@@ -135,7 +154,7 @@ fn refusal(error: &ApiError) -> Finding {
 }
 
 /// The broker's own checks of the token, as far as the device can make them.
-fn token(folder: &Folder, card: &Card, clock: &DeviceClock) -> Finding {
+fn token(folder: &Folder, card: &Card, clock: &DeviceClock, fresh: Option<Epochs>) -> Finding {
     let (token, key) = match (folder.token(), folder.key()) {
         (Ok(token), Ok(key)) => (token, key),
         (Err(fault), _) | (_, Err(fault)) => return Finding::Bad(None, fault.to_string()),
@@ -153,6 +172,9 @@ fn token(folder: &Folder, card: &Card, clock: &DeviceClock) -> Finding {
     }
     if claims.device.as_str() != card.device {
         return bad(RefusalCode::ClientIdMismatch, "it names another device");
+    }
+    if let Some(code) = fresh.and_then(|fresh| moved_on(claims.epochs, fresh)) {
+        return bad(code, "it was revoked; a new one is given: tessera device token --refresh");
     }
     match &claims.confirmation {
         Some(bound) if *bound != key.public() => {
@@ -179,12 +201,33 @@ async fn broker(folder: &Folder, card: &Card, args: &ConnectArgs) -> Finding {
         Err(Closed::Refused(reason)) => Finding::Bad(
             None,
             format!(
-                "{} refuses ({reason}). When all above is well: was the device or its group revoked a moment ago, has \
-                 another folder with the same key used a higher counter (proof_replayed), does the broker trust \
-                 another root key (key_unknown), or has it no fresh trust data (trust_stale)? Its log has the code.",
+                "{} refuses ({reason}). When all above is well: has another folder with the same key used a higher \
+                 counter (proof_replayed), does the broker trust another root key (key_unknown), or has it no fresh \
+                 trust data (trust_stale)? Its log has the code.",
                 connect.broker
             ),
         ),
         Err(closed) => Finding::Bad(None, format!("{closed}; is --mqtt right?")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_that_moved_is_named() {
+        let held = Epochs { tenant: 1, group_number: 2, group: 3, device: 4 };
+        assert_eq!(moved_on(held, held), None);
+        let moved = |change: fn(&mut Epochs)| {
+            let mut fresh = held;
+            change(&mut fresh);
+            moved_on(held, fresh)
+        };
+        assert_eq!(moved(|e| e.tenant = 2), Some(RefusalCode::TenantEpoch));
+        assert_eq!(moved(|e| e.group = 4), Some(RefusalCode::GroupEpoch));
+        assert_eq!(moved(|e| e.device = 5), Some(RefusalCode::DeviceEpoch));
+        // In another group now: the counters of the two are not comparable.
+        assert_eq!(moved(|e| (e.group_number, e.group) = (9, 9)), None);
     }
 }

@@ -246,7 +246,7 @@ async fn list(tenant: &TenantArgs, what: &str, columns: &[&str]) -> Outcome {
 fn words(error: OperatorError) -> Fault {
     let fault = Fault::new(error.to_string());
     match error.code() {
-        Some(code) => fault.hint(code.words()),
-        None => fault,
+        Some(code) if !error.to_string().contains(code.words()) => fault.hint(code.words()),
+        _ => fault,
     }
 }

@@ -15,6 +15,9 @@ use crate::out;
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Looks after which somebody who waits for `ready` is told what is missing.
+const LOOKS_BEFORE_A_WORD: u32 = 4;
+
 /// What can be reloaded while running: the log level. Everything else needs a restart, and a bad file changes nothing.
 pub(super) struct Reload {
     file: Option<PathBuf>,
@@ -78,13 +81,22 @@ pub(super) async fn until_told(
     let mut look = tokio::time::interval(LOOK);
     let mut often = tokio::time::interval(Duration::from_millis(20));
     let mut told = false;
+    let mut looks = 0u32;
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => return signals,
                 Asked::Reload => reload.run(),
             },
-            _ = look.tick() => if reload.is_due() { reload.run() },
+            _ = look.tick() => {
+                if reload.is_due() {
+                    reload.run();
+                }
+                looks = looks.saturating_add(1);
+                if !told && looks == LOOKS_BEFORE_A_WORD {
+                    tracing::warn!("not ready yet: no trust data; is provisioning reachable, and the feed token right?");
+                }
+            }
             _ = often.tick(), if !told => if ready() {
                 told = true;
                 out::line("ready");
