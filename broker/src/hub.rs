@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use tessera_agent::behaviour::{Observation, Observer};
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::config::SessionPolicy;
-use crate::control::Relay;
+use crate::control::{Publishers, Relay};
 use crate::gate::Gate;
 use crate::lanes::retained::{Retained, Stored};
 use crate::lanes::{Lanes, Message, SubscriberId, Tally};
@@ -38,6 +38,8 @@ pub(crate) struct Hub {
     pub(crate) alerts: Alerts,
     pub(crate) tasks: TaskTracker,
     pub(crate) next_session: AtomicU64,
+    pub(crate) connected: AtomicUsize,
+    pub(crate) publishers: Publishers,
 }
 
 /// What became of a publish.
@@ -83,7 +85,12 @@ impl Hub {
             monotonic: now.monotonic,
         };
         match will.publish(cx) {
-            Ok(message) => drop(self.route(&message).await),
+            Ok(message) => {
+                if message.retain {
+                    self.publishers.note(rights);
+                }
+                self.route(&message).await;
+            }
             Err(code) => self.metrics.refusals.inc(&["will", code.as_str()]),
         }
     }

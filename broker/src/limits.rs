@@ -162,6 +162,8 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
+/// How often publishers of retained messages whose token has expired are forgotten.
+pub const PUBLISHERS_SWEEP: Duration = Duration::from_secs(60);
 /// Expired retained messages removed in one pass: keeps a pass short.
 pub const RETAINED_SWEEP: usize = 1_000;
 /// Time for provisioning to answer a relayed token request.

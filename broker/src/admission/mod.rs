@@ -57,6 +57,7 @@ pub struct Admission {
 #[derive(Default)]
 struct Book {
     half_open: usize,
+    sockets: usize,
     prefixes: HashMap<Prefix, Usage>,
 }
 
@@ -88,7 +89,13 @@ impl Admission {
             .or_insert_with(|| Usage::new(self.limits.connects_per_second, now));
         usage.enter(&self.limits, now)?;
         book.half_open += 1;
+        book.sockets += 1;
         Ok(Ticket { admission: self.clone(), prefix, half_open: true })
+    }
+
+    /// Open sockets.
+    pub fn sockets(&self) -> usize {
+        self.book.lock().sockets
     }
 
     /// Sockets that have not connected yet.
@@ -127,6 +134,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.connected();
         let mut book = self.admission.book.lock();
+        book.sockets = book.sockets.saturating_sub(1);
         if let Some(usage) = book.prefixes.get_mut(&self.prefix) {
             usage.closed();
         }

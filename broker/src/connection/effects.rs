@@ -37,6 +37,9 @@ impl Connection {
         self.hub.metrics.hot.received(message.qos);
         let seen = Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
+        if message.retain && !message.payload.is_empty() {
+            self.hub.publishers.note(self.session.rights());
+        }
         let routed = self.hub.route(message).await;
         let Some(packet_id) = packet_id else { return };
         let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();

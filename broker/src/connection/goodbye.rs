@@ -2,19 +2,51 @@
 
 use bytes::{Buf, BytesMut};
 use tessera_token::refusal::RefusalCode;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::codec::{self, ConnAck, Disconnect, Packet, Properties, PropertyId, Version};
 use crate::limits::LINGER;
 use crate::session::machine::End;
 
-/// Writes a CONNACK that refuses.
+/// Writes a CONNACK that refuses. What the peer has sent beyond its CONNECT is read away first: a socket that is closed
+/// with unread bytes resets the connection, and the answer could be lost.
 pub(super) async fn refuse(socket: &TcpStream, ack: ConnAck, version: Version) {
     let mut out = BytesMut::new();
     if codec::encode(&Packet::ConnAck(ack), version, &mut out).is_ok() {
+        read_away(socket);
         write_out(socket, &mut out).await;
     }
 }
+
+/// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
+pub(super) async fn close(mut socket: TcpStream, mut out: BytesMut) {
+    write_out(&socket, &mut out).await;
+    // Who does not answer in time is closed all the same.
+    let _ = tokio::time::timeout(LINGER, async {
+        socket.shutdown().await?;
+        while read_away(&socket) {
+            socket.readable().await?;
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
+/// Discards a bounded amount of what has come; false when the peer has closed.
+fn read_away(socket: &TcpStream) -> bool {
+    let mut waste = [0; 1024];
+    for _ in 0..READ_AWAY_CHUNKS {
+        match socket.try_read(&mut waste) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+    true
+}
+
+const READ_AWAY_CHUNKS: usize = 64;
 
 /// Appends the DISCONNECT that an MQTT 5 peer gets; 3.1.1 has none from a server.
 pub(super) fn disconnect(end: &End, version: Version, explain: bool, out: &mut BytesMut) {
@@ -32,7 +64,7 @@ pub(super) fn words(code: RefusalCode) -> Properties {
 }
 
 /// Writes what is left, for a moment at most.
-pub(super) async fn write_out(socket: &TcpStream, out: &mut BytesMut) {
+async fn write_out(socket: &TcpStream, out: &mut BytesMut) {
     // Whoever does not take it in time goes without.
     let _ = tokio::time::timeout(LINGER, async {
         while !out.is_empty() {

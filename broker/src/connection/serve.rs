@@ -1,6 +1,7 @@
 //! The life of an authenticated connection: read, step, write, wait.
 
 use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -45,8 +46,10 @@ pub(super) async fn run(hub: Arc<Hub>, socket: TcpStream, joined: Joined, inbox:
         scratch: Vec::new(),
         wants: 0,
     };
+    connection.hub.connected.fetch_add(1, Ordering::Relaxed);
     connection.send(&Packet::ConnAck(ack));
     let end = connection.live().await;
+    connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
     connection.close(end).await;
 }
 
@@ -210,6 +213,6 @@ impl Connection {
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
         goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
-        goodbye::write_out(&self.socket, &mut self.out).await;
+        goodbye::close(self.socket, self.out).await;
     }
 }

@@ -14,7 +14,7 @@ use tessera_token::refusal::RefusalCode;
 use tokio::net::TcpStream;
 
 use super::goodbye;
-use crate::codec::{ConnAck, Connect, Properties, PropertyId, Version};
+use crate::codec::{ConnAck, Connect, Properties, PropertyId, QoS, ReasonCode, Version};
 use crate::gate::answer;
 use crate::hub::Hub;
 use crate::lanes::Outbox;
@@ -58,7 +58,7 @@ pub(super) async fn join(
             note_refused(hub, &refused, network, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
-            let ack = ConnAck { session_present: false, reason: answer::connack_reason(code), properties };
+            let ack = ConnAck { session_present: false, reason: refused.reason, properties };
             goodbye::refuse(socket, ack, connect.version).await;
             None
         }
@@ -68,17 +68,29 @@ pub(super) async fn join(
 struct Refused {
     refusal: Refusal,
     proved: bool,
+    reason: ReasonCode,
 }
 
 async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused> {
-    let stranger = |refusal: Refusal| Refused { refusal, proved: false };
+    let stranger = |refusal: Refusal| {
+        let reason = answer::connack_reason(refusal.code);
+        Refused { refusal, proved: false, reason }
+    };
     if connect.properties.text(PropertyId::AuthMethod).is_some() {
         return Err(stranger(RefusalCode::MethodNotSupported.into()));
     }
     let password = connect.password.take();
     let grant = hub.gate.admit(password, &connect.client_id).await.map_err(stranger)?;
     let subject = tessera_token::chain::Subject { tenant: grant.tenant().clone(), device: grant.device().clone() };
-    let known = |code| Refused { refusal: Refusal { code, subject: Some(subject.clone()) }, proved: true };
+    let known = |code| Refused {
+        refusal: Refusal { code, subject: Some(subject.clone()) },
+        proved: true,
+        reason: answer::connack_reason(code),
+    };
+    // [MQTT-3.2.2-12]; 3.1.1 has no word for it, and its will is published with QoS 1.
+    if connect.version == Version::V5 && connect.will.as_ref().is_some_and(|will| will.qos == QoS::ExactlyOnce) {
+        return Err(Refused { reason: ReasonCode::QOS_NOT_SUPPORTED, ..known(RefusalCode::WillNotAuthorised) });
+    }
     let client_id = ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
     will_allowed(hub, connect, &grant).map_err(known)?;
     let joined = enter(hub, connect, &client_id, &grant).await.map_err(known)?;

@@ -4,11 +4,13 @@
 //! [`status`] tells devices the time and what became of them.
 
 pub(crate) mod deadlines;
+mod publishers;
 mod relay;
 pub(crate) mod revoke;
 pub(crate) mod status;
 pub(crate) mod token;
 
+pub(crate) use publishers::Publishers;
 pub use relay::Relay;
 
 use std::sync::Arc;

@@ -42,14 +42,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     for (session, code) in &lost {
         end(hub, session, *code).await;
     }
-    if let TrustEffect::Device { tenant, device } = effect {
-        hub.retained.remove_publisher(tenant, device);
-    }
-    if lost.iter().any(|(_, code)| matches!(code, RefusalCode::TenantEpoch | RefusalCode::TenantSuspended)) {
-        if let TrustEffect::Tenant(tenant) = effect {
-            hub.retained.remove_tenant(tenant);
-        }
-    }
+    forget_published(hub, effect);
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
@@ -68,6 +61,20 @@ pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCod
     }
     if code != RefusalCode::TokenExpired {
         hub.retained.remove_publisher(&session.tenant, session.device.device());
+    }
+}
+
+/// What was retained for somebody who lost the rights is not kept, connected or not.
+fn forget_published(hub: &Hub, effect: &TrustEffect) {
+    if let TrustEffect::Device { tenant, device } = effect {
+        hub.retained.remove_publisher(tenant, device);
+    }
+    let validator = hub.gate.validator();
+    for rights in hub.publishers.without(|rights| match validator.still_holds(rights.grant()) {
+        Ok(()) | Err(RefusalCode::TokenExpired) => false,
+        Err(_) => true,
+    }) {
+        hub.retained.remove_publisher(rights.grant().tenant(), rights.grant().device());
     }
 }
 

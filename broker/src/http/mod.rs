@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz`, `/readyz`, on an address of their own.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use actix_web::http::header::ContentType;
@@ -23,8 +24,24 @@ async fn metrics(hub: Shared) -> HttpResponse {
     let (messages, _) = hub.retained.size();
     hub.metrics.retained.set(&[], i64::try_from(messages).unwrap_or(i64::MAX));
     hub.metrics.half_open.set(&[], i64::try_from(hub.admission.half_open()).unwrap_or(i64::MAX));
-    hub.metrics.sessions.set(&["all"], i64::try_from(hub.registry.len()).unwrap_or(i64::MAX));
-    hub.metrics.sockets.set(&[], i64::try_from(hub.tasks.len()).unwrap_or(i64::MAX));
+    let connected = hub.connected.load(Ordering::Relaxed);
+    let kept = hub.registry.len().saturating_sub(connected);
+    for (state, count) in [("connected", connected), ("kept", kept)] {
+        hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
+    let fleet = hub.lanes.fleet_stats();
+    for (what, count) in [
+        ("published", fleet.published),
+        ("delivered", fleet.delivered),
+        ("gaps", fleet.gaps),
+        ("strays", fleet.strays),
+        ("lost", fleet.lost),
+        ("router_restarts", fleet.restarts),
+        ("refused", fleet.refused),
+    ] {
+        hub.metrics.fleet.set(&[what], i64::try_from(count).unwrap_or(i64::MAX));
+    }
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(hub.metrics.render())
 }
 

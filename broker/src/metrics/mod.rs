@@ -23,6 +23,7 @@ pub struct BrokerMetrics {
     pub half_open: Gauge,
     pub sessions: Gauge,
     pub retained: Gauge,
+    pub fleet: Gauge,
     pub connect_seconds: Histogram,
     pub revocation_seconds: Histogram,
     pub hot: Arc<Hot>,
@@ -92,6 +93,7 @@ impl BrokerMetrics {
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
             sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
+            fleet: m.gauge(&n("fleet_lane"), "What the fleet lane has done since start", &["what"])?,
             connect_seconds: m.histogram(&n("connect_seconds"), "CONNECT to decision", &["outcome"], SECONDS)?,
             revocation_seconds: m.histogram(
                 &n("revocation_seconds"),

@@ -8,7 +8,7 @@ mod error;
 mod listener;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
 use tessera_agent::Agent;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
 use crate::config::BrokerConfig;
-use crate::control::{deadlines, revoke, Relay};
+use crate::control::{deadlines, revoke, Publishers, Relay};
 use crate::gate::{spawn_workers, Gate};
 use crate::hub::Hub;
 use crate::lanes::retained::Retained;
@@ -55,7 +55,7 @@ impl BrokerHandle {
 
     /// Open MQTT sockets.
     pub fn sockets(&self) -> usize {
-        self.hub.tasks.len()
+        self.hub.admission.sockets()
     }
 
     /// Whether a CONNECT that comes now can be judged and served.
@@ -109,6 +109,8 @@ impl Broker {
             alerts: Alerts::default(),
             tasks: TaskTracker::new(),
             next_session: AtomicU64::new(1),
+            connected: AtomicUsize::new(0),
+            publishers: Publishers::default(),
         });
         let server = thread.serve(http, &hub).await?;
 

@@ -233,6 +233,8 @@ impl Session {
             }
         } else {
             if now.monotonic >= state.keep_until {
+                // Whoever comes back at this very moment starts anew.
+                state.ended = true;
                 return Due::Over;
             }
             if state.waiting_will.as_ref().is_some_and(|(until, _)| now.monotonic >= *until) {

@@ -95,7 +95,7 @@ async fn health_readiness_and_metrics_are_served() {
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.quiet().await;
     let text = http.get("/metrics").await.unwrap().text();
-    assert!(text.contains(r#"tessera_broker_sessions{state="all"} 1"#), "{text}");
+    assert!(text.contains(r#"tessera_broker_sessions{state="connected"} 1"#), "{text}");
     assert!(http.get("/").await.is_err());
 }
 

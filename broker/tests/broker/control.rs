@@ -110,9 +110,9 @@ async fn a_refresh_through_the_broker_swaps_the_rights() {
     assert!(answer_one(&service, "200 OK", &body).await.starts_with("POST /v1/token "));
     let got = client.message().await;
     assert_eq!((&*got.topic, &got.payload[..]), (TOKEN, &body[..]));
-    for topic in ["x", "d/d-1/other"] {
-        assert_eq!(hub.publish_acked(topic, b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS, "{topic}");
-    }
+    assert_eq!(hub.publish_acked("x", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    hub.publish_acked("d/d-1/other", b"x").await;
+    client.quiet().await;
     hub.publish_acked("d/d-1/cmd", b"on").await;
     assert_eq!(&client.message().await.payload[..], b"on");
     assert_eq!(client.publish_acked("d/d-1/x", b"x").await, ReasonCode::NOT_AUTHORIZED);

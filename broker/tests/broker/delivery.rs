@@ -195,6 +195,13 @@ async fn qos_2_is_not_offered() {
         assert_eq!(client.subscribe("d/d-1/cmd", QoS::ExactlyOnce).await, ReasonCode::GRANTED_QOS_1);
         client.publish("d/d-1/telemetry", QoS::ExactlyOnce, b"x").await;
         client.ended_with(ReasonCode::QOS_NOT_SUPPORTED).await;
+        let mut willing = plan(&world, "d-1", version).will("d/d-1/status", Properties::new());
+        willing.connect.will.as_mut().unwrap().qos = QoS::ExactlyOnce;
+        if version == Version::V5 {
+            assert_eq!(willing.refused().await, ReasonCode::QOS_NOT_SUPPORTED);
+        } else {
+            willing.open().await;
+        }
     }
 }
 

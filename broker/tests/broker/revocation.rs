@@ -91,6 +91,32 @@ async fn an_absent_client_loses_its_session_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_absent_device_had_retained_goes_with_its_rights() {
+    type Event = fn(&World);
+    let events: [Event; 3] = [|world| world.revoke_device("d-1"), |world| world.revoke_group(5), World::revoke_tenant];
+    for event in events {
+        let world = world().await;
+        let mut device = plan(&world, "d-1", Version::V5).open().await;
+        device.send(&retained("d/d-1/status", b"up")).await;
+        device.acked().await;
+        device.goodbye().await;
+        event(&world);
+        let change = |claims: &mut tessera_token::claims::Claims| {
+            claims.epochs.tenant = 2;
+            claims.epochs.group = 1;
+        };
+        let token = world.token_with("hub", backend_scope(), change);
+        let mut hub = plan(&world, "hub", Version::V5).token(token).open().await;
+        let ended = || world.metric("tessera_broker_revocation_seconds_count");
+        while ended() < 2 {
+            tokio::task::yield_now().await;
+        }
+        hub.subscribe("d/+/status", QoS::AtMostOnce).await;
+        hub.quiet().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_publisher_is_cut_off() {
     let world = world().await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
