@@ -5,6 +5,8 @@ use super::record::{Cut, Take};
 pub(crate) const SLOT_SECONDS: u64 = 10;
 /// Slots with publishes after which a baseline of one's own exists.
 const LEARNED_SLOTS: u32 = 30;
+/// One in this many wild slots is learned from.
+const WILD_SLOTS: u64 = 16;
 /// Publishes that a device may have saved up while it was silent.
 const MOST_SAVED: u64 = 1000;
 /// Bytes are counted in this unit.
@@ -77,10 +79,18 @@ impl Rate {
         (self.gaps >= 50).then_some(self.gap_ms)
     }
 
-    /// A wild slot teaches little: a baseline moves at most fourfold at a time, and never past the ceiling at first.
+    /// A burst teaches nothing and a lasting change is learned within hours: of the slots that are wild by the own
+    /// baseline one in sixteen counts, as twice the usual. Before there is a baseline, nothing counts beyond the ceiling.
     fn learn(&mut self, slot: Slot, ceilings: (u64, u64)) {
         let (publishes, bytes) = match self.usual() {
-            Some(usual) => (usual.publishes * 4, (usual.bytes * 4).max(4096)),
+            Some(usual) => {
+                let wild = slot.publishes > usual.publishes * 4
+                    || slot.bytes > (usual.bytes * 4).max(4096);
+                if wild && !self.number.is_multiple_of(WILD_SLOTS) {
+                    return;
+                }
+                (usual.publishes * 2, (usual.bytes * 2).max(4096))
+            }
             None => ceilings,
         };
         self.publishes.add(slot.publishes.min(publishes));

@@ -162,3 +162,22 @@ fn no_publish_is_lost_between_sessions_and_tracker() {
     assert_eq!((publishes, bytes), (THREADS * EACH, 3 * THREADS * EACH));
     assert_eq!(rig.observer.dropped(), 0);
 }
+
+#[test]
+fn a_session_whose_word_was_dropped_speaks_again() {
+    let rig = Rig::new();
+    let (device, other) = (rig.handle("d"), rig.handle("other"));
+    rig.publish(&device, "t", 1);
+    for entry in rig.entries.try_iter() {
+        entry.device.session().take();
+    }
+    while rig.observer.dropped() == 0 {
+        rig.observer.observe(&other, Observation::Subscribed);
+    }
+    rig.publish(&device, "t", 1);
+    assert_eq!(rig.observer.dropped(), 2);
+    assert!(rig.entries.try_iter().all(|entry| entry.device.device().as_str() == "other"));
+    rig.publish(&device, "t", 1);
+    let entry = rig.entries.try_recv().unwrap();
+    assert_eq!(entry.device.session().take(), (2, 2));
+}

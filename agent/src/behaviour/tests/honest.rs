@@ -52,7 +52,6 @@ impl Actor {
 fn sensor(rig: &mut Rig, me: &mut Actor, dice: &mut Dice) -> u64 {
     if me.turn % 5000 == 4000 {
         me.close(rig, false);
-        me.turn += 1;
         return 40 * 60 * SECOND;
     }
     if me.turn % 5000 == 4001 {
@@ -187,6 +186,18 @@ fn a_thousand_devices_that_connect_at_once_are_left_alone() {
     for _ in 0..30 {
         devices.iter().for_each(|device| rig.publish(device, "t", 60));
         rig.wait(1_000);
+    }
+    assert_eq!(rig.told(), Vec::<String>::new());
+}
+
+#[test]
+fn a_device_that_wanders_slowly_between_networks_with_old_sessions_open_is_left_alone() {
+    let mut rig = Rig::new();
+    for turn in 0..20 {
+        let address = if turn % 2 == 0 { HOME } else { "10.9.9.9" };
+        let device = rig.connect("wanderer", address);
+        rig.publish(&device, "t", 60);
+        rig.wait(150 * SECOND);
     }
     assert_eq!(rig.told(), Vec::<String>::new());
 }

@@ -232,3 +232,20 @@ fn an_hour_never_used_is_a_hint() {
     rig.outside("worker", RefusalCode::ProofMissing, HOME);
     speaks(&mut rig, "worker", "odd_hour");
 }
+
+#[test]
+fn a_flood_does_not_become_the_baseline() {
+    let mut rig = Rig::new();
+    let device = rig.learn("flooder");
+    for episode in 1..=2 {
+        for _ in 0..600 {
+            (0..50).for_each(|_| rig.publish(&device, "d/flooder/telemetry", 60));
+            rig.wait(1_000);
+        }
+        assert_eq!(rig.told().len(), episode, "{:?}", rig.told());
+        for _ in 0..180 {
+            rig.publish(&device, "d/flooder/telemetry", 60);
+            rig.wait(10_000);
+        }
+    }
+}
