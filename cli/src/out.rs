@@ -1,6 +1,9 @@
-//! Standard output: the one place that writes to it. A closed pipe ends the process quietly.
+//! Standard output: the one place that writes to it. When its reader has gone, nothing more is written.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Writes one line.
 pub(crate) fn line(text: &str) {
@@ -9,12 +12,18 @@ pub(crate) fn line(text: &str) {
 
 /// Writes text as it is.
 pub(crate) fn write(text: &str) {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if written.is_err() {
-        // Whoever read us has gone: there is nobody to tell.
-        std::process::exit(141);
+    if is_closed() {
+        return;
     }
+    let mut out = io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the reader has gone: what runs for the sake of being watched may end.
+pub(crate) fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
 }
 
 /// Writes one line to the error output; what cannot be written is lost.

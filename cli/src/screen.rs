@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tessera_runtime::stop::Stop;
 use tessera_simulators::scenario::News;
 
 use crate::out;
@@ -14,12 +15,13 @@ const EVERY: u64 = 5;
 pub(crate) struct Screen {
     terminal: bool,
     lines: AtomicU64,
+    stop: Stop,
 }
 
 impl Screen {
-    /// The screen of this process.
-    pub(crate) fn new() -> Self {
-        Self { terminal: out::is_terminal(), lines: AtomicU64::new(0) }
+    /// The screen of this process; `stop` is told when nobody reads it any more.
+    pub(crate) fn new(stop: &Stop) -> Self {
+        Self { terminal: out::is_terminal(), lines: AtomicU64::new(0), stop: stop.clone() }
     }
 
     /// Shows one piece of news.
@@ -33,6 +35,9 @@ impl Screen {
                     out::line(text);
                 }
             }
+        }
+        if out::is_closed() {
+            self.stop.trigger();
         }
     }
 

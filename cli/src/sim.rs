@@ -12,6 +12,7 @@ use tessera_simulators::report::render;
 use tessera_simulators::scenario::{self, expectations, Outcome as Run, Plan};
 use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
+use tokio::signal::unix::{signal, SignalKind};
 
 use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 use crate::fault::{Fault, Outcome};
@@ -45,8 +46,8 @@ async fn fleet(args: SimRunArgs) -> Outcome {
         expect_refresh: false,
     };
     let stop = Stop::new();
-    stop_on_interrupt(&stop);
-    let screen = Screen::new();
+    stop_when_told(&stop)?;
+    let screen = Screen::new(&stop);
     let run = scenario::run(plan, SystemClock::shared(), stop, &|news| screen.show(news)).await?;
     screen.done();
     summary(&run);
@@ -109,14 +110,24 @@ pub(crate) fn write_json<T: serde::Serialize>(path: Option<&Path>, value: &T) ->
     std::fs::write(path, text).map_err(|error| Fault::new(format!("{}: {error}", path.display())))
 }
 
-/// Ctrl-C ends a run with its report.
-pub(crate) fn stop_on_interrupt(stop: &Stop) {
+/// Ctrl-C or SIGTERM ends a run with its report; the second one ends the process.
+pub(crate) fn stop_when_told(stop: &Stop) -> Result<(), Fault> {
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut term = signal(SignalKind::terminate())?;
     let stop = stop.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        loop {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            if stop.is_stopping() {
+                std::process::exit(130);
+            }
             stop.trigger();
         }
     });
+    Ok(())
 }
 
 fn operator(http: &str, args: &SimOperator) -> Result<OperatorClient, Fault> {

@@ -269,16 +269,37 @@ impl Driver {
                 Self::V311(events) => events.poll().await.map(incoming_311).map_err(closed_311),
                 Self::V5(events) => events.poll().await.map(incoming_5).map_err(closed_5),
             };
-            let last = event.is_err();
-            let sent = match event {
-                Ok(None) => Ok(()),
-                Ok(Some(event)) => sender.send(event).await,
-                Err(closed) => sender.send(Incoming::Closed(closed)).await,
-            };
-            if last || sent.is_err() {
-                return;
+            match event {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    if sender.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                Err(closed) => return self.tell_the_rest(closed, &sender).await,
             }
         }
+    }
+
+    /// What was read together with the end of the connection comes before the end.
+    async fn tell_the_rest(mut self, closed: Closed, sender: &mpsc::Sender<Incoming>) {
+        loop {
+            let left = match &mut self {
+                Self::V311(events) => events.state.events.pop_front().map(incoming_311),
+                Self::V5(events) => events.state.events.pop_front().map(incoming_5),
+            };
+            match left {
+                Some(Some(event)) => {
+                    if sender.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                Some(None) => {}
+                None => break,
+            }
+        }
+        // Nobody waits for it when the link was dropped.
+        let _ = sender.send(Incoming::Closed(closed)).await;
     }
 }
 
@@ -363,23 +384,4 @@ fn closed_5(error: v5::ConnectionError) -> Closed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn broker_addresses() {
-        let parsed = |text| Broker::parse(text).map(|b| (b.host, b.port));
-        assert_eq!(parsed("127.0.0.1:1884"), Some(("127.0.0.1".to_owned(), 1884)));
-        assert_eq!(parsed("[::1]:1884"), Some(("[::1]".to_owned(), 1884)));
-        assert_eq!(parsed("broker.example"), Some(("broker.example".to_owned(), 1883)));
-        for bad in ["", ":1883", "host:port", "host:0", "host:70000"] {
-            assert_eq!(parsed(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn kinds_are_short() {
-        assert_eq!(Closed::Refused("NotAuthorized".to_owned()).kind(), "connect:NotAuthorized");
-        assert_eq!(Closed::Lost("anything at all".to_owned()).kind(), "connection_lost");
-    }
-}
+mod tests;

@@ -108,8 +108,8 @@ impl System {
             expect_refresh: args.lasts.is_some_and(long_enough),
         };
         let stop = Stop::new();
-        sim::stop_on_interrupt(&stop);
-        let screen = Screen::new();
+        sim::stop_when_told(&stop)?;
+        let screen = Screen::new(&stop);
         let show = |news: News<'_>| screen.show(news);
         let run = scenario::run(plan, clock.clone(), stop.clone(), &show).await?;
         screen.done();

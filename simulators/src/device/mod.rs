@@ -6,3 +6,5 @@ pub mod credential;
 pub mod identity;
 pub mod life;
 pub mod peek;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::random::{SeededRandom, SystemRandom};
+use tessera_token::claims::{Claims, Epochs, Serial};
+use tessera_token::ids::{Audience, DeviceId, TenantId};
+use tessera_token::issue::issue;
+use tessera_token::key::{Algorithm, SecretKey};
+use tessera_token::messages::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
+use tessera_token::proof::Credential;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::text::from_base64url;
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicFilter;
+
+use super::api::{token_answer, token_request, ApiError};
+use super::clock::DeviceClock;
+use super::credential::HeldToken;
+use super::identity::Identity;
+use super::peek::unverified_claims;
+
+const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+fn identity() -> Identity {
+    let (tenant, device) = (TenantId::parse("t").unwrap(), DeviceId::parse("d-1").unwrap());
+    Identity::new(tenant, device, &SeededRandom::predictable(1)).unwrap()
+}
+
+fn scope() -> Scope {
+    let filter = TopicFilter::parse("d/d-1/telemetry").unwrap();
+    Scope::new(vec![ScopeEntry { filter, permission: Permission::Publish }]).unwrap()
+}
+
+fn answer(identity: &Identity) -> TokenAnswer {
+    let claims = Claims {
+        tenant: identity.tenant.clone(),
+        device: identity.device.clone(),
+        audience: Audience::parse("mqtt").unwrap(),
+        expires: NOW.plus(60),
+        not_before: None,
+        issued: NOW,
+        serial: Serial::from_counter(7),
+        confirmation: Some(identity.key.public()),
+        scope: scope(),
+        epochs: Epochs::default(),
+    };
+    let issuer = SecretKey::from_seed(&[9; 32]);
+    TokenAnswer {
+        access_token: issue(&claims, Algorithm::Ed25519, &issuer).unwrap(),
+        expires_in: 60,
+        bearer: false,
+        audience: claims.audience,
+        scope: scope(),
+        server_time: NOW,
+    }
+}
+
+#[test]
+fn a_password_holds_the_token_and_a_proof_by_the_device_key() {
+    let identity = identity();
+    let held = HeldToken::of(&answer(&identity));
+    let text = held.password_text(&identity.key, "d-1", NOW, 5);
+    for password in [text.as_bytes().to_vec(), from_base64url(&text).unwrap()] {
+        let credential = Credential::from_password(&password).unwrap();
+        let proof = credential.proof.unwrap();
+        assert_eq!((proof.counter, proof.time), (5, NOW));
+        let public = identity.key.public();
+        assert!(proof.verifies(&public, "mqtt", "d-1", &credential.token));
+        assert!(!proof.verifies(&public, "mqtt", "d-2", &credential.token));
+    }
+}
+
+#[test]
+fn a_bearer_password_is_the_token_alone() {
+    let identity = identity();
+    let held = HeldToken { bearer: true, ..HeldToken::of(&answer(&identity)) };
+    assert_eq!(held.password(&identity.key, "d-1", NOW, 5), held.bytes);
+}
+
+#[test]
+fn the_holder_can_read_the_token() {
+    let answer = answer(&identity());
+    let claims = unverified_claims(&answer.access_token).unwrap();
+    assert_eq!((claims.device.as_str(), claims.scope), ("d-1", scope()));
+    assert!(unverified_claims(b"").is_none());
+    assert!(unverified_claims(&answer.access_token[..50]).is_none());
+    assert!(unverified_claims(&[0x84; 5000]).is_none());
+}
+
+#[test]
+fn answers_and_refusals_are_told_apart_and_both_set_the_clock() {
+    let identity = identity();
+    for body in [
+        answer(&identity).to_cbor(),
+        RefusalAnswer::new(AceError::InvalidClient, RefusalCode::DeviceRevoked, NOW).to_cbor(),
+    ] {
+        let clock = DeviceClock::new(ManualClock::at(NOW), -300);
+        assert_eq!(clock.now(), NOW.minus(300));
+        match token_answer(&body, &clock) {
+            Ok(answer) => assert_eq!(answer.expires_in, 60),
+            Err(ApiError::Refused(code)) => assert_eq!(code, RefusalCode::DeviceRevoked),
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(clock.now(), NOW);
+    }
+    let clock = DeviceClock::new(ManualClock::at(NOW), 0);
+    assert!(matches!(token_answer(b"nonsense", &clock), Err(ApiError::Http(_))));
+}
+
+#[test]
+fn a_request_is_signed_with_the_corrected_time() {
+    let identity = identity();
+    let clock = DeviceClock::new(ManualClock::at(NOW), 500);
+    clock.hear(NOW);
+    let bytes = token_request(&identity, &clock, &SystemRandom, false).unwrap();
+    let request = TokenRequest::from_cbor(&bytes).unwrap();
+    assert_eq!(request.time, NOW);
+    assert!(request.verifies(&identity.key.public()));
+}
+
+#[test]
+fn a_seed_makes_the_same_key_again() {
+    assert_eq!(identity().key.public(), identity().key.public());
+}
