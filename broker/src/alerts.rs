@@ -27,7 +27,10 @@ impl Alerts {
     /// Adds a session whose subscription was granted.
     pub(crate) fn add(&self, session: &Arc<Session>) {
         let mut listeners = self.listeners.lock();
-        listeners.entry(session.tenant.clone()).or_default().insert(session.id, Arc::clone(session));
+        listeners
+            .entry(session.tenant.clone())
+            .or_default()
+            .insert(session.id, Arc::clone(session));
     }
 
     /// Takes a session out.
@@ -55,7 +58,9 @@ pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop:
         };
         match alert {
             Ok(alert) => publish(&hub, &alert),
-            Err(RecvError::Lagged(missed)) => hub.metrics.dropped.add(&["alerts_lagged", "1"], missed),
+            Err(RecvError::Lagged(missed)) => {
+                hub.metrics.dropped.add(&["alerts_lagged", "1"], missed)
+            }
             Err(RecvError::Closed) => return,
         }
     }

@@ -164,13 +164,33 @@ impl RawBrokerConfig {
             provisioning,
             admission: AdmissionLimits {
                 sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
-                sockets_per_prefix: within("limits.sockets_per_prefix", l.sockets_per_prefix, 1, 10_000_000)?,
+                sockets_per_prefix: within(
+                    "limits.sockets_per_prefix",
+                    l.sockets_per_prefix,
+                    1,
+                    10_000_000,
+                )?,
                 half_open: within("limits.half_open", l.half_open, 1, 1_000_000)?,
-                half_open_per_prefix: within("limits.half_open_per_prefix", l.half_open_per_prefix, 1, 1_000_000)?,
-                connects_per_second: within("limits.connects_per_second", l.connects_per_second, 1, 1_000_000)?,
+                half_open_per_prefix: within(
+                    "limits.half_open_per_prefix",
+                    l.half_open_per_prefix,
+                    1,
+                    1_000_000,
+                )?,
+                connects_per_second: within(
+                    "limits.connects_per_second",
+                    l.connects_per_second,
+                    1,
+                    1_000_000,
+                )?,
             },
             session: SessionPolicy {
-                max_packet: within("limits.max_packet", l.max_packet, limits::MAX_PACKET_BEFORE_AUTH, 16 * 1024 * 1024)?,
+                max_packet: within(
+                    "limits.max_packet",
+                    l.max_packet,
+                    limits::MAX_PACKET_BEFORE_AUTH,
+                    16 * 1024 * 1024,
+                )?,
                 receive_maximum: within("limits.receive_maximum", l.receive_maximum, 1, u16::MAX)?,
                 queue_messages: within("limits.queue_messages", l.queue_messages, 1, 1_000_000)?,
                 queue_bytes: within("limits.queue_bytes", l.queue_bytes, 1024, 1024 * 1024 * 1024)?,
@@ -208,7 +228,10 @@ fn within<N: PartialOrd + fmt::Display + Copy>(
     most: N,
 ) -> Result<N, ConfigError> {
     if value < least || value > most {
-        return Err(ConfigError { key, problem: format!("{value} is not within {least} and {most}") });
+        return Err(ConfigError {
+            key,
+            problem: format!("{value} is not within {least} and {most}"),
+        });
     }
     Ok(value)
 }
@@ -245,7 +268,10 @@ mod tests {
         assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");
         assert_eq!(key(|raw| raw.limits.receive_maximum = 0), "limits.receive_maximum");
         assert_eq!(key(|raw| raw.limits.max_packet = usize::MAX), "limits.max_packet");
-        assert_eq!(key(|raw| raw.limits.verification_workers = 9999), "limits.verification_workers");
+        assert_eq!(
+            key(|raw| raw.limits.verification_workers = 9999),
+            "limits.verification_workers"
+        );
     }
 
     #[test]

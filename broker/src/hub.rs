@@ -113,17 +113,24 @@ impl Hub {
                 if let Some(will) = will {
                     self.publish_will(session, will).await;
                 }
-                self.forget(session).await;
+                self.forget(session);
             }
         }
     }
 
     /// Takes a session out of everything. Its will is published by whoever knows that it is due.
-    pub(crate) async fn forget(&self, session: &Arc<Session>) -> Option<Will> {
+    pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         self.alerts.remove(session);
         let finished = session.finish();
-        drop(session.lanes.lock().await.take());
+        match session.lanes.try_lock() {
+            Ok(mut lanes) => drop(lanes.take()),
+            // A subscribe is under way: whoever ends sessions does not wait for it.
+            Err(_) => {
+                let session = Arc::clone(session);
+                self.tasks.spawn(async move { drop(session.lanes.lock().await.take()) });
+            }
+        }
         for delivery in &finished.undelivered {
             self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
         }

@@ -160,6 +160,8 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 
 // --- control -----------------------------------------------------------------------------------------------------
 
+/// Sessions that one trust effect ends before others get a turn.
+pub const SESSIONS_PER_TURN: usize = 256;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
 /// How often publishers of retained messages whose token has expired are forgotten.

@@ -21,7 +21,8 @@ impl Connection {
             Effect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
             Effect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
-                if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts)) {
+                if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts))
+                {
                     self.hub.alerts.remove(&self.session);
                 }
                 self.send(&Packet::UnsubAck(ack));
@@ -33,9 +34,10 @@ impl Connection {
         None
     }
 
-    async fn publish(&mut self, message: &Arc<Message>, packet_id: Option<u16>) {
+    pub(super) async fn publish(&mut self, message: &Arc<Message>, packet_id: Option<u16>) {
         self.hub.metrics.hot.received(message.qos);
-        let seen = Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
+        let seen =
+            Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
         if message.retain && !message.payload.is_empty() {
             self.hub.publishers.note(self.session.rights());
@@ -105,7 +107,10 @@ impl Connection {
         for message in found.messages {
             let delivery = Delivery { message, options: one.options, retained: true };
             if self.session.outbox.push_or_miss(delivery) == crate::lanes::Push::Full {
-                self.hub.metrics.dropped.inc(&["queue_full", crate::metrics::qos_label(one.options.qos)]);
+                self.hub
+                    .metrics
+                    .dropped
+                    .inc(&["queue_full", crate::metrics::qos_label(one.options.qos)]);
             }
         }
     }

@@ -5,13 +5,18 @@ use tokio::net::TcpStream;
 
 use super::goodbye;
 use crate::codec::{
-    self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode, Step, Version,
+    self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
+    Step, Version,
 };
 use crate::hub::Hub;
 use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
 
 /// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
-pub(super) async fn connect(hub: &Hub, socket: &TcpStream, inbox: &mut BytesMut) -> Option<Connect> {
+pub(super) async fn connect(
+    hub: &Hub,
+    socket: &TcpStream,
+    inbox: &mut BytesMut,
+) -> Option<Connect> {
     let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(socket, inbox)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
@@ -78,12 +83,14 @@ fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
 
 /// A 3.1.1 peer is told only what its return codes can say.
 async fn answer(socket: &TcpStream, error: CodecError, version: Option<Version>) {
-    let tellable = matches!(error.reason, ReasonCode::UNSUPPORTED_VERSION | ReasonCode::CLIENT_ID_NOT_VALID);
+    let tellable =
+        matches!(error.reason, ReasonCode::UNSUPPORTED_VERSION | ReasonCode::CLIENT_ID_NOT_VALID);
     match version {
         Some(Version::V5) => {}
         Some(Version::V311) if tellable => {}
         _ => return,
     }
-    let ack = ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
+    let ack =
+        ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
     goodbye::refuse(socket, ack, version.unwrap_or(Version::V5)).await;
 }

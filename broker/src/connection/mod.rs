@@ -17,25 +17,41 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use serve::Connection;
 use tessera_agent::behaviour::Network;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Ticket;
 use crate::hub::Hub;
 
+/// What an open socket holds in the books of the listener; given back when dropped.
+pub(crate) struct Place {
+    pub(crate) ticket: Ticket,
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
 /// A socket from accept to close. Returns when it is closed.
-pub(crate) async fn run(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, mut ticket: Ticket) {
+///
+/// The task of an idle connection is small: the handshake, which needs much more room, is boxed and gone by then, and
+/// so is every rarer step.
+pub(crate) async fn run(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, place: Place) {
+    let connection = Box::pin(handshake(hub, socket, peer, place)).await;
+    if let Some(connection) = connection {
+        serve::run(connection).await;
+    }
+}
+
+async fn handshake(
+    hub: Arc<Hub>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    mut place: Place,
+) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
     let mut inbox = BytesMut::new();
-    // The handshake needs much more room than the connection that follows: it is boxed and gone by then.
-    let joined = Box::pin(async {
-        let connect = first::connect(&hub, &socket, &mut inbox).await?;
-        welcome::join(&hub, &socket, connect, Network::of(peer.ip()), accepted).await
-    })
-    .await;
-    if let Some(joined) = joined {
-        ticket.connected();
-        serve::run(hub, socket, joined, inbox).await;
-    }
-    drop(ticket);
+    let connect = first::connect(&hub, &socket, &mut inbox).await?;
+    let joined = welcome::join(&hub, &socket, connect, Network::of(peer.ip()), accepted).await?;
+    place.ticket.connected();
+    Some(Box::new(Connection::new(hub, socket, joined, inbox, place)))
 }

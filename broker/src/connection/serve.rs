@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::goodbye;
 use super::welcome::Joined;
+use super::Place;
 use crate::codec::{self, Frame, FrameReader, Packet, Peer, Step, Version};
 use crate::hub::Hub;
 use crate::lanes::Delivery;
@@ -29,31 +30,44 @@ pub(super) struct Connection {
     inbox: BytesMut,
     scratch: Vec<Delivery>,
     wants: usize,
+    place: Place,
 }
 
 /// Serves until something ends the connection, then leaves the session and says goodbye.
-pub(super) async fn run(hub: Arc<Hub>, socket: TcpStream, joined: Joined, inbox: BytesMut) {
-    let Joined { session, line, ack, version, explain } = joined;
-    let mut connection = Connection {
-        hub,
-        session,
-        line,
-        version,
-        explain,
-        out: BytesMut::new(),
-        socket,
-        inbox,
-        scratch: Vec::new(),
-        wants: 0,
-    };
+pub(super) async fn run(mut connection: Box<Connection>) {
     connection.hub.connected.fetch_add(1, Ordering::Relaxed);
-    connection.send(&Packet::ConnAck(ack));
     let end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
-    connection.close(end).await;
+    Box::pin(connection.close(end)).await;
 }
 
 impl Connection {
+    /// A connection that has its CONNACK still to send.
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        socket: TcpStream,
+        joined: Joined,
+        inbox: BytesMut,
+        place: Place,
+    ) -> Self {
+        let Joined { session, line, ack, version, explain } = joined;
+        let mut connection = Self {
+            hub,
+            session,
+            line,
+            version,
+            explain,
+            out: BytesMut::new(),
+            socket,
+            inbox,
+            scratch: Vec::new(),
+            wants: 0,
+            place,
+        };
+        connection.send(&Packet::ConnAck(ack));
+        connection
+    }
+
     async fn live(&mut self) -> End {
         let mut end = self.packets().await;
         loop {
@@ -115,15 +129,18 @@ impl Connection {
             unix: now.unix,
             monotonic: now.monotonic,
         };
-        let stepped = self.session.with_machine(&self.line, |machine| machine.on_packet(packet, cx, &mut effects));
+        let stepped = self
+            .session
+            .with_machine(&self.line, |machine| machine.on_packet(packet, cx, &mut effects));
         if stepped.is_none() {
             return Some(self.line.ended().unwrap_or(End::taken_over()));
         }
         for effect in effects {
             match effect {
                 Effect::Send(packet) => self.send(&packet),
-                other => {
-                    if let Some(end) = self.perform(other).await {
+                Effect::Publish { message, packet_id } => self.publish(&message, packet_id).await,
+                rarer => {
+                    if let Some(end) = Box::pin(self.perform(rarer)).await {
                         return Some(end);
                     }
                 }
@@ -191,11 +208,17 @@ impl Connection {
             },
             () = self.session.outbox.ready(), if hungry => false,
         };
-        if readable { self.read() } else { None }
+        if readable {
+            self.read()
+        } else {
+            None
+        }
     }
 
     fn read(&mut self) -> Option<End> {
-        self.inbox.reserve(self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))));
+        self.inbox.reserve(
+            self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))),
+        );
         match self.socket.try_read_buf(&mut self.inbox) {
             Ok(0) => Some(End::lost()),
             Ok(bytes) => {
@@ -208,11 +231,13 @@ impl Connection {
     }
 
     /// The session goes first, so that nothing waits for a peer that does not take its last words.
-    async fn close(mut self, end: End) {
+    async fn close(mut self: Box<Self>, end: End) {
         self.hub.metrics.ended.inc(&[end.why]);
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
         goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
-        goodbye::close(self.socket, self.out).await;
+        let Self { socket, out, place, .. } = *self;
+        goodbye::close(socket, out).await;
+        drop(place);
     }
 }

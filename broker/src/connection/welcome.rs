@@ -81,22 +81,31 @@ async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused>
     }
     let password = connect.password.take();
     let grant = hub.gate.admit(password, &connect.client_id).await.map_err(stranger)?;
-    let subject = tessera_token::chain::Subject { tenant: grant.tenant().clone(), device: grant.device().clone() };
+    let subject = tessera_token::chain::Subject {
+        tenant: grant.tenant().clone(),
+        device: grant.device().clone(),
+    };
     let known = |code| Refused {
         refusal: Refusal { code, subject: Some(subject.clone()) },
         proved: true,
         reason: answer::connack_reason(code),
     };
     // [MQTT-3.2.2-12]; 3.1.1 has no word for it, and its will is published with QoS 1.
-    if connect.version == Version::V5 && connect.will.as_ref().is_some_and(|will| will.qos == QoS::ExactlyOnce) {
-        return Err(Refused { reason: ReasonCode::QOS_NOT_SUPPORTED, ..known(RefusalCode::WillNotAuthorised) });
+    if connect.version == Version::V5
+        && connect.will.as_ref().is_some_and(|will| will.qos == QoS::ExactlyOnce)
+    {
+        return Err(Refused {
+            reason: ReasonCode::QOS_NOT_SUPPORTED,
+            ..known(RefusalCode::WillNotAuthorised)
+        });
     }
-    let client_id = ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
+    let client_id =
+        ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
     will_allowed(hub, connect, &grant).map_err(known)?;
     let joined = enter(hub, connect, &client_id, &grant).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        hub.forget(&joined.session).await;
+        hub.forget(&joined.session);
         return Err(known(code));
     }
     Ok(joined)
@@ -106,7 +115,13 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     let now = hub.now();
     let rights = Rights::new(grant.clone());
     let session = crate::lanes::SubscriberId(0);
-    let cx = Context { rights: &rights, policy: &hub.policy, session, unix: now.unix, monotonic: now.monotonic };
+    let cx = Context {
+        rights: &rights,
+        policy: &hub.policy,
+        session,
+        unix: now.unix,
+        monotonic: now.monotonic,
+    };
     check_will(connect, cx).map(drop)
 }
 
@@ -125,7 +140,8 @@ async fn enter(
             }
         }
     }
-    let outbox = Outbox::with_limits(hub.number(), hub.policy.queue_messages, hub.policy.queue_bytes);
+    let outbox =
+        Outbox::with_limits(hub.number(), hub.policy.queue_messages, hub.policy.queue_bytes);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
@@ -133,7 +149,7 @@ async fn enter(
     let replaced = hub.registry.enter(&session).map_err(|_| RefusalCode::LimitReached)?;
     if let Some(old) = replaced {
         old.hang_up(crate::session::machine::End::taken_over());
-        if let Some(will) = hub.forget(&old).await {
+        if let Some(will) = hub.forget(&old) {
             hub.publish_will(&old, will).await;
         }
     }
@@ -171,7 +187,13 @@ async fn resume(
     Ok(Some(ack))
 }
 
-fn joined(hub: &Hub, connect: &Connect, session: Arc<Session>, line: Arc<Line>, ack: ConnAck) -> Joined {
+fn joined(
+    hub: &Hub,
+    connect: &Connect,
+    session: Arc<Session>,
+    line: Arc<Line>,
+    ack: ConnAck,
+) -> Joined {
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
     Joined { session, line, ack, version: connect.version, explain }

@@ -43,7 +43,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
 
 /// A will that still waits is published when its session ends (MQTT 5 section 3.1.3.2.2).
 async fn over(hub: &Arc<Hub>, session: &Arc<Session>) {
-    if let Some(will) = hub.forget(session).await {
+    if let Some(will) = hub.forget(session) {
         hub.publish_will(session, will).await;
     }
 }

@@ -28,7 +28,11 @@ impl Relay {
     /// # Errors
     /// [`HttpError::BadUrl`].
     pub fn new(url: Option<&str>) -> Result<Self, HttpError> {
-        let limits = HttpLimits { total: RELAY_WITHIN, response_bytes: RELAY_ANSWER_BYTES, ..HttpLimits::default() };
+        let limits = HttpLimits {
+            total: RELAY_WITHIN,
+            response_bytes: RELAY_ANSWER_BYTES,
+            ..HttpLimits::default()
+        };
         let client = url.map(|url| HttpClient::new(url, None, limits)).transpose()?;
         Ok(Self { client, permits: Arc::new(Semaphore::new(RELAYS)) })
     }
@@ -49,7 +53,9 @@ impl Relay {
                 Ok(answer) => Answer::Token(answer, response.body),
                 Err(_) => Answer::Away,
             },
-            Err(HttpError::Status { response, .. }) if RefusalAnswer::from_cbor(&response.body).is_ok() => {
+            Err(HttpError::Status { response, .. })
+                if RefusalAnswer::from_cbor(&response.body).is_ok() =>
+            {
                 Answer::Refusal(response.body)
             }
             Err(error) => {

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::codec::ReasonCode;
 use crate::hub::Hub;
+use crate::limits::SESSIONS_PER_TURN;
 use crate::session::machine::End;
 use crate::session::Session;
 
@@ -39,8 +40,11 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             Some((session, code))
         })
         .collect();
-    for (session, code) in &lost {
+    for (place, (session, code)) in lost.iter().enumerate() {
         end(hub, session, *code).await;
+        if place % SESSIONS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
     }
     forget_published(hub, effect);
     let took = hub.clock.monotonic().saturating_sub(began);
@@ -55,7 +59,7 @@ pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCod
     hub.metrics.refusals.inc(&["session", code.as_str()]);
     let end = end_for(hub, code);
     session.hang_up(end);
-    let will = hub.forget(session).await;
+    let will = hub.forget(session);
     if let (Some(will), true) = (will, end.will) {
         hub.publish_will(session, will).await;
     }

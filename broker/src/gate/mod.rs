@@ -44,7 +44,11 @@ impl Gate {
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
-    pub async fn admit(&self, password: Option<Password>, client_id: &str) -> Result<Grant, Refusal> {
+    pub async fn admit(
+        &self,
+        password: Option<Password>,
+        client_id: &str,
+    ) -> Result<Grant, Refusal> {
         self.validator.ready()?;
         let password = password.ok_or(RefusalCode::CredentialMissing)?;
         let admission = self.judge(password, client_id).await?;

@@ -31,3 +31,29 @@ fn queues_take_turns_and_a_full_one_is_passed_over() {
 fn without_workers_nobody_gets_in() {
     assert!(Dispatcher::new(Vec::new()).dispatch(job()).is_err());
 }
+
+#[test]
+fn what_no_queue_takes_is_refused_at_once() {
+    let verdict = actix_rt::System::new().block_on(async {
+        let actor = super::start_actor(&super::Workers::none());
+        let (reply, verdict) = oneshot::channel();
+        let password = Password::new(Bytes::new());
+        let job = Job { password, client_id: "a".to_owned(), reply };
+        actor.try_send(job).unwrap();
+        verdict.await.unwrap()
+    });
+    assert_eq!(verdict.unwrap_err().code, tessera_token::refusal::RefusalCode::LimitReached);
+}
+
+#[test]
+fn a_full_mailbox_refuses() {
+    actix_rt::System::new().block_on(async {
+        let actor = super::start_actor(&super::Workers::none());
+        tokio::task::yield_now().await;
+        // The actor has no turn in between: all of these wait.
+        let taken = (0..10 * crate::limits::GATE_MAILBOX)
+            .take_while(|_| actor.try_send(job()).is_ok())
+            .count();
+        assert!(taken <= crate::limits::GATE_MAILBOX + 1, "{taken}");
+    });
+}

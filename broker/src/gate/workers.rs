@@ -40,13 +40,20 @@ pub fn spawn_workers(count: usize, validator: &Validator) -> io::Result<Workers>
     for number in 0..count {
         let (queue, jobs) = sync_channel(WORKER_QUEUE);
         let validator = validator.clone();
-        thread::Builder::new().name(format!("verify-{number}")).spawn(move || work(&jobs, &validator))?;
+        thread::Builder::new()
+            .name(format!("verify-{number}"))
+            .spawn(move || work(&jobs, &validator))?;
         queues.push(queue);
     }
     Ok(Workers { queues })
 }
 
 impl Workers {
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { queues: Vec::new() }
+    }
+
     pub(super) fn queues(&self) -> Vec<SyncSender<Job>> {
         self.queues.clone()
     }
@@ -58,7 +65,9 @@ fn work(jobs: &Receiver<Job>, validator: &Validator) {
             continue;
         }
         let credential = Credential::from_password(job.password.expose());
-        let verdict = credential.map_err(Refusal::from).and_then(|credential| validator.judge(credential, &job.client_id));
+        let verdict = credential
+            .map_err(Refusal::from)
+            .and_then(|credential| validator.judge(credential, &job.client_id));
         job.answer(verdict);
     }
 }

@@ -53,10 +53,14 @@ async fn healthy() -> HttpResponse {
 /// A CONNECT that comes now can be judged and served.
 async fn ready(hub: Shared) -> HttpResponse {
     match hub.ready() {
-        Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#),
+        Ok(()) => {
+            HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
+        }
         Err((part, code)) => {
             let body = json!({ "status": "not ready", "part": part, "code": code.as_str(), "words": code.words() });
-            HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
+            HttpResponse::ServiceUnavailable()
+                .content_type(ContentType::json())
+                .body(body.to_string())
         }
     }
 }

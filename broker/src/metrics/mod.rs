@@ -81,20 +81,41 @@ impl BrokerMetrics {
     pub fn new(m: &Metrics) -> Result<Self, MetricsError> {
         let n = |name: &str| format!("tessera_broker_{name}");
         Ok(Self {
-            connects: m.counter(&n("connects_total"), "Accepted CONNECTs", &["version", "session"])?,
+            connects: m.counter(
+                &n("connects_total"),
+                "Accepted CONNECTs",
+                &["version", "session"],
+            )?,
             refusals: m.counter(&n("refusals_total"), "Refusals", &["what", "code"])?,
             turned_away: m.counter(&n("turned_away_total"), "Sockets closed unread", &["limit"])?,
-            broken: m.counter(&n("broken_packets_total"), "Packets that MQTT forbids", &["rule"])?,
+            broken: m.counter(
+                &n("broken_packets_total"),
+                "Packets that MQTT forbids",
+                &["rule"],
+            )?,
             ended: m.counter(&n("connections_ended_total"), "Ended connections", &["why"])?,
             dropped: m.counter(&n("dropped_total"), "Messages not delivered", &["why", "qos"])?,
             limits_hit: m.counter(&n("limits_hit_total"), "Limits that were hit", &["limit"])?,
-            token_requests: m.counter(&n("token_requests_total"), "Requests on $tessera/token", &["outcome"])?,
+            token_requests: m.counter(
+                &n("token_requests_total"),
+                "Requests on $tessera/token",
+                &["outcome"],
+            )?,
             sockets: m.gauge(&n("sockets"), "Open MQTT sockets", &[])?,
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
             sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
-            fleet: m.gauge(&n("fleet_lane"), "What the fleet lane has done since start", &["what"])?,
-            connect_seconds: m.histogram(&n("connect_seconds"), "CONNECT to decision", &["outcome"], SECONDS)?,
+            fleet: m.gauge(
+                &n("fleet_lane"),
+                "What the fleet lane has done since start",
+                &["what"],
+            )?,
+            connect_seconds: m.histogram(
+                &n("connect_seconds"),
+                "CONNECT to decision",
+                &["outcome"],
+                SECONDS,
+            )?,
             revocation_seconds: m.histogram(
                 &n("revocation_seconds"),
                 "Trust effect to the sessions told",

@@ -58,7 +58,11 @@ impl Rights {
     /// # Errors
     /// `token_expired`.
     pub fn alive(&self, now: UnixSeconds) -> Result<(), RefusalCode> {
-        if now < self.0.expires() { Ok(()) } else { Err(RefusalCode::TokenExpired) }
+        if now < self.0.expires() {
+            Ok(())
+        } else {
+            Err(RefusalCode::TokenExpired)
+        }
     }
 
     /// May publish to `topic`.
@@ -136,5 +140,9 @@ impl Rights {
 }
 
 fn allowed(yes: bool, no: RefusalCode) -> Result<(), RefusalCode> {
-    if yes { Ok(()) } else { Err(no) }
+    if yes {
+        Ok(())
+    } else {
+        Err(no)
+    }
 }

@@ -85,8 +85,21 @@ fn wanted(text: &str) -> Subscription {
 
 #[test]
 fn dollar_topics_are_closed_but_for_the_list() {
-    let all = rights(&[("#", Permission::Both), ("$SYS/#", Permission::Both), ("$tessera/#", Permission::Both)]);
-    for closed in ["$SYS/x", "$SYS", "$x", "$queue/a", "$tessera", "$tessera/x", "$tessera/token/x", "$TESSERA/token"] {
+    let all = rights(&[
+        ("#", Permission::Both),
+        ("$SYS/#", Permission::Both),
+        ("$tessera/#", Permission::Both),
+    ]);
+    for closed in [
+        "$SYS/x",
+        "$SYS",
+        "$x",
+        "$queue/a",
+        "$tessera",
+        "$tessera/x",
+        "$tessera/token/x",
+        "$TESSERA/token",
+    ] {
         assert!(all.publish(&topic(closed), NOW).is_err(), "{closed}");
         assert!(all.subscribe(&wanted(closed), NOW).is_err(), "{closed}");
         assert!(all.receive(closed, NOW).is_err(), "{closed}");
@@ -108,7 +121,10 @@ fn an_empty_scope_has_its_own_status_and_token_and_nothing_else() {
     let none = rights(&[]);
     assert!(none.subscribe(&wanted("$tessera/status"), NOW).is_ok());
     assert!(none.publish(&topic("$tessera/token"), NOW).is_ok());
-    assert_eq!(none.subscribe(&wanted("$tessera/alerts"), NOW), Err(RefusalCode::SubscribeNotAuthorised));
+    assert_eq!(
+        none.subscribe(&wanted("$tessera/alerts"), NOW),
+        Err(RefusalCode::SubscribeNotAuthorised)
+    );
     assert_eq!(none.publish(&topic("a"), NOW), Err(RefusalCode::PublishNotAuthorised));
     assert_eq!(none.receive("a", NOW), Err(RefusalCode::DeliveryNotAuthorised));
     assert_eq!(none.will(&topic("a")), Err(RefusalCode::WillNotAuthorised));

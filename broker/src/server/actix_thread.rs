@@ -41,7 +41,11 @@ impl ActixThread {
     }
 
     /// Starts the HTTP server; the thread ends when it is stopped.
-    pub(super) async fn serve(self, listener: TcpListener, hub: &Arc<Hub>) -> Result<ServerHandle, StartError> {
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        hub: &Arc<Hub>,
+    ) -> Result<ServerHandle, StartError> {
         self.serve.send((listener, Arc::clone(hub))).map_err(|_| StartError::Actix)?;
         self.served.await.map_err(|_| StartError::Actix)?.map_err(StartError::Thread)
     }

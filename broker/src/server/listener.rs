@@ -8,7 +8,7 @@ use tessera_runtime::stop::Stop;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
-use crate::connection;
+use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPT_BACKOFF, BACKLOG};
 
@@ -47,11 +47,8 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, sockets: usize, st
             Ok(ticket) => {
                 // Small packets leave at once; when that cannot be set they leave a little later.
                 let _ = socket.set_nodelay(true);
-                let connection = connection::run(Arc::clone(&hub), socket, peer, ticket);
-                hub.tasks.spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
+                let place = Place { ticket, _permit: permit };
+                hub.tasks.spawn(connection::run(Arc::clone(&hub), socket, peer, place));
             }
         }
     }

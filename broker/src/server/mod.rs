@@ -83,14 +83,16 @@ impl Broker {
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
         let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
-        let mqtt = listener::bind(config.mqtt).map_err(|error| StartError::Listen(config.mqtt, error))?;
+        let mqtt =
+            listener::bind(config.mqtt).map_err(|error| StartError::Listen(config.mqtt, error))?;
         let http = std::net::TcpListener::bind(config.http);
         let http = http.map_err(|error| StartError::Listen(config.http, error))?;
         let mqtt_addr = mqtt.local_addr().map_err(StartError::Thread)?;
         let http_addr = http.local_addr().map_err(StartError::Thread)?;
 
         let validator = agent.validator().clone();
-        let workers = spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
+        let workers =
+            spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
         let (thread, actor) = ActixThread::start(workers).await?;
         let effects = validator.trust_effects();

@@ -37,7 +37,13 @@ impl Session {
         now: Now,
     ) -> Result<(ConnAck, Option<Will>), RefusalCode> {
         let rights = self.rights.load();
-        let cx = Context { rights: &rights, policy, session: self.id, unix: now.unix, monotonic: now.monotonic };
+        let cx = Context {
+            rights: &rights,
+            policy,
+            session: self.id,
+            unix: now.unix,
+            monotonic: now.monotonic,
+        };
         let mut state = self.state.lock();
         if state.ended {
             return Err(RefusalCode::NotReady);
@@ -81,7 +87,8 @@ impl Session {
             due => (due, None),
         };
         // A will never outlives its session (MQTT 5 section 3.1.3.2.2).
-        state.waiting_will = waiting.map(|will| (now.monotonic.saturating_add(will.delay().min(kept)), will));
+        state.waiting_will =
+            waiting.map(|will| (now.monotonic.saturating_add(will.delay().min(kept)), will));
         drop(state);
         self.outbox.set_attended(false);
         Left::Kept(due)

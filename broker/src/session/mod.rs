@@ -138,7 +138,11 @@ impl Session {
     }
 
     /// Runs a step of the machine, if `line` still serves the session.
-    pub fn with_machine<T>(&self, line: &Arc<Line>, step: impl FnOnce(&mut Machine) -> T) -> Option<T> {
+    pub fn with_machine<T>(
+        &self,
+        line: &Arc<Line>,
+        step: impl FnOnce(&mut Machine) -> T,
+    ) -> Option<T> {
         let mut state = self.state.lock();
         state.is_served_by(line).then(|| step(&mut state.machine))
     }
@@ -179,7 +183,13 @@ impl Session {
         scratch: &mut Vec<Delivery>,
     ) -> Pumped {
         let rights = self.rights.load();
-        let cx = Context { rights: &rights, policy, session: self.id, unix: now.unix, monotonic: now.monotonic };
+        let cx = Context {
+            rights: &rights,
+            policy,
+            session: self.id,
+            unix: now.unix,
+            monotonic: now.monotonic,
+        };
         let mut pumped = Pumped::default();
         let mut state = self.state.lock();
         if !state.is_served_by(line) {
@@ -279,7 +289,8 @@ impl State {
             deadline = self.machine.silent_until().map_or(deadline, |until| deadline.min(until));
         } else {
             deadline = deadline.min(self.keep_until);
-            deadline = self.waiting_will.as_ref().map_or(deadline, |(until, _)| deadline.min(*until));
+            deadline =
+                self.waiting_will.as_ref().map_or(deadline, |(until, _)| deadline.min(*until));
         }
         deadline.max(now.monotonic + Duration::from_millis(1))
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use tessera_broker::codec::{
-    Packet, Password, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription,
-    Version,
+    Packet, Password, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe,
+    SubscribeOptions, Subscription, Version,
 };
 use tessera_token::proof::{ConnectProof, Credential};
 
@@ -17,11 +17,18 @@ async fn a_device_connects_and_speaks_on_the_device_lane() {
     let world = world().await;
     for version in VERSIONS {
         let mut device = plan(&world, "d-1", version).open().await;
-        let mut backend = plan(&world, "hub", version).scope(scope(&[("pub", "d/+/cmd")])).open().await;
-        assert_eq!(device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1);
+        let mut backend =
+            plan(&world, "hub", version).scope(scope(&[("pub", "d/+/cmd")])).open().await;
+        assert_eq!(
+            device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await,
+            ReasonCode::GRANTED_QOS_1
+        );
         assert_eq!(backend.publish_acked("d/d-1/cmd", b"on").await, ReasonCode::SUCCESS);
         let message = device.message().await;
-        assert_eq!((&*message.topic, &message.payload[..], message.qos), ("d/d-1/cmd", &b"on"[..], QoS::AtLeastOnce));
+        assert_eq!(
+            (&*message.topic, &message.payload[..], message.qos),
+            ("d/d-1/cmd", &b"on"[..], QoS::AtLeastOnce)
+        );
         device.goodbye().await;
         backend.goodbye().await;
     }
@@ -40,9 +47,17 @@ async fn refused_credentials_all_look_the_same_outside() {
             claims.issued = claims.issued.minus(7200);
             claims.expires = claims.issued.plus(3600);
         });
-        let foreign = world.token_with("d-1", scope(&[]), |claims| claims.audience = "other".parse().unwrap());
+        let foreign = world
+            .token_with("d-1", scope(&[]), |claims| claims.audience = "other".parse().unwrap());
         let stale_epoch = world.token_with("d-1", scope(&[]), |claims| claims.epochs.tenant = 0);
-        let thief = ConnectProof::make(&device_key("thief"), AUDIENCE, "d-1", &token, world.agent.validator().now(), 9);
+        let thief = ConnectProof::make(
+            &device_key("thief"),
+            AUDIENCE,
+            "d-1",
+            &token,
+            world.agent.validator().now(),
+            9,
+        );
         let stolen = Credential { token: token.clone(), proof: Some(thief) }.to_password();
         let cases: Vec<(&str, Option<Vec<u8>>)> = vec![
             ("credential_missing", None),
@@ -57,7 +72,8 @@ async fn refused_credentials_all_look_the_same_outside() {
             ("tenant_epoch", Some(world.password("d-1", "d-1", stale_epoch))),
         ];
         for (code, password) in cases {
-            let metric = format!(r#"tessera_broker_refusals_total{{code="{code}",what="connect"}}"#);
+            let metric =
+                format!(r#"tessera_broker_refusals_total{{code="{code}",what="connect"}}"#);
             let before = world.metric(&metric);
             let mut plan = plan(&world, "d-1", version);
             match password {
@@ -67,7 +83,11 @@ async fn refused_credentials_all_look_the_same_outside() {
                     let mut client = Client::raw(&world, version).await;
                     client.send(&Packet::Connect(Box::new(plan.connect))).await;
                     let Some(Packet::ConnAck(ack)) = client.next().await else { panic!("{code}") };
-                    assert_eq!((ack.reason, ack.properties.is_empty()), (NOT_AUTHORIZED, true), "{code}");
+                    assert_eq!(
+                        (ack.reason, ack.properties.is_empty()),
+                        (NOT_AUTHORIZED, true),
+                        "{code}"
+                    );
                     client.closed().await;
                     assert_eq!(world.metric(&metric), before + 1, "{code}");
                     continue;
@@ -93,7 +113,10 @@ async fn a_proof_is_good_once() {
     };
     again().open().await;
     assert_eq!(again().refused().await, NOT_AUTHORIZED);
-    assert_eq!(world.metric(r#"tessera_broker_refusals_total{code="proof_replayed",what="connect"}"#), 1);
+    assert_eq!(
+        world.metric(r#"tessera_broker_refusals_total{code="proof_replayed",what="connect"}"#),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,14 +138,22 @@ async fn bearer_only_where_the_tenant_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_authentication_methods_are_refused() {
     let world = world().await;
-    let asked = plan(&world, "d-1", Version::V5).properties(|p| p.text(PropertyId::AuthMethod, "GS2-KRB5"));
+    let asked =
+        plan(&world, "d-1", Version::V5).properties(|p| p.text(PropertyId::AuthMethod, "GS2-KRB5"));
     assert_eq!(asked.refused().await, ReasonCode::BAD_AUTHENTICATION_METHOD);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_outside_the_scope() {
     let world = world().await;
-    let topics = ["d/d-2/telemetry", "d/d-1/cmd", "d/d-1/telemetry/x", "$SYS/x", "$tessera/status", "$tessera/alerts"];
+    let topics = [
+        "d/d-2/telemetry",
+        "d/d-1/cmd",
+        "d/d-1/telemetry/x",
+        "$SYS/x",
+        "$tessera/status",
+        "$tessera/alerts",
+    ];
     for topic in topics {
         let mut client = plan(&world, "d-1", Version::V5).open().await;
         client.send(&publish(topic, QoS::AtLeastOnce, b"x")).await;
@@ -139,7 +170,8 @@ async fn publishes_outside_the_scope() {
             client.ended_with(NOT_AUTHORIZED).await;
         }
     }
-    let refused = world.metric(r#"tessera_broker_refusals_total{code="publish_not_authorised",what="publish"}"#);
+    let refused = world
+        .metric(r#"tessera_broker_refusals_total{code="publish_not_authorised",what="publish"}"#);
     assert_eq!(refused, 4 * topics.len() as u64);
 }
 
@@ -147,7 +179,8 @@ async fn publishes_outside_the_scope() {
 async fn words_can_be_turned_off_by_either_side() {
     let silent = world_with(|raw| raw.reason_strings = false).await;
     let talkative = world().await;
-    let declined = plan(&talkative, "d-1", Version::V5).properties(|p| p.number(PropertyId::RequestProblemInfo, 0));
+    let declined = plan(&talkative, "d-1", Version::V5)
+        .properties(|p| p.number(PropertyId::RequestProblemInfo, 0));
     for plan in [plan(&silent, "d-1", Version::V5), declined] {
         let mut client = plan.open().await;
         client.send(&publish("d/d-2/telemetry", QoS::AtLeastOnce, b"x")).await;
@@ -199,12 +232,25 @@ async fn filters_are_judged_one_by_one() {
     let rights = scope(&[("sub", "d/+/telemetry"), ("sub", "a/#"), ("sub", "#"), ("pub", "p/#")]);
     let narrow = scope(&[("sub", "d/d-1/cmd"), ("pub", "p/x")]);
     let wide = ["d/+/telemetry", "d/x/telemetry", "a/#", "a", "a/b/+", "#", "p/x", "$share/g/a/#"];
-    let closed = ["$SYS/#", "$SYS/broker", "$share/g/$SYS/x", "$tessera/#", "$tessera/alerts", "$queue/a", "$x"];
-    let outside = ["d/+/cmd", "d/#", "#", "+/+/+", "p/x", "$share/g/d/+/cmd", "$share/g/$tessera/token"];
+    let closed = [
+        "$SYS/#",
+        "$SYS/broker",
+        "$share/g/$SYS/x",
+        "$tessera/#",
+        "$tessera/alerts",
+        "$queue/a",
+        "$x",
+    ];
+    let outside =
+        ["d/+/cmd", "d/#", "#", "+/+/+", "p/x", "$share/g/d/+/cmd", "$share/g/$tessera/token"];
     for version in VERSIONS {
         let mut client = plan(&world, "d-1", version).scope(rights.clone()).open().await;
         for filter in wide {
-            assert_eq!(client.subscribe(filter, QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1, "{filter}");
+            assert_eq!(
+                client.subscribe(filter, QoS::AtLeastOnce).await,
+                ReasonCode::GRANTED_QOS_1,
+                "{filter}"
+            );
         }
         let refusal = if version == Version::V5 { NOT_AUTHORIZED } else { ReasonCode::UNSPECIFIED };
         for filter in closed {
@@ -223,10 +269,19 @@ async fn filters_are_judged_one_by_one() {
 async fn every_filter_of_a_long_subscribe_is_checked() {
     let world = world().await;
     let mut client = plan(&world, "d-1", Version::V5).open().await;
-    let entry = |filter: String| Subscription { filter: filter.into(), options: SubscribeOptions::default() };
+    let entry = |filter: String| Subscription {
+        filter: filter.into(),
+        options: SubscribeOptions::default(),
+    };
     let mut entries: Vec<_> = (0..200).map(|n| entry(format!("d/d-{n}/telemetry"))).collect();
     entries[100] = entry("d/d-1/cmd".to_owned());
-    client.send(&Packet::Subscribe(Subscribe { packet_id: 1, properties: Properties::new(), entries })).await;
+    client
+        .send(&Packet::Subscribe(Subscribe {
+            packet_id: 1,
+            properties: Properties::new(),
+            entries,
+        }))
+        .await;
     let Some(Packet::SubAck(ack)) = client.next().await else { panic!() };
     for (place, reason) in ack.reasons.iter().enumerate() {
         let expected = if place == 100 { ReasonCode::SUCCESS } else { NOT_AUTHORIZED };
@@ -239,7 +294,8 @@ async fn wills_outside_the_scope_refuse_the_connect() {
     let world = world().await;
     for topic in ["d/d-2/telemetry", "$SYS/x", "$tessera/token", "$tessera/alerts"] {
         for version in VERSIONS {
-            let refused = plan(&world, "d-1", version).will(topic, Properties::new()).refused().await;
+            let refused =
+                plan(&world, "d-1", version).will(topic, Properties::new()).refused().await;
             assert_eq!(refused, NOT_AUTHORIZED, "{topic}");
         }
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{
-    self, Connect, ConnAck, Disconnect, FrameReader, Packet, Password, Peer, Properties, PropertiesBuilder, PropertyId,
-    Publish, QoS, ReasonCode, Step, Subscribe, SubscribeOptions, Subscription, Unsubscribe, Version, Will,
+    self, ConnAck, Connect, Disconnect, FrameReader, Packet, Password, Peer, Properties,
+    PropertiesBuilder, PropertyId, Publish, QoS, ReasonCode, Step, Subscribe, SubscribeOptions,
+    Subscription, Unsubscribe, Version, Will,
 };
 use tessera_token::scope::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,7 +74,10 @@ impl<'w> Plan<'w> {
         self
     }
 
-    pub fn properties(mut self, build: impl FnOnce(PropertiesBuilder) -> PropertiesBuilder) -> Self {
+    pub fn properties(
+        mut self,
+        build: impl FnOnce(PropertiesBuilder) -> PropertiesBuilder,
+    ) -> Self {
         self.connect.properties = build(Properties::build()).finish().unwrap();
         self
     }
@@ -101,7 +105,10 @@ impl<'w> Plan<'w> {
     /// Connects and gives the CONNACK, or `None` when the socket was closed instead.
     pub async fn try_open(mut self) -> (Client, Option<ConnAck>) {
         if self.connect.password.is_none() {
-            let token = self.token.take().unwrap_or_else(|| self.world.token(&self.device, self.scope.clone()));
+            let token = self
+                .token
+                .take()
+                .unwrap_or_else(|| self.world.token(&self.device, self.scope.clone()));
             let password = self.world.password(&self.device, &self.connect.client_id, token);
             self.connect.password = Some(Password::new(password.into()));
         }
@@ -192,7 +199,12 @@ impl Client {
     }
 
     pub async fn subscribe(&mut self, filter: &str, qos: QoS) -> ReasonCode {
-        self.subscribe_with(filter, SubscribeOptions { qos, ..SubscribeOptions::default() }, Properties::new()).await
+        self.subscribe_with(
+            filter,
+            SubscribeOptions { qos, ..SubscribeOptions::default() },
+            Properties::new(),
+        )
+        .await
     }
 
     pub async fn subscribe_with(
@@ -214,7 +226,12 @@ impl Client {
 
     pub async fn unsubscribe(&mut self, filter: &str) -> Vec<ReasonCode> {
         let filters = vec![filter.into()];
-        self.send(&Packet::Unsubscribe(Unsubscribe { packet_id: 78, properties: Properties::new(), filters })).await;
+        self.send(&Packet::Unsubscribe(Unsubscribe {
+            packet_id: 78,
+            properties: Properties::new(),
+            filters,
+        }))
+        .await;
         match self.next().await {
             Some(Packet::UnsubAck(ack)) => ack.reasons,
             other => panic!("expected UNSUBACK, got {other:?}"),

@@ -12,7 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::client::{plan, retained, Client, VERSIONS};
-use crate::world::{backend_scope, device_id, device_key, device_scope, scope, tenant, world, world_with, World, NOW};
+use crate::world::{
+    backend_scope, device_id, device_key, device_scope, scope, tenant, world, world_with, World,
+    NOW,
+};
 
 const TOKEN: &str = "$tessera/token";
 const STATUS: &str = "$tessera/status";
@@ -31,7 +34,8 @@ async fn refusal(client: &mut Client) -> RefusalAnswer {
 
 fn request(name: &str) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
-    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false).to_cbor()
+    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false)
+        .to_cbor()
 }
 
 /// A service that gives this answer to the first request and notes the request.
@@ -65,7 +69,8 @@ async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String
 }
 
 fn token_answer(world: &World, scope: &Scope, life: u64) -> Vec<u8> {
-    let token = world.token_with("d-1", scope.clone(), |claims| claims.expires = claims.issued.plus(life));
+    let token =
+        world.token_with("d-1", scope.clone(), |claims| claims.expires = claims.issued.plus(life));
     TokenAnswer {
         access_token: token,
         expires_in: life,
@@ -84,7 +89,10 @@ async fn every_session_may_ask_for_its_status() {
         let mut client = plan(&world, "d-1", version).scope(scope(&[])).open().await;
         assert_eq!(client.subscribe(STATUS, QoS::AtMostOnce).await, ReasonCode::SUCCESS);
         let told = status(&mut client).await;
-        assert_eq!((told["time"].as_u64(), told["expires"].as_u64()), (Some(NOW), Some(NOW + 3600)));
+        assert_eq!(
+            (told["time"].as_u64(), told["expires"].as_u64()),
+            (Some(NOW), Some(NOW + 3600))
+        );
         client.publish("d/d-2/x", QoS::AtMostOnce, b"x").await;
         assert_eq!(status(&mut client).await["refusal"], "publish_not_authorised");
         client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
@@ -133,16 +141,23 @@ async fn a_token_may_be_handed_in_directly() {
             client.subscribe(topic, QoS::AtLeastOnce).await;
         }
         status(&mut client).await;
-        let next = world.token_with("d-1", device_scope("d-1"), |claims| claims.expires = claims.issued.plus(9000));
+        let next = world.token_with("d-1", device_scope("d-1"), |claims| {
+            claims.expires = claims.issued.plus(9000)
+        });
         client.publish(TOKEN, QoS::AtMostOnce, &next).await;
         assert_eq!(status(&mut client).await["expires"].as_u64(), Some(NOW + 9000));
         let others = [
             (world.token("d-2", device_scope("d-2")), RefusalCode::ClientIdMismatch),
             (
-                world.token_with("d-1", device_scope("d-1"), |c| c.confirmation = Some(device_key("x").public())),
+                world.token_with("d-1", device_scope("d-1"), |c| {
+                    c.confirmation = Some(device_key("x").public())
+                }),
                 RefusalCode::ConfirmationKey,
             ),
-            (world.token_with("d-1", device_scope("d-1"), |c| c.epochs.tenant = 0), RefusalCode::TenantEpoch),
+            (
+                world.token_with("d-1", device_scope("d-1"), |c| c.epochs.tenant = 0),
+                RefusalCode::TenantEpoch,
+            ),
             (next[..next.len() - 1].to_vec(), RefusalCode::TokenForm),
         ];
         for (token, code) in others {
@@ -200,7 +215,10 @@ async fn alerts_reach_those_whose_scope_says_so() {
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
     assert_eq!(hub.subscribe("$tessera/alerts", QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1);
     let mut nosy = plan(&world, "d-2", Version::V5).scope(scope(&[("sub", "#")])).open().await;
-    assert_eq!(nosy.subscribe("$tessera/alerts", QoS::AtLeastOnce).await, ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(
+        nosy.subscribe("$tessera/alerts", QoS::AtLeastOnce).await,
+        ReasonCode::NOT_AUTHORIZED
+    );
     let mut prober = plan(&world, "d-1", Version::V5).open().await;
     for n in 0..60 {
         prober.publish_acked(&format!("d/victim-{n}/cmd"), b"x").await;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use tessera_broker::codec::{
-    Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, SubscribeOptions, Version,
+    Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, SubscribeOptions,
+    Version,
 };
 
 use crate::client::{plan, publish, retained, VERSIONS};
@@ -26,12 +27,18 @@ async fn wildcards_go_through_the_fleet_lane() {
     let world = world().await;
     for version in VERSIONS {
         let mut hub = plan(&world, "hub", version).scope(backend_scope()).open().await;
-        assert_eq!(hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1);
+        assert_eq!(
+            hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await,
+            ReasonCode::GRANTED_QOS_1
+        );
         let mut device = plan(&world, "d-1", version).open().await;
         assert_eq!(device.publish_acked("d/d-1/telemetry", b"21").await, ReasonCode::SUCCESS);
         device.publish("d/d-1/telemetry", QoS::AtMostOnce, b"22").await;
         let first = hub.message().await;
-        assert_eq!((&*first.topic, &first.payload[..], first.qos), ("d/d-1/telemetry", &b"21"[..], QoS::AtLeastOnce));
+        assert_eq!(
+            (&*first.topic, &first.payload[..], first.qos),
+            ("d/d-1/telemetry", &b"21"[..], QoS::AtLeastOnce)
+        );
         let second = hub.message().await;
         assert_eq!((&second.payload[..], second.qos), (&b"22"[..], QoS::AtMostOnce));
         hub.goodbye().await;
@@ -45,7 +52,10 @@ async fn shared_members_take_turns() {
     let mut one = plan(&world, "h-1", Version::V5).scope(backend_scope()).open().await;
     let mut two = plan(&world, "h-2", Version::V5).scope(backend_scope()).open().await;
     for client in [&mut one, &mut two] {
-        assert_eq!(client.subscribe("$share/g/d/+/telemetry", QoS::AtLeastOnce).await, ReasonCode::GRANTED_QOS_1);
+        assert_eq!(
+            client.subscribe("$share/g/d/+/telemetry", QoS::AtLeastOnce).await,
+            ReasonCode::GRANTED_QOS_1
+        );
     }
     let mut device = plan(&world, "d-1", Version::V5).open().await;
     for n in 0..20u8 {
@@ -65,7 +75,10 @@ async fn shared_members_take_turns() {
 async fn nobody_listening_is_told_to_v5() {
     let world = world().await;
     let mut device = plan(&world, "d-1", Version::V5).open().await;
-    assert_eq!(device.publish_acked("d/d-1/telemetry", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    assert_eq!(
+        device.publish_acked("d/d-1/telemetry", b"x").await,
+        ReasonCode::NO_MATCHING_SUBSCRIBERS
+    );
     device.subscribe("d/d-1/cmd", QoS::AtMostOnce).await;
     assert_eq!(device.unsubscribe("d/d-1/cmd").await, [ReasonCode::SUCCESS]);
     assert_eq!(device.unsubscribe("d/d-1/cmd").await, [ReasonCode::NO_SUBSCRIPTION_EXISTED]);
@@ -114,7 +127,9 @@ async fn no_local_and_retain_as_published() {
     }
     let mut other = plan(&world, "d-2", Version::V5).scope(both).open().await;
     for filter in ["x/exact", "x/+/wild"] {
-        other.subscribe_with(filter, options(|o| o.retain_as_published = true), Properties::new()).await;
+        other
+            .subscribe_with(filter, options(|o| o.retain_as_published = true), Properties::new())
+            .await;
     }
     for topic in ["x/exact", "x/a/wild"] {
         own.send(&retained(topic, b"r")).await;
@@ -163,7 +178,8 @@ async fn retained_messages_reach_only_who_may_receive_them() {
         device.send(&retained(topic, b"x")).await;
         device.acked().await;
     }
-    let mut reader = plan(&world, "d-2", Version::V5).scope(scope(&[("sub", "d/+/open")])).open().await;
+    let mut reader =
+        plan(&world, "d-2", Version::V5).scope(scope(&[("sub", "d/+/open")])).open().await;
     assert_eq!(reader.subscribe("d/#", QoS::AtMostOnce).await, ReasonCode::NOT_AUTHORIZED);
     reader.quiet().await;
     reader.subscribe("d/+/open", QoS::AtMostOnce).await;
@@ -174,7 +190,8 @@ async fn retained_messages_reach_only_who_may_receive_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retained_message_ends_with_its_publishers_token() {
     let world = world().await;
-    let token = world.token_with("d-1", crate::world::device_scope("d-1"), |c| c.expires = c.issued.plus(60));
+    let token = world
+        .token_with("d-1", crate::world::device_scope("d-1"), |c| c.expires = c.issued.plus(60));
     let mut device = plan(&world, "d-1", Version::V5).token(token).open().await;
     device.send(&retained("d/d-1/status", b"up")).await;
     device.acked().await;
@@ -192,7 +209,10 @@ async fn qos_2_is_not_offered() {
         if version == Version::V5 {
             assert_eq!(ack.unwrap().properties.number(PropertyId::MaximumQos), Some(1));
         }
-        assert_eq!(client.subscribe("d/d-1/cmd", QoS::ExactlyOnce).await, ReasonCode::GRANTED_QOS_1);
+        assert_eq!(
+            client.subscribe("d/d-1/cmd", QoS::ExactlyOnce).await,
+            ReasonCode::GRANTED_QOS_1
+        );
         client.publish("d/d-1/telemetry", QoS::ExactlyOnce, b"x").await;
         client.ended_with(ReasonCode::QOS_NOT_SUPPORTED).await;
         let mut willing = plan(&world, "d-1", version).will("d/d-1/status", Properties::new());
@@ -208,7 +228,8 @@ async fn qos_2_is_not_offered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_window_of_the_client_is_kept() {
     let world = world().await;
-    let small = plan(&world, "d-1", Version::V5).properties(|p| p.number(PropertyId::ReceiveMaximum, 2));
+    let small =
+        plan(&world, "d-1", Version::V5).properties(|p| p.number(PropertyId::ReceiveMaximum, 2));
     let mut device = small.open().await;
     device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
@@ -231,7 +252,8 @@ async fn the_window_of_the_client_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_larger_than_the_client_takes_is_left_out() {
     let world = world().await;
-    let small = plan(&world, "d-1", Version::V5).properties(|p| p.number(PropertyId::MaximumPacketSize, 100));
+    let small = plan(&world, "d-1", Version::V5)
+        .properties(|p| p.number(PropertyId::MaximumPacketSize, 100));
     let mut device = small.open().await;
     device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
@@ -252,7 +274,8 @@ async fn what_is_larger_than_the_broker_takes_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_costs_its_queue_and_no_more() {
     let world = world_with(|raw| raw.limits.queue_messages = 50).await;
-    let slow = plan(&world, "d-1", Version::V5).properties(|p| p.number(PropertyId::ReceiveMaximum, 1));
+    let slow =
+        plan(&world, "d-1", Version::V5).properties(|p| p.number(PropertyId::ReceiveMaximum, 1));
     let mut device = slow.open().await;
     device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;

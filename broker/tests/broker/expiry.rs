@@ -21,7 +21,8 @@ async fn an_idle_session_ends_with_its_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_after_expiry() {
     let world = world().await;
-    let long = world.token_with("hub", backend_scope(), |claims| claims.expires = claims.issued.plus(90_000));
+    let long = world
+        .token_with("hub", backend_scope(), |claims| claims.expires = claims.issued.plus(90_000));
     let mut hub = plan(&world, "hub", Version::V5).token(long).open().await;
     hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
     let mut device = plan(&world, "d-1", Version::V5).open().await;
@@ -64,7 +65,8 @@ async fn wills_are_published_when_nobody_said_goodbye() {
         client.closed().await;
         assert_eq!(&hub.message().await.payload[..], b"gone");
     }
-    let mut client = plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
+    let mut client =
+        plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
     let reason = ReasonCode::DISCONNECT_WITH_WILL;
     client.send(&Packet::Disconnect(Disconnect { reason, properties: Properties::new() })).await;
     assert_eq!(&hub.message().await.payload[..], b"gone");
@@ -73,10 +75,12 @@ async fn wills_are_published_when_nobody_said_goodbye() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_will_outlives_the_token_under_which_it_was_allowed() {
     let world = world().await;
-    let long = world.token_with("hub", backend_scope(), |claims| claims.expires = claims.issued.plus(90_000));
+    let long = world
+        .token_with("hub", backend_scope(), |claims| claims.expires = claims.issued.plus(90_000));
     let mut hub = plan(&world, "hub", Version::V5).token(long).open().await;
     hub.subscribe("d/+/status", QoS::AtLeastOnce).await;
-    let mut client = plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
+    let mut client =
+        plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
     world.advance(3600);
     client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
     assert_eq!(&*hub.message().await.topic, "d/d-1/status");
@@ -111,7 +115,14 @@ async fn a_delayed_will_comes_at_the_latest_with_the_end_of_its_session() {
     hub.subscribe("d/+/status", QoS::AtLeastOnce).await;
     let delay = Properties::build().number(PropertyId::WillDelay, 3000).finish().unwrap();
     let scope = device_scope("d-1");
-    drop(plan(&world, "d-1", Version::V5).scope(scope).kept(20).will("d/d-1/status", delay).open().await);
+    drop(
+        plan(&world, "d-1", Version::V5)
+            .scope(scope)
+            .kept(20)
+            .will("d/d-1/status", delay)
+            .open()
+            .await,
+    );
     while world.broker.sockets() > 1 {
         tokio::task::yield_now().await;
     }

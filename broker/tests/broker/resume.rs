@@ -129,7 +129,8 @@ async fn sessions_end_when_their_time_is_over() {
 async fn disconnect_may_shorten_the_session_but_not_make_one() {
     let world = world().await;
     let bye = |seconds| {
-        let properties = Properties::build().number(PropertyId::SessionExpiry, seconds).finish().unwrap();
+        let properties =
+            Properties::build().number(PropertyId::SessionExpiry, seconds).finish().unwrap();
         Packet::Disconnect(Disconnect { reason: ReasonCode::SUCCESS, properties })
     };
     let mut device = plan(&world, "d-1", Version::V5).kept(100).open().await;

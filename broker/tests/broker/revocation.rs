@@ -23,7 +23,8 @@ async fn each_kind_of_event_ends_the_sessions_it_names() {
             let world = world().await;
             let token = world.token("d-1", device_scope("d-1"));
             let mut hit = plan(&world, "d-1", version).token(token.clone()).open().await;
-            let other = world.token_with("d-2", device_scope("d-2"), |claims| claims.epochs.group_number = 6);
+            let other = world
+                .token_with("d-2", device_scope("d-2"), |claims| claims.epochs.group_number = 6);
             let mut other = plan(&world, "d-2", version).token(other).open().await;
             event(&world, &token);
             hit.ended_with(ENDED).await;
@@ -45,8 +46,11 @@ async fn revocation_takes_subscriptions_queue_retained_and_will_along() {
     let world = world().await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
     hub.subscribe("d/d-1/status", QoS::AtLeastOnce).await;
-    let mut device =
-        plan(&world, "d-1", Version::V5).kept(600).will("d/d-1/status", Properties::new()).open().await;
+    let mut device = plan(&world, "d-1", Version::V5)
+        .kept(600)
+        .will("d/d-1/status", Properties::new())
+        .open()
+        .await;
     device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     device.send(&retained("d/d-1/status", b"up")).await;
     device.acked().await;
@@ -69,7 +73,8 @@ async fn a_will_may_be_published_on_revocation_by_setting() {
     let world = world_with(|raw| raw.suppress_will_on_revocation = false).await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
     hub.subscribe("d/d-1/status", QoS::AtLeastOnce).await;
-    let _device = plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
+    let _device =
+        plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new()).open().await;
     world.revoke_device("d-1");
     assert_eq!(&hub.message().await.payload[..], b"gone");
 }
@@ -93,7 +98,8 @@ async fn an_absent_client_loses_its_session_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_absent_device_had_retained_goes_with_its_rights() {
     type Event = fn(&World);
-    let events: [Event; 3] = [|world| world.revoke_device("d-1"), |world| world.revoke_group(5), World::revoke_tenant];
+    let events: [Event; 3] =
+        [|world| world.revoke_device("d-1"), |world| world.revoke_group(5), World::revoke_tenant];
     for event in events {
         let world = world().await;
         let mut device = plan(&world, "d-1", Version::V5).open().await;

@@ -50,7 +50,8 @@ async fn the_victim_of_an_attempt_notices_nothing() {
         // The victim's token, without its key.
         let token = world.token("d-1", device_scope("d-1"));
         let mut attempt = plan(&world, "d-1", version);
-        attempt.connect.password = Some(Password::new(world.password("thief", "d-1", token).into()));
+        attempt.connect.password =
+            Some(Password::new(world.password("thief", "d-1", token).into()));
         assert_eq!(attempt.refused().await, ReasonCode::NOT_AUTHORIZED);
     }
     // Its own, with a will that is not allowed.

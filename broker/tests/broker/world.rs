@@ -96,9 +96,14 @@ pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     let folder = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(UnixSeconds::new(NOW));
     let (root, issuer) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
-    let config = AgentConfig::new(folder.path(), Audience::parse(AUDIENCE).unwrap(), root.public().thumbprint());
+    let config = AgentConfig::new(
+        folder.path(),
+        Audience::parse(AUDIENCE).unwrap(),
+        root.public().thumbprint(),
+    );
     let (metrics, stop) = (Metrics::new(), Stop::new());
-    let agent = Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
+    let agent =
+        Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
     let mut raw = RawBrokerConfig {
         mqtt: "127.0.0.1:0".to_owned(),
         http: "127.0.0.1:0".to_owned(),
@@ -119,7 +124,8 @@ pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     };
     let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
     let (seq, counter) = (AtomicU64::new(0), AtomicU32::new(1));
-    let world = World { clock, agent, broker, stop, root, issuer, changes, seq, counter, _folder: folder };
+    let world =
+        World { clock, agent, broker, stop, root, issuer, changes, seq, counter, _folder: folder };
     world.publish(TrustEffect::Reloaded);
     world
 }
@@ -183,19 +189,27 @@ impl World {
     pub fn revoke_device(&self, name: &str) {
         let at = UnixSeconds::new(NOW);
         let epoch = DeviceEpoch { tenant: tenant(), device: device_id(name), epoch: 1, at };
-        self.change(Change::Device(epoch), TrustEffect::Device { tenant: tenant(), device: device_id(name) });
+        self.change(
+            Change::Device(epoch),
+            TrustEffect::Device { tenant: tenant(), device: device_id(name) },
+        );
     }
 
     pub fn revoke_group(&self, number: u64) {
-        let epoch = GroupEpoch { tenant: tenant(), group: GroupId::parse("g").unwrap(), number, epoch: 1 };
+        let epoch =
+            GroupEpoch { tenant: tenant(), group: GroupId::parse("g").unwrap(), number, epoch: 1 };
         self.change(Change::Group(epoch), TrustEffect::Group { tenant: tenant(), number });
     }
 
     pub fn revoke_token(&self, name: &str, token: &[u8]) {
         let hash = TokenHash::of(token);
         let expires = UnixSeconds::new(NOW + 3600);
-        let revoked = RevokedToken { token: hash, tenant: tenant(), device: device_id(name), expires };
-        self.change(Change::Token(revoked), TrustEffect::Token { tenant: tenant(), device: device_id(name), hash });
+        let revoked =
+            RevokedToken { token: hash, tenant: tenant(), device: device_id(name), expires };
+        self.change(
+            Change::Token(revoked),
+            TrustEffect::Token { tenant: tenant(), device: device_id(name), hash },
+        );
     }
 
     pub fn compromise_key(&self) {
@@ -214,7 +228,12 @@ impl World {
         self.token_with(name, scope, |_| {})
     }
 
-    pub fn token_with(&self, name: &str, scope: Scope, change: impl FnOnce(&mut Claims)) -> Vec<u8> {
+    pub fn token_with(
+        &self,
+        name: &str,
+        scope: Scope,
+        change: impl FnOnce(&mut Claims),
+    ) -> Vec<u8> {
         let now = self.agent.validator().now();
         let serial = u64::from(self.counter.fetch_add(1, Ordering::SeqCst));
         let mut claims = Claims {
@@ -237,7 +256,8 @@ impl World {
     pub fn password(&self, name: &str, client_id: &str, token: Vec<u8>) -> Vec<u8> {
         let counter = self.counter.fetch_add(1, Ordering::SeqCst);
         let time = self.agent.validator().now();
-        let proof = ConnectProof::make(&device_key(name), AUDIENCE, client_id, &token, time, counter);
+        let proof =
+            ConnectProof::make(&device_key(name), AUDIENCE, client_id, &token, time, counter);
         Credential { token, proof: Some(proof) }.to_password()
     }
 }

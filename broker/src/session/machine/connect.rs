@@ -47,14 +47,16 @@ impl Machine {
         self.last_packet = cx.monotonic;
         self.aliases = None;
         self.problem_info = p.flag(PropertyId::RequestProblemInfo).unwrap_or(true);
-        self.max_packet = p.number(PropertyId::MaximumPacketSize).map_or(usize::MAX, |n| n as usize);
+        self.max_packet =
+            p.number(PropertyId::MaximumPacketSize).map_or(usize::MAX, |n| n as usize);
         let window = p.short(PropertyId::ReceiveMaximum).unwrap_or(u16::MAX);
         self.flight.attach(window.min(IN_FLIGHT));
         self.expiry = granted_expiry(connect, cx.policy);
         self.expiry_at_connect = self.expiry;
         self.expiry_most = cx.policy.session_expiry;
         let keep_alive = granted_keep_alive(connect, cx.policy);
-        self.keep_alive = (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
+        self.keep_alive =
+            (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
         Ok(ConnAck {
             session_present,
             reason: ReasonCode::SUCCESS,
@@ -62,7 +64,12 @@ impl Machine {
         })
     }
 
-    fn connack_properties(&self, connect: &Connect, keep_alive: u16, policy: &SessionPolicy) -> Properties {
+    fn connack_properties(
+        &self,
+        connect: &Connect,
+        keep_alive: u16,
+        policy: &SessionPolicy,
+    ) -> Properties {
         if connect.version == Version::V311 {
             return Properties::new();
         }

@@ -40,7 +40,12 @@ impl Machine {
     }
 
     /// Writes a new delivery. The caller has asked [`Self::room`].
-    pub fn deliver(&mut self, delivery: Delivery, cx: Context<'_>, out: &mut BytesMut) -> Delivered {
+    pub fn deliver(
+        &mut self,
+        delivery: Delivery,
+        cx: Context<'_>,
+        out: &mut BytesMut,
+    ) -> Delivered {
         if granted_qos(&delivery) == QoS::AtMostOnce {
             return self.write(&delivery, None, false, cx, out);
         }
@@ -100,7 +105,9 @@ impl Machine {
 
     /// The packet that all plain QoS 0 receivers share.
     fn ready_made<'d>(&self, delivery: &'d Delivery) -> Option<&'d [u8]> {
-        let plain = granted_qos(delivery) == QoS::AtMostOnce && !delivery.retain() && delivery.options.id.is_none();
+        let plain = granted_qos(delivery) == QoS::AtMostOnce
+            && !delivery.retain()
+            && delivery.options.id.is_none();
         if !plain {
             return None;
         }
@@ -109,7 +116,9 @@ impl Machine {
 
     fn properties(&self, delivery: &Delivery, cx: Context<'_>) -> Properties {
         let message = &*delivery.message;
-        if self.version == Version::V311 || (message.expires.is_none() && delivery.options.id.is_none()) {
+        if self.version == Version::V311
+            || (message.expires.is_none() && delivery.options.id.is_none())
+        {
             return message.properties.clone();
         }
         let mut all = Properties::build();

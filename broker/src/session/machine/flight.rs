@@ -28,12 +28,20 @@ impl Flight {
 
     /// How many new deliveries may be sent now. None while old ones wait to be sent again, so that order is kept.
     pub(super) fn room(&self) -> usize {
-        if self.sent < self.open.len() { 0 } else { self.window.saturating_sub(self.open.len()) }
+        if self.sent < self.open.len() {
+            0
+        } else {
+            self.window.saturating_sub(self.open.len())
+        }
     }
 
     /// The next delivery that must be sent again, when the window allows.
     pub(super) fn next_again(&self) -> Option<&Open> {
-        if self.sent < self.window { self.open.get(self.sent) } else { None }
+        if self.sent < self.window {
+            self.open.get(self.sent)
+        } else {
+            None
+        }
     }
 
     pub(super) fn sent_again(&mut self) {
@@ -68,7 +76,9 @@ impl Flight {
     }
 
     pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        let Some(place) = self.open.iter().position(|open| open.packet_id == packet_id) else { return };
+        let Some(place) = self.open.iter().position(|open| open.packet_id == packet_id) else {
+            return;
+        };
         self.open.remove(place);
         if place < self.sent {
             self.sent -= 1;

@@ -94,7 +94,8 @@ impl Machine {
             }
             Packet::PubRec(_) | Packet::PubComp(_) => {}
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
-            _ => effects.push(Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
+            _ => effects
+                .push(Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
         }
     }
 
@@ -102,7 +103,8 @@ impl Machine {
         let wanted = goodbye.properties.number(PropertyId::SessionExpiry);
         if let Some(wanted) = wanted {
             if self.expiry_at_connect == 0 && wanted != 0 {
-                let end = End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
+                let end =
+                    End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
                 return effects.push(Effect::End(end));
             }
             self.expiry = wanted.min(self.expiry_most);
@@ -134,6 +136,10 @@ impl Machine {
     }
 
     fn explain(&self, code: RefusalCode, cx: Context<'_>) -> crate::codec::Properties {
-        if self.may_explain(cx) { refuse::reason_string(code) } else { crate::codec::Properties::new() }
+        if self.may_explain(cx) {
+            refuse::reason_string(code)
+        } else {
+            crate::codec::Properties::new()
+        }
     }
 }

@@ -15,14 +15,22 @@ use crate::rights::Control;
 impl Machine {
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Vec<Effect>) {
         if publish.qos == QoS::ExactlyOnce {
-            return effects.push(Effect::End(End::broken(ReasonCode::QOS_NOT_SUPPORTED, "qos_2_not_offered")));
+            return effects.push(Effect::End(End::broken(
+                ReasonCode::QOS_NOT_SUPPORTED,
+                "qos_2_not_offered",
+            )));
         }
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
             Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
-                return self.refuse_publish(&publish, (ReasonCode::TOPIC_NAME_INVALID, code), cx, effects);
+                return self.refuse_publish(
+                    &publish,
+                    (ReasonCode::TOPIC_NAME_INVALID, code),
+                    cx,
+                    effects,
+                );
             }
         };
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
@@ -31,9 +39,11 @@ impl Machine {
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Effect::Token(publish.payload));
-            return effects.extend(publish.packet_id.map(|id| {
-                Effect::Send(Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))
-            }));
+            return effects.extend(
+                publish
+                    .packet_id
+                    .map(|id| Effect::Send(Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))),
+            );
         }
         let packet_id = publish.packet_id;
         effects.push(Effect::Publish { message: message(publish, topic, cx), packet_id });
@@ -91,7 +101,8 @@ fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> 
         session: cx.session,
         token_expires: grant.expires(),
     };
-    let mut message = Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
+    let mut message =
+        Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
     message.qos = publish.qos;
     message.retain = publish.retain;
     if !publish.properties.is_empty() {
@@ -104,5 +115,9 @@ fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> 
 
 /// A small payload is copied: a few bytes that wait for a slow reader must not hold a whole read buffer.
 fn compact(payload: Bytes) -> Bytes {
-    if payload.len() <= SMALL_PAYLOAD { Bytes::copy_from_slice(&payload) } else { payload }
+    if payload.len() <= SMALL_PAYLOAD {
+        Bytes::copy_from_slice(&payload)
+    } else {
+        payload
+    }
 }

@@ -8,7 +8,8 @@ use tessera_token::topic::Subscription;
 
 use super::{Context, Effect, Granted, Machine};
 use crate::codec::{
-    self, Packet, Properties, PropertyId, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, Unsubscribe, Version,
+    self, Packet, Properties, PropertyId, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    Unsubscribe, Version,
 };
 use crate::lanes::Options;
 use crate::rights::{Control, Rights};
@@ -23,7 +24,12 @@ pub struct Held {
 }
 
 impl Machine {
-    pub(super) fn subscribe(&mut self, packet: &Subscribe, cx: Context<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn subscribe(
+        &mut self,
+        packet: &Subscribe,
+        cx: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let id = packet.properties.number(PropertyId::SubscriptionId).and_then(NonZeroU32::new);
         let mut granted = Vec::with_capacity(packet.entries.len());
         let mut reasons = Vec::with_capacity(packet.entries.len());
@@ -59,7 +65,9 @@ impl Machine {
         if shared && self.version == Version::V311 && !cx.policy.shared_for_v311 {
             return Err((ReasonCode::SHARED_NOT_SUPPORTED, RefusalCode::SubscribeNotAuthorised));
         }
-        cx.rights.subscribe(&subscription, cx.unix).map_err(|code| (ReasonCode::NOT_AUTHORIZED, code))?;
+        cx.rights
+            .subscribe(&subscription, cx.unix)
+            .map_err(|code| (ReasonCode::NOT_AUTHORIZED, code))?;
         let key: Arc<str> = Arc::from(&*entry.filter);
         let is_new = !self.subscriptions.contains_key(&key);
         if is_new && self.subscriptions.len() >= cx.policy.subscriptions {

@@ -9,8 +9,8 @@ use tessera_token::topic::TopicName;
 
 use super::*;
 use crate::codec::{
-    self, Connect, Disconnect, FrameReader, Peer, Properties, Publish, QoS, Step, Subscribe, SubscribeOptions,
-    Subscription,
+    self, Connect, Disconnect, FrameReader, Peer, Properties, Publish, QoS, Step, Subscribe,
+    SubscribeOptions, Subscription,
 };
 use crate::config::RawBrokerConfig;
 use crate::lanes::{Delivery, Message, Options, Publisher};
@@ -102,10 +102,14 @@ impl Bench {
 }
 
 fn delivery(topic: &str, qos: QoS, payload: &'static [u8]) -> Delivery {
-    let publisher =
-        Publisher { device: "d-2".parse().unwrap(), session: SubscriberId(2), token_expires: NOW.plus(1000) };
+    let publisher = Publisher {
+        device: "d-2".parse().unwrap(),
+        session: SubscriberId(2),
+        token_expires: NOW.plus(1000),
+    };
     let topic = TopicName::parse(topic).unwrap();
-    let mut message = Message::new("acme".parse().unwrap(), topic, Bytes::from_static(payload), publisher);
+    let mut message =
+        Message::new("acme".parse().unwrap(), topic, Bytes::from_static(payload), publisher);
     message.qos = qos;
     let options = Options { qos: QoS::ExactlyOnce, ..Options::default() };
     Delivery { message: Arc::new(message), options, retained: false }
@@ -147,7 +151,10 @@ fn refused_publishes_by_version_and_qos() {
         (Version::V311, QoS::AtMostOnce, false),
     ] {
         let effects = Bench::new(version, 10).step(publish("b", qos));
-        assert!(matches!(effects.first(), Some(Effect::Refused { code: RefusalCode::PublishNotAuthorised, .. })));
+        assert!(matches!(
+            effects.first(),
+            Some(Effect::Refused { code: RefusalCode::PublishNotAuthorised, .. })
+        ));
         let end = ended(&effects).map(|end| end.code);
         let expected = if stays { None } else { Some(Some(RefusalCode::PublishNotAuthorised)) };
         assert_eq!(end, expected, "{version:?} {qos:?}");
@@ -161,7 +168,10 @@ fn nothing_but_a_goodbye_is_heard_after_expiry() {
     bench.unix = NOW.plus(100);
     for packet in [publish("a/b", QoS::AtMostOnce), Packet::PingReq] {
         let effects = bench.step(packet);
-        assert_eq!((effects.len(), ended(&effects).and_then(|end| end.code)), (1, Some(RefusalCode::TokenExpired)));
+        assert_eq!(
+            (effects.len(), ended(&effects).and_then(|end| end.code)),
+            (1, Some(RefusalCode::TokenExpired))
+        );
     }
     let bye = Disconnect { reason: ReasonCode::SUCCESS, properties: Properties::new() };
     assert_eq!(ended(&bench.step(Packet::Disconnect(bye))), Some(End::by_client()));
@@ -173,7 +183,9 @@ fn nothing_but_a_goodbye_is_heard_after_expiry() {
 fn the_window_holds_and_ids_are_not_used_twice() {
     let mut bench = Bench::new(Version::V5, 2);
     let ids: Vec<u16> = (0..2)
-        .map(|_| bench.deliver(delivery("a/b", QoS::AtLeastOnce, b"x")).1.unwrap().packet_id.unwrap())
+        .map(|_| {
+            bench.deliver(delivery("a/b", QoS::AtLeastOnce, b"x")).1.unwrap().packet_id.unwrap()
+        })
         .collect();
     assert_eq!((ids.as_slice(), bench.machine.room()), (&[1, 2][..], 0));
     bench.step(Packet::PubAck(Ack::new(9, ReasonCode::SUCCESS)));
@@ -202,7 +214,10 @@ fn old_deliveries_come_first_with_dup_and_their_id_within_the_window() {
     for id in [1, 2] {
         let (done, packet) = bench.again().unwrap();
         let packet = packet.unwrap();
-        assert_eq!((done, packet.packet_id, packet.dup), (Delivered::Sent(QoS::AtLeastOnce), Some(id), true));
+        assert_eq!(
+            (done, packet.packet_id, packet.dup),
+            (Delivered::Sent(QoS::AtLeastOnce), Some(id), true)
+        );
     }
     assert!(bench.again().is_none());
     bench.step(Packet::PubAck(Ack::new(1, ReasonCode::SUCCESS)));
@@ -218,7 +233,10 @@ fn old_deliveries_come_first_with_dup_and_their_id_within_the_window() {
 #[test]
 fn rights_are_asked_as_each_message_is_written() {
     let mut bench = Bench::new(Version::V5, 10);
-    assert_eq!(bench.deliver(delivery("b", QoS::AtLeastOnce, b"x")).0, Delivered::Sent(QoS::AtLeastOnce));
+    assert_eq!(
+        bench.deliver(delivery("b", QoS::AtLeastOnce, b"x")).0,
+        Delivered::Sent(QoS::AtLeastOnce)
+    );
     bench.rights = rights(&[("a/#", Permission::Subscribe)]);
     let dropped = Delivered::Dropped("not_authorised", QoS::AtLeastOnce);
     let (done, packet) = bench.deliver(delivery("b", QoS::AtLeastOnce, b"x"));
@@ -250,9 +268,14 @@ fn expired_messages_are_left_out_and_the_rest_of_their_life_is_told() {
 #[test]
 fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
     let mut bench = Bench::new(Version::V5, 10);
-    let entry = |filter: &str| Subscription { filter: filter.into(), options: SubscribeOptions::default() };
+    let entry =
+        |filter: &str| Subscription { filter: filter.into(), options: SubscribeOptions::default() };
     let entries = ["a/+", "b", "$share/g/a/x", "$tessera/status", "c"].map(entry).to_vec();
-    let effects = bench.step(Packet::Subscribe(Subscribe { packet_id: 3, properties: Properties::new(), entries }));
+    let effects = bench.step(Packet::Subscribe(Subscribe {
+        packet_id: 3,
+        properties: Properties::new(),
+        entries,
+    }));
     let Some(Effect::Subscribe { granted, ack }) = effects.last() else { panic!() };
     assert_eq!((granted.len(), ack.reasons.last()), (4, Some(&ReasonCode::NOT_AUTHORIZED)));
     let mut lost = bench.machine.narrow(&rights(&[("a/+", Permission::Subscribe)]));
@@ -269,7 +292,8 @@ fn subscriptions_have_a_limit() {
     let mut bench = Bench::new(Version::V5, 10);
     bench.policy.subscriptions = 2;
     let subscribe = |filter: &str| {
-        let entries = vec![Subscription { filter: filter.into(), options: SubscribeOptions::default() }];
+        let entries =
+            vec![Subscription { filter: filter.into(), options: SubscribeOptions::default() }];
         Packet::Subscribe(Subscribe { packet_id: 3, properties: Properties::new(), entries })
     };
     let mut reason = |filter: &str| match bench.step(subscribe(filter)).pop() {
