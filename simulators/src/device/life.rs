@@ -242,7 +242,8 @@ impl Device {
             Incoming::Published => world.tally.acknowledged.one(),
             Incoming::PublishRefused(why) => world.tally.failure(&format!("publish:{why}")),
             Incoming::SubscribeRefused(why) => world.tally.failure(&format!("subscribe:{why}")),
-            Incoming::Subscribed | Incoming::Closed(_) => {}
+            Incoming::Subscribed => world.tally.subscribed.one(),
+            Incoming::Closed(_) => {}
         }
         false
     }

@@ -53,6 +53,8 @@ pub struct Tally {
     pub connections: Count,
     /// Devices connected now.
     pub online: Count,
+    /// Subscriptions granted.
+    pub subscribed: Count,
     /// Messages queued for sending.
     pub published: Count,
     /// Messages acknowledged.

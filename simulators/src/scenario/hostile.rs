@@ -8,7 +8,7 @@ use tessera_token::ids::DeviceId;
 use super::expectations::{Found, Named};
 use super::{News, Run, Say};
 use crate::device::life::{Device, Habits};
-use crate::fleet::FleetError;
+use crate::fleet::{until, FleetError};
 use crate::personas::revoked::{self, CutError};
 use crate::personas::thief::{self, Loot};
 use crate::personas::{prober, Backend, Flooder};
@@ -18,11 +18,15 @@ use crate::wire::{Link, Version};
 const CALM: Duration = Duration::from_secs(4);
 const FLOOD_PER_SECOND: u32 = 400;
 const FLOOD_TICK: Duration = Duration::from_millis(50);
+/// How long the backend may take to subscribe.
+const READY: Duration = Duration::from_secs(15);
+/// Telemetry, alerts and its own tokens.
+const BACKEND_FILTERS: u64 = 3;
 /// Rounds of thief and prober: one mistake is no pattern.
 const ROUNDS: usize = 3;
 
 impl Run {
-    /// Starts the backend, which must be there for anything to be seen.
+    /// Starts the backend and waits for its subscriptions: what is published before them is seen by nobody.
     pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), FleetError> {
         let habits = Habits { version: Version::V5, ..Habits::default() };
         let id = self.name("backend");
@@ -35,6 +39,8 @@ impl Run {
         );
         let life = backend.live(Box::new(duty), self.others.clone(), self.stop.clone());
         self.stop.spawn("backend", life);
+        let tally = &self.others.tally;
+        until(READY, || tally.subscribed.get() >= BACKEND_FILTERS).await;
         Ok(())
     }
 
