@@ -12,7 +12,8 @@ use crate::span;
   tessera demo --for 30s          ends by itself; exit status 0 only if every expectation held
   tessera demo --for 60s --devices 1000 --seed 7")]
 pub(crate) struct DemoArgs {
-    /// End after this time (30s, 5m) and judge what was seen.
+    /// End after this time and judge what was seen; give it 20s or more, so that the flood can be noticed and the tokens
+    /// be refreshed.
     #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
     pub(crate) lasts: Option<Duration>,
     /// Honest devices.
@@ -85,7 +86,7 @@ pub(crate) struct SimRunArgs {
     /// In front of every device id (default: from the seed).
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
-    /// Let thief, prober, flooder and a revocation take part.
+    /// Let thief, prober, flooder and a revocation take part; they need about 15s to be noticed.
     #[arg(long)]
     pub(crate) hostile: bool,
     /// The report as JSON into this file.

@@ -52,3 +52,82 @@ async fn good_token(folder: &Folder, card: &Card, clock: &DeviceClock) -> Result
         (renewed, _) => renewed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tessera_runtime::clock::{Clock, SystemClock};
+    use tessera_runtime::random::SystemRandom;
+    use tessera_token::claims::{Claims, Epochs, Serial};
+    use tessera_token::ids::{Audience, DeviceId, TenantId};
+    use tessera_token::issue::issue;
+    use tessera_token::key::{Algorithm, SecretKey};
+    use tessera_token::proof::Credential;
+    use tessera_token::scope::Scope;
+
+    use super::*;
+
+    /// A folder with a token of which `left` of 100 seconds are left; provisioning is away.
+    fn folder(left: u64) -> (tempfile::TempDir, Folder, Card) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::create(dir.path()).unwrap();
+        let card = Card {
+            http: "http://127.0.0.1:1".into(),
+            tenant: "t".into(),
+            device: "d-1".into(),
+            clock_correction: 0,
+        };
+        let key = folder.key_or_new(&SystemRandom).unwrap();
+        let expires = SystemClock::new().unix().plus(left);
+        let claims = Claims {
+            tenant: TenantId::parse("t").unwrap(),
+            device: DeviceId::parse("d-1").unwrap(),
+            audience: Audience::parse("mqtt").unwrap(),
+            expires,
+            not_before: None,
+            issued: expires.minus(100),
+            serial: Serial::from_counter(1),
+            confirmation: Some(key.public()),
+            scope: Scope::default(),
+            epochs: Epochs::default(),
+        };
+        let bytes = issue(&claims, Algorithm::Ed25519, &SecretKey::from_seed(&[9; 32])).unwrap();
+        let audience = "mqtt".to_owned();
+        let token =
+            HeldToken { bytes, audience, received: expires.minus(100), expires, bearer: false };
+        folder.keep_card(&card).unwrap();
+        folder.keep_token(&token).unwrap();
+        (dir, folder, card)
+    }
+
+    #[tokio::test]
+    async fn every_password_has_a_proof_of_its_own_for_its_client_id() {
+        let (_dir, folder, card) = folder(90);
+        let key = folder.key().unwrap().public();
+        let mut last = 0;
+        for client_id in ["d-1", "d-1~2", "d-1"] {
+            let password = make(&folder, &card, client_id).await.unwrap();
+            let credential = Credential::from_password(&password).unwrap();
+            let proof = credential.proof.unwrap();
+            assert!(proof.verifies(&key, "mqtt", client_id, &credential.token));
+            assert!(proof.counter > last);
+            last = proof.counter;
+        }
+    }
+
+    #[tokio::test]
+    async fn another_devices_client_id_is_refused_here_already() {
+        let (_dir, folder, card) = folder(90);
+        for client_id in ["d-2", "d-1~", "d-1/x", "d-10"] {
+            assert!(make(&folder, &card, client_id).await.is_err(), "{client_id}");
+        }
+        assert_eq!(folder.next_counter().unwrap(), 1, "a refused password used a counter");
+    }
+
+    #[tokio::test]
+    async fn what_is_still_good_is_good_enough_while_provisioning_is_away() {
+        let (_dir, nearly_over, card) = folder(15);
+        assert!(make(&nearly_over, &card, "d-1").await.is_ok());
+        let (_dir, over, card) = folder(0);
+        assert!(make(&over, &card, "d-1").await.is_err());
+    }
+}
