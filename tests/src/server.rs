@@ -127,9 +127,10 @@ impl Device {
         password.trim().to_owned()
     }
 
-    /// A mosquitto client with a fresh password.
+    /// A mosquitto client with a fresh password, which tells line by line what it does.
     pub fn mosquitto(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", program]);
         command.args(["-h", "127.0.0.1", "-p", &self.mqtt.port().to_string(), "-d"]);
         command.args(["-i", &self.id, "-u", &self.id, "-P", &self.password()]);
         command

@@ -60,14 +60,9 @@ fn both_versions_exchange_within_scope_and_are_refused_outside() {
         writer.0.say("sub 1 d/#");
         let code = writer.event("suback")["codes"][0].as_u64().unwrap();
         assert_eq!(code, if version == "5" { 0x87 } else { 0x80 });
-        // paho tells the acknowledgements of the two publishes above first.
         writer.0.say("pub 1 0 d/p-2/telemetry x");
         if version == "5" {
-            let mut code = Value::Null;
-            for _ in 0..3 {
-                code = writer.event("puback")["code"].clone();
-            }
-            assert_eq!(code, 0x87);
+            writer.0.line("PUBACK 0x87", |l| l.contains("puback") && l.contains("135"));
             writer.0.say("pub 0 0 d/p-2/telemetry x");
             assert_eq!(writer.event("disconnected")["code"], 0x87);
         } else {
@@ -121,5 +116,6 @@ fn a_second_connection_takes_over_its_own_session_only() {
     let mut second = Paho::connected(&sensor, "5");
     assert_eq!(first.event("disconnected")["code"], 0x8e);
     second.0.say("pub 1 0 d/p-1/telemetry still-here");
-    assert_eq!(second.event("puback")["code"], 0);
+    let code = second.event("puback")["code"].as_u64().unwrap();
+    assert!(code == 0 || code == 0x10, "{code:#x}");
 }

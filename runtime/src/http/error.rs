@@ -1,5 +1,7 @@
 use std::fmt;
 
+use tessera_token::messages::{RefusalAnswer, ACE_CBOR};
+
 use super::response::HttpResponse;
 
 /// Why an exchange gave nothing usable.
@@ -25,9 +27,9 @@ pub enum HttpError {
     Status {
         /// 400 and above.
         status: u16,
-        /// The refusal code of an RFC 9457 problem, when there is one.
+        /// The refusal code of an RFC 9457 problem or an ACE error, when there is one.
         code: Option<String>,
-        /// The text of an RFC 9457 problem, when there is one.
+        /// The text of an RFC 9457 problem or an ACE error, when there is one.
         detail: Option<String>,
         /// The whole answer.
         response: Box<HttpResponse>,
@@ -71,10 +73,16 @@ impl HttpError {
             let value = problem.as_ref()?.get(name)?.as_str()?;
             Some(value.chars().take(512).collect())
         };
+        let ace = match response.content_type == ACE_CBOR {
+            true => RefusalAnswer::from_cbor(&response.body).ok(),
+            false => None,
+        };
+        let code = ace.as_ref().and_then(|ace| ace.code).map(|code| code.as_str().to_owned());
+        let words = ace.map(|ace| ace.description);
         Self::Status {
             status: response.status,
-            code: member("code"),
-            detail: member("detail").or_else(|| member("title")),
+            code: member("code").or(code),
+            detail: member("detail").or_else(|| member("title")).or(words),
             response: Box::new(response),
         }
     }
