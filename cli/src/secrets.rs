@@ -26,9 +26,8 @@ pub(crate) fn operator_token(given: Option<&str>) -> Result<Secret<String>, Faul
         return text_or_file(&text);
     }
     read_secret_text(Path::new(OPERATOR_FILE)).map_err(|_| {
-        Fault::new("no operator token").hint(format!(
-            "give --operator-token @DATA/operator.token, or set {OPERATOR_VARIABLE}"
-        ))
+        Fault::new("no operator token")
+            .hint(format!("give --operator-token @DATA/operator.token, or set {OPERATOR_VARIABLE}"))
     })
 }
 

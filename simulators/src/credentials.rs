@@ -98,7 +98,12 @@ pub async fn write(
     out: &Path,
 ) -> Result<usize, CredentialsError> {
     let api = DeviceApi::new(&wanted.http).map_err(CredentialsError::Http)?;
-    let yard = Yard { api: api.clone(), operator: wanted.operator.clone(), clock: Arc::clone(&clock), random };
+    let yard = Yard {
+        api: api.clone(),
+        operator: wanted.operator.clone(),
+        clock: Arc::clone(&clock),
+        random,
+    };
     let devices = enrol(&yard, wanted).await?;
     let holders = match wanted.proof {
         Proof::Connect => devices.into_iter().map(holder).collect(),

@@ -112,7 +112,8 @@ impl Yard {
                 }
             });
         }
-        let mut devices: Vec<(usize, Device)> = tasks.join_all().await.into_iter().flatten().collect();
+        let mut devices: Vec<(usize, Device)> =
+            tasks.join_all().await.into_iter().flatten().collect();
         devices.sort_by_key(|(number, _)| *number);
         Ok(devices.into_iter().map(|(_, device)| device).collect())
     }
@@ -160,7 +161,11 @@ impl Yard {
             for claim in claims.into_iter().take(wanted) {
                 let number = newborns.len() + 1;
                 let id = format!("{}{number:04}", kind.prefix);
-                newborns.push(Newborn { identity: self.identity(&kind.tenant, &id)?, claim, number });
+                newborns.push(Newborn {
+                    identity: self.identity(&kind.tenant, &id)?,
+                    claim,
+                    number,
+                });
             }
         }
         Ok(newborns)
@@ -180,7 +185,11 @@ impl Yard {
     ) -> Result<Device, ApiError> {
         let Newborn { identity, claim, number } = newborn;
         let own = self.random.fork(&format!("{} life", identity.device)).shared();
-        let skew = if kind.skewed { skew(random::number(&*own).map_err(|_| ApiError::Random)?) } else { 0 };
+        let skew = if kind.skewed {
+            skew(random::number(&*own).map_err(|_| ApiError::Random)?)
+        } else {
+            0
+        };
         let clock = DeviceClock::new(Arc::clone(&self.clock), skew);
         let started = clock.monotonic();
         let answer = match self.api.enrol_patiently(&identity, &claim, &clock).await {
@@ -202,7 +211,11 @@ impl Yard {
 
 /// One clock in four is up to ten minutes wrong.
 fn skew(number: u64) -> i64 {
-    if number.is_multiple_of(4) { i64::try_from((number >> 8) % 1200).unwrap_or_default() - 600 } else { 0 }
+    if number.is_multiple_of(4) {
+        i64::try_from((number >> 8) % 1200).unwrap_or_default() - 600
+    } else {
+        0
+    }
 }
 
 /// Lets honest sensors live until `stop`.

@@ -93,8 +93,8 @@ impl OperatorClient {
         let path = tenant_path(tenant.as_str(), "claims");
         let body = json!({ "role": role, "count": count });
         let made = self.patiently(|| self.post(&path, &body)).await?;
-        let made: MadeClaims = serde_json::from_value(made)
-            .map_err(|error| HttpError::Decode(error.to_string()))?;
+        let made: MadeClaims =
+            serde_json::from_value(made).map_err(|error| HttpError::Decode(error.to_string()))?;
         Ok(made.claims.into_iter().map(|claim| claim.code).collect())
     }
 
@@ -102,7 +102,11 @@ impl OperatorClient {
     ///
     /// # Errors
     /// [`OperatorError`].
-    pub async fn revoke_device(&self, tenant: &TenantId, device: &str) -> Result<(), OperatorError> {
+    pub async fn revoke_device(
+        &self,
+        tenant: &TenantId,
+        device: &str,
+    ) -> Result<(), OperatorError> {
         self.post(&device_path(tenant.as_str(), device, "revoke"), &json!({})).await.map(drop)
     }
 
@@ -179,7 +183,11 @@ pub fn tenant_path(tenant: &str, what: &str) -> String {
 /// The path of one device, and of a verb on it when `verb` is not empty.
 pub fn device_path(tenant: &str, device: &str, verb: &str) -> String {
     let path = tenant_path(tenant, &format!("devices/{}", segment(device)));
-    if verb.is_empty() { path } else { format!("{path}/{verb}") }
+    if verb.is_empty() {
+        path
+    } else {
+        format!("{path}/{verb}")
+    }
 }
 
 /// One path segment: what is no id character is percent-encoded, so that no name changes the path.

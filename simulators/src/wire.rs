@@ -190,7 +190,12 @@ impl Link {
     ///
     /// # Errors
     /// [`NotSent`].
-    pub fn publish(&self, topic: &str, acknowledged: bool, payload: Vec<u8>) -> Result<(), NotSent> {
+    pub fn publish(
+        &self,
+        topic: &str,
+        acknowledged: bool,
+        payload: Vec<u8>,
+    ) -> Result<(), NotSent> {
         let sent = match &self.client {
             Client::V311(client) => {
                 let qos = if acknowledged { QoS4::AtLeastOnce } else { QoS4::AtMostOnce };
@@ -376,9 +381,9 @@ fn closed_311(error: rumqttc::ConnectionError) -> Closed {
 fn closed_5(error: v5::ConnectionError) -> Closed {
     match error {
         v5::ConnectionError::ConnectionRefused(code) => Closed::Refused(format!("{code:?}")),
-        v5::ConnectionError::MqttState(v5::StateError::ServerDisconnect { reason_code, .. }) => {
-            Closed::Disconnected(format!("{reason_code:?}"))
-        }
+        v5::ConnectionError::MqttState(v5::StateError::ServerDisconnect {
+            reason_code, ..
+        }) => Closed::Disconnected(format!("{reason_code:?}")),
         other => Closed::Lost(other.to_string()),
     }
 }

@@ -27,11 +27,13 @@ pub(crate) struct FolderArgs {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example (the operator makes the code with `tessera claim create --role sensor`):
+#[command(
+    after_help = "Example (the operator makes the code with `tessera claim create --role sensor`):
   tessera device enrol --http http://127.0.0.1:8080 --device d-17 --claim CODE --dir d-17
 
 The folder then holds the key (device.key, readable by you alone), the token and the proof counter. The key never
-leaves it. Enrolling again with the same folder is safe: a lost answer can be asked for again.")]
+leaves it. Enrolling again with the same folder is safe: a lost answer can be asked for again."
+)]
 pub(crate) struct EnrolArgs {
     #[command(flatten)]
     pub(crate) http: HttpArg,

@@ -11,10 +11,12 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use device::{ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, TokenArgs};
+pub(crate) use device::{
+    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, TokenArgs,
+};
 pub(crate) use operator::{
-    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand, RoleCommand,
-    TenantArgs, TenantCommand, What,
+    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
+    RoleCommand, TenantArgs, TenantCommand, What,
 };
 pub(crate) use server::{AgentArgs, BrokerArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs};
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};

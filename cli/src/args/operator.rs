@@ -41,7 +41,9 @@ pub(crate) enum OperatorCommand {
     #[command(subcommand)]
     Claim(ClaimCommand),
     /// List devices, or show one.
-    #[command(after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json")]
+    #[command(
+        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json"
+    )]
     Devices {
         /// One device.
         device: Option<String>,
@@ -49,7 +51,9 @@ pub(crate) enum OperatorCommand {
         tenant: TenantArgs,
     },
     /// End every token of a device, a group or a tenant, at once and everywhere.
-    #[command(after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke group floor-2\n  tessera revoke tenant acme")]
+    #[command(
+        after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke group floor-2\n  tessera revoke tenant acme"
+    )]
     Revoke {
         #[command(subcommand)]
         what: What,

@@ -133,7 +133,9 @@ impl RawLog {
         let format = match self.format.as_deref() {
             None | Some("text") => Format::Text,
             Some("json") => Format::Json,
-            Some(other) => return Err(Fault::new(format!("log.format {other:?}: use text or json"))),
+            Some(other) => {
+                return Err(Fault::new(format!("log.format {other:?}: use text or json")))
+            }
         };
         check_level(&level)?;
         Ok(LogConfig { level, format })

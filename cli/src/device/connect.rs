@@ -46,7 +46,11 @@ async fn again(folder: &Folder, card: &Card, args: &ConnectArgs) -> Result<Link,
 }
 
 /// A CONNECT with a fresh password.
-pub(super) async fn prepare(folder: &Folder, card: &Card, args: &ConnectArgs) -> Result<Connect, Fault> {
+pub(super) async fn prepare(
+    folder: &Folder,
+    card: &Card,
+    args: &ConnectArgs,
+) -> Result<Connect, Fault> {
     let broker = Broker::parse(&args.mqtt)
         .ok_or_else(|| Fault::new(format!("{:?} is no host:port", args.mqtt)))?;
     Ok(Connect {
@@ -78,9 +82,9 @@ fn refused(closed: &Closed, folder: &Folder) -> Fault {
     let dir = folder.path().display();
     let fault = Fault::new(closed.to_string());
     match closed {
-        Closed::Refused(_) => fault.hint(format!(
-            "the wire does not say why; ask: tessera device doctor --dir {dir}"
-        )),
+        Closed::Refused(_) => {
+            fault.hint(format!("the wire does not say why; ask: tessera device doctor --dir {dir}"))
+        }
         _ => fault.hint("is the broker running, and is --mqtt right?"),
     }
 }
@@ -91,22 +95,30 @@ async fn answered(link: &mut Link, done: &str) -> Result<(), Fault> {
             out::complain(done);
             Ok(())
         }
-        Incoming::SubscribeRefused(why) => {
+        Incoming::SubscribeRefused(why) => Err(Fault::new(format!(
+            "refused ({why}), instead of: {done}"
+        ))
+        .hint("subscribe_not_authorised: no single entry of the token's scope covers this filter")),
+        Incoming::PublishRefused(why) => {
             Err(Fault::new(format!("refused ({why}), instead of: {done}"))
-                .hint("subscribe_not_authorised: no single entry of the token's scope covers this filter"))
+                .hint("publish_not_authorised: the token's scope does not allow this topic"))
         }
-        Incoming::PublishRefused(why) => Err(Fault::new(format!("refused ({why}), instead of: {done}"))
-            .hint("publish_not_authorised: the token's scope does not allow this topic")),
-        Incoming::Closed(closed) => Err(Fault::new(closed.to_string())
-            .hint("a publish or subscription outside the scope may end a 3.1.1 connection; try --v5")),
+        Incoming::Closed(closed) => Err(Fault::new(closed.to_string()).hint(
+            "a publish or subscription outside the scope may end a 3.1.1 connection; try --v5",
+        )),
         Incoming::Message { .. } => Ok(()),
     }
 }
 
 async fn test(mut link: Link, topic: Option<String>) -> Outcome {
-    let topic = topic.ok_or_else(|| Fault::new("the token allows publishing to no single topic"))?;
+    let topic =
+        topic.ok_or_else(|| Fault::new("the token allows publishing to no single topic"))?;
     link.publish(&topic, true, b"{\"test\":true}".to_vec())?;
-    answered(&mut link, &format!("published a test message to {topic}; the broker acknowledged it")).await?;
+    answered(
+        &mut link,
+        &format!("published a test message to {topic}; the broker acknowledged it"),
+    )
+    .await?;
     link.close().await;
     Ok(0)
 }

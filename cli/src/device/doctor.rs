@@ -82,7 +82,10 @@ fn key(folder: &Folder) -> Finding {
         (Err(fault), _) | (_, Err(fault)) => Finding::Bad(None, fault.to_string()),
         (Ok(_), Ok(mode)) if mode & 0o077 != 0 => Finding::Bad(
             None,
-            format!("others can read the key (mode {mode:o}): chmod 600 {}/device.key", folder.path().display()),
+            format!(
+                "others can read the key (mode {mode:o}): chmod 600 {}/device.key",
+                folder.path().display()
+            ),
         ),
         (Ok(key), Ok(_)) => {
             let thumbprint = key.public().thumbprint();
@@ -106,7 +109,11 @@ fn clock_right(clock: &DeviceClock) -> Finding {
     let off = clock.correction();
     let words = match off {
         -2..=2 => "this machine's clock agrees with provisioning".to_owned(),
-        _ => format!("this machine's clock is {} {}", when::span(off.unsigned_abs()), if off > 0 { "late" } else { "early" }),
+        _ => format!(
+            "this machine's clock is {} {}",
+            when::span(off.unsigned_abs()),
+            if off > 0 { "late" } else { "early" }
+        ),
     };
     match off.unsigned_abs() > PROOF_WINDOW_SECONDS {
         true => Finding::Bad(

@@ -53,7 +53,10 @@ fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
 
 fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
     let (device, dir) = (&args.device, path.display());
-    out::line(&format!("{device} is enrolled in tenant {}; key and token are in {dir}", args.tenant));
+    out::line(&format!(
+        "{device} is enrolled in tenant {}; key and token are in {dir}",
+        args.tenant
+    ));
     out::line(&format!("the token is good for {}; try:", when::span(token.life())));
     out::line(&format!("  tessera device connect --dir {dir} --test"));
     out::line(&format!(

@@ -70,9 +70,11 @@ impl Folder {
     pub(crate) fn card(&self) -> Result<Card, Fault> {
         let path = self.file("device.json");
         let text = fs::read_to_string(&path).map_err(|error| {
-            fault(&path, &error).hint("enrol first: tessera device enrol --device ID --claim CODE --dir DIR")
+            fault(&path, &error)
+                .hint("enrol first: tessera device enrol --device ID --claim CODE --dir DIR")
         })?;
-        serde_json::from_str(&text).map_err(|error| Fault::new(format!("{}: {error}", path.display())))
+        serde_json::from_str(&text)
+            .map_err(|error| Fault::new(format!("{}: {error}", path.display())))
     }
 
     /// Keeps who the device is.
@@ -121,8 +123,10 @@ impl Folder {
     pub(crate) fn token(&self) -> Result<HeldToken, Fault> {
         let path = self.file("token.json");
         let text = read_secret_text(&path)?;
-        let bad = || Fault::new(format!("{}: not a stored token", path.display()))
-            .hint("get a new one: tessera device token --refresh");
+        let bad = || {
+            Fault::new(format!("{}: not a stored token", path.display()))
+                .hint("get a new one: tessera device token --refresh")
+        };
         let stored: StoredToken = serde_json::from_str(text.expose()).map_err(|_| bad())?;
         Ok(HeldToken {
             bytes: from_base64url(&stored.token).ok_or_else(bad)?,
@@ -169,7 +173,8 @@ impl Folder {
 
     fn lock(&self) -> Result<File, Fault> {
         let path = self.file("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|error| fault(&path, &error))?;
         file.lock().map_err(|error| fault(&path, &error))?;
         Ok(file)

@@ -96,7 +96,11 @@ fn as_text(token: &HeldToken, claims: &Claims, now: u64) -> String {
         base64url(TokenHash::of(&token.bytes).as_bytes()),
     );
     for entry in claims.scope.entries() {
-        text.push_str(&format!("may       {:<9} {}\n", entry.permission.words().join(","), entry.filter.as_str()));
+        text.push_str(&format!(
+            "may       {:<9} {}\n",
+            entry.permission.words().join(","),
+            entry.filter.as_str()
+        ));
     }
     text
 }

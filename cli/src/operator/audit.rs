@@ -12,7 +12,8 @@ pub(super) fn verify(rows: &[Value]) -> Result<String, Fault> {
     let mut previous = [0u8; 32];
     for (place, row) in rows.iter().enumerate() {
         let seq = place as u64 + 1;
-        let broken = |why: &str| Fault::new(format!("the audit log is broken at entry {seq}: {why}"));
+        let broken =
+            |why: &str| Fault::new(format!("the audit log is broken at entry {seq}: {why}"));
         let number = |name: &str| row.get(name).and_then(Value::as_u64);
         let claimed = |name: &str| row.get(name).and_then(Value::as_str).and_then(from_base64url);
         if number("seq") != Some(seq) {

@@ -1,11 +1,13 @@
 //! The operator's verbs: each is one call of the REST interface and a table.
 
 use serde_json::{json, Value};
-use tessera_simulators::operator::{device_path, segment, tenant_path, OperatorClient, OperatorError};
+use tessera_simulators::operator::{
+    device_path, segment, tenant_path, OperatorClient, OperatorError,
+};
 
 use crate::args::{
-    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand, RoleCommand,
-    TenantArgs, TenantCommand, What,
+    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
+    RoleCommand, TenantArgs, TenantCommand, What,
 };
 use crate::fault::{Fault, Outcome};
 use crate::{out, secrets};
@@ -232,7 +234,10 @@ async fn audit(command: AuditCommand) -> Outcome {
             let call = Call::of(&operator)?;
             let rows = pages::all(&call.client, "/v1/audit").await.map_err(words)?;
             let head = audit::verify(&rows)?;
-            out::line(&format!("{} entries, every hash follows from the one before; head {head}", rows.len()));
+            out::line(&format!(
+                "{} entries, every hash follows from the one before; head {head}",
+                rows.len()
+            ));
             Ok(0)
         }
     }

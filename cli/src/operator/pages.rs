@@ -11,7 +11,8 @@ pub(super) async fn all(client: &OperatorClient, path: &str) -> Result<Vec<Value
     let mut rows = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let query = cursor.map(|cursor| format!("&cursor={}", segment(&cursor))).unwrap_or_default();
+        let query =
+            cursor.map(|cursor| format!("&cursor={}", segment(&cursor))).unwrap_or_default();
         // The list of keys has no pages and knows no query.
         let whole = path.ends_with("/keys");
         let url = if whole { path.to_owned() } else { format!("{path}?limit={PAGE}{query}") };

@@ -24,7 +24,12 @@ pub(super) fn many(rows: &[Value], columns: &[&str]) -> String {
     });
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(body).collect();
     let width = |at: usize| {
-        lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        lines
+            .iter()
+            .filter_map(|line| line.get(at))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     lines.iter().fold(String::new(), |mut out, line| {
@@ -43,7 +48,9 @@ fn cell(name: &str, value: &Value) -> String {
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
-        Value::Array(items) => items.iter().map(|item| cell("", item)).collect::<Vec<_>>().join(" "),
+        Value::Array(items) => {
+            items.iter().map(|item| cell("", item)).collect::<Vec<_>>().join(" ")
+        }
         Value::Number(number) if TIMES.contains(&name) => {
             number.as_u64().map_or_else(|| number.to_string(), when::utc)
         }

@@ -29,7 +29,11 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Starts logging.
-    pub(super) fn start(file: Option<&Path>, args: &LogArgs, log: &LogConfig) -> Result<Self, Fault> {
+    pub(super) fn start(
+        file: Option<&Path>,
+        args: &LogArgs,
+        log: &LogConfig,
+    ) -> Result<Self, Fault> {
         let control = tessera_runtime::log::init_adjustable(&log.level, log.format)?;
         let mut reload = Self {
             file: file.map(Path::to_owned),
@@ -55,12 +59,16 @@ impl Reload {
     fn run(&mut self) {
         self.seen = self.changed_at();
         match self.read() {
-            Ok(log) if log == self.log => tracing::info!("configuration read again; the log level is as it was"),
+            Ok(log) if log == self.log => {
+                tracing::info!("configuration read again; the log level is as it was")
+            }
             Ok(log) => {
                 tracing::info!(level = %log.level, "configuration read again; new log level");
                 self.log = log;
             }
-            Err(fault) => tracing::error!(%fault, "the new configuration is not used; the old one stays"),
+            Err(fault) => {
+                tracing::error!(%fault, "the new configuration is not used; the old one stays")
+            }
         }
     }
 

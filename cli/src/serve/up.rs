@@ -4,8 +4,8 @@ use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
 use super::parts::{start_broker, start_provisioning, BrokerPart, Feed};
-use super::signals::Signals;
 use super::run_file;
+use super::signals::Signals;
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
@@ -69,7 +69,11 @@ fn reachable(mut addr: std::net::SocketAddr) -> std::net::SocketAddr {
     addr
 }
 
-fn tell(config: &Config, provisioning: &ProvisioningHandle, broker: &BrokerPart) -> Result<(), Fault> {
+fn tell(
+    config: &Config,
+    provisioning: &ProvisioningHandle,
+    broker: &BrokerPart,
+) -> Result<(), Fault> {
     let (http, mqtt) = (provisioning.addr(), broker.handle.mqtt_addr);
     let metrics = broker.handle.http_addr;
     run_file::write(

@@ -43,7 +43,10 @@ impl ApiError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(code) => {
-                matches!(code, RefusalCode::RateLimited | RefusalCode::NotReady | RefusalCode::LimitReached)
+                matches!(
+                    code,
+                    RefusalCode::RateLimited | RefusalCode::NotReady | RefusalCode::LimitReached
+                )
             }
             Self::Http(error) => error.is_temporary(),
             Self::Other(_) | Self::Random => false,

@@ -53,7 +53,11 @@ impl DeviceClock {
 }
 
 fn shift(time: UnixSeconds, by: i64) -> UnixSeconds {
-    if by >= 0 { time.plus(by.unsigned_abs()) } else { time.minus(by.unsigned_abs()) }
+    if by >= 0 {
+        time.plus(by.unsigned_abs())
+    } else {
+        time.minus(by.unsigned_abs())
+    }
 }
 
 #[cfg(test)]

@@ -90,16 +90,7 @@ impl Device {
         token: HeldToken,
     ) -> Self {
         let counter = Counter::from_clock(clock.now());
-        Self {
-            identity,
-            clock,
-            random,
-            habits,
-            counter,
-            token,
-            refreshed: false,
-            connected: false,
-        }
+        Self { identity, clock, random, habits, counter, token, refreshed: false, connected: false }
     }
 
     /// The token that it holds.
@@ -110,12 +101,8 @@ impl Device {
     /// A CONNECT with a fresh proof.
     pub fn connect(&self, broker: &Broker) -> Connect {
         let id = self.identity.device.as_str();
-        let password = self.token.password_text(
-            &self.identity.key,
-            id,
-            self.clock.now(),
-            self.counter.next(),
-        );
+        let password =
+            self.token.password_text(&self.identity.key, id, self.clock.now(), self.counter.next());
         Connect {
             broker: broker.clone(),
             client_id: id.to_owned(),

@@ -82,7 +82,11 @@ fn signals(json: &Value) -> String {
     };
     let list = json.get("signals").and_then(Value::as_array);
     let names: Vec<String> = list.into_iter().flatten().filter_map(one).collect();
-    if names.is_empty() { "alert".to_owned() } else { names.join("+") }
+    if names.is_empty() {
+        "alert".to_owned()
+    } else {
+        names.join("+")
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +95,9 @@ mod tests {
 
     #[test]
     fn alerts_name_device_and_signals() {
-        let alert = read_alert(br#"{"device":"thief-1","signals":[{"name":"proofs","weight":3},{"name":"x"}]}"#);
+        let alert = read_alert(
+            br#"{"device":"thief-1","signals":[{"name":"proofs","weight":3},{"name":"x"}]}"#,
+        );
         assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("thief-1", "proofs+x"));
         let alert = read_alert(br#"{"device":"a","signals":["rate"]}"#);
         assert_eq!(alert.signal, "rate");

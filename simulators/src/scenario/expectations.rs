@@ -114,7 +114,8 @@ fn delivered(report: &Report) -> Expectation {
 }
 
 fn theft(theft: Option<&Theft>) -> Expectation {
-    let held = theft.is_some_and(|t| t.breaches.is_empty() && t.attempts > 0 && t.refused == t.attempts);
+    let held =
+        theft.is_some_and(|t| t.breaches.is_empty() && t.attempts > 0 && t.refused == t.attempts);
     let saw = theft.map_or("not tried".to_owned(), |t| {
         format!("{} of {} attempts refused {:?}", t.refused, t.attempts, t.breaches)
     });
@@ -143,7 +144,8 @@ fn cut(cut: Option<&Cut>) -> Expectation {
 
 fn noticed(what: &'static str, report: &Report, names: &[&String]) -> Expectation {
     let is_one = |key: &str| names.iter().any(|name| key.split(' ').next() == Some(name.as_str()));
-    let alerts: Vec<&str> = report.alerts.keys().map(String::as_str).filter(|key| is_one(key)).collect();
+    let alerts: Vec<&str> =
+        report.alerts.keys().map(String::as_str).filter(|key| is_one(key)).collect();
     let saw = if alerts.is_empty() { "no alert".to_owned() } else { alerts.join(", ") };
     Expectation { what, held: !alerts.is_empty(), saw }
 }

@@ -92,7 +92,12 @@ impl Run {
         Ok(sum)
     }
 
-    async fn probe(&self, id: &str, ids: &[DeviceId], say: Say<'_>) -> Result<prober::Probe, String> {
+    async fn probe(
+        &self,
+        id: &str,
+        ids: &[DeviceId],
+        say: Say<'_>,
+    ) -> Result<prober::Probe, String> {
         let device = self.sensor(id).await?;
         let others: Vec<String> = ids.iter().take(8).map(ToString::to_string).collect();
         let (topics, filters) = (prober::topics(id, &others), prober::filters(id, &others));
@@ -127,7 +132,9 @@ impl Run {
         // Its lost connections are no failures of honest devices.
         world.tally = Arc::default();
         self.stop.spawn("flooder", device.live(Box::new(duty), world, self.stop.clone()));
-        say(News::Note(&format!("{id} will publish {FLOOD_PER_SECOND} messages a second to its own topic")));
+        say(News::Note(&format!(
+            "{id} will publish {FLOOD_PER_SECOND} messages a second to its own topic"
+        )));
         Ok(())
     }
 
@@ -141,7 +148,10 @@ impl Run {
         let again = || device.connect(&self.plan.broker);
         let cut = revoked::measure(&first, order, again, &self.clock).await;
         let cut = cut.map_err(|error| words(id, error))?;
-        say(News::Note(&format!("{id} was revoked and cut off {} ms after the answer", cut.took.as_millis())));
+        say(News::Note(&format!(
+            "{id} was revoked and cut off {} ms after the answer",
+            cut.took.as_millis()
+        )));
         Ok(cut)
     }
 

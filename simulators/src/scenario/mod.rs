@@ -238,9 +238,16 @@ impl Run {
             tally.connected.get() >= wanted || stop.is_stopping()
         });
         all.await;
-        say(News::Note(&format!("connected {} of {wanted} devices with proof", tally.connected.get())));
+        say(News::Note(&format!(
+            "connected {} of {wanted} devices with proof",
+            tally.connected.get()
+        )));
         let misdeeds = async {
-            if self.plan.hostile { self.misbehave(ids, say).await } else { Found::default() }
+            if self.plan.hostile {
+                self.misbehave(ids, say).await
+            } else {
+                Found::default()
+            }
         };
         let (found, ()) = tokio::join!(misdeeds, self.progress(stop, say));
         found

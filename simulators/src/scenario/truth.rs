@@ -30,7 +30,8 @@ pub struct Part {
 
 impl Truth {
     pub(super) fn of(plan: &Plan, honest: &[DeviceId], found: &Found) -> Self {
-        let part = |device: &str, persona, hostile| Part { device: device.to_owned(), persona, hostile };
+        let part =
+            |device: &str, persona, hostile| Part { device: device.to_owned(), persona, hostile };
         let mut cast: Vec<Part> =
             honest.iter().map(|device| part(device.as_str(), "sensor", false)).collect();
         cast.push(part(&format!("{}backend", plan.prefix), "backend", false));
