@@ -77,7 +77,7 @@ fn revocation_cuts_a_live_subscriber_and_keeps_it_out() {
     subscriber.line("SUBACK", |l| l.contains("received SUBACK"));
     let late = sensor.password();
     server.revoke("m-1");
-    subscriber.line("DISCONNECT", |l| l.contains("received DISCONNECT"));
+    subscriber.line("DISCONNECT", |l| l.contains("DISCONNECT (152)"));
     subscriber.kill();
     let port = server.mqtt.port().to_string();
     let (back, output) = run(std::process::Command::new("mosquitto_pub")
