@@ -67,6 +67,7 @@ impl Hub {
             self.metrics.limits_hit.inc(&["retained"]);
         }
         let tally = self.lanes.publish(message).await;
+        self.metrics.hot.routed(&tally);
         if tally.full > 0 {
             self.metrics.dropped.add(&["queue_full", qos_label(message.qos)], tally.full as u64);
         }

@@ -36,12 +36,16 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
         .into_iter()
         .filter_map(|session| {
             let code = hub.gate.validator().still_holds(session.rights().grant()).err()?;
-            session.hang_up(end_for(hub, code));
+            // A kept session waits for its device to come back with a new token; timers end connected ones.
+            if code == RefusalCode::TokenExpired && !matches!(effect, TrustEffect::Device { .. }) {
+                return None;
+            }
+            cut(hub, &session, code);
             Some((session, code))
         })
         .collect();
     for (place, (session, code)) in lost.iter().enumerate() {
-        end(hub, session, *code).await;
+        take_apart(hub, session, *code).await;
         if place % SESSIONS_PER_TURN == 0 {
             tokio::task::yield_now().await;
         }
@@ -56,11 +60,18 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
 
 /// Ends one session whose grant no longer holds: its connection, subscriptions, queue, will and retained messages.
 pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
+    cut(hub, session, code);
+    take_apart(hub, session, code).await;
+}
+
+fn cut(hub: &Hub, session: &Session, code: RefusalCode) {
     hub.metrics.refusals.inc(&["session", code.as_str()]);
-    let end = end_for(hub, code);
-    session.hang_up(end);
+    session.hang_up(end_for(hub, code));
+}
+
+async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
     let will = hub.forget(session);
-    if let (Some(will), true) = (will, end.will) {
+    if let (Some(will), true) = (will, end_for(hub, code).will) {
         hub.publish_will(session, will).await;
     }
     if code != RefusalCode::TokenExpired {

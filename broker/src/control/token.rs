@@ -5,12 +5,14 @@
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tessera_token::grant::Grant;
 use tessera_token::messages::{AceError, RefusalAnswer, TokenRequest};
 use tessera_token::refusal::RefusalCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::relay::Answer;
 use super::{revoke, status, tell};
@@ -23,7 +25,7 @@ const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, payload: Bytes) {
-    let Some(permit) = hub.relay.permit() else {
+    let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
         return refuse(hub, session, AceError::InvalidRequest, RefusalCode::LimitReached);
     };
@@ -35,8 +37,28 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, payload: Bytes) {
         } else {
             ask(&hub, &session, &payload).await;
         }
-        drop(permit);
+        drop(turn);
     });
+}
+
+/// One request of one session at a time, and a bounded number in total.
+struct Turn {
+    session: Arc<Session>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    fn take(hub: &Hub, session: &Arc<Session>) -> Option<Self> {
+        let permit = hub.relay.permit()?;
+        let busy = session.token_request.swap(true, Ordering::AcqRel);
+        (!busy).then(|| Self { session: Arc::clone(session), _permit: permit })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.session.token_request.store(false, Ordering::Release);
+    }
 }
 
 async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, payload: &[u8]) {

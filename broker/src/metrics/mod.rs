@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 use crate::codec::QoS;
+use crate::lanes::Tally;
 
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub struct BrokerMetrics {
     pub revocation_seconds: Histogram,
     pub hot: Arc<Hot>,
     flows: Counter,
+    routed: Counter,
     bytes: Counter,
     registry: Metrics,
 }
@@ -37,6 +39,7 @@ pub struct BrokerMetrics {
 pub struct Hot {
     received: [AtomicU64; 3],
     sent: [AtomicU64; 3],
+    lanes: [AtomicU64; 3],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -45,6 +48,18 @@ impl Hot {
     /// A PUBLISH came in and was authorised.
     pub fn received(&self, qos: QoS) {
         bump(&self.received, qos);
+    }
+
+    /// Where a PUBLISH found subscribers.
+    pub fn routed(&self, tally: &Tally) {
+        let [device, fleet, nobody] = &self.lanes;
+        for (hit, count) in [
+            (tally.taken + tally.full > 0, device),
+            (tally.filters > 0, fleet),
+            (tally.is_nobody(), nobody),
+        ] {
+            count.fetch_add(u64::from(hit), Ordering::Relaxed);
+        }
     }
 
     /// PUBLISH packets went out, by QoS.
@@ -123,6 +138,11 @@ impl BrokerMetrics {
                 SECONDS,
             )?,
             flows: m.counter(&n("publishes_total"), "PUBLISH packets", &["way", "qos"])?,
+            routed: m.counter(
+                &n("routed_total"),
+                "PUBLISH packets by the lane in which they found subscribers",
+                &["lane"],
+            )?,
             bytes: m.counter(&n("bytes_total"), "Bytes on MQTT sockets", &["way"])?,
             hot: Arc::default(),
             registry: m.clone(),
@@ -140,6 +160,9 @@ impl BrokerMetrics {
             for (count, qos) in counts.iter().zip(["0", "1", "2"]) {
                 self.flows.add(&[way, qos], count.swap(0, Ordering::Relaxed));
             }
+        }
+        for (count, lane) in self.hot.lanes.iter().zip(["device", "fleet", "none"]) {
+            self.routed.add(&[lane], count.swap(0, Ordering::Relaxed));
         }
         for (way, count) in [("in", &self.hot.bytes_in), ("out", &self.hot.bytes_out)] {
             self.bytes.add(&[way], count.swap(0, Ordering::Relaxed));

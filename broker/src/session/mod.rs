@@ -9,6 +9,7 @@ mod line;
 pub mod machine;
 pub mod timers;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Session {
     pub outbox: Arc<Outbox>,
     /// Its subscriptions; `None` once it has ended.
     pub lanes: tokio::sync::Mutex<Option<LaneSession>>,
+    /// A token request of this session is under way: one at a time, so that none takes the places of others.
+    pub token_request: AtomicBool,
     rights: ArcSwap<Rights>,
     confirmation: Option<Thumbprint>,
     state: Mutex<State>,
@@ -109,6 +112,7 @@ impl Session {
             device,
             outbox,
             lanes: tokio::sync::Mutex::new(Some(lanes)),
+            token_request: AtomicBool::new(false),
             confirmation: grant.confirmation(),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {

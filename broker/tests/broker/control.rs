@@ -230,3 +230,17 @@ async fn alerts_reach_those_whose_scope_says_so() {
     let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
     assert_eq!((alert["tenant"].as_str(), alert["device"].as_str()), (Some("acme"), Some("d-1")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_request_of_a_session_at_a_time() {
+    let (address, service) = provisioning().await;
+    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    client.subscribe(TOKEN, QoS::AtLeastOnce).await;
+    client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+    client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+    assert_eq!(refusal(&mut client).await.code, Some(RefusalCode::LimitReached));
+    let body = token_answer(&world, &device_scope("d-1"), 7200);
+    answer_one(&service, "200 OK", &body).await;
+    assert_eq!(&client.message().await.payload[..], &body[..]);
+}

@@ -147,3 +147,24 @@ async fn a_policy_change_that_takes_nothing_ends_nothing() {
     world.revoke_device("d-7");
     client.quiet().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_session_outlives_its_token_but_not_the_revocation_of_its_device() {
+    let world = world().await;
+    plan(&world, "d-1", Version::V5).kept(80_000).open().await.goodbye().await;
+    world.advance(3700);
+    let handled = |events| world.metric("tessera_broker_revocation_seconds_count") >= events;
+    world.allow_bearer();
+    while !handled(2) {
+        tokio::task::yield_now().await;
+    }
+    let (client, ack) = plan(&world, "d-1", Version::V5).kept(80_000).try_open().await;
+    assert!(ack.unwrap().session_present);
+    client.goodbye().await;
+    world.advance(3700);
+    world.revoke_device("d-1");
+    while !handled(3) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.broker.sessions(), 0);
+}
