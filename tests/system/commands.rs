@@ -54,7 +54,8 @@ fn the_doctor_explains_a_revoked_device() {
 fn credentials_for_load_tools_are_accepted_by_the_broker() {
     let server = Server::start();
     let file = server.folder.path().join("credentials.tsv");
-    let mut command = server.operator(&["sim", "credentials", "--devices", "5", "--proof", "connect"]);
+    let mut command =
+        server.operator(&["sim", "credentials", "--devices", "5", "--proof", "connect"]);
     ok(command.arg("--out").arg(&file));
     let lines = std::fs::read_to_string(&file).unwrap();
     assert_eq!(lines.lines().count(), 5);
@@ -66,7 +67,9 @@ fn credentials_for_load_tools_are_accepted_by_the_broker() {
         let topic = format!("d/{client_id}/telemetry");
         let (sent, output) = run(Command::new("mosquitto_pub")
             .args(["-d", "-h", "127.0.0.1", "-p", &server.mqtt.port().to_string()])
-            .args(["-i", &client_id, "-u", &user, "-P", &text, "-q", "1", "-t", &topic, "-m", "x"]));
+            .args([
+                "-i", &client_id, "-u", &user, "-P", &text, "-q", "1", "-t", &topic, "-m", "x",
+            ]));
         assert!(sent, "{output}");
     }
 }

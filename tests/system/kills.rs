@@ -39,7 +39,8 @@ fn start(folder: &TempDir) -> Service {
         Command::new(tessera()).args(["provision", "--http", "127.0.0.1:0", "--data"]).arg(&data),
     );
     process.line("ready", |line| line == "ready");
-    let run: Value = serde_json::from_slice(&std::fs::read(data.join("run.json")).unwrap()).unwrap();
+    let run: Value =
+        serde_json::from_slice(&std::fs::read(data.join("run.json")).unwrap()).unwrap();
     let token = std::fs::read_to_string(data.join("operator.token")).unwrap();
     let api = Api::new(run["http"].as_str().unwrap().parse().unwrap(), token.trim());
     Service { process, api }
@@ -58,7 +59,13 @@ fn serial(token: &[u8]) -> Vec<u8> {
 }
 
 /// One worker's life: enrol, refresh, sometimes revoke, until the service dies under it.
-async fn work(api: &Api, numbers: &AtomicUsize, seen: &Mutex<Acknowledged>, acks: &AtomicUsize, kill_at: usize) {
+async fn work(
+    api: &Api,
+    numbers: &AtomicUsize,
+    seen: &Mutex<Acknowledged>,
+    acks: &AtomicUsize,
+    kill_at: usize,
+) {
     while acks.load(Ordering::SeqCst) < kill_at {
         let number = numbers.fetch_add(1, Ordering::SeqCst) as u64;
         let name = format!("k-{number}");

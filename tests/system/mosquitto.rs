@@ -10,18 +10,35 @@ fn messages_flow_within_scope_and_stop_at_its_edge() {
     let backend = server.enrol("back-1", "backend");
 
     let mut reader = Process::start(backend.mosquitto("mosquitto_sub").args([
-        "-v", "-q", "1", "-C", "1", "-t", "d/+/telemetry",
+        "-v",
+        "-q",
+        "1",
+        "-C",
+        "1",
+        "-t",
+        "d/+/telemetry",
     ]));
     reader.line("SUBACK", |l| l.contains("received SUBACK"));
-    let (sent, output) =
-        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "21.5"]));
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args([
+        "-q",
+        "1",
+        "-t",
+        "d/m-1/telemetry",
+        "-m",
+        "21.5",
+    ]));
     assert!(sent, "{output}");
     reader.line("message", |l| l == "d/m-1/telemetry 21.5");
     assert!(reader.wait().success());
 
     // The other way: a command to one device, on the device lane.
-    let mut device =
-        Process::start(sensor.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "d/m-1/cmd"]));
+    let mut device = Process::start(sensor.mosquitto("mosquitto_sub").args([
+        "-v",
+        "-C",
+        "1",
+        "-t",
+        "d/m-1/cmd",
+    ]));
     device.line("SUBACK", |l| l.contains("received SUBACK"));
     let (sent, output) =
         run(backend.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/cmd", "-m", "open"]));
@@ -30,8 +47,14 @@ fn messages_flow_within_scope_and_stop_at_its_edge() {
     assert!(device.wait().success());
 
     // Another device's topic: 3.1.1 has no other word than closing the connection.
-    let (sent, output) =
-        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-2/telemetry", "-m", "x"]));
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args([
+        "-q",
+        "1",
+        "-t",
+        "d/m-2/telemetry",
+        "-m",
+        "x",
+    ]));
     assert!(!sent, "{output}");
     let v5 = ["-V", "5", "-q", "1", "-t", "d/m-2/telemetry", "-m", "x"];
     let (_, output) = run(sensor.mosquitto("mosquitto_pub").args(v5));
@@ -98,21 +121,41 @@ fn shared_subscriptions_and_retained_messages_reach_mosquitto() {
     let server = Server::start();
     let sensor = server.enrol("m-1", "sensor");
     let backend = server.enrol("back-1", "backend");
-    let (sent, output) = run(sensor
-        .mosquitto("mosquitto_pub")
-        .args(["-r", "-q", "1", "-t", "d/m-1/telemetry", "-m", "kept"]));
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args([
+        "-r",
+        "-q",
+        "1",
+        "-t",
+        "d/m-1/telemetry",
+        "-m",
+        "kept",
+    ]));
     assert!(sent, "{output}");
-    let mut reader = Process::start(
-        backend.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "d/+/telemetry"]),
-    );
+    let mut reader = Process::start(backend.mosquitto("mosquitto_sub").args([
+        "-v",
+        "-C",
+        "1",
+        "-t",
+        "d/+/telemetry",
+    ]));
     reader.line("retained", |l| l == "d/m-1/telemetry kept");
     assert!(reader.wait().success());
-    let mut shared = Process::start(
-        backend.mosquitto("mosquitto_sub").args(["-v", "-C", "1", "-t", "$share/g/d/+/telemetry"]),
-    );
+    let mut shared = Process::start(backend.mosquitto("mosquitto_sub").args([
+        "-v",
+        "-C",
+        "1",
+        "-t",
+        "$share/g/d/+/telemetry",
+    ]));
     shared.line("SUBACK", |l| l.contains("received SUBACK"));
-    let (sent, output) =
-        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "one"]));
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args([
+        "-q",
+        "1",
+        "-t",
+        "d/m-1/telemetry",
+        "-m",
+        "one",
+    ]));
     assert!(sent, "{output}");
     shared.line("shared", |l| l == "d/m-1/telemetry one");
     assert!(shared.wait().success());
@@ -125,8 +168,14 @@ fn sigterm_drains_and_a_restart_goes_on() {
     let folder = server.stop();
     let server = Server::start_with(folder, &[]);
     let sensor = tessera_tests::server::Device { mqtt: server.mqtt, ..sensor };
-    let (sent, output) =
-        run(sensor.mosquitto("mosquitto_pub").args(["-q", "1", "-t", "d/m-1/telemetry", "-m", "x"]));
+    let (sent, output) = run(sensor.mosquitto("mosquitto_pub").args([
+        "-q",
+        "1",
+        "-t",
+        "d/m-1/telemetry",
+        "-m",
+        "x",
+    ]));
     assert!(sent, "{output}");
     server.stop();
 }

@@ -52,7 +52,10 @@ fn both_versions_exchange_within_scope_and_are_refused_outside() {
         for (qos, text) in [(0, "zero"), (1, "one")] {
             writer.0.say(&format!("pub {qos} 0 d/p-1/telemetry {text}"));
             let message = reader.event("message");
-            assert_eq!((&message["topic"], &message["text"]), (&"d/p-1/telemetry".into(), &text.into()));
+            assert_eq!(
+                (&message["topic"], &message["text"]),
+                (&"d/p-1/telemetry".into(), &text.into())
+            );
             assert_eq!(message["qos"], qos);
         }
         reader.0.say("pub 1 0 d/p-1/cmd open");

@@ -17,7 +17,8 @@ struct Parts {
 }
 
 fn run_file(folder: &TempDir, name: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.path().join(name).join("run.json")).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(folder.path().join(name).join("run.json")).unwrap())
+        .unwrap()
 }
 
 fn provision(folder: TempDir) -> Parts {
@@ -82,7 +83,8 @@ fn an_outage_of_provisioning_stops_nobody() {
     let device = parts.enrol("t-1", &mqtt);
     let words = ["-q", "1", "-t", "d/t-1/telemetry", "-m", "x"];
     assert!(run(device.mosquitto("mosquitto_pub").args(words)).0);
-    let mut subscriber = Process::start(device.mosquitto("mosquitto_sub").args(["-t", "d/t-1/cmd"]));
+    let mut subscriber =
+        Process::start(device.mosquitto("mosquitto_sub").args(["-t", "d/t-1/cmd"]));
     subscriber.line("SUBACK", |l| l.contains("received SUBACK"));
     parts.provisioning.kill();
     // A second connection of the same device, while the first one goes on.
