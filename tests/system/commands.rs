@@ -88,3 +88,28 @@ fn an_operator_sees_and_changes_what_the_fleet_is() {
     let (sent, output) = run(second.mosquitto("mosquitto_pub").args(words));
     assert!(sent, "a token of the rotated key was refused: {output}");
 }
+
+#[test]
+fn bearer_credentials_are_good_only_where_the_tenant_allows_them() {
+    let server = Server::start();
+    let file = server.folder.path().join("credentials.tsv");
+    let words = ["sim", "credentials", "--devices", "1", "--proof", "bearer"];
+    let (good, output) = run(server.operator(&words).arg("--out").arg(&file));
+    assert!(!good && output.contains("bearer"), "{output}");
+    ok(&mut server.operator(&["tenant", "bearer", "default", "on"]));
+    ok(server.operator(&words).arg("--out").arg(&file));
+    let line = std::fs::read_to_string(&file).unwrap();
+    let fields: Vec<&str> = line.trim_end().split('\t').collect();
+    let token = tessera_token::text::base64url(&hex::decode(fields[2]).unwrap());
+    let topic = format!("d/{}/telemetry", fields[0]);
+    let publish = || {
+        run(Command::new("mosquitto_pub")
+            .args(["-d", "-h", "127.0.0.1", "-p", &server.mqtt.port().to_string()])
+            .args(["-i", fields[0], "-u", fields[1], "-P", &token])
+            .args(["-q", "1", "-t", &topic, "-m", "x"]))
+    };
+    assert!(publish().0, "a bearer token was refused where it is allowed");
+    assert!(publish().0, "a bearer token is good more than once");
+    ok(&mut server.operator(&["tenant", "bearer", "default", "off"]));
+    assert!(!publish().0, "a bearer token got in after the tenant took it back");
+}
