@@ -75,7 +75,7 @@ fn entitled(
     key: &PublicKey,
     known: Option<&DeviceRecord>,
 ) -> Result<Stored, Refused> {
-    if known.is_some_and(|record| record.key != *key.as_bytes()) {
+    if known.is_some_and(|record| record.key != key.as_bytes()) {
         return Err(RefusalCode::DeviceKeyMismatch.into());
     }
     let (row, claim) = claims::by_code(service, &request.tenant, &request.claim)?;
@@ -111,7 +111,7 @@ fn bind(
     let record = DeviceRecord {
         role: claim.role.clone(),
         group: claim.group.clone(),
-        key: *key.as_bytes(),
+        key: key.as_bytes().to_vec(),
         epoch: 0,
         revoked: false,
         enrolled: now,

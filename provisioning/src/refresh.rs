@@ -42,7 +42,7 @@ pub(crate) async fn refresh(
 async fn attempt(
     service: &Service,
     request: &TokenRequest,
-    key: &[u8; 32],
+    key: &[u8],
 ) -> Result<Option<TokenAnswer>, Refused> {
     let (owner, record) = entitled(service, request, key)?;
     let row = pair(&request.tenant, request.device.as_str());
@@ -84,12 +84,12 @@ async fn attempt(
 fn entitled(
     service: &Service,
     request: &TokenRequest,
-    key: &[u8; 32],
+    key: &[u8],
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
     let owner = tenants::serving(service, &request.tenant)?;
     let record = devices::known(service, &request.tenant, &request.device)?;
     match record {
-        record if record.key != *key => Err(RefusalCode::ProofInvalid.into()),
+        record if record.key != key => Err(RefusalCode::ProofInvalid.into()),
         record if record.revoked => Err(RefusalCode::DeviceRevoked.into()),
         record => Ok((owner, record)),
     }

@@ -39,7 +39,8 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let tables = Tables::open(&store).unwrap();
         let mut batch = Batch::new();
-        let record = KeyRecord::next(&key.public(), NOW.get()).in_state(State::Active, NOW.get());
+        let record =
+            KeyRecord::next(key.public_bytes(), NOW.get()).in_state(State::Active, NOW.get());
         put(&tables, &mut batch, &order().tenant, id, &record);
         store.commit(batch).await.unwrap();
         let mut issuer = Issuer::new(tables, folder.clone());

@@ -197,7 +197,7 @@ pub(crate) fn fresh_next(service: &Service, now: u64) -> Result<(KeyId, KeyRecor
         tracing::error!(%error, "issuer key not stored");
         Refused::from(RefusalCode::Internal)
     })?;
-    Ok((id, KeyRecord::next(&key.public(), now)))
+    Ok((id, KeyRecord::next(key.public_bytes(), now)))
 }
 
 /// The active and next key of a new tenant.

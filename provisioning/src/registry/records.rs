@@ -76,8 +76,9 @@ pub(crate) struct ClaimUse {
 pub(crate) struct DeviceRecord {
     pub(crate) role: String,
     pub(crate) group: String,
-    #[serde(with = "octets")]
-    pub(crate) key: [u8; 32],
+    /// Record form of the public key.
+    #[serde(with = "octets::any")]
+    pub(crate) key: Vec<u8>,
     pub(crate) epoch: u64,
     pub(crate) revoked: bool,
     pub(crate) enrolled: u64,

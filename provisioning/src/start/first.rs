@@ -92,7 +92,7 @@ fn tenant_and_keys(
     for state in [State::Active, State::Next] {
         let key = files::draw(founding.random).map_err(|_| StartError::Random)?;
         let id = founding.folder.store(&key)?;
-        let key = KeyRecord::next(&key.public(), now).in_state(state, now);
+        let key = KeyRecord::next(key.public_bytes(), now).in_state(state, now);
         put(tables, batch, tenant, id, &key);
         changes.push(key.change(tenant).map_err(|_: RefusalCode| StartError::Internal)?);
     }

@@ -79,7 +79,7 @@ impl Reader {
             }
             Change::Token(token) => self.tokens.push(token.token),
             Change::Key(key) => {
-                self.keys.insert(*key.key.as_bytes(), key);
+                self.keys.insert(*key.key.as_ed25519().unwrap(), key);
             }
         }
     }

@@ -1,25 +1,31 @@
 //! Keys: public keys with their COSE form and thumbprint, secret keys that can only sign.
+//!
+//! Issuers sign with Ed25519. Devices prove themselves with Ed25519 or, where a secure element has
+//! nothing else, with ECDSA on P-256 (feature `p256`, on by default).
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::cbor::{CborError, Reader, Writer};
 use crate::hash::sha256;
-use crate::text;
 
+pub(crate) mod cose_key;
 mod ed25519;
+mod names;
+#[cfg(feature = "p256")]
+mod p256;
 #[cfg(test)]
 mod tests;
 
-pub use ed25519::{PublicKey, SecretKey};
+pub use ed25519::SecretKey;
+pub use names::{KeyId, Thumbprint};
 
-/// Bytes of an Ed25519 signature.
+/// Bytes of a signature, for both kinds of key: R and S, or r and s.
 pub const SIGNATURE_BYTES: usize = 64;
 
 /// Why bytes are no acceptable public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// Not 32 bytes.
+    /// Not 32 bytes (Ed25519), nor 33 or 65 (P-256).
     Length,
     /// Not the canonical encoding of a point on the curve.
     NotAPoint,
@@ -27,25 +33,25 @@ pub enum KeyError {
     SmallOrder,
     /// A point with a torsion component: verifiers disagree about its signatures.
     Torsion,
-    /// A COSE_Key that is no public OKP key on Ed25519.
+    /// A COSE_Key that is no public key on Ed25519 or P-256, or names an algorithm of another kind.
     NotSupported,
 }
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Length => "an Ed25519 public key is 32 bytes",
+            Self::Length => "a public key is 32 bytes on Ed25519, 33 or 65 on P-256",
             Self::NotAPoint => "the bytes are no point of the curve in canonical form",
             Self::SmallOrder => "the point has small order",
             Self::Torsion => "the point has a torsion component",
-            Self::NotSupported => "only public OKP keys on Ed25519 are supported",
+            Self::NotSupported => "only public keys on Ed25519 and P-256 are supported",
         })
     }
 }
 
 impl core::error::Error for KeyError {}
 
-/// A COSE signature algorithm as the protected header names it (RFC 9053, RFC 9864).
+/// A COSE signature algorithm as a token's protected header names it (RFC 9053, RFC 9864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
     /// -19, fully specified. What is issued by default.
@@ -63,122 +69,138 @@ impl Algorithm {
             Self::EdDsa => -8,
         }
     }
-}
 
-/// SHA-256 COSE Key Thumbprint (RFC 9679): a key's name everywhere.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Thumbprint([u8; 32]);
-
-impl Thumbprint {
-    /// A thumbprint that was computed elsewhere.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Its first 8 bytes, which is the `kid` of an issuer key.
-    pub fn key_id(&self) -> KeyId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        KeyId([a, b, c, d, e, f, g, h])
-    }
-}
-
-impl fmt::Debug for Thumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::base64url(&self.0))
-    }
-}
-
-/// `kid`: a hint which issuer key to try, never an identity.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId([u8; 8]);
-
-impl KeyId {
-    /// A key id from a header or record.
-    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 8 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
+    /// The name in settings: `Ed25519` or `EdDSA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "Ed25519",
+            Self::EdDsa => "EdDSA",
         }
-        Ok(())
+    }
+
+    /// The algorithm of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ed25519, Self::EdDsa].into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+/// ES256 (-7) and ESP256 (-9): ECDSA with SHA-256, here on P-256 only.
+const ES256: i64 = -7;
+const ESP256: i64 = -9;
 
-const KTY: i64 = 1;
-const CRV: i64 = -1;
-const X: i64 = -2;
-const OKP: i64 = 1;
-const CURVE_ED25519: i64 = 6;
+/// A public key that was judged: a point on its curve in canonical form, and on Ed25519 neither of
+/// small order nor with a torsion component. Its kind decides which algorithms go with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Ed25519(ed25519::Point),
+    #[cfg(feature = "p256")]
+    P256(p256::Point),
+}
 
 impl PublicKey {
-    /// The COSE_Key `{1: 1, -1: 6, -2: x}`, deterministic.
-    pub fn to_cose_key(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.map(3).int(KTY).int(OKP).int(CRV).int(CURVE_ED25519).int(X).bytes(self.as_bytes());
-        w.finish()
+    /// Takes and judges a key in record form: 32 bytes on Ed25519; 65 (`04 x y`) or 33 bytes
+    /// (`02`/`03`, x) on P-256. On Ed25519 this costs about as much as a signature check, for the
+    /// torsion test.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::read(bytes, ed25519::Point::judge)
     }
 
-    /// Reads a public OKP key on Ed25519. Labels `kid`, `alg`, `key_ops` are ignored when they do
-    /// not contradict; a private part (`-4`) is refused.
+    /// As [`PublicKey::from_bytes`], without the torsion test: for bytes that passed it before.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn from_known_good(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::read(bytes, ed25519::Point::known_good)
+    }
+
+    fn read(
+        bytes: &[u8],
+        ed25519: impl FnOnce(&[u8; 32]) -> Result<ed25519::Point, KeyError>,
+    ) -> Result<Self, KeyError> {
+        match bytes.len() {
+            32 => {
+                let bytes = bytes.try_into().map_err(|_| KeyError::Length)?;
+                ed25519(bytes).map(|point| Self(Kind::Ed25519(point)))
+            }
+            #[cfg(feature = "p256")]
+            33 | 65 => p256::Point::judge(bytes).map(|point| Self(Kind::P256(point))),
+            _ => Err(KeyError::Length),
+        }
+    }
+
+    /// The record form: 32 bytes on Ed25519, 65 on P-256.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Kind::Ed25519(point) => point.as_bytes(),
+            #[cfg(feature = "p256")]
+            Kind::P256(point) => point.as_bytes(),
+        }
+    }
+
+    /// The 32 bytes of a key on Ed25519, which every issuer key is; `None` for another kind.
+    pub fn as_ed25519(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Kind::Ed25519(point) => Some(point.as_bytes()),
+            #[cfg(feature = "p256")]
+            Kind::P256(_) => None,
+        }
+    }
+
+    /// Whether the COSE algorithm of this number goes with this key: -19 and -8 with Ed25519, -9
+    /// and -7 with P-256.
+    pub fn accepts(&self, algorithm: i64) -> bool {
+        cose_key::goes_with(self.as_ed25519().is_some(), algorithm)
+    }
+
+    /// Whether `signature` over `message` was made by this key. Anything but 64 strict bytes is
+    /// `false`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(signature) = <&[u8; SIGNATURE_BYTES]>::try_from(signature) else {
+            return false;
+        };
+        match &self.0 {
+            Kind::Ed25519(point) => point.verifies(message, signature),
+            #[cfg(feature = "p256")]
+            Kind::P256(point) => point.verifies(message, signature),
+        }
+    }
+
+    /// The public COSE_Key of required members, deterministic: `{1: 1, -1: 6, -2: x}` or
+    /// `{1: 2, -1: 1, -2: x, -3: y}`.
+    pub fn to_cose_key(&self) -> Vec<u8> {
+        cose_key::write(self.as_bytes())
+    }
+
+    /// Reads a public COSE_Key: OKP on Ed25519, or EC2 on P-256 with `y` as bytes or as its sign.
+    /// `kid` and `key_ops` are ignored; an `alg` of another kind and a private part (`-4`) are
+    /// refused.
     ///
     /// # Errors
     /// [`KeyError`].
     pub fn from_cose_key(bytes: &[u8]) -> Result<Self, KeyError> {
-        let parts = read_okp(bytes).map_err(|_| KeyError::NotSupported)?;
-        let x = parts.ok_or(KeyError::NotSupported)?;
-        Self::from_bytes(x)
+        Self::from_bytes(&cose_key::read(bytes)?)
     }
 
     /// RFC 9679 thumbprint over the required members.
     pub fn thumbprint(&self) -> Thumbprint {
-        Thumbprint(sha256(&self.to_cose_key()))
+        Thumbprint::from_bytes(sha256(&self.to_cose_key()))
     }
 
-    /// The key id of this key as an issuer.
+    /// The key id of this key.
     pub fn key_id(&self) -> KeyId {
         self.thumbprint().key_id()
     }
 }
 
-/// The `x` of an OKP Ed25519 public key; `None` when the map is a key of another kind.
-fn read_okp(bytes: &[u8]) -> Result<Option<&[u8]>, CborError> {
-    let mut r = Reader::new(bytes);
-    let (mut kty, mut crv, mut x) = (None, None, None);
-    for _ in 0..r.map()? {
-        match r.label()? {
-            Some(KTY) => kty = Some(r.int()?),
-            Some(CRV) => crv = Some(r.int()?),
-            Some(X) => x = Some(r.bytes()?),
-            Some(3) => {
-                let alg = r.int()?;
-                if alg != Algorithm::Ed25519.number() && alg != Algorithm::EdDsa.number() {
-                    return Ok(None);
-                }
-            }
-            Some(-4) => return Ok(None),
-            _ => r.skip()?,
-        }
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({:?})", self.thumbprint())
     }
-    r.end()?;
-    Ok(if kty == Some(OKP) && crv == Some(CURVE_ED25519) { x } else { None })
 }

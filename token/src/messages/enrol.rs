@@ -6,7 +6,7 @@ use super::MessageError;
 use crate::cbor::{Reader, Writer};
 use crate::hash::sha256;
 use crate::ids::{DeviceId, TenantId};
-use crate::key::{KeyError, PublicKey, SecretKey, SIGNATURE_BYTES};
+use crate::key::{cose_key, KeyError, PublicKey, SecretKey, SIGNATURE_BYTES};
 use crate::limits;
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
@@ -68,7 +68,8 @@ pub struct EnrolRequest {
     pub tenant: TenantId,
     /// The device id.
     pub device: DeviceId,
-    /// The bytes of the device's public key, not judged yet: see [`EnrolRequest::key`].
+    /// The device's public key in record form ([`PublicKey::from_bytes`]), not judged yet: see
+    /// [`EnrolRequest::key`].
     pub key: Vec<u8>,
     /// The claim code that entitles it. A secret until it is used.
     pub claim: String,
@@ -128,13 +129,7 @@ impl EnrolRequest {
             .int(REQ_CNF)
             .map(1)
             .int(COSE_KEY)
-            .map(3)
-            .int(1)
-            .int(1)
-            .int(-1)
-            .int(6)
-            .int(-2)
-            .bytes(&self.key)
+            .raw(&cose_key::write(&self.key))
             .int(CLIENT_ID)
             .text(self.device.as_str())
             .int(TENANT)
@@ -158,7 +153,7 @@ impl EnrolRequest {
         let (mut nonce, mut signature, mut claim) = (None, None, None);
         for _ in 0..r.map()? {
             match r.label()? {
-                Some(REQ_CNF) => key = Some(okp_x(&mut r)?),
+                Some(REQ_CNF) => key = Some(confirmed(&mut r)?),
                 Some(CLIENT_ID) => device = Some(DeviceId::parse(r.text()?)?),
                 Some(TENANT) => tenant = Some(TenantId::parse(r.text()?)?),
                 Some(NONCE) => nonce = Some(r.bytes()?),
@@ -182,28 +177,15 @@ impl EnrolRequest {
     }
 }
 
-fn okp_x(r: &mut Reader<'_>) -> Result<Vec<u8>, MessageError> {
-    let mut x = None;
+fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, MessageError> {
+    let mut key = None;
     for _ in 0..r.map()? {
-        if r.label()? != Some(COSE_KEY) {
-            r.skip()?;
-            continue;
-        }
-        let (mut kty, mut crv) = (None, None);
-        for _ in 0..r.map()? {
-            match r.label()? {
-                Some(1) => kty = Some(r.int()?),
-                Some(-1) => crv = Some(r.int()?),
-                Some(-2) => x = Some(r.bytes()?.to_vec()),
-                Some(-4) => return Err(MessageError),
-                _ => r.skip()?,
-            }
-        }
-        if (kty, crv) != (Some(1), Some(6)) {
-            return Err(MessageError);
+        match r.label()? {
+            Some(COSE_KEY) => key = Some(cose_key::read(r.item()?).map_err(|_| MessageError)?),
+            _ => r.skip()?,
         }
     }
-    x.ok_or(MessageError)
+    key.ok_or(MessageError)
 }
 
 fn signed_bytes(

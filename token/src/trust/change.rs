@@ -114,7 +114,8 @@ impl Change {
             }),
             (KEY, 6) => Self::Key(IssuerKey {
                 tenant: tenant(r)?,
-                key: PublicKey::from_bytes(r.bytes()?).map_err(|_| TrustError::Malformed)?,
+                key: PublicKey::from_bytes(&r.bytes_of::<32>()?)
+                    .map_err(|_| TrustError::Malformed)?,
                 not_before: UnixSeconds::new(r.uint()?),
                 not_after: UnixSeconds::new(r.uint()?),
                 state: state(r.uint()?)?,
