@@ -87,7 +87,7 @@ async fn work(
             seen.refreshed.push((name.clone(), nonce, answer.access_token));
         }
         acks.fetch_add(1, Ordering::SeqCst);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             if api.revoke(&device).await.is_err() {
                 return;
             }
@@ -129,7 +129,8 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills() {
         }
         assert!(acks.load(Ordering::SeqCst) > 0, "round {round} did nothing");
     }
-    check(&start(&folder).api, &seen.lock().unwrap()).await;
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    check(&start(&folder).api, &seen).await;
 }
 
 async fn check(api: &Api, seen: &Acknowledged) {
