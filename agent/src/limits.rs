@@ -58,6 +58,11 @@ pub const LEDGER_KEEP_SECONDS: u64 = 31 * 24 * 3600;
 /// Rows looked at in one step of the ledger's clean-up.
 pub const LEDGER_PRUNE_ROWS: usize = 2000;
 
+// --- validator ---------------------------------------------------------------------------------------------------
+
+/// Device keys remembered to have passed the torsion test: every key of a large broker, about 4 MiB.
+pub const KNOWN_KEYS: usize = 65_536;
+
 // --- behaviour ---------------------------------------------------------------------------------------------------
 
 /// Observations that wait for the tracker: one for each device of a large broker in one tick.

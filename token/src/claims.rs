@@ -5,8 +5,9 @@ use core::fmt;
 
 use crate::cbor::{CborError, Reader, Writer};
 use crate::ids::{Audience, DeviceId, TenantId};
-use crate::key::PublicKey;
+use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
+use crate::proof::{PopKey, SymmetricKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
@@ -25,6 +26,9 @@ pub(crate) const EPOCHS: i64 = -65537;
 
 const CNF_COSE_KEY: i64 = 1;
 const CNF_ENCRYPTED: i64 = 2;
+const CNF_KID: i64 = 3;
+/// RFC 9679.
+const CNF_THUMBPRINT: i64 = 5;
 
 /// The epochs a token was issued under. It is refused when any of them has moved on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -71,6 +75,35 @@ impl fmt::Debug for Serial {
     }
 }
 
+/// How `cnf` names the key: the whole key for verifiers that know nothing, or a reference, which is
+/// shorter, for verifiers that hold the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ConfirmationForm {
+    /// `{1: COSE_Key}`.
+    #[default]
+    Key,
+    /// `{3: kid}`, the first 8 bytes of the thumbprint.
+    KeyId,
+    /// `{5: thumbprint}` (RFC 9679).
+    Thumbprint,
+}
+
+impl ConfirmationForm {
+    /// The name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::KeyId => "kid",
+            Self::Thumbprint => "thumbprint",
+        }
+    }
+
+    /// The form of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Key, Self::KeyId, Self::Thumbprint].into_iter().find(|form| form.name() == name)
+    }
+}
+
 /// What a token says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claims {
@@ -88,7 +121,7 @@ pub struct Claims {
     pub issued: UnixSeconds,
     /// `cti`.
     pub serial: Serial,
-    /// `cnf`: the key that must be proved. `None` makes a bearer token.
+    /// `cnf`: the public key that must be proved. `None` makes a bearer token.
     pub confirmation: Option<PublicKey>,
     /// `scope`.
     pub scope: Scope,
@@ -97,8 +130,13 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The claims set in deterministic CBOR.
+    /// The claims set in deterministic CBOR, with the whole key in `cnf`.
     pub fn to_cbor(&self) -> Vec<u8> {
+        self.to_cbor_as(ConfirmationForm::Key)
+    }
+
+    /// As [`Claims::to_cbor`], with `cnf` in this form.
+    pub fn to_cbor_as(&self, form: ConfirmationForm) -> Vec<u8> {
         let pairs =
             8 + usize::from(self.not_before.is_some()) + usize::from(self.confirmation.is_some());
         let mut w = Writer::new();
@@ -116,7 +154,7 @@ impl Claims {
         }
         w.int(IAT).uint(self.issued.get()).int(CTI).bytes(self.serial.as_bytes());
         if let Some(key) = &self.confirmation {
-            w.int(CNF).map(1).int(CNF_COSE_KEY).raw(&key.to_cose_key());
+            write_confirmation(&mut w, key, form);
         }
         w.int(SCOPE).bytes(&self.scope.to_aif());
         w.int(EPOCHS);
@@ -125,15 +163,33 @@ impl Claims {
     }
 
     /// Reads every claim with its type. Unknown claims are left out (RFC 8392 section 3); a known
-    /// one of the wrong type is an error, never absent.
+    /// one of the wrong type is an error, never absent. A token whose `cnf` only refers to its key
+    /// needs [`Claims::from_cbor_for`].
     ///
     /// # Errors
     /// `claims_malformed`, `confirmation_key`, `scope_malformed`, `issuer_mismatch` (an `iss` that
     /// is no tenant id), `audience_mismatch` (an `aud` that is no audience).
     pub fn from_cbor(payload: &[u8]) -> Result<Self, RefusalCode> {
+        Self::read(payload, &Held(None)).map(|(claims, _)| claims)
+    }
+
+    /// As [`Claims::from_cbor`], for the device with this key: a `cnf` that refers to a key must
+    /// refer to it.
+    ///
+    /// # Errors
+    /// As [`Claims::from_cbor`].
+    pub fn from_cbor_for(payload: &[u8], key: &PublicKey) -> Result<Self, RefusalCode> {
+        Self::read(payload, &Held(Some(key))).map(|(claims, _)| claims)
+    }
+
+    /// The claims, and the key that must be proved; `None` for a bearer token.
+    pub(crate) fn read(
+        payload: &[u8],
+        keys: &impl KeySource,
+    ) -> Result<(Self, Option<PopKey>), RefusalCode> {
         let raw = Raw::read(payload).map_err(|_| RefusalCode::ClaimsMalformed)?;
         let missing = RefusalCode::ClaimsMalformed;
-        Ok(Self {
+        let mut claims = Self {
             tenant: TenantId::parse(raw.iss.ok_or(missing)?)
                 .map_err(|_| RefusalCode::IssuerMismatch)?,
             device: DeviceId::parse(raw.sub.ok_or(missing)?).map_err(|_| missing)?,
@@ -143,30 +199,111 @@ impl Claims {
             not_before: raw.nbf,
             issued: raw.iat.ok_or(missing)?,
             serial: raw.cti.and_then(Serial::from_bytes).ok_or(missing)?,
-            confirmation: raw.cnf.map(confirmation_key).transpose()?,
+            confirmation: None,
             scope: Scope::from_aif(raw.scope.ok_or(missing)?)
                 .map_err(|_| RefusalCode::ScopeMalformed)?,
             epochs: raw.epochs.ok_or(missing)?,
-        })
+        };
+        let key = match raw.cnf {
+            Some(cnf) => {
+                let cnf = Confirmation::read(cnf).ok().flatten();
+                let key = cnf.and_then(|cnf| cnf.resolve(&claims, keys));
+                Some(key.ok_or(RefusalCode::ConfirmationKey)?)
+            }
+            None => None,
+        };
+        if let Some(PopKey::Public(public)) = &key {
+            claims.confirmation = Some(public.clone());
+        }
+        Ok((claims, key))
     }
 }
 
-/// Exactly one COSE_Key and no encrypted key; unknown members are ignored (RFC 8747 section 3.1).
-fn confirmation_key(cnf: &[u8]) -> Result<PublicKey, RefusalCode> {
-    let read = || -> Result<Option<&[u8]>, CborError> {
+/// Where the key behind a `cnf` comes from.
+pub(crate) trait KeySource {
+    /// Judges a COSE_Key that stands in a token.
+    fn judge(&self, cose_key: &[u8]) -> Option<PublicKey>;
+    /// The public key that is registered for the device.
+    fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey>;
+    /// The symmetric key that is shared with the device under this kid.
+    fn symmetric_key(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        kid: &[u8],
+    ) -> Option<SymmetricKey>;
+}
+
+/// A reader without a registry; a device knows its own key.
+struct Held<'k>(Option<&'k PublicKey>);
+
+impl KeySource for Held<'_> {
+    fn judge(&self, cose_key: &[u8]) -> Option<PublicKey> {
+        PublicKey::from_cose_key(cose_key).ok()
+    }
+    fn device_key(&self, _: &TenantId, _: &DeviceId) -> Option<PublicKey> {
+        self.0.cloned()
+    }
+    fn symmetric_key(&self, _: &TenantId, _: &DeviceId, _: &[u8]) -> Option<SymmetricKey> {
+        None
+    }
+}
+
+/// What `cnf` holds: exactly one of these. Unknown members are ignored (RFC 8747 section 3.1).
+enum Confirmation<'b> {
+    Key(&'b [u8]),
+    KeyId(&'b [u8]),
+    Thumbprint(Thumbprint),
+}
+
+impl<'b> Confirmation<'b> {
+    fn read(cnf: &'b [u8]) -> Result<Option<Self>, CborError> {
         let mut r = Reader::new(cnf);
-        let mut key = None;
+        let mut found = None;
         for _ in 0..r.map()? {
-            match r.label()? {
-                Some(CNF_COSE_KEY) => key = Some(r.item()?),
+            let one = match r.label()? {
+                Some(CNF_COSE_KEY) => Self::Key(r.item()?),
+                Some(CNF_KID) => Self::KeyId(r.bytes()?),
+                Some(CNF_THUMBPRINT) => Self::Thumbprint(Thumbprint::from_bytes(r.bytes_of()?)),
                 Some(CNF_ENCRYPTED) => return Ok(None),
-                _ => r.skip()?,
+                _ => {
+                    r.skip()?;
+                    continue;
+                }
+            };
+            if found.replace(one).is_some() {
+                return Ok(None);
             }
         }
-        Ok(key)
+        Ok(found)
+    }
+
+    fn resolve(&self, claims: &Claims, keys: &impl KeySource) -> Option<PopKey> {
+        let registered = || keys.device_key(&claims.tenant, &claims.device);
+        match self {
+            Self::Key(cose_key) => keys.judge(cose_key).map(PopKey::Public),
+            Self::Thumbprint(thumbprint) => {
+                registered().filter(|key| key.thumbprint() == *thumbprint).map(PopKey::Public)
+            }
+            Self::KeyId(kid) if kid.len() > limits::CNF_KID_BYTES => None,
+            Self::KeyId(kid) => registered()
+                .filter(|key| key.key_id().as_bytes() == kid)
+                .map(PopKey::Public)
+                .or_else(|| {
+                    let key = keys.symmetric_key(&claims.tenant, &claims.device, kid);
+                    key.map(PopKey::Symmetric)
+                }),
+        }
+    }
+}
+
+fn write_confirmation(w: &mut Writer, key: &PublicKey, form: ConfirmationForm) {
+    w.int(CNF).map(1);
+    match form {
+        ConfirmationForm::Key => w.int(CNF_COSE_KEY).raw(&key.to_cose_key()),
+        ConfirmationForm::KeyId => w.int(CNF_KID).bytes(key.key_id().as_bytes()),
+        ConfirmationForm::Thumbprint => w.int(CNF_THUMBPRINT).bytes(key.thumbprint().as_bytes()),
     };
-    let key = read().ok().flatten().ok_or(RefusalCode::ConfirmationKey)?;
-    PublicKey::from_cose_key(key).map_err(|_| RefusalCode::ConfirmationKey)
 }
 
 /// The claims by label, borrowed and not yet judged.

@@ -18,8 +18,14 @@ pub struct Grant {
 }
 
 impl Grant {
-    pub(crate) fn new(claims: Claims, key_id: KeyId, token: TokenHash) -> Self {
-        let confirmation = claims.confirmation.as_ref().map(crate::key::PublicKey::thumbprint);
+    /// From the proof on the name of the key is enough: a point takes 200 bytes of every session.
+    pub(crate) fn new(
+        mut claims: Claims,
+        key_id: KeyId,
+        token: TokenHash,
+        confirmation: Option<Thumbprint>,
+    ) -> Self {
+        claims.confirmation = None;
         Self { claims, key_id, token, confirmation }
     }
 
@@ -63,7 +69,7 @@ impl Grant {
         self.token
     }
 
-    /// The thumbprint of the device key; `None` for a bearer token.
+    /// The name of the device key, a public key's thumbprint; `None` for a bearer token.
     pub fn confirmation(&self) -> Option<Thumbprint> {
         self.confirmation
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::claims::Claims;
+use crate::claims::{Claims, ConfirmationForm};
 use crate::cose;
 use crate::key::{Algorithm, SecretKey};
 use crate::limits;
@@ -20,11 +20,25 @@ pub fn issue(
     algorithm: Algorithm,
     key: &SecretKey,
 ) -> Result<Vec<u8>, RefusalCode> {
+    issue_as(claims, ConfirmationForm::Key, algorithm, key)
+}
+
+/// As [`issue`], with `cnf` in this form: a reference is shorter, and only verifiers that hold the
+/// registry can use it.
+///
+/// # Errors
+/// As [`issue`].
+pub fn issue_as(
+    claims: &Claims,
+    form: ConfirmationForm,
+    algorithm: Algorithm,
+    key: &SecretKey,
+) -> Result<Vec<u8>, RefusalCode> {
     let life = claims.expires.since(claims.issued);
     if life == 0 || life > limits::TOKEN_LIFE_SECONDS {
         return Err(RefusalCode::TokenLifetime);
     }
-    let token = cose::seal_token(claims.to_cbor(), algorithm, key)?;
+    let token = cose::seal_token(claims.to_cbor_as(form), algorithm, key)?;
     if token.len() > limits::TOKEN_BYTES {
         return Err(RefusalCode::TokenTooLarge);
     }

@@ -9,7 +9,7 @@
 //! It is not a general COSE library: one token form, and a peer's bytes that differ are refused.
 //!
 //! Read in this order: [`ids`], [`topic`], [`scope`], [`key`], [`claims`], [`issue`], [`proof`],
-//! [`chain`], [`messages`], [`trust`].
+//! [`ace`], [`chain`], [`messages`], [`trust`].
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -27,8 +27,10 @@ pub mod hash;
 pub mod key;
 pub mod scope;
 
+pub mod ace;
 pub mod claims;
 pub mod grant;
+pub mod standing;
 pub mod issue;
 pub mod proof;
 

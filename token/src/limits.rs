@@ -28,6 +28,14 @@ pub const CTI_BYTES: usize = 16;
 pub const CLOCK_SKEW_SECONDS: u64 = 60;
 /// Seconds around now in which a connect proof or refresh request is fresh.
 pub const PROOF_WINDOW_SECONDS: u64 = 60;
+/// Bytes of a symmetric key: at least the output of the hash, at most its block.
+pub const SYMMETRIC_KEY_BYTES: core::ops::RangeInclusive<usize> = 32..=64;
+/// Bytes of a `kid` in `cnf`.
+pub const CNF_KID_BYTES: usize = 32;
+/// Ticket keys that are tried: the present one and those before it.
+pub const TICKET_KEYS: usize = 3;
+/// Bytes of RFC 9431 Authentication Data: length, token, signature.
+pub const ACE_DATA_BYTES: usize = 2 + TOKEN_BYTES + 64;
 /// Issuer keys that share one kid and are tried in order.
 pub const KEYS_PER_KID: usize = 4;
 /// Bytes of a nonce in device messages, smallest and largest.

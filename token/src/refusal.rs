@@ -40,6 +40,8 @@ codes! {
     CredentialMissing = "credential_missing": "the password must hold the token and its proof; a user name alone is no credential",
     /// The password is neither raw CBOR nor base64url text.
     CredentialMalformed = "credential_malformed": "the password is neither the raw bytes nor base64url text of token and proof",
+    /// MQTT 5 Authentication Data that is not laid out as RFC 9431 says.
+    AuthDataMalformed = "auth_data_malformed": "the authentication data is not laid out as RFC 9431 says",
     /// Longer than 4 KiB.
     TokenTooLarge = "token_too_large": "the token is longer than 4 KiB",
     /// Not deterministic CBOR, too deep, duplicate keys, trailing bytes.
@@ -96,7 +98,7 @@ codes! {
     /// A token with `cnf` came without a proof.
     ProofMissing = "proof_missing": "the token is bound to a key, and no proof of that key was given",
     /// The proof has the wrong length or layout.
-    ProofMalformed = "proof_malformed": "the proof is not 72 bytes of time, counter and signature",
+    ProofMalformed = "proof_malformed": "the proof has the wrong length or layout",
     /// The proof's time is outside the window.
     ProofNotFresh = "proof_not_fresh": "the proof's time is more than 60 s from the broker's: check the device clock",
     /// The proof's signature does not verify.

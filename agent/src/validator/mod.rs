@@ -3,19 +3,26 @@
 use std::sync::Arc;
 
 use tessera_runtime::store::Store;
+use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Subject};
 use tessera_token::grant::Grant;
-use tessera_token::proof::Credential;
+use tessera_token::proof::{Credential, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::broadcast;
 
 use crate::behaviour::Observer;
 use crate::ledger::Ledger;
-use crate::trust::{Trust, TrustEffect};
+use crate::limits;
+use crate::trust::{Trust, TrustEffect, TrustState};
 
+use known::KnownKeys;
+use view::View;
+
+mod known;
 #[cfg(test)]
 mod tests;
+mod view;
 
 /// Judges tokens and proofs offline. Cheap to clone.
 #[derive(Clone)]
@@ -28,12 +35,14 @@ struct Parts {
     ledger: Arc<Ledger>,
     store: Store,
     observer: Observer,
+    known: KnownKeys,
 }
 
 impl Validator {
     /// A validator over these parts.
     pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
-        Self { parts: Arc::new(Parts { trust, ledger, store, observer }) }
+        let known = KnownKeys::new(limits::KNOWN_KEYS);
+        Self { parts: Arc::new(Parts { trust, ledger, store, observer, known }) }
     }
 
     /// The whole: password and client id in, admission or refusal out.
@@ -52,9 +61,23 @@ impl Validator {
     /// # Errors
     /// The [`Refusal`] of the first guard that says no.
     pub fn judge(&self, credential: Credential, client_id: &str) -> Result<Admission, Refusal> {
-        let attempt = Attempt { credential, client_id: client_id.to_owned() };
+        self.judge_with(credential, client_id, &[])
+    }
+
+    /// As [`Validator::judge`], for whatever the peer proves itself with. Over TLS a resumption secret of one of these
+    /// ticket keys is a proof too.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn judge_with(
+        &self,
+        presented: impl Into<Presented>,
+        client_id: &str,
+        tickets: &[TicketKey],
+    ) -> Result<Admission, Refusal> {
+        let attempt = Attempt::new(presented, client_id);
         let trust = self.parts.trust.load();
-        chain::admit(&attempt, trust.as_ref(), self.now())
+        chain::admit_with(&attempt, tickets, &self.view(&trust), self.now())
     }
 
     /// Uses the proof up, durably, and looks once more whether the grant still holds.
@@ -85,9 +108,41 @@ impl Validator {
     /// not for the holder of `held`.
     pub fn renew(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
         let trust = self.parts.trust.load();
-        let verified = chain::verify(token, trust.as_ref(), self.now())?;
+        let verified = chain::verify(token, &self.view(&trust), self.now())?;
         let subject = verified.subject();
         verified.renew(held).map_err(|code| Refusal { code, subject: Some(subject) })
+    }
+
+    /// The grant of a token by which the peer re-authenticates (RFC 9431): the answer to a fresh challenge proves the
+    /// key again, which must be the key of `held`.
+    ///
+    /// # Errors
+    /// As [`Validator::renew`]; `proof_invalid` for a wrong answer, `bearer_not_allowed` for a token without a key.
+    pub fn reauthenticate(
+        &self,
+        token: &[u8],
+        held: &Grant,
+        answer: &ChallengeProof,
+    ) -> Result<Grant, Refusal> {
+        let trust = self.parts.trust.load();
+        let verified = chain::verify(token, &self.view(&trust), self.now())?;
+        let subject = verified.subject();
+        let grant = verified.renew_with_proof(held, answer);
+        grant.map_err(|code| Refusal { code, subject: Some(subject) })
+    }
+
+    /// Whether a token that came without proof is worth a challenge: the guards that cost nothing, before any
+    /// signature.
+    ///
+    /// # Errors
+    /// The code of the first of them that says no.
+    pub fn worth_a_challenge(&self, token: &[u8]) -> Result<(), RefusalCode> {
+        let trust = self.parts.trust.load();
+        chain::worth_a_challenge(token, &self.view(&trust), self.now())
+    }
+
+    fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
+        View { trust, known: &self.parts.known }
     }
 
     /// Whether a grant that was given earlier still holds.

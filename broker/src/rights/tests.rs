@@ -71,7 +71,7 @@ pub(crate) fn rights(entries: &[(&str, Permission)]) -> Rights {
     );
     let token = issue(&claims, Algorithm::Ed25519, &key).unwrap();
     let credential = tessera_token::proof::Credential { token, proof: None };
-    let attempt = chain::Attempt { credential, client_id: "d-1".to_owned() };
+    let attempt = chain::Attempt::new(credential, "d-1");
     Rights::new(chain::admit(&attempt, &trust, NOW).unwrap().grant)
 }
 

@@ -5,13 +5,15 @@
 //! same list. What a verifier knows comes in through [`TrustView`]; time is an argument.
 
 use alloc::string::String;
+use core::fmt;
 
+use crate::ace::ChallengeProof;
 use crate::claims::Claims;
 use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::Credential;
+use crate::proof::{PopKey, Presented, SymmetricKey, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
 
@@ -20,7 +22,7 @@ mod stages;
 mod tests;
 
 use stages::{
-    claims, client_id, current, known_key, proof, revocation, shape, signature, staleness,
+    claims, client_id, current, known_key, proof, resumed, revocation, shape, signature, staleness,
 };
 
 /// The state of an issuer key in the trust feed.
@@ -110,15 +112,42 @@ pub trait TrustView {
     fn token_revoked(&self, token: &TokenHash) -> bool;
     /// The signed time of the newest trust data; `None` when there is none.
     fn trusted_at(&self) -> Option<UnixSeconds>;
+    /// The registered key of a device, for tokens whose `cnf` only refers to it.
+    fn device_key(&self, _tenant: &TenantId, _device: &DeviceId) -> Option<PublicKey> {
+        None
+    }
+    /// The symmetric key that is shared with a device under this kid. It never comes through the
+    /// trust feed, which is signed but not encrypted.
+    fn symmetric_key(
+        &self,
+        _tenant: &TenantId,
+        _device: &DeviceId,
+        _kid: &[u8],
+    ) -> Option<SymmetricKey> {
+        None
+    }
+    /// Whether this Ed25519 key passed the torsion test before, which costs as much as a signature.
+    fn known_good(&self, _key: &[u8; 32]) -> bool {
+        false
+    }
+    /// This Ed25519 key of a signed token passed the torsion test.
+    fn learned_good(&self, _key: &[u8; 32]) {}
 }
 
 /// One attempt to connect.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Token and proof from the password.
-    pub credential: Credential,
+    /// Token and proof.
+    pub presented: Presented,
     /// The client id of the CONNECT, as it came.
     pub client_id: String,
+}
+
+impl Attempt {
+    /// An attempt with what a password held, or with what the `ace` method brought.
+    pub fn new(presented: impl Into<Presented>, client_id: impl Into<String>) -> Self {
+        Self { presented: presented.into(), client_id: client_id.into() }
+    }
 }
 
 /// Who a signed token speaks of. Known only once the issuer's signature has verified.
@@ -166,7 +195,7 @@ pub struct Admission {
     pub grant: Grant,
     /// The client id, bound to the subject.
     pub client_id: ClientId,
-    /// What the ledger must do; `None` for a bearer token.
+    /// What the ledger must do; `None` unless the proof was a connect proof.
     pub counter: Option<CounterUse>,
 }
 
@@ -179,7 +208,23 @@ pub fn admit<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<Admission, Refusal> {
-    let token = verify(&attempt.credential.token, trust, now)?;
+    admit_with(attempt, &[], trust, now)
+}
+
+/// As [`admit`], on a connection over TLS, where a resumption secret of one of these ticket keys may
+/// have made the connect proof. At most [`crate::limits::TICKET_KEYS`] are tried.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_with<T: TrustView>(
+    attempt: &Attempt,
+    tickets: &[TicketKey],
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<Admission, Refusal> {
+    let current = cheap(&attempt.presented.token, trust, now)?;
+    let resumed = resumed(&current, attempt, tickets, trust);
+    let token = signed(current, resumed, trust, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
     /* 8 */
     let counter = proof(&token, attempt, trust, now).map_err(named)?;
@@ -198,16 +243,45 @@ pub fn verify<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
+    signed(cheap(token, trust, now)?, false, trust, now)
+}
+
+/// Runs the guards that cost nothing (1 to 3), on claims that nobody has vouched for yet: whether it
+/// is worth while to challenge the peer.
+///
+/// # Errors
+/// The code of the first guard that says no.
+pub fn worth_a_challenge<T: TrustView>(
+    token: &[u8],
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    cheap(token, trust, now).map(drop)
+}
+
+fn cheap<T: TrustView>(
+    token: &[u8],
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<stages::Current, RefusalCode> {
     /* 1 */
     let shaped = shape(token)?;
     /* 2 */
     let keyed = known_key(shaped, trust, now)?;
     /* 3 */
-    let current = current(keyed, trust, now)?;
+    current(keyed, trust, now)
+}
+
+fn signed<T: TrustView>(
+    current: stages::Current,
+    resumed: bool,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<VerifiedToken, Refusal> {
     /* 4 */
-    let signed = signature(current)?;
+    let signed = signature(current, resumed)?;
     /* 5 */
-    let token = claims(signed, now)?;
+    let token = claims(signed, trust, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
     /* 6 */
     revocation(&token, trust).map_err(named)?;
@@ -229,11 +303,19 @@ pub fn still_holds<T: TrustView>(
 }
 
 /// A token that passed guards 1 to 7. Only [`verify`] makes one.
-#[derive(Debug)]
 pub struct VerifiedToken {
     claims: Claims,
+    key: Option<PopKey>,
     key_id: KeyId,
     hash: TokenHash,
+    /// Its connect proof was made by a resumption secret, and that was verified.
+    resumed: bool,
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken").field("claims", &self.claims).finish_non_exhaustive()
+    }
 }
 
 impl VerifiedToken {
@@ -263,7 +345,30 @@ impl VerifiedToken {
         Ok(next)
     }
 
+    /// The grant for a peer that re-authenticates (RFC 9431 section 4): it answered a fresh challenge
+    /// by the key of the new token, which must be the key of the token that it `held` before.
+    ///
+    /// # Errors
+    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, and as
+    /// [`VerifiedToken::renew`].
+    pub fn renew_with_proof(
+        self,
+        held: &Grant,
+        answer: &ChallengeProof,
+    ) -> Result<Grant, RefusalCode> {
+        let key = self.key.as_ref().ok_or(RefusalCode::BearerNotAllowed)?;
+        if !answer.verifies(key) {
+            return Err(RefusalCode::ProofInvalid);
+        }
+        self.renew(held)
+    }
+
+    fn key_name(&self, key: &PopKey) -> Thumbprint {
+        key.name(&self.claims.tenant, &self.claims.device)
+    }
+
     fn into_grant(self) -> Grant {
-        Grant::new(self.claims, self.key_id, self.hash)
+        let name = self.key.as_ref().map(|key| self.key_name(key));
+        Grant::new(self.claims, self.key_id, self.hash, name)
     }
 }

@@ -7,12 +7,14 @@ use super::{
     VerifiedToken,
 };
 use crate::cbor::strict;
-use crate::claims::{Claims, Epochs, Raw};
+use crate::claims::{Claims, Epochs, KeySource, Raw};
 use crate::cose::{self, Sealed};
 use crate::grant::Grant;
 use crate::hash::TokenHash;
-use crate::ids::{ClientId, TenantId};
+use crate::ids::{ClientId, DeviceId, TenantId};
+use crate::key::{cose_key, PublicKey};
 use crate::limits;
+use crate::proof::{ConnectProof, PopKey, Proof, SymmetricKey, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
@@ -53,13 +55,13 @@ pub(super) fn known_key<T: TrustView>(
     if known.is_empty() {
         return Err(RefusalCode::KeyUnknown);
     }
-    // Both algorithm numbers that `Sealed` can hold mean Ed25519, the only kind of issuer key; the
-    // match makes the compiler ask here when a further one is added.
-    match shaped.sealed.algorithm {
-        crate::key::Algorithm::Ed25519 | crate::key::Algorithm::EdDsa => {}
+    let algorithm = shaped.sealed.algorithm.number();
+    if !known.iter().any(|k| k.key.accepts(algorithm)) {
+        return Err(RefusalCode::AlgorithmNotAllowed);
     }
+    let fits = |k: &&IssuerKey| k.key.accepts(algorithm) && key_holds(k, now);
     let keys: Vec<IssuerKey> =
-        known.iter().filter(|k| key_holds(k, now)).take(limits::KEYS_PER_KID).cloned().collect();
+        known.iter().filter(fits).take(limits::KEYS_PER_KID).cloned().collect();
     if keys.is_empty() {
         return Err(RefusalCode::KeyNotValid);
     }
@@ -120,25 +122,43 @@ fn epochs_hold<T: TrustView>(
     Ok(())
 }
 
-/// 4 · The issuer's signature, with at most four keys that share the kid.
+/// 4 · The issuer's signature, with at most four keys that share the kid. It was verified before
+/// when the proof was made by a resumption secret of this very token.
 pub(super) struct Signed {
     shaped: Shaped,
     tenant: TenantId,
+    resumed: bool,
 }
 
-pub(super) fn signature(current: Current) -> Result<Signed, RefusalCode> {
+pub(super) fn signature(current: Current, resumed: bool) -> Result<Signed, RefusalCode> {
     let Keyed { shaped, keys } = current.0;
     let sealed = &shaped.sealed;
+    if resumed {
+        // Stage 3 left only keys of the tenant in `iss`.
+        let tenant = keys.into_iter().next().ok_or(RefusalCode::KeyUnknown)?.tenant;
+        return Ok(Signed { shaped, tenant, resumed });
+    }
     let signer =
         keys.into_iter().find(|k| k.key.verifies(sealed.signed_bytes(), &sealed.signature));
     let tenant = signer.ok_or(RefusalCode::SignatureInvalid)?.tenant;
-    Ok(Signed { shaped, tenant })
+    Ok(Signed { shaped, tenant, resumed })
+}
+
+impl Current {
+    /// The name of the token.
+    pub(super) fn hash(&self) -> &TokenHash {
+        &self.0.shaped.hash
+    }
 }
 
 /// 5 · All claims, with their types; time; the key in `cnf`.
-pub(super) fn claims(signed: Signed, now: UnixSeconds) -> Result<VerifiedToken, Refusal> {
-    let Signed { shaped, tenant } = signed;
-    let claims = Claims::from_cbor(&shaped.sealed.payload)?;
+pub(super) fn claims<T: TrustView>(
+    signed: Signed,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<VerifiedToken, Refusal> {
+    let Signed { shaped, tenant, resumed } = signed;
+    let (claims, key) = Claims::read(&shaped.sealed.payload, &Registry { trust, resumed })?;
     let subject = || Subject { tenant: claims.tenant.clone(), device: claims.device.clone() };
     let refuse = |code| Err(Refusal { code, subject: Some(subject()) });
     if claims.tenant != tenant {
@@ -153,7 +173,41 @@ pub(super) fn claims(signed: Signed, now: UnixSeconds) -> Result<VerifiedToken, 
         return refuse(RefusalCode::TokenLifetime);
     }
     let key_id = shaped.sealed.key_id;
-    Ok(VerifiedToken { claims, key_id, hash: shaped.hash })
+    Ok(VerifiedToken { claims, key, key_id, hash: shaped.hash, resumed })
+}
+
+/// Keys as the verifier knows them.
+struct Registry<'t, T> {
+    trust: &'t T,
+    resumed: bool,
+}
+
+impl<T: TrustView> KeySource for Registry<'_, T> {
+    fn judge(&self, cose_key: &[u8]) -> Option<PublicKey> {
+        let record = cose_key::read(cose_key).ok()?;
+        let ed25519 = <&[u8; 32]>::try_from(record.as_slice()).ok();
+        if self.resumed || ed25519.is_some_and(|key| self.trust.known_good(key)) {
+            return PublicKey::from_known_good(&record).ok();
+        }
+        let judged = PublicKey::from_bytes(&record).ok()?;
+        if let Some(key) = ed25519 {
+            self.trust.learned_good(key);
+        }
+        Some(judged)
+    }
+
+    fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
+        self.trust.device_key(tenant, device)
+    }
+
+    fn symmetric_key(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        kid: &[u8],
+    ) -> Option<SymmetricKey> {
+        self.trust.symmetric_key(tenant, device, kid)
+    }
 }
 
 /// 6 · Revocation of the single token. (The epochs were compared in stage 3, on bytes that the
@@ -202,24 +256,76 @@ pub(super) fn proof<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<Option<CounterUse>, RefusalCode> {
-    let Some(key) = &token.claims.confirmation else {
-        let tenant = trust.tenant(token.claims.tenant.as_str());
-        return match tenant {
-            Some(tenant) if tenant.bearer && attempt.credential.proof.is_none() => Ok(None),
-            _ => Err(RefusalCode::BearerNotAllowed),
-        };
+    let proof = &attempt.presented.proof;
+    let Some(key) = &token.key else {
+        return bearer(token, proof, trust);
     };
-    let proof = attempt.credential.proof.as_ref().ok_or(RefusalCode::ProofMissing)?;
+    match proof {
+        Proof::None => Err(RefusalCode::ProofMissing),
+        Proof::Connect(proof) => connect_proof(token, key, proof, attempt, trust, now).map(Some),
+        other => proved_now(key, other).map(|()| None),
+    }
+}
+
+fn bearer<T: TrustView>(
+    token: &VerifiedToken,
+    proof: &Proof,
+    trust: &T,
+) -> Result<Option<CounterUse>, RefusalCode> {
+    match (trust.tenant(token.claims.tenant.as_str()), proof) {
+        (Some(tenant), Proof::None) if tenant.bearer => Ok(None),
+        _ => Err(RefusalCode::BearerNotAllowed),
+    }
+}
+
+fn connect_proof<T: TrustView>(
+    token: &VerifiedToken,
+    key: &PopKey,
+    proof: &ConnectProof,
+    attempt: &Attempt,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<CounterUse, RefusalCode> {
     let earliest = now.minus(limits::PROOF_WINDOW_SECONDS);
     let latest = now.plus(limits::PROOF_WINDOW_SECONDS);
     if proof.time < earliest || proof.time > latest {
         return Err(RefusalCode::ProofNotFresh);
     }
-    let audience = trust.audience().as_str();
-    if !proof.verifies(key, audience, &attempt.client_id, &attempt.credential.token) {
+    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
+    if !token.resumed && !proof.verifies_by(key, audience, &attempt.client_id, presented) {
         return Err(RefusalCode::ProofInvalid);
     }
-    Ok(Some(CounterUse { key: key.thumbprint(), counter: proof.counter }))
+    Ok(CounterUse { key: token.key_name(key), counter: proof.counter })
+}
+
+/// A proof that is bound to the connection by itself and needs no counter.
+pub(super) fn proved_now(key: &PopKey, proof: &Proof) -> Result<(), RefusalCode> {
+    let holds = match (proof, key) {
+        (Proof::Challenge(proof), _) => proof.verifies(key),
+        (Proof::Exporter(proof), _) => proof.verifies(key),
+        (Proof::TlsKey(seen), PopKey::Public(key)) => key.thumbprint() == *seen,
+        (Proof::TlsKey(_), PopKey::Symmetric(_)) => false,
+        (Proof::None | Proof::Connect(_), _) => return Err(RefusalCode::ProofMissing),
+    };
+    holds.then_some(()).ok_or(RefusalCode::ProofInvalid)
+}
+
+/// Whether the connect proof was made by the resumption secret of this very token.
+pub(super) fn resumed<T: TrustView>(
+    token: &Current,
+    attempt: &Attempt,
+    tickets: &[TicketKey],
+    trust: &T,
+) -> bool {
+    let Proof::Connect(proof) = &attempt.presented.proof else {
+        return false;
+    };
+    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
+    proof.has_mac()
+        && tickets.iter().take(limits::TICKET_KEYS).any(|ticket| {
+            let secret = ticket.secret_of(token.hash());
+            proof.resumes(&secret, audience, &attempt.client_id, presented)
+        })
 }
 
 /// 9 · Client id: the subject, or the subject, `~` and a suffix.

@@ -27,3 +27,21 @@ fn a_device_token_fits_the_buffers() {
     assert!(connect_ace("s-0042", token) <= 256);
     assert!(connect_311("s-0042", token + 74) <= 320);
 }
+
+#[test]
+fn a_token_with_a_key_id_is_31_bytes_shorter() {
+    use crate::claims::ConfirmationForm;
+    let token = |form| {
+        let token = crate::issue::issue_as(&claims(), form, Default::default(), &issuer());
+        token.unwrap().len()
+    };
+    let kid = token(ConfirmationForm::KeyId);
+    println!("kid {kid}, thumbprint {}", token(ConfirmationForm::Thumbprint));
+    assert!(kid <= 190, "{kid}");
+    assert!(connect_ace("s-0042", kid) <= 256);
+    println!(
+        "CONNECT ace {}, connect proof {}",
+        connect_ace("s-0042", kid),
+        connect_311("s-0042", kid + 74)
+    );
+}

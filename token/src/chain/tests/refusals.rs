@@ -4,7 +4,7 @@ use crate::claims::{CNF, EPOCHS, EXP, IAT, ISS, NBF, SCOPE, SUB};
 use crate::hash::TokenHash;
 use crate::issue::issue;
 use crate::key::{Algorithm, PublicKey, SecretKey};
-use crate::proof::Credential;
+use crate::proof::{Credential, Presented, Proof};
 use crate::refusal::RefusalCode::{self, *};
 use crate::scope::{Permission, Scope};
 use crate::time::UnixSeconds;
@@ -658,10 +658,7 @@ fn stage_6_and_7_revocation_and_staleness() {
 fn stage_8_proof() {
     let token = token_of(&claims());
     let world = World::new();
-    let bare = Attempt {
-        credential: Credential { token: token.clone(), proof: None },
-        client_id: "s-0042".into(),
-    };
+    let bare = Attempt::new(Credential { token: token.clone(), proof: None }, "s-0042");
     assert_eq!(refused(&world, &bare), ProofMissing);
     let by = |key: &SecretKey, time: u64| attempt_as(&token, "s-0042", key, time, 1);
     assert_eq!(refused(&world, &by(&SecretKey::from_seed(&[8; 32]), NOW)), ProofInvalid);
@@ -676,10 +673,10 @@ fn stage_8_proof() {
     let mut newer = claims();
     newer.serial = crate::claims::Serial::from_counter(4712);
     let mut swapped = attempt(&token_of(&newer));
-    swapped.credential.token = token.clone();
+    swapped.presented.token = token.clone();
     assert_eq!(refused(&world, &swapped), ProofInvalid);
     let mut counted = attempt(&token);
-    if let Some(proof) = counted.credential.proof.as_mut() {
+    if let Proof::Connect(proof) = &mut counted.presented.proof {
         proof.counter += 1;
     }
     assert_eq!(refused(&world, &counted), ProofInvalid);
@@ -693,10 +690,7 @@ fn stage_8_bearer() {
     let mut c = claims();
     c.confirmation = None;
     let token = token_of(&c);
-    let bare = Attempt {
-        credential: Credential { token: token.clone(), proof: None },
-        client_id: "s-0042".into(),
-    };
+    let bare = Attempt::new(Credential { token: token.clone(), proof: None }, "s-0042");
     let mut world = World::new();
     assert_eq!(refused(&world, &bare), BearerNotAllowed);
     world.acme().bearer = true;
@@ -704,10 +698,7 @@ fn stage_8_bearer() {
     assert_eq!(admission.counter, None);
     assert_eq!(refused(&world, &attempt(&token)), BearerNotAllowed);
     // A token with cnf needs its proof in a bearer tenant too.
-    let bound = Attempt {
-        credential: Credential { token: token_of(&claims()), proof: None },
-        client_id: "s-0042".into(),
-    };
+    let bound = Attempt::new(Credential { token: token_of(&claims()), proof: None }, "s-0042");
     assert_eq!(refused(&world, &bound), ProofMissing);
     // The tenant takes it back: the live grant ends.
     world.acme().bearer = false;
@@ -784,7 +775,11 @@ fn renewal_keeps_subject_and_key() {
 #[test]
 fn passwords_are_taken_apart() {
     let token = token_of(&claims());
-    let credential = attempt(&token).credential;
+    let Presented { token, proof: Proof::Connect(proof) } = attempt(&token).presented else {
+        panic!("no connect proof")
+    };
+    let credential = Credential { token, proof: Some(proof) };
+    let token = credential.token.clone();
     let raw = credential.to_password();
     assert_eq!(raw.len(), token.len() + 74);
     assert_eq!(Credential::from_password(&raw), Ok(credential.clone()));

@@ -1,5 +1,6 @@
 //! A verifier's world, and tokens that can be bent in every place.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::cbor::Writer;
@@ -7,8 +8,8 @@ use crate::chain::{Attempt, IssuerKey, KeyState, StalenessBudget, TenantTrust, T
 use crate::claims::{Claims, Epochs, Serial};
 use crate::hash::TokenHash;
 use crate::ids::{Audience, DeviceId, TenantId};
-use crate::key::{Algorithm, KeyId, SecretKey};
-use crate::proof::{ConnectProof, Credential};
+use crate::key::{Algorithm, KeyId, PublicKey, SecretKey};
+use crate::proof::{ConnectProof, Credential, SymmetricKey};
 use crate::scope::{Permission, Scope, ScopeEntry};
 use crate::time::UnixSeconds;
 use crate::topic::TopicFilter;
@@ -39,6 +40,9 @@ pub(super) struct World {
     pub(super) device_epoch: u64,
     pub(super) revoked: Vec<TokenHash>,
     pub(super) trusted_at: Option<UnixSeconds>,
+    pub(super) device_key: Option<PublicKey>,
+    pub(super) symmetric_key: Option<(Vec<u8>, SymmetricKey)>,
+    pub(super) known_good: RefCell<Vec<[u8; 32]>>,
 }
 
 impl World {
@@ -51,6 +55,9 @@ impl World {
             device_epoch: 0,
             revoked: Vec::new(),
             trusted_at: Some(now()),
+            device_key: None,
+            symmetric_key: None,
+            known_good: RefCell::default(),
         };
         world.add("acme", &issuer());
         world.add("rival", &other_issuer());
@@ -111,6 +118,20 @@ impl TrustView for World {
     }
     fn trusted_at(&self) -> Option<UnixSeconds> {
         self.trusted_at
+    }
+    fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
+        let ours = tenant.as_str() == "acme" && device.as_str() == "s-0042";
+        self.device_key.clone().filter(|_| ours)
+    }
+    fn symmetric_key(&self, _: &TenantId, _: &DeviceId, kid: &[u8]) -> Option<SymmetricKey> {
+        let (known, key) = self.symmetric_key.as_ref()?;
+        (known == kid).then(|| key.clone())
+    }
+    fn known_good(&self, key: &[u8; 32]) -> bool {
+        self.known_good.borrow().contains(key)
+    }
+    fn learned_good(&self, key: &[u8; 32]) {
+        self.known_good.borrow_mut().push(*key);
     }
 }
 
@@ -226,8 +247,5 @@ pub(super) fn attempt_as(
 ) -> Attempt {
     let time = UnixSeconds::new(time);
     let proof = ConnectProof::make(key, "mqtt", client_id, token, time, counter);
-    Attempt {
-        credential: Credential { token: token.to_vec(), proof: Some(proof) },
-        client_id: client_id.into(),
-    }
+    Attempt::new(Credential { token: token.to_vec(), proof: Some(proof) }, client_id)
 }

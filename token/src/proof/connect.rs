@@ -1,0 +1,159 @@
+//! The connect proof: shows possession of the key in `cnf` in one MQTT 3.1.1 password.
+//!
+//! Password = token, then a CBOR byte string of 72 bytes: time (u32 BE), counter (u32 BE), signature
+//! over `["tessera-connect-1", aud, client id, SHA-256(token), time, counter]`. A symmetric key or a
+//! resumption secret puts an HMAC-SHA-256 in the place of the signature, 40 bytes in all.
+
+use alloc::vec::Vec;
+
+use super::{Pop, PopKey, ResumptionSecret, MAC_BYTES};
+use crate::cbor::Writer;
+use crate::hash::sha256;
+use crate::key::{PublicKey, SecretKey, SIGNATURE_BYTES};
+use crate::refusal::RefusalCode;
+use crate::time::UnixSeconds;
+
+const CONTEXT: &str = "tessera-connect-1";
+const FIXED: usize = 8;
+/// Bytes of a proof with a signature.
+pub const PROOF_BYTES: usize = FIXED + SIGNATURE_BYTES;
+/// Bytes of a proof with a MAC.
+pub const PROOF_BYTES_MAC: usize = FIXED + MAC_BYTES;
+
+/// A proof as it stands in the password; its signature or MAC is not checked yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectProof {
+    /// When the device made it, by its own clock.
+    pub time: UnixSeconds,
+    /// The device's counter: strictly increasing per key.
+    pub counter: u32,
+    pop: Pop,
+}
+
+impl ConnectProof {
+    /// Makes a proof for one CONNECT. `counter` must be above every earlier one of this key.
+    pub fn make(
+        key: &SecretKey,
+        audience: &str,
+        client_id: &str,
+        token: &[u8],
+        time: UnixSeconds,
+        counter: u32,
+    ) -> Self {
+        let sign = |message: &[u8]| Pop::Signature(key.sign(message));
+        Self::make_by(sign, audience, client_id, token, time, counter)
+    }
+
+    /// As [`ConnectProof::make`], by the secret of an earlier connection with this very token.
+    pub fn resume(
+        secret: &ResumptionSecret,
+        audience: &str,
+        client_id: &str,
+        token: &[u8],
+        time: UnixSeconds,
+        counter: u32,
+    ) -> Self {
+        let sign = |message: &[u8]| Pop::Mac(secret.mac(message));
+        Self::make_by(sign, audience, client_id, token, time, counter)
+    }
+
+    /// As [`ConnectProof::make`], by whatever signs: a secure element, or [`super::SymmetricKey::prove`].
+    pub fn make_by(
+        sign: impl FnOnce(&[u8]) -> Pop,
+        audience: &str,
+        client_id: &str,
+        token: &[u8],
+        time: UnixSeconds,
+        counter: u32,
+    ) -> Self {
+        let message = signed_bytes(audience, client_id, token, time, counter);
+        Self { time, counter, pop: sign(&message) }
+    }
+
+    /// Whether the holder of `key` made this proof for this token and client id.
+    #[must_use]
+    pub fn verifies(&self, key: &PublicKey, audience: &str, client_id: &str, token: &[u8]) -> bool {
+        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+        self.pop.is_by(key, &message)
+    }
+
+    /// As [`ConnectProof::verifies`], for a key of either kind.
+    #[must_use]
+    pub fn verifies_by(&self, key: &PopKey, audience: &str, client_id: &str, token: &[u8]) -> bool {
+        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+        key.verifies(&message, &self.pop)
+    }
+
+    /// Whether the holder of this secret made this proof for this token and client id.
+    #[must_use]
+    pub fn resumes(
+        &self,
+        secret: &ResumptionSecret,
+        audience: &str,
+        client_id: &str,
+        token: &[u8],
+    ) -> bool {
+        let Pop::Mac(mac) = &self.pop else {
+            return false;
+        };
+        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+        secret.verifies(&message, mac)
+    }
+
+    /// Whether it carries a MAC and not a signature.
+    pub fn has_mac(&self) -> bool {
+        matches!(self.pop, Pop::Mac(_))
+    }
+
+    pub(super) fn from_tail(tail: &[u8]) -> Result<Option<Self>, RefusalCode> {
+        const SIGNED: u8 = PROOF_BYTES as u8;
+        const MACED: u8 = PROOF_BYTES_MAC as u8;
+        let body = match tail {
+            [] => return Ok(None),
+            [0x58, SIGNED, body @ ..] if body.len() == PROOF_BYTES => body,
+            [0x58, MACED, body @ ..] if body.len() == PROOF_BYTES_MAC => body,
+            _ => return Err(RefusalCode::ProofMalformed),
+        };
+        let [t0, t1, t2, t3, c0, c1, c2, c3, pop @ ..] = body else {
+            return Err(RefusalCode::ProofMalformed);
+        };
+        Ok(Some(Self {
+            time: UnixSeconds::new(u64::from(u32::from_be_bytes([*t0, *t1, *t2, *t3]))),
+            counter: u32::from_be_bytes([*c0, *c1, *c2, *c3]),
+            pop: Pop::from_bytes(pop)?,
+        }))
+    }
+
+    pub(super) fn to_tail(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(PROOF_BYTES);
+        body.extend_from_slice(&short_time(self.time).to_be_bytes());
+        body.extend_from_slice(&self.counter.to_be_bytes());
+        body.extend_from_slice(self.pop.as_bytes());
+        let mut w = Writer::new();
+        w.bytes(&body);
+        w.finish()
+    }
+}
+
+/// The wire holds 32 bits, which last until 2106.
+fn short_time(time: UnixSeconds) -> u32 {
+    u32::try_from(time.get()).unwrap_or(u32::MAX)
+}
+
+fn signed_bytes(
+    audience: &str,
+    client_id: &str,
+    token: &[u8],
+    time: UnixSeconds,
+    counter: u32,
+) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.array(6)
+        .text(CONTEXT)
+        .text(audience)
+        .text(client_id)
+        .bytes(&sha256(token))
+        .uint(u64::from(short_time(time)))
+        .uint(u64::from(counter));
+    w.finish()
+}
