@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]) and the simulators ([`sim`]). What those do stands in their own crates.
+//! operator interface ([`operator`]), the simulators ([`sim`]) and the load ([`bench`]). What those do stands in their own crates.
 
 mod args;
 mod config;
@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod serve;
 
+mod bench;
 mod device;
 mod operator;
 mod sim;
@@ -56,6 +57,7 @@ async fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => sim::run(command).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Operator(command) => operator::run(command).await,
     }
 }

@@ -6,7 +6,8 @@
 //! test systems.
 //!
 //! Reading order: [`wire`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
-//! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`].
+//! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
+//! [`bench`] (load, and Tessera beside a peer).
 
 pub mod limits;
 pub mod wire;
@@ -18,5 +19,6 @@ pub mod personas;
 pub mod fleet;
 pub mod report;
 
+pub mod bench;
 pub mod credentials;
 pub mod scenario;

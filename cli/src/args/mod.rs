@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod device;
 mod operator;
 mod server;
@@ -11,6 +12,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, TokenArgs,
 };
@@ -18,7 +20,9 @@ pub(crate) use operator::{
     Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
     RoleCommand, TenantArgs, TenantCommand, What,
 };
-pub(crate) use server::{AgentArgs, BrokerArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs};
+pub(crate) use server::{
+    AgentArgs, BrokerArgs, ListenArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs,
+};
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 
 /// Tessera gives every device of an MQTT fleet a key of its own, a short-lived token and rights on exactly its topics.
@@ -59,6 +63,8 @@ pub(crate) enum Command {
     /// Simulated devices against a running system.
     #[command(subcommand)]
     Sim(SimCommand),
+    /// Measure Tessera beside mosquitto on this machine.
+    Bench(BenchArgs),
     /// Everything that an operator does.
     #[command(flatten)]
     Operator(OperatorCommand),

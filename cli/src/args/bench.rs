@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub(crate) enum Which {
+    /// Connects a second: connect, CONNACK, close.
+    Connect,
+    /// Connect and stay; memory of an idle session.
+    Hold,
+    /// 1,000 devices to one wildcard subscriber, QoS 0.
+    #[value(name = "fan-in-0")]
+    FanIn0,
+    /// The same with QoS 1.
+    #[value(name = "fan-in-1")]
+    FanIn1,
+    /// One backend to each device on its own topic, QoS 1.
+    Command,
+    /// One publisher to 1,000 subscribers of the same topic, QoS 0.
+    #[value(name = "fan-out-0")]
+    FanOut0,
+    /// The same with QoS 1.
+    #[value(name = "fan-out-1")]
+    FanOut1,
+    /// What a refused CONNECT costs, by the guard that refuses it.
+    Refused,
+    /// Everybody disconnects; how long others wait.
+    Leave,
+    /// Revocation acknowledged to socket closed.
+    Revoke,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub(crate) enum Peer {
+    /// mosquitto of this machine takes its turns.
+    Mosquitto,
+    /// Tessera alone.
+    None,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera bench --clients 2000                   everything, beside mosquitto
+  tessera bench connect fan-in-0 --rounds 5 --json bench.json
+  tessera bench connect --peer none
+
+Both servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
+new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
+build.")]
+pub(crate) struct BenchArgs {
+    /// What to measure (default: everything).
+    #[arg(value_enum, value_name = "WHICH")]
+    pub(crate) which: Vec<Which>,
+    /// Devices; two descriptors each are needed, one here and one in the server.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) clients: usize,
+    /// Whom to measure beside Tessera.
+    #[arg(long, value_enum, value_name = "PEER", default_value = "mosquitto")]
+    pub(crate) peer: Peer,
+    /// Turns of each server; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Seconds for which message rates are measured in each round.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Every sample, the medians and the verdicts as JSON into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}

@@ -1,0 +1,74 @@
+//! A child process: started, awaited until it serves, killed when it is no longer needed.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::fault::Fault;
+
+/// How long a server may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries to reach a server.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A running child.
+pub(super) struct Server(Child);
+
+impl Server {
+    /// Starts it and waits for the line `ready` on its output.
+    pub(super) async fn until_ready(mut command: Command) -> Result<Self, Fault> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut server = Self(command.spawn()?);
+        let output = server.0.stdout.take().ok_or_else(|| Fault::new("no output"))?;
+        let (tell, told) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut tell = Some(tell);
+            // Read to its end, so that the server never waits for its reader.
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if line == "ready" {
+                    let _ = tell.take().map(|tell| tell.send(()));
+                }
+            }
+        });
+        match timeout(PATIENCE, told).await {
+            Ok(Ok(())) => Ok(server),
+            Ok(Err(_)) => Err(Fault::new(format!("{command:?} ended at once"))),
+            Err(_) => Err(Fault::new(format!("{command:?} is not ready after {PATIENCE:?}"))),
+        }
+    }
+
+    /// Starts it and waits until its port answers.
+    pub(super) async fn until_open(mut command: Command, at: SocketAddr) -> Result<Self, Fault> {
+        command.stdin(Stdio::null());
+        let mut server = Self(command.spawn()?);
+        let open = async {
+            while TcpStream::connect(at).await.is_err() {
+                if let Ok(Some(status)) = server.0.try_wait() {
+                    return Err(Fault::new(format!("{command:?} ended: {status}")));
+                }
+                sleep(AGAIN).await;
+            }
+            Ok(())
+        };
+        let opened = timeout(PATIENCE, open).await;
+        opened.unwrap_or_else(|_| Err(Fault::new(format!("{command:?} does not listen"))))?;
+        Ok(server)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its data is as short-lived as it is: nothing to drain.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

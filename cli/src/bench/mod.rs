@@ -1,0 +1,102 @@
+//! The bench: starts the servers side by side and prints what came of it.
+
+use tessera_runtime::clock::SystemClock;
+use tessera_simulators::bench::{self, Measure, Plan, Site};
+use tessera_simulators::operator::OperatorClient;
+use tessera_token::ids::TenantId;
+
+use crate::args::{BenchArgs, Peer, Which};
+use crate::fault::{Fault, Outcome};
+use crate::{out, sim};
+
+mod child;
+mod folder;
+mod mosquitto;
+mod system;
+
+use folder::Folder;
+use mosquitto::Mosquitto;
+use system::{Pair, System};
+
+/// Descriptors that a process needs beside one for each client.
+const SPARE_FILES: u64 = 2_500;
+/// Devices at most: all connect from one /24, of which the broker takes 20,000.
+const CLIENTS: usize = 15_000;
+
+/// Runs it.
+pub(crate) async fn run(args: BenchArgs) -> Outcome {
+    check(&args)?;
+    raise_open_files(args.clients)?;
+    let peer = match args.peer {
+        Peer::Mosquitto => Some(Mosquitto::find()?),
+        Peer::None => None,
+    };
+    let folder = Folder::new()?;
+    let system = System::start(folder).await?;
+    let measures: Vec<Measure> = match args.which.is_empty() {
+        true => Measure::ALL.to_vec(),
+        false => args.which.iter().map(|which| measure(*which)).collect(),
+    };
+    let plan = Plan {
+        site: Site {
+            http: system.http.clone(),
+            operator: OperatorClient::new(&system.http, system.operator_token.clone())?,
+            tenant: TenantId::parse("default")?,
+            clients: args.clients,
+            rounds: args.rounds,
+            seconds: args.seconds,
+            revocations: measures.contains(&Measure::Revoke),
+        },
+        peers: peer.is_some(),
+        measures,
+    };
+    if cfg!(debug_assertions) {
+        out::complain("this is a debug build: its figures say nothing about the product");
+    }
+    let pair = Pair { system, mosquitto: peer, clients: args.clients };
+    let news = |text: &str| out::complain(text);
+    let report = bench::run(&plan, &pair, &SystemClock::shared(), &news).await?;
+    out::write(&bench::render(&report));
+    sim::write_json(args.json.as_deref(), &report)?;
+    Ok(0)
+}
+
+fn check(args: &BenchArgs) -> Result<(), Fault> {
+    if !(10..=CLIENTS).contains(&args.clients) {
+        return Err(Fault::new(format!("--clients is 10 to {CLIENTS}")));
+    }
+    if !(1..=100).contains(&args.rounds) {
+        return Err(Fault::new("--rounds is 1 to 100"));
+    }
+    if !(0.1..=600.0).contains(&args.seconds) {
+        return Err(Fault::new("--seconds is 0.1 to 600"));
+    }
+    Ok(())
+}
+
+/// Children inherit the limit.
+fn raise_open_files(clients: usize) -> Result<(), Fault> {
+    let needed = clients as u64 + SPARE_FILES;
+    let limit = rlimit::increase_nofile_limit(u64::MAX)?;
+    if limit >= needed {
+        return Ok(());
+    }
+    let words = format!("{needed} open files are needed, and this user may have {limit}");
+    Err(Fault::new(words)
+        .hint(format!("raise it (ulimit -Hn {needed}, as root), or use fewer --clients")))
+}
+
+const fn measure(which: Which) -> Measure {
+    match which {
+        Which::Connect => Measure::Connect,
+        Which::Hold => Measure::Hold,
+        Which::FanIn0 => Measure::FanIn0,
+        Which::FanIn1 => Measure::FanIn1,
+        Which::Command => Measure::Command,
+        Which::FanOut0 => Measure::FanOut0,
+        Which::FanOut1 => Measure::FanOut1,
+        Which::Refused => Measure::Refused,
+        Which::Leave => Measure::Leave,
+        Which::Revoke => Measure::Revoke,
+    }
+}

@@ -1,0 +1,84 @@
+//! mosquitto as Debian ships it, with its queues opened as wide as the load needs.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tessera_simulators::bench::{mosquitto_password, Running, Server};
+
+use super::child;
+use super::folder::Folder;
+use crate::fault::Fault;
+
+/// Where Debian puts it; `PATH` of a user does not have it.
+const PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+
+/// The programs.
+pub(super) struct Mosquitto {
+    server: PathBuf,
+    passwd: PathBuf,
+}
+
+impl Mosquitto {
+    pub(super) fn find() -> Result<Self, Fault> {
+        Ok(Self { server: program("mosquitto")?, passwd: program("mosquitto_passwd")? })
+    }
+
+    /// Starts it; with a password file, the users are the devices, the backend and the fans.
+    pub(super) async fn start(
+        &self,
+        folder: &Folder,
+        server: Server,
+        clients: usize,
+    ) -> Result<Running, Fault> {
+        let config = folder.fresh("mosquitto.conf");
+        let at = free_port()?;
+        let mut text = format!(
+            "listener {} 127.0.0.1\nuser root\npersistence false\nlog_type none\nmax_connections -1\n\
+             max_inflight_messages 0\nmax_queued_messages 0\n",
+            at.port()
+        );
+        if server == Server::MosquittoPassword {
+            let users = folder.path().join("mosquitto.users");
+            self.write_users(&users, clients)?;
+            text.push_str(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
+        } else {
+            text.push_str("allow_anonymous true\n");
+        }
+        std::fs::write(&config, text)?;
+        let mut command = Command::new(&self.server);
+        command.arg("-c").arg(&config);
+        let child = child::Server::until_open(command, at).await?;
+        Ok(Running { server, addr: at, pid: child.id(), keep: Box::new(child) })
+    }
+
+    /// Plain text, then hashed in place by mosquitto's own tool; once in a run.
+    fn write_users(&self, path: &Path, clients: usize) -> Result<(), Fault> {
+        if path.exists() {
+            return Ok(());
+        }
+        let ids = (1..=clients).map(|number| format!("d{number:04}"));
+        let lines: String = ids.map(|id| format!("{id}:{}\n", mosquitto_password(&id))).collect();
+        std::fs::write(path, lines)?;
+        let status = Command::new(&self.passwd).arg("-U").arg(path).status()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Fault::new(format!("mosquitto_passwd: {status}"))),
+        }
+    }
+}
+
+fn program(name: &str) -> Result<PathBuf, Fault> {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&own).chain(PLACES.map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Fault::new(format!("{name} is not installed"))
+            .hint("apt-get install mosquitto, or measure Tessera alone with --peer none")
+    })
+}
+
+/// Free now; nobody else asks for it in the moment until mosquitto has it.
+fn free_port() -> Result<SocketAddr, Fault> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}

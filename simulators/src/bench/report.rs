@@ -1,0 +1,198 @@
+//! What comes out: samples, medians, ratios, a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::measures::Measure;
+use super::server::Server;
+use super::stage::Sample;
+use super::targets::{self, Verdict};
+use super::usage::load_average;
+use super::Plan;
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// When it began, in seconds since 1970.
+    pub began: u64,
+    /// Devices.
+    pub clients: usize,
+    /// Rounds.
+    pub rounds: usize,
+    /// Processors of the machine, shared by server and generator.
+    pub processors: usize,
+    /// Load averages before and after.
+    pub load: [String; 2],
+    /// Microseconds of one strict Ed25519 verification in this build, the best of many.
+    pub signature_micros: f64,
+    /// Medians, one for each measure and server.
+    pub rows: Vec<Row>,
+    /// What was promised, and whether it held.
+    pub verdicts: Vec<Verdict>,
+    #[serde(skip)]
+    samples: BTreeMap<(Measure, Server), Vec<Sample>>,
+}
+
+/// One measure on one server.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The measure.
+    pub measure: &'static str,
+    /// The server.
+    pub server: &'static str,
+    /// What is counted.
+    pub operation: &'static str,
+    /// Median of operations a second.
+    pub rate: f64,
+    /// Median of the server's processor for one operation, in microseconds.
+    pub cpu_micros: f64,
+    /// Median of the generator's processor for one operation, in microseconds.
+    pub generator_micros: f64,
+    /// KiB resident at most.
+    pub peak_kib: f64,
+    /// Medians of what else was measured.
+    pub values: BTreeMap<&'static str, f64>,
+    /// By peer: median over the rounds of our rate by its rate. Empty for peers.
+    pub rate_ratio: BTreeMap<&'static str, f64>,
+    /// By peer: median over the rounds of our processor by its processor.
+    pub cpu_ratio: BTreeMap<&'static str, f64>,
+    /// Every round.
+    pub samples: Vec<Sample>,
+}
+
+impl Report {
+    pub(super) fn new(plan: &Plan, load: String, began: u64, signature_micros: f64) -> Self {
+        Self {
+            began,
+            clients: plan.site.clients,
+            rounds: plan.site.rounds,
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            load: [load, String::new()],
+            signature_micros,
+            rows: Vec::new(),
+            verdicts: Vec::new(),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, measure: Measure, server: Server, sample: Sample) {
+        self.samples.entry((measure, server)).or_default().push(sample);
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.load[1] = load_average();
+        self.rows =
+            self.samples.iter().map(|((m, s), samples)| self.row(*m, *s, samples)).collect();
+        self.verdicts = targets::judge(&self.rows, self.signature_micros);
+    }
+
+    fn row(&self, measure: Measure, server: Server, samples: &[Sample]) -> Row {
+        let names = samples.iter().flat_map(|sample| sample.values.keys());
+        let value = |name: &'static str| {
+            median(samples.iter().filter_map(|sample| sample.values.get(name).copied()))
+        };
+        Row {
+            measure: measure.name(),
+            server: server.name(),
+            operation: measure.operation(),
+            rate: median(samples.iter().map(Sample::rate)),
+            cpu_micros: median(samples.iter().map(Sample::cpu_micros)),
+            generator_micros: median(samples.iter().map(Sample::generator_micros)),
+            peak_kib: samples.iter().map(|sample| sample.peak_kib).fold(0.0, f64::max),
+            values: names.map(|name| (*name, value(name))).collect(),
+            rate_ratio: self.ratios(measure, server, samples, Sample::rate),
+            cpu_ratio: self.ratios(measure, server, samples, Sample::cpu_micros),
+            samples: samples.to_vec(),
+        }
+    }
+
+    fn ratios(
+        &self,
+        measure: Measure,
+        server: Server,
+        ours: &[Sample],
+        figure: fn(&Sample) -> f64,
+    ) -> BTreeMap<&'static str, f64> {
+        if server != Server::Tessera {
+            return BTreeMap::new();
+        }
+        let peers = self.samples.iter().filter(|((m, s), _)| *m == measure && *s != server);
+        peers
+            .map(|((_, peer), theirs)| {
+                let rounds = ours.iter().zip(theirs);
+                let ratio = rounds.map(|(a, b)| figure(a) / figure(b).max(1e-9));
+                (peer.name(), median(ratio))
+            })
+            .collect()
+    }
+}
+
+/// The middle one; the mean of the two in the middle when their number is even.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    let at = |index: usize| all.get(index).copied().unwrap_or_default();
+    match all.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => at(n / 2),
+        n => f64::midpoint(at(n / 2 - 1), at(n / 2)),
+    }
+}
+
+/// The table, in Markdown, so that it can be put into a page as it is.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{} clients, {} rounds, {} processors for server and generator together, load average {} before and {} after; one \
+         Ed25519 verification {:.1} µs\n",
+        report.clients,
+        report.rounds,
+        report.processors,
+        report.load[0],
+        report.load[1],
+        report.signature_micros
+    );
+    out.push_str("| measure | server | per second | server µs | generator µs | our rate by theirs | our CPU by theirs | else |\n");
+    out.push_str("|---|---|--:|--:|--:|---|---|---|\n");
+    for row in &report.rows {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {:.0} | {:.1} | {:.1} | {} | {} | {} |",
+            row.measure,
+            row.server,
+            row.rate,
+            row.cpu_micros,
+            row.generator_micros,
+            pairs(&row.rate_ratio, 2),
+            pairs(&row.cpu_ratio, 2),
+            pairs(&row.values, 1),
+        );
+    }
+    out.push_str("\n| target | wanted | measured | |\n|---|---|--:|---|\n");
+    for verdict in &report.verdicts {
+        let Verdict { what, wanted, measured, met, short } = verdict;
+        let word = if *met { "met".to_owned() } else { format!("missed, {short:.2} × away") };
+        let _ = writeln!(out, "| {what} | {wanted} | {measured:.2} | {word} |");
+    }
+    out
+}
+
+fn pairs(values: &BTreeMap<&'static str, f64>, digits: usize) -> String {
+    let texts = values.iter().map(|(name, value)| format!("{name} {value:.digits$}"));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+        assert_eq!(median(std::iter::empty()), 0.0);
+    }
+}

@@ -1,0 +1,71 @@
+//! What a process has used, from `/proc` (proc(5)); the load of the machine.
+
+use super::error::BenchError;
+
+/// Clock ticks a second in `/proc/PID/stat`: 100 on every Linux that matters.
+const TICKS: f64 = 100.0;
+
+/// What a process has used up to now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// Seconds of processor, user and system.
+    pub(super) cpu: f64,
+    /// KiB resident.
+    pub(super) resident: f64,
+    /// KiB resident at most so far.
+    pub(super) peak: f64,
+}
+
+impl Usage {
+    /// Reads it.
+    pub(super) fn of(pid: u32) -> Result<Self, BenchError> {
+        let read = |name: &str| {
+            let path = format!("/proc/{pid}/{name}");
+            std::fs::read_to_string(&path)
+                .map_err(|error| BenchError::new(format!("{path}: {error}; did the server end?")))
+        };
+        let (stat, status) = (read("stat")?, read("status")?);
+        let cpu = cpu(&stat).ok_or_else(|| BenchError::new("/proc/PID/stat has another form"))?;
+        let kib = |name: &str| kib(&status, name).unwrap_or_default();
+        Ok(Self { cpu, resident: kib("VmRSS:"), peak: kib("VmHWM:") })
+    }
+
+    /// Seconds of processor of this process.
+    pub(super) fn own_cpu() -> f64 {
+        Self::of(std::process::id()).map(|usage| usage.cpu).unwrap_or_default()
+    }
+}
+
+fn cpu(stat: &str) -> Option<f64> {
+    // The name in parentheses may hold blanks; user and system time are fields 14 and 15.
+    let fields = stat.rsplit_once(')')?.1;
+    let mut times = fields.split_whitespace().skip(11);
+    let mut next = || times.next()?.parse::<f64>().ok();
+    Some((next()? + next()?) / TICKS)
+}
+
+fn kib(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The load averages over 1, 5 and 15 minutes as the system writes them.
+pub fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_understood() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4 5 6 7 8 250 150 0 0 20 0 1 0";
+        assert_eq!(cpu(stat), Some(4.0));
+        assert_eq!(cpu("nonsense"), None);
+        assert_eq!(kib("Name:\tx\nVmRSS:\t  123 kB\n", "VmRSS:"), Some(123.0));
+        let own = Usage::of(std::process::id()).unwrap();
+        assert!(own.resident > 0.0 && own.peak >= own.resident);
+    }
+}
