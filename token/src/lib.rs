@@ -30,9 +30,9 @@ pub mod scope;
 pub mod ace;
 pub mod claims;
 pub mod grant;
-pub mod standing;
 pub mod issue;
 pub mod proof;
+pub mod standing;
 
 pub mod chain;
 pub mod messages;
