@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// Time between two looks whether the actor is alive.
 const WATCH: Duration = Duration::from_millis(500);
 
-/// Asks an actor to finish its work: the process stops.
+/// Asks an actor to finish its work and to stop: the process stops.
 pub(crate) struct Finish;
 
 impl Message for Finish {
@@ -51,6 +51,10 @@ where
                 if actor.send(Finish).await.is_err() {
                     tracing::error!(actor = name, "actor did not finish its work");
                 }
+                // What the actor waits for needs the runtime also to be let go of.
+                while actor.connected() {
+                    tokio::task::yield_now().await;
+                }
                 return;
             }
             () = death(&actor) => tracing::error!(actor = name, "actor died and is started again"),
@@ -68,6 +72,8 @@ async fn death<A: Actor<Context = Context<A>>>(actor: &Addr<A>) {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::Arc;
+
+    use actix::ActorContext;
 
     use super::*;
 
@@ -91,8 +97,9 @@ mod tests {
     impl Handler<Finish> for Fragile {
         type Result = ();
 
-        fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+        fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
             self.0.finished.fetch_add(1, Ordering::SeqCst);
+            ctx.stop();
         }
     }
 

@@ -113,3 +113,21 @@ fn bearer_credentials_are_good_only_where_the_tenant_allows_them() {
     ok(&mut server.operator(&["tenant", "bearer", "default", "off"]));
     assert!(!publish().0, "a bearer token got in after the tenant took it back");
 }
+
+#[test]
+fn a_start_that_cannot_be_is_told_in_a_line() {
+    let server = Server::start();
+    let data = server.data();
+    let up = |mqtt: &str, data: &std::path::Path| {
+        run(Command::new(tessera())
+            .args(["up", "--mqtt", mqtt, "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+            .args(["--log", "error", "--data"])
+            .arg(data))
+    };
+    let (good, output) = up("127.0.0.1:0", &data);
+    assert!(!good && output.contains("in use by another process"), "{output}");
+    let taken = server.mqtt.to_string();
+    let (good, output) = up(&taken, &server.folder.path().join("other"));
+    assert!(!good && output.contains(&taken) && output.contains("in use"), "{output}");
+    assert!(!output.contains("panicked"), "{output}");
+}

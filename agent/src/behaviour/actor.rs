@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use parking_lot::Mutex;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
@@ -210,7 +210,8 @@ impl BehaviourActor {
 impl Handler<Finish> for BehaviourActor {
     type Result = ();
 
-    fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
         self.0.lock().finish();
+        ctx.stop();
     }
 }

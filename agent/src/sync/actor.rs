@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use parking_lot::Mutex;
 
 use super::{Next, Source, SyncCore};
@@ -50,7 +50,8 @@ impl TrustActor {
 impl Handler<Finish> for TrustActor {
     type Result = ();
 
-    fn handle(&mut self, _: Finish, _: &mut Self::Context) {
+    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
         self.core.lock().finish();
+        ctx.stop();
     }
 }
