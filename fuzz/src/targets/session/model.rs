@@ -1,0 +1,156 @@
+//! What one session must send to its client, predicted message by message.
+
+use std::collections::VecDeque;
+
+/// Deliveries taken out of an outbox at once, as in the broker: what is taken when a token expires goes in flight.
+const AT_ONCE: usize = 16;
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) number: u32,
+    pub(super) topic: &'static str,
+    pub(super) qos: u8,
+    pub(super) expires: Option<u64>,
+}
+
+/// A PUBLISH that the client must see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) number: u32,
+    pub(super) qos: u8,
+    pub(super) dup: bool,
+    pub(super) packet_id: Option<u16>,
+}
+
+struct Open {
+    message: Sent,
+    packet_id: Option<u16>,
+}
+
+#[derive(Default)]
+pub(super) struct Model {
+    /// The outbox.
+    pub(super) waiting: VecDeque<Sent>,
+    open: Vec<Open>,
+    sent: usize,
+    window: usize,
+}
+
+enum Fate {
+    Sent,
+    Dropped,
+    Ended,
+}
+
+impl Model {
+    pub(super) fn attach(&mut self, window: usize) {
+        self.window = window;
+        self.sent = 0;
+    }
+
+    /// Nobody is connected: QoS 0 is not kept.
+    pub(super) fn unattended(&mut self) {
+        self.waiting.retain(|message| message.qos > 0);
+    }
+
+    pub(super) fn acknowledged(&mut self, packet_id: u16) {
+        if let Some(place) = self.open.iter().position(|open| open.packet_id == Some(packet_id)) {
+            self.open.remove(place);
+            self.sent -= usize::from(place < self.sent);
+        }
+    }
+
+    /// Packet ids that an acknowledgement may name.
+    pub(super) fn open_ids(&self) -> Vec<u16> {
+        self.open.iter().filter_map(|open| open.packet_id).collect()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.waiting.is_empty()
+    }
+
+    /// What one round of deliveries sends; true when it ends the connection.
+    pub(super) fn pump(
+        &mut self,
+        now: u64,
+        alive: bool,
+        receives: impl Fn(&str) -> bool,
+    ) -> (Vec<Expected>, bool) {
+        let fate = |message: &Sent| match message.expires {
+            Some(expires) if now >= expires => Fate::Dropped,
+            _ if !alive => Fate::Ended,
+            _ if !receives(message.topic) => Fate::Dropped,
+            _ => Fate::Sent,
+        };
+        let mut expected = Vec::new();
+        loop {
+            if self.sent < self.open.len() && self.sent < self.window {
+                let open = &self.open[self.sent];
+                match fate(&open.message) {
+                    Fate::Ended => return (expected, true),
+                    Fate::Dropped => drop(self.open.remove(self.sent)),
+                    Fate::Sent => {
+                        let (number, packet_id) = (open.message.number, open.packet_id);
+                        expected.push(Expected { number, qos: 1, dup: true, packet_id });
+                        self.sent += 1;
+                    }
+                }
+                continue;
+            }
+            let full = self.sent < self.open.len() || self.open.len() >= self.window;
+            let room = if full { 0 } else { self.window - self.open.len() };
+            let taken: Vec<Sent> =
+                self.waiting.drain(..room.min(AT_ONCE).min(self.waiting.len())).collect();
+            if taken.is_empty() {
+                return (expected, false);
+            }
+            let mut ended = false;
+            for message in taken {
+                let fate = fate(&message);
+                if let Fate::Sent = fate {
+                    let (number, qos) = (message.number, message.qos);
+                    expected.push(Expected { number, qos, dup: false, packet_id: None });
+                }
+                ended |= matches!(fate, Fate::Ended);
+                if message.qos > 0 && !matches!(fate, Fate::Dropped) {
+                    self.open.push(Open { message, packet_id: None });
+                    self.sent += 1;
+                }
+            }
+            if ended {
+                return (expected, true);
+            }
+        }
+    }
+
+    /// Compares what came with what was expected, and learns the packet ids.
+    pub(super) fn compare(&mut self, expected: &[Expected], came: &[Expected]) {
+        assert_eq!(expected.len(), came.len(), "expected {expected:?}, came {came:?}");
+        for (e, c) in expected.iter().zip(came) {
+            assert_eq!(
+                (e.number, e.qos, e.dup),
+                (c.number, c.qos, c.dup),
+                "of {expected:?}: {came:?}"
+            );
+            assert_eq!(c.packet_id.is_some(), c.qos > 0);
+            let Some(id) = c.packet_id else { continue };
+            assert!(id != 0);
+            if let Some(known) = e.packet_id {
+                assert_eq!(id, known, "a repeated delivery has another packet id");
+                continue;
+            }
+            assert!(
+                self.open.iter().all(|open| open.packet_id != Some(id)),
+                "packet id {id} twice"
+            );
+            if let Some(open) = self
+                .open
+                .iter_mut()
+                .find(|open| open.message.number == c.number && open.packet_id.is_none())
+            {
+                open.packet_id = Some(id);
+            }
+        }
+    }
+}
