@@ -44,7 +44,8 @@ impl Server {
 
     /// Starts it and waits until its port answers.
     pub(super) async fn until_open(mut command: Command, at: SocketAddr) -> Result<Self, Fault> {
-        command.stdin(Stdio::null());
+        // mosquitto warns at each start that it is run as root, which a test system's container does.
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let mut server = Self(command.spawn()?);
         let open = async {
             while TcpStream::connect(at).await.is_err() {

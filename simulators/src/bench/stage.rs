@@ -102,13 +102,13 @@ pub(super) struct Meter<'a> {
     clock: SharedClock,
     began: Duration,
     server: Usage,
-    own: f64,
+    own: Usage,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn start(stage: &Stage, running: &'a Running) -> Result<Self, BenchError> {
         let clock = Arc::clone(&stage.clock);
-        let (server, own) = (Usage::of(running.pid)?, Usage::own_cpu());
+        let (server, own) = (Usage::of(running.pid)?, Usage::own());
         let began = clock.monotonic();
         Ok(Self { running, clock, began, server, own })
     }
@@ -129,14 +129,14 @@ impl<'a> Meter<'a> {
         operations: u64,
         wall: Duration,
     ) -> Result<Sample, BenchError> {
-        let own = Usage::own_cpu();
+        let own = Usage::own();
         tokio::time::sleep(limits::SETTLE).await;
         let after = Usage::of(self.running.pid)?;
         Ok(Sample {
             operations,
             wall_seconds: wall.as_secs_f64(),
-            server_cpu_seconds: after.cpu - self.server.cpu,
-            generator_cpu_seconds: own - self.own,
+            server_cpu_seconds: after.cpu_since(&self.server),
+            generator_cpu_seconds: own.cpu_since(&self.own),
             peak_kib: after.peak,
             values: BTreeMap::new(),
         })

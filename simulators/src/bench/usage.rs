@@ -1,15 +1,19 @@
 //! What a process has used, from `/proc` (proc(5)); the load of the machine.
 
+use std::collections::BTreeMap;
+
 use super::error::BenchError;
 
 /// Clock ticks a second in `/proc/PID/stat`: 100 on every Linux that matters.
 const TICKS: f64 = 100.0;
 
 /// What a process has used up to now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Usage {
-    /// Seconds of processor, user and system.
-    pub(super) cpu: f64,
+    /// Seconds of processor, user and system, in steps of a tick.
+    ticked: f64,
+    /// Seconds of processor by thread, to the nanosecond.
+    threads: BTreeMap<String, f64>,
     /// KiB resident.
     pub(super) resident: f64,
     /// KiB resident at most so far.
@@ -25,15 +29,36 @@ impl Usage {
                 .map_err(|error| BenchError::new(format!("{path}: {error}; did the server end?")))
         };
         let (stat, status) = (read("stat")?, read("status")?);
-        let cpu = cpu(&stat).ok_or_else(|| BenchError::new("/proc/PID/stat has another form"))?;
+        let ticked =
+            cpu(&stat).ok_or_else(|| BenchError::new("/proc/PID/stat has another form"))?;
         let kib = |name: &str| kib(&status, name).unwrap_or_default();
-        Ok(Self { cpu, resident: kib("VmRSS:"), peak: kib("VmHWM:") })
+        Ok(Self { ticked, threads: threads(pid), resident: kib("VmRSS:"), peak: kib("VmHWM:") })
     }
 
-    /// Seconds of processor of this process.
-    pub(super) fn own_cpu() -> f64 {
-        Self::of(std::process::id()).map(|usage| usage.cpu).unwrap_or_default()
+    /// Of this process.
+    pub(super) fn own() -> Self {
+        Self::of(std::process::id()).unwrap_or_default()
     }
+
+    /// Seconds of processor since `earlier`. A thread that ended takes its nanoseconds with it; then the ticks, which
+    /// the process keeps, are the better figure.
+    pub(super) fn cpu_since(&self, earlier: &Self) -> f64 {
+        let ended = earlier.threads.keys().any(|thread| !self.threads.contains_key(thread));
+        if ended || self.threads.is_empty() {
+            return self.ticked - earlier.ticked;
+        }
+        self.threads.values().sum::<f64>() - earlier.threads.values().sum::<f64>()
+    }
+}
+
+fn threads(pid: u32) -> BTreeMap<String, f64> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let time = |entry: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(entry.path().join("schedstat")).ok()?;
+        let nanos: f64 = text.split_whitespace().next()?.parse().ok()?;
+        Some((entry.file_name().into_string().ok()?, nanos / 1e9))
+    };
+    entries.filter_map(time).collect()
 }
 
 fn cpu(stat: &str) -> Option<f64> {
@@ -67,5 +92,6 @@ mod tests {
         assert_eq!(kib("Name:\tx\nVmRSS:\t  123 kB\n", "VmRSS:"), Some(123.0));
         let own = Usage::of(std::process::id()).unwrap();
         assert!(own.resident > 0.0 && own.peak >= own.resident);
+        assert!(!own.threads.is_empty() && Usage::own().cpu_since(&own) >= 0.0);
     }
 }
