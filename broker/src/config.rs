@@ -7,13 +7,25 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::transport::proxy::Source;
+use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
 
 /// The settings as a file has them. Unknown keys are refused; what is left out has its default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBrokerConfig {
-    /// Where MQTT is spoken, `address:port`.
+    /// Where MQTT is spoken over plain TCP, `address:port`, or `off`.
     pub mqtt: String,
+    /// Where MQTT is spoken over TLS.
+    pub mqtts: Option<String>,
+    /// Where MQTT is spoken over WebSocket.
+    pub ws: Option<String>,
+    /// Where MQTT is spoken over WebSocket inside TLS.
+    pub wss: Option<String>,
+    /// Certificates, and what clients prove by theirs.
+    pub tls: RawTls,
+    /// Listeners behind a balancer.
+    pub proxy: RawProxy,
     /// Where `/metrics`, `/healthz` and `/readyz` are served, `address:port`.
     pub http: String,
     /// A folder for what the broker keeps.
@@ -35,6 +47,11 @@ impl Default for RawBrokerConfig {
     fn default() -> Self {
         Self {
             mqtt: "127.0.0.1:1883".to_owned(),
+            mqtts: None,
+            ws: None,
+            wss: None,
+            tls: RawTls::default(),
+            proxy: RawProxy::default(),
             http: "127.0.0.1:9883".to_owned(),
             data_dir: PathBuf::from("."),
             provisioning: None,
@@ -106,8 +123,12 @@ impl std::error::Error for ConfigError {}
 /// Settings that hold.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
-    /// Where MQTT is spoken; port 0 takes a free one.
-    pub mqtt: SocketAddr,
+    /// Where MQTT is spoken, at least one.
+    pub listen: Vec<Listen>,
+    /// Certificates; there when a listener needs them.
+    pub tls: Option<TlsSettings>,
+    /// Who may send PROXY headers.
+    pub proxies: Vec<Source>,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http: SocketAddr,
     /// A folder for what the broker keeps.
@@ -157,8 +178,17 @@ impl RawBrokerConfig {
     pub fn validate(self) -> Result<BrokerConfig, ConfigError> {
         let l = &self.limits;
         let provisioning = self.provisioning.as_deref().map(service_url).transpose()?;
+        let (proxied, proxies) = self.proxy.validate()?;
+        let listen = self.listen(&proxied)?;
+        let tls = self.tls.clone().validate()?;
+        if tls.is_none() && listen.iter().any(|one| one.transport.is_tls()) {
+            let problem = "mqtts and wss need a certificate".to_owned();
+            return Err(ConfigError { key: "tls.cert", problem });
+        }
         Ok(BrokerConfig {
-            mqtt: address("mqtt", &self.mqtt)?,
+            listen,
+            tls,
+            proxies,
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
             provisioning,
@@ -203,6 +233,23 @@ impl RawBrokerConfig {
             },
             verification_workers: workers(l.verification_workers)?,
         })
+    }
+}
+
+impl RawBrokerConfig {
+    fn listen(&self, proxied: &[Transport]) -> Result<Vec<Listen>, ConfigError> {
+        let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
+        let places = [mqtt, self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref()];
+        let mut listen = Vec::new();
+        for (transport, place) in Transport::ALL.into_iter().zip(places) {
+            let Some(place) = place else { continue };
+            let address = address(transport.as_str(), place)?;
+            listen.push(Listen { transport, address, proxied: proxied.contains(&transport) });
+        }
+        match listen.is_empty() {
+            true => Err(ConfigError { key: "mqtt", problem: "nothing is listened on".to_owned() }),
+            false => Ok(listen),
+        }
     }
 }
 
@@ -251,7 +298,7 @@ mod tests {
     #[test]
     fn the_defaults_hold() {
         let config = RawBrokerConfig::default().validate().unwrap();
-        assert_eq!(config.mqtt.port(), 1883);
+        assert_eq!((config.listen.len(), config.listen[0].address.port()), (1, 1883));
         assert!(config.verification_workers >= 1);
     }
 
@@ -263,6 +310,12 @@ mod tests {
             raw.validate().unwrap_err().key
         };
         assert_eq!(key(|raw| raw.mqtt = "nowhere".to_owned()), "mqtt");
+        assert_eq!(key(|raw| raw.mqtt = "off".to_owned()), "mqtt");
+        assert_eq!(key(|raw| raw.wss = Some("x".to_owned())), "wss");
+        assert_eq!(key(|raw| raw.mqtts = Some("127.0.0.1:0".to_owned())), "tls.cert");
+        assert_eq!(key(|raw| raw.tls.key = Some("k".into())), "tls.cert");
+        assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqtt".to_owned()]), "proxy.from");
+        assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
         assert_eq!(key(|raw| raw.http = String::new()), "http");
         assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
         assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");

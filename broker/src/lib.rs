@@ -1,10 +1,11 @@
 //! The MQTT front: bytes → packet → authenticate → authorise → route.
 //!
-//! It speaks MQTT 3.1.1 and 5.0 over TCP, lets nobody in whose token and proof the agent's validator does not accept,
+//! It speaks MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket, lets nobody in whose token and proof the agent's validator does not accept,
 //! asks the grant on every publish, subscription, will and delivery, and ends what a trust event ends. It issues
 //! nothing, and it decides nothing about tokens by itself.
 //!
-//! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`codec`] (bytes to
+//! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`transport`] (what
+//! carries it), [`codec`] (bytes to
 //! packets), [`gate`] (who is it), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
 //! [`lanes`] (who gets it), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
@@ -13,6 +14,8 @@ pub mod config;
 pub mod limits;
 
 pub mod admission;
+pub mod transport;
+
 pub mod codec;
 pub mod gate;
 pub mod registry;

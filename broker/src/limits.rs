@@ -112,6 +112,33 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// Connections that wait in the kernel to be accepted.
 pub const BACKLOG: u32 = 4_096;
 
+// --- transports --------------------------------------------------------------------------------------------------
+
+/// Time from accept to the end of the TLS handshake.
+pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the WebSocket upgrade, from the end of the TLS handshake or from accept.
+pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
+/// Time for a PROXY header, from accept: balancers send it first thing.
+pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of a PROXY header behind its first 16. Addresses take 36, the rest is for what balancers add.
+pub const PROXY_HEADER_BYTES: usize = 2_048;
+/// Sockets whose PROXY header has not come yet: only balancers that we trust get here.
+pub const PROXY_WAITING: usize = 4_096;
+/// Bytes of a certificate, key or authorities file.
+pub const PEM_BYTES: u64 = 1024 * 1024;
+/// How often certificate files are looked at.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
+/// Times that one turn reads TLS records without plaintext (tickets, key updates) before others get a turn.
+pub const TLS_READS_PER_TURN: usize = 16;
+/// Bytes of a WebSocket upgrade request: browsers send cookies.
+pub const UPGRADE_BYTES: usize = 8 * 1024;
+/// Headers of a WebSocket upgrade request.
+pub const UPGRADE_HEADERS: usize = 64;
+/// Bytes that a WebSocket frame may have beyond the largest packet: a frame may hold the end of one packet and more.
+pub const WEB_SOCKET_SLACK: usize = 64 * 1024;
+/// Bytes of answers to WebSocket pings that wait for a slow reader.
+pub const WEB_SOCKET_PENDING: usize = 1024;
+
 // --- gate --------------------------------------------------------------------------------------------------------
 
 /// CONNECTs in the gate's mailbox. A full mailbox is answered with "busy" at once.
@@ -157,6 +184,13 @@ pub const LINGER: Duration = Duration::from_millis(500);
 pub const TICK: Duration = Duration::from_millis(50);
 /// Longest sleep of a deadline: a wall clock that was set is noticed within it.
 pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
+
+/// Rows that are committed as one step, at most: half of what the store takes, so that one publish to many fits.
+pub const KEEP_GROUP: usize = 8_192;
+/// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
+pub const KEEP_BEHIND: usize = 16_384;
+/// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
+pub const TOPIC_ALIASES_OUT: u16 = 16;
 
 // --- control -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 //! The first packet: a CONNECT of at most 8 KiB within 5 seconds, or nothing.
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 
 use super::goodbye;
 use crate::codec::{
@@ -10,19 +10,20 @@ use crate::codec::{
 };
 use crate::hub::Hub;
 use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
+use crate::transport::Stream;
 
 /// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
 pub(super) async fn connect(
     hub: &Hub,
-    socket: &TcpStream,
+    stream: &mut Stream,
     inbox: &mut BytesMut,
 ) -> Option<Connect> {
-    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(socket, inbox)).await;
+    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
             Err((error, version)) => {
-                answer(socket, error, version).await;
+                answer(stream, error, version).await;
                 error.rule
             }
         },
@@ -40,7 +41,7 @@ enum Silent {
 }
 
 /// Anything but a CONNECT is closed without an answer as soon as its first byte shows it.
-async fn whole_packet(socket: &TcpStream, inbox: &mut BytesMut) -> Result<codec::Frame, Silent> {
+async fn whole_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Result<codec::Frame, Silent> {
     let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
     let broken = |error: CodecError| Silent::Broken(error.rule);
     loop {
@@ -52,9 +53,9 @@ async fn whole_packet(socket: &TcpStream, inbox: &mut BytesMut) -> Result<codec:
             Step::Frame(frame) => return Ok(frame),
             Step::NeedMore(bytes) => bytes,
         };
-        socket.readable().await.map_err(|_| Silent::Lost)?;
+        stream.ready(Interest::READABLE).await.map_err(|_| Silent::Lost)?;
         inbox.reserve(wanted.clamp(512, READ_CHUNK));
-        match socket.try_read_buf(inbox) {
+        match stream.try_read_buf(inbox) {
             Ok(0) => return Err(Silent::Lost),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -82,7 +83,7 @@ fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
 }
 
 /// A 3.1.1 peer is told only what its return codes can say.
-async fn answer(socket: &TcpStream, error: CodecError, version: Option<Version>) {
+async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>) {
     let tellable =
         matches!(error.reason, ReasonCode::UNSUPPORTED_VERSION | ReasonCode::CLIENT_ID_NOT_VALID);
     match version {
@@ -92,5 +93,5 @@ async fn answer(socket: &TcpStream, error: CodecError, version: Option<Version>)
     }
     let ack =
         ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
-    goodbye::refuse(socket, ack, version.unwrap_or(Version::V5)).await;
+    goodbye::refuse(stream, ack, version.unwrap_or(Version::V5)).await;
 }

@@ -2,31 +2,31 @@
 
 use bytes::{Buf, BytesMut};
 use tessera_token::refusal::RefusalCode;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 
 use crate::codec::{self, ConnAck, Disconnect, Packet, Properties, PropertyId, Version};
 use crate::limits::LINGER;
 use crate::session::machine::End;
+use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. What the peer has sent beyond its CONNECT is read away first: a socket that is closed
 /// with unread bytes resets the connection, and the answer could be lost.
-pub(super) async fn refuse(socket: &TcpStream, ack: ConnAck, version: Version) {
+pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version) {
     let mut out = BytesMut::new();
     if codec::encode(&Packet::ConnAck(ack), version, &mut out).is_ok() {
-        read_away(socket);
-        write_out(socket, &mut out).await;
+        read_away(stream);
+        write_out(stream, &mut out).await;
     }
 }
 
 /// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
-pub(super) async fn close(mut socket: TcpStream, mut out: BytesMut) {
-    write_out(&socket, &mut out).await;
+pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
+    write_out(&mut stream, &mut out).await;
     // Who does not answer in time is closed all the same.
     let _ = tokio::time::timeout(LINGER, async {
-        socket.shutdown().await?;
-        while read_away(&socket) {
-            socket.readable().await?;
+        stream.shutdown().await?;
+        while read_away(&mut stream) {
+            stream.ready(Interest::READABLE).await?;
         }
         std::io::Result::Ok(())
     })
@@ -34,10 +34,11 @@ pub(super) async fn close(mut socket: TcpStream, mut out: BytesMut) {
 }
 
 /// Discards a bounded amount of what has come; false when the peer has closed.
-fn read_away(socket: &TcpStream) -> bool {
-    let mut waste = [0; 1024];
+fn read_away(stream: &mut Stream) -> bool {
+    let mut waste = BytesMut::with_capacity(1024);
     for _ in 0..READ_AWAY_CHUNKS {
-        match socket.try_read(&mut waste) {
+        waste.clear();
+        match stream.try_read_buf(&mut waste) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
@@ -64,14 +65,14 @@ pub(super) fn words(code: RefusalCode) -> Properties {
 }
 
 /// Writes what is left, for a moment at most.
-async fn write_out(socket: &TcpStream, out: &mut BytesMut) {
+async fn write_out(stream: &mut Stream, out: &mut BytesMut) {
     // Whoever does not take it in time goes without.
     let _ = tokio::time::timeout(LINGER, async {
-        while !out.is_empty() {
-            if socket.writable().await.is_err() {
+        while !out.is_empty() || stream.has_pending() {
+            if stream.ready(Interest::WRITABLE).await.is_err() {
                 return;
             }
-            match socket.try_write(out) {
+            match stream.try_write(out) {
                 Ok(written) => out.advance(written),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return,

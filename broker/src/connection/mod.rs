@@ -1,5 +1,6 @@
 //! One socket: a thin shell around the session machine.
 //!
+//! 0. [`crate::transport`] shakes hands as the listener asks.
 //! 1. [`first`] reads the CONNECT, bounded in bytes and time.
 //! 2. [`welcome`] lets it pass the gate and joins it to its session.
 //! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks.
@@ -13,7 +14,7 @@ mod goodbye;
 mod serve;
 mod welcome;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -24,6 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Ticket;
 use crate::hub::Hub;
+use crate::transport::accept::Door;
 
 /// What an open socket holds in the books of the listener; given back when dropped.
 pub(crate) struct Place {
@@ -35,8 +37,8 @@ pub(crate) struct Place {
 ///
 /// The task of an idle connection is small: the handshake, which needs much more room, is boxed and gone by then, and
 /// so is every rarer step.
-pub(crate) async fn run(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, place: Place) {
-    let connection = Box::pin(handshake(hub, socket, peer, place)).await;
+pub(crate) async fn run(hub: Arc<Hub>, door: Door, socket: TcpStream, peer: IpAddr, place: Place) {
+    let connection = Box::pin(handshake(hub, door, socket, peer, place)).await;
     if let Some(connection) = connection {
         serve::run(connection).await;
     }
@@ -44,14 +46,23 @@ pub(crate) async fn run(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, plac
 
 async fn handshake(
     hub: Arc<Hub>,
+    door: Door,
     socket: TcpStream,
-    peer: SocketAddr,
+    peer: IpAddr,
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
+    let mut stream = match door.open(socket).await {
+        Ok(stream) => stream,
+        Err(rule) => {
+            hub.metrics.broken.inc(&[rule]);
+            return None;
+        }
+    };
     let mut inbox = BytesMut::new();
-    let connect = first::connect(&hub, &socket, &mut inbox).await?;
-    let joined = welcome::join(&hub, &socket, connect, Network::of(peer.ip()), accepted).await?;
+    let connect = first::connect(&hub, &mut stream, &mut inbox).await?;
+    let joined = welcome::join(&hub, &mut stream, connect, Network::of(peer), accepted).await?;
     place.ticket.connected();
-    Some(Box::new(Connection::new(hub, socket, joined, inbox, place)))
+    stream.authenticated(hub.policy.max_packet);
+    Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::goodbye;
 use super::welcome::Joined;
@@ -18,6 +17,7 @@ use crate::limits::{PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::session::machine::{Context, Delivered, Effect, End};
 use crate::session::{Line, Session};
+use crate::transport::Stream;
 
 pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) version: Version,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
-    socket: TcpStream,
+    stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
     wants: usize,
@@ -45,7 +45,7 @@ impl Connection {
     /// A connection that has its CONNACK still to send.
     pub(super) fn new(
         hub: Arc<Hub>,
-        socket: TcpStream,
+        stream: Stream,
         joined: Joined,
         inbox: BytesMut,
         place: Place,
@@ -58,7 +58,7 @@ impl Connection {
             version,
             explain,
             out: BytesMut::new(),
-            socket,
+            stream,
             inbox,
             scratch: Vec::new(),
             wants: 0,
@@ -177,7 +177,7 @@ impl Connection {
     /// Writes as much as the socket takes now.
     fn flush(&mut self) -> Option<End> {
         while !self.out.is_empty() {
-            match self.socket.try_write(&self.out) {
+            match self.stream.try_write(&self.out) {
                 Ok(0) => return Some(End::lost()),
                 Ok(written) => {
                     self.hub.metrics.hot.written(written);
@@ -202,7 +202,7 @@ impl Connection {
         let readable = tokio::select! {
             biased;
             () = self.line.rung() => false,
-            ready = self.socket.ready(interest) => match ready {
+            ready = self.stream.ready(interest) => match ready {
                 Ok(ready) => ready.is_readable() || ready.is_read_closed(),
                 Err(_) => return Some(End::lost()),
             },
@@ -219,7 +219,7 @@ impl Connection {
         self.inbox.reserve(
             self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))),
         );
-        match self.socket.try_read_buf(&mut self.inbox) {
+        match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => Some(End::lost()),
             Ok(bytes) => {
                 self.hub.metrics.hot.read(bytes);
@@ -236,8 +236,8 @@ impl Connection {
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
         goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
-        let Self { socket, out, place, .. } = *self;
-        goodbye::close(socket, out).await;
+        let Self { stream, out, place, .. } = *self;
+        goodbye::close(stream, out).await;
         drop(place);
     }
 }

@@ -11,7 +11,6 @@ use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
-use tokio::net::TcpStream;
 
 use super::goodbye;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, QoS, ReasonCode, Version};
@@ -21,6 +20,7 @@ use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, Context};
 use crate::session::{Line, Session};
+use crate::transport::Stream;
 
 /// A connection that may begin.
 pub(super) struct Joined {
@@ -34,7 +34,7 @@ pub(super) struct Joined {
 /// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
 pub(super) async fn join(
     hub: &Arc<Hub>,
-    socket: &TcpStream,
+    stream: &mut Stream,
     mut connect: Connect,
     network: Network,
     accepted: Duration,
@@ -59,7 +59,7 @@ pub(super) async fn join(
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
             let ack = ConnAck { session_present: false, reason: refused.reason, properties };
-            goodbye::refuse(socket, ack, connect.version).await;
+            goodbye::refuse(stream, ack, connect.version).await;
             None
         }
     }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::MetricsError;
 
+use crate::transport::tls::TlsError;
+
 /// Why the broker did not start.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -15,6 +17,8 @@ pub enum StartError {
     Provisioning(HttpError),
     /// A metric's name is taken: two brokers share a registry.
     Metrics(MetricsError),
+    /// Certificate, key or authorities.
+    Tls(TlsError),
     /// The system gives no thread or descriptor.
     Thread(io::Error),
     /// The actix thread ended before it began.
@@ -27,6 +31,7 @@ impl fmt::Display for StartError {
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Provisioning(error) => write!(f, "provisioning: {error}"),
             Self::Metrics(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Thread(error) => write!(f, "the system refuses: {error}"),
             Self::Actix => f.write_str("the actor thread did not start"),
         }

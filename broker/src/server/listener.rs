@@ -1,16 +1,18 @@
-//! Permit, accept, back off, first-packet deadline, in that order.
+//! Permit, accept, back off, admission, handshake, first-packet deadline, in that order.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tessera_runtime::stop::Stop;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{self, Place};
 use crate::hub::Hub;
-use crate::limits::{ACCEPT_BACKOFF, BACKLOG};
+use crate::limits::{ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
+use crate::transport::accept::Door;
+use crate::transport::proxy::{self, Source};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -20,36 +22,97 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until stop is told.
-pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, sockets: usize, stop: Stop) {
-    let permits = Arc::new(Semaphore::new(sockets));
-    loop {
-        let permit = tokio::select! {
-            () = stop.stopping() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { return };
-        let accepted = tokio::select! {
-            () = stop.stopping() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                hub.metrics.limits_hit.inc(&["accept"]);
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
+/// One address that is listened on.
+pub(super) struct Listener {
+    pub(super) hub: Arc<Hub>,
+    pub(super) door: Door,
+    /// Sockets of all listeners together.
+    pub(super) permits: Arc<Semaphore>,
+    /// Who may send PROXY headers, when this listener expects them.
+    pub(super) proxies: Option<Arc<[Source]>>,
+}
+
+impl Listener {
+    /// Accepts until stop is told.
+    pub(super) async fn run(self, listener: TcpListener, stop: Stop) {
+        let headers = Arc::new(Semaphore::new(PROXY_WAITING));
+        loop {
+            let permit = tokio::select! {
+                () = stop.stopping() => return,
+                permit = Arc::clone(&self.permits).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return };
+            let accepted = tokio::select! {
+                () = stop.stopping() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.take(socket, peer, permit, &headers),
+                Err(error) => {
+                    self.hub.metrics.limits_hit.inc(&["accept"]);
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
             }
-        };
-        match hub.admission.enter(peer.ip(), hub.clock.monotonic()) {
-            Err(turned) => hub.metrics.turned_away.inc(&[turned.as_str()]),
-            Ok(ticket) => {
-                // Small packets leave at once; when that cannot be set they leave a little later.
-                let _ = socket.set_nodelay(true);
-                let place = Place { ticket, _permit: permit };
-                hub.tasks.spawn(connection::run(Arc::clone(&hub), socket, peer, place));
+        }
+    }
+
+    fn take(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        headers: &Arc<Semaphore>,
+    ) {
+        // Small packets leave at once; when that cannot be set they leave a little later.
+        let _ = socket.set_nodelay(true);
+        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let Some(proxies) = &self.proxies else {
+            if let Some(place) = admit(&hub, peer.ip(), permit) {
+                let tasks = hub.tasks.clone();
+                tasks.spawn(connection::run(hub, door, socket, peer.ip(), place));
             }
+            return;
+        };
+        let trusted = proxies.iter().any(|source| source.contains(peer.ip()));
+        let waiting = Arc::clone(headers).try_acquire_owned();
+        let (true, Ok(waiting)) = (trusted, waiting) else {
+            hub.metrics.turned_away.inc(&[if trusted { "proxy_waiting" } else { "proxy_source" }]);
+            return;
+        };
+        let tasks = hub.tasks.clone();
+        tasks.spawn(async move {
+            let found = behind_proxy(&hub, socket, peer, permit).await;
+            drop(waiting);
+            if let Some((socket, peer, place)) = found {
+                connection::run(hub, door, socket, peer, place).await;
+            }
+        });
+    }
+}
+
+/// The limits count the address that the balancer names, not the balancer's.
+async fn behind_proxy(
+    hub: &Hub,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) -> Option<(TcpStream, IpAddr, Place)> {
+    let named = tokio::time::timeout(PROXY_WITHIN, proxy::read(&mut socket, peer)).await;
+    let Some(named) = named.ok().flatten() else {
+        hub.metrics.broken.inc(&["proxy_header"]);
+        return None;
+    };
+    let place = admit(hub, named.ip(), permit)?;
+    Some((socket, named.ip(), place))
+}
+
+fn admit(hub: &Hub, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
+    match hub.admission.enter(peer, hub.clock.monotonic()) {
+        Ok(ticket) => Some(Place { ticket, _permit: permit }),
+        Err(turned) => {
+            hub.metrics.turned_away.inc(&[turned.as_str()]);
+            None
         }
     }
 }

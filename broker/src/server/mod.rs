@@ -4,6 +4,8 @@
 //! listener. Stop order: listener, sessions, HTTP. What does not stop in time is named.
 
 mod actix_thread;
+mod certificates;
+mod descriptors;
 mod error;
 mod listener;
 
@@ -15,7 +17,9 @@ use tessera_agent::Agent;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::stop::Stop;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
@@ -31,7 +35,12 @@ use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
+use crate::transport::accept::Door;
+use crate::transport::settings::Listen;
+use crate::transport::tls::{Certificates, TlsError};
+use crate::transport::Transport;
 use actix_thread::ActixThread;
+use listener::Listener;
 
 pub use error::StartError;
 
@@ -40,14 +49,35 @@ pub struct Broker;
 
 /// A running broker. It stops with the [`Stop`] that it was started with.
 pub struct BrokerHandle {
-    /// Where MQTT is spoken.
+    /// Where MQTT is spoken: over plain TCP, or the first listener when that is off.
     pub mqtt_addr: SocketAddr,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http_addr: SocketAddr,
     hub: Arc<Hub>,
+    listening: Vec<(Transport, SocketAddr)>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl BrokerHandle {
+    /// Every way to speak MQTT here, and where.
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        &self.listening
+    }
+
+    /// Where this transport listens.
+    pub fn addr(&self, transport: Transport) -> Option<SocketAddr> {
+        self.listening.iter().find(|(one, _)| *one == transport).map(|(_, address)| *address)
+    }
+
+    /// Reads certificate, key and authorities again, for connections from now on; without TLS nothing happens. Open
+    /// sessions stay. The files are also looked at every few seconds.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then the old ones stay in use.
+    pub fn reload_certificates(&self) -> Result<(), TlsError> {
+        self.certificates.as_deref().map_or(Ok(()), certificates::reload)
+    }
+
     /// Sessions, connected or kept.
     pub fn sessions(&self) -> usize {
         self.hub.registry.len()
@@ -83,11 +113,13 @@ impl Broker {
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
         let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
-        let mqtt =
-            listener::bind(config.mqtt).map_err(|error| StartError::Listen(config.mqtt, error))?;
+        descriptors::raise(config.admission.sockets);
+        let certificates = config.tls.map(Certificates::load).transpose();
+        let certificates = certificates.map_err(StartError::Tls)?.map(Arc::new);
+        let (sockets, listening) = bind_all(&config.listen)?;
         let http = std::net::TcpListener::bind(config.http);
         let http = http.map_err(|error| StartError::Listen(config.http, error))?;
-        let mqtt_addr = mqtt.local_addr().map_err(StartError::Thread)?;
+        let mqtt_addr = listening.first().map_or(config.http, |(_, address)| *address);
         let http_addr = http.local_addr().map_err(StartError::Thread)?;
 
         let validator = agent.validator().clone();
@@ -120,16 +152,50 @@ impl Broker {
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
         let alerts = agent.observer().alerts();
         stop.spawn("broker alerts", alerts::watch(Arc::clone(&hub), alerts, stop.clone()));
-        let listen = listener::run(Arc::clone(&hub), mqtt, config.admission.sockets, stop.clone());
+        if let Some(certificates) = &certificates {
+            let watch = certificates::watch(Arc::clone(certificates), stop.clone());
+            stop.spawn("broker certificates", watch);
+        }
+        let accepting = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(config.admission.sockets));
+        let proxies: Arc<[_]> = config.proxies.into();
+        for (socket, Listen { transport, address, proxied }) in
+            sockets.into_iter().zip(config.listen)
+        {
+            tracing::debug!(transport = transport.as_str(), %address, proxied, "listening");
+            let certificates = certificates.clone().filter(|_| transport.is_tls());
+            let listener = Listener {
+                hub: Arc::clone(&hub),
+                door: Door { transport, certificates },
+                permits: Arc::clone(&permits),
+                proxies: proxied.then(|| Arc::clone(&proxies)),
+            };
+            accepting.spawn(listener.run(socket, stop.clone()));
+        }
+        accepting.close();
         let draining = Arc::clone(&hub);
         stop.spawn("broker listener", async move {
-            listen.await;
+            accepting.wait().await;
             drain(&draining).await;
             server.stop(true).await;
         });
         tracing::info!(%mqtt_addr, %http_addr, "broker started");
-        Ok(BrokerHandle { mqtt_addr, http_addr, hub })
+        Ok(BrokerHandle { mqtt_addr, http_addr, hub, listening, certificates })
     }
+}
+
+/// Sockets in the order of the settings, and where they are.
+type Bound = (Vec<TcpListener>, Vec<(Transport, SocketAddr)>);
+
+fn bind_all(listen: &[Listen]) -> Result<Bound, StartError> {
+    let (mut sockets, mut listening) = (Vec::new(), Vec::new());
+    for one in listen {
+        let failed = |error| StartError::Listen(one.address, error);
+        let socket = listener::bind(one.address).map_err(failed)?;
+        listening.push((one.transport, socket.local_addr().map_err(failed)?));
+        sockets.push(socket);
+    }
+    Ok((sockets, listening))
 }
 
 /// Tells every connection, then waits a while for them.

@@ -18,4 +18,5 @@ mod expiry;
 mod resume;
 mod revocation;
 mod takeover;
+mod transports;
 mod world;

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::config::Place;
+
 /// How to log.
 #[derive(Args, Clone, Default)]
 pub(crate) struct LogArgs {
@@ -22,18 +24,46 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Where the broker listens.
+#[derive(Args, Clone, Default)]
+pub(crate) struct ListenArgs {
+    /// Where MQTT clients connect over plain TCP; port 0 takes a free one, `off` none (default: 127.0.0.1:1883).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Option<Place>,
+    /// Where MQTT clients connect over TLS, such as 0.0.0.0:8883; needs --cert and --key.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtts: Option<SocketAddr>,
+    /// Where MQTT clients connect over WebSocket, path /mqtt.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) ws: Option<SocketAddr>,
+    /// Where MQTT clients connect over WebSocket inside TLS.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) wss: Option<SocketAddr>,
+    /// The certificate chain in PEM; read again on SIGHUP and when the file changes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of the certificate in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Metrics, health and readiness of the broker (default: 127.0.0.1:9464).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   tessera up
   tessera up --data /var/lib/tessera --mqtt 0.0.0.0:1883 --http 127.0.0.1:8080
+  tessera up --mqtts 0.0.0.0:8883 --cert server.pem --key server.key
   tessera up --config tessera.toml
 
 The first start makes the root key, an issuer key, the tenant `default` with the roles `sensor` and `backend`, and one
-operator token in DATA/operator.token. SIGTERM drains and exits; SIGHUP reads the configuration again.
+operator token in DATA/operator.token. SIGTERM drains and exits; SIGHUP reads the configuration and the certificates again.
 
 A configuration file, every key with its default:
   data = \"./tessera-data\"
-  mqtt = \"127.0.0.1:1883\"
+  mqtt = \"127.0.0.1:1883\"         # or \"off\"
+  # mqtts, ws, wss: off unless an address is given
   http = \"127.0.0.1:8080\"
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
@@ -41,20 +71,25 @@ A configuration file, every key with its default:
   drain_seconds = 10
   [log]
   level = \"info,rumqttd=warn,actix_server=warn\"
-  format = \"text\"")]
+  format = \"text\"
+  [tls]                          # for mqtts and wss
+  # cert, key, client_ca: PEM files
+  client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given
+  min_version = \"1.2\"
+  alpn_required = false
+  extended_main_secret = true
+  [proxy]                        # PROXY protocol v2
+  listeners = []                 # such as [\"mqtts\"]
+  from = []                      # who may send it, such as [\"10.0.0.0/8\"]")]
 pub(crate) struct UpArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Where MQTT clients connect; port 0 takes a free one (default: 127.0.0.1:1883).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) mqtt: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     /// Where provisioning listens (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
-    /// Metrics, health and readiness of the broker (default: 127.0.0.1:9464).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) metrics: Option<SocketAddr>,
     /// A configuration file in TOML; what is given on the command line goes before it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -89,12 +124,8 @@ pub(crate) struct BrokerArgs {
     /// The folder of the broker's own state (default: ./tessera-broker).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Where MQTT clients connect (default: 127.0.0.1:1883).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) mqtt: Option<SocketAddr>,
-    /// Metrics, health and readiness (default: 127.0.0.1:9464).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     /// A configuration file in TOML (see `tessera up --help`).

@@ -1,18 +1,21 @@
 //! Configuration of the servers in three steps: what a file says ([`Raw`]), joined with the command line; what holds
 //! ([`Config`]); what the parts are built from.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tessera_broker::config::RawLimits;
+use tessera_broker::transport::settings::{RawProxy, RawTls};
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
 use tessera_provisioning::ProvisioningConfig;
 use tessera_runtime::log::Format;
 use tessera_token::ids::Audience;
 
-use crate::args::{LogArgs, LogFormat};
+use crate::args::{ListenArgs, LogArgs, LogFormat};
 use crate::fault::Fault;
 
 #[cfg(test)]
@@ -28,14 +31,55 @@ const FILE_BYTES: u64 = 256 * 1024;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
     pub(crate) data: Option<PathBuf>,
-    pub(crate) mqtt: Option<SocketAddr>,
+    pub(crate) mqtt: Option<Place>,
+    pub(crate) mqtts: Option<SocketAddr>,
+    pub(crate) ws: Option<SocketAddr>,
+    pub(crate) wss: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) audience: Option<String>,
     pub(crate) token_seconds: Option<u64>,
     pub(crate) drain_seconds: Option<u64>,
     pub(crate) log: RawLog,
+    pub(crate) tls: RawTls,
+    pub(crate) proxy: RawProxy,
     pub(crate) broker: RawBroker,
+}
+
+/// An address, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("{text:?} is no address:port, nor `off`")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -58,13 +102,18 @@ pub(crate) struct RawBroker {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
-    pub(crate) mqtt: SocketAddr,
+    pub(crate) mqtt: Place,
+    pub(crate) mqtts: Option<SocketAddr>,
+    pub(crate) ws: Option<SocketAddr>,
+    pub(crate) wss: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) audience: Audience,
     pub(crate) token_seconds: u64,
     pub(crate) drain: Duration,
     pub(crate) log: LogConfig,
+    tls: RawTls,
+    proxy: RawProxy,
     broker: RawBroker,
 }
 
@@ -99,6 +148,18 @@ impl Raw {
         self
     }
 
+    /// As [`Raw::with_log`], for the listeners.
+    pub(crate) fn with_listeners(mut self, args: &ListenArgs) -> Self {
+        self.mqtt = args.mqtt.or(self.mqtt);
+        self.mqtts = args.mqtts.or(self.mqtts);
+        self.ws = args.ws.or(self.ws);
+        self.wss = args.wss.or(self.wss);
+        self.metrics = args.metrics.or(self.metrics);
+        self.tls.cert = args.cert.clone().or(self.tls.cert);
+        self.tls.key = args.key.clone().or(self.tls.key);
+        self
+    }
+
     /// Checks everything. `data` is the default folder of the verb.
     pub(crate) fn validate(self, data: &str) -> Result<Config, Fault> {
         let audience = self.audience.as_deref().unwrap_or("mqtt");
@@ -110,13 +171,18 @@ impl Raw {
         }
         let config = Config {
             data: self.data.unwrap_or_else(|| PathBuf::from(data)),
-            mqtt: self.mqtt.unwrap_or(loopback(1883)),
+            mqtt: self.mqtt.unwrap_or(Place::At(loopback(1883))),
+            mqtts: self.mqtts,
+            ws: self.ws,
+            wss: self.wss,
             http: self.http.unwrap_or(loopback(8080)),
             metrics: self.metrics.unwrap_or(loopback(9464)),
             audience,
             token_seconds: self.token_seconds.unwrap_or(3600),
             drain: Duration::from_secs(drain),
             log: self.log.validate()?,
+            tls: self.tls,
+            proxy: self.proxy,
             broker: self.broker,
         };
         config.broker("http://127.0.0.1:1")?;
@@ -172,6 +238,11 @@ impl Config {
         let own = &self.broker;
         let raw = RawBrokerConfig {
             mqtt: self.mqtt.to_string(),
+            mqtts: self.mqtts.map(|address| address.to_string()),
+            ws: self.ws.map(|address| address.to_string()),
+            wss: self.wss.map(|address| address.to_string()),
+            tls: self.tls.clone(),
+            proxy: self.proxy.clone(),
             http: self.metrics.to_string(),
             data_dir: self.data.join("broker"),
             provisioning: Some(provisioning.to_owned()),

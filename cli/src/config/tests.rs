@@ -11,7 +11,8 @@ fn raw(text: &str) -> Result<Raw, Fault> {
 fn defaults_hold() {
     let config = Raw::read(None).unwrap().validate("./d").unwrap();
     assert_eq!(config.data, PathBuf::from("./d"));
-    assert_eq!((config.mqtt.port(), config.http.port(), config.metrics.port()), (1883, 8080, 9464));
+    assert_eq!(config.mqtt, Place::At(loopback(1883)));
+    assert_eq!((config.http.port(), config.metrics.port()), (8080, 9464));
     assert_eq!(config.log, LogConfig { level: LOG_LEVEL.into(), format: Format::Text });
     assert_eq!(config.provisioning().unwrap().token_seconds, 3600);
     assert_eq!(config.broker("http://x:1").unwrap().provisioning.as_deref(), Some("http://x:1"));
@@ -22,7 +23,7 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
     let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n";
     let args = LogArgs { log: Some("debug".into()), log_format: None };
     let config = raw(text).unwrap().with_log(&args).validate("d").unwrap();
-    assert_eq!((config.mqtt.port(), config.audience.as_str()), (1, "b1"));
+    assert_eq!((config.mqtt.to_string().as_str(), config.audience.as_str()), ("0.0.0.0:1", "b1"));
     assert_eq!(config.log.level, "debug");
     assert_eq!(config.broker("http://x:1").unwrap().admission.sockets, 7);
 }
@@ -33,6 +34,8 @@ fn unknown_keys_are_named() {
         ("mqqt = \"127.0.0.1:0\"", "mqqt"),
         ("[log]\nlevle = \"info\"", "levle"),
         ("[broker]\nreason_string = true", "reason_string"),
+        ("[tls]\ncertificate = \"x\"", "certificate"),
+        ("[proxy]\nform = []", "form"),
         ("[broker.limits]\nsocket = 1", "socket"),
     ] {
         let error = raw(text).unwrap_err().to_string();
@@ -49,9 +52,29 @@ fn what_cannot_hold_is_refused() {
         "[log]\nlevel = \"loud,,=\"",
         "[log]\nformat = \"xml\"",
         "[broker.limits]\nsockets = 0",
+        "mqtt = \"off\"",
+        "mqtts = \"127.0.0.1:0\"",
+        "[tls]\ncert = \"c\"\nkey = \"k\"\nclient_auth = \"maybe\"",
     ] {
         assert!(raw(text).unwrap().validate("d").is_err(), "{text}");
     }
     assert!(raw("mqtt = \"nowhere\"").is_err());
     assert!(Raw::read(Some(Path::new("/no/such/file"))).is_err());
+}
+
+#[test]
+fn listeners_and_certificates_reach_the_broker() {
+    let text = "mqtt = \"off\"\nwss = \"127.0.0.1:0\"\n[tls]\ncert = \"c.pem\"\nkey = \"old.pem\"\n[proxy]\nlisteners = [\"wss\"]\nfrom = [\"10.0.0.0/8\"]\n";
+    let args = ListenArgs {
+        mqtts: Some(loopback(8883)),
+        key: Some("k.pem".into()),
+        ..ListenArgs::default()
+    };
+    let config = raw(text).unwrap().with_listeners(&args).validate("d").unwrap();
+    let broker = config.broker("http://x:1").unwrap();
+    let listen: Vec<_> =
+        broker.listen.iter().map(|one| (one.transport.as_str(), one.proxied)).collect();
+    assert_eq!(listen, [("mqtts", false), ("wss", true)]);
+    let tls = broker.tls.unwrap();
+    assert_eq!((tls.cert, tls.key), ("c.pem".into(), "k.pem".into()));
 }

@@ -13,7 +13,7 @@ use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
 
 use crate::args::DemoArgs;
-use crate::config::{Config, Raw};
+use crate::config::{Config, Place, Raw};
 use crate::fault::{Fault, Outcome};
 use crate::screen::Screen;
 use crate::serve::{start_broker, start_provisioning, BrokerPart, Feed};
@@ -129,7 +129,7 @@ impl System {
 fn config(args: &DemoArgs, folder: &TemporaryFolder) -> Result<Config, Fault> {
     let mut raw = Raw {
         data: Some(folder.path().to_owned()),
-        mqtt: Some(free_or_any(1883)),
+        mqtt: Some(Place::At(free_or_any(1883))),
         http: Some(free_or_any(8080)),
         metrics: Some(free_or_any(9464)),
         token_seconds: Some(args.token_life.as_secs().max(2)),

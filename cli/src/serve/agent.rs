@@ -38,7 +38,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
         daemon.http(),
     ));
     let ready = || !daemon.agent().trust().load().is_empty();
-    until_told(signals, reload, ready).await.impatient();
+    until_told(signals, reload, ready, || {}).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     if let Err(error) = daemon.agent().close() {
         tracing::error!(%error, "the agent's store was not closed cleanly");

@@ -12,24 +12,28 @@ use crate::out;
 
 /// The broker alone; it talks to provisioning over HTTP.
 pub(crate) async fn run(args: BrokerArgs) -> Outcome {
-    let mut raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    let mut raw =
+        Raw::read(args.config.as_deref())?.with_log(&args.log).with_listeners(&args.listen);
     raw.data = args.data.clone().or(raw.data);
-    raw.mqtt = args.mqtt.or(raw.mqtt);
-    raw.metrics = args.metrics.or(raw.metrics);
     let config = raw.validate("./tessera-broker")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
     let broker = start_broker(&config, &feed, &SystemClock::shared(), &stop).await?;
-    let (mqtt, metrics) = (broker.handle.mqtt_addr, broker.handle.http_addr);
-    run_file::write(&config.data, &[("mqtt", mqtt.to_string()), ("metrics", metrics.to_string())])?;
+    let metrics = broker.handle.http_addr;
+    let mut places = broker.places();
+    places.push(("metrics", metrics.to_string()));
+    run_file::write(&config.data, &places)?;
     out::write(&format!(
-        "data          {}\nmqtt          {mqtt}\nbroker        http://{metrics}   (/metrics /healthz /readyz)\nprovisioning  {}\n\n",
+        "data          {}\n{}broker        http://{metrics}   (/metrics /healthz /readyz)\nprovisioning  {}\n\n",
         config.data.display(),
+        broker.told(),
         feed.url,
     ));
-    until_told(signals, reload, || broker.handle.is_ready()).await.impatient();
+    until_told(signals, reload, || broker.handle.is_ready(), || broker.reload_certificates())
+        .await
+        .impatient();
     let left = drain(&[&stop], config.drain).await;
     broker.close();
     run_file::remove(&config.data);

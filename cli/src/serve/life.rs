@@ -80,11 +80,13 @@ impl Reload {
     }
 }
 
-/// Serves until a signal ends it. `ready` says when all is well; then the line `ready` is printed.
+/// Serves until a signal ends it. `ready` says when all is well; then the line `ready` is printed. `reload_more` is what
+/// else SIGHUP means; it tells for itself how it went.
 pub(super) async fn until_told(
     mut signals: Signals,
     mut reload: Reload,
     ready: impl Fn() -> bool,
+    reload_more: impl Fn(),
 ) -> Signals {
     let mut look = tokio::time::interval(LOOK);
     let mut often = tokio::time::interval(Duration::from_millis(20));
@@ -94,7 +96,10 @@ pub(super) async fn until_told(
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => return signals,
-                Asked::Reload => reload.run(),
+                Asked::Reload => {
+                    reload.run();
+                    reload_more();
+                }
             },
             _ = look.tick() => {
                 if reload.is_due() {

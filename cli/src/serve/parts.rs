@@ -96,6 +96,26 @@ pub(crate) async fn start_broker(
 }
 
 impl BrokerPart {
+    /// Reads the certificates again; the broker logs how it went.
+    pub(super) fn reload_certificates(&self) {
+        let _ = self.handle.reload_certificates();
+    }
+
+    /// The lines of `run.json`.
+    pub(super) fn places(&self) -> Vec<(&'static str, String)> {
+        let listening = self.handle.listening().iter();
+        listening.map(|(transport, address)| (transport.as_str(), address.to_string())).collect()
+    }
+
+    /// What a person is told about where to connect.
+    pub(super) fn told(&self) -> String {
+        let mut told = String::new();
+        for (name, address) in self.places() {
+            told.push_str(&format!("{name:<13} {address}\n"));
+        }
+        told
+    }
+
     /// Closes what is left after the tasks have ended.
     pub(crate) fn close(&self) {
         if let Err(error) = self.agent.close() {

@@ -38,7 +38,7 @@ A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
 ",
         http = service.addr(),
     ));
-    until_told(signals, reload, || true).await.impatient();
+    until_told(signals, reload, || true, || {}).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     run_file::remove(&config.data);
     ended(&left)

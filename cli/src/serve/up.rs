@@ -28,7 +28,8 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
         }
     };
     tell(&config, &provisioning, &broker)?;
-    let signals = until_told(signals, reload, || broker.handle.is_ready()).await;
+    let ready = || broker.handle.is_ready();
+    let signals = until_told(signals, reload, ready, || broker.reload_certificates()).await;
     signals.impatient();
     tracing::info!("draining");
     let left = drain(&[&front, &back], config.drain).await;
@@ -38,11 +39,10 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
 }
 
 fn config(args: &UpArgs) -> Result<Config, Fault> {
-    let mut raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    let mut raw =
+        Raw::read(args.config.as_deref())?.with_log(&args.log).with_listeners(&args.listen);
     raw.data = args.data.clone().or(raw.data);
-    raw.mqtt = args.mqtt.or(raw.mqtt);
     raw.http = args.http.or(raw.http);
-    raw.metrics = args.metrics.or(raw.metrics);
     raw.validate("./tessera-data")
 }
 
@@ -76,10 +76,9 @@ fn tell(
 ) -> Result<(), Fault> {
     let (http, mqtt) = (provisioning.addr(), broker.handle.mqtt_addr);
     let metrics = broker.handle.http_addr;
-    run_file::write(
-        &config.data,
-        &[("mqtt", mqtt.to_string()), ("http", http.to_string()), ("metrics", metrics.to_string())],
-    )?;
+    let mut places = broker.places();
+    places.extend([("http", http.to_string()), ("metrics", metrics.to_string())]);
+    run_file::write(&config.data, &places)?;
     let data = config.data.display();
     if let Some(first) = provisioning.first_start() {
         out::line(&format!(
@@ -89,8 +88,7 @@ fn tell(
     }
     out::write(&format!(
         "data          {data}
-mqtt          {mqtt}
-provisioning  http://{http}   (OpenAPI: /openapi.json)
+{told}provisioning  http://{http}   (OpenAPI: /openapi.json)
 broker        http://{metrics}   (/metrics /healthz /readyz)
 
 Next, in another terminal:
@@ -100,6 +98,7 @@ Next, in another terminal:
   mosquitto_pub -h {host} -p {port} -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5
 
 ",
+        told = broker.told(),
         host = reachable(mqtt).ip(),
         port = mqtt.port(),
     ));

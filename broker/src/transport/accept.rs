@@ -1,0 +1,53 @@
+//! From a socket to a stream. Who stays silent at any step is cut at its deadline.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::settings::Transport;
+use super::tls::{Certificates, Tls, Use};
+use super::websocket;
+use super::wire::Wire;
+use super::Stream;
+use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
+
+/// What a listener does with its sockets.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) transport: Transport,
+    /// There when the transport is TLS.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+}
+
+impl Door {
+    /// Shakes hands as the transport asks.
+    ///
+    /// # Errors
+    /// The rule that the peer broke, as a metric label.
+    pub(crate) async fn open(&self, socket: TcpStream) -> Result<Stream, &'static str> {
+        let mut wire = match &self.certificates {
+            None => Wire::Plain(socket),
+            Some(certificates) => Wire::Tls(Box::new(self.encrypt(socket, certificates).await?)),
+        };
+        if !self.transport.is_web_socket() {
+            return Ok(Stream { wire, web_socket: None });
+        }
+        let upgrade = tokio::time::timeout(UPGRADE_WITHIN, websocket::accept(&mut wire)).await;
+        let web_socket = upgrade.map_err(|_| "websocket_too_slow")??;
+        Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
+    }
+
+    async fn encrypt(
+        &self,
+        socket: TcpStream,
+        certificates: &Certificates,
+    ) -> Result<Tls, &'static str> {
+        let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
+        let accept = Tls::accept(socket, certificates.config(inside));
+        let tls = tokio::time::timeout(TLS_WITHIN, accept).await.map_err(|_| "tls_too_slow")??;
+        if certificates.settings().alpn_required && !tls.named_protocol() {
+            return Err("tls_no_alpn");
+        }
+        Ok(tls)
+    }
+}

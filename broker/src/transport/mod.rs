@@ -1,0 +1,121 @@
+//! What carries MQTT: plain TCP, TLS, WebSocket over either; a PROXY header in front by setting.
+//!
+//! 1. [`settings`] says what is listened on and how.
+//! 2. [`accept`] turns a socket into a [`Stream`]: PROXY header, TLS handshake, WebSocket upgrade, each bounded in time
+//!    and bytes.
+//! 3. [`Stream`] is read and written without waiting; waiting is one call, [`Stream::ready`], so that an idle plain
+//!    session pays nothing for the others.
+//!
+//! [`tls`] holds the certificates (which may change under a running broker) and what a handshake says about its peer.
+
+pub mod settings;
+pub mod tls;
+
+pub(crate) mod accept;
+pub mod proxy;
+mod websocket;
+mod wire;
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{Interest, Ready};
+
+use tls::Channel;
+use websocket::WebSocket;
+use wire::Wire;
+
+pub use settings::Transport;
+
+/// An open connection, whatever carries it.
+pub(crate) struct Stream {
+    wire: Wire,
+    web_socket: Option<Box<WebSocket>>,
+}
+
+impl Stream {
+    /// Waits for what is `wanted`; what is already there for the reader counts as readable. What is still to be written
+    /// of an earlier message is written on the way. Cancel-safe.
+    pub(crate) async fn ready(&mut self, wanted: Interest) -> io::Result<Ready> {
+        loop {
+            if wanted.is_readable() && self.holds_bytes() {
+                return Ok(Ready::READABLE);
+            }
+            let pending = self.has_pending();
+            let interest = if pending { wanted | Interest::WRITABLE } else { wanted };
+            let ready = self.wire.socket().ready(interest).await?;
+            let push = pending && ready.is_writable();
+            if push {
+                self.push()?;
+            }
+            if !push || wanted.is_writable() || ready.is_readable() || ready.is_read_closed() {
+                return Ok(ready);
+            }
+        }
+    }
+
+    /// Appends what has come. `Ok(0)` is the orderly end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; everything else ends the connection.
+    pub(crate) fn try_read_buf(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
+        match &mut self.web_socket {
+            None => self.wire.try_read_buf(inbox),
+            Some(web_socket) => web_socket.try_read_buf(&mut self.wire, inbox),
+        }
+    }
+
+    /// Takes as much as goes out now, or a little more: see [`Stream::has_pending`].
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing could be taken; everything else ends the connection.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.web_socket {
+            None => self.wire.try_write(bytes),
+            Some(web_socket) => web_socket.try_write(&mut self.wire, bytes),
+        }
+    }
+
+    /// Whether something that was taken has not left yet: at most one batch.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.wire.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
+    }
+
+    /// Says goodbye in every layer and closes the way out.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        if let Some(web_socket) = &mut self.web_socket {
+            web_socket.say_goodbye();
+        }
+        self.push()?;
+        self.wire.say_goodbye();
+        while self.wire.has_pending() {
+            self.wire.socket().writable().await?;
+            self.push()?;
+        }
+        self.wire.shutdown().await
+    }
+
+    /// The peer is known: frames may be as large as its packets.
+    pub(crate) fn authenticated(&mut self, max_packet: usize) {
+        if let Some(web_socket) = &mut self.web_socket {
+            web_socket.allow_packets_of(max_packet);
+        }
+    }
+
+    /// What the TLS handshake says about the peer; nothing over plain TCP.
+    pub(crate) fn channel(&self) -> Channel {
+        self.wire.channel()
+    }
+
+    fn holds_bytes(&self) -> bool {
+        self.wire.holds_bytes() || self.web_socket.as_ref().is_some_and(|ws| ws.holds_bytes())
+    }
+
+    /// Writes what is pending, as far as it goes.
+    fn push(&mut self) -> io::Result<()> {
+        match &mut self.web_socket {
+            None => self.wire.push(),
+            Some(web_socket) => web_socket.push(&mut self.wire),
+        }
+    }
+}

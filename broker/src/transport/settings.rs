@@ -1,0 +1,196 @@
+//! What is listened on, and how.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::proxy::Source;
+use crate::config::ConfigError;
+
+/// A way to speak MQTT.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Transport {
+    /// Plain TCP.
+    Mqtt,
+    /// TLS.
+    Mqtts,
+    /// WebSocket, subprotocol `mqtt`.
+    Ws,
+    /// WebSocket inside TLS.
+    Wss,
+}
+
+impl Transport {
+    /// All of them, plain TCP first.
+    pub const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    /// The name in settings and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// Whether it is encrypted.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    pub(crate) const fn is_web_socket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// One address that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Whether every connection begins with a PROXY protocol v2 header.
+    pub proxied: bool,
+}
+
+/// The PROXY protocol as a file has it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawProxy {
+    /// The listeners behind a balancer that sends the header: `mqtt`, `mqtts`, `ws`, `wss`.
+    pub listeners: Vec<String>,
+    /// Who may send it, as `address/bits`; everybody else is closed.
+    pub from: Vec<String>,
+}
+
+/// TLS as a file has it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTls {
+    /// The server's certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// The authorities of client certificates, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// `off`, `ca`, `ca_optional`, `key` or `raw_key`; `ca` when `client_ca` is named.
+    pub client_auth: Option<String>,
+    /// `1.2` (default) or `1.3`.
+    pub min_version: Option<String>,
+    /// Whether clients must name the protocol `mqtt` (or `http/1.1` on `wss`) by ALPN.
+    pub alpn_required: bool,
+    /// Whether TLS 1.2 clients must use the extended main secret (RFC 7627), default true. Without it a TLS 1.2
+    /// channel proves nothing for `ace`.
+    pub extended_main_secret: Option<bool>,
+}
+
+/// What clients prove in the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Nothing.
+    Off,
+    /// A certificate of `client_ca`, without which nobody gets in.
+    Ca,
+    /// A certificate of `client_ca`, if they have one.
+    CaOptional,
+    /// Any certificate, if they have one, self-signed ones too: only its key counts, against the token's `cnf`.
+    Key,
+    /// A raw public key (RFC 7250), TLS 1.3 only.
+    RawKey,
+}
+
+/// TLS settings that hold; the files are read when the broker starts.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// The server's certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The authorities of client certificates, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// What clients prove.
+    pub client_auth: ClientAuth,
+    /// No TLS 1.2.
+    pub only_tls13: bool,
+    /// Clients must name the protocol.
+    pub alpn_required: bool,
+    /// TLS 1.2 only with extended main secret.
+    pub extended_main_secret: bool,
+}
+
+fn wrong(key: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError { key, problem: problem.into() }
+}
+
+impl RawTls {
+    /// `None` when nothing is set.
+    pub(crate) fn validate(self) -> Result<Option<TlsSettings>, ConfigError> {
+        let (cert, key) = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => (cert, key),
+            (None, None) if self.client_ca.is_none() && self.client_auth.is_none() => {
+                return Ok(None)
+            }
+            (None, _) => return Err(wrong("tls.cert", "the certificate file is missing")),
+            (_, None) => return Err(wrong("tls.key", "the key file is missing")),
+        };
+        let client_auth = match (self.client_auth.as_deref(), &self.client_ca) {
+            (None, None) | (Some("off"), None) => ClientAuth::Off,
+            (None | Some("ca"), Some(_)) => ClientAuth::Ca,
+            (Some("ca_optional"), Some(_)) => ClientAuth::CaOptional,
+            (Some("key"), None) => ClientAuth::Key,
+            (Some("raw_key"), None) => ClientAuth::RawKey,
+            (Some("ca" | "ca_optional"), None) => {
+                return Err(wrong("tls.client_ca", "client_auth needs the authorities' file"))
+            }
+            (Some("off" | "key" | "raw_key"), Some(_)) => {
+                return Err(wrong("tls.client_ca", "is not used with this client_auth"))
+            }
+            (Some(other), _) => {
+                let problem = format!("{other:?}: use off, ca, ca_optional, key or raw_key");
+                return Err(wrong("tls.client_auth", problem));
+            }
+        };
+        let only_tls13 = match self.min_version.as_deref() {
+            None | Some("1.2") => client_auth == ClientAuth::RawKey,
+            Some("1.3") => true,
+            Some(other) => {
+                return Err(wrong("tls.min_version", format!("{other:?}: use 1.2 or 1.3")))
+            }
+        };
+        Ok(Some(TlsSettings {
+            cert,
+            key,
+            client_ca: self.client_ca,
+            client_auth,
+            only_tls13,
+            alpn_required: self.alpn_required,
+            extended_main_secret: self.extended_main_secret.unwrap_or(true),
+        }))
+    }
+}
+
+impl RawProxy {
+    /// The listeners and who may send to them.
+    pub(crate) fn validate(&self) -> Result<(Vec<Transport>, Vec<Source>), ConfigError> {
+        let named = |name: &String| {
+            Transport::ALL
+                .into_iter()
+                .find(|one| one.as_str() == name)
+                .ok_or_else(|| wrong("proxy.listeners", format!("{name:?}: mqtt, mqtts, ws, wss")))
+        };
+        let source = |text: &String| {
+            Source::parse(text).ok_or_else(|| {
+                wrong("proxy.from", format!("{text:?} is no prefix like 10.0.0.0/8"))
+            })
+        };
+        let listeners = self.listeners.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let from = self.from.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+        if !listeners.is_empty() && from.is_empty() {
+            return Err(wrong("proxy.from", "nobody may send the header: name the balancers"));
+        }
+        Ok((listeners, from))
+    }
+}

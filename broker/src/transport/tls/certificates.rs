@@ -1,0 +1,149 @@
+//! Certificates and keys from files, made anew when the files change; connections that are open keep what they have.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::{ring, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+
+use super::error::TlsError;
+use super::verifier::AnyKey;
+use crate::limits::PEM_BYTES;
+use crate::transport::settings::{ClientAuth, TlsSettings};
+
+/// What is spoken inside: it decides the ALPN name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    Mqtt,
+    WebSocket,
+}
+
+/// The configuration in use, and where it comes from.
+pub(crate) struct Certificates {
+    settings: TlsSettings,
+    current: ArcSwap<Configs>,
+}
+
+struct Configs {
+    mqtt: Arc<ServerConfig>,
+    web_socket: Arc<ServerConfig>,
+}
+
+/// What tells that a file is another: its time, length and whether it is there.
+pub(crate) type Stamp = Vec<Option<(SystemTime, u64)>>;
+
+impl Certificates {
+    /// Reads everything once.
+    pub(crate) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
+        let current = ArcSwap::from_pointee(build(&settings)?);
+        Ok(Self { settings, current })
+    }
+
+    /// Reads everything again for handshakes from now on. On an error all stays as it is.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(build(&self.settings)?));
+        Ok(())
+    }
+
+    /// For the next handshake.
+    pub(crate) fn config(&self, inside: Use) -> Arc<ServerConfig> {
+        let current = self.current.load();
+        Arc::clone(match inside {
+            Use::Mqtt => &current.mqtt,
+            Use::WebSocket => &current.web_socket,
+        })
+    }
+
+    pub(crate) fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    /// The state of the files now.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let settings = &self.settings;
+        let files = [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()];
+        let stamp = |path: &PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        files.into_iter().flatten().map(stamp).collect()
+    }
+}
+
+fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
+    let chain = certificates(&settings.cert)?;
+    let pem = read(&settings.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| TlsError::File(settings.key.clone(), error.to_string()))?;
+    let provider = Arc::new(ring::default_provider());
+    let versions = match settings.only_tls13 {
+        true => &[&TLS13][..],
+        false => &[&TLS13, &TLS12][..],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Certificate)?
+        .with_client_cert_verifier(verifier(settings, &provider)?)
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Certificate)?;
+    // Tickets alone: nothing is kept here for a session that may come back.
+    config.ticketer = ring::Ticketer::new().map_err(TlsError::Certificate)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    config.require_ems = settings.extended_main_secret;
+    let with_alpn = |name: &[u8]| {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![name.to_vec()];
+        Arc::new(config)
+    };
+    Ok(Configs { mqtt: with_alpn(b"mqtt"), web_socket: with_alpn(b"http/1.1") })
+}
+
+fn verifier(
+    settings: &TlsSettings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let required = match settings.client_auth {
+        ClientAuth::Off => return Ok(Arc::new(NoClientAuth)),
+        ClientAuth::Key => return Ok(Arc::new(AnyKey::new(Arc::clone(provider), false))),
+        ClientAuth::RawKey => return Ok(Arc::new(AnyKey::new(Arc::clone(provider), true))),
+        ClientAuth::Ca => true,
+        ClientAuth::CaOptional => false,
+    };
+    let missing = || TlsError::Authorities("no file is named".to_owned());
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(settings.client_ca.as_deref().ok_or_else(missing)?)? {
+        roots.add(authority).map_err(|error| TlsError::Authorities(error.to_string()))?;
+    }
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    let verifier = builder.build().map_err(|error| TlsError::Authorities(error.to_string()))?;
+    Ok(verifier)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| TlsError::File(path.to_owned(), error.to_string()))?;
+    if found.is_empty() {
+        return Err(TlsError::File(path.to_owned(), "holds no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let named = |why: String| TlsError::File(path.to_owned(), why);
+    let size = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
+    if size > PEM_BYTES {
+        return Err(named(format!("larger than {PEM_BYTES} bytes")));
+    }
+    std::fs::read(path).map_err(|error| named(error.to_string()))
+}

@@ -1,0 +1,208 @@
+//! TLS 1.2 and 1.3 (rustls on ring), pumped by hand: the connection keeps its try-read and try-write, and an idle
+//! session keeps no buffer of ours.
+
+mod certificates;
+mod error;
+mod peer;
+mod verifier;
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::limits::{TLS_READS_PER_TURN, WRITE_BATCH};
+
+pub(crate) use certificates::{Certificates, Use};
+pub use error::TlsError;
+pub use peer::PeerKey;
+
+/// RFC 9431 section 2.2.4.2.
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-ACE-MQTT-Sign-Challenge";
+
+/// What a TLS handshake says about the channel and its peer.
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    /// 32 bytes that only the two ends of this channel know (RFC 9431, `EXPORTER-ACE-MQTT-Sign-Challenge`, empty
+    /// context). `None` without TLS, on TLS 1.2 when sessions without extended main secret are allowed, and on a
+    /// resumed session, where a proof over it may have been made before.
+    pub exporter: Option<[u8; 32]>,
+    /// Whether the handshake took up an earlier session.
+    pub resumed: bool,
+    /// The key that the peer proved to hold by its certificate or raw public key.
+    pub key: Option<PeerKey>,
+}
+
+/// A TLS connection after its handshake.
+pub(super) struct Tls {
+    socket: TcpStream,
+    session: ServerConnection,
+    readable: usize,
+    exporter_on_tls12: bool,
+}
+
+impl Tls {
+    /// Shakes hands. The caller bounds the time.
+    pub(super) async fn accept(
+        socket: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> Result<Self, &'static str> {
+        let exporter_on_tls12 = config.require_ems;
+        let mut session = ServerConnection::new(config).map_err(|_| "tls_refused")?;
+        session.set_buffer_limit(Some(WRITE_BATCH));
+        let mut tls = Self { socket, session, readable: 0, exporter_on_tls12 };
+        while tls.session.is_handshaking() {
+            tls.step().await?;
+        }
+        tls.push().map_err(|_| "tls_lost")?;
+        Ok(tls)
+    }
+
+    async fn step(&mut self) -> Result<(), &'static str> {
+        self.push().map_err(|_| "tls_lost")?;
+        let interest = match self.session.wants_write() {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        let ready = self.socket.ready(interest).await.map_err(|_| "tls_lost")?;
+        if !ready.is_readable() && !ready.is_read_closed() {
+            return Ok(());
+        }
+        match self.session.read_tls(&mut Io(&self.socket)) {
+            Ok(0) => return Err("tls_lost"),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(_) => return Err("tls_lost"),
+        }
+        self.open_records().map_err(|_| "tls_refused")?;
+        Ok(())
+    }
+
+    /// Whether the client named a protocol; a wrong one has ended the handshake already.
+    pub(super) fn named_protocol(&self) -> bool {
+        self.session.alpn_protocol().is_some()
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Everything that was decrypted is handed over at once, so nothing waits here unseen.
+    pub(super) fn try_read_buf(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
+        for _ in 0..TLS_READS_PER_TURN {
+            if self.readable > 0 {
+                return self.hand_over(inbox);
+            }
+            if self.session.read_tls(&mut Io(&self.socket))? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if self.open_records()? && self.readable == 0 {
+                return Ok(0);
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Decrypts what was read; true when the peer has said goodbye. A refusal is told to the peer in an alert.
+    fn open_records(&mut self) -> io::Result<bool> {
+        match self.session.process_new_packets() {
+            Ok(state) => {
+                self.readable = state.plaintext_bytes_to_read();
+                Ok(state.peer_has_closed())
+            }
+            Err(error) => {
+                // Who sent rubbish may not listen either.
+                let _ = self.push();
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        }
+    }
+
+    fn hand_over(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
+        let start = inbox.len();
+        inbox.resize(start + self.readable, 0);
+        let room = inbox.get_mut(start..).unwrap_or_default();
+        let read = self.session.reader().read(room);
+        inbox.truncate(start + read.as_ref().copied().unwrap_or(0));
+        let read = read?;
+        self.readable = self.readable.saturating_sub(read);
+        Ok(read)
+    }
+
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push()?;
+        if self.session.wants_write() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = self.session.writer().write(bytes)?;
+        self.push()?;
+        Ok(taken)
+    }
+
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.readable > 0
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        self.session.wants_write()
+    }
+
+    pub(super) fn push(&mut self) -> io::Result<()> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Io(&self.socket)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn say_goodbye(&mut self) {
+        self.session.send_close_notify();
+        // A peer that is gone needs no goodbye.
+        let _ = self.push();
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        let resumed = self.session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let bound = self.exporter_on_tls12
+            || self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let exporter = (bound && !resumed)
+            .then(|| self.session.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[])).ok())
+            .flatten();
+        let raw = self.session.peer_certificates().and_then(|chain| chain.first());
+        Channel { exporter, resumed, key: raw.and_then(PeerKey::of) }
+    }
+}
+
+/// The socket as the blocking reader and writer that rustls asks for.
+struct Io<'a>(&'a TcpStream);
+
+impl Read for Io<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)
+    }
+}
+
+impl Write for Io<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! The HTTP request that becomes a WebSocket (RFC 6455 section 4.2).
+
+use std::io;
+
+use actix_http::ws::hash_key;
+use bytes::{Buf, BytesMut};
+use tokio::io::Interest;
+
+use super::WebSocket;
+use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
+use crate::transport::wire::Wire;
+
+/// Where MQTT is found; `/` is taken too, because many clients name no path.
+const PATH: &str = "/mqtt";
+
+/// Why it does not become one.
+enum No {
+    Lost,
+    Status(&'static str),
+}
+
+/// Reads the request and answers it. The caller bounds the time.
+pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, &'static str> {
+    let mut raw = BytesMut::new();
+    match request(wire, &mut raw).await {
+        Ok(key) => {
+            let accept = hash_key(key.as_bytes());
+            let accept = String::from_utf8_lossy(&accept);
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+            );
+            write(wire, answer.as_bytes()).await.map_err(|_| "websocket_lost")?;
+            Ok(WebSocket::new(raw))
+        }
+        Err(No::Lost) => Err("websocket_lost"),
+        Err(No::Status(status)) => {
+            let more = if status.starts_with("426") {
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            } else {
+                ""
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\n{more}Connection: close\r\nContent-Length: 0\r\n\r\n"
+            );
+            // The close says it too.
+            let _ = write(wire, answer.as_bytes()).await;
+            wire.say_goodbye();
+            let _ = wire.shutdown().await;
+            Err("websocket_refused")
+        }
+    }
+}
+
+async fn request(wire: &mut Wire, raw: &mut BytesMut) -> Result<String, No> {
+    loop {
+        if let Some((length, key)) = parse(raw)? {
+            raw.advance(length);
+            return Ok(key);
+        }
+        if raw.len() >= UPGRADE_BYTES {
+            return Err(No::Status("431 Request Header Fields Too Large"));
+        }
+        if !wire.holds_bytes() {
+            wire.socket().readable().await.map_err(|_| No::Lost)?;
+        }
+        raw.reserve(512);
+        match wire.try_read_buf(raw) {
+            Ok(0) => return Err(No::Lost),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(No::Lost),
+        }
+    }
+}
+
+/// Length of the request and its key; `None` when it is not whole yet.
+fn parse(raw: &[u8]) -> Result<Option<(usize, String)>, No> {
+    let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(raw) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(No::Status("400 Bad Request")),
+    };
+    if request.method != Some("GET") {
+        return Err(No::Status("405 Method Not Allowed"));
+    }
+    let path = request.path.unwrap_or_default();
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    if path != PATH && path != "/" {
+        return Err(No::Status("404 Not Found"));
+    }
+    if request.version != Some(1) {
+        return Err(No::Status("400 Bad Request"));
+    }
+    let has = |name: &str, wanted: &str| {
+        words(request.headers, name).any(|word| word.eq_ignore_ascii_case(wanted))
+    };
+    if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+        return Err(No::Status("426 Upgrade Required"));
+    }
+    if !has("sec-websocket-version", "13") {
+        return Err(No::Status("426 Upgrade Required"));
+    }
+    // [MQTT-6.0.0-3]
+    if !words(request.headers, "sec-websocket-protocol").any(|word| word == "mqtt") {
+        return Err(No::Status("400 Bad Request"));
+    }
+    let mut keys = words(request.headers, "sec-websocket-key");
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => Ok(Some((length, key.to_owned()))),
+        _ => Err(No::Status("400 Bad Request")),
+    }
+}
+
+/// The comma-separated words of all headers of this name.
+fn words<'a>(headers: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .filter_map(|header| std::str::from_utf8(header.value).ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+}
+
+/// 16 bytes in base64.
+fn is_key(key: &str) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix("==")
+        .is_some_and(|digits| digits.len() == 22 && digits.bytes().all(|b| digit(&b)))
+}
+
+async fn write(wire: &mut Wire, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() || wire.has_pending() {
+        match wire.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wire.socket().ready(Interest::WRITABLE).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, mqtt\r\n\r\n";
+
+    fn status(request: &str) -> String {
+        match parse(request.as_bytes()) {
+            Ok(Some((_, key))) => key,
+            Ok(None) => "more".to_owned(),
+            Err(No::Status(status)) => status.split(' ').next().unwrap_or_default().to_owned(),
+            Err(No::Lost) => "lost".to_owned(),
+        }
+    }
+
+    #[test]
+    fn requests_and_what_they_are_told() {
+        assert_eq!(status(GOOD), "dGhlIHNhbXBsZSBub25jZQ==");
+        for (from, to, told) in [
+            ("\r\n\r\n", "\r\n", "more"),
+            ("GET", "POST", "405"),
+            ("/mqtt ", "/?a=b ", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("/mqtt ", "/admin ", "404"),
+            ("HTTP/1.1", "HTTP/1.0", "400"),
+            ("HTTP/1.1", "MQTT/5", "400"),
+            ("WebSocket\r\n", "h2c\r\n", "426"),
+            ("keep-alive, Upgrade", "close", "426"),
+            (": 13", ": 8", "426"),
+            ("chat, mqtt", "chat", "400"),
+            ("dGhl", "dG", "400"),
+            ("Host: x", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "400"),
+        ] {
+            assert_eq!(status(&GOOD.replacen(from, to, 1)), told, "{from} -> {to}");
+        }
+    }
+}

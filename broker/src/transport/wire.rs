@@ -1,0 +1,71 @@
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::tls::{Channel, Tls};
+
+/// Bytes in order, in clear or encrypted.
+pub(super) enum Wire {
+    Plain(TcpStream),
+    Tls(Box<Tls>),
+}
+
+impl Wire {
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.socket(),
+        }
+    }
+
+    pub(super) fn try_read_buf(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.try_read_buf(inbox),
+            Self::Tls(tls) => tls.try_read_buf(inbox),
+        }
+    }
+
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.try_write(bytes),
+            Self::Tls(tls) => tls.try_write(bytes),
+        }
+    }
+
+    pub(super) fn holds_bytes(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.holds_bytes())
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_pending())
+    }
+
+    pub(super) fn push(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(tls) => tls.push(),
+        }
+    }
+
+    pub(super) fn say_goodbye(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.say_goodbye();
+        }
+    }
+
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.shutdown().await,
+            Self::Tls(tls) => tls.socket_mut().shutdown().await,
+        }
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        match self {
+            Self::Plain(_) => Channel::default(),
+            Self::Tls(tls) => tls.channel(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! An authority, and certificates of it, made for one test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use tessera_broker::RawBrokerConfig;
+
+pub struct Certs {
+    authority: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+pub const V12: &[&SupportedProtocolVersion] = &[&TLS12];
+pub const V13: &[&SupportedProtocolVersion] = &[&TLS13];
+
+impl Certs {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, p256()).unwrap();
+        let certs = Self { authority, folder: TempDir::new().unwrap() };
+        certs.renew();
+        certs
+    }
+
+    /// A new certificate and key of the server, in the same files.
+    pub fn renew(&self) -> CertificateDer<'static> {
+        let (chain, key) = self.issue("localhost", p256());
+        std::fs::write(self.path("cert.pem"), &chain).unwrap();
+        std::fs::write(self.path("key.pem"), &key).unwrap();
+        std::fs::write(self.path("ca.pem"), self.authority.pem()).unwrap();
+        CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn issue(&self, name: &str, key: KeyPair) -> (String, String) {
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// The settings that use these files on `mqtts` and `wss`.
+    pub fn settings(&self, raw: &mut RawBrokerConfig) {
+        raw.mqtts = Some("127.0.0.1:0".to_owned());
+        raw.wss = Some("127.0.0.1:0".to_owned());
+        raw.tls.cert = Some(self.path("cert.pem"));
+        raw.tls.key = Some(self.path("key.pem"));
+    }
+
+    /// A client that trusts the authority.
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        self.builder(versions).with_no_client_auth()
+    }
+
+    /// A client with a certificate of the authority for this key, or one that the key signed itself.
+    pub fn client_with(&self, key: KeyPair, own: bool) -> ClientConfig {
+        let (chain, key) = match own {
+            false => self.issue("device", key),
+            true => {
+                let params = CertificateParams::new(vec!["device".to_owned()]).unwrap();
+                (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+            }
+        };
+        let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        self.builder(&[&TLS13, &TLS12]).with_client_auth_cert(chain, key).unwrap()
+    }
+
+    pub fn builder(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone()).unwrap();
+        let provider = Arc::new(default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+        ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_webpki_verifier(verifier.build().unwrap())
+    }
+}
+
+pub fn p256() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+/// PKCS#8 of an Ed25519 seed (RFC 8410 section 7).
+pub fn ed25519(seed: &[u8; 32]) -> KeyPair {
+    let head = hex::decode("302e020100300506032b657004220420").unwrap();
+    let der = [&head[..], seed].concat();
+    KeyPair::try_from(&der[..]).unwrap()
+}
