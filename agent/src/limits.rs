@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const TRUST_SHARDS: usize = 256;
 /// Devices with a moved epoch: more than a snapshot of 64 MiB can hold.
 pub const TRUST_DEVICES: usize = 2_000_000;
+/// Devices whose key is held, for tenants whose tokens only refer to it: about 120 bytes each.
+pub const TRUST_DEVICE_KEYS: usize = 1_000_000;
 /// Revoked tokens that have not expired.
 pub const TRUST_TOKENS: usize = 1_000_000;
 /// Groups with a moved epoch.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tessera_token::ids::Audience;
+use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::limits;
@@ -19,6 +20,8 @@ pub struct ProvisioningConfig {
     pub audience: Audience,
     /// Life of a token in seconds where its role names none.
     pub token_seconds: u64,
+    /// The algorithm number in the tokens' header: -19, or -8 for verifiers that do not know RFC 9864.
+    pub issue_algorithm: Algorithm,
     /// What peers without a credential may ask.
     pub admission: AdmissionLimits,
     /// Threads that answer HTTP.
@@ -56,6 +59,7 @@ impl ProvisioningConfig {
             http_addr,
             audience,
             token_seconds: 3600,
+            issue_algorithm: Algorithm::default(),
             admission: AdmissionLimits::default(),
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,

@@ -56,7 +56,10 @@ async fn attempt(
             batch.expect_record(&service.tables.devices, device_key(request), &record);
             record
         }
-        None => bind(service, request, key, &claim, &mut batch),
+        None => {
+            batch.expect_record(&service.tables.tenants, request.tenant.as_str(), &owner);
+            bind(service, request, key, &claim, &mut batch)
+        }
     };
     let granted =
         grant::issue(service, &request.tenant, &owner, &request.device, &record, false).await?;
@@ -65,7 +68,14 @@ async fn attempt(
     let entry =
         service.entry(&by, "device.enrol", request.tenant.as_str(), request.device.as_str());
     let entry = entry.detail(format!("claim {} serial {}", record.claim, granted.issued.serial));
-    Ok(service.write(batch, entry).await?.map(|()| granted))
+    let tried = match owner.keys_published {
+        true => {
+            let change = record.key_change(&request.tenant, &request.device);
+            service.publish(vec![change], batch, entry).await?
+        }
+        false => service.write(batch, entry).await?,
+    };
+    Ok(tried.map(|()| granted))
 }
 
 /// The claim, when it entitles this device and key: unused for a new device, used by them for a known one.

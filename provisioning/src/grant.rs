@@ -43,6 +43,7 @@ pub(crate) async fn issue(
         audience: service.config.audience.clone(),
         life: role.token_seconds.unwrap_or(service.config.token_seconds),
         confirmation: (!bearer).then_some(key),
+        form: owner.confirmation.into(),
         scope: scope.clone(),
         epochs: Epochs {
             tenant: owner.epoch,

@@ -83,3 +83,5 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 65_536;
 /// Seconds of an issuer key's validity when nobody rotates it (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.
+pub const KEYS_PER_PUBLICATION: usize = 500;

@@ -14,17 +14,18 @@ mod world;
 use world::{scope, token, World, NOW};
 
 fn connect(c: &mut Criterion) {
-    let world = World::new();
+    let (world, first) = (World::new(true), World::new(false));
     let token = token();
     let proof = ConnectProof::make(&world::device_key(), "mqtt", "d-1", &token, NOW, 1);
     let password = Credential { token: token.clone(), proof: Some(proof) }.to_password();
-    c.bench_function("password to admission: token and proof verified", |b| {
-        b.iter(|| {
-            let credential = Credential::from_password(black_box(&password)).unwrap();
-            let attempt = Attempt { credential, client_id: "d-1".to_owned() };
-            admit(&attempt, &world, NOW).unwrap()
+    for (name, world) in [("known key", &world), ("key met for the first time", &first)] {
+        c.bench_function(&format!("password to admission, {name}"), |b| {
+            b.iter(|| {
+                let credential = Credential::from_password(black_box(&password)).unwrap();
+                admit(&Attempt::new(credential, "d-1"), world, NOW).unwrap()
+            });
         });
-    });
+    }
     c.bench_function("token alone verified", |b| {
         b.iter(|| verify(black_box(&token), &world, NOW).unwrap());
     });

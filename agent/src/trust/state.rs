@@ -3,11 +3,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
-use tessera_token::ids::{Audience, TenantId};
+use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey};
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken};
+use tessera_token::trust::{
+    Change, DeviceEpoch, EventHash, GroupEpoch, RegisteredKey, RevokedToken,
+};
 
 use super::effect::TrustEffect;
 use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
@@ -28,6 +30,7 @@ pub struct TrustState {
     groups: Arc<HashMap<GroupKey, u64>>,
     devices: Shards<DeviceKey, Moved>,
     tokens: Shards<TokenHash, UnixSeconds>,
+    device_keys: Shards<DeviceKey, Arc<[u8]>>,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +53,7 @@ impl TrustState {
             groups: Arc::default(),
             devices: Shards::new(),
             tokens: Shards::new(),
+            device_keys: Shards::new(),
         }
     }
 
@@ -73,6 +77,11 @@ impl TrustState {
         self.devices.len()
     }
 
+    /// Devices whose key is known.
+    pub fn device_key_count(&self) -> usize {
+        self.device_keys.len()
+    }
+
     /// Tokens on the revocation list.
     pub fn token_count(&self) -> usize {
         self.tokens.len()
@@ -86,6 +95,7 @@ impl TrustState {
             Change::Group(group) => self.apply_group(group),
             Change::Device(device) => self.apply_device(device),
             Change::Token(token) => self.apply_token(token),
+            Change::DeviceKey(key) => self.apply_device_key(key),
         }
     }
 
@@ -148,6 +158,14 @@ impl TrustState {
             device: revoked.device,
             hash: revoked.token,
         })
+    }
+
+    fn apply_device_key(&mut self, known: RegisteredKey) -> Result<TrustEffect, TrustRefusal> {
+        let key = DeviceKey { tenant: known.tenant.clone(), device: known.device.clone() };
+        let again = self.device_keys.get(&key).is_some();
+        room(again, self.device_keys.len(), limits::TRUST_DEVICE_KEYS)?;
+        self.device_keys.insert(key, known.key.into());
+        Ok(TrustEffect::Device { tenant: known.tenant, device: known.device })
     }
 
     /// Takes over what an older version knew and a newer snapshot must not weaken.
@@ -240,6 +258,11 @@ impl TrustView for TrustState {
 
     fn token_revoked(&self, token: &TokenHash) -> bool {
         self.tokens.get(token).is_some()
+    }
+
+    fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
+        let name = DeviceName { tenant: tenant.as_str(), device: device.as_str() };
+        PublicKey::from_known_good(self.device_keys.get(&name)?).ok()
     }
 
     fn trusted_at(&self) -> Option<UnixSeconds> {

@@ -331,3 +331,28 @@ fn a_subscriber_hears_after_the_version_is_current() {
     }
     assert!(matches!(effects.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
 }
+
+#[test]
+fn device_keys_come_with_the_feed_and_with_the_snapshot() {
+    let mut world = World::new();
+    let old = world.trusted();
+    let key = SecretKey::from_seed(&[9; 32]).public();
+    let change = |key: &[u8]| {
+        Change::DeviceKey(tessera_token::trust::RegisteredKey {
+            tenant: tenant(),
+            device: device("d-1"),
+            key: key.to_vec(),
+        })
+    };
+    world.event(change(SecretKey::from_seed(&[8; 32]).public().as_bytes()));
+    world.event(change(key.as_bytes()));
+    let applied = old.with_feed(&world.feed(0, NOW));
+    assert_eq!(kinds(&applied.effects), ["device", "device"]);
+    let state = applied.state;
+    assert_eq!(state.device_key(&tenant(), &device("d-1")), Some(key.clone()));
+    assert_eq!(state.device_key(&tenant(), &device("d-2")), None);
+    assert_eq!(state.device_key_count(), 1);
+    let fresh = TrustState::empty(audience());
+    let fresh = fresh.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
+    assert_eq!(fresh.device_key(&tenant(), &device("d-1")), Some(key));
+}

@@ -256,3 +256,51 @@ async fn a_refreshed_token_is_for_the_same_holder() {
     assert_eq!(validator.renew(&rekeyed, &held).unwrap_err().code, RefusalCode::ConfirmationKey);
     assert_eq!(validator.renew(b"rubbish", &held).unwrap_err().subject, None);
 }
+
+#[tokio::test]
+async fn the_method_ace_and_the_resumption_secret() {
+    use tessera_token::ace::{ChallengeProof, Nonce, Response};
+    use tessera_token::hash::TokenHash;
+    use tessera_token::proof::{ConnectProof, Presented, Proof, TicketKey};
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let verifier = Verifier::trusting(folder.path(), &world);
+    let validator = &verifier.validator;
+    let token = world.token();
+    let answer = |key: &SecretKey| {
+        let (broker, client) = (Nonce::from_bytes([1; 8]), Nonce::from_bytes([2; 8]));
+        ChallengeProof { broker, response: Response::make(key, broker, client) }
+    };
+    assert_eq!(validator.worth_a_challenge(&token), Ok(()));
+    assert_eq!(validator.worth_a_challenge(b"rubbish"), Err(RefusalCode::TokenMalformed));
+    let presented =
+        Presented { token: token.clone(), proof: Proof::Challenge(answer(&world.device_key)) };
+    let admission = validator.judge_with(presented, DEVICE, &[]).unwrap();
+    assert_eq!(admission.counter, None);
+    let held = validator.settle(admission).await.unwrap().grant;
+    let next = world.token_with(|claims| claims.expires = at(NOW + 7200));
+    let renewed = validator.reauthenticate(&next, &held, &answer(&world.device_key)).unwrap();
+    assert_eq!(renewed.expires(), at(NOW + 7200));
+    let thief = answer(&SecretKey::from_seed(&[66; 32]));
+    let refusal = validator.reauthenticate(&next, &held, &thief).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::ProofInvalid);
+
+    let tickets = [TicketKey::from_bytes(&[9; 32])];
+    let secret = tickets[0].secret_of(&TokenHash::of(&token));
+    let resume = |counter| {
+        let proof = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW), counter);
+        Credential { token: token.clone(), proof: Some(proof) }
+    };
+    let admission = validator.judge_with(resume(1), DEVICE, &tickets).unwrap();
+    assert!(validator.settle(admission).await.is_ok());
+    let replayed = validator.judge_with(resume(1), DEVICE, &tickets).unwrap();
+    let refusal = validator.settle(replayed).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::ProofReplayed);
+    // The counters of both kinds of proof are one.
+    assert_eq!(
+        code(&verifier, &world.password(&token, NOW, 1)).await,
+        Some(RefusalCode::ProofReplayed)
+    );
+    let refusal = validator.judge(resume(2), DEVICE).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::ProofInvalid);
+}

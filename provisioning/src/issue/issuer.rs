@@ -4,7 +4,7 @@ use std::ops::Range;
 use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::claims::{Claims, Serial};
 use tessera_token::ids::TenantId;
-use tessera_token::issue::issue;
+use tessera_token::issue::issue_as;
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -22,6 +22,7 @@ const SERIALS: &str = "serials";
 pub(crate) struct Issuer {
     tables: Tables,
     folder: KeyFolder,
+    algorithm: Algorithm,
     keys: HashMap<KeyId, SecretKey>,
     serials: Range<u64>,
 }
@@ -33,8 +34,8 @@ pub(crate) struct Reservation {
 }
 
 impl Issuer {
-    pub(crate) fn new(tables: Tables, folder: KeyFolder) -> Self {
-        Self { tables, folder, keys: HashMap::new(), serials: 0..0 }
+    pub(crate) fn new(tables: Tables, folder: KeyFolder, algorithm: Algorithm) -> Self {
+        Self { tables, folder, algorithm, keys: HashMap::new(), serials: 0..0 }
     }
 
     /// The reservation that must be committed before the next token; `None` while serials are left.
@@ -76,7 +77,7 @@ impl Issuer {
             epochs: order.epochs,
         };
         let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
-        let token = issue(&claims, Algorithm::Ed25519, key)?;
+        let token = issue_as(&claims, order.form, self.algorithm, key)?;
         Ok(Issued { token, serial, key_id, issued: now, expires })
     }
 

@@ -6,7 +6,7 @@ mod issuer;
 mod tests;
 
 use tessera_runtime::store::Batch;
-use tessera_token::claims::Epochs;
+use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey};
@@ -27,6 +27,8 @@ pub(crate) struct Order {
     pub(crate) life: u64,
     /// `None` makes a bearer token.
     pub(crate) confirmation: Option<PublicKey>,
+    /// How `cnf` names it.
+    pub(crate) form: ConfirmationForm,
     pub(crate) scope: Scope,
     pub(crate) epochs: Epochs,
 }

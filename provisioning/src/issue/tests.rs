@@ -1,5 +1,6 @@
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::store::Store;
+use tessera_token::key::Algorithm;
 use tessera_token::scope::Scope;
 
 use super::*;
@@ -16,6 +17,7 @@ fn order() -> Order {
         audience: Audience::parse("mqtt").unwrap(),
         life: 60,
         confirmation: None,
+        form: ConfirmationForm::default(),
         scope: Scope::default(),
         epochs: Epochs::default(),
     }
@@ -43,7 +45,7 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
             KeyRecord::next(key.public_bytes(), NOW.get()).in_state(State::Active, NOW.get());
         put(&tables, &mut batch, &order().tenant, id, &record);
         store.commit(batch).await.unwrap();
-        let mut issuer = Issuer::new(tables, folder.clone());
+        let mut issuer = Issuer::new(tables, folder.clone(), Algorithm::default());
         assert!(issuer.issue(order(), NOW).is_err(), "no serial is reserved yet");
         for _ in 0..SERIAL_BLOCK + 3 {
             reserve(&mut issuer, &store).await;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tessera_token::chain::{StalenessBudget, TenantTrust};
-use tessera_token::ids::TenantId;
+use tessera_token::claims::ConfirmationForm;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::trust::{Change, RegisteredKey};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TenantRecord {
@@ -12,9 +14,57 @@ pub(crate) struct TenantRecord {
     /// Number of the next group: numbers stand in tokens and are never given twice.
     pub(crate) next_group: u64,
     pub(crate) created: u64,
+    /// How new tokens name the device key.
+    #[serde(default, skip_serializing_if = "Confirmation::is_key")]
+    pub(crate) confirmation: Confirmation,
+    /// Whether verifiers hear of every device key. It stays on: tokens that need it may still live.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) keys_published: bool,
+}
+
+/// How `cnf` names the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Confirmation {
+    /// The whole key.
+    #[default]
+    Key,
+    /// Its key id.
+    Kid,
+    /// Its thumbprint.
+    Thumbprint,
+}
+
+impl Confirmation {
+    /// Left out at rest: a record from before this field has the same bytes.
+    fn is_key(&self) -> bool {
+        *self == Self::Key
+    }
+}
+
+impl From<Confirmation> for ConfirmationForm {
+    fn from(confirmation: Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Key => Self::Key,
+            Confirmation::Kid => Self::KeyId,
+            Confirmation::Thumbprint => Self::Thumbprint,
+        }
+    }
 }
 
 impl TenantRecord {
+    pub(crate) fn new(bearer: bool, now: u64) -> Self {
+        Self {
+            epoch: 0,
+            suspended: false,
+            bearer,
+            next_group: 0,
+            created: now,
+            confirmation: Confirmation::default(),
+            keys_published: false,
+        }
+    }
+
     pub(crate) fn trust(&self, tenant: &TenantId) -> TenantTrust {
         TenantTrust {
             tenant: tenant.clone(),
@@ -84,6 +134,17 @@ pub(crate) struct DeviceRecord {
     pub(crate) enrolled: u64,
     /// Id of the claim that entitled it.
     pub(crate) claim: String,
+}
+
+impl DeviceRecord {
+    /// What verifiers of a tenant that publishes its keys must know.
+    pub(crate) fn key_change(&self, tenant: &TenantId, device: &DeviceId) -> Change {
+        Change::DeviceKey(RegisteredKey {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            key: self.key.clone(),
+        })
+    }
 }
 
 /// A token that left the house: by it a single token can be revoked.

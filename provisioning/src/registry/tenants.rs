@@ -1,12 +1,12 @@
 use tessera_runtime::store::Batch;
-use tessera_token::ids::{GroupId, TenantId};
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::records::TenantRecord;
-use super::{groups, Actor, Page};
+use super::records::{Confirmation, TenantRecord};
+use super::{devices, groups, Actor, Page};
 use crate::keys::rotate::first_pair;
-use crate::limits::ATTEMPTS;
+use crate::limits::{ATTEMPTS, KEYS_PER_PUBLICATION};
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 
@@ -54,13 +54,7 @@ fn founding(
     tenant: &TenantId,
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
-    let mut record = TenantRecord {
-        epoch: 0,
-        suspended: false,
-        bearer,
-        next_group: 0,
-        created: service.now().get(),
-    };
+    let mut record = TenantRecord::new(bearer, service.now().get());
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
     groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get());
@@ -106,6 +100,59 @@ pub(crate) async fn set_bearer(
         false => "tenant.bearer-off",
     };
     change(service, by, tenant, action, |record| record.bearer = bearer).await
+}
+
+/// How new tokens name the device key. Before tokens only refer to it, verifiers hear of every key; one that has not
+/// heard yet refuses with `confirmation_key`.
+pub(crate) async fn set_confirmation(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    confirmation: Confirmation,
+) -> Result<TenantRecord, Refused> {
+    if confirmation != Confirmation::Key {
+        // From this write on enrolment publishes too, so that the walk misses nobody.
+        change(service, by, tenant, "tenant.publish-keys", |record| record.keys_published = true)
+            .await?;
+        publish_keys(service, by, tenant).await?;
+    }
+    change(service, by, tenant, "tenant.confirmation", |record| record.confirmation = confirmation)
+        .await
+}
+
+async fn publish_keys(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = devices::list(service, tenant, after.as_deref(), KEYS_PER_PUBLICATION)?;
+        let mut changes = Vec::with_capacity(page.items.len());
+        for (name, record) in &page.items {
+            let device = DeviceId::parse(name).map_err(|_| RefusalCode::Internal)?;
+            changes.push(record.key_change(tenant, &device));
+        }
+        if !changes.is_empty() {
+            publish_page(service, by, tenant, &changes).await?;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn publish_page(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    changes: &[Change],
+) -> Result<(), Refused> {
+    for _ in 0..ATTEMPTS {
+        let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
+        let entry = entry.detail(format!("{} keys", changes.len()));
+        if let Tried::Done(()) = service.publish(changes.to_vec(), Batch::new(), entry).await? {
+            return Ok(());
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
 }
 
 async fn change(

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Admin, By, Security, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
-use crate::registry::records::TenantRecord;
+use crate::refused::Refused;
+use crate::registry::records::{Confirmation, TenantRecord};
 use crate::registry::tenants;
 
 #[derive(Serialize)]
@@ -14,6 +15,7 @@ struct TenantView {
     state: &'static str,
     epoch: u64,
     bearer: bool,
+    confirmation: Confirmation,
     created: u64,
 }
 
@@ -27,6 +29,7 @@ impl TenantView {
             },
             epoch: record.epoch,
             bearer: record.bearer,
+            confirmation: record.confirmation,
             created: record.created,
         }
     }
@@ -43,7 +46,8 @@ pub(super) struct NewTenant {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    bearer: bool,
+    bearer: Option<bool>,
+    confirmation: Option<Confirmation>,
 }
 
 pub(super) async fn list(_by: By<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
@@ -68,8 +72,17 @@ pub(super) async fn set(
     path: Path<String>,
     Json(wanted): Json<Settings>,
 ) -> Answer {
-    let record =
-        tenants::set_bearer(&app, &by.operator().actor(), &id(&path)?, wanted.bearer).await?;
+    let (by, tenant) = (by.operator().actor(), id(&path)?);
+    if wanted.bearer.is_none() && wanted.confirmation.is_none() {
+        return Err(Refused::malformed("bearer or confirmation is required").into());
+    }
+    if let Some(bearer) = wanted.bearer {
+        tenants::set_bearer(&app, &by, &tenant, bearer).await?;
+    }
+    if let Some(confirmation) = wanted.confirmation {
+        tenants::set_confirmation(&app, &by, &tenant, confirmation).await?;
+    }
+    let record = tenants::known(&app, &tenant)?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 

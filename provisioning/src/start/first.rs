@@ -83,8 +83,7 @@ fn tenant_and_keys(
     tenant: &TenantId,
 ) -> Result<Vec<Change>, StartError> {
     let (tables, now) = (founding.tables, founding.now.get());
-    let mut record =
-        TenantRecord { epoch: 0, suspended: false, bearer: false, next_group: 0, created: now };
+    let mut record = TenantRecord::new(false, now);
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
     groups::found(tables, batch, tenant, &group, &mut record, now);
     batch.put_record(&tables.tenants, tenant.as_str(), &record);

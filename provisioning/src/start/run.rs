@@ -146,7 +146,7 @@ async fn furnish(
     let issuer = IssuerActor {
         store: store.clone(),
         clock: clock.clone(),
-        issuer: Issuer::new(tables.clone(), key_folder.clone()),
+        issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
     };
     let handle = ProvisioningHandle {
         addr: config.http_addr,

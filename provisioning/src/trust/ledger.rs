@@ -75,7 +75,7 @@ pub(crate) struct RevokedRow {
     pub(crate) device: String,
 }
 
-/// Tenants, groups and keys are in their own tables already; what else a snapshot needs is kept here.
+/// Tenants, groups, keys and devices are in their own tables already; what else a snapshot needs is kept here.
 fn keep(tables: &Tables, batch: &mut Batch, change: &Change) {
     match change {
         Change::Device(device) => {
@@ -94,6 +94,6 @@ fn keep(tables: &Tables, batch: &mut Batch, change: &Change) {
             let key = numbered(token.expires.get(), token.token.as_bytes());
             batch.put_record(&tables.revoked_tokens, key, &row);
         }
-        Change::Tenant(_) | Change::Key(_) | Change::Group(_) => {}
+        Change::Tenant(_) | Change::Key(_) | Change::Group(_) | Change::DeviceKey(_) => {}
     }
 }

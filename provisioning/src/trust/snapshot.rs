@@ -12,8 +12,8 @@ use super::ledger::{Head, MovedDevice, RevokedRow};
 use crate::keys::{KeyRecord, State};
 use crate::limits::SNAPSHOT_SECONDS;
 use crate::refused::Refused;
-use crate::registry::records::{GroupRecord, TenantRecord};
-use crate::tables::{number_of, second, Tables};
+use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
+use crate::tables::{number_of, pair, second, Tables};
 
 /// The whole at the present head. Called between publications only, so that all tables agree.
 pub(crate) fn make(
@@ -23,21 +23,34 @@ pub(crate) fn make(
 ) -> Result<Vec<u8>, Refused> {
     let head = Head::read(tables)?;
     let mut state = Vec::new();
-    each::<TenantRecord>(&tables.tenants, |key, tenant| {
-        state.push(Change::Tenant(tenant.trust(&tenant_id(key)?)));
+    let mut publishing = Vec::new();
+    each::<TenantRecord>(&tables.tenants, &[], |key, tenant| {
+        let id = tenant_id(key)?;
+        state.push(Change::Tenant(tenant.trust(&id)));
+        if tenant.keys_published {
+            publishing.push(id);
+        }
         Ok(())
     })?;
-    each::<KeyRecord>(&tables.keys, |key, record| {
+    for tenant in &publishing {
+        each::<DeviceRecord>(&tables.devices, &pair(tenant, []), |key, record| {
+            state.push(record.key_change(tenant, &device_id(text(second(key))?)?));
+            Ok(())
+        })?;
+    }
+    each::<KeyRecord>(&tables.keys, &[], |key, record| {
         if record.state != State::Retired {
             state.push(record.change(&tenant_id(key)?)?);
         }
         Ok(())
     })?;
-    each::<GroupRecord>(&tables.groups, |key, group| push_group(&mut state, key, &group))?;
-    each::<MovedDevice>(&tables.moved_devices, |key, moved| {
+    each::<GroupRecord>(&tables.groups, &[], |key, group| push_group(&mut state, key, &group))?;
+    each::<MovedDevice>(&tables.moved_devices, &[], |key, moved| {
         push_device(&mut state, key, &moved, now)
     })?;
-    each::<RevokedRow>(&tables.revoked_tokens, |key, row| push_token(&mut state, key, &row, now))?;
+    each::<RevokedRow>(&tables.revoked_tokens, &[], |key, row| {
+        push_token(&mut state, key, &row, now)
+    })?;
     let snapshot = Snapshot {
         seq: head.seq,
         head: EventHash::from_bytes(head.hash),
@@ -100,11 +113,12 @@ fn push_token(
 
 fn each<T: serde::de::DeserializeOwned>(
     table: &Table,
+    prefix: &[u8],
     mut visit: impl FnMut(&[u8], T) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let rows = table.scan_records::<T>(&[], after.as_deref(), STORE_SCAN_ROWS)?;
+        let rows = table.scan_records::<T>(prefix, after.as_deref(), STORE_SCAN_ROWS)?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
         };

@@ -20,6 +20,7 @@ pub struct Reader {
     groups: HashMap<u64, u64>,
     tokens: Vec<TokenHash>,
     keys: HashMap<PublicKeyBytes, IssuerKey>,
+    pub device_keys: HashMap<String, Vec<u8>>,
 }
 
 type PublicKeyBytes = [u8; 32];
@@ -39,6 +40,7 @@ impl Reader {
             groups: HashMap::new(),
             tokens: Vec::new(),
             keys: HashMap::new(),
+            device_keys: HashMap::new(),
         };
         snapshot.state.into_iter().for_each(|change| reader.apply(change));
         reader
@@ -78,6 +80,9 @@ impl Reader {
                 self.groups.insert(group.number, group.epoch);
             }
             Change::Token(token) => self.tokens.push(token.token),
+            Change::DeviceKey(known) => {
+                self.device_keys.insert(known.device.as_str().to_owned(), known.key);
+            }
             Change::Key(key) => {
                 self.keys.insert(*key.key.as_ed25519().unwrap(), key);
             }

@@ -1,5 +1,6 @@
 use serde_json::{json, Value};
 
+use crate::feed::Reader;
 use crate::world::{problem, World};
 
 #[tokio::test]
@@ -161,4 +162,60 @@ async fn devices_are_listed_in_pages_within_their_tenant() {
         .is_empty());
     let outcome = world.operator.get("/v1/tenants/default/devices/zzz").await;
     assert_eq!(problem(outcome), (404, "device_unknown".to_owned()));
+}
+
+#[tokio::test]
+async fn a_tenant_may_name_keys_by_reference() {
+    use tessera_token::claims::Claims;
+    let world = World::new().await;
+    let mut feed = Reader::snapshot(&world).await;
+    let (early, answer) = world.enrolled("early").await;
+    assert!(Claims::from_cbor(payload(&answer.access_token)).is_ok());
+    assert_eq!(world.get("/v1/tenants/default").await["confirmation"], "key");
+    let path = "/v1/tenants/default";
+    for bad in [json!({}), json!({ "confirmation": "jwk" }), json!({ "confirmation": null })] {
+        let outcome = world.operator.put_json(path, &bad).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
+    }
+    feed.read(&world).await;
+    assert!(feed.device_keys.is_empty());
+    for (setting, bytes) in [("kid", 192), ("thumbprint", 217)] {
+        let set = world.operator.put_json(path, &json!({ "confirmation": setting })).await;
+        let set: Value = set.unwrap().json().unwrap();
+        assert_eq!((&set["confirmation"], &set["bearer"]), (&json!(setting), &json!(false)));
+        let next = world.refresh(&early).await.unwrap();
+        let claims = Claims::from_cbor_for(payload(&next.access_token), &early.key.public());
+        assert_eq!(claims.unwrap().confirmation, Some(early.key.public()));
+        assert!(next.access_token.len() <= bytes, "{setting} {}", next.access_token.len());
+    }
+    let (late, _) = world.enrolled("late").await;
+    feed.read(&world).await;
+    for reader in [&feed, &Reader::snapshot(&world).await] {
+        assert_eq!(reader.device_keys.len(), 2);
+        assert_eq!(reader.device_keys["early"], early.key.public().as_bytes());
+        assert_eq!(reader.device_keys["late"], late.key.public().as_bytes());
+    }
+    // Back to whole keys; what was published stays, because tokens that need it still live.
+    world.operator.put_json(path, &json!({ "confirmation": "key" })).await.unwrap();
+    let next = world.refresh(&late).await.unwrap();
+    assert!(Claims::from_cbor(payload(&next.access_token)).is_ok());
+    assert_eq!(Reader::snapshot(&world).await.device_keys.len(), 2);
+}
+
+#[tokio::test]
+async fn older_verifiers_get_the_older_algorithm_number() {
+    use tessera_token::key::Algorithm;
+    for (algorithm, header) in [(Algorithm::Ed25519, 0x32), (Algorithm::EdDsa, 0x27)] {
+        let world = World::with(|config| config.issue_algorithm = algorithm).await;
+        let (_, answer) = world.enrolled("pump-1").await;
+        assert_eq!(answer.access_token[4..8], [0x4d, 0xa2, 0x01, header]);
+    }
+}
+
+fn payload(token: &[u8]) -> &[u8] {
+    let mut reader = tessera_token::cbor::Reader::new(&token[3..]);
+    reader.array_of(4).unwrap();
+    reader.skip().unwrap();
+    reader.skip().unwrap();
+    reader.bytes().unwrap()
 }

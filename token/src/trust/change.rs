@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use crate::cbor::{Reader, Writer};
 use crate::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
 use crate::hash::TokenHash;
@@ -46,6 +48,17 @@ pub struct RevokedToken {
     pub expires: UnixSeconds,
 }
 
+/// The key of a device, for tokens whose `cnf` only refers to it. Published for tenants that ask for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegisteredKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// The public key in record form ([`PublicKey::from_bytes`]), judged when it was enrolled.
+    pub key: Vec<u8>,
+}
+
 /// One change of what verifiers must know. Each carries the whole new state of its subject, so
 /// applying one twice is the same as once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +73,8 @@ pub enum Change {
     Device(DeviceEpoch),
     /// One token was revoked.
     Token(RevokedToken),
+    /// A device's key was registered.
+    DeviceKey(RegisteredKey),
 }
 
 const TENANT: u64 = 1;
@@ -67,6 +82,7 @@ const KEY: u64 = 2;
 const GROUP: u64 = 3;
 const DEVICE: u64 = 4;
 const TOKEN: u64 = 5;
+const DEVICE_KEY: u64 = 6;
 
 impl Change {
     /// Appends `[kind, …]`.
@@ -93,6 +109,10 @@ impl Change {
             Self::Token(t) => {
                 w.array(5).uint(TOKEN).bytes(t.token.as_bytes());
                 w.text(t.tenant.as_str()).text(t.device.as_str()).uint(t.expires.get());
+            }
+            Self::DeviceKey(k) => {
+                w.array(4).uint(DEVICE_KEY).text(k.tenant.as_str()).text(k.device.as_str());
+                w.bytes(&k.key);
             }
         }
     }
@@ -138,9 +158,20 @@ impl Change {
                 device: device(r)?,
                 expires: UnixSeconds::new(r.uint()?),
             }),
+            (DEVICE_KEY, 4) => Self::DeviceKey(RegisteredKey {
+                tenant: tenant(r)?,
+                device: device(r)?,
+                key: key(r)?,
+            }),
             _ => return Err(TrustError::Malformed),
         })
     }
+}
+
+/// The root key vouches for the point: only the length is looked at, a million times in a snapshot.
+fn key(r: &mut Reader<'_>) -> Result<Vec<u8>, TrustError> {
+    let key = r.bytes()?;
+    matches!(key.len(), 32 | 65).then(|| key.to_vec()).ok_or(TrustError::Malformed)
 }
 
 fn tenant(r: &mut Reader<'_>) -> Result<TenantId, TrustError> {

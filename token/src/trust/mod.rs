@@ -20,7 +20,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, DeviceEpoch, GroupEpoch, RevokedToken};
+pub use change::{Change, DeviceEpoch, GroupEpoch, RegisteredKey, RevokedToken};
 pub use event::{Event, Feed, Heartbeat};
 pub use snapshot::Snapshot;
 

@@ -40,7 +40,13 @@ fn changes() -> Vec<Change> {
             epoch: 1,
             at,
         }),
-        Change::Token(RevokedToken { token: TokenHash::of(b"t"), tenant, device, expires: at }),
+        Change::Token(RevokedToken {
+            token: TokenHash::of(b"t"),
+            tenant: tenant.clone(),
+            device: device.clone(),
+            expires: at,
+        }),
+        Change::DeviceKey(RegisteredKey { tenant, device, key: vec![4; 65] }),
     ]
 }
 
@@ -102,4 +108,17 @@ fn feeds_read_back() {
     assert_eq!(Feed::from_cbor(&feed.to_cbor()), Ok(feed));
     let many = Feed { events: vec![vec![]; 1001], heartbeat: vec![] };
     assert!(Feed::from_cbor(&many.to_cbor()).is_err());
+}
+
+#[test]
+fn a_registered_key_has_one_of_two_lengths() {
+    for length in [0, 31, 33, 64, 66] {
+        let key = RegisteredKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            device: DeviceId::parse("s-1").unwrap(),
+            key: vec![4; length],
+        };
+        let signed = event(7, Change::DeviceKey(key)).sign(&root()).unwrap();
+        assert_eq!(Event::open(&signed, &root().public()), Err(TrustError::Malformed), "{length}");
+    }
 }
