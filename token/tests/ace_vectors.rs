@@ -2,7 +2,14 @@
 //!
 //! `TESSERA_WRITE_VECTORS=1 cargo test -p tessera-token --test ace_vectors` writes them anew; then
 //! `git diff` must be empty.
-#![allow(missing_docs, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::path::PathBuf;
 
