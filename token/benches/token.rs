@@ -1,6 +1,10 @@
 //! What a connect and a publish cost in the token crate: `cargo bench -p tessera-token`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
-#![allow(clippy::unwrap_used, reason = "a bench that cannot set itself up has nothing to measure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot set itself up has nothing to measure"
+)]
 
 use std::hint::black_box;
 
