@@ -13,10 +13,12 @@ use crate::alerts::Alerts;
 use crate::config::SessionPolicy;
 use crate::control::{Publishers, Relay};
 use crate::gate::Gate;
+use crate::keep::{record, Keep, Row, Step};
 use crate::lanes::retained::{Retained, Stored};
 use crate::lanes::{Lanes, Message, SubscriberId, Tally};
 use crate::metrics::{qos_label, BrokerMetrics};
 use crate::registry::Registry;
+use crate::rights::Rights;
 use crate::session::ending::Left;
 use crate::session::machine::{Context, End, Will};
 use crate::session::timers::Timers;
@@ -40,6 +42,7 @@ pub(crate) struct Hub {
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) publishers: Publishers,
+    pub(crate) keep: Arc<Keep>,
 }
 
 /// What became of a publish.
@@ -62,21 +65,71 @@ impl Hub {
 
     /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::publish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
+        let mut routed = self.route_at_once(message);
+        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        self.note_routed(message, &routed);
+        routed
+    }
+
+    /// As [`Self::route`] for a QoS 2 message that was released: that it is no longer held and that others have it
+    /// survives a crash as one step.
+    pub(crate) async fn route_released(
+        &self,
+        session: &Session,
+        packet_id: u16,
+        message: &Arc<Message>,
+    ) -> Routed {
+        let mut routed = {
+            let _together = session.kept().map(|kept| kept.keep.together());
+            session.look(|machine| machine.forget_received(packet_id));
+            self.route_at_once(message)
+        };
+        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        self.note_routed(message, &routed);
+        routed
+    }
+
+    fn route_at_once(&self, message: &Arc<Message>) -> Routed {
         let stored = message.retain.then(|| self.retained.set(message, self.now().unix));
         if stored == Some(Stored::Full) {
             self.metrics.limits_hit.inc(&["retained"]);
         }
-        let tally = self.lanes.publish(message).await;
-        self.metrics.hot.routed(&tally);
+        let mut tally = self.lanes.publish_at_once(message);
+        if matches!(stored, Some(Stored::Kept | Stored::Deleted)) {
+            tally.ticket = self.keep.ticket();
+        }
+        Routed { tally, stored }
+    }
+
+    fn note_routed(&self, message: &Message, routed: &Routed) {
+        let tally = &routed.tally;
+        self.metrics.hot.routed(tally);
         if tally.full > 0 {
             self.metrics.dropped.add(&["queue_full", qos_label(message.qos)], tally.full as u64);
         }
-        Routed { tally, stored }
+    }
+
+    /// Notes under which rights a device publishes what is retained, so that it ends with them, also after a restart.
+    pub(crate) fn note_publisher(&self, rights: Arc<Rights>) {
+        if let Some((row, standing)) = self.publishers.note(rights) {
+            self.keep.note(Step::Put(row, record::encode_publisher(&standing)));
+        }
+    }
+
+    /// Forgets publishers whose token has expired.
+    pub(crate) fn sweep_publishers(&self) {
+        for (tenant, device) in self.publishers.sweep(self.now().unix) {
+            self.keep.note(Step::Delete(Row::Publisher(tenant, device)));
+        }
     }
 
     /// Publishes a will with the rights of the session that set it.
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
+        if will.restored && self.gate.validator().still_holds(rights.grant()).is_err() {
+            let code = tessera_token::refusal::RefusalCode::WillNotAuthorised;
+            return self.metrics.refusals.inc(&["will", code.as_str()]);
+        }
         let now = self.now();
         let cx = Context {
             rights: &rights,
@@ -88,7 +141,7 @@ impl Hub {
         match will.publish(cx) {
             Ok(message) => {
                 if message.retain {
-                    self.publishers.note(rights);
+                    self.note_publisher(rights);
                 }
                 self.route(&message).await;
             }
@@ -133,6 +186,9 @@ impl Hub {
             }
         }
         for delivery in &finished.undelivered {
+            if delivery.offer_to_others() {
+                continue;
+            }
             self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
         }
         finished.will

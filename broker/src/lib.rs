@@ -7,7 +7,8 @@
 //! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`transport`] (what
 //! carries it), [`codec`] (bytes to
 //! packets), [`gate`] (who is it), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
-//! [`lanes`] (who gets it), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
+//! [`lanes`] (who gets it), [`keep`] (what survives a
+//! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;
@@ -22,6 +23,7 @@ pub mod registry;
 pub mod rights;
 pub mod session;
 
+pub mod keep;
 pub mod lanes;
 
 mod connection;

@@ -10,14 +10,14 @@ use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::lanes::{Delivery, LaneError, Message};
 use crate::rights::Control;
-use crate::session::machine::{Effect, End, Granted};
+use crate::session::machine::{Answer, Effect, End, Granted};
 
 impl Connection {
     /// Does one thing; gives the end when that is it.
     pub(super) async fn perform(&mut self, effect: Effect) -> Option<End> {
         match effect {
             Effect::Send(packet) => self.send(&packet),
-            Effect::Publish { message, packet_id } => self.publish(&message, packet_id).await,
+            Effect::Publish { message, answer } => self.publish(&message, answer).await,
             Effect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
             Effect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
@@ -34,16 +34,22 @@ impl Connection {
         None
     }
 
-    pub(super) async fn publish(&mut self, message: &Arc<Message>, packet_id: Option<u16>) {
+    pub(super) async fn publish(&mut self, message: &Arc<Message>, answer: Answer) {
         self.hub.metrics.hot.received(message.qos);
         let seen =
             Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
         if message.retain && !message.payload.is_empty() {
-            self.hub.publishers.note(self.session.rights());
+            self.hub.note_publisher(self.session.rights());
         }
+        let packet_id = match answer {
+            Answer::PubComp(packet_id) => return self.publish_released(message, packet_id).await,
+            Answer::PubAck(packet_id) => Some(packet_id),
+            Answer::Nothing => None,
+        };
         let routed = self.hub.route(message).await;
         let Some(packet_id) = packet_id else { return };
+        self.owe(routed.tally.ticket);
         let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
         let reason = match (reached, routed.tally.full) {
             (true, _) => ReasonCode::SUCCESS,
@@ -51,6 +57,13 @@ impl Connection {
             (false, _) => ReasonCode::QUOTA_EXCEEDED,
         };
         self.send(&Packet::PubAck(Ack::new(packet_id, reason)));
+    }
+
+    async fn publish_released(&mut self, message: &Arc<Message>, packet_id: u16) {
+        let routed = self.hub.route_released(&self.session, packet_id, message).await;
+        self.owe(routed.tally.ticket);
+        self.owe(self.session.look(|machine| machine.take_ticket()));
+        self.send(&Packet::PubComp(Ack::new(packet_id, ReasonCode::SUCCESS)));
     }
 
     async fn subscribe(&mut self, granted: Vec<Granted>, mut ack: SubAck) {
@@ -105,7 +118,7 @@ impl Connection {
             self.hub.metrics.limits_hit.inc(&["retained_lookup"]);
         }
         for message in found.messages {
-            let delivery = Delivery { message, options: one.options, retained: true };
+            let delivery = Delivery::new(message, one.options, true);
             if self.session.outbox.push_or_miss(delivery) == crate::lanes::Push::Full {
                 self.hub
                     .metrics

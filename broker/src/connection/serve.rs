@@ -30,6 +30,8 @@ pub(super) struct Connection {
     inbox: BytesMut,
     scratch: Vec<Delivery>,
     wants: usize,
+    /// What must be durable before `out` leaves; 0 when nothing must.
+    owed: u64,
     place: Place,
 }
 
@@ -50,7 +52,7 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, version, explain } = joined;
+        let Joined { session, line, ack, version, explain, owed } = joined;
         let mut connection = Self {
             hub,
             session,
@@ -62,6 +64,7 @@ impl Connection {
             inbox,
             scratch: Vec::new(),
             wants: 0,
+            owed,
             place,
         };
         connection.send(&Packet::ConnAck(ack));
@@ -74,7 +77,10 @@ impl Connection {
             if let Some(end) = end.or_else(|| self.line.ended()) {
                 return end;
             }
-            end = self.deliveries().or_else(|| self.flush()).or(self.wait().await);
+            end = self.deliveries();
+            if end.is_none() {
+                end = self.settle().await.or_else(|| self.flush()).or(self.wait().await);
+            }
             if end.is_none() {
                 end = self.packets().await;
             }
@@ -103,7 +109,7 @@ impl Connection {
                 tokio::task::yield_now().await;
             }
             if self.out.len() > WRITE_BATCH {
-                if let Some(end) = self.flush() {
+                if let Some(end) = self.settle().await.or_else(|| self.flush()) {
                     return Some(end);
                 }
             }
@@ -131,14 +137,18 @@ impl Connection {
         };
         let stepped = self
             .session
-            .with_machine(&self.line, |machine| machine.on_packet(packet, cx, &mut effects));
-        if stepped.is_none() {
-            return Some(self.line.ended().unwrap_or(End::taken_over()));
+            .with_machine(&self.line, |machine| {
+                machine.on_packet(packet, cx, &mut effects);
+                machine.take_ticket()
+            });
+        match stepped {
+            Some(ticket) => self.owe(ticket),
+            None => return Some(self.line.ended().unwrap_or(End::taken_over())),
         }
         for effect in effects {
             match effect {
                 Effect::Send(packet) => self.send(&packet),
-                Effect::Publish { message, packet_id } => self.publish(&message, packet_id).await,
+                Effect::Publish { message, answer } => self.publish(&message, answer).await,
                 rarer => {
                     if let Some(end) = Box::pin(self.perform(rarer)).await {
                         return Some(end);
@@ -165,6 +175,7 @@ impl Connection {
         let now = self.hub.now();
         let pumped =
             self.session.pump(&self.line, &self.hub.policy, now, &mut self.out, &mut self.scratch);
+        self.owe(pumped.ticket);
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {
             if let Delivered::Dropped(why, qos) = dropped {
@@ -172,6 +183,27 @@ impl Connection {
             }
         }
         pumped.end
+    }
+
+    /// Nothing more is sent before this is durable.
+    pub(super) fn owe(&mut self, ticket: u64) {
+        self.owed = self.owed.max(ticket);
+    }
+
+    /// Waits for what is owed. What was to be sent is withheld when it cannot be kept.
+    async fn settle(&mut self) -> Option<End> {
+        if self.owed == 0 && self.session.kept().is_some() && self.hub.keep.is_behind() {
+            self.owed = self.hub.keep.ticket();
+        }
+        if self.owed == 0 {
+            return None;
+        }
+        let owed = std::mem::take(&mut self.owed);
+        if Box::pin(self.hub.keep.durable(owed)).await.is_ok() {
+            return None;
+        }
+        self.out.clear();
+        Some(End::broken(crate::codec::ReasonCode::UNSPECIFIED, "store_failed"))
     }
 
     /// Writes as much as the socket takes now.
@@ -235,6 +267,9 @@ impl Connection {
         self.hub.metrics.ended.inc(&[end.why]);
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
+        if self.settle().await.is_some() {
+            self.hub.metrics.limits_hit.inc(&["store"]);
+        }
         goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
         let Self { stream, out, place, .. } = *self;
         goodbye::close(stream, out).await;

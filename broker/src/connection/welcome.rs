@@ -13,12 +13,13 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::goodbye;
-use crate::codec::{ConnAck, Connect, Properties, PropertyId, QoS, ReasonCode, Version};
+use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
 use crate::gate::answer;
 use crate::hub::Hub;
+use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
-use crate::session::machine::{check_will, Context};
+use crate::session::machine::{check_will, granted_expiry, Context};
 use crate::session::{Line, Session};
 use crate::transport::Stream;
 
@@ -29,6 +30,8 @@ pub(super) struct Joined {
     pub(super) ack: ConnAck,
     pub(super) version: Version,
     pub(super) explain: bool,
+    /// What must be durable before the CONNACK leaves.
+    pub(super) owed: u64,
 }
 
 /// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
@@ -76,6 +79,11 @@ async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused>
         let reason = answer::connack_reason(refusal.code);
         Refused { refusal, proved: false, reason }
     };
+    // No name is assigned here: a client id is bound to its token [MQTT-3.1.3-8].
+    if connect.client_id.is_empty() {
+        let reason = ReasonCode::CLIENT_ID_NOT_VALID;
+        return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
+    }
     if connect.properties.text(PropertyId::AuthMethod).is_some() {
         return Err(stranger(RefusalCode::MethodNotSupported.into()));
     }
@@ -90,15 +98,6 @@ async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused>
         proved: true,
         reason: answer::connack_reason(code),
     };
-    // [MQTT-3.2.2-12]; 3.1.1 has no word for it, and its will is published with QoS 1.
-    if connect.version == Version::V5
-        && connect.will.as_ref().is_some_and(|will| will.qos == QoS::ExactlyOnce)
-    {
-        return Err(Refused {
-            reason: ReasonCode::QOS_NOT_SUPPORTED,
-            ..known(RefusalCode::WillNotAuthorised)
-        });
-    }
     let client_id =
         ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
     will_allowed(hub, connect, &grant).map_err(known)?;
@@ -136,24 +135,39 @@ async fn enter(
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant) {
             if let Some(ack) = resume(hub, connect, &session, grant, &line).await? {
-                return Ok(joined(hub, connect, session, line, ack));
+                return Ok(joined(hub, connect, session, line, ack, true));
             }
         }
     }
-    let outbox =
-        Outbox::with_limits(hub.number(), hub.policy.queue_messages, hub.policy.queue_bytes);
+    let outbox = outbox(hub, connect);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
     let (ack, _) = session.attach(connect, &line, false, &hub.policy, hub.now())?;
-    let replaced = hub.registry.enter(&session).map_err(|_| RefusalCode::LimitReached)?;
+    let replaced = hub.registry.enter(&session).map_err(|_| {
+        session.finish();
+        RefusalCode::LimitReached
+    })?;
+    let mut kept = session.kept().is_some();
     if let Some(old) = replaced {
+        kept |= old.kept().is_some();
         old.hang_up(crate::session::machine::End::taken_over());
         if let Some(will) = hub.forget(&old) {
             hub.publish_will(&old, will).await;
         }
     }
-    Ok(joined(hub, connect, session, line, ack))
+    Ok(joined(hub, connect, session, line, ack, kept))
+}
+
+/// A session that outlives its connection also outlives this process.
+fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
+    let (messages, bytes) = (hub.policy.queue_messages, hub.policy.queue_bytes);
+    let id = hub.number();
+    if granted_expiry(connect, &hub.policy) == 0 {
+        return Outbox::with_limits(id, messages, bytes);
+    }
+    let kept = Kept { keep: Arc::clone(&hub.keep), id };
+    Outbox::kept_with_limits(kept, messages, bytes)
 }
 
 fn resumable(hub: &Hub, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
@@ -193,10 +207,12 @@ fn joined(
     session: Arc<Session>,
     line: Arc<Line>,
     ack: ConnAck,
+    kept: bool,
 ) -> Joined {
+    let owed = if kept { hub.keep.ticket() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
-    Joined { session, line, ack, version: connect.version, explain }
+    Joined { session, line, ack, version: connect.version, explain, owed }
 }
 
 fn wants_words(connect: &Connect) -> bool {

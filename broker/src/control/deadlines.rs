@@ -18,13 +18,17 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
         tokio::select! {
             () = stop.stopping() => return,
             _ = ticks.tick() => pass(&hub).await,
-            _ = sweeps.tick() => hub.publishers.sweep(hub.now().unix),
+            _ = sweeps.tick() => hub.sweep_publishers(),
         }
     }
 }
 
 /// Handles everything that is due now.
 pub(crate) async fn pass(hub: &Arc<Hub>) {
+    // Before there are trust data nobody is served, and nothing that was kept can be judged.
+    if hub.gate.validator().trust_age().is_none() {
+        return;
+    }
     let now = hub.now();
     for (at, id) in hub.timers.due(now.monotonic) {
         let Some(session) = hub.registry.get(id) else { continue };

@@ -29,8 +29,8 @@ pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> boo
     let Some(options) = session.look(|machine| machine.control(control)) else { return false };
     let Some(message) = message(session, control, payload) else { return false };
     let options = Options { no_local: false, ..options };
-    session.outbox.push_or_miss(Delivery { message, options, retained: false })
-        == crate::lanes::Push::Taken
+    let delivery = Delivery::new(message, options, false).live_only();
+    session.outbox.push_or_miss(delivery) == crate::lanes::Push::Taken
 }
 
 fn message(session: &Session, control: Control, payload: Vec<u8>) -> Option<Arc<Message>> {

@@ -72,6 +72,9 @@ impl Hub {
         if !self.gate.is_alive() {
             return Err(("gate", RefusalCode::NotReady));
         }
+        if !self.keep.is_healthy() {
+            return Err(("store", RefusalCode::NotReady));
+        }
         if self.tasks.is_closed() {
             return Err(("listener", RefusalCode::NotReady));
         }

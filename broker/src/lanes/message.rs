@@ -43,6 +43,8 @@ pub struct Message {
     pub properties: Properties,
     /// When the message expires, from its Message Expiry Interval.
     pub expires: Option<UnixSeconds>,
+    /// Its row among the retained messages that are kept; 0 when there is none.
+    pub(crate) row: u64,
     /// Ready-made packets, 3.1.1 and 5.
     frames: [OnceLock<Option<Bytes>>; 2],
 }
@@ -59,6 +61,7 @@ impl Message {
             publisher,
             properties: Properties::new(),
             expires: None,
+            row: 0,
             frames: [OnceLock::new(), OnceLock::new()],
         }
     }
@@ -73,7 +76,11 @@ impl Message {
 
     /// A copy that holds on to no network buffer, for what is kept long.
     pub fn detached(&self) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(self.copied())
+    }
+
+    pub(crate) fn copied(&self) -> Self {
+        Self {
             tenant: self.tenant.clone(),
             topic: self.topic.clone(),
             payload: Bytes::copy_from_slice(&self.payload),
@@ -82,8 +89,9 @@ impl Message {
             publisher: self.publisher.clone(),
             properties: self.properties.detached(),
             expires: self.expires,
+            row: 0,
             frames: [OnceLock::new(), OnceLock::new()],
-        })
+        }
     }
 
     /// Whether it must no longer be delivered.

@@ -1,12 +1,15 @@
 //! Delivery: from an authorised message to the outboxes of all who subscribed. Knows nothing of sockets or rights.
 //!
 //! Two lanes: [`device`] for exact filters (one hash lookup), [`fleet`] for wildcard and shared ones (rumqttd's router).
+//! Wildcards of sessions that are kept across restarts have a small one of their own ([`kept`]): the router forgets.
 //! A session opens a [`LaneSession`] with its [`Outbox`], subscribes through it and drains the outbox; rights are
 //! checked by the session before a subscribe, before a publish, and again on each delivery that it takes out.
 //! [`retained`] keeps the last message of each topic.
 
 pub mod device;
 pub mod fleet;
+pub(crate) use fleet::envelope;
+mod kept;
 mod message;
 mod outbox;
 pub mod retained;
@@ -19,11 +22,12 @@ mod testing;
 mod tests;
 
 pub use message::{Message, Publisher, SubscriberId};
-pub use outbox::{Delivery, Options, Outbox, Push};
+pub use outbox::{Delivery, Options, Outbox, Push, Sequence};
 pub use session::LaneSession;
 
 use core::fmt;
 use device::DeviceLane;
+use kept::KeptLane;
 use fleet::{FleetLane, FleetStats};
 use std::io;
 use std::sync::Arc;
@@ -59,6 +63,8 @@ pub struct Tally {
     pub full: usize,
     /// Filters of the fleet lane that matched.
     pub filters: usize,
+    /// What must be durable before the publisher is answered; 0 when nothing is kept.
+    pub ticket: u64,
 }
 
 impl Tally {
@@ -71,6 +77,7 @@ impl Tally {
 /// Both lanes.
 pub struct Lanes {
     device: DeviceLane,
+    kept: KeptLane,
     fleet: FleetLane,
 }
 
@@ -80,17 +87,33 @@ impl Lanes {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(runtime: Handle) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { device: DeviceLane::new(), fleet: FleetLane::start(runtime)? }))
+        Ok(Arc::new(Self {
+            device: DeviceLane::new(),
+            kept: KeptLane::default(),
+            fleet: FleetLane::start(runtime)?,
+        }))
     }
 
     /// Delivers a message to all who subscribed. Waits only for the fleet lane's queue, when it is full: the caller
     /// reads no further packet of this publisher meanwhile. Not cancel-safe: cancelled, the device lane has been served
     /// and the fleet lane perhaps not.
     pub async fn publish(&self, message: &Arc<Message>) -> Tally {
+        let mut tally = self.publish_at_once(message);
+        tally.filters = self.publish_to_fleet(message).await;
+        tally
+    }
+
+    /// The part of [`Self::publish`] that never waits: exact filters, and all filters of kept sessions.
+    pub fn publish_at_once(&self, message: &Arc<Message>) -> Tally {
         let mut tally = Tally::default();
         self.device.publish(message, &mut tally);
-        tally.filters = self.fleet.publish(message).await;
+        self.kept.publish(message, &mut tally);
         tally
+    }
+
+    /// The part of [`Self::publish`] that may wait; tells how many filters matched.
+    pub async fn publish_to_fleet(&self, message: &Arc<Message>) -> usize {
+        self.fleet.publish(message).await
     }
 
     /// The subscriptions of one session; they end when it is dropped.

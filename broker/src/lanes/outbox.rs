@@ -3,14 +3,16 @@
 //! Pushing never waits. A lane that can wait (the fleet lane, whose commit log holds the rest) asks for
 //! [`Outbox::room`]; the device lane counts what did not fit. An idle outbox owns no heap memory but itself.
 
+use super::fleet::group::Group;
 use super::message::{Message, SubscriberId};
 use crate::codec::QoS;
+use crate::keep::{record, Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 /// What a subscription asks of each delivery.
@@ -35,9 +37,49 @@ pub struct Delivery {
     pub options: Options,
     /// Sent because it was retained, not because it was just published.
     pub retained: bool,
+    /// Its place among what is kept for the session.
+    pub sequence: Sequence,
+    live_only: bool,
+    share: Option<Weak<Group>>,
+}
+
+/// The place of a QoS 1 or 2 delivery among all of a kept session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sequence {
+    /// Its number; 0 for a session that is not kept. Packet ids follow it, so that they are the same after a restart.
+    pub number: u64,
+    /// What must be durable before it is sent.
+    pub ticket: u64,
+    /// It comes from before a restart: perhaps it was sent already.
+    pub again: bool,
 }
 
 impl Delivery {
+    /// A delivery that waits for nothing.
+    pub fn new(message: Arc<Message>, options: Options, retained: bool) -> Self {
+        let sequence = Sequence::default();
+        Self { message, options, retained, sequence, live_only: false, share: None }
+    }
+
+    /// The same, not kept across a restart: it is about the present connection.
+    #[must_use]
+    pub fn live_only(self) -> Self {
+        Self { live_only: true, ..self }
+    }
+
+    /// The same, of a shared subscription.
+    pub(in crate::lanes) fn shared(self, group: &Arc<Group>) -> Self {
+        Self { share: Some(Arc::downgrade(group)), ..self }
+    }
+
+    /// Offers what its session will not get to the other members of the shared subscription that it came by; false
+    /// when there is none or none has room (MQTT 5 section 4.8.2).
+    pub fn offer_to_others(&self) -> bool {
+        let group = self.share.as_ref().and_then(Weak::upgrade);
+        let pushed = group.map(|group| group.offer(&self.message));
+        matches!(pushed, Some(Push::Taken | Push::Kept(_)))
+    }
+
     /// The lower of what was published and what is wished.
     pub fn qos(&self) -> QoS {
         self.message.qos.min(self.options.qos)
@@ -54,6 +96,8 @@ impl Delivery {
 pub enum Push {
     /// It waits for the session.
     Taken,
+    /// It waits for the session, and must be durable up to this ticket before its publisher is answered.
+    Kept(u64),
     /// No room.
     Full,
     /// The session is gone.
@@ -68,6 +112,7 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     filled: Notify,
     drained: Notify,
+    kept: Option<Kept>,
     waiting: AtomicUsize,
     missed: AtomicU64,
 }
@@ -77,6 +122,7 @@ struct Inner {
     queue: VecDeque<Delivery>,
     bytes: usize,
     closed: bool,
+    last_number: u64,
     /// Nobody is connected: QoS 0 is not kept (MQTT 5 section 4.1).
     unattended: bool,
 }
@@ -89,7 +135,22 @@ impl Outbox {
 
     /// An empty outbox that holds at most `max_messages` and, but for a single larger one, `max_bytes`.
     pub fn with_limits(id: SubscriberId, max_messages: usize, max_bytes: usize) -> Arc<Self> {
+        Self::build(id, max_messages, max_bytes, None)
+    }
+
+    /// As [`Self::with_limits`], for a session that is kept across restarts.
+    pub(crate) fn kept_with_limits(kept: Kept, max_messages: usize, max_bytes: usize) -> Arc<Self> {
+        Self::build(kept.id, max_messages, max_bytes, Some(kept))
+    }
+
+    fn build(
+        id: SubscriberId,
+        max_messages: usize,
+        max_bytes: usize,
+        kept: Option<Kept>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            kept,
             id,
             max_messages: max_messages.max(1),
             max_bytes,
@@ -107,7 +168,7 @@ impl Outbox {
     }
 
     /// Adds a message, if there is room.
-    pub fn push(&self, delivery: Delivery) -> Push {
+    pub fn push(&self, mut delivery: Delivery) -> Push {
         let cost = delivery.message.cost();
         let mut inner = self.inner.lock();
         if inner.closed {
@@ -119,6 +180,8 @@ impl Outbox {
         if !self.fits(&inner, cost) {
             return Push::Full;
         }
+        self.number(&mut inner, &mut delivery);
+        let ticket = delivery.sequence.ticket;
         let was_empty = inner.queue.is_empty();
         inner.bytes += cost;
         inner.queue.push_back(delivery);
@@ -126,7 +189,43 @@ impl Outbox {
         if was_empty {
             self.filled.notify_one();
         }
-        Push::Taken
+        match ticket {
+            0 => Push::Taken,
+            ticket => Push::Kept(ticket),
+        }
+    }
+
+    fn number(&self, inner: &mut Inner, delivery: &mut Delivery) {
+        let Some(kept) = &self.kept else { return };
+        if delivery.qos() == QoS::AtMostOnce {
+            return;
+        }
+        inner.last_number += 1;
+        let number = inner.last_number;
+        delivery.sequence.number = number;
+        if !delivery.live_only {
+            let row = record::encode_delivery(delivery);
+            delivery.sequence.ticket = kept.put(|id| Row::Outgoing(id, number), row);
+        }
+    }
+
+    /// Puts back what was there before a restart; `last_number` is the highest of all.
+    pub(crate) fn restore(&self, deliveries: Vec<Delivery>, last_number: u64) {
+        let mut inner = self.inner.lock();
+        inner.last_number = last_number;
+        inner.bytes = deliveries.iter().map(|delivery| delivery.message.cost()).sum();
+        inner.queue = deliveries.into();
+        inner.unattended = true;
+    }
+
+    /// Whether its session is kept across restarts.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The kept part of its session.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     /// As [`Self::push`]; what does not fit is counted as missed.

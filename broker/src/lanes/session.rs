@@ -19,6 +19,8 @@ pub struct LaneSession {
 enum Held {
     Device(TopicName),
     Fleet(FleetSubscription),
+    /// A wildcard of a session that is kept across restarts.
+    Kept,
 }
 
 impl LaneSession {
@@ -45,6 +47,10 @@ impl LaneSession {
                 self.lanes.device.subscribe(&self.tenant, &topic, &self.outbox, options);
                 Held::Device(topic)
             }
+            None if wanted.share.is_none() && self.outbox.is_kept() => {
+                self.lanes.kept.subscribe(&self.tenant, &wanted.filter, &self.outbox, options);
+                Held::Kept
+            }
             None => Held::Fleet(self.subscribe_fleet(wanted, options).await?),
         };
         Ok(self.held.insert(wanted.clone(), held).is_none())
@@ -69,6 +75,9 @@ impl LaneSession {
         match self.held.remove(wanted) {
             None => false,
             Some(Held::Fleet(_)) => true,
+            Some(Held::Kept) => {
+                self.lanes.kept.unsubscribe(&self.tenant, &wanted.filter, self.outbox.id())
+            }
             Some(Held::Device(topic)) => {
                 self.lanes.device.unsubscribe(&self.tenant, &topic, self.outbox.id())
             }
@@ -96,9 +105,12 @@ fn exact(wanted: &Subscription) -> Option<TopicName> {
 
 impl Drop for LaneSession {
     fn drop(&mut self) {
-        for held in self.held.values() {
-            if let Held::Device(topic) = held {
-                self.lanes.device.unsubscribe(&self.tenant, topic, self.outbox.id());
+        let id = self.outbox.id();
+        for (wanted, held) in &self.held {
+            match held {
+                Held::Device(topic) => drop(self.lanes.device.unsubscribe(&self.tenant, topic, id)),
+                Held::Kept => drop(self.lanes.kept.unsubscribe(&self.tenant, &wanted.filter, id)),
+                Held::Fleet(_) => {}
             }
         }
     }

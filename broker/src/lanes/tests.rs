@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 fn delivery(payload: usize) -> Delivery {
     let message = Arc::new(message("t", vec![0; payload]));
-    Delivery { message, options: qos1(), retained: false }
+    Delivery::new(message, qos1(), false)
 }
 
 fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
@@ -77,7 +77,7 @@ fn qos_and_retain_of_a_delivery() {
     published.retain = true;
     published.qos = QoS::ExactlyOnce;
     let message = Arc::new(published);
-    let with = |options, retained| Delivery { message: Arc::clone(&message), options, retained };
+    let with = |options, retained| Delivery::new(Arc::clone(&message), options, retained);
     assert_eq!(with(Options::default(), false).qos(), QoS::AtMostOnce);
     assert_eq!(with(qos1(), false).qos(), QoS::AtLeastOnce);
     assert!(!with(qos1(), false).retain());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::MetricsError;
+use tessera_runtime::store::StoreError;
 
 use crate::transport::tls::TlsError;
 
@@ -19,6 +20,8 @@ pub enum StartError {
     Metrics(MetricsError),
     /// Certificate, key or authorities.
     Tls(TlsError),
+    /// What is kept cannot be opened or read.
+    Store(StoreError),
     /// The system gives no thread or descriptor.
     Thread(io::Error),
     /// The actix thread ended before it began.
@@ -32,6 +35,7 @@ impl fmt::Display for StartError {
             Self::Provisioning(error) => write!(f, "provisioning: {error}"),
             Self::Metrics(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS: {error}"),
+            Self::Store(error) => write!(f, "kept sessions: {error}"),
             Self::Thread(error) => write!(f, "the system refuses: {error}"),
             Self::Actix => f.write_str("the actor thread did not start"),
         }

@@ -28,6 +28,7 @@ use crate::config::BrokerConfig;
 use crate::control::{deadlines, revoke, Publishers, Relay};
 use crate::gate::{spawn_workers, Gate};
 use crate::hub::Hub;
+use crate::keep::{load, Keep};
 use crate::lanes::retained::Retained;
 use crate::lanes::Lanes;
 use crate::limits::DRAIN_WITHIN;
@@ -126,6 +127,7 @@ impl Broker {
         let workers =
             spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
+        let keep = Keep::open(&config.data_dir.join("sessions")).map_err(StartError::Store)?;
         let (thread, actor) = ActixThread::start(workers).await?;
         let effects = validator.trust_effects();
         let hub = Arc::new(Hub {
@@ -137,7 +139,7 @@ impl Broker {
             observer: agent.observer().clone(),
             registry: Registry::default(),
             lanes,
-            retained: Retained::new(),
+            retained: Retained::kept(Arc::clone(&keep)),
             timers: Timers::default(),
             relay,
             alerts: Alerts::default(),
@@ -145,7 +147,10 @@ impl Broker {
             next_session: AtomicU64::new(1),
             connected: AtomicUsize::new(0),
             publishers: Publishers::default(),
+            keep: Arc::clone(&keep),
         });
+        load::restore(&hub).await.map_err(StartError::Store)?;
+        stop.spawn("broker store", keep.run());
         let server = thread.serve(http, &hub).await?;
 
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
@@ -177,6 +182,7 @@ impl Broker {
         stop.spawn("broker listener", async move {
             accepting.wait().await;
             drain(&draining).await;
+            draining.keep.close().await;
             server.stop(true).await;
         });
         tracing::info!(%mqtt_addr, %http_addr, "broker started");

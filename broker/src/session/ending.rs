@@ -57,6 +57,8 @@ impl Session {
             }
         };
         state.waiting_will = None;
+        state.left = None;
+        self.save(&state);
         let old_line = state.line.replace(Arc::clone(line));
         drop(state);
         self.outbox.set_attended(true);
@@ -82,6 +84,7 @@ impl Session {
             return Left::Over(will);
         }
         state.keep_until = now.monotonic.saturating_add(kept);
+        state.left = Some(now.unix);
         let (due, waiting) = match will {
             Some(will) if !will.delay().is_zero() => (None, Some(will)),
             due => (due, None),
@@ -89,6 +92,7 @@ impl Session {
         // A will never outlives its session (MQTT 5 section 3.1.3.2.2).
         state.waiting_will =
             waiting.map(|will| (now.monotonic.saturating_add(will.delay().min(kept)), will));
+        self.save(&state);
         drop(state);
         self.outbox.set_attended(false);
         Left::Kept(due)
@@ -103,8 +107,13 @@ impl Session {
         let waiting = state.waiting_will.take().map(|(_, will)| will);
         let will = state.machine.take_will().or(waiting);
         let subscriptions = state.machine.clear_subscriptions();
+        let mut undelivered = state.machine.clear_flight();
         drop(state);
-        Finished { will, subscriptions, undelivered: self.outbox.close() }
+        undelivered.extend(self.outbox.close());
+        if let Some(kept) = self.kept() {
+            kept.forget();
+        }
+        Finished { will, subscriptions, undelivered }
     }
 
     /// Drops the subscriptions that the present rights do not cover, and names them.

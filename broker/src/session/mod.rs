@@ -20,13 +20,16 @@ use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
 use tessera_token::key::Thumbprint;
+use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
 use crate::config::SessionPolicy;
+use crate::keep::record::SessionRecord;
+use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::Rights;
-use machine::{Context, Delivered, End, Machine, Will};
+use machine::{Context, Delivered, End, Machine, Restored, Will};
 
 pub use line::Line;
 
@@ -65,6 +68,8 @@ struct State {
     line: Option<Arc<Line>>,
     /// While nobody is connected: until when it is kept.
     keep_until: Duration,
+    /// While nobody is connected: since when.
+    left: Option<UnixSeconds>,
     /// While nobody is connected: a will that waits, and until when.
     waiting_will: Option<(Duration, Will)>,
     ended: bool,
@@ -94,6 +99,8 @@ pub struct Pumped {
     pub dropped: Vec<Delivered>,
     /// The connection must end.
     pub end: Option<End>,
+    /// What must be durable before what was written leaves; 0 when nothing must.
+    pub ticket: u64,
 }
 
 impl Session {
@@ -105,6 +112,8 @@ impl Session {
         outbox: Arc<Outbox>,
         lanes: LaneSession,
     ) -> Arc<Self> {
+        let mut machine = Machine::default();
+        machine.keep(outbox.kept().cloned());
         Arc::new(Self {
             id: outbox.id(),
             tenant: grant.tenant().clone(),
@@ -116,9 +125,10 @@ impl Session {
             confirmation: grant.confirmation(),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {
-                machine: Machine::default(),
+                machine,
                 line: None,
                 keep_until: Duration::MAX,
+                left: None,
                 waiting_will: None,
                 ended: false,
                 timer: Duration::ZERO,
@@ -134,6 +144,38 @@ impl Session {
     /// Puts other rights in the place of the present ones. The caller narrows what is subscribed to.
     pub fn set_rights(&self, grant: Grant) {
         self.rights.store(Arc::new(Rights::new(grant)));
+        self.save(&self.state.lock());
+    }
+
+    /// The part of it that survives a restart, when it is kept.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.outbox.kept()
+    }
+
+    /// Notes what is kept of the session itself.
+    fn save(&self, state: &State) {
+        let Some(kept) = self.kept().filter(|_| !state.ended) else { return };
+        let standing = Standing::of(self.rights.load().grant());
+        let will = state.waiting_will.as_ref().map(|(_, will)| will).or(state.machine.will());
+        let expiry = state.machine.expiry_seconds();
+        let row = SessionRecord::encode(&self.client_id, &standing, expiry, state.left, will);
+        kept.put(Row::Session, row);
+    }
+
+    /// Puts back what was there before a restart: nobody is connected, since `left`.
+    pub(crate) fn restore(&self, mut restored: Restored, left: UnixSeconds, now: Now) {
+        let mut state = self.state.lock();
+        let away = Duration::from_secs(now.unix.since(left));
+        let will = restored.will.take();
+        state.machine.restore(restored);
+        let kept_for = state.machine.expiry().saturating_sub(away);
+        state.keep_until = now.monotonic.saturating_add(kept_for);
+        state.left = Some(left);
+        state.waiting_will = will.map(|will| {
+            let delay = will.delay().saturating_sub(away).min(kept_for);
+            (now.monotonic.saturating_add(delay), will)
+        });
+        self.save(&state);
     }
 
     /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.
@@ -212,6 +254,7 @@ impl Session {
                 pumped.note(state.machine.deliver(delivery, cx, out));
             }
         }
+        pumped.ticket = state.machine.take_ticket();
         pumped
     }
 
@@ -253,6 +296,7 @@ impl Session {
             }
             if state.waiting_will.as_ref().is_some_and(|(until, _)| now.monotonic >= *until) {
                 if let Some((_, will)) = state.waiting_will.take() {
+                    self.save(&state);
                     return Due::Will(will);
                 }
             }
@@ -272,6 +316,7 @@ impl Pumped {
                     *count += 1;
                 }
             }
+            Delivered::Released => {}
             Delivered::Dropped(..) => self.dropped.push(done),
             Delivered::Ended(code) => {
                 self.end = Some(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));

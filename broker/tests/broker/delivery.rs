@@ -202,30 +202,6 @@ async fn a_retained_message_ends_with_its_publishers_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn qos_2_is_not_offered() {
-    let world = world().await;
-    for version in VERSIONS {
-        let (mut client, ack) = plan(&world, "d-1", version).try_open().await;
-        if version == Version::V5 {
-            assert_eq!(ack.unwrap().properties.number(PropertyId::MaximumQos), Some(1));
-        }
-        assert_eq!(
-            client.subscribe("d/d-1/cmd", QoS::ExactlyOnce).await,
-            ReasonCode::GRANTED_QOS_1
-        );
-        client.publish("d/d-1/telemetry", QoS::ExactlyOnce, b"x").await;
-        client.ended_with(ReasonCode::QOS_NOT_SUPPORTED).await;
-        let mut willing = plan(&world, "d-1", version).will("d/d-1/status", Properties::new());
-        willing.connect.will.as_mut().unwrap().qos = QoS::ExactlyOnce;
-        if version == Version::V5 {
-            assert_eq!(willing.refused().await, ReasonCode::QOS_NOT_SUPPORTED);
-        } else {
-            willing.open().await;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_window_of_the_client_is_kept() {
     let world = world().await;
     let small =

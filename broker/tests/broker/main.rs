@@ -15,6 +15,8 @@ mod client;
 mod control;
 mod delivery;
 mod expiry;
+mod qos2;
+mod restart;
 mod resume;
 mod revocation;
 mod takeover;

@@ -1,6 +1,7 @@
 //! A broker with an agent whose trust data is made here, on a clock that stands still until it is moved.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,7 +40,9 @@ pub struct World {
     changes: Mutex<Vec<Change>>,
     seq: AtomicU64,
     counter: AtomicU32,
-    _folder: TempDir,
+    /// Where clients connect instead, when the broker under test is another process.
+    pub elsewhere: Mutex<Option<SocketAddr>>,
+    _folder: Option<TempDir>,
 }
 
 pub fn tenant() -> TenantId {
@@ -94,20 +97,24 @@ pub async fn world() -> World {
 
 pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     let folder = tempfile::tempdir().unwrap();
-    let clock = ManualClock::at(UnixSeconds::new(NOW));
+    let mut world = world_in(folder.path(), NOW, change).await;
+    world._folder = Some(folder);
+    world
+}
+
+/// A broker on a folder that may have been used before.
+pub async fn world_in(folder: &Path, now: u64, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
+    let clock = ManualClock::at(UnixSeconds::new(now));
     let (root, issuer) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
-    let config = AgentConfig::new(
-        folder.path(),
-        Audience::parse(AUDIENCE).unwrap(),
-        root.public().thumbprint(),
-    );
+    let config =
+        AgentConfig::new(folder, Audience::parse(AUDIENCE).unwrap(), root.public().thumbprint());
     let (metrics, stop) = (Metrics::new(), Stop::new());
     let agent =
         Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
     let mut raw = RawBrokerConfig {
         mqtt: "127.0.0.1:0".to_owned(),
         http: "127.0.0.1:0".to_owned(),
-        data_dir: folder.path().to_owned(),
+        data_dir: folder.to_owned(),
         ..RawBrokerConfig::default()
     };
     // Tests move the clock by hours without a PINGREQ in between.
@@ -124,15 +131,27 @@ pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     };
     let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
     let (seq, counter) = (AtomicU64::new(0), AtomicU32::new(1));
-    let world =
-        World { clock, agent, broker, stop, root, issuer, changes, seq, counter, _folder: folder };
+    let elsewhere = Mutex::new(None);
+    let world = World {
+        clock,
+        agent,
+        broker,
+        stop,
+        root,
+        issuer,
+        changes,
+        seq,
+        counter,
+        elsewhere,
+        _folder: None,
+    };
     world.publish(TrustEffect::Reloaded);
     world
 }
 
 impl World {
     pub fn mqtt(&self) -> SocketAddr {
-        self.broker.mqtt_addr
+        self.elsewhere.lock().unwrap().unwrap_or(self.broker.mqtt_addr)
     }
 
     pub fn advance(&self, seconds: u64) {

@@ -3,7 +3,7 @@
 //! A topic with one subscriber (a device's own command topic, by far the most) lives inside the map; a topic with more
 //! has a list of its own, so that a fan-out does not hold the shard. No step depends on the number of sessions.
 
-mod subscribers;
+pub(in crate::lanes) mod subscribers;
 #[cfg(test)]
 mod tests;
 

@@ -8,20 +8,23 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 #[derive(Clone)]
-pub(super) struct Subscriber {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) options: Options,
+pub(in crate::lanes) struct Subscriber {
+    pub(in crate::lanes) outbox: Arc<Outbox>,
+    pub(in crate::lanes) options: Options,
 }
 
 impl Subscriber {
-    pub(super) fn offer(&self, message: &Arc<Message>, tally: &mut Tally) {
+    pub(in crate::lanes) fn offer(&self, message: &Arc<Message>, tally: &mut Tally) {
         if self.options.no_local && message.publisher.session == self.outbox.id() {
             return;
         }
-        let delivery =
-            Delivery { message: Arc::clone(message), options: self.options, retained: false };
+        let delivery = Delivery::new(Arc::clone(message), self.options, false);
         match self.outbox.push_or_miss(delivery) {
             Push::Taken => tally.taken += 1,
+            Push::Kept(ticket) => {
+                tally.taken += 1;
+                tally.ticket = tally.ticket.max(ticket);
+            }
             Push::Full => tally.full += 1,
             Push::Closed => {}
         }
@@ -30,20 +33,20 @@ impl Subscriber {
 
 /// Joining and leaving cost the same for one subscriber and for ten thousand.
 #[derive(Default)]
-pub(super) struct Subscribers {
+pub(in crate::lanes) struct Subscribers {
     list: Vec<Subscriber>,
     places: HashMap<SubscriberId, usize>,
 }
 
 impl Subscribers {
-    pub(super) fn offer(&self, message: &Arc<Message>, tally: &mut Tally) {
+    pub(in crate::lanes) fn offer(&self, message: &Arc<Message>, tally: &mut Tally) {
         for subscriber in &self.list {
             subscriber.offer(message, tally);
         }
     }
 
     /// Adds or replaces; tells whether the session was not there before.
-    pub(super) fn put(&mut self, subscriber: Subscriber) -> bool {
+    pub(in crate::lanes) fn put(&mut self, subscriber: Subscriber) -> bool {
         let id = subscriber.outbox.id();
         if let Some(known) = self.place(id).and_then(|place| self.list.get_mut(place)) {
             *known = subscriber;
@@ -56,7 +59,7 @@ impl Subscribers {
         true
     }
 
-    pub(super) fn remove(&mut self, id: SubscriberId) -> bool {
+    pub(in crate::lanes) fn remove(&mut self, id: SubscriberId) -> bool {
         let Some(place) = self.place(id) else { return false };
         self.list.swap_remove(place);
         self.places.remove(&id);
@@ -66,11 +69,15 @@ impl Subscribers {
         true
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::lanes) fn len(&self) -> usize {
         self.list.len()
     }
 
-    pub(super) fn take_first(&mut self) -> Option<Subscriber> {
+    pub(in crate::lanes) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(in crate::lanes) fn take_first(&mut self) -> Option<Subscriber> {
         self.list.pop()
     }
 

@@ -15,7 +15,7 @@ const NUMBERS: usize = 1 + 1 + 8 + 8 + 8 + 2 + 2 + 2 + 4;
 
 /// `layout, flags, session, token expiry, expiry + 1 or 0, lengths of tenant, device, topic, properties`, then those
 /// four, then the payload.
-pub(super) fn wrap(message: &Message) -> Bytes {
+pub(crate) fn wrap(message: &Message) -> Bytes {
     let texts =
         [message.tenant.as_str(), message.publisher.device.as_str(), message.topic.as_str()];
     let head = NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
@@ -39,7 +39,7 @@ pub(super) fn wrap(message: &Message) -> Bytes {
 }
 
 /// The message again, if it belongs to `tenant`. Anything else in a log is not ours to deliver.
-pub(super) fn unwrap(mut raw: Bytes, tenant: &TenantId) -> Option<Message> {
+pub(crate) fn unwrap(mut raw: Bytes, tenant: &TenantId) -> Option<Message> {
     if raw.len() < NUMBERS || raw.get_u8() != LAYOUT {
         return None;
     }

@@ -107,7 +107,7 @@ impl Feed {
         let message = Arc::new(message);
         loop {
             match self.reader.offer(&message) {
-                Push::Taken => {
+                Push::Taken | Push::Kept(_) => {
                     self.counters.delivered.fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
@@ -136,7 +136,7 @@ impl Reader {
                 if options.no_local && message.publisher.session == outbox.id() {
                     return Push::Taken;
                 }
-                outbox.push(Delivery { message: Arc::clone(message), options, retained: false })
+                outbox.push(Delivery::new(Arc::clone(message), options, false))
             }
         }
     }

@@ -14,7 +14,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 #[derive(Default)]
-pub(super) struct Group {
+pub(in crate::lanes) struct Group {
     turn: Mutex<Turn>,
     changed: Notify,
 }
@@ -59,19 +59,18 @@ impl Group {
     }
 
     /// Hands the message to the next member that takes it.
-    pub(super) fn offer(&self, message: &Arc<Message>) -> Push {
+    pub(in crate::lanes) fn offer(self: &Arc<Self>, message: &Arc<Message>) -> Push {
         let mut turn = self.turn.lock();
         let count = turn.members.len();
         let mut outcome = Push::Closed;
         for step in 0..count {
             let place = (turn.next + step) % count;
             let Some((outbox, options)) = turn.members.get(place) else { continue };
-            let delivery =
-                Delivery { message: Arc::clone(message), options: *options, retained: false };
+            let delivery = Delivery::new(Arc::clone(message), *options, false).shared(self);
             match outbox.push(delivery) {
-                Push::Taken => {
+                taken @ (Push::Taken | Push::Kept(_)) => {
                     turn.next = (place + 1) % count;
-                    return Push::Taken;
+                    return taken;
                 }
                 Push::Full => outcome = Push::Full,
                 Push::Closed => {}

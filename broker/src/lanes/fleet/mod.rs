@@ -10,16 +10,16 @@
 //! The router sees log names, not topics: filters are matched once, here, with MQTT's rules for `$` topics, and the
 //! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
 
-mod envelope;
+pub(crate) mod envelope;
 mod feed;
 mod filters;
-mod group;
+pub(in crate::lanes) mod group;
 mod links;
 mod logs;
 mod router;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(in crate::lanes) mod tree;
 mod writer;
 
 use super::message::{Message, SubscriberId};

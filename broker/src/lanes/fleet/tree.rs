@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use tessera_token::topic::TopicFilter;
 
 /// The filters of one tenant, each with a value.
-pub(super) struct FilterTree<T> {
+pub(in crate::lanes) struct FilterTree<T> {
     root: Node<T>,
     count: usize,
 }
@@ -31,12 +31,12 @@ impl<T> Default for FilterTree<T> {
 }
 
 impl<T> FilterTree<T> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::lanes) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Puts a value; an older one of the same filter comes back.
-    pub(super) fn put(&mut self, filter: &TopicFilter, value: T) -> Option<T> {
+    pub(in crate::lanes) fn put(&mut self, filter: &TopicFilter, value: T) -> Option<T> {
         let mut node = &mut self.root;
         for level in filter.as_str().split('/') {
             node = match level {
@@ -49,14 +49,14 @@ impl<T> FilterTree<T> {
     }
 
     /// Takes a value out and prunes what is empty then. The walk goes as deep as the filter, at most 32 levels.
-    pub(super) fn remove(&mut self, filter: &TopicFilter) -> Option<T> {
+    pub(in crate::lanes) fn remove(&mut self, filter: &TopicFilter) -> Option<T> {
         let removed = self.root.remove(filter.as_str().split('/'));
         self.count -= usize::from(removed.is_some());
         removed
     }
 
     /// Calls `found` for every filter that matches. Each node is visited at most once.
-    pub(super) fn matching<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a T)) {
+    pub(in crate::lanes) fn matching<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a T)) {
         let mut open: Vec<(&Node<T>, Option<&str>)> = vec![(&self.root, Some(topic))];
         // Wildcards in the first level do not match `$…` (MQTT-4.7.2-1).
         let mut wildcards = !topic.starts_with('$');

@@ -9,6 +9,7 @@ mod tests;
 mod tree;
 
 use super::message::Message;
+use crate::keep::{record, Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
@@ -48,6 +49,8 @@ pub struct Retained {
 
 #[derive(Default)]
 struct Inner {
+    keep: Option<Arc<Keep>>,
+    last_row: u64,
     tenants: HashMap<TenantId, TopicTree>,
     publishers: HashMap<(TenantId, DeviceId), HashSet<TopicName>>,
     deadlines: BTreeSet<(UnixSeconds, TenantId, TopicName)>,
@@ -67,6 +70,29 @@ impl Retained {
         Self::default()
     }
 
+    /// An empty store whose messages survive a restart.
+    pub(crate) fn kept(keep: Arc<Keep>) -> Self {
+        let inner = Inner { keep: Some(keep), ..Inner::default() };
+        Self { inner: RwLock::new(inner) }
+    }
+
+    /// Puts back what was kept in row `row`; false when it is over or there is no room.
+    pub(crate) fn restore(&self, mut message: Message, row: u64, now: UnixSeconds) -> bool {
+        let mut inner = self.inner.write();
+        inner.last_row = inner.last_row.max(row);
+        if deadline(&message) <= now {
+            return false;
+        }
+        message.row = row;
+        inner.put(Arc::new(message)) == Stored::Kept
+    }
+
+    /// Row numbers up to this one have been used.
+    pub(crate) fn note_row(&self, row: u64) {
+        let mut inner = self.inner.write();
+        inner.last_row = inner.last_row.max(row);
+    }
+
     /// Takes a publish with the retain flag. The message is copied: it holds on to no network buffer.
     pub fn set(&self, message: &Message, now: UnixSeconds) -> Stored {
         if message.payload.is_empty() {
@@ -76,8 +102,7 @@ impl Retained {
         if deadline(message) <= now {
             return Stored::Expired;
         }
-        let message = message.detached();
-        self.inner.write().put(message)
+        self.inner.write().keep_and_put(message)
     }
 
     /// The live messages on topics that match.
@@ -138,14 +163,35 @@ impl Retained {
 }
 
 impl Inner {
+    /// The new row is noted before the old one goes: one of them is there at every moment.
+    fn keep_and_put(&mut self, message: &Message) -> Stored {
+        let mut message = message.copied();
+        if self.keep.is_some() {
+            self.last_row += 1;
+            message.row = self.last_row;
+        }
+        let row = message.row;
+        let keep = self.keep.clone();
+        let bytes = keep.as_ref().map(|_| record::encode_message(&message));
+        if !self.has_room(&message) {
+            return Stored::Full;
+        }
+        if let (Some(keep), Some(bytes)) = (keep, bytes) {
+            keep.note(Step::Put(Row::Retained(row), bytes));
+        }
+        self.put(Arc::new(message))
+    }
+
+    fn has_room(&self, message: &Message) -> bool {
+        let old = self.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
+        let (more, bytes) = old.map_or((1, 0), |old| (0, old.cost()));
+        self.count + more <= RETAINED_MESSAGES
+            && self.bytes - bytes + message.cost() <= RETAINED_BYTES
+    }
+
     fn put(&mut self, message: Arc<Message>) -> Stored {
         let (tenant, topic) = (message.tenant.clone(), message.topic.clone());
-        let old =
-            self.tenants.get(&tenant).and_then(|tree| tree.get(&topic)).map_or(0, |old| old.cost());
-        let more = usize::from(old == 0);
-        if self.count + more > RETAINED_MESSAGES
-            || self.bytes - old + message.cost() > RETAINED_BYTES
-        {
+        if !self.has_room(&message) {
             return Stored::Full;
         }
         self.remove(&tenant, &topic);
@@ -163,6 +209,9 @@ impl Inner {
         let Some(old) = tree.remove(topic) else { return };
         if tree.is_empty() {
             self.tenants.remove(tenant);
+        }
+        if let (Some(keep), true) = (&self.keep, old.row != 0) {
+            keep.note(Step::Delete(Row::Retained(old.row)));
         }
         self.count -= 1;
         self.bytes -= old.cost();

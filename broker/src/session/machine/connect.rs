@@ -5,6 +5,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tessera_token::refusal::RefusalCode;
 
+use super::alias::Aliases;
+use super::release::Received;
 use super::{Context, Flight, Machine, Will};
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
 use crate::config::SessionPolicy;
@@ -22,9 +24,14 @@ impl Default for Machine {
             max_packet: usize::MAX,
             problem_info: true,
             aliases: None,
+            out_aliases: None,
             flight: Flight::default(),
+            received: Received::default(),
             subscriptions: HashMap::new(),
+            last_subscription: 0,
             will: None,
+            kept: None,
+            ticket: 0,
         }
     }
 }
@@ -46,6 +53,7 @@ impl Machine {
         self.will = will;
         self.last_packet = cx.monotonic;
         self.aliases = None;
+        self.out_aliases = Aliases::up_to(p.short(PropertyId::TopicAliasMaximum).unwrap_or(0));
         self.problem_info = p.flag(PropertyId::RequestProblemInfo).unwrap_or(true);
         self.max_packet =
             p.number(PropertyId::MaximumPacketSize).map_or(usize::MAX, |n| n as usize);
@@ -76,7 +84,6 @@ impl Machine {
         let max_packet = u32::try_from(policy.max_packet).unwrap_or(u32::MAX);
         let mut told = Properties::build()
             .number(PropertyId::ReceiveMaximum, u32::from(policy.receive_maximum))
-            .number(PropertyId::MaximumQos, 1)
             .number(PropertyId::MaximumPacketSize, max_packet)
             .number(PropertyId::TopicAliasMaximum, u32::from(TOPIC_ALIASES));
         if connect.properties.number(PropertyId::SessionExpiry).unwrap_or(0) != self.expiry {
@@ -101,7 +108,7 @@ pub fn check_will(connect: &Connect, cx: Context<'_>) -> Result<Option<Box<Will>
 }
 
 /// 3.1.1 knows no expiry: a session that is not clean is kept for as long as the policy allows.
-fn granted_expiry(connect: &Connect, policy: &SessionPolicy) -> u32 {
+pub(crate) fn granted_expiry(connect: &Connect, policy: &SessionPolicy) -> u32 {
     let wanted = match connect.version {
         Version::V5 => connect.properties.number(PropertyId::SessionExpiry).unwrap_or(0),
         Version::V311 if connect.clean_start => 0,

@@ -4,9 +4,10 @@
 use bytes::BytesMut;
 use tessera_token::refusal::RefusalCode;
 
+use super::flight::What;
 use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
-use crate::codec::{Properties, PropertyId, QoS, Version};
+use crate::codec::{self, Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 use crate::lanes::Delivery;
 
 /// What became of a delivery.
@@ -14,6 +15,8 @@ use crate::lanes::Delivery;
 pub enum Delivered {
     /// Written.
     Sent(QoS),
+    /// PUBREL of an earlier connection, written again.
+    Released,
     /// Left out, and why.
     Dropped(&'static str, QoS),
     /// The token has expired: the connection must end.
@@ -29,14 +32,29 @@ impl Machine {
     /// Writes the next delivery of an earlier connection again, with DUP; `None` when there is none to write now.
     pub fn deliver_again(&mut self, cx: Context<'_>, out: &mut BytesMut) -> Option<Delivered> {
         let open = self.flight.next_again()?;
-        let (delivery, packet_id) = (open.delivery.clone(), open.packet_id);
-        let done = self.write(&delivery, Some(packet_id), true, cx, out);
+        let (what, packet_id) = (open.what.clone(), open.packet_id);
+        let done = match what {
+            What::Message(delivery) => self.write(&delivery, Some(packet_id), true, cx, out),
+            What::Released => self.release_again(packet_id, out),
+        };
         match done {
-            Delivered::Sent(_) => self.flight.sent_again(),
-            Delivered::Dropped(..) => drop(self.flight.drop_again()),
+            Delivered::Sent(_) | Delivered::Released => self.flight.sent_again(),
+            Delivered::Dropped(..) => {
+                let number = self.flight.drop_again();
+                self.drop_row(number.unwrap_or(0));
+            }
             Delivered::Ended(_) => {}
         }
         Some(done)
+    }
+
+    /// The right to receive was asked when the message went out; nothing of it is told now.
+    fn release_again(&self, packet_id: u16, out: &mut BytesMut) -> Delivered {
+        let packet = Packet::PubRel(Ack::new(packet_id, ReasonCode::SUCCESS));
+        match codec::encode(&packet, self.version, out) {
+            Ok(()) => Delivered::Released,
+            Err(_) => Delivered::Dropped("not_encodable", QoS::ExactlyOnce),
+        }
     }
 
     /// Writes a new delivery. The caller has asked [`Self::room`].
@@ -46,19 +64,24 @@ impl Machine {
         cx: Context<'_>,
         out: &mut BytesMut,
     ) -> Delivered {
-        if granted_qos(&delivery) == QoS::AtMostOnce {
+        if delivery.qos() == QoS::AtMostOnce {
             return self.write(&delivery, None, false, cx, out);
         }
         let packet_id = self.flight.add(delivery.clone());
-        let done = self.write(&delivery, Some(packet_id), false, cx, out);
-        if let Delivered::Dropped(..) = done {
-            self.flight.withdraw();
+        let again = delivery.sequence.again;
+        let done = self.write(&delivery, Some(packet_id), again, cx, out);
+        match done {
+            Delivered::Dropped(..) => {
+                self.flight.withdraw();
+                self.drop_row(delivery.sequence.number);
+            }
+            _ => self.ticket = self.ticket.max(delivery.sequence.ticket),
         }
         done
     }
 
     fn write(
-        &self,
+        &mut self,
         delivery: &Delivery,
         packet_id: Option<u16>,
         dup: bool,
@@ -66,7 +89,7 @@ impl Machine {
         out: &mut BytesMut,
     ) -> Delivered {
         let message = &*delivery.message;
-        let qos = granted_qos(delivery);
+        let qos = delivery.qos();
         if message.is_expired(cx.unix) {
             return Delivered::Dropped("expired", qos);
         }
@@ -82,12 +105,13 @@ impl Machine {
             out.extend_from_slice(frame);
             return Delivered::Sent(qos);
         }
-        let properties = self.properties(delivery, cx);
+        let alias = self.out_aliases.as_ref().and_then(|aliases| aliases.of(&message.topic));
+        let properties = self.properties(delivery, alias.map(|(alias, _)| alias), cx);
         let head = PublishHead {
             dup,
             qos,
             retain: delivery.retain(),
-            topic: message.topic.as_str(),
+            topic: if alias.is_some_and(|(_, known)| known) { "" } else { message.topic.as_str() },
             packet_id,
             properties: &properties,
         };
@@ -100,12 +124,16 @@ impl Machine {
             return Delivered::Dropped("not_encodable", qos);
         }
         out.extend_from_slice(&message.payload);
+        if let (Some((alias, false)), Some(aliases)) = (alias, self.out_aliases.as_mut()) {
+            aliases.told(&message.topic, alias);
+        }
         Delivered::Sent(qos)
     }
 
     /// The packet that all plain QoS 0 receivers share.
     fn ready_made<'d>(&self, delivery: &'d Delivery) -> Option<&'d [u8]> {
-        let plain = granted_qos(delivery) == QoS::AtMostOnce
+        let plain = delivery.qos() == QoS::AtMostOnce
+            && self.out_aliases.is_none()
             && !delivery.retain()
             && delivery.options.id.is_none();
         if !plain {
@@ -114,10 +142,10 @@ impl Machine {
         delivery.message.shared_frame(self.version).map(|frame| &**frame)
     }
 
-    fn properties(&self, delivery: &Delivery, cx: Context<'_>) -> Properties {
+    fn properties(&self, delivery: &Delivery, alias: Option<u16>, cx: Context<'_>) -> Properties {
         let message = &*delivery.message;
         if self.version == Version::V311
-            || (message.expires.is_none() && delivery.options.id.is_none())
+            || (message.expires.is_none() && delivery.options.id.is_none() && alias.is_none())
         {
             return message.properties.clone();
         }
@@ -129,11 +157,9 @@ impl Machine {
         if let Some(id) = delivery.options.id {
             all = all.number(PropertyId::SubscriptionId, id.get());
         }
+        if let Some(alias) = alias {
+            all = all.number(PropertyId::TopicAlias, u32::from(alias));
+        }
         all.all_of(&message.properties).finish().unwrap_or_default()
     }
-}
-
-/// QoS 2 is not offered: every subscription was granted QoS 1 at most.
-fn granted_qos(delivery: &Delivery) -> QoS {
-    delivery.qos().min(QoS::AtLeastOnce)
 }

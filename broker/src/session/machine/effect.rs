@@ -14,12 +14,12 @@ use crate::rights::Control;
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
-    /// Route an authorised message, then acknowledge it when it has a packet id.
+    /// Route an authorised message, then answer.
     Publish {
         /// The message.
         message: Arc<Message>,
-        /// What to acknowledge.
-        packet_id: Option<u16>,
+        /// What to answer.
+        answer: Answer,
     },
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
@@ -46,6 +46,17 @@ pub enum Effect {
     },
     /// The connection ends.
     End(End),
+}
+
+/// How a publish is answered once it is routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// QoS 0: not at all.
+    Nothing,
+    /// QoS 1: PUBACK with this packet id.
+    PubAck(u16),
+    /// QoS 2, released: PUBCOMP with this packet id.
+    PubComp(u16),
 }
 
 /// A subscription that the rights allow.

@@ -1,8 +1,10 @@
-//! QoS 1 deliveries that the client has not acknowledged, in the order in which they were sent (MQTT 5 section 4.6).
+//! QoS 1 and 2 deliveries that the client has not completed, in the order in which they were sent (MQTT 5 sections 4.3,
+//! 4.6). A QoS 2 delivery is a message until PUBREC, then only a packet id until PUBCOMP.
 
 use std::collections::VecDeque;
 
-use crate::lanes::Delivery;
+use crate::codec::QoS;
+use crate::lanes::{Delivery, Sequence};
 
 /// The window of one client.
 #[derive(Default)]
@@ -16,8 +18,32 @@ pub struct Flight {
 
 pub(super) struct Open {
     pub(super) packet_id: u16,
-    pub(super) delivery: Delivery,
+    pub(super) sequence: Sequence,
+    pub(super) what: What,
 }
+
+#[derive(Clone)]
+pub(super) enum What {
+    Message(Delivery),
+    /// PUBREC has come, PUBCOMP has not.
+    Released,
+}
+
+/// What an acknowledgement of the client was.
+pub(super) enum Acked {
+    /// The exchange went on or is over; the row that it concerns, 0 for none.
+    Good(u64),
+    /// The same step as before.
+    Again,
+    /// There is no such exchange.
+    Unknown,
+    /// There is, and this step does not belong to it now.
+    OutOfPlace,
+}
+
+/// Packet ids follow the numbers of kept deliveries. So far apart may the oldest and the newest be that no id comes
+/// twice, with room for numbers that were never sent.
+const SPREAD: u64 = 60_000;
 
 impl Flight {
     /// A new connection with this receive maximum: all that is open must be sent again.
@@ -28,10 +54,17 @@ impl Flight {
 
     /// How many new deliveries may be sent now. None while old ones wait to be sent again, so that order is kept.
     pub(super) fn room(&self) -> usize {
-        if self.sent < self.open.len() {
+        if self.sent < self.open.len() || self.is_spread() {
             0
         } else {
             self.window.saturating_sub(self.open.len())
+        }
+    }
+
+    fn is_spread(&self) -> bool {
+        match (self.open.front(), self.open.back()) {
+            (Some(old), Some(new)) => new.sequence.number > old.sequence.number + SPREAD,
+            _ => false,
         }
     }
 
@@ -49,22 +82,32 @@ impl Flight {
     }
 
     /// What must be sent again may no longer be sent at all.
-    pub(super) fn drop_again(&mut self) -> Option<Delivery> {
-        self.open.remove(self.sent).map(|open| open.delivery)
+    pub(super) fn drop_again(&mut self) -> Option<u64> {
+        self.open.remove(self.sent).map(|open| open.sequence.number)
     }
 
     /// Takes a new delivery in and gives it a packet id that no open one has.
     pub(super) fn add(&mut self, delivery: Delivery) -> u16 {
-        let mut packet_id = self.last_id;
-        loop {
-            packet_id = packet_id.checked_add(1).unwrap_or(1);
-            if !self.open.iter().any(|open| open.packet_id == packet_id) {
-                break;
-            }
+        let sequence = delivery.sequence;
+        let packet_id = self.free_id(sequence.number);
+        self.open.push_back(Open { packet_id, sequence, what: What::Message(delivery) });
+        self.sent += 1;
+        packet_id
+    }
+
+    /// Puts back an exchange from before a restart that only waits for PUBCOMP.
+    pub(super) fn restore_released(&mut self, number: u64) {
+        let packet_id = id_of(number);
+        let sequence = Sequence { number, ticket: 0, again: true };
+        self.open.push_back(Open { packet_id, sequence, what: What::Released });
+    }
+
+    fn free_id(&mut self, number: u64) -> u16 {
+        let mut packet_id = if number > 0 { id_of(number) } else { next_id(self.last_id) };
+        while self.open.iter().any(|open| open.packet_id == packet_id) {
+            packet_id = next_id(packet_id);
         }
         self.last_id = packet_id;
-        self.open.push_back(Open { packet_id, delivery });
-        self.sent += 1;
         packet_id
     }
 
@@ -75,17 +118,67 @@ impl Flight {
         }
     }
 
-    pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        let Some(place) = self.open.iter().position(|open| open.packet_id == packet_id) else {
-            return;
-        };
-        self.open.remove(place);
+    /// PUBACK.
+    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Acked {
+        match self.find(packet_id) {
+            None => Acked::Unknown,
+            Some((place, open)) => match &open.what {
+                What::Message(delivery) if delivery.qos() == QoS::AtLeastOnce => self.done(place),
+                _ => Acked::OutOfPlace,
+            },
+        }
+    }
+
+    /// PUBREC that accepts, or refuses and so ends the exchange.
+    pub(super) fn received(&mut self, packet_id: u16, refused: bool) -> Acked {
+        let Some((place, open)) = self.find(packet_id) else { return Acked::Unknown };
+        match &open.what {
+            What::Released => Acked::Again,
+            What::Message(delivery) if delivery.qos() != QoS::ExactlyOnce => Acked::OutOfPlace,
+            What::Message(_) if refused => self.done(place),
+            What::Message(_) => {
+                open.what = What::Released;
+                Acked::Good(open.sequence.number)
+            }
+        }
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&mut self, packet_id: u16) -> Acked {
+        match self.find(packet_id) {
+            None => Acked::Unknown,
+            Some((place, open)) => match open.what {
+                What::Released => self.done(place),
+                What::Message(_) => Acked::OutOfPlace,
+            },
+        }
+    }
+
+    fn find(&mut self, packet_id: u16) -> Option<(usize, &mut Open)> {
+        self.open.iter_mut().enumerate().find(|(_, open)| open.packet_id == packet_id)
+    }
+
+    fn done(&mut self, place: usize) -> Acked {
+        let number = self.open.remove(place).map_or(0, |open| open.sequence.number);
         if place < self.sent {
             self.sent -= 1;
         }
         if self.open.is_empty() {
             self.open = VecDeque::new();
         }
+        Acked::Good(number)
+    }
+
+    /// Takes out everything; gives the QoS 1 messages, which others may get instead (MQTT 5 section 4.8.2).
+    pub(super) fn clear(&mut self) -> Vec<Delivery> {
+        self.sent = 0;
+        let all = std::mem::take(&mut self.open);
+        all.into_iter()
+            .filter_map(|open| match open.what {
+                What::Message(delivery) if delivery.qos() == QoS::AtLeastOnce => Some(delivery),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Deliveries without acknowledgement.
@@ -97,4 +190,13 @@ impl Flight {
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
+}
+
+fn next_id(packet_id: u16) -> u16 {
+    packet_id.checked_add(1).unwrap_or(1)
+}
+
+/// 1 for the first, and round again after 65,535.
+fn id_of(number: u64) -> u16 {
+    u16::try_from(number.saturating_sub(1) % u64::from(u16::MAX)).unwrap_or(0).saturating_add(1)
 }

@@ -4,13 +4,17 @@
 //! connections; what belongs to a single connection is reset by [`Machine::attach`]. An idle machine owns no heap
 //! memory but its subscriptions.
 //!
-//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`subscribe`], [`delivery`], [`flight`].
+//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`release`] (QoS 2 of the
+//! client), [`subscribe`], [`delivery`], [`flight`] (QoS 1 and 2 to the client). A machine of a kept session notes what
+//! must survive a crash; whoever sends waits for it.
 
+mod alias;
 mod connect;
 mod delivery;
 mod effect;
 mod flight;
 mod publish;
+mod release;
 mod refuse;
 mod subscribe;
 #[cfg(test)]
@@ -26,13 +30,15 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Version};
+use crate::keep::{record, Kept, Row};
 use crate::config::SessionPolicy;
-use crate::lanes::SubscriberId;
+use crate::lanes::{Delivery, SubscriberId};
 use crate::rights::Rights;
 
 pub use connect::check_will;
+pub(crate) use connect::granted_expiry;
 pub use delivery::Delivered;
-pub use effect::{Effect, End, Granted};
+pub use effect::{Answer, Effect, End, Granted};
 pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
@@ -63,9 +69,15 @@ pub struct Machine {
     max_packet: usize,
     problem_info: bool,
     aliases: Option<Box<HashMap<u16, TopicName>>>,
+    out_aliases: Option<Box<alias::Aliases>>,
     flight: Flight,
+    received: release::Received,
     subscriptions: HashMap<Arc<str>, Held>,
+    last_subscription: u32,
     will: Option<Box<Will>>,
+    kept: Option<Kept>,
+    /// The newest of what must be durable before anything more is sent.
+    ticket: u64,
 }
 
 impl Machine {
@@ -80,23 +92,94 @@ impl Machine {
         }
         match packet {
             Packet::Publish(publish) => self.publish(publish, cx, effects),
-            Packet::PubAck(ack) => self.flight.acknowledged(ack.packet_id),
+            Packet::PubAck(ack) => {
+                let acked = self.flight.acknowledged(ack.packet_id);
+                self.finished(acked, effects);
+            }
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe, cx, effects),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe, effects),
             Packet::PingReq => effects.push(Effect::Send(Packet::PingResp)),
-            Packet::PubRel(ack) => {
-                let answer = Ack::new(ack.packet_id, ReasonCode::PACKET_ID_NOT_FOUND);
-                effects.push(Effect::Send(Packet::PubComp(answer)));
+            Packet::PubRel(ack) => self.release(&ack, cx, effects),
+            Packet::PubRec(ack) => self.received_by_client(&ack, effects),
+            Packet::PubComp(ack) => {
+                let acked = self.flight.completed(ack.packet_id);
+                self.finished(acked, effects);
             }
-            Packet::PubRec(ack) if !ack.reason.is_error() => {
-                let answer = Ack::new(ack.packet_id, ReasonCode::PACKET_ID_NOT_FOUND);
-                effects.push(Effect::Send(Packet::PubRel(answer)));
-            }
-            Packet::PubRec(_) | Packet::PubComp(_) => {}
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
             _ => effects
                 .push(Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
         }
+    }
+
+    fn finished(&mut self, acked: flight::Acked, effects: &mut Vec<Effect>) {
+        match acked {
+            flight::Acked::Good(number) => self.drop_row(number),
+            flight::Acked::Again | flight::Acked::Unknown => {}
+            flight::Acked::OutOfPlace => effects.push(out_of_place()),
+        }
+    }
+
+    /// PUBREC: the client has the message. From here on only its packet id is open [MQTT-4.3.3-5].
+    fn received_by_client(&mut self, ack: &Ack, effects: &mut Vec<Effect>) {
+        let refused = ack.reason.is_error();
+        let reason = match self.flight.received(ack.packet_id, refused) {
+            flight::Acked::OutOfPlace => return effects.push(out_of_place()),
+            flight::Acked::Good(number) if refused => return self.drop_row(number),
+            _ if refused => return,
+            flight::Acked::Unknown => ReasonCode::PACKET_ID_NOT_FOUND,
+            flight::Acked::Again => ReasonCode::SUCCESS,
+            flight::Acked::Good(number) => {
+                if let (Some(kept), true) = (&self.kept, number > 0) {
+                    let row = record::encode_released();
+                    self.ticket = kept.put(|id| Row::Outgoing(id, number), row);
+                }
+                ReasonCode::SUCCESS
+            }
+        };
+        effects.push(Effect::Send(Packet::PubRel(Ack::new(ack.packet_id, reason))));
+    }
+
+    /// A delivery is done with; losing this in a crash costs a repetition that the client knows.
+    fn drop_row(&self, number: u64) {
+        if let (Some(kept), true) = (&self.kept, number > 0) {
+            kept.delete(|id| Row::Outgoing(id, number));
+        }
+    }
+
+    /// What must be durable before anything more is sent; 0 when nothing must.
+    pub fn take_ticket(&mut self) -> u64 {
+        std::mem::take(&mut self.ticket)
+    }
+
+    /// The session is kept across restarts from now on.
+    pub(crate) fn keep(&mut self, kept: Option<Kept>) {
+        self.kept = kept;
+    }
+
+    /// Puts back what was there before a restart.
+    pub(crate) fn restore(&mut self, restored: Restored) {
+        self.expiry = restored.expiry;
+        self.will = restored.will.map(Box::new);
+        for number in restored.released {
+            self.flight.restore_released(number);
+        }
+        for (packet_id, message) in restored.received {
+            self.received.put(packet_id, message);
+        }
+        for held in restored.subscriptions {
+            self.last_subscription = self.last_subscription.max(held.number);
+            self.subscriptions.insert(held.text(), held);
+        }
+    }
+
+    /// The will, while it is held.
+    pub fn will(&self) -> Option<&Will> {
+        self.will.as_deref()
+    }
+
+    /// Takes all open deliveries out; gives those that others may get instead.
+    pub fn clear_flight(&mut self) -> Vec<Delivery> {
+        self.flight.clear()
     }
 
     fn goodbye(&mut self, goodbye: &Disconnect, effects: &mut Vec<Effect>) {
@@ -113,6 +196,11 @@ impl Machine {
             self.will = None;
         }
         effects.push(Effect::End(End::by_client()));
+    }
+
+    /// Seconds that it is kept once its connection has ended.
+    pub(crate) fn expiry_seconds(&self) -> u32 {
+        self.expiry
     }
 
     /// The version of the present connection.
@@ -142,4 +230,17 @@ impl Machine {
             crate::codec::Properties::new()
         }
     }
+}
+
+/// What a restart brings back.
+pub(crate) struct Restored {
+    pub(crate) expiry: u32,
+    pub(crate) will: Option<Will>,
+    pub(crate) released: Vec<u64>,
+    pub(crate) received: Vec<(u16, Arc<crate::lanes::Message>)>,
+    pub(crate) subscriptions: Vec<Held>,
+}
+
+fn out_of_place() -> Effect {
+    Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place"))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
-use super::{Context, Effect, End, Machine};
+use super::{Answer, Context, Effect, End, Machine};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::lanes::{Message, Publisher};
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
@@ -14,12 +14,6 @@ use crate::rights::Control;
 
 impl Machine {
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        if publish.qos == QoS::ExactlyOnce {
-            return effects.push(Effect::End(End::broken(
-                ReasonCode::QOS_NOT_SUPPORTED,
-                "qos_2_not_offered",
-            )));
-        }
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
             Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
@@ -33,9 +27,25 @@ impl Machine {
                 );
             }
         };
+        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+            if self.received.has(packet_id) {
+                // [MQTT-4.3.3-10]: the same message once more, until it is released.
+                let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
+                return effects.push(Effect::Send(Packet::PubRec(ack)));
+            }
+        }
+        if publish.qos != QoS::AtMostOnce
+            && self.received.len() >= usize::from(cx.policy.receive_maximum)
+        {
+            let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
+            return effects.push(Effect::End(end));
+        }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
             effects.push(Effect::Refused { code, topic: topic.shared() });
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+        }
+        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+            return self.receive(packet_id, message(publish, topic, cx), effects);
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Effect::Token(publish.payload));
@@ -45,8 +55,8 @@ impl Machine {
                     .map(|id| Effect::Send(Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))),
             );
         }
-        let packet_id = publish.packet_id;
-        effects.push(Effect::Publish { message: message(publish, topic, cx), packet_id });
+        let answer = publish.packet_id.map_or(Answer::Nothing, Answer::PubAck);
+        effects.push(Effect::Publish { message: message(publish, topic, cx), answer });
     }
 
     /// The string that is authorised here is the string that is routed.
@@ -71,7 +81,7 @@ impl Machine {
         Ok(topic)
     }
 
-    /// RFC 9431 section 3.2: QoS 0 ends an MQTT 5 connection, QoS 1 is answered, 3.1.1 is ended always.
+    /// RFC 9431 section 3.2: QoS 0 ends an MQTT 5 connection, QoS 1 and 2 are answered, 3.1.1 is ended always.
     fn refuse_publish(
         &self,
         publish: &Publish,
@@ -81,8 +91,12 @@ impl Machine {
     ) {
         match publish.packet_id {
             Some(packet_id) if self.version == Version::V5 => {
-                let properties = self.explain(code, cx);
-                effects.push(Effect::Send(Packet::PubAck(Ack { packet_id, reason, properties })));
+                let ack = Ack { packet_id, reason, properties: self.explain(code, cx) };
+                let packet = match publish.qos {
+                    QoS::ExactlyOnce => Packet::PubRec(ack),
+                    _ => Packet::PubAck(ack),
+                };
+                effects.push(Effect::Send(packet));
             }
             _ => effects.push(Effect::End(End::refused(reason, code))),
         }

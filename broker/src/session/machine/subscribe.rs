@@ -8,9 +8,10 @@ use tessera_token::topic::Subscription;
 
 use super::{Context, Effect, Granted, Machine};
 use crate::codec::{
-    self, Packet, Properties, PropertyId, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
 };
+use crate::keep::{record, Row};
 use crate::lanes::Options;
 use crate::rights::{Control, Rights};
 
@@ -21,6 +22,19 @@ pub struct Held {
     pub subscription: Subscription,
     /// How to deliver.
     pub options: Options,
+    /// Its number within the session.
+    pub(crate) number: u32,
+}
+
+impl Held {
+    /// As the client wrote it.
+    pub(crate) fn text(&self) -> Arc<str> {
+        let filter = self.subscription.filter.as_str();
+        match &self.subscription.share {
+            None => Arc::from(filter),
+            Some(name) => Arc::from(format!("$share/{name}/{filter}")),
+        }
+    }
 }
 
 impl Machine {
@@ -75,7 +89,7 @@ impl Machine {
         }
         let asked = entry.options;
         let options = Options {
-            qos: asked.qos.min(QoS::AtLeastOnce),
+            qos: asked.qos,
             no_local: asked.no_local,
             retain_as_published: asked.retain_as_published,
             id,
@@ -86,8 +100,29 @@ impl Machine {
             RetainHandling::Never => false,
         };
         let control = Control::of(subscription.filter.as_str());
-        self.subscriptions.insert(key, Held { subscription: subscription.clone(), options });
+        self.hold(key, Held { subscription: subscription.clone(), options, number: 0 });
         Ok(Granted { place, subscription, options, retained, control })
+    }
+
+    fn hold(&mut self, key: Arc<str>, mut held: Held) {
+        held.number = match self.subscriptions.get(&key) {
+            Some(known) => known.number,
+            None => {
+                self.last_subscription = self.last_subscription.wrapping_add(1);
+                self.last_subscription
+            }
+        };
+        if let Some(kept) = &self.kept {
+            let row = record::encode_subscription(&held);
+            self.ticket = kept.put(|id| Row::Subscription(id, held.number), row);
+        }
+        self.subscriptions.insert(key, held);
+    }
+
+    fn let_go(&mut self, number: u32) {
+        if let Some(kept) = &self.kept {
+            self.ticket = kept.delete(|id| Row::Subscription(id, number));
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, packet: &Unsubscribe, effects: &mut Vec<Effect>) {
@@ -96,6 +131,7 @@ impl Machine {
         for filter in &packet.filters {
             match self.subscriptions.remove(&**filter) {
                 Some(held) => {
+                    self.let_go(held.number);
                     ended.push(held.subscription);
                     reasons.push(ReasonCode::SUCCESS);
                 }
@@ -108,7 +144,17 @@ impl Machine {
 
     /// Takes back a subscription that a lane could not make.
     pub fn forget_subscription(&mut self, subscription: &Subscription) {
-        self.subscriptions.retain(|_, held| held.subscription != *subscription);
+        let mut gone = Vec::new();
+        self.subscriptions.retain(|_, held| {
+            let keep = held.subscription != *subscription;
+            if !keep {
+                gone.push(held.number);
+            }
+            keep
+        });
+        for number in gone {
+            self.let_go(number);
+        }
     }
 
     /// How a control topic is subscribed to, if it is.
@@ -127,11 +173,14 @@ impl Machine {
         self.subscriptions.retain(|_, held| {
             let kept = rights.keeps(&held.subscription);
             if !kept {
-                lost.push(held.subscription.clone());
+                lost.push(held.clone());
             }
             kept
         });
-        lost
+        for held in &lost {
+            self.let_go(held.number);
+        }
+        lost.into_iter().map(|held| held.subscription).collect()
     }
 
     /// Drops every subscription, and names them: the session ends.

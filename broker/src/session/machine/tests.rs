@@ -112,7 +112,7 @@ fn delivery(topic: &str, qos: QoS, payload: &'static [u8]) -> Delivery {
         Message::new("acme".parse().unwrap(), topic, Bytes::from_static(payload), publisher);
     message.qos = qos;
     let options = Options { qos: QoS::ExactlyOnce, ..Options::default() };
-    Delivery { message: Arc::new(message), options, retained: false }
+    Delivery::new(Arc::new(message), options, false)
 }
 
 fn publish(topic: &str, qos: QoS) -> Packet {
@@ -138,7 +138,7 @@ fn ended(effects: &[Effect]) -> Option<End> {
 fn an_authorised_publish_is_routed_and_then_acknowledged() {
     let mut bench = Bench::new(Version::V5, 10);
     let effects = bench.step(publish("a/b", QoS::AtLeastOnce));
-    let [Effect::Publish { message, packet_id: Some(5) }] = &effects[..] else { panic!() };
+    let [Effect::Publish { message, answer: Answer::PubAck(5) }] = &effects[..] else { panic!() };
     assert_eq!((message.topic.as_str(), message.publisher.session), ("a/b", SubscriberId(1)));
 }
 

@@ -15,12 +15,14 @@ use crate::lanes::{Message, Publisher};
 pub struct Will {
     /// Where it goes.
     pub topic: TopicName,
-    payload: Bytes,
-    qos: QoS,
-    retain: bool,
-    properties: Properties,
-    expires_in: Option<u32>,
-    delay: Duration,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: Properties,
+    pub(crate) expires_in: Option<u32>,
+    pub(crate) delay: Duration,
+    /// It comes from before a restart: those who set it were allowed to then, and their rights were not kept.
+    pub(crate) restored: bool,
 }
 
 impl Will {
@@ -31,11 +33,12 @@ impl Will {
         Ok(Self {
             topic,
             payload: Bytes::copy_from_slice(&asked.payload),
-            qos: asked.qos.min(QoS::AtLeastOnce),
+            qos: asked.qos,
             retain: asked.retain,
             properties: p.forwardable().detached(),
             expires_in: p.number(PropertyId::MessageExpiry),
             delay: Duration::from_secs(u64::from(p.number(PropertyId::WillDelay).unwrap_or(0))),
+            restored: false,
         })
     }
 
@@ -49,7 +52,9 @@ impl Will {
     /// # Errors
     /// `will_not_authorised`.
     pub fn publish(self, cx: Context<'_>) -> Result<Arc<Message>, RefusalCode> {
-        cx.rights.will(&self.topic)?;
+        if !self.restored {
+            cx.rights.will(&self.topic)?;
+        }
         let grant = cx.rights.grant();
         let publisher = Publisher {
             device: grant.device().clone(),

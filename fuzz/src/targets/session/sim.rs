@@ -135,7 +135,7 @@ impl Sim {
                 let Some(topic) = topic.filter(|topic| !own && matches(&filter, topic)) else {
                     continue;
                 };
-                let delivery = Delivery { message: Arc::clone(message), options, retained: false };
+                let delivery = Delivery::new(Arc::clone(message), options, false);
                 let qos = delivery.qos().min(QoS::AtLeastOnce) as u8;
                 let before = session.outbox.len();
                 let taken = session.outbox.push(delivery) == Push::Taken;

@@ -1,0 +1,279 @@
+//! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
+//!
+//! A session with a row that does not read is dropped whole, with an error in the log; so is one whose time is over,
+//! and one whose device has been revoked meanwhile. The broker starts in any case that the store itself opens.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tessera_runtime::store::{Row as Stored, StoreError, Table};
+use tessera_token::grant::Grant;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::standing::Standing;
+
+use super::record::{self, Outgoing, SessionRecord};
+use super::{Kept, Row, Step};
+use crate::hub::Hub;
+use crate::lanes::{Delivery, Message, Outbox, SubscriberId};
+use crate::rights::{Control, Rights};
+use crate::session::machine::{Held, Restored};
+use crate::session::Session;
+
+/// Rows that are read at once.
+const PAGE: usize = 1_000;
+
+/// Loads everything. The store is read by this thread: nobody is served yet.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
+    let publishers = restore_publishers(hub)?;
+    restore_retained(hub, &publishers)?;
+    let mut after: Option<Vec<u8>> = None;
+    let mut counts = (0, 0);
+    loop {
+        let rows = hub.keep.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        for (key, value) in rows {
+            let Some(id) = number(&key).map(SubscriberId) else { continue };
+            hub.next_session.fetch_max(id.0 + 1, Ordering::Relaxed);
+            match restore_session(hub, id, value).await? {
+                Ok(()) => counts.0 += 1,
+                Err(why) => {
+                    counts.1 += 1;
+                    give_up(hub, id, why);
+                }
+            }
+        }
+    }
+    if counts != (0, 0) {
+        tracing::info!(restored = counts.0, dropped = counts.1, "kept sessions");
+    }
+    Ok(())
+}
+
+/// Why a session does not come back.
+enum Lost {
+    Damaged(&'static str),
+    Over,
+    Full,
+    Withdrawn(RefusalCode),
+}
+
+fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
+    hub.keep.note(Step::Forget(id));
+    match why {
+        Lost::Damaged(table) => {
+            tracing::error!(session = id.0, table, "a kept session is damaged and was dropped");
+        }
+        Lost::Full => tracing::error!(session = id.0, "a kept session has no room and was dropped"),
+        Lost::Over => tracing::debug!(session = id.0, "a kept session is over"),
+        Lost::Withdrawn(code) => {
+            tracing::info!(session = id.0, code = %code, "a kept session lost its rights");
+        }
+    }
+}
+
+async fn restore_session(
+    hub: &Arc<Hub>,
+    id: SubscriberId,
+    row: Vec<u8>,
+) -> Result<Result<(), Lost>, StoreError> {
+    let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
+    let now = hub.now();
+    let left = record.left.unwrap_or(now.unix);
+    if record.expiry == 0 || now.unix.since(left) >= u64::from(record.expiry) {
+        return Ok(Err(Lost::Over));
+    }
+    let grant = match dormant(hub, &record.standing) {
+        Ok(grant) => grant,
+        Err(code) => return Ok(Err(Lost::Withdrawn(code))),
+    };
+    let rows = Rows::read(hub, id)?;
+    let parts = match rows.parts(&record.standing.tenant) {
+        Ok(parts) => parts,
+        Err(table) => return Ok(Err(Lost::Damaged(table))),
+    };
+    let kept = Kept { keep: Arc::clone(&hub.keep), id };
+    let outbox = Outbox::kept_with_limits(kept, hub.policy.queue_messages, hub.policy.queue_bytes);
+    outbox.restore(parts.waiting, parts.last_number);
+    let device = hub.observer.device(grant.tenant(), grant.device());
+    let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    for held in &parts.subscriptions {
+        let lane = Control::of(held.subscription.filter.as_str()).is_none();
+        if lane && lanes.subscribe(&held.subscription, held.options).await.is_err() {
+            return Ok(Err(Lost::Full));
+        }
+    }
+    let session = Session::new(grant, record.client_id, device, outbox, lanes);
+    if hub.registry.enter(&session).is_err() {
+        return Ok(Err(Lost::Full));
+    }
+    let restored = Restored {
+        expiry: record.expiry,
+        will: record.will,
+        released: parts.released,
+        received: parts.received,
+        subscriptions: parts.subscriptions,
+    };
+    session.restore(restored, left, now);
+    hub.schedule(&session, now);
+    Ok(Ok(()))
+}
+
+/// A grant without rights, unless trust in it was withdrawn while the broker was down. Without trust data nothing can be
+/// said yet: then the trust effect that brings them will look at every session.
+fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
+    let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
+    let validator = hub.gate.validator();
+    match validator.still_holds(&grant) {
+        Ok(()) => Ok(grant),
+        Err(_) if validator.trust_age().is_none() => Ok(grant),
+        // The key of a token that has expired may have been retired since.
+        Err(RefusalCode::KeyNotValid) if standing.expires <= hub.now().unix => Ok(grant),
+        Err(code) => Err(code),
+    }
+}
+
+/// The rows of one session, as they are stored.
+struct Rows {
+    subscriptions: Vec<Stored>,
+    outgoing: Vec<Stored>,
+    incoming: Vec<Stored>,
+}
+
+struct Parts {
+    subscriptions: Vec<Held>,
+    waiting: Vec<Delivery>,
+    released: Vec<u64>,
+    received: Vec<(u16, Arc<Message>)>,
+    last_number: u64,
+}
+
+impl Rows {
+    fn read(hub: &Hub, id: SubscriberId) -> Result<Self, StoreError> {
+        let prefix = id.0.to_be_bytes();
+        let tables = &hub.keep.tables;
+        Ok(Self {
+            subscriptions: all(&tables.subscriptions, &prefix)?,
+            outgoing: all(&tables.outgoing, &prefix)?,
+            incoming: all(&tables.incoming, &prefix)?,
+        })
+    }
+
+    fn parts(self, tenant: &TenantId) -> Result<Parts, &'static str> {
+        let mut parts = Parts {
+            subscriptions: Vec::new(),
+            waiting: Vec::new(),
+            released: Vec::new(),
+            received: Vec::new(),
+            last_number: 0,
+        };
+        for (key, value) in self.subscriptions {
+            let held = subscription(&key, value).ok_or("session_subscription")?;
+            parts.subscriptions.push(held);
+        }
+        for (key, value) in self.outgoing {
+            parts.outgoing(&key, value, tenant).ok_or("session_outgoing")?;
+        }
+        for (key, value) in self.incoming {
+            let packet_id = tail(&key).map(u16::from_be_bytes);
+            let message = record::decode_message(value).filter(|one| &one.tenant == tenant);
+            let (Some(packet_id), Some(message)) = (packet_id, message) else {
+                return Err("session_incoming");
+            };
+            parts.received.push((packet_id, message.detached()));
+        }
+        Ok(parts)
+    }
+}
+
+impl Parts {
+    fn outgoing(&mut self, key: &[u8], value: Vec<u8>, tenant: &TenantId) -> Option<()> {
+        let number = u64::from_be_bytes(tail(key)?);
+        self.last_number = self.last_number.max(number);
+        match record::decode_outgoing(value, tenant)? {
+            Outgoing::Released => self.released.push(number),
+            Outgoing::Message(mut delivery) => {
+                delivery.sequence.number = number;
+                delivery.sequence.again = true;
+                self.waiting.push(delivery);
+            }
+        }
+        Some(())
+    }
+}
+
+fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
+    let number = u32::from_be_bytes(tail(key)?);
+    let (subscription, options) = record::decode_subscription(value)?;
+    Some(Held { subscription, options, number })
+}
+
+/// Retained messages whose publisher is known and still trusted, as far as can be said.
+fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError> {
+    let now = hub.now().unix;
+    for (key, value) in all(&hub.keep.tables.retained, &[])? {
+        let Some(row) = number(&key) else { continue };
+        let kept = match record::decode_message(value) {
+            None => {
+                tracing::error!(row, "a retained message is damaged and was dropped");
+                false
+            }
+            Some(message) => {
+                let by = (message.tenant.clone(), message.publisher.device.clone());
+                publishers.contains_key(&by) && hub.retained.restore(message, row, now)
+            }
+        };
+        if !kept {
+            hub.retained.note_row(row);
+            hub.keep.note(Step::Delete(Row::Retained(row)));
+        }
+    }
+    Ok(())
+}
+
+type Publishers = HashMap<(TenantId, DeviceId), ()>;
+
+fn restore_publishers(hub: &Hub) -> Result<Publishers, StoreError> {
+    let mut known = Publishers::new();
+    for (_, value) in all(&hub.keep.tables.publishers, &[])? {
+        let Some(standing) = record::decode_publisher(value) else {
+            tracing::error!("who published a retained message is damaged: it was dropped");
+            continue;
+        };
+        let (tenant, device) = (standing.tenant.clone(), standing.device.clone());
+        match dormant(hub, &standing) {
+            Ok(grant) => {
+                hub.publishers.note(Arc::new(Rights::new(grant)));
+                known.insert((tenant, device), ());
+            }
+            Err(_) => drop(hub.keep.note(Step::Delete(Row::Publisher(tenant, device)))),
+        }
+    }
+    Ok(known)
+}
+
+fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
+    let mut found: Vec<Stored> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.clone());
+        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        found.extend(page);
+    }
+}
+
+fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// What follows the session in a key.
+fn tail<const N: usize>(key: &[u8]) -> Option<[u8; N]> {
+    key.get(size_of::<u64>()..)?.try_into().ok()
+}

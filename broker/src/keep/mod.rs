@@ -1,0 +1,260 @@
+//! What survives `kill -9`: sessions that are kept, what waits for them, and retained messages.
+//!
+//! 1. Whoever changes something that is kept notes a [`Step`] and gets a ticket; nothing waits for the disk yet.
+//! 2. One task ([`Keep::run`]) takes all that was noted and commits it as one group, again and again.
+//! 3. Whoever is about to tell a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until its ticket
+//!    is [`Keep::durable`] before the bytes leave the process.
+//!
+//! What concerns no kept session and is not retained notes nothing, so it never comes here. [`record`] is the form of
+//! the rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token
+//! has been accepted for it.
+
+pub(crate) mod load;
+mod pending;
+pub(crate) mod record;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tessera_runtime::store::{Batch, Store, StoreError, Table};
+use tokio::sync::{watch, Notify};
+use tokio_util::sync::CancellationToken;
+
+use crate::lanes::SubscriberId;
+use crate::limits::{KEEP_BEHIND, KEEP_GROUP};
+use pending::Pending;
+pub(crate) use pending::{Row, Step};
+
+/// The durable state of the broker.
+pub struct Keep {
+    store: Store,
+    tables: Tables,
+    pending: Mutex<Pending>,
+    /// Held for reading while several steps must stand or fall together, for writing while they are taken.
+    whole: RwLock<()>,
+    bell: Notify,
+    progress: watch::Sender<Progress>,
+    stopping: CancellationToken,
+}
+
+pub(crate) struct Tables {
+    pub(crate) sessions: Table,
+    pub(crate) subscriptions: Table,
+    pub(crate) outgoing: Table,
+    pub(crate) incoming: Table,
+    pub(crate) retained: Table,
+    pub(crate) publishers: Table,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    durable: u64,
+    failed: bool,
+}
+
+/// The store does not write any more: nothing may be acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotKept;
+
+impl Keep {
+    /// Opens what is kept in `folder`.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub fn open(folder: &Path) -> Result<Arc<Self>, StoreError> {
+        let store = Store::open(folder)?;
+        let tables = Tables {
+            sessions: store.table("session")?,
+            subscriptions: store.table("session_subscription")?,
+            outgoing: store.table("session_outgoing")?,
+            incoming: store.table("session_incoming")?,
+            retained: store.table("retained")?,
+            publishers: store.table("retained_publisher")?,
+        };
+        Ok(Arc::new(Self {
+            store,
+            tables,
+            pending: Mutex::default(),
+            whole: RwLock::new(()),
+            bell: Notify::new(),
+            progress: watch::Sender::new(Progress::default()),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Notes a step and gives the ticket by which to wait for it.
+    pub(crate) fn note(&self, step: Step) -> u64 {
+        let mut pending = self.pending.lock();
+        let first = pending.is_empty();
+        let ticket = pending.add(step);
+        drop(pending);
+        if first {
+            self.bell.notify_one();
+        }
+        ticket
+    }
+
+    /// What is noted while the guard lives is committed together. Not to be held across a wait.
+    pub(crate) fn together(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read_recursive()
+    }
+
+    /// The newest ticket.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.pending.lock().ticket()
+    }
+
+    /// Whether so much waits for the disk that peers should wait too.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.pending.lock().len() > KEEP_BEHIND
+    }
+
+    /// Whether it still writes.
+    pub fn is_healthy(&self) -> bool {
+        !self.progress.borrow().failed && self.store.is_healthy()
+    }
+
+    /// Returns once everything up to `ticket` is durable. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`NotKept`] when the store failed: it never will be.
+    pub(crate) async fn durable(&self, ticket: u64) -> Result<(), NotKept> {
+        let reached = |progress: &Progress| progress.durable >= ticket || progress.failed;
+        if !reached(&self.progress.borrow()) {
+            let mut watching = self.progress.subscribe();
+            watching.wait_for(reached).await.map_err(|_| NotKept)?;
+        }
+        let progress = *self.progress.borrow();
+        if progress.durable >= ticket {
+            Ok(())
+        } else {
+            Err(NotKept)
+        }
+    }
+
+    /// Commits what is noted until [`Self::close`].
+    pub(crate) async fn run(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.bell.notified() => {}
+                () = self.stopping.cancelled() => break,
+            }
+            self.commit().await;
+        }
+        self.commit().await;
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "the sessions could not be closed cleanly");
+        }
+        self.progress.send_modify(|progress| progress.failed = true);
+    }
+
+    /// Commits the rest and lets the folder go.
+    pub(crate) async fn close(&self) {
+        self.stopping.cancel();
+        let mut watching = self.progress.subscribe();
+        // Nobody commits any more when the sender is gone, and it is ours.
+        let _ = watching.wait_for(|progress| progress.failed).await;
+    }
+
+    async fn commit(&self) {
+        loop {
+            let taken = {
+                let _whole = self.whole.write();
+                self.pending.lock().take()
+            };
+            let Some(taken) = taken else { return };
+            let ticket = taken.ticket;
+            let outcome = self.write(taken).await;
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "kept sessions cannot be written: nothing for them is acknowledged any more");
+            }
+            self.progress.send_modify(|progress| match outcome {
+                Ok(()) => progress.durable = ticket,
+                Err(_) => progress.failed = true,
+            });
+            if outcome_is_lost(&self.progress) {
+                return;
+            }
+        }
+    }
+
+    async fn write(&self, taken: pending::Taken) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        let mut steps = 0;
+        for (row, value) in taken.rows {
+            let table = self.tables.of(&row);
+            match value {
+                Some(value) => batch.put(table, row.key(), value),
+                None => batch.delete(table, row.key()),
+            }
+            steps += 1;
+            if steps == KEEP_GROUP {
+                steps = 0;
+                self.store.commit(std::mem::take(&mut batch)).await?;
+            }
+        }
+        for id in taken.forgotten {
+            for key in self.rows_of(id)? {
+                batch.delete(key.0, key.1);
+                steps += 1;
+            }
+            if steps >= KEEP_GROUP / 2 {
+                steps = 0;
+                self.store.commit(std::mem::take(&mut batch)).await?;
+            }
+        }
+        self.store.commit(batch).await
+    }
+
+    fn rows_of(&self, id: SubscriberId) -> Result<Vec<(&Table, Vec<u8>)>, StoreError> {
+        let prefix = id.0.to_be_bytes();
+        let mut found = vec![(&self.tables.sessions, prefix.to_vec())];
+        for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
+            let rows = table.scan_prefix(&prefix, None, usize::MAX)?;
+            found.extend(rows.into_iter().map(|(key, _)| (table, key)));
+        }
+        Ok(found)
+    }
+}
+
+fn outcome_is_lost(progress: &watch::Sender<Progress>) -> bool {
+    progress.borrow().failed
+}
+
+impl Tables {
+    fn of(&self, row: &Row) -> &Table {
+        match row {
+            Row::Session(_) => &self.sessions,
+            Row::Subscription(..) => &self.subscriptions,
+            Row::Outgoing(..) => &self.outgoing,
+            Row::Incoming(..) => &self.incoming,
+            Row::Retained(_) => &self.retained,
+            Row::Publisher(..) => &self.publishers,
+        }
+    }
+}
+
+/// The part of one session.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) keep: Arc<Keep>,
+    pub(crate) id: SubscriberId,
+}
+
+impl Kept {
+    pub(crate) fn put(&self, row: impl FnOnce(SubscriberId) -> Row, value: Vec<u8>) -> u64 {
+        self.keep.note(Step::Put(row(self.id), value))
+    }
+
+    pub(crate) fn delete(&self, row: impl FnOnce(SubscriberId) -> Row) -> u64 {
+        self.keep.note(Step::Delete(row(self.id)))
+    }
+
+    /// The session is over: nothing of it stays.
+    pub(crate) fn forget(&self) -> u64 {
+        self.keep.note(Step::Forget(self.id))
+    }
+}

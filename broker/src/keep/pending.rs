@@ -1,0 +1,106 @@
+//! What is noted and not committed yet.
+
+use hashbrown::{HashMap, HashSet};
+use tessera_token::ids::{DeviceId, TenantId};
+
+use crate::lanes::SubscriberId;
+
+/// The name of one row.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Row {
+    /// A session: whose, until when, and its will.
+    Session(SubscriberId),
+    /// A subscription, by its number within the session.
+    Subscription(SubscriberId, u32),
+    /// A QoS 1 or 2 message on its way to the client, by its number within the session.
+    Outgoing(SubscriberId, u64),
+    /// A QoS 2 message of the client that it has not released, by packet id.
+    Incoming(SubscriberId, u16),
+    /// A retained message.
+    Retained(u64),
+    /// Under what a device published what is retained.
+    Publisher(TenantId, DeviceId),
+}
+
+impl Row {
+    pub(super) fn key(&self) -> Vec<u8> {
+        match self {
+            Self::Session(id) => id.0.to_be_bytes().to_vec(),
+            Self::Subscription(id, n) => [&id.0.to_be_bytes()[..], &n.to_be_bytes()].concat(),
+            Self::Outgoing(id, n) => [&id.0.to_be_bytes()[..], &n.to_be_bytes()].concat(),
+            Self::Incoming(id, n) => [&id.0.to_be_bytes()[..], &n.to_be_bytes()].concat(),
+            Self::Retained(n) => n.to_be_bytes().to_vec(),
+            Self::Publisher(tenant, device) => {
+                [tenant.as_str().as_bytes(), b"\0", device.as_str().as_bytes()].concat()
+            }
+        }
+    }
+
+    fn session(&self) -> Option<SubscriberId> {
+        match self {
+            Self::Session(id)
+            | Self::Subscription(id, _)
+            | Self::Outgoing(id, _)
+            | Self::Incoming(id, _) => Some(*id),
+            Self::Retained(_) | Self::Publisher(..) => None,
+        }
+    }
+}
+
+/// One change.
+pub(crate) enum Step {
+    Put(Row, Vec<u8>),
+    Delete(Row),
+    /// All rows of a session.
+    Forget(SubscriberId),
+}
+
+#[derive(Default)]
+pub(super) struct Pending {
+    rows: HashMap<Row, Option<Vec<u8>>>,
+    forgotten: HashSet<SubscriberId>,
+    ticket: u64,
+}
+
+pub(super) struct Taken {
+    pub(super) rows: Vec<(Row, Option<Vec<u8>>)>,
+    pub(super) forgotten: Vec<SubscriberId>,
+    pub(super) ticket: u64,
+}
+
+impl Pending {
+    pub(super) fn add(&mut self, step: Step) -> u64 {
+        match step {
+            Step::Put(row, value) => drop(self.rows.insert(row, Some(value))),
+            Step::Delete(row) => drop(self.rows.insert(row, None)),
+            Step::Forget(id) => drop(self.forgotten.insert(id)),
+        }
+        self.ticket += 1;
+        self.ticket
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.forgotten.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len() + self.forgotten.len()
+    }
+
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// All of it. Session numbers are never used again, so what was noted for one that is forgotten goes unwritten.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        if self.is_empty() {
+            return None;
+        }
+        let forgotten = std::mem::take(&mut self.forgotten);
+        let rows = std::mem::take(&mut self.rows)
+            .into_iter()
+            .filter(|(row, _)| !row.session().is_some_and(|id| forgotten.contains(&id)))
+            .collect();
+        Some(Taken { rows, forgotten: forgotten.into_iter().collect(), ticket: self.ticket })
+    }
+}

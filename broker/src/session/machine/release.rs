@@ -1,0 +1,95 @@
+//! QoS 2 of the client (MQTT 5 section 4.3.3): PUBLISH is held until PUBREL, and published then, with the rights of then.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{Answer, Context, Effect, Machine};
+use crate::codec::{Ack, Packet, ReasonCode};
+use crate::keep::{record, Row};
+use crate::lanes::Message;
+use crate::rights::Control;
+
+/// Messages that the client has not released, by packet id. Their number is that of Receive Maximum at most.
+#[derive(Default)]
+pub(super) struct Received(Option<Box<HashMap<u16, Arc<Message>>>>);
+
+impl Received {
+    pub(super) fn has(&self, packet_id: u16) -> bool {
+        self.0.as_ref().is_some_and(|held| held.contains_key(&packet_id))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.len())
+    }
+
+    pub(super) fn put(&mut self, packet_id: u16, message: Arc<Message>) {
+        self.0.get_or_insert_default().insert(packet_id, message);
+    }
+
+    fn take(&mut self, packet_id: u16) -> Option<Arc<Message>> {
+        let held = self.0.as_mut()?;
+        let message = held.remove(&packet_id);
+        if held.is_empty() {
+            self.0 = None;
+        }
+        message
+    }
+}
+
+impl Machine {
+    /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
+    pub(super) fn receive(
+        &mut self,
+        packet_id: u16,
+        message: Arc<Message>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(kept) = &self.kept {
+            let row = record::encode_message(&message);
+            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+        }
+        self.received.put(packet_id, message);
+        effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
+    }
+
+    /// PUBREL: what was allowed when it came must be allowed still.
+    pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let packet_id = ack.packet_id;
+        let comp = |reason| Effect::Send(Packet::PubComp(Ack::new(packet_id, reason)));
+        let Some(message) = self.received.take(packet_id) else {
+            return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND));
+        };
+        let allowed = cx.rights.publish(&message.topic, cx.unix);
+        if allowed.is_ok() && Control::of(message.topic.as_str()).is_none() {
+            let message = self.as_of_now(message, cx);
+            let answer = Answer::PubComp(packet_id);
+            return effects.push(Effect::Publish { message, answer });
+        }
+        self.forget_received(packet_id);
+        match allowed {
+            Ok(()) => effects.push(Effect::Token(message.payload.clone())),
+            Err(code) => effects.push(Effect::Refused { code, topic: message.topic.shared() }),
+        }
+        effects.push(comp(ReasonCode::SUCCESS));
+    }
+
+    /// The message is no longer held: it is published in the same step, or never.
+    pub(crate) fn forget_received(&mut self, packet_id: u16) {
+        if let Some(kept) = &self.kept {
+            self.ticket = kept.delete(|id| Row::Incoming(id, packet_id));
+        }
+    }
+
+    /// It is published under the present token, which decides how long it may be retained.
+    fn as_of_now(&self, message: Arc<Message>, cx: Context<'_>) -> Arc<Message> {
+        let expires = cx.rights.grant().expires();
+        if message.publisher.token_expires == expires && message.publisher.session == cx.session {
+            return message;
+        }
+        let mut copy = message.copied();
+        copy.publisher.token_expires = expires;
+        copy.publisher.session = cx.session;
+        Arc::new(copy)
+    }
+}
