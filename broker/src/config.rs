@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -33,6 +34,9 @@ pub struct RawBrokerConfig {
     /// The provisioning service to which token requests are relayed, `http://host:port`; without it they are refused
     /// with `not_ready`.
     pub provisioning: Option<String>,
+    /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
+    /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
+    pub ace_as_hint: Option<String>,
     /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
     pub reason_strings: bool,
     /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know.
@@ -55,6 +59,7 @@ impl Default for RawBrokerConfig {
             http: "127.0.0.1:9883".to_owned(),
             data_dir: PathBuf::from("."),
             provisioning: None,
+            ace_as_hint: None,
             reason_strings: true,
             shared_for_v311: true,
             suppress_will_on_revocation: true,
@@ -135,6 +140,8 @@ pub struct BrokerConfig {
     pub data_dir: PathBuf,
     /// Where token requests go.
     pub provisioning: Option<String>,
+    /// What is told about where tokens come from.
+    pub ace_as_hint: Option<Arc<str>>,
     /// Admission.
     pub admission: AdmissionLimits,
     /// Sessions.
@@ -192,6 +199,7 @@ impl RawBrokerConfig {
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
             provisioning,
+            ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             admission: AdmissionLimits {
                 sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
                 sockets_per_prefix: within(
@@ -258,6 +266,22 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
         key,
         problem: format!("{text:?} is no address:port, such as 127.0.0.1:1883"),
     })
+}
+
+/// Bytes of a hint: it travels in every CONNACK that refuses.
+const HINT_BYTES: usize = 1024;
+
+fn hint(text: &str) -> Result<Arc<str>, ConfigError> {
+    let parsed = serde_json::from_str::<serde_json::Value>(text).ok();
+    match parsed.is_some_and(|hint| hint.get("AS").is_some_and(|at| at.is_string()))
+        && text.len() <= HINT_BYTES
+    {
+        true => Ok(text.into()),
+        false => {
+            let problem = format!("{text:?} is no JSON object with the member AS");
+            Err(ConfigError { key: "ace_as_hint", problem })
+        }
+    }
 }
 
 fn service_url(url: &str) -> Result<String, ConfigError> {

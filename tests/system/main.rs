@@ -17,4 +17,5 @@ mod kills;
 mod mosquitto;
 mod paho;
 mod secrets;
+mod tls;
 mod two_processes;

@@ -53,14 +53,30 @@ async fn whole_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Result<codec
             Step::Frame(frame) => return Ok(frame),
             Step::NeedMore(bytes) => bytes,
         };
-        stream.ready(Interest::READABLE).await.map_err(|_| Silent::Lost)?;
-        inbox.reserve(wanted.clamp(512, READ_CHUNK));
-        match stream.try_read_buf(inbox) {
-            Ok(0) => return Err(Silent::Lost),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Silent::Lost),
-        }
+        read_more(stream, inbox, wanted).await.ok_or(Silent::Lost)?;
+    }
+}
+
+/// The next packet of an MQTT 5 peer that is not let in yet; `None` when it broke off or broke the protocol.
+pub(super) async fn next_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Option<Packet> {
+    let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
+    loop {
+        let wanted = match reader.next(inbox).ok()? {
+            Step::Frame(frame) => return codec::decode(&frame, Version::V5, Peer::Client).ok(),
+            Step::NeedMore(bytes) => bytes,
+        };
+        read_more(stream, inbox, wanted).await?;
+    }
+}
+
+/// Waits for bytes; `None` when there will be none.
+async fn read_more(stream: &mut Stream, inbox: &mut BytesMut, wanted: usize) -> Option<()> {
+    stream.ready(Interest::READABLE).await.ok()?;
+    inbox.reserve(wanted.clamp(512, READ_CHUNK));
+    match stream.try_read_buf(inbox) {
+        Ok(0) => None,
+        Ok(_) => Some(()),
+        Err(error) => (error.kind() == std::io::ErrorKind::WouldBlock).then_some(()),
     }
 }
 

@@ -19,6 +19,14 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version) 
     }
 }
 
+/// Writes one packet to an MQTT 5 peer that is not let in yet; whoever does not take it is cut by the next deadline.
+pub(super) async fn say(stream: &mut Stream, packet: &Packet) {
+    let mut out = BytesMut::new();
+    if codec::encode(packet, Version::V5, &mut out).is_ok() {
+        write_out(stream, &mut out).await;
+    }
+}
+
 /// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
 pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
     write_out(&mut stream, &mut out).await;

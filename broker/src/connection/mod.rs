@@ -8,6 +8,7 @@
 //!
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
+mod ace;
 mod effects;
 mod first;
 mod goodbye;
@@ -61,7 +62,8 @@ async fn handshake(
     };
     let mut inbox = BytesMut::new();
     let connect = first::connect(&hub, &mut stream, &mut inbox).await?;
-    let joined = welcome::join(&hub, &mut stream, connect, Network::of(peer), accepted).await?;
+    let joined =
+        welcome::join(&hub, &mut stream, &mut inbox, connect, Network::of(peer), accepted).await?;
     place.ticket.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))

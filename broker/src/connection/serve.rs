@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use tokio::io::Interest;
 
+use super::ace::Pending;
 use super::goodbye;
 use super::welcome::Joined;
 use super::Place;
@@ -33,6 +34,9 @@ pub(super) struct Connection {
     /// What must be durable before `out` leaves; 0 when nothing must.
     owed: u64,
     place: Place,
+    /// Whether the CONNECT named the method `ace`.
+    pub(super) ace: bool,
+    pub(super) pending: Option<Box<Pending>>,
 }
 
 /// Serves until something ends the connection, then leaves the session and says goodbye.
@@ -52,7 +56,7 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, version, explain, owed } = joined;
+        let Joined { session, line, ack, version, explain, owed, ace } = joined;
         let mut connection = Self {
             hub,
             session,
@@ -66,6 +70,8 @@ impl Connection {
             wants: 0,
             owed,
             place,
+            ace,
+            pending: None,
         };
         connection.send(&Packet::ConnAck(ack));
         connection
@@ -125,6 +131,9 @@ impl Connection {
             Ok(packet) => packet,
             Err(error) => return Some(self.broken(error)),
         };
+        if let Packet::Auth(auth) = &packet {
+            return Box::pin(self.authenticate_again(auth)).await;
+        }
         let mut effects = Vec::new();
         let now = self.hub.now();
         let rights = self.session.rights();
@@ -135,12 +144,10 @@ impl Connection {
             unix: now.unix,
             monotonic: now.monotonic,
         };
-        let stepped = self
-            .session
-            .with_machine(&self.line, |machine| {
-                machine.on_packet(packet, cx, &mut effects);
-                machine.take_ticket()
-            });
+        let stepped = self.session.with_machine(&self.line, |machine| {
+            machine.on_packet(packet, cx, &mut effects);
+            machine.take_ticket()
+        });
         match stepped {
             Some(ticket) => self.owe(ticket),
             None => return Some(self.line.ended().unwrap_or(End::taken_over())),

@@ -6,15 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tessera_agent::behaviour::{Connection, Network, Observation};
+use tessera_token::ace::{AS_HINT, METHOD};
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
-use super::goodbye;
+use super::{ace, goodbye};
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
-use crate::gate::answer;
+use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
@@ -32,18 +34,22 @@ pub(super) struct Joined {
     pub(super) explain: bool,
     /// What must be durable before the CONNACK leaves.
     pub(super) owed: u64,
+    /// Whether the CONNECT named the method `ace`.
+    pub(super) ace: bool,
 }
 
 /// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
 pub(super) async fn join(
     hub: &Arc<Hub>,
     stream: &mut Stream,
+    inbox: &mut BytesMut,
     mut connect: Connect,
     network: Network,
     accepted: Duration,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
-    match admit(hub, &mut connect).await {
+    let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
+    match admit(hub, &mut connect, evidence).await {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
@@ -61,6 +67,7 @@ pub(super) async fn join(
             note_refused(hub, &refused, network, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
+            let properties = hint(hub, &connect, properties);
             let ack = ConnAck { session_present: false, reason: refused.reason, properties };
             goodbye::refuse(stream, ack, connect.version).await;
             None
@@ -74,7 +81,11 @@ struct Refused {
     reason: ReasonCode,
 }
 
-async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused> {
+async fn admit(
+    hub: &Arc<Hub>,
+    connect: &mut Connect,
+    evidence: Result<Evidence, RefusalCode>,
+) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
         let reason = answer::connack_reason(refusal.code);
         Refused { refusal, proved: false, reason }
@@ -84,11 +95,8 @@ async fn admit(hub: &Arc<Hub>, connect: &mut Connect) -> Result<Joined, Refused>
         let reason = ReasonCode::CLIENT_ID_NOT_VALID;
         return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
     }
-    if connect.properties.text(PropertyId::AuthMethod).is_some() {
-        return Err(stranger(RefusalCode::MethodNotSupported.into()));
-    }
-    let password = connect.password.take();
-    let grant = hub.gate.admit(password, &connect.client_id).await.map_err(stranger)?;
+    let evidence = evidence.map_err(|code| stranger(code.into()))?;
+    let grant = hub.gate.admit(evidence, &connect.client_id).await.map_err(stranger)?;
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
         device: grant.device().clone(),
@@ -206,13 +214,28 @@ fn joined(
     connect: &Connect,
     session: Arc<Session>,
     line: Arc<Line>,
-    ack: ConnAck,
+    mut ack: ConnAck,
     kept: bool,
 ) -> Joined {
     let owed = if kept { hub.keep.ticket() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
-    Joined { session, line, ack, version: connect.version, explain, owed }
+    let ace = ace::method(connect).is_some();
+    if ace {
+        ack.properties = ace::echo(&ack.properties);
+    }
+    Joined { session, line, ack, version: connect.version, explain, owed, ace }
+}
+
+/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by the method `ace`.
+fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
+    match hub.gate.hint() {
+        Some(hint) if ace::method(connect) == Some(METHOD) => {
+            let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
+            told.finish().unwrap_or(properties)
+        }
+        _ => properties,
+    }
 }
 
 fn wants_words(connect: &Connect) -> bool {

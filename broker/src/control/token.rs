@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tessera_token::ace::ChallengeProof;
 use tessera_token::grant::Grant;
 use tessera_token::messages::{AceError, RefusalAnswer, TokenRequest};
 use tessera_token::refusal::RefusalCode;
@@ -97,12 +98,36 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
 /// Puts the grant of a further token in the place of the present one.
 async fn install(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Result<(), RefusalCode> {
     let held = session.rights();
+    let grant = hub.gate.validator().renew(token, held.grant());
+    replace(hub, session, held.grant(), grant.map_err(|refusal| refusal.code)?).await
+}
+
+/// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
+///
+/// # Errors
+/// What the token or the answer lacks; the session goes on as it was, unless its rights ended meanwhile.
+pub(crate) async fn reauthenticate(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    token: &[u8],
+    answer: &ChallengeProof,
+) -> Result<(), RefusalCode> {
+    let held = session.rights();
+    let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
+    replace(hub, session, held.grant(), grant.map_err(|refusal| refusal.code)?).await
+}
+
+async fn replace(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    held: &Grant,
+    grant: Grant,
+) -> Result<(), RefusalCode> {
     let validator = hub.gate.validator();
-    let grant = validator.renew(token, held.grant()).map_err(|refusal| refusal.code)?;
     if session.has_ended() {
         return Err(RefusalCode::NotReady);
     }
-    let narrower = !held.grant().scope().within(grant.scope());
+    let narrower = !held.scope().within(grant.scope());
     hub.registry.renew(session, grant.clone());
     if narrower {
         narrow(hub, session, &grant).await;

@@ -13,51 +13,68 @@ mod step;
 mod tests;
 mod workers;
 
+use std::sync::Arc;
+
 use actix::Addr;
 use tessera_agent::validator::Validator;
+use tessera_runtime::random::{self, RandomError, SharedRandom};
+use tessera_token::ace::Nonce;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
-use crate::codec::Password;
-
 use workers::Job;
 
 pub use actor::{start_actor, GateActor};
-pub use workers::{spawn_workers, Workers};
+pub use workers::{spawn_workers, Evidence, Workers};
 
 /// Asks the gate. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
     actor: Addr<GateActor>,
     validator: Validator,
+    random: SharedRandom,
+    hint: Option<Arc<str>>,
 }
 
 impl Gate {
     /// A handle to a running actor.
-    pub fn new(actor: Addr<GateActor>, validator: Validator) -> Self {
-        Self { actor, validator }
+    pub fn new(
+        actor: Addr<GateActor>,
+        validator: Validator,
+        random: SharedRandom,
+        hint: Option<Arc<str>>,
+    ) -> Self {
+        Self { actor, validator, random, hint }
+    }
+
+    /// A challenge for one connection.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn nonce(&self) -> Result<Nonce, RandomError> {
+        random::bytes(&*self.random).map(Nonce::from_bytes)
+    }
+
+    /// The `ace_as_hint` that is told to those who have no token.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Lets a CONNECT in, or not. Dropping the future leaves at worst a used-up proof counter.
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
-    pub async fn admit(
-        &self,
-        password: Option<Password>,
-        client_id: &str,
-    ) -> Result<Grant, Refusal> {
+    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Grant, Refusal> {
         self.validator.ready()?;
-        let password = password.ok_or(RefusalCode::CredentialMissing)?;
-        let admission = self.judge(password, client_id).await?;
+        let admission = self.judge(evidence, client_id).await?;
         Ok(self.validator.settle(admission).await?.grant)
     }
 
-    async fn judge(&self, password: Password, client_id: &str) -> Result<Admission, Refusal> {
+    async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
         let (reply, verdict) = oneshot::channel();
-        let job = Job { password, client_id: client_id.to_owned(), reply };
+        let job = Job { evidence, client_id: client_id.to_owned(), reply };
         if self.actor.try_send(job).is_err() {
             return Err(RefusalCode::LimitReached.into());
         }

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::step::Dispatcher;
-use super::workers::Job;
+use super::workers::{Evidence, Job};
 use crate::codec::Password;
 
 fn job() -> Job {
     let (reply, _) = oneshot::channel();
-    Job { password: Password::new(Bytes::new()), client_id: "a".to_owned(), reply }
+    let evidence = Evidence::Password { password: Password::new(Bytes::new()), key: None };
+    Job { evidence, client_id: "a".to_owned(), reply }
 }
 
 #[test]
@@ -37,8 +38,8 @@ fn what_no_queue_takes_is_refused_at_once() {
     let verdict = actix_rt::System::new().block_on(async {
         let actor = super::start_actor(&super::Workers::none());
         let (reply, verdict) = oneshot::channel();
-        let password = Password::new(Bytes::new());
-        let job = Job { password, client_id: "a".to_owned(), reply };
+        let evidence = Evidence::Password { password: Password::new(Bytes::new()), key: None };
+        let job = Job { evidence, client_id: "a".to_owned(), reply };
         actor.try_send(job).unwrap();
         verdict.await.unwrap()
     });

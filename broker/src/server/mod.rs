@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tessera_agent::Agent;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -135,7 +136,7 @@ impl Broker {
             clock,
             metrics,
             admission: Admission::new(config.admission),
-            gate: Gate::new(actor, validator),
+            gate: Gate::new(actor, validator, SystemRandom::shared(), config.ace_as_hint),
             observer: agent.observer().clone(),
             registry: Registry::default(),
             lanes,

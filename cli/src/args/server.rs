@@ -72,6 +72,8 @@ A configuration file, every key with its default:
   [log]
   level = \"info,rumqttd=warn,actix_server=warn\"
   format = \"text\"
+  [broker]
+  # ace_as_hint: what refused clients of the method ace are told, such as '{\"AS\":\"https://as/token\"}'
   [tls]                          # for mqtts and wss
   # cert, key, client_ca: PEM files
   client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given

@@ -92,6 +92,7 @@ pub(crate) struct RawLog {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBroker {
+    ace_as_hint: Option<String>,
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
     suppress_will_on_revocation: Option<bool>,
@@ -246,6 +247,7 @@ impl Config {
             http: self.metrics.to_string(),
             data_dir: self.data.join("broker"),
             provisioning: Some(provisioning.to_owned()),
+            ace_as_hint: own.ace_as_hint.clone(),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),
             suppress_will_on_revocation: own

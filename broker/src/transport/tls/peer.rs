@@ -1,4 +1,5 @@
 use rustls::pki_types::CertificateDer;
+use tessera_token::key::{PublicKey, Thumbprint};
 
 /// The public key of a TLS peer, of a kind that a token's `cnf` can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,17 @@ impl PeerKey {
             let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
             Self::of_spki(&certificate.subject_public_key_info())
         })
+    }
+
+    /// The name of the key as a token's `cnf` yields it (RFC 9679); `None` when it is no point of its curve.
+    ///
+    /// A key that is not torsion-free has no match: a `cnf` that names it is refused.
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        let bytes: &[u8] = match self {
+            Self::Ed25519(bytes) => bytes,
+            Self::P256(bytes) => bytes,
+        };
+        PublicKey::from_known_good(bytes).ok().map(|key| key.thumbprint())
     }
 
     /// The key in a SubjectPublicKeyInfo.

@@ -1,5 +1,6 @@
-//! TLS, WebSocket and PROXY headers from outside.
+//! TLS, WebSocket, PROXY headers and RFC 9431 from outside.
 
+mod ace;
 mod certs;
 mod line;
 mod proxy;

@@ -1,0 +1,299 @@
+//! RFC 9431: proof over the exporter, by challenge, again on a live session, and by the key of the handshake.
+
+use std::sync::Arc;
+
+use tessera_broker::codec::{
+    Auth, ConnAck, Connect, Packet, Password, Properties, PropertyId, ReasonCode, Version,
+};
+use tessera_broker::transport::Transport;
+use tessera_token::ace::{self, AuthData, ExporterSecret, Nonce, Response};
+use tessera_token::key::SecretKey;
+use tessera_token::proof::Pop;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::certs::{ed25519, Certs, V12, V13};
+use super::line::{bytes, tcp, tls, tls_over, Line};
+use crate::client::{plan, publish};
+use crate::world::{device_key, device_scope, scope, world, world_with, World};
+
+fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
+    let properties = Properties::build()
+        .text(PropertyId::AuthMethod, ace::METHOD)
+        .binary(PropertyId::AuthData, data)
+        .finish()
+        .unwrap();
+    bytes(&Packet::Auth(Auth { reason, properties }))
+}
+
+fn connect(world: &World, device: &str, method: &str, data: &[u8]) -> Vec<u8> {
+    let mut connect: Connect = plan(world, device, Version::V5).connect;
+    let mut properties = Properties::build().text(PropertyId::AuthMethod, method);
+    if !data.is_empty() {
+        properties = properties.binary(PropertyId::AuthData, data);
+    }
+    connect.properties = properties.finish().unwrap();
+    bytes(&Packet::Connect(Box::new(connect)))
+}
+
+fn layout_b(token: Vec<u8>) -> Vec<u8> {
+    AuthData::Token(token).to_bytes().unwrap()
+}
+
+fn sign(key: &SecretKey) -> impl Fn(&[u8]) -> Pop + '_ {
+    |message| Pop::Signature(key.sign(message))
+}
+
+fn exporter_proof(io: &TlsStream<TcpStream>, key: &SecretKey) -> Pop {
+    let session = &io.get_ref().1;
+    let exported =
+        session.export_keying_material([0; 32], ace::EXPORTER_LABEL.as_bytes(), Some(&[])).unwrap();
+    ExporterSecret::from_bytes(&exported).prove_by(sign(key))
+}
+
+async fn connack<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> ConnAck {
+    match line.next().await {
+        Some(Packet::ConnAck(ack)) => ack,
+        other => panic!("expected CONNACK, got {other:?}"),
+    }
+}
+
+async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Nonce {
+    match line.next().await {
+        Some(Packet::Auth(auth)) => {
+            assert_eq!(auth.reason, ReasonCode::CONTINUE_AUTHENTICATION);
+            assert_eq!(auth.properties.text(PropertyId::AuthMethod), Some("ace"));
+            Nonce::parse(&auth.properties.binary(PropertyId::AuthData).unwrap()).unwrap()
+        }
+        other => panic!("expected AUTH, got {other:?}"),
+    }
+}
+
+fn answer(key: &SecretKey, broker: Nonce) -> Vec<u8> {
+    let response = Response::make(key, broker, Nonce::from_bytes([9; 8]));
+    auth(ReasonCode::CONTINUE_AUTHENTICATION, &response.to_bytes())
+}
+
+async fn challenged(world: &World, device: &str) -> Line<TcpStream> {
+    let mut line = Line::new(tcp(world, Transport::Mqtt).await);
+    let token = world.token(device, device_scope(device));
+    line.send(&connect(world, device, "ace", &layout_b(token))).await;
+    let nonce = nonce(&mut line).await;
+    line.send(&answer(&device_key(device), nonce)).await;
+    let ack = connack(&mut line).await;
+    assert_eq!(ack.reason, ReasonCode::SUCCESS);
+    assert_eq!(ack.properties.text(PropertyId::AuthMethod), Some("ace"));
+    line
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_is_answered_by_the_key_of_the_token_alone() {
+    let world = world().await;
+    challenged(&world, "d-1").await.ping().await;
+    let good = layout_b(world.token("d-1", device_scope("d-1")));
+    let strangers = layout_b(world.token_with("d-1", device_scope("d-1"), |claims| {
+        claims.audience = tessera_token::ids::Audience::parse("elsewhere").unwrap();
+    }));
+    // Another key, an old nonce, a token for another broker: all are challenged and all end alike.
+    for (data, key, fresh) in
+        [(&good, "d-2", true), (&good, "d-1", false), (&strangers, "d-1", true)]
+    {
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&connect(&world, "d-1", "ace", data)).await;
+        let nonce = nonce(&mut line).await;
+        let nonce = if fresh { nonce } else { Nonce::from_bytes([1; 8]) };
+        line.send(&answer(&device_key(key), nonce)).await;
+        assert_eq!(connack(&mut line).await.reason, ReasonCode::NOT_AUTHORIZED);
+        line.closed().await;
+    }
+    // Nothing but AUTH comes before CONNACK.
+    let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+    line.send(&connect(&world, "d-1", "ace", &good)).await;
+    nonce(&mut line).await;
+    line.send(&[0xc0, 0]).await;
+    assert!(line.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_ace_or_not_whole_is_refused_with_its_code() {
+    let hint = r#"{"AS":"https://as.example/token"}"#;
+    let world = world_with(|raw| raw.ace_as_hint = Some(hint.to_owned())).await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let long = [&[0xff, 0xff][..], &token].concat();
+    let pop = Pop::Signature([1; 64]);
+    // Without TLS nobody can prove anything over the exporter.
+    let proved = AuthData::Proved { token, pop }.to_bytes().unwrap();
+    let cases: [(&str, &[u8], ReasonCode, bool); 7] = [
+        ("SCRAM-SHA-256", b"x", ReasonCode::BAD_AUTHENTICATION_METHOD, false),
+        ("ACE", b"x", ReasonCode::BAD_AUTHENTICATION_METHOD, false),
+        ("ace", b"", ReasonCode::NOT_AUTHORIZED, true),
+        ("ace", &[0, 0], ReasonCode::NOT_AUTHORIZED, true),
+        ("ace", &[7], ReasonCode::NOT_AUTHORIZED, true),
+        ("ace", &long, ReasonCode::NOT_AUTHORIZED, true),
+        ("ace", &proved, ReasonCode::NOT_AUTHORIZED, true),
+    ];
+    for (method, data, reason, hinted) in cases {
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&connect(&world, "d-1", method, data)).await;
+        let ack = connack(&mut line).await;
+        assert_eq!(ack.reason, reason, "{method} {data:?}");
+        let told: Vec<_> = ack.properties.user().collect();
+        assert_eq!(told, if hinted { vec![(ace::AS_HINT, hint)] } else { vec![] });
+        line.closed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exporter_proves_once_and_never_on_a_resumed_session() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    for versions in [V12, V13] {
+        let config = Arc::new(certs.client(versions));
+        let mut seen = Vec::new();
+        for resumed in [false, true] {
+            let io = tls_over(tcp(&world, Transport::Mqtts).await, &config).await.unwrap();
+            let token = world.token("d-1", device_scope("d-1"));
+            let pop = exporter_proof(&io, &device_key("d-1"));
+            let data = AuthData::Proved { token, pop }.to_bytes().unwrap();
+            let mut line = Line::new(io);
+            line.send(&connect(&world, "d-1", "ace", &data)).await;
+            seen.push(connack(&mut line).await.reason);
+            let kind = line.io.get_ref().1.handshake_kind();
+            assert_eq!(kind == Some(rustls::HandshakeKind::Resumed), resumed, "{kind:?}");
+        }
+        assert_eq!(seen, [ReasonCode::SUCCESS, ReasonCode::NOT_AUTHORIZED]);
+    }
+    // A proof of another connection.
+    let config = Arc::new(certs.client(V13));
+    let other = tls(&world, Transport::Mqtts, certs.client(V13)).await.unwrap();
+    let pop = exporter_proof(&other, &device_key("d-1"));
+    let token = world.token("d-1", device_scope("d-1"));
+    let data = AuthData::Proved { token, pop }.to_bytes().unwrap();
+    let mut line = Line::new(tls_over(tcp(&world, Transport::Mqtts).await, &config).await.unwrap());
+    line.send(&connect(&world, "d-1", "ace", &data)).await;
+    assert_eq!(connack(&mut line).await.reason, ReasonCode::NOT_AUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_311_client_proves_itself_by_user_name_and_password() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    for (key, expected) in [("d-1", ReasonCode::SUCCESS), ("d-2", ReasonCode::NOT_AUTHORIZED)] {
+        let io = tls(&world, Transport::Mqtts, certs.client(V13)).await.unwrap();
+        let pop = exporter_proof(&io, &device_key(key));
+        let mut connect = plan(&world, "d-1", Version::V311).connect;
+        let token = world.token("d-1", device_scope("d-1"));
+        connect.user_name = Some(ace::to_username(&token).into());
+        connect.password = Some(Password::new(pop.as_bytes().to_vec().into()));
+        let mut out = ::bytes::BytesMut::new();
+        let packet = Packet::Connect(Box::new(connect));
+        tessera_broker::codec::encode(&packet, Version::V311, &mut out).unwrap();
+        let mut line = Line::new(io);
+        line.send(&out).await;
+        let mut answer = [0; 4];
+        tokio::io::AsyncReadExt::read_exact(&mut line.io, &mut answer).await.unwrap();
+        assert_eq!(answer, [0x20, 2, 0, if expected == ReasonCode::SUCCESS { 0 } else { 5 }]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
+    let world = world().await;
+    let mut line = challenged(&world, "d-1").await;
+    let next = world.token("d-1", scope(&[("pub", "d/d-1/more")]));
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &layout_b(next))).await;
+    let nonce = nonce(&mut line).await;
+    // Meanwhile the old rights hold.
+    line.send(&bytes(&publish("d/d-1/telemetry", tessera_broker::codec::QoS::AtLeastOnce, b"x")))
+        .await;
+    let Some(Packet::PubAck(ack)) = line.next().await else { panic!("no PUBACK") };
+    assert!(!ack.reason.is_error());
+    line.send(&answer(&device_key("d-1"), nonce)).await;
+    match line.next().await {
+        Some(Packet::Auth(done)) => assert_eq!(done.reason, ReasonCode::SUCCESS),
+        other => panic!("expected AUTH, got {other:?}"),
+    }
+    for (topic, refused) in [("d/d-1/more", false), ("d/d-1/telemetry", true)] {
+        line.send(&bytes(&publish(topic, tessera_broker::codec::QoS::AtLeastOnce, b"x"))).await;
+        let Some(Packet::PubAck(ack)) = line.next().await else { panic!("no PUBACK") };
+        assert_eq!(ack.reason.is_error(), refused, "{topic}");
+    }
+}
+
+async fn ends_with<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, reason: ReasonCode) {
+    match line.next().await {
+        Some(Packet::Disconnect(bye)) => assert_eq!(bye.reason, reason),
+        other => panic!("expected DISCONNECT, got {other:?}"),
+    }
+    line.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_reauthentication_ends_the_session() {
+    let world = world().await;
+    let token = |device: &str| layout_b(world.token(device, device_scope(device)));
+    // A wrong key, another device's token, no token.
+    for (data, key) in [(token("d-1"), "d-2"), (token("d-2"), "d-2"), (token("d-2"), "d-1")] {
+        let mut line = challenged(&world, "d-1").await;
+        line.send(&auth(ReasonCode::RE_AUTHENTICATE, &data)).await;
+        let nonce = nonce(&mut line).await;
+        line.send(&answer(&device_key(key), nonce)).await;
+        ends_with(&mut line, ReasonCode::NOT_AUTHORIZED).await;
+    }
+    let mut line = challenged(&world, "d-1").await;
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &[])).await;
+    ends_with(&mut line, ReasonCode::NOT_AUTHORIZED).await;
+    // An answer that comes too late.
+    let mut line = challenged(&world, "d-1").await;
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &token("d-1"))).await;
+    let late = nonce(&mut line).await;
+    world.advance(31);
+    line.send(&answer(&device_key("d-1"), late)).await;
+    ends_with(&mut line, ReasonCode::NOT_AUTHORIZED).await;
+    // An answer that nobody asked for, two challenges at once, and a session that did not begin with `ace`.
+    let mut line = challenged(&world, "d-1").await;
+    line.send(&answer(&device_key("d-1"), Nonce::from_bytes([1; 8]))).await;
+    ends_with(&mut line, ReasonCode::PROTOCOL_ERROR).await;
+    let mut line = challenged(&world, "d-1").await;
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &token("d-1"))).await;
+    nonce(&mut line).await;
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &token("d-1"))).await;
+    ends_with(&mut line, ReasonCode::PROTOCOL_ERROR).await;
+    let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+    assert_eq!(line.connect(&world, "d-1").await, ReasonCode::SUCCESS);
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &token("d-1"))).await;
+    ends_with(&mut line, ReasonCode::PROTOCOL_ERROR).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_the_handshake_stands_in_for_the_proof() {
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.tls.client_auth = Some("key".to_owned());
+    })
+    .await;
+    let seed = |name: &str| {
+        let mut seed = [7; 32];
+        seed[..name.len()].copy_from_slice(name.as_bytes());
+        seed
+    };
+    let token = world.token("d-1", device_scope("d-1"));
+    let cases = [
+        (Some("d-1"), ReasonCode::SUCCESS),
+        (Some("d-2"), ReasonCode::NOT_AUTHORIZED),
+        (None, ReasonCode::NOT_AUTHORIZED),
+    ];
+    for (holder, expected) in cases {
+        let config = match holder {
+            Some(name) => certs.client_with(ed25519(&seed(name)), true),
+            None => certs.client(V13),
+        };
+        let mut connect = plan(&world, "d-1", Version::V5).connect;
+        connect.password = Some(Password::new(token.clone().into()));
+        let mut line = Line::new(tls(&world, Transport::Mqtts, config).await.unwrap());
+        line.send(&bytes(&Packet::Connect(Box::new(connect)))).await;
+        assert_eq!(connack(&mut line).await.reason, expected, "{holder:?}");
+    }
+}

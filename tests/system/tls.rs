@@ -1,0 +1,92 @@
+//! TLS by OpenSSL's and mosquitto's clients, as docs/transports.md says.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tessera_tests::process::run;
+use tessera_tests::server::{Device, Server};
+
+fn certificate(folder: &Path) -> (String, String) {
+    let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
+    let (made, output) = run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "30", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert));
+    assert!(made, "{output}");
+    (cert.display().to_string(), key.display().to_string())
+}
+
+struct Secure {
+    server: Server,
+    port: String,
+    cert: String,
+}
+
+fn start() -> Secure {
+    let folder = TempDir::new().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let more = ["--mqtts", "127.0.0.1:0", "--cert", &cert, "--key", &key];
+    let server = Server::start_with(folder, &more);
+    let text = std::fs::read(server.data().join("run.json")).unwrap();
+    let places: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let address: std::net::SocketAddr = places["mqtts"].as_str().unwrap().parse().unwrap();
+    Secure { server, port: address.port().to_string(), cert }
+}
+
+impl Secure {
+    fn publish(&self, device: &Device, more: &[&str]) -> (bool, String) {
+        run(Command::new("mosquitto_pub")
+            .args(["-d", "-h", "localhost", "-p", &self.port, "--cafile", &self.cert])
+            .args(["-i", &device.id, "-u", &device.id, "-P", &device.password()])
+            .args(["-q", "1", "-t", &format!("d/{}/telemetry", device.id), "-m", "21.5"])
+            .args(more))
+    }
+
+    fn handshake(&self, more: &[&str]) -> (bool, String) {
+        run(Command::new("openssl")
+            .args(["s_client", "-connect", &format!("127.0.0.1:{}", self.port)])
+            .args(["-CAfile", &self.cert, "-verify_return_error", "-servername", "localhost"])
+            .args(more)
+            .stdin(std::process::Stdio::null()))
+    }
+}
+
+#[test]
+fn openssl_and_mosquitto_speak_tls_with_it() {
+    let secure = start();
+    for (version, named) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let (shaken, output) = secure.handshake(&[version, "-alpn", "mqtt"]);
+        assert!(shaken && output.contains(named), "{output}");
+        assert!(output.contains("ALPN protocol: mqtt"), "{output}");
+    }
+    assert!(!secure.handshake(&["-tls1_3", "-alpn", "h2"]).0);
+    let device = secure.server.enrol("m-1", "sensor");
+    for version in ["tlsv1.2", "tlsv1.3"] {
+        let (sent, output) = secure.publish(&device, &["--tls-version", version]);
+        assert!(sent, "{output}");
+    }
+    secure.server.stop();
+}
+
+#[test]
+fn a_renewed_certificate_is_used_after_sighup() {
+    let secure = start();
+    let device = secure.server.enrol("m-1", "sensor");
+    let folder = Path::new(&secure.cert).parent().unwrap().to_owned();
+    let old = std::fs::read(&secure.cert).unwrap();
+    certificate(&folder);
+    assert_ne!(std::fs::read(&secure.cert).unwrap(), old);
+    secure.server.process.signal("HUP");
+    // The client trusts the new certificate alone.
+    let mut tries = 0;
+    while !secure.publish(&device, &[]).0 {
+        tries += 1;
+        assert!(tries < 100, "the new certificate is never used");
+    }
+    secure.server.stop();
+}
