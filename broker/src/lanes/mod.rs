@@ -27,8 +27,8 @@ pub use session::LaneSession;
 
 use core::fmt;
 use device::DeviceLane;
-use kept::KeptLane;
 use fleet::{FleetLane, FleetStats};
+use kept::KeptLane;
 use std::io;
 use std::sync::Arc;
 use tessera_token::ids::TenantId;

@@ -14,8 +14,8 @@ mod delivery;
 mod effect;
 mod flight;
 mod publish;
-mod release;
 mod refuse;
+mod release;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Version};
-use crate::keep::{record, Kept, Row};
 use crate::config::SessionPolicy;
+use crate::keep::{record, Kept, Row};
 use crate::lanes::{Delivery, SubscriberId};
 use crate::rights::Rights;
 
