@@ -19,13 +19,13 @@ pub fn mutate(rng: &mut Rng, input: &mut Vec<u8>, other: &[u8]) {
 
 fn once(rng: &mut Rng, input: &mut Vec<u8>, other: &[u8]) {
     if input.is_empty() {
-        input.extend((0..1 + rng.below(32)).map(|_| rng.next() as u8));
+        input.extend((0..1 + rng.below(32)).map(|_| rng.bits() as u8));
         return;
     }
     let at = rng.below(input.len());
     match rng.below(12) {
         0 | 1 => input[at] ^= 1 << rng.below(8),
-        2 => input[at] = rng.next() as u8,
+        2 => input[at] = rng.bits() as u8,
         3 => input[at] = INTERESTING[rng.below(INTERESTING.len())],
         4 => input[at] = input[at].wrapping_add(1 + rng.below(4) as u8),
         5 => input[at] = input[at].wrapping_sub(1 + rng.below(4) as u8),
@@ -35,7 +35,7 @@ fn once(rng: &mut Rng, input: &mut Vec<u8>, other: &[u8]) {
             drop(input.drain(at..end.min(input.len())));
         }
         8 => {
-            let new: Vec<u8> = (0..1 + rng.below(8)).map(|_| rng.next() as u8).collect();
+            let new: Vec<u8> = (0..1 + rng.below(8)).map(|_| rng.bits() as u8).collect();
             drop(input.splice(at..at, new));
         }
         9 => repeat(rng, input, at),

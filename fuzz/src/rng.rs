@@ -10,7 +10,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -22,6 +22,6 @@ impl Rng {
         if most == 0 {
             return 0;
         }
-        ((self.next() >> 16) % most as u64) as usize
+        ((self.bits() >> 16) % most as u64) as usize
     }
 }

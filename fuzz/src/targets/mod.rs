@@ -42,14 +42,14 @@ macro_rules! targets {
 }
 
 targets! {
-    codec_client: 150000 runs, 70 outcomes;
-    codec_server: 150000 runs, 50 outcomes;
-    session: 16000 runs, 75 outcomes;
-    token: 5000 runs, 40 outcomes;
+    codec_client: 500000 runs, 70 outcomes;
+    codec_server: 500000 runs, 50 outcomes;
+    session: 45000 runs, 90 outcomes;
+    token: 18000 runs, 55 outcomes;
     password: 300000 runs, 60 outcomes;
     messages: 300000 runs, 9000 outcomes;
-    trust: 5000 runs, 90 outcomes;
-    scope: 60000 runs, 1000 outcomes;
+    trust: 12000 runs, 95 outcomes;
+    scope: 120000 runs, 1000 outcomes;
     cbor: 1000000 runs, 2500 outcomes;
     config: 300000 runs, 1000 outcomes;
 }

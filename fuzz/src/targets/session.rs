@@ -32,26 +32,34 @@ pub fn target(data: &[u8]) {
     sim.drain();
 }
 
-/// Schedules that reach each kind of step from a session in use.
+/// Schedules that reach each kind of step from sessions in use.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
-    let connect = |slot: u8| vec![0, slot, 0, 1, 0, 60, 9, 0, 0];
-    let subscribe = |conn: u8, filter: u8| vec![1, conn, filter, 1];
-    let publish = |topic: u8| vec![2, topic, 1, 0];
+    let connect = |slot: u8| vec![0, slot, 0, 1, 3, 60, 0, 0, 0, 0];
+    let with_will = |slot: u8| vec![0, slot, 0, 1, 3, 60, 0, 0, 2, 0, 5, 0];
+    let subscribe = |conn: u8, filter: u8| vec![1, filter, 2, 0, conn];
+    let outside = |topic: u8, qos: u8| vec![2, topic, qos, 0];
+    let publish = |conn: u8, id: u8| vec![10, 0, 2, id, conn];
+    let release = |conn: u8, id: u8| vec![15, id, conn];
     let pump = |conn: u8| vec![3, conn];
-    let mut inputs = vec![Vec::new()];
+    let answer = |conn: u8| vec![4, conn, 1, 0, 0, 0, 0];
+    let used = [
+        with_will(0),
+        subscribe(0, 3),
+        connect(2),
+        subscribe(1, 2),
+        outside(0, 1),
+        outside(1, 2),
+        outside(0, 0),
+        pump(0),
+    ]
+    .concat();
+    let exactly_once = [publish(0, 0), release(0, 0), release(0, 0), pump(1), answer(1), answer(1)];
+    let mut inputs = vec![Vec::new(), used.clone(), [used.clone(), exactly_once.concat()].concat()];
     for step in 0..16u8 {
         for value in 0..4u8 {
-            let used = [
-                connect(0),
-                subscribe(0, 2),
-                connect(2),
-                subscribe(1, 3),
-                publish(0),
-                publish(1),
-                pump(0),
-            ];
-            let then = [vec![step, value, 0, value, 1], connect(0), pump(0), publish(0), pump(1)];
-            inputs.push([used.concat(), then.concat()].concat());
+            let then =
+                [vec![step, value, 0, value, 1], connect(0), pump(0), outside(0, 1), pump(1)];
+            inputs.push([used.clone(), then.concat()].concat());
         }
     }
     super::numbered(inputs)

@@ -3,29 +3,43 @@
 //! another CBOR library and knows the rules from `ARCHITECTURE.md`.
 
 mod bend;
+mod edge;
 mod judge;
 
 use tessera_token::cbor::Writer;
 use tessera_token::chain::{self, Attempt};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::time::UnixSeconds;
 
+use super::cbor::strict;
 use super::numbered;
 use super::world::{at, keys, World, AUDIENCE, NOW};
 use crate::draw::{interesting, Draw};
 use crate::signal::note;
 
-/// Runs one input.
+/// Runs one input: a byte that chooses between one bound and a tape of bends.
 pub fn target(data: &[u8]) {
     let mut draw = Draw::new(data);
     let mut world = World::new();
+    if draw.one_in(4) {
+        let (token, time) = edge::token(&mut draw, &mut world);
+        let key = &keys().device;
+        let proof = ConnectProof::make(key, AUDIENCE, "s-0042", &token, at(time), 1);
+        let credential = Credential { token, proof: Some(proof) };
+        return compare(&credential, "s-0042", &world, at(NOW));
+    }
     let now = at(if draw.one_in(8) { interesting(&mut draw, NOW) } else { NOW });
     let token = bend::token(&mut draw);
     bend::world(&mut draw, &mut world, &token);
     let (credential, client_id) = attempt(&mut draw, token, now.get());
-    let attempt = Attempt { presented: credential.clone().into(), client_id: client_id.clone() };
-    let judged = judge::judge(&credential, &client_id, &world, now.get());
-    match chain::admit(&attempt, &world, now) {
+    compare(&credential, &client_id, &world, now);
+}
+
+fn compare(credential: &Credential, client_id: &str, world: &World, now: UnixSeconds) {
+    let attempt = Attempt { presented: credential.clone().into(), client_id: client_id.to_owned() };
+    let judged = judge::judge(credential, client_id, world, now.get());
+    match chain::admit(&attempt, world, now) {
         Ok(admission) => {
             note("admitted");
             let facts = judged.unwrap_or_else(|why| panic!("admitted although {why}"));
@@ -37,15 +51,15 @@ pub fn target(data: &[u8]) {
             assert_eq!(grant.expires().get(), facts.expires);
             assert_eq!(grant.confirmation().is_some(), facts.bound);
             assert_eq!(admission.counter.is_some(), facts.bound);
-            assert_eq!(chain::still_holds(grant, &world, now), Ok(()));
-            assert!(chain::still_holds(grant, &world, grant.expires()).is_err());
-            assert!(chain::verify(&credential.token, &world, now).is_ok());
+            assert_eq!(chain::still_holds(grant, world, now), Ok(()));
+            assert!(chain::still_holds(grant, world, grant.expires()).is_err());
+            assert!(chain::verify(&credential.token, world, now).is_ok());
         }
         Err(refusal) => {
             note((refusal.code.as_str(), judged.as_ref().err()));
             assert!(judged.is_err(), "{} although nothing is wrong", refusal.code);
             if let Some(subject) = refusal.subject {
-                let names = judge::signed_names(&credential.token, &world);
+                let names = judge::signed_names(&credential.token, world);
                 let told = (subject.tenant.to_string(), subject.device.to_string());
                 assert_eq!(names, Some(told), "a subject that nobody signed");
             }
@@ -74,7 +88,9 @@ fn attempt(draw: &mut Draw<'_>, token: Vec<u8>, now: u64) -> (Credential, String
 
 /// Sometimes as a password, as it comes in a CONNECT: it must not change on the way.
 fn through_the_wire(draw: &mut Draw<'_>, credential: Credential) -> Credential {
-    if draw.one_in(2) {
+    // A token that is no whole item ends elsewhere once the proof stands behind it.
+    let whole = credential.token.get(3..).is_some_and(strict);
+    if draw.one_in(2) || !whole {
         return credential;
     }
     match Credential::from_password(&credential.to_password()) {
@@ -100,15 +116,16 @@ pub(super) fn item(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     w.finish()
 }
 
-/// The tape that bends nothing, and tapes that bend one thing each.
+/// Every bound, the tape that bends nothing, and tapes that bend one thing each.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
+    let edges = (0..edge::EDGES).flat_map(|edge| (0..3).map(move |step| vec![3, step, edge]));
     let straight = vec![0u8; 24];
-    let bent = (0..24).flat_map(|place| {
+    let bent = (1..24).flat_map(|place| {
         [1u8, 3, 7, 11, 15].map(|value| {
             let mut tape = vec![0u8; 64];
             tape[place] = value;
             tape
         })
     });
-    numbered([straight].into_iter().chain(bent))
+    numbered(edges.chain([straight]).chain(bent))
 }

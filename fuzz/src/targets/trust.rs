@@ -152,7 +152,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     for kind in 0..5u8 {
         inputs
             .push(vec![4, 0, 0, 0, 0, 2, kind, 0, 1, 1, 1, 1, 1, 2, kind, 1, 2, 3, 4, 5, 6, 7, 8]);
-        inputs.push([vec![4, 0, 0], vec![3, kind, 1, kind, 2, 5, 5, 5, 5].repeat(12)].concat());
+        inputs.push([vec![4, 0, 0], [3, kind, 1, kind, 2, 5, 5, 5, 5].repeat(12)].concat());
     }
     for bend in 0..8u8 {
         inputs.push(vec![4, bend, 1, 2, 3, 4, 5, 6, 7, 8]);

@@ -1,6 +1,6 @@
 //! What one session must send to its client, predicted message by message.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Deliveries taken out of an outbox at once, as in the broker: what is taken when a token expires goes in flight.
 const AT_ONCE: usize = 16;
@@ -14,7 +14,7 @@ pub(super) struct Sent {
     pub(super) expires: Option<u64>,
 }
 
-/// A PUBLISH that the client must see.
+/// A PUBLISH that the client must see, or a PUBREL: number 0.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) number: u32,
@@ -26,6 +26,8 @@ pub(super) struct Expected {
 struct Open {
     message: Sent,
     packet_id: Option<u16>,
+    /// The client has said PUBREC: only the packet id is open.
+    released: bool,
 }
 
 #[derive(Default)]
@@ -35,6 +37,8 @@ pub(super) struct Model {
     open: Vec<Open>,
     sent: usize,
     window: usize,
+    /// QoS 2 messages of the client that it has not released: packet id and number.
+    pub(super) held: BTreeMap<u16, u32>,
 }
 
 enum Fate {
@@ -54,16 +58,44 @@ impl Model {
         self.waiting.retain(|message| message.qos > 0);
     }
 
+    /// PUBACK.
     pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        if let Some(place) = self.open.iter().position(|open| open.packet_id == Some(packet_id)) {
+        self.done(packet_id, |open| open.message.qos == 1);
+    }
+
+    /// PUBREC, that accepts or refuses.
+    pub(super) fn received(&mut self, packet_id: u16, refused: bool) {
+        if refused {
+            return self.done(packet_id, |open| open.message.qos == 2 && !open.released);
+        }
+        let open = self.open.iter_mut().find(|open| open.packet_id == Some(packet_id));
+        if let Some(open) = open.filter(|open| open.message.qos == 2) {
+            open.released = true;
+        }
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&mut self, packet_id: u16) {
+        self.done(packet_id, |open| open.released);
+    }
+
+    fn done(&mut self, packet_id: u16, fits: impl Fn(&Open) -> bool) {
+        let place = self.open.iter().position(|open| open.packet_id == Some(packet_id));
+        if let Some(place) = place.filter(|place| fits(&self.open[*place])) {
             self.open.remove(place);
             self.sent -= usize::from(place < self.sent);
         }
     }
 
-    /// Packet ids that an acknowledgement may name.
-    pub(super) fn open_ids(&self) -> Vec<u16> {
-        self.open.iter().filter_map(|open| open.packet_id).collect()
+    /// What the client may answer to next: packet id, QoS, whether it has said PUBREC.
+    pub(super) fn steps(&self) -> Vec<(u16, u8, bool)> {
+        let known = |open: &Open| Some((open.packet_id?, open.message.qos, open.released));
+        self.open.iter().filter_map(known).collect()
+    }
+
+    /// How many open messages others could get instead when the session ends.
+    pub(super) fn returnable(&self) -> usize {
+        self.open.iter().filter(|open| open.message.qos == 1).count()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -87,12 +119,19 @@ impl Model {
         loop {
             if self.sent < self.open.len() && self.sent < self.window {
                 let open = &self.open[self.sent];
+                if open.released {
+                    let packet_id = open.packet_id;
+                    expected.push(Expected { number: 0, qos: 2, dup: false, packet_id });
+                    self.sent += 1;
+                    continue;
+                }
                 match fate(&open.message) {
                     Fate::Ended => return (expected, true),
                     Fate::Dropped => drop(self.open.remove(self.sent)),
                     Fate::Sent => {
                         let (number, packet_id) = (open.message.number, open.packet_id);
-                        expected.push(Expected { number, qos: 1, dup: true, packet_id });
+                        let qos = open.message.qos;
+                        expected.push(Expected { number, qos, dup: true, packet_id });
                         self.sent += 1;
                     }
                 }
@@ -114,7 +153,7 @@ impl Model {
                 }
                 ended |= matches!(fate, Fate::Ended);
                 if message.qos > 0 && !matches!(fate, Fate::Dropped) {
-                    self.open.push(Open { message, packet_id: None });
+                    self.open.push(Open { message, packet_id: None, released: false });
                     self.sent += 1;
                 }
             }

@@ -9,7 +9,7 @@ use tessera_broker::codec::{
 };
 use tessera_broker::lanes::{Outbox, SubscriberId};
 use tessera_broker::rights::Rights;
-use tessera_broker::session::machine::{check_will, Context, Effect, End};
+use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End};
 use tessera_broker::session::{Line, Session};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
@@ -29,12 +29,18 @@ const SLOTS: [(&str, usize); 3] = [("d-1", 0), ("d-1~b", 0), ("d-2", 1)];
 const FILTERS: [&str; 10] =
     ["a/x", "a/y", "a/+", "a/#", "b/+", "b/1", "c", "#", "$share/g/a/x", "$tessera/status"];
 const CONNECTIONS: usize = 8;
+/// Packet ids of the clients' own publishes.
+const RELEASE_IDS: [u16; 3] = [7, 8, 9];
 
 pub(super) fn step(sim: &mut Sim, draw: &mut Draw<'_>) {
     let kind = draw.below(16);
     note(("step", kind));
     match kind {
-        0 | 15 => connect(sim, draw),
+        0 => connect(sim, draw),
+        15 => {
+            let id = RELEASE_IDS[draw.below(RELEASE_IDS.len())];
+            packet(sim, draw, Packet::PubRel(Ack::new(id, ReasonCode::SUCCESS)));
+        }
         1 => {
             let entries = vec![Subscription {
                 filter: draw_filter(draw),
@@ -57,14 +63,15 @@ pub(super) fn step(sim: &mut Sim, draw: &mut Draw<'_>) {
         2 => {
             let (topic, qos) = (draw.below(TOPICS.len()), qos(draw));
             let expires = draw.one_in(6).then(|| u64::from(draw.u8() & 15));
-            let message = sim.message(topic, qos.min(QoS::AtLeastOnce), expires);
+            let message = sim.message(topic, qos, expires);
             sim.route(&Arc::new(message));
         }
         3 => with_conn(sim, draw, |sim, conn, _| sim.pump(conn)),
         4 => with_conn(sim, draw, |sim, conn, draw| {
-            let ids = sim.kept[&sim.conns[conn].session.id].model.open_ids();
-            let id = if ids.is_empty() { u16::from(draw.u8()) + 1 } else { *draw.pick(&ids) };
-            acknowledge(sim, conn, id);
+            let steps = sim.kept[&sim.conns[conn].session.id].model.steps();
+            let any = (u16::from(draw.u8() & 15) + 1, draw.u8() % 3, draw.one_in(2));
+            let step = if steps.is_empty() || draw.one_in(8) { any } else { *draw.pick(&steps) };
+            answer(sim, conn, step);
         }),
         5 => with_conn(sim, draw, |sim, conn, _| sim.leave(conn, End::lost())),
         6 => with_conn(sim, draw, |sim, conn, _| {
@@ -273,13 +280,14 @@ fn resume(
 
 fn publish(sim: &mut Sim, draw: &mut Draw<'_>) {
     let (topic, qos) = (draw.below(TOPICS.len()), qos(draw));
+    let packet_id = RELEASE_IDS[draw.below(RELEASE_IDS.len())];
     let number = sim.next_number();
     let publish = Publish {
         dup: false,
         qos,
         retain: false,
         topic: TOPICS[topic].into(),
-        packet_id: (qos != QoS::AtMostOnce).then_some(7),
+        packet_id: (qos != QoS::AtMostOnce).then_some(packet_id),
         properties: Properties::new(),
         payload: Bytes::copy_from_slice(&number.to_be_bytes()),
     };
@@ -297,8 +305,15 @@ fn raw(sim: &mut Sim, draw: &mut Draw<'_>) {
     }
 }
 
-pub(super) fn acknowledge(sim: &mut Sim, conn: usize, id: u16) {
-    feed(sim, conn, Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)));
+/// The client's next packet about a delivery.
+pub(super) fn answer(sim: &mut Sim, conn: usize, (id, qos, released): (u16, u8, bool)) {
+    let ack = Ack::new(id, ReasonCode::SUCCESS);
+    let packet = match (qos, released) {
+        (2, false) => Packet::PubRec(ack),
+        (2, true) => Packet::PubComp(ack),
+        _ => Packet::PubAck(ack),
+    };
+    feed(sim, conn, packet);
 }
 
 fn packet(sim: &mut Sim, draw: &mut Draw<'_>, packet: Packet) {
@@ -309,10 +324,7 @@ fn packet(sim: &mut Sim, draw: &mut Draw<'_>, packet: Packet) {
 fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let Conn { session, line, .. } = &sim.conns[conn];
     let (session, line) = (Arc::clone(session), Arc::clone(line));
-    let acknowledged = match &packet {
-        Packet::PubAck(ack) => Some(ack.packet_id),
-        _ => None,
-    };
+    let said = packet.clone();
     let goodbye = matches!(&packet, Packet::Disconnect(bye) if bye.reason == ReasonCode::SUCCESS);
     let mut effects = Vec::new();
     let stepped = sim.with_context(&session, |cx| {
@@ -326,9 +338,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     assert!(!kept.over, "a session that is over took a packet");
     let known = kept.known;
     let alive = known.alive(sim.unix);
-    if let Some(id) = acknowledged.filter(|_| alive) {
-        kept.model.acknowledged(id);
-    }
+    let released = if alive { heard(&mut kept.model, &said, &effects) } else { None };
     let clean = effects.iter().any(|e| matches!(e, Effect::End(end) if *end == End::by_client()));
     if goodbye && clean {
         if let Some(state) = kept.will.and_then(|will| sim.wills.get_mut(&will)) {
@@ -337,7 +347,10 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     }
     for effect in effects {
         match effect {
-            Effect::Publish { message, .. } => {
+            Effect::Publish { message, answer } => {
+                let number = message.payload[..].try_into().map(u32::from_be_bytes).ok();
+                let other = matches!(answer, Answer::PubComp(_)) && number != released;
+                assert!(!other, "what was released is not what was held");
                 assert!(
                     alive && known.publishes(message.topic.as_str()),
                     "published without a right"
@@ -359,6 +372,34 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
             _ => {}
         }
     }
+}
+
+/// What a packet changes in the model; gives the number of a message that it releases.
+fn heard(model: &mut Model, packet: &Packet, effects: &[Effect]) -> Option<u32> {
+    match packet {
+        Packet::PubAck(ack) => model.acknowledged(ack.packet_id),
+        Packet::PubRec(ack) => model.received(ack.packet_id, ack.reason.is_error()),
+        Packet::PubComp(ack) => model.completed(ack.packet_id),
+        Packet::PubRel(ack) => {
+            let number = model.held.remove(&ack.packet_id);
+            note(("released", number.is_some(), effects.len()));
+            return number;
+        }
+        Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
+            let routed = effects.iter().any(|e| matches!(e, Effect::Publish { .. }));
+            assert!(!routed, "QoS 2 was published before its release");
+            let good =
+                |ack: &Ack| Some(ack.packet_id) == publish.packet_id && !ack.reason.is_error();
+            let taken =
+                effects.iter().any(|e| matches!(e, Effect::Send(Packet::PubRec(ack)) if good(ack)));
+            let number = publish.payload[..].try_into().map(u32::from_be_bytes).ok();
+            if let (true, Some(id), Some(number)) = (taken, publish.packet_id, number) {
+                model.held.entry(id).or_insert(number);
+            }
+        }
+        _ => {}
+    }
+    None
 }
 
 /// As `control/token.rs`: another grant takes the place, on the open connection.

@@ -140,11 +140,18 @@ fn signer<'w>(parts: &Parts, world: &'w World) -> Option<&'w IssuerKey> {
 
 type Map = Vec<(Value, Value)>;
 
-/// A map in deterministic CBOR whose keys are text, bytes or integers.
+/// A map in deterministic CBOR whose keys are labels.
 fn strict_map(bytes: &[u8]) -> Verdict<Map> {
     let value: Value = ciborium::from_reader(bytes).map_err(|_| "no CBOR")?;
     must(strict(bytes), "not deterministic")?;
-    value.into_map().map_err(|_| "no map")
+    let map = value.into_map().map_err(|_| "no map")?;
+    must(labelled(&map), "labels")?;
+    Ok(map)
+}
+
+/// Labels of CWT and COSE are integers or text (RFC 8392 section 1.1, RFC 9052 section 1.4).
+fn labelled(map: &Map) -> bool {
+    map.iter().all(|(key, _)| matches!(key, Value::Integer(_) | Value::Text(_)))
 }
 
 fn encoded(value: &Value) -> Vec<u8> {
@@ -231,6 +238,9 @@ fn confirmation(cnf: &Value) -> Option<PublicKey> {
         return None;
     }
     let key = get(cnf, 1)?.as_map()?;
+    if !labelled(cnf) || !labelled(key) {
+        return None;
+    }
     let int = |label| get(key, label).and_then(Value::as_integer).map(i128::from);
     let plain = int(1) == Some(1) && int(-1) == Some(6) && get(key, -4).is_none();
     let alg = get(key, 3).is_none() || matches!(int(3), Some(-19 | -8));
