@@ -23,7 +23,8 @@ pub(super) fn reload(certificates: &Certificates) -> Result<(), TlsError> {
 
 /// Looks after the files until stop is told.
 pub(super) async fn watch(certificates: Arc<Certificates>, stop: Stop) {
-    let mut seen = certificates.stamp();
+    // What changed between the first reading and now must be noticed too.
+    let mut seen = certificates.first_stamp();
     let mut check = tokio::time::interval(CERTIFICATE_CHECK);
     loop {
         tokio::select! {

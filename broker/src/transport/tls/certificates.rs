@@ -28,6 +28,7 @@ pub(crate) enum Use {
 /// The configuration in use, and where it comes from.
 pub(crate) struct Certificates {
     settings: TlsSettings,
+    first: Stamp,
     current: ArcSwap<Configs>,
 }
 
@@ -42,8 +43,9 @@ pub(crate) type Stamp = Vec<Option<(SystemTime, u64)>>;
 impl Certificates {
     /// Reads everything once.
     pub(crate) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
+        let first = stamp(&settings);
         let current = ArcSwap::from_pointee(build(&settings)?);
-        Ok(Self { settings, current })
+        Ok(Self { settings, first, current })
     }
 
     /// Reads everything again for handshakes from now on. On an error all stays as it is.
@@ -65,16 +67,24 @@ impl Certificates {
         &self.settings
     }
 
+    /// The state of the files just before they were first read.
+    pub(crate) fn first_stamp(&self) -> Stamp {
+        self.first.clone()
+    }
+
     /// The state of the files now.
     pub(crate) fn stamp(&self) -> Stamp {
-        let settings = &self.settings;
-        let files = [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()];
-        let stamp = |path: &PathBuf| {
-            let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        };
-        files.into_iter().flatten().map(stamp).collect()
+        stamp(&self.settings)
     }
+}
+
+fn stamp(settings: &TlsSettings) -> Stamp {
+    let files = [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()];
+    let stamp = |path: &PathBuf| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    files.into_iter().flatten().map(stamp).collect()
 }
 
 fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
