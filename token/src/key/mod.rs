@@ -119,6 +119,16 @@ impl PublicKey {
         Self::read(bytes, ed25519::Point::known_good)
     }
 
+    /// The same key with a table of 30 KiB by which it verifies signatures in two thirds of the time; making it costs
+    /// as much as 25 verifications. For keys that sign for many: an issuer's.
+    #[must_use]
+    pub fn prepared(mut self) -> Self {
+        if let Kind::Ed25519(point) = &mut self.0 {
+            point.prepare();
+        }
+        self
+    }
+
     fn read(
         bytes: &[u8],
         ed25519: impl FnOnce(&[u8; 32]) -> Result<ed25519::Point, KeyError>,
