@@ -19,6 +19,8 @@ pub const TRUST_GROUPS: usize = 200_000;
 pub const TRUST_TENANTS: usize = 20_000;
 /// Issuer keys, all states, all tenants.
 pub const TRUST_KEYS: usize = 200_000;
+/// Issuer keys with a table by which they verify faster: 30 KiB and a millisecond each, the first that are known.
+pub const TRUST_PREPARED_KEYS: usize = 256;
 /// Effects that a slow subscriber may lag behind before it must check everything again.
 pub const TRUST_EFFECTS: usize = 4096;
 /// Events stored behind the snapshot before a new snapshot is fetched: bounds the time to start.
@@ -64,6 +66,9 @@ pub const LEDGER_PRUNE_ROWS: usize = 2000;
 
 /// Device keys remembered to have passed the torsion test: every key of a large broker, about 4 MiB.
 pub const KNOWN_KEYS: usize = 65_536;
+
+/// Proofs that came too late and are judged in full all the same in one second, so that the log can name their devices.
+pub const LATE_PROOFS_PER_SECOND: u64 = 50;
 
 // --- behaviour ---------------------------------------------------------------------------------------------------
 

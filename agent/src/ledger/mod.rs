@@ -79,6 +79,11 @@ impl Ledger {
         Ok(Advanced { previous })
     }
 
+    /// Whether this key was let in before. A store that cannot read knows nobody.
+    pub fn knows(&self, key: &Thumbprint) -> bool {
+        self.rows.contains(key.as_bytes()).unwrap_or(false)
+    }
+
     /// Removes rows of keys that were not used for longer than any token lives, among at most
     /// [`limits::LEDGER_PRUNE_ROWS`] rows behind `after`. Returns where to go on; `None` at the end.
     ///

@@ -112,6 +112,7 @@ impl TrustState {
         let kid = key.key.key_id();
         room(self.keys.contains_key(&kid), self.keys.len(), limits::TRUST_KEYS)?;
         let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
+        let prepared = self.keys.len() < limits::TRUST_PREPARED_KEYS;
         let same_kid = Arc::make_mut(&mut self.keys).entry(kid).or_default();
         let known =
             same_kid.iter_mut().find(|known| known.tenant == key.tenant && known.key == key.key);
@@ -120,9 +121,15 @@ impl TrustState {
                 if rank(known.state) > rank(key.state) {
                     key.state = known.state;
                 }
-                *known = key;
+                known.state = key.state;
+                (known.not_before, known.not_after) = (key.not_before, key.not_after);
             }
-            None => same_kid.push(key),
+            None => {
+                if prepared {
+                    key.key = key.key.prepared();
+                }
+                same_kid.push(key);
+            }
         }
         Ok(effect)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
-use tessera_token::chain::{self, Admission, Attempt, Refusal, Subject};
+use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject};
 use tessera_token::grant::Grant;
 use tessera_token::proof::{Credential, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
@@ -17,9 +17,11 @@ use crate::limits;
 use crate::trust::{Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
+use late::Late;
 use view::View;
 
 mod known;
+mod late;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -36,13 +38,15 @@ struct Parts {
     store: Store,
     observer: Observer,
     known: KnownKeys,
+    late: Late,
 }
 
 impl Validator {
     /// A validator over these parts.
     pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
         let known = KnownKeys::new(limits::KNOWN_KEYS);
-        Self { parts: Arc::new(Parts { trust, ledger, store, observer, known }) }
+        let late = Late::default();
+        Self { parts: Arc::new(Parts { trust, ledger, store, observer, known, late }) }
     }
 
     /// The whole: password and client id in, admission or refusal out.
@@ -75,9 +79,39 @@ impl Validator {
         client_id: &str,
         tickets: &[TicketKey],
     ) -> Result<Admission, Refusal> {
-        let attempt = Attempt::new(presented, client_id);
+        self.judge_screened(self.screen(presented, client_id)?, tickets)
+    }
+
+    /// The guards that cost nothing, before any signature. A proof that is too old for guard 8 is refused here, but
+    /// for a few a second, which go on so that the log names the devices whose clock is wrong.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn screen(
+        &self,
+        presented: impl Into<Presented>,
+        client_id: &str,
+    ) -> Result<Screened, Refusal> {
+        let (trust, now) = (self.parts.trust.load(), self.now());
+        let screened = Screened::new(Attempt::new(presented, client_id), trust.as_ref(), now)?;
+        if screened.is_fresh(now) || self.parts.late.take(now) {
+            return Ok(screened);
+        }
+        Err(RefusalCode::ProofNotFresh.into())
+    }
+
+    /// What is left after [`Validator::screen`]: the signatures, and what depends on them. The admission counts for
+    /// nothing before [`Validator::settle`] has taken it.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn judge_screened(
+        &self,
+        screened: Screened,
+        tickets: &[TicketKey],
+    ) -> Result<Admission, Refusal> {
         let trust = self.parts.trust.load();
-        chain::admit_with(&attempt, tickets, &self.view(&trust), self.now())
+        screened.admit(tickets, &self.view(&trust), self.now())
     }
 
     /// Uses the proof up, durably, and looks once more whether the grant still holds.
@@ -142,7 +176,7 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        View { trust, known: &self.parts.known }
+        View { trust, known: &self.parts.known, ledger: &self.parts.ledger }
     }
 
     /// Whether a grant that was given earlier still holds.

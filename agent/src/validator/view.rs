@@ -1,16 +1,18 @@
 use tessera_token::chain::{IssuerKey, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::key::{KeyId, PublicKey};
+use tessera_token::key::{KeyId, PublicKey, Thumbprint};
 use tessera_token::time::UnixSeconds;
 
 use super::known::KnownKeys;
+use crate::ledger::Ledger;
 use crate::trust::TrustState;
 
 /// One version of trust, and the keys whose torsion test need not be repeated.
 pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
     pub(super) known: &'v KnownKeys,
+    pub(super) ledger: &'v Ledger,
 }
 
 impl TrustView for View<'_> {
@@ -46,8 +48,9 @@ impl TrustView for View<'_> {
         self.trust.device_key(tenant, device)
     }
 
+    /// A key with a row in the ledger was let in before, and its row is older than this process.
     fn known_good(&self, key: &[u8; 32]) -> bool {
-        self.known.holds(key)
+        self.known.holds(key) || self.ledger.knows(&Thumbprint::of_ed25519(key))
     }
 
     fn learned_good(&self, key: &[u8; 32]) {

@@ -9,7 +9,7 @@ use crate::limits::GATE_MAILBOX;
 
 /// The actor. Its mailbox is the one queue of CONNECTs in front of the verification threads.
 pub struct GateActor {
-    dispatcher: Dispatcher,
+    dispatcher: Dispatcher<Job>,
     mailbox: usize,
 }
 

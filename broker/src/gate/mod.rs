@@ -1,6 +1,7 @@
 //! The gate: every CONNECT passes here before anything else about it is looked at.
 //!
-//! An actor with a bounded mailbox hands each CONNECT to one of a few verification threads, whose queues are bounded
+//! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then an actor with a bounded mailbox hands
+//! it to one of a few verification threads, whose queues are bounded
 //! too; what does not fit is refused at once with `limit_reached`. [`step`] is the actor's whole behaviour, without a
 //! runtime; [`actor`] is the shell around it; [`workers`] are the threads. Then the asking task settles the proof
 //! counter durably, so that no flush ever holds the actor.
@@ -8,6 +9,7 @@
 pub mod answer;
 
 mod actor;
+mod evidence;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,8 @@ use tokio::sync::oneshot;
 use workers::Job;
 
 pub use actor::{start_actor, GateActor};
-pub use workers::{spawn_workers, Evidence, Workers};
+pub use evidence::Evidence;
+pub use workers::{spawn_workers, Workers};
 
 /// Asks the gate. Cheap to clone.
 #[derive(Clone)]
@@ -72,9 +75,11 @@ impl Gate {
         Ok(self.validator.settle(admission).await?.grant)
     }
 
+    /// What costs nothing is refused here and now; only what needs a signature check goes to a thread.
     async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
+        let screened = evidence.screen(&self.validator, client_id)?;
         let (reply, verdict) = oneshot::channel();
-        let job = Job { evidence, client_id: client_id.to_owned(), reply };
+        let job = Job { screened, reply };
         if self.actor.try_send(job).is_err() {
             return Err(RefusalCode::LimitReached.into());
         }

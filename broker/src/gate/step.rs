@@ -2,22 +2,20 @@
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use super::workers::Job;
-
 /// The queues of the verification threads, taken in turn.
-pub(super) struct Dispatcher {
-    queues: Vec<SyncSender<Job>>,
+pub(super) struct Dispatcher<J> {
+    queues: Vec<SyncSender<J>>,
     next: usize,
 }
 
-impl Dispatcher {
-    pub(super) fn new(queues: Vec<SyncSender<Job>>) -> Self {
+impl<J> Dispatcher<J> {
+    pub(super) fn new(queues: Vec<SyncSender<J>>) -> Self {
         Self { queues, next: 0 }
     }
 
     /// Puts the job into the first queue with room, starting with the one whose turn it is. Gives it back when all
     /// are full.
-    pub(super) fn dispatch(&mut self, mut job: Job) -> Result<(), Job> {
+    pub(super) fn dispatch(&mut self, mut job: J) -> Result<(), J> {
         let count = self.queues.len();
         for offset in 0..count {
             let place = (self.next + offset) % count;

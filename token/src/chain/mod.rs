@@ -1,6 +1,7 @@
 //! The validation chain: the one place that decides whether a token may connect.
 //!
-//! [`admit`] is the list of guards in the order in which they run. Each stage takes the value that
+//! [`admit`] is the list of guards in the order in which they run, in two steps: `cheap` and
+//! [`Screened::admit`]. Each stage takes the value that
 //! only the stage before it can make, so none can be left out. Broker and gateway agent run the
 //! same list. What a verifier knows comes in through [`TrustView`]; time is an argument.
 
@@ -13,7 +14,7 @@ use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::{PopKey, Presented, SymmetricKey, TicketKey};
+use crate::proof::{PopKey, Presented, Proof, SymmetricKey, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
 
@@ -222,15 +223,75 @@ pub fn admit_with<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<Admission, Refusal> {
-    let current = cheap(&attempt.presented.token, trust, now)?;
-    let resumed = resumed(&current, attempt, tickets, trust);
-    let token = signed(current, resumed, trust, now)?;
-    let named = |code| Refusal { code, subject: Some(token.subject()) };
-    /* 8 */
-    let counter = proof(&token, attempt, trust, now).map_err(named)?;
-    /* 9 */
-    let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
-    Ok(Admission { grant: token.into_grant(), client_id, counter })
+    Screened::new(attempt.clone(), trust, now)?.admit(tickets, trust, now)
+}
+
+/// An attempt that passed the guards that cost nothing (1 to 3): all that is left are signatures and
+/// what depends on them. Who refuses many takes the two steps apart, on different threads.
+pub struct Screened {
+    attempt: Attempt,
+    current: stages::Current,
+}
+
+impl Screened {
+    /// Runs guards 1 to 3.
+    ///
+    /// # Errors
+    /// The code of the first guard that says no.
+    pub fn new<T: TrustView>(
+        attempt: Attempt,
+        trust: &T,
+        now: UnixSeconds,
+    ) -> Result<Self, RefusalCode> {
+        let current = cheap(&attempt.presented.token, trust, now)?;
+        Ok(Self { attempt, current })
+    }
+
+    /// Whether the time of its connect proof is one that guard 8 will take; true for other proofs.
+    pub fn is_fresh(&self, now: UnixSeconds) -> bool {
+        match &self.attempt.presented.proof {
+            Proof::Connect(proof) => stages::is_fresh(proof, now),
+            _ => true,
+        }
+    }
+
+    /// Whether the token says that a key must be proved. Nobody has vouched for that yet.
+    pub fn names_a_key(&self) -> bool {
+        self.current.names_a_key()
+    }
+
+    /// The same attempt with another proof.
+    #[must_use]
+    pub fn proved_by(mut self, proof: Proof) -> Self {
+        self.attempt.presented.proof = proof;
+        self
+    }
+
+    /// How it is proved.
+    pub fn proof(&self) -> &Proof {
+        &self.attempt.presented.proof
+    }
+
+    /// Runs guards 4 to 9.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn admit<T: TrustView>(
+        self,
+        tickets: &[TicketKey],
+        trust: &T,
+        now: UnixSeconds,
+    ) -> Result<Admission, Refusal> {
+        let Self { attempt, current } = self;
+        let resumed = resumed(&current, &attempt, tickets, trust);
+        let token = signed(current, resumed, trust, now)?;
+        let named = |code| Refusal { code, subject: Some(token.subject()) };
+        /* 8 */
+        let counter = proof(&token, &attempt, trust, now).map_err(named)?;
+        /* 9 */
+        let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
+        Ok(Admission { grant: token.into_grant(), client_id, counter })
+    }
 }
 
 /// Runs the guards that concern the token alone (1 to 7): for a token that is exchanged on a

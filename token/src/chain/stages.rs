@@ -75,7 +75,10 @@ fn key_holds(key: &IssuerKey, now: UnixSeconds) -> bool {
 }
 
 /// 3 · Cheap claims, before any signature is computed: issuer, audience, expiry, epochs.
-pub(super) struct Current(Keyed);
+pub(super) struct Current {
+    keyed: Keyed,
+    names_a_key: bool,
+}
 
 pub(super) fn current<T: TrustView>(
     mut keyed: Keyed,
@@ -97,7 +100,8 @@ pub(super) fn current<T: TrustView>(
         return Err(RefusalCode::TokenExpired);
     }
     epochs_hold(tenant, raw.epochs.ok_or(missing)?, raw.sub.ok_or(missing)?, trust)?;
-    Ok(Current(keyed))
+    let names_a_key = raw.cnf.is_some();
+    Ok(Current { keyed, names_a_key })
 }
 
 /// Each epoch on its own, all required: a token is refused when any counter has moved past it.
@@ -131,7 +135,7 @@ pub(super) struct Signed {
 }
 
 pub(super) fn signature(current: Current, resumed: bool) -> Result<Signed, RefusalCode> {
-    let Keyed { shaped, keys } = current.0;
+    let Keyed { shaped, keys } = current.keyed;
     let sealed = &shaped.sealed;
     if resumed {
         // Stage 3 left only keys of the tenant in `iss`.
@@ -147,7 +151,11 @@ pub(super) fn signature(current: Current, resumed: bool) -> Result<Signed, Refus
 impl Current {
     /// The name of the token.
     pub(super) fn hash(&self) -> &TokenHash {
-        &self.0.shaped.hash
+        &self.keyed.shaped.hash
+    }
+
+    pub(super) fn names_a_key(&self) -> bool {
+        self.names_a_key
     }
 }
 
@@ -286,9 +294,7 @@ fn connect_proof<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<CounterUse, RefusalCode> {
-    let earliest = now.minus(limits::PROOF_WINDOW_SECONDS);
-    let latest = now.plus(limits::PROOF_WINDOW_SECONDS);
-    if proof.time < earliest || proof.time > latest {
+    if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
     let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
@@ -296,6 +302,12 @@ fn connect_proof<T: TrustView>(
         return Err(RefusalCode::ProofInvalid);
     }
     Ok(CounterUse { key: token.key_name(key), counter: proof.counter })
+}
+
+pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {
+    let earliest = now.minus(limits::PROOF_WINDOW_SECONDS);
+    let latest = now.plus(limits::PROOF_WINDOW_SECONDS);
+    (earliest..=latest).contains(&proof.time)
 }
 
 /// A proof that is bound to the connection by itself and needs no counter.

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::cose_key;
+use crate::hash::sha256;
 use crate::text;
 
 /// SHA-256 COSE Key Thumbprint (RFC 9679): a key's name everywhere.
@@ -12,6 +14,11 @@ impl Thumbprint {
     /// A thumbprint that was computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The thumbprint of the key on Ed25519 with these bytes, whether or not they are a point.
+    pub fn of_ed25519(key: &[u8; 32]) -> Self {
+        Self(sha256(&cose_key::write(key)))
     }
 
     /// The 32 bytes.
