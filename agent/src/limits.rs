@@ -57,6 +57,8 @@ pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 pub const LEDGER_PARTS: usize = 4096;
 /// Keys remembered in memory in one part; the rest is read from the store. In all about 16 MiB.
 pub const LEDGER_PART_KEYS: usize = 64;
+/// Rows of the ledger that are read into memory at start, when there are not more: about a tenth of a second.
+pub const LEDGER_LOADED_ROWS: usize = 131_072;
 /// Seconds after which a key that was not used needs no row: its tokens have expired.
 pub const LEDGER_KEEP_SECONDS: u64 = 31 * 24 * 3600;
 /// Rows looked at in one step of the ledger's clean-up.

@@ -12,6 +12,10 @@ pub const STORE_BATCH_STEPS: usize = 16_384;
 pub const STORE_QUEUE: usize = 1024;
 /// Batches joined under one flush: bounds how long the first caller waits for the last.
 pub const STORE_GROUP: usize = 512;
+/// Pause after a flush for several callers, so that the next is for more of them: what it adds to their wait at most.
+pub const STORE_PACE: Duration = Duration::from_millis(1);
+/// Callers of one flush from which on there is no pause: the flush is shared well enough.
+pub const STORE_PACED_BELOW: usize = 64;
 /// Rows returned by one scan: callers page with `after`.
 pub const STORE_SCAN_ROWS: usize = 10_000;
 /// Bytes of sled's page cache: its default of 1 GiB is more than a gateway has.

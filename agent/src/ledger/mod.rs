@@ -23,7 +23,15 @@ const ROW_BYTES: usize = 12;
 pub struct Ledger {
     store: Store,
     rows: Table,
-    parts: Vec<Mutex<HashMap<Thumbprint, u32>>>,
+    parts: Vec<Mutex<Part>>,
+}
+
+/// What is known of some keys.
+#[derive(Default)]
+struct Part {
+    highest: HashMap<Thumbprint, u32>,
+    /// A key that is not here has no row.
+    complete: bool,
 }
 
 /// A counter that was taken.
@@ -39,11 +47,9 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`].
     pub fn new(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self {
-            store: store.clone(),
-            rows: store.table("proof_counters")?,
-            parts: (0..limits::LEDGER_PARTS).map(|_| Mutex::default()).collect(),
-        })
+        let rows = store.table("proof_counters")?;
+        let parts = load(&rows)?.into_iter().map(Mutex::new).collect();
+        Ok(Self { store: store.clone(), rows, parts })
     }
 
     /// Takes the counter, once and for all: of many callers with the same counter exactly one is let through.
@@ -59,19 +65,16 @@ impl Ledger {
         now: UnixSeconds,
     ) -> Result<Advanced, RefusalCode> {
         let part = self.part(&claim.key).ok_or(RefusalCode::Internal)?;
-        let mut known = part.lock().await;
-        let previous = match known.get(&claim.key) {
+        let mut part = part.lock().await;
+        let previous = match part.highest.get(&claim.key) {
             Some(highest) => Some(*highest),
+            None if part.complete => None,
             None => self.stored(&claim.key).map_err(|_| RefusalCode::NotReady)?,
         };
         if previous.is_some_and(|highest| claim.counter <= highest) {
             return Err(RefusalCode::ProofReplayed);
         }
-        if known.len() >= limits::LEDGER_PART_KEYS {
-            // Every row is in the store.
-            known.clear();
-        }
-        known.insert(claim.key, claim.counter);
+        part.put(claim.key, claim.counter);
         let mut batch = Batch::new();
         batch.put(&self.rows, claim.key.as_bytes(), row(claim.counter, now));
         let written = self.store.commit(batch).await;
@@ -79,9 +82,14 @@ impl Ledger {
         Ok(Advanced { previous })
     }
 
-    /// Whether this key was let in before. A store that cannot read knows nobody.
+    /// Whether this key was let in before; false also when that cannot be told without waiting.
     pub fn knows(&self, key: &Thumbprint) -> bool {
-        self.rows.contains(key.as_bytes()).unwrap_or(false)
+        let Some(Ok(part)) = self.part(key).map(Mutex::try_lock) else { return false };
+        match part.highest.contains_key(key) {
+            true => true,
+            false if part.complete => false,
+            false => self.rows.contains(key.as_bytes()).unwrap_or(false),
+        }
     }
 
     /// Removes rows of keys that were not used for longer than any token lives, among at most
@@ -120,10 +128,50 @@ impl Ledger {
         Ok(Some(read(&value).map_or(u32::MAX, |(counter, _)| counter)))
     }
 
-    fn part(&self, key: &Thumbprint) -> Option<&Mutex<HashMap<Thumbprint, u32>>> {
-        let [.., high, low] = *key.as_bytes();
-        let number = usize::from(u16::from_be_bytes([high, low]));
-        self.parts.get(number % limits::LEDGER_PARTS)
+    fn part(&self, key: &Thumbprint) -> Option<&Mutex<Part>> {
+        self.parts.get(number_of(key))
+    }
+}
+
+impl Part {
+    fn put(&mut self, key: Thumbprint, counter: u32) {
+        if self.highest.len() >= limits::LEDGER_PART_KEYS && !self.highest.contains_key(&key) {
+            // Every row is in the store.
+            self.highest.clear();
+            self.complete = false;
+        }
+        self.highest.insert(key, counter);
+    }
+}
+
+fn number_of(key: &Thumbprint) -> usize {
+    let [.., high, low] = *key.as_bytes();
+    usize::from(u16::from_be_bytes([high, low])) % limits::LEDGER_PARTS
+}
+
+/// Reads every row when there are not too many, so that most keys are never looked up in the store.
+fn load(rows: &Table) -> Result<Vec<Part>, StoreError> {
+    let mut parts: Vec<Part> = Vec::new();
+    parts.resize_with(limits::LEDGER_PARTS, || Part { complete: true, ..Part::default() });
+    let (mut after, mut read_so_far) = (None, 0);
+    loop {
+        let page = rows.scan_prefix(&[], after.as_deref(), limits::LEDGER_PRUNE_ROWS)?;
+        read_so_far += page.len();
+        if read_so_far > limits::LEDGER_LOADED_ROWS {
+            return Ok((0..limits::LEDGER_PARTS).map(|_| Part::default()).collect());
+        }
+        for (key, value) in &page {
+            let Ok(key) = <[u8; 32]>::try_from(key.as_slice()) else { continue };
+            let key = Thumbprint::from_bytes(key);
+            if let Some(part) = parts.get_mut(number_of(&key)) {
+                // A damaged row lets nobody in with this key.
+                part.put(key, read(value).map_or(u32::MAX, |(counter, _)| counter));
+            }
+        }
+        match page.into_iter().next_back() {
+            Some((last, _)) => after = Some(last),
+            None => return Ok(parts),
+        }
     }
 }
 

@@ -41,6 +41,11 @@ pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
     .await;
 }
 
+/// Closes towards a peer that said goodbye or is gone: it waits for nothing more, and so do we.
+pub(super) fn leave(mut stream: Stream) {
+    stream.say_goodbye();
+}
+
 /// Discards a bounded amount of what has come; false when the peer has closed.
 fn read_away(stream: &mut Stream) -> bool {
     let mut waste = BytesMut::with_capacity(1024);

@@ -279,7 +279,10 @@ impl Connection {
         }
         goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
         let Self { stream, out, place, .. } = *self;
-        goodbye::close(stream, out).await;
+        match out.is_empty() && end.is_by_peer() {
+            true => goodbye::leave(stream),
+            false => goodbye::close(stream, out).await,
+        }
         drop(place);
     }
 }

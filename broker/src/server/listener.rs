@@ -18,6 +18,8 @@ use crate::transport::proxy::{self, Source};
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // Small packets leave at once; what is accepted here inherits it (Linux).
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -64,8 +66,6 @@ impl Listener {
         permit: OwnedSemaphorePermit,
         headers: &Arc<Semaphore>,
     ) {
-        // Small packets leave at once; when that cannot be set they leave a little later.
-        let _ = socket.set_nodelay(true);
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
         let Some(proxies) = &self.proxies else {
             if let Some(place) = admit(&hub, peer.ip(), permit) {

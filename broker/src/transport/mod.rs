@@ -81,13 +81,19 @@ impl Stream {
         self.wire.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
     }
 
-    /// Says goodbye in every layer and closes the way out.
-    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+    /// Says goodbye in every layer, as far as it goes out at once.
+    pub(crate) fn say_goodbye(&mut self) {
         if let Some(web_socket) = &mut self.web_socket {
             web_socket.say_goodbye();
         }
-        self.push()?;
+        // A peer that is gone needs no goodbye.
+        let _ = self.push();
         self.wire.say_goodbye();
+    }
+
+    /// Says goodbye in every layer and closes the way out.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        self.say_goodbye();
         while self.wire.has_pending() {
             self.wire.socket().writable().await?;
             self.push()?;

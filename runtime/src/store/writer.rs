@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batch::Batch;
 use super::engine::{Changes, Engine};
 use super::error::StoreError;
-use crate::limits::{STORE_GROUP, STORE_QUEUE};
+use crate::limits::{STORE_GROUP, STORE_PACE, STORE_PACED_BELOW, STORE_QUEUE};
 
 /// The one thread that writes.
 pub(super) struct Writer {
@@ -75,7 +75,12 @@ fn run(engine: &Engine, mut jobs: mpsc::Receiver<Job>, poisoned: &AtomicBool) {
                 Err(_) => break,
             }
         }
+        let callers = group.len();
         commit_group(engine, group, poisoned);
+        if (2..STORE_PACED_BELOW).contains(&callers) {
+            // Several callers at once, and few: more are on their way, and a flush costs as much for one as for all.
+            std::thread::park_timeout(STORE_PACE);
+        }
     }
 }
 

@@ -103,6 +103,11 @@ impl End {
         Self::new(None, "lost")
     }
 
+    /// Whether the peer ended it, so that there is nothing to tell it.
+    pub const fn is_by_peer(&self) -> bool {
+        self.reason.is_none()
+    }
+
     /// Bytes or packets that MQTT forbids.
     pub const fn broken(reason: ReasonCode, rule: &'static str) -> Self {
         Self::new(Some(reason), rule)
