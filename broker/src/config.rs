@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::proxy::Source;
 use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
 
@@ -43,6 +44,8 @@ pub struct RawBrokerConfig {
     pub shared_for_v311: bool,
     /// Whether the will of a revoked device is suppressed.
     pub suppress_will_on_revocation: bool,
+    /// The resumption secret.
+    pub resumption: RawResumption,
     /// Limits that differ from the built-in ones.
     pub limits: RawLimits,
 }
@@ -63,6 +66,7 @@ impl Default for RawBrokerConfig {
             reason_strings: true,
             shared_for_v311: true,
             suppress_will_on_revocation: true,
+            resumption: RawResumption::default(),
             limits: RawLimits::default(),
         }
     }
@@ -142,6 +146,8 @@ pub struct BrokerConfig {
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
+    /// Where ticket keys come from.
+    pub resumption: TicketSettings,
     /// Admission.
     pub admission: AdmissionLimits,
     /// Sessions.
@@ -200,6 +206,7 @@ impl RawBrokerConfig {
             data_dir: self.data_dir.clone(),
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
+            resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {
                 sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
                 sockets_per_prefix: within(
@@ -342,6 +349,13 @@ mod tests {
         assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
         assert_eq!(key(|raw| raw.http = String::new()), "http");
         assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+        assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
+        assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");
+        let unused = |raw: &mut RawBrokerConfig| {
+            raw.resumption.enabled = false;
+            raw.resumption.ticket_key_file = Some("keys".into());
+        };
+        assert_eq!(key(unused), "resumption.ticket_key_file");
         assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");
         assert_eq!(key(|raw| raw.limits.receive_maximum = 0), "limits.receive_maximum");
         assert_eq!(key(|raw| raw.limits.max_packet = usize::MAX), "limits.max_packet");

@@ -23,6 +23,7 @@ use crate::session::ending::Left;
 use crate::session::machine::{Context, End, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
+use crate::tickets::Tickets;
 
 /// The parts of a running broker.
 pub(crate) struct Hub {
@@ -43,6 +44,7 @@ pub(crate) struct Hub {
     pub(crate) connected: AtomicUsize,
     pub(crate) publishers: Publishers,
     pub(crate) keep: Arc<Keep>,
+    pub(crate) tickets: Arc<Tickets>,
 }
 
 /// What became of a publish.

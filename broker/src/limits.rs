@@ -150,6 +150,16 @@ pub const WORKER_QUEUE: usize = 1_024;
 /// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 
+/// Seconds after which a new ticket key takes over, unless configured: a secret outlives a night without its broker.
+pub const TICKET_ROTATION: u64 = 12 * 3600;
+/// Shortest such time: a reconnect must fall between two changes.
+pub const TICKET_ROTATION_LEAST: u64 = 60;
+/// Ticket keys of our own that are accepted: the present one and the one before it. A secret is good for one to two
+/// times the rotation; the library tries at most `tessera_token::limits::TICKET_KEYS`.
+pub const TICKET_KEYS_KEPT: usize = 2;
+/// How often it is looked whether a ticket key is due, or a shared file has changed.
+pub const TICKET_CHECK: Duration = Duration::from_secs(1);
+
 // --- sessions ----------------------------------------------------------------------------------------------------
 
 /// Bytes of a packet of an authenticated client, unless configured. Told in CONNACK.

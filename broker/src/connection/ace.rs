@@ -43,11 +43,16 @@ pub(super) async fn evidence(
     match method(connect) {
         Some(ace::METHOD) => enhanced(hub, stream, inbox, connect, &channel).await,
         Some(_) => Some(Err(RefusalCode::MethodNotSupported)),
-        None => Some(password(connect, &channel)),
+        None => Some(password(hub, stream, connect, &channel)),
     }
 }
 
-fn password(connect: &mut Connect, channel: &Channel) -> Result<Evidence, RefusalCode> {
+fn password(
+    hub: &Hub,
+    stream: &Stream,
+    connect: &mut Connect,
+    channel: &Channel,
+) -> Result<Evidence, RefusalCode> {
     let password = connect.password.take().ok_or(RefusalCode::CredentialMissing)?;
     // A connect proof is longer than both kinds of PoP, so that a user name that happens to begin so does no harm.
     if let (Some(user), Ok(pop)) = (&connect.user_name, Pop::from_bytes(password.expose())) {
@@ -55,7 +60,8 @@ fn password(connect: &mut Connect, channel: &Channel) -> Result<Evidence, Refusa
             return over_exporter(token, pop, channel);
         }
     }
-    Ok(Evidence::Password { password, key: channel.key.map(Box::new) })
+    let tickets = if stream.is_encrypted() { hub.tickets.accepted() } else { Default::default() };
+    Ok(Evidence::Password { password, key: channel.key.map(Box::new), tickets })
 }
 
 fn over_exporter(token: Vec<u8>, pop: Pop, channel: &Channel) -> Result<Evidence, RefusalCode> {
@@ -174,6 +180,8 @@ impl Connection {
         }
         let proof = ChallengeProof { broker, response: Response::parse(data)? };
         token::reauthenticate(&self.hub, &self.session, &token, &proof).await?;
+        self.line.set_proved();
+        self.line.ask_status();
         self.send(&auth(ReasonCode::SUCCESS, None));
         Ok(())
     }

@@ -20,7 +20,6 @@ use tessera_agent::validator::Validator;
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_token::ace::Nonce;
 use tessera_token::chain::{Admission, Refusal};
-use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
@@ -66,10 +65,10 @@ impl Gate {
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
-    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Grant, Refusal> {
+    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
         self.validator.ready()?;
         let admission = self.judge(evidence, client_id).await?;
-        Ok(self.validator.settle(admission).await?.grant)
+        self.validator.settle(admission).await
     }
 
     async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {

@@ -9,7 +9,11 @@ use crate::codec::Password;
 
 fn job() -> Job {
     let (reply, _) = oneshot::channel();
-    let evidence = Evidence::Password { password: Password::new(Bytes::new()), key: None };
+    let evidence = Evidence::Password {
+        password: Password::new(Bytes::new()),
+        key: None,
+        tickets: Default::default(),
+    };
     Job { evidence, client_id: "a".to_owned(), reply }
 }
 
@@ -38,7 +42,11 @@ fn what_no_queue_takes_is_refused_at_once() {
     let verdict = actix_rt::System::new().block_on(async {
         let actor = super::start_actor(&super::Workers::none());
         let (reply, verdict) = oneshot::channel();
-        let evidence = Evidence::Password { password: Password::new(Bytes::new()), key: None };
+        let evidence = Evidence::Password {
+            password: Password::new(Bytes::new()),
+            key: None,
+            tickets: Default::default(),
+        };
         let job = Job { evidence, client_id: "a".to_owned(), reply };
         actor.try_send(job).unwrap();
         verdict.await.unwrap()

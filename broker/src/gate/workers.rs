@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::codec::Password;
 use crate::limits::WORKER_QUEUE;
+use crate::tickets::Accepted;
 use crate::transport::tls::PeerKey;
 
 /// What a CONNECT proves itself with. Holds credentials: no `Debug`.
@@ -23,6 +24,8 @@ pub enum Evidence {
         password: Password,
         /// The key of the TLS peer.
         key: Option<Box<PeerKey>>,
+        /// Whose resumption secrets may have made the proof: over TLS alone.
+        tickets: Accepted,
     },
     /// Token and proof as RFC 9431 brings them.
     Presented(Box<Presented>),
@@ -30,14 +33,14 @@ pub enum Evidence {
 
 impl Evidence {
     fn judge(self, validator: &Validator, client_id: &str) -> Result<Admission, Refusal> {
-        let (password, key) = match self {
+        let (password, key, tickets) = match self {
             Self::Presented(presented) => return validator.judge_with(*presented, client_id, &[]),
-            Self::Password { password, key } => (password, key),
+            Self::Password { password, key, tickets } => (password, key, tickets),
         };
         let mut presented = Presented::from(Credential::from_password(password.expose())?);
         let key = key.and_then(|key| key.thumbprint());
         let (Proof::None, Some(key)) = (&presented.proof, key) else {
-            return validator.judge_with(presented, client_id, &[]);
+            return validator.judge_with(presented, client_id, &tickets);
         };
         let bearer = presented.clone();
         presented.proof = Proof::TlsKey(key);

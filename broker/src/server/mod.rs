@@ -37,6 +37,7 @@ use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
+use crate::tickets::{self, Tickets};
 use crate::transport::accept::Door;
 use crate::transport::settings::Listen;
 use crate::transport::tls::{Certificates, TlsError};
@@ -129,6 +130,11 @@ impl Broker {
             spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
         let keep = Keep::open(&config.data_dir.join("sessions")).map_err(StartError::Store)?;
+        let random = SystemRandom::shared();
+        let folder = config.data_dir.join("tickets");
+        let now = validator.now();
+        let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
+        let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
         let (thread, actor) = ActixThread::start(workers).await?;
         let effects = validator.trust_effects();
         let hub = Arc::new(Hub {
@@ -136,7 +142,7 @@ impl Broker {
             clock,
             metrics,
             admission: Admission::new(config.admission),
-            gate: Gate::new(actor, validator, SystemRandom::shared(), config.ace_as_hint),
+            gate: Gate::new(actor, validator, random, config.ace_as_hint),
             observer: agent.observer().clone(),
             registry: Registry::default(),
             lanes,
@@ -149,6 +155,7 @@ impl Broker {
             connected: AtomicUsize::new(0),
             publishers: Publishers::default(),
             keep: Arc::clone(&keep),
+            tickets,
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());
@@ -156,6 +163,7 @@ impl Broker {
 
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
+        stop.spawn("broker ticket keys", tickets::watch(Arc::clone(&hub), stop.clone()));
         let alerts = agent.observer().alerts();
         stop.spawn("broker alerts", alerts::watch(Arc::clone(&hub), alerts, stop.clone()));
         if let Some(certificates) = &certificates {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use tessera_broker::config::RawLimits;
+use tessera_broker::tickets::RawResumption;
 use tessera_broker::transport::settings::{RawProxy, RawTls};
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
 use tessera_provisioning::ProvisioningConfig;
@@ -96,6 +97,7 @@ pub(crate) struct RawBroker {
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
     suppress_will_on_revocation: Option<bool>,
+    resumption: RawResumption,
     limits: RawLimits,
 }
 
@@ -253,6 +255,7 @@ impl Config {
             suppress_will_on_revocation: own
                 .suppress_will_on_revocation
                 .unwrap_or(defaults.suppress_will_on_revocation),
+            resumption: own.resumption.clone(),
             limits: own.limits.clone(),
         };
         Ok(raw.validate()?)

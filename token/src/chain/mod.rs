@@ -197,6 +197,8 @@ pub struct Admission {
     pub client_id: ClientId,
     /// What the ledger must do; `None` unless the proof was a connect proof.
     pub counter: Option<CounterUse>,
+    /// Whether a resumption secret made the proof, and not the key of the token.
+    pub resumed: bool,
 }
 
 /// Runs every guard over one attempt, in this order.
@@ -230,7 +232,7 @@ pub fn admit_with<T: TrustView>(
     let counter = proof(&token, attempt, trust, now).map_err(named)?;
     /* 9 */
     let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
-    Ok(Admission { grant: token.into_grant(), client_id, counter })
+    Ok(Admission { grant: token.into_grant(), client_id, counter, resumed })
 }
 
 /// Runs the guards that concern the token alone (1 to 7): for a token that is exchanged on a

@@ -4,5 +4,6 @@ mod ace;
 mod certs;
 mod line;
 mod proxy;
+mod resumption;
 mod tls;
 mod web_socket;
