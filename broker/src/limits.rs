@@ -197,8 +197,11 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// Longest sleep of a deadline: a wall clock that was set is noticed within it.
 pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 
-/// Rows that are committed as one step, at most: half of what the store takes, so that one publish to many fits.
+/// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
 pub const KEEP_GROUP: usize = 8_192;
+/// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
+/// filters of each of them make of it still fits.
+pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
