@@ -68,7 +68,7 @@ impl Hub {
     /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::publish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
         let mut routed = self.route_at_once(message);
-        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
         self.note_routed(message, &routed);
         routed
     }
@@ -86,7 +86,7 @@ impl Hub {
             session.look(|machine| machine.forget_received(packet_id));
             self.route_at_once(message)
         };
-        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
         self.note_routed(message, &routed);
         routed
     }
@@ -178,6 +178,8 @@ impl Hub {
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         self.alerts.remove(session);
+        // What a shared subscription passes on to others leaves this session in the same step.
+        let together = session.kept().map(|kept| kept.keep.together());
         let finished = session.finish();
         match session.lanes.try_lock() {
             Ok(mut lanes) => drop(lanes.take()),
@@ -193,6 +195,7 @@ impl Hub {
             }
             self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
         }
+        drop(together);
         finished.will
     }
 
