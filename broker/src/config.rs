@@ -38,6 +38,9 @@ pub struct RawBrokerConfig {
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
+    /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for a
+    /// later connection whose handshake key is the one in the token.
+    pub authz_info: bool,
     /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
     pub reason_strings: bool,
     /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know.
@@ -63,6 +66,7 @@ impl Default for RawBrokerConfig {
             data_dir: PathBuf::from("."),
             provisioning: None,
             ace_as_hint: None,
+            authz_info: false,
             reason_strings: true,
             shared_for_v311: true,
             suppress_will_on_revocation: true,
@@ -146,6 +150,8 @@ pub struct BrokerConfig {
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
+    /// Whether strangers may publish tokens.
+    pub authz_info: bool,
     /// Where ticket keys come from.
     pub resumption: TicketSettings,
     /// Admission.
@@ -206,6 +212,7 @@ impl RawBrokerConfig {
             data_dir: self.data_dir.clone(),
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
+            authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {
                 sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,

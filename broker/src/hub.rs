@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::Alerts;
+use crate::authz::Authz;
 use crate::config::SessionPolicy;
 use crate::control::{Publishers, Relay};
 use crate::gate::Gate;
@@ -45,6 +46,7 @@ pub(crate) struct Hub {
     pub(crate) publishers: Publishers,
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,
+    pub(crate) authz: Authz,
 }
 
 /// What became of a publish.

@@ -16,6 +16,7 @@ mod workers;
 use std::sync::Arc;
 
 use actix::Addr;
+use bytes::Bytes;
 use tessera_agent::validator::Validator;
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_token::ace::Nonce;
@@ -23,6 +24,7 @@ use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
+use crate::authz::Upload;
 use workers::Job;
 
 pub use actor::{start_actor, GateActor};
@@ -73,12 +75,27 @@ impl Gate {
 
     async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
         let (reply, verdict) = oneshot::channel();
-        let job = Job { evidence, client_id: client_id.to_owned(), reply };
+        let job = Job::Connect { evidence, client_id: client_id.to_owned(), reply };
         if self.actor.try_send(job).is_err() {
             return Err(RefusalCode::LimitReached.into());
         }
         // The sender is dropped unanswered only when gate or worker stop.
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
+    }
+
+    /// What a token says that somebody published to `authz-info`. It lets nobody in.
+    ///
+    /// # Errors
+    /// The first guard that concerns the token alone and says no; `bearer_not_allowed`, `confirmation_key` when no
+    /// handshake could prove it; `limit_reached` when the threads are busy.
+    pub async fn verify_upload(&self, token: Bytes) -> Result<Upload, RefusalCode> {
+        self.validator.ready()?;
+        let (reply, verdict) = oneshot::channel();
+        if self.actor.try_send(Job::Upload { token, reply }).is_err() {
+            return Err(RefusalCode::LimitReached);
+        }
+        // The sender is dropped unanswered only when gate or worker stop.
+        verdict.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
     /// The validator behind the gate.

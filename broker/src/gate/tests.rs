@@ -14,7 +14,7 @@ fn job() -> Job {
         key: None,
         tickets: Default::default(),
     };
-    Job { evidence, client_id: "a".to_owned(), reply }
+    Job::Connect { evidence, client_id: "a".to_owned(), reply }
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn what_no_queue_takes_is_refused_at_once() {
             key: None,
             tickets: Default::default(),
         };
-        let job = Job { evidence, client_id: "a".to_owned(), reply };
+        let job = Job::Connect { evidence, client_id: "a".to_owned(), reply };
         actor.try_send(job).unwrap();
         verdict.await.unwrap()
     });

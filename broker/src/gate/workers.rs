@@ -4,12 +4,14 @@ use std::io;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread;
 
+use bytes::Bytes;
 use tessera_agent::validator::Validator;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::proof::{Credential, Presented, Proof};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
+use crate::authz::Upload;
 use crate::codec::Password;
 use crate::limits::WORKER_QUEUE;
 use crate::tickets::Accepted;
@@ -54,17 +56,48 @@ impl Evidence {
     }
 }
 
-/// One CONNECT to be judged.
-pub struct Job {
-    pub(super) evidence: Evidence,
-    pub(super) client_id: String,
-    pub(super) reply: oneshot::Sender<Result<Admission, Refusal>>,
+/// What is to be judged.
+pub enum Job {
+    /// A CONNECT.
+    Connect {
+        /// What it proves itself with.
+        evidence: Evidence,
+        /// Its client id.
+        client_id: String,
+        /// Who waits.
+        reply: oneshot::Sender<Result<Admission, Refusal>>,
+    },
+    /// A token that was published to `authz-info`: nobody has proved its key, and it lets nobody in.
+    Upload {
+        /// Its bytes.
+        token: Bytes,
+        /// Who waits.
+        reply: oneshot::Sender<Result<Upload, RefusalCode>>,
+    },
 }
 
 impl Job {
-    pub(super) fn answer(self, verdict: Result<Admission, Refusal>) {
+    /// Answers without looking. The peer may have gone meanwhile.
+    pub(super) fn refuse(self, code: RefusalCode) {
+        let _ = match self {
+            Self::Connect { reply, .. } => reply.send(Err(code.into())).is_ok(),
+            Self::Upload { reply, .. } => reply.send(Err(code)).is_ok(),
+        };
+    }
+
+    fn run(self, validator: &Validator) {
         // The peer may have gone meanwhile.
-        let _ = self.reply.send(verdict);
+        let _ = match self {
+            Self::Connect { reply, .. } if reply.is_closed() => false,
+            Self::Connect { evidence, client_id, reply } => {
+                reply.send(evidence.judge(validator, &client_id)).is_ok()
+            }
+            Self::Upload { reply, .. } if reply.is_closed() => false,
+            Self::Upload { token, reply } => {
+                let verified = validator.verify(&token).map_err(|refusal| refusal.code);
+                reply.send(verified.and_then(|token| Upload::of(&token))).is_ok()
+            }
+        };
     }
 }
 
@@ -102,11 +135,7 @@ impl Workers {
 }
 
 fn work(jobs: &Receiver<Job>, validator: &Validator) {
-    while let Ok(Job { evidence, client_id, reply }) = jobs.recv() {
-        if reply.is_closed() {
-            continue;
-        }
-        // The peer may have gone meanwhile.
-        let _ = reply.send(evidence.judge(validator, &client_id));
+    while let Ok(job) = jobs.recv() {
+        job.run(validator);
     }
 }

@@ -21,6 +21,7 @@ pub struct BrokerMetrics {
     pub limits_hit: Counter,
     pub token_requests: Counter,
     pub resumption: Counter,
+    pub authz_info: Counter,
     pub sockets: Gauge,
     pub half_open: Gauge,
     pub sessions: Gauge,
@@ -120,6 +121,11 @@ impl BrokerMetrics {
             resumption: m.counter(
                 &n("resumption_total"),
                 "Resumption secrets handed out and accepted, ticket keys replaced",
+                &["what"],
+            )?,
+            authz_info: m.counter(
+                &n("authz_info_total"),
+                "Connections without credentials, and tokens kept from them",
                 &["what"],
             )?,
             sockets: m.gauge(&n("sockets"), "Open MQTT sockets", &[])?,

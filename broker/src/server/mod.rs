@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
+use crate::authz::Authz;
 use crate::config::BrokerConfig;
 use crate::control::{deadlines, revoke, Publishers, Relay};
 use crate::gate::{spawn_workers, Gate};
@@ -156,6 +157,7 @@ impl Broker {
             publishers: Publishers::default(),
             keep: Arc::clone(&keep),
             tickets,
+            authz: Authz::new(config.authz_info),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());

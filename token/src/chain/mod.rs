@@ -331,6 +331,19 @@ impl VerifiedToken {
         &self.claims
     }
 
+    /// Whether it is bound to a key; a bearer token is not.
+    pub fn is_bound(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The thumbprint of the public key that it is bound to.
+    pub fn public_key(&self) -> Option<Thumbprint> {
+        match &self.key {
+            Some(PopKey::Public(key)) => Some(key.thumbprint()),
+            Some(PopKey::Symmetric(_)) | None => None,
+        }
+    }
+
     /// The grant for a peer that has *already* proved the key in `cnf` on this connection.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! TLS, WebSocket, PROXY headers and RFC 9431 from outside.
 
 mod ace;
+mod authz;
 mod certs;
 mod line;
 mod proxy;
