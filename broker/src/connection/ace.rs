@@ -204,7 +204,6 @@ impl Connection {
         }
         let proof = ChallengeProof { broker, response: Response::parse(data)? };
         token::reauthenticate(&self.hub, &self.session, &token, &proof).await?;
-        self.line.set_proved();
         self.line.ask_status();
         self.send(&auth(ReasonCode::SUCCESS, None));
         Ok(())

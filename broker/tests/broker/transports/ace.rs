@@ -18,7 +18,7 @@ use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
 use crate::world::{device_key, device_scope, scope, world, world_with, World};
 
-fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
+pub fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
     let properties = Properties::build()
         .text(PropertyId::AuthMethod, ace::METHOD)
         .binary(PropertyId::AuthData, data)
@@ -42,7 +42,7 @@ fn connect_packet(world: &World, device: &str, method: &str, data: &[u8]) -> Con
     connect
 }
 
-fn layout_b(token: Vec<u8>) -> Vec<u8> {
+pub fn layout_b(token: Vec<u8>) -> Vec<u8> {
     AuthData::Token(token).to_bytes().unwrap()
 }
 

@@ -20,11 +20,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::ace;
 use super::certs::{Certs, V13};
 use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
 use crate::control::{answer_one, provisioning, request, token_answer};
-use crate::world::{device_scope, scope, world_in, world_with, World, NOW};
+use crate::world::{device_key, device_scope, scope, world_in, world_with, World, NOW};
 
 const STATUS: &str = "$tessera/status";
 const TOKEN: &str = "$tessera/token";
@@ -334,6 +335,26 @@ async fn nodes_that_share_a_key_file_take_each_others_devices() {
     assert_eq!(off.tried(&certs, &secret, &token).await, ReasonCode::NOT_AUTHORIZED);
     let token = off.token("d-1", device_scope("d-1"));
     assert!(has_none(&status(&mut proved(&off, &certs, "d-1", &token).await).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
+    let mut line = secure(&world, &certs).await;
+    line.send(&ace::connect(&world, "d-1", "ace", &ace::layout_b(tokens[0].clone()))).await;
+    let nonce = ace::nonce(&mut line).await;
+    line.send(&ace::answer(&device_key("d-1"), nonce)).await;
+    assert_eq!(ace::connack(&mut line).await.reason, ReasonCode::SUCCESS);
+    secret(&status(&mut line).await, &tokens[0]);
+    let next = ace::layout_b(tokens[1].clone());
+    line.send(&ace::auth(ReasonCode::RE_AUTHENTICATE, &next)).await;
+    let nonce = ace::nonce(&mut line).await;
+    line.send(&ace::answer(&device_key("d-1"), nonce)).await;
+    assert!(matches!(line.next().await, Some(Packet::Auth(_))));
+    let secret = secret(&told(&mut line).await, &tokens[1]);
+    assert_eq!(world.tried(&certs, &secret, &tokens[1]).await, ReasonCode::SUCCESS);
 }
 
 const FOLDER: &str = "TESSERA_TEST_RESUMPTION_FOLDER";
