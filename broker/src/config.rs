@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::proxy::Source;
 use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
 
@@ -37,12 +38,17 @@ pub struct RawBrokerConfig {
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
+    /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for a
+    /// later connection whose handshake key is the one in the token.
+    pub authz_info: bool,
     /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
     pub reason_strings: bool,
     /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know.
     pub shared_for_v311: bool,
     /// Whether the will of a revoked device is suppressed.
     pub suppress_will_on_revocation: bool,
+    /// The resumption secret.
+    pub resumption: RawResumption,
     /// Limits that differ from the built-in ones.
     pub limits: RawLimits,
 }
@@ -60,9 +66,11 @@ impl Default for RawBrokerConfig {
             data_dir: PathBuf::from("."),
             provisioning: None,
             ace_as_hint: None,
+            authz_info: false,
             reason_strings: true,
             shared_for_v311: true,
             suppress_will_on_revocation: true,
+            resumption: RawResumption::default(),
             limits: RawLimits::default(),
         }
     }
@@ -142,6 +150,10 @@ pub struct BrokerConfig {
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
+    /// Whether strangers may publish tokens.
+    pub authz_info: bool,
+    /// Where ticket keys come from.
+    pub resumption: TicketSettings,
     /// Admission.
     pub admission: AdmissionLimits,
     /// Sessions.
@@ -200,6 +212,8 @@ impl RawBrokerConfig {
             data_dir: self.data_dir.clone(),
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
+            authz_info: self.authz_info,
+            resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {
                 sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
                 sockets_per_prefix: within(
@@ -342,6 +356,13 @@ mod tests {
         assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
         assert_eq!(key(|raw| raw.http = String::new()), "http");
         assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+        assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
+        assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");
+        let unused = |raw: &mut RawBrokerConfig| {
+            raw.resumption.enabled = false;
+            raw.resumption.ticket_key_file = Some("keys".into());
+        };
+        assert_eq!(key(unused), "resumption.ticket_key_file");
         assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");
         assert_eq!(key(|raw| raw.limits.receive_maximum = 0), "limits.receive_maximum");
         assert_eq!(key(|raw| raw.limits.max_packet = usize::MAX), "limits.max_packet");

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::Alerts;
+use crate::authz::Authz;
 use crate::config::SessionPolicy;
 use crate::control::{Publishers, Relay};
 use crate::gate::Gate;
@@ -23,6 +24,7 @@ use crate::session::ending::Left;
 use crate::session::machine::{Context, End, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
+use crate::tickets::Tickets;
 
 /// The parts of a running broker.
 pub(crate) struct Hub {
@@ -43,6 +45,8 @@ pub(crate) struct Hub {
     pub(crate) connected: AtomicUsize,
     pub(crate) publishers: Publishers,
     pub(crate) keep: Arc<Keep>,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) authz: Authz,
 }
 
 /// What became of a publish.
@@ -66,7 +70,7 @@ impl Hub {
     /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::publish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
         let mut routed = self.route_at_once(message);
-        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
         self.note_routed(message, &routed);
         routed
     }
@@ -84,7 +88,7 @@ impl Hub {
             session.look(|machine| machine.forget_received(packet_id));
             self.route_at_once(message)
         };
-        routed.tally.filters = self.lanes.publish_to_fleet(message).await;
+        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
         self.note_routed(message, &routed);
         routed
     }
@@ -176,6 +180,8 @@ impl Hub {
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         self.alerts.remove(session);
+        // What a shared subscription passes on to others leaves this session in the same step.
+        let together = session.kept().map(|kept| kept.keep.together());
         let finished = session.finish();
         match session.lanes.try_lock() {
             Ok(mut lanes) => drop(lanes.take()),
@@ -191,6 +197,7 @@ impl Hub {
             }
             self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
         }
+        drop(together);
         finished.will
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`transport`] (what
 //! carries it), [`codec`] (bytes to
-//! packets), [`gate`] (who is it), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
+//! packets), [`gate`] (who is it; [`tickets`] make the next time cheap, [`authz`] keeps tokens that came before their connection), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
 //! [`lanes`] (who gets it), [`keep`] (what survives a
 //! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
@@ -15,6 +15,7 @@ pub mod config;
 pub mod limits;
 
 pub mod admission;
+pub mod authz;
 pub mod transport;
 
 pub mod codec;
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod registry;
 pub mod rights;
 pub mod session;
+pub mod tickets;
 
 pub mod keep;
 pub mod lanes;

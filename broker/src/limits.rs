@@ -150,6 +150,32 @@ pub const WORKER_QUEUE: usize = 1_024;
 /// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 
+/// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the largest
+/// ones 40.
+pub const AUTHZ_TOKENS: usize = 10_000;
+/// Such tokens from one address prefix.
+pub const AUTHZ_TOKENS_PER_PREFIX: usize = 1_000;
+/// Tries of one prefix at once; each costs at most one signature check.
+pub const AUTHZ_BURST: u32 = 50;
+/// Time between further tries of one prefix.
+pub const AUTHZ_INTERVAL: Duration = Duration::from_millis(100);
+/// Address prefixes that are remembered for these two.
+pub const AUTHZ_SOURCES: usize = 4_096;
+/// How long a connection without credentials may last.
+pub const ANONYMOUS_WITHIN: Duration = Duration::from_secs(10);
+/// Packets of such a connection.
+pub const ANONYMOUS_PACKETS: u32 = 16;
+
+/// Seconds after which a new ticket key takes over, unless configured: a secret outlives a night without its broker.
+pub const TICKET_ROTATION: u64 = 12 * 3600;
+/// Shortest such time: a reconnect must fall between two changes.
+pub const TICKET_ROTATION_LEAST: u64 = 60;
+/// Ticket keys of our own that are accepted: the present one and the one before it. A secret is good for one to two
+/// times the rotation; the library tries at most `tessera_token::limits::TICKET_KEYS`.
+pub const TICKET_KEYS_KEPT: usize = 2;
+/// How often it is looked whether a ticket key is due, or a shared file has changed.
+pub const TICKET_CHECK: Duration = Duration::from_secs(1);
+
 // --- sessions ----------------------------------------------------------------------------------------------------
 
 /// Bytes of a packet of an authenticated client, unless configured. Told in CONNACK.
@@ -187,8 +213,11 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// Longest sleep of a deadline: a wall clock that was set is noticed within it.
 pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 
-/// Rows that are committed as one step, at most: half of what the store takes, so that one publish to many fits.
+/// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
 pub const KEEP_GROUP: usize = 8_192;
+/// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
+/// filters of each of them make of it still fits.
+pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.

@@ -6,8 +6,9 @@ use std::time::Duration;
 pub const STORE_KEY_BYTES: usize = 512;
 /// Bytes of one value: sled keeps a value in one page run, and the largest record of ours is a few KiB.
 pub const STORE_VALUE_BYTES: usize = 1024 * 1024;
-/// Puts, deletes and preconditions in one batch: 1,000 claims with three rows each fit five times.
-pub const STORE_BATCH_STEPS: usize = 16_384;
+/// Puts, deletes and preconditions in one batch: a message for each of the 200,000 sessions that a broker holds is one
+/// step, and fits twice.
+pub const STORE_BATCH_STEPS: usize = 524_288;
 /// Batches that wait for the writer thread: a full queue makes callers wait instead of growing memory.
 pub const STORE_QUEUE: usize = 1024;
 /// Batches joined under one flush: bounds how long the first caller waits for the last.

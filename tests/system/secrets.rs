@@ -1,12 +1,16 @@
 //! Nothing that is secret is ever printed, also at the most talkative level.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use tempfile::TempDir;
 use tessera_tests::process::run;
-use tessera_tests::server::Server;
-use tessera_token::text::from_base64url;
+use tessera_tests::server::{Device, Server};
+use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
+use tessera_token::text::{base64url, from_base64url};
+
+use crate::tls::certificate;
 
 fn get(at: std::net::SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(at).unwrap();
@@ -16,9 +20,45 @@ fn get(at: std::net::SocketAddr, path: &str) -> String {
     answer
 }
 
+/// A client of the device over TLS.
+fn over_tls(program: &str, at: SocketAddr, ca: &str, device: &Device, password: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-h", "localhost", "-p", &at.port().to_string(), "--cafile", ca]);
+    command.args(["-i", &device.id, "-u", &device.id, "-P", password]);
+    command
+}
+
+/// The resumption secret of the device, which lets it in once more.
+fn resumed(at: SocketAddr, ca: &str, device: &Device) -> [u8; 32] {
+    let mut listen = over_tls("mosquitto_sub", at, ca, device, &device.password());
+    let (listened, status) = run(listen.args(["-t", "$tessera/status", "-C", "1", "-W", "20"]));
+    assert!(listened, "{status}");
+    let status: serde_json::Value = serde_json::from_str(status.trim()).unwrap();
+    let bytes = from_base64url(status["resumption"].as_str().unwrap()).unwrap();
+    let bytes: [u8; 32] = bytes.try_into().unwrap();
+    let password = from_base64url(&device.password()).unwrap();
+    let Credential { token, proof } = Credential::from_password(&password).unwrap();
+    let made = proof.unwrap();
+    let secret = ResumptionSecret::from_bytes(&bytes);
+    let (time, counter) = (made.time, made.counter);
+    let proof = Some(ConnectProof::resume(&secret, "mqtt", &device.id, &token, time, counter));
+    let password = base64url(&Credential { token, proof }.to_password());
+    let mut publish = over_tls("mosquitto_pub", at, ca, device, &password);
+    let topic = format!("d/{}/telemetry", device.id);
+    let (sent, output) = run(publish.args(["-q", "1", "-t", &topic, "-m", "x"]));
+    assert!(sent, "{output}");
+    bytes
+}
+
 #[test]
 fn no_secret_reaches_logs_metrics_or_answers() {
-    let mut server = Server::start_with(TempDir::new().unwrap(), &["--log", "trace"]);
+    let folder = TempDir::new().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let more = ["--log", "trace", "--mqtts", "127.0.0.1:0", "--cert", &cert, "--key", &key];
+    let mut server = Server::start_with(folder, &more);
+    let run_file = std::fs::read(server.data().join("run.json")).unwrap();
+    let places: serde_json::Value = serde_json::from_slice(&run_file).unwrap();
+    let mqtts: SocketAddr = places["mqtts"].as_str().unwrap().parse().unwrap();
     let sensor = server.enrol("c-1", "sensor");
     let password = sensor.password();
     let words = ["-q", "1", "-t", "d/c-1/telemetry", "-m", "x"];
@@ -26,6 +66,10 @@ fn no_secret_reaches_logs_metrics_or_answers() {
     assert!(sent, "{output}");
     let (refused, _) = run(sensor.mosquitto("mosquitto_pub").args(["-i", "c-2"]).args(words));
     assert!(!refused);
+    let resumption = resumed(mqtts, &cert, &sensor);
+    let kept = server.data().join("broker").join("tickets").join("keys");
+    let ticket =
+        std::fs::read_to_string(kept).unwrap().trim().rsplit(' ').next().unwrap().to_owned();
     server.revoke("c-1");
     let pages = [
         get(server.metrics, "/metrics"),
@@ -50,6 +94,12 @@ fn no_secret_reaches_logs_metrics_or_answers() {
         password[..200].to_owned(),
         hex::encode(&raw[..64]),
         format!("{:?}", &raw[..32]).trim_matches(['[', ']']).to_owned(),
+        base64url(&resumption),
+        hex::encode(resumption),
+        format!("{resumption:?}").trim_matches(['[', ']']).to_owned(),
+        base64url(&hex::decode(&ticket).unwrap()),
+        format!("{:?}", hex::decode(&ticket).unwrap()).trim_matches(['[', ']']).to_owned(),
+        ticket,
     ];
     for (number, secret) in secrets.iter().enumerate() {
         assert!(secret.len() > 20, "secret {number} is too short to look for");

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tessera_tests::process::run;
 use tessera_tests::server::{Device, Server};
 
-fn certificate(folder: &Path) -> (String, String) {
+pub(crate) fn certificate(folder: &Path) -> (String, String) {
     let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
     let (made, output) = run(Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])

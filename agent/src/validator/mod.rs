@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
-use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject};
+use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
 use tessera_token::proof::{Credential, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
@@ -163,6 +163,15 @@ impl Validator {
         let subject = verified.subject();
         let grant = verified.renew_with_proof(held, answer);
         grant.map_err(|code| Refusal { code, subject: Some(subject) })
+    }
+
+    /// A token that nobody has proved: what it says, when all that concerns it alone holds. It allows nothing.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first guard that says no.
+    pub fn verify(&self, token: &[u8]) -> Result<VerifiedToken, Refusal> {
+        let trust = self.parts.trust.load();
+        chain::verify(token, &self.view(&trust), self.now())
     }
 
     /// Whether a token that came without proof is worth a challenge: the guards that cost nothing, before any

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use tessera_token::ace::{
     self, AuthData, ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response,
 };
+use tessera_token::ids::ClientId;
 use tessera_token::proof::{Pop, Presented, Proof};
 use tessera_token::refusal::RefusalCode;
 
@@ -43,19 +44,41 @@ pub(super) async fn evidence(
     match method(connect) {
         Some(ace::METHOD) => enhanced(hub, stream, inbox, connect, &channel).await,
         Some(_) => Some(Err(RefusalCode::MethodNotSupported)),
-        None => Some(password(connect, &channel)),
+        None => Some(password(hub, stream, connect, &channel)),
     }
 }
 
-fn password(connect: &mut Connect, channel: &Channel) -> Result<Evidence, RefusalCode> {
-    let password = connect.password.take().ok_or(RefusalCode::CredentialMissing)?;
+fn password(
+    hub: &Hub,
+    stream: &Stream,
+    connect: &mut Connect,
+    channel: &Channel,
+) -> Result<Evidence, RefusalCode> {
+    let Some(password) = connect.password.take() else {
+        return by_handshake(hub, channel).ok_or(RefusalCode::CredentialMissing);
+    };
     // A connect proof is longer than both kinds of PoP, so that a user name that happens to begin so does no harm.
     if let (Some(user), Ok(pop)) = (&connect.user_name, Pop::from_bytes(password.expose())) {
         if let Some(token) = ace::from_username(user)? {
             return over_exporter(token, pop, channel);
         }
     }
-    Ok(Evidence::Password { password, key: channel.key.map(Box::new) })
+    let tickets = if stream.is_encrypted() { hub.tickets.accepted() } else { Default::default() };
+    Ok(Evidence::Password { password, key: channel.key.map(Box::new), tickets })
+}
+
+/// The key of the TLS handshake proves a token that was published to `authz-info` before (RFC 9431 section 2.2.2).
+fn by_handshake(hub: &Hub, channel: &Channel) -> Option<Evidence> {
+    let key = channel.key.filter(|_| hub.authz.is_on())?.thumbprint()?;
+    let token = hub.authz.of_key(&key, hub.now().unix)?.to_vec();
+    let proof = Proof::TlsKey(key);
+    Some(Evidence::Presented(Box::new(Presented { token, proof })))
+}
+
+/// The token that was published for this client, when it does not bring one.
+fn published(hub: &Hub, connect: &Connect) -> Option<Vec<u8>> {
+    let client_id = ClientId::parse(&connect.client_id).ok().filter(|_| hub.authz.is_on())?;
+    hub.authz.of_device(client_id.subject(), hub.now().unix).map(|token| token.to_vec())
 }
 
 fn over_exporter(token: Vec<u8>, pop: Pop, channel: &Channel) -> Result<Evidence, RefusalCode> {
@@ -72,11 +95,18 @@ async fn enhanced(
     connect: &Connect,
     channel: &Channel,
 ) -> Option<Result<Evidence, RefusalCode>> {
+    // RFC 9431 section 2.2.4.1: User Name Flag and Password Flag are 0.
+    if connect.user_name.is_some() || connect.password.is_some() {
+        return Some(Err(RefusalCode::AuthDataMalformed));
+    }
     let data = connect.properties.binary(PropertyId::AuthData).unwrap_or_default();
     let token = match AuthData::parse(&data) {
         Ok(AuthData::Proved { token, pop }) => return Some(over_exporter(token, pop, channel)),
         Ok(AuthData::Token(token)) => token,
-        Ok(AuthData::NoToken) => return Some(Err(RefusalCode::CredentialMissing)),
+        Ok(AuthData::NoToken) => match published(hub, connect) {
+            Some(token) => token,
+            None => return Some(Err(RefusalCode::CredentialMissing)),
+        },
         Err(code) => return Some(Err(code)),
     };
     let Ok(broker) = hub.gate.nonce() else { return Some(Err(RefusalCode::NotReady)) };
@@ -174,6 +204,7 @@ impl Connection {
         }
         let proof = ChallengeProof { broker, response: Response::parse(data)? };
         token::reauthenticate(&self.hub, &self.session, &token, &proof).await?;
+        self.line.ask_status();
         self.send(&auth(ReasonCode::SUCCESS, None));
         Ok(())
     }

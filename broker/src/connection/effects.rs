@@ -10,7 +10,7 @@ use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::lanes::{Delivery, LaneError, Message};
 use crate::rights::Control;
-use crate::session::machine::{Answer, Effect, End, Granted};
+use crate::session::machine::{Answer, Delivered, Effect, End, Granted};
 
 impl Connection {
     /// Does one thing; gives the end when that is it.
@@ -27,7 +27,9 @@ impl Connection {
                 }
                 self.send(&Packet::UnsubAck(ack));
             }
-            Effect::Token(payload) => token::submit(&self.hub, &self.session, payload),
+            Effect::Token(payload) => {
+                token::submit(&self.hub, &self.session, &self.line, payload);
+            }
             Effect::Refused { code, topic } => self.refused(code, &topic),
             Effect::End(end) => return Some(end),
         }
@@ -103,11 +105,23 @@ impl Connection {
         Ok(())
     }
 
-    fn begin_control(&self, control: Control) {
+    fn begin_control(&mut self, control: Control) {
         match control {
             Control::Token => {}
-            Control::Status => status::tell(&self.hub, &self.session),
+            Control::Status => self.status(),
             Control::Alerts => self.hub.alerts.add(&self.session),
+        }
+    }
+
+    /// Writes the status, when the session listens.
+    pub(super) fn status(&mut self) {
+        let told = status::write(&self.hub, &self.session, &self.line, &mut self.out);
+        match told {
+            Some(Delivered::Sent(_)) => self.hub.metrics.hot.sent(&[1, 0, 0]),
+            Some(Delivered::Dropped(why, qos)) => {
+                self.hub.metrics.dropped.inc(&[why, crate::metrics::qos_label(qos)]);
+            }
+            _ => {}
         }
     }
 

@@ -59,10 +59,19 @@ async fn whole_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Result<codec
 
 /// The next packet of an MQTT 5 peer that is not let in yet; `None` when it broke off or broke the protocol.
 pub(super) async fn next_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Option<Packet> {
+    next_packet_as(stream, inbox, Version::V5).await
+}
+
+/// The same of a peer of either version.
+pub(super) async fn next_packet_as(
+    stream: &mut Stream,
+    inbox: &mut BytesMut,
+    version: Version,
+) -> Option<Packet> {
     let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
     loop {
         let wanted = match reader.next(inbox).ok()? {
-            Step::Frame(frame) => return codec::decode(&frame, Version::V5, Peer::Client).ok(),
+            Step::Frame(frame) => return codec::decode(&frame, version, Peer::Client).ok(),
             Step::NeedMore(bytes) => bytes,
         };
         read_more(stream, inbox, wanted).await?;

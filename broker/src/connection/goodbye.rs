@@ -21,8 +21,13 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version) 
 
 /// Writes one packet to an MQTT 5 peer that is not let in yet; whoever does not take it is cut by the next deadline.
 pub(super) async fn say(stream: &mut Stream, packet: &Packet) {
+    say_as(stream, packet, Version::V5).await;
+}
+
+/// The same in the version of the peer.
+pub(super) async fn say_as(stream: &mut Stream, packet: &Packet, version: Version) {
     let mut out = BytesMut::new();
-    if codec::encode(packet, Version::V5, &mut out).is_ok() {
+    if codec::encode(packet, version, &mut out).is_ok() {
         write_out(stream, &mut out).await;
     }
 }

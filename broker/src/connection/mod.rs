@@ -9,6 +9,7 @@
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
 mod ace;
+mod anonymous;
 mod effects;
 mod first;
 mod goodbye;
@@ -62,6 +63,10 @@ async fn handshake(
     };
     let mut inbox = BytesMut::new();
     let connect = first::connect(&hub, &mut stream, &mut inbox).await?;
+    if anonymous::is_anonymous(&hub, &stream, &connect) {
+        anonymous::serve(&hub, stream, &mut inbox, &connect, place.ticket.prefix()).await;
+        return None;
+    }
     let joined =
         welcome::join(&hub, &mut stream, &mut inbox, connect, Network::of(peer), accepted).await?;
     place.ticket.connected();

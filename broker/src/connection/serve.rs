@@ -189,6 +189,9 @@ impl Connection {
                 self.hub.metrics.dropped.inc(&[why, qos_label(*qos)]);
             }
         }
+        if self.line.take_status() {
+            self.status();
+        }
         pumped.end
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn join(
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
     let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
-    match admit(hub, &mut connect, evidence).await {
+    match admit(hub, &mut connect, evidence, stream.is_encrypted()).await {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
@@ -85,6 +85,7 @@ async fn admit(
     hub: &Arc<Hub>,
     connect: &mut Connect,
     evidence: Result<Evidence, RefusalCode>,
+    encrypted: bool,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
         let reason = answer::connack_reason(refusal.code);
@@ -96,7 +97,11 @@ async fn admit(
         return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
     }
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
-    let grant = hub.gate.admit(evidence, &connect.client_id).await.map_err(stranger)?;
+    let admission = hub.gate.admit(evidence, &connect.client_id).await.map_err(stranger)?;
+    if admission.resumed {
+        hub.metrics.resumption.inc(&["accepted"]);
+    }
+    let (line, grant) = (Line::new(encrypted, !admission.resumed), admission.grant);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
         device: grant.device().clone(),
@@ -109,7 +114,7 @@ async fn admit(
     let client_id =
         ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
     will_allowed(hub, connect, &grant).map_err(known)?;
-    let joined = enter(hub, connect, &client_id, &grant).await.map_err(known)?;
+    let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
         hub.forget(&joined.session);
@@ -138,8 +143,9 @@ async fn enter(
     connect: &Connect,
     client_id: &ClientId,
     grant: &Grant,
+    line: Line,
 ) -> Result<Joined, RefusalCode> {
-    let line = Arc::new(Line::default());
+    let line = Arc::new(line);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant) {
             if let Some(ack) = resume(hub, connect, &session, grant, &line).await? {

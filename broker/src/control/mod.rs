@@ -27,13 +27,18 @@ use crate::session::Session;
 /// A message of the broker's own to one session, when it listens; it never enters a lane.
 pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> bool {
     let Some(options) = session.look(|machine| machine.control(control)) else { return false };
-    let Some(message) = message(session, control, payload) else { return false };
+    let Some(message) = message(session, control, payload, QoS::AtLeastOnce) else { return false };
     let options = Options { no_local: false, ..options };
     let delivery = Delivery::new(message, options, false).live_only();
     session.outbox.push_or_miss(delivery) == crate::lanes::Push::Taken
 }
 
-fn message(session: &Session, control: Control, payload: Vec<u8>) -> Option<Arc<Message>> {
+fn message(
+    session: &Session,
+    control: Control,
+    payload: Vec<u8>,
+    qos: QoS,
+) -> Option<Arc<Message>> {
     let topic = TopicName::parse(control.topic()).ok()?;
     let publisher = Publisher {
         device: session.device.device().clone(),
@@ -41,6 +46,6 @@ fn message(session: &Session, control: Control, payload: Vec<u8>) -> Option<Arc<
         token_expires: UnixSeconds::new(u64::MAX),
     };
     let mut message = Message::new(session.tenant.clone(), topic, Bytes::from(payload), publisher);
-    message.qos = QoS::AtLeastOnce;
+    message.qos = qos;
     Some(Arc::new(message))
 }

@@ -1,20 +1,53 @@
-//! `$tessera/status`: the server's time, when the token expires, and why the connection is about to end.
+//! `$tessera/status`: the server's time, when the token expires, why the connection is about to end, and over TLS the
+//! resumption secret.
+//!
+//! The connection itself writes it, with QoS 0, and it passes no queue: nothing of it can come out on another
+//! connection of the session, which may not be encrypted.
 
+use bytes::BytesMut;
 use serde_json::json;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::text;
 
 use crate::codec::{Packet, Properties, Publish, QoS};
 use crate::hub::Hub;
+use crate::lanes::Delivery;
 use crate::rights::Control;
-use crate::session::Session;
+use crate::session::machine::{Context, Delivered};
+use crate::session::{Line, Session};
 
-/// Sends the status to a session that listens.
-pub(crate) fn tell(hub: &Hub, session: &Session) {
-    super::tell(session, Control::Status, text(hub, session, None).into_bytes());
+/// Writes the status for a session that listens and is served by `line`.
+pub(crate) fn write(
+    hub: &Hub,
+    session: &Session,
+    line: &std::sync::Arc<Line>,
+    out: &mut BytesMut,
+) -> Option<Delivered> {
+    let options = session.look(|machine| machine.control(Control::Status))?;
+    let rights = session.rights();
+    let mut members = members(hub, session);
+    if let Some(secret) = secret(hub, session, line) {
+        members.extend(secret);
+    }
+    let payload = serde_json::Value::Object(members).to_string().into_bytes();
+    let message = super::message(session, Control::Status, payload, QoS::AtMostOnce)?;
+    let now = hub.now();
+    let cx = Context {
+        rights: &rights,
+        policy: &hub.policy,
+        session: session.id,
+        unix: now.unix,
+        monotonic: now.monotonic,
+    };
+    let delivery = Delivery::new(message, options, false);
+    session.with_machine(line, |machine| machine.deliver(delivery, cx, out))
 }
 
 /// The status as the last packet before the end: it passes the queue, which is not waited for.
 pub(crate) fn last_words(hub: &Hub, session: &Session, code: RefusalCode) -> Packet {
+    let mut members = members(hub, session);
+    members.insert("refusal".to_owned(), code.as_str().into());
+    members.insert("words".to_owned(), code.words().into());
     Packet::Publish(Publish {
         dup: false,
         qos: QoS::AtMostOnce,
@@ -22,21 +55,34 @@ pub(crate) fn last_words(hub: &Hub, session: &Session, code: RefusalCode) -> Pac
         topic: Control::Status.topic().into(),
         packet_id: None,
         properties: Properties::new(),
-        payload: text(hub, session, Some(code)).into(),
+        payload: serde_json::Value::Object(members).to_string().into(),
     })
 }
 
-fn text(hub: &Hub, session: &Session, refusal: Option<RefusalCode>) -> String {
+type Members = serde_json::Map<String, serde_json::Value>;
+
+fn members(hub: &Hub, session: &Session) -> Members {
     let rights = session.rights();
-    let mut status = json!({
-        "time": hub.now().unix.get(),
-        "expires": rights.grant().expires().get(),
-        "tenant": session.tenant.as_str(),
-        "client_id": session.client_id.as_str(),
-    });
-    if let (Some(code), Some(members)) = (refusal, status.as_object_mut()) {
-        members.insert("refusal".to_owned(), code.as_str().into());
-        members.insert("words".to_owned(), code.words().into());
+    Members::from_iter([
+        ("time".to_owned(), json!(hub.now().unix.get())),
+        ("expires".to_owned(), json!(rights.grant().expires().get())),
+        ("tenant".to_owned(), json!(session.tenant.as_str())),
+        ("client_id".to_owned(), json!(session.client_id.as_str())),
+    ])
+}
+
+/// The secret and the name of the token that it goes with: not over a channel that others read, and not for a peer
+/// that has shown no more than such a secret.
+fn secret(hub: &Hub, session: &Session, line: &Line) -> Option<[(String, serde_json::Value); 2]> {
+    let rights = session.rights();
+    let grant = rights.grant();
+    if !line.may_hold_secret() || grant.confirmation().is_none() {
+        return None;
     }
-    status.to_string()
+    let secret = hub.tickets.secret_of(&grant.token_hash())?;
+    hub.metrics.resumption.inc(&["handed_out"]);
+    Some([
+        ("resumption".to_owned(), text::base64url(secret.expose_bytes()).into()),
+        ("token_hash".to_owned(), text::base64url(grant.token_hash().as_bytes()).into()),
+    ])
 }

@@ -16,27 +16,27 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::relay::Answer;
-use super::{revoke, status, tell};
+use super::{revoke, tell};
 use crate::hub::Hub;
 use crate::rights::Control;
-use crate::session::Session;
+use crate::session::{Line, Session};
 
 /// The first bytes of every token (RFC 9770 form).
 const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
-pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, payload: Bytes) {
+pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
     let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
         return refuse(hub, session, AceError::InvalidRequest, RefusalCode::LimitReached);
     };
-    let (hub, session) = (Arc::clone(hub), Arc::clone(session));
+    let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
         if payload.starts_with(&TOKEN_START) {
             hand_in(&hub, &session, &payload).await;
         } else {
-            ask(&hub, &session, &payload).await;
+            ask(&hub, &session, &line, &payload).await;
         }
         drop(turn);
     });
@@ -62,7 +62,7 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, payload: &[u8]) {
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) {
     let Ok(request) = TokenRequest::from_cbor(payload) else {
         return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RequestMalformed);
     };
@@ -72,10 +72,14 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, payload: &[u8]) {
     match hub.relay.exchange(payload.to_vec()).await {
         Answer::Token(answer, bytes) => {
             let installed = install(hub, session, &answer.access_token).await;
+            // Provisioning gives a token only for a request that the device's key has signed.
+            if installed.is_ok() {
+                line.set_proved();
+            }
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
             tell(session, Control::Token, bytes);
-            status::tell(hub, session);
+            session.ask_status();
         }
         Answer::Refusal(bytes) => {
             hub.metrics.token_requests.inc(&["refused"]);
@@ -89,7 +93,7 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
     match install(hub, session, token).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
-            status::tell(hub, session);
+            session.ask_status();
         }
         Err(code) => refuse(hub, session, AceError::InvalidGrant, code),
     }

@@ -35,7 +35,7 @@ impl Handler<Job> for GateActor {
 
     fn handle(&mut self, job: Job, _: &mut Self::Context) {
         if let Err(job) = self.dispatcher.dispatch(job) {
-            job.answer(Err(RefusalCode::LimitReached.into()));
+            job.refuse(RefusalCode::LimitReached);
         }
     }
 }

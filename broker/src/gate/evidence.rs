@@ -3,6 +3,7 @@ use tessera_token::chain::{Refusal, Screened};
 use tessera_token::proof::{Credential, Presented, Proof};
 
 use crate::codec::Password;
+use crate::tickets::Accepted;
 use crate::transport::tls::PeerKey;
 
 /// What a CONNECT proves itself with. Holds credentials: no `Debug`.
@@ -14,13 +15,15 @@ pub enum Evidence {
         password: Password,
         /// The key of the TLS peer.
         key: Option<Box<PeerKey>>,
+        /// Whose resumption secrets may have made the proof: over TLS alone.
+        tickets: Accepted,
     },
     /// Token and proof as RFC 9431 brings them.
     Presented(Box<Presented>),
 }
 
 impl Evidence {
-    /// Runs the guards that cost nothing.
+    /// Runs the guards that cost nothing; gives also whose resumption secrets may have made the proof.
     ///
     /// # Errors
     /// The [`Refusal`] of the first of them that says no.
@@ -28,20 +31,23 @@ impl Evidence {
         self,
         validator: &Validator,
         client_id: &str,
-    ) -> Result<Screened, Refusal> {
-        let (password, key) = match self {
-            Self::Presented(presented) => return validator.screen(*presented, client_id),
-            Self::Password { password, key } => (password, key),
+    ) -> Result<(Screened, Accepted), Refusal> {
+        let (password, key, tickets) = match self {
+            Self::Presented(presented) => {
+                return Ok((validator.screen(*presented, client_id)?, Accepted::default()));
+            }
+            Self::Password { password, key, tickets } => (password, key, tickets),
         };
         let screened =
             validator.screen(Credential::from_password(password.expose())?, client_id)?;
         let key = key.and_then(|key| key.thumbprint());
         // A token that names no key is a bearer's, whatever key the handshake was made with: the tenant decides.
-        Ok(match (screened.proof(), key) {
+        let screened = match (screened.proof(), key) {
             (Proof::None, Some(key)) if screened.names_a_key() => {
                 screened.proved_by(Proof::TlsKey(key))
             }
             _ => screened,
-        })
+        };
+        Ok((screened, tickets))
     }
 }

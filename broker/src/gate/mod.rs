@@ -18,14 +18,15 @@ mod workers;
 use std::sync::Arc;
 
 use actix::Addr;
+use bytes::Bytes;
 use tessera_agent::validator::Validator;
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_token::ace::Nonce;
 use tessera_token::chain::{Admission, Refusal};
-use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
+use crate::authz::Upload;
 use workers::Job;
 
 pub use actor::{start_actor, GateActor};
@@ -69,22 +70,37 @@ impl Gate {
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
-    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Grant, Refusal> {
+    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
         self.validator.ready()?;
         let admission = self.judge(evidence, client_id).await?;
-        Ok(self.validator.settle(admission).await?.grant)
+        self.validator.settle(admission).await
     }
 
     /// What costs nothing is refused here and now; only what needs a signature check goes to a thread.
     async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
-        let screened = evidence.screen(&self.validator, client_id)?;
+        let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
         let (reply, verdict) = oneshot::channel();
-        let job = Job { screened, reply };
+        let job = Job::Connect { screened, tickets, reply };
         if self.actor.try_send(job).is_err() {
             return Err(RefusalCode::LimitReached.into());
         }
         // The sender is dropped unanswered only when gate or worker stop.
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
+    }
+
+    /// What a token says that somebody published to `authz-info`. It lets nobody in.
+    ///
+    /// # Errors
+    /// The first guard that concerns the token alone and says no; `bearer_not_allowed`, `confirmation_key` when no
+    /// handshake could prove it; `limit_reached` when the threads are busy.
+    pub async fn verify_upload(&self, token: Bytes) -> Result<Upload, RefusalCode> {
+        self.validator.ready()?;
+        let (reply, verdict) = oneshot::channel();
+        if self.actor.try_send(Job::Upload { token, reply }).is_err() {
+            return Err(RefusalCode::LimitReached);
+        }
+        // The sender is dropped unanswered only when gate or worker stop.
+        verdict.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
     /// The validator behind the gate.

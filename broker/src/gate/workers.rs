@@ -4,22 +4,58 @@ use std::io;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread;
 
+use bytes::Bytes;
 use tessera_agent::validator::Validator;
 use tessera_token::chain::{Admission, Refusal, Screened};
+use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
+use crate::authz::Upload;
 use crate::limits::WORKER_QUEUE;
+use crate::tickets::Accepted;
 
-/// One CONNECT to be judged.
-pub struct Job {
-    pub(super) screened: Screened,
-    pub(super) reply: oneshot::Sender<Result<Admission, Refusal>>,
+/// What is to be judged.
+pub enum Job {
+    /// A CONNECT.
+    Connect {
+        /// What passed the guards that cost nothing.
+        screened: Screened,
+        /// Whose resumption secrets may have made the proof.
+        tickets: Accepted,
+        /// Who waits.
+        reply: oneshot::Sender<Result<Admission, Refusal>>,
+    },
+    /// A token that was published to `authz-info`: nobody has proved its key, and it lets nobody in.
+    Upload {
+        /// Its bytes.
+        token: Bytes,
+        /// Who waits.
+        reply: oneshot::Sender<Result<Upload, RefusalCode>>,
+    },
 }
 
 impl Job {
-    pub(super) fn answer(self, verdict: Result<Admission, Refusal>) {
+    /// Answers without looking. The peer may have gone meanwhile.
+    pub(super) fn refuse(self, code: RefusalCode) {
+        let _ = match self {
+            Self::Connect { reply, .. } => reply.send(Err(code.into())).is_ok(),
+            Self::Upload { reply, .. } => reply.send(Err(code)).is_ok(),
+        };
+    }
+
+    fn run(self, validator: &Validator) {
         // The peer may have gone meanwhile.
-        let _ = self.reply.send(verdict);
+        let _ = match self {
+            Self::Connect { reply, .. } if reply.is_closed() => false,
+            Self::Connect { screened, tickets, reply } => {
+                reply.send(validator.judge_screened(screened, &tickets)).is_ok()
+            }
+            Self::Upload { reply, .. } if reply.is_closed() => false,
+            Self::Upload { token, reply } => {
+                let verified = validator.verify(&token).map_err(|refusal| refusal.code);
+                reply.send(verified.and_then(|token| Upload::of(&token))).is_ok()
+            }
+        };
     }
 }
 
@@ -57,11 +93,7 @@ impl Workers {
 }
 
 fn work(jobs: &Receiver<Job>, validator: &Validator) {
-    while let Ok(Job { screened, reply }) = jobs.recv() {
-        if reply.is_closed() {
-            continue;
-        }
-        // The peer may have gone meanwhile.
-        let _ = reply.send(validator.judge_screened(screened, &[]));
+    while let Ok(job) = jobs.recv() {
+        job.run(validator);
     }
 }

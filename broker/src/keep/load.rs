@@ -257,7 +257,7 @@ fn restore_publishers(hub: &Hub) -> Result<Publishers, StoreError> {
     Ok(known)
 }
 
-fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
+pub(super) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
     let mut found: Vec<Stored> = Vec::new();
     loop {
         let after = found.last().map(|(key, _)| key.clone());

@@ -1,7 +1,8 @@
 //! What survives `kill -9`: sessions that are kept, what waits for them, and retained messages.
 //!
 //! 1. Whoever changes something that is kept notes a [`Step`] and gets a ticket; nothing waits for the disk yet.
-//! 2. One task ([`Keep::run`]) takes all that was noted and commits it as one group, again and again.
+//! 2. One task ([`Keep::run`]) takes what was noted and commits it, group by group. Steps that belong together
+//!    ([`Keep::together`]) are never divided.
 //! 3. Whoever is about to tell a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until its ticket
 //!    is [`Keep::durable`] before the bytes leave the process.
 //!
@@ -24,14 +25,14 @@ use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::lanes::SubscriberId;
-use crate::limits::{KEEP_BEHIND, KEEP_GROUP};
+use crate::limits::{KEEP_BEHIND, KEEP_GROUP, KEEP_WHOLE};
 use pending::Pending;
 pub(crate) use pending::{Row, Step};
 
 /// The durable state of the broker.
 pub struct Keep {
     store: Store,
-    tables: Tables,
+    pub(crate) tables: Tables,
     pending: Mutex<Pending>,
     /// Held for reading while several steps must stand or fall together, for writing while they are taken.
     whole: RwLock<()>,
@@ -90,6 +91,12 @@ impl Keep {
         let mut pending = self.pending.lock();
         let first = pending.is_empty();
         let ticket = pending.add(step);
+        if pending.group_len() >= KEEP_GROUP {
+            // Inside of steps that belong together, our own guard among them, this fails.
+            if let Some(_whole) = self.whole.try_write() {
+                pending.seal();
+            }
+        }
         drop(pending);
         if first {
             self.bell.notify_one();
@@ -97,8 +104,13 @@ impl Keep {
         ticket
     }
 
-    /// What is noted while the guard lives is committed together. Not to be held across a wait.
+    /// What is noted while the guard lives is committed together, however much it is. Not to be held across a wait,
+    /// nor taken again while it is held.
     pub(crate) fn together(&self) -> RwLockReadGuard<'_, ()> {
+        if self.pending.lock().group_len() >= KEEP_GROUP {
+            let _whole = self.whole.write();
+            self.pending.lock().seal();
+        }
         self.whole.read_recursive()
     }
 
@@ -191,19 +203,24 @@ impl Keep {
                 None => batch.delete(table, row.key()),
             }
             steps += 1;
-            if steps == KEEP_GROUP {
+            if steps == KEEP_WHOLE {
                 steps = 0;
+                tracing::error!(
+                    rows = KEEP_WHOLE,
+                    "more rows than one commit holds: a crash now may divide them"
+                );
                 self.store.commit(std::mem::take(&mut batch)).await?;
             }
         }
         for id in taken.forgotten {
-            for key in self.rows_of(id)? {
-                batch.delete(key.0, key.1);
+            for (table, key) in self.rows_of(id)? {
+                batch.delete(table, key);
                 steps += 1;
-            }
-            if steps >= KEEP_GROUP / 2 {
-                steps = 0;
-                self.store.commit(std::mem::take(&mut batch)).await?;
+                // Of a session that is over, what a crash leaves is dropped at the next start.
+                if steps == KEEP_WHOLE {
+                    steps = 0;
+                    self.store.commit(std::mem::take(&mut batch)).await?;
+                }
             }
         }
         self.store.commit(batch).await
@@ -213,8 +230,7 @@ impl Keep {
         let prefix = id.0.to_be_bytes();
         let mut found = vec![(&self.tables.sessions, prefix.to_vec())];
         for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
-            let rows = table.scan_prefix(&prefix, None, usize::MAX)?;
-            found.extend(rows.into_iter().map(|(key, _)| (table, key)));
+            found.extend(load::all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
         }
         Ok(found)
     }

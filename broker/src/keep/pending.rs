@@ -1,5 +1,7 @@
 //! What is noted and not committed yet.
 
+use std::collections::VecDeque;
+
 use hashbrown::{HashMap, HashSet};
 use tessera_token::ids::{DeviceId, TenantId};
 
@@ -55,8 +57,10 @@ pub(crate) enum Step {
     Forget(SubscriberId),
 }
 
+/// Groups of steps in their order: what is in one group is committed as one.
 #[derive(Default)]
 pub(super) struct Pending {
+    sealed: VecDeque<Taken>,
     rows: HashMap<Row, Option<Vec<u8>>>,
     forgotten: HashSet<SubscriberId>,
     ticket: u64,
@@ -80,20 +84,37 @@ impl Pending {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.forgotten.is_empty()
+        self.len() == 0
     }
 
     pub(super) fn len(&self) -> usize {
+        self.sealed.iter().map(|group| group.rows.len() + group.forgotten.len()).sum::<usize>()
+            + self.group_len()
+    }
+
+    /// Steps in the group that is still open.
+    pub(super) fn group_len(&self) -> usize {
         self.rows.len() + self.forgotten.len()
+    }
+
+    /// What is noted from now on belongs to the next group. Not while steps are noted that belong together.
+    pub(super) fn seal(&mut self) {
+        let open = self.take_open();
+        self.sealed.extend(open);
+    }
+
+    /// The oldest group.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        self.sealed.pop_front().or_else(|| self.take_open())
     }
 
     pub(super) fn ticket(&self) -> u64 {
         self.ticket
     }
 
-    /// All of it. Session numbers are never used again, so what was noted for one that is forgotten goes unwritten.
-    pub(super) fn take(&mut self) -> Option<Taken> {
-        if self.is_empty() {
+    /// Session numbers are never used again, so what was noted for one that is forgotten goes unwritten.
+    fn take_open(&mut self) -> Option<Taken> {
+        if self.group_len() == 0 {
             return None;
         }
         let forgotten = std::mem::take(&mut self.forgotten);

@@ -11,6 +11,7 @@ use super::record::{self, Outgoing, SessionRecord};
 use super::{Keep, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
+use crate::limits::KEEP_GROUP;
 use crate::rights::tests::rights;
 use crate::session::machine::Held;
 use tessera_token::standing::Standing;
@@ -97,4 +98,90 @@ async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
     assert!(!keep.is_healthy());
     let late = keep.note(Step::Put(Row::Retained(1), vec![1]));
     assert!(keep.durable(late).await.is_err());
+}
+
+/// Rows of one step in the test below: more than two groups.
+const WHOLE: u64 = 20_000;
+const FOLDER: &str = "TESSERA_TEST_KEEP_FOLDER";
+
+fn note_whole(keep: &Keep, round: u8) -> u64 {
+    let _together = keep.together();
+    for session in 0..WHOLE {
+        keep.note(Step::Put(Row::Session(SubscriberId(session)), vec![round]));
+    }
+    keep.note(Step::Put(Row::Incoming(SubscriberId(1), 1), vec![round]))
+}
+
+#[tokio::test]
+async fn what_belongs_together_is_one_group_and_the_rest_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    note_whole(&keep, 1);
+    for row in 0..2 * KEEP_GROUP as u64 + 10 {
+        keep.note(Step::Put(Row::Retained(row), vec![1]));
+    }
+    note_whole(&keep, 2);
+    let mut groups = Vec::new();
+    while let Some(taken) = keep.pending.lock().take() {
+        let whole = taken.rows.iter().filter(|(row, _)| matches!(row, Row::Session(_))).count();
+        assert!(whole == 0 || whole == WHOLE as usize, "{whole}");
+        groups.push((taken.rows.len() - whole, whole > 0, taken.ticket));
+    }
+    assert!(groups.iter().all(|(rest, ..)| *rest <= KEEP_GROUP + 1), "{groups:?}");
+    assert_eq!(groups.iter().filter(|(_, whole, _)| *whole).count(), 2);
+    assert!(groups.windows(2).all(|pair| pair[0].2 < pair[1].2));
+    assert_eq!(groups.last().map(|group| group.2), Some(keep.ticket()));
+}
+
+/// A process that writes whole steps and tells each, when this binary was started as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_a_process() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let keep = Keep::open(std::path::Path::new(&folder)).unwrap();
+    tokio::spawn(Arc::clone(&keep).run());
+    for round in 1.. {
+        let ticket = note_whole(&keep, round);
+        println!("\nnoted {round}");
+        // So that the other side may stop it at any moment of the commit.
+        while tokio::time::timeout(std::time::Duration::ZERO, keep.durable(ticket)).await.is_err() {
+            println!("\nwaits");
+        }
+        println!("\ndurable {round}");
+    }
+}
+
+#[test]
+fn a_kill_never_divides_what_belongs_together() {
+    use std::io::BufRead;
+    let folder = tempfile::tempdir().unwrap();
+    for kill in 0..12usize {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "keep::tests::as_a_process", "--nocapture"]);
+        command.env(FOLDER, folder.path()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut durable, mut left) = (0, 1 + kill * 7);
+        for line in lines.map_while(Result::ok) {
+            if let Some(round) = line.strip_prefix("durable ") {
+                durable = round.parse::<u8>().unwrap();
+            }
+            if durable > 0 && line.starts_with("waits") {
+                left -= 1;
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let keep = Keep::open(folder.path()).unwrap();
+        let rows = super::load::all(&keep.tables.sessions, &[]).unwrap();
+        let incoming = super::load::all(&keep.tables.incoming, &[]).unwrap();
+        assert_eq!((rows.len() as u64, incoming.len()), (WHOLE, 1));
+        let round = incoming[0].1[0];
+        assert!(round >= durable, "{round} after {durable} was told");
+        let other = rows.iter().filter(|(_, value)| value[0] != round).count();
+        assert_eq!(other, 0, "kill {kill}: a part of round {round} is there");
+        keep.store.close().unwrap();
+    }
 }

@@ -65,9 +65,24 @@ pub struct Tally {
     pub filters: usize,
     /// What must be durable before the publisher is answered; 0 when nothing is kept.
     pub ticket: u64,
+    /// Names the shared groups that had it at once: [`Lanes::publish_to_fleet`] leaves them out.
+    pub number: u64,
 }
 
 impl Tally {
+    /// Counts a push.
+    pub(in crate::lanes) fn note(&mut self, push: Push) {
+        match push {
+            Push::Taken => self.taken += 1,
+            Push::Kept(ticket) => {
+                self.taken += 1;
+                self.ticket = self.ticket.max(ticket);
+            }
+            Push::Full => self.full += 1,
+            Push::Closed => {}
+        }
+    }
+
     /// Whether nobody listens to the topic (PUBACK 0x10).
     pub fn is_nobody(&self) -> bool {
         self.taken == 0 && self.full == 0 && self.filters == 0
@@ -99,21 +114,23 @@ impl Lanes {
     /// and the fleet lane perhaps not.
     pub async fn publish(&self, message: &Arc<Message>) -> Tally {
         let mut tally = self.publish_at_once(message);
-        tally.filters = self.publish_to_fleet(message).await;
+        tally.filters = self.publish_to_fleet(message, &tally).await;
         tally
     }
 
-    /// The part of [`Self::publish`] that never waits: exact filters, and all filters of kept sessions.
+    /// The part of [`Self::publish`] that never waits: exact filters, and all that kept sessions subscribed to.
     pub fn publish_at_once(&self, message: &Arc<Message>) -> Tally {
         let mut tally = Tally::default();
         self.device.publish(message, &mut tally);
         self.kept.publish(message, &mut tally);
+        tally.number = self.fleet.publish_at_once(message, &mut tally);
         tally
     }
 
-    /// The part of [`Self::publish`] that may wait; tells how many filters matched.
-    pub async fn publish_to_fleet(&self, message: &Arc<Message>) -> usize {
-        self.fleet.publish(message).await
+    /// The part of [`Self::publish`] that may wait, with the tally of the part that does not; tells how many filters
+    /// matched.
+    pub async fn publish_to_fleet(&self, message: &Arc<Message>, tally: &Tally) -> usize {
+        self.fleet.publish(message, tally.number).await
     }
 
     /// The subscriptions of one session; they end when it is dropped.

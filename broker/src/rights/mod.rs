@@ -3,6 +3,7 @@
 //! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
+use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -89,7 +90,7 @@ impl Rights {
     /// # Errors
     /// `will_not_authorised`.
     pub fn will(&self, topic: &TopicName) -> Result<(), RefusalCode> {
-        let plain = !topic.as_str().starts_with('$');
+        let plain = !topic.as_str().starts_with('$') && topic.as_str() != AUTHZ_INFO;
         allowed(plain && self.0.scope().may_publish(topic), RefusalCode::WillNotAuthorised)
     }
 
@@ -109,6 +110,10 @@ impl Rights {
     }
 
     fn publishes(&self, topic: &TopicName) -> bool {
+        // RFC 9431 section 2.2.2: for those without a token. Nobody's words on it reach anybody.
+        if topic.as_str() == AUTHZ_INFO {
+            return false;
+        }
         if topic.as_str().starts_with('$') {
             return Control::of(topic.as_str()) == Some(Control::Token);
         }
@@ -117,6 +122,9 @@ impl Rights {
 
     fn subscribes(&self, wanted: &Subscription) -> bool {
         let filter = &wanted.filter;
+        if filter.as_str() == AUTHZ_INFO {
+            return false;
+        }
         if !filter.as_str().starts_with('$') {
             return self.0.scope().may_subscribe(filter);
         }

@@ -6,6 +6,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::MetricsError;
 use tessera_runtime::store::StoreError;
 
+use crate::tickets::TicketError;
 use crate::transport::tls::TlsError;
 
 /// Why the broker did not start.
@@ -20,6 +21,8 @@ pub enum StartError {
     Metrics(MetricsError),
     /// Certificate, key or authorities.
     Tls(TlsError),
+    /// Ticket keys cannot be read, made or kept.
+    Tickets(TicketError),
     /// What is kept cannot be opened or read.
     Store(StoreError),
     /// The system gives no thread or descriptor.
@@ -35,6 +38,7 @@ impl fmt::Display for StartError {
             Self::Provisioning(error) => write!(f, "provisioning: {error}"),
             Self::Metrics(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS: {error}"),
+            Self::Tickets(error) => write!(f, "ticket keys: {error}"),
             Self::Store(error) => write!(f, "kept sessions: {error}"),
             Self::Thread(error) => write!(f, "the system refuses: {error}"),
             Self::Actix => f.write_str("the actor thread did not start"),

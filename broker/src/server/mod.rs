@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
+use crate::authz::Authz;
 use crate::config::BrokerConfig;
 use crate::control::{deadlines, revoke, Publishers, Relay};
 use crate::gate::{spawn_workers, Gate};
@@ -37,6 +38,7 @@ use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
+use crate::tickets::{self, Tickets};
 use crate::transport::accept::Door;
 use crate::transport::settings::Listen;
 use crate::transport::tls::{Certificates, TlsError};
@@ -129,6 +131,11 @@ impl Broker {
             spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
         let keep = Keep::open(&config.data_dir.join("sessions")).map_err(StartError::Store)?;
+        let random = SystemRandom::shared();
+        let folder = config.data_dir.join("tickets");
+        let now = validator.now();
+        let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
+        let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
         let (thread, actor) = ActixThread::start(workers).await?;
         let effects = validator.trust_effects();
         let hub = Arc::new(Hub {
@@ -136,7 +143,7 @@ impl Broker {
             clock,
             metrics,
             admission: Admission::new(config.admission),
-            gate: Gate::new(actor, validator, SystemRandom::shared(), config.ace_as_hint),
+            gate: Gate::new(actor, validator, random, config.ace_as_hint),
             observer: agent.observer().clone(),
             registry: Registry::default(),
             lanes,
@@ -149,6 +156,8 @@ impl Broker {
             connected: AtomicUsize::new(0),
             publishers: Publishers::default(),
             keep: Arc::clone(&keep),
+            tickets,
+            authz: Authz::new(config.authz_info),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());
@@ -156,6 +165,7 @@ impl Broker {
 
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
+        stop.spawn("broker ticket keys", tickets::watch(Arc::clone(&hub), stop.clone()));
         let alerts = agent.observer().alerts();
         stop.spawn("broker alerts", alerts::watch(Arc::clone(&hub), alerts, stop.clone()));
         if let Some(certificates) = &certificates {

@@ -219,6 +219,13 @@ impl Session {
         }
     }
 
+    /// Asks the connection that serves it, if there is one, to tell its status.
+    pub fn ask_status(&self) {
+        if let Some(line) = &self.state.lock().line {
+            line.ask_status();
+        }
+    }
+
     /// Writes deliveries into `out` while the client can take them.
     pub fn pump(
         &self,

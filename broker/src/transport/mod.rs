@@ -113,6 +113,11 @@ impl Stream {
         self.wire.channel()
     }
 
+    /// Whether nobody on the way can read it.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.wire, Wire::Tls(_))
+    }
+
     fn holds_bytes(&self) -> bool {
         self.wire.holds_bytes() || self.web_socket.as_ref().is_some_and(|ws| ws.holds_bytes())
     }

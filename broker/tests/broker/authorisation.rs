@@ -153,6 +153,7 @@ async fn publishes_outside_the_scope() {
         "$SYS/x",
         "$tessera/status",
         "$tessera/alerts",
+        "authz-info",
     ];
     for topic in topics {
         let mut client = plan(&world, "d-1", Version::V5).open().await;
@@ -164,7 +165,12 @@ async fn publishes_outside_the_scope() {
         client.quiet().await;
         client.publish(topic, QoS::AtMostOnce, b"x").await;
         client.ended_with(NOT_AUTHORIZED).await;
-        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut client = plan(&world, "d-1", Version::V5).open().await;
+        client.send(&publish(topic, QoS::ExactlyOnce, b"x")).await;
+        let Some(Packet::PubRec(ack)) = client.next().await else { panic!("{topic}") };
+        assert_eq!(ack.reason, NOT_AUTHORIZED, "{topic}");
+        client.quiet().await;
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let mut client = plan(&world, "d-1", Version::V311).open().await;
             client.publish(topic, qos, b"x").await;
             client.ended_with(NOT_AUTHORIZED).await;
@@ -172,7 +178,7 @@ async fn publishes_outside_the_scope() {
     }
     let refused = world
         .metric(r#"tessera_broker_refusals_total{code="publish_not_authorised",what="publish"}"#);
-    assert_eq!(refused, 4 * topics.len() as u64);
+    assert_eq!(refused, 6 * topics.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,6 +246,8 @@ async fn filters_are_judged_one_by_one() {
         "$tessera/alerts",
         "$queue/a",
         "$x",
+        "authz-info",
+        "$share/g/authz-info",
     ];
     let outside =
         ["d/+/cmd", "d/#", "#", "+/+/+", "p/x", "$share/g/d/+/cmd", "$share/g/$tessera/token"];

@@ -32,19 +32,19 @@ async fn refusal(client: &mut Client) -> RefusalAnswer {
     RefusalAnswer::from_cbor(&message.payload).unwrap()
 }
 
-fn request(name: &str) -> Vec<u8> {
+pub fn request(name: &str) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
     TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false)
         .to_cbor()
 }
 
 /// A service that gives this answer to the first request and notes the request.
-async fn provisioning() -> (SocketAddr, TcpListener) {
+pub async fn provisioning() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), listener)
 }
 
-async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String {
+pub async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String {
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut seen = Vec::new();
     while !seen.windows(12).any(|w| w == b"client_token") {
@@ -68,7 +68,7 @@ async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String
     String::from_utf8_lossy(&seen).lines().next().unwrap_or_default().to_owned()
 }
 
-fn token_answer(world: &World, scope: &Scope, life: u64) -> Vec<u8> {
+pub fn token_answer(world: &World, scope: &Scope, life: u64) -> Vec<u8> {
     let token =
         world.token_with("d-1", scope.clone(), |claims| claims.expires = claims.issued.plus(life));
     TokenAnswer {

@@ -20,12 +20,18 @@ async fn an_idle_session_ends_with_its_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_after_expiry() {
+    for version in VERSIONS {
+        nothing_passes_to(version).await;
+    }
+}
+
+async fn nothing_passes_to(version: Version) {
     let world = world().await;
     let long = world
         .token_with("hub", backend_scope(), |claims| claims.expires = claims.issued.plus(90_000));
     let mut hub = plan(&world, "hub", Version::V5).token(long).open().await;
     hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
-    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    let mut device = plan(&world, "d-1", version).open().await;
     device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     world.advance(3600);
     device.publish("d/d-1/telemetry", QoS::AtLeastOnce, b"late").await;

@@ -387,6 +387,41 @@ async fn take(mut client: Client, mut me: Taker, enough: impl Fn(&Taker) -> bool
     me
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_with_a_kept_session_survives_a_kill_at_the_last_acknowledgement() {
+    let bed = Bed::new().await;
+    let shared = "$share/g/d/+/telemetry";
+    let rights = || scope(&[("sub", "d/+/telemetry")]);
+    for round in 0..5 {
+        let process = bed.start();
+        let (mut member, present) = open(&bed, "worker", rights()).await;
+        assert_eq!(present, round > 0);
+        if round == 0 {
+            member.subscribe(shared, QoS::AtLeastOnce).await;
+        }
+        drop(member);
+        let (mut one, _) = open(&bed, "d-1", device()).await;
+        for number in 0..40u8 {
+            let reason = one.publish_acked("d/d-1/telemetry", &[round, number]).await;
+            assert_eq!(reason, ReasonCode::SUCCESS);
+        }
+        process.kill();
+        let process = bed.start();
+        let (mut member, present) = open(&bed, "worker", rights()).await;
+        assert!(present);
+        let mut wanted = 0..40u8;
+        while !wanted.is_empty() {
+            let message = member.message().await;
+            // What it acknowledged just before the last kill may come again.
+            if message.payload[0] == round {
+                assert_eq!(wanted.next(), Some(message.payload[1]));
+            }
+        }
+        member.goodbye().await;
+        process.kill();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_qos_2_comes_once_over_many_kills() {
     let bed = Arc::new(Bed::new().await);

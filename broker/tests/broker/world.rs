@@ -271,9 +271,14 @@ impl World {
         issue(&claims, Algorithm::Ed25519, &self.issuer).unwrap()
     }
 
+    /// The number of a proof that was not used yet.
+    pub fn next_counter(&self) -> u32 {
+        self.counter.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// Token and a fresh proof for this client id.
     pub fn password(&self, name: &str, client_id: &str, token: Vec<u8>) -> Vec<u8> {
-        let counter = self.counter.fetch_add(1, Ordering::SeqCst);
+        let counter = self.next_counter();
         let time = self.agent.validator().now();
         let proof =
             ConnectProof::make(&device_key(name), AUDIENCE, client_id, &token, time, counter);

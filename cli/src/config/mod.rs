@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use tessera_broker::config::RawLimits;
+use tessera_broker::tickets::RawResumption;
 use tessera_broker::transport::settings::{RawProxy, RawTls};
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
 use tessera_provisioning::ProvisioningConfig;
@@ -93,9 +94,11 @@ pub(crate) struct RawLog {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBroker {
     ace_as_hint: Option<String>,
+    authz_info: Option<bool>,
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
     suppress_will_on_revocation: Option<bool>,
+    resumption: RawResumption,
     limits: RawLimits,
 }
 
@@ -248,11 +251,13 @@ impl Config {
             data_dir: self.data.join("broker"),
             provisioning: Some(provisioning.to_owned()),
             ace_as_hint: own.ace_as_hint.clone(),
+            authz_info: own.authz_info.unwrap_or(defaults.authz_info),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),
             suppress_will_on_revocation: own
                 .suppress_will_on_revocation
                 .unwrap_or(defaults.suppress_will_on_revocation),
+            resumption: own.resumption.clone(),
             limits: own.limits.clone(),
         };
         Ok(raw.validate()?)

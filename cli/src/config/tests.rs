@@ -20,12 +20,15 @@ fn defaults_hold() {
 
 #[test]
 fn a_file_is_read_and_the_command_line_goes_before_it() {
-    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n";
+    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n\
+                [broker]\nauthz_info = true\n[broker.resumption]\nenabled = false\n";
     let args = LogArgs { log: Some("debug".into()), log_format: None };
     let config = raw(text).unwrap().with_log(&args).validate("d").unwrap();
     assert_eq!((config.mqtt.to_string().as_str(), config.audience.as_str()), ("0.0.0.0:1", "b1"));
     assert_eq!(config.log.level, "debug");
-    assert_eq!(config.broker("http://x:1").unwrap().admission.sockets, 7);
+    let broker = config.broker("http://x:1").unwrap();
+    assert_eq!((broker.admission.sockets, broker.authz_info), (7, true));
+    assert_eq!(broker.resumption, tessera_broker::tickets::TicketSettings::Off);
 }
 
 #[test]
@@ -37,6 +40,7 @@ fn unknown_keys_are_named() {
         ("[tls]\ncertificate = \"x\"", "certificate"),
         ("[proxy]\nform = []", "form"),
         ("[broker.limits]\nsocket = 1", "socket"),
+        ("[broker.resumption]\nrotate = 1", "rotate"),
     ] {
         let error = raw(text).unwrap_err().to_string();
         assert!(error.contains(key), "{error}");
@@ -52,6 +56,7 @@ fn what_cannot_hold_is_refused() {
         "[log]\nlevel = \"loud,,=\"",
         "[log]\nformat = \"xml\"",
         "[broker.limits]\nsockets = 0",
+        "[broker.resumption]\nrotate_every = 1",
         "mqtt = \"off\"",
         "mqtts = \"127.0.0.1:0\"",
         "[tls]\ncert = \"c\"\nkey = \"k\"\nclient_auth = \"maybe\"",

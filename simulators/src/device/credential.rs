@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tessera_token::key::SecretKey;
 use tessera_token::messages::TokenAnswer;
-use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
@@ -56,6 +56,20 @@ impl HeldToken {
         let proof = (!self.bearer)
             .then(|| ConnectProof::make(key, &self.audience, client_id, &self.bytes, now, counter));
         Credential { token: self.bytes.clone(), proof }.to_password()
+    }
+
+    /// The password for one CONNECT over TLS, as raw bytes, by the resumption secret that the broker told for this token
+    /// on `$tessera/status`.
+    pub fn password_resumed(
+        &self,
+        secret: &ResumptionSecret,
+        client_id: &str,
+        now: UnixSeconds,
+        counter: u32,
+    ) -> Vec<u8> {
+        let proof =
+            ConnectProof::resume(secret, &self.audience, client_id, &self.bytes, now, counter);
+        Credential { token: self.bytes.clone(), proof: Some(proof) }.to_password()
     }
 
     /// The password for one CONNECT, as base64url text.

@@ -5,7 +5,7 @@ use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SecretKey};
 use tessera_token::messages::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
-use tessera_token::proof::Credential;
+use tessera_token::proof::{Credential, ResumptionSecret};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::text::from_base64url;
@@ -67,6 +67,19 @@ fn a_password_holds_the_token_and_a_proof_by_the_device_key() {
         assert!(proof.verifies(&public, "mqtt", "d-1", &credential.token));
         assert!(!proof.verifies(&public, "mqtt", "d-2", &credential.token));
     }
+}
+
+#[test]
+fn a_resumed_password_holds_the_token_and_a_proof_by_the_secret() {
+    let held = HeldToken::of(&answer(&identity()));
+    let secret = ResumptionSecret::from_bytes(&[7; 32]);
+    let password = held.password_resumed(&secret, "d-1", NOW, 6);
+    let credential = Credential::from_password(&password).unwrap();
+    let proof = credential.proof.unwrap();
+    assert_eq!((proof.counter, proof.time, proof.has_mac()), (6, NOW, true));
+    assert!(proof.resumes(&secret, "mqtt", "d-1", &credential.token));
+    assert!(!proof.resumes(&secret, "mqtt", "d-2", &credential.token));
+    assert!(!proof.resumes(&secret, "mqtt", "d-1", b"another token"));
 }
 
 #[test]

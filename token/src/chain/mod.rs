@@ -198,6 +198,8 @@ pub struct Admission {
     pub client_id: ClientId,
     /// What the ledger must do; `None` unless the proof was a connect proof.
     pub counter: Option<CounterUse>,
+    /// Whether a resumption secret made the proof, and not the key of the token.
+    pub resumed: bool,
 }
 
 /// Runs every guard over one attempt, in this order.
@@ -290,7 +292,7 @@ impl Screened {
         let counter = proof(&token, &attempt, trust, now).map_err(named)?;
         /* 9 */
         let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
-        Ok(Admission { grant: token.into_grant(), client_id, counter })
+        Ok(Admission { grant: token.into_grant(), client_id, counter, resumed })
     }
 }
 
@@ -388,6 +390,19 @@ impl VerifiedToken {
     /// What the token says.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Whether it is bound to a key; a bearer token is not.
+    pub fn is_bound(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The thumbprint of the public key that it is bound to.
+    pub fn public_key(&self) -> Option<Thumbprint> {
+        match &self.key {
+            Some(PopKey::Public(key)) => Some(key.thumbprint()),
+            Some(PopKey::Symmetric(_)) | None => None,
+        }
     }
 
     /// The grant for a peer that has *already* proved the key in `cnf` on this connection.

@@ -1,7 +1,7 @@
 //! Everybody who subscribed to one topic.
 
 use crate::lanes::message::{Message, SubscriberId};
-use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
+use crate::lanes::outbox::{Delivery, Options, Outbox};
 use crate::lanes::Tally;
 use crate::limits::DEVICE_LANE_INDEX_ABOVE;
 use hashbrown::HashMap;
@@ -19,15 +19,7 @@ impl Subscriber {
             return;
         }
         let delivery = Delivery::new(Arc::clone(message), self.options, false);
-        match self.outbox.push_or_miss(delivery) {
-            Push::Taken => tally.taken += 1,
-            Push::Kept(ticket) => {
-                tally.taken += 1;
-                tally.ticket = tally.ticket.max(ticket);
-            }
-            Push::Full => tally.full += 1,
-            Push::Closed => {}
-        }
+        tally.note(self.outbox.push_or_miss(delivery));
     }
 }
 

@@ -73,8 +73,8 @@ fn no_local_and_a_full_outbox() {
     assert!(publish(&lane, "t").is_nobody());
     let small = Outbox::with_limits(SubscriberId(2), 1, 1 << 20);
     lane.subscribe(&acme, &topic("t"), &small, qos1());
-    assert_eq!(publish(&lane, "t"), Tally { taken: 1, full: 0, filters: 0, ticket: 0 });
-    assert_eq!(publish(&lane, "t"), Tally { taken: 0, full: 1, filters: 0, ticket: 0 });
+    assert_eq!(publish(&lane, "t"), Tally { taken: 1, ..Tally::default() });
+    assert_eq!(publish(&lane, "t"), Tally { full: 1, ..Tally::default() });
     assert_eq!(small.missed(), 1);
     small.close();
     assert!(publish(&lane, "t").is_nobody());

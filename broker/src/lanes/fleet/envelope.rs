@@ -16,10 +16,20 @@ const NUMBERS: usize = 1 + 1 + 8 + 8 + 8 + 2 + 2 + 2 + 4;
 /// `layout, flags, session, token expiry, expiry + 1 or 0, lengths of tenant, device, topic, properties`, then those
 /// four, then the payload.
 pub(crate) fn wrap(message: &Message) -> Bytes {
+    wrap_behind(&[], message)
+}
+
+/// The same behind a number, which is taken off before [`unwrap`].
+pub(super) fn wrap_numbered(number: u64, message: &Message) -> Bytes {
+    wrap_behind(&number.to_be_bytes(), message)
+}
+
+fn wrap_behind(first: &[u8], message: &Message) -> Bytes {
     let texts =
         [message.tenant.as_str(), message.publisher.device.as_str(), message.topic.as_str()];
-    let head = NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
+    let head = first.len() + NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
     let mut out = BytesMut::with_capacity(head + message.properties.len() + message.payload.len());
+    out.put_slice(first);
     out.put_u8(LAYOUT);
     out.put_u8(message.qos as u8 | (u8::from(message.retain) << 2));
     out.put_u64(message.publisher.session.0);

@@ -8,7 +8,7 @@ use super::router::{Event, RouterGone};
 use super::Counters;
 use crate::lanes::message::Message;
 use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -94,7 +94,11 @@ impl Feed {
     }
 
     /// False when there is nobody left to deliver to.
-    async fn deliver(&self, payload: Bytes) -> bool {
+    async fn deliver(&self, mut payload: Bytes) -> bool {
+        let number = payload.try_get_u64().unwrap_or(0);
+        if self.reader.has_had(number) {
+            return true;
+        }
         let Some(message) = envelope::unwrap(payload, self.claim.tenant()) else {
             self.counters.strays.fetch_add(1, Ordering::Relaxed);
             return true;
@@ -124,6 +128,13 @@ impl Feed {
 }
 
 impl Reader {
+    fn has_had(&self, number: u64) -> bool {
+        match self {
+            Self::Group(group) => group.has_had(number),
+            Self::Session { .. } => false,
+        }
+    }
+
     fn offer(&self, message: &Arc<Message>) -> Push {
         match self {
             // A group whose members are all leaving waits for others: it ends by its stop signal alone.

@@ -1,7 +1,8 @@
 //! Shared subscriptions: the members of one `$share/<name>/<filter>` take turns (MQTT 5 section 4.8.2).
 //!
 //! A group reads its filter through one link and hands each message to the next member that has room; only when no
-//! member has, it waits, and the commit log holds the rest.
+//! member has, it waits, and the commit log holds the rest. A group with a kept member is served by
+//! [`super::at_once`] instead.
 
 use crate::lanes::message::{Message, SubscriberId};
 use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
@@ -9,6 +10,7 @@ use crate::limits::GROUP_MEMBERS;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::Notify;
@@ -17,6 +19,8 @@ use tokio::sync::Notify;
 pub(in crate::lanes) struct Group {
     turn: Mutex<Turn>,
     changed: Notify,
+    /// The number of the first message that it gets as it is published; 0 while it gets all through the router.
+    at_once_from: AtomicU64,
 }
 
 #[derive(Default)]
@@ -56,6 +60,20 @@ impl Group {
         drop(turn);
         self.changed.notify_one();
         left
+    }
+
+    /// Whether it is served as messages are published.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.at_once_from.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn serve_at_once_from(&self, number: u64) {
+        self.at_once_from.store(number, Ordering::Release);
+    }
+
+    /// Whether it had a message of this number already.
+    pub(super) fn has_had(&self, number: u64) -> bool {
+        self.is_at_once() && number >= self.at_once_from.load(Ordering::Acquire)
     }
 
     /// Hands the message to the next member that takes it.

@@ -5,11 +5,12 @@
 //! 2. The router appends it to the commit log of each filter (`logs.rs`) and fans it out to the links of all readers.
 //! 3. Each subscription has a link of its own, opened by the one thread that may block (`links.rs`), and a task that
 //!    reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
-//!    (`group.rs`). So the commit log is the back-pressure; what it could not hold is counted and told.
+//!    (`group.rs`), or none when a member is kept across restarts (`at_once.rs`). So the commit log is the back-pressure; what it could not hold is counted and told.
 //!
 //! The router sees log names, not topics: filters are matched once, here, with MQTT's rules for `$` topics, and the
 //! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
 
+mod at_once;
 pub(crate) mod envelope;
 mod feed;
 mod filters;
@@ -24,7 +25,8 @@ mod writer;
 
 use super::message::{Message, SubscriberId};
 use super::outbox::{Options, Outbox};
-use super::LaneError;
+use super::{LaneError, Tally};
+use at_once::AtOnce;
 use feed::{Feed, Reader};
 use filters::Filters;
 use group::Group;
@@ -45,6 +47,7 @@ use writer::{Entry, Writer};
 pub struct FleetLane {
     filters: Arc<Filters>,
     groups: Arc<Groups>,
+    at_once: Arc<AtOnce>,
     links: Links,
     writer: Writer,
     counters: Arc<Counters>,
@@ -99,6 +102,7 @@ pub struct FleetSubscription {
 
 struct Member {
     groups: Arc<Groups>,
+    at_once: Arc<AtOnce>,
     key: GroupKey,
     outbox: Arc<Outbox>,
 }
@@ -115,6 +119,7 @@ impl FleetLane {
         Ok(Self {
             filters: Arc::default(),
             groups: Arc::default(),
+            at_once: Arc::default(),
             links,
             writer,
             counters,
@@ -122,14 +127,21 @@ impl FleetLane {
         })
     }
 
-    /// Gives the message to all filters that match. Waits while the router's queue is full. Cancel-safe.
-    /// Tells how many filters matched.
-    pub async fn publish(&self, message: &Message) -> usize {
+    /// Serves the groups that do not wait for the router; gives the number that [`Self::publish`] is to be told.
+    pub fn publish_at_once(&self, message: &Arc<Message>, tally: &mut Tally) -> u64 {
+        self.at_once.publish(message, tally)
+    }
+
+    /// Gives the message to all filters that match. `number` says which groups had it already. Waits while the
+    /// router's queue is full. Cancel-safe. Tells how many filters matched.
+    pub async fn publish(&self, message: &Message, number: u64) -> usize {
         let logs = self.filters.logs_of(&message.tenant, message.topic.as_str());
         let matched = logs.len();
         if matched > 0 {
             self.counters.published.fetch_add(1, Ordering::Relaxed);
-            self.writer.write(Entry { logs, envelope: envelope::wrap(message) }).await;
+            self.writer
+                .write(Entry { logs, envelope: envelope::wrap_numbered(number, message) })
+                .await;
         }
         matched
     }
@@ -166,12 +178,19 @@ impl FleetLane {
     ) -> Result<FleetSubscription, LaneError> {
         let key = (tenant.clone(), Arc::clone(name), filter.clone());
         let group = self.enter_group(&key, outbox, options)?;
-        let member = Member { groups: Arc::clone(&self.groups), key, outbox: Arc::clone(outbox) };
-        let opening = group.opened.get_or_try_init(|| {
-            let reader = Reader::Group(Arc::clone(&group.group));
-            self.open_feed(tenant, filter, reader, group.stop.clone())
-        });
-        opening.await?;
+        let member = Member {
+            groups: Arc::clone(&self.groups),
+            at_once: Arc::clone(&self.at_once),
+            key,
+            outbox: Arc::clone(outbox),
+        };
+        if !group.group.is_at_once() {
+            let opening = group.opened.get_or_try_init(|| {
+                let reader = Reader::Group(Arc::clone(&group.group));
+                self.open_feed(tenant, filter, reader, group.stop.clone())
+            });
+            opening.await?;
+        }
         Ok(FleetSubscription {
             stop: None,
             options: Arc::new(Mutex::new(options)),
@@ -191,7 +210,12 @@ impl FleetLane {
             Arc::new(GroupFeed { group: Arc::default(), stop, opened: OnceCell::new() })
         });
         match feed.group.join(outbox, options) {
-            Some(_) => Ok(Arc::clone(feed)),
+            Some(_) => {
+                if outbox.is_kept() {
+                    self.at_once.add(&key.0, &key.2, &feed.group);
+                }
+                Ok(Arc::clone(feed))
+            }
             None => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 Err(LaneError::QuotaExceeded)
@@ -263,15 +287,16 @@ impl Drop for FleetSubscription {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        leave(&self.groups, &self.key, self.outbox.id());
+        leave(&self.groups, &self.at_once, &self.key, self.outbox.id());
     }
 }
 
-fn leave(groups: &Groups, key: &GroupKey, id: SubscriberId) {
+fn leave(groups: &Groups, at_once: &AtOnce, key: &GroupKey, id: SubscriberId) {
     let mut groups = groups.lock();
     let Some(feed) = groups.get(key) else { return };
     if feed.group.leave(id) == 0 {
         feed.stop.cancel();
+        at_once.remove(&key.0, &key.2, &feed.group);
         groups.remove(key);
     }
 }

@@ -18,7 +18,7 @@ use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
 use crate::world::{device_key, device_scope, scope, world, world_with, World};
 
-fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
+pub fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
     let properties = Properties::build()
         .text(PropertyId::AuthMethod, ace::METHOD)
         .binary(PropertyId::AuthData, data)
@@ -27,17 +27,22 @@ fn auth(reason: ReasonCode, data: &[u8]) -> Vec<u8> {
     bytes(&Packet::Auth(Auth { reason, properties }))
 }
 
-fn connect(world: &World, device: &str, method: &str, data: &[u8]) -> Vec<u8> {
+/// A CONNECT of this method.
+pub fn connect(world: &World, device: &str, method: &str, data: &[u8]) -> Vec<u8> {
+    bytes(&Packet::Connect(Box::new(connect_packet(world, device, method, data))))
+}
+
+fn connect_packet(world: &World, device: &str, method: &str, data: &[u8]) -> Connect {
     let mut connect: Connect = plan(world, device, Version::V5).connect;
     let mut properties = Properties::build().text(PropertyId::AuthMethod, method);
     if !data.is_empty() {
         properties = properties.binary(PropertyId::AuthData, data);
     }
     connect.properties = properties.finish().unwrap();
-    bytes(&Packet::Connect(Box::new(connect)))
+    connect
 }
 
-fn layout_b(token: Vec<u8>) -> Vec<u8> {
+pub fn layout_b(token: Vec<u8>) -> Vec<u8> {
     AuthData::Token(token).to_bytes().unwrap()
 }
 
@@ -52,14 +57,14 @@ fn exporter_proof(io: &TlsStream<TcpStream>, key: &SecretKey) -> Pop {
     ExporterSecret::from_bytes(&exported).prove_by(sign(key))
 }
 
-async fn connack<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> ConnAck {
+pub async fn connack<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> ConnAck {
     match line.next().await {
         Some(Packet::ConnAck(ack)) => ack,
         other => panic!("expected CONNACK, got {other:?}"),
     }
 }
 
-async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Nonce {
+pub async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Nonce {
     match line.next().await {
         Some(Packet::Auth(auth)) => {
             assert_eq!(auth.reason, ReasonCode::CONTINUE_AUTHENTICATION);
@@ -70,7 +75,7 @@ async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Nonce {
     }
 }
 
-fn answer(key: &SecretKey, broker: Nonce) -> Vec<u8> {
+pub fn answer(key: &SecretKey, broker: Nonce) -> Vec<u8> {
     let response = Response::make(key, broker, Nonce::from_bytes([9; 8]));
     auth(ReasonCode::CONTINUE_AUTHENTICATION, &response.to_bytes())
 }
@@ -141,6 +146,92 @@ async fn what_is_not_ace_or_not_whole_is_refused_with_its_code() {
         let told: Vec<_> = ack.properties.user().collect();
         assert_eq!(told, if hinted { vec![(ace::AS_HINT, hint)] } else { vec![] });
         line.closed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_name_and_password_are_absent_on_the_path_of_ace() {
+    let world = world().await;
+    let data = layout_b(world.token("d-1", device_scope("d-1")));
+    let password = world.password("d-1", "d-1", world.token("d-1", device_scope("d-1")));
+    for (user, password) in
+        [(Some("d-1"), None), (None, Some(&password)), (Some("d-1"), Some(&password)), (None, None)]
+    {
+        let mut packet = connect_packet(&world, "d-1", "ace", &data);
+        packet.user_name = user.map(Into::into);
+        packet.password = password.map(|bytes| Password::new(bytes.clone().into()));
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&bytes(&Packet::Connect(Box::new(packet)))).await;
+        if user.is_none() && password.is_none() {
+            nonce(&mut line).await;
+            continue;
+        }
+        assert_eq!(connack(&mut line).await.reason, ReasonCode::NOT_AUTHORIZED);
+        line.closed().await;
+    }
+    let refused = r#"tessera_broker_refusals_total{code="auth_data_malformed",what="connect"}"#;
+    assert_eq!(world.metric(refused), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_flags_of_auth_are_zero() {
+    let world = world().await;
+    for flags in [1, 2, 8, 15] {
+        // Before CONNACK the socket is closed.
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        let data = layout_b(world.token("d-1", device_scope("d-1")));
+        line.send(&connect(&world, "d-1", "ace", &data)).await;
+        let nonce = nonce(&mut line).await;
+        let mut packet = answer(&device_key("d-1"), nonce);
+        packet[0] |= flags;
+        line.send(&packet).await;
+        assert!(line.next().await.is_none(), "{flags}");
+        // On a session it is told.
+        let mut line = challenged(&world, "d-1").await;
+        let mut packet = auth(ReasonCode::RE_AUTHENTICATE, &data);
+        packet[0] |= flags;
+        line.send(&packet).await;
+        ends_with(&mut line, ReasonCode::MALFORMED_PACKET).await;
+    }
+    // The reason codes of others: success is the broker's, and nothing else exists.
+    for reason in [ReasonCode::SUCCESS, ReasonCode(0x17), ReasonCode(0x1a)] {
+        let mut line = challenged(&world, "d-1").await;
+        let data = layout_b(world.token("d-1", device_scope("d-1")));
+        let mut packet = auth(ReasonCode::RE_AUTHENTICATE, &data);
+        let place = packet.iter().position(|byte| *byte == 0x19).unwrap();
+        packet[place] = reason.0;
+        line.send(&packet).await;
+        ends_with(&mut line, ReasonCode::PROTOCOL_ERROR).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_outside_the_scope_refuses_on_the_path_of_ace_too() {
+    let world = world().await;
+    for (topic, expected) in [
+        ("d/d-2/status", ReasonCode::NOT_AUTHORIZED),
+        ("authz-info", ReasonCode::NOT_AUTHORIZED),
+        ("d/d-1/status", ReasonCode::SUCCESS),
+    ] {
+        let data = layout_b(world.token("d-1", scope(&[("pub", "d/d-1/#"), ("pub", "#")])));
+        let data = if topic == "d/d-2/status" {
+            layout_b(world.token("d-1", device_scope("d-1")))
+        } else {
+            data
+        };
+        let mut packet = connect_packet(&world, "d-1", "ace", &data);
+        packet.will = Some(tessera_broker::codec::Will {
+            qos: tessera_broker::codec::QoS::AtLeastOnce,
+            retain: false,
+            properties: Properties::new(),
+            topic: topic.into(),
+            payload: ::bytes::Bytes::from_static(b"gone"),
+        });
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&bytes(&Packet::Connect(Box::new(packet)))).await;
+        let nonce = nonce(&mut line).await;
+        line.send(&answer(&device_key("d-1"), nonce)).await;
+        assert_eq!(connack(&mut line).await.reason, expected, "{topic}");
     }
 }
 

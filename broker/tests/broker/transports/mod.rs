@@ -1,8 +1,10 @@
 //! TLS, WebSocket, PROXY headers and RFC 9431 from outside.
 
 mod ace;
+mod authz;
 mod certs;
 mod line;
 mod proxy;
+mod resumption;
 mod tls;
 mod web_socket;

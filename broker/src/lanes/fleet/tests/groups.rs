@@ -1,3 +1,4 @@
+use crate::keep::{Keep, Kept};
 use crate::lanes::testing::*;
 use crate::lanes::{LaneError, LaneSession, Lanes, Outbox, SubscriberId};
 use crate::limits::GROUP_MEMBERS;
@@ -129,4 +130,75 @@ async fn a_group_has_a_limit() {
     let refused = late.subscribe(&filter("$share/g/a"), qos1()).await;
     assert_eq!(refused, Err(LaneError::QuotaExceeded));
     assert_eq!((late.subscriptions().count(), lanes.fleet_stats().refused), (0, 1));
+}
+
+/// A keeper that writes, and the outbox of a session that it keeps.
+fn kept(folder: &std::path::Path) -> (Arc<Keep>, impl Fn(u64, usize) -> Arc<Outbox>) {
+    let keep = Keep::open(folder).unwrap();
+    tokio::spawn(Arc::clone(&keep).run());
+    let of = Arc::clone(&keep);
+    let outbox = move |id, most| {
+        let kept = Kept { keep: Arc::clone(&of), id: SubscriberId(id) };
+        Outbox::kept_with_limits(kept, most, 1 << 20)
+    };
+    (keep, outbox)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_member_has_its_row_before_the_publisher_is_answered() {
+    let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+    let (keep, outbox) = kept(folder.path());
+    let member = subscriber_with(&lanes, outbox(1, 100), &["$share/g/a/#"]).await;
+    let tally = lanes.publish(&numbered("a/x", 1)).await;
+    assert_eq!((tally.taken, tally.filters), (1, 0));
+    assert_eq!((tally.ticket, member.outbox().len()), (keep.ticket(), 1));
+    keep.durable(tally.ticket).await.unwrap();
+    assert_eq!(keep.tables.outgoing.len().unwrap(), 1);
+    // What no member has room for is told.
+    let full = subscriber_with(&lanes, outbox(2, 1), &["$share/h/b/#"]).await;
+    assert_eq!(lanes.publish(&numbered("b/x", 1)).await.taken, 1);
+    let tally = lanes.publish(&numbered("b/x", 2)).await;
+    assert_eq!((tally.taken, tally.full), (0, 1));
+    // Nobody is left.
+    drop(full);
+    assert!(lanes.publish(&numbered("b/x", 3)).await.is_nobody());
+    drop(member);
+    assert!(lanes.publish(&numbered("a/x", 3)).await.is_nobody());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_and_other_members_take_turns() {
+    let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+    let (_keep, outbox) = kept(folder.path());
+    let members = [
+        subscriber_with(&lanes, outbox(1, 1_000), &["$share/g/a/#"]).await,
+        subscriber(&lanes, 2, &["$share/g/a/#"]).await,
+        subscriber(&lanes, 3, &["$share/g/a/+"]).await,
+    ];
+    publish(&lanes, "a/b", 400).await;
+    assert_eq!(collect(&members[..2], 400).await.0, [200, 200]);
+    assert_eq!(collect(&members[2..], 400).await.0, [400]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_message_comes_once_while_a_kept_member_joins() {
+    for round in 0..10 {
+        let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+        let (_keep, outbox) = kept(folder.path());
+        let mut members = vec![subscriber(&lanes, 1, &["$share/g/a/#"]).await];
+        let publishing = {
+            let lanes = Arc::clone(&lanes);
+            tokio::spawn(async move { publish(&lanes, "a/b", 900).await })
+        };
+        while members[0].outbox().len() < round * 20 {
+            tokio::task::yield_now().await;
+        }
+        members.push(subscriber_with(&lanes, outbox(2, 1_000), &["$share/g/a/#"]).await);
+        publishing.await.unwrap();
+        let (_, numbers) = collect(&members, 900).await;
+        assert_eq!(numbers, (0..900).collect::<Vec<_>>());
+        // The reader of the router has nothing more to give.
+        lanes.publish(&numbered("a/b", u32::MAX)).await;
+        assert_eq!(collect(&members, 1).await.1, [u32::MAX]);
+    }
 }

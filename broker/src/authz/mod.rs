@@ -1,0 +1,172 @@
+//! `authz-info` (RFC 9431 section 2.2.2, RFC 9200 section 5.10.1): tokens that were published before the connection
+//! that uses their key. Off unless the setting `authz_info` says so.
+//!
+//! 1. A TLS connection without any credential may publish tokens to `authz-info`, and nothing else
+//!    (`connection/anonymous.rs`). A token is verified once, on the verification threads; what it says is kept here.
+//! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of a kept token, is judged by
+//!    that token; so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
+//!    checked then, as for every other token.
+//!
+//! Strangers write here, so everything is bounded: tokens in total and from one address prefix, how fast they come, and
+//! one token for each key. Memory only: after a restart tokens are published again.
+
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tessera_token::chain::VerifiedToken;
+use tessera_token::ids::DeviceId;
+use tessera_token::key::Thumbprint;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+
+use crate::admission::Prefix;
+use crate::limits::{AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
+use sources::Sources;
+
+/// What a published token says, its signature and all that concerns it alone being verified. Nobody has proved its key.
+pub struct Upload {
+    device: DeviceId,
+    key: Thumbprint,
+    issued: UnixSeconds,
+    expires: UnixSeconds,
+}
+
+impl Upload {
+    /// The upload of a verified token.
+    ///
+    /// # Errors
+    /// `bearer_not_allowed` when it names no key, `confirmation_key` when that is no public one: a TLS handshake can
+    /// prove neither.
+    pub fn of(token: &VerifiedToken) -> Result<Self, RefusalCode> {
+        let claims = token.claims();
+        if !token.is_bound() {
+            return Err(RefusalCode::BearerNotAllowed);
+        }
+        Ok(Self {
+            device: claims.device.clone(),
+            key: token.public_key().ok_or(RefusalCode::ConfirmationKey)?,
+            issued: claims.issued,
+            expires: claims.expires,
+        })
+    }
+}
+
+/// The published tokens.
+pub(crate) struct Authz {
+    on: bool,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    tokens: HashMap<Thumbprint, Kept>,
+    devices: HashMap<DeviceId, Vec<Thumbprint>>,
+    sources: Sources,
+}
+
+struct Kept {
+    token: Bytes,
+    upload: Upload,
+    from: Prefix,
+}
+
+impl Authz {
+    /// An empty book; `on` is the setting.
+    pub(crate) fn new(on: bool) -> Self {
+        Self { on, book: Mutex::default() }
+    }
+
+    /// Whether strangers may publish tokens.
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Whether this prefix may have another token verified now. `now` is monotonic.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn may_try(&self, from: Prefix, now: Duration) -> Result<(), RefusalCode> {
+        self.book.lock().sources.may_try(from, now)
+    }
+
+    /// Keeps a token until it expires. The newest of a key stays.
+    ///
+    /// # Errors
+    /// `limit_reached` when there is no room, `token_expired` when a newer one of the key is kept.
+    pub(crate) fn keep(
+        &self,
+        token: Bytes,
+        upload: Upload,
+        from: Prefix,
+        now: UnixSeconds,
+    ) -> Result<(), RefusalCode> {
+        let mut book = self.book.lock();
+        if let Some(known) = book.tokens.get(&upload.key) {
+            if known.upload.issued > upload.issued && known.upload.expires > now {
+                return Err(RefusalCode::TokenExpired);
+            }
+        }
+        book.take_out(&upload.key);
+        if !book.has_room(from) {
+            book.sweep(now);
+        }
+        if !book.has_room(from) {
+            return Err(RefusalCode::LimitReached);
+        }
+        book.sources.keeps(from);
+        // The payload may be a slice of a read buffer.
+        let token = Bytes::copy_from_slice(&token);
+        book.devices.entry(upload.device.clone()).or_default().push(upload.key);
+        book.tokens.insert(upload.key, Kept { token, upload, from });
+        Ok(())
+    }
+
+    /// The token of this key.
+    pub(crate) fn of_key(&self, key: &Thumbprint, now: UnixSeconds) -> Option<Bytes> {
+        let book = self.book.lock();
+        let kept = book.tokens.get(key).filter(|kept| kept.upload.expires > now)?;
+        Some(kept.token.clone())
+    }
+
+    /// The token of this device, when there is exactly one: device ids of two tenants may be the same.
+    pub(crate) fn of_device(&self, device: &str, now: UnixSeconds) -> Option<Bytes> {
+        let book = self.book.lock();
+        match book.devices.get(device).map(Vec::as_slice) {
+            Some([key]) => {
+                let kept = book.tokens.get(key).filter(|kept| kept.upload.expires > now)?;
+                Some(kept.token.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Book {
+    fn has_room(&self, from: Prefix) -> bool {
+        self.tokens.len() < AUTHZ_TOKENS && self.sources.kept(from) < AUTHZ_TOKENS_PER_PREFIX
+    }
+
+    fn take_out(&mut self, key: &Thumbprint) {
+        let Some(old) = self.tokens.remove(key) else { return };
+        self.sources.lets_go(old.from);
+        if let Some(keys) = self.devices.get_mut(&old.upload.device) {
+            keys.retain(|one| one != key);
+            if keys.is_empty() {
+                self.devices.remove(&old.upload.device);
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: UnixSeconds) {
+        let over = |(key, kept): (&Thumbprint, &Kept)| (kept.upload.expires <= now).then_some(*key);
+        for key in self.tokens.iter().filter_map(over).collect::<Vec<_>>() {
+            self.take_out(&key);
+        }
+    }
+}

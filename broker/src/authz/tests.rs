@@ -1,0 +1,101 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tessera_token::key::{SecretKey, Thumbprint};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+
+use super::{Authz, Upload};
+use crate::admission::Prefix;
+use crate::limits::{
+    AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX,
+};
+
+const NOW: UnixSeconds = UnixSeconds::new(1_000);
+
+fn from(number: u32) -> Prefix {
+    Prefix::of(IpAddr::V4(Ipv4Addr::from_bits(number << 8)))
+}
+
+fn key(number: u64) -> Thumbprint {
+    let mut bytes = *SecretKey::from_seed(&[1; 32]).public().thumbprint().as_bytes();
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    Thumbprint::from_bytes(bytes)
+}
+
+fn upload(number: u64, issued: u64, expires: u64) -> Upload {
+    Upload {
+        device: format!("d-{number}").parse().unwrap(),
+        key: key(number),
+        issued: UnixSeconds::new(issued),
+        expires: UnixSeconds::new(expires),
+    }
+}
+
+fn keep(authz: &Authz, upload: Upload, from: Prefix, now: UnixSeconds) -> Result<(), RefusalCode> {
+    let token = Bytes::from(upload.issued.get().to_string());
+    authz.keep(token, upload, from, now)
+}
+
+#[test]
+fn the_newest_token_of_a_key_stays_until_it_expires() {
+    let authz = Authz::new(true);
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
+    assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Err(RefusalCode::TokenExpired));
+    assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()), "the same once more");
+    assert_eq!(authz.of_key(&key(1), NOW).as_deref(), Some(&b"20"[..]));
+    assert_eq!(authz.of_device("d-1", NOW).as_deref(), Some(&b"20"[..]));
+    assert_eq!(authz.of_key(&key(1), UnixSeconds::new(3_000)), None);
+    assert_eq!(authz.of_device("d-1", UnixSeconds::new(3_000)), None);
+    assert_eq!((authz.of_key(&key(2), NOW), authz.of_device("d-2", NOW)), (None, None));
+    // Another key of the same device id: which of them is meant cannot be said.
+    let other = Upload { key: key(2), ..upload(1, 10, 2_000) };
+    assert_eq!(keep(&authz, other, from(3), NOW), Ok(()));
+    assert_eq!(authz.of_device("d-1", NOW), None);
+    assert!(authz.of_key(&key(1), NOW).is_some() && authz.of_key(&key(2), NOW).is_some());
+}
+
+#[test]
+fn one_prefix_and_all_together_have_their_limits() {
+    let authz = Authz::new(true);
+    let each = AUTHZ_TOKENS_PER_PREFIX as u64;
+    for number in 0..AUTHZ_TOKENS as u64 {
+        let source = from((number / each) as u32);
+        assert_eq!(keep(&authz, upload(number, 10, 2_000 + number), source, NOW), Ok(()));
+    }
+    let next = || upload(u64::MAX, 10, 9_000_000);
+    assert_eq!(keep(&authz, next(), from(77), NOW), Err(RefusalCode::LimitReached));
+    assert_eq!(authz.of_key(&key(u64::MAX), NOW), None);
+    // What has expired makes room, in total and for its prefix.
+    let later = UnixSeconds::new(2_000);
+    assert_eq!(keep(&authz, next(), from(1), later), Err(RefusalCode::LimitReached));
+    assert_eq!(keep(&authz, next(), from(0), later), Ok(()));
+    assert_eq!(
+        keep(&authz, upload(u64::MAX - 1, 10, 9_000), from(78), later),
+        Err(RefusalCode::LimitReached)
+    );
+}
+
+#[test]
+fn tries_come_in_a_burst_and_then_one_by_one() {
+    let authz = Authz::new(true);
+    let mut now = Duration::from_secs(1);
+    for _ in 0..AUTHZ_BURST {
+        assert_eq!(authz.may_try(from(1), now), Ok(()));
+    }
+    assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
+    assert_eq!(authz.may_try(from(2), now), Ok(()));
+    now += AUTHZ_INTERVAL;
+    assert_eq!(authz.may_try(from(1), now), Ok(()));
+    assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
+    assert_eq!(authz.may_try(from(2), now), Ok(()));
+    // As many prefixes as are remembered; who has not tried for a while is forgotten.
+    for number in 3..=AUTHZ_SOURCES as u32 {
+        assert_eq!(authz.may_try(from(number), now), Ok(()));
+    }
+    assert_eq!(authz.may_try(from(999_999), now), Err(RefusalCode::RateLimited));
+    now += AUTHZ_INTERVAL;
+    assert_eq!(authz.may_try(from(999_999), now), Ok(()));
+}

@@ -1,0 +1,426 @@
+//! The resumption secret: told over TLS to who proved the key, good over TLS for this very token, until its key is old.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tessera_broker::codec::{
+    Connect, Packet, Password, Properties, PropertyId, QoS, ReasonCode, Subscribe,
+    SubscribeOptions, Subscription, Version,
+};
+use tessera_broker::transport::Transport;
+use tessera_token::hash::TokenHash;
+use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
+use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::ace;
+use super::certs::{Certs, V13};
+use super::line::{bytes, tcp, tls, tls_over, Line};
+use crate::client::{plan, publish};
+use crate::control::{answer_one, provisioning, request, token_answer};
+use crate::world::{device_key, device_scope, scope, world_in, world_with, World, NOW};
+
+const STATUS: &str = "$tessera/status";
+const TOKEN: &str = "$tessera/token";
+
+type Secure = Line<TlsStream<TcpStream>>;
+
+fn counted(what: &str) -> String {
+    format!("tessera_broker_resumption_total{{what=\"{what}\"}}")
+}
+
+fn connect(world: &World, client_id: &str, password: Vec<u8>) -> Connect {
+    let mut connect = plan(world, client_id, Version::V5).connect;
+    connect.password = Some(Password::new(password.into()));
+    connect
+}
+
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(
+    line: &mut Line<S>,
+    connect: Connect,
+) -> ReasonCode {
+    line.send(&bytes(&Packet::Connect(Box::new(connect)))).await;
+    match line.next().await {
+        Some(Packet::ConnAck(ack)) => ack.reason,
+        other => panic!("expected CONNACK, got {other:?}"),
+    }
+}
+
+async fn secure(world: &World, certs: &Certs) -> Secure {
+    Line::new(tls(world, Transport::Mqtts, certs.client(V13)).await.unwrap())
+}
+
+/// A connection over TLS with a full proof.
+async fn proved(world: &World, certs: &Certs, device: &str, token: &[u8]) -> Secure {
+    let mut line = secure(world, certs).await;
+    let password = world.password(device, device, token.to_vec());
+    assert_eq!(say(&mut line, connect(world, device, password)).await, ReasonCode::SUCCESS);
+    line
+}
+
+fn by_secret(
+    secret: &ResumptionSecret,
+    client_id: &str,
+    token: &[u8],
+    now: UnixSeconds,
+    counter: u32,
+) -> Vec<u8> {
+    let proof = ConnectProof::resume(secret, "broker", client_id, token, now, counter);
+    Credential { token: token.to_vec(), proof: Some(proof) }.to_password()
+}
+
+impl World {
+    fn resumed(&self, secret: &ResumptionSecret, client_id: &str, token: &[u8]) -> Vec<u8> {
+        let now = self.agent.validator().now();
+        by_secret(secret, client_id, token, now, self.next_counter())
+    }
+
+    async fn tried(&self, certs: &Certs, secret: &ResumptionSecret, token: &[u8]) -> ReasonCode {
+        let password = self.resumed(secret, "d-1", token);
+        say(&mut secure(self, certs).await, connect(self, "d-1", password)).await
+    }
+}
+
+async fn listen<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, filter: &str) {
+    let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+    let entries = vec![Subscription { filter: filter.into(), options }];
+    let subscribe = Subscribe { packet_id: 1, properties: Properties::new(), entries };
+    line.send(&bytes(&Packet::Subscribe(subscribe))).await;
+    assert!(matches!(line.next().await, Some(Packet::SubAck(_))));
+}
+
+/// The next status.
+async fn told<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Value {
+    loop {
+        match line.next().await {
+            Some(Packet::Publish(message)) if &*message.topic == STATUS => {
+                assert_eq!(message.qos, QoS::AtMostOnce);
+                return serde_json::from_slice(&message.payload).unwrap();
+            }
+            Some(Packet::Publish(_)) => {}
+            other => panic!("expected a status, got {other:?}"),
+        }
+    }
+}
+
+async fn status<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Value {
+    listen(line, STATUS).await;
+    told(line).await
+}
+
+/// The secret in a status, which must be for this token.
+fn secret(status: &Value, token: &[u8]) -> ResumptionSecret {
+    let hash = base64url(TokenHash::of(token).as_bytes());
+    assert_eq!(status["token_hash"].as_str(), Some(&*hash));
+    let bytes = from_base64url(status["resumption"].as_str().expect("no secret")).unwrap();
+    ResumptionSecret::from_bytes(&bytes.try_into().unwrap())
+}
+
+fn has_none(status: &Value) -> bool {
+    status["time"].is_u64() && status["resumption"].is_null() && status["token_hash"].is_null()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_lets_in_over_tls_for_its_token_and_client_id_alone() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut line = proved(&world, &certs, "d-1", &token).await;
+    let secret = secret(&status(&mut line).await, &token);
+    line.ping().await;
+    let password = world.resumed(&secret, "d-1", &token);
+    let mut again = secure(&world, &certs).await;
+    assert_eq!(
+        say(&mut again, connect(&world, "d-1", password.clone())).await,
+        ReasonCode::SUCCESS
+    );
+    assert_eq!(world.metric(&counted("accepted")), 1);
+    // It shows what the device had: it is told nothing new.
+    assert!(has_none(&status(&mut again).await));
+    let refused = |what: &'static str, client_id: &'static str, password: Vec<u8>| {
+        let (world, certs) = (&world, &certs);
+        async move {
+            let mut line = secure(world, certs).await;
+            let reason = say(&mut line, connect(world, client_id, password)).await;
+            assert_eq!(reason, ReasonCode::NOT_AUTHORIZED, "{what}");
+            line.closed().await;
+        }
+    };
+    refused("replayed", "d-1", password).await;
+    refused("another client id", "d-1~2", world.resumed(&secret, "d-1", &token)).await;
+    refused("another device", "d-2", world.resumed(&secret, "d-2", &token)).await;
+    let next = world.token("d-1", device_scope("d-1"));
+    refused("another token", "d-1", world.resumed(&secret, "d-1", &next)).await;
+    let others = world.token("d-2", device_scope("d-2"));
+    refused("another device's token", "d-2", world.resumed(&secret, "d-2", &others)).await;
+    for off in [NOW - 61, NOW + 61] {
+        let at = UnixSeconds::new(off);
+        let counter = world.next_counter();
+        refused("not fresh", "d-1", by_secret(&secret, "d-1", &token, at, counter)).await;
+    }
+    let unknown = ResumptionSecret::from_bytes(&[7; 32]);
+    refused("a guess", "d-1", world.resumed(&unknown, "d-1", &token)).await;
+    // The counter is that of the key: a full proof must be above it.
+    let mut used = world.password("d-1", "d-1", token.clone());
+    let password = world.resumed(&secret, "d-1", &token);
+    let mut line = secure(&world, &certs).await;
+    assert_eq!(say(&mut line, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    refused("a counter behind", "d-1", std::mem::take(&mut used)).await;
+    line.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_tcp_tells_and_takes_no_secret() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let kept = |password| {
+        let mut connect = connect(&world, "d-1", password);
+        connect.clean_start = false;
+        let expiry = Properties::build().number(PropertyId::SessionExpiry, 600);
+        connect.properties = expiry.finish().unwrap();
+        connect
+    };
+    let mut line = secure(&world, &certs).await;
+    let password = world.password("d-1", "d-1", token.clone());
+    assert_eq!(say(&mut line, kept(password)).await, ReasonCode::SUCCESS);
+    let secret = secret(&status(&mut line).await, &token);
+    let mut open = Line::new(tcp(&world, Transport::Mqtt).await);
+    let password = world.resumed(&secret, "d-1", &token);
+    assert_eq!(say(&mut open, kept(password)).await, ReasonCode::NOT_AUTHORIZED);
+    // The session itself may go on in clear. It listens, and is told no secret.
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &world.token("d-1", device_scope("d-1")))))
+        .await;
+    drop(line);
+    let mut open = Line::new(tcp(&world, Transport::Mqtt).await);
+    let password = world.password("d-1", "d-1", token.clone());
+    assert_eq!(say(&mut open, kept(password)).await, ReasonCode::SUCCESS);
+    open.ping().await;
+    let next = world.token("d-1", device_scope("d-1"));
+    open.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
+    assert!(has_none(&told(&mut open).await));
+    assert!(has_none(&status(&mut open).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_gets_no_secret_and_can_use_none() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    world.allow_bearer();
+    let token = world.token_with("d-1", device_scope("d-1"), |claims| claims.confirmation = None);
+    let mut line = secure(&world, &certs).await;
+    assert_eq!(say(&mut line, connect(&world, "d-1", token)).await, ReasonCode::SUCCESS);
+    assert!(has_none(&status(&mut line).await));
+    assert_eq!(world.metric(&counted("handed_out")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_the_token_ends_its_secret() {
+    type End = fn(&World, &[u8]);
+    let ends: [(&str, End); 7] = [
+        ("tenant_epoch", |world, _| world.revoke_tenant()),
+        ("group_epoch", |world, _| world.revoke_group(5)),
+        ("device_epoch", |world, _| world.revoke_device("d-1")),
+        ("token_revoked", |world, token| world.revoke_token("d-1", token)),
+        ("tenant_suspended", |world, _| world.suspend_tenant()),
+        ("key_not_valid", |world, _| world.compromise_key()),
+        ("token_expired", |world, _| world.advance(3600)),
+    ];
+    for (code, end) in ends {
+        let certs = Certs::new();
+        let world = world_with(|raw| certs.settings(raw)).await;
+        let token = world.token("d-1", device_scope("d-1"));
+        let mut line = proved(&world, &certs, "d-1", &token).await;
+        let secret = secret(&status(&mut line).await, &token);
+        assert_eq!(world.tried(&certs, &secret, &token).await, ReasonCode::SUCCESS);
+        end(&world, &token);
+        assert_eq!(world.tried(&certs, &secret, &token).await, ReasonCode::NOT_AUTHORIZED);
+        let refused = format!("tessera_broker_refusals_total{{what=\"connect\",code=\"{code}\"}}");
+        let other = format!("tessera_broker_refusals_total{{code=\"{code}\",what=\"connect\"}}");
+        assert_eq!(world.metric(&refused) + world.metric(&other), 1, "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_ticket_key_proves_nothing_and_is_not_exchanged_for_a_new_one() {
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.resumption.rotate_every = 600;
+    })
+    .await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut line = proved(&world, &certs, "d-1", &token).await;
+    let first = secret(&status(&mut line).await, &token);
+    world.advance(600);
+    // Who proved its key and listens is told the next one.
+    let second = secret(&told(&mut line).await, &token);
+    assert!(first.expose_bytes() != second.expose_bytes());
+    let mut by_first = secure(&world, &certs).await;
+    let password = world.resumed(&first, "d-1", &token);
+    assert_eq!(say(&mut by_first, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    assert!(has_none(&status(&mut by_first).await));
+    world.advance(600);
+    assert!(has_none(&told(&mut by_first).await));
+    assert_eq!(world.metric(&counted("key_replaced")), 2);
+    assert_eq!(world.tried(&certs, &first, &token).await, ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(world.tried(&certs, &second, &token).await, ReasonCode::SUCCESS);
+    let mut line = proved(&world, &certs, "d-1", &token).await;
+    let third = secret(&status(&mut line).await, &token);
+    assert_eq!(world.tried(&certs, &third, &token).await, ReasonCode::SUCCESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refreshed_token_has_a_secret_of_its_own() {
+    let (address, service) = provisioning().await;
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.provisioning = Some(format!("http://{address}"));
+    })
+    .await;
+    let old = world.token("d-1", device_scope("d-1"));
+    let mut line = proved(&world, &certs, "d-1", &old).await;
+    let first = secret(&status(&mut line).await, &old);
+    let next = world.token("d-1", device_scope("d-1"));
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
+    let second = secret(&told(&mut line).await, &next);
+    assert_eq!(world.tried(&certs, &first, &next).await, ReasonCode::NOT_AUTHORIZED);
+    // A connection by the secret alone: a token that is handed in brings none, for nobody has signed anything here.
+    let mut line = secure(&world, &certs).await;
+    let password = world.resumed(&second, "d-1", &next);
+    assert_eq!(say(&mut line, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    assert!(has_none(&status(&mut line).await));
+    let third = world.token("d-1", device_scope("d-1"));
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &third))).await;
+    assert!(has_none(&told(&mut line).await));
+    // Provisioning gives a token to who signs by the device's key.
+    let body = token_answer(&world, &device_scope("d-1"), 7200);
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &request("d-1")))).await;
+    answer_one(&service, "200 OK", &body).await;
+    let answer = tessera_token::messages::TokenAnswer::from_cbor(&body).unwrap();
+    let fourth = secret(&told(&mut line).await, &answer.access_token);
+    assert_eq!(world.tried(&certs, &fourth, &answer.access_token).await, ReasonCode::SUCCESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_share_a_key_file_take_each_others_devices() {
+    let certs = Certs::new();
+    let file = certs.path("cluster.keys");
+    std::fs::write(&file, "5a".repeat(32)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let settings = |raw: &mut tessera_broker::RawBrokerConfig| {
+        certs.settings(raw);
+        raw.resumption.ticket_key_file = Some(file.clone());
+    };
+    let (one, other) = (world_with(settings).await, world_with(settings).await);
+    let token = one.token("d-1", device_scope("d-1"));
+    let mut line = proved(&one, &certs, "d-1", &token).await;
+    let secret = secret(&status(&mut line).await, &token);
+    assert_eq!(other.tried(&certs, &secret, &token).await, ReasonCode::SUCCESS);
+    let alone = world_with(|raw| certs.settings(raw)).await;
+    assert_eq!(alone.tried(&certs, &secret, &token).await, ReasonCode::NOT_AUTHORIZED);
+    let off = world_with(|raw| {
+        certs.settings(raw);
+        raw.resumption.enabled = false;
+    })
+    .await;
+    assert_eq!(off.tried(&certs, &secret, &token).await, ReasonCode::NOT_AUTHORIZED);
+    let token = off.token("d-1", device_scope("d-1"));
+    assert!(has_none(&status(&mut proved(&off, &certs, "d-1", &token).await).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
+    let mut line = secure(&world, &certs).await;
+    line.send(&ace::connect(&world, "d-1", "ace", &ace::layout_b(tokens[0].clone()))).await;
+    let nonce = ace::nonce(&mut line).await;
+    line.send(&ace::answer(&device_key("d-1"), nonce)).await;
+    assert_eq!(ace::connack(&mut line).await.reason, ReasonCode::SUCCESS);
+    secret(&status(&mut line).await, &tokens[0]);
+    let next = ace::layout_b(tokens[1].clone());
+    line.send(&ace::auth(ReasonCode::RE_AUTHENTICATE, &next)).await;
+    let nonce = ace::nonce(&mut line).await;
+    line.send(&ace::answer(&device_key("d-1"), nonce)).await;
+    assert!(matches!(line.next().await, Some(Packet::Auth(_))));
+    let secret = secret(&told(&mut line).await, &tokens[1]);
+    assert_eq!(world.tried(&certs, &secret, &tokens[1]).await, ReasonCode::SUCCESS);
+}
+
+const FOLDER: &str = "TESSERA_TEST_RESUMPTION_FOLDER";
+const CERTS: &str = "TESSERA_TEST_RESUMPTION_CERTS";
+
+/// The broker itself, when this binary was started as one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_a_process() {
+    let (Ok(folder), Ok(certs)) = (std::env::var(FOLDER), std::env::var(CERTS)) else { return };
+    let world = world_in(Path::new(&folder), NOW, |raw| {
+        raw.mqtts = Some("127.0.0.1:0".to_owned());
+        raw.tls.cert = Some(Path::new(&certs).join("cert.pem"));
+        raw.tls.key = Some(Path::new(&certs).join("key.pem"));
+    })
+    .await;
+    println!("\nmqtts {}", world.broker.addr(Transport::Mqtts).unwrap());
+    std::future::pending::<()>().await;
+}
+
+struct Process(Child, SocketAddr);
+
+impl Process {
+    fn start(folder: &Path, certs: &Certs) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "transports::resumption::as_a_process", "--nocapture"]);
+        command.env(FOLDER, folder).env(CERTS, certs.path(""));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("mqtts ").map(|address| address.parse().unwrap()));
+        Self(child, told.expect("the broker did not start"))
+    }
+
+    async fn line(&self, certs: &Certs) -> Secure {
+        let socket = TcpStream::connect(self.1).await.unwrap();
+        Line::new(tls_over(socket, &std::sync::Arc::new(certs.client(V13))).await.unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_good_after_a_kill() {
+    let (certs, folder) = (Certs::new(), tempfile::tempdir().unwrap());
+    let world = world_with(|raw| certs.settings(raw)).await;
+    let token = world.token("d-1", scope(&[]));
+    let process = Process::start(folder.path(), &certs);
+    let mut line = process.line(&certs).await;
+    let password = world.password("d-1", "d-1", token.clone());
+    assert_eq!(say(&mut line, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    let secret = secret(&status(&mut line).await, &token);
+    // `Child::kill` is SIGKILL.
+    drop(process);
+    let process = Process::start(folder.path(), &certs);
+    let password = world.resumed(&secret, "d-1", &token);
+    let again = connect(&world, "d-1", password);
+    assert_eq!(say(&mut process.line(&certs).await, again.clone()).await, ReasonCode::SUCCESS);
+    // And so is what it has used up.
+    drop(process);
+    let process = Process::start(folder.path(), &certs);
+    assert_eq!(say(&mut process.line(&certs).await, again).await, ReasonCode::NOT_AUTHORIZED);
+}
