@@ -8,6 +8,14 @@ pub(crate) enum Which {
     Connect,
     /// Connect and stay; memory of an idle session.
     Hold,
+    /// As connect, over TLS 1.3 with full handshakes.
+    ConnectTls,
+    /// As hold, over TLS 1.3.
+    HoldTls,
+    /// All come back over TLS, proved by the resumption secret.
+    Storm,
+    /// The same after both servers were killed and started again.
+    StormRestart,
     /// 1,000 devices to one wildcard subscriber, QoS 0.
     #[value(name = "fan-in-0")]
     FanIn0,
@@ -28,6 +36,10 @@ pub(crate) enum Which {
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
+    /// What an operation costs beside 1,000 sessions and beside --sessions.
+    Growth,
+    /// 200 honest devices while 30,000 bad connects a second come in.
+    Flood,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
@@ -42,11 +54,23 @@ pub(crate) enum Peer {
 #[command(after_help = "Examples:
   tessera bench --clients 2000                   everything, beside mosquitto
   tessera bench connect fan-in-0 --rounds 5 --json bench.json
-  tessera bench connect --peer none
+  tessera bench connect-tls storm storm-restart  the transport that devices use
+  tessera bench growth --sessions 15000 --peer none
+  tessera bench flood revoke leave --peer none --clients 10000
 
 Both servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
 new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
-build.")]
+build.
+
+What the measures need:
+  all          two descriptors for each device, one here and one in the server (ulimit -Hn of --clients + 2,500)
+  connect-tls, hold-tls, storm, storm-restart
+               nothing more: one self-signed P-256 certificate is made and shown by both servers
+  growth       enrols --sessions + 1,000 devices, whatever --clients is (some minutes when there are many)
+  flood        18,000 descriptors, 15 s for each round, 200 honest devices; binds its sockets to addresses of all of
+               127.0.0.0/8, as attackers come from many networks
+  revoke       100 devices more for each round; 10,000 --clients for the target
+The peer takes no turn in refused, revoke and flood: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
     /// What to measure (default: everything).
     #[arg(value_enum, value_name = "WHICH")]
@@ -54,6 +78,9 @@ pub(crate) struct BenchArgs {
     /// Devices; two descriptors each are needed, one here and one in the server.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) clients: usize,
+    /// Sessions at the upper end of `growth`.
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub(crate) sessions: usize,
     /// Whom to measure beside Tessera.
     #[arg(long, value_enum, value_name = "PEER", default_value = "mosquitto")]
     pub(crate) peer: Peer,

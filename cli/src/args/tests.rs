@@ -35,6 +35,10 @@ fn every_line_that_the_documents_show() {
         "tessera reinstate device d-17",
         "tessera keys rotate",
         "tessera audit verify",
+        "tessera bench connect-tls storm storm-restart",
+        "tessera bench growth --sessions 15000 --peer none",
+        "tessera bench flood revoke leave --peer none --clients 10000",
+        "tessera bench fan-in-0 fan-out-1 --rounds 5 --seconds 0.5 --json b.json",
         "tessera sim run --devices 5 --for 3s --seed 1",
         "tessera sim credentials --devices 5 --proof bearer --out f --http x:1 --operator-token T --role sensor",
     ] {

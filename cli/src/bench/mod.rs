@@ -9,6 +9,7 @@ use crate::args::{BenchArgs, Peer, Which};
 use crate::fault::{Fault, Outcome};
 use crate::{out, sim};
 
+mod certificate;
 mod child;
 mod folder;
 mod mosquitto;
@@ -20,29 +21,34 @@ use system::{Pair, System};
 
 /// Descriptors that a process needs beside one for each client.
 const SPARE_FILES: u64 = 2_500;
+/// Descriptors that a process needs in a flood: silent sockets, refused ones, honest devices.
+const FLOOD_FILES: u64 = 18_000;
 /// Devices at most: all connect from one /24, of which the broker takes 20,000.
 const CLIENTS: usize = 15_000;
 
 /// Runs it.
 pub(crate) async fn run(args: BenchArgs) -> Outcome {
     check(&args)?;
-    raise_open_files(args.clients)?;
+    let measures: Vec<Measure> = match args.which.is_empty() {
+        true => Measure::ALL.to_vec(),
+        false => args.which.iter().map(|which| measure(*which)).collect(),
+    };
+    let sessions = if measures.contains(&Measure::Growth) { args.sessions } else { 0 };
+    raise_open_files(args.clients.max(sessions), measures.contains(&Measure::Flood))?;
     let peer = match args.peer {
         Peer::Mosquitto => Some(Mosquitto::find()?),
         Peer::None => None,
     };
     let folder = Folder::new()?;
     let system = System::start(folder).await?;
-    let measures: Vec<Measure> = match args.which.is_empty() {
-        true => Measure::ALL.to_vec(),
-        false => args.which.iter().map(|which| measure(*which)).collect(),
-    };
     let plan = Plan {
         site: Site {
             http: system.http.clone(),
+            feed_token: system.feed_token.clone(),
             operator: OperatorClient::new(&system.http, system.operator_token.clone())?,
             tenant: TenantId::parse("default")?,
             clients: args.clients,
+            sessions,
             rounds: args.rounds,
             seconds: args.seconds,
             revocations: measures.contains(&Measure::Revoke),
@@ -65,6 +71,9 @@ fn check(args: &BenchArgs) -> Result<(), Fault> {
     if !(10..=CLIENTS).contains(&args.clients) {
         return Err(Fault::new(format!("--clients is 10 to {CLIENTS}")));
     }
+    if !(100..=CLIENTS).contains(&args.sessions) {
+        return Err(Fault::new(format!("--sessions is 100 to {CLIENTS}")));
+    }
     if !(1..=100).contains(&args.rounds) {
         return Err(Fault::new("--rounds is 1 to 100"));
     }
@@ -75,8 +84,9 @@ fn check(args: &BenchArgs) -> Result<(), Fault> {
 }
 
 /// Children inherit the limit.
-fn raise_open_files(clients: usize) -> Result<(), Fault> {
-    let needed = clients as u64 + SPARE_FILES;
+fn raise_open_files(clients: usize, flood: bool) -> Result<(), Fault> {
+    let flood = if flood { FLOOD_FILES } else { 0 };
+    let needed = (clients as u64 + SPARE_FILES).max(flood);
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     if limit >= needed {
         return Ok(());
@@ -90,6 +100,10 @@ const fn measure(which: Which) -> Measure {
     match which {
         Which::Connect => Measure::Connect,
         Which::Hold => Measure::Hold,
+        Which::ConnectTls => Measure::ConnectTls,
+        Which::HoldTls => Measure::HoldTls,
+        Which::Storm => Measure::Storm,
+        Which::StormRestart => Measure::StormRestart,
         Which::FanIn0 => Measure::FanIn0,
         Which::FanIn1 => Measure::FanIn1,
         Which::Command => Measure::Command,
@@ -98,5 +112,7 @@ const fn measure(which: Which) -> Measure {
         Which::Refused => Measure::Refused,
         Which::Leave => Measure::Leave,
         Which::Revoke => Measure::Revoke,
+        Which::Growth => Measure::Growth,
+        Which::Flood => Measure::Flood,
     }
 }

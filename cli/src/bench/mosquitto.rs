@@ -4,8 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tessera_simulators::bench::{mosquitto_password, Running, Server};
+use tessera_simulators::bench::{mosquitto_password, Server};
 
+use super::certificate::Certificate;
 use super::child;
 use super::folder::Folder;
 use crate::fault::Fault;
@@ -24,13 +25,14 @@ impl Mosquitto {
         Ok(Self { server: program("mosquitto")?, passwd: program("mosquitto_passwd")? })
     }
 
-    /// Starts it; with a password file, the users are the devices, the backend and the fans.
+    /// Starts it, over TLS 1.3 when there is a certificate; with a password file, the users are the devices, the backend and the fans.
     pub(super) async fn start(
         &self,
         folder: &Folder,
         server: Server,
+        certificate: Option<&Certificate>,
         clients: usize,
-    ) -> Result<Running, Fault> {
+    ) -> Result<(child::Server, SocketAddr), Fault> {
         let config = folder.fresh("mosquitto.conf");
         let at = free_port()?;
         let mut text = format!(
@@ -38,6 +40,14 @@ impl Mosquitto {
              max_inflight_messages 0\nmax_queued_messages 0\n",
             at.port()
         );
+        // Without TCP_NODELAY its CONNACK waits 40 ms for the acknowledgement of its session tickets.
+        if let Some(Certificate { chain, key, .. }) = certificate {
+            let (chain, key) = (chain.display(), key.display());
+            text.push_str(&format!(
+                "cafile {chain}\ncertfile {chain}\nkeyfile {key}\ntls_version tlsv1.3\n\
+                 set_tcp_nodelay true\n"
+            ));
+        }
         if server == Server::MosquittoPassword {
             let users = folder.path().join("mosquitto.users");
             self.write_users(&users, clients)?;
@@ -48,8 +58,7 @@ impl Mosquitto {
         std::fs::write(&config, text)?;
         let mut command = Command::new(&self.server);
         command.arg("-c").arg(&config);
-        let child = child::Server::until_open(command, at).await?;
-        Ok(Running { server, addr: at, pid: child.id(), keep: Box::new(child) })
+        Ok((child::Server::until_open(command, at).await?, at))
     }
 
     /// Plain text, then hashed in place by mosquitto's own tool; once in a run.

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tessera_runtime::secret::{read_secret_text, Secret};
-use tessera_simulators::bench::{BenchError, Running, Server, Servers};
+use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Setup, TlsClient};
 
+use super::certificate::Certificate;
 use super::child;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
 use crate::fault::Fault;
 
 /// All load comes from one address prefix, whose share of connects is therefore opened.
-const CONFIG: &str =
+const OPENED: &str =
     "[broker.limits]\nconnects_per_second = 1000000\nhalf_open_per_prefix = 8192\n";
+/// Tokens outlive the longest run.
+const LONG_TOKENS: &str = "token_seconds = 86400\n";
 const LOG: &str = "error";
 
 /// Provisioning, and what is needed to start brokers.
@@ -22,9 +25,13 @@ pub(super) struct System {
     binary: PathBuf,
     folder: Folder,
     data: PathBuf,
-    config: PathBuf,
+    opened: PathBuf,
+    certificate: Certificate,
+    tls: TlsClient,
     /// `http://host:port` of provisioning.
     pub(super) http: String,
+    /// The token of brokers.
+    pub(super) feed_token: Secret<String>,
     /// The token of the first operator.
     pub(super) operator_token: Secret<String>,
     _provisioning: child::Server,
@@ -33,33 +40,68 @@ pub(super) struct System {
 impl System {
     pub(super) async fn start(folder: Folder) -> Result<Self, Fault> {
         let binary = std::env::current_exe()?;
-        let (data, config) = (folder.fresh("provisioning"), folder.fresh("config.toml"));
-        std::fs::write(&config, CONFIG)?;
+        let (data, config) = (folder.fresh("provisioning"), folder.fresh("provisioning.toml"));
+        std::fs::write(&config, LONG_TOKENS)?;
+        let opened = folder.fresh("broker.toml");
+        std::fs::write(&opened, OPENED)?;
+        let certificate = Certificate::write(&folder)?;
+        let tls = TlsClient::pinned(certificate.der.clone())?;
         let mut command = Command::new(&binary);
-        command.args(["provision", "--http", "127.0.0.1:0", "--log", LOG]).arg("--data").arg(&data);
+        command.args(["provision", "--http", "127.0.0.1:0", "--log", LOG]);
+        command.arg("--data").arg(&data).arg("--config").arg(&config);
         let provisioning = child::Server::until_ready(command).await?;
         let http = format!("http://{}", listens(&data, "http")?);
+        let feed_token = read_secret_text(&data.join("feed.token"))?;
         let operator_token = read_secret_text(&data.join("operator.token"))?;
-        Ok(Self { binary, folder, data, config, http, operator_token, _provisioning: provisioning })
+        let _provisioning = provisioning;
+        Ok(Self {
+            binary,
+            folder,
+            data,
+            opened,
+            certificate,
+            tls,
+            http,
+            feed_token,
+            operator_token,
+            _provisioning,
+        })
     }
 
-    async fn broker(&self) -> Result<Running, Fault> {
-        let data = self.folder.fresh("broker");
+    /// A broker on this folder, which it may have used before.
+    async fn broker(&self, setup: Setup, data: PathBuf) -> Result<Running, Fault> {
         let mut command = Command::new(&self.binary);
         command
-            .args(["broker", "--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--log", LOG])
+            .args(["broker", "--metrics", "127.0.0.1:0", "--log", LOG])
             .args(["--provisioning", &self.http])
-            .arg("--config")
-            .arg(&self.config)
             .arg("--data")
             .arg(&data)
             .arg("--feed-token")
             .arg(self.data.join("feed.token"))
             .arg("--root")
             .arg(self.data.join("root.thumbprint"));
+        let name = match setup {
+            Setup::Plain | Setup::Field => {
+                command.args(["--mqtt", "127.0.0.1:0"]);
+                "mqtt"
+            }
+            Setup::Tls => {
+                command.args(["--mqtt", "off", "--mqtts", "127.0.0.1:0", "--cert"]);
+                command.arg(&self.certificate.chain).arg("--key").arg(&self.certificate.key);
+                "mqtts"
+            }
+        };
+        if setup != Setup::Field {
+            command.arg("--config").arg(&self.opened);
+        }
         let child = child::Server::until_ready(command).await?;
-        let addr = listens(&data, "mqtt")?;
-        Ok(Running { server: Server::Tessera, addr, pid: child.id(), keep: Box::new(child) })
+        let place = self.place(setup, listens(&data, name)?);
+        let (pid, keep) = (child.id(), Box::new(child));
+        Ok(Running { server: Server::Tessera, setup, place, pid, data, keep })
+    }
+
+    fn place(&self, setup: Setup, addr: SocketAddr) -> Place {
+        Place { addr, tls: (setup == Setup::Tls).then(|| self.tls.clone()) }
     }
 }
 
@@ -77,13 +119,33 @@ pub(super) struct Pair {
     pub(super) clients: usize,
 }
 
-impl Servers for Pair {
-    async fn start(&self, server: Server) -> Result<Running, BenchError> {
-        let started = match (server, &self.mosquitto) {
-            (Server::Tessera, _) => self.system.broker().await,
-            (_, Some(peer)) => peer.start(&self.system.folder, server, self.clients).await,
+impl Pair {
+    async fn open(&self, server: Server, setup: Setup, data: PathBuf) -> Result<Running, Fault> {
+        match (server, &self.mosquitto) {
+            (Server::Tessera, _) => self.system.broker(setup, data).await,
             (_, None) => Err(Fault::new("no peer")),
-        };
-        started.map_err(|fault| BenchError::new(fault.to_string()))
+            (_, Some(peer)) => {
+                let certificate = (setup == Setup::Tls).then_some(&self.system.certificate);
+                let folder = &self.system.folder;
+                let (child, addr) = peer.start(folder, server, certificate, self.clients).await?;
+                let place = self.system.place(setup, addr);
+                let (pid, keep) = (child.id(), Box::new(child));
+                Ok(Running { server, setup, place, pid, data, keep })
+            }
+        }
+    }
+}
+
+impl Servers for Pair {
+    async fn start(&self, server: Server, setup: Setup) -> Result<Running, BenchError> {
+        let data = self.system.folder.fresh(server.name());
+        self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))
+    }
+
+    async fn again(&self, running: Running) -> Result<Running, BenchError> {
+        let Running { server, setup, data, keep, .. } = running;
+        // Killed and waited for: its folder is free when the next one opens it.
+        drop(keep);
+        self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))
     }
 }

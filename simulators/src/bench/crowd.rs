@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_token::key::SecretKey;
-use tessera_token::proof::ConnectProof;
+use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::time::UnixSeconds;
 
 use super::packet;
@@ -33,33 +33,43 @@ impl Member {
             token: device.token().clone(),
         }
     }
+
+    /// Where it is commanded.
+    pub(super) fn command_topic(&self) -> String {
+        format!("d/{}/cmd", self.id)
+    }
 }
 
 /// Devices of one role.
 pub(super) struct Crowd {
-    members: Vec<Member>,
+    members: Arc<[Member]>,
+    count: usize,
     clock: SharedClock,
     /// Above every counter used before, for all keys: strictly increasing for each is enough.
-    counter: AtomicU32,
+    counter: Arc<AtomicU32>,
 }
 
 impl Crowd {
     pub(super) fn new(devices: &[Device], clock: &SharedClock) -> Self {
-        let members = devices.iter().map(Member::of).collect();
-        Self { members, clock: Arc::clone(clock), counter: AtomicU32::new(1) }
+        let members: Arc<[Member]> = devices.iter().map(Member::of).collect();
+        let (count, clock) = (members.len(), Arc::clone(clock));
+        Self { members, count, clock, counter: Arc::new(AtomicU32::new(1)) }
+    }
+
+    /// The first `count` of them as a crowd of their own.
+    pub(super) fn part(&self, count: usize) -> Self {
+        let (members, counter) = (Arc::clone(&self.members), Arc::clone(&self.counter));
+        let count = count.min(self.count);
+        Self { members, count, clock: Arc::clone(&self.clock), counter }
     }
 
     pub(super) fn members(&self) -> &[Member] {
-        &self.members
-    }
-
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|member| member.id.as_str())
+        self.members.get(..self.count).unwrap_or_default()
     }
 
     /// The first `count` members, or all when there are fewer.
     pub(super) fn first(&self, count: usize) -> &[Member] {
-        self.members.get(..count).unwrap_or(&self.members)
+        self.members().get(..count).unwrap_or(self.members())
     }
 
     /// The CONNECT of a member, signed now.
@@ -81,6 +91,22 @@ impl Crowd {
     pub(super) fn password(&self, member: &Member, now: UnixSeconds) -> Vec<u8> {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         member.token.password(&member.key, &member.id, now, counter)
+    }
+
+    /// The CONNECT of a member that proves itself by its secret, or with none as [`Crowd::connect`].
+    pub(super) fn reconnect(
+        &self,
+        member: &Member,
+        secret: Option<&ResumptionSecret>,
+        server: Server,
+    ) -> Vec<u8> {
+        let Some(secret) = secret else { return self.connect(member, server) };
+        let (id, token) = (&member.id, &member.token);
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        let now = self.clock.unix();
+        let proof = ConnectProof::resume(secret, &token.audience, id, &token.bytes, now, counter);
+        let credential = Credential { token: token.bytes.clone(), proof: Some(proof) };
+        packet::connect(id, Some((id, &credential.to_password())))
     }
 
     /// One verification of a member's proof, ready to be done again and again.

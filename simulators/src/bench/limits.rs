@@ -38,3 +38,43 @@ pub(super) const PROBED: Duration = Duration::from_secs(2);
 pub(super) const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 /// Signature checks of which the fastest tells what one costs.
 pub(super) const CHECKS: usize = 1_000;
+/// Bytes that a TLS session of the generator holds back at most: packets here are far smaller.
+pub(super) const TLS_BUFFER: usize = 16 * 1024;
+
+// --- growth ------------------------------------------------------------------------------------------------------
+
+/// Times that the movers of `growth` come and go: a thousand subscribes alone are too little work to time.
+pub(super) const GROWTH_TURNS: usize = 3;
+
+// --- flood -------------------------------------------------------------------------------------------------------
+
+/// Honest devices that publish once a second.
+pub(super) const HONEST: usize = 200;
+/// How long the honest ones are watched alone.
+pub(super) const CALM: Duration = Duration::from_secs(5);
+/// How long the flood lasts: twice as long as a silent socket may stay, so that their number has come to rest.
+pub(super) const FLOODED: Duration = Duration::from_secs(10);
+/// Bad connects offered a second, all attackers together: what took down a known cluster, and 1 % for what is begun late.
+pub(super) const FLOOD_A_SECOND: u64 = 30_300;
+/// Threads that offer them: one cannot begin so many on a processor that it shares.
+pub(super) const ATTACKERS: usize = 2;
+/// Address prefixes (/24) that they come from.
+pub(super) const FLOOD_PREFIXES: usize = 1_000;
+/// Connects begun before the clock is looked at again.
+pub(super) const FLOOD_BURST: u64 = 64;
+/// Pause of an attacker with nothing due.
+pub(super) const FLOOD_PAUSE: Duration = Duration::from_micros(500);
+/// How long an attacker keeps a socket on which it sent something: longer than a refusal takes.
+pub(super) const LOUD: Duration = Duration::from_millis(150);
+/// How long it keeps a silent one: longer than the broker's deadline of 5 s.
+pub(super) const SILENT: Duration = Duration::from_secs(6);
+/// Silent sockets open at most, all attackers together: descriptors of this process.
+pub(super) const SILENT_OPEN: usize = 10_000;
+/// Between two honest devices that connect.
+pub(super) const NEWCOMER_EVERY: Duration = Duration::from_millis(50);
+/// How long an honest device tries to connect.
+pub(super) const NEWCOMER_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two of its tries.
+pub(super) const NEWCOMER_PAUSE: Duration = Duration::from_millis(50);
+/// How often the server's memory is looked at.
+pub(super) const WATCH_EVERY: Duration = Duration::from_millis(100);

@@ -16,6 +16,8 @@ mod usage;
 mod conn;
 mod crowd;
 mod packet;
+mod times;
+mod tls;
 
 mod measures;
 mod roles;
@@ -24,14 +26,16 @@ mod stage;
 mod report;
 mod targets;
 
+pub use conn::Place;
 pub use crowd::mosquitto_password;
 pub use error::BenchError;
 pub use measures::Measure;
 pub use report::{render, Report, Row};
 pub use roles::Site;
-pub use server::{Running, Server, Servers};
+pub use server::{Running, Server, Servers, Setup};
 pub use stage::Sample;
 pub use targets::Verdict;
+pub use tls::TlsClient;
 pub use usage::load_average;
 
 use tessera_runtime::clock::SharedClock;
@@ -58,9 +62,12 @@ pub async fn run(
     news: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, BenchError> {
     let before = load_average();
-    news(&format!("enrolling {} devices", plan.site.clients));
+    let began = clock.monotonic();
+    news(&format!("enrolling {} devices", roles::devices(&plan.site)));
     let stage = roles::enrol(&plan.site, clock).await?;
-    let mut report = Report::new(plan, before, clock.unix().get(), stage.signature_micros());
+    let took = clock.monotonic().saturating_sub(began).as_secs_f64();
+    news(&format!("all are enrolled after {took:.0} s"));
+    let mut report = Report::new(plan, before, clock.unix().get(), &stage);
     for measure in &plan.measures {
         for round in 0..plan.site.rounds {
             for server in measure.servers() {
@@ -68,11 +75,12 @@ pub async fn run(
                     continue;
                 }
                 news(&format!("{} round {}: {}", measure.name(), round + 1, server.name()));
-                let running = servers.start(*server).await?;
-                let sample = measure.run(&stage, &running, round).await.map_err(|error| {
-                    let (what, who) = (measure.name(), server.name());
-                    BenchError::new(format!("{what} with {who}: {error}"))
-                })?;
+                let running = servers.start(*server, measure.setup()).await?;
+                let sample =
+                    measure.run(&stage, servers, running, round).await.map_err(|error| {
+                        let (what, who) = (measure.name(), server.name());
+                        BenchError::new(format!("{what} with {who}: {error}"))
+                    })?;
                 report.take(*measure, *server, sample);
             }
         }

@@ -106,6 +106,13 @@ impl Frame<'_> {
         number(self.body, 2 + usize::from(length))
     }
 
+    /// The payload of a PUBLISH.
+    pub(super) fn payload(&self) -> Option<&[u8]> {
+        let topic = usize::from(number(self.body, 0)?);
+        let id = if self.first & 0x06 == 0 { 0 } else { 2 };
+        (self.kind() == PUBLISH).then(|| self.body.get(2 + topic + id..))?
+    }
+
     /// The return code of a CONNACK.
     pub(super) fn return_code(&self) -> Option<u8> {
         (self.kind() == CONNACK).then(|| self.body.get(1).copied())?
@@ -172,5 +179,16 @@ mod tests {
         assert_eq!(taken, whole);
         assert_eq!(seen, [(Some(7), None), (None, Some(5))]);
         assert_eq!(scan(&bytes[..100], |_| panic!("no whole packet")), 0);
+    }
+
+    #[test]
+    fn payloads_stand_behind_topic_and_id() {
+        for qos in [Qos::Zero, Qos::One] {
+            let mut found = Vec::new();
+            let each = |frame: Frame<'_>| found.extend_from_slice(frame.payload().unwrap());
+            scan(&publish("a/b", qos, 7, b"seen"), each);
+            assert_eq!(found, b"seen");
+        }
+        assert_eq!(Frame { first: CONNACK, body: &[0, 0] }.payload(), None);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::measures::Measure;
 use super::server::Server;
-use super::stage::Sample;
+use super::stage::{Sample, Stage};
 use super::targets::{self, Verdict};
 use super::usage::load_average;
 use super::Plan;
@@ -25,8 +25,14 @@ pub struct Report {
     pub processors: usize,
     /// Load averages before and after.
     pub load: [String; 2],
-    /// Microseconds of one strict Ed25519 verification in this build, the best of many.
-    pub signature_micros: f64,
+    /// Sessions at the upper end of `growth`; 0 when that was not measured.
+    pub sessions: usize,
+    /// Microseconds of one signature check of the product in this build, the best of many.
+    pub verification_micros: f64,
+    /// Microseconds that were subtracted from a connect as its two signature checks.
+    pub subtracted_micros: f64,
+    /// Nanoseconds in which one publish is authorised against ten scope entries.
+    pub authorise_nanos: Option<f64>,
     /// Medians, one for each measure and server.
     pub rows: Vec<Row>,
     /// What was promised, and whether it held.
@@ -63,14 +69,18 @@ pub struct Row {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, load: String, began: u64, signature_micros: f64) -> Self {
+    pub(super) fn new(plan: &Plan, load: String, began: u64, stage: &Stage) -> Self {
+        let verification_micros = stage.verification_micros();
         Self {
             began,
             clients: plan.site.clients,
             rounds: plan.site.rounds,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             load: [load, String::new()],
-            signature_micros,
+            sessions: plan.site.sessions,
+            verification_micros,
+            subtracted_micros: 2.0 * verification_micros,
+            authorise_nanos: stage.authorise_nanos(),
             rows: Vec::new(),
             verdicts: Vec::new(),
             samples: BTreeMap::new(),
@@ -85,7 +95,7 @@ impl Report {
         self.load[1] = load_average();
         self.rows =
             self.samples.iter().map(|((m, s), samples)| self.row(*m, *s, samples)).collect();
-        self.verdicts = targets::judge(&self.rows, self.signature_micros);
+        self.verdicts = targets::judge(&self.rows, self.subtracted_micros, self.authorise_nanos);
     }
 
     fn row(&self, measure: Measure, server: Server, samples: &[Sample]) -> Row {
@@ -146,14 +156,17 @@ pub fn render(report: &Report) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{} clients, {} rounds, {} processors for server and generator together, load average {} before and {} after; one \
-         Ed25519 verification {:.1} µs\n",
+        "{} clients{}, {} rounds, {} processors for server and generator together, load average {} before and {} after; one \
+         signature check {:.1} µs, of which two are subtracted from a connect: {:.1} µs{}\n",
         report.clients,
+        if report.sessions > 0 { format!(" ({} in growth)", report.sessions) } else { String::new() },
         report.rounds,
         report.processors,
         report.load[0],
         report.load[1],
-        report.signature_micros
+        report.verification_micros,
+        report.subtracted_micros,
+        report.authorise_nanos.map_or_else(String::new, |nanos| format!("; one publish authorised in {nanos:.0} ns")),
     );
     out.push_str("| measure | server | per second | server µs | generator µs | our rate by theirs | our CPU by theirs | else |\n");
     out.push_str("|---|---|--:|--:|--:|---|---|---|\n");
@@ -171,6 +184,7 @@ pub fn render(report: &Report) -> String {
             pairs(&row.values, 1),
         );
     }
+    out.push_str(&heavy_generator(&report.rows));
     out.push_str("\n| target | wanted | measured | |\n|---|---|--:|---|\n");
     for verdict in &report.verdicts {
         let Verdict { what, wanted, measured, met, short } = verdict;
@@ -178,6 +192,19 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(out, "| {what} | {wanted} | {measured:.2} | {word} |");
     }
     out
+}
+
+/// A generator that needs more processor than the server sets the pace with it, and the ratio of rates leans to 1.
+fn heavy_generator(rows: &[Row]) -> String {
+    let heavy = |row: &&Row| row.generator_micros > row.cpu_micros;
+    let names = rows.iter().filter(heavy).map(|row| format!("{} on {}", row.measure, row.server));
+    match names.collect::<Vec<_>>() {
+        names if names.is_empty() => String::new(),
+        names => format!(
+            "\nThe generator used more processor than the server (their rates say less, their server µs as much): {}.\n",
+            names.join(", ")
+        ),
+    }
 }
 
 fn pairs(values: &BTreeMap<&'static str, f64>, digits: usize) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::SeededRandom;
+use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
 
 use super::crowd::Crowd;
@@ -25,12 +26,16 @@ pub(super) const FAN_TOPIC: &str = "bench/all";
 pub struct Site {
     /// `http://host:port` of provisioning.
     pub http: String,
+    /// The feed token: ten thousand devices enrol from one address, whose own rate would take minutes.
+    pub feed_token: Secret<String>,
     /// An operator of it.
     pub operator: OperatorClient,
     /// The tenant.
     pub tenant: TenantId,
     /// Devices.
     pub clients: usize,
+    /// Sessions at the upper end of `growth`; 0 when that is not measured.
+    pub sessions: usize,
     /// Rounds, which need devices to revoke.
     pub rounds: usize,
     /// Seconds for which a rate is measured.
@@ -39,9 +44,20 @@ pub struct Site {
     pub revocations: bool,
 }
 
+/// Devices of the role `sensor` that are enrolled, those to revoke apart.
+pub(super) fn devices(site: &Site) -> usize {
+    site.clients.max(growing(site))
+}
+
+/// Those who stay at the upper end, and those who come and go.
+fn growing(site: &Site) -> usize {
+    site.sessions + limits::SPREAD.min(site.sessions / 2)
+}
+
 /// Enrols everybody.
 pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, BenchError> {
-    let api = DeviceApi::new(&site.http).map_err(|error| BenchError::new(error.to_string()))?;
+    let api = DeviceApi::relaying(&site.http, site.feed_token.clone())
+        .map_err(|error| BenchError::new(error.to_string()))?;
     let random = Arc::new(SeededRandom::predictable(1));
     let yard = Yard { api, operator: site.operator.clone(), clock: Arc::clone(clock), random };
     let path = tenant_path(site.tenant.as_str(), "roles/bench-fan");
@@ -52,12 +68,14 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
         async move { enrol_role(&yard, &site.tenant, role, prefix, count, clock).await }
     };
     let victims = if site.revocations { limits::REVOKED * site.rounds } else { 0 };
+    let all = crowd("sensor", "d", devices(site)).await?;
     Ok(Stage {
         clock: Arc::clone(clock),
         operator: site.operator.clone(),
         tenant: site.tenant.clone(),
         seconds: site.seconds,
-        devices: crowd("sensor", "d", site.clients).await?,
+        devices: all.part(site.clients),
+        growth: all.part(growing(site)),
         backend: crowd("backend", "backend", 1).await?,
         fans: crowd("bench-fan", "fan", limits::SPREAD.min(site.clients) + 1).await?,
         victims: crowd("sensor", "victim", victims).await?,

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::conn::Place;
 use super::error::BenchError;
 
 /// A server under test.
@@ -31,20 +32,42 @@ impl Server {
     }
 }
 
+/// How a server is set up for a measure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setup {
+    /// Over plain TCP; the limits per address prefix are opened, since all load comes from one.
+    Plain,
+    /// The same over TLS 1.3.
+    Tls,
+    /// Over plain TCP with the limits of the field: the load comes from many prefixes.
+    Field,
+}
+
 /// A running server; it ends when this is dropped.
 pub struct Running {
     /// Which.
     pub server: Server,
+    /// How it is set up.
+    pub setup: Setup,
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub place: Place,
     /// Its process.
     pub pid: u32,
+    /// What it keeps.
+    pub data: PathBuf,
     /// What ends it when dropped.
-    pub keep: Box<dyn Any + Send>,
+    pub keep: Box<dyn Any + Send + Sync>,
 }
 
-/// Starts servers. Every start is a new process with nothing stored.
-pub trait Servers {
-    /// Starts one and waits until it serves.
-    fn start(&self, server: Server) -> impl Future<Output = Result<Running, BenchError>> + Send;
+/// Starts servers.
+pub trait Servers: Sync {
+    /// Starts one as a new process with nothing stored and waits until it serves.
+    fn start(
+        &self,
+        server: Server,
+        setup: Setup,
+    ) -> impl Future<Output = Result<Running, BenchError>> + Send;
+
+    /// Kills one without a word and starts it again on what it has stored.
+    fn again(&self, running: Running) -> impl Future<Output = Result<Running, BenchError>> + Send;
 }

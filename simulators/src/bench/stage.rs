@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
 use tessera_token::ids::TenantId;
+use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::topic::{TopicFilter, TopicName};
 use tokio::task::JoinSet;
 
 use super::conn::Conn;
@@ -26,6 +28,8 @@ pub(super) struct Stage {
     pub(super) seconds: f64,
     /// Devices of the role `sensor`.
     pub(super) devices: Crowd,
+    /// Of the same role and in part the same: those who stay and those who come and go in `growth`.
+    pub(super) growth: Crowd,
     /// One of the role `backend`.
     pub(super) backend: Crowd,
     /// Members of a role with a topic in common.
@@ -35,13 +39,37 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Microseconds of one signature check in this build: the best of many, since others may use the processor.
-    pub(super) fn signature_micros(&self) -> f64 {
+    /// Microseconds of one signature check as the product does it, the best of many, since others may use the processor.
+    /// Two of them are what a connect cannot do without: the report subtracts them to show the rest.
+    pub(super) fn verification_micros(&self) -> f64 {
         let Some(member) = self.devices.members().first() else { return 0.0 };
         let check = self.devices.one_check(member);
+        self.best_micros(|| {
+            std::hint::black_box(check());
+        })
+    }
+
+    /// Nanoseconds in which one publish is authorised against ten scope entries of which none fits.
+    pub(super) fn authorise_nanos(&self) -> Option<f64> {
+        let entry = |number| {
+            let filter = TopicFilter::parse(&format!("d/d0001/topic-{number}")).ok()?;
+            Some(ScopeEntry { filter, permission: Permission::Publish })
+        };
+        let scope = Scope::new((0..10).map(entry).collect::<Option<_>>()?).ok()?;
+        let topic = TopicName::parse("d/d0002/topic-9").ok()?;
+        let times = limits::CHECKS;
+        let all = self.best_micros(|| {
+            for _ in 0..times {
+                std::hint::black_box(scope.may_publish(std::hint::black_box(&topic)));
+            }
+        });
+        Some(all * 1e3 / times as f64)
+    }
+
+    fn best_micros(&self, what: impl Fn()) -> f64 {
         let times = (0..limits::CHECKS).map(|_| {
             let began = self.clock.monotonic();
-            std::hint::black_box(check());
+            what();
             self.clock.monotonic().saturating_sub(began).as_secs_f64() * 1e6
         });
         times.fold(f64::INFINITY, f64::min)
@@ -162,14 +190,14 @@ pub(super) async fn hold_signed(
     packets: Vec<Vec<u8>>,
     running: &Running,
 ) -> Result<Vec<Conn>, BenchError> {
-    let (addr, packets) = (running.addr, Arc::new(packets));
+    let (place, packets) = (&running.place, Arc::new(packets));
     let mut tasks = JoinSet::new();
     for first in 0..limits::CONNECTING.min(packets.len()) {
-        let packets = Arc::clone(&packets);
+        let (place, packets) = (place.clone(), Arc::clone(&packets));
         tasks.spawn(async move {
             let mut held = Vec::new();
             for (at, packet) in packets.iter().enumerate().skip(first).step_by(limits::CONNECTING) {
-                held.push((at, Conn::open(addr, packet).await?));
+                held.push((at, Conn::open(&place, packet).await?));
             }
             Ok::<_, BenchError>(held)
         });

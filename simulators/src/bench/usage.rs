@@ -7,6 +7,9 @@ use super::error::BenchError;
 /// Clock ticks a second in `/proc/PID/stat`: 100 on every Linux that matters.
 const TICKS: f64 = 100.0;
 
+/// Seconds by which ticks may be ahead of the threads for no other reason than their steps.
+const UNSEEN: f64 = 0.03;
+
 /// What a process has used up to now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Usage {
@@ -40,14 +43,16 @@ impl Usage {
         Self::of(std::process::id()).unwrap_or_default()
     }
 
-    /// Seconds of processor since `earlier`. A thread that ended takes its nanoseconds with it; then the ticks, which
-    /// the process keeps, are the better figure.
+    /// Seconds of processor since `earlier`. A thread that ended takes its nanoseconds with it, and one that both began
+    /// and ended in between was never seen; the process keeps both in its ticks, which are then the better figure.
     pub(super) fn cpu_since(&self, earlier: &Self) -> f64 {
         let ended = earlier.threads.keys().any(|thread| !self.threads.contains_key(thread));
-        if ended || self.threads.is_empty() {
-            return self.ticked - earlier.ticked;
+        let ticked = self.ticked - earlier.ticked;
+        let summed = self.threads.values().sum::<f64>() - earlier.threads.values().sum::<f64>();
+        match ended || summed + UNSEEN < ticked {
+            true => ticked,
+            false => summed,
         }
-        self.threads.values().sum::<f64>() - earlier.threads.values().sum::<f64>()
     }
 }
 
@@ -93,5 +98,17 @@ mod tests {
         let own = Usage::of(std::process::id()).unwrap();
         assert!(own.resident > 0.0 && own.peak >= own.resident);
         assert!(!own.threads.is_empty() && Usage::own().cpu_since(&own) >= 0.0);
+    }
+
+    #[test]
+    fn a_thread_that_came_and_went_is_counted() {
+        let usage = |ticked, threads: &[(&str, f64)]| {
+            let threads = threads.iter().map(|(name, time)| ((*name).to_owned(), *time)).collect();
+            Usage { ticked, threads, ..Usage::default() }
+        };
+        let first = usage(1.0, &[("1", 1.0)]);
+        assert_eq!(usage(1.01, &[("1", 1.004), ("2", 0.004)]).cpu_since(&first), 1.008 - 1.0);
+        assert_eq!(usage(3.0, &[("1", 1.5)]).cpu_since(&first), 2.0);
+        assert_eq!(usage(3.0, &[("2", 1.5)]).cpu_since(&first), 2.0);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
 use tessera_runtime::random::{self, Random};
+use tessera_runtime::secret::Secret;
 use tessera_token::messages::{
     EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenRequest,
 };
@@ -80,6 +81,14 @@ impl DeviceApi {
     /// [`HttpError::BadUrl`].
     pub fn new(url: &str) -> Result<Self, HttpError> {
         Ok(Self { http: HttpClient::new(url, None, HttpLimits::default())? })
+    }
+
+    /// The same as a broker that relays requests of many devices: with its feed token, no rate of an address holds it.
+    ///
+    /// # Errors
+    /// [`HttpError::BadUrl`].
+    pub fn relaying(url: &str, feed_token: Secret<String>) -> Result<Self, HttpError> {
+        Ok(Self { http: HttpClient::new(url, Some(feed_token), HttpLimits::default())? })
     }
 
     /// Whether the service says that it is ready.

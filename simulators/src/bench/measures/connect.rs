@@ -30,14 +30,14 @@ pub(super) async fn burst(
     at_once: usize,
     accepted: bool,
 ) -> Result<Sample, BenchError> {
-    let (addr, packets) = (running.addr, Arc::new(packets));
+    let packets = Arc::new(packets);
     let meter = Meter::start(stage, running)?;
     let mut tasks = JoinSet::new();
     for first in 0..at_once.min(packets.len()) {
-        let packets = Arc::clone(&packets);
+        let (place, packets) = (running.place.clone(), Arc::clone(&packets));
         tasks.spawn(async move {
             for packet in packets.iter().skip(first).step_by(at_once) {
-                match (Conn::try_open(addr, packet).await?, accepted) {
+                match (Conn::try_open(&place, packet).await?, accepted) {
                     (Answer::Accepted(conn), true) => conn.close().await?,
                     (Answer::Refused, false) => {}
                     (Answer::Accepted(_), false) => {

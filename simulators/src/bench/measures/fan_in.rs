@@ -18,9 +18,11 @@ use super::super::packet::{self, Qos};
 use super::super::server::Running;
 use super::super::stage::{hold, single, Meter, Sample, Stage};
 
-const FILTER: &str = "d/+/telemetry";
+/// What the subscriber hears.
+pub(super) const FILTER: &str = "d/+/telemetry";
 
-fn message(id: &str, qos: Qos) -> Vec<u8> {
+/// What a device sends.
+pub(super) fn message(id: &str, qos: Qos) -> Vec<u8> {
     packet::publish(&format!("d/{id}/telemetry"), qos, 1, &[b'x'; limits::PAYLOAD])
 }
 
@@ -38,14 +40,25 @@ async fn publishers(
 pub(super) async fn at_most_once(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
     let mut reader = single(&stage.backend, running).await?;
     reader.subscribe(FILTER, Qos::Zero).await?;
-    let devices = publishers(stage, running, Qos::Zero).await?;
-    let mut turn = devices.iter().cycle();
+    let mut devices = publishers(stage, running, Qos::Zero).await?;
+    pour(stage, running, &mut reader, &mut devices).await
+}
+
+/// Each device in turn sends its message while few are under way.
+pub(super) async fn pour(
+    stage: &Stage,
+    running: &Running,
+    reader: &mut Conn,
+    devices: &mut [(Conn, Vec<u8>)],
+) -> Result<Sample, BenchError> {
+    let mut turn = (0..devices.len()).cycle();
     let meter = Meter::start(stage, running)?;
     let (mut sent, mut heard, mut last) = (0u64, 0u64, Duration::ZERO);
     let mut busy = true;
     while busy || heard < sent {
         while busy && sent - heard < limits::OUTSTANDING as u64 {
-            let Some((device, message)) = turn.next() else { break };
+            let next = turn.next().and_then(|at| devices.get_mut(at));
+            let Some((device, message)) = next else { break };
             device.write(message).await?;
             sent += 1;
         }

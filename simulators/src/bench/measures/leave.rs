@@ -3,24 +3,22 @@
 use std::time::Duration;
 
 use super::super::conn::Conn;
+use super::super::crowd::Member;
 use super::super::error::BenchError;
 use super::super::limits;
 use super::super::packet::{self, Qos};
+use super::super::roles::FAN_TOPIC;
 use super::super::server::Running;
-use super::super::stage::{hold, single, subscribe_all, Meter, Sample, Stage};
+use super::super::stage::{hold, subscribe_all, Meter, Sample, Stage};
 
-/// One round.
+/// One round. Those who stay are two of another role, so that every device leaves.
 pub(super) async fn run(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
     let members = stage.devices.members();
-    let Some((probe, others)) = members.split_first() else {
-        return Err(BenchError::new("no devices"));
-    };
-    let held = hold(&stage.devices, others, running).await?;
-    let filters = others.iter().map(|member| format!("d/{}/cmd", member.id)).collect();
+    let held = hold(&stage.devices, members, running).await?;
+    let filters = members.iter().map(Member::command_topic).collect();
     let held = subscribe_all(held, filters, Qos::Zero).await?;
-    let mut probes = hold(&stage.devices, std::slice::from_ref(probe), running).await?;
-    let Some(device) = probes.pop() else { return Err(BenchError::new("nobody to probe")) };
-    let mut pair = Pair::new(single(&stage.backend, running).await?, device, &probe.id).await?;
+    let pair = hold(&stage.fans, stage.fans.first(2), running).await?;
+    let mut pair = Pair::new(pair).await?;
     let meter = Meter::start(stage, running)?;
     let (calm, first) = pair.watch(&meter, limits::PROBED).await?;
     let left = held.len() as f64;
@@ -40,17 +38,19 @@ fn millis(time: Duration) -> f64 {
 }
 
 struct Pair {
-    backend: Conn,
-    device: Conn,
+    speaker: Conn,
+    listener: Conn,
     message: Vec<u8>,
 }
 
 impl Pair {
-    async fn new(backend: Conn, mut device: Conn, id: &str) -> Result<Self, BenchError> {
-        let topic = format!("d/{id}/cmd");
-        device.subscribe(&topic, Qos::Zero).await?;
-        let message = packet::publish(&topic, Qos::Zero, 0, &[b'p'; limits::PAYLOAD]);
-        Ok(Self { backend, device, message })
+    async fn new(mut two: Vec<Conn>) -> Result<Self, BenchError> {
+        let (Some(mut listener), Some(speaker)) = (two.pop(), two.pop()) else {
+            return Err(BenchError::new("nobody to probe"));
+        };
+        listener.subscribe(FAN_TOPIC, Qos::Zero).await?;
+        let message = packet::publish(FAN_TOPIC, Qos::Zero, 0, &[b'p'; limits::PAYLOAD]);
+        Ok(Self { speaker, listener, message })
     }
 
     /// The longest wait of a message within `time`, and how many were sent.
@@ -63,10 +63,10 @@ impl Pair {
         let (mut longest, mut count) = (Duration::ZERO, 0);
         while meter.elapsed().saturating_sub(began) < time {
             let sent = meter.elapsed();
-            self.backend.write(&self.message).await?;
+            self.speaker.write(&self.message).await?;
             let mut heard = false;
             while !heard {
-                self.device.read(|frame| heard |= frame.kind() == packet::PUBLISH).await?;
+                self.listener.read(|frame| heard |= frame.kind() == packet::PUBLISH).await?;
             }
             longest = longest.max(meter.elapsed().saturating_sub(sent));
             count += 1;

@@ -2,16 +2,19 @@
 
 use super::error::BenchError;
 use super::packet::Qos;
-use super::server::{Running, Server};
+use super::server::{Running, Server, Servers, Setup};
 use super::stage::{Sample, Stage};
 
 mod command;
 mod connect;
 mod fan_in;
 mod fan_out;
+mod flood;
+mod growth;
 mod leave;
 mod refused;
 mod revoke;
+mod storm;
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,6 +23,14 @@ pub enum Measure {
     Connect,
     /// Connect and stay; memory of an idle session.
     Hold,
+    /// As [`Measure::Connect`], over TLS 1.3 with full handshakes.
+    ConnectTls,
+    /// As [`Measure::Hold`], over TLS 1.3.
+    HoldTls,
+    /// All come back over TLS, proved by the resumption secret.
+    Storm,
+    /// The same after the server was killed and started again.
+    StormRestart,
     /// A thousand devices to one wildcard subscriber, QoS 0.
     FanIn0,
     /// The same, QoS 1.
@@ -36,13 +47,21 @@ pub enum Measure {
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
+    /// What one operation costs beside few sessions and beside many.
+    Growth,
+    /// Honest devices while others flood the broker with bad connects.
+    Flood,
 }
 
 impl Measure {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Connect,
         Self::Hold,
+        Self::ConnectTls,
+        Self::HoldTls,
+        Self::Storm,
+        Self::StormRestart,
         Self::FanIn0,
         Self::FanIn1,
         Self::Command,
@@ -51,6 +70,8 @@ impl Measure {
         Self::Refused,
         Self::Leave,
         Self::Revoke,
+        Self::Growth,
+        Self::Flood,
     ];
 
     /// The name on the command line and in JSON.
@@ -58,6 +79,10 @@ impl Measure {
         match self {
             Self::Connect => "connect",
             Self::Hold => "hold",
+            Self::ConnectTls => "connect-tls",
+            Self::HoldTls => "hold-tls",
+            Self::Storm => "storm",
+            Self::StormRestart => "storm-restart",
             Self::FanIn0 => "fan-in-0",
             Self::FanIn1 => "fan-in-1",
             Self::Command => "command",
@@ -66,18 +91,22 @@ impl Measure {
             Self::Refused => "refused",
             Self::Leave => "leave",
             Self::Revoke => "revoke",
+            Self::Growth => "growth",
+            Self::Flood => "flood",
         }
     }
 
     /// What it counts.
     pub const fn operation(self) -> &'static str {
         match self {
-            Self::Connect | Self::Hold => "connects",
-            Self::FanIn0 | Self::FanIn1 | Self::Command => "messages",
+            Self::Connect | Self::Hold | Self::ConnectTls | Self::HoldTls => "connects",
+            Self::Storm | Self::StormRestart => "reconnects",
+            Self::FanIn0 | Self::FanIn1 | Self::Command | Self::Growth => "messages",
             Self::FanOut0 | Self::FanOut1 => "deliveries",
             Self::Refused => "refusals",
             Self::Leave => "probes",
             Self::Revoke => "revocations",
+            Self::Flood => "bad connects",
         }
     }
 
@@ -87,8 +116,17 @@ impl Measure {
             Self::Connect | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto]
             }
-            Self::Refused | Self::Revoke => &[Server::Tessera],
+            Self::Refused | Self::Revoke | Self::Flood => &[Server::Tessera],
             _ => &[Server::Tessera, Server::Mosquitto],
+        }
+    }
+
+    /// How the servers are set up for it.
+    pub(super) const fn setup(self) -> Setup {
+        match self {
+            Self::ConnectTls | Self::HoldTls | Self::Storm | Self::StormRestart => Setup::Tls,
+            Self::Flood => Setup::Field,
+            _ => Setup::Plain,
         }
     }
 
@@ -96,20 +134,25 @@ impl Measure {
     pub(super) async fn run(
         self,
         stage: &Stage,
-        running: &Running,
+        servers: &impl Servers,
+        running: Running,
         round: usize,
     ) -> Result<Sample, BenchError> {
         match self {
-            Self::Connect => connect::churn(stage, running).await,
-            Self::Hold => connect::stay(stage, running).await,
-            Self::FanIn0 => fan_in::at_most_once(stage, running).await,
-            Self::FanIn1 => fan_in::at_least_once(stage, running).await,
-            Self::Command => command::run(stage, running).await,
-            Self::FanOut0 => fan_out::run(stage, running, Qos::Zero).await,
-            Self::FanOut1 => fan_out::run(stage, running, Qos::One).await,
-            Self::Refused => refused::run(stage, running).await,
-            Self::Leave => leave::run(stage, running).await,
-            Self::Revoke => revoke::run(stage, running, round).await,
+            Self::Connect | Self::ConnectTls => connect::churn(stage, &running).await,
+            Self::Hold | Self::HoldTls => connect::stay(stage, &running).await,
+            Self::Storm => storm::run(stage, servers, running, false).await,
+            Self::StormRestart => storm::run(stage, servers, running, true).await,
+            Self::FanIn0 => fan_in::at_most_once(stage, &running).await,
+            Self::FanIn1 => fan_in::at_least_once(stage, &running).await,
+            Self::Command => command::run(stage, &running).await,
+            Self::FanOut0 => fan_out::run(stage, &running, Qos::Zero).await,
+            Self::FanOut1 => fan_out::run(stage, &running, Qos::One).await,
+            Self::Refused => refused::run(stage, &running).await,
+            Self::Leave => leave::run(stage, &running).await,
+            Self::Revoke => revoke::run(stage, &running, round).await,
+            Self::Growth => growth::run(stage, &running).await,
+            Self::Flood => flood::run(stage, &running).await,
         }
     }
 }

@@ -51,28 +51,28 @@ async fn send(
     burst(stage, running, packets, limits::REFUSING, accepted).await
 }
 
-fn garbage(_: &Crowd, member: &Member) -> Vec<u8> {
+pub(super) fn garbage(_: &Crowd, member: &Member) -> Vec<u8> {
     vec![0x55; Crowd::token_bytes(member) + 74]
 }
 
-fn unknown_kid(crowd: &Crowd, member: &Member) -> Vec<u8> {
+pub(super) fn unknown_kid(crowd: &Crowd, member: &Member) -> Vec<u8> {
     let mut password = crowd.password(member, crowd.now());
     let length = password.get(PROTECTED_AT).map_or(0, |head| usize::from(head & 0x1f));
     flip(&mut password, PROTECTED_AT + length);
     password
 }
 
-fn stale_proof(crowd: &Crowd, member: &Member) -> Vec<u8> {
+pub(super) fn stale_proof(crowd: &Crowd, member: &Member) -> Vec<u8> {
     crowd.password(member, crowd.now().minus(LATE))
 }
 
-fn bad_token(crowd: &Crowd, member: &Member) -> Vec<u8> {
+pub(super) fn bad_token(crowd: &Crowd, member: &Member) -> Vec<u8> {
     let mut password = crowd.password(member, crowd.now());
     flip(&mut password, Crowd::token_bytes(member) - 1);
     password
 }
 
-fn bad_proof(crowd: &Crowd, member: &Member) -> Vec<u8> {
+pub(super) fn bad_proof(crowd: &Crowd, member: &Member) -> Vec<u8> {
     let mut password = crowd.password(member, crowd.now());
     let last = password.len() - 1;
     flip(&mut password, last);

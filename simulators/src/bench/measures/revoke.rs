@@ -10,6 +10,7 @@ use super::super::error::BenchError;
 use super::super::limits;
 use super::super::server::Running;
 use super::super::stage::{hold, Meter, Sample, Stage};
+use super::super::times::Times;
 
 /// One round: every round has victims of its own.
 pub(super) async fn run(
@@ -34,24 +35,19 @@ pub(super) async fn run(
         after_request.push(closed.saturating_sub(asked));
     }
     let sample = meter.stop(after_answer.len() as u64).await?;
-    let sample = percentiles(sample, &mut after_answer, ["p50_ms", "p99_ms", "longest_ms"]);
-    let names = ["from_request_p50_ms", "from_request_p99_ms", "from_request_longest_ms"];
-    let sample = percentiles(sample, &mut after_request, names);
-    Ok(sample.with("sessions", others.len() as f64))
+    let (answer, request) = (Times::of(after_answer), Times::of(after_request));
+    Ok(sample
+        .with("p50_ms", answer.millis(0.5))
+        .with("p99_ms", answer.millis(0.99))
+        .with("longest_ms", answer.millis(1.0))
+        .with("from_request_p50_ms", request.millis(0.5))
+        .with("from_request_p99_ms", request.millis(0.99))
+        .with("from_request_longest_ms", request.millis(1.0))
+        .with("sessions", others.len() as f64))
 }
 
 /// When the socket was closed by the server.
 async fn closed(mut conn: Conn, clock: tessera_runtime::clock::SharedClock) -> Duration {
     while conn.read(|_| ()).await.is_ok() {}
     clock.monotonic()
-}
-
-fn percentiles(sample: Sample, times: &mut [Duration], names: [&'static str; 3]) -> Sample {
-    times.sort();
-    let shares = [0.5, 0.99, 1.0];
-    names.into_iter().zip(shares).fold(sample, |sample, (name, share)| {
-        let at = ((times.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        let time = times.get(at).copied().unwrap_or_default();
-        sample.with(name, time.as_secs_f64() * 1e3)
-    })
 }

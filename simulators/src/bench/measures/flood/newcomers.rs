@@ -1,0 +1,85 @@
+//! Honest devices that want to connect now: by the clock, each trying again when it is turned away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_runtime::clock::SharedClock;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::super::super::conn::{Answer, Conn, Place};
+use super::super::super::crowd::Crowd;
+use super::super::super::error::BenchError;
+use super::super::super::limits;
+use super::super::super::server::{Running, Server};
+use super::super::super::stage::Stage;
+
+/// One device that wanted to connect.
+pub(super) struct Arrival {
+    /// When.
+    pub(super) at: Duration,
+    /// Until CONNACK, or until it gave up.
+    pub(super) took: Duration,
+    /// Times that it was refused or closed on.
+    pub(super) turned_away: u32,
+    /// Whether it got in at last.
+    pub(super) connected: bool,
+}
+
+/// Lets devices from number `first` on connect and leave for `time`.
+pub(super) async fn run(
+    stage: &Stage,
+    running: &Running,
+    first: usize,
+    time: Duration,
+) -> Result<Vec<Arrival>, BenchError> {
+    let crowd = Arc::new(stage.devices.part(usize::MAX));
+    let (began, mut tasks) = (stage.clock.monotonic(), JoinSet::new());
+    let mut due = began;
+    for number in (first..crowd.members().len()).cycle() {
+        tokio::time::sleep(due.saturating_sub(stage.clock.monotonic())).await;
+        if due.saturating_sub(began) >= time {
+            break;
+        }
+        let newcomer = Newcomer { number, crowd: Arc::clone(&crowd), place: running.place.clone() };
+        tasks.spawn(newcomer.arrive(due, Arc::clone(&stage.clock)));
+        due += limits::NEWCOMER_EVERY;
+    }
+    let mut all = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        all.push(done?);
+    }
+    Ok(all)
+}
+
+struct Newcomer {
+    number: usize,
+    crowd: Arc<Crowd>,
+    place: Place,
+}
+
+impl Newcomer {
+    async fn arrive(self, at: Duration, clock: SharedClock) -> Arrival {
+        let mut turned_away = 0;
+        let tries = timeout(limits::NEWCOMER_PATIENCE, self.insist(&mut turned_away)).await;
+        let took = clock.monotonic().saturating_sub(at);
+        let Ok(Some(conn)) = tries else {
+            return Arrival { at, took, turned_away, connected: false };
+        };
+        // It has what it came for; how its goodbye fares is not measured.
+        let _ = conn.close().await;
+        Arrival { at, took, turned_away, connected: true }
+    }
+
+    async fn insist(&self, turned_away: &mut u32) -> Option<Conn> {
+        let member = self.crowd.members().get(self.number)?;
+        loop {
+            let packet = self.crowd.connect(member, Server::Tessera);
+            match Conn::try_open(&self.place, &packet).await {
+                Ok(Answer::Accepted(conn)) => return Some(conn),
+                Ok(Answer::Refused) | Err(_) => *turned_away += 1,
+            }
+            tokio::time::sleep(limits::NEWCOMER_PAUSE).await;
+        }
+    }
+}
