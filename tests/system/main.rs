@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod bench;
 mod commands;
 mod fleet;
 mod independent;
