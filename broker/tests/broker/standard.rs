@@ -54,7 +54,7 @@ async fn aliases_of_both_sides_end_with_the_connection() {
         assert_eq!(hex::encode(reader.next_bytes().await), "3006000003230001");
         drop(writer);
         let mut writer = writing().open().await;
-        writer.answered(ALIAS_ALONE, "e0 01 82").await;
+        writer.answered(ALIAS_ALONE, "e0 02 82 00").await;
         writer.closed().await;
         drop(reader);
         reader = taking().open().await;
