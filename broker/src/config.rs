@@ -83,8 +83,11 @@ pub struct RawLimits {
     pub queue_messages: usize,
     pub queue_bytes: usize,
     pub subscriptions: usize,
+    pub sessions: usize,
     pub session_expiry: u32,
     pub keep_alive: u16,
+    pub retained_messages: usize,
+    pub retained_bytes: usize,
     pub verification_workers: usize,
 }
 
@@ -101,8 +104,11 @@ impl Default for RawLimits {
             queue_messages: limits::QUEUE_MESSAGES,
             queue_bytes: limits::QUEUE_BYTES,
             subscriptions: limits::SUBSCRIPTIONS,
+            sessions: limits::SESSIONS,
             session_expiry: limits::SESSION_EXPIRY,
             keep_alive: limits::KEEP_ALIVE,
+            retained_messages: limits::RETAINED_MESSAGES,
+            retained_bytes: limits::RETAINED_BYTES,
             verification_workers: 0,
         }
     }
@@ -146,6 +152,10 @@ pub struct BrokerConfig {
     pub admission: AdmissionLimits,
     /// Sessions.
     pub session: SessionPolicy,
+    /// Sessions in total.
+    pub sessions: usize,
+    /// Retained messages in total, and their bytes.
+    pub retained: (usize, usize),
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
 }
@@ -239,6 +249,11 @@ impl RawBrokerConfig {
                 shared_for_v311: self.shared_for_v311,
                 suppress_will_on_revocation: self.suppress_will_on_revocation,
             },
+            sessions: within("limits.sessions", l.sessions, 1, 10_000_000)?,
+            retained: (
+                within("limits.retained_messages", l.retained_messages, 1, 10_000_000)?,
+                within("limits.retained_bytes", l.retained_bytes, 1024, 1 << 36)?,
+            ),
             verification_workers: workers(l.verification_workers)?,
         })
     }

@@ -32,7 +32,7 @@ async fn refusal(client: &mut Client) -> RefusalAnswer {
     RefusalAnswer::from_cbor(&message.payload).unwrap()
 }
 
-fn request(name: &str) -> Vec<u8> {
+pub fn request(name: &str) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
     TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false)
         .to_cbor()
@@ -44,7 +44,7 @@ async fn provisioning() -> (SocketAddr, TcpListener) {
     (listener.local_addr().unwrap(), listener)
 }
 
-async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String {
+pub async fn answer_one(listener: &TcpListener, status: &str, body: &[u8]) -> String {
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut seen = Vec::new();
     while !seen.windows(12).any(|w| w == b"client_token") {

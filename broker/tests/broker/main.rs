@@ -15,6 +15,7 @@ mod client;
 mod control;
 mod delivery;
 mod expiry;
+mod limits;
 mod pieces;
 mod qos2;
 mod restart;
