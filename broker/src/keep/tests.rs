@@ -98,3 +98,22 @@ async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
     let late = keep.note(Step::Put(Row::Retained(1), vec![1]));
     assert!(keep.durable(late).await.is_err());
 }
+
+#[tokio::test]
+async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    let rows = crate::limits::KEEP_BEHIND as u64 + 1;
+    assert!(!keep.is_behind());
+    for row in 0..rows {
+        keep.note(Step::Put(Row::Retained(row), vec![1]));
+    }
+    assert!(keep.is_behind());
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    keep.durable(keep.ticket()).await.unwrap();
+    assert!(!keep.is_behind());
+    // Several times what one group takes.
+    assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
+    keep.close().await;
+    running.await.unwrap();
+}

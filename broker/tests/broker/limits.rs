@@ -2,13 +2,14 @@
 //! The table is `docs/limits.md`.
 
 use tessera_broker::codec::{
-    self, Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe,
+    self, Ack, Packet, Password, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe,
     SubscribeOptions, Subscription, Version,
 };
+use tessera_token::proof::{ConnectProof, Credential};
 use tokio::net::TcpListener;
 
 use crate::client::{plan, publish, retained, Client, VERSIONS};
-use crate::world::{backend_scope, scope, world, world_with, World};
+use crate::world::{backend_scope, scope, world, world_with, World, AUDIENCE, NOW};
 
 const QUOTA: ReasonCode = ReasonCode::QUOTA_EXCEEDED;
 
@@ -340,6 +341,43 @@ async fn retained_messages_and_their_bytes() {
         assert_eq!(topics.map(|topic| topic.to_string()), ["t/2", "t/3"]);
         reader.quiet().await;
     }
+}
+
+/// What a credential may be at most, as the broker counts it; outside all of it looks the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_too_large_or_not_of_now() {
+    let world = world().await;
+    let now = world.agent.validator().now();
+    let none = || scope(&[]);
+    let early = world.token_with("d-1", none(), |claims| claims.not_before = Some(now.plus(61)));
+    let skewed = world.token_with("d-1", none(), |claims| claims.not_before = Some(now.plus(60)));
+    let proved = |token: &[u8], at: u64| {
+        let at = tessera_token::time::UnixSeconds::new(at);
+        let key = crate::world::device_key("d-1");
+        let proof = ConnectProof::make(&key, AUDIENCE, "d-1", token, at, 1_000);
+        Credential { token: token.to_vec(), proof: Some(proof) }.to_password()
+    };
+    let token = world.token("d-1", none());
+    // COSE_Sign1 with a payload of 4,100 bytes.
+    let head = [0xd8, 0x3d, 0xd2, 0x84, 0x40, 0xa0, 0x59, 0x10, 0x04];
+    let cases = [
+        ("token_too_large", [&head[..], &[0; 4100], &[0x40]].concat()),
+        ("token_too_large", vec![b'A'; 5601]),
+        ("token_not_yet_valid", world.password("d-1", "d-1", early)),
+        ("proof_not_fresh", proved(&token, NOW - 61)),
+        ("proof_not_fresh", proved(&token, NOW + 61)),
+    ];
+    for (code, password) in cases {
+        let before = refused(&world, "connect", code);
+        let mut plan = plan(&world, "d-1", Version::V5);
+        plan.connect.password = Some(Password::new(password.into()));
+        assert_eq!(plan.refused().await, ReasonCode::NOT_AUTHORIZED, "{code}");
+        assert_eq!(refused(&world, "connect", code), before + 1, "{code}");
+    }
+    let long = format!("d-1~{}", "x".repeat(24));
+    let one = plan(&world, "d-1", Version::V5).client_id(&long);
+    assert_eq!(one.refused().await, ReasonCode::NOT_AUTHORIZED);
+    plan(&world, "d-1", Version::V5).token(skewed).client_id(&long[..27]).open().await;
 }
 
 /// One request of a session at a time, 64 in total; an answer of provisioning has 16 KiB at most.
