@@ -367,6 +367,47 @@ mod tests {
     }
 
     #[test]
+    fn every_number_is_taken_or_named_at_its_ends() {
+        let keys = [
+            "sockets",
+            "sockets_per_prefix",
+            "half_open",
+            "half_open_per_prefix",
+            "connects_per_second",
+            "max_packet",
+            "receive_maximum",
+            "queue_messages",
+            "queue_bytes",
+            "subscriptions",
+            "sessions",
+            "session_expiry",
+            "keep_alive",
+            "retained_messages",
+            "retained_bytes",
+            "verification_workers",
+        ];
+        for key in keys {
+            for (value, holds) in [
+                ("0", matches!(key, "session_expiry" | "verification_workers")),
+                ("4294967295", false),
+                ("18446744073709551615", false),
+                ("-1", false),
+            ] {
+                let text = format!(r#"{{"limits": {{"{key}": {value}}}}}"#);
+                let read = serde_json::from_str::<RawBrokerConfig>(&text);
+                // A number that its type cannot hold is refused as the file is read.
+                let config = read.ok().map(RawBrokerConfig::validate);
+                let bytes = key == "retained_bytes" && value == "4294967295";
+                match config {
+                    Some(Ok(_)) => assert!(holds || bytes, "{text}"),
+                    Some(Err(error)) => assert_eq!(error.key, format!("limits.{key}"), "{text}"),
+                    None => assert!(value != "0", "{text}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_refused() {
         let read = serde_json::from_str::<RawBrokerConfig>;
         assert!(read(r#"{"mqtt": "127.0.0.1:0", "limits": {"sockets": 5}}"#).is_ok());

@@ -424,6 +424,40 @@ async fn an_answer_of_provisioning_that_is_too_large_is_none() {
     client.quiet().await;
 }
 
+/// Nor at its most: nothing is set aside for what may never come.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_limit_at_its_most() {
+    let world = world_with(|raw| {
+        let limits = &mut raw.limits;
+        limits.max_packet = 16 * 1024 * 1024;
+        limits.receive_maximum = u16::MAX;
+        limits.queue_messages = 1_000_000;
+        limits.queue_bytes = 1024 * 1024 * 1024;
+        limits.subscriptions = 100_000;
+        limits.sessions = 10_000_000;
+        limits.session_expiry = u32::MAX - 1;
+        limits.keep_alive = u16::MAX;
+        limits.retained_messages = 10_000_000;
+        limits.retained_bytes = 1 << 36;
+        limits.verification_workers = 256;
+        limits.sockets = 10_000_000;
+        limits.sockets_per_prefix = 10_000_000;
+        limits.half_open = 1_000_000;
+        limits.half_open_per_prefix = 1_000_000;
+        limits.connects_per_second = 1_000_000;
+    })
+    .await;
+    for version in VERSIONS {
+        let kept = plan(&world, "d-1", version).scope(scope(&[("both", "t/#")])).kept(u32::MAX);
+        let mut client = kept.open().await;
+        client.subscribe("t/1", QoS::AtLeastOnce).await;
+        client.publish_acked("t/1", &[7; 100_000]).await;
+        assert_eq!(client.message().await.payload.len(), 100_000);
+        world.advance(1);
+        client.quiet().await;
+    }
+}
+
 /// No setting makes the broker stumble at its least: it serves, or says that it cannot.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_limit_at_its_least() {

@@ -15,6 +15,7 @@ mod client;
 mod control;
 mod delivery;
 mod expiry;
+mod lessons;
 mod limits;
 mod pieces;
 mod qos2;
