@@ -322,3 +322,13 @@ pub fn retained(topic: &str, payload: &[u8]) -> Packet {
         other => other,
     }
 }
+
+/// Yields until it holds; only a broken broker lets it run out of patience.
+pub async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, waiting).await.expect("never came to hold");
+}

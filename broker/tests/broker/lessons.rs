@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
 
-use crate::client::{plan, retained, VERSIONS};
+use crate::client::{plan, retained, until, VERSIONS};
 use crate::world::{backend_scope, device_scope, scope, world, world_in, NOW};
 
 const TOKEN: &str = "$tessera/token";
@@ -90,9 +90,7 @@ async fn a_will_is_authorised_again_when_it_is_published() {
         client.message().await;
         let before = world.metric(refused);
         drop(client);
-        while world.metric(refused) == before {
-            tokio::task::yield_now().await;
-        }
+        until(|| world.metric(refused) > before).await;
         hub.quiet().await;
     }
 }

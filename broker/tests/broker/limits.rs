@@ -8,7 +8,7 @@ use tessera_broker::codec::{
 use tessera_token::proof::{ConnectProof, Credential};
 use tokio::net::TcpListener;
 
-use crate::client::{plan, publish, retained, Client, VERSIONS};
+use crate::client::{plan, publish, retained, until, Client, VERSIONS};
 use crate::world::{backend_scope, scope, world, world_with, World, AUDIENCE, NOW};
 
 const QUOTA: ReasonCode = ReasonCode::QUOTA_EXCEEDED;
@@ -31,15 +31,6 @@ fn ended(world: &World, why: &str) -> u64 {
 
 fn refused(world: &World, what: &str, code: &str) -> u64 {
     world.metric(&format!(r#"tessera_broker_refusals_total{{code="{code}",what="{what}"}}"#))
-}
-
-async fn until(holds: impl Fn() -> bool) {
-    let patience = tokio::time::timeout(std::time::Duration::from_secs(10), async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    });
-    patience.await.expect("never came to hold");
 }
 
 /// A client with every right on `t/…`.

@@ -7,7 +7,7 @@ use tessera_broker::codec::{
 };
 use tessera_token::scope::Scope;
 
-use crate::client::{plan, publish, retained, Client, VERSIONS};
+use crate::client::{plan, publish, retained, until, Client, VERSIONS};
 use crate::world::{scope, world, World};
 
 fn rights() -> Scope {
@@ -63,15 +63,6 @@ fn connect(world: &World, name: &str, version: Version) -> Vec<u8> {
     let token = world.token(name, scope(&[("both", "d/#")]));
     plan.connect.password = Some(Password::new(world.password(name, name, token).into()));
     bytes(&Packet::Connect(Box::new(plan.connect)), version)
-}
-
-async fn until(holds: impl Fn() -> bool) {
-    let patience = tokio::time::timeout(std::time::Duration::from_secs(20), async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    });
-    patience.await.expect("never came to hold");
 }
 
 /// A CONNECT that breaks off leaves nothing: no session, no socket, no half-open place, no use of its proof.
