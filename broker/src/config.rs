@@ -91,8 +91,11 @@ pub struct RawLimits {
     pub queue_messages: usize,
     pub queue_bytes: usize,
     pub subscriptions: usize,
+    pub sessions: usize,
     pub session_expiry: u32,
     pub keep_alive: u16,
+    pub retained_messages: usize,
+    pub retained_bytes: usize,
     pub verification_workers: usize,
 }
 
@@ -109,8 +112,11 @@ impl Default for RawLimits {
             queue_messages: limits::QUEUE_MESSAGES,
             queue_bytes: limits::QUEUE_BYTES,
             subscriptions: limits::SUBSCRIPTIONS,
+            sessions: limits::SESSIONS,
             session_expiry: limits::SESSION_EXPIRY,
             keep_alive: limits::KEEP_ALIVE,
+            retained_messages: limits::RETAINED_MESSAGES,
+            retained_bytes: limits::RETAINED_BYTES,
             verification_workers: 0,
         }
     }
@@ -158,6 +164,10 @@ pub struct BrokerConfig {
     pub admission: AdmissionLimits,
     /// Sessions.
     pub session: SessionPolicy,
+    /// Sessions in total.
+    pub sessions: usize,
+    /// Retained messages in total, and their bytes.
+    pub retained: (usize, usize),
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
 }
@@ -253,6 +263,11 @@ impl RawBrokerConfig {
                 shared_for_v311: self.shared_for_v311,
                 suppress_will_on_revocation: self.suppress_will_on_revocation,
             },
+            sessions: within("limits.sessions", l.sessions, 1, 10_000_000)?,
+            retained: (
+                within("limits.retained_messages", l.retained_messages, 1, 10_000_000)?,
+                within("limits.retained_bytes", l.retained_bytes, 1024, 1 << 36)?,
+            ),
             verification_workers: workers(l.verification_workers)?,
         })
     }
@@ -370,6 +385,47 @@ mod tests {
             key(|raw| raw.limits.verification_workers = 9999),
             "limits.verification_workers"
         );
+    }
+
+    #[test]
+    fn every_number_is_taken_or_named_at_its_ends() {
+        let keys = [
+            "sockets",
+            "sockets_per_prefix",
+            "half_open",
+            "half_open_per_prefix",
+            "connects_per_second",
+            "max_packet",
+            "receive_maximum",
+            "queue_messages",
+            "queue_bytes",
+            "subscriptions",
+            "sessions",
+            "session_expiry",
+            "keep_alive",
+            "retained_messages",
+            "retained_bytes",
+            "verification_workers",
+        ];
+        for key in keys {
+            for (value, holds) in [
+                ("0", matches!(key, "session_expiry" | "verification_workers")),
+                ("4294967295", false),
+                ("18446744073709551615", false),
+                ("-1", false),
+            ] {
+                let text = format!(r#"{{"limits": {{"{key}": {value}}}}}"#);
+                let read = serde_json::from_str::<RawBrokerConfig>(&text);
+                // A number that its type cannot hold is refused as the file is read.
+                let config = read.ok().map(RawBrokerConfig::validate);
+                let bytes = key == "retained_bytes" && value == "4294967295";
+                match config {
+                    Some(Ok(_)) => assert!(holds || bytes, "{text}"),
+                    Some(Err(error)) => assert_eq!(error.key, format!("limits.{key}"), "{text}"),
+                    None => assert!(value != "0", "{text}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -75,10 +75,10 @@ pub const FLEET_ROUTER_PATIENCE: std::time::Duration = std::time::Duration::from
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;
 
-/// Retained messages on one broker.
+/// Retained messages on one broker, unless configured.
 pub const RETAINED_MESSAGES: usize = 100_000;
 
-/// Bytes of retained messages, topics and properties included, on one broker.
+/// Bytes of retained messages, topics and properties included, on one broker, unless configured.
 pub const RETAINED_BYTES: usize = 128 * 1024 * 1024;
 
 /// Levels of the retained tree that one lookup may visit: bounds the time a wildcard subscribe can take (about 20 ms).
@@ -122,7 +122,8 @@ pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of a PROXY header behind its first 16. Addresses take 36, the rest is for what balancers add.
 pub const PROXY_HEADER_BYTES: usize = 2_048;
-/// Sockets whose PROXY header has not come yet: only balancers that we trust get here.
+/// Sockets whose PROXY header has not come yet, and no more than may be half open: only balancers that we trust get
+/// here.
 pub const PROXY_WAITING: usize = 4_096;
 /// Bytes of a certificate, key or authorities file.
 pub const PEM_BYTES: u64 = 1024 * 1024;
@@ -192,7 +193,7 @@ pub const QUEUE_MESSAGES: usize = 1_000;
 pub const QUEUE_BYTES: usize = 1024 * 1024;
 /// Subscriptions of one session.
 pub const SUBSCRIPTIONS: usize = 256;
-/// Sessions in total, connected or kept.
+/// Sessions in total, connected or kept, unless configured.
 pub const SESSIONS: usize = 200_000;
 /// Seconds for which a session is kept at most after its connection ended (a day), also for 3.1.1, which has no limit.
 pub const SESSION_EXPIRY: u32 = 86_400;

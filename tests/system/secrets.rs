@@ -111,3 +111,29 @@ fn no_secret_reaches_logs_metrics_or_answers() {
         }
     }
 }
+
+/// What a peer calls a topic is shown with its control characters written out: it makes no line and no colour of a log.
+#[test]
+fn control_characters_of_a_peer_reach_no_log() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for format in ["text", "json"] {
+        let more = ["--log", "trace", "--log-format", format];
+        let mut server = Server::start_with(TempDir::new().unwrap(), &more);
+        let sensor = server.enrol("c-1", "sensor");
+        let topic = "d/\u{1b}[31m\nforged\rforged/\u{9b}x";
+        runtime.block_on(async {
+            let mut options = rumqttc::MqttOptions::new("c-1", "127.0.0.1", sensor.mqtt.port());
+            options.set_credentials("c-1", sensor.password());
+            let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
+            client.subscribe(topic, rumqttc::QoS::AtMostOnce).await.unwrap();
+            client.publish(topic, rumqttc::QoS::AtMostOnce, false, "x").await.unwrap();
+            while events.poll().await.is_ok() {}
+        });
+        server.process.terminate();
+        assert!(server.process.wait().success());
+        let log = server.process.output();
+        assert!(log.contains("forged"), "{format}: the topic is not in the log at all");
+        assert!(!log.lines().any(|line| line.starts_with("forged")), "{format}");
+        assert!(!log.contains(['\u{1b}', '\r', '\u{9b}']), "{format}");
+    }
+}

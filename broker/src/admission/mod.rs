@@ -93,6 +93,11 @@ impl Admission {
         Ok(Ticket { admission: self.clone(), prefix, half_open: true })
     }
 
+    /// Sockets that may be half open.
+    pub fn most_half_open(&self) -> usize {
+        self.limits.half_open
+    }
+
     /// Open sockets.
     pub fn sockets(&self) -> usize {
         self.book.lock().sockets

@@ -63,3 +63,21 @@ fn prefixes_read_well() {
     assert_eq!(Prefix::of(peer("192.0.2.77")).to_string(), "192.0.2.0/24");
     assert_eq!(Prefix::of(peer("2001:db8:1:2ff::1")).to_string(), "2001:db8:1:200::/56");
 }
+
+#[test]
+fn remembered_prefixes_are_bounded_and_idle_ones_give_way() {
+    let many = AdmissionLimits { half_open: usize::MAX, ..limits() };
+    let admission = Admission::new(many);
+    let at = |n: usize| {
+        IpAddr::from(((n as u128) << (128 - crate::limits::IPV6_PREFIX_BITS)).to_be_bytes())
+    };
+    let now = Duration::ZERO;
+    let mut held: Vec<_> =
+        (1..=crate::limits::PREFIXES).map(|n| admission.enter(at(n), now).unwrap()).collect();
+    let newcomer = || admission.enter(at(crate::limits::PREFIXES + 1), now);
+    assert_eq!(newcomer().err(), Some(Turned::Prefixes));
+    // One that is known already is still served, and who leaves makes room.
+    drop(admission.enter(at(7), now).unwrap());
+    drop(held.pop());
+    assert!(newcomer().is_ok());
+}

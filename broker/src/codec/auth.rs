@@ -85,8 +85,6 @@ pub(super) fn encode(
         return Ok(());
     }
     out.put_u8(reason.0);
-    if properties.is_empty() {
-        return Ok(());
-    }
+    // An empty property length may be left out, but rumqttc waits for it.
     properties.write(out)
 }

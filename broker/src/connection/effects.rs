@@ -8,6 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::serve::Connection;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
+use crate::lanes::retained::Stored;
 use crate::lanes::{Delivery, LaneError, Message};
 use crate::rights::Control;
 use crate::session::machine::{Answer, Delivered, Effect, End, Granted};
@@ -54,6 +55,8 @@ impl Connection {
         self.owe(routed.tally.ticket);
         let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
         let reason = match (reached, routed.tally.full) {
+            // Some may have it already, but what was asked to be kept is not.
+            _ if routed.stored == Some(Stored::Full) => ReasonCode::QUOTA_EXCEEDED,
             (true, _) => ReasonCode::SUCCESS,
             (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
             (false, _) => ReasonCode::QUOTA_EXCEEDED,

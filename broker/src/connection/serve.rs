@@ -203,6 +203,7 @@ impl Connection {
     /// Waits for what is owed. What was to be sent is withheld when it cannot be kept.
     async fn settle(&mut self) -> Option<End> {
         if self.owed == 0 && self.session.kept().is_some() && self.hub.keep.is_behind() {
+            self.hub.metrics.limits_hit.inc(&["keep_behind"]);
             self.owed = self.hub.keep.ticket();
         }
         if self.owed == 0 {

@@ -159,6 +159,7 @@ async fn enter(
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
     let (ack, _) = session.attach(connect, &line, false, &hub.policy, hub.now())?;
     let replaced = hub.registry.enter(&session).map_err(|_| {
+        hub.metrics.limits_hit.inc(&["sessions"]);
         session.finish();
         RefusalCode::LimitReached
     })?;

@@ -184,4 +184,22 @@ fn a_kill_never_divides_what_belongs_together() {
         assert_eq!(other, 0, "kill {kill}: a part of round {round} is there");
         keep.store.close().unwrap();
     }
+
+#[tokio::test]
+async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    let rows = crate::limits::KEEP_BEHIND as u64 + 1;
+    assert!(!keep.is_behind());
+    for row in 0..rows {
+        keep.note(Step::Put(Row::Retained(row), vec![1]));
+    }
+    assert!(keep.is_behind());
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    keep.durable(keep.ticket()).await.unwrap();
+    assert!(!keep.is_behind());
+    // Several times what one group takes.
+    assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
+    keep.close().await;
+    running.await.unwrap();
 }

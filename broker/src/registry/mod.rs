@@ -15,14 +15,13 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 
 use crate::lanes::SubscriberId;
-use crate::limits;
 use crate::session::Session;
 use index::Index;
 
 /// The index of sessions.
-#[derive(Default)]
 pub struct Registry {
     inner: RwLock<Inner>,
+    most: usize,
 }
 
 #[derive(Default)]
@@ -40,6 +39,11 @@ struct Inner {
 pub struct Full;
 
 impl Registry {
+    /// An empty index for at most so many sessions.
+    pub fn new(most: usize) -> Self {
+        Self { inner: RwLock::default(), most }
+    }
+
     /// The session of a client id.
     pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Session>> {
         let inner = self.inner.read();
@@ -61,7 +65,7 @@ impl Registry {
         let rights = session.rights();
         let mut inner = self.inner.write();
         let old = inner.clients.get(&client).copied();
-        if old.is_none() && inner.sessions.len() >= limits::SESSIONS {
+        if old.is_none() && inner.sessions.len() >= self.most {
             return Err(Full);
         }
         let replaced = old.and_then(|old| inner.remove(old));

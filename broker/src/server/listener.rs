@@ -37,8 +37,12 @@ pub(super) struct Listener {
 impl Listener {
     /// Accepts until stop is told.
     pub(super) async fn run(self, listener: TcpListener, stop: Stop) {
-        let headers = Arc::new(Semaphore::new(PROXY_WAITING));
+        let waiting = PROXY_WAITING.min(self.hub.admission.most_half_open());
+        let headers = Arc::new(Semaphore::new(waiting));
         loop {
+            if self.permits.available_permits() == 0 {
+                self.hub.metrics.limits_hit.inc(&["sockets"]);
+            }
             let permit = tokio::select! {
                 () = stop.stopping() => return,
                 permit = Arc::clone(&self.permits).acquire_owned() => permit,

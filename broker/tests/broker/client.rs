@@ -167,6 +167,32 @@ impl Client {
         }
     }
 
+    /// The bytes of the next packet, whatever they say; empty when the broker closed.
+    pub async fn next_bytes(&mut self) -> Vec<u8> {
+        loop {
+            let head = self.inbox.iter().skip(1).position(|byte| *byte < 0x80);
+            if let Some(width) = head {
+                let length = self.inbox[1..width + 2].iter().rev();
+                let length = length.fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+                if self.inbox.len() >= width + 2 + length {
+                    return self.inbox.split_to(width + 2 + length).to_vec();
+                }
+            }
+            let read = tokio::time::timeout(PATIENCE, self.socket.read_buf(&mut self.inbox));
+            match read.await.expect("the broker says nothing") {
+                Ok(0) | Err(_) => return self.inbox.split().to_vec(),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Sends bytes and expects exactly these as the answer; none means that the broker closes without a word.
+    pub async fn answered(&mut self, sent: &str, expected: &str) {
+        self.bytes(&hex::decode(sent.replace(' ', "")).unwrap()).await;
+        let got = hex::encode(self.next_bytes().await);
+        assert_eq!(got, expected.replace(' ', ""), "the answer to {sent}");
+    }
+
     /// The reason of a DISCONNECT, or `None` when there was only a close. Other packets in front are passed over.
     pub async fn end(&mut self) -> Option<ReasonCode> {
         loop {
@@ -295,4 +321,14 @@ pub fn retained(topic: &str, payload: &[u8]) -> Packet {
         Packet::Publish(publish) => Packet::Publish(Publish { retain: true, ..publish }),
         other => other,
     }
+}
+
+/// Yields until it holds; only a broken broker lets it run out of patience.
+pub async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, waiting).await.expect("never came to hold");
 }

@@ -41,7 +41,20 @@ async fn the_victim_of_an_attempt_notices_nothing() {
     victim.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
     for version in VERSIONS {
         // Its own good token and proof, another's client id.
-        for id in ["d-1", "d-1~x", "#", "d/1", "d-1\u{7f}"] {
+        let ids = [
+            "d-1",
+            "d-1~x",
+            "#",
+            "+",
+            "d/1",
+            "d-1\u{7f}",
+            ".*",
+            "d-.",
+            "D-1",
+            "d\u{2011}1",
+            "d-1\n",
+        ];
+        for id in ids {
             let token = world.token("thief", device_scope("thief"));
             let mut attempt = plan(&world, "thief", version).token(token).client_id(id);
             attempt.connect.clean_start = true;

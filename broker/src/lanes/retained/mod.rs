@@ -42,7 +42,6 @@ pub struct Found {
 }
 
 /// All retained messages of the broker.
-#[derive(Default)]
 pub struct Retained {
     inner: RwLock<Inner>,
 }
@@ -56,6 +55,7 @@ struct Inner {
     deadlines: BTreeSet<(UnixSeconds, TenantId, TopicName)>,
     count: usize,
     bytes: usize,
+    most: (usize, usize),
 }
 
 /// The moment from which a retained message must no longer be sent.
@@ -64,15 +64,25 @@ pub fn deadline(message: &Message) -> UnixSeconds {
     message.expires.map_or(token, |expires| expires.min(token))
 }
 
+impl Default for Retained {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Retained {
-    /// An empty store.
+    /// An empty store with the limits of `limits.rs`.
     pub fn new() -> Self {
-        Self::default()
+        Self::with(None, (RETAINED_MESSAGES, RETAINED_BYTES))
     }
 
-    /// An empty store whose messages survive a restart.
-    pub(crate) fn kept(keep: Arc<Keep>) -> Self {
-        let inner = Inner { keep: Some(keep), ..Inner::default() };
+    /// An empty store whose messages survive a restart, for so many messages and bytes at most.
+    pub(crate) fn kept(keep: Arc<Keep>, most: (usize, usize)) -> Self {
+        Self::with(Some(keep), most)
+    }
+
+    fn with(keep: Option<Arc<Keep>>, most: (usize, usize)) -> Self {
+        let inner = Inner { keep, most, ..Inner::default() };
         Self { inner: RwLock::new(inner) }
     }
 
@@ -185,8 +195,7 @@ impl Inner {
     fn has_room(&self, message: &Message) -> bool {
         let old = self.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
         let (more, bytes) = old.map_or((1, 0), |old| (0, old.cost()));
-        self.count + more <= RETAINED_MESSAGES
-            && self.bytes - bytes + message.cost() <= RETAINED_BYTES
+        self.count + more <= self.most.0 && self.bytes - bytes + message.cost() <= self.most.1
     }
 
     fn put(&mut self, message: Arc<Message>) -> Stored {

@@ -107,6 +107,16 @@ fn both_limits_refuse_and_leave_what_is_there() {
     assert!(cut.cut && cut.messages.len() == crate::limits::RETAINED_PER_LOOKUP);
     retained.remove_tenant(&tenant("acme"));
     assert_eq!(retained.size(), (0, 0));
+    // A filter that matches nothing, and would look at more levels than one lookup may.
+    for number in 0..RETAINED_MESSAGES {
+        assert_eq!(retained.set(&message(&format!("a/{number}/b/c"), "x"), NOW), Stored::Kept);
+    }
+    let found =
+        |text: &str| retained.lookup(&tenant("acme"), &TopicFilter::parse(text).unwrap(), NOW);
+    let (wide, narrow) = (found("a/+/+/+/z"), found("a/7/+/c"));
+    assert!(wide.cut && wide.messages.is_empty());
+    assert!(!narrow.cut && narrow.messages.len() == 1);
+    retained.remove_tenant(&tenant("acme"));
     let big = vec![0u8; RETAINED_BYTES / 2];
     assert_eq!(retained.set(&message("big/1", big.clone()), NOW), Stored::Kept);
     assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full);

@@ -30,6 +30,7 @@ impl Machine {
     }
 
     /// Writes the next delivery of an earlier connection again, with DUP; `None` when there is none to write now.
+    /// Expiry is not asked: what was sent once is completed [MQTT-4.3.3-7], [MQTT-4.4.0-1].
     pub fn deliver_again(&mut self, cx: Context<'_>, out: &mut BytesMut) -> Option<Delivered> {
         let open = self.flight.next_again()?;
         let (what, packet_id) = (open.what.clone(), open.packet_id);
@@ -64,6 +65,10 @@ impl Machine {
         cx: Context<'_>,
         out: &mut BytesMut,
     ) -> Delivered {
+        if delivery.message.is_expired(cx.unix) {
+            self.drop_row(delivery.sequence.number);
+            return Delivered::Dropped("expired", delivery.qos());
+        }
         if delivery.qos() == QoS::AtMostOnce {
             return self.write(&delivery, None, false, cx, out);
         }
@@ -90,9 +95,6 @@ impl Machine {
     ) -> Delivered {
         let message = &*delivery.message;
         let qos = delivery.qos();
-        if message.is_expired(cx.unix) {
-            return Delivered::Dropped("expired", qos);
-        }
         match cx.rights.receive(message.topic.as_str(), cx.unix) {
             Ok(()) => {}
             Err(RefusalCode::TokenExpired) => return Delivered::Ended(RefusalCode::TokenExpired),

@@ -19,6 +19,7 @@ impl Machine {
             Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
+                effects.push(Effect::Refused { code, topic: Arc::from(&*publish.topic) });
                 return self.refuse_publish(
                     &publish,
                     (ReasonCode::TOPIC_NAME_INVALID, code),

@@ -157,3 +157,17 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     }
     std::fs::read(path).map_err(|error| named(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chain.pem");
+        std::fs::write(&path, vec![b'-'; PEM_BYTES as usize + 1]).unwrap();
+        let error = certificates(&path).unwrap_err().to_string();
+        assert!(error.contains("chain.pem") && error.contains("larger than"), "{error}");
+    }
+}

@@ -178,3 +178,18 @@ fn declared(raw: &[u8]) -> u64 {
         short => u64::from(short),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pongs_that_nobody_reads_are_bounded() {
+        let mut socket = WebSocket::new(BytesMut::new());
+        for _ in 0..1_000 {
+            let _ = socket.frame(Frame::Ping(Bytes::from_static(&[7; 125])), &mut BytesMut::new());
+        }
+        assert!(socket.out.len() >= WEB_SOCKET_PENDING, "{}", socket.out.len());
+        assert!(socket.out.len() < WEB_SOCKET_PENDING + 127, "{}", socket.out.len());
+    }
+}

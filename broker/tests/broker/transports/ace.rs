@@ -288,6 +288,19 @@ async fn a_311_client_proves_itself_by_user_name_and_password() {
     }
 }
 
+/// The challenge is good for ten seconds; whoever stays silent has no session and leaves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_is_not_answered_is_cut() {
+    let world = world().await;
+    let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+    let token = layout_b(world.token("d-1", device_scope("d-1")));
+    line.send(&connect(&world, "d-1", "ace", &token)).await;
+    nonce(&mut line).await;
+    line.closed().await;
+    let rule = r#"tessera_broker_broken_packets_total{rule="auth_too_slow"}"#;
+    assert_eq!((world.metric(rule), world.broker.sessions()), (1, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
     let world = world().await;

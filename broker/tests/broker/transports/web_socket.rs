@@ -171,6 +171,7 @@ async fn a_request_that_is_no_upgrade_is_answered_and_closed() {
         (UPGRADE.replace("Protocol: mqtt", "Protocol: chat"), "400"),
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "426"),
         (long, "431"),
+        (UPGRADE.replace("\r\n\r\n", &format!("\r\n{}\r\n", "X: y\r\n".repeat(64))), "400"),
         ("\x10\x20rubbish\r\n\r\n".to_owned(), "400"),
     ];
     for (request, status) in cases {
@@ -178,6 +179,8 @@ async fn a_request_that_is_no_upgrade_is_answered_and_closed() {
         let answer = answer(&mut io, &request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
     }
+    let rule = r#"tessera_broker_broken_packets_total{rule="websocket_refused"}"#;
+    assert_eq!(world.metric(rule), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
