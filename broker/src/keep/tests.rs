@@ -184,6 +184,7 @@ fn a_kill_never_divides_what_belongs_together() {
         assert_eq!(other, 0, "kill {kill}: a part of round {round} is there");
         keep.store.close().unwrap();
     }
+}
 
 #[tokio::test]
 async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whole() {
