@@ -110,11 +110,26 @@ async fn a_store_that_does_not_write_lets_nobody_in() {
 async fn a_damaged_row_lets_nobody_in() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let ledger = Ledger::new(&store).unwrap();
     let mut batch = Batch::new();
-    batch.put(&ledger.rows, [1; 32], *b"rubbish");
+    batch.put(&store.table("proof_counters").unwrap(), [1; 32], *b"rubbish");
     store.commit(batch).await.unwrap();
+    let ledger = Ledger::new(&store).unwrap();
     assert_eq!(used(&ledger, 1, 9).await, Err(RefusalCode::ProofReplayed));
+}
+
+#[tokio::test]
+async fn a_key_is_known_once_it_was_let_in_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let ledger = Ledger::new(&store).unwrap();
+    assert!(!ledger.knows(&claim(1, 0).key));
+    used(&ledger, 1, 5).await.unwrap();
+    assert!(ledger.knows(&claim(1, 0).key));
+    drop(ledger);
+    let again = Ledger::new(&store).unwrap();
+    assert!(again.knows(&claim(1, 0).key));
+    assert!(!again.knows(&claim(2, 0).key));
+    assert_eq!(used(&again, 1, 5).await, Err(RefusalCode::ProofReplayed));
 }
 
 #[tokio::test]

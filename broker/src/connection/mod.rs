@@ -16,6 +16,7 @@ mod goodbye;
 mod serve;
 mod welcome;
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,14 +36,22 @@ pub(crate) struct Place {
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
-/// A socket from accept to close. Returns when it is closed.
+/// A socket from accept to close. Ends when it is closed.
 ///
-/// The task of an idle connection is small: the handshake, which needs much more room, is boxed and gone by then, and
-/// so is every rarer step.
-pub(crate) async fn run(hub: Arc<Hub>, door: Door, socket: TcpStream, peer: IpAddr, place: Place) {
-    let connection = Box::pin(handshake(hub, door, socket, peer, place)).await;
-    if let Some(connection) = connection {
-        serve::run(connection).await;
+/// The task of an idle connection is small: the handshake, which needs much more room, is boxed and gone by then, with
+/// what it began with, and so is every rarer step.
+pub(crate) fn run(
+    hub: Arc<Hub>,
+    door: Door,
+    socket: TcpStream,
+    peer: IpAddr,
+    place: Place,
+) -> impl Future<Output = ()> + Send {
+    let handshake = Box::pin(handshake(hub, door, socket, peer, place));
+    async move {
+        if let Some(connection) = handshake.await {
+            serve::run(connection).await;
+        }
     }
 }
 

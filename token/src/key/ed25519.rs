@@ -4,6 +4,7 @@
 //! decompressed, since the recomputed point has all that is asked about it, and a key that verifies many signatures has
 //! a table of its multiples. Tests hold both against `verify_strict` over all vectors.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable, EdwardsPoint};
@@ -110,7 +111,7 @@ impl SecretKey {
         // A key made from a seed is a multiple of the base point: canonical, torsion-free.
         let key = self.0.verifying_key();
         let point = Point { bytes: key.to_bytes(), minus: -key.to_edwards(), table: None };
-        PublicKey(Kind::Ed25519(point))
+        PublicKey(Kind::Ed25519(Box::new(point)))
     }
 
     /// The 32 bytes of the public half.

@@ -3,6 +3,7 @@
 //! Issuers sign with Ed25519. Devices prove themselves with Ed25519 or, where a secure element has
 //! nothing else, with ECDSA on P-256 (feature `p256`, on by default).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -95,9 +96,10 @@ pub struct PublicKey(Kind);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Kind {
-    Ed25519(ed25519::Point),
+    // Boxed: a point takes 200 bytes in everything that may hold a key.
+    Ed25519(Box<ed25519::Point>),
     #[cfg(feature = "p256")]
-    P256(p256::Point),
+    P256(Box<p256::Point>),
 }
 
 impl PublicKey {
@@ -136,10 +138,10 @@ impl PublicKey {
         match bytes.len() {
             32 => {
                 let bytes = bytes.try_into().map_err(|_| KeyError::Length)?;
-                ed25519(bytes).map(|point| Self(Kind::Ed25519(point)))
+                ed25519(bytes).map(|point| Self(Kind::Ed25519(Box::new(point))))
             }
             #[cfg(feature = "p256")]
-            33 | 65 => p256::Point::judge(bytes).map(|point| Self(Kind::P256(point))),
+            33 | 65 => p256::Point::judge(bytes).map(|point| Self(Kind::P256(Box::new(point)))),
             _ => Err(KeyError::Length),
         }
     }

@@ -4,6 +4,7 @@ use super::envelope;
 use super::filters::Claim;
 use super::group::Group;
 use super::links::{Links, OwnedLink};
+use super::near::Near;
 use super::router::{Event, RouterGone};
 use super::Counters;
 use crate::lanes::message::Message;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Who gets what the link brings.
+#[derive(Clone)]
 pub(super) enum Reader {
     Session { outbox: Arc<Outbox>, options: Arc<Mutex<Options>> },
     Group(Arc<Group>),
@@ -23,6 +25,8 @@ pub(super) enum Reader {
 pub(super) struct Feed {
     pub(super) claim: Claim,
     pub(super) reader: Reader,
+    /// The short way to the same reader, when it has one.
+    pub(super) near: Option<Arc<Near>>,
     pub(super) links: Links,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: CancellationToken,
@@ -37,6 +41,8 @@ impl Feed {
     /// Runs until stopped or until the reader is gone; survives the router. What has the offset `owed` or a higher one
     /// must arrive or be told as missed.
     pub(super) async fn run(self, mut link: OwnedLink, mut owed: u64) {
+        // Nothing is on its way through the log yet, or the first message that comes out of it will tell.
+        self.read_up_to(0);
         loop {
             match self.read(&mut link, owed).await {
                 End::Stopped => return self.links.close(link).await,
@@ -69,6 +75,7 @@ impl Feed {
                     if !self.deliver(payload).await {
                         return End::Stopped;
                     }
+                    self.read_up_to(expected);
                 }
                 Ok(Event::Pause) => {
                     if let Err(RouterGone) = link.link.resume().await {
@@ -78,6 +85,12 @@ impl Feed {
                 Ok(Event::Other) => {}
                 Err(RouterGone) => return End::RouterGone,
             }
+        }
+    }
+
+    fn read_up_to(&self, offset: u64) {
+        if let Some(near) = &self.near {
+            near.read_up_to(offset);
         }
     }
 
@@ -135,7 +148,7 @@ impl Reader {
         }
     }
 
-    fn offer(&self, message: &Arc<Message>) -> Push {
+    pub(super) fn offer(&self, message: &Arc<Message>) -> Push {
         match self {
             // A group whose members are all leaving waits for others: it ends by its stop signal alone.
             Self::Group(group) => match group.offer(message) {

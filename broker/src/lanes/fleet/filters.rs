@@ -1,7 +1,9 @@
 //! Which filters are in use, and which commit log each one has.
 
 use super::logs::{Log, LogPool};
+use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
+use crate::lanes::message::Message;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -19,6 +21,25 @@ pub(super) struct Filters {
 struct InUse {
     log: Log,
     readers: usize,
+    /// The only reader, if it is one that can be reached past the log.
+    near: Option<Arc<Near>>,
+}
+
+/// A log that a message is to go into.
+pub(super) struct Route {
+    pub(super) log: Log,
+    pub(super) near: Option<OnItsWay>,
+}
+
+/// Where a message went, and where it is still to go.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Filters that match.
+    pub(super) filters: usize,
+    /// Readers that have it already.
+    pub(super) done: u64,
+    /// Logs that are to get it.
+    pub(super) routes: Vec<Route>,
 }
 
 /// The right to read the log of one filter; the log is free again when its last claim is dropped.
@@ -30,23 +51,27 @@ pub(super) struct Claim {
 }
 
 impl Filters {
-    /// Claims the log of a filter. `None` when no log is free.
+    /// Claims the log of a filter. `None` when no log is free. `near` is the reader, should it stay the only one.
     pub(super) fn claim(
         self: &Arc<Self>,
         tenant: &TenantId,
         filter: &TopicFilter,
+        near: Option<&Arc<Near>>,
     ) -> Option<Claim> {
         let mut trees = self.trees.write();
         let tree = trees.entry(tenant.clone()).or_default();
         let log = match tree.remove(filter) {
             Some(known) => {
                 let log = known.log.clone();
-                tree.put(filter, InUse { readers: known.readers + 1, ..known });
+                // One that has unsubscribed counts as nobody: its feed just has not ended yet.
+                let alone = known.near.is_some_and(|known| known.has_ended());
+                let near = near.filter(|_| alone).cloned();
+                tree.put(filter, InUse { log: known.log, readers: known.readers + 1, near });
                 log
             }
             None => {
                 let log = self.pool.lock().take(filter)?;
-                tree.put(filter, InUse { log: log.clone(), readers: 1 });
+                tree.put(filter, InUse { log: log.clone(), readers: 1, near: near.cloned() });
                 log
             }
         };
@@ -59,13 +84,14 @@ impl Filters {
         })
     }
 
-    /// The logs of all filters that match. Allocates only when there is one.
-    pub(super) fn logs_of(&self, tenant: &TenantId, topic: &str) -> Vec<Log> {
-        let mut logs = Vec::new();
-        if let Some(tree) = self.trees.read().get(tenant) {
-            tree.matching(topic, |in_use| logs.push(in_use.log.clone()));
+    /// Hands the message to the readers that can be reached past their log, and finds the logs of all others.
+    /// Allocates only for these.
+    pub(super) fn route(&self, message: &Arc<Message>) -> Found {
+        let mut found = Found::default();
+        if let Some(tree) = self.trees.read().get(&message.tenant) {
+            tree.matching(message.topic.as_str(), |in_use| found.take(in_use, message));
         }
-        logs
+        found
     }
 
     fn release(&self, claim: &Claim) {
@@ -81,6 +107,23 @@ impl Filters {
         }
         drop(trees);
         self.pool.lock().give_back(known.log);
+    }
+}
+
+impl Found {
+    fn take(&mut self, in_use: &InUse, message: &Arc<Message>) {
+        let near = match in_use.near.as_ref().map(|near| near.offer(message)) {
+            Some(Offered::Nobody) => return,
+            Some(Offered::Done) => {
+                self.filters += 1;
+                self.done += 1;
+                return;
+            }
+            Some(Offered::ToLog(near)) => Some(near),
+            None => None,
+        };
+        self.filters += 1;
+        self.routes.push(Route { log: in_use.log.clone(), near });
     }
 }
 

@@ -34,12 +34,13 @@ impl Log {
         core::str::from_utf8(&self.name).unwrap_or_default()
     }
 
-    /// Notes one more message in the router of this generation, whose logs began empty. For the one writer.
-    pub(super) fn note_written(&self, generation: u64) {
+    /// Notes one more message in the router of this generation, whose logs began empty, and gives the offset behind
+    /// it. For the one writer.
+    pub(super) fn note_written(&self, generation: u64) -> u64 {
         if self.written.generation.swap(generation, Ordering::SeqCst) != generation {
             self.written.count.store(0, Ordering::SeqCst);
         }
-        self.written.count.fetch_add(1, Ordering::SeqCst);
+        self.written.count.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// All messages handed over later have this offset or a higher one.

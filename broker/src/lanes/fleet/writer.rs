@@ -1,7 +1,7 @@
 //! The one thread that publishes into the router, from a bounded queue.
 
+use super::filters::Route;
 use super::links::{Links, OwnedLink};
-use super::logs::Log;
 use super::router::RouterGone;
 use super::Counters;
 use crate::limits::{FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, Semaphore};
 
 /// One message for the logs of all filters that match it.
 pub(super) struct Entry {
-    pub(super) logs: Vec<Log>,
+    pub(super) routes: Vec<Route>,
     pub(super) envelope: Bytes,
 }
 
@@ -79,8 +79,11 @@ impl Thread {
         let generation = owned.generation();
         let flat = batch.drain(..).flat_map(|entry| {
             let envelope = entry.envelope;
-            entry.logs.into_iter().map(move |log| {
-                log.note_written(generation);
+            entry.routes.into_iter().map(move |Route { log, near }| {
+                let next = log.note_written(generation);
+                if let Some(near) = near {
+                    near.written(next);
+                }
                 (log.name().clone(), envelope.clone())
             })
         });
