@@ -132,6 +132,33 @@ async fn over_tls_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_resumption_secret_is_told_inside_tls_alone() {
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.ws = Some("127.0.0.1:0".to_owned());
+    })
+    .await;
+    // SUBSCRIBE, packet id 1, `$tessera/status`, QoS 0.
+    let subscribe = [&b"\x82\x15\0\x01\0\0\x0f"[..], b"$tessera/status", b"\0"].concat();
+    let told = |packet: Packet| {
+        let Packet::Publish(status) = packet else { panic!("no status") };
+        let status: serde_json::Value = serde_json::from_slice(&status.payload).unwrap();
+        status["resumption"].is_string()
+    };
+    let mut web = Web::open(tls(&world, Transport::Wss, certs.client(V13)).await.unwrap()).await;
+    web.connect(&world, "d-1").await;
+    web.binary(&subscribe).await;
+    assert!(matches!(web.packet().await, Packet::SubAck(_)));
+    assert!(told(web.packet().await));
+    let mut web = Web::open(tcp(&world, Transport::Ws).await).await;
+    web.connect(&world, "d-2").await;
+    web.binary(&subscribe).await;
+    assert!(matches!(web.packet().await, Packet::SubAck(_)));
+    assert!(!told(web.packet().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn frames_are_bounded_binary_and_masked() {
     let world = ws_world().await;
     // Only the head of a frame that would be too large: it is not waited for.
