@@ -6,17 +6,19 @@ use std::sync::Arc;
 use tessera_agent::behaviour::{Observation, Observer};
 use tessera_runtime::clock::SharedClock;
 use tessera_token::topic::Subscription;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::authz::Authz;
 use crate::config::SessionPolicy;
+use crate::connection::Leaving;
 use crate::control::{Publishers, Relay};
 use crate::gate::Gate;
 use crate::keep::{record, Keep, Row, Step};
 use crate::lanes::retained::{Retained, Stored};
-use crate::lanes::{Lanes, Message, SubscriberId, Tally};
+use crate::lanes::{Lanes, Message, Rest, SubscriberId, Tally};
 use crate::metrics::{qos_label, BrokerMetrics};
 use crate::registry::Registry;
 use crate::rights::Rights;
@@ -41,6 +43,7 @@ pub(crate) struct Hub {
     pub(crate) relay: Relay,
     pub(crate) alerts: Alerts,
     pub(crate) tasks: TaskTracker,
+    pub(crate) leaving: mpsc::Sender<Leaving>,
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) publishers: Publishers,
@@ -67,30 +70,48 @@ impl Hub {
         SubscriberId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::publish`].
+    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::finish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
-        let mut routed = self.route_at_once(message);
-        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
-        self.note_routed(message, &routed);
+        let (routed, rest) = self.route_now(message);
+        self.finish(rest).await;
         routed
     }
 
-    /// As [`Self::route`] for a QoS 2 message that was released: that it is no longer held and that others have it
+    /// The part of [`Self::route`] that never waits; what it gives is for [`Self::finish`].
+    pub(crate) fn route_now(&self, message: &Arc<Message>) -> (Routed, Option<Rest>) {
+        let routed = self.route_at_once(message);
+        self.route_on(message, routed)
+    }
+
+    /// As [`Self::route_now`] for a QoS 2 message that was released: that it is no longer held and that others have it
     /// survives a crash as one step.
-    pub(crate) async fn route_released(
+    pub(crate) fn route_released(
         &self,
         session: &Session,
         packet_id: u16,
         message: &Arc<Message>,
-    ) -> Routed {
-        let mut routed = {
+    ) -> (Routed, Option<Rest>) {
+        let routed = {
             let _together = session.kept().map(|kept| kept.keep.together());
             session.look(|machine| machine.forget_received(packet_id));
             self.route_at_once(message)
         };
-        routed.tally.filters = self.lanes.publish_to_fleet(message, &routed.tally).await;
+        self.route_on(message, routed)
+    }
+
+    /// Delivers what is left of a publish.
+    pub(crate) async fn finish(&self, rest: Option<Rest>) {
+        if let Some(rest) = rest {
+            // Boxed: it would take room in the task of every idle connection.
+            Box::pin(self.lanes.finish(rest)).await;
+        }
+    }
+
+    fn route_on(&self, message: &Arc<Message>, mut routed: Routed) -> (Routed, Option<Rest>) {
+        let (filters, rest) = self.lanes.publish_to_fleet(message, &routed.tally);
+        routed.tally.filters = filters;
         self.note_routed(message, &routed);
-        routed
+        (routed, rest)
     }
 
     fn route_at_once(&self, message: &Arc<Message>) -> Routed {

@@ -8,8 +8,9 @@ use tessera_token::refusal::RefusalCode;
 use super::serve::Connection;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
+use crate::hub::Routed;
 use crate::lanes::retained::Stored;
-use crate::lanes::{Delivery, LaneError, Message};
+use crate::lanes::{Delivery, LaneError, Message, Rest};
 use crate::rights::Control;
 use crate::session::machine::{Answer, Delivered, Effect, End, Granted};
 
@@ -18,7 +19,10 @@ impl Connection {
     pub(super) async fn perform(&mut self, effect: Effect) -> Option<End> {
         match effect {
             Effect::Send(packet) => self.send(&packet),
-            Effect::Publish { message, answer } => self.publish(&message, answer).await,
+            Effect::Publish { message, answer } => {
+                let rest = self.publish(&message, answer);
+                self.hub.finish(rest).await;
+            }
             Effect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
             Effect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
@@ -37,7 +41,9 @@ impl Connection {
         None
     }
 
-    pub(super) async fn publish(&mut self, message: &Arc<Message>, answer: Answer) {
+    /// Routes a publish and answers it; what is still to be delivered is for [`crate::hub::Hub::finish`], before the
+    /// next packet is read.
+    pub(super) fn publish(&mut self, message: &Arc<Message>, answer: Answer) -> Option<Rest> {
         self.hub.metrics.hot.received(message.qos);
         let seen =
             Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
@@ -46,29 +52,24 @@ impl Connection {
             self.hub.note_publisher(self.session.rights());
         }
         let packet_id = match answer {
-            Answer::PubComp(packet_id) => return self.publish_released(message, packet_id).await,
+            Answer::PubComp(packet_id) => return self.publish_released(message, packet_id),
             Answer::PubAck(packet_id) => Some(packet_id),
             Answer::Nothing => None,
         };
-        let routed = self.hub.route(message).await;
-        let Some(packet_id) = packet_id else { return };
-        self.owe(routed.tally.ticket);
-        let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
-        let reason = match (reached, routed.tally.full) {
-            // Some may have it already, but what was asked to be kept is not.
-            _ if routed.stored == Some(Stored::Full) => ReasonCode::QUOTA_EXCEEDED,
-            (true, _) => ReasonCode::SUCCESS,
-            (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
-            (false, _) => ReasonCode::QUOTA_EXCEEDED,
-        };
-        self.send(&Packet::PubAck(Ack::new(packet_id, reason)));
+        let (routed, rest) = self.hub.route_now(message);
+        if let Some(packet_id) = packet_id {
+            self.owe(routed.tally.ticket);
+            self.send(&Packet::PubAck(Ack::new(packet_id, puback_reason(&routed))));
+        }
+        rest
     }
 
-    async fn publish_released(&mut self, message: &Arc<Message>, packet_id: u16) {
-        let routed = self.hub.route_released(&self.session, packet_id, message).await;
+    fn publish_released(&mut self, message: &Arc<Message>, packet_id: u16) -> Option<Rest> {
+        let (routed, rest) = self.hub.route_released(&self.session, packet_id, message);
         self.owe(routed.tally.ticket);
         self.owe(self.session.look(|machine| machine.take_ticket()));
         self.send(&Packet::PubComp(Ack::new(packet_id, ReasonCode::SUCCESS)));
+        rest
     }
 
     async fn subscribe(&mut self, granted: Vec<Granted>, mut ack: SubAck) {
@@ -160,6 +161,17 @@ impl Connection {
         if listens {
             self.send(&status::last_words(&self.hub, &self.session, code));
         }
+    }
+}
+
+fn puback_reason(routed: &Routed) -> ReasonCode {
+    let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
+    match (reached, routed.tally.full) {
+        // Some may have it already, but what was asked to be kept is not.
+        _ if routed.stored == Some(Stored::Full) => ReasonCode::QUOTA_EXCEEDED,
+        (true, _) => ReasonCode::SUCCESS,
+        (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+        (false, _) => ReasonCode::QUOTA_EXCEEDED,
     }
 }
 

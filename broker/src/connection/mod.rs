@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use serve::Connection;
+pub(crate) use serve::{see_off, Leaving};
 use tessera_agent::behaviour::Network;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::Interest;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
 use super::ace::Pending;
 use super::goodbye;
@@ -14,7 +16,7 @@ use super::Place;
 use crate::codec::{self, Frame, FrameReader, Packet, Peer, Step, Version};
 use crate::hub::Hub;
 use crate::lanes::Delivery;
-use crate::limits::{PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
+use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::session::machine::{Context, Delivered, Effect, End};
 use crate::session::{Line, Session};
@@ -42,9 +44,39 @@ pub(super) struct Connection {
 /// Serves until something ends the connection, then leaves the session and says goodbye.
 pub(super) async fn run(mut connection: Box<Connection>) {
     connection.hub.connected.fetch_add(1, Ordering::Relaxed);
-    let end = connection.live().await;
+    let mut end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
+    if end.is_by_peer() {
+        let leaving = connection.hub.leaving.clone();
+        // In line with the others that leave; when the line is too long, here and now.
+        let counted = connection.hub.tasks.token();
+        match leaving.try_send(Leaving { connection, end, _counted: counted }) {
+            Ok(()) => return,
+            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
+                (connection, end) = (back.connection, back.end);
+            }
+        }
+    }
     Box::pin(connection.close(end)).await;
+}
+
+/// A connection whose peer has gone, and that has to leave its session.
+pub(crate) struct Leaving {
+    connection: Box<Connection>,
+    end: End,
+    /// Whoever stops waits for it.
+    _counted: TaskTrackerToken,
+}
+
+/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between.
+pub(crate) async fn see_off(tasks: TaskTracker, mut leaving: mpsc::Receiver<Leaving>) {
+    let mut some = Vec::with_capacity(LEAVING_AT_ONCE);
+    while leaving.recv_many(&mut some, LEAVING_AT_ONCE).await > 0 {
+        for leaving in some.drain(..) {
+            tasks.spawn(leaving.connection.close(leaving.end));
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 impl Connection {
@@ -85,7 +117,10 @@ impl Connection {
             }
             end = self.deliveries();
             if end.is_none() {
-                end = self.settle().await.or_else(|| self.flush()).or(self.wait().await);
+                end = self.settle().await.or_else(|| self.flush());
+            }
+            if end.is_none() {
+                end = self.wait().await;
             }
             if end.is_none() {
                 end = self.packets().await;
@@ -155,7 +190,11 @@ impl Connection {
         for effect in effects {
             match effect {
                 Effect::Send(packet) => self.send(&packet),
-                Effect::Publish { message, answer } => self.publish(&message, answer).await,
+                Effect::Publish { message, answer } => {
+                    if let rest @ Some(_) = self.publish(&message, answer) {
+                        Box::pin(self.hub.finish(rest)).await;
+                    }
+                }
                 rarer => {
                     if let Some(end) = Box::pin(self.perform(rarer)).await {
                         return Some(end);

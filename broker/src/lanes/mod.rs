@@ -27,6 +27,7 @@ pub use session::LaneSession;
 
 use core::fmt;
 use device::DeviceLane;
+pub(crate) use fleet::Rest;
 use fleet::{FleetLane, FleetStats};
 use kept::KeptLane;
 use std::io;
@@ -109,16 +110,15 @@ impl Lanes {
         }))
     }
 
-    /// Delivers a message to all who subscribed. Waits only for the fleet lane's queue, when it is full: the caller
-    /// reads no further packet of this publisher meanwhile. Not cancel-safe: cancelled, the device lane has been served
-    /// and the fleet lane perhaps not.
-    pub async fn publish(&self, message: &Arc<Message>) -> Tally {
+    /// Delivers a message to all who can be reached without waiting, and tells what is left for [`Lanes::finish`].
+    pub fn publish(&self, message: &Arc<Message>) -> (Tally, Option<Rest>) {
         let mut tally = self.publish_at_once(message);
-        tally.filters = self.publish_to_fleet(message, &tally).await;
-        tally
+        let (filters, rest) = self.publish_to_fleet(message, &tally);
+        tally.filters = filters;
+        (tally, rest)
     }
 
-    /// The part of [`Self::publish`] that never waits: exact filters, and all that kept sessions subscribed to.
+    /// The part of [`Self::publish`] that one commit can hold: exact filters, and all that kept sessions subscribed to.
     pub fn publish_at_once(&self, message: &Arc<Message>) -> Tally {
         let mut tally = Tally::default();
         self.device.publish(message, &mut tally);
@@ -127,10 +127,15 @@ impl Lanes {
         tally
     }
 
-    /// The part of [`Self::publish`] that may wait, with the tally of the part that does not; tells how many filters
-    /// matched.
-    pub async fn publish_to_fleet(&self, message: &Arc<Message>, tally: &Tally) -> usize {
-        self.fleet.publish(message, tally.number).await
+    /// The other part, with the tally of the first; tells how many filters matched, and what is left.
+    pub fn publish_to_fleet(&self, message: &Arc<Message>, tally: &Tally) -> (usize, Option<Rest>) {
+        self.fleet.offer(message, tally.number)
+    }
+
+    /// Delivers what is left. Waits while the queue of the fleet lane is full: the caller reads no further packet of
+    /// this publisher meanwhile. Not cancel-safe: cancelled, only a part of the subscribers has been served.
+    pub async fn finish(&self, rest: Rest) {
+        self.fleet.write(rest).await;
     }
 
     /// The subscriptions of one session; they end when it is dropped.

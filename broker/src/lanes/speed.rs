@@ -85,7 +85,7 @@ async fn fleet_lane_fan_in() {
         let lanes = Arc::clone(&lanes);
         tokio::spawn(async move {
             for number in 0..COUNT {
-                lanes.publish(&numbered(&names[number as usize % names.len()], number)).await;
+                lanes.deliver(&numbered(&names[number as usize % names.len()], number)).await;
             }
         })
     };
@@ -109,7 +109,7 @@ async fn fleet_lane_fan_out() {
     per("fleet lane: subscribe", SESSIONS, clock.monotonic() - start);
     let start = clock.monotonic();
     for number in 0..COUNT as u32 {
-        lanes.publish(&numbered("all/x", number)).await;
+        lanes.deliver(&numbered("all/x", number)).await;
     }
     for session in &sessions {
         drain(session, COUNT).await;

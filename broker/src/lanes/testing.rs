@@ -1,6 +1,8 @@
 //! Words that the tests of the lanes share.
 
-use super::{Delivery, LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId};
+use super::{
+    Delivery, LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId, Tally,
+};
 use crate::codec::QoS;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -45,6 +47,17 @@ pub(super) fn number(delivery: &Delivery) -> u32 {
 
 pub(super) fn qos1() -> Options {
     Options { qos: QoS::AtLeastOnce, ..Options::default() }
+}
+
+impl Lanes {
+    /// The whole of a publish.
+    pub(super) async fn deliver(&self, message: &Arc<Message>) -> Tally {
+        let (tally, rest) = self.publish(message);
+        if let Some(rest) = rest {
+            self.finish(rest).await;
+        }
+        tally
+    }
 }
 
 pub(super) fn lanes() -> Arc<Lanes> {

@@ -114,11 +114,11 @@ async fn dropping_a_session_ends_it_in_both_lanes() {
     let lanes = lanes();
     let session = subscriber(&lanes, 1, &["a/b", "a/#", "$share/g/a/b"]).await;
     assert_eq!((session.subscriptions().count(), lanes.device_topics()), (3, 1));
-    let tally = lanes.publish(&numbered("a/b", 1)).await;
+    let tally = lanes.deliver(&numbered("a/b", 1)).await;
     assert_eq!((tally.taken, tally.filters), (1, 2));
     drop(session);
     assert_eq!(lanes.device_topics(), 0);
-    while !lanes.publish(&numbered("a/b", 2)).await.is_nobody() {
+    while !lanes.deliver(&numbered("a/b", 2)).await.is_nobody() {
         tokio::task::yield_now().await;
     }
 }

@@ -20,20 +20,21 @@ use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{mpsc, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
 use crate::authz::Authz;
 use crate::config::BrokerConfig;
+use crate::connection;
 use crate::control::{deadlines, revoke, Publishers, Relay};
 use crate::gate::{spawn_workers, Gate};
 use crate::hub::Hub;
 use crate::keep::{load, Keep};
 use crate::lanes::retained::Retained;
 use crate::lanes::Lanes;
-use crate::limits::DRAIN_WITHIN;
+use crate::limits::{DRAIN_WITHIN, LEAVING};
 use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
@@ -138,6 +139,8 @@ impl Broker {
         let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
         let (thread, actor) = ActixThread::start(workers).await?;
         let effects = validator.trust_effects();
+        let tasks = TaskTracker::new();
+        let (leaving, gone) = mpsc::channel(LEAVING);
         let hub = Arc::new(Hub {
             policy: config.session,
             clock,
@@ -151,7 +154,8 @@ impl Broker {
             timers: Timers::default(),
             relay,
             alerts: Alerts::default(),
-            tasks: TaskTracker::new(),
+            tasks: tasks.clone(),
+            leaving,
             next_session: AtomicU64::new(1),
             connected: AtomicUsize::new(0),
             publishers: Publishers::default(),
@@ -163,6 +167,7 @@ impl Broker {
         stop.spawn("broker store", keep.run());
         let server = thread.serve(http, &hub).await?;
 
+        tokio::spawn(connection::see_off(tasks, gone));
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
         stop.spawn("broker ticket keys", tickets::watch(Arc::clone(&hub), stop.clone()));

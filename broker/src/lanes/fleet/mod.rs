@@ -1,6 +1,6 @@
 //! The fleet lane: wildcard and shared filters, through the commit logs of rumqttd's router.
 //!
-//! 1. [`FleetLane::publish`] finds the filters that match (`filters.rs`, `tree.rs`). The only reader of a filter, as long
+//! 1. [`FleetLane::offer`] finds the filters that match (`filters.rs`, `tree.rs`). The only reader of a filter, as long
 //!    as it keeps up, gets the message at once (`near.rs`); for all others it wraps the message
 //!    (`envelope.rs`) and queues it for the one writing thread (`writer.rs`).
 //! 2. The router appends it to the commit log of each filter (`logs.rs`) and fans it out to the links of all readers.
@@ -96,6 +96,10 @@ pub struct FleetStats {
     pub refused: u64,
 }
 
+/// A message on its way to filters that are reached through the router.
+#[must_use = "it has not been delivered yet"]
+pub struct Rest(Entry);
+
 /// A subscription in the fleet lane; ends when dropped.
 pub struct FleetSubscription {
     _ending: Option<Ending>,
@@ -148,19 +152,24 @@ impl FleetLane {
         self.at_once.publish(message, tally)
     }
 
-    /// Gives the message to all filters that match: to a filter's only reader at once, as long as it keeps up, to all
-    /// others through the router. `number` says which groups had it already. Waits while the router's queue is full.
-    /// Cancel-safe but for the first part. Tells how many filters matched.
-    pub async fn publish(&self, message: &Arc<Message>, number: u64) -> usize {
+    /// Gives the message to the filters whose only reader keeps up; tells how many filters match, and what is still to
+    /// be written for the others. `number` says which groups had it already.
+    pub fn offer(&self, message: &Arc<Message>, number: u64) -> (usize, Option<Rest>) {
         let Found { filters, done, routes } = self.filters.route(message);
-        self.counters.delivered.fetch_add(done, Ordering::Relaxed);
-        if !routes.is_empty() {
-            self.counters.published.fetch_add(1, Ordering::Relaxed);
-            let envelope = envelope::wrap_numbered(number, message);
-            // Boxed: it would take a fifth of the task of every idle connection.
-            Box::pin(self.writer.write(Entry { routes, envelope })).await;
+        if done > 0 {
+            self.counters.delivered.fetch_add(done, Ordering::Relaxed);
         }
-        filters
+        if routes.is_empty() {
+            return (filters, None);
+        }
+        let envelope = envelope::wrap_numbered(number, message);
+        (filters, Some(Rest(Entry { routes, envelope })))
+    }
+
+    /// Gives the rest to the router. Waits while its queue is full. Cancel-safe: a cancelled call has written nothing.
+    pub async fn write(&self, rest: Rest) {
+        self.counters.published.fetch_add(1, Ordering::Relaxed);
+        self.writer.write(rest.0).await;
     }
 
     /// Subscribes one session to a filter. What is published after this returns arrives.

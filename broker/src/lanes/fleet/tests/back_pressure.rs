@@ -11,9 +11,9 @@ async fn a_slow_session_gets_everything_in_order_from_the_log() {
         subscriber_with(&lanes, Outbox::with_limits(SubscriberId(2), 100_000, 1 << 30), &["#"])
             .await;
     for number in 0..COUNT {
-        lanes.publish(&numbered("a/b", number)).await;
+        lanes.deliver(&numbered("a/b", number)).await;
     }
-    lanes.publish(&numbered("a/b", u32::MAX)).await;
+    lanes.deliver(&numbered("a/b", u32::MAX)).await;
     let all: Vec<u32> = (0..COUNT).collect();
     assert!(numbers_until_end(&quick).await == all, "the quick one does not wait for the slow one");
     assert!(slow.outbox().len() <= 8);
@@ -30,9 +30,9 @@ async fn what_the_log_could_not_hold_is_counted_and_told() {
         subscriber_with(&lanes, Outbox::with_limits(SubscriberId(1), 8, 1 << 20), &["d/one/x/#"])
             .await;
     for number in 0..COUNT {
-        lanes.publish(&numbered("d/one/x/y", number)).await;
+        lanes.deliver(&numbered("d/one/x/y", number)).await;
     }
-    lanes.publish(&numbered("d/one/x/y", u32::MAX)).await;
+    lanes.deliver(&numbered("d/one/x/y", u32::MAX)).await;
     let numbers = numbers_until_end(&slow).await;
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
     let missed = slow.outbox().missed();
@@ -47,10 +47,10 @@ async fn a_session_that_closes_while_its_reader_waits_lets_go() {
     let stuck =
         subscriber_with(&lanes, Outbox::with_limits(SubscriberId(1), 1, 1 << 20), &["a/#"]).await;
     for number in 0..100 {
-        lanes.publish(&numbered("a/b", number)).await;
+        lanes.deliver(&numbered("a/b", number)).await;
     }
     stuck.outbox().close();
-    while !lanes.publish(&numbered("a/b", 0)).await.is_nobody() {
+    while !lanes.deliver(&numbered("a/b", 0)).await.is_nobody() {
         tokio::task::yield_now().await;
     }
 }

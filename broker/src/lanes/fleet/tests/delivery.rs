@@ -19,7 +19,7 @@ async fn a_message_comes_out_as_it_went_in() {
         .finish()
         .unwrap();
     let sent = Arc::new(sent);
-    assert_eq!(lanes.publish(&sent).await.filters, 1);
+    assert_eq!(lanes.deliver(&sent).await.filters, 1);
     let got = next(&session).await;
     assert_eq!(got.message.topic, sent.topic);
     assert_eq!(got.message.payload, sent.payload);
@@ -38,9 +38,9 @@ async fn tenants_do_not_meet() {
     let session = subscriber(&lanes, 1, &["#", "$share/g/#"]).await;
     let mut foreign = message("a/b", "foreign");
     foreign.tenant = tenant("other");
-    let tally = lanes.publish(&Arc::new(foreign)).await;
+    let tally = lanes.deliver(&Arc::new(foreign)).await;
     assert!(tally.is_nobody());
-    lanes.publish(&Arc::new(message("a/b", "own"))).await;
+    lanes.deliver(&Arc::new(message("a/b", "own"))).await;
     for _ in 0..2 {
         assert_eq!(next(&session).await.message.payload, "own");
     }
@@ -50,8 +50,8 @@ async fn tenants_do_not_meet() {
 async fn wildcards_of_the_first_level_do_not_see_dollar_topics() {
     let lanes = lanes();
     let session = subscriber(&lanes, 1, &["#", "+/alerts", "$tessera/#"]).await;
-    assert_eq!(lanes.publish(&Arc::new(message("$tessera/alerts", "x"))).await.filters, 1);
-    assert_eq!(lanes.publish(&Arc::new(message("other/alerts", "y"))).await.filters, 2);
+    assert_eq!(lanes.deliver(&Arc::new(message("$tessera/alerts", "x"))).await.filters, 1);
+    assert_eq!(lanes.deliver(&Arc::new(message("other/alerts", "y"))).await.filters, 2);
     let mut got = Vec::new();
     for _ in 0..3 {
         got.push(next(&session).await.message.payload.clone());
@@ -68,7 +68,7 @@ async fn each_of_overlapping_filters_delivers_with_its_own_options() {
         let options = Options { id: NonZeroU32::new(id), ..qos1() };
         session.subscribe(&filter(text), options).await.unwrap();
     }
-    let tally = lanes.publish(&Arc::new(message("a/b", "x"))).await;
+    let tally = lanes.deliver(&Arc::new(message("a/b", "x"))).await;
     assert_eq!((tally.taken, tally.filters), (1, 2));
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -84,7 +84,7 @@ async fn options_change_without_a_second_subscription() {
     let mut session = subscriber(&lanes, 1, &["a/#"]).await;
     let changed = Options { id: NonZeroU32::new(9), ..Options::default() };
     assert!(!session.subscribe(&filter("a/#"), changed).await.unwrap());
-    assert_eq!(lanes.publish(&Arc::new(message("a/b", "x"))).await.filters, 1);
+    assert_eq!(lanes.deliver(&Arc::new(message("a/b", "x"))).await.filters, 1);
     let got = next(&session).await;
     assert_eq!((got.options, got.qos()), (changed, QoS::AtMostOnce));
     assert!(session.outbox().is_empty());
@@ -98,8 +98,8 @@ async fn no_local_leaves_out_what_the_session_published() {
     session.subscribe(&filter("a/#"), options).await.unwrap();
     let mut own = message("a/b", "own");
     own.publisher.session = SubscriberId(7);
-    lanes.publish(&Arc::new(own)).await;
-    lanes.publish(&Arc::new(message("a/b", "other"))).await;
+    lanes.deliver(&Arc::new(own)).await;
+    lanes.deliver(&Arc::new(message("a/b", "other"))).await;
     assert_eq!(next(&session).await.message.payload, "other");
 }
 
@@ -109,11 +109,11 @@ async fn after_unsubscribe_nothing_is_routed() {
     let mut session = subscriber(&lanes, 1, &["a/#", "b/#"]).await;
     assert!(session.unsubscribe(&filter("a/#")));
     assert!(!session.unsubscribe(&filter("a/#")));
-    let publish_b = || async { lanes.publish(&Arc::new(message("b/x", "b"))).await };
+    let publish_b = || async { lanes.deliver(&Arc::new(message("b/x", "b"))).await };
     publish_b().await;
     assert_eq!(next(&session).await.message.payload, "b");
     // The claim on the log goes with the reader's task.
-    while !lanes.publish(&Arc::new(message("a/x", "a"))).await.is_nobody() {
+    while !lanes.deliver(&Arc::new(message("a/x", "a"))).await.is_nobody() {
         tokio::task::yield_now().await;
     }
     drop(session);
@@ -128,10 +128,10 @@ async fn a_thousand_filters_one_after_the_other_leave_no_trace_and_see_no_strays
     for round in 0..1_000u32 {
         let session = subscriber(&lanes, u64::from(round), &[&format!("gather/{round}/+/x")]).await;
         let name = format!("gather/{round}/dev/x");
-        lanes.publish(&numbered(&name, round)).await;
+        lanes.deliver(&numbered(&name, round)).await;
         assert_eq!(number(&next(&session).await), round);
         // Left in the log for the next filter that gets it.
-        lanes.publish(&numbered(&name, u32::MAX)).await;
+        lanes.deliver(&numbered(&name, u32::MAX)).await;
         drop(session);
     }
     let stats = lanes.fleet_stats();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 async fn publish(lanes: &Arc<Lanes>, name: &str, count: u32) {
     for number in 0..count {
-        lanes.publish(&numbered(name, number)).await;
+        lanes.deliver(&numbered(name, number)).await;
     }
 }
 
@@ -149,21 +149,21 @@ async fn a_kept_member_has_its_row_before_the_publisher_is_answered() {
     let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
     let (keep, outbox) = kept(folder.path());
     let member = subscriber_with(&lanes, outbox(1, 100), &["$share/g/a/#"]).await;
-    let tally = lanes.publish(&numbered("a/x", 1)).await;
+    let tally = lanes.deliver(&numbered("a/x", 1)).await;
     assert_eq!((tally.taken, tally.filters), (1, 0));
     assert_eq!((tally.ticket, member.outbox().len()), (keep.ticket(), 1));
     keep.durable(tally.ticket).await.unwrap();
     assert_eq!(keep.tables.outgoing.len().unwrap(), 1);
     // What no member has room for is told.
     let full = subscriber_with(&lanes, outbox(2, 1), &["$share/h/b/#"]).await;
-    assert_eq!(lanes.publish(&numbered("b/x", 1)).await.taken, 1);
-    let tally = lanes.publish(&numbered("b/x", 2)).await;
+    assert_eq!(lanes.deliver(&numbered("b/x", 1)).await.taken, 1);
+    let tally = lanes.deliver(&numbered("b/x", 2)).await;
     assert_eq!((tally.taken, tally.full), (0, 1));
     // Nobody is left.
     drop(full);
-    assert!(lanes.publish(&numbered("b/x", 3)).await.is_nobody());
+    assert!(lanes.deliver(&numbered("b/x", 3)).await.is_nobody());
     drop(member);
-    assert!(lanes.publish(&numbered("a/x", 3)).await.is_nobody());
+    assert!(lanes.deliver(&numbered("a/x", 3)).await.is_nobody());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,7 +198,7 @@ async fn each_message_comes_once_while_a_kept_member_joins() {
         let (_, numbers) = collect(&members, 900).await;
         assert_eq!(numbers, (0..900).collect::<Vec<_>>());
         // The reader of the router has nothing more to give.
-        lanes.publish(&numbered("a/b", u32::MAX)).await;
+        lanes.deliver(&numbered("a/b", u32::MAX)).await;
         assert_eq!(collect(&members, 1).await.1, [u32::MAX]);
     }
 }

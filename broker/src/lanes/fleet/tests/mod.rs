@@ -3,5 +3,6 @@
 mod back_pressure;
 mod delivery;
 mod groups;
+mod near;
 mod parts;
 mod restart;

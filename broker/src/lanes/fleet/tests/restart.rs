@@ -15,20 +15,20 @@ async fn when_the_router_dies_every_subscription_is_made_again() {
     let plain = subscriber(&lanes, 1, &["a/#"]).await;
     let narrow = subscriber(&lanes, 2, &["a/b/c/#"]).await;
     let shared = subscriber(&lanes, 3, &["$share/g/a/#"]).await;
-    lanes.publish(&numbered("a/b/c/d", 1)).await;
+    lanes.deliver(&numbered("a/b/c/d", 1)).await;
     for session in [&plain, &narrow, &shared] {
         assert_eq!(number(&next(session).await), 1);
     }
     for round in 1..=3u64 {
         kill_router(&lanes).await;
         while lanes.fleet_stats().restarts < round {
-            lanes.publish(&numbered("a/b/c/d", 2)).await;
+            lanes.deliver(&numbered("a/b/c/d", 2)).await;
             tokio::task::yield_now().await;
         }
         for session in [&plain, &narrow, &shared] {
             session.outbox().try_drain(usize::MAX, &mut Vec::new());
             while session.outbox().is_empty() {
-                lanes.publish(&numbered("a/b/c/d", 3)).await;
+                lanes.deliver(&numbered("a/b/c/d", 3)).await;
                 tokio::task::yield_now().await;
             }
         }
@@ -39,7 +39,7 @@ async fn when_the_router_dies_every_subscription_is_made_again() {
     }
     drop(plain);
     let late = subscriber(&lanes, 4, &["late/#"]).await;
-    lanes.publish(&numbered("late/x", 5)).await;
+    lanes.deliver(&numbered("late/x", 5)).await;
     assert_eq!(number(&next(&late).await), 5);
 }
 
@@ -49,7 +49,7 @@ async fn a_dead_router_is_found_by_the_next_subscriber_too() {
     kill_router(&lanes).await;
     let session = subscriber(&lanes, 1, &["a/#"]).await;
     while session.outbox().is_empty() {
-        lanes.publish(&numbered("a/x", 7)).await;
+        lanes.deliver(&numbered("a/x", 7)).await;
         tokio::task::yield_now().await;
     }
     assert_eq!(number(&next(&session).await), 7);

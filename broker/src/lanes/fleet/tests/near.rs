@@ -1,0 +1,125 @@
+use crate::lanes::testing::*;
+use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
+use std::sync::Arc;
+
+fn through_the_router(lanes: &Lanes) -> u64 {
+    lanes.fleet_stats().published
+}
+
+/// Steps that are the same in each run and look like chance (xorshift).
+struct Steps(u64);
+
+impl Steps {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_keeps_up_is_reached_past_the_router() {
+    let lanes = lanes();
+    let session = subscriber(&lanes, 1, &["a/+"]).await;
+    // The feed may not have begun when the first is published.
+    lanes.deliver(&numbered("a/b", 0)).await;
+    assert_eq!(number(&next(&session).await), 0);
+    settled(&lanes, &session).await;
+    let before = through_the_router(&lanes);
+    for round in 1..500 {
+        let tally = lanes.deliver(&numbered("a/b", round)).await;
+        assert_eq!(tally.filters, 1);
+        assert_eq!(number(&next(&session).await), round);
+    }
+    assert_eq!(through_the_router(&lanes), before);
+}
+
+/// Until a message takes the short way.
+async fn settled(lanes: &Arc<Lanes>, session: &LaneSession) {
+    loop {
+        let before = through_the_router(lanes);
+        lanes.deliver(&numbered("a/b", 0)).await;
+        next(session).await;
+        if through_the_router(lanes) == before {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// However often the reader falls behind and catches up, on both ways together nothing is lost or out of order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_holds_while_the_way_changes() {
+    for seed in [3u64, 77, 4_211] {
+        println!("seed {seed}");
+        let lanes = lanes();
+        let outbox = Outbox::with_limits(SubscriberId(1), 8, 1 << 20);
+        let session = subscriber_with(&lanes, outbox, &["a/+"]).await;
+        let publisher = {
+            let lanes = Arc::clone(&lanes);
+            tokio::spawn(async move {
+                let mut steps = Steps(seed);
+                for round in 0..4_000 {
+                    lanes.deliver(&numbered("a/b", round)).await;
+                    if steps.next(16) == 0 {
+                        for _ in 0..steps.next(64) {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+                lanes.deliver(&numbered("a/b", u32::MAX)).await;
+            })
+        };
+        let mut steps = Steps(seed + 1);
+        let (mut got, mut batch) = (Vec::new(), Vec::new());
+        while got.last() != Some(&u32::MAX) {
+            session.outbox().drain(1 + steps.next(8) as usize, &mut batch).await;
+            got.extend(batch.drain(..).map(|delivery| number(&delivery)));
+            for _ in 0..steps.next(6) {
+                tokio::task::yield_now().await;
+            }
+        }
+        publisher.await.unwrap();
+        got.pop();
+        assert_eq!(session.outbox().missed(), 0);
+        assert_eq!(got, (0..4_000).collect::<Vec<_>>());
+        let routed = through_the_router(&lanes);
+        assert!(routed > 0 && routed < 4_001, "both ways were used: {routed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_reader_takes_both_to_the_log_and_nothing_comes_twice() {
+    let lanes = lanes();
+    let first = subscriber(&lanes, 1, &["a/+"]).await;
+    lanes.deliver(&numbered("a/b", 0)).await;
+    assert_eq!(number(&next(&first).await), 0);
+    settled(&lanes, &first).await;
+    for round in 1..100 {
+        lanes.deliver(&numbered("a/b", round)).await;
+    }
+    let second = subscriber(&lanes, 2, &["a/+"]).await;
+    for round in 100..200 {
+        lanes.deliver(&numbered("a/b", round)).await;
+    }
+    lanes.deliver(&numbered("a/b", u32::MAX)).await;
+    assert_eq!(numbers_until_end(&first).await, (1..200).collect::<Vec<_>>());
+    assert_eq!(numbers_until_end(&second).await, (100..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_unsubscribed_gets_nothing_and_who_comes_back_is_near_again() {
+    let lanes = lanes();
+    let mut session = subscriber(&lanes, 1, &["a/+"]).await;
+    lanes.deliver(&numbered("a/b", 0)).await;
+    next(&session).await;
+    settled(&lanes, &session).await;
+    assert!(session.unsubscribe(&filter("a/+")));
+    assert!(lanes.deliver(&numbered("a/b", 1)).await.is_nobody());
+    assert!(session.outbox().is_empty());
+    assert!(session.subscribe(&filter("a/+"), qos1()).await.unwrap());
+    lanes.deliver(&numbered("a/b", 2)).await;
+    assert_eq!(number(&next(&session).await), 2);
+    settled(&lanes, &session).await;
+}
