@@ -14,7 +14,7 @@ pub const STORE_QUEUE: usize = 1024;
 /// Batches joined under one flush: bounds how long the first caller waits for the last.
 pub const STORE_GROUP: usize = 512;
 /// Pause after a flush for several callers, so that the next is for more of them: what it adds to their wait at most.
-pub const STORE_PACE: Duration = Duration::from_millis(1);
+pub const STORE_PACE: Duration = Duration::from_millis(2);
 /// Callers of one flush from which on there is no pause: the flush is shared well enough.
 pub const STORE_PACED_BELOW: usize = 64;
 /// Rows returned by one scan: callers page with `after`.

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 pub(crate) enum Which {
     /// Connects a second: connect, CONNACK, close.
     Connect,
+    /// The same for devices that have connected to this broker before.
+    Reconnect,
     /// Connect and stay; memory of an idle session.
     Hold,
     /// As connect, over TLS 1.3 with full handshakes.

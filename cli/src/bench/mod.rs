@@ -99,6 +99,7 @@ fn raise_open_files(clients: usize, flood: bool) -> Result<(), Fault> {
 const fn measure(which: Which) -> Measure {
     match which {
         Which::Connect => Measure::Connect,
+        Which::Reconnect => Measure::Reconnect,
         Which::Hold => Measure::Hold,
         Which::ConnectTls => Measure::ConnectTls,
         Which::HoldTls => Measure::HoldTls,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
-use tessera_token::key::SecretKey;
+use tessera_token::key::{PublicKey, SecretKey};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::time::UnixSeconds;
 
@@ -26,6 +26,11 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// The key that its token names.
+    pub(super) fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+
     fn of(device: &Device) -> Self {
         Self {
             id: device.identity.device.as_str().to_owned(),
@@ -109,10 +114,14 @@ impl Crowd {
         packet::connect(id, Some((id, &credential.to_password())))
     }
 
-    /// One verification of a member's proof, ready to be done again and again.
-    pub(super) fn one_check<'a>(&'a self, member: &'a Member) -> impl Fn() -> bool + 'a {
+    /// One verification of a member's proof by its public key, ready to be done again and again.
+    pub(super) fn one_check<'a>(
+        &'a self,
+        member: &'a Member,
+        key: PublicKey,
+    ) -> impl Fn() -> bool + 'a {
         let (token, audience) = (&member.token.bytes, &member.token.audience);
-        let (key, now) = (member.key.public(), self.clock.unix());
+        let now = self.clock.unix();
         let proof = ConnectProof::make(&member.key, audience, &member.id, token, now, 1);
         move || proof.verifies(&key, audience, &member.id, token)
     }

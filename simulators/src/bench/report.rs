@@ -27,8 +27,6 @@ pub struct Report {
     pub load: [String; 2],
     /// Sessions at the upper end of `growth`; 0 when that was not measured.
     pub sessions: usize,
-    /// Microseconds of one signature check of the product in this build, the best of many.
-    pub verification_micros: f64,
     /// Microseconds that were subtracted from a connect as its two signature checks.
     pub subtracted_micros: f64,
     /// Nanoseconds in which one publish is authorised against ten scope entries.
@@ -70,7 +68,6 @@ pub struct Row {
 
 impl Report {
     pub(super) fn new(plan: &Plan, load: String, began: u64, stage: &Stage) -> Self {
-        let verification_micros = stage.verification_micros();
         Self {
             began,
             clients: plan.site.clients,
@@ -78,8 +75,7 @@ impl Report {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             load: [load, String::new()],
             sessions: plan.site.sessions,
-            verification_micros,
-            subtracted_micros: 2.0 * verification_micros,
+            subtracted_micros: stage.verification_micros(),
             authorise_nanos: stage.authorise_nanos(),
             rows: Vec::new(),
             verdicts: Vec::new(),
@@ -156,15 +152,14 @@ pub fn render(report: &Report) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{} clients{}, {} rounds, {} processors for server and generator together, load average {} before and {} after; one \
-         signature check {:.1} µs, of which two are subtracted from a connect: {:.1} µs{}\n",
+        "{} clients{}, {} rounds, {} processors for server and generator together, load average {} before and {} after; the \
+         two signature checks of a connect take {:.1} µs, which are subtracted below{}\n",
         report.clients,
         if report.sessions > 0 { format!(" ({} in growth)", report.sessions) } else { String::new() },
         report.rounds,
         report.processors,
         report.load[0],
         report.load[1],
-        report.verification_micros,
         report.subtracted_micros,
         report.authorise_nanos.map_or_else(String::new, |nanos| format!("; one publish authorised in {nanos:.0} ns")),
     );

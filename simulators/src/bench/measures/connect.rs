@@ -22,6 +22,12 @@ pub(super) async fn churn(stage: &Stage, running: &Running) -> Result<Sample, Be
     Ok(total)
 }
 
+/// The same once more, for devices that the server has met: what a fleet's ordinary reconnect costs.
+pub(super) async fn again(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
+    churn(stage, running).await?;
+    churn(stage, running).await
+}
+
 /// Sends these CONNECTs; all must be answered with `accepted`.
 pub(super) async fn burst(
     stage: &Stage,

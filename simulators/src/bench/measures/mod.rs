@@ -21,6 +21,8 @@ mod storm;
 pub enum Measure {
     /// Connect, CONNACK, close.
     Connect,
+    /// The same for devices that have connected to this broker before.
+    Reconnect,
     /// Connect and stay; memory of an idle session.
     Hold,
     /// As [`Measure::Connect`], over TLS 1.3 with full handshakes.
@@ -55,8 +57,9 @@ pub enum Measure {
 
 impl Measure {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Connect,
+        Self::Reconnect,
         Self::Hold,
         Self::ConnectTls,
         Self::HoldTls,
@@ -78,6 +81,7 @@ impl Measure {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Reconnect => "reconnect",
             Self::Hold => "hold",
             Self::ConnectTls => "connect-tls",
             Self::HoldTls => "hold-tls",
@@ -100,7 +104,7 @@ impl Measure {
     pub const fn operation(self) -> &'static str {
         match self {
             Self::Connect | Self::Hold | Self::ConnectTls | Self::HoldTls => "connects",
-            Self::Storm | Self::StormRestart => "reconnects",
+            Self::Reconnect | Self::Storm | Self::StormRestart => "reconnects",
             Self::FanIn0 | Self::FanIn1 | Self::Command | Self::Growth => "messages",
             Self::FanOut0 | Self::FanOut1 => "deliveries",
             Self::Refused => "refusals",
@@ -113,7 +117,7 @@ impl Measure {
     /// The servers that it compares; the first one is ours.
     pub const fn servers(self) -> &'static [Server] {
         match self {
-            Self::Connect | Self::Hold => {
+            Self::Connect | Self::Reconnect | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto]
             }
             Self::Refused | Self::Revoke | Self::Flood => &[Server::Tessera],
@@ -140,6 +144,7 @@ impl Measure {
     ) -> Result<Sample, BenchError> {
         match self {
             Self::Connect | Self::ConnectTls => connect::churn(stage, &running).await,
+            Self::Reconnect => connect::again(stage, &running).await,
             Self::Hold | Self::HoldTls => connect::stay(stage, &running).await,
             Self::Storm => storm::run(stage, servers, running, false).await,
             Self::StormRestart => storm::run(stage, servers, running, true).await,
