@@ -251,7 +251,7 @@ impl RawBrokerConfig {
                     "limits.max_packet",
                     l.max_packet,
                     limits::MAX_PACKET_BEFORE_AUTH,
-                    16 * 1024 * 1024,
+                    limits::MAX_PACKET_MOST,
                 )?,
                 receive_maximum: within("limits.receive_maximum", l.receive_maximum, 1, u16::MAX)?,
                 queue_messages: within("limits.queue_messages", l.queue_messages, 1, 1_000_000)?,

@@ -181,6 +181,9 @@ pub const TICKET_CHECK: Duration = Duration::from_secs(1);
 
 /// Bytes of a packet of an authenticated client, unless configured. Told in CONNACK.
 pub const MAX_PACKET: usize = 256 * 1024;
+/// Bytes of a packet at most, however it is configured: with what is written beside it, it must fit a row of the store
+/// (1 MiB), or a message that is to be kept could not be.
+pub const MAX_PACKET_MOST: usize = 960 * 1024;
 /// QoS 1 and 2 publishes that a client may have open with us. Told in CONNACK.
 pub const RECEIVE_MAXIMUM: u16 = 256;
 /// QoS 1 and 2 deliveries that we have open with one client, whatever more it offers: bounds the resend.

@@ -85,6 +85,21 @@ async fn a_store_that_does_not_write_makes_it_not_ready() {
 }
 
 #[tokio::test]
+async fn stale_proofs_name_their_devices_but_not_in_a_flood() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let verifier = Verifier::trusting(folder.path(), &world);
+    let stale = world.password(&world.token(), NOW - 61, 1);
+    let mut named = 0;
+    for _ in 0..2 * limits::LATE_PROOFS_PER_SECOND {
+        let refusal = verifier.validator.admit(&stale, DEVICE).await.unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::ProofNotFresh);
+        named += u64::from(refusal.subject.is_some());
+    }
+    assert_eq!(named, limits::LATE_PROOFS_PER_SECOND);
+}
+
+#[tokio::test]
 async fn each_guard_speaks_with_its_code() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();

@@ -1,11 +1,13 @@
 //! The life of an authenticated connection: read, step, write, wait.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
@@ -281,15 +283,19 @@ impl Connection {
             _ => Interest::WRITABLE,
         };
         let hungry = self.out.len() < WRITE_BATCH && self.session.has_room(&self.line);
-        let readable = tokio::select! {
-            biased;
-            () = self.line.rung() => false,
-            ready = self.stream.ready(interest) => match ready {
-                Ok(ready) => ready.is_readable() || ready.is_read_closed(),
-                Err(_) => return Some(End::lost()),
-            },
-            () = self.session.outbox.ready(), if hungry => false,
-        };
+        let readable = poll_fn(|context| {
+            if self.line.poll_rung(context).is_ready() {
+                return Poll::Ready(Ok(false));
+            }
+            if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
+                return Poll::Ready(ready.map(Ready::is_readable));
+            }
+            match hungry && self.session.outbox.poll_ready(context).is_ready() {
+                true => Poll::Ready(Ok(false)),
+                false => Poll::Pending,
+            }
+        });
+        let Ok(readable) = readable.await else { return Some(End::lost()) };
         if readable {
             self.read()
         } else {

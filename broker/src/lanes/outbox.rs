@@ -8,11 +8,14 @@ use super::message::{Message, SubscriberId};
 use crate::codec::QoS;
 use crate::keep::{record, Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
+use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use tokio::sync::Notify;
 
 /// What a subscription asks of each delivery.
@@ -110,7 +113,7 @@ pub struct Outbox {
     max_messages: usize,
     max_bytes: usize,
     inner: Mutex<Inner>,
-    filled: Notify,
+    filled: AtomicWaker,
     drained: Notify,
     kept: Option<Kept>,
     waiting: AtomicUsize,
@@ -155,7 +158,7 @@ impl Outbox {
             max_messages: max_messages.max(1),
             max_bytes,
             inner: Mutex::default(),
-            filled: Notify::new(),
+            filled: AtomicWaker::new(),
             drained: Notify::new(),
             waiting: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
@@ -165,6 +168,11 @@ impl Outbox {
     /// The session it belongs to.
     pub fn id(&self) -> SubscriberId {
         self.id
+    }
+
+    /// Whether a delivery of this QoS would reach anybody, now or later: QoS 0 is not kept while nobody is connected.
+    pub(in crate::lanes) fn would_reach(&self, qos: QoS) -> bool {
+        qos != QoS::AtMostOnce || !self.inner.lock().unattended
     }
 
     /// Adds a message, if there is room.
@@ -187,7 +195,7 @@ impl Outbox {
         inner.queue.push_back(delivery);
         drop(inner);
         if was_empty {
-            self.filled.notify_one();
+            self.filled.wake();
         }
         match ticket {
             0 => Push::Taken,
@@ -285,15 +293,26 @@ impl Outbox {
 
     /// Waits until a message waits or the outbox is closed; takes nothing. Cancel-safe. For one reader.
     pub async fn ready(&self) {
-        loop {
-            {
-                let inner = self.inner.lock();
-                if !inner.queue.is_empty() || inner.closed {
-                    return;
-                }
-            }
-            self.filled.notified().await;
+        poll_fn(|context| self.poll_ready(context)).await;
+    }
+
+    /// As [`Self::ready`].
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_some() {
+            return Poll::Ready(());
         }
+        self.filled.register(context.waker());
+        // It may have been filled before the waker was there.
+        if self.has_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn has_some(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.queue.is_empty() || inner.closed
     }
 
     /// The next message; `None` once the outbox is closed. Cancel-safe. For one reader.
@@ -310,7 +329,7 @@ impl Outbox {
             if self.try_drain(most, out) > 0 || self.is_closed() {
                 return;
             }
-            self.filled.notified().await;
+            self.ready().await;
         }
     }
 
@@ -355,7 +374,7 @@ impl Outbox {
         inner.bytes = 0;
         let left = std::mem::take(&mut inner.queue);
         drop(inner);
-        self.filled.notify_one();
+        self.filled.wake();
         self.drained.notify_waiters();
         left.into()
     }

@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
+use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::machine::End;
 
@@ -9,7 +10,8 @@ use super::machine::End;
 #[derive(Default)]
 pub struct Line {
     end: Mutex<Option<End>>,
-    bell: Notify,
+    rang: AtomicBool,
+    bell: AtomicWaker,
     encrypted: bool,
     proved: AtomicBool,
     status: AtomicBool,
@@ -29,12 +31,13 @@ impl Line {
             *present = Some(end);
         }
         drop(present);
-        self.bell.notify_one();
+        self.nudge();
     }
 
     /// Wakes the connection to look for deliveries.
     pub fn nudge(&self) {
-        self.bell.notify_one();
+        self.rang.store(true, Ordering::Release);
+        self.bell.wake();
     }
 
     /// The reason to end, when there is one.
@@ -42,9 +45,21 @@ impl Line {
         *self.end.lock()
     }
 
-    /// Returns when it was rung. Cancel-safe.
-    pub async fn rung(&self) {
-        self.bell.notified().await;
+    /// Whether it was rung since it was asked last. For the one connection that it belongs to.
+    pub fn poll_rung(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.take_ring() {
+            return Poll::Ready(());
+        }
+        self.bell.register(context.waker());
+        // It may have been rung before the waker was there.
+        match self.take_ring() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn take_ring(&self) -> bool {
+        self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
     }
 
     /// The peer proved its key on this connection.
@@ -60,7 +75,7 @@ impl Line {
     /// Asks the connection to tell its status.
     pub fn ask_status(&self) {
         self.status.store(true, Ordering::Release);
-        self.bell.notify_one();
+        self.nudge();
     }
 
     /// Whether the status was asked for since the last time.

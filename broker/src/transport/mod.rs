@@ -16,7 +16,9 @@ pub mod proxy;
 mod websocket;
 mod wire;
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{Interest, Ready};
@@ -37,20 +39,36 @@ impl Stream {
     /// Waits for what is `wanted`; what is already there for the reader counts as readable. What is still to be written
     /// of an earlier message is written on the way. Cancel-safe.
     pub(crate) async fn ready(&mut self, wanted: Interest) -> io::Result<Ready> {
-        loop {
-            if wanted.is_readable() && self.holds_bytes() {
-                return Ok(Ready::READABLE);
+        poll_fn(|context| self.poll_ready(context, wanted)).await
+    }
+
+    /// As [`Self::ready`]; the end of the stream counts as readable.
+    pub(crate) fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: Interest,
+    ) -> Poll<io::Result<Ready>> {
+        if wanted.is_readable() && self.holds_bytes() {
+            return Poll::Ready(Ok(Ready::READABLE));
+        }
+        let mut ready = Ready::EMPTY;
+        if wanted.is_readable() && self.wire.socket().poll_read_ready(context)?.is_ready() {
+            ready |= Ready::READABLE;
+        }
+        while wanted.is_writable() || self.has_pending() {
+            if self.wire.socket().poll_write_ready(context)?.is_pending() {
+                break;
             }
-            let pending = self.has_pending();
-            let interest = if pending { wanted | Interest::WRITABLE } else { wanted };
-            let ready = self.wire.socket().ready(interest).await?;
-            let push = pending && ready.is_writable();
-            if push {
-                self.push()?;
+            if !self.has_pending() {
+                ready |= Ready::WRITABLE;
+                break;
             }
-            if !push || wanted.is_writable() || ready.is_readable() || ready.is_read_closed() {
-                return Ok(ready);
-            }
+            self.push()?;
+        }
+        if ready.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(ready))
         }
     }
 

@@ -85,6 +85,10 @@ impl Group {
             let place = (turn.next + step) % count;
             let Some((outbox, options)) = turn.members.get(place) else { continue };
             let delivery = Delivery::new(Arc::clone(message), *options, false).shared(self);
+            // A member that is away would let it go: another one is there for it.
+            if !outbox.would_reach(delivery.qos()) {
+                continue;
+            }
             match outbox.push(delivery) {
                 taken @ (Push::Taken | Push::Kept(_)) => {
                     turn.next = (place + 1) % count;

@@ -1,3 +1,4 @@
+use crate::codec::QoS;
 use crate::keep::{Keep, Kept};
 use crate::lanes::testing::*;
 use crate::lanes::{LaneError, LaneSession, Lanes, Outbox, SubscriberId};
@@ -164,6 +165,26 @@ async fn a_kept_member_has_its_row_before_the_publisher_is_answered() {
     assert!(lanes.deliver(&numbered("b/x", 3)).await.is_nobody());
     drop(member);
     assert!(lanes.deliver(&numbered("a/x", 3)).await.is_nobody());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_that_is_away_would_let_go_goes_to_one_that_is_there() {
+    let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+    let (_keep, outbox) = kept(folder.path());
+    let away = subscriber_with(&lanes, outbox(1, 100), &["$share/g/a/#"]).await;
+    let there = subscriber_with(&lanes, outbox(2, 100), &["$share/g/a/#"]).await;
+    away.outbox().set_attended(false);
+    let mut at_most_once = message("a/x", "x");
+    at_most_once.qos = QoS::AtMostOnce;
+    for _ in 0..4 {
+        assert_eq!(lanes.deliver(&Arc::new(at_most_once.copied())).await.taken, 1);
+    }
+    assert_eq!((away.outbox().len(), there.outbox().len()), (0, 4));
+    // What is kept for it still takes turns.
+    publish(&lanes, "a/x", 4).await;
+    assert_eq!((away.outbox().len(), there.outbox().len()), (2, 6));
+    there.outbox().set_attended(false);
+    assert!(lanes.deliver(&Arc::new(at_most_once)).await.is_nobody());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
