@@ -80,7 +80,7 @@ impl Gate {
     async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
         let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
         let (reply, verdict) = oneshot::channel();
-        let job = Job::Connect { screened, tickets, reply };
+        let job = Job::Connect { screened: Box::new(screened), tickets, reply };
         if self.actor.try_send(job).is_err() {
             return Err(RefusalCode::LimitReached.into());
         }

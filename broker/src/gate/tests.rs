@@ -88,7 +88,7 @@ fn screened() -> Screened {
 
 fn job() -> Job {
     let (reply, _) = oneshot::channel();
-    Job::Connect { screened: screened(), tickets: Default::default(), reply }
+    Job::Connect { screened: Box::new(screened()), tickets: Default::default(), reply }
 }
 
 #[test]
@@ -116,7 +116,8 @@ fn what_no_queue_takes_is_refused_at_once() {
     let verdict = actix_rt::System::new().block_on(async {
         let actor = super::start_actor(&super::Workers::none());
         let (reply, verdict) = oneshot::channel();
-        let job = Job::Connect { screened: screened(), tickets: Default::default(), reply };
+        let job =
+            Job::Connect { screened: Box::new(screened()), tickets: Default::default(), reply };
         actor.try_send(job).unwrap();
         verdict.await.unwrap()
     });

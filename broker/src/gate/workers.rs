@@ -19,7 +19,7 @@ pub enum Job {
     /// A CONNECT.
     Connect {
         /// What passed the guards that cost nothing.
-        screened: Screened,
+        screened: Box<Screened>,
         /// Whose resumption secrets may have made the proof.
         tickets: Accepted,
         /// Who waits.
@@ -48,7 +48,7 @@ impl Job {
         let _ = match self {
             Self::Connect { reply, .. } if reply.is_closed() => false,
             Self::Connect { screened, tickets, reply } => {
-                reply.send(validator.judge_screened(screened, &tickets)).is_ok()
+                reply.send(validator.judge_screened(*screened, &tickets)).is_ok()
             }
             Self::Upload { reply, .. } if reply.is_closed() => false,
             Self::Upload { token, reply } => {
