@@ -90,8 +90,8 @@ impl Session {
             due => (due, None),
         };
         // A will never outlives its session (MQTT 5 section 3.1.3.2.2).
-        state.waiting_will =
-            waiting.map(|will| (now.monotonic.saturating_add(will.delay().min(kept)), will));
+        state.waiting_will = waiting
+            .map(|will| Box::new((now.monotonic.saturating_add(will.delay().min(kept)), will)));
         self.save(&state);
         drop(state);
         self.outbox.set_attended(false);
@@ -104,7 +104,7 @@ impl Session {
         let mut state = self.state.lock();
         state.ended = true;
         state.keep_until = Duration::ZERO;
-        let waiting = state.waiting_will.take().map(|(_, will)| will);
+        let waiting = state.waiting_will.take().map(|waiting| waiting.1);
         let will = state.machine.take_will().or(waiting);
         let subscriptions = state.machine.clear_subscriptions();
         let mut undelivered = state.machine.clear_flight();

@@ -71,7 +71,7 @@ struct State {
     /// While nobody is connected: since when.
     left: Option<UnixSeconds>,
     /// While nobody is connected: a will that waits, and until when.
-    waiting_will: Option<(Duration, Will)>,
+    waiting_will: Option<Box<(Duration, Will)>>,
     ended: bool,
     timer: Duration,
 }
@@ -156,7 +156,7 @@ impl Session {
     fn save(&self, state: &State) {
         let Some(kept) = self.kept().filter(|_| !state.ended) else { return };
         let standing = Standing::of(self.rights.load().grant());
-        let will = state.waiting_will.as_ref().map(|(_, will)| will).or(state.machine.will());
+        let will = state.waiting_will.as_deref().map(|(_, will)| will).or(state.machine.will());
         let expiry = state.machine.expiry_seconds();
         let row = SessionRecord::encode(&self.client_id, &standing, expiry, state.left, will);
         kept.put(Row::Session, row);
@@ -173,7 +173,7 @@ impl Session {
         state.left = Some(left);
         state.waiting_will = will.map(|will| {
             let delay = will.delay().saturating_sub(away).min(kept_for);
-            (now.monotonic.saturating_add(delay), will)
+            Box::new((now.monotonic.saturating_add(delay), will))
         });
         self.save(&state);
     }
@@ -301,8 +301,8 @@ impl Session {
                 state.ended = true;
                 return Due::Over;
             }
-            if state.waiting_will.as_ref().is_some_and(|(until, _)| now.monotonic >= *until) {
-                if let Some((_, will)) = state.waiting_will.take() {
+            if state.waiting_will.as_deref().is_some_and(|(until, _)| now.monotonic >= *until) {
+                if let Some((_, will)) = state.waiting_will.take().map(|waiting| *waiting) {
                     self.save(&state);
                     return Due::Will(will);
                 }
@@ -346,7 +346,7 @@ impl State {
         } else {
             deadline = deadline.min(self.keep_until);
             deadline =
-                self.waiting_will.as_ref().map_or(deadline, |(until, _)| deadline.min(*until));
+                self.waiting_will.as_deref().map_or(deadline, |(until, _)| deadline.min(*until));
         }
         deadline.max(now.monotonic + Duration::from_millis(1))
     }

@@ -62,7 +62,7 @@ pub(super) struct Sim {
 impl Sim {
     pub(super) fn new() -> Self {
         Self {
-            registry: Registry::default(),
+            registry: Registry::new(tessera_broker::limits::SESSIONS),
             world: World::new(),
             unix: NOW,
             monotonic: Duration::from_secs(1),
