@@ -86,6 +86,7 @@ pub struct RawLimits {
     pub half_open: usize,
     pub half_open_per_prefix: usize,
     pub connects_per_second: u32,
+    pub suspects_per_second: u32,
     pub max_packet: usize,
     pub receive_maximum: u16,
     pub queue_messages: usize,
@@ -107,6 +108,7 @@ impl Default for RawLimits {
             half_open: limits::HALF_OPEN,
             half_open_per_prefix: limits::HALF_OPEN_PER_PREFIX,
             connects_per_second: limits::CONNECTS_PER_SECOND,
+            suspects_per_second: limits::SUSPECTS_PER_SECOND,
             max_packet: limits::MAX_PACKET,
             receive_maximum: limits::RECEIVE_MAXIMUM,
             queue_messages: limits::QUEUE_MESSAGES,
@@ -181,6 +183,7 @@ pub struct AdmissionLimits {
     pub half_open: usize,
     pub half_open_per_prefix: usize,
     pub connects_per_second: u32,
+    pub suspects_per_second: u32,
 }
 
 /// What every session is held to.
@@ -242,6 +245,12 @@ impl RawBrokerConfig {
                 connects_per_second: within(
                     "limits.connects_per_second",
                     l.connects_per_second,
+                    1,
+                    1_000_000,
+                )?,
+                suspects_per_second: within(
+                    "limits.suspects_per_second",
+                    l.suspects_per_second,
                     1,
                     1_000_000,
                 )?,

@@ -101,6 +101,32 @@ pub const HALF_OPEN_PER_PREFIX: usize = 2_048;
 pub const CONNECTS_PER_SECOND: u32 = 10_000;
 /// Address prefixes that are remembered; past it the ones without open sockets are forgotten.
 pub const PREFIXES: usize = 65_536;
+/// Half-open sockets of a prefix up to which it may use the reserved places.
+pub const FEW_HALF_OPEN: usize = 2;
+/// Quarters of the half-open places that every prefix may use; the rest is for prefixes that hold few.
+pub const UNRESERVED_QUARTERS: usize = 3;
+/// Suspect prefixes together may use this part of the half-open places.
+pub const SUSPECT_PART: usize = 2;
+/// Time before a socket without a byte may have to make room: nobody's first byte takes longer, also when a whole fleet
+/// shakes hands at once.
+pub const SILENT_AT_LEAST: Duration = Duration::from_secs(1);
+/// Time before the socket of a suspect prefix without a whole CONNECT may have to make room.
+pub const SUSPECT_AT_LEAST: Duration = Duration::from_millis(250);
+/// Sockets that were told to make room and are still there: they come on top of the half-open ones.
+pub const CALLED_SOCKETS: usize = 1_024;
+/// Strikes that make a prefix suspect: sockets of it that ended without an accepted CONNECT.
+pub const SUSPECT_STRIKES: u32 = 16;
+/// Strikes that are counted: how long a prefix is suspect after it has stopped.
+pub const STRIKES_MOST: u32 = 64;
+/// Strikes that a second without any takes away: the most are forgotten in about a minute.
+pub const STRIKES_FORGIVEN_PER_SECOND: u32 = 1;
+/// Strikes that an accepted CONNECT takes away: a fleet with a few bad devices in it is never suspect.
+pub const STRIKES_FORGIVEN_BY_CONNECT: u32 = 4;
+/// Sockets of suspect prefixes that are taken in one second, all together, unless configured: about a fifth of a
+/// processor.
+pub const SUSPECTS_PER_SECOND: u32 = 4_000;
+/// The time in which each suspect prefix gets an even share of them.
+pub const SUSPECT_WINDOW: Duration = Duration::from_millis(200);
 /// Bits of an IPv4 address that count as one prefix.
 pub const IPV4_PREFIX_BITS: u32 = 24;
 /// Bits of an IPv6 address that count as one prefix: what one household or office gets.
@@ -109,8 +135,11 @@ pub const IPV6_PREFIX_BITS: u32 = 56;
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after accept failed (descriptors used up), so that the loop does not spin.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// Connections that wait in the kernel to be accepted.
+/// Connections that wait in the kernel to be accepted. What the system allows at most (`net.core.somaxconn`) is looked at
+/// when listening begins.
 pub const BACKLOG: u32 = 4_096;
+/// Sockets accepted before other listeners of the same thread get a turn.
+pub const ACCEPTS_PER_TURN: usize = 256;
 
 // --- transports --------------------------------------------------------------------------------------------------
 
@@ -148,6 +177,9 @@ pub const WEB_SOCKET_PENDING: usize = 1024;
 pub const GATE_MAILBOX: usize = 4_096;
 /// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
 pub const WORKER_QUEUE: usize = 1_024;
+/// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front of
+/// the others.
+pub const GATE_SUSPECTS: usize = 64;
 /// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 

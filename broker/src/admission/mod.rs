@@ -1,23 +1,31 @@
 //! What a stranger may take from us before any byte is read: sockets and connects, per address prefix and in total.
 //!
-//! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more.
+//! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more. When all
+//! half-open places are in use, silent sockets that have waited longest make room, and a part of the places is for prefixes
+//! that hold few. Prefixes that did nothing good lately are suspect ([`standing`]): they are served from what is left,
+//! in even shares ([`shares`]). The page is `docs/flood.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::config::AdmissionLimits;
-use crate::limits;
 
+mod book;
 mod prefix;
+mod shares;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod waiting;
 
+use book::{Book, Entry};
 pub use prefix::Prefix;
-use prefix::Usage;
+use waiting::Kind;
 
 /// Why a socket was closed before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub enum Turned {
     PrefixRate,
     /// Too many prefixes are in use at once.
     Prefixes,
+    /// The prefix is suspect, and has its share of what is left for such.
+    SuspectRate,
 }
 
 impl Turned {
@@ -43,6 +53,7 @@ impl Turned {
             Self::PrefixSockets => "prefix_sockets",
             Self::PrefixRate => "prefix_rate",
             Self::Prefixes => "prefixes",
+            Self::SuspectRate => "suspect_rate",
         }
     }
 }
@@ -52,13 +63,6 @@ impl Turned {
 pub struct Admission {
     book: Arc<Mutex<Book>>,
     limits: AdmissionLimits,
-}
-
-#[derive(Default)]
-struct Book {
-    half_open: usize,
-    sockets: usize,
-    prefixes: HashMap<Prefix, Usage>,
 }
 
 impl Admission {
@@ -72,25 +76,9 @@ impl Admission {
     /// # Errors
     /// The limit that it hit.
     pub fn enter(&self, peer: IpAddr, now: Duration) -> Result<Ticket, Turned> {
-        let prefix = Prefix::of(peer);
-        let mut book = self.book.lock();
-        if book.half_open >= self.limits.half_open {
-            return Err(Turned::HalfOpen);
-        }
-        if book.prefixes.len() >= limits::PREFIXES && !book.prefixes.contains_key(&prefix) {
-            book.prefixes.retain(|_, usage| usage.in_use());
-            if book.prefixes.len() >= limits::PREFIXES {
-                return Err(Turned::Prefixes);
-            }
-        }
-        let usage = book
-            .prefixes
-            .entry(prefix)
-            .or_insert_with(|| Usage::new(self.limits.connects_per_second, now));
-        usage.enter(&self.limits, now)?;
-        book.half_open += 1;
-        book.sockets += 1;
-        Ok(Ticket { admission: self.clone(), prefix, half_open: true })
+        let call = Arc::new(Notify::new());
+        let entry = self.book.lock().enter(Prefix::of(peer), &self.limits, now, &call)?;
+        Ok(Ticket { admission: self.clone(), entry, call, blameless: false })
     }
 
     /// Sockets that may be half open.
@@ -109,39 +97,56 @@ impl Admission {
     }
 }
 
-/// A place in the book; given back when dropped.
+/// A place in the book; given back when dropped. A socket that is closed before [`Ticket::connected`] is a strike
+/// against its prefix.
 pub struct Ticket {
     admission: Admission,
-    prefix: Prefix,
-    half_open: bool,
+    entry: Entry,
+    call: Arc<Notify>,
+    blameless: bool,
 }
 
 impl Ticket {
+    /// What tells the socket to make room for another one.
+    pub fn call(&self) -> Arc<Notify> {
+        Arc::clone(&self.call)
+    }
+
+    /// The first byte has come: an unsuspected socket need not make room any more.
+    pub fn heard(&mut self) {
+        if self.entry.kind == Kind::Unsuspected && self.entry.stage.is_waiting() {
+            self.admission.book.lock().heard(&mut self.entry);
+        }
+    }
+
+    /// The CONNECT is whole: the socket need not make room any more. False when it was told to already.
+    pub fn judged(&mut self) -> bool {
+        self.admission.book.lock().heard(&mut self.entry)
+    }
+
     /// The CONNECT was accepted: the socket no longer counts as half open.
     pub fn connected(&mut self) {
-        if !std::mem::replace(&mut self.half_open, false) {
-            return;
-        }
-        let mut book = self.admission.book.lock();
-        book.half_open = book.half_open.saturating_sub(1);
-        if let Some(usage) = book.prefixes.get_mut(&self.prefix) {
-            usage.connected();
-        }
+        self.admission.book.lock().connected(&mut self.entry);
+    }
+
+    /// That it did not connect is not the peer's fault, or none at all.
+    pub fn blameless(&mut self) {
+        self.blameless = true;
+    }
+
+    /// Whether its prefix was suspect when it came.
+    pub fn is_suspect(&self) -> bool {
+        self.entry.kind == Kind::Suspect
     }
 
     /// The address prefix, which behaviour tracking sees in place of the address.
     pub fn prefix(&self) -> Prefix {
-        self.prefix
+        self.entry.prefix
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.connected();
-        let mut book = self.admission.book.lock();
-        book.sockets = book.sockets.saturating_sub(1);
-        if let Some(usage) = book.prefixes.get_mut(&self.prefix) {
-            usage.closed();
-        }
+        self.admission.book.lock().closed(&mut self.entry, self.blameless);
     }
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
 use super::goodbye;
+use crate::admission::Ticket;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
     Step, Version,
@@ -17,8 +18,9 @@ pub(super) async fn connect(
     hub: &Hub,
     stream: &mut Stream,
     inbox: &mut BytesMut,
+    ticket: &mut Ticket,
 ) -> Option<Connect> {
-    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox)).await;
+    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox, ticket)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
@@ -41,7 +43,11 @@ enum Silent {
 }
 
 /// Anything but a CONNECT is closed without an answer as soon as its first byte shows it.
-async fn whole_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Result<codec::Frame, Silent> {
+async fn whole_packet(
+    stream: &mut Stream,
+    inbox: &mut BytesMut,
+    ticket: &mut Ticket,
+) -> Result<codec::Frame, Silent> {
     let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
     let broken = |error: CodecError| Silent::Broken(error.rule);
     loop {
@@ -54,6 +60,7 @@ async fn whole_packet(stream: &mut Stream, inbox: &mut BytesMut) -> Result<codec
             Step::NeedMore(bytes) => bytes,
         };
         read_more(stream, inbox, wanted).await.ok_or(Silent::Lost)?;
+        ticket.heard();
     }
 }
 

@@ -28,8 +28,10 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Ticket;
+use crate::codec::Connect;
 use crate::hub::Hub;
 use crate::transport::accept::Door;
+use crate::transport::Stream;
 
 /// What an open socket holds in the books of the listener; given back when dropped.
 pub(crate) struct Place {
@@ -64,22 +66,47 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let mut stream = match door.open(socket).await {
-        Ok(stream) => stream,
-        Err(rule) => {
-            hub.metrics.broken.inc(&[rule]);
-            return None;
-        }
-    };
+    let call = place.ticket.call();
     let mut inbox = BytesMut::new();
-    let connect = first::connect(&hub, &mut stream, &mut inbox).await?;
+    let first = tokio::select! {
+        biased;
+        () = call.notified() => None,
+        first = first_packet(&hub, &door, socket, &mut inbox, &mut place.ticket) => Some(first?),
+    };
+    let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
+        hub.metrics.turned_away.inc(&["made_room"]);
+        return None;
+    };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
+        place.ticket.blameless();
         anonymous::serve(&hub, stream, &mut inbox, &connect, place.ticket.prefix()).await;
         return None;
     }
+    let network = Network::of(peer);
+    let ticket = &mut place.ticket;
     let joined =
-        welcome::join(&hub, &mut stream, &mut inbox, connect, Network::of(peer), accepted).await?;
+        welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket).await?;
     place.ticket.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
+}
+
+/// From a socket to its CONNECT; `None` closes it.
+async fn first_packet(
+    hub: &Hub,
+    door: &Door,
+    socket: TcpStream,
+    inbox: &mut BytesMut,
+    ticket: &mut Ticket,
+) -> Option<(Stream, Connect)> {
+    match door.open(socket, ticket).await {
+        Ok(mut stream) => {
+            let connect = first::connect(hub, &mut stream, inbox, ticket).await?;
+            Some((stream, connect))
+        }
+        Err(rule) => {
+            hub.metrics.broken.inc(&[rule]);
+            None
+        }
+    }
 }

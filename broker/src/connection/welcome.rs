@@ -15,6 +15,7 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::{ace, goodbye};
+use crate::admission::Ticket;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
 use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
@@ -46,10 +47,12 @@ pub(super) async fn join(
     mut connect: Connect,
     network: Network,
     accepted: Duration,
+    ticket: &mut Ticket,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
     let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
-    match admit(hub, &mut connect, evidence, stream.is_encrypted()).await {
+    let suspect = ticket.is_suspect();
+    match admit(hub, &mut connect, evidence, stream.is_encrypted(), suspect).await {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
@@ -60,6 +63,9 @@ pub(super) async fn join(
         }
         Err(refused) => {
             let code = refused.refusal.code;
+            if is_ours(code) {
+                ticket.blameless();
+            }
             let spent = hub.clock.monotonic().saturating_sub(began);
             if !refused.proved {
                 tokio::time::sleep(answer::hold_back(spent)).await;
@@ -86,6 +92,7 @@ async fn admit(
     connect: &mut Connect,
     evidence: Result<Evidence, RefusalCode>,
     encrypted: bool,
+    suspect: bool,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
         let reason = answer::connack_reason(refusal.code);
@@ -97,7 +104,8 @@ async fn admit(
         return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
     }
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
-    let admission = hub.gate.admit(evidence, &connect.client_id).await.map_err(stranger)?;
+    let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
+    let admission = admission.map_err(stranger)?;
     if admission.resumed {
         hub.metrics.resumption.inc(&["accepted"]);
     }
@@ -121,6 +129,12 @@ async fn admit(
         return Err(known(code));
     }
     Ok(joined)
+}
+
+/// Refusals that say nothing about the peer.
+fn is_ours(code: RefusalCode) -> bool {
+    use RefusalCode::{LimitReached, NotReady, TrustMissing};
+    matches!(code, LimitReached | NotReady | TrustMissing)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {

@@ -24,9 +24,10 @@ use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_token::ace::Nonce;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
 
 use crate::authz::Upload;
+use crate::limits::GATE_SUSPECTS;
 use workers::Job;
 
 pub use actor::{start_actor, GateActor};
@@ -40,6 +41,7 @@ pub struct Gate {
     validator: Validator,
     random: SharedRandom,
     hint: Option<Arc<str>>,
+    suspects: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -50,7 +52,8 @@ impl Gate {
         random: SharedRandom,
         hint: Option<Arc<str>>,
     ) -> Self {
-        Self { actor, validator, random, hint }
+        let suspects = Arc::new(Semaphore::new(GATE_SUSPECTS));
+        Self { actor, validator, random, hint, suspects }
     }
 
     /// A challenge for one connection.
@@ -66,19 +69,31 @@ impl Gate {
         self.hint.as_deref()
     }
 
-    /// Lets a CONNECT in, or not. Dropping the future leaves at worst a used-up proof counter.
+    /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues. Dropping the future leaves at
+    /// worst a used-up proof counter.
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
-    pub async fn admit(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
+    pub async fn admit(
+        &self,
+        evidence: Evidence,
+        client_id: &str,
+        suspect: bool,
+    ) -> Result<Admission, Refusal> {
         self.validator.ready()?;
-        let admission = self.judge(evidence, client_id).await?;
+        let admission = self.judge(evidence, client_id, suspect).await?;
         self.validator.settle(admission).await
     }
 
     /// What costs nothing is refused here and now; only what needs a signature check goes to a thread.
-    async fn judge(&self, evidence: Evidence, client_id: &str) -> Result<Admission, Refusal> {
+    async fn judge(
+        &self,
+        evidence: Evidence,
+        client_id: &str,
+        suspect: bool,
+    ) -> Result<Admission, Refusal> {
         let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
+        let _place = place(&self.suspects, suspect)?;
         let (reply, verdict) = oneshot::channel();
         let job = Job::Connect { screened: Box::new(screened), tickets, reply };
         if self.actor.try_send(job).is_err() {
@@ -112,4 +127,10 @@ impl Gate {
     pub fn is_alive(&self) -> bool {
         self.actor.connected()
     }
+}
+
+/// A place in front of the threads, which only suspects need; held until the answer is there.
+fn place(suspects: &Semaphore, suspect: bool) -> Result<Option<SemaphorePermit<'_>>, RefusalCode> {
+    let place = suspect.then(|| suspects.try_acquire()).transpose();
+    place.map_err(|_| RefusalCode::LimitReached)
 }

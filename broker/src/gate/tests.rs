@@ -136,3 +136,15 @@ fn a_full_mailbox_refuses() {
         assert!(taken <= crate::limits::GATE_MAILBOX + 1, "{taken}");
     });
 }
+
+#[test]
+fn suspects_have_few_places_and_others_need_none() {
+    let places = tokio::sync::Semaphore::new(crate::limits::GATE_SUSPECTS);
+    let held: Vec<_> =
+        (0..crate::limits::GATE_SUSPECTS).map(|_| super::place(&places, true).unwrap()).collect();
+    let busy = tessera_token::refusal::RefusalCode::LimitReached;
+    assert_eq!(super::place(&places, true).err(), Some(busy));
+    assert!(super::place(&places, false).unwrap().is_none());
+    drop(held);
+    assert!(super::place(&places, true).is_ok());
+}

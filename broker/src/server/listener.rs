@@ -1,16 +1,20 @@
 //! Permit, accept, back off, admission, handshake, first-packet deadline, in that order.
+//!
+//! A socket that is turned away costs its accept and its close: it is known to no reactor and has no task.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tessera_runtime::stop::Stop;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{self, Place};
 use crate::hub::Hub;
-use crate::limits::{ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
+use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
 use crate::transport::accept::Door;
 use crate::transport::proxy::{self, Source};
 
@@ -21,12 +25,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // Small packets leave at once; what is accepted here inherits it (Linux).
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// One address that is listened on.
 pub(super) struct Listener {
     pub(super) hub: Arc<Hub>,
+    /// What serves the connections.
+    pub(super) runtime: Handle,
     pub(super) door: Door,
     /// Sockets of all listeners together.
     pub(super) permits: Arc<Semaphore>,
@@ -36,7 +42,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Accepts until stop is told.
-    pub(super) async fn run(self, listener: TcpListener, stop: Stop) {
+    pub(super) async fn run(self, listener: AsyncFd<TcpListener>, stop: Stop) {
         let waiting = PROXY_WAITING.min(self.hub.admission.most_half_open());
         let headers = Arc::new(Semaphore::new(waiting));
         loop {
@@ -50,48 +56,91 @@ impl Listener {
             let Ok(permit) = permit else { return };
             let accepted = tokio::select! {
                 () = stop.stopping() => return,
-                accepted = listener.accept() => accepted,
+                accepted = self.accept_some(&listener, permit, &headers) => accepted,
             };
-            match accepted {
-                Ok((socket, peer)) => self.take(socket, peer, permit, &headers),
-                Err(error) => {
-                    self.hub.metrics.limits_hit.inc(&["accept"]);
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+            if let Err(error) = accepted {
+                self.hub.metrics.limits_hit.inc(&["accept"]);
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits for a socket, then takes what is there, up to a turn's worth, as long as there are permits.
+    async fn accept_some(
+        &self,
+        listener: &AsyncFd<TcpListener>,
+        permit: OwnedSemaphorePermit,
+        headers: &Arc<Semaphore>,
+    ) -> io::Result<()> {
+        let mut next = Some(permit);
+        let mut ready = listener.readable().await?;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let permit = next.take().or_else(|| Arc::clone(&self.permits).try_acquire_owned().ok());
+            let Some(permit) = permit else { return Ok(()) };
+            match ready.try_io(|listener| listener.get_ref().accept()) {
+                Ok(accepted) => {
+                    let (socket, peer) = accepted?;
+                    self.take(socket, peer, permit, headers);
                 }
+                Err(_nothing_there) => return Ok(()),
             }
         }
+        Ok(())
     }
 
     fn take(
         &self,
-        socket: TcpStream,
+        socket: std::net::TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
         headers: &Arc<Semaphore>,
     ) {
-        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
         let Some(proxies) = &self.proxies else {
-            if let Some(place) = admit(&hub, peer.ip(), permit) {
-                let tasks = hub.tasks.clone();
-                tasks.spawn(connection::run(hub, door, socket, peer.ip(), place));
+            if let Some(place) = admit(&self.hub, peer.ip(), permit) {
+                self.serve(socket, peer, place);
             }
             return;
         };
         let trusted = proxies.iter().any(|source| source.contains(peer.ip()));
         let waiting = Arc::clone(headers).try_acquire_owned();
         let (true, Ok(waiting)) = (trusted, waiting) else {
-            hub.metrics.turned_away.inc(&[if trusted { "proxy_waiting" } else { "proxy_source" }]);
+            let why = if trusted { "proxy_waiting" } else { "proxy_source" };
+            self.hub.metrics.turned_away.inc(&[why]);
             return;
         };
-        let tasks = hub.tasks.clone();
-        tasks.spawn(async move {
+        let Some(socket) = self.adopt(socket) else { return };
+        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let task = async move {
             let found = behind_proxy(&hub, socket, peer, permit).await;
             drop(waiting);
             if let Some((socket, peer, place)) = found {
                 connection::run(hub, door, socket, peer, place).await;
             }
-        });
+        };
+        self.hub.tasks.spawn_on(task, &self.runtime);
+    }
+
+    fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, mut place: Place) {
+        let Some(socket) = self.adopt(socket) else {
+            place.ticket.blameless();
+            return;
+        };
+        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let task = connection::run(hub, door, socket, peer.ip(), place);
+        self.hub.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Makes the socket known to the runtime that serves connections.
+    fn adopt(&self, socket: std::net::TcpStream) -> Option<TcpStream> {
+        let _entered = self.runtime.enter();
+        let adopted = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+        if let Err(error) = &adopted {
+            self.hub.metrics.limits_hit.inc(&["accept"]);
+            tracing::warn!(%error, "an accepted socket cannot be served");
+        }
+        adopted.ok()
     }
 }
 

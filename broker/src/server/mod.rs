@@ -1,15 +1,17 @@
 //! Start, listen, drain.
 //!
 //! Start order: registry of metrics, verification threads, gate actor and HTTP (one actix thread), lanes, watchers,
-//! listener. Stop order: listener, sessions, HTTP. What does not stop in time is named.
+//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. What does not stop in time is named.
 
+mod accept_thread;
 mod actix_thread;
+mod backlog;
 mod certificates;
 mod descriptors;
 mod error;
 mod listener;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
@@ -18,7 +20,6 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -93,6 +94,11 @@ impl BrokerHandle {
         self.hub.admission.sockets()
     }
 
+    /// Open MQTT sockets without an accepted CONNECT.
+    pub fn half_open(&self) -> usize {
+        self.hub.admission.half_open()
+    }
+
     /// Whether a CONNECT that comes now can be judged and served.
     pub fn is_ready(&self) -> bool {
         self.hub.ready().is_ok()
@@ -119,10 +125,11 @@ impl Broker {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
         let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
         descriptors::raise(config.admission.sockets);
+        backlog::check();
         let certificates = config.tls.map(Certificates::load).transpose();
         let certificates = certificates.map_err(StartError::Tls)?.map(Arc::new);
         let (sockets, listening) = bind_all(&config.listen)?;
-        let http = std::net::TcpListener::bind(config.http);
+        let http = TcpListener::bind(config.http);
         let http = http.map_err(|error| StartError::Listen(config.http, error))?;
         let mqtt_addr = listening.first().map_or(config.http, |(_, address)| *address);
         let http_addr = http.local_addr().map_err(StartError::Thread)?;
@@ -177,9 +184,9 @@ impl Broker {
             let watch = certificates::watch(Arc::clone(certificates), stop.clone());
             stop.spawn("broker certificates", watch);
         }
-        let accepting = TaskTracker::new();
         let permits = Arc::new(Semaphore::new(config.admission.sockets));
         let proxies: Arc<[_]> = config.proxies.into();
+        let mut listeners = Vec::new();
         for (socket, Listen { transport, address, proxied }) in
             sockets.into_iter().zip(config.listen)
         {
@@ -187,16 +194,18 @@ impl Broker {
             let certificates = certificates.clone().filter(|_| transport.is_tls());
             let listener = Listener {
                 hub: Arc::clone(&hub),
+                runtime: Handle::current(),
                 door: Door { transport, certificates },
                 permits: Arc::clone(&permits),
                 proxies: proxied.then(|| Arc::clone(&proxies)),
             };
-            accepting.spawn(listener.run(socket, stop.clone()));
+            listeners.push((listener, socket));
         }
-        accepting.close();
+        let accepting = accept_thread::start(listeners, stop.clone()).await?;
         let draining = Arc::clone(&hub);
         stop.spawn("broker listener", async move {
-            accepting.wait().await;
+            // An error says that the thread is gone, too.
+            let _ = accepting.await;
             drain(&draining).await;
             draining.keep.close().await;
             server.stop(true).await;

@@ -9,6 +9,7 @@ use super::tls::{Certificates, Tls, Use};
 use super::websocket;
 use super::wire::Wire;
 use super::Stream;
+use crate::admission::Ticket;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 
 /// What a listener does with its sockets.
@@ -20,19 +21,31 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Shakes hands as the transport asks.
+    /// Shakes hands as the transport asks; the ticket is told when the first byte has come.
     ///
     /// # Errors
     /// The rule that the peer broke, as a metric label.
-    pub(crate) async fn open(&self, socket: TcpStream) -> Result<Stream, &'static str> {
+    pub(crate) async fn open(
+        &self,
+        socket: TcpStream,
+        ticket: &mut Ticket,
+    ) -> Result<Stream, &'static str> {
         let mut wire = match &self.certificates {
             None => Wire::Plain(socket),
-            Some(certificates) => Wire::Tls(Box::new(self.encrypt(socket, certificates).await?)),
+            Some(certificates) => {
+                Wire::Tls(Box::new(self.encrypt(socket, certificates, ticket).await?))
+            }
         };
         if !self.transport.is_web_socket() {
             return Ok(Stream { wire, web_socket: None });
         }
-        let upgrade = tokio::time::timeout(UPGRADE_WITHIN, websocket::accept(&mut wire)).await;
+        let upgrade = async {
+            // What goes wrong here is found by the one who reads.
+            let _ = wire.socket().readable().await;
+            ticket.heard();
+            websocket::accept(&mut wire).await
+        };
+        let upgrade = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await;
         let web_socket = upgrade.map_err(|_| "websocket_too_slow")??;
         Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
     }
@@ -41,9 +54,15 @@ impl Door {
         &self,
         socket: TcpStream,
         certificates: &Certificates,
+        ticket: &mut Ticket,
     ) -> Result<Tls, &'static str> {
         let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
-        let accept = Tls::accept(socket, certificates.config(inside));
+        let accept = async {
+            // What goes wrong here is found by the one who reads.
+            let _ = socket.readable().await;
+            ticket.heard();
+            Tls::accept(socket, certificates.config(inside)).await
+        };
         let tls = tokio::time::timeout(TLS_WITHIN, accept).await.map_err(|_| "tls_too_slow")??;
         if certificates.settings().alpn_required && !tls.named_protocol() {
             return Err("tls_no_alpn");

@@ -1,12 +1,13 @@
 //! Before anybody is known: limits, rubbish, readiness, goodbye.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tessera_broker::codec::{Packet, ReasonCode, Version};
 use tessera_runtime::http::{HttpClient, HttpLimits};
 
-use crate::client::{plan, Client};
-use crate::world::{world, world_with};
+use crate::client::{plan, until, Client};
+use crate::world::{world, world_with, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_packet_that_is_no_connect_is_closed_without_an_answer() {
@@ -83,6 +84,88 @@ async fn a_socket_that_says_nothing_is_closed() {
     client.bytes(&[0x10, 0x50, 0x00]).await;
     client.closed().await;
     assert_eq!(world.metric(r#"tessera_broker_broken_packets_total{rule="connect_too_slow"}"#), 1);
+}
+
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 7, 1);
+const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 7, 99);
+
+fn turned(world: &World, limit: &str) -> u64 {
+    world.metric(&format!(r#"tessera_broker_turned_away_total{{limit="{limit}"}}"#))
+}
+
+/// A first packet that is no CONNECT, closed before the next step.
+async fn rubbish(world: &World, from: Ipv4Addr) {
+    let mut client = Client::from(world, from, Version::V5).await;
+    client.bytes(&[0xc0, 0x00]).await;
+    client.closed().await;
+    until(|| world.broker.half_open() == 0).await;
+}
+
+async fn gets_in(world: &World, name: &str, from: Ipv4Addr) -> bool {
+    let client = Client::from(world, from, Version::V5).await;
+    let (_client, ack) = plan(world, name, Version::V5).try_over(client).await;
+    ack.is_some_and(|ack| ack.reason == ReasonCode::SUCCESS)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_one_prefix_leaves_others_served_and_its_honest_neighbours_too() {
+    // One socket of suspects in each window of 200 ms.
+    let world = world_with(|raw| raw.limits.suspects_per_second = 5).await;
+    let mut held = plan(&world, "d-1", Version::V5).open().await;
+    for _ in 0..tessera_broker::limits::STRIKES_MOST {
+        rubbish(&world, ATTACKER).await;
+        if turned(&world, "suspect_rate") > 0 {
+            break;
+        }
+    }
+    // Sixteen strikes, then one of suspects, then nothing more at this time.
+    assert_eq!(turned(&world, "suspect_rate"), 1);
+    let unread = r#"tessera_broker_broken_packets_total{rule="first_packet_not_connect"}"#;
+    let read = u64::from(tessera_broker::limits::SUSPECT_STRIKES) + 1;
+    assert_eq!(world.metric(unread), read);
+    assert!(!gets_in(&world, "d-2", NEIGHBOUR).await);
+    assert_eq!(turned(&world, "suspect_rate"), 2);
+    // Others notice nothing.
+    plan(&world, "d-3", Version::V5).open().await;
+    held.quiet().await;
+    // The neighbour tries again; the attacker goes on all the time.
+    let mut tries = 1;
+    while !gets_in(&world, "d-2", NEIGHBOUR).await {
+        world.clock.advance(tessera_broker::limits::SUSPECT_WINDOW);
+        rubbish(&world, ATTACKER).await;
+        tries += 1;
+        assert!(tries < 40);
+    }
+    held.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_are_ours_are_no_strikes() {
+    let world = world_with(|raw| {
+        raw.limits.sessions = 1;
+        raw.limits.suspects_per_second = 5;
+    })
+    .await;
+    let mut held = plan(&world, "d-1", Version::V5).open().await;
+    for _ in 0..2 * tessera_broker::limits::SUSPECT_STRIKES {
+        assert_eq!(plan(&world, "d-2", Version::V5).refused().await, ReasonCode::SERVER_BUSY);
+    }
+    assert_eq!(turned(&world, "suspect_rate"), 0);
+    held.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_silent_socket_makes_room() {
+    let world = world_with(|raw| raw.limits.half_open = 2).await;
+    let mut oldest = Client::raw(&world, Version::V5).await;
+    until(|| world.broker.sockets() == 1).await;
+    world.clock.advance(tessera_broker::limits::SILENT_AT_LEAST);
+    let _younger = Client::raw(&world, Version::V5).await;
+    until(|| world.broker.sockets() == 2).await;
+    let mut honest = plan(&world, "d-1", Version::V5).open().await;
+    oldest.closed().await;
+    assert_eq!((turned(&world, "made_room"), turned(&world, "half_open")), (1, 0));
+    honest.quiet().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

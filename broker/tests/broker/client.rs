@@ -1,5 +1,6 @@
 //! A client that says exactly what it is told to, right or wrong.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use tessera_broker::codec::{
 };
 use tessera_token::scope::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::world::{device_scope, World};
 
@@ -103,7 +104,13 @@ impl<'w> Plan<'w> {
     }
 
     /// Connects and gives the CONNACK, or `None` when the socket was closed instead.
-    pub async fn try_open(mut self) -> (Client, Option<ConnAck>) {
+    pub async fn try_open(self) -> (Client, Option<ConnAck>) {
+        let client = Client::raw(self.world, self.connect.version).await;
+        self.try_over(client).await
+    }
+
+    /// The same over a socket that is there.
+    pub async fn try_over(mut self, mut client: Client) -> (Client, Option<ConnAck>) {
         if self.connect.password.is_none() {
             let token = self
                 .token
@@ -112,7 +119,6 @@ impl<'w> Plan<'w> {
             let password = self.world.password(&self.device, &self.connect.client_id, token);
             self.connect.password = Some(Password::new(password.into()));
         }
-        let mut client = Client::raw(self.world, self.connect.version).await;
         client.send(&Packet::Connect(Box::new(self.connect))).await;
         let ack = match client.next().await {
             Some(Packet::ConnAck(ack)) => Some(ack),
@@ -138,6 +144,14 @@ impl<'w> Plan<'w> {
 impl Client {
     pub async fn raw(world: &World, version: Version) -> Self {
         let socket = TcpStream::connect(world.mqtt()).await.unwrap();
+        Self { socket, inbox: BytesMut::new(), version }
+    }
+
+    /// From an address of this machine: all of 127.0.0.0/8 is.
+    pub async fn from(world: &World, address: Ipv4Addr, version: Version) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddrV4::new(address, 0).into()).unwrap();
+        let socket = socket.connect(world.mqtt()).await.unwrap();
         Self { socket, inbox: BytesMut::new(), version }
     }
 

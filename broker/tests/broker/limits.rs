@@ -436,6 +436,7 @@ async fn every_limit_at_its_most() {
         limits.half_open = 1_000_000;
         limits.half_open_per_prefix = 1_000_000;
         limits.connects_per_second = 1_000_000;
+        limits.suspects_per_second = 1_000_000;
     })
     .await;
     for version in VERSIONS {
@@ -475,6 +476,7 @@ async fn every_limit_at_its_least() {
             limits.half_open = 1;
             limits.half_open_per_prefix = 1;
             limits.connects_per_second = 1;
+            limits.suspects_per_second = 1;
         })
     };
     for version in VERSIONS {

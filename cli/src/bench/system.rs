@@ -101,7 +101,7 @@ impl System {
     }
 
     fn place(&self, setup: Setup, addr: SocketAddr) -> Place {
-        Place { addr, tls: (setup == Setup::Tls).then(|| self.tls.clone()) }
+        Place { addr, from: None, tls: (setup == Setup::Tls).then(|| self.tls.clone()) }
     }
 }
 

@@ -34,18 +34,20 @@ pub fn target(data: &[u8]) {
             let admission = config.admission;
             assert!(admission.sockets > 0 && admission.half_open > 0);
             assert!((1..=1_000_000).contains(&admission.connects_per_second));
+            assert!((1..=1_000_000).contains(&admission.suspects_per_second));
             assert!((1..=256).contains(&config.verification_workers));
             assert!(config.provisioning.is_none_or(|url| url.starts_with("http://")));
         }
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "sockets",
     "sockets_per_prefix",
     "half_open",
     "half_open_per_prefix",
     "connects_per_second",
+    "suspects_per_second",
     "max_packet",
     "receive_maximum",
     "queue_messages",

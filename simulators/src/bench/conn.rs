@@ -25,6 +25,8 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 pub struct Place {
     /// The address.
     pub addr: SocketAddr,
+    /// The address to come from; hosts of 127.0.0.0/24 in turn when there is none.
+    pub from: Option<Ipv4Addr>,
     /// There when the listener speaks TLS.
     pub tls: Option<TlsClient>,
 }
@@ -159,7 +161,7 @@ pub(super) enum Answer {
 
 impl Stream {
     async fn open(server: &Place) -> io::Result<Self> {
-        let socket = connect(server.addr).await?;
+        let socket = connect(server).await?;
         Ok(match &server.tls {
             None => Self::Plain(socket),
             Some(client) => Self::Tls(Box::new(Tls::connect(socket, client).await?)),
@@ -195,13 +197,14 @@ async fn write_plain(socket: &TcpStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(server: &Place) -> io::Result<TcpStream> {
     let made = MADE.fetch_add(1, Ordering::Relaxed);
     let last = 1 + (made / PER_SOURCE) % SOURCES;
-    let source = Ipv4Addr::new(127, 0, 0, u8::try_from(last).unwrap_or(1));
+    let usual = Ipv4Addr::new(127, 0, 0, u8::try_from(last).unwrap_or(1));
+    let source = server.from.unwrap_or(usual);
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::V4(SocketAddrV4::new(source, 0)))?;
-    let stream = socket.connect(server).await?;
+    let stream = socket.connect(server.addr).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

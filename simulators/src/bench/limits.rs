@@ -72,6 +72,8 @@ pub(super) const SILENT: Duration = Duration::from_secs(6);
 pub(super) const SILENT_OPEN: usize = 10_000;
 /// Between two honest devices that connect.
 pub(super) const NEWCOMER_EVERY: Duration = Duration::from_millis(50);
+/// Between two honest devices that connect from the network of an attacker.
+pub(super) const NEIGHBOUR_EVERY: Duration = Duration::from_millis(250);
 /// How long an honest device tries to connect.
 pub(super) const NEWCOMER_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two of its tries.

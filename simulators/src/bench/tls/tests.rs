@@ -55,7 +55,8 @@ fn server(shown: &Made, signer: &Made) -> (SocketAddr, JoinHandle<io::Result<()>
 }
 
 async fn connect(addr: SocketAddr, pinned: &Made) -> Result<Answer, BenchError> {
-    let place = Place { addr, tls: Some(TlsClient::pinned(pinned.der.clone()).unwrap()) };
+    let place =
+        Place { addr, from: None, tls: Some(TlsClient::pinned(pinned.der.clone()).unwrap()) };
     Conn::try_open(&place, &packet::connect("a", None)).await
 }
 

@@ -157,7 +157,7 @@ impl Attacker {
 const IN_PROGRESS: i32 = 115;
 
 /// One host in each of many /24 in turn, none of them that of honest devices (127.0.0.0/24).
-fn source(at: usize) -> Ipv4Addr {
+pub(super) fn source(at: usize) -> Ipv4Addr {
     let prefix = at % limits::FLOOD_PREFIXES;
     let host = 1 + (at / limits::FLOOD_PREFIXES) % 250;
     let part = |number: usize| u8::try_from(number).unwrap_or(1);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tokio::task::JoinHandle;
 
+use super::super::conn::Place;
 use super::super::error::BenchError;
 use super::super::limits;
 use super::super::server::Running;
@@ -22,7 +23,7 @@ mod shots;
 
 use attack::{Attack, Offered};
 use honest::{Heard, Honest};
-use newcomers::Arrival;
+use newcomers::{Arrival, Plan};
 
 /// One round; what is counted are bad connects.
 pub(super) async fn run(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
@@ -31,24 +32,51 @@ pub(super) async fn run(stage: &Stage, running: &Running) -> Result<Sample, Benc
     let mut fleet = Honest::start(stage, running, honest).await?;
     let before = Usage::of(running.pid)?;
     let began = stage.clock.monotonic();
-    let mut arrivals = newcomers::run(stage, running, count, limits::CALM).await?;
+    let [strangers, neighbours] = plans(running, count, stage.devices.members().len());
+    let mut arrivals = newcomers::run(stage, &strangers, limits::CALM).await?;
     let shots = shots::mix(&stage.devices, honest);
     let watch = Watch::start(running, &stage.clock);
     let (flood, meter) = (stage.clock.monotonic(), Meter::start(stage, running)?);
     let attack = Attack::start(running.place.addr, shots, &stage.clock)?;
-    arrivals.extend(newcomers::run(stage, running, count, limits::FLOODED).await?);
+    let (more, beside) = tokio::try_join!(
+        newcomers::run(stage, &strangers, limits::FLOODED),
+        newcomers::run(stage, &neighbours, limits::FLOODED),
+    )?;
+    arrivals.extend(more);
     let offered = attack.finish().await?;
     let sample = meter.stop_after(offered.started, offered.took).await?;
     let heard = fleet.finish().await?;
     let highest = watch.finish().await?;
     let calm = tell_calm(&heard, &arrivals, began..flood);
     let sample = tell_flood(sample, &heard, &arrivals, flood..flood + limits::FLOODED);
+    let sample = tell_neighbours(sample, &beside);
     let sample = calm.into_iter().fold(sample, |sample, (name, value)| sample.with(name, value));
     Ok(tell_offer(sample, &offered)
         .with("disconnected", heard.disconnected as f64)
         .with("lost", heard.sent.saturating_sub(heard.waits.len() as u64) as f64)
         .with("resident_before_kib", before.resident)
         .with("resident_highest_kib", highest))
+}
+
+/// Honest devices from a network of their own, and others from that of an attacker.
+fn plans(running: &Running, first: usize, all: usize) -> [Plan; 2] {
+    let middle = first + (all - first) * 3 / 4;
+    let place = running.place.clone();
+    let beside = Place { from: Some(attack::source(0)), ..place.clone() };
+    [
+        Plan { devices: first..middle, place, every: limits::NEWCOMER_EVERY },
+        Plan { devices: middle..all, place: beside, every: limits::NEIGHBOUR_EVERY },
+    ]
+}
+
+fn tell_neighbours(sample: Sample, beside: &[Arrival]) -> Sample {
+    let times = Times::of(beside.iter().map(|one| one.took));
+    sample
+        .with("neighbour_p50_ms", times.millis(0.5))
+        .with("neighbour_p99_ms", times.millis(0.99))
+        .with("neighbour_turned_away", beside.iter().map(|one| f64::from(one.turned_away)).sum())
+        .with("neighbours", beside.len() as f64)
+        .with("neighbours_given_up", beside.iter().filter(|one| !one.connected).count() as f64)
 }
 
 type Span = std::ops::Range<Duration>;

@@ -1,5 +1,6 @@
 //! Honest devices that want to connect now: by the clock, each trying again when it is turned away.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::super::super::conn::{Answer, Conn, Place};
 use super::super::super::crowd::Crowd;
 use super::super::super::error::BenchError;
 use super::super::super::limits;
-use super::super::super::server::{Running, Server};
+use super::super::super::server::Server;
 use super::super::super::stage::Stage;
 
 /// One device that wanted to connect.
@@ -26,24 +27,33 @@ pub(super) struct Arrival {
     pub(super) connected: bool,
 }
 
-/// Lets devices from number `first` on connect and leave for `time`.
+/// Who connects, from where, and how often.
+pub(super) struct Plan {
+    /// Numbers of the devices.
+    pub(super) devices: Range<usize>,
+    /// Where the server is, and where they come from.
+    pub(super) place: Place,
+    /// Between two of them.
+    pub(super) every: Duration,
+}
+
+/// Lets devices connect and leave for `time`.
 pub(super) async fn run(
     stage: &Stage,
-    running: &Running,
-    first: usize,
+    plan: &Plan,
     time: Duration,
 ) -> Result<Vec<Arrival>, BenchError> {
     let crowd = Arc::new(stage.devices.part(usize::MAX));
     let (began, mut tasks) = (stage.clock.monotonic(), JoinSet::new());
     let mut due = began;
-    for number in (first..crowd.members().len()).cycle() {
+    for number in plan.devices.clone().cycle() {
         tokio::time::sleep(due.saturating_sub(stage.clock.monotonic())).await;
         if due.saturating_sub(began) >= time {
             break;
         }
-        let newcomer = Newcomer { number, crowd: Arc::clone(&crowd), place: running.place.clone() };
+        let newcomer = Newcomer { number, crowd: Arc::clone(&crowd), place: plan.place.clone() };
         tasks.spawn(newcomer.arrive(due, Arc::clone(&stage.clock)));
-        due += limits::NEWCOMER_EVERY;
+        due += plan.every;
     }
     let mut all = Vec::new();
     while let Some(done) = tasks.join_next().await {

@@ -1,0 +1,47 @@
+//! What a prefix has done lately: a strike for each socket that ended without an accepted CONNECT, fewer for each that
+//! was accepted, and fewer with time. With many strikes it is suspect: served from what is left, never refused for good.
+
+use std::time::Duration;
+
+use crate::limits::{
+    STRIKES_FORGIVEN_BY_CONNECT, STRIKES_FORGIVEN_PER_SECOND, STRIKES_MOST, SUSPECT_STRIKES,
+};
+
+/// The strikes of one prefix.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    strikes: u32,
+    since: Duration,
+}
+
+impl Standing {
+    pub(super) fn new(now: Duration) -> Self {
+        Self { strikes: 0, since: now }
+    }
+
+    pub(super) fn is_suspect(&mut self, now: Duration) -> bool {
+        self.forgive_with_time(now);
+        self.strikes >= SUSPECT_STRIKES
+    }
+
+    pub(super) fn struck(&mut self, now: Duration) {
+        self.forgive_with_time(now);
+        self.strikes = (self.strikes + 1).min(STRIKES_MOST);
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.strikes = self.strikes.saturating_sub(STRIKES_FORGIVEN_BY_CONNECT);
+    }
+
+    /// It was turned away for being suspect: what is not looked at is no reason to think better of it.
+    pub(super) fn keeps_knocking(&mut self, now: Duration) {
+        self.since = now;
+    }
+
+    fn forgive_with_time(&mut self, now: Duration) {
+        let seconds = now.saturating_sub(self.since).as_secs();
+        let forgiven = seconds.saturating_mul(STRIKES_FORGIVEN_PER_SECOND.into());
+        self.strikes = self.strikes.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        self.since += Duration::from_secs(seconds);
+    }
+}
