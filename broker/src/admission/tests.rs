@@ -224,18 +224,17 @@ fn suspects_share_evenly_what_is_left_and_others_notice_nothing() {
 }
 
 #[test]
-fn a_suspect_that_keeps_knocking_stays_suspect() {
+fn suspects_that_keep_knocking_stay_suspect() {
     let admission = Admission::new(AdmissionLimits { suspects_per_second: 1, ..roomy() });
-    strike(&admission, "10.0.1.1", 16, Duration::ZERO);
-    strike(&admission, "10.0.2.1", 17, Duration::ZERO);
-    // One place in each window, and the first of them takes it.
-    for at in 1..600 {
-        let now = ms(at * 100);
-        let _ = admission.enter(peer("10.0.2.1"), now);
-        if let Ok(ticket) = admission.enter(peer("10.0.1.1"), now) {
-            assert!(ticket.is_suspect(), "{at}");
-        }
+    let prefixes: Vec<_> = (0..50).map(|n| format!("10.0.{n}.1")).collect();
+    prefixes.iter().for_each(|from| strike(&admission, from, 16, Duration::ZERO));
+    // Each is served, and so struck, once in ten seconds: much less than time forgives.
+    let mut served = 0;
+    for at in 1..=600 {
+        let enter = |from: &&String| admission.enter(peer(from), ms(at * 100)).is_ok();
+        served += prefixes.iter().filter(enter).count();
     }
+    assert!((100..=301).contains(&served), "{served}");
 }
 
 #[test]

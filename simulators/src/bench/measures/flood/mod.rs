@@ -60,7 +60,7 @@ pub(super) async fn run(stage: &Stage, running: &Running) -> Result<Sample, Benc
 
 /// Honest devices from a network of their own, and others from that of an attacker.
 fn plans(running: &Running, first: usize, all: usize) -> [Plan; 2] {
-    let middle = first + (all - first) * 3 / 4;
+    let middle = first + (all.saturating_sub(first) * 3).div_ceil(4);
     let place = running.place.clone();
     let beside = Place { from: Some(attack::source(0)), ..place.clone() };
     [
