@@ -15,7 +15,7 @@ use crate::fault::Fault;
 
 /// All load comes from one address prefix, whose share of connects is therefore opened.
 const OPENED: &str =
-    "[broker.limits]\nconnects_per_second = 1000000\nhalf_open_per_prefix = 8192\n";
+    "[broker.limits]\nconnects_per_second = 1000000\nhalf_open_per_prefix = 8192\nsuspects_per_second = 1000000\n";
 /// Tokens outlive the longest run.
 const LONG_TOKENS: &str = "token_seconds = 86400\n";
 const LOG: &str = "error";
