@@ -1,0 +1,12 @@
+//! Simulations over sockets: what happens next is drawn from a seed, and what must hold is asked at every step.
+//!
+//! The seed is printed at the start of each run. `TESSERA_SIM_SEEDS=7,1234` runs those seeds in place of the fixed ones:
+//! `TESSERA_SIM_SEEDS=7 cargo test -p tessera-broker --test broker simulation::takeover -- --nocapture`.
+
+mod chance;
+mod peer;
+mod resume;
+mod stage;
+mod takeover;
+
+use chance::{seeds, Chance};
