@@ -23,6 +23,7 @@ mod restart;
 mod resume;
 mod revocation;
 mod shared;
+mod simulation;
 mod standard;
 mod takeover;
 mod transports;

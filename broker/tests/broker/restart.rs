@@ -36,10 +36,10 @@ async fn as_a_process() {
     std::future::pending::<()>().await;
 }
 
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -53,14 +53,14 @@ impl Drop for Process {
 }
 
 /// Tokens are made here; the broker that checks them is the process.
-struct Bed {
-    world: World,
+pub struct Bed {
+    pub world: World,
     folder: TempDir,
     later: u64,
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self { world: world().await, folder: tempfile::tempdir().unwrap(), later: 0 }
     }
 
@@ -69,7 +69,7 @@ impl Bed {
         self.world.advance(seconds);
     }
 
-    fn start(&self) -> Process {
+    pub fn start(&self) -> Process {
         self.start_with(&[])
     }
 

@@ -1,6 +1,6 @@
 //! TLS, WebSocket, PROXY headers and RFC 9431 from outside.
 
-mod ace;
+pub mod ace;
 mod authz;
 mod certs;
 mod line;
