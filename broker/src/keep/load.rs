@@ -216,6 +216,7 @@ fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
 /// Retained messages whose publisher is known and still trusted, as far as can be said.
 fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError> {
     let now = hub.now().unix;
+    let mut counts = (0, 0);
     for (key, value) in all(&hub.keep.tables.retained, &[])? {
         let Some(row) = number(&key) else { continue };
         let kept = match record::decode_message(value) {
@@ -228,10 +229,16 @@ fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError
                 publishers.contains_key(&by) && hub.retained.restore(message, row, now)
             }
         };
-        if !kept {
+        if kept {
+            counts.0 += 1;
+        } else {
+            counts.1 += 1;
             hub.retained.note_row(row);
             hub.keep.note(Step::Delete(Row::Retained(row)));
         }
+    }
+    if counts != (0, 0) {
+        tracing::info!(restored = counts.0, dropped = counts.1, "retained messages");
     }
     Ok(())
 }
