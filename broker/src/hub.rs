@@ -102,8 +102,7 @@ impl Hub {
     /// Delivers what is left of a publish.
     pub(crate) async fn finish(&self, rest: Option<Rest>) {
         if let Some(rest) = rest {
-            // Boxed: it would take room in the task of every idle connection.
-            Box::pin(self.lanes.finish(rest)).await;
+            self.lanes.finish(rest).await;
         }
     }
 
@@ -156,13 +155,7 @@ impl Hub {
             return self.metrics.refusals.inc(&["will", code.as_str()]);
         }
         let now = self.now();
-        let cx = Context {
-            rights: &rights,
-            policy: &self.policy,
-            session: session.id,
-            unix: now.unix,
-            monotonic: now.monotonic,
-        };
+        let cx = Context::at(&rights, &self.policy, session.id, now);
         match will.publish(cx) {
             Ok(message) => {
                 if message.retain {

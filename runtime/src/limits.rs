@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Bytes of a store key without its table prefix: ids are at most 64 bytes and no key joins more than five of them.
 pub const STORE_KEY_BYTES: usize = 512;
-/// Bytes of one value: sled keeps a value in one page run, and the largest record of ours is a few KiB.
+/// Bytes of one value: sled keeps a value in one page run. The largest of ours is a kept message, which the broker holds
+/// below it (`MAX_PACKET_MOST`).
 pub const STORE_VALUE_BYTES: usize = 1024 * 1024;
 /// Puts, deletes and preconditions in one batch: a message for each of the 200,000 sessions that a broker holds is one
 /// step, and fits twice.

@@ -174,13 +174,7 @@ impl Connection {
         let mut effects = Vec::new();
         let now = self.hub.now();
         let rights = self.session.rights();
-        let cx = Context {
-            rights: &rights,
-            policy: &self.hub.policy,
-            session: self.session.id,
-            unix: now.unix,
-            monotonic: now.monotonic,
-        };
+        let cx = Context::at(&rights, &self.hub.policy, self.session.id, now);
         let stepped = self.session.with_machine(&self.line, |machine| {
             machine.on_packet(packet, cx, &mut effects);
             machine.take_ticket()
@@ -194,6 +188,7 @@ impl Connection {
                 Effect::Send(packet) => self.send(&packet),
                 Effect::Publish { message, answer } => {
                     if let rest @ Some(_) = self.publish(&message, answer) {
+                        // Boxed: it would take room in the task of every idle connection.
                         Box::pin(self.hub.finish(rest)).await;
                     }
                 }

@@ -138,16 +138,13 @@ fn is_ours(code: RefusalCode) -> bool {
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
+    if connect.will.is_none() {
+        return Ok(());
+    }
     let now = hub.now();
     let rights = Rights::new(grant.clone());
     let session = crate::lanes::SubscriberId(0);
-    let cx = Context {
-        rights: &rights,
-        policy: &hub.policy,
-        session,
-        unix: now.unix,
-        monotonic: now.monotonic,
-    };
+    let cx = Context::at(&rights, &hub.policy, session, now);
     check_will(connect, cx).map(drop)
 }
 

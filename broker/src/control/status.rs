@@ -32,13 +32,7 @@ pub(crate) fn write(
     let payload = serde_json::Value::Object(members).to_string().into_bytes();
     let message = super::message(session, Control::Status, payload, QoS::AtMostOnce)?;
     let now = hub.now();
-    let cx = Context {
-        rights: &rights,
-        policy: &hub.policy,
-        session: session.id,
-        unix: now.unix,
-        monotonic: now.monotonic,
-    };
+    let cx = Context::at(&rights, &hub.policy, session.id, now);
     let delivery = Delivery::new(message, options, false);
     session.with_machine(line, |machine| machine.deliver(delivery, cx, out))
 }

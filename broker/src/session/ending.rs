@@ -37,13 +37,7 @@ impl Session {
         now: Now,
     ) -> Result<(ConnAck, Option<Will>), RefusalCode> {
         let rights = self.rights.load();
-        let cx = Context {
-            rights: &rights,
-            policy,
-            session: self.id,
-            unix: now.unix,
-            monotonic: now.monotonic,
-        };
+        let cx = Context::at(&rights, policy, self.id, now);
         let mut state = self.state.lock();
         if state.ended {
             return Err(RefusalCode::NotReady);

@@ -236,13 +236,7 @@ impl Session {
         scratch: &mut Vec<Delivery>,
     ) -> Pumped {
         let rights = self.rights.load();
-        let cx = Context {
-            rights: &rights,
-            policy,
-            session: self.id,
-            unix: now.unix,
-            monotonic: now.monotonic,
-        };
+        let cx = Context::at(&rights, policy, self.id, now);
         let mut pumped = Pumped::default();
         let mut state = self.state.lock();
         if !state.is_served_by(line) {

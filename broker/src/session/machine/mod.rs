@@ -34,6 +34,7 @@ use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
 use crate::lanes::{Delivery, SubscriberId};
 use crate::rights::Rights;
+use crate::session::Now;
 
 pub use connect::check_will;
 pub(crate) use connect::granted_expiry;
@@ -56,6 +57,18 @@ pub struct Context<'a> {
     pub unix: UnixSeconds,
     /// Monotonic time.
     pub monotonic: Duration,
+}
+
+impl<'a> Context<'a> {
+    /// The world of this session at this look at the clock.
+    pub fn at(
+        rights: &'a Rights,
+        policy: &'a SessionPolicy,
+        session: SubscriberId,
+        now: Now,
+    ) -> Self {
+        Self { rights, policy, session, unix: now.unix, monotonic: now.monotonic }
+    }
 }
 
 /// The state of one session.
