@@ -16,6 +16,7 @@ use tessera_broker::codec::{
 };
 use tessera_broker::lanes::device::DeviceLane;
 use tessera_broker::lanes::{Message, Options, Outbox, Publisher, SubscriberId, Tally};
+use tessera_broker::rights::Author;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
@@ -75,7 +76,7 @@ fn device_lane(c: &mut Criterion) {
     let tenant = TenantId::parse("acme").unwrap();
     let message = |topic: &TopicName| {
         let publisher = Publisher {
-            device: DeviceId::parse("backend").unwrap(),
+            author: Arc::new(Author::broker(DeviceId::parse("backend").unwrap())),
             session: SubscriberId(0),
             token_expires: UnixSeconds::new(2_000_000_000),
         };

@@ -14,16 +14,16 @@ use crate::alerts::Alerts;
 use crate::authz::Authz;
 use crate::config::SessionPolicy;
 use crate::connection::Leaving;
-use crate::control::{Publishers, Relay};
+use crate::control::{Relay, Withdrawn};
 use crate::gate::Gate;
-use crate::keep::{record, Keep, Row, Step};
+use crate::keep::Keep;
 use crate::lanes::retained::{Retained, Stored};
 use crate::lanes::{Lanes, Message, Rest, SubscriberId, Tally};
 use crate::metrics::{qos_label, BrokerMetrics};
 use crate::registry::Registry;
-use crate::rights::Rights;
+use crate::rights::{Author, Trusted};
 use crate::session::ending::Left;
-use crate::session::machine::{Context, End, Will};
+use crate::session::machine::{Context, End, House, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
 use crate::tickets::Tickets;
@@ -41,12 +41,12 @@ pub(crate) struct Hub {
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) relay: Relay,
+    pub(crate) withdrawn: Withdrawn,
     pub(crate) alerts: Alerts,
     pub(crate) tasks: TaskTracker,
     pub(crate) leaving: mpsc::Sender<Leaving>,
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
-    pub(crate) publishers: Publishers,
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
@@ -63,6 +63,11 @@ impl Hub {
     /// The time.
     pub(crate) fn now(&self) -> Now {
         Now { unix: self.gate.validator().now(), monotonic: self.clock.monotonic() }
+    }
+
+    /// What is the same for all sessions, as of now.
+    pub(crate) fn house(&self) -> House<'_> {
+        House { policy: &self.policy, trusted: Trusted::now(self.gate.validator()) }
     }
 
     /// A number for a new session.
@@ -133,35 +138,24 @@ impl Hub {
         }
     }
 
-    /// Notes under which rights a device publishes what is retained, so that it ends with them, also after a restart.
-    pub(crate) fn note_publisher(&self, rights: Arc<Rights>) {
-        if let Some((row, standing)) = self.publishers.note(rights) {
-            self.keep.note(Step::Put(row, record::encode_publisher(&standing)));
-        }
-    }
-
-    /// Forgets publishers whose token has expired.
-    pub(crate) fn sweep_publishers(&self) {
-        for (tenant, device) in self.publishers.sweep(self.now().unix) {
-            self.keep.note(Step::Delete(Row::Publisher(tenant, device)));
-        }
-    }
-
-    /// Publishes a will with the rights of the session that set it.
+    /// Publishes a will with the rights of the session that set it. By setting also that of somebody who was revoked:
+    /// it is the broker that says it then.
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
-        if will.restored && self.gate.validator().still_holds(rights.grant()).is_err() {
+        let house = self.house();
+        let withdrawn = rights.trusted(house.trusted).is_err();
+        let lost = will.restored && self.gate.validator().still_holds(rights.grant()).is_err();
+        if lost || withdrawn && self.policy.suppress_will_on_revocation {
             let code = tessera_token::refusal::RefusalCode::WillNotAuthorised;
             return self.metrics.refusals.inc(&["will", code.as_str()]);
         }
-        let now = self.now();
-        let cx = Context::at(&rights, &self.policy, session.id, now);
-        match will.publish(cx) {
-            Ok(message) => {
-                if message.retain {
-                    self.note_publisher(rights);
+        match will.publish(Context::at(&rights, house, session.id, self.now())) {
+            Ok(mut message) => {
+                if withdrawn {
+                    message.publisher.author =
+                        Arc::new(Author::broker(rights.grant().device().clone()));
                 }
-                self.route(&message).await;
+                self.route(&Arc::new(message)).await;
             }
             Err(code) => self.metrics.refusals.inc(&["will", code.as_str()]),
         }

@@ -8,6 +8,7 @@ use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject,
 use tessera_token::grant::Grant;
 use tessera_token::proof::{Credential, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
+use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::broadcast;
 
@@ -195,6 +196,16 @@ impl Validator {
     pub fn still_holds(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
         chain::still_holds(grant, trust.as_ref(), self.now())
+    }
+
+    /// The number of the newest trust event that is known; it never goes back.
+    pub fn trust_version(&self) -> u64 {
+        self.parts.trust.load().seq()
+    }
+
+    /// Whether what was published under a token must no longer reach anybody; see [`chain::taken_back`].
+    pub fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
+        chain::taken_back(published, self.parts.trust.load().as_ref())
     }
 
     /// The moment by which everything is judged: it never goes back.

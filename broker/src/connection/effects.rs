@@ -48,9 +48,6 @@ impl Connection {
         let seen =
             Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
-        if message.retain && !message.payload.is_empty() {
-            self.hub.note_publisher(self.session.rights());
-        }
         let packet_id = match answer {
             Answer::PubComp(packet_id) => return self.publish_released(message, packet_id),
             Answer::PubAck(packet_id) => Some(packet_id),

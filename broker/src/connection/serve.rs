@@ -174,7 +174,7 @@ impl Connection {
         let mut effects = Vec::new();
         let now = self.hub.now();
         let rights = self.session.rights();
-        let cx = Context::at(&rights, &self.hub.policy, self.session.id, now);
+        let cx = Context::at(&rights, self.hub.house(), self.session.id, now);
         let stepped = self.session.with_machine(&self.line, |machine| {
             machine.on_packet(packet, cx, &mut effects);
             machine.take_ticket()
@@ -217,7 +217,7 @@ impl Connection {
     fn deliveries(&mut self) -> Option<End> {
         let now = self.hub.now();
         let pumped =
-            self.session.pump(&self.line, &self.hub.policy, now, &mut self.out, &mut self.scratch);
+            self.session.pump(&self.line, self.hub.house(), now, &mut self.out, &mut self.scratch);
         self.owe(pumped.ticket);
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {

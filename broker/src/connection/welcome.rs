@@ -144,7 +144,7 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     let now = hub.now();
     let rights = Rights::new(grant.clone());
     let session = crate::lanes::SubscriberId(0);
-    let cx = Context::at(&rights, &hub.policy, session, now);
+    let cx = Context::at(&rights, hub.house(), session, now);
     check_will(connect, cx).map(drop)
 }
 
@@ -168,7 +168,7 @@ async fn enter(
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
-    let (ack, _) = session.attach(connect, &line, false, &hub.policy, hub.now())?;
+    let (ack, _) = session.attach(connect, &line, false, hub.house(), hub.now())?;
     let replaced = hub.registry.enter(&session).map_err(|_| {
         hub.metrics.limits_hit.inc(&["sessions"]);
         session.finish();
@@ -212,7 +212,7 @@ async fn resume(
 ) -> Result<Option<ConnAck>, RefusalCode> {
     hub.registry.renew(session, grant.clone());
     let lost = session.narrow();
-    let (ack, old_will) = match session.attach(connect, line, true, &hub.policy, hub.now()) {
+    let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),

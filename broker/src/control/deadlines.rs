@@ -6,19 +6,17 @@ use tessera_runtime::stop::Stop;
 use tokio::time::MissedTickBehavior;
 
 use crate::hub::Hub;
-use crate::limits::{PUBLISHERS_SWEEP, RETAINED_SWEEP, TICK};
+use crate::limits::{RETAINED_SWEEP, TICK};
 use crate::session::{Due, Session};
 
 /// Looks at deadlines until stop is told.
 pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sweeps = tokio::time::interval(PUBLISHERS_SWEEP);
     loop {
         tokio::select! {
             () = stop.stopping() => return,
             _ = ticks.tick() => pass(&hub).await,
-            _ = sweeps.tick() => hub.sweep_publishers(),
         }
     }
 }

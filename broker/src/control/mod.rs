@@ -1,17 +1,17 @@
 //! Rights that really end: trust effects reach every session they touch, at once.
 //!
-//! [`revoke`] acts on trust effects, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens,
+//! [`revoke`] acts on trust effects, [`withdrawn`] lets go of what lost its publisher, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens,
 //! [`status`] tells devices the time and what became of them.
 
 pub(crate) mod deadlines;
-mod publishers;
 mod relay;
 pub(crate) mod revoke;
 pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod withdrawn;
 
-pub(crate) use publishers::Publishers;
 pub use relay::Relay;
+pub(crate) use withdrawn::Withdrawn;
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use tessera_token::topic::TopicName;
 
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
-use crate::rights::Control;
+use crate::rights::{Author, Control};
 use crate::session::Session;
 
 /// A message of the broker's own to one session, when it listens; it never enters a lane.
@@ -41,7 +41,7 @@ fn message(
 ) -> Option<Arc<Message>> {
     let topic = TopicName::parse(control.topic()).ok()?;
     let publisher = Publisher {
-        device: session.device.device().clone(),
+        author: Arc::new(Author::broker(session.device.device().clone())),
         session: SubscriberId(0),
         token_expires: UnixSeconds::new(u64::MAX),
     };

@@ -8,7 +8,6 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
-use crate::codec::ReasonCode;
 use crate::hub::Hub;
 use crate::limits::SESSIONS_PER_TURN;
 use crate::session::machine::End;
@@ -50,7 +49,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             tokio::task::yield_now().await;
         }
     }
-    forget_published(hub, effect);
+    hub.withdrawn.look();
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
@@ -66,30 +65,16 @@ pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCod
 
 fn cut(hub: &Hub, session: &Session, code: RefusalCode) {
     hub.metrics.refusals.inc(&["session", code.as_str()]);
-    session.hang_up(end_for(hub, code));
+    session.hang_up(End::withdrawn(code, &hub.policy));
 }
 
 async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
     let will = hub.forget(session);
-    if let (Some(will), true) = (will, end_for(hub, code).will) {
+    if let (Some(will), true) = (will, End::withdrawn(code, &hub.policy).will) {
         hub.publish_will(session, will).await;
     }
     if code != RefusalCode::TokenExpired {
         hub.retained.remove_publisher(&session.tenant, session.device.device());
-    }
-}
-
-/// What was retained for somebody who lost the rights is not kept, connected or not.
-fn forget_published(hub: &Hub, effect: &TrustEffect) {
-    if let TrustEffect::Device { tenant, device } = effect {
-        hub.retained.remove_publisher(tenant, device);
-    }
-    let validator = hub.gate.validator();
-    for rights in hub.publishers.without(|rights| match validator.still_holds(rights.grant()) {
-        Ok(()) | Err(RefusalCode::TokenExpired) => false,
-        Err(_) => true,
-    }) {
-        hub.retained.remove_publisher(rights.grant().tenant(), rights.grant().device());
     }
 }
 
@@ -103,14 +88,4 @@ fn touched(hub: &Hub, effect: &TrustEffect) -> Vec<Arc<Session>> {
         TrustEffect::Key { kid, .. } => hub.registry.of_key(*kid),
         TrustEffect::Reloaded => hub.registry.all(),
     }
-}
-
-/// 0x98 for what an operator did, 0x87 for what RFC 9431 says.
-fn end_for(hub: &Hub, code: RefusalCode) -> End {
-    let reason = match code {
-        RefusalCode::TokenExpired | RefusalCode::BearerNotAllowed => ReasonCode::NOT_AUTHORIZED,
-        _ => ReasonCode::ADMINISTRATIVE_ACTION,
-    };
-    let will = code == RefusalCode::TokenExpired || !hub.policy.suppress_will_on_revocation;
-    End::revoked(reason, code, will)
 }

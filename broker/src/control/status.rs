@@ -32,7 +32,7 @@ pub(crate) fn write(
     let payload = serde_json::Value::Object(members).to_string().into_bytes();
     let message = super::message(session, Control::Status, payload, QoS::AtMostOnce)?;
     let now = hub.now();
-    let cx = Context::at(&rights, &hub.policy, session.id, now);
+    let cx = Context::at(&rights, hub.house(), session.id, now);
     let delivery = Delivery::new(message, options, false);
     session.with_machine(line, |machine| machine.deliver(delivery, cx, out))
 }

@@ -6,10 +6,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use tessera_runtime::store::{Row as Stored, StoreError, Table};
 use tessera_token::grant::Grant;
-use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::ids::TenantId;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
@@ -17,7 +17,8 @@ use super::record::{self, Outgoing, SessionRecord};
 use super::{Kept, Row, Step};
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Message, Outbox, SubscriberId};
-use crate::rights::{Control, Rights};
+use crate::metrics::qos_label;
+use crate::rights::{Control, Trusted};
 use crate::session::machine::{Held, Restored};
 use crate::session::Session;
 
@@ -29,8 +30,7 @@ const PAGE: usize = 1_000;
 /// # Errors
 /// The store cannot be read.
 pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
-    let publishers = restore_publishers(hub)?;
-    restore_retained(hub, &publishers)?;
+    restore_retained(hub)?;
     let mut after: Option<Vec<u8>> = None;
     let mut counts = (0, 0);
     loop {
@@ -94,7 +94,7 @@ async fn restore_session(
     };
     let rows = Rows::read(hub, id)?;
     let parts = match rows.parts(&record.standing.tenant) {
-        Ok(parts) => parts,
+        Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
     let kept = Kept { keep: Arc::clone(&hub.keep), id };
@@ -192,6 +192,20 @@ impl Rows {
 }
 
 impl Parts {
+    /// The same without what may no longer reach anybody.
+    fn without(mut self, id: SubscriberId, hub: &Hub) -> Self {
+        self.waiting.retain(|delivery| {
+            let comes_back = may_come_back(hub, &delivery.message);
+            if !comes_back {
+                let row = Row::Outgoing(id, delivery.sequence.number);
+                hub.keep.note(Step::Delete(row));
+                hub.metrics.dropped.inc(&["publisher_withdrawn", qos_label(delivery.qos())]);
+            }
+            comes_back
+        });
+        self
+    }
+
     fn outgoing(&mut self, key: &[u8], value: Vec<u8>, tenant: &TenantId) -> Option<()> {
         let number = u64::from_be_bytes(tail(key)?);
         self.last_number = self.last_number.max(number);
@@ -213,8 +227,8 @@ fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
     Some(Held { subscription, options, number })
 }
 
-/// Retained messages whose publisher is known and still trusted, as far as can be said.
-fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError> {
+/// Retained messages whose publisher is still trusted, as far as can be said.
+fn restore_retained(hub: &Hub) -> Result<(), StoreError> {
     let now = hub.now().unix;
     let mut counts = (0, 0);
     for (key, value) in all(&hub.keep.tables.retained, &[])? {
@@ -225,8 +239,7 @@ fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError
                 false
             }
             Some(message) => {
-                let by = (message.tenant.clone(), message.publisher.device.clone());
-                publishers.contains_key(&by) && hub.retained.restore(message, row, now)
+                may_come_back(hub, &message) && hub.retained.restore(message, row, now)
             }
         };
         if kept {
@@ -243,25 +256,19 @@ fn restore_retained(hub: &Hub, publishers: &Publishers) -> Result<(), StoreError
     Ok(())
 }
 
-type Publishers = HashMap<(TenantId, DeviceId), ()>;
+/// Whether a message still may reach somebody. Without trust data nothing can be said yet: it is asked again with every
+/// delivery. Withdrawals are remembered for as long as a token may live, so after a longer absence nobody can say.
+fn may_come_back(hub: &Hub, message: &Message) -> bool {
+    let validator = hub.gate.validator();
+    comes_back(validator.trust_age(), || message.is_taken_back(Trusted::now(validator)))
+}
 
-fn restore_publishers(hub: &Hub) -> Result<Publishers, StoreError> {
-    let mut known = Publishers::new();
-    for (_, value) in all(&hub.keep.tables.publishers, &[])? {
-        let Some(standing) = record::decode_publisher(value) else {
-            tracing::error!("who published a retained message is damaged: it was dropped");
-            continue;
-        };
-        let (tenant, device) = (standing.tenant.clone(), standing.device.clone());
-        match dormant(hub, &standing) {
-            Ok(grant) => {
-                hub.publishers.note(Arc::new(Rights::new(grant)));
-                known.insert((tenant, device), ());
-            }
-            Err(_) => drop(hub.keep.note(Step::Delete(Row::Publisher(tenant, device)))),
-        }
+pub(super) fn comes_back(trust_age: Option<u64>, is_taken_back: impl FnOnce() -> bool) -> bool {
+    match trust_age {
+        None => true,
+        Some(age) if age > TOKEN_LIFE_SECONDS => false,
+        Some(_) => !is_taken_back(),
     }
-    Ok(known)
 }
 
 pub(super) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {

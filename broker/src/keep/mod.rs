@@ -47,7 +47,6 @@ pub(crate) struct Tables {
     pub(crate) outgoing: Table,
     pub(crate) incoming: Table,
     pub(crate) retained: Table,
-    pub(crate) publishers: Table,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -73,7 +72,6 @@ impl Keep {
             outgoing: store.table("session_outgoing")?,
             incoming: store.table("session_incoming")?,
             retained: store.table("retained")?,
-            publishers: store.table("retained_publisher")?,
         };
         Ok(Arc::new(Self {
             store,
@@ -248,7 +246,6 @@ impl Tables {
             Row::Outgoing(..) => &self.outgoing,
             Row::Incoming(..) => &self.incoming,
             Row::Retained(_) => &self.retained,
-            Row::Publisher(..) => &self.publishers,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use hashbrown::{HashMap, HashSet};
-use tessera_token::ids::{DeviceId, TenantId};
 
 use crate::lanes::SubscriberId;
 
@@ -20,8 +19,6 @@ pub(crate) enum Row {
     Incoming(SubscriberId, u16),
     /// A retained message.
     Retained(u64),
-    /// Under what a device published what is retained.
-    Publisher(TenantId, DeviceId),
 }
 
 impl Row {
@@ -32,9 +29,6 @@ impl Row {
             Self::Outgoing(id, n) => [&id.0.to_be_bytes()[..], &n.to_be_bytes()].concat(),
             Self::Incoming(id, n) => [&id.0.to_be_bytes()[..], &n.to_be_bytes()].concat(),
             Self::Retained(n) => n.to_be_bytes().to_vec(),
-            Self::Publisher(tenant, device) => {
-                [tenant.as_str().as_bytes(), b"\0", device.as_str().as_bytes()].concat()
-            }
         }
     }
 
@@ -44,7 +38,7 @@ impl Row {
             | Self::Subscription(id, _)
             | Self::Outgoing(id, _)
             | Self::Incoming(id, _) => Some(*id),
-            Self::Retained(_) | Self::Publisher(..) => None,
+            Self::Retained(_) => None,
         }
     }
 }

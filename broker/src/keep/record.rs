@@ -78,18 +78,6 @@ impl SessionRecord {
     }
 }
 
-pub(crate) fn encode_publisher(standing: &Standing) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    put_standing(&mut out, standing);
-    out
-}
-
-pub(crate) fn decode_publisher(raw: Vec<u8>) -> Option<Standing> {
-    let mut raw = open(raw)?;
-    let standing = standing(&mut raw)?;
-    raw.is_empty().then_some(standing)
-}
-
 pub(crate) fn encode_subscription(held: &Held) -> Vec<u8> {
     let mut out = vec![VERSION];
     put_options(&mut out, &held.options, false);

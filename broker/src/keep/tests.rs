@@ -8,17 +8,18 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::record::{self, Outgoing, SessionRecord};
-use super::{Keep, Row, Step};
+use super::{load, Keep, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
 use crate::limits::KEEP_GROUP;
 use crate::rights::tests::rights;
 use crate::session::machine::Held;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::standing::Standing;
 
 fn message() -> Message {
     let publisher = Publisher {
-        device: "d-2".parse().unwrap(),
+        author: Arc::clone(rights(&[]).author()),
         session: SubscriberId(2),
         token_expires: UnixSeconds::new(1000),
     };
@@ -50,6 +51,9 @@ fn rows_read_back_and_cut_ones_do_not() {
     assert_eq!((back.options, back.retained), (options(), true));
     assert_eq!(back.message.payload, message().payload);
     assert_eq!(back.message.expires, message().expires);
+    let (back_by, by) = (&back.message.publisher.author, &message().publisher.author);
+    assert_eq!((back_by.device(), back_by.token()), (by.device(), by.token()));
+    assert!(by.token().is_some());
     assert!(record::decode_outgoing(row, &"other".parse().unwrap()).is_none());
     assert!(matches!(
         record::decode_outgoing(record::encode_released(), &tenant),
@@ -203,4 +207,12 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
     keep.close().await;
     running.await.unwrap();
+}
+
+#[test]
+fn a_message_comes_back_while_its_publisher_can_be_judged() {
+    assert!(load::comes_back(None, || panic!("nothing is known yet")));
+    assert!(load::comes_back(Some(TOKEN_LIFE_SECONDS), || false));
+    assert!(!load::comes_back(Some(TOKEN_LIFE_SECONDS), || true));
+    assert!(!load::comes_back(Some(TOKEN_LIFE_SECONDS + 1), || false));
 }

@@ -3,9 +3,10 @@
 use crate::codec::publish::{encode_head, PublishHead};
 use crate::codec::{Properties, QoS, Version};
 use crate::limits::SHARED_FRAME_PAYLOAD;
+use crate::rights::{Author, Trusted};
 use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, OnceLock};
-use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::ids::TenantId;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
@@ -14,10 +15,10 @@ use tessera_token::topic::TopicName;
 pub struct SubscriberId(pub u64);
 
 /// Who published, as far as delivery must know.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Publisher {
-    /// Device or service, within the tenant of the message.
-    pub device: DeviceId,
+    /// Device or service, and under which token.
+    pub author: Arc<Author>,
     /// The session it came from, for No Local.
     pub session: SubscriberId,
     /// When the token under which it was published expires: RFC 9431 lets a retained message live no longer.
@@ -97,6 +98,11 @@ impl Message {
     /// Whether it must no longer be delivered.
     pub fn is_expired(&self, now: UnixSeconds) -> bool {
         self.expires.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Whether it must no longer be delivered because trust in its publisher was taken back.
+    pub fn is_taken_back(&self, trusted: Trusted<'_>) -> bool {
+        self.publisher.author.taken_back(&self.tenant, trusted).is_some()
     }
 
     /// The whole PUBLISH packet for a receiver that gets it with QoS 0, retain 0 and no subscription identifier: made

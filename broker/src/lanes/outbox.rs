@@ -8,6 +8,7 @@ use super::message::{Message, SubscriberId};
 use crate::codec::QoS;
 use crate::keep::{record, Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
+use crate::rights::Trusted;
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -350,6 +351,32 @@ impl Outbox {
             self.drained.notify_waiters();
         }
         count
+    }
+
+    /// Lets go of what may no longer reach anybody, and of its rows; tells of which QoS it was.
+    pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
+        let mut dropped = Vec::new();
+        let mut inner = self.inner.lock();
+        let mut freed = 0;
+        inner.queue.retain(|delivery| {
+            let taken_back = delivery.message.is_taken_back(trusted);
+            if taken_back {
+                freed += delivery.message.cost();
+                dropped.push((delivery.qos(), delivery.sequence.number));
+            }
+            !taken_back
+        });
+        inner.bytes = inner.bytes.saturating_sub(freed);
+        drop(inner);
+        if !dropped.is_empty() {
+            self.drained.notify_waiters();
+        }
+        if let Some(kept) = &self.kept {
+            for (_, number) in dropped.iter().filter(|(_, number)| *number > 0) {
+                kept.delete(|id| Row::Outgoing(id, *number));
+            }
+        }
+        dropped.into_iter().map(|(qos, _)| qos).collect()
     }
 
     /// Messages that wait now.

@@ -4,6 +4,7 @@ use super::{
     Delivery, LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId, Tally,
 };
 use crate::codec::QoS;
+use crate::rights::Author;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(super) fn filter(text: &str) -> Subscription {
 
 pub(super) fn message(name: &str, payload: impl Into<Bytes>) -> Message {
     let publisher = Publisher {
-        device: DeviceId::parse("publisher").unwrap(),
+        author: Arc::new(Author::broker(DeviceId::parse("publisher").unwrap())),
         session: SubscriberId(u64::MAX),
         token_expires: NOW.plus(3600),
     };

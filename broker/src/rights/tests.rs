@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tessera_token::chain::{self, IssuerKey, KeyState, StalenessBudget, TenantTrust, TrustView};
 use tessera_token::claims::{Claims, Epochs, Serial};
 use tessera_token::hash::TokenHash;
@@ -5,11 +7,73 @@ use tessera_token::ids::{Audience, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::standing::Standing;
 use tessera_token::topic::TopicFilter;
 
 use super::*;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+/// What is withdrawn, as a test says it.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) version: u64,
+    pub(crate) taken_back: Option<RefusalCode>,
+    asked: AtomicU64,
+}
+
+impl Told {
+    /// Trust has changed, and took this back.
+    pub(crate) fn withdrawn(code: RefusalCode) -> Self {
+        Self { version: 1, taken_back: Some(code), asked: AtomicU64::new(0) }
+    }
+}
+
+impl Withdrawals for Told {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn taken_back(&self, _: &Standing) -> Option<RefusalCode> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.taken_back
+    }
+}
+
+#[test]
+fn an_author_is_judged_once_for_each_version_of_trust() {
+    let rights = rights(&[]);
+    let mut told = Told::default();
+    for _ in 0..3 {
+        assert_eq!(rights.trusted(Trusted::now(&told)), Ok(()));
+    }
+    assert_eq!(told.asked.load(Ordering::Relaxed), 1);
+    told.version = 1;
+    told.taken_back = Some(RefusalCode::DeviceEpoch);
+    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::DeviceEpoch));
+    assert_eq!(told.asked.load(Ordering::Relaxed), 2);
+    // Trust forgets an epoch once no token below it can be alive; the author is not trusted again.
+    told.version = 2;
+    told.taken_back = None;
+    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::TokenRevoked));
+}
+
+#[test]
+fn an_author_waits_for_trust_data() {
+    let rights = rights(&[]);
+    let mut told = Told { taken_back: Some(RefusalCode::IssuerMismatch), ..Told::default() };
+    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::IssuerMismatch));
+    told.version = 1;
+    told.taken_back = None;
+    assert_eq!(rights.trusted(Trusted::now(&told)), Ok(()));
+}
+
+#[test]
+fn the_broker_speaks_without_a_token() {
+    let author = Author::broker("d-1".parse().unwrap());
+    let told = Told { taken_back: Some(RefusalCode::DeviceEpoch), ..Told::default() };
+    assert_eq!(author.taken_back(&"acme".parse().unwrap(), Trusted::now(&told)), None);
+}
 
 struct Trust(Audience, TenantTrust, IssuerKey);
 

@@ -29,7 +29,7 @@ use crate::alerts::{self, Alerts};
 use crate::authz::Authz;
 use crate::config::BrokerConfig;
 use crate::connection;
-use crate::control::{deadlines, revoke, Publishers, Relay};
+use crate::control::{deadlines, revoke, withdrawn, Relay, Withdrawn};
 use crate::gate::{spawn_workers, Gate};
 use crate::hub::Hub;
 use crate::keep::{load, Keep};
@@ -160,12 +160,12 @@ impl Broker {
             retained: Retained::kept(Arc::clone(&keep), config.retained),
             timers: Timers::default(),
             relay,
+            withdrawn: Withdrawn::default(),
             alerts: Alerts::default(),
             tasks: tasks.clone(),
             leaving,
             next_session: AtomicU64::new(1),
             connected: AtomicUsize::new(0),
-            publishers: Publishers::default(),
             keep: Arc::clone(&keep),
             tickets,
             authz: Authz::new(config.authz_info),
@@ -176,6 +176,7 @@ impl Broker {
 
         tokio::spawn(connection::see_off(tasks, gone));
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
+        stop.spawn("broker withdrawn messages", withdrawn::watch(Arc::clone(&hub), stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
         stop.spawn("broker ticket keys", tickets::watch(Arc::clone(&hub), stop.clone()));
         let alerts = agent.observer().alerts();

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tessera_token::refusal::RefusalCode;
 
-use super::machine::{Context, End, Will};
+use super::machine::{Context, End, House, Will};
 use super::{Line, Now, Session};
 use crate::codec::{ConnAck, Connect};
-use crate::config::SessionPolicy;
 use crate::lanes::Delivery;
 use tessera_token::topic::Subscription;
 
@@ -33,11 +32,11 @@ impl Session {
         connect: &Connect,
         line: &Arc<Line>,
         session_present: bool,
-        policy: &SessionPolicy,
+        house: House<'_>,
         now: Now,
     ) -> Result<(ConnAck, Option<Will>), RefusalCode> {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, policy, self.id, now);
+        let cx = Context::at(&rights, house, self.id, now);
         let mut state = self.state.lock();
         if state.ended {
             return Err(RefusalCode::NotReady);

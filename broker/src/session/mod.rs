@@ -23,13 +23,13 @@ use tessera_token::key::Thumbprint;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
-use crate::config::SessionPolicy;
+use crate::codec::QoS;
 use crate::keep::record::SessionRecord;
 use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
-use crate::rights::Rights;
-use machine::{Context, Delivered, End, Machine, Restored, Will};
+use crate::rights::{Rights, Trusted};
+use machine::{Context, Delivered, End, House, Machine, Restored, Will};
 
 pub use line::Line;
 
@@ -230,17 +230,22 @@ impl Session {
     pub fn pump(
         &self,
         line: &Arc<Line>,
-        policy: &SessionPolicy,
+        house: House<'_>,
         now: Now,
         out: &mut BytesMut,
         scratch: &mut Vec<Delivery>,
     ) -> Pumped {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, policy, self.id, now);
+        let cx = Context::at(&rights, house, self.id, now);
         let mut pumped = Pumped::default();
         let mut state = self.state.lock();
         if !state.is_served_by(line) {
             return pumped;
+        }
+        if !self.outbox.is_empty() {
+            if let Err(code) = rights.trusted(cx.trusted) {
+                pumped.end = Some(End::withdrawn(code, cx.policy));
+            }
         }
         while out.len() < WRITE_BATCH && pumped.end.is_none() {
             if let Some(done) = state.machine.deliver_again(cx, out) {
@@ -257,6 +262,13 @@ impl Session {
         }
         pumped.ticket = state.machine.take_ticket();
         pumped
+    }
+
+    /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.
+    pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
+        let mut dropped = self.state.lock().machine.drop_taken_back(trusted);
+        dropped.extend(self.outbox.drop_taken_back(trusted));
+        dropped
     }
 
     /// Whether the client can take new deliveries, so that it is worth waiting for some.

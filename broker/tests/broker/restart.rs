@@ -14,12 +14,13 @@ use tessera_broker::codec::{
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::scope::Scope;
 
-use crate::client::{plan, publish, retained, Client};
-use crate::world::{backend_scope, scope, world, world_in, World, NOW};
+use crate::client::{plan, publish, retained, until, Client};
+use crate::world::{backend_scope, device_scope, scope, world, world_in, World, NOW};
 
 const FOLDER: &str = "TESSERA_TEST_BROKER_FOLDER";
 const LATER: &str = "TESSERA_TEST_BROKER_LATER";
 const REVOKED: &str = "TESSERA_TEST_BROKER_REVOKED";
+const LET_GO: &str = "TESSERA_TEST_BROKER_LET_GO";
 
 /// The broker itself, when this binary was started as one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,6 +30,13 @@ async fn as_a_process() {
     let world = world_in(Path::new(&folder), NOW + later, |_| {}).await;
     if let Ok(name) = std::env::var(REVOKED) {
         world.revoke_device(&name);
+    }
+    if let Ok(count) = std::env::var(LET_GO) {
+        let (count, dropped) = (count.parse().unwrap(), || {
+            let why = r#"why="publisher_withdrawn""#;
+            world.metric(&format!(r#"tessera_broker_dropped_total{{qos="1",{why}}}"#))
+        });
+        until(|| dropped() >= count).await;
     }
     // What is due already rings once the clock has moved.
     world.advance(1);
@@ -274,6 +282,33 @@ async fn a_stored_session_belongs_to_one_key_and_ends_with_its_rights() {
     assert!(present);
     assert_eq!(&two.message().await.payload[..], b"y");
     two.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_for_others_goes_with_the_rights_of_its_publisher() {
+    let bed = Bed::new().await;
+    let process = bed.start();
+    let (mut back, _) = open(&bed, "hub", backend_scope()).await;
+    back.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+    drop(back);
+    for name in ["d-1", "d-2"] {
+        let (mut one, _) = open(&bed, name, device_scope(name)).await;
+        one.publish_acked(&format!("d/{name}/telemetry"), name.as_bytes()).await;
+    }
+    process.kill();
+
+    // The broker learns of it and lets the message go before anybody comes; later nothing reminds it.
+    let process = bed.start_with(&[(REVOKED, "d-1"), (LET_GO, "1")]);
+    let (mut other, _) = open(&bed, "d-3", scope(&[("pub", "x"), ("sub", "x")])).await;
+    other.subscribe("x", QoS::AtLeastOnce).await;
+    other.publish_acked("x", b"all before is durable").await;
+    process.kill();
+    let process = bed.start();
+    let (mut back, present) = open(&bed, "hub", backend_scope()).await;
+    assert!(present);
+    assert_eq!(&back.message().await.payload[..], b"d-2");
+    back.quiet().await;
+    process.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]

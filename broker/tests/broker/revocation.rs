@@ -1,6 +1,8 @@
 //! A trust event ends what it names, in every state of a session, and nothing else.
 
-use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
+use tessera_broker::codec::{
+    Ack, Packet, Properties, PropertiesBuilder, PropertyId, QoS, ReasonCode, Version,
+};
 
 use crate::client::{plan, publish, retained, VERSIONS};
 use crate::world::{backend_scope, device_scope, world, world_with, World};
@@ -120,6 +122,89 @@ async fn what_an_absent_device_had_retained_goes_with_its_rights() {
         hub.subscribe("d/+/status", QoS::AtMostOnce).await;
         hub.quiet().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_publisher_had_waiting_in_other_queues_goes_with_its_rights() {
+    type Event = fn(&World, &[u8]);
+    let events: [(&str, Event); 3] = [
+        ("device", |world, _| world.revoke_device("d-1")),
+        ("token", |world, token| world.revoke_token("d-1", token)),
+        ("group", |world, _| world.revoke_group(5)),
+    ];
+    for (what, event) in events {
+        let world = world().await;
+        let in_group = |name: &str, scope, number| {
+            world.token_with(name, scope, |claims| claims.epochs.group_number = number)
+        };
+        let hub = in_group("hub", backend_scope(), 6);
+        let reader = |id: &str| plan(&world, "hub", Version::V5).client_id(id).token(hub.clone());
+        let filters: [(&str, &[&str]); 3] = [
+            ("hub~exact", &["d/d-1/telemetry", "d/d-2/telemetry"]),
+            ("hub~wild", &["d/+/telemetry"]),
+            ("hub~shared", &["$share/g/d/+/telemetry"]),
+        ];
+        for (id, filters) in filters {
+            let mut absent = reader(id).kept(600).open().await;
+            for filter in filters {
+                absent.subscribe(filter, QoS::ExactlyOnce).await;
+            }
+            absent.goodbye().await;
+        }
+        let one_at_once = |p: PropertiesBuilder| p.number(PropertyId::ReceiveMaximum, 1);
+        let mut slow = reader("hub~slow").properties(one_at_once).open().await;
+        slow.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+        let mut left = reader("hub~left").kept(600).open().await;
+        left.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+
+        let token = world.token("d-1", device_scope("d-1"));
+        let mut bad = plan(&world, "d-1", Version::V5).token(token.clone()).open().await;
+        let good = in_group("d-2", device_scope("d-2"), 6);
+        let mut good = plan(&world, "d-2", Version::V5).token(good).open().await;
+        bad.publish_acked("d/d-1/telemetry", b"first").await;
+        let open = slow.unacked_message().await;
+        assert_eq!(&left.unacked_message().await.payload[..], b"first");
+        bad.publish_acked("d/d-1/telemetry", b"second").await;
+        assert_eq!(&left.unacked_message().await.payload[..], b"second");
+        drop(left);
+        good.publish_acked("d/d-2/telemetry", b"third").await;
+        event(&world, &token);
+
+        let ack = Ack::new(open.packet_id.unwrap(), ReasonCode::SUCCESS);
+        slow.send(&Packet::PubAck(ack)).await;
+        assert_eq!(&slow.message().await.payload[..], b"third", "{what}");
+        slow.quiet().await;
+        for id in ["hub~exact", "hub~wild", "hub~shared", "hub~left"] {
+            let mut back = reader(id).kept(600).open().await;
+            assert_eq!(&back.message().await.payload[..], b"third", "{what} {id}");
+            back.quiet().await;
+        }
+        // Two for each of the four who were absent, one for the slow one.
+        let dropped = r#"tessera_broker_dropped_total{qos="1",why="publisher_withdrawn"}"#;
+        assert_eq!(world.metric(dropped), 9, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_before_a_refresh_or_an_expiry_still_arrives() {
+    let world = world().await;
+    let hub = || plan(&world, "hub", Version::V5).scope(backend_scope()).kept(7200);
+    let mut reader = hub().open().await;
+    reader.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+    reader.goodbye().await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    device.publish_acked("d/d-1/telemetry", b"kept").await;
+    device.goodbye().await;
+    let short = world.token_with("d-2", device_scope("d-2"), |claims| {
+        claims.expires = claims.issued.plus(60);
+    });
+    let mut device = plan(&world, "d-2", Version::V5).token(short).open().await;
+    device.publish_acked("d/d-2/telemetry", b"before expiry").await;
+    world.advance(120);
+    world.revoke_device("d-7");
+    let mut reader = hub().open().await;
+    assert_eq!(&reader.message().await.payload[..], b"kept");
+    assert_eq!(&reader.message().await.payload[..], b"before expiry");
 }
 
 #[tokio::test(flavor = "multi_thread")]

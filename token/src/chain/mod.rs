@@ -16,6 +16,7 @@ use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
 use crate::proof::{PopKey, Presented, Proof, SymmetricKey, TicketKey};
 use crate::refusal::RefusalCode;
+use crate::standing::Standing;
 use crate::time::UnixSeconds;
 
 mod stages;
@@ -363,6 +364,13 @@ pub fn still_holds<T: TrustView>(
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
     stages::still_holds(grant, trust, now)
+}
+
+/// Whether what was published under a token was taken back since: an epoch moved above the token's, the token or its
+/// key (compromised) was withdrawn, or its tenant was. The end of a token by time, of a key by rotation, or of the
+/// permission for bearer tokens takes nothing back that was accepted before. `None` when nothing was.
+pub fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Option<RefusalCode> {
+    stages::taken_back(published, trust).err()
 }
 
 /// A token that passed guards 1 to 7. Only [`verify`] makes one.

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Attempt, CounterUse, IssuerKey, Refusal, StalenessBudget, Subject, TenantTrust, TrustView,
-    VerifiedToken,
+    Attempt, CounterUse, IssuerKey, KeyState, Refusal, StalenessBudget, Subject, TenantTrust,
+    TrustView, VerifiedToken,
 };
 use crate::cbor::strict;
 use crate::claims::{Claims, Epochs, KeySource, Raw};
@@ -17,6 +17,7 @@ use crate::limits;
 use crate::proof::{ConnectProof, PopKey, Proof, SymmetricKey, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
+use crate::standing::Standing;
 use crate::time::UnixSeconds;
 
 /// 1 · Size and shape: our one form, strict CBOR outside and inside.
@@ -367,6 +368,20 @@ pub(super) fn still_holds<T: TrustView>(
         return Err(RefusalCode::BearerNotAllowed);
     }
     if trust.token_revoked(&grant.token_hash()) {
+        return Err(RefusalCode::TokenRevoked);
+    }
+    Ok(())
+}
+
+pub(super) fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Result<(), RefusalCode> {
+    let tenant = trust.tenant(published.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    epochs_hold(tenant, published.epochs, published.device.as_str(), trust)?;
+    let keys = trust.issuer_keys(published.key_id);
+    let cut = |k: &IssuerKey| k.tenant == published.tenant && k.state == KeyState::Compromised;
+    if keys.iter().any(cut) {
+        return Err(RefusalCode::KeyNotValid);
+    }
+    if trust.token_revoked(&published.token) {
         return Err(RefusalCode::TokenRevoked);
     }
     Ok(())

@@ -11,6 +11,7 @@ mod tree;
 use super::message::Message;
 use crate::keep::{record, Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
+use crate::rights::Trusted;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -152,6 +153,34 @@ impl Retained {
         topics.into_iter().collect()
     }
 
+    /// Where something lies that was published under a token in which trust was taken back since.
+    pub(crate) fn taken_back(&self, trusted: Trusted<'_>) -> Vec<(TenantId, TopicName)> {
+        let inner = self.inner.read();
+        let mut found = Vec::new();
+        for (tenant, tree) in &inner.tenants {
+            tree.all(|message| {
+                if message.is_taken_back(trusted) {
+                    found.push((tenant.clone(), message.topic.clone()));
+                }
+            });
+        }
+        found
+    }
+
+    /// Removes it, unless somebody else has published there meanwhile.
+    pub(crate) fn remove_taken_back(
+        &self,
+        tenant: &TenantId,
+        topic: &TopicName,
+        trusted: Trusted<'_>,
+    ) {
+        let mut inner = self.inner.write();
+        let found = inner.tenants.get(tenant).and_then(|tree| tree.get(topic));
+        if found.is_some_and(|message| message.is_taken_back(trusted)) {
+            inner.remove(tenant, topic);
+        }
+    }
+
     /// Removes all of a tenant; tells how many.
     pub fn remove_tenant(&self, tenant: &TenantId) -> usize {
         let mut inner = self.inner.write();
@@ -207,7 +236,7 @@ impl Inner {
         self.count += 1;
         self.bytes += message.cost();
         self.deadlines.insert((deadline(&message), tenant.clone(), topic.clone()));
-        let publisher = (tenant.clone(), message.publisher.device.clone());
+        let publisher = (tenant.clone(), message.publisher.author.device().clone());
         self.publishers.entry(publisher).or_default().insert(topic);
         self.tenants.entry(tenant).or_default().put(message);
         Stored::Kept
@@ -225,7 +254,7 @@ impl Inner {
         self.count -= 1;
         self.bytes -= old.cost();
         self.deadlines.remove(&(deadline(&old), tenant.clone(), topic.clone()));
-        let publisher = (tenant.clone(), old.publisher.device.clone());
+        let publisher = (tenant.clone(), old.publisher.author.device().clone());
         if let Some(topics) = self.publishers.get_mut(&publisher) {
             topics.remove(topic);
             if topics.is_empty() {

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::{Retained, Stored};
 use crate::lanes::testing::*;
 use crate::lanes::Message;
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
+use crate::rights::Author;
 use tessera_token::ids::DeviceId;
 use tessera_token::topic::TopicFilter;
 
@@ -80,10 +83,10 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
 fn what_a_publisher_or_tenant_left_can_be_removed() {
     let retained = store(&["a/1", "a/2"]);
     let mut other = message("a/3", "x");
-    other.publisher.device = DeviceId::parse("other").unwrap();
+    other.publisher.author = Arc::new(Author::broker(DeviceId::parse("other").unwrap()));
     retained.set(&other, NOW);
     let mut taken_over = message("a/2", "newer");
-    taken_over.publisher.device = DeviceId::parse("other").unwrap();
+    taken_over.publisher.author = Arc::clone(&other.publisher.author);
     retained.set(&taken_over, NOW);
     let gone = retained.remove_publisher(&tenant("acme"), &DeviceId::parse("publisher").unwrap());
     assert_eq!(gone, [topic("a/1")]);

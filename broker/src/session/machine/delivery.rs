@@ -9,6 +9,7 @@ use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
 use crate::codec::{self, Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 use crate::lanes::Delivery;
+use crate::rights::Trusted;
 
 /// What became of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,18 @@ impl Machine {
             Delivered::Ended(_) => {}
         }
         Some(done)
+    }
+
+    /// Gives up deliveries of an earlier connection that may no longer reach anybody; tells of which QoS they were.
+    pub(crate) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
+        let dropped = self.flight.drop_taken_back(trusted);
+        dropped
+            .into_iter()
+            .map(|(qos, number)| {
+                self.drop_row(number);
+                qos
+            })
+            .collect()
     }
 
     /// The right to receive was asked when the message went out; nothing of it is told now.
@@ -95,6 +108,9 @@ impl Machine {
     ) -> Delivered {
         let message = &*delivery.message;
         let qos = delivery.qos();
+        if message.is_taken_back(cx.trusted) {
+            return Delivered::Dropped("publisher_withdrawn", qos);
+        }
         match cx.rights.receive(message.topic.as_str(), cx.unix) {
             Ok(()) => {}
             Err(RefusalCode::TokenExpired) => return Delivered::Ended(RefusalCode::TokenExpired),

@@ -7,6 +7,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use crate::codec::{Packet, ReasonCode, SubAck};
+use crate::config::SessionPolicy;
 use crate::lanes::{Message, Options};
 use crate::rights::Control;
 
@@ -133,8 +134,14 @@ impl End {
         Self { will: false, ..Self::new(Some(ReasonCode::SERVER_SHUTTING_DOWN), "stopping") }
     }
 
-    /// The grant was withdrawn. Nothing of the session may act afterwards.
-    pub const fn revoked(reason: ReasonCode, code: RefusalCode, will: bool) -> Self {
+    /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for
+    /// what RFC 9431 says.
+    pub fn withdrawn(code: RefusalCode, policy: &SessionPolicy) -> Self {
+        let reason = match code {
+            RefusalCode::TokenExpired | RefusalCode::BearerNotAllowed => ReasonCode::NOT_AUTHORIZED,
+            _ => ReasonCode::ADMINISTRATIVE_ACTION,
+        };
+        let will = code == RefusalCode::TokenExpired || !policy.suppress_will_on_revocation;
         Self { will, forget: true, ..Self::refused(reason, code) }
     }
 }

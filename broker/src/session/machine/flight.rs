@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Sequence};
+use crate::rights::Trusted;
 
 /// The window of one client.
 #[derive(Default)]
@@ -84,6 +85,24 @@ impl Flight {
     /// What must be sent again may no longer be sent at all.
     pub(super) fn drop_again(&mut self) -> Option<u64> {
         self.open.remove(self.sent).map(|open| open.sequence.number)
+    }
+
+    /// Gives up what waits to be sent again and may no longer reach anybody; what is under way is asked too, so that
+    /// the answer is known when its connection ends.
+    pub(super) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
+        let sent = self.sent;
+        let (mut place, mut dropped) = (0, Vec::new());
+        self.open.retain(|open| {
+            let waits = place >= sent;
+            place += 1;
+            let What::Message(delivery) = &open.what else { return true };
+            let gone = delivery.message.is_taken_back(trusted) && waits;
+            if gone {
+                dropped.push((delivery.qos(), open.sequence.number));
+            }
+            !gone
+        });
+        dropped
     }
 
     /// Takes a new delivery in and gives it a packet id that no open one has.

@@ -32,8 +32,8 @@ use tessera_token::topic::TopicName;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Version};
 use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
-use crate::lanes::{Delivery, SubscriberId};
-use crate::rights::Rights;
+use crate::lanes::{Delivery, Publisher, SubscriberId};
+use crate::rights::{Rights, Trusted};
 use crate::session::Now;
 
 pub use connect::check_will;
@@ -44,6 +44,15 @@ pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
 
+/// What is the same for all sessions.
+#[derive(Clone, Copy)]
+pub struct House<'a> {
+    /// What every session is held to.
+    pub policy: &'a SessionPolicy,
+    /// Whose words still count.
+    pub trusted: Trusted<'a>,
+}
+
 /// What a step may look at beside the machine itself.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -51,6 +60,8 @@ pub struct Context<'a> {
     pub rights: &'a Rights,
     /// What every session is held to.
     pub policy: &'a SessionPolicy,
+    /// Whose words still count.
+    pub trusted: Trusted<'a>,
     /// This session, for No Local.
     pub session: SubscriberId,
     /// Wall time.
@@ -61,13 +72,18 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// The world of this session at this look at the clock.
-    pub fn at(
-        rights: &'a Rights,
-        policy: &'a SessionPolicy,
-        session: SubscriberId,
-        now: Now,
-    ) -> Self {
-        Self { rights, policy, session, unix: now.unix, monotonic: now.monotonic }
+    pub fn at(rights: &'a Rights, house: House<'a>, session: SubscriberId, now: Now) -> Self {
+        let House { policy, trusted } = house;
+        Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
+    }
+
+    /// Whose message it is that this session publishes.
+    fn publisher(self) -> Publisher {
+        Publisher {
+            author: Arc::clone(self.rights.author()),
+            session: self.session,
+            token_expires: self.rights.grant().expires(),
+        }
     }
 }
 
@@ -102,6 +118,12 @@ impl Machine {
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
             return effects.push(Effect::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
+        }
+        if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
+            // Whoever watches trust is about to end this session; nothing of it gets through meanwhile.
+            if let Err(code) = cx.rights.trusted(cx.trusted) {
+                return effects.push(Effect::End(End::withdrawn(code, cx.policy)));
+            }
         }
         match packet {
             Packet::Publish(publish) => self.publish(publish, cx, effects),

@@ -8,7 +8,7 @@ use tessera_token::topic::TopicName;
 
 use super::{Answer, Context, Effect, End, Machine};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
-use crate::lanes::{Message, Publisher};
+use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::rights::Control;
 
@@ -111,11 +111,7 @@ enum Unresolved {
 
 fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> {
     let grant = cx.rights.grant();
-    let publisher = Publisher {
-        device: grant.device().clone(),
-        session: cx.session,
-        token_expires: grant.expires(),
-    };
+    let publisher = cx.publisher();
     let mut message =
         Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
     message.qos = publish.qos;

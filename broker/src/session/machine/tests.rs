@@ -14,7 +14,7 @@ use crate::codec::{
 };
 use crate::config::RawBrokerConfig;
 use crate::lanes::{Delivery, Message, Options, Publisher};
-use crate::rights::tests::rights;
+use crate::rights::tests::{rights, Told};
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -22,6 +22,7 @@ struct Bench {
     machine: Machine,
     rights: Rights,
     policy: SessionPolicy,
+    told: Told,
     unix: UnixSeconds,
     monotonic: Duration,
 }
@@ -33,6 +34,7 @@ impl Bench {
             machine: Machine::default(),
             rights: rights(&[("a/#", Permission::Both), ("b", Permission::Subscribe)]),
             policy,
+            told: Told::default(),
             unix: NOW,
             monotonic: Duration::ZERO,
         };
@@ -64,6 +66,7 @@ impl Bench {
         let cx = Context {
             rights: &self.rights,
             policy: &self.policy,
+            trusted: Trusted::now(&self.told),
             session: SubscriberId(1),
             unix: self.unix,
             monotonic: self.monotonic,
@@ -103,7 +106,7 @@ impl Bench {
 
 fn delivery(topic: &str, qos: QoS, payload: &'static [u8]) -> Delivery {
     let publisher = Publisher {
-        device: "d-2".parse().unwrap(),
+        author: Arc::clone(rights(&[]).author()),
         session: SubscriberId(2),
         token_expires: NOW.plus(1000),
     };
@@ -286,6 +289,51 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
 }
 
 use crate::rights::Control;
+
+#[test]
+fn nothing_of_a_withdrawn_publisher_is_sent() {
+    let mut bench = Bench::new(Version::V5, 10);
+    let sent = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"open"));
+    assert!(matches!(sent, (Delivered::Sent(QoS::AtLeastOnce), Some(_))));
+    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let (done, packet) = bench.deliver(delivery("a/1", qos, b"new"));
+        assert_eq!(done, Delivered::Dropped("publisher_withdrawn", qos));
+        assert!(packet.is_none());
+    }
+    bench.attach(Version::V5, 10, true);
+    let (done, packet) = bench.again().unwrap();
+    assert_eq!(done, Delivered::Dropped("publisher_withdrawn", QoS::AtLeastOnce));
+    assert!(packet.is_none() && bench.machine.flight.is_empty());
+}
+
+#[test]
+fn what_waits_to_be_sent_again_is_let_go_of() {
+    let mut bench = Bench::new(Version::V5, 10);
+    bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"under way"));
+    bench.deliver(delivery("a/2", QoS::ExactlyOnce, b"under way"));
+    bench.told = Told::withdrawn(RefusalCode::GroupEpoch);
+    // On the present connection they are answered.
+    assert_eq!(bench.machine.drop_taken_back(Trusted::now(&bench.told)), []);
+    bench.attach(Version::V5, 10, true);
+    let dropped = bench.machine.drop_taken_back(Trusted::now(&bench.told));
+    assert_eq!(dropped, [QoS::AtLeastOnce, QoS::ExactlyOnce]);
+    assert!(bench.machine.flight.is_empty() && bench.again().is_none());
+}
+
+#[test]
+fn a_withdrawn_session_publishes_nothing_more() {
+    let held = Packet::PubRel(Ack::new(1, ReasonCode::SUCCESS));
+    for last in [publish("a/1", QoS::AtMostOnce), publish("a/1", QoS::AtLeastOnce), held] {
+        let mut bench = Bench::new(Version::V5, 10);
+        bench.step(publish("a/2", QoS::ExactlyOnce));
+        bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+        let effects = bench.step(last);
+        let [Effect::End(end)] = &effects[..] else { panic!("{}", effects.len()) };
+        assert_eq!(end.reason, Some(ReasonCode::ADMINISTRATIVE_ACTION));
+        assert!(end.forget && !end.will);
+    }
+}
 
 #[test]
 fn subscriptions_have_a_limit() {

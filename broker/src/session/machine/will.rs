@@ -1,6 +1,5 @@
 //! The last will (MQTT 5 section 3.1.2.5): held with the session, published when its connection ends without goodbye.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use tessera_token::topic::TopicName;
 
 use super::{Context, Machine};
 use crate::codec::{self, Properties, PropertyId, QoS};
-use crate::lanes::{Message, Publisher};
+use crate::lanes::Message;
 
 /// A will that was authorised at CONNECT.
 pub struct Will {
@@ -51,22 +50,18 @@ impl Will {
     ///
     /// # Errors
     /// `will_not_authorised`.
-    pub fn publish(self, cx: Context<'_>) -> Result<Arc<Message>, RefusalCode> {
+    pub fn publish(self, cx: Context<'_>) -> Result<Message, RefusalCode> {
         if !self.restored {
             cx.rights.will(&self.topic)?;
         }
         let grant = cx.rights.grant();
-        let publisher = Publisher {
-            device: grant.device().clone(),
-            session: cx.session,
-            token_expires: grant.expires(),
-        };
+        let publisher = cx.publisher();
         let mut message = Message::new(grant.tenant().clone(), self.topic, self.payload, publisher);
         message.qos = self.qos;
         message.retain = self.retain;
         message.properties = self.properties;
         message.expires = self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
-        Ok(Arc::new(message))
+        Ok(message)
     }
 }
 

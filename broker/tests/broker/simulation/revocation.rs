@@ -99,6 +99,9 @@ async fn run(kind: Kind, chance: &mut Chance) {
     let world = world_in(folder.path(), NOW, |_| {}).await;
     let mut hub = hub(&world, Kind::Token).await;
     witness(&world).await;
+    for name in ARCHIVES {
+        archive(&world, name).await.goodbye().await;
+    }
     let mut states: Vec<State> =
         states::ALL.into_iter().filter(|state| kind.applies_to(*state)).collect();
     chance.shuffle(&mut states);
@@ -113,12 +116,13 @@ async fn run(kind: Kind, chance: &mut Chance) {
     for subject in &mut subjects {
         check::is_cut(subject, kind).await;
     }
-    let others = if kind.spares_others() { 2 } else { 0 };
+    let others = if kind.spares_others() { 2 + ARCHIVES.len() } else { 0 };
     if kind.forgets() {
         until(|| world.broker.sessions() == others).await;
     }
     check::old_tokens_are_refused(&world, &subjects).await;
     if kind.spares_others() {
+        check::what_others_had_waiting(&world, &subjects, kind).await;
         check::nothing_comes_or_goes(&world, &mut hub, &subjects).await;
     }
     if kind.forgets() {
@@ -126,6 +130,11 @@ async fn run(kind: Kind, chance: &mut Chance) {
         drop(hub);
         let again = tempfile::tempdir().unwrap();
         let world = restarted(world, folder.path(), again.path()).await;
+        if kind.spares_others() {
+            let mut archive = archive(&world, ARCHIVES[1]).await;
+            assert_eq!(&*archive.message().await.topic, "d/witness/status");
+            archive.quiet().await;
+        }
         check::a_restart_finds_nothing(&world, &subjects).await;
     }
 }
@@ -145,6 +154,24 @@ async fn hub(world: &World, kind: Kind) -> Client {
         hub.subscribe(filter, QoS::AtLeastOnce).await;
     }
     hub
+}
+
+/// They listen and are away. The first comes back when rights have ended, the second after a restart.
+const ARCHIVES: [&str; 2] = ["archive-1", "archive-2"];
+
+async fn archive(world: &World, name: &str) -> Client {
+    let token = world.token_with(name, scope(&[("sub", "d/#")]), |claims| {
+        claims.epochs.group_number = 6;
+        claims.expires = claims.issued.plus(90_000);
+    });
+    let plan = plan(world, name, Version::V5).token(token).kept(80_000);
+    let (mut client, answer) = plan.try_open().await;
+    if !answer.expect("closed").session_present {
+        for filter in ["d/+/telemetry", "d/+/status"] {
+            client.subscribe(filter, QoS::AtLeastOnce).await;
+        }
+    }
+    client
 }
 
 /// Somebody who is away, who lost nothing, and whose will comes when the clock has moved.

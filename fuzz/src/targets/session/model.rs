@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::grants::Known;
+
 /// Deliveries taken out of an outbox at once, as in the broker: what is taken when a token expires goes in flight.
 const AT_ONCE: usize = 16;
 
 /// A message on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Sent {
     pub(super) number: u32,
     pub(super) topic: &'static str,
     pub(super) qos: u8,
     pub(super) expires: Option<u64>,
+    /// Who published it; `None` for somebody whom nobody revokes.
+    pub(super) by: Option<&'static Known>,
 }
 
 /// A PUBLISH that the client must see, or a PUBREL: number 0.
@@ -107,12 +111,12 @@ impl Model {
         &mut self,
         now: u64,
         alive: bool,
-        receives: impl Fn(&str) -> bool,
+        counts: impl Fn(&Sent) -> bool,
     ) -> (Vec<Expected>, bool) {
         let fate = |message: &Sent| match message.expires {
             Some(expires) if now >= expires => Fate::Dropped,
             _ if !alive => Fate::Ended,
-            _ if !receives(message.topic) => Fate::Dropped,
+            _ if !counts(message) => Fate::Dropped,
             _ => Fate::Sent,
         };
         let mut expected = Vec::new();

@@ -1,6 +1,7 @@
 //! The broker around the sessions, and what must hold after every step.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version}
 use tessera_broker::lanes::{Delivery, Message, Publisher, Push, SubscriberId};
 use tessera_broker::registry::Registry;
 use tessera_broker::session::ending::Left;
-use tessera_broker::session::machine::{Context, Delivered, End, Will};
+use tessera_broker::rights::{Author, Trusted, Withdrawals};
+use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
 use tessera_broker::session::{Due, Line, Now, Session};
-use tessera_token::chain;
+use tessera_token::chain::{self, KeyState};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::standing::Standing;
 use tessera_token::topic::TopicName;
 
 use super::grants::{Known, DEVICES};
@@ -23,6 +27,38 @@ use crate::targets::scope::matches;
 use crate::targets::world::{at, device, tenant, World, NOW};
 
 pub(super) const TOPICS: [&str; 4] = ["a/x", "a/y", "b/1", "c"];
+
+/// The world as deliveries ask it: every time anew, no verdict is taken for newer than it is.
+pub(super) struct Asked<'a>(pub(super) &'a World);
+
+impl Withdrawals for Asked<'_> {
+    fn version(&self) -> u64 {
+        static LOOKS: AtomicU64 = AtomicU64::new(1);
+        LOOKS.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
+        chain::taken_back(published, self.0)
+    }
+}
+
+pub(super) fn house<'a>(asked: &'a Asked<'a>) -> House<'a> {
+    House { policy: &parts().policy, trusted: Trusted::now(asked) }
+}
+
+/// Said once more, from the tables of the world.
+fn is_withdrawn(world: &World, by: &Known) -> bool {
+    let (grant, epochs) = (&by.grant, by.grant.epochs());
+    let tenant = grant.tenant().to_string();
+    let device = world.devices.get(&(tenant.clone(), grant.device().to_string()));
+    let group = world.groups.get(&(tenant.clone(), epochs.group_number));
+    let keys = world.keys.get(&grant.key_id());
+    world.tenants[&tenant].suspended
+        || device.is_some_and(|epoch| epochs.device < *epoch)
+        || group.is_some_and(|epoch| epochs.group < *epoch)
+        || keys.is_some_and(|keys| keys.iter().any(|key| key.state == KeyState::Compromised))
+        || world.revoked.contains(&grant.token_hash())
+}
 
 /// One connection, until it has left its session.
 pub(super) struct Conn {
@@ -94,20 +130,14 @@ impl Sim {
         step: impl FnOnce(Context<'_>) -> T,
     ) -> T {
         let rights = session.rights();
-        step(Context {
-            rights: &rights,
-            policy: &parts().policy,
-            session: session.id,
-            unix: at(self.unix),
-            monotonic: self.monotonic,
-        })
+        step(Context::at(&rights, house(&Asked(&self.world)), session.id, self.now()))
     }
 
     /// A message of a session, or of somebody beyond the schedule.
     pub(super) fn message(&mut self, topic: usize, qos: QoS, expires_in: Option<u64>) -> Message {
         let number = self.next_number();
         let publisher = Publisher {
-            device: device("backend"),
+            author: Arc::new(Author::broker(device("backend"))),
             session: SubscriberId(u64::MAX),
             token_expires: at(NOW + 5000),
         };
@@ -120,7 +150,7 @@ impl Sim {
     }
 
     /// Brute force over all sessions; the device and fleet lanes have tests of their own.
-    pub(super) fn route(&mut self, message: &Arc<Message>) {
+    pub(super) fn route(&mut self, message: &Arc<Message>, by: Option<&'static Known>) {
         let Ok(number) = <[u8; 4]>::try_from(&message.payload[..]) else { return };
         let topic = TOPICS.iter().find(|topic| **topic == message.topic.as_str());
         for session in self.registry.all() {
@@ -146,6 +176,7 @@ impl Sim {
                         topic,
                         qos,
                         expires: message.expires.map(|at| at.get()),
+                        by,
                     });
                 }
             }
@@ -158,7 +189,8 @@ impl Sim {
         let (session, line, version) = (Arc::clone(session), Arc::clone(line), *version);
         let serves = session.with_machine(&line, |_| ()).is_some();
         let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
-        let pumped = session.pump(&line, &parts().policy, self.now(), &mut out, &mut scratch);
+        let asked = Asked(&self.world);
+        let pumped = session.pump(&line, house(&asked), self.now(), &mut out, &mut scratch);
         let came = read(&mut out, version);
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         if !serves {
@@ -171,7 +203,11 @@ impl Sim {
         assert!(!kept.over, "a session that is over was served");
         let known = kept.known;
         let alive = known.alive(self.unix);
-        let (expected, ended) = kept.model.pump(self.unix, alive, |topic| known.receives(topic));
+        let world = &self.world;
+        let (expected, ended) = kept.model.pump(self.unix, alive, |message| {
+            let by_nobody = message.by.is_some_and(|by| is_withdrawn(world, by));
+            !by_nobody && known.receives(message.topic)
+        });
         kept.model.compare(&expected, &came);
         assert_eq!(pumped.end.is_some(), ended, "the end of the token");
         let sent: u64 = pumped.sent.iter().sum();
@@ -237,7 +273,8 @@ impl Sim {
         let before = self.wills.insert(number, WillState::Published);
         assert_eq!(before, Some(WillState::Set), "will {number} of {}", session.client_id);
         note("will");
-        self.route(&message);
+        let by = self.kept[&session.id].known;
+        self.route(&Arc::new(message), Some(by));
     }
 
     /// Sessions of this device, or all, are looked at again after trust has changed.
@@ -248,7 +285,7 @@ impl Sim {
                 continue;
             };
             note(("revoked", code.as_str(), session.is_connected()));
-            let end = End::revoked(codec::ReasonCode::ADMINISTRATIVE_ACTION, code, false);
+            let end = End::withdrawn(code, &parts().policy);
             session.hang_up(end);
             drop(self.forget(&session));
             let kept = &self.kept[&session.id];

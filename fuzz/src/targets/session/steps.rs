@@ -19,7 +19,7 @@ use tessera_token::ids::ClientId;
 use super::grants::{known, Known};
 use super::model::Model;
 use super::parts::parts;
-use super::sim::{Conn, Kept, Sim, WillState, TOPICS};
+use super::sim::{house, Asked, Conn, Kept, Sim, WillState, TOPICS};
 use crate::draw::Draw;
 use crate::signal::note;
 use crate::targets::world::{at, tenant};
@@ -64,7 +64,7 @@ pub(super) fn step(sim: &mut Sim, draw: &mut Draw<'_>) {
             let (topic, qos) = (draw.below(TOPICS.len()), qos(draw));
             let expires = draw.one_in(6).then(|| u64::from(draw.u8() & 15));
             let message = sim.message(topic, qos, expires);
-            sim.route(&Arc::new(message));
+            sim.route(&Arc::new(message), None);
         }
         3 => with_conn(sim, draw, |sim, conn, _| sim.pump(conn)),
         4 => with_conn(sim, draw, |sim, conn, draw| {
@@ -175,14 +175,8 @@ fn connect(sim: &mut Sim, draw: &mut Draw<'_>) {
         password: None,
     };
     let rights = Rights::new(known.grant.clone());
-    let now = sim.now();
-    let cx = Context {
-        rights: &rights,
-        policy: &parts().policy,
-        session: SubscriberId(0),
-        unix: now.unix,
-        monotonic: now.monotonic,
-    };
+    let asked = Asked(&sim.world);
+    let cx = Context::at(&rights, house(&asked), SubscriberId(0), sim.now());
     let will_allowed = will.is_none_or(|(topic, _)| known.publishes(TOPICS[topic]));
     assert_eq!(check_will(&connect, cx).is_ok(), will_allowed);
     if !will_allowed {
@@ -229,7 +223,7 @@ fn enter(
     let device = parts().observer.device(known.grant.tenant(), known.grant.device());
     let lanes = parts().lanes.session(known.grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(known.grant.clone(), client_id, device, outbox, lanes);
-    let attached = session.attach(connect, &line, false, policy, sim.now());
+    let attached = session.attach(connect, &line, false, house(&Asked(&sim.world)), sim.now());
     assert!(attached.is_ok_and(|(ack, will)| !ack.session_present && will.is_none()));
     let mut model = Model::default();
     model.attach(window);
@@ -259,7 +253,7 @@ fn resume(
     sim.registry.renew(&session, known.grant.clone());
     drop(session.narrow());
     sim.kept.get_mut(&session.id)?.known = known;
-    let (ack, will) = session.attach(connect, line, true, &parts().policy, sim.now()).ok()?;
+    let (ack, will) = session.attach(connect, line, true, house(&Asked(&sim.world)), sim.now()).ok()?;
     assert!(ack.session_present);
     note(("resumed", was_connected, will.is_some()));
     sim.kept.get_mut(&session.id)?.model.attach(window);
@@ -356,7 +350,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
                     "published without a right"
                 );
                 assert_eq!(message.publisher.session, session.id);
-                sim.route(&message);
+                sim.route(&message, Some(known));
             }
             Effect::Subscribe { granted, ack } => {
                 assert!(alive, "subscribed after the token's end");

@@ -1,5 +1,5 @@
 use super::world::*;
-use crate::chain::{admit, still_holds, verify, Attempt, KeyState};
+use crate::chain::{admit, still_holds, taken_back, verify, Attempt, KeyState};
 use crate::claims::{CNF, EPOCHS, EXP, IAT, ISS, NBF, SCOPE, SUB};
 use crate::hash::TokenHash;
 use crate::issue::issue;
@@ -7,6 +7,7 @@ use crate::key::{Algorithm, PublicKey, SecretKey};
 use crate::proof::{Credential, Presented, Proof};
 use crate::refusal::RefusalCode::{self, *};
 use crate::scope::{Permission, Scope};
+use crate::standing::Standing;
 use crate::time::UnixSeconds;
 
 fn refused(world: &World, attempt: &Attempt) -> RefusalCode {
@@ -752,6 +753,31 @@ fn a_grant_ends_with_what_it_rests_on() {
     ends(&|w| w.revoked.push(grant.token_hash()), TokenRevoked);
     let later = UnixSeconds::new(NOW + 3000);
     assert_eq!(still_holds(&grant, &World::new(), later), Err(TokenExpired));
+}
+
+#[test]
+fn what_was_published_is_taken_back_by_a_withdrawal_alone() {
+    let token = token_of(&claims());
+    let grant = admit(&attempt(&token), &World::new(), now()).unwrap().grant;
+    let published = Standing::of(&grant);
+    let says = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        taken_back(&published, &world)
+    };
+    assert_eq!(says(&|w| w.acme().epoch = 1), Some(TenantEpoch));
+    assert_eq!(says(&|w| w.acme().suspended = true), Some(TenantSuspended));
+    assert_eq!(says(&|w| drop(w.tenants.remove("acme"))), Some(IssuerMismatch));
+    assert_eq!(says(&|w| w.group_epoch = 1), Some(GroupEpoch));
+    assert_eq!(says(&|w| w.device_epoch = 1), Some(DeviceEpoch));
+    assert_eq!(says(&|w| w.key().state = KeyState::Compromised), Some(KeyNotValid));
+    assert_eq!(says(&|w| w.revoked.push(published.token)), Some(TokenRevoked));
+    // Time, rotation and what a tenant allows from now on say nothing of what was accepted before.
+    assert_eq!(says(&|_| ()), None);
+    assert_eq!(says(&|w| w.key().state = KeyState::Retired), None);
+    assert_eq!(says(&|w| w.key().not_after = now()), None);
+    assert_eq!(says(&|w| w.keys.clear()), None);
+    assert_eq!(says(&|w| w.revoked.push(TokenHash::of(b"another"))), None);
 }
 
 #[test]

@@ -77,6 +77,8 @@ fn broken_envelopes_are_no_messages() {
     let whole = envelope::wrap(&message("a/b", "payload"));
     assert!(envelope::unwrap(whole.clone(), &tenant("acme")).is_some());
     assert!(envelope::unwrap(whole.clone(), &tenant("acmf")).is_none());
+    let by_broker = envelope::unwrap(whole.clone(), &tenant("acme")).unwrap();
+    assert!(by_broker.publisher.author.token().is_none());
     let head = whole.len() - "payload".len();
     for cut in 0..head {
         assert!(envelope::unwrap(whole.slice(..cut), &tenant("acme")).is_none(), "cut at {cut}");

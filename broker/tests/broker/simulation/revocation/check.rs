@@ -3,8 +3,8 @@
 use tessera_broker::codec::{Packet, QoS, ReasonCode, Version};
 
 use super::states::{ack, begin, exactly, rights, State, Subject, HELD};
-use super::{hub, Kind};
-use crate::client::{plan, publish, Client};
+use super::{archive, hub, Kind, ARCHIVES};
+use crate::client::{plan, publish, until, Client};
 use crate::world::World;
 
 /// Its connection ends, and nothing is delivered on it until then.
@@ -57,6 +57,27 @@ pub async fn old_tokens_are_refused(world: &World, subjects: &[Subject]) {
             other => panic!("{:?}: {other:?}", one.state),
         }
         client.closed().await;
+    }
+}
+
+/// What they published and others have not had yet: a withdrawal takes it back, the end of a token does not.
+pub async fn what_others_had_waiting(world: &World, subjects: &[Subject], kind: Kind) {
+    let heard = subjects.iter().filter(|one| one.state.is_heard()).count() as u64;
+    assert_eq!(heard, 4);
+    // Trust data as old as the end of a token let nobody in.
+    world.forbid_bearer();
+    let mut archive = archive(world, ARCHIVES[0]).await;
+    if kind == Kind::Expiry {
+        for _ in 0..heard {
+            assert_eq!(&archive.message().await.payload[..], b"up");
+        }
+    }
+    archive.quiet().await;
+    archive.goodbye().await;
+    if kind != Kind::Expiry {
+        // That of the other archive is let go of, too, so that a restart does not bring it back.
+        let dropped = r#"tessera_broker_dropped_total{qos="1",why="publisher_withdrawn"}"#;
+        until(|| world.metric(dropped) == heard * ARCHIVES.len() as u64).await;
     }
 }
 

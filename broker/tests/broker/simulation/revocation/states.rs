@@ -32,13 +32,16 @@ pub enum State {
     DelayedWill,
     Retained,
     RetainedAway,
+    /// What it published waits for others.
+    Heard,
+    HeardAway,
     /// Half-way through re-authentication: it was challenged.
     Challenged,
     /// The CONNECT is being judged.
     Connecting,
 }
 
-pub const ALL: [State; 15] = [
+pub const ALL: [State; 17] = [
     State::Idle,
     State::Exact,
     State::Wildcard,
@@ -52,9 +55,18 @@ pub const ALL: [State; 15] = [
     State::DelayedWill,
     State::Retained,
     State::RetainedAway,
+    State::Heard,
+    State::HeardAway,
     State::Challenged,
     State::Connecting,
 ];
+
+impl State {
+    /// Whether something of it waits for whoever is away and listens.
+    pub fn is_heard(self) -> bool {
+        matches!(self, Self::Retained | Self::RetainedAway | Self::Heard | Self::HeardAway)
+    }
+}
 
 pub struct Subject {
     pub state: State,
@@ -101,7 +113,7 @@ pub async fn enter(
         State::Connecting => Some(begin(world, &one).await),
         State::Challenged => Some(challenged(world, &mut one, kind).await),
         State::Will | State::DelayedWill => will(world, &one).await,
-        State::Retained | State::RetainedAway => publisher(world, hub, &one).await,
+        _ if state.is_heard() => publisher(world, hub, &one).await,
         _ => reader(world, hub, &one).await,
     };
     one
@@ -168,10 +180,16 @@ pub async fn leave_a_will(mut client: Client) {
 
 async fn publisher(world: &World, hub: &mut Client, one: &Subject) -> Option<Client> {
     let mut client = plan_of(world, one).open().await;
-    client.send(&retained(&format!("d/{}/status", one.name), b"up")).await;
+    let packet = match one.state {
+        State::Heard | State::HeardAway => {
+            publish(&format!("d/{}/telemetry", one.name), QoS::AtLeastOnce, b"up")
+        }
+        _ => retained(&format!("d/{}/status", one.name), b"up"),
+    };
+    client.send(&packet).await;
     client.acked().await;
     assert_eq!(&hub.message().await.payload[..], b"up");
-    if one.state == State::Retained {
+    if matches!(one.state, State::Retained | State::Heard) {
         return Some(client);
     }
     client.goodbye().await;

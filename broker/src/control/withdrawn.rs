@@ -1,0 +1,70 @@
+//! What was published under a withdrawn token is let go of: out of all queues and the retained messages, with its rows.
+//!
+//! It reaches nobody from the moment on at which trust changes: that is asked with every delivery. This pass gives its
+//! room back, and sees to it that nothing waits for longer than trust data remember the withdrawal.
+
+use std::sync::Arc;
+
+use tessera_runtime::stop::Stop;
+use tokio::sync::Notify;
+
+use crate::hub::Hub;
+use crate::limits::{SESSIONS_PER_TURN, WITHDRAWN_SWEEP, WITHDRAWN_SWEEP_REST};
+use crate::metrics::qos_label;
+use crate::rights::Trusted;
+
+/// Asks for a pass; several wishes are one.
+#[derive(Default)]
+pub(crate) struct Withdrawn(Notify);
+
+impl Withdrawn {
+    /// Trust changed.
+    pub(crate) fn look(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Makes passes, with pauses, until stop is told.
+pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = hub.withdrawn.0.notified() => {}
+        }
+        let began = hub.clock.monotonic();
+        pass(&hub).await;
+        let took = hub.clock.monotonic().saturating_sub(began);
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = tokio::time::sleep(WITHDRAWN_SWEEP.max(took * WITHDRAWN_SWEEP_REST)) => {}
+        }
+    }
+}
+
+async fn pass(hub: &Hub) {
+    let mut messages = 0;
+    for (place, session) in hub.registry.all().iter().enumerate() {
+        for qos in session.drop_taken_back(trusted(hub)) {
+            hub.metrics.dropped.inc(&["publisher_withdrawn", qos_label(qos)]);
+            messages += 1;
+        }
+        if place % SESSIONS_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let retained = hub.retained.taken_back(trusted(hub));
+    for (tenant, topic) in &retained {
+        hub.retained.remove_taken_back(tenant, topic, trusted(hub));
+    }
+    if messages + retained.len() > 0 {
+        tracing::info!(
+            messages,
+            retained = retained.len(),
+            "messages of withdrawn publishers let go"
+        );
+    }
+}
+
+fn trusted(hub: &Hub) -> Trusted<'_> {
+    Trusted::now(hub.gate.validator())
+}

@@ -1,0 +1,137 @@
+//! Whose a message is: asked once more before it reaches anybody, for as long as it waits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tessera_agent::validator::Validator;
+use tessera_token::claims::Epochs;
+use tessera_token::grant::Grant;
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::key::KeyId;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::standing::Standing;
+use tessera_token::time::UnixSeconds;
+
+/// What is known of withdrawals, and how new it is.
+pub trait Withdrawals: Sync {
+    /// Moves up with every change of trust.
+    fn version(&self) -> u64;
+    /// As [`tessera_token::chain::taken_back`].
+    fn taken_back(&self, published: &Standing) -> Option<RefusalCode>;
+}
+
+impl Withdrawals for Validator {
+    fn version(&self) -> u64 {
+        self.trust_version()
+    }
+
+    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
+        Self::taken_back(self, published)
+    }
+}
+
+/// [`Withdrawals`], with one look at their version for many messages.
+#[derive(Clone, Copy)]
+pub struct Trusted<'a> {
+    withdrawals: &'a dyn Withdrawals,
+    version: u64,
+}
+
+impl<'a> Trusted<'a> {
+    /// As of now.
+    pub fn now(withdrawals: &'a dyn Withdrawals) -> Self {
+        Self { withdrawals, version: withdrawals.version() }
+    }
+}
+
+/// Under which token something was published; shared by all messages of that token.
+#[derive(Debug)]
+pub struct Author {
+    device: DeviceId,
+    token: Option<PublishedUnder>,
+    verdict: AtomicU64,
+}
+
+/// What a withdrawal can name beside tenant and device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PublishedUnder {
+    /// The epochs of the token.
+    pub epochs: Epochs,
+    /// The issuer key that signed it.
+    pub key_id: KeyId,
+    /// Its name in revocation lists.
+    pub token: TokenHash,
+}
+
+/// Verdicts: never asked, good at version `n - 1`, and what no later version makes good again: an epoch is forgotten
+/// once no token below it can be alive, and messages may wait longer.
+const NEVER_ASKED: u64 = 0;
+const TAKEN_BACK: u64 = u64::MAX;
+
+impl Author {
+    /// Who holds this grant.
+    pub fn of(grant: &Grant) -> Self {
+        let under = PublishedUnder {
+            epochs: grant.epochs(),
+            key_id: grant.key_id(),
+            token: grant.token_hash(),
+        };
+        Self::restored(grant.device().clone(), Some(under), NEVER_ASKED)
+    }
+
+    /// The broker itself, speaking to one device.
+    pub fn broker(device: DeviceId) -> Self {
+        Self::restored(device, None, NEVER_ASKED)
+    }
+
+    /// As it was written down; `verdict` is what [`Self::verdict`] gave in this run, or 0.
+    pub(crate) fn restored(device: DeviceId, token: Option<PublishedUnder>, verdict: u64) -> Self {
+        Self { device, token, verdict: AtomicU64::new(verdict) }
+    }
+
+    /// Device or service, within the tenant of the message.
+    pub fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    /// The token; `None` for the broker itself.
+    pub fn token(&self) -> Option<&PublishedUnder> {
+        self.token.as_ref()
+    }
+
+    /// The last verdict, good for nothing but [`Self::restored`].
+    pub(crate) fn verdict(&self) -> u64 {
+        self.verdict.load(Ordering::Relaxed)
+    }
+
+    /// Why what it published must no longer reach anybody. Costs a comparison while trust does not change.
+    pub fn taken_back(&self, tenant: &TenantId, trusted: Trusted<'_>) -> Option<RefusalCode> {
+        if self.verdict() == trusted.version.saturating_add(1) {
+            return None;
+        }
+        self.ask(tenant, trusted)
+    }
+
+    #[cold]
+    fn ask(&self, tenant: &TenantId, trusted: Trusted<'_>) -> Option<RefusalCode> {
+        let under = self.token.as_ref()?;
+        let published = Standing {
+            tenant: tenant.clone(),
+            device: self.device.clone(),
+            epochs: under.epochs,
+            key_id: under.key_id,
+            token: under.token,
+            confirmation: None,
+            expires: UnixSeconds::new(0),
+        };
+        let asked = trusted.withdrawals.taken_back(&published);
+        let verdict = match asked {
+            None => trusted.version.saturating_add(1),
+            // The tenant is not known: perhaps no trust data has come yet.
+            Some(RefusalCode::IssuerMismatch) => NEVER_ASKED,
+            Some(_) => TAKEN_BACK,
+        };
+        let before = self.verdict.fetch_max(verdict, Ordering::Relaxed);
+        asked.or((before == TAKEN_BACK).then_some(RefusalCode::TokenRevoked))
+    }
+}
