@@ -253,7 +253,8 @@ fn resume(
     sim.registry.renew(&session, known.grant.clone());
     drop(session.narrow());
     sim.kept.get_mut(&session.id)?.known = known;
-    let (ack, will) = session.attach(connect, line, true, house(&Asked(&sim.world)), sim.now()).ok()?;
+    let (ack, will) =
+        session.attach(connect, line, true, house(&Asked(&sim.world)), sim.now()).ok()?;
     assert!(ack.session_present);
     note(("resumed", was_connected, will.is_some()));
     sim.kept.get_mut(&session.id)?.model.attach(window);
