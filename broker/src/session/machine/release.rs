@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Context, Effect, Machine};
+use super::{Answer, Context, Effect, Effects, Machine};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
@@ -43,7 +43,7 @@ impl Machine {
         &mut self,
         packet_id: u16,
         message: Arc<Message>,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) {
         if let Some(kept) = &self.kept {
             let row = record::encode_message(&message);
@@ -54,7 +54,7 @@ impl Machine {
     }
 
     /// PUBREL: what was allowed when it came must be allowed still.
-    pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Effects) {
         let packet_id = ack.packet_id;
         let comp = |reason| Effect::Send(Packet::PubComp(Ack::new(packet_id, reason)));
         let Some(message) = self.received.take(packet_id) else {
