@@ -40,6 +40,8 @@ pub(super) struct Connection {
     /// One look at the clock for all that is done without waiting.
     now: Now,
     appetite: Appetite,
+    /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
+    streaming: bool,
     place: Place,
     /// Whether the CONNECT named the method `ace`.
     pub(super) ace: bool,
@@ -124,6 +126,7 @@ impl Connection {
             now,
             // What an earlier connection left open is found by the first round of deliveries.
             appetite: Appetite::Again,
+            streaming: false,
             place,
             ace,
             pending: None,
@@ -269,6 +272,8 @@ impl Connection {
             self.session.pump(&self.line, policy, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.ticket);
         self.appetite = pumped.appetite;
+        let [at_most_once, ..] = pumped.sent;
+        self.streaming = at_most_once > 1;
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {
             if let Delivered::Dropped(why, qos) = dropped {
@@ -340,12 +345,15 @@ impl Connection {
             }
         });
         let readable = readable.await;
+        if let (Ok(false), true) = (&readable, self.streaming) {
+            // Those who are about to publish go first, so that theirs leaves in the same write.
+            tokio::task::yield_now().await;
+        }
         self.now = self.hub.now();
-        let Ok(readable) = readable else { return Some(End::lost()) };
-        if readable {
-            self.read()
-        } else {
-            None
+        match readable {
+            Ok(true) => self.read(),
+            Ok(false) => None,
+            Err(_) => Some(End::lost()),
         }
     }
 
