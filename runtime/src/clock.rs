@@ -48,6 +48,11 @@ impl Default for SystemClock {
 
 #[allow(clippy::disallowed_methods, reason = "this is the one file that reads the clock")]
 impl Clock for SystemClock {
+    fn unix(&self) -> UnixSeconds {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixSeconds::new(since.as_secs())
+    }
+
     fn unix_millis(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

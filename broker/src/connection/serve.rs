@@ -15,13 +15,13 @@ use super::ace::Pending;
 use super::goodbye;
 use super::welcome::Joined;
 use super::Place;
-use crate::codec::{self, Frame, FrameReader, Packet, Peer, Step, Version};
+use crate::codec::{self, Auth, Frame, FrameReader, Packet, Peer, Step, Version};
 use crate::hub::Hub;
-use crate::lanes::Delivery;
+use crate::lanes::{Delivery, Rest};
 use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::session::machine::{Context, Delivered, Effect, End};
-use crate::session::{Line, Session};
+use crate::session::machine::{Appetite, Delivered, Effect, End};
+use crate::session::{Line, Now, Session, Stepped};
 use crate::transport::Stream;
 
 pub(super) struct Connection {
@@ -37,6 +37,11 @@ pub(super) struct Connection {
     wants: usize,
     /// What must be durable before `out` leaves; 0 when nothing must.
     owed: u64,
+    /// One look at the clock for all that is done without waiting.
+    now: Now,
+    appetite: Appetite,
+    /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
+    streaming: bool,
     place: Place,
     /// Whether the CONNECT named the method `ace`.
     pub(super) ace: bool,
@@ -81,6 +86,20 @@ pub(crate) async fn see_off(tasks: TaskTracker, mut leaving: mpsc::Receiver<Leav
     }
 }
 
+/// How far a packet was handled.
+enum Handled {
+    Wholly,
+    /// What is left may have to wait.
+    UpTo(Box<Left>),
+    End(End),
+}
+
+/// What is left of a packet.
+enum Left {
+    Effects(Option<Rest>, Vec<Effect>),
+    Auth(Auth),
+}
+
 impl Connection {
     /// A connection that has its CONNACK still to send.
     pub(super) fn new(
@@ -91,6 +110,7 @@ impl Connection {
         place: Place,
     ) -> Self {
         let Joined { session, line, ack, version, explain, owed, ace } = joined;
+        let now = hub.now();
         let mut connection = Self {
             hub,
             session,
@@ -103,6 +123,10 @@ impl Connection {
             scratch: Vec::new(),
             wants: 0,
             owed,
+            now,
+            // What an earlier connection left open is found by the first round of deliveries.
+            appetite: Appetite::Again,
+            streaming: false,
             place,
             ace,
             pending: None,
@@ -136,11 +160,17 @@ impl Connection {
         let mut handled = 0;
         loop {
             match reader.next(&mut self.inbox) {
-                Ok(Step::Frame(frame)) => {
-                    if let Some(end) = self.packet(&frame).await {
-                        return Some(end);
+                Ok(Step::Frame(frame)) => match self.packet(&frame) {
+                    Handled::Wholly => {}
+                    // Boxed: it would take room in the task of every idle connection.
+                    Handled::UpTo(left) => {
+                        if let Some(end) = Box::pin(self.go_on(left)).await {
+                            return Some(end);
+                        }
+                        self.now = self.hub.now();
                     }
-                }
+                    Handled::End(end) => return Some(end),
+                },
                 Ok(Step::NeedMore(bytes)) => {
                     self.wants = bytes;
                     break;
@@ -150,6 +180,7 @@ impl Connection {
             handled += 1;
             if handled % PACKETS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
+                self.now = self.hub.now();
             }
             if self.out.len() > WRITE_BATCH {
                 if let Some(end) = self.settle().await.or_else(|| self.flush()) {
@@ -163,43 +194,52 @@ impl Connection {
         None
     }
 
-    async fn packet(&mut self, frame: &Frame) -> Option<End> {
+    /// Does what can be done without waiting, which is all that nearly every packet needs.
+    fn packet(&mut self, frame: &Frame) -> Handled {
         let packet = match codec::decode(frame, self.version, Peer::Client) {
+            Ok(Packet::Auth(auth)) => return Handled::UpTo(Box::new(Left::Auth(auth))),
             Ok(packet) => packet,
-            Err(error) => return Some(self.broken(error)),
+            Err(error) => return Handled::End(self.broken(error)),
         };
-        if let Packet::Auth(auth) = &packet {
-            return Box::pin(self.authenticate_again(auth)).await;
-        }
-        let mut effects = Vec::new();
-        let now = self.hub.now();
-        let rights = self.session.rights();
-        let cx = Context::at(&rights, self.hub.house(), self.session.id, now);
-        let stepped = self.session.with_machine(&self.line, |machine| {
-            machine.on_packet(packet, cx, &mut effects);
-            machine.take_ticket()
-        });
-        match stepped {
-            Some(ticket) => self.owe(ticket),
-            None => return Some(self.line.ended().unwrap_or(End::taken_over())),
-        }
-        for effect in effects {
-            match effect {
-                Effect::Send(packet) => self.send(&packet),
-                Effect::Publish { message, answer } => {
-                    if let rest @ Some(_) = self.publish(&message, answer) {
-                        // Boxed: it would take room in the task of every idle connection.
-                        Box::pin(self.hub.finish(rest)).await;
-                    }
+        let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);
+        let Some(Stepped { effects, ticket, appetite }) = stepped else {
+            return Handled::End(self.line.ended().unwrap_or(End::taken_over()));
+        };
+        self.owe(ticket);
+        self.appetite = appetite;
+        let mut effects = effects.into_iter();
+        while let Some(effect) = effects.next() {
+            let left = match effect {
+                Effect::Send(packet) => {
+                    self.send(&packet);
+                    continue;
                 }
-                rarer => {
-                    if let Some(end) = Box::pin(self.perform(rarer)).await {
+                Effect::Publish { message, answer } => match self.publish(&message, answer) {
+                    None => continue,
+                    Some(rest) => Left::Effects(Some(rest), effects.collect()),
+                },
+                Effect::End(end) => return Handled::End(end),
+                rarer => Left::Effects(None, std::iter::once(rarer).chain(effects).collect()),
+            };
+            return Handled::UpTo(Box::new(left));
+        }
+        Handled::Wholly
+    }
+
+    /// The rest of a packet.
+    async fn go_on(&mut self, left: Box<Left>) -> Option<End> {
+        match *left {
+            Left::Auth(auth) => self.authenticate_again(&auth).await,
+            Left::Effects(rest, effects) => {
+                self.hub.finish(rest).await;
+                for effect in effects {
+                    if let Some(end) = self.perform(effect).await {
                         return Some(end);
                     }
                 }
+                None
             }
         }
-        None
     }
 
     fn broken(&self, error: codec::CodecError) -> End {
@@ -215,18 +255,29 @@ impl Connection {
     }
 
     fn deliveries(&mut self) -> Option<End> {
-        let now = self.hub.now();
-        let pumped =
-            self.session.pump(&self.line, self.hub.house(), now, &mut self.out, &mut self.scratch);
+        let end = match self.appetite {
+            Appetite::Again => self.pump(),
+            Appetite::New if self.session.outbox.has_some() => self.pump(),
+            _ => None,
+        };
+        if self.line.take_status() {
+            self.status();
+        }
+        end
+    }
+
+    fn pump(&mut self) -> Option<End> {
+        let (house, now) = (self.hub.house(), self.now);
+        let pumped = self.session.pump(&self.line, house, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.ticket);
+        self.appetite = pumped.appetite;
+        let [at_most_once, ..] = pumped.sent;
+        self.streaming = at_most_once > 1;
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {
             if let Delivered::Dropped(why, qos) = dropped {
                 self.hub.metrics.dropped.inc(&[why, qos_label(*qos)]);
             }
-        }
-        if self.line.take_status() {
-            self.status();
         }
         pumped.end
     }
@@ -246,7 +297,9 @@ impl Connection {
             return None;
         }
         let owed = std::mem::take(&mut self.owed);
-        if Box::pin(self.hub.keep.durable(owed)).await.is_ok() {
+        let kept = Box::pin(self.hub.keep.durable(owed)).await;
+        self.now = self.hub.now();
+        if kept.is_ok() {
             return None;
         }
         self.out.clear();
@@ -277,7 +330,7 @@ impl Connection {
             n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::WRITABLE,
         };
-        let hungry = self.out.len() < WRITE_BATCH && self.session.has_room(&self.line);
+        let hungry = self.out.len() < WRITE_BATCH && self.appetite == Appetite::New;
         let readable = poll_fn(|context| {
             if self.line.poll_rung(context).is_ready() {
                 return Poll::Ready(Ok(false));
@@ -290,11 +343,16 @@ impl Connection {
                 false => Poll::Pending,
             }
         });
-        let Ok(readable) = readable.await else { return Some(End::lost()) };
-        if readable {
-            self.read()
-        } else {
-            None
+        let readable = readable.await;
+        if let (Ok(false), true) = (&readable, self.streaming) {
+            // Those who are about to publish go first, so that theirs leaves in the same write.
+            tokio::task::yield_now().await;
+        }
+        self.now = self.hub.now();
+        match readable {
+            Ok(true) => self.read(),
+            Ok(false) => None,
+            Err(_) => Some(End::lost()),
         }
     }
 

@@ -10,11 +10,11 @@ use crate::keep::{record, Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
 use crate::rights::Trusted;
 use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
@@ -44,6 +44,8 @@ pub struct Delivery {
     /// Its place among what is kept for the session.
     pub sequence: Sequence,
     live_only: bool,
+    /// What it counts for while it waits, in bytes.
+    cost: u32,
     share: Option<Weak<Group>>,
 }
 
@@ -62,7 +64,8 @@ impl Delivery {
     /// A delivery that waits for nothing.
     pub fn new(message: Arc<Message>, options: Options, retained: bool) -> Self {
         let sequence = Sequence::default();
-        Self { message, options, retained, sequence, live_only: false, share: None }
+        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
+        Self { message, options, retained, sequence, live_only: false, cost, share: None }
     }
 
     /// The same, not kept across a restart: it is about the present connection.
@@ -119,6 +122,8 @@ pub struct Outbox {
     kept: Option<Kept>,
     waiting: AtomicUsize,
     missed: AtomicU64,
+    /// Whether something waits or it is closed: what its reader looks at without the lock.
+    some: AtomicBool,
 }
 
 #[derive(Default)]
@@ -163,6 +168,7 @@ impl Outbox {
             drained: Notify::new(),
             waiting: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
+            some: AtomicBool::new(false),
         })
     }
 
@@ -177,30 +183,67 @@ impl Outbox {
     }
 
     /// Adds a message, if there is room.
-    pub fn push(&self, mut delivery: Delivery) -> Push {
-        let cost = delivery.message.cost();
+    pub fn push(&self, delivery: Delivery) -> Push {
         let mut inner = self.inner.lock();
+        let pushed = self.add(&mut inner, delivery);
+        self.unlock(inner);
+        pushed
+    }
+
+    /// As [`Self::push`] if `open` says so. When it does not, or nothing fits, `turned_away` is called. Both are called
+    /// under the lock of the queue, so that whoever is turned away here comes behind whoever was not.
+    pub(in crate::lanes) fn push_if(
+        &self,
+        delivery: Delivery,
+        open: impl FnOnce() -> bool,
+        turned_away: impl FnOnce(),
+    ) -> Option<Push> {
+        let mut inner = self.inner.lock();
+        let pushed = open().then(|| self.add(&mut inner, delivery));
+        if matches!(pushed, None | Some(Push::Full)) {
+            turned_away();
+        }
+        self.unlock(inner);
+        pushed.filter(|pushed| *pushed != Push::Full)
+    }
+
+    /// Does something that no push may come in between.
+    pub(in crate::lanes) fn between_pushes<T>(&self, step: impl FnOnce() -> T) -> T {
+        let _pushing = self.inner.lock();
+        step()
+    }
+
+    fn add(&self, inner: &mut Inner, mut delivery: Delivery) -> Push {
+        let cost = delivery.cost as usize;
         if inner.closed {
             return Push::Closed;
         }
         if inner.unattended && delivery.qos() == QoS::AtMostOnce {
             return Push::Taken;
         }
-        if !self.fits(&inner, cost) {
+        if !self.fits(inner, cost) {
             return Push::Full;
         }
-        self.number(&mut inner, &mut delivery);
+        self.number(inner, &mut delivery);
         let ticket = delivery.sequence.ticket;
-        let was_empty = inner.queue.is_empty();
         inner.bytes += cost;
         inner.queue.push_back(delivery);
-        drop(inner);
-        if was_empty {
-            self.filled.wake();
-        }
         match ticket {
             0 => Push::Taken,
             ticket => Push::Kept(ticket),
+        }
+    }
+
+    /// Ends a change of the queue, and wakes the reader when there is something that was not there before.
+    fn unlock(&self, inner: MutexGuard<'_, Inner>) {
+        let some = !inner.queue.is_empty() || inner.closed;
+        let had = self.some.load(Ordering::Relaxed);
+        if some != had {
+            self.some.store(some, Ordering::Release);
+        }
+        drop(inner);
+        if some && !had {
+            self.filled.wake();
         }
     }
 
@@ -222,9 +265,10 @@ impl Outbox {
     pub(crate) fn restore(&self, deliveries: Vec<Delivery>, last_number: u64) {
         let mut inner = self.inner.lock();
         inner.last_number = last_number;
-        inner.bytes = deliveries.iter().map(|delivery| delivery.message.cost()).sum();
+        inner.bytes = deliveries.iter().map(|delivery| delivery.cost as usize).sum();
         inner.queue = deliveries.into();
         inner.unattended = true;
+        self.unlock(inner);
     }
 
     /// Whether its session is kept across restarts.
@@ -284,11 +328,11 @@ impl Outbox {
         let mut freed = 0;
         inner.queue.retain(|delivery| {
             let keep = delivery.qos() != QoS::AtMostOnce;
-            freed += if keep { 0 } else { delivery.message.cost() };
+            freed += if keep { 0 } else { delivery.cost as usize };
             keep
         });
         inner.bytes = inner.bytes.saturating_sub(freed);
-        drop(inner);
+        self.unlock(inner);
         self.drained.notify_waiters();
     }
 
@@ -311,9 +355,9 @@ impl Outbox {
         }
     }
 
-    fn has_some(&self) -> bool {
-        let inner = self.inner.lock();
-        !inner.queue.is_empty() || inner.closed
+    /// Whether a message waits or it is closed.
+    pub fn has_some(&self) -> bool {
+        self.some.load(Ordering::Acquire)
     }
 
     /// The next message; `None` once the outbox is closed. Cancel-safe. For one reader.
@@ -340,13 +384,13 @@ impl Outbox {
         let count = inner.queue.len().min(most);
         let start = out.len();
         out.extend(inner.queue.drain(..count));
-        let freed: usize = out.iter().skip(start).map(|delivery| delivery.message.cost()).sum();
+        let freed: usize = out.iter().skip(start).map(|delivery| delivery.cost as usize).sum();
         inner.bytes = inner.bytes.saturating_sub(freed);
         if inner.queue.is_empty() && inner.queue.capacity() > 64 {
             inner.queue = VecDeque::new();
         }
         let low = inner.queue.len() <= self.max_messages / 2 && inner.bytes <= self.max_bytes / 2;
-        drop(inner);
+        self.unlock(inner);
         if count > 0 && low && self.waiting.load(Ordering::SeqCst) > 0 {
             self.drained.notify_waiters();
         }
@@ -400,8 +444,7 @@ impl Outbox {
         inner.closed = true;
         inner.bytes = 0;
         let left = std::mem::take(&mut inner.queue);
-        drop(inner);
-        self.filled.wake();
+        self.unlock(inner);
         self.drained.notify_waiters();
         left.into()
     }

@@ -1,5 +1,7 @@
 //! What the broker counts. Names begin with `tessera_broker_`.
 
+mod stripes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError,
 
 use crate::codec::QoS;
 use crate::lanes::Tally;
+pub(crate) use stripes::Stripes;
 
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -38,55 +41,55 @@ pub struct BrokerMetrics {
 
 /// Counts of the data path: plain atomics, carried over to the registry when it is read.
 #[derive(Default)]
-pub struct Hot {
+pub struct Hot(Stripes<Counts>);
+
+#[derive(Default)]
+struct Counts {
     received: [AtomicU64; 3],
     sent: [AtomicU64; 3],
     lanes: [AtomicU64; 3],
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
+    bytes: [AtomicU64; 2],
 }
 
 impl Hot {
     /// A PUBLISH came in and was authorised.
     pub fn received(&self, qos: QoS) {
-        bump(&self.received, qos);
+        if let Some(count) = self.0.here().received.get(qos as usize) {
+            add(count, 1);
+        }
     }
 
     /// Where a PUBLISH found subscribers.
     pub fn routed(&self, tally: &Tally) {
-        let [device, fleet, nobody] = &self.lanes;
-        for (hit, count) in [
-            (tally.taken + tally.full > 0, device),
-            (tally.filters > 0, fleet),
-            (tally.is_nobody(), nobody),
-        ] {
-            count.fetch_add(u64::from(hit), Ordering::Relaxed);
-        }
+        let [device, fleet, nobody] = &self.0.here().lanes;
+        add(device, u64::from(tally.taken + tally.full > 0));
+        add(fleet, u64::from(tally.filters > 0));
+        add(nobody, u64::from(tally.is_nobody()));
     }
 
     /// PUBLISH packets went out, by QoS.
     pub fn sent(&self, counts: &[u64; 3]) {
-        for (total, count) in self.sent.iter().zip(counts) {
-            if *count > 0 {
-                total.fetch_add(*count, Ordering::Relaxed);
-            }
+        for (total, count) in self.0.here().sent.iter().zip(counts) {
+            add(total, *count);
         }
     }
 
     /// Bytes were read.
     pub fn read(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        let [read, _] = &self.0.here().bytes;
+        add(read, bytes as u64);
     }
 
     /// Bytes were written.
     pub fn written(&self, bytes: usize) {
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        let [_, written] = &self.0.here().bytes;
+        add(written, bytes as u64);
     }
 }
 
-fn bump(counts: &[AtomicU64; 3], qos: QoS) {
-    if let Some(count) = counts.get(qos as usize) {
-        count.fetch_add(1, Ordering::Relaxed);
+fn add(total: &AtomicU64, count: u64) {
+    if count > 0 {
+        total.fetch_add(count, Ordering::Relaxed);
     }
 }
 
@@ -168,16 +171,18 @@ impl BrokerMetrics {
     }
 
     fn carry_over(&self) {
-        for (way, counts) in [("in", &self.hot.received), ("out", &self.hot.sent)] {
-            for (count, qos) in counts.iter().zip(["0", "1", "2"]) {
-                self.flows.add(&[way, qos], count.swap(0, Ordering::Relaxed));
+        for counts in self.hot.0.all() {
+            for (way, counts) in [("in", &counts.received), ("out", &counts.sent)] {
+                for (count, qos) in counts.iter().zip(["0", "1", "2"]) {
+                    self.flows.add(&[way, qos], count.swap(0, Ordering::Relaxed));
+                }
             }
-        }
-        for (count, lane) in self.hot.lanes.iter().zip(["device", "fleet", "none"]) {
-            self.routed.add(&[lane], count.swap(0, Ordering::Relaxed));
-        }
-        for (way, count) in [("in", &self.hot.bytes_in), ("out", &self.hot.bytes_out)] {
-            self.bytes.add(&[way], count.swap(0, Ordering::Relaxed));
+            for (count, lane) in counts.lanes.iter().zip(["device", "fleet", "none"]) {
+                self.routed.add(&[lane], count.swap(0, Ordering::Relaxed));
+            }
+            for (count, way) in counts.bytes.iter().zip(["in", "out"]) {
+                self.bytes.add(&[way], count.swap(0, Ordering::Relaxed));
+            }
         }
     }
 }

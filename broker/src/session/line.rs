@@ -10,6 +10,7 @@ use super::machine::End;
 #[derive(Default)]
 pub struct Line {
     end: Mutex<Option<End>>,
+    ended: AtomicBool,
     rang: AtomicBool,
     bell: AtomicWaker,
     encrypted: bool,
@@ -31,6 +32,7 @@ impl Line {
             *present = Some(end);
         }
         drop(present);
+        self.ended.store(true, Ordering::Release);
         self.nudge();
     }
 
@@ -42,7 +44,10 @@ impl Line {
 
     /// The reason to end, when there is one.
     pub fn ended(&self) -> Option<End> {
-        *self.end.lock()
+        match self.ended.load(Ordering::Acquire) {
+            true => *self.end.lock(),
+            false => None,
+        }
     }
 
     /// Whether it was rung since it was asked last. For the one connection that it belongs to.

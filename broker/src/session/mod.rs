@@ -23,13 +23,13 @@ use tessera_token::key::Thumbprint;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
-use crate::codec::QoS;
+use crate::codec::{Packet, QoS};
 use crate::keep::record::SessionRecord;
 use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::{Rights, Trusted};
-use machine::{Context, Delivered, End, House, Machine, Restored, Will};
+use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
 pub use line::Line;
 
@@ -90,11 +90,22 @@ pub enum Due {
     Nothing,
 }
 
+/// What one packet came to.
+pub struct Stepped {
+    /// What is to be done.
+    pub effects: Effects,
+    /// What must be durable before anything more is sent; 0 when nothing must.
+    pub ticket: u64,
+    /// What the client can be sent now.
+    pub appetite: Appetite,
+}
+
 /// What one round of deliveries came to.
-#[derive(Default)]
 pub struct Pumped {
     /// Written, by QoS.
     pub sent: [u64; 3],
+    /// What the client can be sent further.
+    pub appetite: Appetite,
     /// Left out.
     pub dropped: Vec<Delivered>,
     /// The connection must end.
@@ -183,6 +194,26 @@ impl Session {
         self.confirmation == grant.confirmation()
     }
 
+    /// Takes one packet of the client, if `line` still serves the session.
+    pub fn step(
+        &self,
+        line: &Arc<Line>,
+        house: House<'_>,
+        now: Now,
+        packet: Packet,
+    ) -> Option<Stepped> {
+        let rights = self.rights.load();
+        let cx = Context::at(&rights, house, self.id, now);
+        let mut state = self.state.lock();
+        if !state.is_served_by(line) {
+            return None;
+        }
+        let mut effects = Effects::default();
+        state.machine.on_packet(packet, cx, &mut effects);
+        let (ticket, appetite) = (state.machine.take_ticket(), state.machine.appetite());
+        Some(Stepped { effects, ticket, appetite })
+    }
+
     /// Runs a step of the machine, if `line` still serves the session.
     pub fn with_machine<T>(
         &self,
@@ -237,15 +268,13 @@ impl Session {
     ) -> Pumped {
         let rights = self.rights.load();
         let cx = Context::at(&rights, house, self.id, now);
-        let mut pumped = Pumped::default();
+        let mut pumped = Pumped::nothing();
         let mut state = self.state.lock();
         if !state.is_served_by(line) {
             return pumped;
         }
-        if !self.outbox.is_empty() {
-            if let Err(code) = rights.trusted(cx.trusted) {
-                pumped.end = Some(End::withdrawn(code, cx.policy));
-            }
+        if let Err(code) = rights.trusted(cx.trusted) {
+            pumped.end = Some(End::withdrawn(code, cx.policy));
         }
         while out.len() < WRITE_BATCH && pumped.end.is_none() {
             if let Some(done) = state.machine.deliver_again(cx, out) {
@@ -261,6 +290,7 @@ impl Session {
             }
         }
         pumped.ticket = state.machine.take_ticket();
+        pumped.appetite = state.machine.appetite();
         pumped
     }
 
@@ -269,12 +299,6 @@ impl Session {
         let mut dropped = self.state.lock().machine.drop_taken_back(trusted);
         dropped.extend(self.outbox.drop_taken_back(trusted));
         dropped
-    }
-
-    /// Whether the client can take new deliveries, so that it is worth waiting for some.
-    pub fn has_room(&self, line: &Arc<Line>) -> bool {
-        let state = self.state.lock();
-        state.is_served_by(line) && state.machine.room() > 0
     }
 
     /// The next moment at which something ends by itself, and marks it as the one timer that counts.
@@ -322,6 +346,11 @@ impl Session {
 const PUMP_AT_ONCE: usize = 16;
 
 impl Pumped {
+    fn nothing() -> Self {
+        let appetite = Appetite::None;
+        Self { sent: [0; 3], appetite, dropped: Vec::new(), end: None, ticket: 0 }
+    }
+
     fn note(&mut self, done: Delivered) {
         match done {
             Delivered::Sent(qos) => {

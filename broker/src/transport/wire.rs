@@ -1,7 +1,10 @@
+use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::tls::{Channel, Tls};
@@ -22,7 +25,7 @@ impl Wire {
 
     pub(super) fn try_read_buf(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.try_read_buf(inbox),
+            Self::Plain(socket) => read_now(socket, inbox),
             Self::Tls(tls) => tls.try_read_buf(inbox),
         }
     }
@@ -67,5 +70,14 @@ impl Wire {
             Self::Plain(_) => Channel::default(),
             Self::Tls(tls) => tls.channel(),
         }
+    }
+}
+
+/// As `try_read_buf`, which takes a socket that gave less than there was room for as readable still, so that the next
+/// wait ends at once in a read of nothing. Who waits next registers a waker of its own, so none is needed here.
+fn read_now(socket: &mut TcpStream, inbox: &mut BytesMut) -> io::Result<usize> {
+    match pin!(socket.read_buf(inbox)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }

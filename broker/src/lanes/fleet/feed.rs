@@ -6,11 +6,11 @@ use super::group::Group;
 use super::links::{Links, OwnedLink};
 use super::near::Near;
 use super::router::{Event, RouterGone};
+use super::wish::Wish;
 use super::Counters;
 use crate::lanes::message::Message;
-use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
+use crate::lanes::outbox::{Delivery, Outbox, Push};
 use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Who gets what the link brings.
 #[derive(Clone)]
 pub(super) enum Reader {
-    Session { outbox: Arc<Outbox>, options: Arc<Mutex<Options>> },
+    Session { outbox: Arc<Outbox>, wish: Arc<Wish> },
     Group(Arc<Group>),
 }
 
@@ -125,7 +125,7 @@ impl Feed {
         loop {
             match self.reader.offer(&message) {
                 Push::Taken | Push::Kept(_) => {
-                    self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+                    self.counters.delivered.here().fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
                 Push::Closed => return false,
@@ -155,8 +155,8 @@ impl Reader {
                 Push::Closed => Push::Full,
                 other => other,
             },
-            Self::Session { outbox, options } => {
-                let options = *options.lock();
+            Self::Session { outbox, wish } => {
+                let options = wish.get();
                 if options.no_local && message.publisher.session == outbox.id() {
                     return Push::Taken;
                 }

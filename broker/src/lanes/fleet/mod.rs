@@ -23,11 +23,13 @@ mod router;
 #[cfg(test)]
 mod tests;
 pub(in crate::lanes) mod tree;
+mod wish;
 mod writer;
 
 use super::message::{Message, SubscriberId};
 use super::outbox::{Options, Outbox};
 use super::{LaneError, Tally};
+use crate::metrics::Stripes;
 use at_once::AtOnce;
 use feed::{Feed, Reader};
 use filters::{Filters, Found};
@@ -44,6 +46,7 @@ use tessera_token::topic::TopicFilter;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use wish::Wish;
 use writer::{Entry, Writer};
 
 /// All wildcard and shared subscriptions of the broker.
@@ -69,7 +72,7 @@ struct GroupFeed {
 #[derive(Default)]
 struct Counters {
     published: AtomicU64,
-    delivered: AtomicU64,
+    delivered: Stripes<AtomicU64>,
     gaps: AtomicU64,
     strays: AtomicU64,
     lost: AtomicU64,
@@ -103,7 +106,7 @@ pub struct Rest(Entry);
 /// A subscription in the fleet lane; ends when dropped.
 pub struct FleetSubscription {
     _ending: Option<Ending>,
-    options: Arc<Mutex<Options>>,
+    wish: Arc<Wish>,
     member: Option<Member>,
 }
 
@@ -157,7 +160,7 @@ impl FleetLane {
     pub fn offer(&self, message: &Arc<Message>, number: u64) -> (usize, Option<Rest>) {
         let Found { filters, done, routes } = self.filters.route(message);
         if done > 0 {
-            self.counters.delivered.fetch_add(done, Ordering::Relaxed);
+            self.counters.delivered.here().fetch_add(done, Ordering::Relaxed);
         }
         if routes.is_empty() {
             return (filters, None);
@@ -183,13 +186,13 @@ impl FleetLane {
         outbox: &Arc<Outbox>,
         options: Options,
     ) -> Result<FleetSubscription, LaneError> {
-        let options = Arc::new(Mutex::new(options));
-        let reader = Reader::Session { outbox: Arc::clone(outbox), options: Arc::clone(&options) };
+        let wish = Arc::new(Wish::new(options));
+        let reader = Reader::Session { outbox: Arc::clone(outbox), wish: Arc::clone(&wish) };
         let stop = CancellationToken::new();
-        let near = Near::new(reader.clone());
+        let near = Near::new(outbox, &wish);
         let ending = Ending { stop: stop.clone(), near: Arc::clone(&near) };
         self.open_feed(tenant, filter, reader, Some(near), stop).await?;
-        Ok(FleetSubscription { _ending: Some(ending), options, member: None })
+        Ok(FleetSubscription { _ending: Some(ending), wish, member: None })
     }
 
     /// Makes a session a member of `$share/<name>/<filter>`.
@@ -221,7 +224,7 @@ impl FleetLane {
         }
         Ok(FleetSubscription {
             _ending: None,
-            options: Arc::new(Mutex::new(options)),
+            wish: Arc::new(Wish::new(options)),
             member: Some(member),
         })
     }
@@ -285,7 +288,7 @@ impl FleetLane {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FleetStats {
             published: read(&self.counters.published),
-            delivered: read(&self.counters.delivered),
+            delivered: self.counters.delivered.all().map(read).sum(),
             gaps: read(&self.counters.gaps),
             strays: read(&self.counters.strays),
             lost: read(&self.counters.lost),
@@ -298,7 +301,7 @@ impl FleetLane {
 impl FleetSubscription {
     /// Other options for deliveries from now on.
     pub fn set_options(&self, options: Options) {
-        *self.options.lock() = options;
+        self.wish.set(options);
         if let Some(member) = &self.member {
             if let Some(feed) = member.groups.lock().get(&member.key) {
                 feed.group.join(&member.outbox, options);

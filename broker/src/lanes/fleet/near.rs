@@ -5,30 +5,28 @@
 //! the log, and they go on doing so until the reader has read everything that went there: so order holds, and nothing
 //! is lost that the log can hold.
 
-use super::feed::Reader;
+use super::wish::Wish;
 use crate::lanes::message::Message;
-use crate::lanes::outbox::Push;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::lanes::outbox::{Delivery, Outbox, Push};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::Arc;
 
 /// One filter's only reader.
 pub(super) struct Near {
-    reader: Reader,
-    way: Mutex<Way>,
+    outbox: Arc<Outbox>,
+    wish: Arc<Wish>,
+    /// One of the ways below; it changes between two pushes to the outbox.
+    way: AtomicU8,
     /// Messages on their way into the log.
     queued: AtomicU64,
     /// The offset behind the last of them that the writer has put there.
     written: AtomicU64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Outbox,
-    Log,
-    /// The reader has unsubscribed.
-    Nowhere,
-}
+const OUTBOX: u8 = 0;
+const LOG: u8 = 1;
+/// The reader has unsubscribed.
+const NOWHERE: u8 = 2;
 
 /// What became of a message.
 pub(super) enum Offered {
@@ -45,51 +43,60 @@ pub(super) struct OnItsWay(Arc<Near>);
 
 impl Near {
     /// Begins on the way through the log, until its feed runs.
-    pub(super) fn new(reader: Reader) -> Arc<Self> {
+    pub(super) fn new(outbox: &Arc<Outbox>, wish: &Arc<Wish>) -> Arc<Self> {
         Arc::new(Self {
-            reader,
-            way: Mutex::new(Way::Log),
+            outbox: Arc::clone(outbox),
+            wish: Arc::clone(wish),
+            way: AtomicU8::new(LOG),
             queued: AtomicU64::new(0),
             written: AtomicU64::new(0),
         })
     }
 
     pub(super) fn offer(self: &Arc<Self>, message: &Arc<Message>) -> Offered {
-        let mut way = self.way.lock();
-        if *way == Way::Outbox {
-            match self.reader.offer(message) {
-                Push::Taken | Push::Kept(_) => return Offered::Done,
-                Push::Closed => return Offered::Nobody,
-                Push::Full => *way = Way::Log,
-            }
+        let options = self.wish.get();
+        if options.no_local && message.publisher.session == self.outbox.id() {
+            return if self.has_ended() { Offered::Nobody } else { Offered::Done };
         }
-        match *way {
-            Way::Nowhere => Offered::Nobody,
-            Way::Outbox | Way::Log => {
+        let delivery = Delivery::new(Arc::clone(message), options, false);
+        let mut on_its_way = None;
+        let turn_away = || {
+            if self.way() != NOWHERE {
+                self.way.store(LOG, Ordering::SeqCst);
                 self.queued.fetch_add(1, Ordering::SeqCst);
-                Offered::ToLog(OnItsWay(Arc::clone(self)))
+                on_its_way = Some(OnItsWay(Arc::clone(self)));
             }
+        };
+        match self.outbox.push_if(delivery, || self.way() == OUTBOX, turn_away) {
+            Some(Push::Closed) => Offered::Nobody,
+            Some(_) => Offered::Done,
+            None => on_its_way.map_or(Offered::Nobody, Offered::ToLog),
         }
     }
 
     /// The feed has handed over everything before this offset: if that was all, the way is short again.
     pub(super) fn read_up_to(&self, offset: u64) {
-        let mut way = self.way.lock();
-        let all = self.queued.load(Ordering::SeqCst) == 0
-            && self.written.load(Ordering::SeqCst) <= offset;
-        if *way == Way::Log && all {
-            *way = Way::Outbox;
-        }
+        self.outbox.between_pushes(|| {
+            let all = self.queued.load(Ordering::SeqCst) == 0
+                && self.written.load(Ordering::SeqCst) <= offset;
+            if self.way() == LOG && all {
+                self.way.store(OUTBOX, Ordering::SeqCst);
+            }
+        });
     }
 
     /// Whether its reader has unsubscribed.
     pub(super) fn has_ended(&self) -> bool {
-        *self.way.lock() == Way::Nowhere
+        self.way() == NOWHERE
     }
 
     /// Nothing is delivered from now on.
     pub(super) fn end(&self) {
-        *self.way.lock() = Way::Nowhere;
+        self.outbox.between_pushes(|| self.way.store(NOWHERE, Ordering::SeqCst));
+    }
+
+    fn way(&self) -> u8 {
+        self.way.load(Ordering::SeqCst)
     }
 }
 

@@ -57,10 +57,13 @@ impl<T> FilterTree<T> {
 
     /// Calls `found` for every filter that matches. Each node is visited at most once.
     pub(in crate::lanes) fn matching<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a T)) {
-        let mut open: Vec<(&Node<T>, Option<&str>)> = vec![(&self.root, Some(topic))];
+        // Most walks have one way to go at a time: only a fork takes heap memory.
+        let mut open: Vec<(&Node<T>, Option<&str>)> = Vec::new();
+        let mut next = Some((&self.root, Some(topic)));
         // Wildcards in the first level do not match `$…` (MQTT-4.7.2-1).
         let mut wildcards = !topic.starts_with('$');
-        while let Some((node, left)) = open.pop() {
+        while let Some((node, left)) = next.or_else(|| open.pop()) {
+            next = None;
             if let (true, Some(rest)) = (wildcards, &node.rest) {
                 found(rest);
             }
@@ -68,16 +71,17 @@ impl<T> FilterTree<T> {
                 node.here.iter().for_each(&mut found);
                 continue;
             };
-            let (level, next) = match left.split_once('/') {
-                Some((level, next)) => (level, Some(next)),
+            let (level, deeper) = match left.split_once('/') {
+                Some((level, deeper)) => (level, Some(deeper)),
                 None => (left, None),
             };
-            if let (true, Some(plus)) = (wildcards, &node.plus) {
-                open.push((plus, next));
+            let plus = node.plus.as_deref().filter(|_| wildcards);
+            // Nobody asks for the hash of a level where all filters have a wildcard.
+            let literal = (!node.literal.is_empty()).then(|| node.literal.get(level)).flatten();
+            if let (Some(plus), Some(_)) = (plus, literal) {
+                open.push((plus, deeper));
             }
-            if let Some(child) = node.literal.get(level) {
-                open.push((child, next));
-            }
+            next = literal.or(plus).map(|child| (child, deeper));
             wildcards = true;
         }
     }

@@ -24,10 +24,32 @@ pub enum Delivered {
     Ended(RefusalCode),
 }
 
+/// What a client can be sent now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Appetite {
+    /// Nothing before it acknowledges something.
+    None,
+    /// New deliveries.
+    New,
+    /// First of all those of an earlier connection.
+    Again,
+}
+
 impl Machine {
     /// How many new deliveries the client can take now.
     pub fn room(&self) -> usize {
         self.flight.room()
+    }
+
+    /// What the client can be sent now; only a packet of the client makes it more.
+    pub fn appetite(&self) -> Appetite {
+        if self.flight.next_again().is_some() {
+            Appetite::Again
+        } else if self.room() > 0 {
+            Appetite::New
+        } else {
+            Appetite::None
+        }
     }
 
     /// Writes the next delivery of an earlier connection again, with DUP; `None` when there is none to write now.

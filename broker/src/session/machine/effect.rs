@@ -1,6 +1,8 @@
 //! What a machine asks of its connection.
 
+use std::iter::Chain;
 use std::sync::Arc;
+use std::{option, vec};
 
 use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
@@ -47,6 +49,32 @@ pub enum Effect {
     },
     /// The connection ends.
     End(End),
+}
+
+/// What a step asks for, in order. Nearly every packet asks for one thing at most, which takes no heap memory.
+#[derive(Default)]
+pub struct Effects {
+    first: Option<Effect>,
+    more: Vec<Effect>,
+}
+
+impl Effects {
+    /// Asks for one thing more.
+    pub fn push(&mut self, effect: Effect) {
+        match self.first {
+            None => self.first = Some(effect),
+            Some(_) => self.more.push(effect),
+        }
+    }
+}
+
+impl IntoIterator for Effects {
+    type Item = Effect;
+    type IntoIter = Chain<option::IntoIter<Effect>, vec::IntoIter<Effect>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
 }
 
 /// How a publish is answered once it is routed.

@@ -38,8 +38,8 @@ use crate::session::Now;
 
 pub use connect::check_will;
 pub(crate) use connect::granted_expiry;
-pub use delivery::Delivered;
-pub use effect::{Answer, Effect, End, Granted};
+pub use delivery::{Appetite, Delivered};
+pub use effect::{Answer, Effect, Effects, End, Granted};
 pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
@@ -111,7 +111,7 @@ pub struct Machine {
 
 impl Machine {
     /// Takes one packet of the client. Effects are appended to `effects` in the order in which they must happen.
-    pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Vec<Effect>) {
+    pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Effects) {
         self.last_packet = cx.monotonic;
         if let Packet::Disconnect(goodbye) = packet {
             return self.goodbye(&goodbye, effects);
@@ -146,7 +146,7 @@ impl Machine {
         }
     }
 
-    fn finished(&mut self, acked: flight::Acked, effects: &mut Vec<Effect>) {
+    fn finished(&mut self, acked: flight::Acked, effects: &mut Effects) {
         match acked {
             flight::Acked::Good(number) => self.drop_row(number),
             flight::Acked::Again | flight::Acked::Unknown => {}
@@ -155,7 +155,7 @@ impl Machine {
     }
 
     /// PUBREC: the client has the message. From here on only its packet id is open [MQTT-4.3.3-5].
-    fn received_by_client(&mut self, ack: &Ack, effects: &mut Vec<Effect>) {
+    fn received_by_client(&mut self, ack: &Ack, effects: &mut Effects) {
         let refused = ack.reason.is_error();
         let reason = match self.flight.received(ack.packet_id, refused) {
             flight::Acked::OutOfPlace => return effects.push(out_of_place()),
@@ -217,7 +217,7 @@ impl Machine {
         self.flight.clear()
     }
 
-    fn goodbye(&mut self, goodbye: &Disconnect, effects: &mut Vec<Effect>) {
+    fn goodbye(&mut self, goodbye: &Disconnect, effects: &mut Effects) {
         let wanted = goodbye.properties.number(PropertyId::SessionExpiry);
         if let Some(wanted) = wanted {
             if self.expiry_at_connect == 0 && wanted != 0 {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
-use super::{Answer, Context, Effect, End, Machine};
+use super::{Answer, Context, Effect, Effects, End, Machine};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::rights::Control;
 
 impl Machine {
-    pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Effects) {
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
             Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
@@ -50,11 +50,11 @@ impl Machine {
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Effect::Token(publish.payload));
-            return effects.extend(
-                publish
-                    .packet_id
-                    .map(|id| Effect::Send(Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))),
-            );
+            if let Some(packet_id) = publish.packet_id {
+                let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
+                effects.push(Effect::Send(Packet::PubAck(ack)));
+            }
+            return;
         }
         let answer = publish.packet_id.map_or(Answer::Nothing, Answer::PubAck);
         effects.push(Effect::Publish { message: message(publish, topic, cx), answer });
@@ -88,7 +88,7 @@ impl Machine {
         publish: &Publish,
         (reason, code): (ReasonCode, RefusalCode),
         cx: Context<'_>,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
     ) {
         match publish.packet_id {
             Some(packet_id) if self.version == Version::V5 => {

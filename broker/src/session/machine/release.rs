@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Context, Effect, Machine};
+use super::{Answer, Context, Effect, Effects, Machine};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
@@ -39,12 +39,7 @@ impl Received {
 
 impl Machine {
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
-    pub(super) fn receive(
-        &mut self,
-        packet_id: u16,
-        message: Arc<Message>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
         if let Some(kept) = &self.kept {
             let row = record::encode_message(&message);
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
@@ -54,7 +49,7 @@ impl Machine {
     }
 
     /// PUBREL: what was allowed when it came must be allowed still.
-    pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Effects) {
         let packet_id = ack.packet_id;
         let comp = |reason| Effect::Send(Packet::PubComp(Ack::new(packet_id, reason)));
         let Some(message) = self.received.take(packet_id) else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{Context, Effect, Granted, Machine};
+use super::{Context, Effect, Effects, Granted, Machine};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
@@ -38,12 +38,7 @@ impl Held {
 }
 
 impl Machine {
-    pub(super) fn subscribe(
-        &mut self,
-        packet: &Subscribe,
-        cx: Context<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn subscribe(&mut self, packet: &Subscribe, cx: Context<'_>, effects: &mut Effects) {
         let id = packet.properties.number(PropertyId::SubscriptionId).and_then(NonZeroU32::new);
         let mut granted = Vec::with_capacity(packet.entries.len());
         let mut reasons = Vec::with_capacity(packet.entries.len());
@@ -125,7 +120,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn unsubscribe(&mut self, packet: &Unsubscribe, effects: &mut Vec<Effect>) {
+    pub(super) fn unsubscribe(&mut self, packet: &Unsubscribe, effects: &mut Effects) {
         let mut ended = Vec::new();
         let mut reasons = Vec::with_capacity(packet.filters.len());
         for filter in &packet.filters {

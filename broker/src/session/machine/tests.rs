@@ -75,10 +75,10 @@ impl Bench {
     }
 
     fn step(&mut self, packet: Packet) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         let (machine, cx) = self.parts();
         machine.on_packet(packet, cx, &mut effects);
-        effects
+        effects.into_iter().collect()
     }
 
     fn deliver(&mut self, delivery: Delivery) -> (Delivered, Option<Publish>) {

@@ -10,7 +10,7 @@ use tessera_broker::codec::{
 use tessera_broker::lanes::{Outbox, SubscriberId};
 use tessera_broker::rights::Rights;
 use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End};
-use tessera_broker::session::{Line, Session};
+use tessera_broker::session::{Line, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
 use tessera_token::hash::TokenHash;
@@ -321,14 +321,12 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let (session, line) = (Arc::clone(session), Arc::clone(line));
     let said = packet.clone();
     let goodbye = matches!(&packet, Packet::Disconnect(bye) if bye.reason == ReasonCode::SUCCESS);
-    let mut effects = Vec::new();
-    let stepped = sim.with_context(&session, |cx| {
-        session.with_machine(&line, |machine| machine.on_packet(packet, cx, &mut effects))
-    });
-    if stepped.is_none() {
+    let stepped = session.step(&line, house(&Asked(&sim.world)), sim.now(), packet);
+    let Some(Stepped { effects, .. }) = stepped else {
         let end = line.ended().expect("who is not served was told");
         return sim.leave(conn, end);
-    }
+    };
+    let effects: Vec<_> = effects.into_iter().collect();
     let kept = sim.kept.get_mut(&session.id).expect("a session of the schedule");
     assert!(!kept.over, "a session that is over took a packet");
     let known = kept.known;
