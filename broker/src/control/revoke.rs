@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
 use crate::hub::Hub;
+use crate::lanes::Message;
 use crate::limits::SESSIONS_PER_TURN;
 use crate::session::machine::End;
 use crate::session::Session;
@@ -74,7 +75,10 @@ async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
         hub.publish_will(session, will).await;
     }
     if code != RefusalCode::TokenExpired {
-        hub.retained.remove_publisher(&session.tenant, session.device.device());
+        let rights = session.rights();
+        let token = rights.author().token();
+        let of_token = |message: &Message| message.publisher.author.token() == token;
+        hub.retained.remove_of(&session.tenant, session.device.device(), of_token);
     }
 }
 

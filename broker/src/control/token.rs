@@ -152,8 +152,11 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
         hub.alerts.remove(session);
     }
     // What it published under rights that it no longer has is not kept.
-    let gone = hub.retained.remove_publisher(grant.tenant(), grant.device());
-    tracing::info!(client = %session.client_id, subscriptions = lost.len(), retained = gone.len(), "scope narrowed");
+    let scope = grant.scope();
+    let gone = hub
+        .retained
+        .remove_of(grant.tenant(), grant.device(), |one| !scope.may_publish(&one.topic));
+    tracing::info!(client = %session.client_id, subscriptions = lost.len(), retained = gone, "scope narrowed");
 }
 
 fn refuse(hub: &Hub, session: &Session, error: AceError, code: RefusalCode) {

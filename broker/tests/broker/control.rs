@@ -112,6 +112,9 @@ async fn a_refresh_through_the_broker_swaps_the_rights() {
     client.send(&retained("d/d-1/old", b"x")).await;
     client.acked().await;
     assert_eq!(&*client.message().await.topic, "d/d-1/old");
+    client.send(&retained("d/d-1/telemetry", b"x")).await;
+    client.acked().await;
+    assert_eq!(&*client.message().await.topic, "d/d-1/telemetry");
     let narrow = scope(&[("sub", "d/d-1/cmd"), ("pub", "d/d-1/telemetry")]);
     let body = token_answer(&world, &narrow, 7200);
     assert_eq!(client.publish_acked(TOKEN, &request("d-1")).await, ReasonCode::SUCCESS);
@@ -124,7 +127,9 @@ async fn a_refresh_through_the_broker_swaps_the_rights() {
     hub.publish_acked("d/d-1/cmd", b"on").await;
     assert_eq!(&client.message().await.payload[..], b"on");
     assert_eq!(client.publish_acked("d/d-1/x", b"x").await, ReasonCode::NOT_AUTHORIZED);
-    hub.subscribe("d/d-1/old", QoS::AtMostOnce).await;
+    // What it may still publish stays retained.
+    hub.subscribe("d/d-1/+", QoS::AtMostOnce).await;
+    assert_eq!(&*hub.message().await.topic, "d/d-1/telemetry");
     hub.quiet().await;
     world.advance(3601);
     client.quiet().await;

@@ -143,14 +143,22 @@ impl Retained {
             .collect()
     }
 
-    /// Removes all that a device published: it was revoked or lost the right. Gives the topics, for the store.
-    pub fn remove_publisher(&self, tenant: &TenantId, device: &DeviceId) -> Vec<TopicName> {
+    /// Removes what a device published and `lost` says; tells how many.
+    pub fn remove_of(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        lost: impl Fn(&Message) -> bool,
+    ) -> usize {
         let mut inner = self.inner.write();
-        let topics = inner.publishers.remove(&(tenant.clone(), device.clone())).unwrap_or_default();
-        for topic in &topics {
+        let Some(tree) = inner.tenants.get(tenant) else { return 0 };
+        let known = inner.publishers.get(&(tenant.clone(), device.clone()));
+        let is_lost = |topic: &&TopicName| tree.get(topic).is_some_and(|message| lost(message));
+        let gone: Vec<_> = known.into_iter().flatten().filter(is_lost).cloned().collect();
+        for topic in &gone {
             inner.remove(tenant, topic);
         }
-        topics.into_iter().collect()
+        gone.len()
     }
 
     /// Where something lies that was published under a token in which trust was taken back since.
