@@ -43,7 +43,7 @@ pub struct RawBrokerConfig {
     pub authz_info: bool,
     /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
     pub reason_strings: bool,
-    /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know.
+    /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know: to it that is an ordinary filter.
     pub shared_for_v311: bool,
     /// Whether the will of a revoked device is suppressed.
     pub suppress_will_on_revocation: bool,
@@ -68,7 +68,7 @@ impl Default for RawBrokerConfig {
             ace_as_hint: None,
             authz_info: false,
             reason_strings: true,
-            shared_for_v311: true,
+            shared_for_v311: false,
             suppress_will_on_revocation: true,
             resumption: RawResumption::default(),
             limits: RawLimits::default(),

@@ -141,6 +141,8 @@ fn shared_subscriptions_and_retained_messages_reach_mosquitto() {
     reader.line("retained", |l| l == "d/m-1/telemetry kept");
     assert!(reader.wait().success());
     let mut shared = Process::start(backend.mosquitto("mosquitto_sub").args([
+        "-V",
+        "mqttv5",
         "-v",
         "-C",
         "1",

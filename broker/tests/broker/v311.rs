@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 by bytes, where it differs from 5: return codes, no reasons, no DISCONNECT of ours, no properties.
 
-use tessera_broker::codec::{Packet, Password, QoS, Version};
+use tessera_broker::codec::{Packet, Password, QoS, ReasonCode, Version};
 
 use crate::client::{plan, publish, retained, Client, Plan};
 use crate::world::{backend_scope, scope, world, world_with, World};
@@ -142,17 +142,22 @@ async fn whatever_ends_a_connection_it_ends_without_a_word() {
 /// [MQTT-3.8.4-1] to [MQTT-3.8.4-6], [MQTT-3.9.3-1], [MQTT-3.9.3-2]: 0x80 is the only refusal there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn suback_has_granted_qos_or_0x80_in_order() {
-    let world = world_with(|raw| {
-        raw.shared_for_v311 = false;
-        raw.limits.subscriptions = 3;
-    })
-    .await;
+    let world = world_with(|raw| raw.limits.subscriptions = 3).await;
     let mut client = free(&world, "d-1").await;
     // t/1 QoS 0, u QoS 1, t/+ QoS 1, $share/g/t QoS 1, t/1 QoS 2, t/2, t/3.
     let filters = "0003 742f31 00 0001 75 01 0003 742f2b 01 000a 2473686172652f672f74 01 \
                    0003 742f31 02 0003 742f32 00 0003 742f33 00";
     client.answered(&format!("82 31 0a0b {filters}"), "90 09 0a0b 00 80 01 80 02 00 80").await;
     client.answered("82 08 0a0c 0003 742323 00", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_subscriptions_of_311_by_setting() {
+    let world = world_with(|raw| raw.shared_for_v311 = true).await;
+    let mut client = free(&world, "d-1").await;
+    client.answered("82 0f 0a0b 000a 2473686172652f672f74 01", "90 03 0a0b 01").await;
+    assert_eq!(client.publish_acked("t", b"x").await, ReasonCode::SUCCESS);
+    assert_eq!(&client.message().await.payload[..], b"x");
 }
 
 /// [MQTT-3.8.4-3]: the same filter again replaces, and what is retained is sent again.

@@ -61,7 +61,7 @@ const KEYS: [&str; 14] = [
 /// Every key in both forms, with values at and outside the bounds.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let toml = "mqtt = \"0.0.0.0:0\"\nhttp = \"[::1]:1\"\ndata_dir = \"x\"\nprovisioning = \"http://a\"\n\
-                reason_strings = false\nshared_for_v311 = false\nsuppress_will_on_revocation = false\n";
+                reason_strings = false\nshared_for_v311 = true\nsuppress_will_on_revocation = false\n";
     let json = r#"{"mqtt": "127.0.0.1:0", "provisioning": "http://a/", "limits": {"sockets": 5}}"#;
     let mut inputs = vec![[b"\0", toml.as_bytes()].concat(), [b"\x01", json.as_bytes()].concat()];
     for key in KEYS {
