@@ -268,8 +268,7 @@ impl Connection {
 
     fn pump(&mut self) -> Option<End> {
         let (policy, now) = (&self.hub.policy, self.now);
-        let pumped =
-            self.session.pump(&self.line, policy, now, &mut self.out, &mut self.scratch);
+        let pumped = self.session.pump(&self.line, policy, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.ticket);
         self.appetite = pumped.appetite;
         let [at_most_once, ..] = pumped.sent;

@@ -26,7 +26,7 @@ fn message() -> Message {
     let mut message =
         Message::new("acme".parse().unwrap(), topic, Bytes::from_static(b"payload"), publisher);
     message.qos = QoS::ExactlyOnce;
-    message.expires = Some(UnixSeconds::new(77));
+    message.set_expires(Some(UnixSeconds::new(77)));
     message
 }
 
@@ -49,7 +49,7 @@ fn rows_read_back_and_cut_ones_do_not() {
     };
     assert_eq!((back.options, back.retained), (options(), true));
     assert_eq!(back.message.payload, message().payload);
-    assert_eq!(back.message.expires, message().expires);
+    assert_eq!(back.message.expires(), message().expires());
     assert!(record::decode_outgoing(row, &"other".parse().unwrap()).is_none());
     assert!(matches!(
         record::decode_outgoing(record::encode_released(), &tenant),

@@ -3,11 +3,15 @@
 //! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
+use std::sync::{Arc, OnceLock};
+
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
+
+use crate::lanes::{Publisher, SubscriberId};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,17 +45,34 @@ impl Control {
 
 /// A grant, as sessions ask it.
 #[derive(Clone, Debug)]
-pub struct Rights(Grant);
+pub struct Rights {
+    grant: Grant,
+    publisher: OnceLock<Arc<Publisher>>,
+}
 
 impl Rights {
     /// The rights of a grant.
     pub fn new(grant: Grant) -> Self {
-        Self(grant)
+        Self { grant, publisher: OnceLock::new() }
     }
 
     /// The grant.
     pub fn grant(&self) -> &Grant {
-        &self.0
+        &self.grant
+    }
+
+    /// Who publishes under these rights: one for all messages of a session.
+    pub fn publisher(&self, session: SubscriberId) -> Arc<Publisher> {
+        let make = || {
+            let (device, token_expires) = (self.grant.device().clone(), self.grant.expires());
+            Arc::new(Publisher { device, session, token_expires })
+        };
+        let known = self.publisher.get_or_init(make);
+        if known.session == session {
+            Arc::clone(known)
+        } else {
+            make()
+        }
     }
 
     /// Whether the token is still good.
@@ -59,7 +80,7 @@ impl Rights {
     /// # Errors
     /// `token_expired`.
     pub fn alive(&self, now: UnixSeconds) -> Result<(), RefusalCode> {
-        if now < self.0.expires() {
+        if now < self.grant.expires() {
             Ok(())
         } else {
             Err(RefusalCode::TokenExpired)
@@ -91,7 +112,7 @@ impl Rights {
     /// `will_not_authorised`.
     pub fn will(&self, topic: &TopicName) -> Result<(), RefusalCode> {
         let plain = !topic.as_str().starts_with('$') && topic.as_str() != AUTHZ_INFO;
-        allowed(plain && self.0.scope().may_publish(topic), RefusalCode::WillNotAuthorised)
+        allowed(plain && self.grant.scope().may_publish(topic), RefusalCode::WillNotAuthorised)
     }
 
     /// May receive a message on `topic`: asked as each message is written, whatever way it came.
@@ -117,7 +138,7 @@ impl Rights {
         if topic.as_str().starts_with('$') {
             return Control::of(topic.as_str()) == Some(Control::Token);
         }
-        self.0.scope().may_publish(topic)
+        self.grant.scope().may_publish(topic)
     }
 
     fn subscribes(&self, wanted: &Subscription) -> bool {
@@ -126,22 +147,24 @@ impl Rights {
             return false;
         }
         if !filter.as_str().starts_with('$') {
-            return self.0.scope().may_subscribe(filter);
+            return self.grant.scope().may_subscribe(filter);
         }
         match Control::of(filter.as_str()) {
             Some(Control::Token | Control::Status) => wanted.share.is_none(),
-            Some(Control::Alerts) => wanted.share.is_none() && self.0.scope().may_subscribe(filter),
+            Some(Control::Alerts) => {
+                wanted.share.is_none() && self.grant.scope().may_subscribe(filter)
+            }
             None => false,
         }
     }
 
     fn receives(&self, topic: &str) -> bool {
         if !topic.starts_with('$') {
-            return self.0.scope().may_receive_str(topic);
+            return self.grant.scope().may_receive_str(topic);
         }
         match Control::of(topic) {
             Some(Control::Token | Control::Status) => true,
-            Some(Control::Alerts) => self.0.scope().may_receive_str(topic),
+            Some(Control::Alerts) => self.grant.scope().may_receive_str(topic),
             None => false,
         }
     }

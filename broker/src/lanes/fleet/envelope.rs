@@ -28,22 +28,23 @@ fn wrap_behind(first: &[u8], message: &Message) -> Bytes {
     let texts =
         [message.tenant.as_str(), message.publisher.device.as_str(), message.topic.as_str()];
     let head = first.len() + NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
-    let mut out = BytesMut::with_capacity(head + message.properties.len() + message.payload.len());
+    let mut out =
+        BytesMut::with_capacity(head + message.properties().len() + message.payload.len());
     out.put_slice(first);
     out.put_u8(LAYOUT);
     out.put_u8(message.qos as u8 | (u8::from(message.retain) << 2));
     out.put_u64(message.publisher.session.0);
     out.put_u64(message.publisher.token_expires.get());
-    out.put_u64(message.expires.map_or(0, |deadline| deadline.get().saturating_add(1)));
+    out.put_u64(message.expires().map_or(0, |deadline| deadline.get().saturating_add(1)));
     for text in texts {
         // Ids and topics are checked types of at most 1,024 bytes.
         out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
     }
-    out.put_u32(u32::try_from(message.properties.len()).unwrap_or(u32::MAX));
+    out.put_u32(u32::try_from(message.properties().len()).unwrap_or(u32::MAX));
     for text in texts {
         out.put_slice(text.as_bytes());
     }
-    out.put_slice(message.properties.as_bytes());
+    out.put_slice(message.properties().as_bytes());
     out.put_slice(&message.payload);
     out.freeze()
 }
@@ -73,7 +74,7 @@ pub(crate) fn unwrap(mut raw: Bytes, tenant: &TenantId) -> Option<Message> {
     let mut message = Message::new(tenant.clone(), topic, raw, publisher);
     message.qos = QoS::from_bits(flags)?;
     message.retain = flags & 0b100 != 0;
-    message.properties = properties;
-    message.expires = expires;
+    message.set_properties(properties);
+    message.set_expires(expires);
     Some(message)
 }

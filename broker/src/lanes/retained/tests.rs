@@ -2,6 +2,7 @@ use super::{Retained, Stored};
 use crate::lanes::testing::*;
 use crate::lanes::Message;
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
+use std::sync::Arc;
 use tessera_token::ids::DeviceId;
 use tessera_token::topic::TopicFilter;
 
@@ -57,8 +58,8 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
     let retained = Retained::new();
     let with = |name: &str, token: u64, message_for: Option<u64>| {
         let mut made: Message = message(name, "x");
-        made.publisher.token_expires = NOW.plus(token);
-        made.expires = message_for.map(|seconds| NOW.plus(seconds));
+        Arc::make_mut(&mut made.publisher).token_expires = NOW.plus(token);
+        made.set_expires(message_for.map(|seconds| NOW.plus(seconds)));
         retained.set(&made, NOW)
     };
     assert_eq!(with("token", 10, None), Stored::Kept);
@@ -80,10 +81,10 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
 fn what_a_publisher_or_tenant_left_can_be_removed() {
     let retained = store(&["a/1", "a/2"]);
     let mut other = message("a/3", "x");
-    other.publisher.device = DeviceId::parse("other").unwrap();
+    Arc::make_mut(&mut other.publisher).device = DeviceId::parse("other").unwrap();
     retained.set(&other, NOW);
     let mut taken_over = message("a/2", "newer");
-    taken_over.publisher.device = DeviceId::parse("other").unwrap();
+    Arc::make_mut(&mut taken_over.publisher).device = DeviceId::parse("other").unwrap();
     retained.set(&taken_over, NOW);
     let gone = retained.remove_publisher(&tenant("acme"), &DeviceId::parse("publisher").unwrap());
     assert_eq!(gone, [topic("a/1")]);

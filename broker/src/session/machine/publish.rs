@@ -8,7 +8,7 @@ use tessera_token::topic::TopicName;
 
 use super::{Answer, Context, Effect, Effects, End, Machine};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
-use crate::lanes::{Message, Publisher};
+use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::rights::Control;
 
@@ -111,19 +111,15 @@ enum Unresolved {
 
 fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> {
     let grant = cx.rights.grant();
-    let publisher = Publisher {
-        device: grant.device().clone(),
-        session: cx.session,
-        token_expires: grant.expires(),
-    };
+    let publisher = cx.rights.publisher(cx.session);
     let mut message =
         Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
     message.qos = publish.qos;
     message.retain = publish.retain;
     if !publish.properties.is_empty() {
-        message.properties = publish.properties.forwardable().detached();
+        message.set_properties(publish.properties.forwardable().detached());
         let expires_in = publish.properties.number(PropertyId::MessageExpiry);
-        message.expires = expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+        message.set_expires(expires_in.map(|seconds| cx.unix.plus(u64::from(seconds))));
     }
     Arc::new(message)
 }

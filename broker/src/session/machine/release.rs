@@ -39,12 +39,7 @@ impl Received {
 
 impl Machine {
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
-    pub(super) fn receive(
-        &mut self,
-        packet_id: u16,
-        message: Arc<Message>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
         if let Some(kept) = &self.kept {
             let row = record::encode_message(&message);
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
@@ -88,8 +83,7 @@ impl Machine {
             return message;
         }
         let mut copy = message.copied();
-        copy.publisher.token_expires = expires;
-        copy.publisher.session = cx.session;
+        copy.publisher = cx.rights.publisher(cx.session);
         Arc::new(copy)
     }
 }

@@ -38,12 +38,7 @@ impl Held {
 }
 
 impl Machine {
-    pub(super) fn subscribe(
-        &mut self,
-        packet: &Subscribe,
-        cx: Context<'_>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn subscribe(&mut self, packet: &Subscribe, cx: Context<'_>, effects: &mut Effects) {
         let id = packet.properties.number(PropertyId::SubscriptionId).and_then(NonZeroU32::new);
         let mut granted = Vec::with_capacity(packet.entries.len());
         let mut reasons = Vec::with_capacity(packet.entries.len());

@@ -255,7 +255,7 @@ fn expired_messages_are_left_out_and_the_rest_of_their_life_is_told() {
     let mut bench = Bench::new(Version::V5, 10);
     let timed = |expires: u64| {
         let mut delivery = delivery("a/b", QoS::AtMostOnce, b"x");
-        Arc::get_mut(&mut delivery.message).unwrap().expires = Some(NOW.plus(expires));
+        Arc::get_mut(&mut delivery.message).unwrap().set_expires(Some(NOW.plus(expires)));
         delivery.options.id = NonZeroU32::new(7);
         delivery
     };

@@ -9,7 +9,7 @@ use tessera_token::topic::TopicName;
 
 use super::{Context, Machine};
 use crate::codec::{self, Properties, PropertyId, QoS};
-use crate::lanes::{Message, Publisher};
+use crate::lanes::Message;
 
 /// A will that was authorised at CONNECT.
 pub struct Will {
@@ -56,16 +56,12 @@ impl Will {
             cx.rights.will(&self.topic)?;
         }
         let grant = cx.rights.grant();
-        let publisher = Publisher {
-            device: grant.device().clone(),
-            session: cx.session,
-            token_expires: grant.expires(),
-        };
+        let publisher = cx.rights.publisher(cx.session);
         let mut message = Message::new(grant.tenant().clone(), self.topic, self.payload, publisher);
         message.qos = self.qos;
         message.retain = self.retain;
-        message.properties = self.properties;
-        message.expires = self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+        message.set_properties(self.properties);
+        message.set_expires(self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds))));
         Ok(Arc::new(message))
     }
 }
