@@ -76,7 +76,7 @@ fn device_lane(c: &mut Criterion) {
     let tenant = TenantId::parse("acme").unwrap();
     let message = |topic: &TopicName| {
         let publisher = Publisher {
-            author: Arc::new(Author::broker(DeviceId::parse("backend").unwrap())),
+            author: Author::broker(DeviceId::parse("backend").unwrap()),
             session: SubscriberId(0),
             token_expires: UnixSeconds::new(2_000_000_000),
         };

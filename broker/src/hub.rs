@@ -143,7 +143,7 @@ impl Hub {
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
         let house = self.house();
-        let withdrawn = rights.trusted(house.trusted).is_err();
+        let withdrawn = rights.trusted(session.id, house.trusted).is_err();
         let lost = will.restored && self.gate.validator().still_holds(rights.grant()).is_err();
         if lost || withdrawn && self.policy.suppress_will_on_revocation {
             let code = tessera_token::refusal::RefusalCode::WillNotAuthorised;
@@ -152,8 +152,8 @@ impl Hub {
         match will.publish(Context::at(&rights, house, session.id, self.now())) {
             Ok(mut message) => {
                 if withdrawn {
-                    message.publisher.author =
-                        Arc::new(Author::broker(rights.grant().device().clone()));
+                    let by = Arc::make_mut(&mut message.publisher);
+                    by.author = Author::broker(rights.grant().device().clone());
                 }
                 self.route(&Arc::new(message)).await;
             }

@@ -41,7 +41,7 @@ fn message(
 ) -> Option<Arc<Message>> {
     let topic = TopicName::parse(control.topic()).ok()?;
     let publisher = Publisher {
-        author: Arc::new(Author::broker(session.device.device().clone())),
+        author: Author::broker(session.device.device().clone()),
         session: SubscriberId(0),
         token_expires: UnixSeconds::new(u64::MAX),
     };

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::Receiver;
 use crate::hub::Hub;
 use crate::lanes::Message;
 use crate::limits::SESSIONS_PER_TURN;
+use crate::rights::PublishedUnder;
 use crate::session::machine::End;
 use crate::session::Session;
 
@@ -75,9 +76,8 @@ async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
         hub.publish_will(session, will).await;
     }
     if code != RefusalCode::TokenExpired {
-        let rights = session.rights();
-        let token = rights.author().token();
-        let of_token = |message: &Message| message.publisher.author.token() == token;
+        let token = PublishedUnder::of(session.rights().grant());
+        let of_token = |message: &Message| message.publisher.author.token() == Some(&token);
         hub.retained.remove_of(&session.tenant, session.device.device(), of_token);
     }
 }

@@ -13,13 +13,14 @@ use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
 use crate::limits::KEEP_GROUP;
 use crate::rights::tests::rights;
+use crate::rights::Author;
 use crate::session::machine::Held;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::standing::Standing;
 
 fn message() -> Message {
     let publisher = Publisher {
-        author: Arc::clone(rights(&[]).author()),
+        author: Author::of(rights(&[]).grant()),
         session: SubscriberId(2),
         token_expires: UnixSeconds::new(1000),
     };
@@ -27,7 +28,7 @@ fn message() -> Message {
     let mut message =
         Message::new("acme".parse().unwrap(), topic, Bytes::from_static(b"payload"), publisher);
     message.qos = QoS::ExactlyOnce;
-    message.expires = Some(UnixSeconds::new(77));
+    message.set_expires(Some(UnixSeconds::new(77)));
     message
 }
 
@@ -50,7 +51,7 @@ fn rows_read_back_and_cut_ones_do_not() {
     };
     assert_eq!((back.options, back.retained), (options(), true));
     assert_eq!(back.message.payload, message().payload);
-    assert_eq!(back.message.expires, message().expires);
+    assert_eq!(back.message.expires(), message().expires());
     let (back_by, by) = (&back.message.publisher.author, &message().publisher.author);
     assert_eq!((back_by.device(), back_by.token()), (by.device(), by.token()));
     assert!(by.token().is_some());

@@ -29,7 +29,7 @@ pub(super) fn filter(text: &str) -> Subscription {
 
 pub(super) fn message(name: &str, payload: impl Into<Bytes>) -> Message {
     let publisher = Publisher {
-        author: Arc::new(Author::broker(DeviceId::parse("publisher").unwrap())),
+        author: Author::broker(DeviceId::parse("publisher").unwrap()),
         session: SubscriberId(u64::MAX),
         token_expires: NOW.plus(3600),
     };

@@ -35,6 +35,26 @@ fn an_outbox_holds_so_many_messages_and_so_many_bytes() {
 }
 
 #[test]
+fn whoever_is_turned_away_is_told_between_two_pushes() {
+    let outbox = Outbox::with_limits(SubscriberId(1), 1, 1_000);
+    assert!(!outbox.has_some());
+    let turned = std::cell::Cell::new(0);
+    let away = || turned.set(turned.get() + 1);
+    assert_eq!(outbox.push_if(delivery(10), || false, away), None);
+    assert_eq!((turned.get(), outbox.has_some()), (1, false));
+    assert_eq!(outbox.push_if(delivery(10), || true, away), Some(Push::Taken));
+    assert_eq!((turned.get(), outbox.has_some()), (1, true));
+    assert_eq!(outbox.push_if(delivery(10), || true, away), None, "it is full");
+    assert_eq!(turned.get(), 2);
+    outbox.try_drain(1, &mut Vec::new());
+    assert!(!outbox.has_some());
+    outbox.close();
+    assert!(outbox.has_some(), "its reader is to see the end");
+    assert_eq!(outbox.push_if(delivery(10), || true, away), Some(Push::Closed));
+    assert_eq!(turned.get(), 2);
+}
+
+#[test]
 fn room_is_told_when_the_reader_has_drained() {
     let outbox = Outbox::with_limits(SubscriberId(1), 4, 1_000);
     for _ in 0..4 {
@@ -88,7 +108,7 @@ fn qos_and_retain_of_a_delivery() {
 #[test]
 fn the_shared_frame_is_the_packet() {
     let mut made = message("a/b", "payload");
-    made.properties = Properties::build().user("a", "b").finish().unwrap();
+    made.set_properties(Properties::build().user("a", "b").finish().unwrap());
     for version in [Version::V311, Version::V5] {
         let frame = made.shared_frame(version).unwrap();
         let Step::Frame(frame) = FrameReader::new(1000).next(&mut frame[..].into()).unwrap() else {
@@ -104,7 +124,7 @@ fn the_shared_frame_is_the_packet() {
         assert_eq!(read.properties.user().count(), usize::from(version == Version::V5));
     }
     let mut dated = message("a/b", "x");
-    dated.expires = Some(NOW);
+    dated.set_expires(Some(NOW));
     assert!(dated.shared_frame(Version::V5).is_none(), "its expiry counts down");
     assert!(message("a/b", vec![0; 5_000]).shared_frame(Version::V5).is_none());
 }

@@ -44,12 +44,18 @@ impl<'a> Trusted<'a> {
     }
 }
 
-/// Under which token something was published; shared by all messages of that token.
+/// Under which token something was published.
 #[derive(Debug)]
 pub struct Author {
     device: DeviceId,
     token: Option<PublishedUnder>,
     verdict: AtomicU64,
+}
+
+impl Clone for Author {
+    fn clone(&self) -> Self {
+        Self::restored(self.device.clone(), self.token, self.verdict())
+    }
 }
 
 /// What a withdrawal can name beside tenant and device.
@@ -63,6 +69,13 @@ pub struct PublishedUnder {
     pub token: TokenHash,
 }
 
+impl PublishedUnder {
+    /// The token of this grant.
+    pub fn of(grant: &Grant) -> Self {
+        Self { epochs: grant.epochs(), key_id: grant.key_id(), token: grant.token_hash() }
+    }
+}
+
 /// Verdicts: never asked, good at version `n - 1`, and what no later version makes good again: an epoch is forgotten
 /// once no token below it can be alive, and messages may wait longer.
 const NEVER_ASKED: u64 = 0;
@@ -71,12 +84,7 @@ const TAKEN_BACK: u64 = u64::MAX;
 impl Author {
     /// Who holds this grant.
     pub fn of(grant: &Grant) -> Self {
-        let under = PublishedUnder {
-            epochs: grant.epochs(),
-            key_id: grant.key_id(),
-            token: grant.token_hash(),
-        };
-        Self::restored(grant.device().clone(), Some(under), NEVER_ASKED)
+        Self::restored(grant.device().clone(), Some(PublishedUnder::of(grant)), NEVER_ASKED)
     }
 
     /// The broker itself, speaking to one device.

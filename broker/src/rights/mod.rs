@@ -13,6 +13,8 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
+use crate::lanes::{Publisher, SubscriberId};
+
 pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
 
 #[cfg(test)]
@@ -50,13 +52,13 @@ impl Control {
 pub struct Rights {
     grant: Grant,
     /// Made with the first publish: most sessions of a fleet are idle.
-    author: OnceLock<Arc<Author>>,
+    publisher: OnceLock<Arc<Publisher>>,
 }
 
 impl Rights {
     /// The rights of a grant.
     pub fn new(grant: Grant) -> Self {
-        Self { grant, author: OnceLock::new() }
+        Self { grant, publisher: OnceLock::new() }
     }
 
     /// The grant.
@@ -64,17 +66,28 @@ impl Rights {
         &self.grant
     }
 
-    /// Who publishes under it.
-    pub fn author(&self) -> &Arc<Author> {
-        self.author.get_or_init(|| Arc::new(Author::of(&self.grant)))
+    /// Who publishes under these rights: one for all messages of a session.
+    pub fn publisher(&self, session: SubscriberId) -> Arc<Publisher> {
+        let known = self.publisher.get_or_init(|| self.as_publisher(session));
+        if known.session == session {
+            Arc::clone(known)
+        } else {
+            self.as_publisher(session)
+        }
     }
 
-    /// Whether trust in the token is as it was when the token was accepted.
+    fn as_publisher(&self, session: SubscriberId) -> Arc<Publisher> {
+        let (author, token_expires) = (Author::of(&self.grant), self.grant.expires());
+        Arc::new(Publisher { author, session, token_expires })
+    }
+
+    /// Whether trust in the token is as it was when the token was accepted, for the session that holds it.
     ///
     /// # Errors
     /// The code of what withdrew it.
-    pub fn trusted(&self, trusted: Trusted<'_>) -> Result<(), RefusalCode> {
-        self.author().taken_back(self.grant.tenant(), trusted).map_or(Ok(()), Err)
+    pub fn trusted(&self, session: SubscriberId, trusted: Trusted<'_>) -> Result<(), RefusalCode> {
+        let publisher = self.publisher.get_or_init(|| self.as_publisher(session));
+        publisher.author.taken_back(self.grant.tenant(), trusted).map_or(Ok(()), Err)
     }
 
     /// Whether the token is still good.

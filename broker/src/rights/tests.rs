@@ -45,27 +45,33 @@ fn an_author_is_judged_once_for_each_version_of_trust() {
     let rights = rights(&[]);
     let mut told = Told::default();
     for _ in 0..3 {
-        assert_eq!(rights.trusted(Trusted::now(&told)), Ok(()));
+        assert_eq!(rights.trusted(SubscriberId(1), Trusted::now(&told)), Ok(()));
     }
     assert_eq!(told.asked.load(Ordering::Relaxed), 1);
     told.version = 1;
     told.taken_back = Some(RefusalCode::DeviceEpoch);
-    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::DeviceEpoch));
+    assert_eq!(rights.trusted(SubscriberId(1), Trusted::now(&told)), Err(RefusalCode::DeviceEpoch));
     assert_eq!(told.asked.load(Ordering::Relaxed), 2);
     // Trust forgets an epoch once no token below it can be alive; the author is not trusted again.
     told.version = 2;
     told.taken_back = None;
-    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::TokenRevoked));
+    assert_eq!(
+        rights.trusted(SubscriberId(1), Trusted::now(&told)),
+        Err(RefusalCode::TokenRevoked)
+    );
 }
 
 #[test]
 fn an_author_waits_for_trust_data() {
     let rights = rights(&[]);
     let mut told = Told { taken_back: Some(RefusalCode::IssuerMismatch), ..Told::default() };
-    assert_eq!(rights.trusted(Trusted::now(&told)), Err(RefusalCode::IssuerMismatch));
+    assert_eq!(
+        rights.trusted(SubscriberId(1), Trusted::now(&told)),
+        Err(RefusalCode::IssuerMismatch)
+    );
     told.version = 1;
     told.taken_back = None;
-    assert_eq!(rights.trusted(Trusted::now(&told)), Ok(()));
+    assert_eq!(rights.trusted(SubscriberId(1), Trusted::now(&told)), Ok(()));
 }
 
 #[test]

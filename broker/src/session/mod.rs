@@ -273,7 +273,7 @@ impl Session {
         if !state.is_served_by(line) {
             return pumped;
         }
-        if let Err(code) = rights.trusted(cx.trusted) {
+        if let Err(code) = rights.trusted(self.id, cx.trusted) {
             pumped.end = Some(End::withdrawn(code, cx.policy));
         }
         while out.len() < WRITE_BATCH && pumped.end.is_none() {

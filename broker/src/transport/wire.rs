@@ -81,3 +81,30 @@ fn read_now(socket: &mut TcpStream, inbox: &mut BytesMut) -> io::Result<usize> {
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_short_read_leaves_nothing_to_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = listener.accept().await.unwrap().0;
+        for round in 1..4 {
+            peer.write_all(&[7; 10]).await.unwrap();
+            socket.readable().await.unwrap();
+            let mut inbox = BytesMut::with_capacity(1_024);
+            assert_eq!(read_now(&mut socket, &mut inbox).unwrap(), 10, "round {round}");
+            let ready = poll_fn(|context| Poll::Ready(socket.poll_read_ready(context))).await;
+            assert!(ready.is_pending(), "round {round}: another read would find nothing");
+        }
+        drop(peer);
+        socket.readable().await.unwrap();
+        assert_eq!(read_now(&mut socket, &mut BytesMut::with_capacity(10)).unwrap(), 0);
+    }
+}

@@ -234,7 +234,7 @@ async fn the_topic_behind_an_alias_is_what_is_authorised() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_are_judged_one_by_one() {
-    let world = world().await;
+    let world = world_with(|raw| raw.shared_for_v311 = true).await;
     let rights = scope(&[("sub", "d/+/telemetry"), ("sub", "a/#"), ("sub", "#"), ("pub", "p/#")]);
     let narrow = scope(&[("sub", "d/d-1/cmd"), ("pub", "p/x")]);
     let wide = ["d/+/telemetry", "d/x/telemetry", "a/#", "a", "a/b/+", "#", "p/x", "$share/g/a/#"];

@@ -7,7 +7,6 @@ use crate::codec::{Properties, QoS};
 use crate::lanes::message::{Message, Publisher, SubscriberId};
 use crate::rights::{Author, PublishedUnder};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use std::sync::Arc;
 use tessera_token::claims::Epochs;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
@@ -38,24 +37,25 @@ fn wrap_behind(first: &[u8], message: &Message, verdict: u64) -> Bytes {
     let author = &message.publisher.author;
     let texts = [message.tenant.as_str(), author.device().as_str(), message.topic.as_str()];
     let head = first.len() + NUMBERS + texts.iter().map(|text| text.len()).sum::<usize>();
-    let mut out = BytesMut::with_capacity(head + message.properties.len() + message.payload.len());
+    let mut out =
+        BytesMut::with_capacity(head + message.properties().len() + message.payload.len());
     out.put_slice(first);
     out.put_u8(LAYOUT);
     let by_broker = if author.token().is_none() { BY_BROKER } else { 0 };
     out.put_u8(message.qos as u8 | (u8::from(message.retain) << 2) | by_broker);
     out.put_u64(message.publisher.session.0);
     out.put_u64(message.publisher.token_expires.get());
-    out.put_u64(message.expires.map_or(0, |deadline| deadline.get().saturating_add(1)));
+    out.put_u64(message.expires().map_or(0, |deadline| deadline.get().saturating_add(1)));
     put_author(&mut out, author.token(), verdict);
     for text in texts {
         // Ids and topics are checked types of at most 1,024 bytes.
         out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
     }
-    out.put_u32(u32::try_from(message.properties.len()).unwrap_or(u32::MAX));
+    out.put_u32(u32::try_from(message.properties().len()).unwrap_or(u32::MAX));
     for text in texts {
         out.put_slice(text.as_bytes());
     }
-    out.put_slice(message.properties.as_bytes());
+    out.put_slice(message.properties().as_bytes());
     out.put_slice(&message.payload);
     out.freeze()
 }
@@ -109,12 +109,12 @@ pub(crate) fn unwrap(mut raw: Bytes, tenant: &TenantId) -> Option<Message> {
     let topic = TopicName::parse(core::str::from_utf8(&of_topic).ok()?).ok()?;
     let properties = Properties::from_stored(raw.split_to(properties)).ok()?;
     let under = (flags & BY_BROKER == 0).then_some(under);
-    let author = Arc::new(Author::restored(device, under, verdict));
+    let author = Author::restored(device, under, verdict);
     let publisher = Publisher { author, session, token_expires };
     let mut message = Message::new(tenant.clone(), topic, raw, publisher);
     message.qos = QoS::from_bits(flags)?;
     message.retain = flags & 0b100 != 0;
-    message.properties = properties;
-    message.expires = expires;
+    message.set_properties(properties);
+    message.set_expires(expires);
     Some(message)
 }

@@ -62,7 +62,7 @@ struct Inner {
 /// The moment from which a retained message must no longer be sent.
 pub fn deadline(message: &Message) -> UnixSeconds {
     let token = message.publisher.token_expires;
-    message.expires.map_or(token, |expires| expires.min(token))
+    message.expires().map_or(token, |expires| expires.min(token))
 }
 
 impl Default for Retained {
@@ -94,7 +94,7 @@ impl Retained {
         if deadline(&message) <= now {
             return false;
         }
-        message.row = row;
+        message.set_row(row);
         inner.put(Arc::new(message)) == Stored::Kept
     }
 
@@ -215,9 +215,9 @@ impl Inner {
         let mut message = message.copied();
         if self.keep.is_some() {
             self.last_row += 1;
-            message.row = self.last_row;
+            message.set_row(self.last_row);
         }
-        let row = message.row;
+        let row = message.row();
         let keep = self.keep.clone();
         let bytes = keep.as_ref().map(|_| record::encode_message(&message));
         if !self.has_room(&message) {
@@ -256,8 +256,8 @@ impl Inner {
         if tree.is_empty() {
             self.tenants.remove(tenant);
         }
-        if let (Some(keep), true) = (&self.keep, old.row != 0) {
-            keep.note(Step::Delete(Row::Retained(old.row)));
+        if let (Some(keep), true) = (&self.keep, old.row() != 0) {
+            keep.note(Step::Delete(Row::Retained(old.row())));
         }
         self.count -= 1;
         self.bytes -= old.cost();

@@ -1,10 +1,9 @@
-use std::sync::Arc;
-
 use super::{Retained, Stored};
 use crate::lanes::testing::*;
 use crate::lanes::Message;
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
 use crate::rights::Author;
+use std::sync::Arc;
 use tessera_token::ids::DeviceId;
 use tessera_token::topic::TopicFilter;
 
@@ -60,8 +59,8 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
     let retained = Retained::new();
     let with = |name: &str, token: u64, message_for: Option<u64>| {
         let mut made: Message = message(name, "x");
-        made.publisher.token_expires = NOW.plus(token);
-        made.expires = message_for.map(|seconds| NOW.plus(seconds));
+        Arc::make_mut(&mut made.publisher).token_expires = NOW.plus(token);
+        made.set_expires(message_for.map(|seconds| NOW.plus(seconds)));
         retained.set(&made, NOW)
     };
     assert_eq!(with("token", 10, None), Stored::Kept);
@@ -83,10 +82,10 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
 fn what_a_publisher_or_tenant_left_can_be_removed() {
     let retained = store(&["a/1", "a/2"]);
     let mut other = message("a/3", "x");
-    other.publisher.author = Arc::new(Author::broker(DeviceId::parse("other").unwrap()));
+    Arc::make_mut(&mut other.publisher).author = Author::broker(DeviceId::parse("other").unwrap());
     retained.set(&other, NOW);
     let mut taken_over = message("a/2", "newer");
-    taken_over.publisher.author = Arc::clone(&other.publisher.author);
+    taken_over.publisher = Arc::clone(&other.publisher);
     retained.set(&taken_over, NOW);
     let gone =
         retained.remove_of(&tenant("acme"), &DeviceId::parse("publisher").unwrap(), |_| true);

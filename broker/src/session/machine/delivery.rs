@@ -1,6 +1,8 @@
 //! PUBLISH to the client. Live, retained, queued and repeated deliveries all pass through [`Machine::write`], so there
 //! is one place where the right to receive is asked.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use tessera_token::refusal::RefusalCode;
 
@@ -172,7 +174,10 @@ impl Machine {
 
     /// The packet that all plain QoS 0 receivers share.
     fn ready_made<'d>(&self, delivery: &'d Delivery) -> Option<&'d [u8]> {
-        let plain = delivery.qos() == QoS::AtMostOnce
+        // The only receiver left writes it at once.
+        let shared = Arc::strong_count(&delivery.message) > 1;
+        let plain = shared
+            && delivery.qos() == QoS::AtMostOnce
             && self.out_aliases.is_none()
             && !delivery.retain()
             && delivery.options.id.is_none();
@@ -185,12 +190,12 @@ impl Machine {
     fn properties(&self, delivery: &Delivery, alias: Option<u16>, cx: Context<'_>) -> Properties {
         let message = &*delivery.message;
         if self.version == Version::V311
-            || (message.expires.is_none() && delivery.options.id.is_none() && alias.is_none())
+            || (message.expires().is_none() && delivery.options.id.is_none() && alias.is_none())
         {
-            return message.properties.clone();
+            return message.properties().clone();
         }
         let mut all = Properties::build();
-        if let Some(expires) = message.expires {
+        if let Some(expires) = message.expires() {
             let left = u32::try_from(expires.since(cx.unix)).unwrap_or(u32::MAX);
             all = all.number(PropertyId::MessageExpiry, left);
         }
@@ -200,6 +205,6 @@ impl Machine {
         if let Some(alias) = alias {
             all = all.number(PropertyId::TopicAlias, u32::from(alias));
         }
-        all.all_of(&message.properties).finish().unwrap_or_default()
+        all.all_of(message.properties()).finish().unwrap_or_default()
     }
 }

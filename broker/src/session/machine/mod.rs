@@ -32,7 +32,7 @@ use tessera_token::topic::TopicName;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Version};
 use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
-use crate::lanes::{Delivery, Publisher, SubscriberId};
+use crate::lanes::{Delivery, SubscriberId};
 use crate::rights::{Rights, Trusted};
 use crate::session::Now;
 
@@ -76,15 +76,6 @@ impl<'a> Context<'a> {
         let House { policy, trusted } = house;
         Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
     }
-
-    /// Whose message it is that this session publishes.
-    fn publisher(self) -> Publisher {
-        Publisher {
-            author: Arc::clone(self.rights.author()),
-            session: self.session,
-            token_expires: self.rights.grant().expires(),
-        }
-    }
 }
 
 /// The state of one session.
@@ -121,7 +112,7 @@ impl Machine {
         }
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
             // Whoever watches trust is about to end this session; nothing of it gets through meanwhile.
-            if let Err(code) = cx.rights.trusted(cx.trusted) {
+            if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
                 return effects.push(Effect::End(End::withdrawn(code, cx.policy)));
             }
         }

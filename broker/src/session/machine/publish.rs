@@ -111,15 +111,15 @@ enum Unresolved {
 
 fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> {
     let grant = cx.rights.grant();
-    let publisher = cx.publisher();
+    let publisher = cx.rights.publisher(cx.session);
     let mut message =
         Message::new(grant.tenant().clone(), topic, compact(publish.payload), publisher);
     message.qos = publish.qos;
     message.retain = publish.retain;
     if !publish.properties.is_empty() {
-        message.properties = publish.properties.forwardable().detached();
+        message.set_properties(publish.properties.forwardable().detached());
         let expires_in = publish.properties.number(PropertyId::MessageExpiry);
-        message.expires = expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+        message.set_expires(expires_in.map(|seconds| cx.unix.plus(u64::from(seconds))));
     }
     Arc::new(message)
 }

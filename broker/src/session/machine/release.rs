@@ -78,12 +78,12 @@ impl Machine {
 
     /// It is published under the present token, which decides how long it may be retained.
     fn as_of_now(&self, message: Arc<Message>, cx: Context<'_>) -> Arc<Message> {
-        let author = cx.rights.author();
-        if Arc::ptr_eq(&message.publisher.author, author) {
+        let publisher = cx.rights.publisher(cx.session);
+        if Arc::ptr_eq(&message.publisher, &publisher) {
             return message;
         }
         let mut copy = message.copied();
-        copy.publisher = cx.publisher();
+        copy.publisher = publisher;
         Arc::new(copy)
     }
 }

@@ -15,6 +15,7 @@ use crate::codec::{
 use crate::config::RawBrokerConfig;
 use crate::lanes::{Delivery, Message, Options, Publisher};
 use crate::rights::tests::{rights, Told};
+use crate::rights::Author;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -106,7 +107,7 @@ impl Bench {
 
 fn delivery(topic: &str, qos: QoS, payload: &'static [u8]) -> Delivery {
     let publisher = Publisher {
-        author: Arc::clone(rights(&[]).author()),
+        author: Author::of(rights(&[]).grant()),
         session: SubscriberId(2),
         token_expires: NOW.plus(1000),
     };
@@ -258,7 +259,7 @@ fn expired_messages_are_left_out_and_the_rest_of_their_life_is_told() {
     let mut bench = Bench::new(Version::V5, 10);
     let timed = |expires: u64| {
         let mut delivery = delivery("a/b", QoS::AtMostOnce, b"x");
-        Arc::get_mut(&mut delivery.message).unwrap().expires = Some(NOW.plus(expires));
+        Arc::get_mut(&mut delivery.message).unwrap().set_expires(Some(NOW.plus(expires)));
         delivery.options.id = NonZeroU32::new(7);
         delivery
     };

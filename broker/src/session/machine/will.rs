@@ -55,12 +55,12 @@ impl Will {
             cx.rights.will(&self.topic)?;
         }
         let grant = cx.rights.grant();
-        let publisher = cx.publisher();
+        let publisher = cx.rights.publisher(cx.session);
         let mut message = Message::new(grant.tenant().clone(), self.topic, self.payload, publisher);
         message.qos = self.qos;
         message.retain = self.retain;
-        message.properties = self.properties;
-        message.expires = self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds)));
+        message.set_properties(self.properties);
+        message.set_expires(self.expires_in.map(|seconds| cx.unix.plus(u64::from(seconds))));
         Ok(message)
     }
 }

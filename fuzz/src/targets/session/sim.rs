@@ -137,7 +137,7 @@ impl Sim {
     pub(super) fn message(&mut self, topic: usize, qos: QoS, expires_in: Option<u64>) -> Message {
         let number = self.next_number();
         let publisher = Publisher {
-            author: Arc::new(Author::broker(device("backend"))),
+            author: Author::broker(device("backend")),
             session: SubscriberId(u64::MAX),
             token_expires: at(NOW + 5000),
         };
@@ -145,7 +145,7 @@ impl Sim {
         let payload = Bytes::copy_from_slice(&number.to_be_bytes());
         let mut message = Message::new(tenant("acme"), topic, payload, publisher);
         message.qos = qos;
-        message.expires = expires_in.map(|seconds| at(self.unix + seconds));
+        message.set_expires(expires_in.map(|seconds| at(self.unix + seconds)));
         message
     }
 
@@ -175,7 +175,7 @@ impl Sim {
                         number: u32::from_be_bytes(number),
                         topic,
                         qos,
-                        expires: message.expires.map(|at| at.get()),
+                        expires: message.expires().map(|at| at.get()),
                         by,
                     });
                 }

@@ -10,30 +10,31 @@ async fn a_message_comes_out_as_it_went_in() {
     let session = subscriber(&lanes, 1, &["d/+/telemetry"]).await;
     let mut sent = message("d/one/telemetry", &b"\0payload\xff"[..]);
     sent.retain = true;
-    sent.expires = Some(NOW.plus(60));
-    sent.properties = Properties::build()
+    sent.set_expires(Some(NOW.plus(60)));
+    let properties = Properties::build()
         .user("b", "1")
         .text(PropertyId::ContentType, "text/plain")
         .user("a", "2")
         .binary(PropertyId::CorrelationData, &[1, 2])
         .finish()
         .unwrap();
+    sent.set_properties(properties);
     let sent = Arc::new(sent);
     assert_eq!(lanes.deliver(&sent).await.filters, 1);
     let got = next(&session).await;
     assert_eq!(got.message.topic, sent.topic);
     assert_eq!(got.message.payload, sent.payload);
     let who = |one: &crate::lanes::Message| {
-        let crate::lanes::Publisher { author, session, token_expires } = one.publisher.clone();
-        (author.device().clone(), author.token().copied(), session, token_expires)
+        let by = &one.publisher;
+        (by.author.device().clone(), by.author.token().copied(), by.session, by.token_expires)
     };
     assert_eq!(who(&got.message), who(&sent));
-    assert_eq!(got.message.expires, sent.expires);
+    assert_eq!(got.message.expires(), sent.expires());
     assert_eq!(
         (got.message.qos, got.message.retain, got.retain()),
         (QoS::AtLeastOnce, true, false)
     );
-    assert!(got.message.properties == sent.properties);
+    assert!(got.message.properties() == sent.properties());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,7 +102,7 @@ async fn no_local_leaves_out_what_the_session_published() {
     let options = Options { no_local: true, ..qos1() };
     session.subscribe(&filter("a/#"), options).await.unwrap();
     let mut own = message("a/b", "own");
-    own.publisher.session = SubscriberId(7);
+    Arc::make_mut(&mut own.publisher).session = SubscriberId(7);
     lanes.deliver(&Arc::new(own)).await;
     lanes.deliver(&Arc::new(message("a/b", "other"))).await;
     assert_eq!(next(&session).await.message.payload, "other");
