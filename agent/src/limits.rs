@@ -55,7 +55,7 @@ pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
 /// Parts of the ledger: two keys in one part wait for each other's flush.
 pub const LEDGER_PARTS: usize = 4096;
-/// Keys remembered in memory in one part; the rest is read from the store. In all about 16 MiB.
+/// Keys remembered in memory in one part; the rest is read from the store. In all about 6 MiB.
 pub const LEDGER_PART_KEYS: usize = 64;
 /// Rows of the ledger that are read into memory at start, when there are not more: about a tenth of a second.
 pub const LEDGER_LOADED_ROWS: usize = 131_072;
