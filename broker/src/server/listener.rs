@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tessera_runtime::stop::Stop;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -76,26 +76,13 @@ impl Listener {
     ) -> io::Result<()> {
         let mut next = Some(permit);
         let mut ready = listener.readable().await?;
-        let mut entered = Vec::new();
-        let accepted = self.accept_these(&mut ready, &mut next, headers, &mut entered);
-        self.serve(entered);
-        accepted
-    }
-
-    fn accept_these(
-        &self,
-        ready: &mut AsyncFdReadyGuard<'_, TcpListener>,
-        next: &mut Option<OwnedSemaphorePermit>,
-        headers: &Arc<Semaphore>,
-        entered: &mut Vec<Entered>,
-    ) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_TURN {
             let permit = next.take().or_else(|| Arc::clone(&self.permits).try_acquire_owned().ok());
             let Some(permit) = permit else { return Ok(()) };
             match ready.try_io(|listener| listener.get_ref().accept()) {
                 Ok(accepted) => {
                     let (socket, peer) = accepted?;
-                    entered.extend(self.take(socket, peer, permit, headers));
+                    self.take(socket, peer, permit, headers);
                 }
                 Err(_nothing_there) => return Ok(()),
             }
@@ -109,22 +96,21 @@ impl Listener {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
         headers: &Arc<Semaphore>,
-    ) -> Option<Entered> {
+    ) {
         let Some(proxies) = &self.proxies else {
-            let place = admit(&self.hub, peer.ip(), permit)?;
-            return Some((socket, peer.ip(), place));
+            if let Some(place) = admit(&self.hub, peer.ip(), permit) {
+                self.serve(socket, peer, place);
+            }
+            return;
         };
         let trusted = proxies.iter().any(|source| source.contains(peer.ip()));
         let waiting = Arc::clone(headers).try_acquire_owned();
         let (true, Ok(waiting)) = (trusted, waiting) else {
             let why = if trusted { "proxy_waiting" } else { "proxy_source" };
             self.hub.metrics.turned_away.inc(&[why]);
-            return None;
+            return;
         };
-        let socket = {
-            let _entered = self.runtime.enter();
-            adopt(&self.hub, socket)?
-        };
+        let Some(socket) = self.adopt(socket) else { return };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
         let task = async move {
             let found = behind_proxy(&hub, socket, peer, permit).await;
@@ -134,42 +120,28 @@ impl Listener {
             }
         };
         self.hub.tasks.spawn_on(task, &self.runtime);
-        None
     }
 
-    /// Hands them over together: another thread is woken once for all of them, and starts their tasks on itself.
-    fn serve(&self, entered: Vec<Entered>) {
-        if entered.is_empty() {
+    fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, mut place: Place) {
+        let Some(socket) = self.adopt(socket) else {
+            place.ticket.blameless();
             return;
-        }
-        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
-        let all = async move {
-            for (socket, peer, mut place) in entered {
-                match adopt(&hub, socket) {
-                    Some(socket) => {
-                        let hub = Arc::clone(&hub);
-                        let tasks = hub.tasks.clone();
-                        tasks.spawn(connection::run(hub, door.clone(), socket, peer, place));
-                    }
-                    None => place.ticket.blameless(),
-                }
-            }
         };
-        self.hub.tasks.spawn_on(all, &self.runtime);
+        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let task = connection::run(hub, door, socket, peer.ip(), place);
+        self.hub.tasks.spawn_on(task, &self.runtime);
     }
-}
 
-/// A socket that is in the book.
-type Entered = (std::net::TcpStream, IpAddr, Place);
-
-/// Makes the socket known to the runtime that serves connections, which is the present one.
-fn adopt(hub: &Hub, socket: std::net::TcpStream) -> Option<TcpStream> {
-    let adopted = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
-    if let Err(error) = &adopted {
-        hub.metrics.limits_hit.inc(&["accept"]);
-        tracing::warn!(%error, "an accepted socket cannot be served");
+    /// Makes the socket known to the runtime that serves connections.
+    fn adopt(&self, socket: std::net::TcpStream) -> Option<TcpStream> {
+        let _entered = self.runtime.enter();
+        let adopted = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+        if let Err(error) = &adopted {
+            self.hub.metrics.limits_hit.inc(&["accept"]);
+            tracing::warn!(%error, "an accepted socket cannot be served");
+        }
+        adopted.ok()
     }
-    adopted.ok()
 }
 
 /// The limits count the address that the balancer names, not the balancer's.
