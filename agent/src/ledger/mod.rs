@@ -2,8 +2,9 @@
 //!
 //! Keys are spread over parts; a part is held until its row is durable, so that rows of one key are written in the
 //! order in which they were claimed, while other parts share the same flush.
-
-use std::collections::HashMap;
+//!
+//! A key is filed under the first 20 bytes of its thumbprint ([`Name`]), so that key and row of the store fit inline
+//! into sled's nodes. Two keys of one name would share a counter, which can only refuse more.
 
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::chain::CounterUse;
@@ -14,10 +15,16 @@ use tokio::sync::Mutex;
 
 use crate::limits;
 
+mod former;
 #[cfg(test)]
 mod tests;
 
+/// With its length in front and a [`Name`] behind it, what sled keeps without a box of its own: 22 bytes.
+const TABLE: &str = "k";
 const ROW_BYTES: usize = 12;
+
+/// What a key is filed under.
+type Name = [u8; 20];
 
 /// The ledger of proof counters.
 pub struct Ledger {
@@ -29,7 +36,8 @@ pub struct Ledger {
 /// What is known of some keys.
 #[derive(Default)]
 struct Part {
-    highest: HashMap<Thumbprint, u32>,
+    /// In the order of the names: few, so that a search by halves is as good as a hash.
+    highest: Vec<(Name, u32)>,
     /// A key that is not here has no row.
     complete: bool,
 }
@@ -47,7 +55,8 @@ impl Ledger {
     /// # Errors
     /// [`StoreError`].
     pub fn new(store: &Store) -> Result<Self, StoreError> {
-        let rows = store.table("proof_counters")?;
+        let rows = store.table(TABLE)?;
+        former::bring_over(store, &rows)?;
         let parts = load(&rows)?.into_iter().map(Mutex::new).collect();
         Ok(Self { store: store.clone(), rows, parts })
     }
@@ -64,19 +73,20 @@ impl Ledger {
         claim: CounterUse,
         now: UnixSeconds,
     ) -> Result<Advanced, RefusalCode> {
-        let part = self.part(&claim.key).ok_or(RefusalCode::Internal)?;
+        let name = name_of(&claim.key);
+        let part = self.part(&name).ok_or(RefusalCode::Internal)?;
         let mut part = part.lock().await;
-        let previous = match part.highest.get(&claim.key) {
-            Some(highest) => Some(*highest),
+        let previous = match part.highest(&name) {
+            Some(highest) => Some(highest),
             None if part.complete => None,
-            None => self.stored(&claim.key).map_err(|_| RefusalCode::NotReady)?,
+            None => self.stored(&name).map_err(|_| RefusalCode::NotReady)?,
         };
         if previous.is_some_and(|highest| claim.counter <= highest) {
             return Err(RefusalCode::ProofReplayed);
         }
-        part.put(claim.key, claim.counter);
+        part.put(name, claim.counter);
         let mut batch = Batch::new();
-        batch.put(&self.rows, claim.key.as_bytes(), row(claim.counter, now));
+        batch.put(&self.rows, name, row(claim.counter, now));
         let written = self.store.commit(batch).await;
         written.map_err(|_| RefusalCode::NotReady)?;
         Ok(Advanced { previous })
@@ -84,11 +94,12 @@ impl Ledger {
 
     /// Whether this key was let in before; false also when that cannot be told without waiting.
     pub fn knows(&self, key: &Thumbprint) -> bool {
-        let Some(Ok(part)) = self.part(key).map(Mutex::try_lock) else { return false };
-        match part.highest.contains_key(key) {
-            true => true,
-            false if part.complete => false,
-            false => self.rows.contains(key.as_bytes()).unwrap_or(false),
+        let name = name_of(key);
+        let Some(Ok(part)) = self.part(&name).map(Mutex::try_lock) else { return false };
+        match part.highest(&name) {
+            Some(_) => true,
+            None if part.complete => false,
+            None => self.rows.contains(name).unwrap_or(false),
         }
     }
 
@@ -120,32 +131,56 @@ impl Ledger {
         Ok(page.into_iter().next_back().map(|(key, _)| key))
     }
 
-    fn stored(&self, key: &Thumbprint) -> Result<Option<u32>, StoreError> {
-        let Some(value) = self.rows.get(key.as_bytes())? else {
+    fn stored(&self, name: &Name) -> Result<Option<u32>, StoreError> {
+        let Some(value) = self.rows.get(name)? else {
             return Ok(None);
         };
-        // A damaged row lets nobody in with this key.
-        Ok(Some(read(&value).map_or(u32::MAX, |(counter, _)| counter)))
+        Ok(Some(counter_of(&value)))
     }
 
-    fn part(&self, key: &Thumbprint) -> Option<&Mutex<Part>> {
-        self.parts.get(number_of(key))
+    fn part(&self, name: &Name) -> Option<&Mutex<Part>> {
+        self.parts.get(number_of(name))
     }
 }
 
 impl Part {
-    fn put(&mut self, key: Thumbprint, counter: u32) {
-        if self.highest.len() >= limits::LEDGER_PART_KEYS && !self.highest.contains_key(&key) {
-            // Every row is in the store.
-            self.highest.clear();
-            self.complete = false;
+    fn highest(&self, name: &Name) -> Option<u32> {
+        let place = self.place(name).ok()?;
+        self.highest.get(place).map(|(_, highest)| *highest)
+    }
+
+    fn put(&mut self, name: Name, counter: u32) {
+        match self.place(&name) {
+            Ok(place) => {
+                if let Some((_, highest)) = self.highest.get_mut(place) {
+                    *highest = counter;
+                }
+            }
+            Err(_) if self.highest.len() >= limits::LEDGER_PART_KEYS => {
+                // Every row is in the store.
+                self.highest.clear();
+                self.complete = false;
+                self.highest.push((name, counter));
+            }
+            Err(place) => {
+                self.highest.reserve_exact(1);
+                self.highest.insert(place, (name, counter));
+            }
         }
-        self.highest.insert(key, counter);
+    }
+
+    fn place(&self, name: &Name) -> Result<usize, usize> {
+        self.highest.binary_search_by(|(one, _)| one.cmp(name))
     }
 }
 
-fn number_of(key: &Thumbprint) -> usize {
-    let [.., high, low] = *key.as_bytes();
+fn name_of(key: &Thumbprint) -> Name {
+    let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _] = *key.as_bytes();
+    name
+}
+
+fn number_of(name: &Name) -> usize {
+    let [.., high, low] = *name;
     usize::from(u16::from_be_bytes([high, low])) % limits::LEDGER_PARTS
 }
 
@@ -161,11 +196,9 @@ fn load(rows: &Table) -> Result<Vec<Part>, StoreError> {
             return Ok((0..limits::LEDGER_PARTS).map(|_| Part::default()).collect());
         }
         for (key, value) in &page {
-            let Ok(key) = <[u8; 32]>::try_from(key.as_slice()) else { continue };
-            let key = Thumbprint::from_bytes(key);
-            if let Some(part) = parts.get_mut(number_of(&key)) {
-                // A damaged row lets nobody in with this key.
-                part.put(key, read(value).map_or(u32::MAX, |(counter, _)| counter));
+            let Ok(name) = Name::try_from(key.as_slice()) else { continue };
+            if let Some(part) = parts.get_mut(number_of(&name)) {
+                part.put(name, counter_of(value));
             }
         }
         match page.into_iter().next_back() {
@@ -180,6 +213,11 @@ fn row(counter: u32, now: UnixSeconds) -> Vec<u8> {
     row.extend_from_slice(&counter.to_be_bytes());
     row.extend_from_slice(&now.get().to_be_bytes());
     row
+}
+
+/// A damaged row lets nobody in with this key.
+fn counter_of(row: &[u8]) -> u32 {
+    read(row).map_or(u32::MAX, |(counter, _)| counter)
 }
 
 fn read(row: &[u8]) -> Option<(u32, UnixSeconds)> {

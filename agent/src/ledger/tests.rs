@@ -84,7 +84,7 @@ async fn more_keys_than_fit_in_memory_are_still_remembered() {
     // All in one part.
     let key = |number: u8| {
         let mut bytes = [number; 32];
-        bytes[30..].fill(0);
+        bytes[18..20].fill(0);
         CounterUse { key: Thumbprint::from_bytes(bytes), counter: 7 }
     };
     let most = u8::try_from(limits::LEDGER_PART_KEYS).unwrap() + 40;
@@ -111,7 +111,7 @@ async fn a_damaged_row_lets_nobody_in() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let mut batch = Batch::new();
-    batch.put(&store.table("proof_counters").unwrap(), [1; 32], *b"rubbish");
+    batch.put(&store.table(TABLE).unwrap(), [1; 20], *b"rubbish");
     store.commit(batch).await.unwrap();
     let ledger = Ledger::new(&store).unwrap();
     assert_eq!(used(&ledger, 1, 9).await, Err(RefusalCode::ProofReplayed));
@@ -143,4 +143,45 @@ async fn rows_go_when_no_token_of_the_key_can_live() {
     assert_eq!(ledger.rows.len().unwrap(), 1);
     ledger.prune(None, at(late.get() + 1)).await.unwrap();
     assert_eq!(ledger.rows.len().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn rows_of_the_former_layout_are_moved_once_and_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let former = store.table("proof_counters").unwrap();
+    let many = u32::try_from(limits::LEDGER_PRUNE_ROWS).unwrap() * 2 + 7;
+    let key = |number: u32| {
+        let mut key = [7; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        Thumbprint::from_bytes(key)
+    };
+    let mut batch = Batch::new();
+    for number in 0..many {
+        batch.put(&former, key(number).as_bytes(), row(5 + number, at(NOW)));
+    }
+    batch.put(&former, [9; 32], *b"rubbish");
+    // Two were moved by a start that did not end; one of them was used since.
+    let rows = store.table(TABLE).unwrap();
+    batch.put(&rows, name_of(&key(1)), row(900, at(NOW)));
+    batch.put(&rows, name_of(&key(2)), row(7, at(NOW)));
+    store.commit(batch).await.unwrap();
+
+    for _ in 0..2 {
+        let ledger = Ledger::new(&store).unwrap();
+        assert!(former.is_empty().unwrap());
+        assert_eq!(ledger.rows.len().unwrap(), many as usize + 1);
+        for (number, highest) in [(0, 5), (1, 900), (2, 7), (many - 1, many + 4)] {
+            assert!(ledger.knows(&key(number)));
+            let claim = CounterUse { key: key(number), counter: highest };
+            let again = ledger.advance(claim, at(NOW)).await;
+            assert_eq!(again, Err(RefusalCode::ProofReplayed), "{number}");
+        }
+        assert_eq!(used(&ledger, 9, u32::MAX).await, Err(RefusalCode::ProofReplayed));
+    }
+    let ledger = Ledger::new(&store).unwrap();
+    let next = CounterUse { key: key(1), counter: 901 };
+    assert_eq!(ledger.advance(next, at(NOW)).await, Ok(Advanced { previous: Some(900) }));
+    // What the cleaner looks at is there.
+    assert!(ledger.prune(None, at(NOW)).await.unwrap().is_some());
 }

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::key::{KeyId, PublicKey};
+use tessera_token::key::{KeyId, Preparation, PublicKey};
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
@@ -31,6 +31,8 @@ pub struct TrustState {
     devices: Shards<DeviceKey, Moved>,
     tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
+    /// Made with the first issuer key.
+    preparation: Option<Preparation>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +56,7 @@ impl TrustState {
             devices: Shards::new(),
             tokens: Shards::new(),
             device_keys: Shards::new(),
+            preparation: None,
         }
     }
 
@@ -126,7 +129,8 @@ impl TrustState {
             }
             None => {
                 if prepared {
-                    key.key = key.key.prepared();
+                    let with = self.preparation.get_or_insert_with(Preparation::new);
+                    key.key = key.key.prepared(with);
                 }
                 same_kid.push(key);
             }

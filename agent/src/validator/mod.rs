@@ -6,7 +6,7 @@ use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
-use tessera_token::proof::{Credential, Presented, TicketKey};
+use tessera_token::proof::{Credential, Presented, Proof, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
@@ -112,7 +112,8 @@ impl Validator {
         tickets: &[TicketKey],
     ) -> Result<Admission, Refusal> {
         let trust = self.parts.trust.load();
-        screened.admit(tickets, &self.view(&trust), self.now())
+        let learns = !matches!(screened.proof(), Proof::Connect(_));
+        screened.admit(tickets, &View { learns, ..self.view(&trust) }, self.now())
     }
 
     /// Uses the proof up, durably, and looks once more whether the grant still holds.
@@ -186,7 +187,7 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        View { trust, known: &self.parts.known, ledger: &self.parts.ledger }
+        View { trust, known: &self.parts.known, ledger: &self.parts.ledger, learns: true }
     }
 
     /// Whether a grant that was given earlier still holds.

@@ -13,6 +13,9 @@ pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
     pub(super) known: &'v KnownKeys,
     pub(super) ledger: &'v Ledger,
+    /// Whether a key is remembered as soon as it is judged. By a connect proof it soon has a row in the ledger, which
+    /// says the same.
+    pub(super) learns: bool,
 }
 
 impl TrustView for View<'_> {
@@ -54,6 +57,8 @@ impl TrustView for View<'_> {
     }
 
     fn learned_good(&self, key: &[u8; 32]) {
-        self.known.add(key);
+        if self.learns {
+            self.known.add(key);
+        }
     }
 }

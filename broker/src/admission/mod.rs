@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::config::AdmissionLimits;
@@ -60,15 +60,17 @@ impl Turned {
 
 /// The book of open sockets. Cheap to clone.
 #[derive(Clone)]
-pub struct Admission {
-    book: Arc<Mutex<Book>>,
+pub struct Admission(Arc<Shared>);
+
+struct Shared {
+    book: Mutex<Book>,
     limits: AdmissionLimits,
 }
 
 impl Admission {
     /// An empty book.
     pub fn new(limits: AdmissionLimits) -> Self {
-        Self { book: Arc::default(), limits }
+        Self(Arc::new(Shared { book: Mutex::default(), limits }))
     }
 
     /// Enters a socket that was just accepted. `now` is monotonic.
@@ -77,23 +79,27 @@ impl Admission {
     /// The limit that it hit.
     pub fn enter(&self, peer: IpAddr, now: Duration) -> Result<Ticket, Turned> {
         let call = Arc::new(Notify::new());
-        let entry = self.book.lock().enter(Prefix::of(peer), &self.limits, now, &call)?;
-        Ok(Ticket { admission: self.clone(), entry, call, blameless: false })
+        let entry = self.book().enter(Prefix::of(peer), &self.0.limits, now, &call)?;
+        Ok(Ticket { admission: self.clone(), entry, call: Some(call), blameless: false })
     }
 
     /// Sockets that may be half open.
     pub fn most_half_open(&self) -> usize {
-        self.limits.half_open
+        self.0.limits.half_open
     }
 
     /// Open sockets.
     pub fn sockets(&self) -> usize {
-        self.book.lock().sockets
+        self.book().sockets
     }
 
     /// Sockets that have not connected yet.
     pub fn half_open(&self) -> usize {
-        self.book.lock().half_open
+        self.book().half_open
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock()
     }
 }
 
@@ -102,31 +108,33 @@ impl Admission {
 pub struct Ticket {
     admission: Admission,
     entry: Entry,
-    call: Arc<Notify>,
+    /// Not needed any more once it is connected.
+    call: Option<Arc<Notify>>,
     blameless: bool,
 }
 
 impl Ticket {
-    /// What tells the socket to make room for another one.
-    pub fn call(&self) -> Arc<Notify> {
-        Arc::clone(&self.call)
+    /// What tells the socket to make room for another one; nothing does once it is connected.
+    pub fn call(&self) -> Option<Arc<Notify>> {
+        self.call.clone()
     }
 
     /// The first byte has come: an unsuspected socket need not make room any more.
     pub fn heard(&mut self) {
         if self.entry.kind == Kind::Unsuspected && self.entry.stage.is_waiting() {
-            self.admission.book.lock().heard(&mut self.entry);
+            self.admission.book().heard(&mut self.entry);
         }
     }
 
     /// The CONNECT is whole: the socket need not make room any more. False when it was told to already.
     pub fn judged(&mut self) -> bool {
-        self.admission.book.lock().heard(&mut self.entry)
+        self.admission.book().heard(&mut self.entry)
     }
 
     /// The CONNECT was accepted: the socket no longer counts as half open.
     pub fn connected(&mut self) {
-        self.admission.book.lock().connected(&mut self.entry);
+        self.admission.book().connected(&mut self.entry);
+        self.call = None;
     }
 
     /// That it did not connect is not the peer's fault, or none at all.
@@ -147,6 +155,6 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.admission.book.lock().closed(&mut self.entry, self.blameless);
+        self.admission.book().closed(&mut self.entry, self.blameless);
     }
 }

@@ -9,7 +9,7 @@ pub enum Prefix {
     /// The first 24 bits.
     V4(u32),
     /// The first 56 bits.
-    V6(u128),
+    V6(u64),
 }
 
 impl Prefix {
@@ -17,7 +17,11 @@ impl Prefix {
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.to_bits() >> (32 - IPV4_PREFIX_BITS)),
-            IpAddr::V6(v6) => Self::V6(v6.to_bits() >> (128 - IPV6_PREFIX_BITS)),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+                let network = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+                Self::V6(network >> (64 - IPV6_PREFIX_BITS))
+            }
         }
     }
 }
@@ -30,7 +34,7 @@ impl fmt::Display for Prefix {
                 write!(f, "{address}/{IPV4_PREFIX_BITS}")
             }
             Self::V6(bits) => {
-                let address = Ipv6Addr::from_bits(bits << (128 - IPV6_PREFIX_BITS));
+                let address = Ipv6Addr::from_bits(u128::from(*bits) << (128 - IPV6_PREFIX_BITS));
                 write!(f, "{address}/{IPV6_PREFIX_BITS}")
             }
         }

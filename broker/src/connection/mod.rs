@@ -66,7 +66,7 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let call = place.ticket.call();
+    let call = place.ticket.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
         biased;
@@ -79,13 +79,15 @@ async fn handshake(
     };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
         place.ticket.blameless();
-        anonymous::serve(&hub, stream, &mut inbox, &connect, place.ticket.prefix()).await;
+        let prefix = place.ticket.prefix();
+        Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix)).await;
         return None;
     }
     let network = Network::of(peer);
     let ticket = &mut place.ticket;
-    let joined =
-        welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket).await?;
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket);
+    // Boxed: a socket from which no CONNECT has come pays no room for it.
+    let joined = Box::pin(join).await?;
     place.ticket.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))

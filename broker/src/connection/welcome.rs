@@ -109,7 +109,8 @@ async fn admit(
     if admission.resumed {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let (line, grant) = (Line::new(encrypted, !admission.resumed), admission.grant);
+    let line = Line::new(encrypted, !admission.resumed);
+    let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
         device: grant.device().clone(),
@@ -119,8 +120,6 @@ async fn admit(
         proved: true,
         reason: answer::connack_reason(code),
     };
-    let client_id =
-        ClientId::parse(&connect.client_id).map_err(|_| known(RefusalCode::ClientIdInvalid))?;
     will_allowed(hub, connect, &grant).map_err(known)?;
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.

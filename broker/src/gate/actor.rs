@@ -3,19 +3,18 @@
 use actix::{Actor, Addr, Context, Handler, Message};
 use tessera_token::refusal::RefusalCode;
 
-use super::step::Dispatcher;
 use super::workers::{Job, Workers};
 use crate::limits::GATE_MAILBOX;
 
-/// The actor. Its mailbox is the one queue of CONNECTs in front of the verification threads.
+/// The actor. Its mailbox is the one queue of CONNECTs that found no verification thread with room.
 pub struct GateActor {
-    dispatcher: Dispatcher<Job>,
+    workers: Workers,
     mailbox: usize,
 }
 
 /// Starts the actor in the actix system of this thread.
 pub fn start_actor(workers: &Workers) -> Addr<GateActor> {
-    GateActor { dispatcher: Dispatcher::new(workers.queues()), mailbox: GATE_MAILBOX }.start()
+    GateActor { workers: workers.clone(), mailbox: GATE_MAILBOX }.start()
 }
 
 impl Actor for GateActor {
@@ -34,7 +33,7 @@ impl Handler<Job> for GateActor {
     type Result = ();
 
     fn handle(&mut self, job: Job, _: &mut Self::Context) {
-        if let Err(job) = self.dispatcher.dispatch(job) {
+        if let Err(job) = self.workers.dispatch(job) {
             job.refuse(RefusalCode::LimitReached);
         }
     }

@@ -1,10 +1,9 @@
 //! The gate: every CONNECT passes here before anything else about it is looked at.
 //!
-//! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then an actor with a bounded mailbox hands
-//! it to one of a few verification threads, whose queues are bounded
-//! too; what does not fit is refused at once with `limit_reached`. [`step`] is the actor's whole behaviour, without a
-//! runtime; [`actor`] is the shell around it; [`workers`] are the threads. Then the asking task settles the proof
-//! counter durably, so that no flush ever holds the actor.
+//! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then it goes to one of a few verification
+//! threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in the bounded mailbox
+//! of an actor ([`actor`]), which tries once more in turn and refuses with `limit_reached` what still finds no room. Then
+//! the asking task settles the proof counter durably, so that no flush ever holds a thread.
 
 pub mod answer;
 
@@ -37,6 +36,7 @@ pub use workers::{spawn_workers, Workers};
 /// Asks the gate. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
+    workers: Workers,
     actor: Addr<GateActor>,
     validator: Validator,
     random: SharedRandom,
@@ -45,15 +45,16 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A handle to a running actor.
+    /// A handle to running threads and a running actor.
     pub fn new(
+        workers: Workers,
         actor: Addr<GateActor>,
         validator: Validator,
         random: SharedRandom,
         hint: Option<Arc<str>>,
     ) -> Self {
         let suspects = Arc::new(Semaphore::new(GATE_SUSPECTS));
-        Self { actor, validator, random, hint, suspects }
+        Self { workers, actor, validator, random, hint, suspects }
     }
 
     /// A challenge for one connection.
@@ -96,8 +97,8 @@ impl Gate {
         let _place = place(&self.suspects, suspect)?;
         let (reply, verdict) = oneshot::channel();
         let job = Job::Connect { screened: Box::new(screened), tickets, reply };
-        if self.actor.try_send(job).is_err() {
-            return Err(RefusalCode::LimitReached.into());
+        if let Err(job) = self.workers.dispatch(job) {
+            self.actor.try_send(job).map_err(|_| RefusalCode::LimitReached)?;
         }
         // The sender is dropped unanswered only when gate or worker stop.
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))

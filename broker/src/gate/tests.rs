@@ -95,7 +95,7 @@ fn job() -> Job {
 fn queues_take_turns_and_a_full_one_is_passed_over() {
     let (first, one) = sync_channel(1);
     let (second, two) = sync_channel(2);
-    let mut dispatcher = Dispatcher::new(vec![first, second]);
+    let dispatcher = Dispatcher::new(vec![first, second]);
     for _ in 0..3 {
         assert!(dispatcher.dispatch(()).is_ok());
     }

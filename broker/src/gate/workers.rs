@@ -1,7 +1,7 @@
 //! Threads of their own for signature checks, behind bounded queues.
 
 use std::io;
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::mpsc::{sync_channel, Receiver};
 use std::thread;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use tessera_token::chain::{Admission, Refusal, Screened};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
+use super::step::Dispatcher;
 use crate::authz::Upload;
 use crate::limits::WORKER_QUEUE;
 use crate::tickets::Accepted;
@@ -59,9 +60,10 @@ impl Job {
     }
 }
 
-/// The running threads. They end when the last queue in front of them is dropped.
+/// The running threads. They end when the last queue in front of them is dropped. Cheap to clone.
+#[derive(Clone)]
 pub struct Workers {
-    queues: Vec<SyncSender<Job>>,
+    dispatcher: Dispatcher<Job>,
 }
 
 /// Starts `count` threads.
@@ -78,17 +80,18 @@ pub fn spawn_workers(count: usize, validator: &Validator) -> io::Result<Workers>
             .spawn(move || work(&jobs, &validator))?;
         queues.push(queue);
     }
-    Ok(Workers { queues })
+    Ok(Workers { dispatcher: Dispatcher::new(queues) })
 }
 
 impl Workers {
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self { queues: Vec::new() }
+        Self { dispatcher: Dispatcher::new(Vec::new()) }
     }
 
-    pub(super) fn queues(&self) -> Vec<SyncSender<Job>> {
-        self.queues.clone()
+    /// As [`Dispatcher::dispatch`].
+    pub(super) fn dispatch(&self, job: Job) -> Result<(), Job> {
+        self.dispatcher.dispatch(job)
     }
 }
 

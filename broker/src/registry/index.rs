@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::lanes::SubscriberId;
 
-/// Sessions by one thing they have in common. Most devices have one session: that takes no set of its own.
+/// Sessions by one thing they have in common. One alone takes no set of its own.
 pub(super) struct Index<K>(HashMap<K, Ids>);
 
 enum Ids {

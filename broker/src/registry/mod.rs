@@ -3,6 +3,7 @@
 //! A trust event costs the number of sessions it hits. The index holds no actor and no task: it outlives both.
 
 mod index;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use tessera_token::key::KeyId;
 use crate::lanes::SubscriberId;
 use crate::session::Session;
 use index::Index;
+use names::Names;
 
 /// The index of sessions.
 pub struct Registry {
@@ -24,11 +26,11 @@ pub struct Registry {
     most: usize,
 }
 
-#[derive(Default)]
 struct Inner {
     sessions: HashMap<SubscriberId, Arc<Session>>,
-    clients: HashMap<(TenantId, ClientId), SubscriberId>,
-    devices: Index<(TenantId, DeviceId)>,
+    /// At most one of each.
+    clients: Names,
+    devices: Names,
     groups: Index<(TenantId, u64)>,
     keys: Index<KeyId>,
     tenants: Index<TenantId>,
@@ -41,14 +43,20 @@ pub struct Full;
 impl Registry {
     /// An empty index for at most so many sessions.
     pub fn new(most: usize) -> Self {
-        Self { inner: RwLock::default(), most }
+        let inner = Inner {
+            sessions: HashMap::new(),
+            clients: Names::by(|session| session.client_id.as_str()),
+            devices: Names::by(|session| session.device.device().as_str()),
+            groups: Index::default(),
+            keys: Index::default(),
+            tenants: Index::default(),
+        };
+        Self { inner: RwLock::new(inner), most }
     }
 
     /// The session of a client id.
     pub fn find(&self, tenant: &TenantId, client_id: &ClientId) -> Option<Arc<Session>> {
-        let inner = self.inner.read();
-        let id = inner.clients.get(&(tenant.clone(), client_id.clone()))?;
-        inner.sessions.get(id).cloned()
+        self.inner.read().clients.get(tenant, client_id.as_str()).next().cloned()
     }
 
     /// The session of this number.
@@ -61,15 +69,16 @@ impl Registry {
     /// # Errors
     /// [`Full`]: nothing was changed.
     pub fn enter(&self, session: &Arc<Session>) -> Result<Option<Arc<Session>>, Full> {
-        let client = (session.tenant.clone(), session.client_id.clone());
         let rights = session.rights();
         let mut inner = self.inner.write();
-        let old = inner.clients.get(&client).copied();
+        let old = inner.clients.get(&session.tenant, session.client_id.as_str()).next();
+        let old = old.map(|old| old.id);
         if old.is_none() && inner.sessions.len() >= self.most {
             return Err(Full);
         }
         let replaced = old.and_then(|old| inner.remove(old));
-        inner.clients.insert(client, session.id);
+        inner.clients.add(session);
+        inner.devices.add(session);
         inner.index(session.id, rights.grant());
         inner.sessions.insert(session.id, Arc::clone(session));
         Ok(replaced)
@@ -100,8 +109,7 @@ impl Registry {
 
     /// All sessions of a device: one for each suffix.
     pub fn of_device(&self, tenant: &TenantId, device: &DeviceId) -> Vec<Arc<Session>> {
-        let inner = self.inner.read();
-        inner.resolve(inner.devices.get(&(tenant.clone(), device.clone())))
+        self.inner.read().devices.get(tenant, device.as_str()).cloned().collect()
     }
 
     /// All sessions of a group.
@@ -135,7 +143,6 @@ impl Registry {
 impl Inner {
     fn index(&mut self, id: SubscriberId, grant: &Grant) {
         let tenant = grant.tenant();
-        self.devices.add((tenant.clone(), grant.device().clone()), id);
         self.groups.add((tenant.clone(), grant.epochs().group_number), id);
         self.keys.add(grant.key_id(), id);
         self.tenants.add(tenant.clone(), id);
@@ -143,7 +150,6 @@ impl Inner {
 
     fn unindex(&mut self, id: SubscriberId, grant: &Grant) {
         let tenant = grant.tenant();
-        self.devices.remove(&(tenant.clone(), grant.device().clone()), id);
         self.groups.remove(&(tenant.clone(), grant.epochs().group_number), id);
         self.keys.remove(&grant.key_id(), id);
         self.tenants.remove(tenant, id);
@@ -152,10 +158,8 @@ impl Inner {
     fn remove(&mut self, id: SubscriberId) -> Option<Arc<Session>> {
         let session = self.sessions.remove(&id)?;
         self.unindex(id, session.rights().grant());
-        let client = (session.tenant.clone(), session.client_id.clone());
-        if self.clients.get(&client) == Some(&id) {
-            self.clients.remove(&client);
-        }
+        self.clients.remove(&session);
+        self.devices.remove(&session);
         Some(session)
     }
 

@@ -144,7 +144,7 @@ impl Broker {
         let now = validator.now();
         let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
         let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
-        let (thread, actor) = ActixThread::start(workers).await?;
+        let (thread, actor) = ActixThread::start(workers.clone()).await?;
         let effects = validator.trust_effects();
         let tasks = TaskTracker::new();
         let (leaving, gone) = mpsc::channel(LEAVING);
@@ -153,7 +153,7 @@ impl Broker {
             clock,
             metrics,
             admission: Admission::new(config.admission),
-            gate: Gate::new(actor, validator, random, config.ace_as_hint),
+            gate: Gate::new(workers, actor, validator, random, config.ace_as_hint),
             observer: agent.observer().clone(),
             registry: Registry::new(config.sessions),
             lanes,

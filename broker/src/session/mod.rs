@@ -19,7 +19,6 @@ use parking_lot::Mutex;
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
-use tessera_token::key::Thumbprint;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
@@ -59,7 +58,6 @@ pub struct Session {
     /// A token request of this session is under way: one at a time, so that none takes the places of others.
     pub token_request: AtomicBool,
     rights: ArcSwap<Rights>,
-    confirmation: Option<Thumbprint>,
     state: Mutex<State>,
 }
 
@@ -133,7 +131,6 @@ impl Session {
             outbox,
             lanes: tokio::sync::Mutex::new(Some(lanes)),
             token_request: AtomicBool::new(false),
-            confirmation: grant.confirmation(),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {
                 machine,
@@ -191,7 +188,7 @@ impl Session {
 
     /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.
     pub fn belongs_to(&self, grant: &Grant) -> bool {
-        self.confirmation == grant.confirmation()
+        self.rights.load().grant().confirmation() == grant.confirmation()
     }
 
     /// Takes one packet of the client, if `line` still serves the session.

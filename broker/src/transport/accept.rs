@@ -33,7 +33,8 @@ impl Door {
         let mut wire = match &self.certificates {
             None => Wire::Plain(socket),
             Some(certificates) => {
-                Wire::Tls(Box::new(self.encrypt(socket, certificates, ticket).await?))
+                // Boxed: a socket that is silent, or not encrypted, pays no room for it.
+                Wire::Tls(Box::new(Box::pin(self.encrypt(socket, certificates, ticket)).await?))
             }
         };
         if !self.transport.is_web_socket() {

@@ -44,6 +44,28 @@ async fn each_kind_of_event_ends_the_sessions_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_connection_of_a_device_ends_with_it() {
+    let world = world().await;
+    let mut of_device = Vec::new();
+    for id in ["d-1", "d-1~a", "d-1~b", "d-1~c"] {
+        of_device.push(plan(&world, "d-1", Version::V5).client_id(id).open().await);
+    }
+    let mut other = plan(&world, "d-2", Version::V5).open().await;
+    // The first one is gone, and another one was taken over.
+    of_device.remove(0).goodbye().await;
+    let again = plan(&world, "d-1", Version::V5).client_id("d-1~b").open().await;
+    let mut old = std::mem::replace(&mut of_device[1], again);
+    old.ended_with(ReasonCode::SESSION_TAKEN_OVER).await;
+    assert_eq!(world.broker.sessions(), 4);
+    world.revoke_device("d-1");
+    for mut one in of_device {
+        one.ended_with(ENDED).await;
+    }
+    other.quiet().await;
+    assert_eq!(world.broker.sessions(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revocation_takes_subscriptions_queue_retained_and_will_along() {
     let world = world().await;
     let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;

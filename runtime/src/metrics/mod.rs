@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use series::SeriesSet;
 
@@ -97,7 +98,7 @@ impl Metrics {
 #[derive(Clone)]
 pub struct Counter {
     family: IntCounterVec,
-    series: Arc<SeriesSet>,
+    series: Arc<SeriesSet<IntCounter>>,
 }
 
 impl Counter {
@@ -108,10 +109,8 @@ impl Counter {
 
     /// Adds `by`.
     pub fn add(&self, labels: &[&str], by: u64) {
-        let labels = self.series.admit(labels);
-        if let Ok(series) = self.family.get_metric_with_label_values(&labels) {
-            series.inc_by(by);
-        }
+        let make = |labels: &[&str]| self.family.get_metric_with_label_values(labels);
+        self.series.with(labels, make, |series| series.inc_by(by));
     }
 
     /// The value of one series.
@@ -124,32 +123,28 @@ impl Counter {
 #[derive(Clone)]
 pub struct Gauge {
     family: IntGaugeVec,
-    series: Arc<SeriesSet>,
+    series: Arc<SeriesSet<IntGauge>>,
 }
 
 impl Gauge {
     /// Sets the value.
     pub fn set(&self, labels: &[&str], value: i64) {
-        if let Some(series) = self.one(labels) {
-            series.set(value);
-        }
+        self.one(labels, |series| series.set(value));
     }
 
     /// Adds `by`, which may be negative.
     pub fn add(&self, labels: &[&str], by: i64) {
-        if let Some(series) = self.one(labels) {
-            series.add(by);
-        }
+        self.one(labels, |series| series.add(by));
     }
 
     /// The value of one series.
     pub fn value(&self, labels: &[&str]) -> i64 {
-        self.one(labels).map_or(0, |series| series.get())
+        self.one(labels, |series| series.get()).unwrap_or(0)
     }
 
-    fn one(&self, labels: &[&str]) -> Option<prometheus::IntGauge> {
-        let labels = self.series.admit(labels);
-        self.family.get_metric_with_label_values(&labels).ok()
+    fn one<T>(&self, labels: &[&str], act: impl FnOnce(&IntGauge) -> T) -> Option<T> {
+        let make = |labels: &[&str]| self.family.get_metric_with_label_values(labels);
+        self.series.with(labels, make, act)
     }
 }
 
@@ -157,16 +152,14 @@ impl Gauge {
 #[derive(Clone)]
 pub struct Histogram {
     family: HistogramVec,
-    series: Arc<SeriesSet>,
+    series: Arc<SeriesSet<prometheus::Histogram>>,
 }
 
 impl Histogram {
     /// Counts one observation, in the unit that the name says.
     pub fn observe(&self, labels: &[&str], value: f64) {
-        let labels = self.series.admit(labels);
-        if let Ok(series) = self.family.get_metric_with_label_values(&labels) {
-            series.observe(value);
-        }
+        let make = |labels: &[&str]| self.family.get_metric_with_label_values(labels);
+        self.series.with(labels, make, |series| series.observe(value));
     }
 }
 

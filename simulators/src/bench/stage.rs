@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
 use tessera_token::ids::TenantId;
+use tessera_token::key::Preparation;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::topic::{TopicFilter, TopicName};
 use tokio::task::JoinSet;
@@ -50,7 +51,7 @@ impl Stage {
             })
         };
         let key = member.public();
-        micros(key.clone().prepared()) + micros(key)
+        micros(key.clone().prepared(&Preparation::new())) + micros(key)
     }
 
     /// Nanoseconds in which one publish is authorised against ten scope entries of which none fits.

@@ -167,7 +167,7 @@ pub(super) fn claims<T: TrustView>(
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
     let Signed { shaped, tenant, resumed } = signed;
-    let (claims, key) = Claims::read(&shaped.sealed.payload, &Registry { trust, resumed })?;
+    let (mut claims, key) = Claims::read(&shaped.sealed.payload, &Registry { trust, resumed })?;
     let subject = || Subject { tenant: claims.tenant.clone(), device: claims.device.clone() };
     let refuse = |code| Err(Refusal { code, subject: Some(subject()) });
     if claims.tenant != tenant {
@@ -182,6 +182,11 @@ pub(super) fn claims<T: TrustView>(
         return refuse(RefusalCode::TokenLifetime);
     }
     let key_id = shaped.sealed.key_id;
+    // Equal, and shared by all grants.
+    claims.tenant = tenant;
+    if claims.audience == *trust.audience() {
+        claims.audience = trust.audience().clone();
+    }
     Ok(VerifiedToken { claims, key, key_id, hash: shaped.hash, resumed })
 }
 
@@ -343,6 +348,9 @@ pub(super) fn resumed<T: TrustView>(
 
 /// 9 · Client id: the subject, or the subject, `~` and a suffix.
 pub(super) fn client_id(token: &VerifiedToken, text: &str) -> Result<ClientId, RefusalCode> {
+    if text == token.claims.device.as_str() {
+        return Ok(ClientId::of(&token.claims.device));
+    }
     let client_id = ClientId::parse(text).map_err(|_| RefusalCode::ClientIdInvalid)?;
     if client_id.subject() != token.claims.device.as_str() {
         return Err(RefusalCode::ClientIdMismatch);
