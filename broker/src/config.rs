@@ -24,6 +24,8 @@ pub struct RawBrokerConfig {
     pub ws: Option<String>,
     /// Where MQTT is spoken over WebSocket inside TLS.
     pub wss: Option<String>,
+    /// Where MQTT is spoken over QUIC, a UDP port.
+    pub quic: Option<String>,
     /// Certificates, and what clients prove by theirs.
     pub tls: RawTls,
     /// Listeners behind a balancer.
@@ -60,6 +62,7 @@ impl Default for RawBrokerConfig {
             mqtts: None,
             ws: None,
             wss: None,
+            quic: None,
             tls: RawTls::default(),
             proxy: RawProxy::default(),
             http: "127.0.0.1:9883".to_owned(),
@@ -214,7 +217,7 @@ impl RawBrokerConfig {
         let listen = self.listen(&proxied)?;
         let tls = self.tls.clone().validate()?;
         if tls.is_none() && listen.iter().any(|one| one.transport.is_tls()) {
-            let problem = "mqtts and wss need a certificate".to_owned();
+            let problem = "mqtts, wss and quic need a certificate".to_owned();
             return Err(ConfigError { key: "tls.cert", problem });
         }
         Ok(BrokerConfig {
@@ -285,7 +288,8 @@ impl RawBrokerConfig {
 impl RawBrokerConfig {
     fn listen(&self, proxied: &[Transport]) -> Result<Vec<Listen>, ConfigError> {
         let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
-        let places = [mqtt, self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref()];
+        let secure = [self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref(), self.quic.as_ref()];
+        let places = [mqtt].into_iter().chain(secure);
         let mut listen = Vec::new();
         for (transport, place) in Transport::ALL.into_iter().zip(places) {
             let Some(place) = place else { continue };
@@ -375,6 +379,12 @@ mod tests {
         assert_eq!(key(|raw| raw.mqtt = "off".to_owned()), "mqtt");
         assert_eq!(key(|raw| raw.wss = Some("x".to_owned())), "wss");
         assert_eq!(key(|raw| raw.mqtts = Some("127.0.0.1:0".to_owned())), "tls.cert");
+        assert_eq!(key(|raw| raw.quic = Some("127.0.0.1:0".to_owned())), "tls.cert");
+        let proxied = |raw: &mut RawBrokerConfig| {
+            raw.proxy.listeners = vec!["quic".to_owned()];
+            raw.proxy.from = vec!["10.0.0.0/8".to_owned()];
+        };
+        assert_eq!(key(proxied), "proxy.listeners");
         assert_eq!(key(|raw| raw.tls.key = Some("k".into())), "tls.cert");
         assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqtt".to_owned()]), "proxy.from");
         assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
