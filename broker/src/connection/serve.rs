@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
 use super::ace::Pending;
@@ -70,10 +71,26 @@ pub(crate) struct Leaving {
     _counted: TaskTrackerToken,
 }
 
-/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between.
-pub(crate) async fn see_off(tasks: TaskTracker, mut leaving: mpsc::Receiver<Leaving>) {
+/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between. Once
+/// the connections have been waited for, those who are in line are the last.
+pub(crate) async fn see_off(
+    tasks: TaskTracker,
+    mut leaving: mpsc::Receiver<Leaving>,
+    drained: CancellationToken,
+) {
     let mut some = Vec::with_capacity(LEAVING_AT_ONCE);
-    while leaving.recv_many(&mut some, LEAVING_AT_ONCE).await > 0 {
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = leaving.recv_many(&mut some, LEAVING_AT_ONCE) => count,
+            () = drained.cancelled(), if !leaving.is_closed() => {
+                leaving.close();
+                continue;
+            }
+        };
+        if count == 0 {
+            return;
+        }
         for leaving in some.drain(..) {
             tasks.spawn(leaving.connection.close(leaving.end));
         }

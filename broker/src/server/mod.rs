@@ -25,6 +25,7 @@ use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
@@ -179,7 +180,8 @@ impl Broker {
         stop.spawn("broker store", keep.run());
         let server = thread.serve(http, &hub).await?;
 
-        tokio::spawn(connection::see_off(tasks, gone));
+        let drained = CancellationToken::new();
+        stop.spawn("broker leaving", connection::see_off(tasks, gone, drained.clone()));
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
         stop.spawn("broker ticket keys", tickets::watch(Arc::clone(&hub), stop.clone()));
@@ -233,6 +235,7 @@ impl Broker {
                 over_quic.extend(one.await);
             }
             drain(&draining).await;
+            drained.cancel();
             for one in over_quic {
                 one.end().await;
             }
