@@ -209,7 +209,7 @@ impl Connection {
                         Box::pin(self.hub.finish(rest)).await;
                     }
                 }
-                rarer => {
+                Effect::Rarer(rarer) => {
                     if let Some(end) = Box::pin(self.perform(rarer)).await {
                         return Some(end);
                     }

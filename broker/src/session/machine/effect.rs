@@ -10,7 +10,7 @@ use crate::codec::{Packet, ReasonCode, SubAck};
 use crate::lanes::{Message, Options};
 use crate::rights::Control;
 
-/// One thing to be done, in order.
+/// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
@@ -21,6 +21,12 @@ pub enum Effect {
         /// What to answer.
         answer: Answer,
     },
+    /// Something else.
+    Rarer(Rarer),
+}
+
+/// What is not asked for by every message.
+pub enum Rarer {
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
         /// The granted ones, with their place in the SUBACK.
@@ -46,6 +52,12 @@ pub enum Effect {
     },
     /// The connection ends.
     End(End),
+}
+
+impl From<Rarer> for Effect {
+    fn from(rarer: Rarer) -> Self {
+        Self::Rarer(rarer)
+    }
 }
 
 /// How a publish is answered once it is routed.

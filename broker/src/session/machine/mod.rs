@@ -39,7 +39,7 @@ use crate::session::Now;
 pub use connect::check_will;
 pub(crate) use connect::granted_expiry;
 pub use delivery::Delivered;
-pub use effect::{Answer, Effect, End, Granted};
+pub use effect::{Answer, Effect, End, Granted, Rarer};
 pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
@@ -101,7 +101,7 @@ impl Machine {
             return self.goodbye(&goodbye, effects);
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
-            return effects.push(Effect::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
+            return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)).into());
         }
         match packet {
             Packet::Publish(publish) => self.publish(publish, cx, effects),
@@ -119,8 +119,9 @@ impl Machine {
                 self.finished(acked, effects);
             }
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
-            _ => effects
-                .push(Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
+            _ => effects.push(
+                Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place")).into(),
+            ),
         }
     }
 
@@ -201,14 +202,14 @@ impl Machine {
             if self.expiry_at_connect == 0 && wanted != 0 {
                 let end =
                     End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
-                return effects.push(Effect::End(end));
+                return effects.push(Rarer::End(end).into());
             }
             self.expiry = wanted.min(self.expiry_most);
         }
         if goodbye.reason == ReasonCode::SUCCESS {
             self.will = None;
         }
-        effects.push(Effect::End(End::by_client()));
+        effects.push(Rarer::End(End::by_client()).into());
     }
 
     /// Seconds that it is kept once its connection has ended.
@@ -255,5 +256,5 @@ pub(crate) struct Restored {
 }
 
 fn out_of_place() -> Effect {
-    Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place"))
+    Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place")).into()
 }
