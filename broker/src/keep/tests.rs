@@ -116,7 +116,6 @@ async fn what_comes_after_the_end_of_a_session_is_not_kept() {
     let tickets = [
         late.put(|id| Row::Outgoing(id, 7), vec![1]),
         late.delete(|id| Row::Incoming(id, 7)),
-        late.forget(),
         goes_on.put(|id| Row::Outgoing(id, 7), vec![1]),
     ];
     for ticket in tickets {
@@ -124,6 +123,7 @@ async fn what_comes_after_the_end_of_a_session_is_not_kept() {
     }
     let rows = [&keep.tables.sessions, &keep.tables.outgoing, &keep.tables.incoming];
     assert_eq!(rows.map(|table| table.len().unwrap()), [0, 1, 0]);
+    keep.durable(late.forget()).await.unwrap();
     keep.close().await;
     running.await.unwrap();
 }

@@ -56,7 +56,8 @@ impl QuicListener {
         match listener::admit(&self.hub, peer, permit) {
             Some(place) => {
                 let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
-                self.hub.tasks.spawn(connection::run(hub, door, Caller::Quic(knock), peer, place));
+                let caller = Caller::Quic(Box::new(knock));
+                self.hub.tasks.spawn(connection::run(hub, door, caller, peer, place));
             }
             None => knock.turn_away(),
         }

@@ -16,7 +16,7 @@ use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 /// Who asks to be let in.
 pub(crate) enum Caller {
     Tcp(TcpStream),
-    Quic(Knock),
+    Quic(Box<Knock>),
 }
 
 /// What a listener does with its sockets.
