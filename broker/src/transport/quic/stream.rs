@@ -117,10 +117,12 @@ impl Quic {
         }
     }
 
-    /// Nothing more is written; what is pending is not part of the stream.
+    /// Nothing more is written. A stream that breaks off with something pending has no orderly end.
     pub(in crate::transport) fn finish(&mut self) {
-        // It is finished or lost already: nothing more to say.
-        let _ = self.send.finish();
+        if !self.has_pending() {
+            // It is finished or lost already: nothing more to say.
+            let _ = self.send.finish();
+        }
     }
 
     /// Finishes the stream and waits until the peer has all of it.

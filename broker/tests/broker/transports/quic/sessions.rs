@@ -132,15 +132,17 @@ async fn the_exporter_of_this_connection_proves_the_key_and_that_of_another_does
     assert_eq!(connack(&mut peer.line).await.reason, ReasonCode::SUCCESS);
 }
 
+/// The key of a device, as [`device_key`] makes it.
+fn key_pair(name: &str) -> rcgen::KeyPair {
+    let mut seed = [7; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    ed25519(&seed)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_the_handshake_stands_for_the_proof() {
     let certs = Certs::new();
     let world = quic_world(&certs, |raw| raw.tls.client_auth = Some("key".to_owned())).await;
-    let seed = |name: &str| {
-        let mut seed = [7; 32];
-        seed[..name.len()].copy_from_slice(name.as_bytes());
-        seed
-    };
     let token = world.token("d-1", device_scope("d-1"));
     for (holder, expected) in [
         (Some("d-1"), ReasonCode::SUCCESS),
@@ -148,7 +150,7 @@ async fn the_key_of_the_handshake_stands_for_the_proof() {
         (None, ReasonCode::NOT_AUTHORIZED),
     ] {
         let tls = match holder {
-            Some(name) => certs.client_with(ed25519(&seed(name)), true),
+            Some(name) => certs.client_with(key_pair(name), true),
             None => certs.client(V13),
         };
         let mut peer = Peer::with(&world, tls).await;
@@ -256,4 +258,18 @@ async fn stopping_says_goodbye_and_leaves_nothing() {
     assert_eq!(peer.closed_with().await, 0);
     assert!(matches!(half_open.closed().await, quinn::ConnectionError::ApplicationClosed(_)));
     assert_eq!(world.broker.sockets(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_public_key_stands_for_a_certificate() {
+    let certs = Certs::new();
+    let world = quic_world(&certs, |raw| raw.tls.client_auth = Some("raw_key".to_owned())).await;
+    let token = world.token("d-1", device_scope("d-1"));
+    for (name, expected) in [("d-1", ReasonCode::SUCCESS), ("d-2", ReasonCode::NOT_AUTHORIZED)] {
+        let mut peer = Peer::with(&world, certs.client_with_raw_key(&key_pair(name))).await;
+        let mut connect = plan(&world, "d-1", Version::V5).connect;
+        connect.password = Some(Password::new(token.clone().into()));
+        peer.line.send(&bytes(&Packet::Connect(Box::new(connect)))).await;
+        assert_eq!(connack(&mut peer.line).await.reason, expected, "{name}");
+    }
 }
