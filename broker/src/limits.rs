@@ -162,6 +162,27 @@ pub const CHALLENGE_WITHIN: Duration = Duration::from_secs(10);
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
 /// Times that one turn reads TLS records without plaintext (tickets, key updates) before others get a turn.
 pub const TLS_READS_PER_TURN: usize = 16;
+/// Connections over QUIC that shake hands from an address that is not proved yet, all together; further ones are asked to
+/// come again with a token that only their address gets (Retry), which costs no state.
+pub const QUIC_UNPROVED: usize = 64;
+/// How long such a token is good for.
+pub const QUIC_RETRY_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes that wait in the kernel for a UDP port, each way: some 900 first packets, what a fleet that comes back sends in
+/// a few milliseconds. The kernel cuts it to its own limit (`net.core.rmem_max`, `wmem_max`), which is looked at.
+pub const QUIC_KERNEL_BYTES: usize = 2 * 1024 * 1024;
+/// First packets over QUIC that wait to be looked at; those past it are refused. Each holds one datagram.
+pub const QUIC_WAITING: usize = 1_024;
+/// Bytes that come behind a first packet until it is looked at, for each and for all together.
+pub const QUIC_EARLY_BYTES: (u64, u64) = (8 * 1024, 1024 * 1024);
+/// Bytes that a client over QUIC may send ahead before it is authenticated: the largest CONNECT, and a packet behind it.
+pub const QUIC_WINDOW_BEFORE_AUTH: u32 = 16 * 1024;
+/// Bytes that it may send ahead after that, and that go out ahead of its acknowledgements.
+pub const QUIC_WINDOW: u32 = 64 * 1024;
+/// Bytes that are taken out of a QUIC stream at once.
+pub const QUIC_READ: usize = 4 * 1024;
+/// Keep-alives ([`KEEP_ALIVE`] unless configured) of silence after which a connection over QUIC is given up, whatever its
+/// CONNECT named. MQTT's own deadline is one and a half, so that it comes first.
+pub const QUIC_IDLE_KEEP_ALIVES: u32 = 2;
 /// Bytes of a WebSocket upgrade request: browsers send cookies.
 pub const UPGRADE_BYTES: usize = 8 * 1024;
 /// Headers of a WebSocket upgrade request.

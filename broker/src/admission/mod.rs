@@ -142,6 +142,11 @@ impl Ticket {
         self.blameless = true;
     }
 
+    /// The address is known to be the peer's own: what it does from now on is its prefix's doing.
+    pub fn answerable(&mut self) {
+        self.blameless = false;
+    }
+
     /// Whether its prefix was suspect when it came.
     pub fn is_suspect(&self) -> bool {
         self.entry.kind == Kind::Suspect

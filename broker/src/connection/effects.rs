@@ -12,19 +12,14 @@ use crate::hub::Routed;
 use crate::lanes::retained::Stored;
 use crate::lanes::{Delivery, LaneError, Message, Rest};
 use crate::rights::Control;
-use crate::session::machine::{Answer, Delivered, Effect, End, Granted};
+use crate::session::machine::{Answer, Delivered, End, Granted, Rarer};
 
 impl Connection {
-    /// Does one thing; gives the end when that is it.
-    pub(super) async fn perform(&mut self, effect: Effect) -> Option<End> {
-        match effect {
-            Effect::Send(packet) => self.send(&packet),
-            Effect::Publish { message, answer } => {
-                let rest = self.publish(&message, answer);
-                self.hub.finish(rest).await;
-            }
-            Effect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
-            Effect::Unsubscribe { ended, ack } => {
+    /// Does one of the rarer things; gives the end when that is it.
+    pub(super) async fn perform(&mut self, rarer: Rarer) -> Option<End> {
+        match rarer {
+            Rarer::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
+            Rarer::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
                 if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts))
                 {
@@ -32,11 +27,11 @@ impl Connection {
                 }
                 self.send(&Packet::UnsubAck(ack));
             }
-            Effect::Token(payload) => {
+            Rarer::Token(payload) => {
                 token::submit(&self.hub, &self.session, &self.line, payload);
             }
-            Effect::Refused { code, topic } => self.refused(code, &topic),
-            Effect::End(end) => return Some(end),
+            Rarer::Refused { code, topic } => self.refused(code, &topic),
+            Rarer::End(end) => return Some(end),
         }
         None
     }

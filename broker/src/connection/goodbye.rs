@@ -16,6 +16,8 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version) 
     if codec::encode(&Packet::ConnAck(ack), version, &mut out).is_ok() {
         read_away(stream);
         write_out(stream, &mut out).await;
+        // Who has not got it by then has gone, or does not want it.
+        let _ = tokio::time::timeout(LINGER, stream.delivered()).await;
     }
 }
 

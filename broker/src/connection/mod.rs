@@ -24,13 +24,12 @@ use bytes::BytesMut;
 use serve::Connection;
 pub(crate) use serve::{see_off, Leaving};
 use tessera_agent::behaviour::Network;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Ticket;
 use crate::codec::Connect;
 use crate::hub::Hub;
-use crate::transport::accept::Door;
+use crate::transport::accept::{Caller, Door};
 use crate::transport::Stream;
 
 /// What an open socket holds in the books of the listener; given back when dropped.
@@ -39,18 +38,18 @@ pub(crate) struct Place {
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
-/// A socket from accept to close. Ends when it is closed.
+/// A connection from accept to close. Ends when it is closed.
 ///
 /// The task of an idle connection is small: the handshake, which needs much more room, is boxed and gone by then, with
 /// what it began with, and so is every rarer step.
 pub(crate) fn run(
     hub: Arc<Hub>,
     door: Door,
-    socket: TcpStream,
+    caller: Caller,
     peer: IpAddr,
     place: Place,
 ) -> impl Future<Output = ()> + Send {
-    let handshake = Box::pin(handshake(hub, door, socket, peer, place));
+    let handshake = Box::pin(handshake(hub, door, caller, peer, place));
     async move {
         if let Some(connection) = handshake.await {
             serve::run(connection).await;
@@ -61,7 +60,7 @@ pub(crate) fn run(
 async fn handshake(
     hub: Arc<Hub>,
     door: Door,
-    socket: TcpStream,
+    caller: Caller,
     peer: IpAddr,
     mut place: Place,
 ) -> Option<Box<Connection>> {
@@ -71,7 +70,7 @@ async fn handshake(
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, socket, &mut inbox, &mut place.ticket) => Some(first?),
+        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket) => Some(first?),
     };
     let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
@@ -93,15 +92,15 @@ async fn handshake(
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }
 
-/// From a socket to its CONNECT; `None` closes it.
+/// From a caller to its CONNECT; `None` closes it.
 async fn first_packet(
     hub: &Hub,
     door: &Door,
-    socket: TcpStream,
+    caller: Caller,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
 ) -> Option<(Stream, Connect)> {
-    match door.open(socket, ticket).await {
+    match door.open(caller, ticket).await {
         Ok(mut stream) => {
             let connect = first::connect(hub, &mut stream, inbox, ticket).await?;
             Some((stream, connect))

@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
 use super::ace::Pending;
@@ -20,7 +21,7 @@ use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::session::machine::{Appetite, Delivered, Effect, End};
+use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
 use crate::session::{Line, Now, Session, Stepped};
 use crate::transport::Stream;
 
@@ -75,10 +76,26 @@ pub(crate) struct Leaving {
     _counted: TaskTrackerToken,
 }
 
-/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between.
-pub(crate) async fn see_off(tasks: TaskTracker, mut leaving: mpsc::Receiver<Leaving>) {
+/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between. Once
+/// the connections have been waited for, those who are in line are the last.
+pub(crate) async fn see_off(
+    tasks: TaskTracker,
+    mut leaving: mpsc::Receiver<Leaving>,
+    drained: CancellationToken,
+) {
     let mut some = Vec::with_capacity(LEAVING_AT_ONCE);
-    while leaving.recv_many(&mut some, LEAVING_AT_ONCE).await > 0 {
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = leaving.recv_many(&mut some, LEAVING_AT_ONCE) => count,
+            () = drained.cancelled(), if !leaving.is_closed() => {
+                leaving.close();
+                continue;
+            }
+        };
+        if count == 0 {
+            return;
+        }
         for leaving in some.drain(..) {
             tasks.spawn(leaving.connection.close(leaving.end));
         }
@@ -218,7 +235,7 @@ impl Connection {
                     None => continue,
                     Some(rest) => Left::Effects(Some(rest), effects.collect()),
                 },
-                Effect::End(end) => return Handled::End(end),
+                Effect::Rarer(Rarer::End(end)) => return Handled::End(end),
                 rarer => Left::Effects(None, std::iter::once(rarer).chain(effects).collect()),
             };
             return Handled::UpTo(Box::new(left));
@@ -233,8 +250,17 @@ impl Connection {
             Left::Effects(rest, effects) => {
                 self.hub.finish(rest).await;
                 for effect in effects {
-                    if let Some(end) = self.perform(effect).await {
-                        return Some(end);
+                    match effect {
+                        Effect::Send(packet) => self.send(&packet),
+                        Effect::Publish { message, answer } => {
+                            let rest = self.publish(&message, answer);
+                            self.hub.finish(rest).await;
+                        }
+                        Effect::Rarer(rarer) => {
+                            if let Some(end) = self.perform(rarer).await {
+                                return Some(end);
+                            }
+                        }
                     }
                 }
                 None

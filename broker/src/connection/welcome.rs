@@ -191,7 +191,7 @@ fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
     if granted_expiry(connect, &hub.policy) == 0 {
         return Outbox::with_limits(id, messages, bytes);
     }
-    let kept = Kept { keep: Arc::clone(&hub.keep), id };
+    let kept = Kept::new(Arc::clone(&hub.keep), id);
     Outbox::kept_with_limits(kept, messages, bytes)
 }
 

@@ -39,6 +39,8 @@ async fn metrics(hub: Shared) -> HttpResponse {
         ("lost", fleet.lost),
         ("router_restarts", fleet.restarts),
         ("refused", fleet.refused),
+        ("publishers_waited", fleet.publishers_waited),
+        ("links_waited", fleet.links_waited),
     ] {
         hub.metrics.fleet.set(&[what], i64::try_from(count).unwrap_or(i64::MAX));
     }

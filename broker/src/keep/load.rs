@@ -97,7 +97,7 @@ async fn restore_session(
         Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
-    let kept = Kept { keep: Arc::clone(&hub.keep), id };
+    let kept = Kept::new(Arc::clone(&hub.keep), id);
     let outbox = Outbox::kept_with_limits(kept, hub.policy.queue_messages, hub.policy.queue_bytes);
     outbox.restore(parts.waiting, parts.last_number);
     let device = hub.observer.device(grant.tenant(), grant.device());

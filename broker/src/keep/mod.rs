@@ -17,9 +17,10 @@ pub(crate) mod record;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
@@ -86,7 +87,10 @@ impl Keep {
 
     /// Notes a step and gives the ticket by which to wait for it.
     pub(crate) fn note(&self, step: Step) -> u64 {
-        let mut pending = self.pending.lock();
+        self.add(self.pending.lock(), step)
+    }
+
+    fn add(&self, mut pending: MutexGuard<'_, Pending>, step: Step) -> u64 {
         let first = pending.is_empty();
         let ticket = pending.add(step);
         if pending.group_len() >= KEEP_GROUP {
@@ -100,6 +104,20 @@ impl Keep {
             self.bell.notify_one();
         }
         ticket
+    }
+
+    /// As [`Self::note`] for a row or the end of one session: what comes after its end is noted no more.
+    fn note_of(&self, over: &AtomicBool, step: Step) -> u64 {
+        let pending = self.pending.lock();
+        // Under the lock, so that no row slips in behind the end.
+        let was_over = match step {
+            Step::Forget(_) => over.swap(true, Ordering::Relaxed),
+            Step::Put(..) | Step::Delete(_) => over.load(Ordering::Relaxed),
+        };
+        match was_over {
+            true => pending.ticket(),
+            false => self.add(pending, step),
+        }
     }
 
     /// What is noted while the guard lives is committed together, however much it is. Not to be held across a wait,
@@ -255,19 +273,24 @@ impl Tables {
 pub(crate) struct Kept {
     pub(crate) keep: Arc<Keep>,
     pub(crate) id: SubscriberId,
+    over: Arc<AtomicBool>,
 }
 
 impl Kept {
+    pub(crate) fn new(keep: Arc<Keep>, id: SubscriberId) -> Self {
+        Self { keep, id, over: Arc::default() }
+    }
+
     pub(crate) fn put(&self, row: impl FnOnce(SubscriberId) -> Row, value: Vec<u8>) -> u64 {
-        self.keep.note(Step::Put(row(self.id), value))
+        self.keep.note_of(&self.over, Step::Put(row(self.id), value))
     }
 
     pub(crate) fn delete(&self, row: impl FnOnce(SubscriberId) -> Row) -> u64 {
-        self.keep.note(Step::Delete(row(self.id)))
+        self.keep.note_of(&self.over, Step::Delete(row(self.id)))
     }
 
-    /// The session is over: nothing of it stays.
+    /// The session is over: nothing of it stays, also not what is noted for it from now on.
     pub(crate) fn forget(&self) -> u64 {
-        self.keep.note(Step::Forget(self.id))
+        self.keep.note_of(&self.over, Step::Forget(self.id))
     }
 }

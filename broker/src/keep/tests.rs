@@ -8,7 +8,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::record::{self, Outgoing, SessionRecord};
-use super::{load, Keep, Row, Step};
+use super::{load, Keep, Kept, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
 use crate::limits::KEEP_GROUP;
@@ -103,6 +103,34 @@ async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
     assert!(!keep.is_healthy());
     let late = keep.note(Step::Put(Row::Retained(1), vec![1]));
     assert!(keep.durable(late).await.is_err());
+}
+
+#[tokio::test]
+async fn what_comes_after_the_end_of_a_session_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    let (over, other) = (SubscriberId(1), SubscriberId(2));
+    let ended = Kept::new(Arc::clone(&keep), over);
+    let goes_on = Kept::new(Arc::clone(&keep), other);
+    // Whoever still has the session has it by a clone.
+    let late = ended.clone();
+    ended.put(Row::Session, vec![1]);
+    // The end is committed, so that no group holds it and the late row together.
+    keep.durable(ended.forget()).await.unwrap();
+    let tickets = [
+        late.put(|id| Row::Outgoing(id, 7), vec![1]),
+        late.delete(|id| Row::Incoming(id, 7)),
+        goes_on.put(|id| Row::Outgoing(id, 7), vec![1]),
+    ];
+    for ticket in tickets {
+        keep.durable(ticket).await.unwrap();
+    }
+    let rows = [&keep.tables.sessions, &keep.tables.outgoing, &keep.tables.incoming];
+    assert_eq!(rows.map(|table| table.len().unwrap()), [0, 1, 0]);
+    keep.durable(late.forget()).await.unwrap();
+    keep.close().await;
+    running.await.unwrap();
 }
 
 /// Rows of one step in the test below: more than two groups.

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
-use crate::transport::accept::Door;
+use crate::transport::accept::{Caller, Door};
 use crate::transport::proxy::{self, Source};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
@@ -116,7 +116,7 @@ impl Listener {
             let found = behind_proxy(&hub, socket, peer, permit).await;
             drop(waiting);
             if let Some((socket, peer, place)) = found {
-                connection::run(hub, door, socket, peer, place).await;
+                connection::run(hub, door, Caller::Tcp(socket), peer, place).await;
             }
         };
         self.hub.tasks.spawn_on(task, &self.runtime);
@@ -128,7 +128,7 @@ impl Listener {
             return;
         };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
-        let task = connection::run(hub, door, socket, peer.ip(), place);
+        let task = connection::run(hub, door, Caller::Tcp(socket), peer.ip(), place);
         self.hub.tasks.spawn_on(task, &self.runtime);
     }
 
@@ -160,7 +160,7 @@ async fn behind_proxy(
     Some((socket, named.ip(), place))
 }
 
-fn admit(hub: &Hub, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
+pub(super) fn admit(hub: &Hub, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
     match hub.admission.enter(peer, hub.clock.monotonic()) {
         Ok(ticket) => Some(Place { ticket, _permit: permit }),
         Err(turned) => {

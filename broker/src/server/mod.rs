@@ -10,10 +10,13 @@ mod certificates;
 mod descriptors;
 mod error;
 mod listener;
+mod quic;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tessera_agent::Agent;
 use tessera_runtime::clock::SharedClock;
@@ -22,6 +25,7 @@ use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
@@ -35,18 +39,20 @@ use crate::hub::Hub;
 use crate::keep::{load, Keep};
 use crate::lanes::retained::Retained;
 use crate::lanes::Lanes;
-use crate::limits::{DRAIN_WITHIN, LEAVING};
+use crate::limits::{DRAIN_WITHIN, LEAVING, QUIC_IDLE_KEEP_ALIVES};
 use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
 use crate::tickets::{self, Tickets};
 use crate::transport::accept::Door;
+use crate::transport::quic::Endpoint;
 use crate::transport::settings::Listen;
 use crate::transport::tls::{Certificates, TlsError};
 use crate::transport::Transport;
 use actix_thread::ActixThread;
 use listener::Listener;
+use quic::QuicListener;
 
 pub use error::StartError;
 
@@ -174,7 +180,8 @@ impl Broker {
         stop.spawn("broker store", keep.run());
         let server = thread.serve(http, &hub).await?;
 
-        tokio::spawn(connection::see_off(tasks, gone));
+        let drained = CancellationToken::new();
+        stop.spawn("broker leaving", connection::see_off(tasks, gone, drained.clone()));
         stop.spawn("broker trust effects", revoke::watch(Arc::clone(&hub), effects, stop.clone()));
         stop.spawn("broker withdrawn messages", withdrawn::watch(Arc::clone(&hub), stop.clone()));
         stop.spawn("broker deadlines", deadlines::watch(Arc::clone(&hub), stop.clone()));
@@ -187,27 +194,52 @@ impl Broker {
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));
         let proxies: Arc<[_]> = config.proxies.into();
-        let mut listeners = Vec::new();
+        let keep_alive = Duration::from_secs(hub.policy.keep_alive.into());
+        let (mut listeners, mut over_quic) = (Vec::new(), Vec::new());
         for (socket, Listen { transport, address, proxied }) in
             sockets.into_iter().zip(config.listen)
         {
             tracing::debug!(transport = transport.as_str(), %address, proxied, "listening");
             let certificates = certificates.clone().filter(|_| transport.is_tls());
-            let listener = Listener {
-                hub: Arc::clone(&hub),
-                runtime: Handle::current(),
-                door: Door { transport, certificates },
-                permits: Arc::clone(&permits),
-                proxies: proxied.then(|| Arc::clone(&proxies)),
-            };
-            listeners.push((listener, socket));
+            let (hub, permits) = (Arc::clone(&hub), Arc::clone(&permits));
+            match socket {
+                Socket::Udp(socket) => {
+                    let door = Door { transport, certificates: None };
+                    let idle = keep_alive * QUIC_IDLE_KEEP_ALIVES;
+                    let missing = || io::Error::other("QUIC needs a certificate");
+                    let endpoint = certificates.ok_or_else(missing);
+                    let endpoint = endpoint.and_then(|own| Endpoint::start(socket, own, idle));
+                    let endpoint = endpoint.map_err(|error| StartError::Listen(address, error))?;
+                    over_quic.push(QuicListener { hub, endpoint, door, permits });
+                }
+                Socket::Tcp(socket) => {
+                    let listener = Listener {
+                        hub,
+                        runtime: Handle::current(),
+                        door: Door { transport, certificates },
+                        permits,
+                        proxies: proxied.then(|| Arc::clone(&proxies)),
+                    };
+                    listeners.push((listener, socket));
+                }
+            }
         }
         let accepting = accept_thread::start(listeners, stop.clone()).await?;
+        let knocking: Vec<_> =
+            over_quic.into_iter().map(|one| tokio::spawn(one.run(stop.clone()))).collect();
         let draining = Arc::clone(&hub);
         stop.spawn("broker listener", async move {
             // An error says that the thread is gone, too.
             let _ = accepting.await;
+            let mut over_quic = Vec::new();
+            for one in knocking {
+                over_quic.extend(one.await);
+            }
             drain(&draining).await;
+            drained.cancel();
+            for one in over_quic {
+                one.end().await;
+            }
             draining.keep.close().await;
             server.stop(true).await;
         });
@@ -216,18 +248,35 @@ impl Broker {
     }
 }
 
+/// What is listened on.
+enum Socket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
 /// Sockets in the order of the settings, and where they are.
-type Bound = (Vec<TcpListener>, Vec<(Transport, SocketAddr)>);
+type Bound = (Vec<Socket>, Vec<(Transport, SocketAddr)>);
 
 fn bind_all(listen: &[Listen]) -> Result<Bound, StartError> {
     let (mut sockets, mut listening) = (Vec::new(), Vec::new());
     for one in listen {
         let failed = |error| StartError::Listen(one.address, error);
-        let socket = listener::bind(one.address).map_err(failed)?;
-        listening.push((one.transport, socket.local_addr().map_err(failed)?));
+        let (socket, address) = bind(one).map_err(failed)?;
+        listening.push((one.transport, address));
         sockets.push(socket);
     }
     Ok((sockets, listening))
+}
+
+fn bind(one: &Listen) -> io::Result<(Socket, SocketAddr)> {
+    if one.transport == Transport::Quic {
+        let socket = UdpSocket::bind(one.address)?;
+        let address = socket.local_addr()?;
+        return Ok((Socket::Udp(socket), address));
+    }
+    let socket = listener::bind(one.address)?;
+    let address = socket.local_addr()?;
+    Ok((Socket::Tcp(socket), address))
 }
 
 /// Tells every connection, then waits a while for them.

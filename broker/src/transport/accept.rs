@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::quic::Knock;
 use super::settings::Transport;
 use super::tls::{Certificates, Tls, Use};
 use super::websocket;
@@ -11,6 +12,12 @@ use super::wire::Wire;
 use super::Stream;
 use crate::admission::Ticket;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
+
+/// Who asks to be let in.
+pub(crate) enum Caller {
+    Tcp(TcpStream),
+    Quic(Box<Knock>),
+}
 
 /// What a listener does with its sockets.
 #[derive(Clone)]
@@ -27,9 +34,17 @@ impl Door {
     /// The rule that the peer broke, as a metric label.
     pub(crate) async fn open(
         &self,
-        socket: TcpStream,
+        caller: Caller,
         ticket: &mut Ticket,
     ) -> Result<Stream, &'static str> {
+        let socket = match caller {
+            Caller::Tcp(socket) => socket,
+            Caller::Quic(knock) => {
+                let quic = tokio::time::timeout(TLS_WITHIN, knock.open(ticket)).await;
+                let quic = quic.map_err(|_| "quic_too_slow")??;
+                return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
+            }
+        };
         let mut wire = match &self.certificates {
             None => Wire::Plain(socket),
             Some(certificates) => {
@@ -42,7 +57,7 @@ impl Door {
         }
         let upgrade = async {
             // What goes wrong here is found by the one who reads.
-            let _ = wire.socket().readable().await;
+            let _ = wire.readable().await;
             ticket.heard();
             websocket::accept(&mut wire).await
         };

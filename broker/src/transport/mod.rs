@@ -1,8 +1,8 @@
-//! What carries MQTT: plain TCP, TLS, WebSocket over either; a PROXY header in front by setting.
+//! What carries MQTT: plain TCP, TLS, WebSocket over either, QUIC; a PROXY header in front of the first by setting.
 //!
 //! 1. [`settings`] says what is listened on and how.
 //! 2. [`accept`] turns a socket into a [`Stream`]: PROXY header, TLS handshake, WebSocket upgrade, each bounded in time
-//!    and bytes.
+//!    and bytes. [`quic`] does it for a first packet over UDP.
 //! 3. [`Stream`] is read and written without waiting; waiting is one call, [`Stream::ready`], so that an idle plain
 //!    session pays nothing for the others.
 //!
@@ -13,6 +13,7 @@ pub mod tls;
 
 pub(crate) mod accept;
 pub mod proxy;
+pub(crate) mod quic;
 mod websocket;
 mod wire;
 
@@ -52,11 +53,11 @@ impl Stream {
             return Poll::Ready(Ok(Ready::READABLE));
         }
         let mut ready = Ready::EMPTY;
-        if wanted.is_readable() && self.wire.socket().poll_read_ready(context)?.is_ready() {
+        if wanted.is_readable() && self.wire.poll_read_ready(context)?.is_ready() {
             ready |= Ready::READABLE;
         }
         while wanted.is_writable() || self.has_pending() {
-            if self.wire.socket().poll_write_ready(context)?.is_pending() {
+            if self.wire.poll_write_ready(context)?.is_pending() {
                 break;
             }
             if !self.has_pending() {
@@ -113,27 +114,36 @@ impl Stream {
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
         self.say_goodbye();
         while self.wire.has_pending() {
-            self.wire.socket().writable().await?;
+            self.wire.writable().await?;
             self.push()?;
         }
         self.wire.shutdown().await
     }
 
+    /// Waits until the peer has what was written, where closing would take it back.
+    ///
+    /// # Errors
+    /// The peer has gone.
+    pub(crate) async fn delivered(&mut self) -> io::Result<()> {
+        self.wire.delivered().await
+    }
+
     /// The peer is known: frames may be as large as its packets.
     pub(crate) fn authenticated(&mut self, max_packet: usize) {
+        self.wire.authenticated();
         if let Some(web_socket) = &mut self.web_socket {
             web_socket.allow_packets_of(max_packet);
         }
     }
 
-    /// What the TLS handshake says about the peer; nothing over plain TCP.
+    /// What the TLS handshake says about the peer, over QUIC too; nothing over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
         self.wire.channel()
     }
 
     /// Whether nobody on the way can read it.
     pub(crate) fn is_encrypted(&self) -> bool {
-        matches!(self.wire, Wire::Tls(_))
+        !matches!(self.wire, Wire::Plain(_))
     }
 
     fn holds_bytes(&self) -> bool {

@@ -19,11 +19,13 @@ pub enum Transport {
     Ws,
     /// WebSocket inside TLS.
     Wss,
+    /// QUIC: one stream, opened by the client.
+    Quic,
 }
 
 impl Transport {
     /// All of them, plain TCP first.
-    pub const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+    pub const ALL: [Self; 5] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss, Self::Quic];
 
     /// The name in settings and logs.
     pub const fn as_str(self) -> &'static str {
@@ -32,12 +34,13 @@ impl Transport {
             Self::Mqtts => "mqtts",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Quic => "quic",
         }
     }
 
     /// Whether it is encrypted.
     pub const fn is_tls(self) -> bool {
-        matches!(self, Self::Mqtts | Self::Wss)
+        matches!(self, Self::Mqtts | Self::Wss | Self::Quic)
     }
 
     pub(crate) const fn is_web_socket(self) -> bool {
@@ -178,6 +181,7 @@ impl RawProxy {
         let named = |name: &String| {
             Transport::ALL
                 .into_iter()
+                .filter(|one| *one != Transport::Quic)
                 .find(|one| one.as_str() == name)
                 .ok_or_else(|| wrong("proxy.listeners", format!("{name:?}: mqtt, mqtts, ws, wss")))
         };

@@ -183,6 +183,22 @@ async fn health_readiness_and_metrics_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stopping_ends_every_task_and_sees_off_those_who_leave() {
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let world = world().await;
+    let mut there = plan(&world, "d-1", Version::V5).open().await;
+    // One that leaves at the same moment.
+    drop(plan(&world, "d-2", Version::V5).kept(3600).open().await);
+    let left = world.stop.finish(Duration::from_secs(10)).await;
+    assert_eq!(left, Vec::<String>::new());
+    there.ended_with(ReasonCode::SERVER_SHUTTING_DOWN).await;
+    assert_eq!(world.broker.sockets(), 0);
+    // The last ones have told their end and are put away; none goes on.
+    until(|| alive() == before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_says_goodbye_and_leaves_nothing() {
     let world = world().await;
     let mut v5 = plan(&world, "d-1", Version::V5).open().await;

@@ -19,6 +19,7 @@ use crate::world::{backend_scope, device_scope, scope, world, world_in, World, N
 
 const FOLDER: &str = "TESSERA_TEST_BROKER_FOLDER";
 const LATER: &str = "TESSERA_TEST_BROKER_LATER";
+const QUEUE: &str = "TESSERA_TEST_BROKER_QUEUE";
 const REVOKED: &str = "TESSERA_TEST_BROKER_REVOKED";
 const LET_GO: &str = "TESSERA_TEST_BROKER_LET_GO";
 
@@ -27,7 +28,11 @@ const LET_GO: &str = "TESSERA_TEST_BROKER_LET_GO";
 async fn as_a_process() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let later: u64 = std::env::var(LATER).unwrap().parse().unwrap();
-    let world = world_in(Path::new(&folder), NOW + later, |_| {}).await;
+    let queue = std::env::var(QUEUE).ok().map(|queue| queue.parse().unwrap());
+    let world = world_in(Path::new(&folder), NOW + later, |raw| {
+        raw.limits.queue_messages = queue.unwrap_or(raw.limits.queue_messages);
+    })
+    .await;
     if let Ok(name) = std::env::var(REVOKED) {
         world.revoke_device(&name);
     }
@@ -79,6 +84,11 @@ impl Bed {
 
     pub fn start(&self) -> Process {
         self.start_with(&[])
+    }
+
+    /// With queues of so many messages.
+    pub fn start_with_queue(&self, messages: usize) -> Process {
+        self.start_with(&[(QUEUE, &messages.to_string())])
     }
 
     fn start_with(&self, more: &[(&str, &str)]) -> Process {

@@ -39,6 +39,9 @@ pub(crate) struct ListenArgs {
     /// Where MQTT clients connect over WebSocket inside TLS.
     #[arg(long, value_name = "ADDR")]
     pub(crate) wss: Option<SocketAddr>,
+    /// Where MQTT clients connect over QUIC (UDP), such as 0.0.0.0:14567; needs --cert and --key.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) quic: Option<SocketAddr>,
     /// The certificate chain in PEM; read again on SIGHUP and when the file changes.
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
@@ -63,7 +66,7 @@ operator token in DATA/operator.token. SIGTERM drains and exits; SIGHUP reads th
 A configuration file, every key with its default:
   data = \"./tessera-data\"
   mqtt = \"127.0.0.1:1883\"         # or \"off\"
-  # mqtts, ws, wss: off unless an address is given
+  # mqtts, ws, wss, quic: off unless an address is given
   http = \"127.0.0.1:8080\"
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
@@ -74,7 +77,7 @@ A configuration file, every key with its default:
   format = \"text\"
   [broker]
   # ace_as_hint: what refused clients of the method ace are told, such as '{\"AS\":\"https://as/token\"}'
-  [tls]                          # for mqtts and wss
+  [tls]                          # for mqtts, wss and quic
   # cert, key, client_ca: PEM files
   client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given
   min_version = \"1.2\"

@@ -36,6 +36,7 @@ pub(crate) struct Raw {
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) ws: Option<SocketAddr>,
     pub(crate) wss: Option<SocketAddr>,
+    pub(crate) quic: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) audience: Option<String>,
@@ -110,6 +111,7 @@ pub(crate) struct Config {
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) ws: Option<SocketAddr>,
     pub(crate) wss: Option<SocketAddr>,
+    pub(crate) quic: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) audience: Audience,
@@ -158,6 +160,7 @@ impl Raw {
         self.mqtts = args.mqtts.or(self.mqtts);
         self.ws = args.ws.or(self.ws);
         self.wss = args.wss.or(self.wss);
+        self.quic = args.quic.or(self.quic);
         self.metrics = args.metrics.or(self.metrics);
         self.tls.cert = args.cert.clone().or(self.tls.cert);
         self.tls.key = args.key.clone().or(self.tls.key);
@@ -179,6 +182,7 @@ impl Raw {
             mqtts: self.mqtts,
             ws: self.ws,
             wss: self.wss,
+            quic: self.quic,
             http: self.http.unwrap_or(loopback(8080)),
             metrics: self.metrics.unwrap_or(loopback(9464)),
             audience,
@@ -245,6 +249,7 @@ impl Config {
             mqtts: self.mqtts.map(|address| address.to_string()),
             ws: self.ws.map(|address| address.to_string()),
             wss: self.wss.map(|address| address.to_string()),
+            quic: self.quic.map(|address| address.to_string()),
             tls: self.tls.clone(),
             proxy: self.proxy.clone(),
             http: self.metrics.to_string(),

@@ -69,7 +69,7 @@ fn what_cannot_hold_is_refused() {
 
 #[test]
 fn listeners_and_certificates_reach_the_broker() {
-    let text = "mqtt = \"off\"\nwss = \"127.0.0.1:0\"\n[tls]\ncert = \"c.pem\"\nkey = \"old.pem\"\n[proxy]\nlisteners = [\"wss\"]\nfrom = [\"10.0.0.0/8\"]\n";
+    let text = "mqtt = \"off\"\nwss = \"127.0.0.1:0\"\nquic = \"127.0.0.1:0\"\n[tls]\ncert = \"c.pem\"\nkey = \"old.pem\"\n[proxy]\nlisteners = [\"wss\"]\nfrom = [\"10.0.0.0/8\"]\n";
     let args = ListenArgs {
         mqtts: Some(loopback(8883)),
         key: Some("k.pem".into()),
@@ -79,7 +79,7 @@ fn listeners_and_certificates_reach_the_broker() {
     let broker = config.broker("http://x:1").unwrap();
     let listen: Vec<_> =
         broker.listen.iter().map(|one| (one.transport.as_str(), one.proxied)).collect();
-    assert_eq!(listen, [("mqtts", false), ("wss", true)]);
+    assert_eq!(listen, [("mqtts", false), ("wss", true), ("quic", false)]);
     let tls = broker.tls.unwrap();
     assert_eq!((tls.cert, tls.key), ("c.pem".into(), "k.pem".into()));
 }

@@ -40,6 +40,7 @@ enum Request {
 #[derive(Clone)]
 pub(super) struct Links {
     requests: mpsc::Sender<Request>,
+    counters: Arc<Counters>,
 }
 
 impl Links {
@@ -53,16 +54,19 @@ impl Links {
             made: 0,
             open: 0,
             closes: 0,
-            counters,
+            counters: Arc::clone(&counters),
         };
         std::thread::Builder::new().name("fleet-links".into()).spawn(move || keeper.run(inbox))?;
-        Ok(Self { requests })
+        Ok(Self { requests, counters })
     }
 
     /// A link that is subscribed to `log`.
     pub(super) async fn open(&self, log: &str) -> Result<OwnedLink, NoLink> {
         let (answer, answered) = oneshot::channel();
         let request = Request::Open { log: Some(log.to_owned()), answer };
+        if self.requests.capacity() == 0 {
+            self.counters.links_waited.fetch_add(1, Ordering::Relaxed);
+        }
         self.requests.send(request).await.map_err(|_| NoLink::Unavailable)?;
         answered.await.unwrap_or(Err(NoLink::Unavailable))
     }
@@ -208,5 +212,50 @@ impl Keeper {
         if let Ok(link) = self.router.open("link-0") {
             Router::close(link);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+    use tokio::task::unconstrained;
+
+    fn keeper(open: usize) -> Keeper {
+        let (router, counters) = (Router::start().ok().unwrap(), Arc::default());
+        let free = VecDeque::new();
+        Keeper { router, generation: 1, free, made: 0, open, closes: 0, counters }
+    }
+
+    #[test]
+    fn one_link_too_many_is_refused_and_a_closed_one_makes_room() {
+        let mut keeper = keeper(FLEET_LINKS - 1);
+        let last = keeper.make(None).ok().unwrap();
+        assert_eq!(keeper.make(None).err(), Some(NoLink::TooMany));
+        assert_eq!(keeper.counters.refused.load(Ordering::Relaxed), 1);
+        keeper.close(last);
+        assert!(keeper.make(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
+        let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
+        let links = Links { requests, counters: Arc::default() };
+        let mut opening: Vec<Pin<Box<_>>> =
+            (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
+        for one in &mut opening {
+            assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!(inbox.len(), FLEET_LINK_REQUESTS);
+        assert_eq!(links.counters.links_waited.load(Ordering::Relaxed), 1);
+        // One is answered, and the one that waited takes its place.
+        let Some(Request::Open { answer, .. }) = inbox.recv().await else { panic!() };
+        assert!(answer.send(Err(NoLink::TooMany)).is_ok());
+        let waited = opening.last_mut().unwrap();
+        assert!(waited.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(inbox.len(), FLEET_LINK_REQUESTS);
+        assert_eq!(opening.swap_remove(0).await.err(), Some(NoLink::TooMany));
     }
 }

@@ -78,6 +78,8 @@ struct Counters {
     lost: AtomicU64,
     restarts: AtomicU64,
     refused: AtomicU64,
+    publishers_waited: AtomicU64,
+    links_waited: AtomicU64,
 }
 
 /// What the lane has done since start.
@@ -97,6 +99,10 @@ pub struct FleetStats {
     pub restarts: u64,
     /// Subscriptions refused because a limit was reached.
     pub refused: u64,
+    /// Messages whose publisher had to wait for the router's queue.
+    pub publishers_waited: u64,
+    /// Subscriptions that had to wait because too many links were asked for at once.
+    pub links_waited: u64,
 }
 
 /// A message on its way to filters that are reached through the router.
@@ -294,6 +300,8 @@ impl FleetLane {
             lost: read(&self.counters.lost),
             restarts: read(&self.counters.restarts),
             refused: read(&self.counters.refused),
+            publishers_waited: read(&self.counters.publishers_waited),
+            links_waited: read(&self.counters.links_waited),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::SessionPolicy;
 use crate::lanes::{Message, Options};
 use crate::rights::Control;
 
-/// One thing to be done, in order.
+/// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
@@ -24,6 +24,12 @@ pub enum Effect {
         /// What to answer.
         answer: Answer,
     },
+    /// Something else.
+    Rarer(Rarer),
+}
+
+/// What is not asked for by every message.
+pub enum Rarer {
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
         /// The granted ones, with their place in the SUBACK.
@@ -51,6 +57,12 @@ pub enum Effect {
     End(End),
 }
 
+impl From<Rarer> for Effect {
+    fn from(rarer: Rarer) -> Self {
+        Self::Rarer(rarer)
+    }
+}
+
 /// What a step asks for, in order. Nearly every packet asks for one thing at most, which takes no heap memory.
 #[derive(Default)]
 pub struct Effects {
@@ -60,7 +72,8 @@ pub struct Effects {
 
 impl Effects {
     /// Asks for one thing more.
-    pub fn push(&mut self, effect: Effect) {
+    pub fn push(&mut self, effect: impl Into<Effect>) {
+        let effect = effect.into();
         match self.first {
             None => self.first = Some(effect),
             Some(_) => self.more.push(effect),

@@ -39,7 +39,7 @@ use crate::session::Now;
 pub use connect::check_will;
 pub(crate) use connect::granted_expiry;
 pub use delivery::{Appetite, Delivered};
-pub use effect::{Answer, Effect, Effects, End, Granted};
+pub use effect::{Answer, Effect, Effects, End, Granted, Rarer};
 pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
@@ -108,12 +108,12 @@ impl Machine {
             return self.goodbye(&goodbye, effects);
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
-            return effects.push(Effect::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
+            return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
         }
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
             // Whoever watches trust is about to end this session; nothing of it gets through meanwhile.
             if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
-                return effects.push(Effect::End(End::withdrawn(code, cx.policy)));
+                return effects.push(Rarer::End(End::withdrawn(code, cx.policy)));
             }
         }
         match packet {
@@ -133,7 +133,7 @@ impl Machine {
             }
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
             _ => effects
-                .push(Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
+                .push(Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
         }
     }
 
@@ -214,14 +214,14 @@ impl Machine {
             if self.expiry_at_connect == 0 && wanted != 0 {
                 let end =
                     End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
-                return effects.push(Effect::End(end));
+                return effects.push(Rarer::End(end));
             }
             self.expiry = wanted.min(self.expiry_most);
         }
         if goodbye.reason == ReasonCode::SUCCESS {
             self.will = None;
         }
-        effects.push(Effect::End(End::by_client()));
+        effects.push(Rarer::End(End::by_client()));
     }
 
     /// Seconds that it is kept once its connection has ended.
@@ -268,5 +268,5 @@ pub(crate) struct Restored {
 }
 
 fn out_of_place() -> Effect {
-    Effect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place"))
+    Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place")).into()
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
-use super::{Answer, Context, Effect, Effects, End, Machine};
+use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
@@ -16,10 +16,10 @@ impl Machine {
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Effects) {
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
-            Err(Unresolved::Alias(end)) => return effects.push(Effect::End(end)),
+            Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
-                effects.push(Effect::Refused { code, topic: Arc::from(&*publish.topic) });
+                effects.push(Rarer::Refused { code, topic: Arc::from(&*publish.topic) });
                 return self.refuse_publish(
                     &publish,
                     (ReasonCode::TOPIC_NAME_INVALID, code),
@@ -39,17 +39,17 @@ impl Machine {
             && self.received.len() >= usize::from(cx.policy.receive_maximum)
         {
             let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
-            return effects.push(Effect::End(end));
+            return effects.push(Rarer::End(end));
         }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
-            effects.push(Effect::Refused { code, topic: topic.shared() });
+            effects.push(Rarer::Refused { code, topic: topic.shared() });
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
             return self.receive(packet_id, message(publish, topic, cx), effects);
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
-            effects.push(Effect::Token(publish.payload));
+            effects.push(Rarer::Token(publish.payload));
             if let Some(packet_id) = publish.packet_id {
                 let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
                 effects.push(Effect::Send(Packet::PubAck(ack)));
@@ -99,7 +99,7 @@ impl Machine {
                 };
                 effects.push(Effect::Send(packet));
             }
-            _ => effects.push(Effect::End(End::refused(reason, code))),
+            _ => effects.push(Rarer::End(End::refused(reason, code))),
         }
     }
 }

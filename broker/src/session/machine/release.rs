@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Context, Effect, Effects, Machine};
+use super::{Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
@@ -63,8 +63,8 @@ impl Machine {
         }
         self.forget_received(packet_id);
         match allowed {
-            Ok(()) => effects.push(Effect::Token(message.payload.clone())),
-            Err(code) => effects.push(Effect::Refused { code, topic: message.topic.shared() }),
+            Ok(()) => effects.push(Rarer::Token(message.payload.clone())),
+            Err(code) => effects.push(Rarer::Refused { code, topic: message.topic.shared() }),
         }
         effects.push(comp(ReasonCode::SUCCESS));
     }

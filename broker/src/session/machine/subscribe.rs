@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{Context, Effect, Effects, Granted, Machine};
+use super::{Context, Effect, Effects, Granted, Machine, Rarer};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
@@ -52,13 +52,13 @@ impl Machine {
                 Err((reason, code)) => {
                     reasons.push(reason);
                     refused = Some(code);
-                    effects.push(Effect::Refused { code, topic: Arc::from(&*entry.filter) });
+                    effects.push(Rarer::Refused { code, topic: Arc::from(&*entry.filter) });
                 }
             }
         }
         let properties = refused.map_or_else(Properties::new, |code| self.explain(code, cx));
         let ack = SubAck { packet_id: packet.packet_id, properties, reasons };
-        effects.push(Effect::Subscribe { granted, ack });
+        effects.push(Rarer::Subscribe { granted, ack });
     }
 
     fn subscribe_one(
@@ -134,7 +134,7 @@ impl Machine {
             }
         }
         let ack = SubAck { packet_id: packet.packet_id, properties: Properties::new(), reasons };
-        effects.push(Effect::Unsubscribe { ended, ack });
+        effects.push(Rarer::Unsubscribe { ended, ack });
     }
 
     /// Takes back a subscription that a lane could not make.

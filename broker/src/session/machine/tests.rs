@@ -133,7 +133,7 @@ fn publish(topic: &str, qos: QoS) -> Packet {
 
 fn ended(effects: &[Effect]) -> Option<End> {
     effects.iter().find_map(|effect| match effect {
-        Effect::End(end) => Some(*end),
+        Effect::Rarer(Rarer::End(end)) => Some(*end),
         _ => None,
     })
 }
@@ -157,7 +157,7 @@ fn refused_publishes_by_version_and_qos() {
         let effects = Bench::new(version, 10).step(publish("b", qos));
         assert!(matches!(
             effects.first(),
-            Some(Effect::Refused { code: RefusalCode::PublishNotAuthorised, .. })
+            Some(Effect::Rarer(Rarer::Refused { code: RefusalCode::PublishNotAuthorised, .. }))
         ));
         let end = ended(&effects).map(|end| end.code);
         let expected = if stays { None } else { Some(Some(RefusalCode::PublishNotAuthorised)) };
@@ -280,7 +280,7 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
         properties: Properties::new(),
         entries,
     }));
-    let Some(Effect::Subscribe { granted, ack }) = effects.last() else { panic!() };
+    let Some(Effect::Rarer(Rarer::Subscribe { granted, ack })) = effects.last() else { panic!() };
     assert_eq!((granted.len(), ack.reasons.last()), (4, Some(&ReasonCode::NOT_AUTHORIZED)));
     let mut lost = bench.machine.narrow(&rights(&[("a/+", Permission::Subscribe)]));
     assert_eq!(lost.pop().unwrap().filter.as_str(), "b");
@@ -330,7 +330,7 @@ fn a_withdrawn_session_publishes_nothing_more() {
         bench.step(publish("a/2", QoS::ExactlyOnce));
         bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
         let effects = bench.step(last);
-        let [Effect::End(end)] = &effects[..] else { panic!("{}", effects.len()) };
+        let [Effect::Rarer(Rarer::End(end))] = &effects[..] else { panic!("{}", effects.len()) };
         assert_eq!(end.reason, Some(ReasonCode::ADMINISTRATIVE_ACTION));
         assert!(end.forget && !end.will);
     }
@@ -346,7 +346,7 @@ fn subscriptions_have_a_limit() {
         Packet::Subscribe(Subscribe { packet_id: 3, properties: Properties::new(), entries })
     };
     let mut reason = |filter: &str| match bench.step(subscribe(filter)).pop() {
-        Some(Effect::Subscribe { ack, .. }) => ack.reasons[0],
+        Some(Effect::Rarer(Rarer::Subscribe { ack, .. })) => ack.reasons[0],
         _ => panic!(),
     };
     assert_eq!(reason("a/1"), ReasonCode::SUCCESS);

@@ -11,11 +11,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::error::TlsError;
 use super::verifier::AnyKey;
 use crate::limits::PEM_BYTES;
+use crate::transport::quic;
 use crate::transport::settings::{ClientAuth, TlsSettings};
 
 /// What is spoken inside: it decides the ALPN name.
@@ -35,6 +36,7 @@ pub(crate) struct Certificates {
 struct Configs {
     mqtt: Arc<ServerConfig>,
     web_socket: Arc<ServerConfig>,
+    quic: quic::Crypto,
 }
 
 /// What tells that a file is another: its time, length and whether it is there.
@@ -61,6 +63,11 @@ impl Certificates {
             Use::Mqtt => &current.mqtt,
             Use::WebSocket => &current.web_socket,
         })
+    }
+
+    /// For the next handshake over QUIC.
+    pub(crate) fn quic(&self) -> quic::Crypto {
+        Arc::clone(&self.current.load().quic)
     }
 
     pub(crate) fn settings(&self) -> &TlsSettings {
@@ -93,27 +100,38 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| TlsError::File(settings.key.clone(), error.to_string()))?;
     let provider = Arc::new(ring::default_provider());
-    let versions = match settings.only_tls13 {
-        true => &[&TLS13][..],
-        false => &[&TLS13, &TLS12][..],
+    let verifier = verifier(settings, &provider)?;
+    let with_versions = |versions: &[&'static SupportedProtocolVersion]| {
+        ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(TlsError::Certificate)?
+            .with_client_cert_verifier(Arc::clone(&verifier))
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(TlsError::Certificate)
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(TlsError::Certificate)?
-        .with_client_cert_verifier(verifier(settings, &provider)?)
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Certificate)?;
+    let mut config = match settings.only_tls13 {
+        true => with_versions(&[&TLS13]),
+        false => with_versions(&[&TLS13, &TLS12]),
+    }?;
     // Tickets alone: nothing is kept here for a session that may come back.
     config.ticketer = ring::Ticketer::new().map_err(TlsError::Certificate)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.require_ems = settings.extended_main_secret;
-    let with_alpn = |name: &[u8]| {
+    // Over QUIC no session is taken up again: nothing would tell us, and nothing can be sent before the handshake.
+    let mut over_quic = with_versions(&[&TLS13])?;
+    over_quic.session_storage = Arc::new(NoServerSessionStorage {});
+    over_quic.send_tls13_tickets = 0;
+    let with_alpn = |config: &ServerConfig, name: &[u8]| {
         let mut config = config.clone();
         config.alpn_protocols = vec![name.to_vec()];
         Arc::new(config)
     };
-    Ok(Configs { mqtt: with_alpn(b"mqtt"), web_socket: with_alpn(b"http/1.1") })
+    Ok(Configs {
+        mqtt: with_alpn(&config, b"mqtt"),
+        web_socket: with_alpn(&config, b"http/1.1"),
+        quic: quic::crypto(with_alpn(&over_quic, b"mqtt")).map_err(TlsError::Certificate)?,
+    })
 }
 
 fn verifier(

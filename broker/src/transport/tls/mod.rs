@@ -21,7 +21,7 @@ pub use error::TlsError;
 pub use peer::PeerKey;
 
 /// RFC 9431 section 2.2.4.2.
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-ACE-MQTT-Sign-Challenge";
+pub(super) const EXPORTER_LABEL: &[u8] = b"EXPORTER-ACE-MQTT-Sign-Challenge";
 
 /// What a TLS handshake says about the channel and its peer.
 #[derive(Clone, Debug, Default)]

@@ -19,7 +19,7 @@ const P256: [u8; 26] = [
 
 impl PeerKey {
     /// The key in a certificate, or the raw key itself (RFC 7250); `None` for other kinds of key.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub(in crate::transport) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         Self::of_spki(certificate).or_else(|| {
             let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
             Self::of_spki(&certificate.subject_public_key_info())

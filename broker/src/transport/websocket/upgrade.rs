@@ -4,7 +4,6 @@ use std::io;
 
 use actix_http::ws::hash_key;
 use bytes::{Buf, BytesMut};
-use tokio::io::Interest;
 
 use super::WebSocket;
 use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
@@ -62,7 +61,7 @@ async fn request(wire: &mut Wire, raw: &mut BytesMut) -> Result<String, No> {
             return Err(No::Status("431 Request Header Fields Too Large"));
         }
         if !wire.holds_bytes() {
-            wire.socket().readable().await.map_err(|_| No::Lost)?;
+            wire.readable().await.map_err(|_| No::Lost)?;
         }
         raw.reserve(512);
         match wire.try_read_buf(raw) {
@@ -135,7 +134,7 @@ async fn write(wire: &mut Wire, mut bytes: &[u8]) -> io::Result<()> {
         match wire.try_write(bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wire.socket().ready(Interest::WRITABLE).await?;
+                wire.writable().await?;
             }
             Err(error) => return Err(error),
         }

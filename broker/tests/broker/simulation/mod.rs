@@ -10,6 +10,7 @@ mod peer;
 mod resume;
 mod revocation;
 mod slow;
+mod slow_kept;
 mod stage;
 mod takeover;
 

@@ -1,9 +1,9 @@
 //! A client that keeps its half of a session over any number of connections, as the standard wants it, and that knows
 //! what it may be sent: each stream numbers its messages from 1, so a gap or a swap shows at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tessera_broker::codec::{Ack, Packet, Publish, QoS, ReasonCode, Version};
+use tessera_broker::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use tessera_token::scope::Scope;
 
 use crate::client::{plan, publish, Client, Plan};
@@ -21,6 +21,8 @@ pub struct Sender {
     pub last: u32,
     open: VecDeque<Open>,
     pub done: u32,
+    /// Those that the broker had no room for.
+    pub refused: BTreeSet<u32>,
 }
 
 struct Open {
@@ -34,6 +36,23 @@ struct Open {
 pub struct Taken {
     pub last: u32,
     pub again: usize,
+    /// Those before the last that never came.
+    pub missed: Vec<u32>,
+}
+
+impl Taken {
+    /// How many came, each counted once.
+    pub fn count(&self) -> usize {
+        self.last as usize - self.missed.len()
+    }
+
+    /// The next one, or a later one when some may be missing.
+    fn next(&mut self, number: u32, may_miss: bool, what: &str) {
+        let expected = self.last + 1;
+        assert!(number == expected || may_miss && number > expected, "{what}: in order and whole");
+        self.missed.extend(expected..number);
+        self.last = number;
+    }
 }
 
 /// What came instead of PINGRESP.
@@ -54,6 +73,12 @@ pub struct Peer {
     pub known: bool,
     /// Whether those who publish to it may send twice.
     pub publishers_resend: bool,
+    /// Whether the broker may have no room for what it publishes.
+    pub may_be_refused: bool,
+    /// Whether what is published to it may find no room.
+    pub may_miss: bool,
+    /// Deliveries that it takes at once, when it says so.
+    pub window: Option<usize>,
     held: BTreeMap<u16, u32>,
     owed: VecDeque<Packet>,
 }
@@ -65,7 +90,8 @@ fn ack(id: u16) -> Ack {
 impl Sender {
     pub fn new(topic: &str, qos: QoS, first_id: u16) -> Self {
         let topic = topic.to_owned();
-        Self { topic, qos, first_id, last: 0, open: VecDeque::new(), done: 0 }
+        let (open, refused) = (VecDeque::new(), BTreeSet::new());
+        Self { topic, qos, first_id, last: 0, open, done: 0, refused }
     }
 
     fn id(&self, number: u32) -> u16 {
@@ -99,13 +125,21 @@ impl Peer {
             taken: BTreeMap::new(),
             known: false,
             publishers_resend: false,
+            may_be_refused: false,
+            may_miss: false,
+            window: None,
             held: BTreeMap::new(),
             owed: VecDeque::new(),
         }
     }
 
     pub fn plan<'w>(&self, world: &'w World) -> Plan<'w> {
-        plan(world, self.name, self.version).scope(self.scope.clone()).kept(3600)
+        let plan = plan(world, self.name, self.version).scope(self.scope.clone()).kept(3600);
+        let Some(window) = self.window else { return plan };
+        let window = u32::try_from(window).unwrap();
+        plan.properties(|p| {
+            p.number(PropertyId::SessionExpiry, 3600).number(PropertyId::ReceiveMaximum, window)
+        })
     }
 
     pub async fn connect(&mut self, world: &World) {
@@ -221,7 +255,18 @@ impl Peer {
                 self.owed.push_back(Packet::PubRel(ack(rec.packet_id)));
             }
             Packet::PubAck(done) => {
-                assert_eq!(done.reason, ReasonCode::SUCCESS, "{}", self.name);
+                let refused = self.may_be_refused && done.reason == ReasonCode::QUOTA_EXCEEDED;
+                assert!(
+                    refused || done.reason == ReasonCode::SUCCESS,
+                    "{}: {:?}",
+                    self.name,
+                    done.reason
+                );
+                if refused {
+                    self.stream_of(done.packet_id, |sender, place| {
+                        sender.refused.insert(sender.open[place].number);
+                    });
+                }
                 self.complete(done.packet_id);
             }
             Packet::PubComp(done) => self.complete(done.packet_id),
@@ -255,8 +300,7 @@ impl Peer {
                 return;
             }
             self.held.insert(id, number);
-            assert_eq!(number, known.last + 1, "{what}: QoS 2 comes once and in order");
-            known.last = number;
+            known.next(number, self.may_miss, &format!("{what}: QoS 2 comes once"));
             return;
         }
         self.owed.push_back(Packet::PubAck(ack(id)));
@@ -265,7 +309,6 @@ impl Peer {
             assert!(message.dup || self.publishers_resend, "{what}: again without DUP");
             return;
         }
-        assert_eq!(number, known.last + 1, "{what}: QoS 1 comes at least once and in order");
-        known.last = number;
+        known.next(number, self.may_miss, &format!("{what}: QoS 1 comes at least once"));
     }
 }

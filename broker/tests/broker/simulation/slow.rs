@@ -117,6 +117,54 @@ async fn run(chance: &mut Chance) {
     reading.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+/// Filter, bytes of a message, messages: more than the log of that filter holds, whose segments turn over.
+const TURNS: [(&str, usize, usize); 3] =
+    [("d/p-0/+", 1024, 400), ("$share/g/d/p-0/+", 1024, 400), ("d/#", 20 * 1024, 1_200)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_whose_log_turns_over_goes_on_behind_the_gap_and_the_gap_is_counted() {
+    for (filter, bytes, count) in TURNS {
+        let world = world_with(|raw| raw.limits.queue_messages = QUEUE).await;
+        let rights = scope(&[("pub", &topic(0))]);
+        let window = u32::try_from(WINDOW).unwrap();
+        let mut line = plan(&world, "r-0", Version::V5)
+            .scope(scope(&[("sub", "d/#")]))
+            .properties(|p| p.number(PropertyId::ReceiveMaximum, window))
+            .open()
+            .await;
+        assert!(!line.subscribe(filter, QoS::AtLeastOnce).await.is_error());
+        let (filter, got) = (filter.to_owned(), Arc::default());
+        let mut reader = Reader { line, filter, pace: Pace::Fast, got, last: BTreeMap::new() };
+        let mut hub = plan(&world, "p-0", Version::V5).scope(rights).open().await;
+        // The reader answers nothing meanwhile.
+        for number in 1..=u32::try_from(count).unwrap() {
+            offer(&mut hub, number, bytes).await;
+        }
+        let mut taken = 0;
+        while taken + lost(&world).await < count {
+            reader.next().await;
+            taken += 1;
+        }
+        let missed = lost(&world).await;
+        println!("  {}: {taken} received, {missed} missed", reader.filter);
+        assert!(missed > 0, "{}: the log was meant to turn over", reader.filter);
+        assert_eq!(taken + missed, count, "{}", reader.filter);
+        // From here on it keeps up, and nothing more is missed.
+        for number in 1..=20 {
+            let number = u32::try_from(count).unwrap() + number;
+            offer(&mut hub, number, bytes).await;
+            assert_eq!(reader.next().await, number, "{}", reader.filter);
+        }
+        assert_eq!(lost(&world).await, missed);
+    }
+}
+
+async fn offer(line: &mut Client, number: u32, bytes: usize) {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(bytes, 0);
+    assert_eq!(line.publish_acked(&topic(0), &payload).await, ReasonCode::SUCCESS);
+}
+
 /// Deliveries that were asked for: of a shared group each message once.
 fn expected(readers: &[Reader]) -> usize {
     let wanted = |one: &Reader| if one.filter.contains("d/+/") { PUBLISHERS } else { 1 } * MESSAGES;
@@ -191,6 +239,13 @@ async fn read(mut me: Reader, course: Arc<Course>) {
 }
 
 impl Reader {
+    /// Takes one and acknowledges it; gives its number.
+    async fn next(&mut self) -> u32 {
+        let message = self.line.message().await;
+        self.take(&message);
+        self.last[&*message.topic]
+    }
+
     /// In the order of its publisher, and never twice.
     fn take(&mut self, message: &Publish) {
         let number = u32::from_be_bytes(message.payload[..4].try_into().unwrap());

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, WebPkiServerVerifier};
 use rustls::crypto::ring::default_provider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -75,6 +77,16 @@ impl Certs {
         let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         self.builder(&[&TLS13, &TLS12]).with_client_auth_cert(chain, key).unwrap()
+    }
+
+    /// A client with a raw public key (RFC 7250).
+    pub fn client_with_raw_key(&self, key: &KeyPair) -> ClientConfig {
+        let der = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let signer = any_supported_type(&der).unwrap();
+        let raw = signer.public_key().unwrap().to_vec();
+        let certified = CertifiedKey::new(vec![raw.into()], signer);
+        let resolver = AlwaysResolvesClientRawPublicKeys::new(Arc::new(certified));
+        self.builder(V13).with_client_cert_resolver(Arc::new(resolver))
     }
 
     pub fn builder(

@@ -1,10 +1,11 @@
-//! TLS, WebSocket, PROXY headers and RFC 9431 from outside.
+//! TLS, WebSocket, QUIC, PROXY headers and RFC 9431 from outside.
 
 pub mod ace;
 mod authz;
 mod certs;
 mod line;
 mod proxy;
+mod quic;
 mod resumption;
 mod tls;
 mod web_socket;

@@ -9,7 +9,7 @@ use tessera_broker::codec::{
 };
 use tessera_broker::lanes::{Outbox, SubscriberId};
 use tessera_broker::rights::Rights;
-use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End};
+use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
 use tessera_broker::session::{Line, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
@@ -332,7 +332,9 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let known = kept.known;
     let alive = known.alive(sim.unix);
     let released = if alive { heard(&mut kept.model, &said, &effects) } else { None };
-    let clean = effects.iter().any(|e| matches!(e, Effect::End(end) if *end == End::by_client()));
+    let by_client = |end: &End| *end == End::by_client();
+    let clean =
+        effects.iter().any(|e| matches!(e, Effect::Rarer(Rarer::End(end)) if by_client(end)));
     if goodbye && clean {
         if let Some(state) = kept.will.and_then(|will| sim.wills.get_mut(&will)) {
             *state = WillState::Never;
@@ -351,14 +353,14 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
                 assert_eq!(message.publisher.session, session.id);
                 sim.route(&message, Some(known));
             }
-            Effect::Subscribe { granted, ack } => {
+            Effect::Rarer(Rarer::Subscribe { granted, ack }) => {
                 assert!(alive, "subscribed after the token's end");
                 let good = ack.reasons.iter().filter(|reason| !reason.is_error()).count();
                 assert_eq!(granted.len(), good);
                 note(("subscribe", good));
             }
-            Effect::Refused { code, .. } => note(code.as_str()),
-            Effect::End(end) => {
+            Effect::Rarer(Rarer::Refused { code, .. }) => note(code.as_str()),
+            Effect::Rarer(Rarer::End(end)) => {
                 sim.leave(conn, end);
                 return;
             }

@@ -139,7 +139,7 @@ fn kept(folder: &std::path::Path) -> (Arc<Keep>, impl Fn(u64, usize) -> Arc<Outb
     tokio::spawn(Arc::clone(&keep).run());
     let of = Arc::clone(&keep);
     let outbox = move |id, most| {
-        let kept = Kept { keep: Arc::clone(&of), id: SubscriberId(id) };
+        let kept = Kept::new(Arc::clone(&of), SubscriberId(id));
         Outbox::kept_with_limits(kept, most, 1 << 20)
     };
     (keep, outbox)

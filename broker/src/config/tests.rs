@@ -1,0 +1,92 @@
+use super::*;
+
+#[test]
+fn the_defaults_hold() {
+    let config = RawBrokerConfig::default().validate().unwrap();
+    assert_eq!((config.listen.len(), config.listen[0].address.port()), (1, 1883));
+    assert!(config.verification_workers >= 1);
+}
+
+#[test]
+fn what_cannot_hold_is_named() {
+    let key = |change: fn(&mut RawBrokerConfig)| {
+        let mut raw = RawBrokerConfig::default();
+        change(&mut raw);
+        raw.validate().unwrap_err().key
+    };
+    assert_eq!(key(|raw| raw.mqtt = "nowhere".to_owned()), "mqtt");
+    assert_eq!(key(|raw| raw.mqtt = "off".to_owned()), "mqtt");
+    assert_eq!(key(|raw| raw.wss = Some("x".to_owned())), "wss");
+    assert_eq!(key(|raw| raw.mqtts = Some("127.0.0.1:0".to_owned())), "tls.cert");
+    assert_eq!(key(|raw| raw.quic = Some("127.0.0.1:0".to_owned())), "tls.cert");
+    let proxied = |raw: &mut RawBrokerConfig| {
+        raw.proxy.listeners = vec!["quic".to_owned()];
+        raw.proxy.from = vec!["10.0.0.0/8".to_owned()];
+    };
+    assert_eq!(key(proxied), "proxy.listeners");
+    assert_eq!(key(|raw| raw.tls.key = Some("k".into())), "tls.cert");
+    assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqtt".to_owned()]), "proxy.from");
+    assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
+    assert_eq!(key(|raw| raw.http = String::new()), "http");
+    assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+    assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
+    assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");
+    let unused = |raw: &mut RawBrokerConfig| {
+        raw.resumption.enabled = false;
+        raw.resumption.ticket_key_file = Some("keys".into());
+    };
+    assert_eq!(key(unused), "resumption.ticket_key_file");
+    assert_eq!(key(|raw| raw.limits.sockets = 0), "limits.sockets");
+    assert_eq!(key(|raw| raw.limits.receive_maximum = 0), "limits.receive_maximum");
+    assert_eq!(key(|raw| raw.limits.max_packet = usize::MAX), "limits.max_packet");
+    assert_eq!(key(|raw| raw.limits.verification_workers = 9999), "limits.verification_workers");
+}
+
+#[test]
+fn every_number_is_taken_or_named_at_its_ends() {
+    let keys = [
+        "sockets",
+        "sockets_per_prefix",
+        "half_open",
+        "half_open_per_prefix",
+        "connects_per_second",
+        "max_packet",
+        "receive_maximum",
+        "queue_messages",
+        "queue_bytes",
+        "subscriptions",
+        "sessions",
+        "session_expiry",
+        "keep_alive",
+        "retained_messages",
+        "retained_bytes",
+        "verification_workers",
+    ];
+    for key in keys {
+        for (value, holds) in [
+            ("0", matches!(key, "session_expiry" | "verification_workers")),
+            ("4294967295", false),
+            ("18446744073709551615", false),
+            ("-1", false),
+        ] {
+            let text = format!(r#"{{"limits": {{"{key}": {value}}}}}"#);
+            let read = serde_json::from_str::<RawBrokerConfig>(&text);
+            // A number that its type cannot hold is refused as the file is read.
+            let config = read.ok().map(RawBrokerConfig::validate);
+            let bytes = key == "retained_bytes" && value == "4294967295";
+            match config {
+                Some(Ok(_)) => assert!(holds || bytes, "{text}"),
+                Some(Err(error)) => assert_eq!(error.key, format!("limits.{key}"), "{text}"),
+                None => assert!(value != "0", "{text}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    let read = serde_json::from_str::<RawBrokerConfig>;
+    assert!(read(r#"{"mqtt": "127.0.0.1:0", "limits": {"sockets": 5}}"#).is_ok());
+    assert!(read(r#"{"mqt": "127.0.0.1:0"}"#).is_err());
+    assert!(read(r#"{"limits": {"socket": 5}}"#).is_err());
+}
