@@ -66,6 +66,7 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
+    let caller = Caller { network: Network::of(peer), local: is_local(&socket, peer) };
     let call = place.ticket.call();
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
@@ -82,13 +83,26 @@ async fn handshake(
         anonymous::serve(&hub, stream, &mut inbox, &connect, place.ticket.prefix()).await;
         return None;
     }
-    let network = Network::of(peer);
     let ticket = &mut place.ticket;
     let joined =
-        welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket).await?;
+        welcome::join(&hub, &mut stream, &mut inbox, connect, caller, accepted, ticket).await?;
     place.ticket.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Caller {
+    network: Network,
+    /// From this machine.
+    local: bool,
+}
+
+/// Whether the socket comes from this machine, and not from a balancer here that speaks for somebody else.
+fn is_local(socket: &TcpStream, peer: IpAddr) -> bool {
+    let ends_here = |address: IpAddr| address.to_canonical().is_loopback();
+    ends_here(peer) && socket.peer_addr().is_ok_and(|real| ends_here(real.ip()))
 }
 
 /// From a socket to its CONNECT; `None` closes it.

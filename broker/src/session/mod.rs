@@ -31,7 +31,7 @@ use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::Rights;
 use machine::{Context, Delivered, End, Machine, Restored, Will};
 
-pub use line::Line;
+pub use line::{Line, Privacy};
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +180,7 @@ impl Session {
 
     /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.
     pub fn belongs_to(&self, grant: &Grant) -> bool {
-        self.confirmation == grant.confirmation()
+        grant.goes_on_from(self.confirmation)
     }
 
     /// Runs a step of the machine, if `line` still serves the session.
