@@ -6,5 +6,6 @@ mod certs;
 mod line;
 mod proxy;
 mod resumption;
+mod symmetric;
 mod tls;
 mod web_socket;
