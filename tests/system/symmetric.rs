@@ -53,8 +53,14 @@ fn a_device_lives_by_symmetric_keys_until_it_is_revoked() {
     // The next token is of the same kind, when nobody says otherwise.
     let shown = ok(&mut device(&["token", "--refresh"], &sensor));
     assert!(shown.contains("to a symmetric key"), "{shown}");
-    let mut listens =
-        Process::start(sensor.mosquitto("mosquitto_sub").args(["-V", "5", "-q", "1", "-t", "d/h-1/cmd"]));
+    let mut listens = Process::start(sensor.mosquitto("mosquitto_sub").args([
+        "-V",
+        "5",
+        "-q",
+        "1",
+        "-t",
+        "d/h-1/cmd",
+    ]));
     listens.line("subscribed", |line| line.contains("SUBACK"));
     server.revoke("h-1");
     listens.line("DISCONNECT", |line| line.contains("DISCONNECT (152)"));

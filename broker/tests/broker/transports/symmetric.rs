@@ -349,9 +349,9 @@ async fn a_derivation_key_that_is_taken_out_ends_its_sessions_at_once_and_others
     let mut stays = loop {
         let line = Line::new(tcp(&world, Transport::Mqtt).await);
         let password = world.proved("d-2", &new, &new_key);
-        match open(line, world.connect("d-2", password, Version::V5)).await {
-            (line, ReasonCode::SUCCESS) => break line,
-            _ => {}
+        let opened = open(line, world.connect("d-2", password, Version::V5)).await;
+        if let (line, ReasonCode::SUCCESS) = opened {
+            break line;
         }
     };
     ends.ping().await;
