@@ -19,6 +19,9 @@ pub struct AgentConfig {
     pub root_pin: Thumbprint,
     /// Where trust data comes from; `None` works from the store alone.
     pub feed: Option<FeedConfig>,
+    /// A file of derivation keys, which it shares with the issuer: symmetric tokens are taken (RFC 9202 section 3.3.2).
+    /// A gateway has none: whoever holds them can make the key of every symmetric token of the audience.
+    pub derivation_key_file: Option<PathBuf>,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
 }
@@ -31,6 +34,7 @@ impl AgentConfig {
             audience,
             root_pin,
             feed: None,
+            derivation_key_file: None,
             behaviour: BehaviourConfig::default(),
         }
     }

@@ -42,6 +42,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
         seed,
         publish_every: args.every,
         lasts: args.lasts,
+        token: args.pop.kind(),
         hostile: args.hostile,
         expect_refresh: false,
     };

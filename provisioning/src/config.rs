@@ -22,6 +22,9 @@ pub struct ProvisioningConfig {
     pub token_seconds: u64,
     /// The algorithm number in the tokens' header: -19, or -8 for verifiers that do not know RFC 9864.
     pub issue_algorithm: Algorithm,
+    /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
+    /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it nobody gets one.
+    pub derivation_key_file: Option<PathBuf>,
     /// What peers without a credential may ask.
     pub admission: AdmissionLimits,
     /// Threads that answer HTTP.
@@ -60,6 +63,7 @@ impl ProvisioningConfig {
             audience,
             token_seconds: 3600,
             issue_algorithm: Algorithm::default(),
+            derivation_key_file: None,
             admission: AdmissionLimits::default(),
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,

@@ -2,7 +2,7 @@
 
 use tessera_runtime::store::Batch;
 use tessera_token::key::PublicKey;
-use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer};
+use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 
 use crate::grant::{self, Granted};
@@ -62,7 +62,8 @@ async fn attempt(
         }
     };
     let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, false).await?;
+        grant::issue(service, &request.tenant, &owner, &request.device, &record, TokenKind::Key)
+            .await?;
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
     let by = Actor(format!("device {}", request.device));
     let entry =
@@ -149,6 +150,7 @@ fn answer(service: &Service, granted: Granted) -> TokenAnswer {
         access_token: granted.issued.token,
         expires_in: granted.issued.expires.since(now),
         bearer: false,
+        key: None,
         audience: service.config.audience.clone(),
         scope: granted.scope,
         server_time: now,

@@ -3,11 +3,12 @@
 use tessera_token::claims::Epochs;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::key::PublicKey;
+use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 
 use crate::issue::actor::Issue;
-use crate::issue::{Issued, Order};
+use crate::issue::{Binding, Issued, Order};
 use crate::refused::Refused;
 use crate::registry::records::{DeviceRecord, TenantRecord};
 use crate::registry::{groups, roles, templates};
@@ -27,23 +28,19 @@ pub(crate) async fn issue(
     owner: &TenantRecord,
     device: &DeviceId,
     record: &DeviceRecord,
-    bearer: bool,
+    kind: TokenKind,
 ) -> Result<Granted, Refused> {
-    if bearer && !owner.bearer {
-        return Err(RefusalCode::BearerNotAllowed.into());
-    }
+    let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role)?;
     let group = groups::known(service, tenant, &record.group)?;
     let group_id = GroupId::parse(&record.group).map_err(|_| RefusalCode::Internal)?;
     let scope = templates::resolve(&role, tenant, &group_id, device)?;
-    let key = PublicKey::from_bytes(&record.key).map_err(|_| RefusalCode::ConfirmationKey)?;
     let order = Order {
         tenant: tenant.clone(),
         device: device.clone(),
         audience: service.config.audience.clone(),
         life: role.token_seconds.unwrap_or(service.config.token_seconds),
-        confirmation: (!bearer).then_some(key),
-        form: owner.confirmation.into(),
+        binding,
         scope: scope.clone(),
         epochs: Epochs {
             tenant: owner.epoch,
@@ -54,4 +51,25 @@ pub(crate) async fn issue(
     };
     let issued = service.issuer.send(Issue(order)).await??;
     Ok(Granted { issued, scope })
+}
+
+fn binding(
+    service: &Service,
+    owner: &TenantRecord,
+    record: &DeviceRecord,
+    kind: TokenKind,
+) -> Result<Binding, RefusalCode> {
+    match kind {
+        TokenKind::Key => {
+            let key = PublicKey::from_bytes(&record.key);
+            let key = key.map_err(|_| RefusalCode::ConfirmationKey)?;
+            Ok(Binding::Key(key, owner.confirmation.into()))
+        }
+        TokenKind::Symmetric => {
+            let newest = service.derivation.read().newest().cloned();
+            newest.map(Binding::Derived).ok_or(RefusalCode::SymmetricNotOffered)
+        }
+        TokenKind::Bearer if owner.bearer => Ok(Binding::None),
+        TokenKind::Bearer => Err(RefusalCode::BearerNotAllowed),
+    }
 }

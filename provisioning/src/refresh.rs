@@ -1,10 +1,10 @@
 //! Refresh, pull: a device shows its key and gets its next token. A device whose token expired long ago recovers the
 //! same way.
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
-use tessera_token::messages::{TokenAnswer, TokenRequest};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
@@ -13,8 +13,8 @@ use crate::grant::{self, Granted};
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS};
 use crate::refused::Refused;
 use crate::registry::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
-use crate::registry::{devices, tenants};
-use crate::service::Service;
+use crate::registry::{devices, tenants, Actor};
+use crate::service::{Service, Tried};
 use crate::tables::pair;
 
 /// The next token, or the stored answer when the same request comes again.
@@ -62,7 +62,7 @@ async fn attempt(
         return Err(RefusalCode::RateLimited.into());
     }
     let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, request.bearer)
+        grant::issue(service, &request.tenant, &owner, &request.device, &record, request.kind)
             .await?;
     let answered = answered(request, &granted, now);
     stored.answers.push(answered.clone());
@@ -71,14 +71,32 @@ async fn attempt(
     batch.expect(&service.tables.refreshes, &row, before);
     batch.put_record(&service.tables.refreshes, &row, &stored);
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
-    match service.store.commit(batch).await {
-        Ok(()) => {
-            service.metrics.issued.inc(&["refresh"]);
-            Ok(Some(again(service, &answered)?))
-        }
-        Err(tessera_runtime::store::StoreError::Conflict { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+    if commit(service, request, &granted, batch).await? == Tried::Again {
+        return Ok(None);
     }
+    let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
+    service.metrics.issued.inc(&[occasion]);
+    Ok(Some(again(service, &answered)?))
+}
+
+/// A token with a symmetric key is told to the audit log: a secret leaves the house. The others have their record alone.
+async fn commit(
+    service: &Service,
+    request: &TokenRequest,
+    granted: &Granted,
+    batch: Batch,
+) -> Result<Tried<()>, Refused> {
+    if granted.issued.kid.is_empty() {
+        return match service.store.commit(batch).await {
+            Ok(()) => Ok(Tried::Done(())),
+            Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let (by, device) = (Actor(format!("device {}", request.device)), request.device.as_str());
+    let entry = service.entry(&by, "token.symmetric", request.tenant.as_str(), device);
+    let (serial, kid) = (granted.issued.serial, hex::encode(&granted.issued.kid));
+    service.write(batch, entry.detail(format!("serial {serial} kid {kid}"))).await
 }
 
 fn entitled(
@@ -103,7 +121,10 @@ fn known_answer<'a>(
     let Some(known) = stored.answers.iter().find(|answer| answer.nonce == request.nonce) else {
         return Ok(None);
     };
-    match known.iat == request.time.get() && known.bearer == request.bearer {
+    let bearer = request.kind == TokenKind::Bearer;
+    let symmetric = request.kind == TokenKind::Symmetric;
+    let same = (known.bearer, !known.kid.is_empty()) == (bearer, symmetric);
+    match known.iat == request.time.get() && same {
         true => Ok(Some(known)),
         false => Err(RefusalCode::NonceInvalid),
     }
@@ -113,20 +134,28 @@ fn answered(request: &TokenRequest, granted: &Granted, now: UnixSeconds) -> Answ
     AnsweredRefresh {
         nonce: request.nonce.clone(),
         iat: request.time.get(),
-        bearer: request.bearer,
+        bearer: request.kind == TokenKind::Bearer,
         until: now.max(request.time).plus(PROOF_WINDOW_SECONDS).get(),
         token: granted.issued.token.clone(),
         expires: granted.issued.expires.get(),
         scope: granted.scope.to_aif(),
+        kid: granted.issued.kid.clone(),
     }
 }
 
 fn again(service: &Service, answer: &AnsweredRefresh) -> Result<TokenAnswer, Refused> {
     let now = service.now();
+    let derived = service.derivation.read().key_behind(&answer.kid, &answer.token);
+    let key = derived.map(|derived| IssuedKey { kid: answer.kid.clone(), key: derived.key });
+    if key.is_none() && !answer.kid.is_empty() {
+        // Its derivation key was taken out since: no broker would take the token.
+        return Err(RefusalCode::SymmetricNotOffered.into());
+    }
     Ok(TokenAnswer {
         access_token: answer.token.clone(),
         expires_in: UnixSeconds::new(answer.expires).since(now),
         bearer: answer.bearer,
+        key,
         audience: service.config.audience.clone(),
         scope: Scope::from_aif(&answer.scope).map_err(|_| RefusalCode::Internal)?,
         server_time: now,

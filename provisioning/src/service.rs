@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use parking_lot::RwLock;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
+use tessera_token::proof::DerivationKeys;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
@@ -36,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) nonces: Nonces,
     pub(crate) admission: Admission,
     pub(crate) pending: Pending,
+    /// The first one makes the keys of new symmetric tokens; none by default.
+    pub(crate) derivation: RwLock<DerivationKeys>,
     pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,

@@ -4,7 +4,7 @@
 //! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.
 //!
 //! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`store`] (acknowledged means
-//! durable), [`stop`] (named tasks), [`secret`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
+//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
 
 pub mod clock;
 pub mod random;
@@ -12,6 +12,7 @@ pub mod store;
 
 pub mod stop;
 
+pub mod derivation;
 pub mod http;
 pub mod log;
 pub mod metrics;

@@ -44,3 +44,5 @@ pub const LOG_LINE_BYTES: usize = 16 * 1024;
 
 /// Bytes of a secret file: tokens and keys are well under one KiB.
 pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// How often a file of derivation keys is looked at: a key that was taken out ends sessions this much later.
+pub const DERIVATION_FILE_LOOK: Duration = Duration::from_secs(1);

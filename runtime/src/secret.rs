@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
@@ -40,6 +40,8 @@ pub enum SecretFileError {
     Io(PathBuf, std::io::Error),
     /// Larger than [`SECRET_FILE_BYTES`] or not UTF-8 where text is asked for.
     NotASecret(PathBuf),
+    /// Others than the owner can read it, so it must be taken as known.
+    Open(PathBuf),
 }
 
 impl fmt::Display for SecretFileError {
@@ -47,6 +49,10 @@ impl fmt::Display for SecretFileError {
         match self {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NotASecret(path) => write!(f, "{}: not a secret file", path.display()),
+            Self::Open(path) => {
+                let path = path.display();
+                write!(f, "{path}: others can read it; replace the keys and chmod go-rwx")
+            }
         }
     }
 }
@@ -74,8 +80,11 @@ pub fn write_secret_file(path: &Path, content: &[u8]) -> Result<(), SecretFileEr
 /// # Errors
 /// [`SecretFileError`].
 pub fn read_secret_file(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError> {
+    read(path, File::open(path).map_err(|error| SecretFileError::Io(path.to_owned(), error))?)
+}
+
+fn read(path: &Path, file: File) -> Result<Secret<Vec<u8>>, SecretFileError> {
     let fail = |error| SecretFileError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(fail)?;
     let mut content = Vec::new();
     file.take(SECRET_FILE_BYTES + 1).read_to_end(&mut content).map_err(fail)?;
     let secret = Secret::new(content);
@@ -90,7 +99,32 @@ pub fn read_secret_file(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError>
 /// # Errors
 /// [`SecretFileError`].
 pub fn read_secret_text(path: &Path) -> Result<Secret<String>, SecretFileError> {
-    let bytes = read_secret_file(path)?;
+    text(path, read_secret_file(path)?)
+}
+
+/// As [`read_secret_text`], for a file that somebody else has made: nobody but its owner may be able to read it.
+///
+/// # Errors
+/// [`SecretFileError`].
+pub fn read_private_text(path: &Path) -> Result<Secret<String>, SecretFileError> {
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    let file = File::open(path).map_err(fail)?;
+    owner_alone(path, &file.metadata().map_err(fail)?)?;
+    text(path, read(path, file)?)
+}
+
+/// Whether nobody but the owner of this file or folder can read it.
+///
+/// # Errors
+/// [`SecretFileError::Open`] when others can.
+pub fn owner_alone(path: &Path, found: &fs::Metadata) -> Result<(), SecretFileError> {
+    match found.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(SecretFileError::Open(path.to_owned())),
+    }
+}
+
+fn text(path: &Path, bytes: Secret<Vec<u8>>) -> Result<Secret<String>, SecretFileError> {
     let text = std::str::from_utf8(bytes.expose())
         .map_err(|_| SecretFileError::NotASecret(path.to_owned()))?;
     Ok(Secret::new(text.trim().to_owned()))
@@ -123,7 +157,6 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_secret_file_is_for_its_owner_alone() {
@@ -135,6 +168,18 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_secret_text(&path).unwrap().expose(), "two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_private_file_is_not_read_when_others_could() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        write_secret_file(&path, b" one\ntwo\n").unwrap();
+        assert_eq!(read_private_text(&path).unwrap().expose(), "one\ntwo");
+        for mode in [0o640, 0o604, 0o610, 0o644] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read_private_text(&path), Err(SecretFileError::Open(_))), "{mode:o}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::random::{Random, SharedRandom};
 use tessera_runtime::secret::{self, SecretFileError};
 use tessera_token::ids::TenantId;
+use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -178,7 +179,7 @@ async fn bearer(
     device: &Device,
     random: &dyn Random,
 ) -> Result<HeldToken, ApiError> {
-    let answer = api.token(&device.identity, &device.clock, random, true).await?;
+    let answer = api.token(&device.identity, &device.clock, random, TokenKind::Bearer).await?;
     Ok(HeldToken::of(&answer))
 }
 

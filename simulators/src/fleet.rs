@@ -8,6 +8,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::{self, SeededRandom};
 use tessera_runtime::stop::Stop;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -195,12 +196,17 @@ impl Yard {
         let answer = match self.api.enrol_patiently(&identity, &claim, &clock).await {
             // An earlier run of the same seed enrolled it with the same key.
             Err(ApiError::Refused(RefusalCode::AlreadyExists)) => {
-                self.api.token(&identity, &clock, &*own, false).await?
+                self.api.token(&identity, &clock, &*own, TokenKind::Key).await?
             }
             other => other?,
         };
         tally.enrol_latency.observe(clock.monotonic().saturating_sub(started));
         tally.enrolled.one();
+        // The first token is always bound to the key of the device.
+        let answer = match kind.habits.token {
+            TokenKind::Key => answer,
+            other => self.api.token(&identity, &clock, &*own, other).await?,
+        };
         let mut habits = kind.habits.clone();
         if kind.both_versions {
             habits.version = if number.is_multiple_of(2) { Version::V311 } else { Version::V5 };

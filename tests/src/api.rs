@@ -10,7 +10,9 @@ use tessera_token::cbor::Reader;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
-use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenRequest, ACE_CBOR};
+use tessera_token::messages::{
+    EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
+};
 use tessera_token::text::base64url;
 
 /// A client of one provisioning service.
@@ -68,7 +70,7 @@ impl Api {
         nonce: &[u8],
     ) -> Result<TokenAnswer, HttpError> {
         let now = self.clock.unix();
-        let request = TokenRequest::sign(key, &tenant(), device, now, nonce, false);
+        let request = TokenRequest::sign(key, &tenant(), device, now, nonce, TokenKind::Key);
         let answer = self.device.post("/v1/token", ACE_CBOR, request.to_cbor()).await?;
         Ok(TokenAnswer::from_cbor(&answer.body).unwrap())
     }

@@ -1,4 +1,4 @@
-//! A token of ours, read by a CWT library that is not ours.
+//! A token of ours, read by a CWT library that is not ours, and the key of one, derived by code that is not ours.
 
 use std::process::Command;
 
@@ -51,5 +51,17 @@ fn an_independent_cwt_library_reads_our_token() {
             "scope": [["d/s-1/telemetry", ["pub"]], ["d/s-1/cmd", ["pub", "sub"]]],
         });
         assert_eq!(read, expected);
+    }
+}
+
+#[test]
+fn an_independent_derivation_makes_the_same_key_of_a_token() {
+    let vector = root().join("tests/vectors/ace/derived_key.json");
+    let ours: Value = serde_json::from_slice(&std::fs::read(&vector).unwrap()).unwrap();
+    let script = root().join("tests/clients/derived_keys.py");
+    let text = ok(Command::new(python()).arg(script).arg(vector));
+    let theirs: Value = serde_json::from_str(&text).unwrap();
+    for name in ["key", "derivation_key_id", "kid"] {
+        assert_eq!(theirs[name], ours[name], "{name}");
     }
 }

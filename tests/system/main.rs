@@ -20,5 +20,6 @@ mod mqttjs;
 mod paho;
 mod rumqttc;
 mod secrets;
+mod symmetric;
 mod tls;
 mod two_processes;

@@ -5,8 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tessera_tests::process::run;
+use tessera_runtime::clock::{Clock, SystemClock};
+use tessera_runtime::secret::write_secret_file;
+use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::{Device, Server};
+use tessera_token::key::SecretKey;
+use tessera_token::messages::{TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::text::{base64url, from_base64url};
 
@@ -50,11 +54,68 @@ fn resumed(at: SocketAddr, ca: &str, device: &Device) -> [u8; 32] {
     bytes
 }
 
+/// The answer to a request for a token with a symmetric key, through the broker.
+fn key_through_the_broker(device: &Device) -> Vec<u8> {
+    let seed = std::fs::read_to_string(device.folder.join("device.key")).unwrap();
+    let key = SecretKey::from_seed(&hex::decode(seed.trim()).unwrap().try_into().unwrap());
+    let (tenant, id) = ("default".parse().unwrap(), device.id.parse().unwrap());
+    let now = SystemClock::new().unix();
+    let ask = TokenRequest::sign(&key, &tenant, &id, now, &[3; 16], TokenKind::Symmetric);
+    let answer = async {
+        let mut options = rumqttc::MqttOptions::new(&device.id, "127.0.0.1", device.mqtt.port());
+        options.set_credentials(&device.id, device.password());
+        let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
+        client.subscribe("$tessera/token", rumqttc::QoS::AtLeastOnce).await.unwrap();
+        loop {
+            match events.poll().await.unwrap() {
+                rumqttc::Event::Incoming(rumqttc::Packet::SubAck(_)) => {
+                    let qos = rumqttc::QoS::AtLeastOnce;
+                    client.publish("$tessera/token", qos, false, ask.to_cbor()).await.unwrap();
+                }
+                rumqttc::Event::Incoming(rumqttc::Packet::Publish(told)) => return told.payload,
+                _ => {}
+            }
+        }
+    };
+    let answer = tokio::runtime::Runtime::new().unwrap().block_on(answer);
+    let issued = TokenAnswer::from_cbor(&answer).unwrap().key.unwrap();
+    issued.key.expose_bytes().to_vec()
+}
+
+/// The symmetric key of the device's next token, which lets it in.
+fn symmetric_key(device: &Device) -> Vec<u8> {
+    let refresh = |pop| {
+        let mut command = Command::new(tessera());
+        command.args(["device", "token", "--refresh", "--json", "--pop", pop, "--dir"]);
+        let shown = ok(command.arg(&device.folder));
+        std::fs::read_to_string(device.folder.join("token.json")).map(|kept| (shown, kept)).unwrap()
+    };
+    let (shown, kept) = refresh("hmac");
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let key = kept["key"].as_str().unwrap().to_owned();
+    assert!(shown.contains("symmetric") && !shown.contains(&key), "{shown}");
+    let password = from_base64url(&device.password()).unwrap();
+    let proof = Credential::from_password(&password).unwrap().proof.unwrap();
+    assert!(proof.has_mac());
+    let topic = format!("d/{}/telemetry", device.id);
+    let (sent, output) =
+        run(device.mosquitto("mosquitto_pub").args(["-q", "1", "-t", &topic, "-m", "x"]));
+    assert!(sent, "{output}");
+    let (_, kept) = refresh("key");
+    assert!(!kept.contains("\"key\""), "{kept}");
+    from_base64url(&key).unwrap()
+}
+
 #[test]
 fn no_secret_reaches_logs_metrics_or_answers() {
     let folder = TempDir::new().unwrap();
     let (cert, key) = certificate(folder.path());
+    let derivation = folder.path().join("derivation.keys");
+    let shared = "c5".repeat(32);
+    write_secret_file(&derivation, format!("mqtt {shared}\n").as_bytes()).unwrap();
+    let derivation = derivation.display().to_string();
     let more = ["--log", "trace", "--mqtts", "127.0.0.1:0", "--cert", &cert, "--key", &key];
+    let more = [more.as_slice(), &["--derivation-keys", &derivation]].concat();
     let mut server = Server::start_with(folder, &more);
     let run_file = std::fs::read(server.data().join("run.json")).unwrap();
     let places: serde_json::Value = serde_json::from_slice(&run_file).unwrap();
@@ -67,6 +128,8 @@ fn no_secret_reaches_logs_metrics_or_answers() {
     let (refused, _) = run(sensor.mosquitto("mosquitto_pub").args(["-i", "c-2"]).args(words));
     assert!(!refused);
     let resumption = resumed(mqtts, &cert, &sensor);
+    let symmetric = symmetric_key(&sensor);
+    let relayed = key_through_the_broker(&sensor);
     let kept = server.data().join("broker").join("tickets").join("keys");
     let ticket =
         std::fs::read_to_string(kept).unwrap().trim().rsplit(' ').next().unwrap().to_owned();
@@ -94,6 +157,15 @@ fn no_secret_reaches_logs_metrics_or_answers() {
         password[..200].to_owned(),
         hex::encode(&raw[..64]),
         format!("{:?}", &raw[..32]).trim_matches(['[', ']']).to_owned(),
+        shared.clone(),
+        base64url(&[0xc5; 32]),
+        format!("{:?}", [0xc5; 32]).trim_matches(['[', ']']).to_owned(),
+        base64url(&relayed),
+        hex::encode(&relayed),
+        format!("{relayed:?}").trim_matches(['[', ']']).to_owned(),
+        base64url(&symmetric),
+        hex::encode(&symmetric),
+        format!("{symmetric:?}").trim_matches(['[', ']']).to_owned(),
         base64url(&resumption),
         hex::encode(resumption),
         format!("{resumption:?}").trim_matches(['[', ']']).to_owned(),

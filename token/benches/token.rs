@@ -30,6 +30,16 @@ fn connect(c: &mut Criterion) {
             });
         });
     }
+    let (symmetric, key) = world::symmetric_token();
+    let sign = |message: &[u8]| key.prove(message);
+    let proof = ConnectProof::make_by(sign, "mqtt", "d-1", &symmetric, NOW, 1);
+    let password = Credential { token: symmetric, proof: Some(proof) }.to_password();
+    c.bench_function("password to admission, derived key", |b| {
+        b.iter(|| {
+            let credential = Credential::from_password(black_box(&password)).unwrap();
+            admit(&Attempt::new(credential, "d-1"), &world, NOW).unwrap()
+        });
+    });
     c.bench_function("token alone verified", |b| {
         b.iter(|| verify(black_box(&token), &world, NOW).unwrap());
     });

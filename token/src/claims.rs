@@ -7,7 +7,7 @@ use crate::cbor::{CborError, Reader, Writer};
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
-use crate::proof::{PopKey, SymmetricKey};
+use crate::proof::{Derived, PopKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
@@ -137,8 +137,18 @@ impl Claims {
 
     /// As [`Claims::to_cbor`], with `cnf` in this form.
     pub fn to_cbor_as(&self, form: ConfirmationForm) -> Vec<u8> {
-        let pairs =
-            8 + usize::from(self.not_before.is_some()) + usize::from(self.confirmation.is_some());
+        self.write(self.confirmation.as_ref().map(|key| confirmation(key, form)))
+    }
+
+    /// As [`Claims::to_cbor`], with `cnf {3: kid}` for a symmetric key in the place of [`Claims::confirmation`].
+    pub fn to_cbor_with_kid(&self, kid: &[u8]) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.map(1).int(CNF_KID).bytes(kid);
+        self.write(Some(w.finish()))
+    }
+
+    fn write(&self, cnf: Option<Vec<u8>>) -> Vec<u8> {
+        let pairs = 8 + usize::from(self.not_before.is_some()) + usize::from(cnf.is_some());
         let mut w = Writer::new();
         w.map(pairs)
             .int(ISS)
@@ -153,8 +163,8 @@ impl Claims {
             w.int(NBF).uint(nbf.get());
         }
         w.int(IAT).uint(self.issued.get()).int(CTI).bytes(self.serial.as_bytes());
-        if let Some(key) = &self.confirmation {
-            write_confirmation(&mut w, key, form);
+        if let Some(cnf) = cnf {
+            w.int(CNF).raw(&cnf);
         }
         w.int(SCOPE).bytes(&self.scope.to_aif());
         w.int(EPOCHS);
@@ -182,28 +192,23 @@ impl Claims {
         Self::read(payload, &Held(Some(key))).map(|(claims, _)| claims)
     }
 
+    /// As [`Claims::from_cbor`], for whoever holds the token and need not know whose key it is bound to: `cnf` is not
+    /// looked at, and [`Claims::confirmation`] stays empty.
+    ///
+    /// # Errors
+    /// As [`Claims::from_cbor`].
+    pub fn from_cbor_without_key(payload: &[u8]) -> Result<Self, RefusalCode> {
+        let raw = Raw::read(payload).map_err(|_| RefusalCode::ClaimsMalformed)?;
+        Self::judge(&raw)
+    }
+
     /// The claims, and the key that must be proved; `None` for a bearer token.
     pub(crate) fn read(
         payload: &[u8],
         keys: &impl KeySource,
     ) -> Result<(Self, Option<PopKey>), RefusalCode> {
         let raw = Raw::read(payload).map_err(|_| RefusalCode::ClaimsMalformed)?;
-        let missing = RefusalCode::ClaimsMalformed;
-        let mut claims = Self {
-            tenant: TenantId::parse(raw.iss.ok_or(missing)?)
-                .map_err(|_| RefusalCode::IssuerMismatch)?,
-            device: DeviceId::parse(raw.sub.ok_or(missing)?).map_err(|_| missing)?,
-            audience: Audience::parse(raw.aud.ok_or(missing)?)
-                .map_err(|_| RefusalCode::AudienceMismatch)?,
-            expires: raw.exp.ok_or(missing)?,
-            not_before: raw.nbf,
-            issued: raw.iat.ok_or(missing)?,
-            serial: raw.cti.and_then(Serial::from_bytes).ok_or(missing)?,
-            confirmation: None,
-            scope: Scope::from_aif(raw.scope.ok_or(missing)?)
-                .map_err(|_| RefusalCode::ScopeMalformed)?,
-            epochs: raw.epochs.ok_or(missing)?,
-        };
+        let mut claims = Self::judge(&raw)?;
         let key = match raw.cnf {
             Some(cnf) => {
                 let cnf = Confirmation::read(cnf).ok().flatten();
@@ -217,6 +222,25 @@ impl Claims {
         }
         Ok((claims, key))
     }
+
+    fn judge(raw: &Raw<'_>) -> Result<Self, RefusalCode> {
+        let missing = RefusalCode::ClaimsMalformed;
+        Ok(Self {
+            tenant: TenantId::parse(raw.iss.ok_or(missing)?)
+                .map_err(|_| RefusalCode::IssuerMismatch)?,
+            device: DeviceId::parse(raw.sub.ok_or(missing)?).map_err(|_| missing)?,
+            audience: Audience::parse(raw.aud.ok_or(missing)?)
+                .map_err(|_| RefusalCode::AudienceMismatch)?,
+            expires: raw.exp.ok_or(missing)?,
+            not_before: raw.nbf,
+            issued: raw.iat.ok_or(missing)?,
+            serial: raw.cti.and_then(Serial::from_bytes).ok_or(missing)?,
+            confirmation: None,
+            scope: Scope::from_aif(raw.scope.ok_or(missing)?)
+                .map_err(|_| RefusalCode::ScopeMalformed)?,
+            epochs: raw.epochs.ok_or(missing)?,
+        })
+    }
 }
 
 /// Where the key behind a `cnf` comes from.
@@ -225,13 +249,8 @@ pub(crate) trait KeySource {
     fn judge(&self, cose_key: &[u8]) -> Option<PublicKey>;
     /// The public key that is registered for the device.
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey>;
-    /// The symmetric key that is shared with the device under this kid.
-    fn symmetric_key(
-        &self,
-        tenant: &TenantId,
-        device: &DeviceId,
-        kid: &[u8],
-    ) -> Option<SymmetricKey>;
+    /// The symmetric key of this token under this kid.
+    fn symmetric_key(&self, kid: &[u8]) -> Option<Derived>;
 }
 
 /// A reader without a registry; a device knows its own key.
@@ -244,7 +263,7 @@ impl KeySource for Held<'_> {
     fn device_key(&self, _: &TenantId, _: &DeviceId) -> Option<PublicKey> {
         self.0.cloned()
     }
-    fn symmetric_key(&self, _: &TenantId, _: &DeviceId, _: &[u8]) -> Option<SymmetricKey> {
+    fn symmetric_key(&self, _: &[u8]) -> Option<Derived> {
         None
     }
 }
@@ -289,21 +308,20 @@ impl<'b> Confirmation<'b> {
             Self::KeyId(kid) => registered()
                 .filter(|key| key.key_id().as_bytes() == kid)
                 .map(PopKey::Public)
-                .or_else(|| {
-                    let key = keys.symmetric_key(&claims.tenant, &claims.device, kid);
-                    key.map(PopKey::Symmetric)
-                }),
+                .or_else(|| keys.symmetric_key(kid).map(PopKey::Symmetric)),
         }
     }
 }
 
-fn write_confirmation(w: &mut Writer, key: &PublicKey, form: ConfirmationForm) {
-    w.int(CNF).map(1);
+fn confirmation(key: &PublicKey, form: ConfirmationForm) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.map(1);
     match form {
         ConfirmationForm::Key => w.int(CNF_COSE_KEY).raw(&key.to_cose_key()),
         ConfirmationForm::KeyId => w.int(CNF_KID).bytes(key.key_id().as_bytes()),
         ConfirmationForm::Thumbprint => w.int(CNF_THUMBPRINT).bytes(key.thumbprint().as_bytes()),
     };
+    w.finish()
 }
 
 /// The claims by label, borrowed and not yet judged.

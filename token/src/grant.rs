@@ -4,6 +4,7 @@ use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
 use crate::ids::{DeviceId, TenantId};
 use crate::key::{KeyId, Thumbprint};
+use crate::proof::{symmetric_name, DerivationId};
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
 use crate::topic::{TopicFilter, TopicName};
@@ -15,6 +16,7 @@ pub struct Grant {
     key_id: KeyId,
     token: TokenHash,
     confirmation: Option<Thumbprint>,
+    derived_by: Option<DerivationId>,
 }
 
 impl Grant {
@@ -24,9 +26,10 @@ impl Grant {
         key_id: KeyId,
         token: TokenHash,
         confirmation: Option<Thumbprint>,
+        derived_by: Option<DerivationId>,
     ) -> Self {
         claims.confirmation = None;
-        Self { claims, key_id, token, confirmation }
+        Self { claims, key_id, token, confirmation, derived_by }
     }
 
     /// The tenant.
@@ -72,6 +75,26 @@ impl Grant {
     /// The name of the device key, a public key's thumbprint; `None` for a bearer token.
     pub fn confirmation(&self) -> Option<Thumbprint> {
         self.confirmation
+    }
+
+    /// The derivation key behind the symmetric key of the token; `None` for tokens of every other kind.
+    pub fn derived_by(&self) -> Option<DerivationId> {
+        self.derived_by
+    }
+
+    /// Whether a peer that proves this grant holds what a peer with a key of this name, of the same device, held: the
+    /// same key, or the device's other kind of key. A symmetric key is given only to whoever signs with the device's
+    /// public key.
+    #[must_use]
+    pub fn goes_on_from(&self, confirmation: Option<Thumbprint>) -> bool {
+        if self.confirmation == confirmation {
+            return true;
+        }
+        let shared = symmetric_name(self.tenant(), self.device());
+        match (self.confirmation, confirmation) {
+            (Some(now), Some(before)) => now == shared || before == shared,
+            _ => false,
+        }
     }
 
     /// Whether the right to publish to `topic` exists at `now`.

@@ -32,6 +32,8 @@ pub const PROOF_WINDOW_SECONDS: u64 = 60;
 pub const SYMMETRIC_KEY_BYTES: core::ops::RangeInclusive<usize> = 32..=64;
 /// Bytes of a `kid` in `cnf`.
 pub const CNF_KID_BYTES: usize = 32;
+/// Derivation keys of one audience: the present one and those before it.
+pub const DERIVATION_KEYS: usize = 3;
 /// Ticket keys that are tried: the present one and those before it.
 pub const TICKET_KEYS: usize = 3;
 /// Bytes of RFC 9431 Authentication Data: length, token, signature.

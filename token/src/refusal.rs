@@ -82,8 +82,8 @@ codes! {
     TokenNotYetValid = "token_not_yet_valid": "the token is not valid yet: check the clocks",
     /// `exp` is not after `iat`, or the life is longer than allowed.
     TokenLifetime = "token_lifetime": "the token's lifetime is not acceptable",
-    /// The key in `cnf` is unusable: wrong type, private, small order or with torsion.
-    ConfirmationKey = "confirmation_key": "the key in cnf is not an acceptable public key",
+    /// The key in `cnf` is unusable: wrong type, private, small order or with torsion, or a name that means nothing here.
+    ConfirmationKey = "confirmation_key": "the key in cnf is not an acceptable public key, nor the name of a key that is known here",
     /// The scope is no AIF-MQTT or holds an invalid filter.
     ScopeMalformed = "scope_malformed": "the scope is not AIF-MQTT with valid topic filters",
     // 6 revocation
@@ -132,6 +132,10 @@ codes! {
     /// The authentication method is not supported.
     MethodNotSupported = "method_not_supported": "the authentication method is not supported",
     // provisioning
+    /// Nobody gives symmetric keys here.
+    SymmetricNotOffered = "symmetric_not_offered": "this service gives no tokens that are bound to a symmetric key",
+    /// The answer would tell a secret on a connection that others can read.
+    ChannelInClear = "channel_in_clear": "a symmetric key is told only over TLS, or on the same machine",
     /// The enrolment nonce is unknown, used or expired.
     NonceInvalid = "nonce_invalid": "the nonce is unknown, used or expired: fetch a new one",
     /// The claim code is unknown or expired.

@@ -7,6 +7,7 @@ use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{KeyId, Thumbprint};
+use crate::proof::DerivationId;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
 
@@ -25,6 +26,8 @@ pub struct Standing {
     pub token: TokenHash,
     /// The thumbprint of the device key; `None` for a bearer token.
     pub confirmation: Option<Thumbprint>,
+    /// The derivation key behind a symmetric key.
+    pub derived_by: Option<DerivationId>,
     /// When the token expires.
     pub expires: UnixSeconds,
 }
@@ -39,6 +42,7 @@ impl Standing {
             key_id: grant.key_id(),
             token: grant.token_hash(),
             confirmation: grant.confirmation(),
+            derived_by: grant.derived_by(),
             expires: grant.expires(),
         }
     }
@@ -58,6 +62,6 @@ impl Standing {
             scope: Scope::new(Vec::new()).ok()?,
             epochs: self.epochs,
         };
-        Some(Grant::new(claims, self.key_id, self.token, self.confirmation))
+        Some(Grant::new(claims, self.key_id, self.token, self.confirmation, self.derived_by))
     }
 }

@@ -21,9 +21,13 @@ use tessera_token::ace::{ExporterSecret, Nonce, Response};
 use tessera_token::claims::{Claims, ConfirmationForm, Epochs, Serial};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::issue::issue_as;
+use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, PublicKey, SecretKey};
-use tessera_token::proof::{ConnectProof, Credential, Pop, PopKey, SymmetricKey, TicketKey};
+use tessera_token::messages::{IssuedKey, TokenAnswer};
+use tessera_token::proof::{
+    ConnectProof, Credential, DerivationId, DerivationKey, DerivationKeys, Derived, Pop, PopKey,
+    SymmetricKey, TicketKey,
+};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
@@ -68,7 +72,10 @@ impl Client {
                 let point = key.verifying_key().to_encoded_point(false);
                 PopKey::Public(PublicKey::from_bytes(point.as_bytes()).unwrap())
             }
-            Self::Hmac(key) => PopKey::Symmetric(key.clone()),
+            Self::Hmac(key) => {
+                let by = DerivationId::from_bytes([1; 4]);
+                PopKey::Symmetric(Derived { key: key.clone(), by })
+            }
         }
     }
 
@@ -308,6 +315,46 @@ fn keys() -> Value {
     })
 }
 
+/// RFC 9202 section 3.3.2: the key of a token that names no public key, and the proofs that it makes.
+fn derived_key() -> Value {
+    let derivation = [7; 32];
+    let by = DerivationKey::new(&derivation, Audience::parse("mqtt").unwrap()).unwrap();
+    let claims = claims(SecretKey::from_seed(&[3; 32]).public());
+    let token = issue_symmetric(&claims, &by, Algorithm::Ed25519, &issuer()).unwrap();
+    let key = by.key_of(&token).unwrap();
+    let kid = by.kid_of(&claims.serial);
+    let lines = format!("mqtt {}\n", hex::encode(derivation));
+    let keys = DerivationKeys::parse(&lines, &claims.audience).unwrap();
+    assert!(keys.key_behind(&kid, &token).unwrap().key == key);
+    let (broker, nonce) = (Nonce::from_bytes(BROKER), Nonce::from_bytes(CLIENT));
+    let response = Response::make_by(|m| key.prove(m), broker, nonce);
+    let time = UnixSeconds::new(NOW);
+    let proof = ConnectProof::make_by(|m| key.prove(m), "mqtt", DEVICE, &token, time, 1);
+    let answer = TokenAnswer {
+        access_token: token.clone(),
+        expires_in: 3600,
+        bearer: false,
+        key: Some(IssuedKey { kid: kid.clone(), key: key.clone() }),
+        audience: claims.audience.clone(),
+        scope: claims.scope.clone(),
+        server_time: time,
+    };
+    json!({
+        "derivation_key": hex::encode(derivation),
+        "derivation_key_id": hex::encode(by.id().as_bytes()),
+        "audience": "mqtt",
+        "cti": hex::encode(claims.serial.as_bytes()),
+        "kid": hex::encode(kid),
+        "token": hex::encode(&token),
+        "key": hex::encode(key.expose_bytes()),
+        "token_answer": hex::encode(answer.to_cbor()),
+        "signed_bytes": hex::encode([BROKER, CLIENT].concat()),
+        "client_auth_authentication_data": hex::encode(response.to_bytes()),
+        "connect": { "client_id": DEVICE, "time": NOW, "counter": 1,
+            "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()) },
+    })
+}
+
 #[test]
 fn committed_vectors_are_what_the_code_makes() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/ace");
@@ -318,6 +365,7 @@ fn committed_vectors_are_what_the_code_makes() {
         ("tls_exporter.json", tls_exporter()),
         ("malformed.json", malformed()),
         ("connect_proof.json", connect_proofs()),
+        ("derived_key.json", derived_key()),
     ] {
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if write {

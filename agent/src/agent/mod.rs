@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::derivation::{self, DerivationFileError};
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::SharedRandom;
@@ -41,6 +42,8 @@ pub enum AgentError {
     Metrics(MetricsError),
     /// The URL of the feed.
     Feed(HttpError),
+    /// The file of derivation keys.
+    Derivation(DerivationFileError),
     /// A thread or folder.
     Io(std::io::Error),
 }
@@ -51,6 +54,7 @@ impl fmt::Display for AgentError {
             Self::Store(error) => error.fmt(f),
             Self::Metrics(error) => error.fmt(f),
             Self::Feed(error) => write!(f, "trust feed: {error}"),
+            Self::Derivation(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -98,6 +102,9 @@ impl Agent {
         metrics: &Metrics,
         stop: &Stop,
     ) -> Result<Self, AgentError> {
+        let derivation = config.derivation_key_file.as_deref();
+        let derivation = derivation.map(|path| derivation::read(path, &config.audience));
+        let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
         std::fs::create_dir_all(&config.data_dir)?;
         let store = Store::open(&config.data_dir)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
@@ -120,6 +127,13 @@ impl Agent {
         upkeep::start(Arc::clone(&ledger), Arc::clone(&trust), stop);
 
         let validator = Validator::new(Arc::clone(&trust), ledger, store.clone(), observer.clone());
+        validator.set_derivation_keys(derivation.unwrap_or_default());
+        if let Some(path) = config.derivation_key_file {
+            let judge = validator.clone();
+            let take = move |keys| judge.set_derivation_keys(keys);
+            let watch = derivation::watch(path, config.audience, stop.clone(), take);
+            stop.spawn("agent derivation keys", watch);
+        }
         Ok(Self { validator, observer, trust, store })
     }
 

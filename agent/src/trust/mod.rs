@@ -74,9 +74,12 @@ impl Trust {
             self.time.signed(signed);
         }
         self.state.store(Arc::new(state));
-        for effect in effects {
-            // Without a subscriber there is nobody whose sessions could be touched.
-            let _ = self.effects.send(effect);
-        }
+        effects.into_iter().for_each(|effect| self.announce(effect));
+    }
+
+    /// Tells what may have ended, when that rests on something beside the trust data.
+    pub(crate) fn announce(&self, effect: TrustEffect) {
+        // Without a subscriber there is nobody whose sessions could be touched.
+        let _ = self.effects.send(effect);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
-use tessera_token::proof::{Credential, Presented, Proof, TicketKey};
+use tessera_token::proof::{Credential, DerivationKeys, Presented, Proof, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
@@ -40,14 +41,31 @@ struct Parts {
     observer: Observer,
     known: KnownKeys,
     late: Late,
+    derivation: ArcSwap<DerivationKeys>,
 }
 
 impl Validator {
     /// A validator over these parts.
     pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
         let known = KnownKeys::new(limits::KNOWN_KEYS);
-        let late = Late::default();
-        Self { parts: Arc::new(Parts { trust, ledger, store, observer, known, late }) }
+        let (late, derivation) = (Late::default(), ArcSwap::default());
+        let parts = Parts { trust, ledger, store, observer, known, late, derivation };
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Derives the keys of symmetric tokens by these from now on; before the first call every such token is refused.
+    /// A key that is no longer among them ends its grants, as a withdrawn issuer key does.
+    pub fn set_derivation_keys(&self, keys: DerivationKeys) {
+        let before = self.parts.derivation.load_full();
+        if before.ids().eq(keys.ids()) {
+            return;
+        }
+        let withdrawn = before.ids().any(|id| keys.get(id).is_none());
+        tracing::info!(keys = keys.ids().count(), withdrawn, "new derivation keys");
+        self.parts.derivation.store(Arc::new(keys));
+        if withdrawn {
+            self.parts.trust.announce(TrustEffect::Reloaded);
+        }
     }
 
     /// The whole: password and client id in, admission or refusal out.
@@ -137,20 +155,26 @@ impl Validator {
         Ok(admission)
     }
 
-    /// The grant of a refreshed token on a session whose peer has already proved the key.
+    /// The grant of a further token on a session whose peer has already proved the key.
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no; `client_id_mismatch` or `confirmation_key` when the token is
-    /// not for the holder of `held`.
+    /// not for the holder of `held`, `proof_missing` when it has a key of its own.
     pub fn renew(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
-        let trust = self.parts.trust.load();
-        let verified = chain::verify(token, &self.view(&trust), self.now())?;
-        let subject = verified.subject();
-        verified.renew(held).map_err(|code| Refusal { code, subject: Some(subject) })
+        self.replaced(token, |verified| verified.renew(held))
+    }
+
+    /// The grant of a token that provisioning itself gave, in answer to a request on this session that the key of the
+    /// device has signed.
+    ///
+    /// # Errors
+    /// As [`Validator::renew`], but for `proof_missing`.
+    pub fn renew_as_issued(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
+        self.replaced(token, |verified| verified.renew_as_issued(held))
     }
 
     /// The grant of a token by which the peer re-authenticates (RFC 9431): the answer to a fresh challenge proves the
-    /// key again, which must be the key of `held`.
+    /// key again, which must be the key of `held`, or the device's other kind of key.
     ///
     /// # Errors
     /// As [`Validator::renew`]; `proof_invalid` for a wrong answer, `bearer_not_allowed` for a token without a key.
@@ -160,11 +184,17 @@ impl Validator {
         held: &Grant,
         answer: &ChallengeProof,
     ) -> Result<Grant, Refusal> {
-        let trust = self.parts.trust.load();
-        let verified = chain::verify(token, &self.view(&trust), self.now())?;
+        self.replaced(token, |verified| verified.renew_with_proof(held, answer))
+    }
+
+    fn replaced(
+        &self,
+        token: &[u8],
+        with: impl FnOnce(VerifiedToken) -> Result<Grant, RefusalCode>,
+    ) -> Result<Grant, Refusal> {
+        let verified = self.verify(token)?;
         let subject = verified.subject();
-        let grant = verified.renew_with_proof(held, answer);
-        grant.map_err(|code| Refusal { code, subject: Some(subject) })
+        with(verified).map_err(|code| Refusal { code, subject: Some(subject) })
     }
 
     /// A token that nobody has proved: what it says, when all that concerns it alone holds. It allows nothing.
@@ -187,7 +217,8 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        View { trust, known: &self.parts.known, ledger: &self.parts.ledger, learns: true }
+        let Parts { known, ledger, derivation, .. } = &*self.parts;
+        View { trust, known, ledger, derivation: derivation.load(), learns: true }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -196,7 +227,7 @@ impl Validator {
     /// The code of what ended it.
     pub fn still_holds(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
-        chain::still_holds(grant, trust.as_ref(), self.now())
+        chain::still_holds(grant, &self.view(&trust), self.now())
     }
 
     /// The number of the newest trust event that is known; it never goes back.

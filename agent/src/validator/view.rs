@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
+use arc_swap::Guard;
 use tessera_token::chain::{IssuerKey, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey, Thumbprint};
+use tessera_token::proof::{DerivationId, DerivationKeys, Derived};
 use tessera_token::time::UnixSeconds;
 
 use super::known::KnownKeys;
@@ -13,6 +17,7 @@ pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
     pub(super) known: &'v KnownKeys,
     pub(super) ledger: &'v Ledger,
+    pub(super) derivation: Guard<Arc<DerivationKeys>>,
     /// Whether a key is remembered as soon as it is judged. By a connect proof it soon has a row in the ledger, which
     /// says the same.
     pub(super) learns: bool,
@@ -49,6 +54,14 @@ impl TrustView for View<'_> {
 
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
         self.trust.device_key(tenant, device)
+    }
+
+    fn symmetric_key(&self, kid: &[u8], token: &[u8]) -> Option<Derived> {
+        self.derivation.key_behind(kid, token)
+    }
+
+    fn derives_by(&self, key: DerivationId) -> bool {
+        self.derivation.get(key).is_some()
     }
 
     /// A key with a row in the ledger was let in before, and its row is older than this process.

@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::serve::Connection;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
-use crate::hub::Routed;
+use crate::hub::{Hub, Routed};
 use crate::lanes::retained::Stored;
 use crate::lanes::{Delivery, LaneError, Message, Rest};
 use crate::rights::Control;
@@ -109,16 +109,15 @@ impl Connection {
         }
     }
 
-    /// Writes the status, when the session listens.
+    /// Writes what is told aside, and the status, when the session listens.
     pub(super) fn status(&mut self) {
-        let told = status::write(&self.hub, &self.session, &self.line, &mut self.out);
-        match told {
-            Some(Delivered::Sent(_)) => self.hub.metrics.hot.sent(&[1, 0, 0]),
-            Some(Delivered::Dropped(why, qos)) => {
-                self.hub.metrics.dropped.inc(&[why, crate::metrics::qos_label(qos)]);
-            }
-            _ => {}
+        let (hub, session, line) = (&self.hub, &self.session, &self.line);
+        if let Some(aside) = line.take_aside() {
+            let (to, payload) = (Control::Token, aside.expose().clone());
+            let told = status::write_now(hub, session, line, to, payload, &mut self.out);
+            note(hub, told);
         }
+        note(hub, status::write(hub, session, line, &mut self.out));
     }
 
     fn deliver_retained(&self, one: &Granted) {
@@ -153,6 +152,16 @@ impl Connection {
         if listens {
             self.send(&status::last_words(&self.hub, &self.session, code));
         }
+    }
+}
+
+fn note(hub: &Hub, told: Option<Delivered>) {
+    match told {
+        Some(Delivered::Sent(_)) => hub.metrics.hot.sent(&[1, 0, 0]),
+        Some(Delivered::Dropped(why, qos)) => {
+            hub.metrics.dropped.inc(&[why, crate::metrics::qos_label(qos)]);
+        }
+        _ => {}
     }
 }
 

@@ -14,7 +14,7 @@ use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
-use super::{ace, goodbye};
+use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
 use crate::gate::{answer, Evidence};
@@ -23,7 +23,7 @@ use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, Context};
-use crate::session::{Line, Session};
+use crate::session::{Line, Privacy, Session};
 use crate::transport::Stream;
 
 /// A connection that may begin.
@@ -45,14 +45,20 @@ pub(super) async fn join(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     mut connect: Connect,
-    network: Network,
+    origin: Origin,
     accepted: Duration,
     ticket: &mut Ticket,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
+    let network = origin.network;
+    let privacy = match (stream.is_encrypted(), origin.local) {
+        (true, _) => Privacy::Encrypted,
+        (false, true) => Privacy::Local,
+        (false, false) => Privacy::Clear,
+    };
     let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
     let suspect = ticket.is_suspect();
-    match admit(hub, &mut connect, evidence, stream.is_encrypted(), suspect).await {
+    match admit(hub, &mut connect, evidence, privacy, suspect).await {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
@@ -91,7 +97,7 @@ async fn admit(
     hub: &Arc<Hub>,
     connect: &mut Connect,
     evidence: Result<Evidence, RefusalCode>,
-    encrypted: bool,
+    privacy: Privacy,
     suspect: bool,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
@@ -109,7 +115,7 @@ async fn admit(
     if admission.resumed {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(encrypted, !admission.resumed);
+    let line = Line::new(privacy, !admission.resumed);
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),

@@ -23,14 +23,27 @@ pub(crate) fn write(
     line: &std::sync::Arc<Line>,
     out: &mut BytesMut,
 ) -> Option<Delivered> {
-    let options = session.look(|machine| machine.control(Control::Status))?;
-    let rights = session.rights();
+    session.look(|machine| machine.control(Control::Status))?;
     let mut members = members(hub, session);
     if let Some(secret) = secret(hub, session, line) {
         members.extend(secret);
     }
     let payload = serde_json::Value::Object(members).to_string().into_bytes();
-    let message = super::message(session, Control::Status, payload, QoS::AtMostOnce)?;
+    write_now(hub, session, line, Control::Status, payload, out)
+}
+
+/// Writes a message of the broker's own, for a session that listens and is served by `line`: with QoS 0, past the queue.
+pub(crate) fn write_now(
+    hub: &Hub,
+    session: &Session,
+    line: &std::sync::Arc<Line>,
+    control: Control,
+    payload: Vec<u8>,
+    out: &mut BytesMut,
+) -> Option<Delivered> {
+    let options = session.look(|machine| machine.control(control))?;
+    let rights = session.rights();
+    let message = super::message(session, control, payload, QoS::AtMostOnce)?;
     let now = hub.now();
     let cx = Context::at(&rights, hub.house(), session.id, now);
     let delivery = Delivery::new(message, options, false);

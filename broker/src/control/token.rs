@@ -1,7 +1,8 @@
 //! `$tessera/token`: a device asks for its next token, or hands in one that it has.
 //!
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
-//! 2. The answer goes to the session on the same topic, when it listens.
+//! 2. The answer goes to the session on the same topic, when it listens. One with a symmetric key in it goes over TLS or
+//!    to this machine alone, past the queue, so that no other connection of the session tells it.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -9,9 +10,11 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tessera_runtime::secret::Secret;
 use tessera_token::ace::ChallengeProof;
+use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
-use tessera_token::messages::{AceError, RefusalAnswer, TokenRequest};
+use tessera_token::messages::{AceError, RefusalAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -69,17 +72,32 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
     if request.tenant != session.tenant || &request.device != session.device.device() {
         return refuse(hub, session, AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
     }
+    let in_clear = |symmetric: bool| symmetric && !line.is_private();
+    if in_clear(request.kind == TokenKind::Symmetric) {
+        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::ChannelInClear);
+    }
     match hub.relay.exchange(payload.to_vec()).await {
+        Answer::Token(answer, _) if in_clear(answer.key.is_some()) => {
+            refuse(hub, session, AceError::InvalidRequest, RefusalCode::ChannelInClear);
+        }
         Answer::Token(answer, bytes) => {
-            let installed = install(hub, session, &answer.access_token).await;
+            let validator = hub.gate.validator();
+            let held = session.rights();
+            let grant = validator.renew_as_issued(&answer.access_token, held.grant());
+            let installed = install(hub, session, held.grant(), grant).await;
             // Provisioning gives a token only for a request that the device's key has signed.
             if installed.is_ok() {
                 line.set_proved();
             }
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            tell(session, Control::Token, bytes);
-            session.ask_status();
+            match answer.key {
+                Some(_) => line.tell_aside(Secret::new(bytes)),
+                None => {
+                    tell(session, Control::Token, bytes);
+                    session.ask_status();
+                }
+            }
         }
         Answer::Refusal(bytes) => {
             hub.metrics.token_requests.inc(&["refused"]);
@@ -90,7 +108,9 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
-    match install(hub, session, token).await {
+    let held = session.rights();
+    let grant = hub.gate.validator().renew(token, held.grant());
+    match install(hub, session, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
             session.ask_status();
@@ -100,10 +120,13 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
 }
 
 /// Puts the grant of a further token in the place of the present one.
-async fn install(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Result<(), RefusalCode> {
-    let held = session.rights();
-    let grant = hub.gate.validator().renew(token, held.grant());
-    replace(hub, session, held.grant(), grant.map_err(|refusal| refusal.code)?).await
+async fn install(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    held: &Grant,
+    grant: Result<Grant, Refusal>,
+) -> Result<(), RefusalCode> {
+    replace(hub, session, held, grant.map_err(|refusal| refusal.code)?).await
 }
 
 /// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
@@ -118,7 +141,7 @@ pub(crate) async fn reauthenticate(
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
     let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
-    replace(hub, session, held.grant(), grant.map_err(|refusal| refusal.code)?).await
+    install(hub, session, held.grant(), grant).await
 }
 
 async fn replace(

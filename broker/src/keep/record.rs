@@ -9,6 +9,7 @@ use tessera_token::claims::Epochs;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Thumbprint};
+use tessera_token::proof::DerivationId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
@@ -188,12 +189,11 @@ fn put_standing(out: &mut Vec<u8>, standing: &Standing) {
     }
     out.extend_from_slice(standing.key_id.as_bytes());
     out.extend_from_slice(standing.token.as_bytes());
-    match &standing.confirmation {
-        None => out.push(0),
-        Some(thumbprint) => {
-            out.push(1);
-            out.extend_from_slice(thumbprint.as_bytes());
-        }
+    let Some(thumbprint) = &standing.confirmation else { return out.push(0) };
+    out.push(if standing.derived_by.is_some() { 2 } else { 1 });
+    out.extend_from_slice(thumbprint.as_bytes());
+    if let Some(key) = &standing.derived_by {
+        out.extend_from_slice(key.as_bytes());
     }
 }
 
@@ -206,12 +206,16 @@ fn standing(raw: &mut Bytes) -> Option<Standing> {
     let expires = UnixSeconds::new(number()?);
     let key_id = KeyId::from_bytes(array(raw)?);
     let token = TokenHash::from_bytes(array(raw)?);
-    let confirmation = match raw.try_get_u8().ok()? {
-        0 => None,
-        1 => Some(Thumbprint::from_bytes(array(raw)?)),
+    let (confirmation, derived_by) = match raw.try_get_u8().ok()? {
+        0 => (None, None),
+        1 => (Some(Thumbprint::from_bytes(array(raw)?)), None),
+        2 => {
+            let name = Thumbprint::from_bytes(array(raw)?);
+            (Some(name), Some(DerivationId::from_bytes(array(raw)?)))
+        }
         _ => return None,
     };
-    Some(Standing { tenant, device, epochs, key_id, token, confirmation, expires })
+    Some(Standing { tenant, device, epochs, key_id, token, confirmation, derived_by, expires })
 }
 
 fn array<const N: usize>(raw: &mut Bytes) -> Option<[u8; N]> {

@@ -130,6 +130,7 @@ impl Author {
             key_id: under.key_id,
             token: under.token,
             confirmation: None,
+            derived_by: None,
             expires: UnixSeconds::new(0),
         };
         let asked = trusted.withdrawals.taken_back(&published);

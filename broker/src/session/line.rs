@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use tessera_runtime::secret::Secret;
 
 use super::machine::End;
 
@@ -13,16 +14,29 @@ pub struct Line {
     ended: AtomicBool,
     rang: AtomicBool,
     bell: AtomicWaker,
-    encrypted: bool,
+    privacy: Privacy,
     proved: AtomicBool,
     status: AtomicBool,
+    aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
+}
+
+/// Who may read along.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Privacy {
+    /// Whoever is on the way.
+    #[default]
+    Clear,
+    /// Nobody outside this machine: in clear, and from here.
+    Local,
+    /// Nobody: TLS.
+    Encrypted,
 }
 
 impl Line {
-    /// The line of a connection: whether it runs over TLS, and whether its peer proved the key of its token by more
+    /// The line of a connection: who may read along, and whether its peer proved the key of its token by more
     /// than a resumption secret.
-    pub fn new(encrypted: bool, proved: bool) -> Self {
-        Self { encrypted, proved: AtomicBool::new(proved), ..Self::default() }
+    pub fn new(privacy: Privacy, proved: bool) -> Self {
+        Self { privacy, proved: AtomicBool::new(proved), ..Self::default() }
     }
 
     /// Asks the connection to end. The first reason counts, but a withdrawn grant beats every other.
@@ -74,7 +88,24 @@ impl Line {
 
     /// Whether a resumption secret may be told here.
     pub fn may_hold_secret(&self) -> bool {
-        self.encrypted && self.proved.load(Ordering::Acquire)
+        self.privacy == Privacy::Encrypted && self.proved.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody outside this machine reads along.
+    pub fn is_private(&self) -> bool {
+        self.privacy != Privacy::Clear
+    }
+
+    /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no
+    /// other one of the session tells it.
+    pub fn tell_aside(&self, payload: Secret<Vec<u8>>) {
+        *self.aside.lock() = Some(Box::new(payload));
+        self.ask_status();
+    }
+
+    /// What is to be told aside since the last time.
+    pub fn take_aside(&self) -> Option<Box<Secret<Vec<u8>>>> {
+        self.aside.lock().take()
     }
 
     /// Asks the connection to tell its status.

@@ -30,7 +30,7 @@ use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::{Rights, Trusted};
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
-pub use line::Line;
+pub use line::{Line, Privacy};
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +188,7 @@ impl Session {
 
     /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.
     pub fn belongs_to(&self, grant: &Grant) -> bool {
-        self.rights.load().grant().confirmation() == grant.confirmation()
+        grant.goes_on_from(self.rights.load().grant().confirmation())
     }
 
     /// Takes one packet of the client, if `line` still serves the session.

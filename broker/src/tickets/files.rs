@@ -3,11 +3,14 @@
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret, SecretFileError};
+use tessera_runtime::secret::{
+    owner_alone, read_private_text, write_secret_file, Secret, SecretFileError,
+};
 use tessera_token::proof::TicketKey;
+use tessera_token::text::from_hex_key;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::TICKET_KEYS_KEPT;
@@ -18,10 +21,8 @@ use crate::limits::TICKET_KEYS_KEPT;
 pub enum TicketError {
     /// The operating system refused.
     Io(PathBuf, io::Error),
-    /// A secret file could not be read or written.
+    /// A secret file could not be read or written, or others than the owner can read it.
     File(SecretFileError),
-    /// Others than the owner can read it, so it must be taken as known.
-    Open(PathBuf),
     /// It holds something else than ticket keys.
     Content(PathBuf),
     /// There is no randomness.
@@ -33,13 +34,6 @@ impl fmt::Display for TicketError {
         match self {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::File(error) => error.fmt(f),
-            Self::Open(path) => {
-                write!(
-                    f,
-                    "{}: others can read it; replace the keys and chmod go-rwx",
-                    path.display()
-                )
-            }
             Self::Content(path) => write!(f, "{}: not ticket keys", path.display()),
             Self::Random => f.write_str("the system gives no randomness"),
         }
@@ -81,8 +75,7 @@ impl Folder {
         if !file.try_exists().map_err(failed)? {
             return Ok((folder, Vec::new()));
         }
-        for_owner_alone(&file)?;
-        let text = read_secret_text(&file).map_err(TicketError::File)?;
+        let text = read_private_text(&file).map_err(TicketError::File)?;
         let keys: Option<Vec<Made>> = text.expose().lines().map(own_line).collect();
         match keys {
             Some(keys) if keys.len() <= TICKET_KEYS_KEPT => Ok((folder, keys)),
@@ -119,9 +112,8 @@ impl Folder {
 
 /// The keys of a shared file, newest first.
 pub(super) fn shared(path: &Path) -> Result<Vec<TicketKey>, TicketError> {
-    for_owner_alone(path)?;
-    let text = read_secret_text(path).map_err(TicketError::File)?;
-    let key = |line: &str| from_hex(line.trim()).map(|key| TicketKey::from_bytes(key.expose()));
+    let text = read_private_text(path).map_err(TicketError::File)?;
+    let key = |line: &str| from_hex_key(line.trim()).map(|key| TicketKey::from_bytes(&key));
     let keys: Option<Vec<TicketKey>> = text.expose().lines().map(key).collect();
     match keys {
         Some(keys) if (1..=tessera_token::limits::TICKET_KEYS).contains(&keys.len()) => Ok(keys),
@@ -131,35 +123,16 @@ pub(super) fn shared(path: &Path) -> Result<Vec<TicketKey>, TicketError> {
 
 fn for_owner_alone(path: &Path) -> Result<(), TicketError> {
     let found = fs::metadata(path).map_err(|error| TicketError::Io(path.to_owned(), error))?;
-    match found.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err(TicketError::Open(path.to_owned())),
-    }
+    owner_alone(path, &found).map_err(TicketError::File)
 }
 
 fn own_line(line: &str) -> Option<Made> {
     let (at, key) = line.split_once(' ')?;
     let at = UnixSeconds::new(at.parse().ok()?);
-    Some(Made::new(at, *from_hex(key)?.expose()))
+    Some(Made::new(at, *from_hex_key(key)?))
 }
 
 fn to_hex(key: &[u8; 32]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
     key.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-fn from_hex(text: &str) -> Option<Secret<[u8; 32]>> {
-    let mut key = [0; 32];
-    if text.len() != 2 * key.len() || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(pair).ok()?;
-        // The parser would take a sign for a digit.
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(Secret::new(key))
 }

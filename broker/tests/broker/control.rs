@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tessera_broker::codec::{QoS, ReasonCode, Version};
-use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenRequest};
+use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
@@ -33,8 +33,12 @@ async fn refusal(client: &mut Client) -> RefusalAnswer {
 }
 
 pub fn request(name: &str) -> Vec<u8> {
+    request_for(name, TokenKind::Key)
+}
+
+pub fn request_for(name: &str, kind: TokenKind) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
-    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], false)
+    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], kind)
         .to_cbor()
 }
 
@@ -75,6 +79,7 @@ pub fn token_answer(world: &World, scope: &Scope, life: u64) -> Vec<u8> {
         access_token: token,
         expires_in: life,
         bearer: false,
+        key: None,
         audience: "broker".parse().unwrap(),
         scope: scope.clone(),
         server_time: UnixSeconds::new(NOW),

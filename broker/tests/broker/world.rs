@@ -18,9 +18,9 @@ use tessera_token::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
 use tessera_token::claims::{Claims, Epochs, Serial};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, GroupId, TenantId};
-use tessera_token::issue::issue;
+use tessera_token::issue::{issue, issue_symmetric};
 use tessera_token::key::{Algorithm, SecretKey};
-use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::proof::{ConnectProof, Credential, DerivationKey, SymmetricKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
@@ -102,12 +102,31 @@ pub async fn world_with(change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     world
 }
 
+/// A broker that derives symmetric keys by this file.
+pub async fn world_deriving(keys: &Path, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = world_from(folder.path(), NOW, Some(keys), change).await;
+    world._folder = Some(folder);
+    world
+}
+
 /// A broker on a folder that may have been used before.
 pub async fn world_in(folder: &Path, now: u64, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
+    world_from(folder, now, None, change).await
+}
+
+/// As [`world_in`], with a file of derivation keys.
+pub async fn world_from(
+    folder: &Path,
+    now: u64,
+    keys: Option<&Path>,
+    change: impl FnOnce(&mut RawBrokerConfig),
+) -> World {
     let clock = ManualClock::at(UnixSeconds::new(now));
     let (root, issuer) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
-    let config =
+    let mut config =
         AgentConfig::new(folder, Audience::parse(AUDIENCE).unwrap(), root.public().thumbprint());
+    config.derivation_key_file = keys.map(Path::to_owned);
     let (metrics, stop) = (Metrics::new(), Stop::new());
     let agent =
         Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
@@ -253,6 +272,24 @@ impl World {
         scope: Scope,
         change: impl FnOnce(&mut Claims),
     ) -> Vec<u8> {
+        let claims = self.claims(name, scope, change);
+        issue(&claims, Algorithm::Ed25519, &self.issuer).unwrap()
+    }
+
+    /// A token whose key this derivation key makes, and the key.
+    pub fn symmetric_token(
+        &self,
+        name: &str,
+        scope: Scope,
+        by: &DerivationKey,
+    ) -> (Vec<u8>, SymmetricKey) {
+        let claims = self.claims(name, scope, |_| {});
+        let token = issue_symmetric(&claims, by, Algorithm::Ed25519, &self.issuer).unwrap();
+        let key = by.key_of(&token).unwrap();
+        (token, key)
+    }
+
+    fn claims(&self, name: &str, scope: Scope, change: impl FnOnce(&mut Claims)) -> Claims {
         let now = self.agent.validator().now();
         let serial = u64::from(self.counter.fetch_add(1, Ordering::SeqCst));
         let mut claims = Claims {
@@ -268,7 +305,7 @@ impl World {
             epochs: Epochs { tenant: 1, group_number: 5, group: 0, device: 0 },
         };
         change(&mut claims);
-        issue(&claims, Algorithm::Ed25519, &self.issuer).unwrap()
+        claims
     }
 
     /// The number of a proof that was not used yet.

@@ -8,6 +8,8 @@ pub(crate) enum Which {
     Connect,
     /// The same for devices that have connected to this broker before.
     Reconnect,
+    /// As connect, with symmetric tokens: a MAC in the place of the device's signature.
+    ConnectHmac,
     /// Connect and stay; memory of an idle session.
     Hold,
     /// As connect, over TLS 1.3 with full handshakes.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use tessera_token::messages::TokenKind;
 
 use super::HttpArg;
 
@@ -51,18 +52,45 @@ pub(crate) struct EnrolArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// What proves the possession of a token.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+pub(crate) enum PopArg {
+    /// A signature by the key of the device.
+    Key,
+    /// An HMAC by a symmetric key that comes with the token.
+    Hmac,
+}
+
+impl PopArg {
+    /// The token to ask for.
+    pub(crate) fn kind(self) -> TokenKind {
+        match self {
+            Self::Key => TokenKind::Key,
+            Self::Hmac => TokenKind::Symmetric,
+        }
+    }
+}
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   tessera device token --dir d-17
-  tessera device token --dir d-17 --refresh")]
+  tessera device token --dir d-17 --refresh
+  tessera device token --dir d-17 --refresh --pop hmac
+
+With --pop hmac the service makes a symmetric key for this one token and tells it with it, where derivation keys are set
+(see `tessera up --help`): passwords are then shorter, and the broker checks them without a device's signature. The
+request is signed by the device key as ever; both are kept in the folder.")]
 pub(crate) struct TokenArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
     /// Get a new token with the device key first.
     #[arg(long)]
     pub(crate) refresh: bool,
+    /// What proves the new token (default: what proves the present one).
+    #[arg(long, value_enum, value_name = "HOW", requires = "refresh")]
+    pub(crate) pop: Option<PopArg>,
     /// Ask for a token without key binding; the tenant must allow it.
-    #[arg(long, requires = "refresh")]
+    #[arg(long, requires = "refresh", conflicts_with = "pop")]
     pub(crate) bearer: bool,
     /// As JSON.
     #[arg(long)]

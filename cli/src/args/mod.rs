@@ -14,14 +14,14 @@ mod tests;
 
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, TokenArgs,
+    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
 };
 pub(crate) use operator::{
     Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
     RoleCommand, TenantArgs, TenantCommand, What,
 };
 pub(crate) use server::{
-    AgentArgs, BrokerArgs, ListenArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs,
+    AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 

@@ -53,6 +53,15 @@ pub(crate) struct ListenArgs {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
+/// Tokens with a symmetric key.
+#[derive(Args, Clone, Default)]
+pub(crate) struct DerivationArgs {
+    /// A file of derivation keys, which provisioning and broker share: devices may ask for symmetric keys, and the broker
+    /// takes them. One to three lines of the audience, a space and 64 hexadecimal digits; readable by its owner alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) derivation_keys: Option<PathBuf>,
+}
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   tessera up
@@ -70,6 +79,8 @@ A configuration file, every key with its default:
   http = \"127.0.0.1:8080\"
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
+  # derivation_key_file: off unless a file is given; to make one:
+  #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
   token_seconds = 3600
   drain_seconds = 10
   [log]
@@ -95,6 +106,8 @@ pub(crate) struct UpArgs {
     /// Where provisioning listens (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML; what is given on the command line goes before it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -114,6 +127,8 @@ pub(crate) struct ProvisionArgs {
     /// Where to listen (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -133,6 +148,8 @@ pub(crate) struct BrokerArgs {
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
+    #[command(flatten)]
+    pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::HttpArg;
+use super::{HttpArg, PopArg};
 use crate::span;
 
 #[derive(Args)]
@@ -86,6 +86,9 @@ pub(crate) struct SimRunArgs {
     /// In front of every device id (default: from the seed).
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
+    /// What proves the tokens of the devices; hmac needs derivation keys (see `tessera up --help`).
+    #[arg(long, value_enum, value_name = "HOW", default_value = "key")]
+    pub(crate) pop: PopArg,
     /// Let thief, prober, flooder and a revocation take part; they need about 15s to be noticed.
     #[arg(long)]
     pub(crate) hostile: bool,

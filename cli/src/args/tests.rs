@@ -25,6 +25,9 @@ fn every_line_that_the_documents_show() {
         "tessera device password --dir d",
         "tessera device connect --dir d --mqtt x:1 --test",
         "tessera device doctor --dir d",
+        "tessera device token --dir d --refresh --pop hmac",
+        "tessera sim run --devices 5 --pop hmac --operator-token T",
+        "tessera up --derivation-keys derivation.keys",
         "tessera tenant create acme --bearer",
         "tessera tenant bearer acme on",
         "tessera role set meter --publish d/{device}/telemetry",
@@ -54,6 +57,9 @@ fn what_is_not_known_is_refused() {
         "tessera demo --for soon",
         "tessera broker",
         "tessera sim credentials --devices 5 --proof magic --out f",
+        "tessera device token --dir d --pop hmac",
+        "tessera device token --dir d --refresh --pop hmac --bearer",
+        "tessera agent --derivation-keys f --provisioning http://x:1 --feed-token f --root r",
         "tessera tenant bearer acme perhaps",
     ] {
         assert!(parse(line).is_err(), "{line}");

@@ -52,6 +52,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
             rounds: args.rounds,
             seconds: args.seconds,
             revocations: measures.contains(&Measure::Revoke),
+            symmetric: measures.contains(&Measure::ConnectHmac),
         },
         peers: peer.is_some(),
         measures,
@@ -100,6 +101,7 @@ const fn measure(which: Which) -> Measure {
     match which {
         Which::Connect => Measure::Connect,
         Which::Reconnect => Measure::Reconnect,
+        Which::ConnectHmac => Measure::ConnectHmac,
         Which::Hold => Measure::Hold,
         Which::ConnectTls => Measure::ConnectTls,
         Which::HoldTls => Measure::HoldTls,

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tessera_runtime::secret::{read_secret_text, Secret};
+use tessera_runtime::random::{self, SystemRandom};
+use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
 use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Setup, TlsClient};
 
 use super::certificate::Certificate;
@@ -26,6 +27,7 @@ pub(super) struct System {
     folder: Folder,
     data: PathBuf,
     opened: PathBuf,
+    derivation: PathBuf,
     certificate: Certificate,
     tls: TlsClient,
     /// `http://host:port` of provisioning.
@@ -44,11 +46,15 @@ impl System {
         std::fs::write(&config, LONG_TOKENS)?;
         let opened = folder.fresh("broker.toml");
         std::fs::write(&opened, OPENED)?;
+        let derivation = folder.fresh("derivation.keys");
+        let key: [u8; 32] = random::bytes(&SystemRandom)?;
+        write_secret_file(&derivation, format!("mqtt {}\n", hex::encode(key)).as_bytes())?;
         let certificate = Certificate::write(&folder)?;
         let tls = TlsClient::pinned(certificate.der.clone())?;
         let mut command = Command::new(&binary);
         command.args(["provision", "--http", "127.0.0.1:0", "--log", LOG]);
         command.arg("--data").arg(&data).arg("--config").arg(&config);
+        command.arg("--derivation-keys").arg(&derivation);
         let provisioning = child::Server::until_ready(command).await?;
         let http = format!("http://{}", listens(&data, "http")?);
         let feed_token = read_secret_text(&data.join("feed.token"))?;
@@ -59,6 +65,7 @@ impl System {
             folder,
             data,
             opened,
+            derivation,
             certificate,
             tls,
             http,
@@ -79,7 +86,9 @@ impl System {
             .arg("--feed-token")
             .arg(self.data.join("feed.token"))
             .arg("--root")
-            .arg(self.data.join("root.thumbprint"));
+            .arg(self.data.join("root.thumbprint"))
+            .arg("--derivation-keys")
+            .arg(&self.derivation);
         let name = match setup {
             Setup::Plain | Setup::Field => {
                 command.args(["--mqtt", "127.0.0.1:0"]);

@@ -16,7 +16,7 @@ use tessera_provisioning::ProvisioningConfig;
 use tessera_runtime::log::Format;
 use tessera_token::ids::Audience;
 
-use crate::args::{ListenArgs, LogArgs, LogFormat};
+use crate::args::{DerivationArgs, ListenArgs, LogArgs, LogFormat};
 use crate::fault::Fault;
 
 #[cfg(test)]
@@ -40,6 +40,7 @@ pub(crate) struct Raw {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) audience: Option<String>,
+    pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: Option<u64>,
     pub(crate) drain_seconds: Option<u64>,
     pub(crate) log: RawLog,
@@ -115,6 +116,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) audience: Audience,
+    /// What makes symmetric keys (`docs/ace.md`); for provisioning and broker, never for a gateway.
+    pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: u64,
     pub(crate) drain: Duration,
     pub(crate) log: LogConfig,
@@ -167,6 +170,12 @@ impl Raw {
         self
     }
 
+    /// As [`Raw::with_log`], for symmetric keys.
+    pub(crate) fn with_derivation(mut self, args: &DerivationArgs) -> Self {
+        self.derivation_key_file = args.derivation_keys.clone().or(self.derivation_key_file);
+        self
+    }
+
     /// Checks everything. `data` is the default folder of the verb.
     pub(crate) fn validate(self, data: &str) -> Result<Config, Fault> {
         let audience = self.audience.as_deref().unwrap_or("mqtt");
@@ -186,6 +195,7 @@ impl Raw {
             http: self.http.unwrap_or(loopback(8080)),
             metrics: self.metrics.unwrap_or(loopback(9464)),
             audience,
+            derivation_key_file: self.derivation_key_file,
             token_seconds: self.token_seconds.unwrap_or(3600),
             drain: Duration::from_secs(drain),
             log: self.log.validate()?,
@@ -237,6 +247,7 @@ impl Config {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
         config.audience = self.audience.clone();
         config.token_seconds = self.token_seconds;
+        config.derivation_key_file = self.derivation_key_file.clone();
         Ok(config)
     }
 

@@ -20,10 +20,19 @@ fn defaults_hold() {
 
 #[test]
 fn a_file_is_read_and_the_command_line_goes_before_it() {
-    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n\
+    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\nderivation_key_file = \"k\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n\
                 [broker]\nauthz_info = true\n[broker.resumption]\nenabled = false\n";
     let args = LogArgs { log: Some("debug".into()), log_format: None };
-    let config = raw(text).unwrap().with_log(&args).validate("d").unwrap();
+    let given = raw(text).unwrap().with_log(&args);
+    let flag = DerivationArgs { derivation_keys: Some("f".into()) };
+    for (raw, file) in [
+        (given.clone().with_derivation(&DerivationArgs::default()), "k"),
+        (given.clone().with_derivation(&flag), "f"),
+    ] {
+        let file = Some(PathBuf::from(file));
+        assert_eq!(raw.validate("d").unwrap().provisioning().unwrap().derivation_key_file, file);
+    }
+    let config = given.validate("d").unwrap();
     assert_eq!((config.mqtt.to_string().as_str(), config.audience.as_str()), ("0.0.0.0:1", "b1"));
     assert_eq!(config.log.level, "debug");
     let broker = config.broker("http://x:1").unwrap();

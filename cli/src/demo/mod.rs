@@ -11,6 +11,7 @@ use tessera_simulators::operator::OperatorClient;
 use tessera_simulators::scenario::{self, News, Plan};
 use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
+use tessera_token::messages::TokenKind;
 
 use crate::args::DemoArgs;
 use crate::config::{Config, Place, Raw};
@@ -104,6 +105,7 @@ impl System {
             seed,
             publish_every: PUBLISH_EVERY,
             lasts: args.lasts,
+            token: TokenKind::Key,
             hostile: true,
             expect_refresh: args.lasts.is_some_and(long_enough),
         };

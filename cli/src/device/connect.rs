@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::enrol::clock;
 use super::folder::{Card, Folder};
 use super::password;
-use super::token::refresh;
+use super::token::{kind, refresh};
 use crate::args::ConnectArgs;
 use crate::fault::{Fault, Outcome};
 use crate::out;
@@ -40,7 +40,7 @@ pub(super) async fn run(args: ConnectArgs) -> Outcome {
 
 /// The held token may have been ended while the device was away: a new one tells whether the device itself was.
 async fn again(folder: &Folder, card: &Card, args: &ConnectArgs) -> Result<Link, Fault> {
-    refresh(folder, card, &clock(card), false).await?;
+    refresh(folder, card, &clock(card), kind(folder)).await?;
     let connect = prepare(folder, card, args).await?;
     Link::open(&connect).await.map_err(|closed| refused(&closed, folder))
 }

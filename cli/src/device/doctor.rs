@@ -8,6 +8,7 @@ use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::wire::{Closed, Link};
 use tessera_token::claims::Epochs;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
+use tessera_token::messages::TokenKind;
 use tessera_token::proof::Credential;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::from_base64url;
@@ -130,7 +131,7 @@ async fn standing(folder: &Folder, card: &Card, clock: &DeviceClock) -> (Finding
     let asked = async {
         let identity = folder.identity(card)?;
         let api = DeviceApi::new(&card.http)?;
-        Ok::<_, Fault>(api.token(&identity, clock, &SystemRandom, false).await)
+        Ok::<_, Fault>(api.token(&identity, clock, &SystemRandom, TokenKind::Key).await)
     };
     match asked.await {
         Ok(Ok(answer)) => {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tessera_runtime::random::{self, Random};
-use tessera_runtime::secret::{read_secret_text, write_secret_file};
+use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
+use tessera_token::proof::SymmetricKey;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
@@ -43,6 +44,9 @@ struct StoredToken {
     received: u64,
     expires: u64,
     bearer: bool,
+    /// The symmetric key that came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 impl Folder {
@@ -134,6 +138,7 @@ impl Folder {
             received: UnixSeconds::new(stored.received),
             expires: UnixSeconds::new(stored.expires),
             bearer: stored.bearer,
+            key: stored.key.map(|text| symmetric_key(&text).ok_or_else(bad)).transpose()?,
         })
     }
 
@@ -145,8 +150,10 @@ impl Folder {
             received: token.received.get(),
             expires: token.expires.get(),
             bearer: token.bearer,
+            key: token.key.as_ref().map(|key| base64url(key.expose_bytes())),
         };
-        Ok(write_secret_file(&self.file("token.json"), serde_json::to_string(&stored)?.as_bytes())?)
+        let text = Secret::new(serde_json::to_string(&stored)?);
+        Ok(write_secret_file(&self.file("token.json"), text.expose().as_bytes())?)
     }
 
     /// The next proof counter: above every earlier one, and durable before it is returned. Two commands that run at
@@ -185,6 +192,10 @@ impl Folder {
     }
 }
 
+fn symmetric_key(text: &str) -> Option<SymmetricKey> {
+    from_base64url(text).and_then(|bytes| SymmetricKey::from_bytes(&bytes))
+}
+
 fn fault(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(format!("{}: {error}", path.display()))
 }
@@ -194,6 +205,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use tessera_runtime::random::SystemRandom;
+    use tessera_token::messages::TokenKind;
 
     use super::*;
 
@@ -257,10 +269,16 @@ mod tests {
             received: UnixSeconds::new(10),
             expires: UnixSeconds::new(20),
             bearer: false,
+            key: None,
         };
         folder.keep_token(&token).unwrap();
         let back = folder.token().unwrap();
-        assert_eq!((back.bytes, back.expires.get(), back.bearer), (vec![0xd8, 1, 2], 20, false));
+        assert_eq!((back.kind(), back.expires.get()), (TokenKind::Key, 20));
+        assert_eq!((back.bytes, back.bearer), (vec![0xd8, 1, 2], false));
+        let key = SymmetricKey::from_bytes(&[7; 32]);
+        folder.keep_token(&HeldToken { key: key.clone(), ..token }).unwrap();
+        let back = folder.token().unwrap();
+        assert!(back.key == key && back.kind() == TokenKind::Symmetric);
         fs::write(folder.file("token.json"), "{}").unwrap();
         assert!(folder.token().is_err());
     }

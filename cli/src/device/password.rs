@@ -5,7 +5,7 @@ use tessera_token::text::base64url;
 
 use super::enrol::clock;
 use super::folder::{Card, Folder};
-use super::token::refresh;
+use super::token::{kind, refresh};
 use crate::args::PasswordArgs;
 use crate::fault::{Fault, Outcome};
 use crate::out;
@@ -46,7 +46,7 @@ async fn good_token(folder: &Folder, card: &Card, clock: &DeviceClock) -> Result
             return held;
         }
     }
-    match (refresh(folder, card, clock, false).await, held) {
+    match (refresh(folder, card, clock, kind(folder)).await, held) {
         // Provisioning may be away for a while: what is still good is good enough.
         (Err(_), Ok(token)) if token.is_good(clock.now(), MARGIN_SECONDS) => Ok(token),
         (renewed, _) => renewed,
@@ -92,8 +92,14 @@ mod tests {
         };
         let bytes = issue(&claims, Algorithm::Ed25519, &SecretKey::from_seed(&[9; 32])).unwrap();
         let audience = "mqtt".to_owned();
-        let token =
-            HeldToken { bytes, audience, received: expires.minus(100), expires, bearer: false };
+        let token = HeldToken {
+            bytes,
+            audience,
+            received: expires.minus(100),
+            expires,
+            bearer: false,
+            key: None,
+        };
         folder.keep_card(&card).unwrap();
         folder.keep_token(&token).unwrap();
         (dir, folder, card)

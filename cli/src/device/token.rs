@@ -6,6 +6,7 @@ use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_token::claims::Claims;
 use tessera_token::hash::TokenHash;
+use tessera_token::messages::TokenKind;
 use tessera_token::text::base64url;
 
 use super::enrol::{clock, refused};
@@ -19,7 +20,14 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
     let card = folder.card()?;
     let clock = clock(&card);
     let token = match args.refresh {
-        true => refresh(&folder, &card, &clock, args.bearer).await?,
+        true => {
+            let kind = match (args.bearer, args.pop) {
+                (true, _) => TokenKind::Bearer,
+                (false, Some(pop)) => pop.kind(),
+                (false, None) => kind(&folder),
+            };
+            refresh(&folder, &card, &clock, kind).await?
+        }
         false => folder.token()?,
     };
     let claims = unverified_claims(&token.bytes)
@@ -32,19 +40,27 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
     Ok(0)
 }
 
+/// The kind of token that the folder holds. Bearer tokens are asked for by name alone.
+pub(super) fn kind(folder: &Folder) -> TokenKind {
+    match folder.token().map(|held| held.kind()) {
+        Ok(TokenKind::Symmetric) => TokenKind::Symmetric,
+        _ => TokenKind::Key,
+    }
+}
+
 /// Gets a new token with the device key and keeps it.
 pub(super) async fn refresh(
     folder: &Folder,
     card: &Card,
     clock: &DeviceClock,
-    bearer: bool,
+    kind: TokenKind,
 ) -> Result<HeldToken, Fault> {
     let api = DeviceApi::new(&card.http)?;
     let identity = folder.identity(card)?;
-    let mut answer = api.token(&identity, clock, &SystemRandom, bearer).await;
+    let mut answer = api.token(&identity, clock, &SystemRandom, kind).await;
     if answer.as_ref().is_err_and(|error| error.kind() == "proof_not_fresh") {
         // The refusal told the time: once more with it.
-        answer = api.token(&identity, clock, &SystemRandom, bearer).await;
+        answer = api.token(&identity, clock, &SystemRandom, kind).await;
     }
     folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
     let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
@@ -70,6 +86,7 @@ fn as_json(token: &HeldToken, claims: &Claims) -> serde_json::Value {
         "scope": scope,
         "key_thumbprint": key.map(|key| base64url(key.thumbprint().as_bytes())),
         "bearer": token.bearer,
+        "pop_key": token.kind().pop_key(),
         "bytes": token.bytes.len(),
         "token_hash": base64url(TokenHash::of(&token.bytes).as_bytes()),
     })
@@ -81,9 +98,11 @@ fn as_text(token: &HeldToken, claims: &Claims, now: u64) -> String {
         Some(left) if left > 0 => format!("in {}", when::span(left)),
         _ => "EXPIRED: tessera device token --refresh".to_owned(),
     };
-    let bound = match &claims.confirmation {
-        Some(key) => format!("to the device key {}", base64url(key.thumbprint().as_bytes())),
-        None => "to no key: a bearer token, a secret".to_owned(),
+    let bound = match (&claims.confirmation, token.kind()) {
+        (Some(key), _) => format!("to the device key {}", base64url(key.thumbprint().as_bytes())),
+        (None, TokenKind::Symmetric) => "to a symmetric key that came with it".to_owned(),
+        (None, TokenKind::Key) => "to the device key, by its name".to_owned(),
+        (None, TokenKind::Bearer) => "to no key: a bearer token, a secret".to_owned(),
     };
     let mut text = format!(
         "device    {} of tenant {}\nfor       {}\nissued    {}\nexpires   {} ({left})\nbound     {bound}\nsize      {} bytes\nhash      {}\n",

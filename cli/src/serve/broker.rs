@@ -12,8 +12,10 @@ use crate::out;
 
 /// The broker alone; it talks to provisioning over HTTP.
 pub(crate) async fn run(args: BrokerArgs) -> Outcome {
-    let mut raw =
-        Raw::read(args.config.as_deref())?.with_log(&args.log).with_listeners(&args.listen);
+    let mut raw = Raw::read(args.config.as_deref())?
+        .with_log(&args.log)
+        .with_listeners(&args.listen)
+        .with_derivation(&args.derivation);
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-broker")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;

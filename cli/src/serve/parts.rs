@@ -87,7 +87,8 @@ pub(crate) async fn start_broker(
     stop: &Stop,
 ) -> Result<BrokerPart, Fault> {
     let metrics = Metrics::new();
-    let agent_config = feed.agent(&config.data.join("agent"), config);
+    let mut agent_config = feed.agent(&config.data.join("agent"), config);
+    agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
     let settings = config.broker(&feed.url)?;

@@ -12,7 +12,8 @@ use crate::out;
 
 /// Provisioning alone.
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
-    let mut raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    let mut raw =
+        Raw::read(args.config.as_deref())?.with_log(&args.log).with_derivation(&args.derivation);
     raw.data = args.data.clone().or(raw.data);
     raw.http = args.http.or(raw.http);
     let config = raw.validate("./tessera-data")?;

@@ -39,8 +39,10 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
 }
 
 fn config(args: &UpArgs) -> Result<Config, Fault> {
-    let mut raw =
-        Raw::read(args.config.as_deref())?.with_log(&args.log).with_listeners(&args.listen);
+    let mut raw = Raw::read(args.config.as_deref())?
+        .with_log(&args.log)
+        .with_listeners(&args.listen)
+        .with_derivation(&args.derivation);
     raw.data = args.data.clone().or(raw.data);
     raw.http = args.http.or(raw.http);
     raw.validate("./tessera-data")

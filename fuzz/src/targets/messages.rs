@@ -5,8 +5,10 @@ use std::fmt::Debug;
 
 use tessera_token::ids::Audience;
 use tessera_token::messages::{
-    AceError, EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenRequest,
+    AceError, EnrolRequest, IssuedKey, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind,
+    TokenRequest,
 };
+use tessera_token::proof::SymmetricKey;
 use tessera_token::refusal::RefusalCode;
 
 use super::cbor::strict;
@@ -74,9 +76,11 @@ fn signed_token(draw: &mut Draw<'_>) {
     let key = &keys().device;
     let time = at(interesting(draw, NOW));
     let nonce = [&[1; 8], draw.bytes(24)].concat();
-    let bearer = draw.one_in(2);
+    let kinds = [TokenKind::Key, TokenKind::Symmetric, TokenKind::Bearer];
+    let (at_first, then) = (draw.below(3), 1 + draw.below(2));
+    let kind = kinds[at_first];
     let (acme, name) = (tenant("acme"), device("s-0042"));
-    let good = TokenRequest::sign(key, &acme, &name, time, &nonce, bearer);
+    let good = TokenRequest::sign(key, &acme, &name, time, &nonce, kind);
     let Ok(mut request) = TokenRequest::from_cbor(&good.to_cbor()) else {
         panic!("a good request cannot be read")
     };
@@ -87,21 +91,23 @@ fn signed_token(draw: &mut Draw<'_>) {
         1 => request.device = device("s-0043"),
         2 => request.time = at(request.time.get() ^ 1),
         3 => request.nonce[draw.below(8)] ^= 1,
-        4 => request.bearer = !request.bearer,
+        4 => request.kind = kinds[(at_first + then) % 3],
         _ => request.signature[draw.below(64)] ^= 1 << draw.below(8),
     }
     assert!(!request.verifies(&key.public()), "a bent request verifies");
-    note(("token request", bearer, time.get() > NOW));
+    note(("token request", at_first, time.get() > NOW));
 }
 
 /// One message of every kind, and tapes for the signed ones.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let key = &keys().device;
     let (acme, name) = (tenant("acme"), device("s-0042"));
+    let shared = SymmetricKey::from_bytes(&[7; 32]).expect("a key");
     let answer = TokenAnswer {
         access_token: vec![0xd8; 40],
         expires_in: 3600,
         bearer: false,
+        key: Some(IssuedKey { kid: vec![7; 6], key: shared }),
         audience: Audience::parse("mqtt").expect("an audience"),
         scope: claims().scope,
         server_time: at(NOW),
@@ -110,8 +116,12 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let refusal = RefusalAnswer::new(AceError::InvalidGrant, RefusalCode::ClaimUsed, at(NOW));
     let mut inputs = vec![
         [vec![0], EnrolRequest::sign(key, &acme, &name, "TSR-1", &[7; 32]).to_cbor()].concat(),
-        [vec![1], TokenRequest::sign(key, &acme, &name, at(NOW), &[7; 16], true).to_cbor()]
-            .concat(),
+        [
+            vec![1],
+            TokenRequest::sign(key, &acme, &name, at(NOW), &[7; 16], TokenKind::Symmetric)
+                .to_cbor(),
+        ]
+        .concat(),
         [vec![2], answer.to_cbor()].concat(),
         [vec![3], nonce.to_cbor()].concat(),
         [vec![4], refusal.to_cbor()].concat(),

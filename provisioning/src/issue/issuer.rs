@@ -2,14 +2,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use tessera_runtime::store::{Batch, StoreError};
-use tessera_token::claims::{Claims, Serial};
+use tessera_token::claims::{Claims, ConfirmationForm, Serial};
 use tessera_token::ids::TenantId;
-use tessera_token::issue::issue_as;
+use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
-use super::{Issued, Order};
+use super::{Binding, Issued, Order};
 use crate::keys::files::KeyFolder;
 use crate::keys::rotate::signing;
 use crate::limits::SERIAL_BLOCK;
@@ -64,6 +64,11 @@ impl Issuer {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
         let key_id = self.signing_key(&order.tenant)?;
         let expires = now.plus(order.life);
+        let (confirmation, form, by) = match order.binding {
+            Binding::None => (None, ConfirmationForm::default(), None),
+            Binding::Key(key, form) => (Some(key), form, None),
+            Binding::Derived(by) => (None, ConfirmationForm::default(), Some(by)),
+        };
         let claims = Claims {
             tenant: order.tenant,
             device: order.device,
@@ -72,13 +77,19 @@ impl Issuer {
             not_before: None,
             issued: now,
             serial: Serial::from_counter(serial),
-            confirmation: order.confirmation,
+            confirmation,
             scope: order.scope,
             epochs: order.epochs,
         };
         let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
-        let token = issue_as(&claims, order.form, self.algorithm, key)?;
-        Ok(Issued { token, serial, key_id, issued: now, expires })
+        let (token, kid) = match by {
+            None => (issue_as(&claims, form, self.algorithm, key)?, Vec::new()),
+            Some(by) => {
+                let token = issue_symmetric(&claims, &by, self.algorithm, key)?;
+                (token, by.kid_of(&claims.serial))
+            }
+        };
+        Ok(Issued { token, kid, serial, key_id, issued: now, expires })
     }
 
     /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the

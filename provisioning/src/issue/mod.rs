@@ -10,6 +10,7 @@ use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey};
+use tessera_token::proof::DerivationKey;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
@@ -25,17 +26,26 @@ pub(crate) struct Order {
     pub(crate) audience: Audience,
     /// Seconds.
     pub(crate) life: u64,
-    /// `None` makes a bearer token.
-    pub(crate) confirmation: Option<PublicKey>,
-    /// How `cnf` names it.
-    pub(crate) form: ConfirmationForm,
+    pub(crate) binding: Binding,
     pub(crate) scope: Scope,
     pub(crate) epochs: Epochs,
+}
+
+/// What a token is bound to.
+pub(crate) enum Binding {
+    /// Nothing: a bearer token.
+    None,
+    /// The device key, and how `cnf` names it.
+    Key(PublicKey, ConfirmationForm),
+    /// A symmetric key that this key derives from the token.
+    Derived(DerivationKey),
 }
 
 /// A token that was made and must not leave before [`Issued::record`] is committed.
 pub(crate) struct Issued {
     pub(crate) token: Vec<u8>,
+    /// The name of its symmetric key; empty when it has none.
+    pub(crate) kid: Vec<u8>,
     pub(crate) serial: u64,
     pub(crate) key_id: KeyId,
     pub(crate) issued: UnixSeconds,

@@ -16,8 +16,7 @@ fn order() -> Order {
         device: DeviceId::parse("d").unwrap(),
         audience: Audience::parse("mqtt").unwrap(),
         life: 60,
-        confirmation: None,
-        form: ConfirmationForm::default(),
+        binding: Binding::None,
         scope: Scope::default(),
         epochs: Epochs::default(),
     }

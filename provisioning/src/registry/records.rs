@@ -177,6 +177,9 @@ pub(crate) struct AnsweredRefresh {
     pub(crate) expires: u64,
     #[serde(with = "octets::any")]
     pub(crate) scope: Vec<u8>,
+    /// The name of the token's symmetric key, which is derived again and never stored; empty when it has none.
+    #[serde(default, with = "octets::any", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kid: Vec<u8>,
 }
 
 /// Byte strings as byte strings: serde would write each byte as a number.

@@ -1,7 +1,9 @@
 //! The device messages as JSON, with the names of RFC 9200 and binary as base64url.
 
 use serde::{Deserialize, Serialize};
-use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenRequest};
+use tessera_token::messages::{
+    EnrolRequest, IssuedKey, NonceAnswer, TokenAnswer, TokenKind, TokenRequest,
+};
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
@@ -81,6 +83,8 @@ struct TokenJson {
     signature: String,
     #[serde(default)]
     token_type: Option<String>,
+    #[serde(default)]
+    pop_key: Option<String>,
 }
 
 pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
@@ -93,12 +97,14 @@ pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
         Some("Bearer") => true,
         Some(_) => return Err(Refused::malformed("token_type is PoP or Bearer")),
     };
+    let kind = TokenKind::of(bearer, wire.pop_key.as_deref())
+        .ok_or_else(|| Refused::malformed("pop_key is symmetric, for a PoP token"))?;
     Ok(TokenRequest {
         tenant: id(&wire.tenant)?,
         device: id(&wire.client_id)?,
         time: UnixSeconds::new(wire.iat),
         nonce: nonce(&wire.nonce)?,
-        bearer,
+        kind,
         signature: signature(&wire.signature)?,
     })
 }
@@ -109,9 +115,32 @@ pub(super) struct TokenAnswerJson {
     expires_in: u64,
     token_type: &'static str,
     audience: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<SharedCnf>,
     /// AIF-MQTT: `[[filter, ["pub", "sub"]], …]`.
     scope: Vec<(String, &'static [&'static str])>,
     server_time: u64,
+}
+
+/// `{"jwk": …}` with a symmetric key (RFC 7800, RFC 7518 section 6.4).
+#[derive(Serialize)]
+struct SharedCnf {
+    jwk: SharedJwk,
+}
+
+#[derive(Serialize)]
+struct SharedJwk {
+    kty: &'static str,
+    kid: String,
+    alg: &'static str,
+    k: String,
+}
+
+impl From<&IssuedKey> for SharedCnf {
+    fn from(issued: &IssuedKey) -> Self {
+        let (kid, k) = (base64url(&issued.kid), base64url(issued.key.expose_bytes()));
+        Self { jwk: SharedJwk { kty: "oct", kid, alg: "HS256", k } }
+    }
 }
 
 impl From<&TokenAnswer> for TokenAnswerJson {
@@ -125,6 +154,7 @@ impl From<&TokenAnswer> for TokenAnswerJson {
                 false => "PoP",
             },
             audience: answer.audience.as_str().to_owned(),
+            cnf: answer.key.as_ref().map(SharedCnf::from),
             scope: entries
                 .map(|entry| (entry.filter.as_str().to_owned(), entry.permission.words()))
                 .collect(),

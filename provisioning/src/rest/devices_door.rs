@@ -1,9 +1,14 @@
 //! The endpoints of devices: `application/ace+cbor` (RFC 9200) or JSON with the same names.
 
+use std::net::SocketAddr;
+
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use tessera_token::messages::{EnrolRequest, MessageError, TokenAnswer, TokenRequest, ACE_CBOR};
+use tessera_token::messages::{
+    EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
+};
+use tessera_token::refusal::RefusalCode;
 
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
@@ -44,9 +49,21 @@ pub(super) async fn token(
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
+        told_here(&request, &message)?;
         Ok(refresh::refresh(&app, &message).await?)
     };
     token_answer(&request, &app, outcome.await)
+}
+
+/// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a
+/// proxy here that speaks TLS to either.
+fn told_here(request: &HttpRequest, message: &TokenRequest) -> Result<(), RefusalCode> {
+    let local = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
+    let private = request.app_config().secure() || request.peer_addr().is_some_and(local);
+    match message.kind == TokenKind::Symmetric && !private {
+        true => Err(RefusalCode::ChannelInClear),
+        false => Ok(()),
+    }
 }
 
 fn parse<T>(

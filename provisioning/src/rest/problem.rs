@@ -117,7 +117,9 @@ fn status(code: Code) -> StatusCode {
         | Code::DeviceRevoked
         | Code::TenantSuspended
         | Code::DeviceKeyMismatch => StatusCode::FORBIDDEN,
-        Code::BearerNotAllowed => StatusCode::FORBIDDEN,
+        Code::BearerNotAllowed | Code::SymmetricNotOffered | Code::ChannelInClear => {
+            StatusCode::FORBIDDEN
+        }
         Code::NotFound | Code::TenantUnknown | Code::RoleUnknown | Code::GroupUnknown => {
             StatusCode::NOT_FOUND
         }
@@ -146,7 +148,7 @@ fn ace_error(code: Code) -> AceError {
             AceError::UnauthorizedClient
         }
         Code::RoleUnknown | Code::RoleInvalid | Code::GroupUnknown => AceError::InvalidScope,
-        Code::ConfirmationKey => AceError::UnsupportedPopKey,
+        Code::ConfirmationKey | Code::SymmetricNotOffered => AceError::UnsupportedPopKey,
         _ => AceError::InvalidRequest,
     }
 }

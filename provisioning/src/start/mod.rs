@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::derivation::DerivationFileError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::secret::{Secret, SecretFileError};
@@ -17,6 +18,8 @@ use crate::config::ProvisioningConfig;
 
 mod first;
 mod run;
+#[cfg(test)]
+mod tests;
 
 /// The provisioning service.
 pub struct Provisioning;
@@ -71,6 +74,8 @@ pub enum StartError {
     Metrics(MetricsError),
     /// The keys on disk are not those of the store.
     Keys,
+    /// The file of derivation keys.
+    Derivation(DerivationFileError),
     /// A fault on our side.
     Internal,
 }
@@ -86,6 +91,7 @@ impl fmt::Display for StartError {
             Self::Random => f.write_str("the operating system gave no randomness"),
             Self::Metrics(error) => error.fmt(f),
             Self::Keys => f.write_str("the root key on disk is not the one of the store"),
+            Self::Derivation(error) => error.fmt(f),
             Self::Internal => f.write_str("internal fault at start"),
         }
     }

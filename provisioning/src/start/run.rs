@@ -6,11 +6,14 @@ use std::time::Duration;
 use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
+use parking_lot::RwLock;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::derivation;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::Store;
+use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
@@ -87,10 +90,25 @@ async fn serve(service: &Arc<Service>, server: Server) {
     });
     let sweeping = Arc::clone(service);
     let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
+    follow_derivation_keys(service);
     if let Err(error) = server.await {
         tracing::error!(%error, "HTTP server");
     }
     sweeper.abort();
+}
+
+fn follow_derivation_keys(service: &Arc<Service>) {
+    let Some(path) = service.config.derivation_key_file.clone() else { return };
+    let (audience, stop) = (service.config.audience.clone(), service.stop.clone());
+    let holder = Arc::clone(service);
+    let take = move |keys: DerivationKeys| {
+        let mut present = holder.derivation.write();
+        if !present.ids().eq(keys.ids()) {
+            tracing::info!(newest = ?keys.ids().next(), "new derivation keys");
+            *present = keys;
+        }
+    };
+    actix_rt::spawn(derivation::watch(path, audience, stop, take));
 }
 
 async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
@@ -106,11 +124,14 @@ async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), Sta
     }
 }
 
-async fn furnish(
+pub(super) async fn furnish(
     parts: Parts,
     store: Store,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
+    let keys = config.derivation_key_file.as_deref();
+    let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
+    let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
     let tables = Tables::open(&store)?;
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     let founded = is_founded(&tables, None)?;
@@ -157,6 +178,7 @@ async fn furnish(
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
         admission: Admission::new(config.admission),
         pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
+        derivation: RwLock::new(keys),
         issuer: Supervisor::start(move |_| issuer),
         metrics: ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?,
         registry: metrics,

@@ -13,7 +13,7 @@ use tessera_runtime::random::{number, SystemRandom};
 use tessera_runtime::secret::read_secret_text;
 use tessera_runtime::stop::Stop;
 use tessera_token::messages::{
-    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenRequest,
+    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
 
@@ -159,8 +159,14 @@ impl Client {
 
     async fn refresh(&self, device: &Device) -> Result<TokenAnswer, RefusalCode> {
         let now = SystemClock::new().unix();
-        let request =
-            TokenRequest::sign(&device.key, &device.tenant, &device.id, now, &random(), false);
+        let request = TokenRequest::sign(
+            &device.key,
+            &device.tenant,
+            &device.id,
+            now,
+            &random(),
+            TokenKind::Key,
+        );
         match self.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await {
             Ok(answer) => Ok(TokenAnswer::from_cbor(&answer.body).unwrap()),
             Err(HttpError::Status { response, .. }) => {

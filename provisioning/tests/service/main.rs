@@ -20,4 +20,5 @@ mod registry;
 mod restart;
 mod revoke;
 mod sweep;
+mod symmetric;
 mod wire;

@@ -13,7 +13,7 @@ use tessera_runtime::stop::Stop;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{
-    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenRequest,
+    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -137,8 +137,18 @@ impl World {
         time: UnixSeconds,
         nonce: &[u8],
     ) -> Result<TokenAnswer, RefusalCode> {
-        let request =
-            TokenRequest::sign(&device.key, &device.tenant, &device.id, time, nonce, false);
+        self.refresh_as(device, time, nonce, TokenKind::Key).await
+    }
+
+    pub async fn refresh_as(
+        &self,
+        device: &Device,
+        time: UnixSeconds,
+        nonce: &[u8],
+        kind: TokenKind,
+    ) -> Result<TokenAnswer, RefusalCode> {
+        let Device { tenant, id, key } = device;
+        let request = TokenRequest::sign(key, tenant, id, time, nonce, kind);
         self.ask("/v1/token", request.to_cbor()).await
     }
 
@@ -155,7 +165,7 @@ impl World {
     }
 }
 
-async fn start(
+pub async fn start(
     dir: &Path,
     clock: &Arc<ManualClock>,
     change: impl FnOnce(&mut ProvisioningConfig),

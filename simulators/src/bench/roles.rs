@@ -7,6 +7,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
+use tessera_token::messages::TokenKind;
 
 use super::crowd::Crowd;
 use super::error::BenchError;
@@ -42,6 +43,8 @@ pub struct Site {
     pub seconds: f64,
     /// Whether revocations are measured.
     pub revocations: bool,
+    /// Whether symmetric tokens are measured.
+    pub symmetric: bool,
 }
 
 /// Devices of the role `sensor` that are enrolled, those to revoke apart.
@@ -63,12 +66,16 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
     let path = tenant_path(site.tenant.as_str(), "roles/bench-fan");
     let role = json!({ "class": "service", "publish": [FAN_TOPIC], "subscribe": [FAN_TOPIC] });
     site.operator.put(&path, &role).await?;
-    let crowd = |role: &'static str, prefix: &'static str, count: usize| {
+    let crowd_of = |role: &'static str, prefix: &'static str, count: usize, token: TokenKind| {
         let yard = yard.clone();
-        async move { enrol_role(&yard, &site.tenant, role, prefix, count, clock).await }
+        async move { enrol_role(&yard, &site.tenant, role, prefix, count, token, clock).await }
     };
+    let crowd = |role, prefix, count| crowd_of(role, prefix, count, TokenKind::Key);
     let victims = if site.revocations { limits::REVOKED * site.rounds } else { 0 };
     let all = crowd("sensor", "d", devices(site)).await?;
+    // The same devices, with other tokens.
+    let symmetric = if site.symmetric { site.clients } else { 0 };
+    let symmetric = crowd_of("sensor", "d", symmetric, TokenKind::Symmetric).await?;
     Ok(Stage {
         clock: Arc::clone(clock),
         operator: site.operator.clone(),
@@ -76,6 +83,7 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
         seconds: site.seconds,
         devices: all.part(site.clients),
         growth: all.part(growing(site)),
+        symmetric,
         backend: crowd("backend", "backend", 1).await?,
         fans: crowd("bench-fan", "fan", limits::SPREAD.min(site.clients) + 1).await?,
         victims: crowd("sensor", "victim", victims).await?,
@@ -88,6 +96,7 @@ async fn enrol_role(
     role: &str,
     prefix: &str,
     count: usize,
+    token: TokenKind,
     clock: &SharedClock,
 ) -> Result<Crowd, BenchError> {
     let kind = Kind {
@@ -97,7 +106,7 @@ async fn enrol_role(
         count,
         skewed: false,
         both_versions: false,
-        habits: Habits::default(),
+        habits: Habits { token, ..Habits::default() },
     };
     let tally = Arc::new(Tally::default());
     let devices = yard.enrol(&kind, &tally).await?;

@@ -29,6 +29,8 @@ pub(super) struct Stage {
     pub(super) seconds: f64,
     /// Devices of the role `sensor`.
     pub(super) devices: Crowd,
+    /// The same devices with symmetric tokens; nobody when that is not measured.
+    pub(super) symmetric: Crowd,
     /// Of the same role and in part the same: those who stay and those who come and go in `growth`.
     pub(super) growth: Crowd,
     /// One of the role `backend`.

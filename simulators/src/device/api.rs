@@ -7,7 +7,7 @@ use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::Secret;
 use tessera_token::messages::{
-    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenRequest,
+    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
 
@@ -133,9 +133,9 @@ impl DeviceApi {
         identity: &Identity,
         clock: &DeviceClock,
         random: &dyn Random,
-        bearer: bool,
+        kind: TokenKind,
     ) -> Result<TokenAnswer, ApiError> {
-        let request = token_request(identity, clock, random, bearer)?;
+        let request = token_request(identity, clock, random, kind)?;
         let body = self.call("/v1/token", request, clock).await?;
         token_answer(&body, clock)
     }
@@ -182,11 +182,11 @@ pub fn token_request(
     identity: &Identity,
     clock: &DeviceClock,
     random: &dyn Random,
-    bearer: bool,
+    kind: TokenKind,
 ) -> Result<Vec<u8>, ApiError> {
     let nonce: [u8; 16] = random::bytes(random).map_err(|_| ApiError::Random)?;
     let Identity { tenant, device, key } = identity;
-    Ok(TokenRequest::sign(key, tenant, device, clock.now(), &nonce, bearer).to_cbor())
+    Ok(TokenRequest::sign(key, tenant, device, clock.now(), &nonce, kind).to_cbor())
 }
 
 /// Reads a token answer or a refusal; the clock learns the time in either.

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tessera_token::key::SecretKey;
-use tessera_token::messages::TokenAnswer;
-use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
+use tessera_token::messages::{TokenAnswer, TokenKind};
+use tessera_token::proof::{ConnectProof, Credential, Pop, ResumptionSecret, SymmetricKey};
 use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
@@ -21,6 +21,8 @@ pub struct HeldToken {
     pub expires: UnixSeconds,
     /// Whether it carries no `cnf`.
     pub bearer: bool,
+    /// The symmetric key that it is bound to; without one it is the key of the device.
+    pub key: Option<SymmetricKey>,
 }
 
 impl HeldToken {
@@ -32,6 +34,24 @@ impl HeldToken {
             received: answer.server_time,
             expires: answer.server_time.plus(answer.expires_in),
             bearer: answer.bearer,
+            key: answer.key.as_ref().map(|issued| issued.key.clone()),
+        }
+    }
+
+    /// What kind of token it is: the next one is asked for alike.
+    pub fn kind(&self) -> TokenKind {
+        match (self.bearer, &self.key) {
+            (true, _) => TokenKind::Bearer,
+            (false, Some(_)) => TokenKind::Symmetric,
+            (false, None) => TokenKind::Key,
+        }
+    }
+
+    /// Proves the key of the token: by its own symmetric one, or by the key of the device.
+    fn prove(&self, key: &SecretKey, message: &[u8]) -> Pop {
+        match &self.key {
+            Some(shared) => shared.prove(message),
+            None => Pop::Signature(key.sign(message)),
         }
     }
 
@@ -53,8 +73,10 @@ impl HeldToken {
         now: UnixSeconds,
         counter: u32,
     ) -> Vec<u8> {
+        let prove = |message: &[u8]| self.prove(key, message);
+        let (audience, token) = (&self.audience, &self.bytes);
         let proof = (!self.bearer)
-            .then(|| ConnectProof::make(key, &self.audience, client_id, &self.bytes, now, counter));
+            .then(|| ConnectProof::make_by(prove, audience, client_id, token, now, counter));
         Credential { token: self.bytes.clone(), proof }.to_password()
     }
 
@@ -125,6 +147,7 @@ mod tests {
             received: UnixSeconds::new(100),
             expires: UnixSeconds::new(200),
             bearer: true,
+            key: None,
         };
         assert_eq!(held.life(), 100);
         assert!(held.is_good(UnixSeconds::new(150), 49));

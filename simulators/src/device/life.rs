@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tessera_runtime::random::{self, Random, SharedRandom};
 use tessera_runtime::stop::Stop;
+use tessera_token::messages::TokenKind;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, Sleep};
 
@@ -32,6 +33,8 @@ pub struct Habits {
     pub refresh_percent: u64,
     /// Whether it refreshes over `$tessera/token`; else over REST.
     pub refresh_over_mqtt: bool,
+    /// What kind of token it asks for.
+    pub token: TokenKind,
 }
 
 impl Default for Habits {
@@ -41,6 +44,7 @@ impl Default for Habits {
             version: Version::V311,
             refresh_percent: 70,
             refresh_over_mqtt: true,
+            token: TokenKind::Key,
         }
     }
 }
@@ -260,7 +264,8 @@ impl Device {
     }
 
     fn ask(&self, link: &Link) -> Option<Duration> {
-        let request = token_request(&self.identity, &self.clock, &*self.random, false).ok()?;
+        let request =
+            token_request(&self.identity, &self.clock, &*self.random, self.habits.token).ok()?;
         link.publish(TOKEN_TOPIC, true, request).ok()?;
         Some(self.clock.monotonic())
     }
@@ -268,7 +273,7 @@ impl Device {
     async fn refresh_by_rest(&mut self, world: &World) {
         let started = self.clock.monotonic();
         let random: &dyn Random = &*self.random;
-        match world.api.token(&self.identity, &self.clock, random, false).await {
+        match world.api.token(&self.identity, &self.clock, random, self.habits.token).await {
             Ok(answer) => {
                 let took = self.clock.monotonic().saturating_sub(started);
                 self.hold(HeldToken::of(&answer), world, took);

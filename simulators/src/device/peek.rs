@@ -7,7 +7,8 @@ use tessera_token::limits::TOKEN_BYTES;
 /// Bytes of the tags 61 and 18 in front of the COSE_Sign1 array.
 const TAGS: usize = 3;
 
-/// The claims of `token`; `None` when it is no token of ours. **Nothing is verified.**
+/// The claims of `token`; `None` when it is no token of ours. A key that `cnf` only names is left out. **Nothing is
+/// verified.**
 pub fn unverified_claims(token: &[u8]) -> Option<Claims> {
     if token.len() > TOKEN_BYTES {
         return None;
@@ -16,5 +17,6 @@ pub fn unverified_claims(token: &[u8]) -> Option<Claims> {
     reader.array_of(4).ok()?;
     reader.bytes().ok()?;
     reader.skip().ok()?;
-    Claims::from_cbor(reader.bytes().ok()?).ok()
+    let payload = reader.bytes().ok()?;
+    Claims::from_cbor(payload).or_else(|_| Claims::from_cbor_without_key(payload)).ok()
 }

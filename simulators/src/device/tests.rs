@@ -4,7 +4,7 @@ use tessera_token::claims::{Claims, Epochs, Serial};
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SecretKey};
-use tessera_token::messages::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
+use tessera_token::messages::{AceError, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{Credential, ResumptionSecret};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
@@ -48,6 +48,7 @@ fn answer(identity: &Identity) -> TokenAnswer {
         access_token: issue(&claims, Algorithm::Ed25519, &issuer).unwrap(),
         expires_in: 60,
         bearer: false,
+        key: None,
         audience: claims.audience,
         scope: scope(),
         server_time: NOW,
@@ -124,7 +125,7 @@ fn a_request_is_signed_with_the_corrected_time() {
     let identity = identity();
     let clock = DeviceClock::new(ManualClock::at(NOW), 500);
     clock.hear(NOW);
-    let bytes = token_request(&identity, &clock, &SystemRandom, false).unwrap();
+    let bytes = token_request(&identity, &clock, &SystemRandom, TokenKind::Key).unwrap();
     let request = TokenRequest::from_cbor(&bytes).unwrap();
     assert_eq!(request.time, NOW);
     assert!(request.verifies(&identity.key.public()));

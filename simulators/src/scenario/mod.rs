@@ -11,6 +11,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::stop::Stop;
 use tessera_token::ids::TenantId;
+use tessera_token::messages::TokenKind;
 use tokio::sync::Semaphore;
 
 use crate::device::api::DeviceApi;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub publish_every: Duration,
     /// How long it runs from the first connection; `None` until told to stop.
     pub lasts: Option<Duration>,
+    /// What kind of token the honest devices ask for.
+    pub token: TokenKind,
     /// Whether thief, prober, flooder and a revocation take part.
     pub hostile: bool,
     /// Whether every device must have refreshed by the end.
@@ -207,7 +210,11 @@ impl Run {
             count: self.plan.devices,
             skewed: true,
             both_versions: true,
-            habits: Habits { tick: self.plan.publish_every, ..Habits::default() },
+            habits: Habits {
+                tick: self.plan.publish_every,
+                token: self.plan.token,
+                ..Habits::default()
+            },
         }
     }
 

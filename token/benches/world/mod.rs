@@ -4,8 +4,9 @@ use tessera_token::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust, Tr
 use tessera_token::claims::{Claims, Epochs, Serial};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::issue::issue;
+use tessera_token::issue::{issue, issue_symmetric};
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
+use tessera_token::proof::{DerivationKeys, Derived, SymmetricKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
@@ -28,8 +29,26 @@ pub(crate) fn scope(entries: usize) -> Scope {
     Scope::new((0..entries).map(entry).collect()).unwrap()
 }
 
+/// A token whose key is derived from it, and the key.
+pub(crate) fn symmetric_token() -> (Vec<u8>, SymmetricKey) {
+    let derivation = derivation();
+    let by = derivation.newest().unwrap();
+    let token = issue_symmetric(&claims(), by, Algorithm::Ed25519, &issuer()).unwrap();
+    let key = by.key_of(&token).unwrap();
+    (token, key)
+}
+
+fn derivation() -> DerivationKeys {
+    let line = "mqtt 0101010101010101010101010101010101010101010101010101010101010101";
+    DerivationKeys::parse(line, &Audience::parse("mqtt").unwrap()).unwrap()
+}
+
 pub(crate) fn token() -> Vec<u8> {
-    let claims = Claims {
+    issue(&claims(), Algorithm::Ed25519, &issuer()).unwrap()
+}
+
+fn claims() -> Claims {
+    Claims {
         tenant: TenantId::parse("acme").unwrap(),
         device: DeviceId::parse("d-1").unwrap(),
         audience: Audience::parse("mqtt").unwrap(),
@@ -40,8 +59,7 @@ pub(crate) fn token() -> Vec<u8> {
         confirmation: Some(device_key().public()),
         scope: scope(2),
         epochs: Epochs::default(),
-    };
-    issue(&claims, Algorithm::Ed25519, &issuer()).unwrap()
+    }
 }
 
 pub(crate) struct World {
@@ -50,6 +68,7 @@ pub(crate) struct World {
     keys: [IssuerKey; 1],
     tenant: TenantTrust,
     met: bool,
+    derivation: DerivationKeys,
 }
 
 impl World {
@@ -75,6 +94,7 @@ impl World {
                 staleness: StalenessBudget::default(),
             },
             met,
+            derivation: derivation(),
         }
     }
 }
@@ -104,6 +124,9 @@ impl TrustView for World {
     }
     fn trusted_at(&self) -> Option<UnixSeconds> {
         Some(NOW)
+    }
+    fn symmetric_key(&self, kid: &[u8], token: &[u8]) -> Option<Derived> {
+        self.derivation.key_behind(kid, token)
     }
     fn known_good(&self, _: &[u8; 32]) -> bool {
         self.met

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::key::SecretKey;
-use crate::proof::{PopKey, SymmetricKey};
+use crate::proof::{DerivationId, Derived, PopKey, SymmetricKey};
 
 fn vectors() -> Option<Value> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors");
@@ -54,7 +54,10 @@ fn layout_a_proof_over_the_exporter() {
     let pop = exporter(&v).prove_by(|m| shared.prove(m));
     assert_eq!(pop.as_bytes(), bytes(&case["hmac_sha256"]));
     let proof = ExporterProof { exporter: exporter(&v), pop };
-    assert!(proof.verifies(&PopKey::Symmetric(shared)));
+    assert!(proof.verifies(&PopKey::Symmetric(Derived {
+        key: shared,
+        by: DerivationId::from_bytes([1; 4])
+    })));
     assert!(!proof.verifies(&PopKey::Public(client.public())));
 }
 

@@ -6,15 +6,12 @@
 //! same list. What a verifier knows comes in through [`TrustView`]; time is an argument.
 
 use alloc::string::String;
-use core::fmt;
 
-use crate::ace::ChallengeProof;
-use crate::claims::Claims;
 use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::{PopKey, Presented, Proof, SymmetricKey, TicketKey};
+use crate::proof::{DerivationId, Derived, Presented, Proof, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::standing::Standing;
 use crate::time::UnixSeconds;
@@ -22,6 +19,9 @@ use crate::time::UnixSeconds;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod verified;
+
+pub use verified::VerifiedToken;
 
 use stages::{
     claims, client_id, current, known_key, proof, resumed, revocation, shape, signature, staleness,
@@ -118,15 +118,14 @@ pub trait TrustView {
     fn device_key(&self, _tenant: &TenantId, _device: &DeviceId) -> Option<PublicKey> {
         None
     }
-    /// The symmetric key that is shared with a device under this kid. It never comes through the
+    /// The symmetric key behind this kid of this very token. What it is made from never comes through the
     /// trust feed, which is signed but not encrypted.
-    fn symmetric_key(
-        &self,
-        _tenant: &TenantId,
-        _device: &DeviceId,
-        _kid: &[u8],
-    ) -> Option<SymmetricKey> {
+    fn symmetric_key(&self, _kid: &[u8], _token: &[u8]) -> Option<Derived> {
         None
+    }
+    /// Whether symmetric keys that this derivation key made are still accepted.
+    fn derives_by(&self, _key: DerivationId) -> bool {
+        false
     }
     /// Whether this Ed25519 key passed the torsion test before, which costs as much as a signature.
     fn known_good(&self, _key: &[u8; 32]) -> bool {
@@ -287,7 +286,7 @@ impl Screened {
     ) -> Result<Admission, Refusal> {
         let Self { attempt, current } = self;
         let resumed = resumed(&current, &attempt, tickets, trust);
-        let token = signed(current, resumed, trust, now)?;
+        let token = signed(current, &attempt.presented.token, resumed, trust, now)?;
         let named = |code| Refusal { code, subject: Some(token.subject()) };
         /* 8 */
         let counter = proof(&token, &attempt, trust, now).map_err(named)?;
@@ -307,7 +306,7 @@ pub fn verify<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
-    signed(cheap(token, trust, now)?, false, trust, now)
+    signed(cheap(token, trust, now)?, token, false, trust, now)
 }
 
 /// Runs the guards that cost nothing (1 to 3), on claims that nobody has vouched for yet: whether it
@@ -338,6 +337,7 @@ fn cheap<T: TrustView>(
 
 fn signed<T: TrustView>(
     current: stages::Current,
+    token: &[u8],
     resumed: bool,
     trust: &T,
     now: UnixSeconds,
@@ -345,7 +345,7 @@ fn signed<T: TrustView>(
     /* 4 */
     let signed = signature(current, resumed)?;
     /* 5 */
-    let token = claims(signed, trust, now)?;
+    let token = claims(signed, token, trust, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
     /* 6 */
     revocation(&token, trust).map_err(named)?;
@@ -371,88 +371,4 @@ pub fn still_holds<T: TrustView>(
 /// permission for bearer tokens takes nothing back that was accepted before. `None` when nothing was.
 pub fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Option<RefusalCode> {
     stages::taken_back(published, trust).err()
-}
-
-/// A token that passed guards 1 to 7. Only [`verify`] makes one.
-pub struct VerifiedToken {
-    claims: Claims,
-    key: Option<PopKey>,
-    key_id: KeyId,
-    hash: TokenHash,
-    /// Its connect proof was made by a resumption secret, and that was verified.
-    resumed: bool,
-}
-
-impl fmt::Debug for VerifiedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedToken").field("claims", &self.claims).finish_non_exhaustive()
-    }
-}
-
-impl VerifiedToken {
-    /// Whom the token names.
-    pub fn subject(&self) -> Subject {
-        Subject { tenant: self.claims.tenant.clone(), device: self.claims.device.clone() }
-    }
-
-    /// What the token says.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
-    }
-
-    /// Whether it is bound to a key; a bearer token is not.
-    pub fn is_bound(&self) -> bool {
-        self.key.is_some()
-    }
-
-    /// The thumbprint of the public key that it is bound to.
-    pub fn public_key(&self) -> Option<Thumbprint> {
-        match &self.key {
-            Some(PopKey::Public(key)) => Some(key.thumbprint()),
-            Some(PopKey::Symmetric(_)) | None => None,
-        }
-    }
-
-    /// The grant for a peer that has *already* proved the key in `cnf` on this connection.
-    ///
-    /// # Errors
-    /// `client_id_mismatch` when tenant or subject differ from `held`, `confirmation_key` when the
-    /// key does.
-    pub fn renew(self, held: &Grant) -> Result<Grant, RefusalCode> {
-        let next = self.into_grant();
-        if next.tenant() != held.tenant() || next.device() != held.device() {
-            return Err(RefusalCode::ClientIdMismatch);
-        }
-        if next.confirmation() != held.confirmation() {
-            return Err(RefusalCode::ConfirmationKey);
-        }
-        Ok(next)
-    }
-
-    /// The grant for a peer that re-authenticates (RFC 9431 section 4): it answered a fresh challenge
-    /// by the key of the new token, which must be the key of the token that it `held` before.
-    ///
-    /// # Errors
-    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, and as
-    /// [`VerifiedToken::renew`].
-    pub fn renew_with_proof(
-        self,
-        held: &Grant,
-        answer: &ChallengeProof,
-    ) -> Result<Grant, RefusalCode> {
-        let key = self.key.as_ref().ok_or(RefusalCode::BearerNotAllowed)?;
-        if !answer.verifies(key) {
-            return Err(RefusalCode::ProofInvalid);
-        }
-        self.renew(held)
-    }
-
-    fn key_name(&self, key: &PopKey) -> Thumbprint {
-        key.name(&self.claims.tenant, &self.claims.device)
-    }
-
-    fn into_grant(self) -> Grant {
-        let name = self.key.as_ref().map(|key| self.key_name(key));
-        Grant::new(self.claims, self.key_id, self.hash, name)
-    }
 }

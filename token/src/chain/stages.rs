@@ -14,7 +14,7 @@ use crate::hash::TokenHash;
 use crate::ids::{ClientId, DeviceId, TenantId};
 use crate::key::{cose_key, PublicKey};
 use crate::limits;
-use crate::proof::{ConnectProof, PopKey, Proof, SymmetricKey, TicketKey};
+use crate::proof::{ConnectProof, Derived, PopKey, Proof, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::standing::Standing;
@@ -160,14 +160,16 @@ impl Current {
     }
 }
 
-/// 5 · All claims, with their types; time; the key in `cnf`.
+/// 5 · All claims, with their types; time; the key in `cnf`. `token` is the whole token, whose signature holds by now.
 pub(super) fn claims<T: TrustView>(
     signed: Signed,
+    token: &[u8],
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
     let Signed { shaped, tenant, resumed } = signed;
-    let (mut claims, key) = Claims::read(&shaped.sealed.payload, &Registry { trust, resumed })?;
+    let registry = Registry { trust, token, resumed };
+    let (mut claims, key) = Claims::read(&shaped.sealed.payload, &registry)?;
     let subject = || Subject { tenant: claims.tenant.clone(), device: claims.device.clone() };
     let refuse = |code| Err(Refusal { code, subject: Some(subject()) });
     if claims.tenant != tenant {
@@ -193,6 +195,7 @@ pub(super) fn claims<T: TrustView>(
 /// Keys as the verifier knows them.
 struct Registry<'t, T> {
     trust: &'t T,
+    token: &'t [u8],
     resumed: bool,
 }
 
@@ -214,13 +217,8 @@ impl<T: TrustView> KeySource for Registry<'_, T> {
         self.trust.device_key(tenant, device)
     }
 
-    fn symmetric_key(
-        &self,
-        tenant: &TenantId,
-        device: &DeviceId,
-        kid: &[u8],
-    ) -> Option<SymmetricKey> {
-        self.trust.symmetric_key(tenant, device, kid)
+    fn symmetric_key(&self, kid: &[u8]) -> Option<Derived> {
+        self.trust.symmetric_key(kid, self.token)
     }
 }
 
@@ -374,6 +372,9 @@ pub(super) fn still_holds<T: TrustView>(
     }
     if grant.confirmation().is_none() && !tenant.bearer {
         return Err(RefusalCode::BearerNotAllowed);
+    }
+    if grant.derived_by().is_some_and(|key| !trust.derives_by(key)) {
+        return Err(RefusalCode::ConfirmationKey);
     }
     if trust.token_revoked(&grant.token_hash()) {
         return Err(RefusalCode::TokenRevoked);

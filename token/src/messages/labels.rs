@@ -4,6 +4,7 @@ pub(super) const ACCESS_TOKEN: i64 = 1;
 pub(super) const EXPIRES_IN: i64 = 2;
 pub(super) const REQ_CNF: i64 = 4;
 pub(super) const AUDIENCE: i64 = 5;
+pub(super) const CNF: i64 = 8;
 pub(super) const SCOPE: i64 = 9;
 pub(super) const CLIENT_ID: i64 = 24;
 pub(super) const ERROR: i64 = 30;
@@ -18,6 +19,7 @@ pub(super) const SIGNATURE: i64 = -65543;
 pub(super) const SERVER_TIME: i64 = -65544;
 pub(super) const CODE: i64 = -65545;
 pub(super) const CLAIM: i64 = -65547;
+pub(super) const POP_KEY: i64 = -65548;
 
 /// `grant_type` client_credentials.
 pub(super) const CLIENT_CREDENTIALS: u64 = 2;

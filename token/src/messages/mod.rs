@@ -1,15 +1,17 @@
 //! Messages between a device and provisioning (RFC 9200 labels, `application/ace+cbor`).
 //!
 //! A device signs what it asks for with its own key; the same bytes travel over HTTPS and over
-//! MQTT on `$tessera/token`, where the broker relays them unread.
+//! MQTT on `$tessera/token`, where the broker relays them unchanged.
 
 mod enrol;
 mod labels;
+mod pop_key;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use enrol::{EnrolRequest, NonceAnswer};
+pub use pop_key::{IssuedKey, TokenKind};
 pub use token::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
 
 /// The media type of every device message.

@@ -1,7 +1,9 @@
 use super::*;
+use crate::cbor::Writer;
 use crate::hash::sha256;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::SecretKey;
+use crate::proof::SymmetricKey;
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
@@ -41,16 +43,17 @@ fn token_requests_are_signed_over_everything() {
     let (tenant, device) = ids();
     let key = SecretKey::from_seed(&[4; 32]);
     let at = UnixSeconds::new(1_790_000_000);
-    let request = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], false);
+    let request = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], TokenKind::Key);
     let read = TokenRequest::from_cbor(&request.to_cbor()).unwrap();
     assert_eq!(read, request);
     assert!(read.verifies(&key.public()));
-    let changes: [fn(&mut TokenRequest); 5] = [
+    let changes: [fn(&mut TokenRequest); 6] = [
         |r| r.tenant = TenantId::parse("rival").unwrap(),
         |r| r.device = DeviceId::parse("s-2").unwrap(),
         |r| r.time = r.time.plus(1),
         |r| r.nonce = vec![2; 16],
-        |r| r.bearer = true,
+        |r| r.kind = TokenKind::Bearer,
+        |r| r.kind = TokenKind::Symmetric,
     ];
     for change in changes {
         let mut other = request.clone();
@@ -66,6 +69,7 @@ fn answers_read_back() {
         access_token: vec![1, 2, 3],
         expires_in: 60,
         bearer: false,
+        key: None,
         audience: Audience::parse("mqtt").unwrap(),
         scope: Scope::default(),
         server_time: at,
@@ -78,12 +82,63 @@ fn answers_read_back() {
 }
 
 #[test]
+fn a_token_request_says_which_key_in_one_way() {
+    let (tenant, device) = ids();
+    let key = SecretKey::from_seed(&[4; 32]);
+    let at = UnixSeconds::new(1_790_000_000);
+    for kind in [TokenKind::Key, TokenKind::Symmetric, TokenKind::Bearer] {
+        let request = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], kind);
+        assert_eq!(TokenRequest::from_cbor(&request.to_cbor()), Ok(request));
+    }
+    assert_eq!(TokenKind::of(true, Some("symmetric")), None);
+    assert_eq!(TokenKind::of(false, Some("hmac")), None);
+    // The device's own key in a req_cnf asks for nothing new; a symmetric one is refused.
+    let good = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], TokenKind::Key).to_cbor();
+    let with = |cose_key: &[u8]| {
+        let mut w = Writer::new();
+        w.map(8).int(4).map(1).int(1).raw(cose_key).raw(&good[1..]);
+        TokenRequest::from_cbor(&w.finish())
+    };
+    assert!(with(&key.public().to_cose_key()).is_ok());
+    let mut w = Writer::new();
+    let symmetric = w.map(2).int(1).int(4).int(-1).bytes(&[7; 32]).finish();
+    assert_eq!(with(&symmetric), Err(MessageError));
+}
+
+#[test]
+fn an_answer_tells_a_symmetric_key_whole_or_not_at_all() {
+    let key = SymmetricKey::from_bytes(&[7; 32]).unwrap();
+    let answer = TokenAnswer {
+        access_token: vec![1, 2, 3],
+        expires_in: 60,
+        bearer: false,
+        key: Some(IssuedKey { kid: vec![0xab, 0xcd], key }),
+        audience: Audience::parse("mqtt").unwrap(),
+        scope: Scope::default(),
+        server_time: UnixSeconds::new(1_790_000_000),
+    };
+    let cbor = answer.to_cbor();
+    assert_eq!(TokenAnswer::from_cbor(&cbor), Ok(answer.clone()));
+    // RFC 9202 section 3.3.1, with the algorithm of RFC 9431.
+    let cnf = hex::decode(format!("08a101a401040242abcd0305205820{}", "07".repeat(32))).unwrap();
+    let place = cbor.windows(cnf.len()).position(|bytes| bytes == cnf).unwrap();
+    let printed = format!("{answer:?}");
+    assert!(printed.contains("IssuedKey abcd") && !printed.contains("7, 7, 7"), "{printed}");
+    // Another kind of key, another algorithm.
+    for (offset, byte) in [(5, 1), (11, 6)] {
+        let mut bent = cbor.clone();
+        bent[place + offset] = byte;
+        assert_eq!(TokenAnswer::from_cbor(&bent), Err(MessageError), "{offset}");
+    }
+}
+
+#[test]
 fn every_prefix_and_every_flip_is_survived() {
     let (tenant, device) = ids();
     let key = SecretKey::from_seed(&[4; 32]);
     let at = UnixSeconds::new(1_790_000_000);
     let enrol = EnrolRequest::sign(&key, &tenant, &device, "TSR-1", &[1; 32]).to_cbor();
-    let token = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], false).to_cbor();
+    let token = TokenRequest::sign(&key, &tenant, &device, at, &[1; 16], TokenKind::Key).to_cbor();
     for end in 0..enrol.len() {
         assert!(EnrolRequest::from_cbor(&enrol[..end]).is_err());
     }

@@ -2,7 +2,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::labels::*;
-use super::MessageError;
+use super::pop_key::is_symmetric;
+use super::{IssuedKey, MessageError, TokenKind};
 use crate::cbor::{Reader, Writer};
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{PublicKey, SecretKey, SIGNATURE_BYTES};
@@ -25,8 +26,8 @@ pub struct TokenRequest {
     pub time: UnixSeconds,
     /// 8 to 32 bytes: the same nonce asks for the same answer again.
     pub nonce: Vec<u8>,
-    /// Whether a token without `cnf` is asked for, which only some tenants give.
-    pub bearer: bool,
+    /// What the token is to be bound to.
+    pub kind: TokenKind,
     /// The device key's signature.
     pub signature: [u8; SIGNATURE_BYTES],
 }
@@ -39,15 +40,15 @@ impl TokenRequest {
         device: &DeviceId,
         time: UnixSeconds,
         nonce: &[u8],
-        bearer: bool,
+        kind: TokenKind,
     ) -> Self {
-        let message = signed_bytes(tenant, device, &key.public(), time, nonce, bearer);
+        let message = signed_bytes(tenant, device, &key.public(), time, nonce, kind);
         Self {
             tenant: tenant.clone(),
             device: device.clone(),
             time,
             nonce: nonce.to_vec(),
-            bearer,
+            kind,
             signature: key.sign(&message),
         }
     }
@@ -56,20 +57,21 @@ impl TokenRequest {
     #[must_use]
     pub fn verifies(&self, key: &PublicKey) -> bool {
         let message =
-            signed_bytes(&self.tenant, &self.device, key, self.time, &self.nonce, self.bearer);
+            signed_bytes(&self.tenant, &self.device, key, self.time, &self.nonce, self.kind);
         key.verifies(&message, &self.signature)
     }
 
     /// As `application/ace+cbor`.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(7)
+        let pop_key = self.kind.pop_key();
+        w.map(7 + usize::from(pop_key.is_some()))
             .int(CLIENT_ID)
             .text(self.device.as_str())
             .int(GRANT_TYPE)
             .uint(CLIENT_CREDENTIALS)
             .int(TOKEN_TYPE)
-            .uint(if self.bearer { BEARER } else { POP })
+            .uint(self.kind.token_type())
             .int(TENANT)
             .text(self.tenant.as_str())
             .int(IAT)
@@ -78,18 +80,21 @@ impl TokenRequest {
             .bytes(&self.nonce)
             .int(SIGNATURE)
             .bytes(&self.signature);
+        if let Some(pop_key) = pop_key {
+            w.int(POP_KEY).text(pop_key);
+        }
         w.finish()
     }
 
     /// Reads it; nothing is verified yet.
     ///
     /// # Errors
-    /// [`MessageError`].
+    /// [`MessageError`], also for a `req_cnf` with a symmetric key.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut r = Reader::strict(bytes, limits::MESSAGE_BYTES)?;
         let (mut device, mut tenant, mut time) = (None, None, None);
         let (mut nonce, mut signature) = (None, None);
-        let (mut grant_type, mut token_type) = (CLIENT_CREDENTIALS, POP);
+        let (mut grant_type, mut token_type, mut pop_key) = (CLIENT_CREDENTIALS, POP, None);
         for _ in 0..r.map()? {
             match r.label()? {
                 Some(CLIENT_ID) => device = Some(DeviceId::parse(r.text()?)?),
@@ -99,9 +104,17 @@ impl TokenRequest {
                 Some(IAT) => time = Some(r.uint()?),
                 Some(NONCE) => nonce = Some(r.bytes()?),
                 Some(SIGNATURE) => signature = Some(r.bytes_of()?),
+                Some(POP_KEY) => pop_key = Some(r.text()?),
+                Some(REQ_CNF) if is_symmetric(r.item()?)? => return Err(MessageError),
+                Some(REQ_CNF) => {}
                 _ => r.skip()?,
             }
         }
+        let bearer = match token_type {
+            BEARER => true,
+            POP => false,
+            _ => return Err(MessageError),
+        };
         let nonce = nonce.ok_or(MessageError)?;
         if grant_type != CLIENT_CREDENTIALS || !limits::NONCE_BYTES.contains(&nonce.len()) {
             return Err(MessageError);
@@ -111,11 +124,7 @@ impl TokenRequest {
             device: device.ok_or(MessageError)?,
             time: UnixSeconds::new(time.ok_or(MessageError)?),
             nonce: nonce.to_vec(),
-            bearer: match token_type {
-                BEARER => true,
-                POP => false,
-                _ => return Err(MessageError),
-            },
+            kind: TokenKind::of(bearer, pop_key).ok_or(MessageError)?,
             signature: signature.ok_or(MessageError)?,
         })
     }
@@ -127,17 +136,21 @@ fn signed_bytes(
     key: &PublicKey,
     time: UnixSeconds,
     nonce: &[u8],
-    bearer: bool,
+    kind: TokenKind,
 ) -> Vec<u8> {
     let mut w = Writer::new();
-    w.array(7)
+    let pop_key = kind.pop_key();
+    w.array(7 + usize::from(pop_key.is_some()))
         .text(CONTEXT)
         .text(tenant.as_str())
         .text(device.as_str())
         .bytes(key.thumbprint().as_bytes())
         .uint(time.get())
         .bytes(nonce)
-        .uint(if bearer { BEARER } else { POP });
+        .uint(kind.token_type());
+    if let Some(pop_key) = pop_key {
+        w.text(pop_key);
+    }
     w.finish()
 }
 
@@ -150,6 +163,8 @@ pub struct TokenAnswer {
     pub expires_in: u64,
     /// Whether it is a bearer token.
     pub bearer: bool,
+    /// The symmetric key that it is bound to, when it is.
+    pub key: Option<IssuedKey>,
     /// The broker audience.
     pub audience: Audience,
     /// What it allows.
@@ -159,17 +174,21 @@ pub struct TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// As `application/ace+cbor`.
+    /// As `application/ace+cbor`. A secret, when there is a key in it.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.map(6)
+        w.map(6 + usize::from(self.key.is_some()))
             .int(ACCESS_TOKEN)
             .bytes(&self.access_token)
             .int(EXPIRES_IN)
             .uint(self.expires_in)
             .int(AUDIENCE)
-            .text(self.audience.as_str())
-            .int(SCOPE)
+            .text(self.audience.as_str());
+        if let Some(key) = &self.key {
+            w.int(CNF);
+            key.write(&mut w);
+        }
+        w.int(SCOPE)
             .bytes(&self.scope.to_aif())
             .int(TOKEN_TYPE)
             .uint(if self.bearer { BEARER } else { POP })
@@ -185,12 +204,13 @@ impl TokenAnswer {
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut r = Reader::strict(bytes, limits::MESSAGE_BYTES)?;
         let (mut token, mut expires_in, mut audience) = (None, None, None);
-        let (mut scope, mut token_type, mut server_time) = (None, POP, None);
+        let (mut key, mut scope, mut token_type, mut server_time) = (None, None, POP, None);
         for _ in 0..r.map()? {
             match r.label()? {
                 Some(ACCESS_TOKEN) => token = Some(r.bytes()?),
                 Some(EXPIRES_IN) => expires_in = Some(r.uint()?),
                 Some(AUDIENCE) => audience = Some(Audience::parse(r.text()?)?),
+                Some(CNF) => key = Some(IssuedKey::read(r.item()?)?),
                 Some(SCOPE) => scope = Some(Scope::from_aif(r.bytes()?).map_err(|_| MessageError)?),
                 Some(TOKEN_TYPE) => token_type = r.uint()?,
                 Some(SERVER_TIME) => server_time = Some(r.uint()?),
@@ -201,6 +221,7 @@ impl TokenAnswer {
             access_token: token.ok_or(MessageError)?.to_vec(),
             expires_in: expires_in.ok_or(MessageError)?,
             bearer: token_type == BEARER,
+            key,
             audience: audience.ok_or(MessageError)?,
             scope: scope.ok_or(MessageError)?,
             server_time: UnixSeconds::new(server_time.ok_or(MessageError)?),

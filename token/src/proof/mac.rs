@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Pop;
@@ -11,7 +12,7 @@ use crate::limits;
 pub const MAC_BYTES: usize = 32;
 
 /// A key that device and verifier both hold (RFC 9431: HS256). It is never in a token in clear;
-/// a verifier finds it by the token's `cnf {3: kid}`. Neither `Debug` nor `Serialize`; wiped on drop.
+/// a verifier derives it by the token's `cnf {3: kid}`. Neither `Debug` nor `Serialize`; wiped on drop.
 #[derive(Clone)]
 pub struct SymmetricKey(Zeroizing<alloc::vec::Vec<u8>>);
 
@@ -21,6 +22,11 @@ impl SymmetricKey {
         limits::SYMMETRIC_KEY_BYTES
             .contains(&bytes.len())
             .then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// Its bytes, for the message that hands it over and for the place where the device keeps it.
+    pub fn expose_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The MAC of `message`.
@@ -39,6 +45,15 @@ impl SymmetricKey {
         verify(&self.0, &[message], tag)
     }
 }
+
+impl PartialEq for SymmetricKey {
+    /// In constant time for keys of one length.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+}
+
+impl Eq for SymmetricKey {}
 
 pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; MAC_BYTES] {
     keyed(key, parts).map_or([0; MAC_BYTES], |mac| mac.finalize().into_bytes().into())

@@ -2,7 +2,8 @@
 //!
 //! [`Proof`] is one of the ways a peer proves the key of a token. The connect proof lives in an
 //! MQTT password ([`Credential`]); the two of RFC 9431 come from [`crate::ace`]; the resumption
-//! secret stands in for the signature of a connect proof.
+//! secret stands in for the signature of a connect proof. A symmetric key in the place of a public one follows from
+//! the token itself ([`DerivationKey`]).
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use crate::refusal::RefusalCode;
 use crate::text;
 
 mod connect;
+mod derived;
 mod mac;
 mod pop;
 mod resume;
@@ -22,7 +24,9 @@ mod resume;
 mod tests;
 
 pub use connect::{ConnectProof, PROOF_BYTES, PROOF_BYTES_MAC};
+pub use derived::{DerivationId, DerivationKey, DerivationKeys, DerivationKeysError, Derived};
 pub use mac::{SymmetricKey, MAC_BYTES};
+pub(crate) use pop::symmetric_name;
 pub use pop::{Pop, PopKey};
 pub use resume::{ResumptionSecret, TicketKey};
 

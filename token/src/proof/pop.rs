@@ -3,7 +3,7 @@ use crate::ids::{DeviceId, TenantId};
 use crate::key::{PublicKey, Thumbprint, SIGNATURE_BYTES};
 use crate::refusal::RefusalCode;
 
-use super::{SymmetricKey, MAC_BYTES};
+use super::{Derived, MAC_BYTES};
 
 /// The bytes that prove possession: raw, without length or wrapper (RFC 9431 section 2.2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +47,8 @@ impl Pop {
 pub enum PopKey {
     /// A public key, from the token or the registry.
     Public(PublicKey),
-    /// A symmetric key that the verifier holds beside its trust data.
-    Symmetric(SymmetricKey),
+    /// A symmetric key that the verifier makes from the token and what it holds beside its trust data.
+    Symmetric(Derived),
 }
 
 impl PopKey {
@@ -57,7 +57,7 @@ impl PopKey {
     pub fn verifies(&self, message: &[u8], pop: &Pop) -> bool {
         match (self, pop) {
             (Self::Public(key), pop) => pop.is_by(key, message),
-            (Self::Symmetric(key), Pop::Mac(tag)) => key.verifies(message, tag),
+            (Self::Symmetric(derived), Pop::Mac(tag)) => derived.key.verifies(message, tag),
             (Self::Symmetric(_), Pop::Signature(_)) => false,
         }
     }
@@ -67,15 +67,13 @@ impl PopKey {
     pub fn name(&self, tenant: &TenantId, device: &DeviceId) -> Thumbprint {
         match self {
             Self::Public(key) => key.thumbprint(),
-            Self::Symmetric(_) => Thumbprint::from_bytes(sha256(
-                &[
-                    b"tessera-symmetric-1",
-                    tenant.as_str().as_bytes(),
-                    &[0],
-                    device.as_str().as_bytes(),
-                ]
-                .concat(),
-            )),
+            Self::Symmetric(_) => symmetric_name(tenant, device),
         }
     }
+}
+
+/// The name of every symmetric key of one holder: one counter for all of them.
+pub(crate) fn symmetric_name(tenant: &TenantId, device: &DeviceId) -> Thumbprint {
+    let (tenant, device) = (tenant.as_str().as_bytes(), device.as_str().as_bytes());
+    Thumbprint::from_bytes(sha256(&[b"tessera-symmetric-1", tenant, &[0], device].concat()))
 }

@@ -1,7 +1,12 @@
 use super::*;
+use crate::claims::Serial;
 use crate::hash::TokenHash;
-use crate::ids::{DeviceId, TenantId};
+use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::SecretKey;
+
+fn shared(key: SymmetricKey) -> PopKey {
+    PopKey::Symmetric(Derived { key, by: DerivationId::from_bytes([1; 4]) })
+}
 
 fn symmetric(byte: u8) -> SymmetricKey {
     SymmetricKey::from_bytes(&[byte; 32]).unwrap()
@@ -48,10 +53,10 @@ fn symmetric_keys_have_a_length() {
 
 #[test]
 fn the_kind_of_key_decides_what_proves_it() {
-    let (secret, shared) = (SecretKey::from_seed(&[3; 32]), symmetric(3));
-    let (public, symmetric) = (PopKey::Public(secret.public()), PopKey::Symmetric(shared.clone()));
+    let (secret, both) = (SecretKey::from_seed(&[3; 32]), symmetric(3));
+    let (public, symmetric) = (PopKey::Public(secret.public()), shared(both.clone()));
     let signature = Pop::Signature(secret.sign(b"m"));
-    let mac = shared.prove(b"m");
+    let mac = both.prove(b"m");
     assert!(public.verifies(b"m", &signature) && symmetric.verifies(b"m", &mac));
     assert!(!public.verifies(b"m", &mac) && !symmetric.verifies(b"m", &signature));
     // A public key used as a symmetric one: the oldest confusion.
@@ -63,7 +68,7 @@ fn the_kind_of_key_decides_what_proves_it() {
 fn a_symmetric_key_is_named_by_its_holder() {
     let tenant = TenantId::parse("acme").unwrap();
     let name = |byte, device: &str| {
-        PopKey::Symmetric(symmetric(byte)).name(&tenant, &DeviceId::parse(device).unwrap())
+        shared(symmetric(byte)).name(&tenant, &DeviceId::parse(device).unwrap())
     };
     assert_eq!(name(1, "a"), name(2, "a"));
     assert_ne!(name(1, "a"), name(1, "b"));
@@ -89,4 +94,71 @@ fn a_secret_belongs_to_one_token_and_one_ticket_key() {
     assert_ne!(secret(1, b"a"), secret(1, b"b"));
     let told = ResumptionSecret::from_bytes(&secret(1, b"a"));
     assert_eq!(*told.expose_bytes(), secret(1, b"a"));
+}
+
+fn derivation(byte: u8, audience: &str) -> DerivationKey {
+    DerivationKey::new(&[byte; 32], Audience::parse(audience).unwrap()).unwrap()
+}
+
+#[test]
+fn a_derived_key_belongs_to_one_token_one_derivation_key_and_one_audience() {
+    let (by, token) = (derivation(1, "mqtt"), b"token".as_slice());
+    let key = by.key_of(token).unwrap();
+    assert!(key == by.key_of(token).unwrap());
+    assert!(key != by.key_of(b"tokem").unwrap());
+    assert!(key != derivation(2, "mqtt").key_of(token).unwrap());
+    // The id alone tells audiences apart, so that a key that was copied to another broker is unknown there.
+    assert_ne!(by.id(), derivation(1, "mqtt2").id());
+    assert_ne!(by.id(), derivation(2, "mqtt").id());
+    let serial = Serial::from_counter(300);
+    assert_eq!(by.kid_of(&serial), [by.id().as_bytes().as_slice(), &[1, 44]].concat());
+}
+
+#[test]
+fn a_kid_finds_its_derivation_key_or_none() {
+    let audience = Audience::parse("mqtt").unwrap();
+    let line = |byte: &str| format!("mqtt {}\n", byte.repeat(32));
+    let keys = DerivationKeys::parse(&(line("02") + &line("01")), &audience).unwrap();
+    let (new, old) = (derivation(2, "mqtt"), derivation(1, "mqtt"));
+    assert_eq!(keys.newest().map(DerivationKey::id), Some(new.id()));
+    for by in [&new, &old] {
+        let found = keys.key_behind(&by.kid_of(&Serial::from_counter(7)), b"token").unwrap();
+        assert!(found.by == by.id() && found.key == by.key_of(b"token").unwrap());
+        assert!(keys.key_behind(by.id().as_bytes(), b"token").is_none(), "no serial");
+        assert!(keys.key_behind(&by.id().as_bytes()[..3], b"token").is_none());
+    }
+    let unknown = derivation(3, "mqtt").kid_of(&Serial::from_counter(7));
+    assert!(keys.key_behind(&unknown, b"token").is_none());
+    assert!(DerivationKeys::default().key_behind(&unknown, b"token").is_none());
+}
+
+#[test]
+fn derivation_keys_are_read_whole_or_not_at_all() {
+    let read = |text: &str| {
+        let keys = DerivationKeys::parse(text, &Audience::parse("mqtt").unwrap());
+        keys.map(|keys| keys.ids().count())
+    };
+    let line = |byte: &str| format!("mqtt {}\n", byte.repeat(32));
+    let (a, b, c) = (line("0a"), line("0B"), line("0c"));
+    assert_eq!(read(&a), Ok(1));
+    assert_eq!(read(&format!("{a}{b}{c}")), Ok(3));
+    assert_eq!(read(&a.replace(' ', "   ")), Ok(1));
+    for bad in [
+        String::new(),
+        "\n".to_owned(),
+        format!("{a}\n"),
+        format!("{a}{a}"),
+        format!("{a}{b}{c}{}", line("0d")),
+        "mqtt".to_owned(),
+        format!("mqtt {}", "0".repeat(63)),
+        format!("mqtt {}", "0".repeat(65)),
+        format!("mqtt {}g", "0".repeat(63)),
+        format!("mqtt +{}", "0".repeat(63)),
+        format!("mqtt {} x", "0".repeat(64)),
+    ] {
+        assert_eq!(read(&bad), Err(DerivationKeysError::Malformed), "{bad:?}");
+    }
+    for foreign in [format!("{a}mqtt2 {}", "0".repeat(64)), a.replace("mqtt", "MQTT")] {
+        assert_eq!(read(&foreign), Err(DerivationKeysError::Audience), "{foreign:?}");
+    }
 }

@@ -32,7 +32,7 @@ pub fn connect(world: &World, device: &str, method: &str, data: &[u8]) -> Vec<u8
     bytes(&Packet::Connect(Box::new(connect_packet(world, device, method, data))))
 }
 
-fn connect_packet(world: &World, device: &str, method: &str, data: &[u8]) -> Connect {
+pub fn connect_packet(world: &World, device: &str, method: &str, data: &[u8]) -> Connect {
     let mut connect: Connect = plan(world, device, Version::V5).connect;
     let mut properties = Properties::build().text(PropertyId::AuthMethod, method);
     if !data.is_empty() {
@@ -51,10 +51,14 @@ fn sign(key: &SecretKey) -> impl Fn(&[u8]) -> Pop + '_ {
 }
 
 fn exporter_proof(io: &TlsStream<TcpStream>, key: &SecretKey) -> Pop {
+    exporter_proof_by(io, sign(key))
+}
+
+pub fn exporter_proof_by(io: &TlsStream<TcpStream>, sign: impl FnOnce(&[u8]) -> Pop) -> Pop {
     let session = &io.get_ref().1;
     let exported =
         session.export_keying_material([0; 32], ace::EXPORTER_LABEL.as_bytes(), Some(&[])).unwrap();
-    ExporterSecret::from_bytes(&exported).prove_by(sign(key))
+    ExporterSecret::from_bytes(&exported).prove_by(sign)
 }
 
 pub async fn connack<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> ConnAck {
@@ -76,7 +80,11 @@ pub async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Non
 }
 
 pub fn answer(key: &SecretKey, broker: Nonce) -> Vec<u8> {
-    let response = Response::make(key, broker, Nonce::from_bytes([9; 8]));
+    answer_by(sign(key), broker)
+}
+
+pub fn answer_by(sign: impl FnOnce(&[u8]) -> Pop, broker: Nonce) -> Vec<u8> {
+    let response = Response::make_by(sign, broker, Nonce::from_bytes([9; 8]));
     auth(ReasonCode::CONTINUE_AUTHENTICATION, &response.to_bytes())
 }
 
@@ -325,7 +333,7 @@ async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
     }
 }
 
-async fn ends_with<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, reason: ReasonCode) {
+pub async fn ends_with<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, reason: ReasonCode) {
     match line.next().await {
         Some(Packet::Disconnect(bye)) => assert_eq!(bye.reason, reason),
         other => panic!("expected DISCONNECT, got {other:?}"),

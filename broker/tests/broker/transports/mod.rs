@@ -7,5 +7,6 @@ mod line;
 mod proxy;
 mod quic;
 mod resumption;
+mod symmetric;
 mod tls;
 mod web_socket;

@@ -5,14 +5,14 @@ use super::certs::{Certs, V13};
 use super::line::{settle, tcp, tls_over, Line};
 use crate::world::{world_with, World};
 
-fn header(from: [u8; 4]) -> Vec<u8> {
+pub fn header(from: [u8; 4]) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
     header.extend_from_slice(&from);
     header.extend_from_slice(&[10, 0, 0, 1, 0x30, 0x39, 0x07, 0x5b]);
     header
 }
 
-async fn proxied(from: &'static str, limit: usize) -> World {
+pub async fn proxied(from: &'static str, limit: usize) -> World {
     world_with(|raw| {
         raw.proxy.listeners = vec!["mqtt".to_owned()];
         raw.proxy.from = vec![from.to_owned()];

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::super::conn::{Answer, Conn};
+use super::super::crowd::Crowd;
 use super::super::error::BenchError;
 use super::super::limits;
 use super::super::server::Running;
 use super::super::stage::{hold_signed, Meter, Sample, Stage};
 use super::super::usage::Usage;
 
-/// Connect, CONNACK, DISCONNECT, close; every device once.
-pub(super) async fn churn(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
+/// Connect, CONNACK, DISCONNECT, close; every one of these devices once.
+pub(super) async fn churn(
+    stage: &Stage,
+    crowd: &Crowd,
+    running: &Running,
+) -> Result<Sample, BenchError> {
     let mut total = Sample::default();
-    for slice in stage.devices.members().chunks(limits::SIGNED_AT_ONCE) {
-        let connect = |member| stage.devices.connect(member, running.server);
+    for slice in crowd.members().chunks(limits::SIGNED_AT_ONCE) {
+        let connect = |member| crowd.connect(member, running.server);
         let packets = slice.iter().map(connect).collect();
         total.add(&burst(stage, running, packets, limits::CONNECTING, true).await?);
     }
@@ -24,8 +29,8 @@ pub(super) async fn churn(stage: &Stage, running: &Running) -> Result<Sample, Be
 
 /// The same once more, for devices that the server has met: what a fleet's ordinary reconnect costs.
 pub(super) async fn again(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
-    churn(stage, running).await?;
-    churn(stage, running).await
+    churn(stage, &stage.devices, running).await?;
+    churn(stage, &stage.devices, running).await
 }
 
 /// Sends these CONNECTs; all must be answered with `accepted`.

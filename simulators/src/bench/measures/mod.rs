@@ -23,6 +23,8 @@ pub enum Measure {
     Connect,
     /// The same for devices that have connected to this broker before.
     Reconnect,
+    /// As [`Measure::Connect`], with symmetric tokens: a MAC in the place of the device's signature.
+    ConnectHmac,
     /// Connect and stay; memory of an idle session.
     Hold,
     /// As [`Measure::Connect`], over TLS 1.3 with full handshakes.
@@ -57,9 +59,10 @@ pub enum Measure {
 
 impl Measure {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Connect,
         Self::Reconnect,
+        Self::ConnectHmac,
         Self::Hold,
         Self::ConnectTls,
         Self::HoldTls,
@@ -82,6 +85,7 @@ impl Measure {
         match self {
             Self::Connect => "connect",
             Self::Reconnect => "reconnect",
+            Self::ConnectHmac => "connect-hmac",
             Self::Hold => "hold",
             Self::ConnectTls => "connect-tls",
             Self::HoldTls => "hold-tls",
@@ -103,7 +107,9 @@ impl Measure {
     /// What it counts.
     pub const fn operation(self) -> &'static str {
         match self {
-            Self::Connect | Self::Hold | Self::ConnectTls | Self::HoldTls => "connects",
+            Self::Connect | Self::ConnectHmac | Self::Hold | Self::ConnectTls | Self::HoldTls => {
+                "connects"
+            }
             Self::Reconnect | Self::Storm | Self::StormRestart => "reconnects",
             Self::FanIn0 | Self::FanIn1 | Self::Command | Self::Growth => "messages",
             Self::FanOut0 | Self::FanOut1 => "deliveries",
@@ -117,7 +123,7 @@ impl Measure {
     /// The servers that it compares; the first one is ours.
     pub const fn servers(self) -> &'static [Server] {
         match self {
-            Self::Connect | Self::Reconnect | Self::Hold => {
+            Self::Connect | Self::Reconnect | Self::ConnectHmac | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto]
             }
             Self::Refused | Self::Revoke | Self::Flood => &[Server::Tessera],
@@ -143,7 +149,10 @@ impl Measure {
         round: usize,
     ) -> Result<Sample, BenchError> {
         match self {
-            Self::Connect | Self::ConnectTls => connect::churn(stage, &running).await,
+            Self::Connect | Self::ConnectTls => {
+                connect::churn(stage, &stage.devices, &running).await
+            }
+            Self::ConnectHmac => connect::churn(stage, &stage.symmetric, &running).await,
             Self::Reconnect => connect::again(stage, &running).await,
             Self::Hold | Self::HoldTls => connect::stay(stage, &running).await,
             Self::Storm => storm::run(stage, servers, running, false).await,

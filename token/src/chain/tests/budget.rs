@@ -45,3 +45,18 @@ fn a_token_with_a_key_id_is_31_bytes_shorter() {
         connect_311("s-0042", kid + 74)
     );
 }
+
+#[test]
+fn a_token_with_a_derived_key_and_its_proof_are_the_smallest() {
+    let by = crate::proof::DerivationKey::new(&[1; 32], claims().audience).unwrap();
+    let token = crate::issue::issue_symmetric(&claims(), &by, Default::default(), &issuer());
+    let token = token.unwrap().len();
+    println!(
+        "token {token}, CONNECT ace {}, connect proof {}",
+        connect_ace("s-0042", token),
+        connect_311("s-0042", token + 42)
+    );
+    assert!(token <= 188, "{token}");
+    // The whole CONNECT with the connect proof fits, which no other kind of token does with an Ed25519 signature.
+    assert!(connect_311("s-0042", token + 42) <= 256);
+}

@@ -1,6 +1,7 @@
 //! The chain against a table of tokens that must be refused, each with its own code.
 
 mod budget;
+mod derived;
 mod limits;
 mod proofs;
 mod references;

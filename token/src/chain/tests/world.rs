@@ -9,7 +9,7 @@ use crate::claims::{Claims, Epochs, Serial};
 use crate::hash::TokenHash;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{Algorithm, KeyId, PublicKey, SecretKey};
-use crate::proof::{ConnectProof, Credential, SymmetricKey};
+use crate::proof::{ConnectProof, Credential, DerivationId, DerivationKeys, Derived, SymmetricKey};
 use crate::scope::{Permission, Scope, ScopeEntry};
 use crate::time::UnixSeconds;
 use crate::topic::TopicFilter;
@@ -32,6 +32,9 @@ pub(super) fn device_key() -> SecretKey {
     SecretKey::from_seed(&[3; 32])
 }
 
+/// The derivation key behind [`World::symmetric_key`], which follows from none.
+const FIXED: DerivationId = DerivationId::from_bytes([9; 4]);
+
 pub(super) struct World {
     pub(super) audience: Audience,
     pub(super) keys: BTreeMap<KeyId, Vec<IssuerKey>>,
@@ -42,6 +45,7 @@ pub(super) struct World {
     pub(super) trusted_at: Option<UnixSeconds>,
     pub(super) device_key: Option<PublicKey>,
     pub(super) symmetric_key: Option<(Vec<u8>, SymmetricKey)>,
+    pub(super) derivation: DerivationKeys,
     pub(super) known_good: RefCell<Vec<[u8; 32]>>,
 }
 
@@ -57,6 +61,7 @@ impl World {
             trusted_at: Some(now()),
             device_key: None,
             symmetric_key: None,
+            derivation: DerivationKeys::default(),
             known_good: RefCell::default(),
         };
         world.add("acme", &issuer());
@@ -123,9 +128,13 @@ impl TrustView for World {
         let ours = tenant.as_str() == "acme" && device.as_str() == "s-0042";
         self.device_key.clone().filter(|_| ours)
     }
-    fn symmetric_key(&self, _: &TenantId, _: &DeviceId, kid: &[u8]) -> Option<SymmetricKey> {
-        let (known, key) = self.symmetric_key.as_ref()?;
-        (known == kid).then(|| key.clone())
+    fn symmetric_key(&self, kid: &[u8], token: &[u8]) -> Option<Derived> {
+        let fixed = self.symmetric_key.as_ref().filter(|(known, _)| known == kid);
+        let derived = |(_, key): &(_, SymmetricKey)| Derived { key: key.clone(), by: FIXED };
+        fixed.map(derived).or_else(|| self.derivation.key_behind(kid, token))
+    }
+    fn derives_by(&self, key: DerivationId) -> bool {
+        (key == FIXED && self.symmetric_key.is_some()) || self.derivation.get(key).is_some()
     }
     fn known_good(&self, key: &[u8; 32]) -> bool {
         self.known_good.borrow().contains(key)
