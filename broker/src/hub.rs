@@ -169,6 +169,7 @@ impl Hub {
         tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
         match session.leave(line, end, now) {
             Left::Replaced(next) => next.nudge(),
+            Left::Outlived => {}
             Left::Kept(will) => {
                 self.schedule(session, now);
                 if let Some(will) = will {

@@ -6,6 +6,7 @@
 //! checked by the session before a subscribe, before a publish, and again on each delivery that it takes out.
 //! [`retained`] keeps the last message of each topic.
 
+mod delivery;
 pub mod device;
 pub mod fleet;
 pub(crate) use fleet::envelope;
@@ -21,8 +22,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::{Delivery, Options, Sequence};
 pub use message::{Message, Publisher, SubscriberId};
-pub use outbox::{Delivery, Options, Outbox, Push, Sequence};
+pub use outbox::{Outbox, Push};
 pub use session::LaneSession;
 
 use core::fmt;

@@ -3,8 +3,8 @@
 //! Pushing never waits. A lane that can wait (the fleet lane, whose commit log holds the rest) asks for
 //! [`Outbox::room`]; the device lane counts what did not fit. An idle outbox owns no heap memory but itself.
 
-use super::fleet::group::Group;
-use super::message::{Message, SubscriberId};
+use super::delivery::Delivery;
+use super::message::SubscriberId;
 use crate::codec::QoS;
 use crate::keep::{record, Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
@@ -13,90 +13,10 @@ use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
-
-/// What a subscription asks of each delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// Highest QoS to deliver with.
-    pub qos: QoS,
-    /// Not what this session published itself.
-    pub no_local: bool,
-    /// Keep the publisher's retain flag.
-    pub retain_as_published: bool,
-    /// Subscription identifier.
-    pub id: Option<NonZeroU32>,
-}
-
-/// One message on its way to one session.
-#[derive(Clone)]
-pub struct Delivery {
-    /// The message.
-    pub message: Arc<Message>,
-    /// The subscription that matched.
-    pub options: Options,
-    /// Sent because it was retained, not because it was just published.
-    pub retained: bool,
-    /// Its place among what is kept for the session.
-    pub sequence: Sequence,
-    live_only: bool,
-    /// What it counts for while it waits, in bytes.
-    cost: u32,
-    share: Option<Weak<Group>>,
-}
-
-/// The place of a QoS 1 or 2 delivery among all of a kept session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sequence {
-    /// Its number; 0 for a session that is not kept. Packet ids follow it, so that they are the same after a restart.
-    pub number: u64,
-    /// What must be durable before it is sent.
-    pub ticket: u64,
-    /// It comes from before a restart: perhaps it was sent already.
-    pub again: bool,
-}
-
-impl Delivery {
-    /// A delivery that waits for nothing.
-    pub fn new(message: Arc<Message>, options: Options, retained: bool) -> Self {
-        let sequence = Sequence::default();
-        let cost = u32::try_from(message.cost()).unwrap_or(u32::MAX);
-        Self { message, options, retained, sequence, live_only: false, cost, share: None }
-    }
-
-    /// The same, not kept across a restart: it is about the present connection.
-    #[must_use]
-    pub fn live_only(self) -> Self {
-        Self { live_only: true, ..self }
-    }
-
-    /// The same, of a shared subscription.
-    pub(in crate::lanes) fn shared(self, group: &Arc<Group>) -> Self {
-        Self { share: Some(Arc::downgrade(group)), ..self }
-    }
-
-    /// Offers what its session will not get to the other members of the shared subscription that it came by; false
-    /// when there is none or none has room (MQTT 5 section 4.8.2).
-    pub fn offer_to_others(&self) -> bool {
-        let group = self.share.as_ref().and_then(Weak::upgrade);
-        let pushed = group.map(|group| group.offer(&self.message));
-        matches!(pushed, Some(Push::Taken | Push::Kept(_)))
-    }
-
-    /// The lower of what was published and what is wished.
-    pub fn qos(&self) -> QoS {
-        self.message.qos.min(self.options.qos)
-    }
-
-    /// The retain flag on the wire (MQTT 5 section 3.3.1.3).
-    pub fn retain(&self) -> bool {
-        self.retained || (self.options.retain_as_published && self.message.retain)
-    }
-}
 
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -405,7 +325,7 @@ impl Outbox {
         inner.queue.retain(|delivery| {
             let taken_back = delivery.message.is_taken_back(trusted);
             if taken_back {
-                freed += delivery.message.cost();
+                freed += delivery.cost as usize;
                 dropped.push((delivery.qos(), delivery.sequence.number));
             }
             !taken_back

@@ -1,7 +1,8 @@
 //! The subscriptions of one session, in whichever lane each belongs.
 
+use super::delivery::Options;
 use super::fleet::FleetSubscription;
-use super::outbox::{Options, Outbox};
+use super::outbox::Outbox;
 use super::{LaneError, Lanes};
 use hashbrown::HashMap;
 use std::sync::Arc;

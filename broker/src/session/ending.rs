@@ -15,6 +15,8 @@ use tessera_token::topic::Subscription;
 pub enum Left {
     /// Another connection serves the session now; nothing is left to do.
     Replaced(Arc<Line>),
+    /// Another connection served the session and has left before this one; nothing is left to do.
+    Outlived,
     /// The session is kept. A will to be published now.
     Kept(Option<Will>),
     /// The session is over. A will to be published now.
@@ -68,7 +70,7 @@ impl Session {
         match &state.line {
             Some(present) if Arc::ptr_eq(present, line) => state.line = None,
             Some(next) => return Left::Replaced(Arc::clone(next)),
-            None => return Left::Over(None),
+            None => return Left::Outlived,
         }
         let will = state.machine.take_will().filter(|_| end.will);
         let kept = state.machine.expiry();

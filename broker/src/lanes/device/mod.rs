@@ -7,8 +7,9 @@ pub(in crate::lanes) mod subscribers;
 #[cfg(test)]
 mod tests;
 
+use super::delivery::Options;
 use super::message::{Message, SubscriberId};
-use super::outbox::{Options, Outbox};
+use super::outbox::Outbox;
 use super::Tally;
 use crate::limits::DEVICE_LANE_SHARDS;
 use hashbrown::DefaultHashBuilder;

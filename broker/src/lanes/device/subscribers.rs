@@ -1,7 +1,8 @@
 //! Everybody who subscribed to one topic.
 
+use crate::lanes::delivery::{Delivery, Options};
 use crate::lanes::message::{Message, SubscriberId};
-use crate::lanes::outbox::{Delivery, Options, Outbox};
+use crate::lanes::outbox::Outbox;
 use crate::lanes::Tally;
 use crate::limits::DEVICE_LANE_INDEX_ABOVE;
 use hashbrown::HashMap;

@@ -4,8 +4,9 @@
 //! member has, it waits, and the commit log holds the rest. A group with a kept member is served by
 //! [`super::at_once`] instead.
 
+use crate::lanes::delivery::{Delivery, Options};
 use crate::lanes::message::{Message, SubscriberId};
-use crate::lanes::outbox::{Delivery, Options, Outbox, Push};
+use crate::lanes::outbox::{Outbox, Push};
 use crate::limits::GROUP_MEMBERS;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};

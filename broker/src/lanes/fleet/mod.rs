@@ -26,8 +26,9 @@ pub(in crate::lanes) mod tree;
 mod wish;
 mod writer;
 
+use super::delivery::Options;
 use super::message::{Message, SubscriberId};
-use super::outbox::{Options, Outbox};
+use super::outbox::Outbox;
 use super::{LaneError, Tally};
 use crate::metrics::Stripes;
 use at_once::AtOnce;

@@ -6,8 +6,9 @@
 //! is lost that the log can hold.
 
 use super::wish::Wish;
+use crate::lanes::delivery::Delivery;
 use crate::lanes::message::Message;
-use crate::lanes::outbox::{Delivery, Outbox, Push};
+use crate::lanes::outbox::{Outbox, Push};
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::Arc;
 

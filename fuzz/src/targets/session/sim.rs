@@ -233,6 +233,7 @@ impl Sim {
         let Conn { session, line, .. } = self.conns.swap_remove(conn);
         note(("leave", end.why, end.forget));
         let was_serving = session.with_machine(&line, |_| ()).is_some();
+        let had_ended = session.has_ended();
         match session.leave(&line, &end, self.now()) {
             Left::Replaced(next) => assert!(!Arc::ptr_eq(&next, &line) && !was_serving),
             Left::Kept(will) => {
@@ -242,7 +243,9 @@ impl Sim {
                 self.schedule(&session);
                 self.publish_will(&session, will);
             }
+            Left::Outlived => assert!(!was_serving && !session.is_connected()),
             Left::Over(will) => {
+                assert!(was_serving || had_ended, "who was replaced ended the session");
                 self.publish_will(&session, will);
                 self.forget(&session);
             }
