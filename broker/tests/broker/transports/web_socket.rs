@@ -7,6 +7,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::certs::{Certs, V13};
 use super::line::{connect, decode, tcp, tls, Line};
+use crate::client::until;
 use crate::world::{world_with, World};
 
 const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -207,7 +208,7 @@ async fn a_request_that_is_no_upgrade_is_answered_and_closed() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
     }
     let rule = r#"tessera_broker_broken_packets_total{rule="websocket_refused"}"#;
-    assert_eq!(world.metric(rule), 7);
+    until(|| world.metric(rule) == 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,5 +218,5 @@ async fn a_slow_upgrade_is_cut() {
     line.send(b"GET /mqtt HTT").await;
     line.closed().await;
     let rule = r#"tessera_broker_broken_packets_total{rule="websocket_too_slow"}"#;
-    assert_eq!(world.metric(rule), 1);
+    until(|| world.metric(rule) == 1).await;
 }
