@@ -4,30 +4,39 @@ const BUCKETS: usize = 32;
 /// Past this many samples everything is halved, so that old habits fade.
 const FULL: u32 = 4096;
 
-/// How often values of about this size were seen, in steps of half a power of two: 64 bytes.
+static SILENCE: [u16; BUCKETS] = [0; BUCKETS];
+
+/// How often values of about this size were seen, in steps of half a power of two: 64 bytes, once there was one. Most
+/// of a fleet is silent, and its silence takes no room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Histogram([u16; BUCKETS]);
+pub(crate) struct Histogram(Option<Box<[u16; BUCKETS]>>);
 
 impl Histogram {
     /// Counts a value; 0 counts as 1, what is beyond the last step counts there.
     pub(crate) fn add(&mut self, value: u64) {
-        if self.count() >= FULL {
-            self.0.iter_mut().for_each(|count| *count /= 2);
+        let full = self.count() >= FULL;
+        let counts = self.0.get_or_insert_default();
+        if full {
+            counts.iter_mut().for_each(|count| *count /= 2);
         }
-        if let Some(count) = self.0.get_mut(step(value)) {
+        if let Some(count) = counts.get_mut(step(value)) {
             *count = count.saturating_add(1);
         }
     }
 
     pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|count| u32::from(*count)).sum()
+        self.counts().iter().map(|count| u32::from(*count)).sum()
+    }
+
+    fn counts(&self) -> &[u16; BUCKETS] {
+        self.0.as_deref().unwrap_or(&SILENCE)
     }
 
     /// The value that `percent` of all samples do not exceed, rounded up to the end of its step; 0 without samples.
     pub(crate) fn percentile(&self, percent: u32) -> u64 {
         let wanted = self.count() * percent;
         let mut seen = 0;
-        for (number, count) in self.0.iter().enumerate() {
+        for (number, count) in self.counts().iter().enumerate() {
             seen += u32::from(*count);
             if *count > 0 && seen * 100 >= wanted {
                 return end(number);
@@ -37,7 +46,7 @@ impl Histogram {
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        self.0.iter().for_each(|count| out.extend(count.to_le_bytes()));
+        self.counts().iter().for_each(|count| out.extend(count.to_le_bytes()));
     }
 
     pub(crate) fn read(from: &mut Take<'_>) -> Result<Self, Cut> {
@@ -45,7 +54,7 @@ impl Histogram {
         for count in &mut counts {
             *count = u16::from_le_bytes(from.bytes()?);
         }
-        Ok(Self(counts))
+        Ok(Self(counts.iter().any(|count| *count > 0).then(|| Box::new(counts))))
     }
 }
 

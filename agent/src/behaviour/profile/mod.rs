@@ -1,4 +1,4 @@
-//! What is known of one device, in fixed memory: no field owns anything on the heap.
+//! What is known of one device, in bounded memory: only a histogram that was used owns something on the heap.
 
 use tessera_token::refusal::RefusalCode;
 
