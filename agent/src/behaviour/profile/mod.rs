@@ -1,4 +1,4 @@
-//! What is known of one device, in bounded memory: only a histogram that was used owns something on the heap.
+//! What is known of one device, in bounded memory: only histograms and topics that were used own something on the heap.
 
 use tessera_token::refusal::RefusalCode;
 

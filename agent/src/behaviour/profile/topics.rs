@@ -5,18 +5,19 @@ const WORDS: usize = 8;
 const MARKS: u32 = 3;
 
 /// The topics a device has used, as a Bloom filter of 512 bits. Its errors are on the quiet side: at 40 topics one in a
-/// hundred new ones is taken for known.
+/// hundred new ones is taken for known. There once there was a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Topics([u64; WORDS]);
+pub(crate) struct Topics(Option<Box<[u64; WORDS]>>);
 
 impl Topics {
     /// Adds a topic; whether it was new.
     pub(crate) fn add(&mut self, topic: u64) -> bool {
+        let words = self.0.get_or_insert_default();
         let mut new = false;
         for mark in 0..MARKS {
             let bit = mix(topic ^ u64::from(mark) << 56);
             let word = usize::try_from(bit >> 6).unwrap_or(0) % WORDS;
-            if let Some(word) = self.0.get_mut(word) {
+            if let Some(word) = words.get_mut(word) {
                 new |= *word & 1 << (bit & 63) == 0;
                 *word |= 1 << (bit & 63);
             }
@@ -25,7 +26,8 @@ impl Topics {
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        self.0.iter().for_each(|word| out.extend(word.to_le_bytes()));
+        let words = self.0.as_deref().unwrap_or(&[0; WORDS]);
+        words.iter().for_each(|word| out.extend(word.to_le_bytes()));
     }
 
     pub(super) fn read(from: &mut Take<'_>) -> Result<Self, Cut> {
@@ -33,7 +35,7 @@ impl Topics {
         for word in &mut words {
             *word = u64::from_le_bytes(from.bytes()?);
         }
-        Ok(Self(words))
+        Ok(Self(words.iter().any(|word| *word > 0).then(|| Box::new(words))))
     }
 }
 
