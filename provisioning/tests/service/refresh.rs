@@ -1,5 +1,5 @@
 use serde_json::json;
-use tessera_token::messages::{TokenKind, TokenRequest};
+use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
@@ -37,14 +37,7 @@ async fn the_same_request_gets_the_same_answer_and_another_with_its_nonce_none()
 async fn the_same_request_sent_many_times_at_once_makes_one_token() {
     let world = std::sync::Arc::new(World::new().await);
     let (device, _) = world.enrolled("a").await;
-    let request = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Key,
-    );
+    let request = world.request(&device, TokenKind::Key);
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let (world, body) = (world.clone(), request.to_cbor());
@@ -122,17 +115,7 @@ async fn a_device_that_asks_all_the_time_is_slowed_down() {
 async fn bearer_tokens_only_where_the_tenant_gives_them() {
     let world = World::new().await;
     let (device, _) = world.enrolled("a").await;
-    let ask = || {
-        TokenRequest::sign(
-            &device.key,
-            &device.tenant,
-            &device.id,
-            world.now(),
-            &random(),
-            TokenKind::Bearer,
-        )
-        .to_cbor()
-    };
+    let ask = || world.request(&device, TokenKind::Bearer).to_cbor();
     assert_eq!(world.ask("/v1/token", ask()).await, Err(RefusalCode::BearerNotAllowed));
     let set =
         world.operator.put_json("/v1/tenants/default", &json!({ "bearer": true })).await.unwrap();

@@ -15,7 +15,7 @@ use tessera_runtime::stop::Stop;
 use tessera_token::cbor::{Reader, Writer};
 use tessera_token::claims::Claims;
 use tessera_token::ids::Audience;
-use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind};
 use tessera_token::proof::{DerivationKey, DerivationKeys};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
@@ -114,14 +114,7 @@ async fn a_device_that_signs_gets_a_key_of_its_own_for_each_token() {
     let thief = Device::new("a");
     assert_eq!(world.symmetric(&thief).await, Err(RefusalCode::ProofInvalid));
     // A request that was signed for another kind of token.
-    let mut bent = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Key,
-    );
+    let mut bent = world.request(&device, TokenKind::Key);
     bent.kind = TokenKind::Symmetric;
     let bent = world.ask("/v1/token", bent.to_cbor()).await;
     assert_eq!(bent, Err(RefusalCode::ProofInvalid));
@@ -153,14 +146,7 @@ async fn a_symmetric_key_that_a_device_brings_is_refused() {
     let file = Keys::of(&[1]);
     let world = file.world().await;
     let (device, _) = world.enrolled("a").await;
-    let good = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Symmetric,
-    );
+    let good = world.request(&device, TokenKind::Symmetric);
     let good = good.to_cbor();
     let mut w = Writer::new();
     w.map(9).int(4).map(1).int(1).map(2).int(1).int(4).int(-1).bytes(&[7; 32]).raw(&good[1..]);
@@ -221,14 +207,7 @@ async fn json_callers_get_a_jwk() {
     let file = Keys::of(&[1]);
     let world = file.world().await;
     let (device, _) = world.enrolled("a").await;
-    let request = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Symmetric,
-    );
+    let request = world.request(&device, TokenKind::Symmetric);
     let body = json!({
         "grant_type": "client_credentials", "client_id": "a", "tenant": "default", "iat": request.time.get(),
         "nonce": base64url(&request.nonce), "signature": base64url(&request.signature), "pop_key": "symmetric",

@@ -1,13 +1,13 @@
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpError, Method, Request, ACE_CBOR, JSON};
-use tessera_token::messages::{EnrolRequest, RefusalAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{EnrolRequest, RefusalAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::enrol::claims;
-use crate::world::{problem, random, Device, World};
+use crate::world::{problem, Device, World};
 
 fn enrol_json(request: &EnrolRequest) -> Value {
     json!({
@@ -41,14 +41,7 @@ async fn devices_may_speak_json() {
     assert_eq!(answer["scope"], json!([["d/a/telemetry", ["pub"]], ["d/a/cmd", ["sub"]]]));
     let token = from_base64url(answer["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(claims(&token).device.as_str(), "a");
-    let request = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Key,
-    );
+    let request = world.request(&device, TokenKind::Key);
     let body = json!({
         "grant_type": "client_credentials", "client_id": "a", "tenant": "default",
         "iat": request.time.get(), "nonce": base64url(&request.nonce), "signature": base64url(&request.signature),
@@ -67,14 +60,7 @@ async fn devices_may_speak_json() {
 async fn malformed_device_messages() {
     let world = World::new().await;
     let device = Device::new("a");
-    let good = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Key,
-    );
+    let good = world.request(&device, TokenKind::Key);
     let good = good.to_cbor();
     let cut = |end: usize| good[..end].to_vec();
     for body in
@@ -99,14 +85,7 @@ async fn refusals_in_cbor_carry_the_numbers_of_the_framework() {
     let world = World::new().await;
     let (device, _) = world.enrolled("a").await;
     world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
-    let request = TokenRequest::sign(
-        &device.key,
-        &device.tenant,
-        &device.id,
-        world.now(),
-        &random(),
-        TokenKind::Key,
-    );
+    let request = world.request(&device, TokenKind::Key);
     let Err(HttpError::Status { response, status, .. }) =
         world.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await
     else {

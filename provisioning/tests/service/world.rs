@@ -199,6 +199,14 @@ impl Device {
     }
 }
 
+impl World {
+    /// A token request of this device, now, with a nonce of its own.
+    pub fn request(&self, device: &Device, kind: TokenKind) -> TokenRequest {
+        let Device { tenant, id, key } = device;
+        TokenRequest::sign(key, tenant, id, self.now(), &random(), kind)
+    }
+}
+
 pub fn random() -> [u8; 16] {
     bytes(&SystemRandom).unwrap()
 }
