@@ -189,19 +189,6 @@ impl Retained {
         }
     }
 
-    /// Removes all of a tenant; tells how many.
-    pub fn remove_tenant(&self, tenant: &TenantId) -> usize {
-        let mut inner = self.inner.write();
-        let mut topics = Vec::new();
-        if let Some(tree) = inner.tenants.get(tenant) {
-            tree.all(|message| topics.push(message.topic.clone()));
-        }
-        for topic in &topics {
-            inner.remove(tenant, topic);
-        }
-        topics.len()
-    }
-
     /// Messages and bytes kept.
     pub fn size(&self) -> (usize, usize) {
         let inner = self.inner.read();

@@ -16,6 +16,10 @@ fn found(retained: &Retained, text: &str) -> Vec<String> {
     topics
 }
 
+fn remove_all(retained: &Retained, publisher: &str) -> usize {
+    retained.remove_of(&tenant("acme"), &DeviceId::parse(publisher).unwrap(), |_| true)
+}
+
 fn store(names: &[&str]) -> Retained {
     let retained = Retained::new();
     for name in names {
@@ -79,7 +83,7 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
 }
 
 #[test]
-fn what_a_publisher_or_tenant_left_can_be_removed() {
+fn what_a_publisher_left_can_be_removed() {
     let retained = store(&["a/1", "a/2"]);
     let mut other = message("a/3", "x");
     Arc::make_mut(&mut other.publisher).author = Author::broker(DeviceId::parse("other").unwrap());
@@ -87,14 +91,12 @@ fn what_a_publisher_or_tenant_left_can_be_removed() {
     let mut taken_over = message("a/2", "newer");
     taken_over.publisher = Arc::clone(&other.publisher);
     retained.set(&taken_over, NOW);
-    let gone =
-        retained.remove_of(&tenant("acme"), &DeviceId::parse("publisher").unwrap(), |_| true);
-    assert_eq!(gone, 1);
+    assert_eq!(remove_all(&retained, "publisher"), 1);
     assert_eq!(found(&retained, "#"), ["a/2", "a/3"]);
     let mut foreign = message("a/1", "x");
     foreign.tenant = tenant("foreign");
     retained.set(&foreign, NOW);
-    assert_eq!(retained.remove_tenant(&tenant("acme")), 2);
+    assert_eq!(remove_all(&retained, "other"), 2);
     assert_eq!(retained.size().0, 1);
 }
 
@@ -108,7 +110,7 @@ fn both_limits_refuse_and_leave_what_is_there() {
     assert_eq!(retained.set(&message("a/7", "replaced"), NOW), Stored::Kept);
     let cut = retained.lookup(&tenant("acme"), &TopicFilter::parse("#").unwrap(), NOW);
     assert!(cut.cut && cut.messages.len() == crate::limits::RETAINED_PER_LOOKUP);
-    retained.remove_tenant(&tenant("acme"));
+    remove_all(&retained, "publisher");
     assert_eq!(retained.size(), (0, 0));
     // A filter that matches nothing, and would look at more levels than one lookup may.
     for number in 0..RETAINED_MESSAGES {
@@ -119,7 +121,7 @@ fn both_limits_refuse_and_leave_what_is_there() {
     let (wide, narrow) = (found("a/+/+/+/z"), found("a/7/+/c"));
     assert!(wide.cut && wide.messages.is_empty());
     assert!(!narrow.cut && narrow.messages.len() == 1);
-    retained.remove_tenant(&tenant("acme"));
+    remove_all(&retained, "publisher");
     let big = vec![0u8; RETAINED_BYTES / 2];
     assert_eq!(retained.set(&message("big/1", big.clone()), NOW), Stored::Kept);
     assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full);
