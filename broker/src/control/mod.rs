@@ -1,7 +1,7 @@
 //! Rights that really end: trust effects reach every session they touch, at once.
 //!
-//! [`revoke`] acts on trust effects, [`withdrawn`] lets go of what lost its publisher, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens,
-//! [`status`] tells devices the time and what became of them.
+//! [`revoke`] acts on trust effects, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens;
+//! [`withdrawn`] lets go of what lost its publisher; [`status`] tells devices the time and what became of them.
 
 pub(crate) mod deadlines;
 mod relay;

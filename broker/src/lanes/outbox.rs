@@ -331,7 +331,7 @@ impl Outbox {
             !taken_back
         });
         inner.bytes = inner.bytes.saturating_sub(freed);
-        drop(inner);
+        self.unlock(inner);
         if !dropped.is_empty() {
             self.drained.notify_waiters();
         }

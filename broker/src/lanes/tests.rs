@@ -3,10 +3,13 @@
 use super::testing::*;
 use super::{Delivery, Message, Options, Outbox, Push, SubscriberId};
 use crate::codec::*;
+use crate::rights::tests::{rights, Told};
+use crate::rights::Trusted;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tessera_token::refusal::RefusalCode;
 
 fn delivery(payload: usize) -> Delivery {
     let message = Arc::new(message("t", vec![0; payload]));
@@ -52,6 +55,29 @@ fn whoever_is_turned_away_is_told_between_two_pushes() {
     assert!(outbox.has_some(), "its reader is to see the end");
     assert_eq!(outbox.push_if(delivery(10), || true, away), Some(Push::Closed));
     assert_eq!(turned.get(), 2);
+}
+
+#[test]
+fn what_is_taken_back_leaves_room_and_no_sign() {
+    let outbox = Outbox::with_limits(SubscriberId(1), 2, 1_000);
+    let mut theirs = message("t", vec![0; 10]);
+    theirs.publisher = rights(&[]).publisher(SubscriberId(2));
+    let theirs = Delivery::new(Arc::new(theirs), qos1(), false);
+    let told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    let drop_taken_back = || outbox.drop_taken_back(Trusted::now(&told));
+    assert_eq!(outbox.push(theirs.clone()), Push::Taken);
+    assert_eq!(outbox.push(delivery(10)), Push::Taken);
+    assert_eq!(
+        (drop_taken_back(), outbox.len(), outbox.has_some()),
+        (vec![QoS::AtLeastOnce], 1, true)
+    );
+    outbox.try_drain(1, &mut Vec::new());
+    assert_eq!(outbox.push(theirs), Push::Taken);
+    assert_eq!(
+        (drop_taken_back(), outbox.len(), outbox.has_some()),
+        (vec![QoS::AtLeastOnce], 0, false)
+    );
+    assert_eq!(outbox.push(delivery(1_000)), Push::Taken, "their bytes are free again");
 }
 
 #[test]
