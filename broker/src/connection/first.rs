@@ -25,8 +25,9 @@ pub(super) async fn connect(
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
             Err((error, version)) => {
+                hub.metrics.broken.inc(&[error.rule]);
                 answer(stream, error, version).await;
-                error.rule
+                return None;
             }
         },
         Ok(Err(Silent::Broken(rule))) => rule,

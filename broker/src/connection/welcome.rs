@@ -17,6 +17,7 @@ use tessera_token::refusal::RefusalCode;
 use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
+use crate::control::revoke;
 use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
@@ -163,7 +164,7 @@ async fn enter(
 ) -> Result<Joined, RefusalCode> {
     let line = Arc::new(line);
     if !connect.clean_start {
-        if let Some(session) = resumable(hub, client_id, grant) {
+        if let Some(session) = resumable(hub, client_id, grant).await {
             if let Some(ack) = resume(hub, connect, &session, grant, &line).await? {
                 return Ok(joined(hub, connect, session, line, ack, true));
             }
@@ -201,8 +202,13 @@ fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
     Outbox::kept_with_limits(kept, messages, bytes)
 }
 
-fn resumable(hub: &Hub, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
+async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
     let session = hub.registry.find(grant.tenant(), client_id)?;
+    // A device may come with its next token before the end of the former one has reached its session.
+    if let Some(code) = revoke::withdrawn(hub, &session) {
+        revoke::end(hub, &session, code).await;
+        return None;
+    }
     let kept = !session.look(|machine| machine.expiry()).is_zero();
     (kept && session.belongs_to(grant)).then_some(session)
 }

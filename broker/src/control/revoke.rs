@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tessera_agent::trust::TrustEffect;
 use tessera_runtime::stop::Stop;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::standing::Standing;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
@@ -56,6 +57,15 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
         tracing::info!(effect = effect.kind(), sessions = lost.len(), "rights ended");
+    }
+}
+
+/// Why a session must not go on, whoever comes for it: not because its token expired, which a next one mends.
+pub(crate) fn withdrawn(hub: &Hub, session: &Session) -> Option<RefusalCode> {
+    let (validator, rights) = (hub.gate.validator(), session.rights());
+    match validator.still_holds(rights.grant()).err()? {
+        RefusalCode::TokenExpired => validator.taken_back(&Standing::of(rights.grant())),
+        code => Some(code),
     }
 }
 
