@@ -10,8 +10,9 @@ pub const STORE_VALUE_BYTES: usize = 1024 * 1024;
 /// Puts, deletes and preconditions in one batch: a message for each of the 200,000 sessions that a broker holds is one
 /// step, and fits twice.
 pub const STORE_BATCH_STEPS: usize = 524_288;
-/// Batches that wait for the writer thread: a full queue makes callers wait instead of growing memory.
-pub const STORE_QUEUE: usize = 1024;
+/// Batches that wait for the writer thread: a full queue makes callers wait, or turns them away, instead of growing
+/// memory. Twice the connections that a broker lets in at once (8,192), so that they wait out a disk that stalls.
+pub const STORE_QUEUE: usize = 16_384;
 /// Batches joined under one flush: bounds how long the first caller waits for the last.
 pub const STORE_GROUP: usize = 512;
 /// Pause after a flush for several callers, so that the next is for more of them: what it adds to their wait at most.

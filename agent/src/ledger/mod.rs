@@ -1,17 +1,20 @@
 //! Which proofs were used: the highest counter of each device key, advanced durably before the peer is let in.
 //!
-//! Keys are spread over parts; a part is held until its row is durable, so that rows of one key are written in the
-//! order in which they were claimed, while other parts share the same flush.
+//! Keys are spread over parts; a part is held while its row is queued, so that rows of one key are written in the order
+//! in which they were claimed, and all share the next flush.
 //!
 //! A key is filed under the first 20 bytes of its thumbprint ([`Name`]), so that key and row of the store fit inline
 //! into sled's nodes. Two keys of one name would share a counter, which can only refuse more.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::chain::CounterUse;
 use tessera_token::key::Thumbprint;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
-use tokio::sync::Mutex;
+use tokio::sync::oneshot;
 
 use crate::limits;
 
@@ -38,6 +41,8 @@ pub struct Ledger {
 struct Part {
     /// In the order of the names: few, so that a search by halves is as good as a hash.
     highest: Vec<(Name, u32)>,
+    /// Whose rows are on their way to the store, once for each row.
+    queued: Vec<Name>,
     /// A key that is not here has no row.
     complete: bool,
 }
@@ -61,41 +66,67 @@ impl Ledger {
         Ok(Self { store: store.clone(), rows, parts })
     }
 
-    /// Takes the counter, once and for all: of many callers with the same counter exactly one is let through.
+    /// Takes the counter, once and for all: of many callers with the same counter exactly one is let through. `then` is
+    /// told how it went: at once when it is refused, by the thread that writes once the row is durable. It must not
+    /// wait.
     ///
-    /// Cancel-safe: a counter may then be used up without anybody having been let in.
+    /// A counter may be used up without anybody having been let in. Refused are: `proof_replayed`, when the counter is
+    /// not above the highest one; `not_ready`, when the store cannot read or write, or has too much to write.
+    pub fn advance_then<F>(self: &Arc<Self>, claim: CounterUse, now: UnixSeconds, then: F)
+    where
+        F: FnOnce(Result<Advanced, RefusalCode>) + Send + 'static,
+    {
+        let name = name_of(&claim.key);
+        let Some(part) = self.part(&name) else { return then(Err(RefusalCode::Internal)) };
+        let mut part = part.lock();
+        let previous = match self.previous(&part, &name) {
+            Ok(Some(highest)) if claim.counter <= highest => Err(RefusalCode::ProofReplayed),
+            Ok(previous) => Ok(previous),
+            Err(_) => Err(RefusalCode::NotReady),
+        };
+        let previous = match previous {
+            Ok(previous) => previous,
+            Err(code) => {
+                drop(part);
+                return then(Err(code));
+            }
+        };
+        part.put(name, claim.counter);
+        part.queued.push(name);
+        let mut batch = Batch::new();
+        batch.put(&self.rows, name, row(claim.counter, now));
+        let ledger = Arc::clone(self);
+        let queued = self.store.commit_then(batch, move |written| {
+            ledger.written(&name);
+            then(written.map(|()| Advanced { previous }).map_err(|_| RefusalCode::NotReady));
+        });
+        drop(part);
+        if let Err((error, then)) = queued {
+            then(Err(error));
+        }
+    }
+
+    /// As [`Ledger::advance_then`], for code that waits.
     ///
     /// # Errors
-    /// `proof_replayed` when the counter is not above the highest one; `not_ready` when the store cannot read or write,
-    /// and nobody is let in.
+    /// As there.
     pub async fn advance(
-        &self,
+        self: &Arc<Self>,
         claim: CounterUse,
         now: UnixSeconds,
     ) -> Result<Advanced, RefusalCode> {
-        let name = name_of(&claim.key);
-        let part = self.part(&name).ok_or(RefusalCode::Internal)?;
-        let mut part = part.lock().await;
-        let previous = match part.highest(&name) {
-            Some(highest) => Some(highest),
-            None if part.complete => None,
-            None => self.stored(&name).map_err(|_| RefusalCode::NotReady)?,
-        };
-        if previous.is_some_and(|highest| claim.counter <= highest) {
-            return Err(RefusalCode::ProofReplayed);
-        }
-        part.put(name, claim.counter);
-        let mut batch = Batch::new();
-        batch.put(&self.rows, name, row(claim.counter, now));
-        let written = self.store.commit(batch).await;
-        written.map_err(|_| RefusalCode::NotReady)?;
-        Ok(Advanced { previous })
+        let (tell, told) = oneshot::channel();
+        // Who asked may have gone meanwhile.
+        self.advance_then(claim, now, |advanced| {
+            let _ = tell.send(advanced);
+        });
+        told.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
     /// Whether this key was let in before; false also when that cannot be told without waiting.
     pub fn knows(&self, key: &Thumbprint) -> bool {
         let name = name_of(key);
-        let Some(Ok(part)) = self.part(&name).map(Mutex::try_lock) else { return false };
+        let Some(Some(part)) = self.part(&name).map(Mutex::try_lock) else { return false };
         match part.highest(&name) {
             Some(_) => true,
             None if part.complete => false,
@@ -131,11 +162,20 @@ impl Ledger {
         Ok(page.into_iter().next_back().map(|(key, _)| key))
     }
 
-    fn stored(&self, name: &Name) -> Result<Option<u32>, StoreError> {
-        let Some(value) = self.rows.get(name)? else {
-            return Ok(None);
-        };
-        Ok(Some(counter_of(&value)))
+    fn previous(&self, part: &Part, name: &Name) -> Result<Option<u32>, StoreError> {
+        match part.highest(name) {
+            Some(highest) => Ok(Some(highest)),
+            None if part.complete => Ok(None),
+            None => Ok(self.rows.get(name)?.map(|value| counter_of(&value))),
+        }
+    }
+
+    /// A row of this name is in the store, or never will be.
+    fn written(&self, name: &Name) {
+        let Some(mut part) = self.part(name).map(Mutex::lock) else { return };
+        if let Some(place) = part.queued.iter().position(|one| one == name) {
+            part.queued.swap_remove(place);
+        }
     }
 
     fn part(&self, name: &Name) -> Option<&Mutex<Part>> {
@@ -157,15 +197,20 @@ impl Part {
                 }
             }
             Err(_) if self.highest.len() >= limits::LEDGER_PART_KEYS => {
-                // Every row is in the store.
-                self.highest.clear();
+                // The others are read from the store.
+                let Self { highest, queued, .. } = self;
+                highest.retain(|(name, _)| queued.contains(name));
                 self.complete = false;
-                self.highest.push((name, counter));
+                self.put_new(name, counter);
             }
-            Err(place) => {
-                self.highest.reserve_exact(1);
-                self.highest.insert(place, (name, counter));
-            }
+            Err(_) => self.put_new(name, counter),
+        }
+    }
+
+    fn put_new(&mut self, name: Name, counter: u32) {
+        if let Err(place) = self.place(&name) {
+            self.highest.reserve_exact(1);
+            self.highest.insert(place, (name, counter));
         }
     }
 

@@ -11,10 +11,10 @@ use tessera_token::proof::{Credential, DerivationKeys, Presented, Proof, TicketK
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::behaviour::Observer;
-use crate::ledger::Ledger;
+use crate::ledger::{Advanced, Ledger};
 use crate::limits;
 use crate::trust::{Trust, TrustEffect, TrustState};
 
@@ -42,6 +42,14 @@ struct Parts {
     known: KnownKeys,
     late: Late,
     derivation: ArcSwap<DerivationKeys>,
+}
+
+/// An admission whose proof is used up, durably. [`Validator::let_in`] makes use of it.
+#[derive(Debug)]
+pub struct Settled {
+    admission: Admission,
+    /// How far its counter lies above the former one.
+    gap: Option<u32>,
 }
 
 impl Validator {
@@ -142,17 +150,46 @@ impl Validator {
     /// # Errors
     /// `proof_replayed`, `not_ready`, or what ended the grant meanwhile.
     pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
-        let named = |code| Refusal { code, subject: Some(subject(&admission.grant)) };
-        if let Some(claim) = admission.counter {
-            let advanced = self.parts.ledger.advance(claim, self.now()).await;
-            let previous = advanced.map_err(named)?.previous;
-            if let Some(previous) = previous {
-                let gap = claim.counter.saturating_sub(previous);
-                self.parts.observer.observe_gap(&subject(&admission.grant), gap);
-            }
+        let (tell, told) = oneshot::channel();
+        // Who asked may have gone meanwhile.
+        self.settle_then(admission, |settled| drop(tell.send(settled)));
+        let settled = told.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))?;
+        self.let_in(settled)
+    }
+
+    /// The first half of [`Validator::settle`], for a thread that does not wait: `then` is told whether the proof is
+    /// used up, at once or by the thread that writes. It must not wait either.
+    pub fn settle_then<F>(&self, admission: Admission, then: F)
+    where
+        F: FnOnce(Result<Settled, Refusal>) + Send + 'static,
+    {
+        let Some(claim) = admission.counter else {
+            return then(Ok(Settled { admission, gap: None }));
+        };
+        self.parts.ledger.advance_then(claim, self.now(), move |advanced| {
+            then(match advanced {
+                Ok(Advanced { previous }) => {
+                    let gap = previous.map(|previous| claim.counter.saturating_sub(previous));
+                    Ok(Settled { admission, gap })
+                }
+                Err(code) => Err(Refusal { code, subject: Some(subject(&admission.grant)) }),
+            });
+        });
+    }
+
+    /// The second half.
+    ///
+    /// # Errors
+    /// What ended the grant meanwhile.
+    pub fn let_in(&self, settled: Settled) -> Result<Admission, Refusal> {
+        let Settled { admission, gap } = settled;
+        if let Some(gap) = gap {
+            self.parts.observer.observe_gap(&subject(&admission.grant), gap);
         }
-        self.still_holds(&admission.grant).map_err(named)?;
-        Ok(admission)
+        match self.still_holds(&admission.grant) {
+            Ok(()) => Ok(admission),
+            Err(code) => Err(Refusal { code, subject: Some(subject(&admission.grant)) }),
+        }
     }
 
     /// The grant of a further token on a session whose peer has already proved the key.

@@ -2,8 +2,9 @@
 //!
 //! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then it goes to one of a few verification
 //! threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in the bounded mailbox
-//! of an actor ([`actor`]), which tries once more in turn and refuses with `limit_reached` what still finds no room. Then
-//! the asking task settles the proof counter durably, so that no flush ever holds a thread.
+//! of an actor ([`actor`]), which tries once more in turn and refuses with `limit_reached` what still finds no room. The
+//! thread hands the proof counter of whom it lets in to the one that writes, which answers when the counter is
+//! durable: no flush ever holds a thread, and the asking task is woken once.
 
 pub mod answer;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use bytes::Bytes;
-use tessera_agent::validator::Validator;
+use tessera_agent::validator::{Settled, Validator};
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_token::ace::Nonce;
 use tessera_token::chain::{Admission, Refusal};
@@ -82,8 +83,8 @@ impl Gate {
         suspect: bool,
     ) -> Result<Admission, Refusal> {
         self.validator.ready()?;
-        let admission = self.judge(evidence, client_id, suspect).await?;
-        self.validator.settle(admission).await
+        let settled = self.judge(evidence, client_id, suspect).await?;
+        self.validator.let_in(settled)
     }
 
     /// What costs nothing is refused here and now; only what needs a signature check goes to a thread.
@@ -92,7 +93,7 @@ impl Gate {
         evidence: Evidence,
         client_id: &str,
         suspect: bool,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Settled, Refusal> {
         let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
         let _place = place(&self.suspects, suspect)?;
         let (reply, verdict) = oneshot::channel();

@@ -5,8 +5,8 @@ use std::sync::mpsc::{sync_channel, Receiver};
 use std::thread;
 
 use bytes::Bytes;
-use tessera_agent::validator::Validator;
-use tessera_token::chain::{Admission, Refusal, Screened};
+use tessera_agent::validator::{Settled, Validator};
+use tessera_token::chain::{Refusal, Screened};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
@@ -24,7 +24,7 @@ pub enum Job {
         /// Whose resumption secrets may have made the proof.
         tickets: Accepted,
         /// Who waits.
-        reply: oneshot::Sender<Result<Admission, Refusal>>,
+        reply: oneshot::Sender<Result<Settled, Refusal>>,
     },
     /// A token that was published to `authz-info`: nobody has proved its key, and it lets nobody in.
     Upload {
@@ -45,18 +45,22 @@ impl Job {
     }
 
     fn run(self, validator: &Validator) {
-        // The peer may have gone meanwhile.
-        let _ = match self {
-            Self::Connect { reply, .. } if reply.is_closed() => false,
+        match self {
+            // The peer has gone meanwhile; below it may.
+            Self::Connect { reply, .. } if reply.is_closed() => {}
+            Self::Upload { reply, .. } if reply.is_closed() => {}
             Self::Connect { screened, tickets, reply } => {
-                reply.send(validator.judge_screened(*screened, &tickets)).is_ok()
+                let tell = |settled| drop(reply.send(settled));
+                match validator.judge_screened(*screened, &tickets) {
+                    Ok(admission) => validator.settle_then(admission, tell),
+                    Err(refusal) => tell(Err(refusal)),
+                }
             }
-            Self::Upload { reply, .. } if reply.is_closed() => false,
             Self::Upload { token, reply } => {
                 let verified = validator.verify(&token).map_err(|refusal| refusal.code);
-                reply.send(verified.and_then(|token| Upload::of(&token))).is_ok()
+                drop(reply.send(verified.and_then(|token| Upload::of(&token))));
             }
-        };
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub enum StoreError {
     Poisoned,
     /// The store was closed.
     Closed,
+    /// More wait to be written than the store takes; nothing was written.
+    Busy,
     /// A precondition of the batch does not hold; nothing was written.
     Conflict {
         /// The table of the first precondition that failed.
@@ -44,6 +46,7 @@ impl fmt::Display for StoreError {
                 "store stopped writing after an I/O error; restart when its cause is mended",
             ),
             Self::Closed => f.write_str("store is closed"),
+            Self::Busy => f.write_str("store has too much to write"),
             Self::Conflict { table } => write!(f, "a row of {table} is not what was expected"),
             Self::TooLarge(what) => write!(f, "{what} over its limit"),
             Self::Damaged { table, why } => write!(f, "damaged record in {table}: {why}"),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub use batch::Batch;
 pub use error::StoreError;
 pub use table::Table;
+pub use writer::Then;
 
 use engine::Engine;
 use writer::Writer;
@@ -66,6 +67,22 @@ impl Store {
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
         self.writer.submit(batch).await
+    }
+
+    /// As [`Store::commit`] for code that does not wait: `then` gets the outcome on the thread that writes, which it
+    /// must not hold up. It is not called when the process ends first.
+    ///
+    /// # Errors
+    /// The batch was not taken, [`StoreError::Busy`] when the queue is full; `then` is given back.
+    pub fn commit_then<F>(&self, batch: Batch, then: F) -> Result<(), (StoreError, Then)>
+    where
+        F: FnOnce(Result<(), StoreError>) + Send + 'static,
+    {
+        let then: Then = Box::new(then);
+        match batch.check() {
+            Ok(()) => self.writer.offer(batch, then),
+            Err(error) => Err((error, then)),
+        }
     }
 
     /// As [`Store::commit`], for synchronous code; blocks the thread for about a flush (half a millisecond).

@@ -265,3 +265,25 @@ async fn a_closed_store_can_be_opened_at_once() {
         store.close().unwrap();
     }
 }
+
+#[test]
+fn a_full_queue_gives_the_caller_back() {
+    let (_folder, store, table) = open();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    assert!(store.commit_then(Batch::new(), move |_| drop(held.recv())).is_ok());
+    let refused = (0..=crate::limits::STORE_QUEUE + crate::limits::STORE_GROUP).find_map(|_| {
+        let tell = tell.clone();
+        store.commit_then(put(&table, b"a", b"1"), move |done| tell.send(done).unwrap()).err()
+    });
+    let (error, then) = refused.unwrap();
+    assert_eq!(error, StoreError::Busy);
+    drop(hold);
+    then(Err(error));
+    assert_eq!(told.iter().find(Result::is_err), Some(Err(StoreError::Busy)));
+    store.commit_blocking(put(&table, b"b", b"2")).unwrap();
+    assert!(table.contains(b"a").unwrap() && table.contains(b"b").unwrap());
+    store.close().unwrap();
+    let closed = store.commit_then(Batch::new(), |_| panic!("called"));
+    assert_eq!(closed.map_err(|(error, _)| error), Err(StoreError::Closed));
+}

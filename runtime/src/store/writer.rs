@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
 use super::batch::Batch;
 use super::engine::{Changes, Engine};
@@ -17,9 +18,12 @@ pub(super) struct Writer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What is done with the outcome, on the thread that writes.
+pub type Then = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
 struct Job {
     batch: Batch,
-    answer: oneshot::Sender<Result<(), StoreError>>,
+    then: Then,
 }
 
 impl Writer {
@@ -37,9 +41,20 @@ impl Writer {
     pub(super) async fn submit(&self, batch: Batch) -> Result<(), StoreError> {
         let queue = self.queue.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, wait) = oneshot::channel();
-        let sent = queue.send(Job { batch, answer }).await;
+        // The caller may have gone meanwhile.
+        let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
+        let sent = queue.send(Job { batch, then }).await;
         sent.map_err(|_| self.gone())?;
         wait.await.map_err(|_| self.gone())?
+    }
+
+    /// Queues the batch, or gives `then` back at once.
+    pub(super) fn offer(&self, batch: Batch, then: Then) -> Result<(), (StoreError, Then)> {
+        let Some(queue) = self.queue.lock().clone() else { return Err((StoreError::Closed, then)) };
+        queue.try_send(Job { batch, then }).map_err(|refused| match refused {
+            TrySendError::Full(job) => (StoreError::Busy, job.then),
+            TrySendError::Closed(job) => (self.gone(), job.then),
+        })
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -86,14 +101,14 @@ fn run(engine: &Engine, mut jobs: mpsc::Receiver<Job>, poisoned: &AtomicBool) {
 
 fn commit_group(engine: &Engine, group: Vec<Job>, poisoned: &AtomicBool) {
     if poisoned.load(Ordering::SeqCst) {
-        return answer_all(group.into_iter().map(|job| job.answer), &Err(StoreError::Poisoned));
+        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
     }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
-    for Job { batch, answer } in group {
+    for Job { batch, then } in group {
         match admit(engine, &mut changes, batch) {
-            Ok(()) => accepted.push(answer),
-            Err(error) => answer_all([answer], &Err(error)),
+            Ok(()) => accepted.push(then),
+            Err(error) => then(Err(error)),
         }
     }
     let outcome = match changes.is_empty() {
@@ -123,11 +138,8 @@ fn admit(engine: &Engine, changes: &mut Changes, batch: Batch) -> Result<(), Sto
     Ok(())
 }
 
-fn answer_all(
-    answers: impl IntoIterator<Item = oneshot::Sender<Result<(), StoreError>>>,
-    outcome: &Result<(), StoreError>,
-) {
-    for answer in answers {
-        let _ = answer.send(outcome.clone());
+fn answer_all(answers: impl IntoIterator<Item = Then>, outcome: &Result<(), StoreError>) {
+    for then in answers {
+        then(outcome.clone());
     }
 }
