@@ -43,6 +43,22 @@ pub struct Epochs {
     pub device: u64,
 }
 
+impl Epochs {
+    /// What was revoked between a token of the `former` epochs and one of these, as far as the two can tell: epochs move by
+    /// revocation alone.
+    pub const fn moved_since(&self, former: Self) -> Option<RefusalCode> {
+        if self.tenant > former.tenant {
+            Some(RefusalCode::TenantEpoch)
+        } else if self.group_number == former.group_number && self.group > former.group {
+            Some(RefusalCode::GroupEpoch)
+        } else if self.device > former.device {
+            Some(RefusalCode::DeviceEpoch)
+        } else {
+            None
+        }
+    }
+}
+
 /// The issuer's serial number of a token, 1 to 16 bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Serial(Vec<u8>);

@@ -47,14 +47,14 @@ impl Standing {
         }
     }
 
-    /// A grant with an empty scope that never expires: [`crate::chain::still_holds`] tells whether trust in it was
-    /// withdrawn, and it allows nothing. `None` never happens: the names that it needs are constants.
+    /// A grant with an empty scope: [`crate::chain::still_holds`] and [`crate::chain::taken_back`] tell whether trust in it
+    /// was withdrawn, and it allows nothing. `None` never happens: the names that it needs are constants.
     pub fn without_rights(&self) -> Option<Grant> {
         let claims = Claims {
             tenant: self.tenant.clone(),
             device: self.device.clone(),
             audience: Audience::parse("none").ok()?,
-            expires: UnixSeconds::new(u64::MAX),
+            expires: self.expires,
             not_before: None,
             issued: UnixSeconds::new(0),
             serial: Serial::from_counter(0),

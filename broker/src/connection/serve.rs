@@ -41,6 +41,8 @@ pub(super) struct Connection {
     /// One look at the clock for all that is done without waiting.
     now: Now,
     appetite: Appetite,
+    /// The head of `out` is the rest of a packet.
+    torn: bool,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
     streaming: bool,
     place: Place,
@@ -143,6 +145,7 @@ impl Connection {
             now,
             // What an earlier connection left open is found by the first round of deliveries.
             appetite: Appetite::Again,
+            torn: false,
             streaming: false,
             place,
             ace,
@@ -340,12 +343,14 @@ impl Connection {
                 Ok(written) => {
                     self.hub.metrics.hot.written(written);
                     self.out.advance(written);
+                    self.torn = true;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(_) => return Some(End::lost()),
             }
         }
         self.out = BytesMut::new();
+        self.torn = false;
         None
     }
 
@@ -400,12 +405,22 @@ impl Connection {
     /// The session goes first, so that nothing waits for a peer that does not take its last words.
     async fn close(mut self: Box<Self>, end: End) {
         self.hub.metrics.ended.inc(&[end.why]);
-        self.status_before(&end);
+        if end.is_of_rights() {
+            // What is not in the socket yet stays away from the peer.
+            self.out.clear();
+        }
+        // Behind the first part of a packet nothing makes sense.
+        let speaks = !(end.is_of_rights() && self.torn);
+        if speaks {
+            self.status_before(&end);
+        }
         self.hub.leave(&self.session, &self.line, &end).await;
         if self.settle().await.is_some() {
             self.hub.metrics.limits_hit.inc(&["store"]);
         }
-        goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
+        if speaks {
+            goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
+        }
         let Self { stream, out, place, .. } = *self;
         match out.is_empty() && end.is_by_peer() {
             true => goodbye::leave(stream),

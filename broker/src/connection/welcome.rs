@@ -23,7 +23,7 @@ use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
-use crate::session::machine::{check_will, granted_expiry, Context};
+use crate::session::machine::{check_will, granted_expiry, Context, End};
 use crate::session::{Line, Privacy, Session};
 use crate::transport::Stream;
 
@@ -131,7 +131,11 @@ async fn admit(
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        hub.forget(&joined.session);
+        if joined.ack.session_present && code == RefusalCode::TokenExpired {
+            hub.leave(&joined.session, &joined.line, &End::too_late()).await;
+        } else {
+            hub.forget(&joined.session);
+        }
         return Err(known(code));
     }
     Ok(joined)
@@ -205,7 +209,8 @@ fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
     let session = hub.registry.find(grant.tenant(), client_id)?;
     // A device may come with its next token before the end of the former one has reached its session.
-    if let Some(code) = revoke::withdrawn(hub, &session) {
+    let held = session.rights();
+    if let Some(code) = revoke::revoked_between(hub.gate.validator(), held.grant(), grant) {
         revoke::end(hub, &session, code).await;
         return None;
     }
@@ -221,7 +226,12 @@ async fn resume(
     grant: &Grant,
     line: &Arc<Line>,
 ) -> Result<Option<ConnAck>, RefusalCode> {
-    hub.registry.renew(session, grant.clone());
+    let held = hub.registry.renew(session, grant.clone());
+    // What ended it since it was found looked at the rights of before, or will look at those of now.
+    if let Some(code) = revoke::withdrawn(hub.gate.validator(), held.grant()) {
+        revoke::end(hub, session, code).await;
+        return Ok(None);
+    }
     let lost = session.narrow();
     let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
         Ok(attached) => attached,

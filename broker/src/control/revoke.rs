@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tessera_agent::trust::TrustEffect;
+use tessera_agent::validator::Validator;
 use tessera_runtime::stop::Stop;
+use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,11 +39,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     let lost: Vec<_> = touched(hub, effect)
         .into_iter()
         .filter_map(|session| {
-            let code = hub.gate.validator().still_holds(session.rights().grant()).err()?;
-            // A kept session waits for its device to come back with a new token; timers end connected ones.
-            if code == RefusalCode::TokenExpired && !matches!(effect, TrustEffect::Device { .. }) {
-                return None;
-            }
+            let code = withdrawn(hub.gate.validator(), session.rights().grant())?;
             cut(hub, &session, code);
             Some((session, code))
         })
@@ -60,13 +58,23 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     }
 }
 
-/// Why a session must not go on, whoever comes for it: not because its token expired, which a next one mends.
-pub(crate) fn withdrawn(hub: &Hub, session: &Session) -> Option<RefusalCode> {
-    let (validator, rights) = (hub.gate.validator(), session.rights());
-    match validator.still_holds(rights.grant()).err()? {
-        RefusalCode::TokenExpired => validator.taken_back(&Standing::of(rights.grant())),
+/// Why what rests on this grant must not go on, whoever comes for it: not because the token expired. A kept session waits
+/// for its device to come back with a next one, and timers end connected ones.
+pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
+    match validator.still_holds(grant).err()? {
+        RefusalCode::TokenExpired => validator.taken_back(&Standing::of(grant)),
         code => Some(code),
     }
+}
+
+/// Why a session that rests on `held` must not go on with `next`. Who has a token of a later epoch was revoked in
+/// between, even when the trust feed has not told so yet; and that it was, nobody can tell by `next` afterwards.
+pub(crate) fn revoked_between(
+    validator: &Validator,
+    held: &Grant,
+    next: &Grant,
+) -> Option<RefusalCode> {
+    withdrawn(validator, held).or_else(|| next.epochs().moved_since(held.epochs()))
 }
 
 /// Ends one session whose grant no longer holds: its connection, subscriptions, queue, will and retained messages.

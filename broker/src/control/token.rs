@@ -154,18 +154,25 @@ async fn replace(
     if session.has_ended() {
         return Err(RefusalCode::NotReady);
     }
+    if let Some(code) = revoke::revoked_between(validator, held, &grant) {
+        revoke::end(hub, session, code).await;
+        return Err(code);
+    }
     let narrower = !held.scope().within(grant.scope());
-    hub.registry.renew(session, grant.clone());
+    let held = hub.registry.renew(session, grant.clone());
     if narrower {
         narrow(hub, session, &grant).await;
     }
     hub.schedule(session, hub.now());
-    // A revocation that came in since the token was judged found the old grant.
-    if let Err(code) = validator.still_holds(&grant) {
-        revoke::end(hub, session, code).await;
-        return Err(code);
+    // A revocation that came in since the token was judged found the old grant, or looked at neither.
+    let ended = revoke::withdrawn(validator, held.grant());
+    match ended.map_or_else(|| validator.still_holds(&grant), Err) {
+        Ok(()) => Ok(()),
+        Err(code) => {
+            revoke::end(hub, session, code).await;
+            Err(code)
+        }
     }
-    Ok(())
 }
 
 async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {

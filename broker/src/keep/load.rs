@@ -15,6 +15,7 @@ use tessera_token::standing::Standing;
 
 use super::record::{self, Outgoing, SessionRecord};
 use super::{Kept, Row, Step};
+use crate::control::revoke;
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Message, Outbox, SubscriberId};
 use crate::metrics::qos_label;
@@ -109,8 +110,11 @@ async fn restore_session(
         }
     }
     let session = Session::new(grant, record.client_id, device, outbox, lanes);
-    if hub.registry.enter(&session).is_err() {
-        return Ok(Err(Lost::Full));
+    match hub.registry.enter(&session) {
+        // A crash came between the rows of the next session and the end of the former one.
+        Ok(Some(former)) => drop(hub.forget(&former)),
+        Ok(None) => {}
+        Err(_) => return Ok(Err(Lost::Full)),
     }
     let restored = Restored {
         expiry: record.expiry,
@@ -129,12 +133,10 @@ async fn restore_session(
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.gate.validator();
-    match validator.still_holds(&grant) {
-        Ok(()) => Ok(grant),
-        Err(_) if validator.trust_age().is_none() => Ok(grant),
-        // The key of a token that has expired may have been retired since.
-        Err(RefusalCode::KeyNotValid) if standing.expires <= hub.now().unix => Ok(grant),
-        Err(code) => Err(code),
+    let withdrawn = || revoke::withdrawn(validator, &grant);
+    match comes_back(validator.trust_age(), || withdrawn().is_some()) {
+        true => Ok(grant),
+        false => Err(withdrawn().unwrap_or(RefusalCode::TrustStale)),
     }
 }
 

@@ -199,8 +199,10 @@ impl Keep {
             if let Err(error) = &outcome {
                 tracing::error!(%error, "kept sessions cannot be written: nothing for them is acknowledged any more");
             }
+            // Once rows were lost, nothing that was noted after them is acknowledged either.
             self.progress.send_modify(|progress| match outcome {
-                Ok(()) => progress.durable = ticket,
+                Ok(()) if !progress.failed => progress.durable = ticket,
+                Ok(()) => {}
                 Err(_) => progress.failed = true,
             });
             if outcome_is_lost(&self.progress) {
@@ -244,10 +246,12 @@ impl Keep {
 
     fn rows_of(&self, id: SubscriberId) -> Result<Vec<(&Table, Vec<u8>)>, StoreError> {
         let prefix = id.0.to_be_bytes();
-        let mut found = vec![(&self.tables.sessions, prefix.to_vec())];
+        let mut found = Vec::new();
         for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
             found.extend(load::all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
         }
+        // Last: without it a start would not find the others.
+        found.push((&self.tables.sessions, prefix.to_vec()));
         Ok(found)
     }
 }

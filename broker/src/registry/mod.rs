@@ -16,6 +16,7 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 
 use crate::lanes::SubscriberId;
+use crate::rights::Rights;
 use crate::session::Session;
 use index::Index;
 use names::Names;
@@ -84,16 +85,16 @@ impl Registry {
         Ok(replaced)
     }
 
-    /// Gives a session other rights, and files it anew under their group and key.
-    pub fn renew(&self, session: &Session, grant: Grant) {
-        let old = session.rights();
+    /// Gives a session other rights, and files it anew under their group and key; gives those of before.
+    pub fn renew(&self, session: &Session, grant: Grant) -> Arc<Rights> {
         let mut inner = self.inner.write();
-        if !inner.sessions.contains_key(&session.id) {
-            return;
+        let old = session.rights();
+        if inner.sessions.contains_key(&session.id) {
+            inner.unindex(session.id, old.grant());
+            inner.index(session.id, &grant);
+            session.set_rights(grant);
         }
-        inner.unindex(session.id, old.grant());
-        inner.index(session.id, &grant);
-        session.set_rights(grant);
+        old
     }
 
     /// Takes a session out.

@@ -103,6 +103,10 @@ impl Session {
         let will = state.machine.take_will().or(waiting);
         let subscriptions = state.machine.clear_subscriptions();
         let mut undelivered = state.machine.clear_flight();
+        // Whoever joined at this very moment would stay on a session that nobody finds.
+        if let Some(line) = &state.line {
+            line.end(End::taken_over());
+        }
         drop(state);
         undelivered.extend(self.outbox.close());
         if let Some(kept) = self.kept() {

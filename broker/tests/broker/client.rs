@@ -103,6 +103,12 @@ impl<'w> Plan<'w> {
         self
     }
 
+    /// The will that was set replaces what is retained.
+    pub fn retained(mut self) -> Self {
+        self.connect.will.as_mut().unwrap().retain = true;
+        self
+    }
+
     /// Connects and gives the CONNACK, or `None` when the socket was closed instead.
     pub async fn try_open(self) -> (Client, Option<ConnAck>) {
         let client = Client::raw(self.world, self.connect.version).await;

@@ -20,6 +20,7 @@ mod limits;
 mod pieces;
 mod qos2;
 mod restart;
+mod restart_rights;
 mod resume;
 mod revocation;
 mod shared;

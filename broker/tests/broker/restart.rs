@@ -68,7 +68,7 @@ impl Drop for Process {
 /// Tokens are made here; the broker that checks them is the process.
 pub struct Bed {
     pub world: World,
-    folder: TempDir,
+    pub folder: TempDir,
     later: u64,
 }
 
@@ -77,7 +77,7 @@ impl Bed {
         Self { world: world().await, folder: tempfile::tempdir().unwrap(), later: 0 }
     }
 
-    fn later(&mut self, seconds: u64) {
+    pub fn later(&mut self, seconds: u64) {
         self.later += seconds;
         self.world.advance(seconds);
     }
@@ -91,7 +91,7 @@ impl Bed {
         self.start_with(&[(QUEUE, &messages.to_string())])
     }
 
-    fn start_with(&self, more: &[(&str, &str)]) -> Process {
+    pub fn start_with(&self, more: &[(&str, &str)]) -> Process {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "restart::as_a_process", "--nocapture"]);
         command.env(FOLDER, self.folder.path()).env(LATER, self.later.to_string());
@@ -107,7 +107,7 @@ impl Bed {
     }
 }
 
-async fn open(bed: &Bed, device: &str, scope: Scope) -> (Client, bool) {
+pub async fn open(bed: &Bed, device: &str, scope: Scope) -> (Client, bool) {
     let (client, ack) =
         plan(&bed.world, device, Version::V5).scope(scope).kept(3600).try_open().await;
     let ack = ack.expect("closed");

@@ -4,7 +4,9 @@ use tessera_broker::codec::{
     Ack, Packet, Properties, PropertiesBuilder, PropertyId, QoS, ReasonCode, Version,
 };
 
-use crate::client::{plan, publish, retained, VERSIONS};
+use tessera_token::claims::Claims;
+
+use crate::client::{plan, publish, retained, until, VERSIONS};
 use crate::world::{backend_scope, device_scope, world, world_with, World};
 
 const ENDED: ReasonCode = ReasonCode::ADMINISTRATIVE_ACTION;
@@ -274,4 +276,74 @@ async fn a_kept_session_outlives_its_token_but_not_the_revocation_of_its_device(
         tokio::task::yield_now().await;
     }
     assert_eq!(world.broker.sessions(), 0);
+}
+
+/// Epochs move by revocation alone: a token of a later one tells of it before the feed does. That the session was of the
+/// former one, nobody could tell afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_later_epoch_ends_what_rests_on_the_former_one() {
+    type Later = fn(&mut Claims);
+    let later: [(&str, Later); 3] = [
+        ("device_epoch", |claims| claims.epochs.device += 1),
+        ("group_epoch", |claims| claims.epochs.group += 1),
+        ("tenant_epoch", |claims| claims.epochs.tenant += 1),
+    ];
+    for (code, later) in later {
+        let world = world().await;
+        let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+        let open = |token: Vec<u8>| plan(&world, "d-1", Version::V5).token(token).kept(600);
+        let scope = || device_scope("d-1");
+        let next = world.token_with("d-1", scope(), later);
+        // Handed in on a session that lives.
+        let mut device = open(world.token("d-1", scope())).open().await;
+        device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+        device.publish("$tessera/token", QoS::AtMostOnce, &next).await;
+        device.ended_with(ENDED).await;
+        let refused = format!(r#"tessera_broker_refusals_total{{code="{code}",what="session"}}"#);
+        until(|| world.metric(&refused) == 1 && world.broker.sessions() == 1).await;
+        let lost = hub.publish_acked("d/d-1/cmd", b"x").await;
+        assert_eq!(lost, ReasonCode::NO_MATCHING_SUBSCRIBERS, "{code}");
+        // And in the CONNECT that would take up one that waits.
+        let mut device = open(world.token("d-1", scope())).open().await;
+        device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+        device.goodbye().await;
+        hub.publish_acked("d/d-1/cmd", b"for the former one").await;
+        let (mut device, ack) = open(next.clone()).try_open().await;
+        assert!(!ack.unwrap().session_present, "{code}");
+        device.quiet().await;
+        assert_eq!(world.metric(&refused), 2, "{code}");
+        // The next of the same epoch goes on.
+        drop(device);
+        let (_, ack) = open(next).try_open().await;
+        assert!(ack.unwrap().session_present, "{code}");
+        // So does that of a device which has changed its group.
+        let (_, ack) = open(world.token_with("d-1", scope(), |claims| {
+            later(claims);
+            (claims.epochs.group_number, claims.epochs.group) = (9, 7);
+        }))
+        .try_open()
+        .await;
+        assert!(ack.unwrap().session_present, "{code}");
+    }
+}
+
+/// What was encoded for a peer and is not in the socket yet stays away from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stalled_gets_nothing_more_once_its_rights_have_ended() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    device.subscribe("d/d-1/cmd", QoS::AtMostOnce).await;
+    // More than the kernel's buffers take, and the queue behind them.
+    let full = r#"tessera_broker_dropped_total{qos="0",why="queue_full"}"#;
+    while world.metric(full) == 0 {
+        hub.publish("d/d-1/cmd", QoS::AtMostOnce, &[7; 200_000]).await;
+        hub.quiet().await;
+    }
+    world.revoke_device("d-1");
+    until(|| world.broker.sessions() == 1).await;
+    // The connection ends within a message: nothing can be said behind it.
+    while let Some(packet) = device.next().await {
+        assert!(matches!(packet, Packet::Publish(_)), "{packet:?}");
+    }
 }

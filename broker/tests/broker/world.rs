@@ -251,12 +251,16 @@ impl World {
     }
 
     pub fn compromise_key(&self) {
+        self.key_becomes(KeyState::Compromised);
+    }
+
+    pub fn key_becomes(&self, state: KeyState) {
         let key = IssuerKey {
             tenant: tenant(),
             key: self.issuer.public(),
             not_before: UnixSeconds::new(NOW - 1000),
             not_after: UnixSeconds::new(NOW + 100 * 86_400),
-            state: KeyState::Compromised,
+            state,
         };
         let kid = self.issuer.public().key_id();
         self.change(Change::Key(key), TrustEffect::Key { tenant: tenant(), kid });
@@ -320,5 +324,32 @@ impl World {
         let proof =
             ConnectProof::make(&device_key(name), AUDIENCE, client_id, &token, time, counter);
         Credential { token, proof: Some(proof) }.to_password()
+    }
+}
+
+/// Another broker on what the first one left, whose trust data know nothing of what was revoked. It gets a copy: the
+/// store of a stopped broker stays locked for as long as this process holds anything of it.
+pub async fn restarted(world: World, left: &Path, copy: &Path, later: u64) -> World {
+    let now = world.agent.validator().now().get() + later;
+    let counter = world.next_counter();
+    assert_eq!(world.stop.finish(Duration::from_secs(10)).await, Vec::<String>::new());
+    copy_folder(left, copy);
+    let world = world_in(copy, now, |_| {}).await;
+    while world.next_counter() < counter {}
+    world
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            let permissions = entry.metadata().unwrap().permissions();
+            std::fs::set_permissions(&target, permissions).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }

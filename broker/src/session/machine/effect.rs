@@ -175,6 +175,17 @@ impl End {
         Self { will: false, ..Self::new(Some(ReasonCode::SERVER_SHUTTING_DOWN), "stopping") }
     }
 
+    /// The token expired while its connection was let in: nothing has begun.
+    pub(crate) const fn too_late() -> Self {
+        let code = RefusalCode::TokenExpired;
+        Self { will: false, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
+    }
+
+    /// Whether the rights of the session ended, so that nothing more may reach it but the word of it.
+    pub(crate) fn is_of_rights(&self) -> bool {
+        self.forget || self.code == Some(RefusalCode::TokenExpired)
+    }
+
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for
     /// what RFC 9431 says.
     pub fn withdrawn(code: RefusalCode, policy: &SessionPolicy) -> Self {

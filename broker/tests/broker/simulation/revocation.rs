@@ -4,16 +4,13 @@
 mod check;
 mod states;
 
-use std::path::Path;
-use std::time::Duration;
-
 use states::{State, Subject};
 use tessera_broker::codec::{Properties, PropertyId, QoS, Version};
 use tessera_token::claims::Claims;
 
 use super::{seeds, Chance};
 use crate::client::{plan, until, Client};
-use crate::world::{scope, world_in, World, NOW};
+use crate::world::{restarted, scope, world_in, World, NOW};
 
 /// A right that ends, and whose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +126,7 @@ async fn run(kind: Kind, chance: &mut Chance) {
         check::fresh_tokens_find_nothing(&world, &subjects, kind).await;
         drop(hub);
         let again = tempfile::tempdir().unwrap();
-        let world = restarted(world, folder.path(), again.path()).await;
+        let world = restarted(world, folder.path(), again.path(), 0).await;
         if kind.spares_others() {
             let mut archive = archive(&world, ARCHIVES[1]).await;
             assert_eq!(&*archive.message().await.topic, "d/witness/status");
@@ -187,31 +184,4 @@ async fn witness(world: &World) {
 
 fn delay(seconds: u32) -> Properties {
     Properties::build().number(PropertyId::WillDelay, seconds).finish().unwrap()
-}
-
-/// Another broker on what the first one left, whose trust data know nothing of what was revoked. It gets a copy: the
-/// store of a stopped broker stays locked for as long as this process holds anything of it.
-async fn restarted(world: World, left: &Path, copy: &Path) -> World {
-    let now = world.agent.validator().now().get();
-    let counter = world.next_counter();
-    assert_eq!(world.stop.finish(Duration::from_secs(10)).await, Vec::<String>::new());
-    copy_folder(left, copy);
-    let world = world_in(copy, now, |_| {}).await;
-    while world.next_counter() < counter {}
-    world
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            let permissions = entry.metadata().unwrap().permissions();
-            std::fs::set_permissions(&target, permissions).unwrap();
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

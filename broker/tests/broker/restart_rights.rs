@@ -1,0 +1,102 @@
+//! What a restart makes of sessions whose rights have gone on, or ended.
+
+use std::path::Path;
+
+use tessera_broker::codec::{Properties, PropertyId, QoS, Version};
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::chain::KeyState;
+
+use crate::client::{plan, until};
+use crate::restart::{open, Bed};
+use crate::world::{backend_scope, device_scope, restarted, world_in, NOW};
+
+/// The rows of sessions that a stopped broker left.
+fn rows(folder: &Path, then: impl FnOnce(&mut Batch, &tessera_runtime::store::Table)) -> usize {
+    let store = Store::open(&folder.join("sessions")).unwrap();
+    let table = store.table("session").unwrap();
+    let mut batch = Batch::new();
+    then(&mut batch, &table);
+    store.commit_blocking(batch).unwrap();
+    let count = table.len().unwrap();
+    store.close().unwrap();
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_key_ends_no_session_whose_token_had_expired() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, third] = folders.each_ref().map(|folder| folder.path());
+    let world = world_in(first, NOW, |_| {}).await;
+    let device = plan(&world, "d-1", Version::V5).kept(200_000).open().await;
+    device.goodbye().await;
+    // At the second start the row is one that the first wrote.
+    let world = restarted(world, first, second, 3601).await;
+    assert_eq!(world.broker.sessions(), 1);
+    let world = restarted(world, second, third, 1).await;
+    let mut other = plan(&world, "d-2", Version::V5).open().await;
+    assert_eq!(world.broker.sessions(), 2);
+    world.key_becomes(KeyState::Retired);
+    other.closed().await;
+    until(|| world.broker.sessions() == 1).await;
+    // It waits for the next token of its device, but not for one that was revoked.
+    world.revoke_device("d-1");
+    until(|| world.broker.sessions() == 0).await;
+}
+
+/// A crash can come between the first row of a session and the end of the one in whose place it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sessions_of_one_client_the_newer_one_stays() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, third] = folders.each_ref().map(|folder| folder.path());
+    let world = world_in(first, NOW, |_| {}).await;
+    let mut device = plan(&world, "d-1", Version::V5).kept(3600).open().await;
+    device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+    device.goodbye().await;
+    let stopped = restarted(world, first, second, 0).await;
+    drop(stopped.stop.finish(std::time::Duration::from_secs(10)).await);
+    crate::world::copy_folder(second, third);
+    let twice = rows(third, |batch, table| {
+        let (mut key, value) = table.scan_prefix(&[], None, 10).unwrap().remove(0);
+        *key.last_mut().unwrap() += 100;
+        batch.put(table, key, value);
+    });
+    assert_eq!(twice, 2);
+    let world = world_in(third, NOW, |_| {}).await;
+    assert_eq!(world.broker.sessions(), 1);
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    // The newer one has no subscription.
+    let nobody = tessera_broker::codec::ReasonCode::NO_MATCHING_SUBSCRIBERS;
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"x").await, nobody);
+    drop(hub);
+    let left = tempfile::tempdir().unwrap();
+    drop(world.stop.finish(std::time::Duration::from_secs(10)).await);
+    crate::world::copy_folder(third, left.path());
+    assert_eq!(rows(left.path(), |_, _| {}), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_will_retains_after_a_crash_ends_with_the_token_that_allowed_it() {
+    let mut bed = Bed::new().await;
+    let process = bed.start();
+    let delay = Properties::build().number(PropertyId::WillDelay, 30).finish().unwrap();
+    let willing = plan(&bed.world, "d-1", Version::V5).scope(device_scope("d-1")).kept(100);
+    willing.will("d/d-1/status", delay).retained().open().await;
+    process.kill();
+    // Only now it is known since when it has been gone.
+    let process = bed.start();
+    let (hub, _) = open(&bed, "hub", backend_scope()).await;
+    drop(hub);
+    process.kill();
+    bed.later(40);
+    let process = bed.start();
+    let (mut hub, _) = open(&bed, "hub", backend_scope()).await;
+    hub.subscribe("d/#", QoS::AtLeastOnce).await;
+    assert_eq!(&hub.message().await.payload[..], b"gone");
+    drop(hub);
+    process.kill();
+    bed.later(3601);
+    let _process = bed.start();
+    let (mut hub, _) = open(&bed, "hub-2", backend_scope()).await;
+    hub.subscribe("d/#", QoS::AtLeastOnce).await;
+    hub.quiet().await;
+}
