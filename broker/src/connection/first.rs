@@ -126,5 +126,5 @@ async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>
     }
     let ack =
         ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
-    goodbye::refuse(stream, ack, version.unwrap_or(Version::V5)).await;
+    goodbye::refuse(stream, ack, version.unwrap_or(Version::V5), false).await;
 }

@@ -10,14 +10,18 @@ use crate::session::machine::End;
 use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. What the peer has sent beyond its CONNECT is read away first: a socket that is closed
-/// with unread bytes resets the connection, and the answer could be lost.
-pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version) {
+/// with unread bytes resets the connection, and the answer could be lost. Who has `rested` knows what has come.
+pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version, rested: bool) {
     let mut out = BytesMut::new();
     if codec::encode(&Packet::ConnAck(ack), version, &mut out).is_ok() {
-        read_away(stream);
+        if !rested || stream.has_unread() {
+            read_away(stream);
+        }
         write_out(stream, &mut out).await;
-        // Who has not got it by then has gone, or does not want it.
-        let _ = tokio::time::timeout(LINGER, stream.delivered()).await;
+        if !stream.is_carried_by_kernel() {
+            // Who has not got it by then has gone, or does not want it.
+            let _ = tokio::time::timeout(LINGER, stream.delivered()).await;
+        }
     }
 }
 
@@ -86,6 +90,13 @@ pub(super) fn words(code: RefusalCode) -> Properties {
 
 /// Writes what is left, for a moment at most.
 async fn write_out(stream: &mut Stream, out: &mut BytesMut) {
+    // Nearly always it all goes at once.
+    if let Ok(written) = stream.try_write(out) {
+        out.advance(written);
+    }
+    if out.is_empty() && !stream.has_pending() {
+        return;
+    }
     // Whoever does not take it in time goes without.
     let _ = tokio::time::timeout(LINGER, async {
         while !out.is_empty() || stream.has_pending() {

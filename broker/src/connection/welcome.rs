@@ -82,7 +82,7 @@ pub(super) async fn join(
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
             let properties = hint(hub, &connect, properties);
             let ack = ConnAck { session_present: false, reason: refused.reason, properties };
-            goodbye::refuse(stream, ack, connect.version).await;
+            goodbye::refuse(stream, ack, connect.version, !refused.proved).await;
             None
         }
     }

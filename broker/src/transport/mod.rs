@@ -19,7 +19,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use tokio::io::{Interest, Ready};
@@ -118,6 +118,16 @@ impl Stream {
             self.push()?;
         }
         self.wire.shutdown().await
+    }
+
+    /// Whether something has come that was not read yet, as far as was known when the task last waited.
+    pub(crate) fn has_unread(&mut self) -> bool {
+        self.poll_ready(&mut Context::from_waker(Waker::noop()), Interest::READABLE).is_ready()
+    }
+
+    /// Whether what was written needs nothing of ours to reach the peer.
+    pub(crate) fn is_carried_by_kernel(&self) -> bool {
+        !matches!(self.wire, Wire::Quic(_))
     }
 
     /// Waits until the peer has what was written, where closing would take it back.
