@@ -16,7 +16,7 @@ use super::ace::Pending;
 use super::goodbye;
 use super::welcome::Joined;
 use super::Place;
-use crate::codec::{self, Auth, Frame, FrameReader, Packet, Peer, Step, Version};
+use crate::codec::{self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Step, Version};
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
@@ -216,6 +216,10 @@ impl Connection {
         let packet = match codec::decode(frame, self.version, Peer::Client) {
             Ok(Packet::Auth(auth)) => return Handled::UpTo(Box::new(Left::Auth(auth))),
             Ok(packet) => packet,
+            // [MQTT-3.1.0-2], whatever stands in it: some codes for it are not for a DISCONNECT.
+            Err(_) if frame.kind == Kind::Connect => {
+                return Handled::End(self.broken(CodecError::protocol("second_connect")));
+            }
             Err(error) => return Handled::End(self.broken(error)),
         };
         let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);

@@ -282,6 +282,12 @@ async fn packets_out_of_place_end_the_connection() {
         client.send(&second).await;
         client.ended_with(ReasonCode::PROTOCOL_ERROR).await;
     }
+    // One that does not decode is no other thing: of a version that we do not speak, with an empty id, cut short.
+    for second in ["100c00044d515454060200000000", "100c00044d515454040000000000", "10020004"] {
+        let mut client = plan(&world, "d-1", Version::V5).open().await;
+        client.answered(second, "e0028200").await;
+        client.closed().await;
+    }
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.bytes(&[0xf0, 0x07, 0x19, 0x05, 0x15, 0x00, 0x02, b'G', b'S']).await;
     client.ended_with(ReasonCode::PROTOCOL_ERROR).await;
