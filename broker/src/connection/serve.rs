@@ -214,7 +214,11 @@ impl Connection {
     /// Does what can be done without waiting, which is all that nearly every packet needs.
     fn packet(&mut self, frame: &Frame) -> Handled {
         let packet = match codec::decode(frame, self.version, Peer::Client) {
-            Ok(Packet::Auth(auth)) => return Handled::UpTo(Box::new(Left::Auth(auth))),
+            Ok(Packet::Auth(auth)) => {
+                let at = self.now.monotonic;
+                self.session.with_machine(&self.line, |machine| machine.heard(at));
+                return Handled::UpTo(Box::new(Left::Auth(auth)));
+            }
             Ok(packet) => packet,
             // [MQTT-3.1.0-2], whatever stands in it: some codes for it are not for a DISCONNECT.
             Err(_) if frame.kind == Kind::Connect => {

@@ -103,7 +103,7 @@ pub struct Machine {
 impl Machine {
     /// Takes one packet of the client. Effects are appended to `effects` in the order in which they must happen.
     pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Effects) {
-        self.last_packet = cx.monotonic;
+        self.heard(cx.monotonic);
         if let Packet::Disconnect(goodbye) = packet {
             return self.goodbye(&goodbye, effects);
         }
@@ -135,6 +135,12 @@ impl Machine {
             _ => effects
                 .push(Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
         }
+    }
+
+    /// A packet of the client came at this monotonic time: its keep-alive begins anew [MQTT-3.1.2-22]. For those that are
+    /// not handled here (AUTH).
+    pub fn heard(&mut self, at: Duration) {
+        self.last_packet = at;
     }
 
     fn finished(&mut self, acked: flight::Acked, effects: &mut Effects) {

@@ -333,6 +333,26 @@ async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
     }
 }
 
+/// [MQTT-3.1.2-22]: every packet counts, AUTH too.
+#[tokio::test(flavor = "multi_thread")]
+async fn auth_keeps_a_connection_alive() {
+    let world = world_with(|raw| raw.limits.keep_alive = 10).await;
+    let mut line = challenged(&world, "d-1").await;
+    world.advance(3);
+    let mut silent = plan(&world, "d-2", Version::V5).open().await;
+    world.advance(6);
+    let next = world.token("d-1", device_scope("d-1"));
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &layout_b(next))).await;
+    let nonce = nonce(&mut line).await;
+    world.advance(4);
+    line.send(&answer(&device_key("d-1"), nonce)).await;
+    assert!(matches!(line.next().await, Some(Packet::Auth(_))));
+    // The end of another one, later than the first one's would be, shows that the deadlines were looked at.
+    world.advance(5);
+    silent.ended_with(ReasonCode::KEEP_ALIVE_TIMEOUT).await;
+    line.ping().await;
+}
+
 pub async fn ends_with<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, reason: ReasonCode) {
     match line.next().await {
         Some(Packet::Disconnect(bye)) => assert_eq!(bye.reason, reason),
