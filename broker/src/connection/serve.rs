@@ -337,7 +337,7 @@ impl Connection {
             return None;
         }
         self.out.clear();
-        Some(End::broken(crate::codec::ReasonCode::UNSPECIFIED, "store_failed"))
+        Some(End::unsaid("store_failed"))
     }
 
     /// Writes as much as the socket takes now.
@@ -410,10 +410,11 @@ impl Connection {
         self.hub.metrics.ended.inc(&[end.why]);
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
-        if self.settle().await.is_some() {
-            self.hub.metrics.limits_hit.inc(&["store"]);
+        match self.settle().await {
+            None => goodbye::disconnect(&end, self.version, self.explain, &mut self.out),
+            // What was withheld may have been a CONNACK, or the rest of a packet: nothing may come after it.
+            Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }
-        goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
         let Self { stream, out, place, .. } = *self;
         match out.is_empty() && end.is_by_peer() {
             true => goodbye::leave(stream),

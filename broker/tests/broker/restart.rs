@@ -321,6 +321,23 @@ async fn what_was_stored_for_others_goes_with_the_rights_of_its_publisher() {
     process.kill();
 }
 
+/// [MQTT-3.14.0-1]: what cannot be kept is not answered, and nothing is said in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_ends_connections_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world_in(folder.path(), NOW, |raw| raw.limits.max_packet = 900_000).await;
+    let kept = || plan(&world, "d-1", Version::V5).kept(600);
+    let mut waiting = kept().open().await;
+    // The store keeps large values in files of their own; there is no place for them any more.
+    std::fs::remove_dir_all(folder.path().join("sessions/blobs")).unwrap();
+    waiting.send(&retained("d/d-1/status", &[0; 800_000])).await;
+    assert_eq!(hex::encode(waiting.next_bytes().await), "");
+    let mut next = Client::raw(&world, Version::V5).await;
+    (next, _) = plan(&world, "d-2", Version::V5).kept(600).try_over(next).await;
+    assert_eq!(hex::encode(next.next_bytes().await), "");
+    assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="store_failed"}"#), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_session_is_dropped_and_the_others_are_not() {
     let bed = Bed::new().await;

@@ -145,7 +145,12 @@ impl End {
         Self::new(None, "lost")
     }
 
-    /// Whether the peer ended it, so that there is nothing to tell it.
+    /// We end it, and no packet can be written to tell it [MQTT-3.14.0-1].
+    pub const fn unsaid(why: &'static str) -> Self {
+        Self::new(None, why)
+    }
+
+    /// Whether the peer ended it, or there is nothing to tell it.
     pub const fn is_by_peer(&self) -> bool {
         self.reason.is_none()
     }
