@@ -55,8 +55,9 @@ impl Session {
         state.left = None;
         self.save(&state);
         let old_line = state.line.replace(Arc::clone(line));
-        drop(state);
+        // Under the lock, as in [`Self::leave`]: whoever comes or goes next says it after us.
         self.outbox.set_attended(true);
+        drop(state);
         let due = old_line.and_then(|old| {
             old.end(End::taken_over());
             old_will.filter(|will| will.delay().is_zero())
@@ -88,7 +89,6 @@ impl Session {
         state.waiting_will = waiting
             .map(|will| Box::new((now.monotonic.saturating_add(will.delay().min(kept)), will)));
         self.save(&state);
-        drop(state);
         self.outbox.set_attended(false);
         Left::Kept(due)
     }
