@@ -16,7 +16,9 @@ use super::ace::Pending;
 use super::goodbye;
 use super::welcome::Joined;
 use super::Place;
-use crate::codec::{self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Step, Version};
+use crate::codec::{
+    self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
+};
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
@@ -29,7 +31,7 @@ pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     pub(super) line: Arc<Line>,
-    pub(super) version: Version,
+    to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
     stream: Stream,
@@ -126,13 +128,13 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, version, explain, owed, ace } = joined;
+        let Joined { session, line, ack, to, explain, owed, ace } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
             session,
             line,
-            version,
+            to,
             explain,
             out: BytesMut::new(),
             stream,
@@ -213,7 +215,7 @@ impl Connection {
 
     /// Does what can be done without waiting, which is all that nearly every packet needs.
     fn packet(&mut self, frame: &Frame) -> Handled {
-        let packet = match codec::decode(frame, self.version, Peer::Client) {
+        let packet = match codec::decode(frame, self.to.version(), Peer::Client) {
             Ok(Packet::Auth(auth)) => {
                 let at = self.now.monotonic;
                 self.session.with_machine(&self.line, |machine| machine.heard(at));
@@ -281,10 +283,14 @@ impl Connection {
         End::broken(error.reason, error.rule)
     }
 
-    /// Appends a packet to what is written next.
+    /// Appends a packet to what is written next. One that is larger than the client takes counts as sent.
     pub(super) fn send(&mut self, packet: &Packet) {
-        if let Err(error) = codec::encode(packet, self.version, &mut self.out) {
-            tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+        match self.to.write(packet, &mut self.out) {
+            Ok(true) => {}
+            Ok(false) => self.hub.metrics.limits_hit.inc(&["client_max_packet"]),
+            Err(error) => {
+                tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+            }
         }
     }
 
@@ -411,7 +417,7 @@ impl Connection {
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
         match self.settle().await {
-            None => goodbye::disconnect(&end, self.version, self.explain, &mut self.out),
+            None => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
             // What was withheld may have been a CONNACK, or the rest of a packet: nothing may come after it.
             Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }

@@ -100,7 +100,7 @@ impl Machine {
         effects: &mut Effects,
     ) {
         match publish.packet_id {
-            Some(packet_id) if self.version == Version::V5 => {
+            Some(packet_id) if self.version() == Version::V5 => {
                 let ack = Ack { packet_id, reason, properties: self.explain(code, cx) };
                 let packet = match publish.qos {
                     QoS::ExactlyOnce => Packet::PubRec(ack),
