@@ -40,7 +40,9 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, house, self.id, now);
         let mut state = self.state.lock();
-        if state.ended {
+        // One whose time is over, and whom no timer has found so far, has ended too.
+        let is_over = state.left.is_some() && now.monotonic >= state.keep_until;
+        if state.ended || is_over {
             return Err(RefusalCode::NotReady);
         }
         let old_will = state.machine.take_will();
@@ -82,7 +84,7 @@ impl Session {
         state.keep_until = now.monotonic.saturating_add(kept);
         state.left = Some(now.unix);
         let (due, waiting) = match will {
-            Some(will) if !will.delay().is_zero() => (None, Some(will)),
+            Some(will) if end.defers_will || !will.delay().is_zero() => (None, Some(will)),
             due => (due, None),
         };
         // A will never outlives its session (MQTT 5 section 3.1.3.2.2).

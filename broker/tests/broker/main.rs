@@ -25,6 +25,7 @@ mod revocation;
 mod shared;
 mod simulation;
 mod standard;
+mod stop;
 mod takeover;
 mod transports;
 mod v311;

@@ -1,11 +1,12 @@
 //! `kill -9` of a broker that is a process of its own: what was acknowledged is there, QoS 2 comes once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tessera_broker::codec::{
@@ -46,15 +47,29 @@ async fn as_a_process() {
     // What is due already rings once the clock has moved.
     world.advance(1);
     println!("\nmqtt {}", world.mqtt());
-    std::future::pending::<()>().await;
+    // It stops in good order when its standard input ends.
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(world.stop.finish(STOPS_WITHIN).await, Vec::<String>::new());
 }
 
-pub struct Process(Child);
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct Process(Child, BufReader<ChildStdout>);
 
 impl Process {
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+
+    /// As SIGTERM does.
+    pub fn stop(mut self) {
+        drop(self.0.stdin.take());
+        self.1.read_to_end(&mut Vec::new()).unwrap();
+        assert!(self.0.wait().unwrap().success());
     }
 }
 
@@ -77,7 +92,7 @@ impl Bed {
         Self { world: world().await, folder: tempfile::tempdir().unwrap(), later: 0 }
     }
 
-    fn later(&mut self, seconds: u64) {
+    pub fn later(&mut self, seconds: u64) {
         self.later += seconds;
         self.world.advance(seconds);
     }
@@ -96,18 +111,19 @@ impl Bed {
         command.args(["--exact", "restart::as_a_process", "--nocapture"]);
         command.env(FOLDER, self.folder.path()).env(LATER, self.later.to_string());
         command.envs(more.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("mqtt ").map(|address| address.parse().unwrap()));
-        *self.world.elsewhere.lock().unwrap() = Some(told.expect("the broker did not start"));
-        Process(child)
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let address =
+            told.by_ref().lines().map_while(Result::ok).find_map(|line| {
+                line.strip_prefix("mqtt ").map(|address| address.parse().unwrap())
+            });
+        *self.world.elsewhere.lock().unwrap() = Some(address.expect("the broker did not start"));
+        Process(child, told)
     }
 }
 
-async fn open(bed: &Bed, device: &str, scope: Scope) -> (Client, bool) {
+pub async fn open(bed: &Bed, device: &str, scope: Scope) -> (Client, bool) {
     let (client, ack) =
         plan(&bed.world, device, Version::V5).scope(scope).kept(3600).try_open().await;
     let ack = ack.expect("closed");

@@ -126,13 +126,15 @@ pub struct End {
     pub why: &'static str,
     /// Whether the will is published, when there still is one.
     pub will: bool,
+    /// Whether the will of a session that is kept waits for the next start of the broker.
+    pub defers_will: bool,
     /// Whether the session ends with the connection, whatever its expiry.
     pub forget: bool,
 }
 
 impl End {
     const fn new(reason: Option<ReasonCode>, why: &'static str) -> Self {
-        Self { reason, code: None, why, will: true, forget: false }
+        Self { reason, code: None, why, will: true, defers_will: false, forget: false }
     }
 
     /// The client said goodbye.
@@ -175,9 +177,10 @@ impl End {
         Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), "taken_over")
     }
 
-    /// The broker stops: sessions that were to be kept lose nothing by it, so wills stay silent.
+    /// The broker stops. Sessions that are kept go on at the next start, and so do their wills (MQTT 5 section 3.1.2.5).
     pub const fn stopping() -> Self {
-        Self { will: false, ..Self::new(Some(ReasonCode::SERVER_SHUTTING_DOWN), "stopping") }
+        let reason = Some(ReasonCode::SERVER_SHUTTING_DOWN);
+        Self { defers_will: true, ..Self::new(reason, "stopping") }
     }
 
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for
