@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5.0 on the wire, both directions, strict: pure functions over bytes.
 //!
 //! Reading: [`FrameReader`] cuts one packet out of a buffer, [`decode`] reads it. Writing: [`encode`] appends to a
-//! buffer; a PUBLISH that goes to many is written head by head with [`publish::encode_head`].
+//! buffer, and a [`Recipient`] does so for a client, no larger than it takes; a PUBLISH that goes to many is written head by head with [`publish::encode_head`].
 //! What a peer may not send is a [`CodecError`] with the MQTT 5 reason code and the name of the broken rule; the
 //! choice between malformed (0x81) and protocol error (0x82) follows the text of MQTT 5 sections 1.5, 2.2, 3 and 4.13.
 //! State is not kept here: packet order, topic aliases, flow control and rights belong to the session.
@@ -16,6 +16,7 @@ mod packet;
 mod primitive;
 mod properties;
 pub mod publish;
+mod recipient;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use frame::{Frame, FrameReader, Kind, Step};
 pub use packet::{Packet, Peer, QoS, Version};
 pub use properties::{Properties, PropertiesBuilder, PropertyId, Value};
 pub use publish::{Publish, PublishHead};
+pub use recipient::Recipient;
 pub use subscribe::{
     RetainHandling, SubAck, Subscribe, SubscribeOptions, Subscription, Unsubscribe,
 };

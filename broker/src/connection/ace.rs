@@ -19,7 +19,7 @@ use tessera_token::refusal::RefusalCode;
 use super::first;
 use super::goodbye;
 use super::serve::Connection;
-use crate::codec::{Auth, Connect, Packet, Properties, PropertyId, ReasonCode};
+use crate::codec::{Auth, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient};
 use crate::control::token;
 use crate::gate::Evidence;
 use crate::hub::Hub;
@@ -110,7 +110,9 @@ async fn enhanced(
         Err(code) => return Some(Err(code)),
     };
     let Ok(broker) = hub.gate.nonce() else { return Some(Err(RefusalCode::NotReady)) };
-    goodbye::say(stream, &challenge(broker)).await;
+    if !goodbye::say(stream, &challenge(broker), Recipient::of(connect)).await {
+        return Some(Err(RefusalCode::RequestMalformed));
+    }
     let answer = tokio::time::timeout(CHALLENGE_WITHIN, first::next_packet(stream, inbox)).await;
     let auth = match answer {
         Ok(Some(Packet::Auth(auth))) if is_answer(&auth) => auth,

@@ -10,8 +10,8 @@ use tessera_token::refusal::RefusalCode;
 use super::{ace, first, goodbye};
 use crate::admission::Prefix;
 use crate::codec::{
-    self, Ack, ConnAck, Connect, Disconnect, Packet, Properties, PropertyId, Publish, QoS,
-    ReasonCode, Version,
+    Ack, ConnAck, Connect, Disconnect, Packet, Properties, PropertyId, Publish, QoS, ReasonCode,
+    Recipient, Version,
 };
 use crate::gate::answer;
 use crate::hub::Hub;
@@ -38,22 +38,23 @@ pub(super) async fn serve(
     from: Prefix,
 ) {
     hub.metrics.authz_info.inc(&["connected"]);
-    let peer = Anonymous { hub, version: connect.version, from, received: Vec::new() };
+    let to = Recipient::of(connect);
+    let peer = Anonymous { hub, to, from, received: Vec::new() };
     let served =
         tokio::time::timeout(ANONYMOUS_WITHIN, peer.run(&mut stream, inbox, connect)).await;
     let end = served.unwrap_or(Some(ReasonCode::MAXIMUM_CONNECT_TIME));
     let mut out = BytesMut::new();
-    if let (Some(reason), Version::V5) = (end, connect.version) {
+    if let (Some(reason), Version::V5) = (end, to.version()) {
         let bye = Packet::Disconnect(Disconnect { reason, properties: Properties::new() });
         // A DISCONNECT that cannot be written is left out: the close says it too.
-        let _ = codec::encode(&bye, connect.version, &mut out);
+        let _ = to.write(&bye, &mut out);
     }
     goodbye::close(stream, out).await;
 }
 
 struct Anonymous<'h> {
     hub: &'h Hub,
-    version: Version,
+    to: Recipient,
     from: Prefix,
     /// QoS 2 messages that are not released yet.
     received: Vec<u16>,
@@ -69,11 +70,16 @@ impl Anonymous<'_> {
     ) -> Option<ReasonCode> {
         let properties = self.granted(connect)?;
         let ack = ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties };
-        goodbye::say_as(stream, &Packet::ConnAck(ack), self.version).await;
+        if !goodbye::say(stream, &Packet::ConnAck(ack), self.to).await {
+            return None;
+        }
         for _ in 0..ANONYMOUS_PACKETS {
-            let packet = first::next_packet_as(stream, inbox, self.version).await?;
+            let packet = first::next_packet_as(stream, inbox, self.to.version()).await?;
             match self.packet(packet).await {
-                Ok(Some(answer)) => goodbye::say_as(stream, &answer, self.version).await,
+                // An answer that is larger than the client takes counts as sent.
+                Ok(Some(answer)) => {
+                    goodbye::say(stream, &answer, self.to).await;
+                }
                 Ok(None) => {}
                 Err(end) => return end,
             }
@@ -82,7 +88,7 @@ impl Anonymous<'_> {
     }
 
     fn granted(&self, connect: &Connect) -> Option<Properties> {
-        if self.version == Version::V311 {
+        if self.to.version() == Version::V311 {
             return Some(Properties::new());
         }
         let seconds = u32::try_from(ANONYMOUS_WITHIN.as_secs()).unwrap_or(u32::MAX);
@@ -136,7 +142,7 @@ impl Anonymous<'_> {
             _ => self.refused(RefusalCode::PublishNotAuthorised),
         };
         match (publish.packet_id, publish.qos) {
-            _ if reason.is_error() && self.version == Version::V311 => Err(None),
+            _ if reason.is_error() && self.to.version() == Version::V311 => Err(None),
             (Some(packet_id), QoS::ExactlyOnce) => {
                 if !reason.is_error() && !repeated {
                     self.received.push(packet_id);

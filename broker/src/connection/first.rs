@@ -7,7 +7,7 @@ use super::goodbye;
 use crate::admission::Ticket;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
-    Step, Version,
+    Recipient, Step, Version,
 };
 use crate::hub::Hub;
 use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
@@ -126,5 +126,6 @@ async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>
     }
     let ack =
         ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
-    goodbye::refuse(stream, ack, version.unwrap_or(Version::V5), false).await;
+    // What it takes is not known: its CONNECT was not understood. Without properties the answer has 5 bytes.
+    goodbye::refuse(stream, ack, Recipient::any(version.unwrap_or(Version::V5)), false).await;
 }

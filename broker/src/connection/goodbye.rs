@@ -4,16 +4,16 @@ use bytes::{Buf, BytesMut};
 use tessera_token::refusal::RefusalCode;
 use tokio::io::Interest;
 
-use crate::codec::{self, ConnAck, Disconnect, Packet, Properties, PropertyId, Version};
+use crate::codec::{ConnAck, Disconnect, Packet, Properties, PropertyId, Recipient, Version};
 use crate::limits::LINGER;
 use crate::session::machine::End;
 use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. What the peer has sent beyond its CONNECT is read away first: a socket that is closed
 /// with unread bytes resets the connection, and the answer could be lost. Who has `rested` knows what has come.
-pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version, rested: bool) {
+pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, to: Recipient, rested: bool) {
     let mut out = BytesMut::new();
-    if codec::encode(&Packet::ConnAck(ack), version, &mut out).is_ok() {
+    if to.write(&Packet::ConnAck(ack), &mut out).is_ok_and(|written| written) {
         if !rested || stream.has_unread() {
             read_away(stream);
         }
@@ -25,17 +25,13 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, version: Version, 
     }
 }
 
-/// Writes one packet to an MQTT 5 peer that is not let in yet; whoever does not take it is cut by the next deadline.
-pub(super) async fn say(stream: &mut Stream, packet: &Packet) {
-    say_as(stream, packet, Version::V5).await;
-}
-
-/// The same in the version of the peer.
-pub(super) async fn say_as(stream: &mut Stream, packet: &Packet, version: Version) {
+/// Writes one packet to a peer that is not let in yet; whoever does not take it off the wire is cut by the next
+/// deadline. False when it is larger than the peer allows.
+pub(super) async fn say(stream: &mut Stream, packet: &Packet, to: Recipient) -> bool {
     let mut out = BytesMut::new();
-    if codec::encode(packet, version, &mut out).is_ok() {
-        write_out(stream, &mut out).await;
-    }
+    let written = to.write(packet, &mut out).is_ok_and(|written| written);
+    write_out(stream, &mut out).await;
+    written
 }
 
 /// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
@@ -74,12 +70,12 @@ fn read_away(stream: &mut Stream) -> bool {
 const READ_AWAY_CHUNKS: usize = 64;
 
 /// Appends the DISCONNECT that an MQTT 5 peer gets; 3.1.1 has none from a server.
-pub(super) fn disconnect(end: &End, version: Version, explain: bool, out: &mut BytesMut) {
-    let (Some(reason), Version::V5) = (end.reason, version) else { return };
+pub(super) fn disconnect(end: &End, to: Recipient, explain: bool, out: &mut BytesMut) {
+    let (Some(reason), Version::V5) = (end.reason, to.version()) else { return };
     let properties = end.code.filter(|_| explain).map_or_else(Properties::new, words);
     let packet = Packet::Disconnect(Disconnect { reason, properties });
     // A DISCONNECT that cannot be written is left out: the close says it too.
-    let _ = codec::encode(&packet, version, out);
+    let _ = to.write(&packet, out);
 }
 
 /// The stable code and what to do about it.

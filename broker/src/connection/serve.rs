@@ -16,7 +16,9 @@ use super::ace::Pending;
 use super::goodbye;
 use super::welcome::Joined;
 use super::Place;
-use crate::codec::{self, Auth, Frame, FrameReader, Packet, Peer, Step, Version};
+use crate::codec::{
+    self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
+};
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
@@ -29,7 +31,7 @@ pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     pub(super) line: Arc<Line>,
-    pub(super) version: Version,
+    to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
     stream: Stream,
@@ -128,13 +130,13 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, version, explain, owed, ace } = joined;
+        let Joined { session, line, ack, to, explain, owed, ace } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
             session,
             line,
-            version,
+            to,
             explain,
             out: BytesMut::new(),
             stream,
@@ -216,9 +218,17 @@ impl Connection {
 
     /// Does what can be done without waiting, which is all that nearly every packet needs.
     fn packet(&mut self, frame: &Frame) -> Handled {
-        let packet = match codec::decode(frame, self.version, Peer::Client) {
-            Ok(Packet::Auth(auth)) => return Handled::UpTo(Box::new(Left::Auth(auth))),
+        let packet = match codec::decode(frame, self.to.version(), Peer::Client) {
+            Ok(Packet::Auth(auth)) => {
+                let at = self.now.monotonic;
+                self.session.with_machine(&self.line, |machine| machine.heard(at));
+                return Handled::UpTo(Box::new(Left::Auth(auth)));
+            }
             Ok(packet) => packet,
+            // [MQTT-3.1.0-2], whatever stands in it: some codes for it are not for a DISCONNECT.
+            Err(_) if frame.kind == Kind::Connect => {
+                return Handled::End(self.broken(CodecError::protocol("second_connect")));
+            }
             Err(error) => return Handled::End(self.broken(error)),
         };
         let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);
@@ -276,10 +286,14 @@ impl Connection {
         End::broken(error.reason, error.rule)
     }
 
-    /// Appends a packet to what is written next.
+    /// Appends a packet to what is written next. One that is larger than the client takes counts as sent.
     pub(super) fn send(&mut self, packet: &Packet) {
-        if let Err(error) = codec::encode(packet, self.version, &mut self.out) {
-            tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+        match self.to.write(packet, &mut self.out) {
+            Ok(true) => {}
+            Ok(false) => self.hub.metrics.limits_hit.inc(&["client_max_packet"]),
+            Err(error) => {
+                tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+            }
         }
     }
 
@@ -332,7 +346,7 @@ impl Connection {
             return None;
         }
         self.out.clear();
-        Some(End::broken(crate::codec::ReasonCode::UNSPECIFIED, "store_failed"))
+        Some(End::unsaid("store_failed"))
     }
 
     /// Writes as much as the socket takes now.
@@ -415,11 +429,11 @@ impl Connection {
             self.status_before(&end);
         }
         self.hub.leave(&self.session, &self.line, &end).await;
-        if self.settle().await.is_some() {
-            self.hub.metrics.limits_hit.inc(&["store"]);
-        }
-        if speaks {
-            goodbye::disconnect(&end, self.version, self.explain, &mut self.out);
+        match self.settle().await {
+            None if speaks => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
+            None => {}
+            // What was withheld may have been a CONNACK, or the rest of a packet: nothing may come after it.
+            Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }
         let Self { stream, out, place, .. } = *self;
         match out.is_empty() && end.is_by_peer() {

@@ -16,14 +16,16 @@ use tessera_token::refusal::RefusalCode;
 
 use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
-use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
+use crate::codec::{
+    ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
+};
 use crate::control::revoke;
 use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
-use crate::session::machine::{check_will, granted_expiry, Context, End};
+use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session};
 use crate::transport::Stream;
 
@@ -32,7 +34,7 @@ pub(super) struct Joined {
     pub(super) session: Arc<Session>,
     pub(super) line: Arc<Line>,
     pub(super) ack: ConnAck,
-    pub(super) version: Version,
+    pub(super) to: Recipient,
     pub(super) explain: bool,
     /// What must be durable before the CONNACK leaves.
     pub(super) owed: u64,
@@ -82,7 +84,7 @@ pub(super) async fn join(
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
             let properties = hint(hub, &connect, properties);
             let ack = ConnAck { session_present: false, reason: refused.reason, properties };
-            goodbye::refuse(stream, ack, connect.version, !refused.proved).await;
+            goodbye::refuse(stream, ack, Recipient::of(&connect), !refused.proved).await;
             None
         }
     }
@@ -109,6 +111,10 @@ async fn admit(
     if connect.client_id.is_empty() {
         let reason = ReasonCode::CLIENT_ID_NOT_VALID;
         return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
+    }
+    if !can_be_let_in(hub, connect) {
+        let reason = ReasonCode::PACKET_TOO_LARGE;
+        return Err(Refused { reason, ..stranger(RefusalCode::RequestMalformed.into()) });
     }
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
     let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
@@ -139,6 +145,17 @@ async fn admit(
         return Err(known(code));
     }
     Ok(joined)
+}
+
+/// Whether the client takes the CONNACK that would let it in: asked before anything is changed for it.
+fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
+    let granted = told(connect, &hub.policy);
+    let properties = match ace::method(connect) {
+        Some(_) => ace::echo(&granted),
+        None => granted,
+    };
+    let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
+    Recipient::of(connect).can_be_told(&Packet::ConnAck(ack))
 }
 
 /// Refusals that say nothing about the peer.
@@ -263,7 +280,7 @@ fn joined(
     if ace {
         ack.properties = ace::echo(&ack.properties);
     }
-    Joined { session, line, ack, version: connect.version, explain, owed, ace }
+    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, ace }
 }
 
 /// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by the method `ace`.

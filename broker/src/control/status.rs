@@ -4,14 +4,16 @@
 //! The connection itself writes it, with QoS 0, and it passes no queue: nothing of it can come out on another
 //! connection of the session, which may not be encrypted.
 
+use std::num::NonZeroU32;
+
 use bytes::BytesMut;
 use serde_json::json;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
 
-use crate::codec::{Packet, Properties, Publish, QoS};
+use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
-use crate::lanes::Delivery;
+use crate::lanes::{Delivery, Options};
 use crate::rights::Control;
 use crate::session::machine::{Context, Delivered};
 use crate::session::{Line, Session};
@@ -51,17 +53,24 @@ pub(crate) fn write_now(
 }
 
 /// The status as the last packet before the end: it passes the queue, which is not waited for.
-pub(crate) fn last_words(hub: &Hub, session: &Session, code: RefusalCode) -> Packet {
+pub(crate) fn last_words(
+    hub: &Hub,
+    session: &Session,
+    options: Options,
+    code: RefusalCode,
+) -> Packet {
     let mut members = members(hub, session);
     members.insert("refusal".to_owned(), code.as_str().into());
     members.insert("words".to_owned(), code.words().into());
+    let id = |id: NonZeroU32| Properties::build().number(PropertyId::SubscriptionId, id.get());
     Packet::Publish(Publish {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,
         topic: Control::Status.topic().into(),
         packet_id: None,
-        properties: Properties::new(),
+        // [MQTT-3.3.4-3]
+        properties: options.id.and_then(|one| id(one).finish().ok()).unwrap_or_default(),
         payload: serde_json::Value::Object(members).to_string().into(),
     })
 }

@@ -38,10 +38,10 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
     tasks.spawn(async move {
         if payload.starts_with(&TOKEN_START) {
             hand_in(&hub, &session, &payload).await;
+            drop(turn);
         } else {
-            ask(&hub, &session, &line, &payload).await;
+            ask(&hub, &session, &line, &payload, turn).await;
         }
-        drop(turn);
     });
 }
 
@@ -65,7 +65,7 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) {
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8], turn: Turn) {
     let Ok(request) = TokenRequest::from_cbor(payload) else {
         return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RequestMalformed);
     };
@@ -91,6 +91,8 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
             }
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
+            // Before the answer: who has it may ask again.
+            drop(turn);
             match answer.key {
                 Some(_) => line.tell_aside(Secret::new(bytes)),
                 None => {

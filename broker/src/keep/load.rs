@@ -86,7 +86,9 @@ async fn restore_session(
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
     let left = record.left.unwrap_or(now.unix);
-    if record.expiry == 0 || now.unix.since(left) >= u64::from(record.expiry) {
+    let is_over = record.expiry == 0 || now.unix.since(left) >= u64::from(record.expiry);
+    // One with a will comes back to end at once: that is when the will is due at the latest.
+    if is_over && record.will.is_none() {
         return Ok(Err(Lost::Over));
     }
     let grant = match dormant(hub, &record.standing) {

@@ -128,7 +128,7 @@ impl Outbox {
     }
 
     /// Does something that no push may come in between.
-    pub(in crate::lanes) fn between_pushes<T>(&self, step: impl FnOnce() -> T) -> T {
+    pub(crate) fn between_pushes<T>(&self, step: impl FnOnce() -> T) -> T {
         let _pushing = self.inner.lock();
         step()
     }

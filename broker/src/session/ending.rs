@@ -40,7 +40,9 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, house, self.id, now);
         let mut state = self.state.lock();
-        if state.ended {
+        // One whose time is over, and whom no timer has found so far, has ended too.
+        let is_over = state.left.is_some() && now.monotonic >= state.keep_until;
+        if state.ended || is_over {
             return Err(RefusalCode::NotReady);
         }
         let old_will = state.machine.take_will();
@@ -55,8 +57,9 @@ impl Session {
         state.left = None;
         self.save(&state);
         let old_line = state.line.replace(Arc::clone(line));
-        drop(state);
+        // Under the lock, as in [`Self::leave`]: whoever comes or goes next says it after us.
         self.outbox.set_attended(true);
+        drop(state);
         let due = old_line.and_then(|old| {
             old.end(End::taken_over());
             old_will.filter(|will| will.delay().is_zero())
@@ -81,14 +84,13 @@ impl Session {
         state.keep_until = now.monotonic.saturating_add(kept);
         state.left = Some(now.unix);
         let (due, waiting) = match will {
-            Some(will) if !will.delay().is_zero() => (None, Some(will)),
+            Some(will) if end.defers_will || !will.delay().is_zero() => (None, Some(will)),
             due => (due, None),
         };
         // A will never outlives its session (MQTT 5 section 3.1.3.2.2).
         state.waiting_will = waiting
             .map(|will| Box::new((now.monotonic.saturating_add(will.delay().min(kept)), will)));
         self.save(&state);
-        drop(state);
         self.outbox.set_attended(false);
         Left::Kept(due)
     }

@@ -7,6 +7,8 @@
 pub mod ending;
 mod line;
 pub mod machine;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 use std::sync::atomic::AtomicBool;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tessera_broker::codec::{QoS, ReasonCode, Version};
+use tessera_broker::codec::{Properties, PropertyId, QoS, ReasonCode, SubscribeOptions, Version};
 use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
@@ -102,6 +102,23 @@ async fn every_session_may_ask_for_its_status() {
         assert_eq!(status(&mut client).await["refusal"], "publish_not_authorised");
         client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
     }
+}
+
+/// [MQTT-3.3.4-3], for what passes the queue too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_words_name_their_subscription() {
+    let world = world().await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    let id = Properties::build().number(PropertyId::SubscriptionId, 7).finish().unwrap();
+    client.subscribe_with(STATUS, SubscribeOptions::default(), id).await;
+    client.publish("d/d-2/x", QoS::AtMostOnce, b"x").await;
+    for refused in [None, Some("publish_not_authorised")] {
+        let message = client.message().await;
+        assert_eq!(message.properties.number(PropertyId::SubscriptionId), Some(7));
+        let told: Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(told["refusal"].as_str(), refused);
+    }
+    client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use tessera_broker::codec::{
-    Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, SubscribeOptions,
-    Version,
+    Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
+    SubscribeOptions, Subscription, Unsubscribe, Version,
 };
 
-use crate::client::{plan, publish, retained, VERSIONS};
+use crate::client::{plan, publish, retained, Client, VERSIONS};
 use crate::world::{backend_scope, scope, world, world_with};
 
 fn with_properties(topic: &str, qos: QoS, properties: Properties) -> Packet {
@@ -239,6 +239,72 @@ async fn what_is_larger_than_the_client_takes_is_left_out() {
     assert_eq!(world.metric(r#"tessera_broker_dropped_total{qos="1",why="too_large"}"#), 1);
 }
 
+async fn exactly(client: &mut Client, packet: &Packet, answer: &str) {
+    client.send(packet).await;
+    assert_eq!(hex::encode(client.next_bytes().await), answer.replace(' ', ""));
+}
+
+/// [MQTT-3.1.2-24], [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1], [MQTT-3.14.2-3]
+#[tokio::test(flavor = "multi_thread")]
+async fn no_packet_of_ours_is_larger_than_the_client_takes() {
+    let world = world().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    let small = plan(&world, "d-1", Version::V5)
+        .properties(|p| p.number(PropertyId::MaximumPacketSize, 32));
+    let mut device = small.open().await;
+    let subscribe = |filter: &str, count| {
+        let one = Subscription { filter: filter.into(), options: SubscribeOptions::default() };
+        let (properties, entries) = (Properties::new(), vec![one; count]);
+        Packet::Subscribe(Subscribe { packet_id: 1, properties, entries })
+    };
+    let outside = |qos| publish("d/x/y", qos, b"x");
+    exactly(&mut device, &outside(QoS::AtLeastOnce), "40 03 0009 87").await;
+    exactly(&mut device, &outside(QoS::ExactlyOnce), "50 03 0009 87").await;
+    exactly(&mut device, &subscribe("d/x/y", 1), "90 04 0001 00 87").await;
+    // Codes that cannot be told count as told: what they are for has happened.
+    device.send(&subscribe("d/d-1/cmd", 40)).await;
+    device.quiet().await;
+    hub.publish_acked("d/d-1/cmd", b"x").await;
+    assert_eq!(&*device.message().await.topic, "d/d-1/cmd");
+    let (properties, filters) = (Properties::new(), vec!["d/d-1/cmd".into(); 40]);
+    device.send(&Packet::Unsubscribe(Unsubscribe { packet_id: 2, properties, filters })).await;
+    device.quiet().await;
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    assert_eq!(world.metric(NOT_TOLD), 2);
+    // The status does not fit, and neither do the last words, which are a PUBLISH.
+    exactly(&mut device, &subscribe("$tessera/status", 1), "90 04 0001 00 00").await;
+    device.quiet().await;
+    exactly(&mut device, &outside(QoS::AtMostOnce), "e0 02 87 00").await;
+    device.closed().await;
+    assert_eq!(world.metric(NOT_TOLD), 3);
+}
+
+const NOT_TOLD: &str = r#"tessera_broker_limits_hit_total{limit="client_max_packet"}"#;
+
+/// [MQTT-3.2.2-19], [MQTT-3.2.2-20]; and nobody is let in who cannot be told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connack_is_no_larger_than_the_client_takes() {
+    let world = world().await;
+    let most = |most| {
+        let plan = plan(&world, "d-1", Version::V5);
+        plan.properties(|p| p.number(PropertyId::MaximumPacketSize, most))
+    };
+    for (size, words) in [(1_000, true), (32, false)] {
+        let (mut client, ack) = most(size).will("d/x/status", Properties::new()).try_open().await;
+        let ack = ack.unwrap();
+        assert_eq!((ack.reason, ack.properties.is_empty()), (ReasonCode::NOT_AUTHORIZED, !words));
+        client.closed().await;
+    }
+    let mut present = most(1_000).open().await;
+    for too_small in [5, 18] {
+        assert_eq!(most(too_small).refused().await, ReasonCode::PACKET_TOO_LARGE);
+    }
+    let (_, untold) = most(4).try_open().await;
+    assert!(untold.is_none());
+    present.quiet().await;
+    most(19).open().await.quiet().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_larger_than_the_broker_takes_ends_the_connection() {
     let world = world_with(|raw| raw.limits.max_packet = 10_000).await;
@@ -281,6 +347,12 @@ async fn packets_out_of_place_end_the_connection() {
         let mut client = again.open().await;
         client.send(&second).await;
         client.ended_with(ReasonCode::PROTOCOL_ERROR).await;
+    }
+    // One that does not decode is no other thing: of a version that we do not speak, with an empty id, cut short.
+    for second in ["100c00044d515454060200000000", "100c00044d515454040000000000", "10020004"] {
+        let mut client = plan(&world, "d-1", Version::V5).open().await;
+        client.answered(second, "e0028200").await;
+        client.closed().await;
     }
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.bytes(&[0xf0, 0x07, 0x19, 0x05, 0x15, 0x00, 0x02, b'G', b'S']).await;

@@ -26,6 +26,7 @@ mod revocation;
 mod shared;
 mod simulation;
 mod standard;
+mod stop;
 mod takeover;
 mod transports;
 mod v311;

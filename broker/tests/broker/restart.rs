@@ -1,11 +1,12 @@
 //! `kill -9` of a broker that is a process of its own: what was acknowledged is there, QoS 2 comes once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tessera_broker::codec::{
@@ -46,15 +47,29 @@ async fn as_a_process() {
     // What is due already rings once the clock has moved.
     world.advance(1);
     println!("\nmqtt {}", world.mqtt());
-    std::future::pending::<()>().await;
+    // It stops in good order when its standard input ends.
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(world.stop.finish(STOPS_WITHIN).await, Vec::<String>::new());
 }
 
-pub struct Process(Child);
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct Process(Child, BufReader<ChildStdout>);
 
 impl Process {
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+
+    /// As SIGTERM does.
+    pub fn stop(mut self) {
+        drop(self.0.stdin.take());
+        self.1.read_to_end(&mut Vec::new()).unwrap();
+        assert!(self.0.wait().unwrap().success());
     }
 }
 
@@ -96,14 +111,15 @@ impl Bed {
         command.args(["--exact", "restart::as_a_process", "--nocapture"]);
         command.env(FOLDER, self.folder.path()).env(LATER, self.later.to_string());
         command.envs(more.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("mqtt ").map(|address| address.parse().unwrap()));
-        *self.world.elsewhere.lock().unwrap() = Some(told.expect("the broker did not start"));
-        Process(child)
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let address =
+            told.by_ref().lines().map_while(Result::ok).find_map(|line| {
+                line.strip_prefix("mqtt ").map(|address| address.parse().unwrap())
+            });
+        *self.world.elsewhere.lock().unwrap() = Some(address.expect("the broker did not start"));
+        Process(child, told)
     }
 }
 
@@ -319,6 +335,23 @@ async fn what_was_stored_for_others_goes_with_the_rights_of_its_publisher() {
     assert_eq!(&back.message().await.payload[..], b"d-2");
     back.quiet().await;
     process.kill();
+}
+
+/// [MQTT-3.14.0-1]: what cannot be kept is not answered, and nothing is said in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_ends_connections_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world_in(folder.path(), NOW, |raw| raw.limits.max_packet = 900_000).await;
+    let kept = || plan(&world, "d-1", Version::V5).kept(600);
+    let mut waiting = kept().open().await;
+    // The store keeps large values in files of their own; there is no place for them any more.
+    std::fs::remove_dir_all(folder.path().join("sessions/blobs")).unwrap();
+    waiting.send(&retained("d/d-1/status", &[0; 800_000])).await;
+    assert_eq!(hex::encode(waiting.next_bytes().await), "");
+    let mut next = Client::raw(&world, Version::V5).await;
+    (next, _) = plan(&world, "d-2", Version::V5).kept(600).try_over(next).await;
+    assert_eq!(hex::encode(next.next_bytes().await), "");
+    assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="store_failed"}"#), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,35 @@ async fn aliases_of_both_sides_end_with_the_connection() {
     }
 }
 
+/// MQTT 5 section 3.3.2.3.4: a PUBLISH with a name and an alias maps it anew, also when the name is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_topic_leaves_no_older_one_behind_its_alias() {
+    let world = world().await;
+    let (mut writer, mut reader) = pair(&world, Version::V5, false).await;
+    reader.subscribe("t/#", QoS::AtMostOnce).await;
+    let aliased = |topic: &str| {
+        with(publish(topic, QoS::AtLeastOnce, b"x"), |one| {
+            one.properties = number(PropertyId::TopicAlias, 1);
+        })
+    };
+    writer.send(&aliased("t/1")).await;
+    assert_eq!(writer.acked().await, ReasonCode::SUCCESS);
+    assert_eq!(&*reader.message().await.topic, "t/1");
+    for unusable in ["t/".repeat(40), format!("t/{}", "x".repeat(1_100))] {
+        writer.send(&aliased("t/1")).await;
+        writer.acked().await;
+        reader.message().await;
+        writer.send(&aliased(&unusable)).await;
+        assert_eq!(writer.acked().await, ReasonCode::TOPIC_NAME_INVALID);
+        writer.send(&aliased("")).await;
+        writer.ended_with(ReasonCode::PROTOCOL_ERROR).await;
+        reader.quiet().await;
+        (writer, _) = pair(&world, Version::V5, false).await;
+        reader = plan(&world, "r", Version::V5).scope(scope(&[("sub", "t/#")])).open().await;
+        reader.subscribe("t/#", QoS::AtMostOnce).await;
+    }
+}
+
 /// [MQTT-3.3.4-2] to [MQTT-3.3.4-5]: one copy for each subscription, with its QoS and its identifier alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_subscriptions_send_a_copy_each_with_their_identifier() {

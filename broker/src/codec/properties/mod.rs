@@ -137,11 +137,16 @@ impl Properties {
     /// The same properties without those that concern one hop only: topic alias, subscription identifiers, will delay
     /// and message expiry (which the forwarder writes anew). Shares memory when there is nothing to leave out.
     pub fn forwardable(&self) -> Self {
-        if !self.entries().any(|entry| is_hop_only(entry.id)) {
+        self.without(&HOP_ONLY)
+    }
+
+    /// The same properties, in their order, without these. Shares memory when there is nothing to leave out.
+    pub fn without(&self, ids: &[PropertyId]) -> Self {
+        if !self.entries().any(|entry| ids.contains(&entry.id)) {
             return self.clone();
         }
         let mut kept = BytesMut::with_capacity(self.raw.len());
-        for entry in self.entries().filter(|entry| !is_hop_only(entry.id)) {
+        for entry in self.entries().filter(|entry| !ids.contains(&entry.id)) {
             kept.extend_from_slice(entry.raw);
         }
         Self { raw: kept.freeze() }
@@ -192,15 +197,12 @@ impl Properties {
     }
 }
 
-fn is_hop_only(id: PropertyId) -> bool {
-    matches!(
-        id,
-        PropertyId::TopicAlias
-            | PropertyId::SubscriptionId
-            | PropertyId::WillDelay
-            | PropertyId::MessageExpiry
-    )
-}
+const HOP_ONLY: [PropertyId; 4] = [
+    PropertyId::TopicAlias,
+    PropertyId::SubscriptionId,
+    PropertyId::WillDelay,
+    PropertyId::MessageExpiry,
+];
 
 struct Entry<'a> {
     id: PropertyId,

@@ -2,6 +2,7 @@
 
 mod fast;
 mod invalid;
+mod recipient;
 mod round_trip;
 mod samples;
 mod vectors;

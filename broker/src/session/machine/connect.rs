@@ -8,20 +8,19 @@ use tessera_token::refusal::RefusalCode;
 use super::alias::Aliases;
 use super::release::Received;
 use super::{Context, Flight, Machine, Will};
-use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Version};
+use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Recipient, Version};
 use crate::config::SessionPolicy;
 use crate::limits::{IN_FLIGHT, TOPIC_ALIASES};
 
 impl Default for Machine {
     fn default() -> Self {
         Self {
-            version: Version::V5,
+            to: Recipient::any(Version::V5),
             keep_alive: None,
             last_packet: Duration::ZERO,
             expiry: 0,
             expiry_at_connect: 0,
             expiry_most: 0,
-            max_packet: usize::MAX,
             problem_info: true,
             aliases: None,
             out_aliases: None,
@@ -49,14 +48,12 @@ impl Machine {
     ) -> Result<ConnAck, RefusalCode> {
         let will = check_will(connect, cx)?;
         let p = &connect.properties;
-        self.version = connect.version;
+        self.to = Recipient::of(connect);
         self.will = will;
         self.last_packet = cx.monotonic;
         self.aliases = None;
         self.out_aliases = Aliases::up_to(p.short(PropertyId::TopicAliasMaximum).unwrap_or(0));
         self.problem_info = p.flag(PropertyId::RequestProblemInfo).unwrap_or(true);
-        self.max_packet =
-            p.number(PropertyId::MaximumPacketSize).map_or(usize::MAX, |n| n as usize);
         let window = p.short(PropertyId::ReceiveMaximum).unwrap_or(u16::MAX);
         self.flight.attach(window.min(IN_FLIGHT));
         self.expiry = granted_expiry(connect, cx.policy);
@@ -68,32 +65,30 @@ impl Machine {
         Ok(ConnAck {
             session_present,
             reason: ReasonCode::SUCCESS,
-            properties: self.connack_properties(connect, keep_alive, cx.policy),
+            properties: told(connect, cx.policy),
         })
     }
+}
 
-    fn connack_properties(
-        &self,
-        connect: &Connect,
-        keep_alive: u16,
-        policy: &SessionPolicy,
-    ) -> Properties {
-        if connect.version == Version::V311 {
-            return Properties::new();
-        }
-        let max_packet = u32::try_from(policy.max_packet).unwrap_or(u32::MAX);
-        let mut told = Properties::build()
-            .number(PropertyId::ReceiveMaximum, u32::from(policy.receive_maximum))
-            .number(PropertyId::MaximumPacketSize, max_packet)
-            .number(PropertyId::TopicAliasMaximum, u32::from(TOPIC_ALIASES));
-        if connect.properties.number(PropertyId::SessionExpiry).unwrap_or(0) != self.expiry {
-            told = told.number(PropertyId::SessionExpiry, self.expiry);
-        }
-        if connect.keep_alive != keep_alive {
-            told = told.number(PropertyId::ServerKeepAlive, u32::from(keep_alive));
-        }
-        told.finish().unwrap_or_default()
+/// What the CONNACK that accepts a CONNECT tells.
+pub(crate) fn told(connect: &Connect, policy: &SessionPolicy) -> Properties {
+    if connect.version == Version::V311 {
+        return Properties::new();
     }
+    let max_packet = u32::try_from(policy.max_packet).unwrap_or(u32::MAX);
+    let (expiry, keep_alive) =
+        (granted_expiry(connect, policy), granted_keep_alive(connect, policy));
+    let mut told = Properties::build()
+        .number(PropertyId::ReceiveMaximum, u32::from(policy.receive_maximum))
+        .number(PropertyId::MaximumPacketSize, max_packet)
+        .number(PropertyId::TopicAliasMaximum, u32::from(TOPIC_ALIASES));
+    if connect.properties.number(PropertyId::SessionExpiry).unwrap_or(0) != expiry {
+        told = told.number(PropertyId::SessionExpiry, expiry);
+    }
+    if connect.keep_alive != keep_alive {
+        told = told.number(PropertyId::ServerKeepAlive, u32::from(keep_alive));
+    }
+    told.finish().unwrap_or_default()
 }
 
 /// Whether the will of a CONNECT is within the rights; asked before anything is changed.

@@ -9,7 +9,7 @@ use tessera_token::refusal::RefusalCode;
 use super::flight::What;
 use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
-use crate::codec::{self, Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
+use crate::codec::{Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 use crate::lanes::Delivery;
 use crate::rights::Trusted;
 
@@ -89,8 +89,9 @@ impl Machine {
     /// The right to receive was asked when the message went out; nothing of it is told now.
     fn release_again(&self, packet_id: u16, out: &mut BytesMut) -> Delivered {
         let packet = Packet::PubRel(Ack::new(packet_id, ReasonCode::SUCCESS));
-        match codec::encode(&packet, self.version, out) {
-            Ok(()) => Delivered::Released,
+        match self.to.write(&packet, out) {
+            Ok(true) => Delivered::Released,
+            Ok(false) => Delivered::Dropped("too_large", QoS::ExactlyOnce),
             Err(_) => Delivered::Dropped("not_encodable", QoS::ExactlyOnce),
         }
     }
@@ -141,7 +142,7 @@ impl Machine {
             Err(_) => return Delivered::Dropped("not_authorised", qos),
         }
         if let Some(frame) = self.ready_made(delivery) {
-            if frame.len() > self.max_packet {
+            if !self.to.takes(frame.len()) {
                 return Delivered::Dropped("too_large", qos);
             }
             out.extend_from_slice(frame);
@@ -157,11 +158,12 @@ impl Machine {
             packet_id,
             properties: &properties,
         };
-        if encoded_len(&head, self.version, message.payload.len()) > self.max_packet {
+        let version = self.version();
+        if !self.to.takes(encoded_len(&head, version, message.payload.len())) {
             return Delivered::Dropped("too_large", qos);
         }
         let start = out.len();
-        if encode_head(&head, self.version, message.payload.len(), out).is_err() {
+        if encode_head(&head, version, message.payload.len(), out).is_err() {
             out.truncate(start);
             return Delivered::Dropped("not_encodable", qos);
         }
@@ -184,12 +186,12 @@ impl Machine {
         if !plain {
             return None;
         }
-        delivery.message.shared_frame(self.version).map(|frame| &**frame)
+        delivery.message.shared_frame(self.version()).map(|frame| &**frame)
     }
 
     fn properties(&self, delivery: &Delivery, alias: Option<u16>, cx: Context<'_>) -> Properties {
         let message = &*delivery.message;
-        if self.version == Version::V311
+        if self.version() == Version::V311
             || (message.expires().is_none() && delivery.options.id.is_none() && alias.is_none())
         {
             return message.properties().clone();

@@ -126,13 +126,15 @@ pub struct End {
     pub why: &'static str,
     /// Whether the will is published, when there still is one.
     pub will: bool,
+    /// Whether the will of a session that is kept waits for the next start of the broker.
+    pub defers_will: bool,
     /// Whether the session ends with the connection, whatever its expiry.
     pub forget: bool,
 }
 
 impl End {
     const fn new(reason: Option<ReasonCode>, why: &'static str) -> Self {
-        Self { reason, code: None, why, will: true, forget: false }
+        Self { reason, code: None, why, will: true, defers_will: false, forget: false }
     }
 
     /// The client said goodbye.
@@ -145,7 +147,12 @@ impl End {
         Self::new(None, "lost")
     }
 
-    /// Whether the peer ended it, so that there is nothing to tell it.
+    /// We end it, and no packet can be written to tell it [MQTT-3.14.0-1].
+    pub const fn unsaid(why: &'static str) -> Self {
+        Self::new(None, why)
+    }
+
+    /// Whether the peer ended it, or there is nothing to tell it.
     pub const fn is_by_peer(&self) -> bool {
         self.reason.is_none()
     }
@@ -170,9 +177,10 @@ impl End {
         Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), "taken_over")
     }
 
-    /// The broker stops: sessions that were to be kept lose nothing by it, so wills stay silent.
+    /// The broker stops. Sessions that are kept go on at the next start, and so do their wills (MQTT 5 section 3.1.2.5).
     pub const fn stopping() -> Self {
-        Self { will: false, ..Self::new(Some(ReasonCode::SERVER_SHUTTING_DOWN), "stopping") }
+        let reason = Some(ReasonCode::SERVER_SHUTTING_DOWN);
+        Self { defers_will: true, ..Self::new(reason, "stopping") }
     }
 
     /// The token expired while its connection was let in: nothing has begun.

@@ -29,7 +29,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
-use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Version};
+use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
 use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
 use crate::lanes::{Delivery, SubscriberId};
@@ -37,7 +37,7 @@ use crate::rights::{Rights, Trusted};
 use crate::session::Now;
 
 pub use connect::check_will;
-pub(crate) use connect::granted_expiry;
+pub(crate) use connect::{granted_expiry, told};
 pub use delivery::{Appetite, Delivered};
 pub use effect::{Answer, Effect, Effects, End, Granted, Rarer};
 pub use flight::Flight;
@@ -80,13 +80,13 @@ impl<'a> Context<'a> {
 
 /// The state of one session.
 pub struct Machine {
-    version: Version,
+    /// The client of the present connection.
+    to: Recipient,
     keep_alive: Option<Duration>,
     last_packet: Duration,
     expiry: u32,
     expiry_at_connect: u32,
     expiry_most: u32,
-    max_packet: usize,
     problem_info: bool,
     aliases: Option<Box<HashMap<u16, TopicName>>>,
     out_aliases: Option<Box<alias::Aliases>>,
@@ -103,7 +103,7 @@ pub struct Machine {
 impl Machine {
     /// Takes one packet of the client. Effects are appended to `effects` in the order in which they must happen.
     pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Effects) {
-        self.last_packet = cx.monotonic;
+        self.heard(cx.monotonic);
         if let Packet::Disconnect(goodbye) = packet {
             return self.goodbye(&goodbye, effects);
         }
@@ -135,6 +135,12 @@ impl Machine {
             _ => effects
                 .push(Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
         }
+    }
+
+    /// A packet of the client came at this monotonic time: its keep-alive begins anew [MQTT-3.1.2-22]. For those that are
+    /// not handled here (AUTH).
+    pub fn heard(&mut self, at: Duration) {
+        self.last_packet = at;
     }
 
     fn finished(&mut self, acked: flight::Acked, effects: &mut Effects) {
@@ -231,7 +237,7 @@ impl Machine {
 
     /// The version of the present connection.
     pub fn version(&self) -> Version {
-        self.version
+        self.to.version()
     }
 
     /// For how long the session is kept once its connection has ended.
@@ -246,7 +252,7 @@ impl Machine {
 
     /// Whether words may be added to reason codes: the setting allows it and the client did not decline.
     fn may_explain(&self, cx: Context<'_>) -> bool {
-        cx.policy.reason_strings && self.problem_info && self.version == Version::V5
+        cx.policy.reason_strings && self.problem_info && self.version() == Version::V5
     }
 
     fn explain(&self, code: RefusalCode, cx: Context<'_>) -> crate::codec::Properties {

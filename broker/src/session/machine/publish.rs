@@ -75,11 +75,20 @@ impl Machine {
             }
             _ => {}
         }
-        let topic = TopicName::parse(&publish.topic).map_err(|_| Unresolved::Name)?;
-        if let Some(alias) = alias {
-            self.aliases.get_or_insert_default().insert(alias, topic.clone());
+        match (TopicName::parse(&publish.topic), alias) {
+            (Ok(topic), None) => Ok(topic),
+            (Ok(topic), Some(alias)) => {
+                self.aliases.get_or_insert_default().insert(alias, topic.clone());
+                Ok(topic)
+            }
+            (Err(_), alias) => {
+                // The client mapped it to another topic: it no longer stands for the one before.
+                if let (Some(aliases), Some(alias)) = (self.aliases.as_mut(), alias) {
+                    aliases.remove(&alias);
+                }
+                Err(Unresolved::Name)
+            }
         }
-        Ok(topic)
     }
 
     /// RFC 9431 section 3.2: QoS 0 ends an MQTT 5 connection, QoS 1 and 2 are answered, 3.1.1 is ended always.
@@ -91,7 +100,7 @@ impl Machine {
         effects: &mut Effects,
     ) {
         match publish.packet_id {
-            Some(packet_id) if self.version == Version::V5 => {
+            Some(packet_id) if self.version() == Version::V5 => {
                 let ack = Ack { packet_id, reason, properties: self.explain(code, cx) };
                 let packet = match publish.qos {
                     QoS::ExactlyOnce => Packet::PubRec(ack),

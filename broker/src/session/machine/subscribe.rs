@@ -71,7 +71,7 @@ impl Machine {
         let invalid = (ReasonCode::TOPIC_FILTER_INVALID, RefusalCode::SubscribeNotAuthorised);
         let subscription = Subscription::parse(&entry.filter).map_err(|_| invalid)?;
         let shared = subscription.share.is_some();
-        if shared && self.version == Version::V311 && !cx.policy.shared_for_v311 {
+        if shared && self.version() == Version::V311 && !cx.policy.shared_for_v311 {
             return Err((ReasonCode::SHARED_NOT_SUPPORTED, RefusalCode::SubscribeNotAuthorised));
         }
         cx.rights

@@ -98,7 +98,7 @@ impl Bench {
 
     fn read(&self, out: &mut BytesMut) -> Option<Publish> {
         let Step::Frame(frame) = FrameReader::new(100_000).next(out).unwrap() else { return None };
-        match codec::decode(&frame, self.machine.version, Peer::Server).unwrap() {
+        match codec::decode(&frame, self.machine.version(), Peer::Server).unwrap() {
             Packet::Publish(publish) => Some(publish),
             _ => None,
         }

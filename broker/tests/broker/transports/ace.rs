@@ -333,6 +333,59 @@ async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
     }
 }
 
+/// [MQTT-3.1.2-24]: CONNACK and AUTH too. Who cannot be told the challenge is refused in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_client_of_ace_gets_small_packets() {
+    let hint = r#"{"AS":"https://as.example/token"}"#;
+    let world = world_with(|raw| raw.ace_as_hint = Some(hint.to_owned())).await;
+    let opening = |most| {
+        let token = world.token("d-1", device_scope("d-1"));
+        let mut connect = connect_packet(&world, "d-1", "ace", &layout_b(token));
+        let p = Properties::build().all_of(&connect.properties);
+        connect.properties = p.number(PropertyId::MaximumPacketSize, most).finish().unwrap();
+        bytes(&Packet::Connect(Box::new(connect)))
+    };
+    for (most, challenged) in [(20, false), (21, true), (24, true)] {
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&opening(most)).await;
+        if challenged {
+            let nonce = nonce(&mut line).await;
+            line.send(&answer(&device_key("d-1"), nonce)).await;
+        }
+        let ack = connack(&mut line).await;
+        assert_eq!((ack.reason, ack.properties.is_empty()), (ReasonCode::PACKET_TOO_LARGE, true));
+        line.closed().await;
+    }
+    for (key, reason) in [("d-2", ReasonCode::NOT_AUTHORIZED), ("d-1", ReasonCode::SUCCESS)] {
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        line.send(&opening(25)).await;
+        let nonce = nonce(&mut line).await;
+        line.send(&answer(&device_key(key), nonce)).await;
+        let ack = connack(&mut line).await;
+        assert_eq!((ack.reason, ack.properties.user().count()), (reason, 0));
+    }
+}
+
+/// [MQTT-3.1.2-22]: every packet counts, AUTH too.
+#[tokio::test(flavor = "multi_thread")]
+async fn auth_keeps_a_connection_alive() {
+    let world = world_with(|raw| raw.limits.keep_alive = 10).await;
+    let mut line = challenged(&world, "d-1").await;
+    world.advance(3);
+    let mut silent = plan(&world, "d-2", Version::V5).open().await;
+    world.advance(6);
+    let next = world.token("d-1", device_scope("d-1"));
+    line.send(&auth(ReasonCode::RE_AUTHENTICATE, &layout_b(next))).await;
+    let nonce = nonce(&mut line).await;
+    world.advance(4);
+    line.send(&answer(&device_key("d-1"), nonce)).await;
+    assert!(matches!(line.next().await, Some(Packet::Auth(_))));
+    // The end of another one, later than the first one's would be, shows that the deadlines were looked at.
+    world.advance(5);
+    silent.ended_with(ReasonCode::KEEP_ALIVE_TIMEOUT).await;
+    line.ping().await;
+}
+
 pub async fn ends_with<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, reason: ReasonCode) {
     match line.next().await {
         Some(Packet::Disconnect(bye)) => assert_eq!(bye.reason, reason),

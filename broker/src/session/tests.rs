@@ -1,0 +1,87 @@
+use std::thread;
+
+use tessera_agent::{Agent, AgentConfig};
+use tessera_runtime::clock::SystemClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::stop::Stop;
+use tessera_token::key::SecretKey;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::codec::{Connect, Properties, PropertyId, Version};
+use crate::config::RawBrokerConfig;
+use crate::lanes::Lanes;
+use crate::rights::tests::{rights, Told};
+use crate::session::ending::Left;
+
+const NOW: Now =
+    Now { unix: UnixSeconds::new(1_800_000_000), monotonic: Duration::from_secs(1_000) };
+
+async fn device(grant: &Grant) -> DeviceHandle {
+    let folder = tempfile::tempdir().unwrap();
+    let root = SecretKey::from_seed(&[1; 32]).public().thumbprint();
+    let config = AgentConfig::new(folder.path(), "broker".parse().unwrap(), root);
+    let (stop, clock) = (Stop::new(), SystemClock::shared());
+    let agent = Agent::start(config, clock, SystemRandom::shared(), &Metrics::new(), &stop).await;
+    let device = agent.unwrap().observer().device(grant.tenant(), grant.device());
+    stop.finish(Duration::from_secs(10)).await;
+    device
+}
+
+async fn session() -> Arc<Session> {
+    let grant = rights(&[]).grant().clone();
+    let device = device(&grant).await;
+    let outbox = Outbox::with_limits(SubscriberId(1), 10_000, 1 << 20);
+    let lanes = Lanes::start(Handle::current()).unwrap();
+    let lanes = lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    Session::new(grant, ClientId::parse("d-1").unwrap(), device, outbox, lanes)
+}
+
+fn connect() -> Connect {
+    let properties = Properties::build().number(PropertyId::SessionExpiry, 100).finish().unwrap();
+    Connect {
+        version: Version::V5,
+        clean_start: false,
+        keep_alive: 10,
+        properties,
+        client_id: "d-1".into(),
+        will: None,
+        user_name: None,
+        password: None,
+    }
+}
+
+/// Does `step` while the outbox is locked, and tells whether the session let go of its own lock with `done` before.
+fn overtakes(session: &Session, step: impl FnOnce() + Send, done: impl Fn(&State) -> bool) -> bool {
+    thread::scope(|scope| {
+        session.outbox.between_pushes(|| {
+            scope.spawn(step);
+            let mut held = 0;
+            while held < 1_000 {
+                match session.state.try_lock() {
+                    Some(state) if done(&state) => return true,
+                    Some(_) => held = 0,
+                    None => held += 1,
+                }
+                thread::yield_now();
+            }
+            false
+        })
+    })
+}
+
+/// One connection leaves while the next one comes: who was last also says last whether QoS 0 has a reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_or_goes_says_so_before_the_next_one_can() {
+    let session = session().await;
+    let policy = RawBrokerConfig::default().validate().unwrap().session;
+    let told = Told::default();
+    let house = House { policy: &policy, trusted: Trusted::now(&told) };
+    let line = Arc::new(Line::default());
+    let connect = connect();
+    let come = || assert!(session.attach(&connect, &line, true, house, NOW).is_ok());
+    assert!(!overtakes(&session, come, |state| state.line.is_some()));
+    let go = || assert!(matches!(session.leave(&line, &End::lost(), NOW), Left::Kept(None)));
+    assert!(!overtakes(&session, go, |state| state.line.is_none()));
+}
