@@ -31,6 +31,10 @@ pub struct ProvisioningConfig {
     pub workers: usize,
     /// Time between two removals of what has expired.
     pub sweep_every: Duration,
+    /// Time for a request's head.
+    pub head_time: Duration,
+    /// Time given to running requests when the service stops; whole seconds.
+    pub drain: Duration,
 }
 
 /// Rates for the endpoints that anybody may call.
@@ -67,6 +71,8 @@ impl ProvisioningConfig {
             admission: AdmissionLimits::default(),
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,
+            head_time: limits::HEAD_TIMEOUT,
+            drain: limits::DRAIN,
         })
     }
 

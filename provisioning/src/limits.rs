@@ -16,8 +16,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub const CONNECTIONS_PER_WORKER: usize = 4096;
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;
-/// Seconds given to running requests when the service stops.
-pub const DRAIN_SECONDS: u64 = 5;
+/// Time given to running requests when the service stops.
+pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// Messages that wait for one actor: callers beyond it wait in their request.
 pub const MAILBOX: usize = 1024;

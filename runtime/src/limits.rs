@@ -24,7 +24,7 @@ pub const STORE_SCAN_ROWS: usize = 10_000;
 /// Bytes of sled's page cache: its default of 1 GiB is more than a gateway has.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Time for the engine's own threads to let the folder go when the store is closed; they need milliseconds.
-pub const STORE_RELEASE: Duration = Duration::from_secs(2);
+pub const STORE_RELEASE: Duration = Duration::from_secs(30);
 /// Bytes of a table name.
 pub const STORE_TABLE_NAME_BYTES: usize = 32;
 

@@ -16,6 +16,8 @@ pub const CONNECT_SECONDS: u64 = 15;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long one answer (SUBACK, PUBACK, token) may take before it counts as lost.
 pub const ANSWER: Duration = Duration::from_secs(10);
+/// Until a token that the broker had no room for is handed in again.
+pub const HAND_IN_AGAIN: Duration = Duration::from_secs(1);
 /// Enrolments under way at once: enough to fill two cores, few enough to leave the service's queue short.
 pub const ENROL_AT_ONCE: usize = 32;
 /// Connections under way at once in the first wave.

@@ -249,8 +249,12 @@ impl Driver {
     fn new(connect: &Connect) -> (Client, Self) {
         match connect.version {
             Version::V311 => {
-                let (client, events) =
+                let (client, mut events) =
                     rumqttc::AsyncClient::new(options_311(connect), limits::LINK_REQUESTS);
+                // Here the time to connect is no part of the options, as it is for MQTT 5.
+                let mut network = rumqttc::NetworkOptions::new();
+                network.set_connection_timeout(limits::CONNECT_SECONDS);
+                events.set_network_options(network);
                 (Client::V311(client), Self::V311(Box::new(events)))
             }
             Version::V5 => {

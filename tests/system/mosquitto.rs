@@ -60,7 +60,7 @@ fn messages_flow_within_scope_and_stop_at_its_edge() {
     let (_, output) = run(sensor.mosquitto("mosquitto_pub").args(v5));
     assert!(output.contains("RC:135") || output.contains("Not authorized"), "{output}");
     // A filter that is wider than the scope.
-    let refused = ["-t", "d/+/cmd", "-W", "5"];
+    let refused = ["-t", "d/+/cmd", "-W", "30"];
     let (_, output) = run(sensor.mosquitto("mosquitto_sub").args(refused));
     assert!(output.contains("128") || output.contains("denied"), "{output}");
 }

@@ -15,7 +15,15 @@ use tessera_tests::server::{Device, Server};
 fn options(device: &Device) -> v5::MqttOptions {
     let mut options = v5::MqttOptions::new(&device.id, "127.0.0.1", device.mqtt.port());
     options.set_credentials(&device.id, device.password()).set_keep_alive(Duration::from_secs(30));
+    options.set_connection_timeout(PATIENCE.as_secs());
     options
+}
+
+/// The time that a client of 3.1.1 has to connect is no part of its options.
+pub(super) fn patient() -> rumqttc::NetworkOptions {
+    let mut network = rumqttc::NetworkOptions::new();
+    network.set_connection_timeout(PATIENCE.as_secs());
+    network
 }
 
 /// A client of MQTT 5, polled until what is asked for has come.
@@ -141,7 +149,8 @@ impl Four {
     async fn open(device: &Device, clean: bool) -> (Self, bool) {
         let mut options = rumqttc::MqttOptions::new(&device.id, "127.0.0.1", device.mqtt.port());
         options.set_credentials(&device.id, device.password()).set_clean_session(clean);
-        let (client, events) = rumqttc::AsyncClient::new(options, 10);
+        let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
+        events.set_network_options(patient());
         let mut four = Self { client, events };
         match four.packet(|packet| matches!(packet, rumqttc::Packet::ConnAck(_))).await {
             rumqttc::Packet::ConnAck(ack) => (four, ack.session_present),

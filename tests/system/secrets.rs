@@ -35,7 +35,7 @@ fn over_tls(program: &str, at: SocketAddr, ca: &str, device: &Device, password: 
 /// The resumption secret of the device, which lets it in once more.
 fn resumed(at: SocketAddr, ca: &str, device: &Device) -> [u8; 32] {
     let mut listen = over_tls("mosquitto_sub", at, ca, device, &device.password());
-    let (listened, status) = run(listen.args(["-t", "$tessera/status", "-C", "1", "-W", "20"]));
+    let (listened, status) = run(listen.args(["-t", "$tessera/status", "-C", "1", "-W", "60"]));
     assert!(listened, "{status}");
     let status: serde_json::Value = serde_json::from_str(status.trim()).unwrap();
     let bytes = from_base64url(status["resumption"].as_str().unwrap()).unwrap();
@@ -65,6 +65,7 @@ fn key_through_the_broker(device: &Device) -> Vec<u8> {
         let mut options = rumqttc::MqttOptions::new(&device.id, "127.0.0.1", device.mqtt.port());
         options.set_credentials(&device.id, device.password());
         let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
+        events.set_network_options(crate::rumqttc::patient());
         client.subscribe("$tessera/token", rumqttc::QoS::AtLeastOnce).await.unwrap();
         loop {
             match events.poll().await.unwrap() {
@@ -197,6 +198,7 @@ fn control_characters_of_a_peer_reach_no_log() {
             let mut options = rumqttc::MqttOptions::new("c-1", "127.0.0.1", sensor.mqtt.port());
             options.set_credentials("c-1", sensor.password());
             let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
+            events.set_network_options(crate::rumqttc::patient());
             client.subscribe(topic, rumqttc::QoS::AtMostOnce).await.unwrap();
             client.publish(topic, rumqttc::QoS::AtMostOnce, false, "x").await.unwrap();
             while events.poll().await.is_ok() {}

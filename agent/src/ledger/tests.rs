@@ -1,3 +1,4 @@
+use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 
 use tessera_runtime::store::{Batch, Store};
@@ -198,11 +199,11 @@ async fn what_is_queued_is_remembered_when_others_are_forgotten() {
         CounterUse { key: Thumbprint::from_bytes(bytes), counter: 7 }
     };
     // The thread that writes stands still until it is let go.
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let stand = store.commit_then(Batch::new(), move |_| drop(held.recv()));
+    let (hold, held) = sync_channel::<()>(1);
+    let stand = store.commit_then(Batch::new(), move |_| assert!(held.recv().is_err()));
     assert!(stand.is_ok());
     let most = u8::try_from(limits::LEDGER_PART_KEYS).unwrap() + 40;
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = sync_channel(2 * usize::from(most));
     for number in 0..most {
         for _ in 0..2 {
             let tell = tell.clone();

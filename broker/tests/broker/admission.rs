@@ -164,7 +164,9 @@ async fn the_oldest_silent_socket_makes_room() {
     until(|| world.broker.sockets() == 2).await;
     let mut honest = plan(&world, "d-1", Version::V5).open().await;
     oldest.closed().await;
-    assert_eq!((turned(&world, "made_room"), turned(&world, "half_open")), (1, 0));
+    // It is closed first and counted then.
+    until(|| turned(&world, "made_room") == 1).await;
+    assert_eq!(turned(&world, "half_open"), 0);
     honest.quiet().await;
 }
 
@@ -200,7 +202,8 @@ async fn stopping_ends_every_task_and_sees_off_those_who_leave() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_says_goodbye_and_leaves_nothing() {
-    let world = world().await;
+    // An address at which nothing else on this machine listens, whatever port is taken meanwhile.
+    let world = world_with(|raw| raw.mqtt = "127.0.19.1:0".to_owned()).await;
     let mut v5 = plan(&world, "d-1", Version::V5).open().await;
     let mut v311 = plan(&world, "d-2", Version::V311).open().await;
     let left = world.stop.finish(Duration::from_secs(10)).await;

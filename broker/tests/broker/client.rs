@@ -174,12 +174,17 @@ impl Client {
 
     /// The next packet; `None` when the broker closed.
     pub async fn next(&mut self) -> Option<Packet> {
+        self.next_within(PATIENCE).await
+    }
+
+    /// The same, with so much patience for each read.
+    pub async fn next_within(&mut self, patience: Duration) -> Option<Packet> {
         let reader = FrameReader::new(16 * 1024 * 1024);
         loop {
             if let Step::Frame(frame) = reader.next(&mut self.inbox).unwrap() {
                 return Some(codec::decode(&frame, self.version, Peer::Server).unwrap());
             }
-            let read = tokio::time::timeout(PATIENCE, self.socket.read_buf(&mut self.inbox));
+            let read = tokio::time::timeout(patience, self.socket.read_buf(&mut self.inbox));
             match read.await.expect("the broker says nothing") {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}

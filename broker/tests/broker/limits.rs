@@ -379,17 +379,20 @@ async fn token_requests_that_are_carried_at_once() {
     let world = world_with(|raw| raw.provisioning = Some(url)).await;
     let mut clients = Vec::new();
     for n in 0..65 {
-        let name = format!("d-{n}");
-        let mut client = plan(&world, &name, Version::V5).open().await;
+        let mut client = plan(&world, &format!("d-{n}"), Version::V5).open().await;
         client.subscribe("$tessera/token", QoS::AtMostOnce).await;
-        client.publish("$tessera/token", QoS::AtMostOnce, &crate::control::request(&name)).await;
+        clients.push(client);
+    }
+    // From the first request to the last the time of a relay runs.
+    for (n, client) in clients.iter_mut().enumerate() {
+        let request = crate::control::request(&format!("d-{n}"));
+        client.publish("$tessera/token", QoS::AtMostOnce, &request).await;
         client.send(&Packet::PingReq).await;
         // Only the last one finds no place, and is told so.
         if n == 64 {
             assert_eq!(&*client.message().await.topic, "$tessera/token");
         }
         assert!(matches!(client.next().await, Some(Packet::PingResp)));
-        clients.push(client);
     }
     assert_eq!(hit(&world, "token_requests"), 1);
     let second = publish("$tessera/token", QoS::AtMostOnce, &crate::control::request("d-0"));

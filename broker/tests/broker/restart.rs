@@ -390,12 +390,17 @@ struct Sender {
     known: bool,
 }
 
-async fn send(bed: &Bed, name: &str, qos: QoS, mut me: Sender, acks: &AtomicUsize) -> Sender {
+async fn send(
+    (bed, socket): (&Bed, Client),
+    (name, qos): (&str, QoS),
+    mut me: Sender,
+    acks: &AtomicUsize,
+) -> Sender {
     let topic = format!("d/{name}/telemetry");
     let (mut client, answer) = plan(&bed.world, name, Version::V5)
         .scope(scope(&[("pub", &topic)]))
         .kept(3600)
-        .try_open()
+        .try_over(socket)
         .await;
     let Some(answer) = answer else { return me };
     assert_eq!(answer.reason, ReasonCode::SUCCESS);
@@ -520,12 +525,18 @@ async fn nothing_acknowledged_is_lost_and_qos_2_comes_once_over_many_kills() {
         }
         let acks = Arc::new(AtomicUsize::new(0));
         let reading = tokio::spawn(take(reader, taker, |_| false));
+        let mut sockets = Vec::new();
+        // Before the first acknowledgement can end the process; their CONNECTs may meet the kill.
+        for _ in names {
+            sockets.push(Client::raw(&bed.world, Version::V5).await);
+        }
         let sending: Vec<_> = senders
             .drain(..)
             .zip(names)
-            .map(|(sender, (name, qos))| {
+            .zip(sockets)
+            .map(|((sender, one), socket)| {
                 let (bed, acks) = (Arc::clone(&bed), Arc::clone(&acks));
-                tokio::spawn(async move { send(&bed, name, qos, sender, &acks).await })
+                tokio::spawn(async move { send((&bed, socket), one, sender, &acks).await })
             })
             .collect();
         let kill_at = 3 + round * 7 % 40;

@@ -26,6 +26,8 @@ use folder::TemporaryFolder;
 
 /// Time to stop for each of broker and provisioning.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Of MQTT, provisioning and metrics.
+const USUAL_PORTS: [u16; 3] = [1883, 8080, 9464];
 /// Time for the broker to hear the trust feed.
 const START: Duration = Duration::from_secs(20);
 /// Between two publishes of a device.
@@ -34,21 +36,62 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Runs it.
 pub(crate) async fn run(args: DemoArgs) -> Outcome {
     let seed = sim::seed(args.seed)?;
-    let folder = TemporaryFolder::new()?;
-    let config = config(&args, &folder)?;
-    tessera_runtime::log::init(&config.log.level, config.log.format)?;
     let clock = SystemClock::shared();
-    let (front, back) = (Stop::new(), Stop::new());
-    let system = System::start(&config, &clock, &front, &back).await?;
-    system.tell(&folder, args.lasts.is_none());
+    let mut stage = Stage::new(&args, USUAL_PORTS.map(free_or_any))?;
+    tessera_runtime::log::init(&stage.config.log.level, stage.config.log.format)?;
+    let system = match stage.start(&clock).await {
+        // Somebody else took it since it was found free.
+        Err(_) if stage.lost_a_port() => {
+            stage = Stage::new(&args, USUAL_PORTS.map(|_| local(0)))?;
+            stage.start(&clock).await?
+        }
+        started => started?,
+    };
+    system.tell(&stage.folder, args.lasts.is_none());
     let outcome = system.watch(&args, seed, &clock).await;
-    let mut left = front.finish(DRAIN).await;
-    left.extend(back.finish(DRAIN).await);
+    let left = stage.finish().await;
     system.broker.close();
     for name in left {
         out::complain(&format!("did not stop in time: {name}"));
     }
     outcome
+}
+
+/// What a system stands on, and how it is stopped.
+struct Stage {
+    folder: TemporaryFolder,
+    config: Config,
+    places: [SocketAddr; 3],
+    front: Stop,
+    back: Stop,
+}
+
+impl Stage {
+    fn new(args: &DemoArgs, places: [SocketAddr; 3]) -> Result<Self, Fault> {
+        let folder = TemporaryFolder::new()?;
+        let config = config(args, &folder, places)?;
+        Ok(Self { folder, config, places, front: Stop::new(), back: Stop::new() })
+    }
+
+    async fn start(&self, clock: &SharedClock) -> Result<System, Fault> {
+        let started = System::start(&self.config, clock, &self.front, &self.back).await;
+        if started.is_err() {
+            self.finish().await;
+        }
+        started
+    }
+
+    /// The names of those who did not stop.
+    async fn finish(&self) -> Vec<String> {
+        let mut left = self.front.finish(DRAIN).await;
+        left.extend(self.back.finish(DRAIN).await);
+        left
+    }
+
+    /// Whether somebody else has one of the ports that were found free.
+    fn lost_a_port(&self) -> bool {
+        self.places.iter().any(|place| TcpListener::bind(place).is_err())
+    }
 }
 
 struct System {
@@ -128,12 +171,16 @@ impl System {
     }
 }
 
-fn config(args: &DemoArgs, folder: &TemporaryFolder) -> Result<Config, Fault> {
+fn config(
+    args: &DemoArgs,
+    folder: &TemporaryFolder,
+    [mqtt, http, metrics]: [SocketAddr; 3],
+) -> Result<Config, Fault> {
     let mut raw = Raw {
         data: Some(folder.path().to_owned()),
-        mqtt: Some(Place::At(free_or_any(1883))),
-        http: Some(free_or_any(8080)),
-        metrics: Some(free_or_any(9464)),
+        mqtt: Some(Place::At(mqtt)),
+        http: Some(http),
+        metrics: Some(metrics),
         token_seconds: Some(args.token_life.as_secs().max(2)),
         ..Raw::default()
     };
@@ -143,11 +190,14 @@ fn config(args: &DemoArgs, folder: &TemporaryFolder) -> Result<Config, Fault> {
 
 /// The usual port when it is free, so that commands need no port; else any.
 fn free_or_any(port: u16) -> SocketAddr {
-    let usual = SocketAddr::from(([127, 0, 0, 1], port));
-    match TcpListener::bind(usual) {
-        Ok(_) => usual,
-        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    match TcpListener::bind(local(port)) {
+        Ok(_) => local(port),
+        Err(_) => local(0),
     }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Fault> {

@@ -210,10 +210,10 @@ fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {
     .workers(service.config.workers)
     .backlog(limits::BACKLOG)
     .max_connections(limits::CONNECTIONS_PER_WORKER)
-    .client_request_timeout(limits::HEAD_TIMEOUT)
+    .client_request_timeout(service.config.head_time)
     .client_disconnect_timeout(Duration::from_secs(1))
     .keep_alive(limits::KEEP_ALIVE)
-    .shutdown_timeout(limits::DRAIN_SECONDS)
+    .shutdown_timeout(service.config.drain.as_secs())
     .disable_signals()
     .bind(wanted)
     .map_err(|error| StartError::Bind(wanted, error))?;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpError, Method, Request, ACE_CBOR, JSON};
 use tessera_token::messages::{EnrolRequest, RefusalAnswer, TokenKind};
@@ -174,13 +176,15 @@ async fn metrics_tell_refusals_by_code_and_no_secret() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
-    let world = World::new().await;
+    let long = Duration::from_secs(60);
+    let world = World::with(|config| (config.head_time, config.drain) = (long, long)).await;
     let mut fresh = TcpStream::connect(world.handle.addr()).await.unwrap();
     let mut used = TcpStream::connect(world.handle.addr()).await.unwrap();
     used.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     used.read_exact(&mut answer).await.unwrap();
-    let stopped = tokio::time::timeout(std::time::Duration::from_secs(4), world.stop()).await;
+    // Less than the time for a head, for an idle connection (30 s) and for running requests.
+    let stopped = tokio::time::timeout(Duration::from_secs(20), world.stop()).await;
     assert_eq!(stopped.unwrap(), Vec::<String>::new());
     let mut rest = Vec::new();
     let _ = used.read_to_end(&mut rest).await;

@@ -65,9 +65,10 @@ async fn silence_is_a_timeout() {
 
 #[tokio::test]
 async fn a_closed_port_is_a_connect_error() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // The port is taken and nobody listens.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
     let error = client(&url, HttpLimits::default()).get("/").await.unwrap_err();
     assert!(matches!(error, HttpError::Connect(_)), "{error:?}");
     assert!(error.is_temporary());

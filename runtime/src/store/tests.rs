@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
@@ -269,10 +270,12 @@ async fn a_closed_store_can_be_opened_at_once() {
 #[test]
 fn a_full_queue_gives_the_caller_back() {
     let (_folder, store, table) = open();
-    let (tell, told) = std::sync::mpsc::channel();
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    assert!(store.commit_then(Batch::new(), move |_| drop(held.recv())).is_ok());
-    let refused = (0..=crate::limits::STORE_QUEUE + crate::limits::STORE_GROUP).find_map(|_| {
+    let most = crate::limits::STORE_QUEUE + crate::limits::STORE_GROUP;
+    let (tell, told) = sync_channel(most + 2);
+    let (hold, held) = sync_channel::<()>(1);
+    let stand = store.commit_then(Batch::new(), move |_| assert!(held.recv().is_err()));
+    assert!(stand.is_ok());
+    let refused = (0..=most).find_map(|_| {
         let tell = tell.clone();
         store.commit_then(put(&table, b"a", b"1"), move |done| tell.send(done).unwrap()).err()
     });

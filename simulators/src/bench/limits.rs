@@ -11,6 +11,8 @@ pub(super) const REFUSING: usize = 512;
 pub(super) const SIGNED_AT_ONCE: usize = 5_000;
 /// Connections made and closed before a server's memory is looked at: what it allocates once is not a session's.
 pub(super) const WARM_UP: usize = 200;
+/// Of a small crowd one in so many: what the first ones left behind is used again, and must not hide what the rest take.
+pub(super) const WARM_UP_SHARE: usize = 10;
 /// Devices of fan-in, subscribers of fan-out.
 pub(super) const SPREAD: usize = 1_000;
 /// Messages published and not yet delivered: below the 1,000 that wait for a session, so that none has to be dropped.
@@ -23,6 +25,8 @@ pub(super) const FAN_OUT_OPEN: usize = 64;
 pub(super) const PAYLOAD: usize = 64;
 /// Without a single message for so long, what is outstanding counts as lost.
 pub(super) const STALL: Duration = Duration::from_secs(2);
+/// An answer without which the run fails.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
 /// Work that a server does after its last answer is counted for so long.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
 /// Time for memory to come to rest before it is looked at.

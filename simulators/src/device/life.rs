@@ -78,6 +78,26 @@ pub struct Device {
     connected: bool,
 }
 
+/// What an event was to the token that is held.
+enum Taken {
+    /// A new one.
+    Token,
+    /// The broker or the service has no room for the request now.
+    Busy,
+    Nothing,
+}
+
+/// What the device does about its token when the time comes.
+#[derive(Clone, Copy)]
+enum Step {
+    /// It asks for the next one.
+    Ask,
+    /// It asked over MQTT at this time, and asks over REST.
+    AskByRest(Duration),
+    /// It gives the broker what came over REST: the session ends with the token that the broker knows.
+    HandIn,
+}
+
 /// Why one session ended.
 enum End {
     Stopped,
@@ -187,47 +207,72 @@ impl Device {
         stop: &Stop,
     ) -> End {
         let mut tick = Timer::after(self.habits.tick.mul_f64(self.fraction()));
-        let mut asked: Option<Duration> = None;
-        let mut refresh = Timer::after(self.refresh_wait());
+        let (mut step, mut due) = (Step::Ask, Timer::after(self.refresh_wait()));
         loop {
             tokio::select! {
                 event = link.next() => match event {
                     Incoming::Closed(closed) => return End::Closed(closed),
-                    event => if self.take(event, duty, world, asked) {
-                        asked = None;
-                        refresh = Timer::after(self.refresh_wait());
+                    event => match (self.take(event, duty, world, step), step) {
+                        (Taken::Token, _) => {
+                            step = Step::Ask;
+                            due = Timer::after(self.refresh_wait());
+                        }
+                        (Taken::Busy, Step::AskByRest(_)) => due = Timer::after(Duration::ZERO),
+                        (Taken::Busy, Step::Ask | Step::HandIn) => {
+                            step = Step::HandIn;
+                            due = Timer::after(self.jitter(limits::HAND_IN_AGAIN));
+                        }
+                        (Taken::Nothing, _) => {}
                     },
                 },
                 () = &mut tick.0 => {
                     duty.tick(&link, &world.tally);
                     tick = Timer::after(self.habits.tick);
                 }
-                () = &mut refresh.0 => {
-                    if asked.is_some() || !self.habits.refresh_over_mqtt {
-                        if asked.take().is_some() { world.tally.failure("refresh_unanswered"); }
-                        self.refresh_by_rest(world).await;
-                        refresh = Timer::after(self.refresh_wait());
-                    } else {
-                        asked = self.ask(&link);
-                        refresh = Timer::after(self.patience());
-                    }
+                () = &mut due.0 => {
+                    let wait;
+                    (step, wait) = self.see_to_token(&link, world, step).await;
+                    due = Timer::after(wait);
                 }
                 () = stop.stopping() => { link.close().await; return End::Stopped; }
             }
         }
     }
 
-    /// Takes one event in; true when it was a new token.
-    fn take(
-        &mut self,
-        event: Incoming,
-        duty: &mut dyn Duty,
-        world: &World,
-        asked: Option<Duration>,
-    ) -> bool {
+    /// Takes a step, and tells the next and how long it has.
+    async fn see_to_token(&mut self, link: &Link, world: &World, step: Step) -> (Step, Duration) {
+        match step {
+            Step::Ask if self.habits.refresh_over_mqtt => {
+                let next = self.ask(link).map_or(Step::Ask, Step::AskByRest);
+                return (next, self.patience());
+            }
+            Step::Ask | Step::AskByRest(_) => {
+                if matches!(step, Step::AskByRest(_)) {
+                    // A failure only if REST has no answer either.
+                    world.tally.asked_twice.one();
+                }
+                if self.refresh_by_rest(world).await {
+                    self.hand_in(link, world);
+                }
+            }
+            Step::HandIn => self.hand_in(link, world),
+        }
+        (Step::Ask, self.refresh_wait())
+    }
+
+    /// A symmetric token cannot be handed in: nothing on this connection has proved its key.
+    fn hand_in(&self, link: &Link, world: &World) {
+        let can = self.token.key.is_none();
+        if can && link.publish(TOKEN_TOPIC, true, self.token.bytes.clone()).is_err() {
+            world.tally.failure("queue_full");
+        }
+    }
+
+    /// Takes one event in.
+    fn take(&mut self, event: Incoming, duty: &mut dyn Duty, world: &World, step: Step) -> Taken {
         match event {
             Incoming::Message { topic, payload } if topic == TOKEN_TOPIC => {
-                return self.take_token(&payload, world, asked);
+                return self.take_token(&payload, world, step);
             }
             Incoming::Message { topic, payload } => duty.message(&topic, &payload, &world.tally),
             Incoming::Published => world.tally.acknowledged.one(),
@@ -236,20 +281,22 @@ impl Device {
             Incoming::Subscribed => world.tally.subscribed.one(),
             Incoming::Closed(_) => {}
         }
-        false
+        Taken::Nothing
     }
 
-    fn take_token(&mut self, payload: &[u8], world: &World, asked: Option<Duration>) -> bool {
+    fn take_token(&mut self, payload: &[u8], world: &World, step: Step) -> Taken {
         match token_answer(payload, &self.clock) {
             Ok(answer) => {
                 let now = self.clock.monotonic();
-                let started = asked.unwrap_or(now);
+                let started = if let Step::AskByRest(asked) = step { asked } else { now };
                 self.hold(HeldToken::of(&answer), world, now.saturating_sub(started));
-                true
+                world.tally.refreshed_by_mqtt.one();
+                Taken::Token
             }
+            Err(error) if error.is_temporary() => Taken::Busy,
             Err(error) => {
                 world.tally.failure(&error.kind());
-                false
+                Taken::Nothing
             }
         }
     }
@@ -270,15 +317,20 @@ impl Device {
         Some(self.clock.monotonic())
     }
 
-    async fn refresh_by_rest(&mut self, world: &World) {
+    /// Whether it has a new token.
+    async fn refresh_by_rest(&mut self, world: &World) -> bool {
         let started = self.clock.monotonic();
         let random: &dyn Random = &*self.random;
         match world.api.token(&self.identity, &self.clock, random, self.habits.token).await {
             Ok(answer) => {
                 let took = self.clock.monotonic().saturating_sub(started);
                 self.hold(HeldToken::of(&answer), world, took);
+                true
             }
-            Err(error) => world.tally.failure(&error.kind()),
+            Err(error) => {
+                world.tally.failure(&error.kind());
+                false
+            }
         }
     }
 
@@ -319,3 +371,6 @@ impl Timer {
         Self(Box::pin(sleep(wait)))
     }
 }
+
+#[cfg(test)]
+mod tests;

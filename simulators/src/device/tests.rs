@@ -18,9 +18,9 @@ use super::credential::HeldToken;
 use super::identity::Identity;
 use super::peek::unverified_claims;
 
-const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+pub(super) const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     let (tenant, device) = (TenantId::parse("t").unwrap(), DeviceId::parse("d-1").unwrap());
     Identity::new(tenant, device, &SeededRandom::predictable(1)).unwrap()
 }
@@ -30,7 +30,7 @@ fn scope() -> Scope {
     Scope::new(vec![ScopeEntry { filter, permission: Permission::Publish }]).unwrap()
 }
 
-fn answer(identity: &Identity) -> TokenAnswer {
+pub(super) fn answer(identity: &Identity) -> TokenAnswer {
     let claims = Claims {
         tenant: identity.tenant.clone(),
         device: identity.device.clone(),

@@ -42,6 +42,11 @@ pub struct Report {
     pub refreshes: u64,
     /// Devices that refreshed at least once.
     pub refreshed: u64,
+    /// Tokens that came over MQTT, of those refreshed.
+    pub refreshed_by_mqtt: u64,
+    /// Requests for a token over MQTT that had no answer or no room, so that REST was asked too: no failures by
+    /// themselves.
+    pub asked_twice: u64,
     /// Connections that honest devices lost without asking for it.
     pub lost: u64,
     /// Honest devices' failures: a clean run has none.

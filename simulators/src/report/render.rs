@@ -36,6 +36,8 @@ pub fn table(report: &Report) -> String {
         ("commands received", report.commands.to_string()),
         ("devices refreshed", format!("{} of {}", report.refreshed, report.devices)),
         ("tokens refreshed", report.refreshes.to_string()),
+        ("of them over MQTT", report.refreshed_by_mqtt.to_string()),
+        ("asked again over REST", report.asked_twice.to_string()),
     ];
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<30} {value}");

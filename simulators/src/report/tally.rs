@@ -67,6 +67,10 @@ pub struct Tally {
     pub refreshes: Count,
     /// Devices that refreshed at least once.
     pub refreshed: Count,
+    /// Refreshes that were answered on `$tessera/token`.
+    pub refreshed_by_mqtt: Count,
+    /// Requests on `$tessera/token` without an answer in time, or that found no room: REST was asked after them.
+    pub asked_twice: Count,
     /// Connections lost without asking.
     pub lost: Count,
     /// From the first request to the token.
@@ -127,6 +131,8 @@ impl Tally {
             commands: self.commands.get(),
             refreshes: self.refreshes.get(),
             refreshed: self.refreshed.get(),
+            refreshed_by_mqtt: self.refreshed_by_mqtt.get(),
+            asked_twice: self.asked_twice.get(),
             lost: self.lost.get(),
             failures: self.failures(),
             failures_by_code: locked(&self.failures).clone(),

@@ -76,6 +76,7 @@ pub fn judge(plan: &Plan, report: &Report, found: &Found) -> Vec<Expectation> {
     ];
     if plan.expect_refresh {
         list.push(count("every token refreshed at least once", report.refreshed, devices));
+        list.push(by_mqtt(report));
     }
     if plan.hostile {
         list.extend(hostile(report, found));
@@ -110,6 +111,18 @@ fn delivered(report: &Report) -> Expectation {
         what: "every message delivered",
         held: report.published > 0 && report.delivered >= report.published,
         saw: format!("{} delivered of {} published", report.delivered, report.published),
+    }
+}
+
+/// A device that MQTT kept waiting asked over REST; that must not be the only way that works.
+fn by_mqtt(report: &Report) -> Expectation {
+    Expectation {
+        what: "tokens refreshed over MQTT",
+        held: report.refreshed_by_mqtt > 0,
+        saw: format!(
+            "{} of {}, {} asked again over REST",
+            report.refreshed_by_mqtt, report.refreshes, report.asked_twice
+        ),
     }
 }
 

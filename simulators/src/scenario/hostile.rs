@@ -6,9 +6,10 @@ use std::time::Duration;
 use tessera_token::ids::DeviceId;
 
 use super::expectations::{Found, Named};
-use super::{News, Run, Say};
+use super::{News, Run, Say, ScenarioError, DRAIN};
 use crate::device::life::{Device, Habits};
 use crate::fleet::{until, FleetError};
+use crate::limits;
 use crate::personas::revoked::{self, CutError};
 use crate::personas::thief::{self, Loot};
 use crate::personas::{prober, Backend, Flooder};
@@ -18,8 +19,8 @@ use crate::wire::{Link, Version};
 const CALM: Duration = Duration::from_secs(4);
 const FLOOD_PER_SECOND: u32 = 400;
 const FLOOD_TICK: Duration = Duration::from_millis(50);
-/// How long the backend may take to subscribe.
-const READY: Duration = Duration::from_secs(15);
+/// How long the backend may take to subscribe: a connection that failed once, and one more.
+const READY: Duration = Duration::from_secs(2 * limits::CONNECT_SECONDS + limits::ANSWER.as_secs());
 /// Telemetry, alerts and its own tokens.
 const BACKEND_FILTERS: u64 = 3;
 /// Rounds of thief and prober: one mistake is no pattern.
@@ -27,7 +28,7 @@ const ROUNDS: usize = 3;
 
 impl Run {
     /// Starts the backend and waits for its subscriptions: what is published before them is seen by nobody.
-    pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), FleetError> {
+    pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), ScenarioError> {
         let habits = Habits { version: Version::V5, ..Habits::default() };
         let id = self.name("backend");
         let backend = self.enrol(&id, &self.plan.backend_role, habits).await?;
@@ -40,8 +41,11 @@ impl Run {
         let life = backend.live(Box::new(duty), self.others.clone(), self.stop.clone());
         self.stop.spawn("backend", life);
         let tally = &self.others.tally;
-        until(READY, || tally.subscribed.get() >= BACKEND_FILTERS).await;
-        Ok(())
+        if until(READY, || tally.subscribed.get() >= BACKEND_FILTERS).await {
+            return Ok(());
+        }
+        self.stop.finish(DRAIN).await;
+        Err(ScenarioError::NoBackend(tally.report(self.plan.seed, 0, READY).failures_by_code))
     }
 
     /// Lets thief, prober, flooder and the revoked one act.

@@ -1,6 +1,7 @@
 //! A whole run against a running system, over the wire alone: a fleet, a backend, four who misbehave, and what must
 //! come of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,8 @@ pub enum ScenarioError {
     Http(HttpError),
     /// No fleet.
     Fleet(FleetError),
+    /// The backend has no subscriptions, so nobody would see what the fleet sends. Its failures by code.
+    NoBackend(BTreeMap<String, u64>),
 }
 
 impl fmt::Display for ScenarioError {
@@ -94,6 +97,7 @@ impl fmt::Display for ScenarioError {
         match self {
             Self::Http(error) => error.fmt(f),
             Self::Fleet(error) => error.fmt(f),
+            Self::NoBackend(met) => write!(f, "the backend could not subscribe: it met {met:?}"),
         }
     }
 }

@@ -1,5 +1,5 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 
@@ -22,16 +22,19 @@ fn kinds_are_short() {
 
 async fn listen() -> (TcpListener, Connect) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let connect = Connect {
+    let connect = connect_to(listener.local_addr().unwrap().port());
+    (listener, connect)
+}
+
+fn connect_to(port: u16) -> Connect {
+    Connect {
         broker: Broker { host: "127.0.0.1".to_owned(), port },
         client_id: "d-1".to_owned(),
         username: "d-1".to_owned(),
         password: "cGFzc3dvcmQ".to_owned(),
         version: Version::V311,
         keep_alive: limits::KEEP_ALIVE,
-    };
-    (listener, connect)
+    }
 }
 
 /// Reads one packet and answers with these bytes.
@@ -81,7 +84,9 @@ async fn messages_and_the_end_of_the_connection_arrive_in_order() {
 
 #[tokio::test]
 async fn nobody_there_is_no_refusal() {
-    let (listener, connect) = listen().await;
-    drop(listener);
+    // The port is taken and nobody listens.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connect = connect_to(silent.local_addr().unwrap().port());
     assert!(matches!(Link::open(&connect).await.err(), Some(Closed::Lost(_))));
 }

@@ -110,7 +110,7 @@ async fn command(
         if acknowledged < sent {
             let count =
                 |frame: Frame<'_>| acknowledged += u64::from(frame.kind() == packet::PUBACK);
-            let read = timeout(limits::STALL, backend.read(count)).await;
+            let read = timeout(limits::ANSWER, backend.read(count)).await;
             read.map_err(|_| BenchError::new("commands are not acknowledged"))??;
             moved = meter.elapsed();
         } else {
@@ -118,7 +118,7 @@ async fn command(
             tokio::time::sleep(limits::PROBE_EVERY).await;
         }
         let now = meter.elapsed();
-        if now.saturating_sub(moved) > limits::STALL {
+        if now.saturating_sub(moved) > limits::ANSWER {
             return Err(BenchError::new("commands do not arrive"));
         }
         busy = sent < least || now.as_secs_f64() < stage.seconds;

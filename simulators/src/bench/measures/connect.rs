@@ -70,7 +70,8 @@ pub(super) async fn burst(
 
 /// Every device connects and stays: rate, and what an idle session keeps in memory.
 pub(super) async fn stay(stage: &Stage, running: &Running) -> Result<Sample, BenchError> {
-    let warm = stage.devices.first(limits::WARM_UP).iter();
+    let few = limits::WARM_UP.min(stage.devices.members().len() / limits::WARM_UP_SHARE);
+    let warm = stage.devices.first(few).iter();
     let warm = warm.map(|member| stage.devices.connect(member, running.server)).collect();
     burst(stage, running, warm, limits::CONNECTING, true).await?;
     tokio::time::sleep(limits::REST).await;

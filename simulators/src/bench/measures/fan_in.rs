@@ -136,7 +136,7 @@ async fn send(
         let mut acknowledged = false;
         while !acknowledged {
             let ack = device.read(|frame| acknowledged |= frame.kind() == packet::PUBACK);
-            timeout(limits::STALL, ack).await.map_err(|_| BenchError::new("no PUBACK"))??;
+            timeout(limits::ANSWER, ack).await.map_err(|_| BenchError::new("no PUBACK"))??;
         }
     }
     Ok(sent)

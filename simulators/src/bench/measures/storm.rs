@@ -112,7 +112,7 @@ async fn hear(conn: &mut Conn) -> Result<ResumptionSecret, BenchError> {
     let mut told: Option<Vec<u8>> = None;
     while told.is_none() {
         let read = conn.read(|frame| told = frame.payload().map(<[u8]>::to_vec).or(told.take()));
-        let read = timeout(limits::STALL, read).await;
+        let read = timeout(limits::ANSWER, read).await;
         read.map_err(|_| BenchError::new(format!("nothing is told on {STATUS}")))??;
     }
     let status: Status = serde_json::from_slice(&told.unwrap_or_default())

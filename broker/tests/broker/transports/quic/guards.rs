@@ -131,7 +131,8 @@ async fn who_stays_silent_is_cut_at_the_deadline_and_gives_its_place_back() {
     no_packet.line.closed().await;
     assert!(matches!(no_stream.closed().await, ConnectionError::ApplicationClosed(_)));
     settle(|| world.broker.sockets() == 0).await;
-    assert_eq!((broken(&world, "quic_too_slow"), broken(&world, "connect_too_slow")), (1, 1));
+    let cut = || (broken(&world, "quic_too_slow"), broken(&world, "connect_too_slow"));
+    settle(|| cut() == (1, 1)).await;
     assert!(stranger.recv(&mut [0; 1_500]).is_err(), "a packet that is no QUIC was answered");
 }
 
@@ -211,7 +212,8 @@ async fn spoofed_packets_cost_a_retry_and_are_held_against_nobody() {
     // Whoever has the address that it names is asked for a token and gets in.
     let mut peer = Peer::connected(&world, &certs, "d-1").await;
     peer.line.ping().await;
-    assert_eq!(unproved(), 2 * QUIC_UNPROVED as u64 + 1);
+    // More than once when its first packet was slow to be answered, and it sent it again.
+    assert!(unproved() > 2 * QUIC_UNPROVED as u64);
     // Its deadline takes away what the spoofed ones held, without a strike against the prefix.
     settle(|| world.broker.half_open() == 0).await;
     assert_eq!(broken(&world, "quic_too_slow"), QUIC_UNPROVED as u64);
@@ -239,7 +241,7 @@ async fn an_address_may_change_within_its_network_and_not_leave_it() {
 async fn silence_of_two_keep_alives_ends_a_connection_that_named_none() {
     let certs = Certs::new();
     // The broker's clock stands still: MQTT's own deadline never comes.
-    let world = quic_world(&certs, |raw| raw.limits.keep_alive = 1).await;
+    let world = quic_world(&certs, |raw| raw.limits.keep_alive = 3).await;
     let mut patient = TransportConfig::default();
     patient.max_idle_timeout(None);
     let mut client = config(certs.client(V13));
