@@ -171,6 +171,21 @@ async fn retained_messages_follow_the_rules_of_subscribing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_retained_message_that_is_over_already_leaves_none() {
+    let world = world().await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    device.send(&retained("d/d-1/status", b"old")).await;
+    assert_eq!(device.acked().await, ReasonCode::SUCCESS);
+    let properties = Properties::build().number(PropertyId::MessageExpiry, 0).finish().unwrap();
+    let Packet::Publish(new) = retained("d/d-1/status", b"new") else { panic!() };
+    device.send(&Packet::Publish(Publish { properties, ..new })).await;
+    assert_eq!(device.acked().await, ReasonCode::SUCCESS);
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    hub.subscribe("d/d-1/status", QoS::AtMostOnce).await;
+    hub.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retained_messages_reach_only_who_may_receive_them() {
     let world = world().await;
     let mut device = plan(&world, "d-1", Version::V5).scope(scope(&[("pub", "d/#")])).open().await;
