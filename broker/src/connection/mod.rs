@@ -3,7 +3,8 @@
 //! 0. [`crate::transport`] shakes hands as the listener asks.
 //! 1. [`first`] reads the CONNECT, bounded in bytes and time.
 //! 2. [`welcome`] lets it pass the gate and joins it to its session.
-//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks.
+//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks, [`retained`] what takes a
+//!    subscription longer.
 //! 4. [`goodbye`] tells the peer why.
 //!
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
@@ -13,6 +14,7 @@ mod anonymous;
 mod effects;
 mod first;
 mod goodbye;
+mod retained;
 mod serve;
 mod welcome;
 

@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
 
 use super::ace::Pending;
 use super::goodbye;
+use super::retained::Unsent;
 use super::welcome::Joined;
 use super::Place;
 use crate::codec::{self, Auth, Frame, FrameReader, Packet, Peer, Step, Version};
@@ -38,8 +39,10 @@ pub(super) struct Connection {
     wants: usize,
     /// What must be durable before `out` leaves; 0 when nothing must.
     owed: u64,
+    /// Retained messages that new subscriptions have still to be sent.
+    pub(super) unsent: Option<Box<Unsent>>,
     /// One look at the clock for all that is done without waiting.
-    now: Now,
+    pub(super) now: Now,
     appetite: Appetite,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
     streaming: bool,
@@ -140,6 +143,7 @@ impl Connection {
             scratch: Vec::new(),
             wants: 0,
             owed,
+            unsent: None,
             now,
             // What an earlier connection left open is found by the first round of deliveries.
             appetite: Appetite::Again,
@@ -286,6 +290,7 @@ impl Connection {
             Appetite::New if self.session.outbox.has_some() => self.pump(),
             _ => None,
         };
+        self.feed();
         if self.line.take_status() {
             self.status();
         }
@@ -298,7 +303,10 @@ impl Connection {
         self.owe(pumped.ticket);
         self.appetite = pumped.appetite;
         let [at_most_once, ..] = pumped.sent;
-        self.streaming = at_most_once > 1;
+        self.streaming = at_most_once > 1 || self.unsent.is_some();
+        if let Some(unsent) = &mut self.unsent {
+            unsent.note_left(pumped.sent.iter().sum::<u64>() as usize + pumped.dropped.len());
+        }
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {
             if let Delivered::Dropped(why, qos) = dropped {
@@ -402,6 +410,7 @@ impl Connection {
         self.hub.metrics.ended.inc(&[end.why]);
         self.status_before(&end);
         self.hub.leave(&self.session, &self.line, &end).await;
+        self.leave_unsent();
         if self.settle().await.is_some() {
             self.hub.metrics.limits_hit.inc(&["store"]);
         }

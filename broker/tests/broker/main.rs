@@ -21,6 +21,7 @@ mod pieces;
 mod qos2;
 mod restart;
 mod resume;
+mod retained;
 mod revocation;
 mod shared;
 mod simulation;

@@ -132,6 +132,13 @@ impl Retained {
         found
     }
 
+    /// Whether this is still the message of its topic, and not over.
+    pub fn is_current(&self, message: &Arc<Message>, now: UnixSeconds) -> bool {
+        let inner = self.inner.read();
+        let present = inner.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
+        present.is_some_and(|present| Arc::ptr_eq(present, message)) && deadline(message) > now
+    }
+
     /// Removes up to `most` messages that have expired; gives their topics, for the store.
     pub fn sweep(&self, now: UnixSeconds, most: usize) -> Vec<(TenantId, TopicName)> {
         let mut inner = self.inner.write();

@@ -97,6 +97,27 @@ fn what_is_over_when_it_comes_replaces_too() {
 }
 
 #[test]
+fn what_was_found_is_known_to_be_replaced_removed_or_over() {
+    let retained = store(&["a", "b", "c"]);
+    let mut timed = message("d", "x");
+    timed.set_expires(Some(NOW.plus(10)));
+    retained.set(&timed, NOW);
+    let filter = TopicFilter::parse("#").unwrap();
+    let found = retained.lookup(&tenant("acme"), &filter, NOW).messages;
+    retained.set(&message("b", "x"), NOW);
+    retained.set(&message("c", ""), NOW);
+    for message in &found {
+        let now = |after| retained.is_current(message, NOW.plus(after));
+        let expected = match message.topic.as_str() {
+            "a" => (true, true),
+            "d" => (true, false),
+            _ => (false, false),
+        };
+        assert_eq!((now(9), now(10)), expected, "{}", message.topic.as_str());
+    }
+}
+
+#[test]
 fn what_a_publisher_left_can_be_removed() {
     let retained = store(&["a/1", "a/2"]);
     let mut other = message("a/3", "x");
