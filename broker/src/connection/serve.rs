@@ -36,7 +36,8 @@ pub(super) struct Connection {
     stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
-    wants: usize,
+    /// What the next packet lacks, in KiB: it lies where the flags lie, so that an idle connection stays small.
+    wants: u16,
     /// What must be durable before `out` leaves; 0 when nothing must.
     owed: u64,
     /// Retained messages that new subscriptions have still to be sent.
@@ -193,7 +194,7 @@ impl Connection {
                     Handled::End(end) => return Some(end),
                 },
                 Ok(Step::NeedMore(bytes)) => {
-                    self.wants = bytes;
+                    self.wants = u16::try_from(bytes.div_ceil(1024)).unwrap_or(u16::MAX);
                     break;
                 }
                 Err(error) => return Some(self.broken(error)),
@@ -391,9 +392,9 @@ impl Connection {
     }
 
     fn read(&mut self) -> Option<End> {
-        self.inbox.reserve(
-            self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))),
-        );
+        let wants = usize::from(self.wants) * 1024;
+        self.inbox
+            .reserve(wants.clamp(1024, READ_CHUNK.max(wants.min(self.hub.policy.max_packet))));
         match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => Some(End::lost()),
             Ok(bytes) => {
