@@ -138,6 +138,12 @@ async fn no_local_and_retain_as_published() {
         assert_eq!((&*message.topic, message.retain), (topic, true));
     }
     own.quiet().await;
+    // What is retained comes all the same: see `docs/mqtt-coverage.md`.
+    for (filter, topic) in [("x/exact", "x/exact"), ("x/+/wild", "x/a/wild")] {
+        own.subscribe_with(filter, options(|o| o.no_local = true), Properties::new()).await;
+        let message = own.message().await;
+        assert_eq!((&*message.topic, message.retain), (topic, true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

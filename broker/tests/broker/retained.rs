@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::BytesMut;
 use tessera_broker::codec::{
     self, Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
     SubscribeOptions, Subscription, Unsubscribe, Version,
@@ -33,12 +32,8 @@ async fn publisher(world: &World) -> Client {
 async fn retain(publisher: &mut Client, count: usize, payload: &[u8]) {
     let all: Vec<usize> = (0..count).collect();
     for some in all.chunks(200) {
-        let mut out = BytesMut::new();
-        for number in some {
-            let packet = retained(&topic(*number), payload);
-            codec::encode(&packet, Version::V5, &mut out).unwrap();
-        }
-        publisher.bytes(&out).await;
+        let packets: Vec<_> = some.iter().map(|n| retained(&topic(*n), payload)).collect();
+        publisher.send_all(&packets).await;
         for _ in some {
             assert!(!publisher.acked().await.is_error());
         }
@@ -56,12 +51,10 @@ fn reader(world: &World, window: u32, version: Version) -> Plan<'_> {
 
 /// A reader of one at a time whose session is kept.
 fn kept_reader(world: &World) -> Plan<'_> {
-    let mut plan = plan(world, "r", Version::V5).scope(reader_scope()).kept(600);
-    plan = plan.properties(|p| {
+    plan(world, "r", Version::V5).scope(reader_scope()).kept(600).properties(|p| {
         let p = p.number(PropertyId::SessionExpiry, 600);
         p.number(PropertyId::ReceiveMaximum, 1)
-    });
-    plan
+    })
 }
 
 async fn acknowledge(client: &mut Client, message: &Publish) {
@@ -245,18 +238,12 @@ async fn unsubscribing_lets_go_of_the_rest() {
     let options = SubscribeOptions { retain_handling, ..SubscribeOptions::default() };
     let entries = vec![Subscription { filter: filter.into(), options }];
     let properties = Properties::new;
-    let mut both = BytesMut::new();
-    for packet in [
-        Packet::Unsubscribe(Unsubscribe {
-            packet_id: 1,
-            properties: properties(),
-            filters: vec![filter.into()],
-        }),
+    let filters = vec![filter.into()];
+    slow.send_all(&[
+        Packet::Unsubscribe(Unsubscribe { packet_id: 1, properties: properties(), filters }),
         Packet::Subscribe(Subscribe { packet_id: 2, properties: properties(), entries }),
-    ] {
-        codec::encode(&packet, Version::V5, &mut both).unwrap();
-    }
-    slow.bytes(&both).await;
+    ])
+    .await;
     assert!(matches!(slow.next().await, Some(Packet::UnsubAck(_))));
     assert!(matches!(slow.next().await, Some(Packet::SubAck(_))));
     acknowledge(&mut slow, &first).await;
