@@ -75,8 +75,8 @@ impl Unsent {
         self.left = self.left.saturating_add(messages).min(2 * RETAINED_AHEAD);
     }
 
-    /// Who asks again is sent everything again, and once. What has ended meanwhile is let go of, so that there are never
-    /// more than the session has subscriptions.
+    /// Who asks again is sent everything again, and once. What has ended meanwhile is let go of, so that there are
+    /// never more than the session has subscriptions.
     fn ask(&mut self, filter: &TopicFilter, machine: &Machine) {
         let first = self.asked.front().map(|asked| asked.number);
         self.asked.retain(|one| one.filter != *filter && one.options(machine).is_some());

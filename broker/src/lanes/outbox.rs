@@ -127,8 +127,8 @@ impl Outbox {
         pushed.filter(|pushed| *pushed != Push::Full)
     }
 
-    /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far as
-    /// there is room. Tells how many, and gives back the one that found none. `next` is called under the lock of the
+    /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far
+    /// as there is room. Tells how many, and gives back the one that found none. `next` is called under the lock of the
     /// queue: what is pushed after `next` looked comes behind.
     pub(crate) fn feed(
         &self,

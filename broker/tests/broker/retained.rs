@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tessera_broker::codec::{
-    self, Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
+    Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
     SubscribeOptions, Subscription, Unsubscribe, Version,
 };
 use tessera_token::scope::Scope;
