@@ -124,7 +124,7 @@ impl Hub {
             self.metrics.limits_hit.inc(&["retained"]);
         }
         let mut tally = self.lanes.publish_at_once(message);
-        if matches!(stored, Some(Stored::Kept | Stored::Deleted)) {
+        if matches!(stored, Some(Stored::Kept | Stored::Deleted | Stored::Expired)) {
             tally.ticket = self.keep.ticket();
         }
         Routed { tally, stored }

@@ -87,6 +87,10 @@ pub const RETAINED_VISITS: usize = 200_000;
 /// Retained messages handed to one new subscription.
 pub const RETAINED_PER_LOOKUP: usize = 10_000;
 
+/// Retained messages that go ahead into the queue of a new subscriber; the others follow as it drains, half of what
+/// leaves it. Small, so that live messages wait behind few and find room.
+pub const RETAINED_AHEAD: usize = 64;
+
 // --- admission ---------------------------------------------------------------------------------------------------
 
 /// Open sockets in total, unless configured. Each costs a few KiB; beyond it newcomers wait in the kernel's backlog.

@@ -10,7 +10,7 @@ use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::hub::{Hub, Routed};
 use crate::lanes::retained::Stored;
-use crate::lanes::{Delivery, LaneError, Message, Rest};
+use crate::lanes::{LaneError, Message, Rest};
 use crate::rights::Control;
 use crate::session::machine::{Answer, Delivered, End, Granted, Rarer};
 
@@ -84,9 +84,11 @@ impl Connection {
         for control in controls {
             self.begin_control(control);
         }
-        for one in retained {
-            self.deliver_retained(&one);
+        for one in &retained {
+            self.owe_retained(one);
         }
+        self.now = self.hub.now();
+        self.feed();
     }
 
     async fn join_lane(&self, one: &Granted) -> Result<(), LaneError> {
@@ -118,23 +120,6 @@ impl Connection {
             note(hub, told);
         }
         note(hub, status::write(hub, session, line, &mut self.out));
-    }
-
-    fn deliver_retained(&self, one: &Granted) {
-        let now = self.hub.now().unix;
-        let found = self.hub.retained.lookup(&self.session.tenant, &one.subscription.filter, now);
-        if found.cut {
-            self.hub.metrics.limits_hit.inc(&["retained_lookup"]);
-        }
-        for message in found.messages {
-            let delivery = Delivery::new(message, one.options, true);
-            if self.session.outbox.push_or_miss(delivery) == crate::lanes::Push::Full {
-                self.hub
-                    .metrics
-                    .dropped
-                    .inc(&["queue_full", crate::metrics::qos_label(one.options.qos)]);
-            }
-        }
     }
 
     fn refused(&self, code: RefusalCode, topic: &str) {

@@ -3,8 +3,9 @@
 //! 0. [`crate::transport`] shakes hands as the listener asks.
 //! 1. [`first`] reads the CONNECT, bounded in bytes and time.
 //! 2. [`welcome`] lets it pass the gate and joins it to its session.
-//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks.
-//! 4. [`goodbye`] tells the peer why.
+//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks, [`retained`] what takes a
+//!    subscription longer.
+//! 4. [`leaving`] lets those whose peer has gone leave in turn; [`goodbye`] tells the others why.
 //!
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
@@ -13,6 +14,8 @@ mod anonymous;
 mod effects;
 mod first;
 mod goodbye;
+mod leaving;
+mod retained;
 mod serve;
 mod welcome;
 
@@ -21,8 +24,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+pub(crate) use leaving::{see_off, Leaving};
 use serve::Connection;
-pub(crate) use serve::{see_off, Leaving};
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;
 

@@ -8,12 +8,12 @@ use std::task::Poll;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
-use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::ace::Pending;
 use super::goodbye;
+use super::leaving::Leaving;
+use super::retained::Unsent;
 use super::welcome::Joined;
 use super::Place;
 use crate::codec::{
@@ -21,7 +21,7 @@ use crate::codec::{
 };
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
-use crate::limits::{LEAVING_AT_ONCE, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
+use crate::limits::{PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
 use crate::session::{Line, Now, Session, Stepped};
@@ -37,11 +37,14 @@ pub(super) struct Connection {
     stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
-    wants: usize,
+    /// What the next packet lacks, in KiB: it lies where the flags lie, so that an idle connection stays small.
+    wants: u16,
     /// What must be durable before `out` leaves; 0 when nothing must.
     owed: u64,
+    /// Retained messages that new subscriptions have still to be sent.
+    pub(super) unsent: Option<Box<Unsent>>,
     /// One look at the clock for all that is done without waiting.
-    now: Now,
+    pub(super) now: Now,
     appetite: Appetite,
     /// The head of `out` is the rest of a packet.
     torn: bool,
@@ -70,41 +73,6 @@ pub(super) async fn run(mut connection: Box<Connection>) {
         }
     }
     Box::pin(connection.close(end)).await;
-}
-
-/// A connection whose peer has gone, and that has to leave its session.
-pub(crate) struct Leaving {
-    connection: Box<Connection>,
-    end: End,
-    /// Whoever stops waits for it.
-    _counted: TaskTrackerToken,
-}
-
-/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between. Once
-/// the connections have been waited for, those who are in line are the last.
-pub(crate) async fn see_off(
-    tasks: TaskTracker,
-    mut leaving: mpsc::Receiver<Leaving>,
-    drained: CancellationToken,
-) {
-    let mut some = Vec::with_capacity(LEAVING_AT_ONCE);
-    loop {
-        let count = tokio::select! {
-            biased;
-            count = leaving.recv_many(&mut some, LEAVING_AT_ONCE) => count,
-            () = drained.cancelled(), if !leaving.is_closed() => {
-                leaving.close();
-                continue;
-            }
-        };
-        if count == 0 {
-            return;
-        }
-        for leaving in some.drain(..) {
-            tasks.spawn(leaving.connection.close(leaving.end));
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 /// How far a packet was handled.
@@ -144,6 +112,7 @@ impl Connection {
             scratch: Vec::new(),
             wants: 0,
             owed,
+            unsent: None,
             now,
             // What an earlier connection left open is found by the first round of deliveries.
             appetite: Appetite::Again,
@@ -194,7 +163,7 @@ impl Connection {
                     Handled::End(end) => return Some(end),
                 },
                 Ok(Step::NeedMore(bytes)) => {
-                    self.wants = bytes;
+                    self.wants = u16::try_from(bytes.div_ceil(1024)).unwrap_or(u16::MAX);
                     break;
                 }
                 Err(error) => return Some(self.broken(error)),
@@ -303,6 +272,7 @@ impl Connection {
             Appetite::New if self.session.outbox.has_some() => self.pump(),
             _ => None,
         };
+        self.feed();
         if self.line.take_status() {
             self.status();
         }
@@ -315,7 +285,10 @@ impl Connection {
         self.owe(pumped.ticket);
         self.appetite = pumped.appetite;
         let [at_most_once, ..] = pumped.sent;
-        self.streaming = at_most_once > 1;
+        self.streaming = at_most_once > 1 || self.unsent.is_some();
+        if let Some(unsent) = &mut self.unsent {
+            unsent.note_left(pumped.sent.iter().sum::<u64>() as usize + pumped.dropped.len());
+        }
         self.hub.metrics.hot.sent(&pumped.sent);
         for dropped in &pumped.dropped {
             if let Delivered::Dropped(why, qos) = dropped {
@@ -402,9 +375,9 @@ impl Connection {
     }
 
     fn read(&mut self) -> Option<End> {
-        self.inbox.reserve(
-            self.wants.clamp(1024, READ_CHUNK.max(self.wants.min(self.hub.policy.max_packet))),
-        );
+        let wants = usize::from(self.wants) * 1024;
+        self.inbox
+            .reserve(wants.clamp(1024, READ_CHUNK.max(wants.min(self.hub.policy.max_packet))));
         match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => Some(End::lost()),
             Ok(bytes) => {
@@ -417,7 +390,7 @@ impl Connection {
     }
 
     /// The session goes first, so that nothing waits for a peer that does not take its last words.
-    async fn close(mut self: Box<Self>, end: End) {
+    pub(super) async fn close(mut self: Box<Self>, end: End) {
         self.hub.metrics.ended.inc(&[end.why]);
         if end.is_of_rights() {
             // What is not in the socket yet stays away from the peer.
@@ -429,6 +402,7 @@ impl Connection {
             self.status_before(&end);
         }
         self.hub.leave(&self.session, &self.line, &end).await;
+        self.leave_unsent();
         match self.settle().await {
             None if speaks => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
             None => {}

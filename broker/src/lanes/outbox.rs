@@ -7,7 +7,7 @@ use super::delivery::Delivery;
 use super::message::SubscriberId;
 use crate::codec::QoS;
 use crate::keep::{record, Kept, Row};
-use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES};
+use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, RETAINED_AHEAD};
 use crate::rights::Trusted;
 use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
@@ -125,6 +125,35 @@ impl Outbox {
         }
         self.unlock(inner);
         pushed.filter(|pushed| *pushed != Push::Full)
+    }
+
+    /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far
+    /// as there is room. Tells how many, and gives back the one that found none. `next` is called under the lock of the
+    /// queue: what is pushed after `next` looked comes behind.
+    pub(crate) fn feed(
+        &self,
+        mut share: usize,
+        mut next: impl FnMut() -> Option<Delivery>,
+    ) -> (usize, Option<Delivery>) {
+        let mut inner = self.inner.lock();
+        let few = RETAINED_AHEAD.min(self.max_messages / 2).max(1);
+        let (mut fed, mut refused) = (0, None);
+        while !inner.closed {
+            let is_low = inner.queue.len() < few && inner.bytes <= self.max_bytes / 2;
+            if !is_low && share == 0 || inner.queue.len() >= self.max_messages {
+                break;
+            }
+            let Some(delivery) = next() else { break };
+            if !self.fits(&inner, delivery.cost as usize) {
+                refused = Some(delivery);
+                break;
+            }
+            self.add(&mut inner, delivery);
+            share = share.saturating_sub(1);
+            fed += 1;
+        }
+        self.unlock(inner);
+        (fed, refused)
     }
 
     /// Does something that no push may come in between.

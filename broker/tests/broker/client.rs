@@ -167,6 +167,25 @@ impl Client {
         self.bytes(&out).await;
     }
 
+    /// All of them in one write.
+    pub async fn send_all(&mut self, packets: &[Packet]) {
+        let mut out = BytesMut::new();
+        for packet in packets {
+            codec::encode(packet, self.version, &mut out).unwrap();
+        }
+        self.bytes(&out).await;
+    }
+
+    /// The first byte and the packet id of as many acknowledgements.
+    pub async fn ack_ids(&mut self, count: usize) -> Vec<(u8, u16)> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let bytes = self.next_bytes().await;
+            ids.push((bytes[0], u16::from_be_bytes([bytes[2], bytes[3]])));
+        }
+        ids
+    }
+
     pub async fn bytes(&mut self, bytes: &[u8]) {
         // The broker may have closed already: then the test sees the close.
         let _ = self.socket.write_all(bytes).await;

@@ -138,6 +138,12 @@ async fn no_local_and_retain_as_published() {
         assert_eq!((&*message.topic, message.retain), (topic, true));
     }
     own.quiet().await;
+    // What is retained comes all the same: see `docs/mqtt-coverage.md`.
+    for (filter, topic) in [("x/exact", "x/exact"), ("x/+/wild", "x/a/wild")] {
+        own.subscribe_with(filter, options(|o| o.no_local = true), Properties::new()).await;
+        let message = own.message().await;
+        assert_eq!((&*message.topic, message.retain), (topic, true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +172,21 @@ async fn retained_messages_follow_the_rules_of_subscribing() {
     device.send(&retained("d/d-1/status", b"")).await;
     device.acked().await;
     hub.message().await;
+    hub.subscribe("d/d-1/status", QoS::AtMostOnce).await;
+    hub.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retained_message_that_is_over_already_leaves_none() {
+    let world = world().await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    device.send(&retained("d/d-1/status", b"old")).await;
+    assert_eq!(device.acked().await, ReasonCode::SUCCESS);
+    let properties = Properties::build().number(PropertyId::MessageExpiry, 0).finish().unwrap();
+    let Packet::Publish(new) = retained("d/d-1/status", b"new") else { panic!() };
+    device.send(&Packet::Publish(Publish { properties, ..new })).await;
+    assert_eq!(device.acked().await, ReasonCode::SUCCESS);
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
     hub.subscribe("d/d-1/status", QoS::AtMostOnce).await;
     hub.quiet().await;
 }

@@ -22,6 +22,7 @@ mod qos2;
 mod restart;
 mod restart_rights;
 mod resume;
+mod retained;
 mod revocation;
 mod shared;
 mod simulation;

@@ -236,6 +236,109 @@ async fn wills_and_retained_messages_with_qos_2() {
     assert!(kept.retain && &kept.payload[..] == b"gone");
 }
 
+/// [MQTT-3.1.2-14]: without the flag it is a plain message, which a later subscription does not find.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_without_the_retain_flag_is_not_retained() {
+    let world = world().await;
+    for version in VERSIONS {
+        let mut hub = plan(&world, "hub", version).scope(backend_scope()).open().await;
+        hub.subscribe("d/d-1/status", QoS::AtMostOnce).await;
+        let willing = plan(&world, "d-1", version).will("d/d-1/status", Properties::new());
+        drop(willing.open().await);
+        let live = hub.message().await;
+        assert_eq!((&live.payload[..], live.retain), (&b"gone"[..], false));
+        hub.subscribe("d/d-1/status", QoS::AtMostOnce).await;
+        hub.quiet().await;
+        hub.quiet().await;
+        hub.goodbye().await;
+    }
+}
+
+/// [MQTT-4.6.0-2] to [MQTT-4.6.0-4]: PUBACK, PUBREC and PUBREL in the order of what they answer, by their ids, and each
+/// exchange of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_keep_the_order_of_what_they_answer() {
+    let world = world().await;
+    let ids = [7, 3, 9, 1, 65_535, 2];
+    let at_least = |id| match publish("d/d-1/telemetry", QoS::AtLeastOnce, b"x") {
+        Packet::Publish(one) => Packet::Publish(Publish { packet_id: Some(id), ..one }),
+        other => other,
+    };
+    for version in VERSIONS {
+        let mut hub = plan(&world, "hub", version).scope(backend_scope()).open().await;
+        let mut device = plan(&world, "d-1", version).open().await;
+        // With a subscriber behind a queue, and with none.
+        for subscribes in [false, true] {
+            if subscribes {
+                hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+            }
+            let one_each = |make: &dyn Fn(u16) -> Packet| ids.map(make).to_vec();
+            device.send_all(&one_each(&at_least)).await;
+            assert_eq!(device.ack_ids(ids.len()).await, ids.map(|id| (0x40, id)));
+            device.send_all(&one_each(&|id| exactly("d/d-1/telemetry", id, b"x", false))).await;
+            assert_eq!(device.ack_ids(ids.len()).await, ids.map(|id| (0x50, id)));
+            let mut released = ids;
+            released.reverse();
+            device.send_all(&released.map(pubrel)).await;
+            assert_eq!(device.ack_ids(ids.len()).await, released.map(|id| (0x70, id)));
+        }
+        device.goodbye().await;
+        hub.goodbye().await;
+    }
+    // PUBREL to the client, in the order of its PUBRECs.
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    device.subscribe("d/d-1/cmd", QoS::ExactlyOnce).await;
+    let mut received = Vec::new();
+    for n in 0..5u8 {
+        send_exactly(&mut hub, "d/d-1/cmd", 5, &[n]).await;
+        received.push(device.unacked_message().await.packet_id.unwrap());
+    }
+    received.swap(0, 3);
+    let recs = received.iter().map(|id| Packet::PubRec(Ack::new(*id, ReasonCode::SUCCESS)));
+    device.send_all(&recs.collect::<Vec<_>>()).await;
+    let expected: Vec<_> = received.iter().map(|id| (0x62, *id)).collect();
+    assert_eq!(device.ack_ids(5).await, expected);
+}
+
+/// [MQTT-4.6.0-1] and the order of what was half done: messages again in the order of the first time, and the PUBRELs
+/// in the order of the PUBRECs.
+#[tokio::test(flavor = "multi_thread")]
+async fn repetitions_come_in_the_order_of_the_first_time() {
+    let world = world().await;
+    for (qos, version) in
+        VERSIONS.iter().flat_map(|v| [(QoS::AtLeastOnce, *v), (QoS::ExactlyOnce, *v)])
+    {
+        let mut hub = plan(&world, "hub", version).scope(backend_scope()).open().await;
+        let mut device = plan(&world, "d-1", version).kept(600).open().await;
+        device.subscribe("d/d-1/cmd", qos).await;
+        let mut first = Vec::new();
+        for n in 0..6u8 {
+            send_exactly(&mut hub, "d/d-1/cmd", 5, &[n]).await;
+            first.push(device.unacked_message().await.packet_id.unwrap());
+        }
+        // The first three of QoS 2 are half done.
+        let half = if qos == QoS::ExactlyOnce { 3 } else { 0 };
+        for id in &first[..half] {
+            device.send(&Packet::PubRec(Ack::new(*id, ReasonCode::SUCCESS))).await;
+            assert_eq!(released(&mut device).await.0, *id);
+        }
+        drop(device);
+        let mut device = plan(&world, "d-1", version).kept(600).open().await;
+        for id in &first[..half] {
+            assert_eq!(released(&mut device).await.0, *id);
+        }
+        for (n, id) in first.iter().enumerate().skip(half) {
+            let again = device.unacked_message().await;
+            assert_eq!((again.packet_id, again.dup), (Some(*id), true));
+            assert_eq!(usize::from(again.payload[0]), n);
+        }
+        device.goodbye().await;
+        plan(&world, "d-1", version).open().await.goodbye().await;
+        hub.goodbye().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn topic_aliases_of_ours_stay_within_what_the_client_takes() {
     let world = world().await;

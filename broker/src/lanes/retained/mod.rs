@@ -30,7 +30,7 @@ pub enum Stored {
     Deleted,
     /// A limit is reached; the topic's older message, if any, stays (MQTT 0x97).
     Full,
-    /// It was already over.
+    /// It was over already: there is none now.
     Expired,
 }
 
@@ -104,16 +104,18 @@ impl Retained {
         inner.last_row = inner.last_row.max(row);
     }
 
-    /// Takes a publish with the retain flag. The message is copied: it holds on to no network buffer.
+    /// Takes a publish with the retain flag. The message is copied: it holds on to no network buffer. One that is over
+    /// already replaces the older one too [MQTT-3.3.1-5], by nothing.
     pub fn set(&self, message: &Message, now: UnixSeconds) -> Stored {
-        if message.payload.is_empty() {
-            self.inner.write().remove(&message.tenant, &message.topic);
-            return Stored::Deleted;
-        }
-        if deadline(message) <= now {
-            return Stored::Expired;
-        }
-        self.inner.write().keep_and_put(message)
+        let without = if message.payload.is_empty() {
+            Stored::Deleted
+        } else if deadline(message) <= now {
+            Stored::Expired
+        } else {
+            return self.inner.write().keep_and_put(message);
+        };
+        self.inner.write().remove(&message.tenant, &message.topic);
+        without
     }
 
     /// The live messages on topics that match.
@@ -128,6 +130,13 @@ impl Retained {
             found.messages.len() < RETAINED_PER_LOOKUP
         });
         found
+    }
+
+    /// Whether this is still the message of its topic, and not over.
+    pub fn is_current(&self, message: &Arc<Message>, now: UnixSeconds) -> bool {
+        let inner = self.inner.read();
+        let present = inner.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
+        present.is_some_and(|present| Arc::ptr_eq(present, message)) && deadline(message) > now
     }
 
     /// Removes up to `most` messages that have expired; gives their topics, for the store.

@@ -1,6 +1,6 @@
 use super::{Retained, Stored};
 use crate::lanes::testing::*;
-use crate::lanes::Message;
+use crate::lanes::{Message, Publisher};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
 use crate::rights::Author;
 use std::sync::Arc;
@@ -80,6 +80,41 @@ fn it_lives_no_longer_than_its_message_and_its_publishers_token() {
     assert_eq!(retained.size().0, 1);
     assert_eq!(retained.sweep(NOW.plus(30), 100), [(tenant("acme"), topic("both"))]);
     assert_eq!(retained.size(), (0, 0));
+}
+
+#[test]
+fn what_is_over_when_it_comes_replaces_too() {
+    let retained = store(&["message", "token", "other"]);
+    let mut short = message("message", "new");
+    short.set_expires(Some(NOW));
+    let mut late = message("token", "new");
+    late.publisher = Arc::new(Publisher { token_expires: NOW, ..(*late.publisher).clone() });
+    for over in [short, late] {
+        assert_eq!(retained.set(&over, NOW), Stored::Expired);
+    }
+    assert_eq!(found(&retained, "#"), ["other"]);
+    assert_eq!(retained.size().0, 1);
+}
+
+#[test]
+fn what_was_found_is_known_to_be_replaced_removed_or_over() {
+    let retained = store(&["a", "b", "c"]);
+    let mut timed = message("d", "x");
+    timed.set_expires(Some(NOW.plus(10)));
+    retained.set(&timed, NOW);
+    let filter = TopicFilter::parse("#").unwrap();
+    let found = retained.lookup(&tenant("acme"), &filter, NOW).messages;
+    retained.set(&message("b", "x"), NOW);
+    retained.set(&message("c", ""), NOW);
+    for message in &found {
+        let now = |after| retained.is_current(message, NOW.plus(after));
+        let expected = match message.topic.as_str() {
+            "a" => (true, true),
+            "d" => (true, false),
+            _ => (false, false),
+        };
+        assert_eq!((now(9), now(10)), expected, "{}", message.topic.as_str());
+    }
 }
 
 #[test]

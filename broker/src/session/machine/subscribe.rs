@@ -157,6 +157,11 @@ impl Machine {
         self.subscriptions.get(control.topic()).map(|held| held.options)
     }
 
+    /// A subscription by its filter, as the client wrote it.
+    pub fn held(&self, filter: &str) -> Option<&Held> {
+        self.subscriptions.get(filter)
+    }
+
     /// All subscriptions.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Held> {
         self.subscriptions.values()

@@ -263,10 +263,14 @@ fn expired_messages_are_left_out_and_the_rest_of_their_life_is_told() {
         delivery.options.id = NonZeroU32::new(7);
         delivery
     };
-    let packet = bench.deliver(timed(30)).1.unwrap();
-    assert_eq!(packet.properties.number(PropertyId::MessageExpiry), Some(30));
-    assert_eq!(packet.properties.number(PropertyId::SubscriptionId), Some(7));
-    assert_eq!(bench.deliver(timed(0)).0, Delivered::Dropped("expired", QoS::AtMostOnce));
+    for (after, left) in [(0, 30), (12, 18), (29, 1)] {
+        bench.unix = NOW.plus(after);
+        let packet = bench.deliver(timed(30)).1.unwrap();
+        assert_eq!(packet.properties.number(PropertyId::MessageExpiry), Some(left));
+        assert_eq!(packet.properties.number(PropertyId::SubscriptionId), Some(7));
+    }
+    bench.unix = NOW.plus(30);
+    assert_eq!(bench.deliver(timed(30)).0, Delivered::Dropped("expired", QoS::AtMostOnce));
 }
 
 #[test]

@@ -43,8 +43,9 @@ impl WebSocket {
         self.codec = self.codec.clone().max_size(self.largest);
     }
 
+    /// The end counts: the peer waits for us to close (RFC 6455 section 7.1.1).
     pub(super) fn holds_bytes(&self) -> bool {
-        self.fresh
+        self.fresh || self.over
     }
 
     pub(super) fn has_pending(&self) -> bool {
@@ -161,6 +162,10 @@ impl WebSocket {
         }
         if bytes.is_empty() {
             return Ok(0);
+        }
+        if self.over {
+            // Nothing goes behind a close frame (RFC 6455 section 5.5.1).
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
         let part = bytes.get(..WRITE_BATCH).unwrap_or(bytes);
         Parser::write_message(&mut self.out, part, OpCode::Binary, true, false);

@@ -120,6 +120,34 @@ async fn packets_and_frames_need_not_align() {
     web.closed_with(CloseCode::Normal).await;
 }
 
+/// RFC 6455 sections 5.5.1 and 7.1.1: nothing behind our close frame, and we close, not the peer that waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_in_the_same_read_as_a_packet_ends_the_connection() {
+    let world = ws_world().await;
+    let mut web = Web::open(tcp(&world, Transport::Ws).await).await;
+    web.connect(&world, "d-1").await;
+    let mut both = BytesMut::new();
+    web.codec.encode(Message::Binary(Bytes::from_static(&[0xc0, 0])), &mut both).unwrap();
+    web.codec.encode(Message::Close(None), &mut both).unwrap();
+    web.line.send(&both).await;
+    web.closed_with(CloseCode::Normal).await;
+    until(|| world.broker.sockets() == 0).await;
+}
+
+/// The same when the last packet ends the connection by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_behind_a_close_frame() {
+    let world = ws_world().await;
+    let mut web = Web::open(tcp(&world, Transport::Ws).await).await;
+    web.connect(&world, "d-1").await;
+    let mut both = BytesMut::new();
+    // A packet of no kind: DISCONNECT 0x81 would follow.
+    web.codec.encode(Message::Binary(Bytes::from_static(&[0x00, 0])), &mut both).unwrap();
+    web.codec.encode(Message::Close(None), &mut both).unwrap();
+    web.line.send(&both).await;
+    web.closed_with(CloseCode::Normal).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_too() {
     let certs = Certs::new();

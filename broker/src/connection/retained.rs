@@ -1,0 +1,181 @@
+//! Retained messages on their way to new subscriptions: a few ahead in the queue, in turn with live messages, the rest
+//! as it drains. So all of them come, also to a slow reader, and a lookup never fills the queue.
+//!
+//! What was found is not held on to: a message that is replaced, removed or over meanwhile is not sent. Whoever
+//! replaced it reaches the subscription by the lanes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use tessera_token::time::UnixSeconds;
+use tessera_token::topic::TopicFilter;
+
+use super::serve::Connection;
+use crate::codec::QoS;
+use crate::hub::Hub;
+use crate::lanes::retained::Retained;
+use crate::lanes::{Delivery, Message, Options};
+use crate::limits::RETAINED_AHEAD;
+use crate::metrics::qos_label;
+use crate::session::machine::{Granted, Machine};
+use crate::session::Session;
+
+/// What the subscriptions of one connection have still to be sent. At most one lookup of it is held.
+#[derive(Default)]
+pub(super) struct Unsent {
+    /// In their order; the first one has been looked up once `begun`.
+    asked: VecDeque<Asked>,
+    begun: bool,
+    found: Vec<Weak<Message>>,
+    /// Messages that left the queue: one of ours goes in for two of them.
+    left: usize,
+}
+
+struct Asked {
+    filter: TopicFilter,
+    /// The subscription, by its number within the session: another one on the same filter is another one.
+    number: u32,
+}
+
+impl Asked {
+    /// How to deliver, while the subscription is there.
+    fn options(&self, machine: &Machine) -> Option<Options> {
+        let held = machine.held(self.filter.as_str())?;
+        (held.number == self.number).then_some(held.options)
+    }
+}
+
+impl Connection {
+    /// Notes that a subscription is to be sent what is retained; [`Self::feed`] begins with it.
+    pub(super) fn owe_retained(&mut self, one: &Granted) {
+        let filter = &one.subscription.filter;
+        let unsent = self.unsent.get_or_insert_default();
+        self.session.look(|machine| unsent.ask(filter, machine));
+    }
+
+    /// Lets retained messages into the queue, as far as it is their turn.
+    pub(super) fn feed(&mut self) {
+        let Some(unsent) = &mut self.unsent else { return };
+        if !unsent.feed(&self.hub, &self.session, self.now.unix) {
+            self.unsent = None;
+        }
+    }
+
+    /// The connection is over and its session left: what outlives it is queued as far as there is room.
+    pub(super) fn leave_unsent(&mut self) {
+        if let Some(unsent) = self.unsent.take() {
+            unsent.leave(&self.hub, &self.session, self.now.unix);
+        }
+    }
+}
+
+impl Unsent {
+    /// So many messages left the queue.
+    pub(super) fn note_left(&mut self, messages: usize) {
+        self.left = self.left.saturating_add(messages).min(2 * RETAINED_AHEAD);
+    }
+
+    /// Who asks again is sent everything again, and once. What has ended meanwhile is let go of, so that there are
+    /// never more than the session has subscriptions.
+    fn ask(&mut self, filter: &TopicFilter, machine: &Machine) {
+        let first = self.asked.front().map(|asked| asked.number);
+        self.asked.retain(|one| one.filter != *filter && one.options(machine).is_some());
+        if self.begun && self.asked.front().map(|asked| asked.number) != first {
+            self.stop();
+        }
+        if let Some(held) = machine.held(filter.as_str()) {
+            self.asked.push_back(Asked { filter: filter.clone(), number: held.number });
+        }
+    }
+
+    fn stop(&mut self) {
+        (self.begun, self.found) = (false, Vec::new());
+    }
+
+    /// False once nothing is left.
+    fn feed(&mut self, hub: &Hub, session: &Session, now: UnixSeconds) -> bool {
+        while let Some(options) = self.begin(hub, session, now) {
+            let found = &mut self.found;
+            let next = || Some(Delivery::new(take(found, &hub.retained, now)?, options, true));
+            let (fed, refused) = session.outbox.feed(self.left / 2, next);
+            self.left = self.left.saturating_sub(2 * fed);
+            self.put_back(refused);
+            if !self.found.is_empty() {
+                return true;
+            }
+            self.done();
+        }
+        false
+    }
+
+    /// The options of the subscription whose turn it is, with what is retained for it in `found`.
+    fn begin(&mut self, hub: &Hub, session: &Session, now: UnixSeconds) -> Option<Options> {
+        loop {
+            let first = self.asked.front()?;
+            let Some(options) = session.look(|machine| first.options(machine)) else {
+                self.done();
+                continue;
+            };
+            if !self.begun {
+                let looked = hub.retained.lookup(&session.tenant, &first.filter, now);
+                if looked.cut {
+                    hub.metrics.limits_hit.inc(&["retained_lookup"]);
+                }
+                self.found = looked.messages.iter().map(Arc::downgrade).collect();
+                self.begun = true;
+            }
+            return Some(options);
+        }
+    }
+
+    fn done(&mut self) {
+        self.stop();
+        self.asked.pop_front();
+    }
+
+    fn put_back(&mut self, refused: Option<Delivery>) {
+        self.found.extend(refused.map(|delivery| Arc::downgrade(&delivery.message)));
+    }
+
+    /// QoS 1 and 2 wait for the next connection like everything else of the session; QoS 0 is not kept while nobody is
+    /// there. What finds no room is lost, and counted. What was not looked up by then counts as a lookup cut short.
+    fn leave(mut self, hub: &Hub, session: &Session, now: UnixSeconds) {
+        while !session.outbox.is_closed() {
+            let Some(options) = self.begin(hub, session, now) else { return };
+            let found = &mut self.found;
+            let mut next = || loop {
+                let delivery = Delivery::new(take(found, &hub.retained, now)?, options, true);
+                if delivery.qos() != QoS::AtMostOnce {
+                    return Some(delivery);
+                }
+            };
+            let (_, refused) = session.outbox.feed(usize::MAX, &mut next);
+            let mut lost = 0;
+            for delivery in refused.into_iter().chain(std::iter::from_fn(next)) {
+                hub.metrics.dropped.inc(&["queue_full", qos_label(delivery.qos())]);
+                lost += 1;
+            }
+            self.done();
+            if lost > 0 {
+                session.outbox.miss(lost);
+                hub.metrics.limits_hit.add(&["retained_lookup"], self.asked.len() as u64);
+                return;
+            }
+        }
+    }
+}
+
+/// The next that is still the message of its topic.
+fn take(
+    found: &mut Vec<Weak<Message>>,
+    retained: &Retained,
+    now: UnixSeconds,
+) -> Option<Arc<Message>> {
+    while let Some(one) = found.pop() {
+        let message = one.upgrade().filter(|message| retained.is_current(message, now));
+        if message.is_some() {
+            return message;
+        }
+    }
+    None
+}
