@@ -14,7 +14,7 @@ use crate::alerts::Alerts;
 use crate::authz::Authz;
 use crate::config::SessionPolicy;
 use crate::connection::Leaving;
-use crate::control::{Relay, Withdrawn};
+use crate::control::{revoke, Relay, Withdrawn};
 use crate::gate::Gate;
 use crate::keep::Keep;
 use crate::lanes::retained::{Retained, Stored};
@@ -144,7 +144,8 @@ impl Hub {
         let rights = session.rights();
         let house = self.house();
         let withdrawn = rights.trusted(session.id, house.trusted).is_err();
-        let lost = will.restored && self.gate.validator().still_holds(rights.grant()).is_err();
+        let validator = self.gate.validator();
+        let lost = will.restored && revoke::withdrawn(validator, rights.grant()).is_some();
         if lost || withdrawn && self.policy.suppress_will_on_revocation {
             let code = tessera_token::refusal::RefusalCode::WillNotAuthorised;
             return self.metrics.refusals.inc(&["will", code.as_str()]);

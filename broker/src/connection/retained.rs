@@ -14,7 +14,7 @@ use super::serve::Connection;
 use crate::codec::QoS;
 use crate::hub::Hub;
 use crate::lanes::retained::Retained;
-use crate::lanes::{Delivery, Message, Options};
+use crate::lanes::{Delivery, Free, Message, Options};
 use crate::limits::RETAINED_AHEAD;
 use crate::metrics::qos_label;
 use crate::session::machine::{Granted, Machine};
@@ -78,13 +78,17 @@ impl Unsent {
     /// Who asks again is sent everything again, and once. What has ended meanwhile is let go of, so that there are
     /// never more than the session has subscriptions.
     fn ask(&mut self, filter: &TopicFilter, machine: &Machine) {
-        let first = self.asked.front().map(|asked| asked.number);
-        self.asked.retain(|one| one.filter != *filter && one.options(machine).is_some());
-        if self.begun && self.asked.front().map(|asked| asked.number) != first {
-            self.stop();
-        }
+        self.keep(|one| one.filter != *filter && one.options(machine).is_some());
         if let Some(held) = machine.held(filter.as_str()) {
             self.asked.push_back(Asked { filter: filter.clone(), number: held.number });
+        }
+    }
+
+    fn keep(&mut self, wanted: impl FnMut(&Asked) -> bool) {
+        let first = self.asked.front().map(|asked| asked.number);
+        self.asked.retain(wanted);
+        if self.begun && self.asked.front().map(|asked| asked.number) != first {
+            self.stop();
         }
     }
 
@@ -97,7 +101,7 @@ impl Unsent {
         while let Some(options) = self.begin(hub, session, now) {
             let found = &mut self.found;
             let next = || Some(Delivery::new(take(found, &hub.retained, now)?, options, true));
-            let (fed, refused) = session.outbox.feed(self.left / 2, next);
+            let (fed, refused) = session.outbox.feed(self.left / 2, Free::Nothing, next);
             self.left = self.left.saturating_sub(2 * fed);
             self.put_back(refused);
             if !self.found.is_empty() {
@@ -138,8 +142,14 @@ impl Unsent {
     }
 
     /// QoS 1 and 2 wait for the next connection like everything else of the session; QoS 0 is not kept while nobody is
-    /// there. What finds no room is lost, and counted. What was not looked up by then counts as a lookup cut short.
+    /// there. What finds no room is lost, and counted. What was not looked up by then counts as a lookup cut short. When
+    /// another connection serves the session already, half of the queue stays free for live messages.
     fn leave(mut self, hub: &Hub, session: &Session, now: UnixSeconds) {
+        session.look(|machine| {
+            let is_kept = |options: Options| options.qos != QoS::AtMostOnce;
+            self.keep(|one| one.options(machine).is_some_and(is_kept));
+        });
+        let free = if session.is_connected() { Free::Half } else { Free::Nothing };
         while !session.outbox.is_closed() {
             let Some(options) = self.begin(hub, session, now) else { return };
             let found = &mut self.found;
@@ -149,7 +159,7 @@ impl Unsent {
                     return Some(delivery);
                 }
             };
-            let (_, refused) = session.outbox.feed(usize::MAX, &mut next);
+            let (_, refused) = session.outbox.feed(usize::MAX, free, &mut next);
             let mut lost = 0;
             for delivery in refused.into_iter().chain(std::iter::from_fn(next)) {
                 hub.metrics.dropped.inc(&["queue_full", qos_label(delivery.qos())]);

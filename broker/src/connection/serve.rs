@@ -46,7 +46,7 @@ pub(super) struct Connection {
     /// One look at the clock for all that is done without waiting.
     pub(super) now: Now,
     appetite: Appetite,
-    /// The head of `out` is the rest of a packet.
+    /// The head of `out` is the rest of a packet, or nothing whole has left so far: a CONNACK comes first.
     torn: bool,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
     streaming: bool,
@@ -116,7 +116,7 @@ impl Connection {
             now,
             // What an earlier connection left open is found by the first round of deliveries.
             appetite: Appetite::Again,
-            torn: false,
+            torn: true,
             streaming: false,
             place,
             ace,

@@ -36,13 +36,45 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
     let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
-        if payload.starts_with(&TOKEN_START) {
-            hand_in(&hub, &session, &payload).await;
-            drop(turn);
-        } else {
-            ask(&hub, &session, &line, &payload, turn).await;
-        }
+        let told = match payload.starts_with(&TOKEN_START) {
+            true => hand_in(&hub, &session, &payload).await,
+            false => ask(&hub, &session, &line, &payload).await,
+        };
+        // Before the answer: who has it may ask again.
+        drop(turn);
+        told.tell(&hub, &session, &line);
     });
+}
+
+/// How a request ends.
+enum Told {
+    /// The token that was handed in is installed.
+    Installed,
+    /// A token, which is installed.
+    Token(Vec<u8>),
+    /// The same with a key in it, which no message may carry.
+    Key(Secret<Vec<u8>>),
+    /// What provisioning says.
+    Refusal(Vec<u8>),
+    /// What the broker says.
+    Refused(AceError, RefusalCode),
+}
+
+impl Told {
+    fn tell(self, hub: &Hub, session: &Session, line: &Line) {
+        match self {
+            Self::Installed => session.ask_status(),
+            Self::Token(bytes) => {
+                tell(session, Control::Token, bytes);
+                session.ask_status();
+            }
+            Self::Key(secret) => line.tell_aside(secret),
+            Self::Refusal(bytes) => {
+                tell(session, Control::Token, bytes);
+            }
+            Self::Refused(error, code) => refuse(hub, session, error, code),
+        }
+    }
 }
 
 /// One request of one session at a time, and a bounded number in total.
@@ -65,20 +97,20 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8], turn: Turn) {
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) -> Told {
     let Ok(request) = TokenRequest::from_cbor(payload) else {
-        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RequestMalformed);
+        return Told::Refused(AceError::InvalidRequest, RefusalCode::RequestMalformed);
     };
     if request.tenant != session.tenant || &request.device != session.device.device() {
-        return refuse(hub, session, AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
+        return Told::Refused(AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
     }
     let in_clear = |symmetric: bool| symmetric && !line.is_private();
     if in_clear(request.kind == TokenKind::Symmetric) {
-        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::ChannelInClear);
+        return Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear);
     }
     match hub.relay.exchange(payload.to_vec()).await {
         Answer::Token(answer, _) if in_clear(answer.key.is_some()) => {
-            refuse(hub, session, AceError::InvalidRequest, RefusalCode::ChannelInClear);
+            Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
         Answer::Token(answer, bytes) => {
             let validator = hub.gate.validator();
@@ -91,33 +123,28 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
             }
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            // Before the answer: who has it may ask again.
-            drop(turn);
             match answer.key {
-                Some(_) => line.tell_aside(Secret::new(bytes)),
-                None => {
-                    tell(session, Control::Token, bytes);
-                    session.ask_status();
-                }
+                Some(_) => Told::Key(Secret::new(bytes)),
+                None => Told::Token(bytes),
             }
         }
         Answer::Refusal(bytes) => {
             hub.metrics.token_requests.inc(&["refused"]);
-            tell(session, Control::Token, bytes);
+            Told::Refusal(bytes)
         }
-        Answer::Away => refuse(hub, session, AceError::InvalidRequest, RefusalCode::NotReady),
+        Answer::Away => Told::Refused(AceError::InvalidRequest, RefusalCode::NotReady),
     }
 }
 
-async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) {
+async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {
     let held = session.rights();
     let grant = hub.gate.validator().renew(token, held.grant());
     match install(hub, session, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
-            session.ask_status();
+            Told::Installed
         }
-        Err(code) => refuse(hub, session, AceError::InvalidGrant, code),
+        Err(code) => Told::Refused(AceError::InvalidGrant, code),
     }
 }
 

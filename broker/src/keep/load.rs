@@ -34,6 +34,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
     restore_retained(hub)?;
     let mut after: Option<Vec<u8>> = None;
     let mut counts = (0, 0);
+    let mut replaced = Vec::new();
     loop {
         let rows = hub.keep.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
         let Some((last, _)) = rows.last() else { break };
@@ -42,12 +43,22 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
             let Some(id) = number(&key).map(SubscriberId) else { continue };
             hub.next_session.fetch_max(id.0 + 1, Ordering::Relaxed);
             match restore_session(hub, id, value).await? {
-                Ok(()) => counts.0 += 1,
+                Ok(former) => {
+                    counts.0 += 1;
+                    replaced.extend(former);
+                }
                 Err(why) => {
                     counts.1 += 1;
                     give_up(hub, id, why);
                 }
             }
+        }
+    }
+    // Their readers are there by now.
+    for former in replaced {
+        counts.0 -= 1;
+        if let Some(will) = hub.forget(&former) {
+            hub.publish_will(&former, will).await;
         }
     }
     if counts != (0, 0) {
@@ -78,11 +89,12 @@ fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
     }
 }
 
+/// Gives the session in whose place this one had come, when a crash came before the end of the former was written.
 async fn restore_session(
     hub: &Arc<Hub>,
     id: SubscriberId,
     row: Vec<u8>,
-) -> Result<Result<(), Lost>, StoreError> {
+) -> Result<Result<Option<Arc<Session>>, Lost>, StoreError> {
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
     let left = record.left.unwrap_or(now.unix);
@@ -112,12 +124,7 @@ async fn restore_session(
         }
     }
     let session = Session::new(grant, record.client_id, device, outbox, lanes);
-    match hub.registry.enter(&session) {
-        // A crash came between the rows of the next session and the end of the former one.
-        Ok(Some(former)) => drop(hub.forget(&former)),
-        Ok(None) => {}
-        Err(_) => return Ok(Err(Lost::Full)),
-    }
+    let Ok(former) = hub.registry.enter(&session) else { return Ok(Err(Lost::Full)) };
     let restored = Restored {
         expiry: record.expiry,
         will: record.will,
@@ -127,7 +134,7 @@ async fn restore_session(
     };
     session.restore(restored, left, now);
     hub.schedule(&session, now);
-    Ok(Ok(()))
+    Ok(Ok(former))
 }
 
 /// A grant without rights, unless trust in it was withdrawn while the broker was down. Without trust data nothing can be

@@ -24,6 +24,7 @@ mod tests;
 
 pub use delivery::{Delivery, Options, Sequence};
 pub use message::{Message, Publisher, SubscriberId};
+pub(crate) use outbox::Free;
 pub use outbox::{Outbox, Push};
 pub use session::LaneSession;
 

@@ -18,6 +18,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
 
+/// What [`Outbox::feed`] leaves free of the queue, whatever its share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Free {
+    /// Nothing.
+    Nothing,
+    /// Half of it.
+    Half,
+}
+
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Push {
@@ -133,6 +142,7 @@ impl Outbox {
     pub(crate) fn feed(
         &self,
         mut share: usize,
+        free: Free,
         mut next: impl FnMut() -> Option<Delivery>,
     ) -> (usize, Option<Delivery>) {
         let mut inner = self.inner.lock();
@@ -140,7 +150,13 @@ impl Outbox {
         let (mut fed, mut refused) = (0, None);
         while !inner.closed {
             let is_low = inner.queue.len() < few && inner.bytes <= self.max_bytes / 2;
-            if !is_low && share == 0 || inner.queue.len() >= self.max_messages {
+            let is_left_free = match free {
+                Free::Nothing => inner.queue.len() < self.max_messages,
+                Free::Half => {
+                    inner.queue.len() < self.max_messages / 2 && inner.bytes < self.max_bytes / 2
+                }
+            };
+            if !is_low && share == 0 || !is_left_free {
                 break;
             }
             let Some(delivery) = next() else { break };
