@@ -32,6 +32,11 @@ impl Alerts {
             .entry(session.tenant.clone())
             .or_default()
             .insert(session.id, Arc::clone(session));
+        drop(listeners);
+        // Whoever ended it meanwhile took out nothing.
+        if session.has_ended() {
+            self.remove(session);
+        }
     }
 
     /// Takes a session out.

@@ -96,6 +96,7 @@ pub struct RawLimits {
     pub queue_bytes: usize,
     pub subscriptions: usize,
     pub sessions: usize,
+    pub sessions_per_device: usize,
     pub session_expiry: u32,
     pub keep_alive: u16,
     pub retained_messages: usize,
@@ -118,6 +119,7 @@ impl Default for RawLimits {
             queue_bytes: limits::QUEUE_BYTES,
             subscriptions: limits::SUBSCRIPTIONS,
             sessions: limits::SESSIONS,
+            sessions_per_device: limits::SESSIONS_PER_DEVICE,
             session_expiry: limits::SESSION_EXPIRY,
             keep_alive: limits::KEEP_ALIVE,
             retained_messages: limits::RETAINED_MESSAGES,
@@ -169,8 +171,8 @@ pub struct BrokerConfig {
     pub admission: AdmissionLimits,
     /// Sessions.
     pub session: SessionPolicy,
-    /// Sessions in total.
-    pub sessions: usize,
+    /// Sessions in total, and of one device.
+    pub sessions: (usize, usize),
     /// Retained messages in total, and their bytes.
     pub retained: (usize, usize),
     /// Threads that verify CONNECTs.
@@ -275,7 +277,10 @@ impl RawBrokerConfig {
                 shared_for_v311: self.shared_for_v311,
                 suppress_will_on_revocation: self.suppress_will_on_revocation,
             },
-            sessions: within("limits.sessions", l.sessions, 1, 10_000_000)?,
+            sessions: (
+                within("limits.sessions", l.sessions, 1, 10_000_000)?,
+                within("limits.sessions_per_device", l.sessions_per_device, 1, 10_000_000)?,
+            ),
             retained: (
                 within("limits.retained_messages", l.retained_messages, 1, 10_000_000)?,
                 within("limits.retained_bytes", l.retained_bytes, 1024, 1 << 36)?,

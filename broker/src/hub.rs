@@ -189,10 +189,11 @@ impl Hub {
     /// Takes a session out of everything. Its will is published by whoever knows that it is due.
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
-        self.alerts.remove(session);
         // What a shared subscription passes on to others leaves this session in the same step.
         let together = session.kept().map(|kept| kept.keep.together());
         let finished = session.finish();
+        // Behind the end, which whoever adds it looks for.
+        self.alerts.remove(session);
         match session.lanes.try_lock() {
             Ok(mut lanes) => drop(lanes.take()),
             // A subscribe is under way: whoever ends sessions does not wait for it.

@@ -66,6 +66,9 @@ pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
     ("small", 8_192, 8 * 1024, 2),
 ];
 
+/// Logs of one tenant: three quarters, so that no tenant takes all from the others.
+pub const FLEET_LOGS_PER_TENANT: usize = 6_246;
+
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
 pub const FLEET_LINKS: usize = 16_384;
 
@@ -236,6 +239,9 @@ pub const TICKET_CHECK: Duration = Duration::from_secs(1);
 
 // --- sessions ----------------------------------------------------------------------------------------------------
 
+/// Sessions of one device or service at once, one for each suffix of its client id, unless configured: one that goes
+/// wrong takes a thousandth of [`SESSIONS`]. As many as a service has instances.
+pub const SESSIONS_PER_DEVICE: usize = 256;
 /// Bytes of a packet of an authenticated client, unless configured. Told in CONNACK.
 pub const MAX_PACKET: usize = 256 * 1024;
 /// Bytes of a packet at most, however it is configured: with what is written beside it, it must fit a row of the store

@@ -196,8 +196,8 @@ async fn enter(
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
     let (ack, _) = session.attach(connect, &line, false, hub.house(), hub.now())?;
-    let replaced = hub.registry.enter(&session).map_err(|_| {
-        hub.metrics.limits_hit.inc(&["sessions"]);
+    let replaced = hub.registry.enter(&session).map_err(|full| {
+        hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
         RefusalCode::LimitReached
     })?;

@@ -268,6 +268,15 @@ impl Outbox {
     /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
     /// full: somebody else may be faster.
     pub async fn room(&self, cost: usize) {
+        self.room_if(cost, |_| true).await;
+    }
+
+    /// As [`Self::room`], and until a message of this QoS would reach the client.
+    pub(in crate::lanes) async fn room_to_reach(&self, cost: usize, qos: QoS) {
+        self.room_if(cost, |inner| qos != QoS::AtMostOnce || !inner.unattended).await;
+    }
+
+    async fn room_if(&self, cost: usize, open: impl Fn(&Inner) -> bool) {
         let _waiting = Waiting::new(&self.waiting);
         loop {
             let drained = self.drained.notified();
@@ -275,7 +284,7 @@ impl Outbox {
             drained.as_mut().enable();
             {
                 let inner = self.inner.lock();
-                if inner.closed || self.fits(&inner, cost) {
+                if inner.closed || self.fits(&inner, cost) && open(&inner) {
                     return;
                 }
             }
@@ -288,6 +297,8 @@ impl Outbox {
         let mut inner = self.inner.lock();
         inner.unattended = !attended;
         if attended {
+            drop(inner);
+            self.drained.notify_waiters();
             return;
         }
         let mut freed = 0;

@@ -25,6 +25,7 @@ use names::Names;
 pub struct Registry {
     inner: RwLock<Inner>,
     most: usize,
+    most_of_device: usize,
 }
 
 struct Inner {
@@ -39,11 +40,26 @@ struct Inner {
 
 /// The registry holds as many sessions as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum Full {
+    /// In all.
+    Sessions,
+    /// Of one device.
+    OfDevice,
+}
+
+impl Full {
+    /// As a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::OfDevice => "sessions_per_device",
+        }
+    }
+}
 
 impl Registry {
-    /// An empty index for at most so many sessions.
-    pub fn new(most: usize) -> Self {
+    /// An empty index for at most so many sessions, and so many of one device.
+    pub fn new((most, most_of_device): (usize, usize)) -> Self {
         let inner = Inner {
             sessions: HashMap::new(),
             clients: Names::by(|session| session.client_id.as_str()),
@@ -52,7 +68,7 @@ impl Registry {
             keys: Index::default(),
             tenants: Index::default(),
         };
-        Self { inner: RwLock::new(inner), most }
+        Self { inner: RwLock::new(inner), most, most_of_device }
     }
 
     /// The session of a client id.
@@ -74,8 +90,14 @@ impl Registry {
         let mut inner = self.inner.write();
         let old = inner.clients.get(&session.tenant, session.client_id.as_str()).next();
         let old = old.map(|old| old.id);
-        if old.is_none() && inner.sessions.len() >= self.most {
-            return Err(Full);
+        if old.is_none() {
+            let device = session.device.device().as_str();
+            if inner.devices.get(&session.tenant, device).count() >= self.most_of_device {
+                return Err(Full::OfDevice);
+            }
+            if inner.sessions.len() >= self.most {
+                return Err(Full::Sessions);
+            }
         }
         let replaced = old.and_then(|old| inner.remove(old));
         inner.clients.add(session);

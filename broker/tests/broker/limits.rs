@@ -128,6 +128,23 @@ async fn sessions_in_total() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_one_device() {
+    let world = world_with(|raw| raw.limits.sessions_per_device = 2).await;
+    let open = |id: &'static str| plan(&world, "d-1", Version::V5).client_id(id);
+    drop(open("d-1~a").kept(600).open().await);
+    let mut other = open("d-1~b").open().await;
+    assert_eq!(open("d-1~c").refused().await, ReasonCode::SERVER_BUSY);
+    assert_eq!(open("d-1").refused().await, ReasonCode::SERVER_BUSY);
+    assert_eq!(hit(&world, "sessions_per_device"), 2);
+    other.quiet().await;
+    // Those it has may be taken up and replaced, and others have their own.
+    open("d-1~a").kept(600).open().await;
+    plan(&world, "d-2", Version::V5).open().await;
+    open("d-1~a").open().await.goodbye().await;
+    open("d-1~c").open().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_of_one_session() {
     let world = world_with(|raw| raw.limits.subscriptions = 2).await;
     for version in VERSIONS {

@@ -100,3 +100,34 @@ async fn what_a_will_retains_after_a_crash_ends_with_the_token_that_allowed_it()
     hub.subscribe("d/#", QoS::AtLeastOnce).await;
     hub.quiet().await;
 }
+
+/// A token that has expired meanwhile takes nothing from a will that was set under it, as without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_outlives_the_token_over_a_restart_and_not_its_revocation() {
+    for revoked in [false, true] {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [first, second] = folders.each_ref().map(|folder| folder.path());
+        let world = world_in(first, NOW, |_| {}).await;
+        let hub = plan(&world, "hub", Version::V5).scope(backend_scope()).kept(200_000);
+        let mut hub = hub.open().await;
+        hub.subscribe("d/#", QoS::AtLeastOnce).await;
+        hub.goodbye().await;
+        let delay = Properties::build().number(PropertyId::WillDelay, 3700).finish().unwrap();
+        let device = plan(&world, "d-1", Version::V5).kept(200_000);
+        drop(device.will("d/d-1/status", delay).open().await);
+        until(|| world.broker.sockets() == 0).await;
+        let world = restarted(world, first, second, 3601).await;
+        if revoked {
+            world.revoke_device("d-1");
+            until(|| world.broker.sessions() == 1).await;
+        }
+        world.advance(200);
+        let hub = plan(&world, "hub", Version::V5).scope(backend_scope()).kept(200_000);
+        let (mut hub, ack) = hub.try_open().await;
+        assert!(ack.unwrap().session_present);
+        match revoked {
+            false => assert_eq!(&hub.message().await.payload[..], b"gone"),
+            true => hub.quiet().await,
+        }
+    }
+}

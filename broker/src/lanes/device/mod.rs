@@ -84,8 +84,10 @@ impl DeviceLane {
             Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
             Some(Entry::Many(many)) => {
                 let many = Arc::clone(many);
+                // Before the shard is let go: whoever goes next may leave this list to be the only subscriber's.
+                let reading = many.read();
                 drop(shard);
-                many.read().offer(message, tally);
+                reading.offer(message, tally);
             }
         }
     }

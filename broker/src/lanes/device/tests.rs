@@ -79,3 +79,25 @@ fn no_local_and_a_full_outbox() {
     small.close();
     assert!(publish(&lane, "t").is_nobody());
 }
+
+#[test]
+fn whoever_stays_misses_nothing_when_others_come_and_go() {
+    const MESSAGES: u64 = 20_000;
+    let lane = DeviceLane::new();
+    let acme = tenant("acme");
+    let stays = Outbox::with_limits(SubscriberId(1), usize::MAX, usize::MAX);
+    let other = Outbox::with_limits(SubscriberId(2), usize::MAX, usize::MAX);
+    assert!(lane.subscribe(&acme, &topic("t"), &stays, qos1()));
+    std::thread::scope(|scope| {
+        let publishes = scope.spawn(|| {
+            for _ in 0..MESSAGES {
+                publish(&lane, "t");
+            }
+        });
+        while !publishes.is_finished() {
+            assert!(lane.subscribe(&acme, &topic("t"), &other, qos1()));
+            assert!(lane.unsubscribe(&acme, &topic("t"), other.id()));
+        }
+    });
+    assert_eq!(stays.len() as u64, MESSAGES);
+}

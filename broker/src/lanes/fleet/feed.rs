@@ -133,7 +133,7 @@ impl Feed {
                 Push::Full => {
                     tokio::select! {
                         () = self.stop.cancelled() => return false,
-                        () = self.reader.room(message.cost()) => {}
+                        () = self.reader.room(&message) => {}
                     }
                 }
             }
@@ -153,6 +153,7 @@ impl Reader {
         match self {
             // A group whose members are all leaving waits for others: it ends by its stop signal alone.
             Self::Group(group) => match group.offer(message) {
+                Push::Closed if group.lets_go(message) => Push::Taken,
                 Push::Closed => Push::Full,
                 other => other,
             },
@@ -166,10 +167,10 @@ impl Reader {
         }
     }
 
-    async fn room(&self, cost: usize) {
+    async fn room(&self, message: &Message) {
         match self {
-            Self::Group(group) => group.room(cost).await,
-            Self::Session { outbox, .. } => outbox.room(cost).await,
+            Self::Group(group) => group.room(message).await,
+            Self::Session { outbox, .. } => outbox.room(message.cost()).await,
         }
     }
 }

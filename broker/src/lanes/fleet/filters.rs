@@ -4,6 +4,7 @@ use super::logs::{Log, LogPool};
 use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
+use crate::limits::FLEET_LOGS_PER_TENANT;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -13,8 +14,14 @@ use tessera_token::topic::TopicFilter;
 /// Filters of all tenants. Publishing reads, subscribing writes.
 #[derive(Default)]
 pub(super) struct Filters {
-    trees: RwLock<HashMap<TenantId, FilterTree<InUse>>>,
+    trees: RwLock<HashMap<TenantId, OfTenant>>,
     pool: Mutex<LogPool>,
+}
+
+#[derive(Default)]
+struct OfTenant {
+    tree: FilterTree<InUse>,
+    logs: usize,
 }
 
 #[derive(Clone)]
@@ -59,7 +66,7 @@ impl Filters {
         near: Option<&Arc<Near>>,
     ) -> Option<Claim> {
         let mut trees = self.trees.write();
-        let tree = trees.entry(tenant.clone()).or_default();
+        let OfTenant { tree, logs } = trees.entry(tenant.clone()).or_default();
         let log = match tree.remove(filter) {
             Some(known) => {
                 let log = known.log.clone();
@@ -70,7 +77,11 @@ impl Filters {
                 log
             }
             None => {
+                if *logs >= FLEET_LOGS_PER_TENANT {
+                    return None;
+                }
                 let log = self.pool.lock().take(filter)?;
+                *logs += 1;
                 tree.put(filter, InUse { log: log.clone(), readers: 1, near: near.cloned() });
                 log
             }
@@ -88,7 +99,7 @@ impl Filters {
     /// Allocates only for these.
     pub(super) fn route(&self, message: &Arc<Message>) -> Found {
         let mut found = Found::default();
-        if let Some(tree) = self.trees.read().get(&message.tenant) {
+        if let Some(OfTenant { tree, .. }) = self.trees.read().get(&message.tenant) {
             tree.matching(message.topic.as_str(), |in_use| found.take(in_use, message));
         }
         found
@@ -96,12 +107,13 @@ impl Filters {
 
     fn release(&self, claim: &Claim) {
         let mut trees = self.trees.write();
-        let Some(tree) = trees.get_mut(&claim.tenant) else { return };
+        let Some(OfTenant { tree, logs }) = trees.get_mut(&claim.tenant) else { return };
         let Some(known) = tree.remove(&claim.filter) else { return };
         if known.readers > 1 {
             tree.put(&claim.filter, InUse { readers: known.readers - 1, ..known });
             return;
         }
+        *logs -= 1;
         if tree.is_empty() {
             trees.remove(&claim.tenant);
         }
@@ -144,5 +156,45 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.filters.release(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::testing::tenant;
+
+    fn claims(filters: &Arc<Filters>, tenant: &TenantId, count: usize) -> Vec<Claim> {
+        let filter = |number| TopicFilter::parse(&format!("d/{number}/#")).unwrap();
+        (0..count).map_while(|number| filters.claim(tenant, &filter(number), None)).collect()
+    }
+
+    #[test]
+    fn a_tenant_leaves_logs_to_others() {
+        let filters = Arc::new(Filters::default());
+        let (greedy, other) = (tenant("greedy"), tenant("other"));
+        let mut held = claims(&filters, &greedy, FLEET_LOGS_PER_TENANT + 1);
+        assert_eq!(held.len(), FLEET_LOGS_PER_TENANT);
+        assert_eq!(claims(&filters, &other, 1_000).len(), 1_000);
+        // A filter that it has costs none, and what is given back is there again.
+        assert_eq!(claims(&filters, &greedy, 10).len(), 10);
+        held.pop();
+        let one = TopicFilter::parse("d/+/x").unwrap();
+        assert!(filters.claim(&greedy, &one, None).is_some());
+    }
+
+    #[test]
+    fn the_largest_logs_are_for_those_who_gather_from_a_fleet() {
+        let filters = Arc::new(Filters::default());
+        let acme = tenant("acme");
+        let claim = |filter: &str| {
+            filters.claim(&acme, &TopicFilter::parse(filter).unwrap(), None).unwrap()
+        };
+        // A device in its own subtree.
+        let held: Vec<_> = (0..200).map(|number| claim(&format!("d/x/+/n{number}"))).collect();
+        let class = |claim: &Claim| claim.log.text().split('/').next().unwrap().to_owned();
+        assert_eq!((class(&held[0]), class(&held[199])), ("middle".into(), "small".into()));
+        assert_eq!(class(&claim("d/+/telemetry")), "large");
+        assert_eq!(class(&claim("d/x/#")), "small");
     }
 }

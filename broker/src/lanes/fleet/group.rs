@@ -102,14 +102,23 @@ impl Group {
         outcome
     }
 
-    /// Waits until some member may have room, or members came or went. Cancel-safe.
-    pub(super) async fn room(&self, cost: usize) {
-        let members: Vec<Arc<Outbox>> =
-            self.turn.lock().members.iter().map(|(outbox, _)| Arc::clone(outbox)).collect();
+    /// Whether all members that are left are away, and the message is one that is not kept for them.
+    pub(super) fn lets_go(&self, message: &Message) -> bool {
+        let turn = self.turn.lock();
+        let mut here = turn.members.iter().filter(|(outbox, _)| !outbox.is_closed()).peekable();
+        here.peek().is_some()
+            && here.all(|(outbox, options)| !outbox.would_reach(message.qos.min(options.qos)))
+    }
+
+    /// Waits until the message may reach some member, or members came or went. Cancel-safe.
+    pub(super) async fn room(&self, message: &Message) {
+        let members: Vec<(Arc<Outbox>, Options)> = self.turn.lock().members.clone();
+        let cost = message.cost();
         let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> =
             vec![Box::pin(self.changed.notified())];
-        for outbox in members.iter().filter(|outbox| !outbox.is_closed()) {
-            waits.push(Box::pin(outbox.room(cost)));
+        for (outbox, options) in members.iter().filter(|(outbox, _)| !outbox.is_closed()) {
+            let qos = message.qos.min(options.qos);
+            waits.push(Box::pin(outbox.room_to_reach(cost, qos)));
         }
         poll_fn(|context| {
             let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
@@ -120,5 +129,45 @@ impl Group {
             }
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::codec::QoS;
+    use crate::lanes::testing::message;
+
+    #[test]
+    fn who_is_away_is_no_room_for_what_is_not_kept() {
+        let group = Arc::new(Group::default());
+        let full = Outbox::with_limits(SubscriberId(1), 1, 1 << 20);
+        let away = Outbox::new(SubscriberId(2));
+        for outbox in [&full, &away] {
+            assert_eq!(group.join(outbox, Options::default()), Some(true));
+        }
+        away.set_attended(false);
+        let mut message = message("a", "x");
+        message.qos = QoS::AtMostOnce;
+        let message = Arc::new(message);
+        assert_eq!(group.offer(&message), Push::Taken);
+        assert_eq!(group.offer(&message), Push::Full);
+        let mut context = Context::from_waker(Waker::noop());
+        // That they joined is news once.
+        assert!(pin!(group.room(&message)).poll(&mut context).is_ready());
+        let mut room = pin!(group.room(&message));
+        assert!(room.as_mut().poll(&mut context).is_pending(), "it would be asked for ever");
+        assert!(!group.lets_go(&message));
+        away.set_attended(true);
+        assert!(room.as_mut().poll(&mut context).is_ready());
+        assert_eq!(group.offer(&message), Push::Taken);
+        // When the others have gone, there is nobody to wait for.
+        away.set_attended(false);
+        full.close();
+        assert_eq!(group.offer(&message), Push::Closed);
+        assert!(group.lets_go(&message));
     }
 }

@@ -62,10 +62,11 @@ pub(super) struct LogPool {
 }
 
 impl LogPool {
-    /// A log for this filter: the largest that is free for one that gathers from many devices, a small one for a
-    /// filter below fixed levels (a device's own subtree). `None` when all are in use.
+    /// A log for this filter: the largest that is free for one that gathers from a fleet, a middle one for one that
+    /// gathers below fixed levels (which a device may do in its own subtree), a small one for others. `None` when all
+    /// are in use.
     pub(super) fn take(&mut self, filter: &TopicFilter) -> Option<Log> {
-        let first = if gathers(filter) { 0 } else { FLEET_LOGS.len() - 1 };
+        let first = first_class(filter).min(FLEET_LOGS.len() - 1);
         self.classes.iter_mut().zip(FLEET_LOGS).enumerate().skip(first).find_map(
             |(class, (pool, (name, most, ..)))| {
                 if let Some(log) = pool.free.pop_front() {
@@ -88,13 +89,17 @@ impl LogPool {
     }
 }
 
-/// A wildcard among the first two levels, or `+` anywhere but in the last: many publishers write to it.
-fn gathers(filter: &TopicFilter) -> bool {
-    let levels: Vec<&str> = filter.as_str().split('/').collect();
-    let last = levels.len().saturating_sub(1);
-    levels.iter().enumerate().any(|(place, level)| match *level {
-        "#" => place < 2,
-        "+" => place < 2 || place < last,
-        _ => false,
-    })
+/// The largest for a wildcard among the first two levels, the next for `+` anywhere else but in the last: many
+/// publishers write to it.
+fn first_class(filter: &TopicFilter) -> usize {
+    let levels = filter.as_str().split('/').count();
+    let mut class = 2;
+    for (place, level) in filter.as_str().split('/').enumerate() {
+        class = match level {
+            "#" | "+" if place < 2 => 0,
+            "+" if place + 1 < levels => class.min(1),
+            _ => class,
+        };
+    }
+    class
 }
