@@ -138,6 +138,35 @@ async fn compacted_events_lead_to_a_snapshot_and_an_outage_does_not() {
 }
 
 #[tokio::test]
+async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
+    use tessera_token::chain::TrustView;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.stored = limits::TRUST_EVENTS_STORED + 1;
+    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    let next = rig.core.answer(Ask::Snapshot, Err(FetchError::TooLarge));
+    assert_eq!(next.ask, Ask::Events(0));
+    world.event(device_change("d-1", 3, NOW));
+    let next = rig.core.answer(next.ask, Ok(world.feed(0, NOW).to_cbor()));
+    assert_eq!(next.ask, Ask::Events(1));
+    assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 3);
+    assert_eq!(rig.stored_seq(), 1);
+    // A poll that fails is followed by another poll.
+    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Timeout)).ask, Ask::Events(1));
+    // One that cannot be mended by events is not, however short ago the snapshot was asked for.
+    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot);
+    rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout));
+    let pause = Duration::from_secs(limits::TRUST_SNAPSHOT_PAUSE_SECONDS);
+    rig.verifier.clock.advance(pause - Duration::from_secs(1));
+    assert_eq!(rig.core.first().ask, Ask::Events(1));
+    rig.verifier.clock.advance(Duration::from_secs(1));
+    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert_eq!(next.ask, Ask::Events(1));
+}
+
+#[tokio::test]
 async fn waits_grow_to_a_limit_and_start_anew_after_success() {
     let world = World::new();
     let mut rig = rig(&world);
