@@ -112,13 +112,13 @@ impl Authz {
                 return Err(RefusalCode::TokenExpired);
             }
         }
-        book.take_out(&upload.key);
-        if !book.has_room(from) {
+        if !book.has_room(&upload.key, from) {
             book.sweep(now);
         }
-        if !book.has_room(from) {
+        if !book.has_room(&upload.key, from) {
             return Err(RefusalCode::LimitReached);
         }
+        book.take_out(&upload.key);
         book.sources.keeps(from);
         // The payload may be a slice of a read buffer.
         let token = Bytes::copy_from_slice(&token);
@@ -134,22 +134,24 @@ impl Authz {
         Some(kept.token.clone())
     }
 
-    /// The token of this device, when there is exactly one: device ids of two tenants may be the same.
+    /// The token of this device, when exactly one has not expired: device ids of two tenants may be the same.
     pub(crate) fn of_device(&self, device: &str, now: UnixSeconds) -> Option<Bytes> {
         let book = self.book.lock();
-        match book.devices.get(device).map(Vec::as_slice) {
-            Some([key]) => {
-                let kept = book.tokens.get(key).filter(|kept| kept.upload.expires > now)?;
-                Some(kept.token.clone())
-            }
-            _ => None,
-        }
+        let of_keys = book.devices.get(device)?.iter().filter_map(|key| book.tokens.get(key));
+        let mut good = of_keys.filter(|kept| kept.upload.expires > now);
+        let only = good.next()?;
+        good.next().is_none().then(|| only.token.clone())
     }
 }
 
 impl Book {
-    fn has_room(&self, from: Prefix) -> bool {
-        self.tokens.len() < AUTHZ_TOKENS && self.sources.kept(from) < AUTHZ_TOKENS_PER_PREFIX
+    /// Whether a token of this key has room, in the place of the one that it replaces.
+    fn has_room(&self, key: &Thumbprint, from: Prefix) -> bool {
+        let old = self.tokens.get(key);
+        let others = self.tokens.len() - usize::from(old.is_some());
+        let freed = usize::from(old.is_some_and(|old| old.from == from));
+        let of_prefix = self.sources.kept(from).saturating_sub(freed);
+        others < AUTHZ_TOKENS && of_prefix < AUTHZ_TOKENS_PER_PREFIX
     }
 
     fn take_out(&mut self, key: &Thumbprint) {

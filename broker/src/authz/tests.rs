@@ -58,6 +58,40 @@ fn the_newest_token_of_a_key_stays_until_it_expires() {
 }
 
 #[test]
+fn a_token_of_a_former_key_that_has_expired_does_not_count() {
+    let authz = Authz::new(true);
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
+    let next = || Upload { key: key(2), ..upload(1, 20, 9_000) };
+    assert_eq!(keep(&authz, next(), from(1), NOW), Ok(()));
+    assert_eq!(authz.of_device("d-1", NOW), None);
+    assert_eq!(authz.of_device("d-1", UnixSeconds::new(2_000)).as_deref(), Some(&b"20"[..]));
+    // Nor when the key changes after it has expired.
+    let authz = Authz::new(true);
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
+    let later = UnixSeconds::new(2_000);
+    assert_eq!(keep(&authz, next(), from(1), later), Ok(()));
+    assert_eq!(authz.of_device("d-1", later).as_deref(), Some(&b"20"[..]));
+}
+
+#[test]
+fn a_token_that_finds_no_room_leaves_the_one_that_its_key_has() {
+    let authz = Authz::new(true);
+    assert_eq!(keep(&authz, upload(0, 10, 2_000), from(1), NOW), Ok(()));
+    for number in 1..=AUTHZ_TOKENS_PER_PREFIX as u64 {
+        assert_eq!(keep(&authz, upload(number, 10, 2_000), from(2), NOW), Ok(()));
+    }
+    let full = Err(RefusalCode::LimitReached);
+    assert_eq!(keep(&authz, upload(0, 20, 3_000), from(2), NOW), full);
+    assert_eq!(authz.of_key(&key(0), NOW).as_deref(), Some(&b"10"[..]));
+    assert_eq!(authz.of_device("d-0", NOW).as_deref(), Some(&b"10"[..]));
+    // What replaces a token of the same prefix needs no further room.
+    assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
+    assert_eq!(authz.of_key(&key(1), NOW).as_deref(), Some(&b"20"[..]));
+    assert_eq!(keep(&authz, upload(0, 20, 3_000), from(1), NOW), Ok(()));
+    assert_eq!(authz.of_key(&key(0), NOW).as_deref(), Some(&b"20"[..]));
+}
+
+#[test]
 fn one_prefix_and_all_together_have_their_limits() {
     let authz = Authz::new(true);
     let each = AUTHZ_TOKENS_PER_PREFIX as u64;
