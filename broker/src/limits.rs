@@ -219,6 +219,10 @@ pub const AUTHZ_BURST: u32 = 50;
 pub const AUTHZ_INTERVAL: Duration = Duration::from_millis(100);
 /// Address prefixes that are remembered for these two.
 pub const AUTHZ_SOURCES: usize = 4_096;
+/// Connections without credentials together may use this part of the half-open places (512): they need not make room.
+pub const ANONYMOUS_PART: usize = 16;
+/// One address prefix may use this part of that (64).
+pub const ANONYMOUS_PREFIX_PART: usize = 8;
 /// How long a connection without credentials may last.
 pub const ANONYMOUS_WITHIN: Duration = Duration::from_secs(10);
 /// Packets of such a connection.
