@@ -149,6 +149,9 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 
 /// Time from accept to the end of the TLS handshake.
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
+/// chain of client certificates.
+pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
 /// Time for the WebSocket upgrade, from the end of the TLS handshake or from accept.
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.
