@@ -113,6 +113,50 @@ async fn an_older_snapshot_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
+    use tessera_token::chain::{KeyState, TrustView};
+    use tessera_token::hash::TokenHash;
+    use tessera_token::trust::Change;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    let (token, kid) = (world.token(), world.issuer.public().key_id());
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    world.event(device_change("d-1", 5, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    world.event(group_change(1, 9));
+    world.event(Change::Tenant(tenant_trust(7)));
+    world.event(world.key_change(KeyState::Compromised));
+    rig.feed(&world.feed(0, NOW));
+    let known = |state: &crate::trust::TrustState| {
+        assert_eq!(state.device_epoch(&tenant(), "d-1"), 5);
+        assert!(state.token_revoked(&TokenHash::of(&token)));
+        assert_eq!(state.group_epoch(&tenant(), 1), 9);
+        assert_eq!(state.tenant("acme").unwrap().epoch, 7);
+        assert_eq!(state.issuer_keys(kid)[0].state, KeyState::Compromised);
+    };
+    // The backup is older than all that; the service has gone on since.
+    world.changes.clear();
+    for epoch in 1..3 {
+        world.event(device_change("d-2", epoch, NOW));
+        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        known(&rig.verifier.trust.load());
+        let stored = rig.verifier.trust_store.load(audience()).unwrap();
+        known(&stored);
+        assert_eq!((stored.seq(), stored.device_epoch(&tenant(), "d-2")), (5 + epoch, epoch));
+    }
+    // Once the service knows it again, nothing is kept beside its snapshot.
+    world.event(device_change("d-1", 5, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    world.event(group_change(1, 9));
+    world.event(Change::Tenant(tenant_trust(7)));
+    world.event(world.key_change(KeyState::Compromised));
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    known(&rig.verifier.trust_store.load(audience()).unwrap());
+    assert!(rig.verifier.trust.load().floor().is_empty());
+    assert_eq!(rig.verifier.store.table("trust_floor").unwrap().len().unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_foreign_root_is_never_taken() {
     let world = World::new();
     let mut rig = rig(&world);
