@@ -26,6 +26,12 @@ pub const TRUST_PREPARED_KEYS: usize = 128;
 pub const TRUST_EFFECTS: usize = 4096;
 /// Events stored behind the snapshot before a new snapshot is fetched: bounds the time to start.
 pub const TRUST_EVENTS_STORED: usize = 10_000;
+/// Seconds after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
+/// meanwhile, and stored past [`TRUST_EVENTS_STORED`].
+pub const TRUST_SNAPSHOT_PAUSE_SECONDS: u64 = 600;
+/// CBOR items of what is stored beyond a snapshot: the tables above bound it, each entry is at most 6.
+pub const TRUST_FLOOR_ITEMS: usize =
+    6 * (TRUST_DEVICES + TRUST_TOKENS + TRUST_GROUPS + TRUST_TENANTS + TRUST_KEYS);
 /// Bytes of one stored piece of a snapshot: under the store's limit of a value.
 pub const TRUST_PIECE_BYTES: usize = 512 * 1024;
 /// Seconds between durable writes of the highest time ever seen: what a restart may forget of it.

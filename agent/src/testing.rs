@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
 use crate::ledger::Ledger;
-use crate::trust::{Trust, TrustState, TrustStore, TrustTime};
+use crate::trust::{Floor, Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -249,7 +249,7 @@ impl Verifier {
     pub(crate) fn trusting(folder: &Path, world: &World) -> Self {
         let verifier = Self::open(folder, world.pin(), NOW);
         let snapshot = world.snapshot();
-        verifier.trust_store.save_snapshot(&snapshot).unwrap();
+        verifier.trust_store.save_snapshot(&snapshot, &Floor::default()).unwrap();
         verifier.trust.publish(world.trusted(), None);
         verifier
     }

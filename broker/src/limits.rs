@@ -152,6 +152,9 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 
 /// Time from accept to the end of the TLS handshake.
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
+/// chain of client certificates.
+pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
 /// Time for the WebSocket upgrade, from the end of the TLS handshake or from accept.
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.
@@ -222,6 +225,10 @@ pub const AUTHZ_BURST: u32 = 50;
 pub const AUTHZ_INTERVAL: Duration = Duration::from_millis(100);
 /// Address prefixes that are remembered for these two.
 pub const AUTHZ_SOURCES: usize = 4_096;
+/// Connections without credentials together may use this part of the half-open places (512): they need not make room.
+pub const ANONYMOUS_PART: usize = 16;
+/// One address prefix may use this part of that (64).
+pub const ANONYMOUS_PREFIX_PART: usize = 8;
 /// How long a connection without credentials may last.
 pub const ANONYMOUS_WITHIN: Duration = Duration::from_secs(10);
 /// Packets of such a connection.

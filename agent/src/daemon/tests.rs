@@ -11,7 +11,7 @@ use tessera_token::text::base64url;
 
 use super::*;
 use crate::testing::*;
-use crate::trust::TrustStore;
+use crate::trust::{Floor, TrustStore};
 
 struct Rig {
     folder: tempfile::TempDir,
@@ -49,7 +49,8 @@ async fn rig_with(known: bool, request_time: Duration) -> Rig {
 
 fn put_trust(folder: &Path, world: &World) {
     let store = Store::open(&folder.join("agent")).unwrap();
-    TrustStore::new(&store, world.pin()).unwrap().save_snapshot(&world.snapshot()).unwrap();
+    let trust = TrustStore::new(&store, world.pin()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
     store.close().unwrap();
 }
 

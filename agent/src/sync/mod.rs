@@ -45,6 +45,8 @@ pub(crate) struct SyncCore {
     failures: u32,
     /// Events behind the stored snapshot.
     stored: usize,
+    /// When a snapshot was last asked for in vain; `None` after a good one.
+    no_snapshot: Option<UnixSeconds>,
     saved_time: UnixSeconds,
     saved_beat: Option<UnixSeconds>,
     pruned: UnixSeconds,
@@ -98,6 +100,7 @@ impl SyncCore {
             random,
             failures: 0,
             stored,
+            no_snapshot: None,
         };
         core.measure();
         Ok(core)
@@ -116,6 +119,9 @@ impl SyncCore {
             (_, Err(error)) => Err(Trouble::of(&error)),
         };
         self.measure();
+        if matches!(ask, Ask::Snapshot) && outcome.is_err() {
+            self.no_snapshot = Some(self.trust.now());
+        }
         match outcome {
             Ok(next) => {
                 self.failures = 0;
@@ -148,8 +154,9 @@ impl SyncCore {
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
         let state = old.with_snapshot(bytes, self.store.pin(), self.trust.now())?;
-        let saved = self.store.save_snapshot(bytes);
+        let saved = self.store.save_snapshot(bytes, state.floor());
         self.stored = 0;
+        self.no_snapshot = None;
         self.saved_beat = None;
         let same = !old.is_empty() && state.seq() == old.seq();
         let seq = state.seq();
@@ -223,12 +230,22 @@ impl SyncCore {
 
     fn soon(&self) -> Next {
         let state = self.trust.load();
-        let ask = match state.is_empty() || self.stored > limits::TRUST_EVENTS_STORED {
+        let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
+        let ask = match state.is_empty() || long {
             true => Ask::Snapshot,
             false => Ask::Events(state.seq()),
         };
         let wait = Duration::ZERO;
         Next { wait, ask }
+    }
+
+    /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events
+    /// go on.
+    fn may_shorten(&self) -> bool {
+        let now = self.trust.now();
+        self.no_snapshot.is_none_or(|tried| {
+            now < tried || now.since(tried) >= limits::TRUST_SNAPSHOT_PAUSE_SECONDS
+        })
     }
 
     fn trouble(&mut self, ask: Ask, trouble: Trouble) -> Next {

@@ -113,6 +113,50 @@ async fn an_older_snapshot_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
+    use tessera_token::chain::{KeyState, TrustView};
+    use tessera_token::hash::TokenHash;
+    use tessera_token::trust::Change;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    let (token, kid) = (world.token(), world.issuer.public().key_id());
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    world.event(device_change("d-1", 5, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    world.event(group_change(1, 9));
+    world.event(Change::Tenant(tenant_trust(7)));
+    world.event(world.key_change(KeyState::Compromised));
+    rig.feed(&world.feed(0, NOW));
+    let known = |state: &crate::trust::TrustState| {
+        assert_eq!(state.device_epoch(&tenant(), "d-1"), 5);
+        assert!(state.token_revoked(&TokenHash::of(&token)));
+        assert_eq!(state.group_epoch(&tenant(), 1), 9);
+        assert_eq!(state.tenant("acme").unwrap().epoch, 7);
+        assert_eq!(state.issuer_keys(kid)[0].state, KeyState::Compromised);
+    };
+    // The backup is older than all that; the service has gone on since.
+    world.changes.clear();
+    for epoch in 1..3 {
+        world.event(device_change("d-2", epoch, NOW));
+        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        known(&rig.verifier.trust.load());
+        let stored = rig.verifier.trust_store.load(audience()).unwrap();
+        known(&stored);
+        assert_eq!((stored.seq(), stored.device_epoch(&tenant(), "d-2")), (5 + epoch, epoch));
+    }
+    // Once the service knows it again, nothing is kept beside its snapshot.
+    world.event(device_change("d-1", 5, NOW));
+    world.event(token_change(&token, NOW + 3600));
+    world.event(group_change(1, 9));
+    world.event(Change::Tenant(tenant_trust(7)));
+    world.event(world.key_change(KeyState::Compromised));
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    known(&rig.verifier.trust_store.load(audience()).unwrap());
+    assert!(rig.verifier.trust.load().floor().is_empty());
+    assert_eq!(rig.verifier.store.table("trust_floor").unwrap().len().unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_foreign_root_is_never_taken() {
     let world = World::new();
     let mut rig = rig(&world);
@@ -135,6 +179,35 @@ async fn compacted_events_lead_to_a_snapshot_and_an_outage_does_not() {
     assert_eq!(next.ask, Ask::Events(0));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"gone\"} 1"));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"connect\"} 1"));
+}
+
+#[tokio::test]
+async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
+    use tessera_token::chain::TrustView;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.stored = limits::TRUST_EVENTS_STORED + 1;
+    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    let next = rig.core.answer(Ask::Snapshot, Err(FetchError::TooLarge));
+    assert_eq!(next.ask, Ask::Events(0));
+    world.event(device_change("d-1", 3, NOW));
+    let next = rig.core.answer(next.ask, Ok(world.feed(0, NOW).to_cbor()));
+    assert_eq!(next.ask, Ask::Events(1));
+    assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 3);
+    assert_eq!(rig.stored_seq(), 1);
+    // A poll that fails is followed by another poll.
+    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Timeout)).ask, Ask::Events(1));
+    // One that cannot be mended by events is not, however short ago the snapshot was asked for.
+    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot);
+    rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout));
+    let pause = Duration::from_secs(limits::TRUST_SNAPSHOT_PAUSE_SECONDS);
+    rig.verifier.clock.advance(pause - Duration::from_secs(1));
+    assert_eq!(rig.core.first().ask, Ask::Events(1));
+    rig.verifier.clock.advance(Duration::from_secs(1));
+    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert_eq!(next.ask, Ask::Events(1));
 }
 
 #[tokio::test]

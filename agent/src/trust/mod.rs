@@ -9,6 +9,7 @@ use tokio::sync::broadcast;
 
 pub use apply::Applied;
 pub use effect::TrustEffect;
+pub use floor::Floor;
 pub use refusal::TrustRefusal;
 pub use state::TrustState;
 pub use store::{TrustStore, TrustStoreError};
@@ -18,6 +19,7 @@ use crate::limits;
 
 mod apply;
 mod effect;
+mod floor;
 mod names;
 mod refusal;
 mod shards;

@@ -12,6 +12,7 @@ use tessera_token::trust::{
 };
 
 use super::effect::TrustEffect;
+use super::floor::Floor;
 use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
 use super::refusal::TrustRefusal;
 use super::shards::Shards;
@@ -25,20 +26,21 @@ pub struct TrustState {
     pub(super) seq: u64,
     pub(super) head: EventHash,
     pub(super) trusted_at: Option<UnixSeconds>,
-    tenants: Arc<HashMap<TenantId, TenantTrust>>,
-    keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
-    groups: Arc<HashMap<GroupKey, u64>>,
-    devices: Shards<DeviceKey, Moved>,
-    tokens: Shards<TokenHash, UnixSeconds>,
+    pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
+    pub(super) keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
+    pub(super) groups: Arc<HashMap<GroupKey, u64>>,
+    pub(super) devices: Shards<DeviceKey, Moved>,
+    pub(super) tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
     /// Made with the first issuer key.
     preparation: Option<Preparation>,
+    pub(super) floor: Arc<Floor>,
 }
 
 #[derive(Clone, Copy)]
-struct Moved {
-    epoch: u64,
-    at: UnixSeconds,
+pub(super) struct Moved {
+    pub(super) epoch: u64,
+    pub(super) at: UnixSeconds,
 }
 
 impl TrustState {
@@ -57,6 +59,7 @@ impl TrustState {
             tokens: Shards::new(),
             device_keys: Shards::new(),
             preparation: None,
+            floor: Arc::default(),
         }
     }
 
@@ -102,7 +105,10 @@ impl TrustState {
         }
     }
 
-    fn apply_tenant(&mut self, mut tenant: TenantTrust) -> Result<TrustEffect, TrustRefusal> {
+    pub(super) fn apply_tenant(
+        &mut self,
+        mut tenant: TenantTrust,
+    ) -> Result<TrustEffect, TrustRefusal> {
         let known = self.tenants.get(&tenant.tenant);
         room(known.is_some(), self.tenants.len(), limits::TRUST_TENANTS)?;
         tenant.epoch = tenant.epoch.max(known.map_or(0, |known| known.epoch));
@@ -111,7 +117,7 @@ impl TrustState {
         Ok(TrustEffect::Tenant(name))
     }
 
-    fn apply_key(&mut self, mut key: IssuerKey) -> Result<TrustEffect, TrustRefusal> {
+    pub(super) fn apply_key(&mut self, mut key: IssuerKey) -> Result<TrustEffect, TrustRefusal> {
         let kid = key.key.key_id();
         room(self.keys.contains_key(&kid), self.keys.len(), limits::TRUST_KEYS)?;
         let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
@@ -179,40 +185,6 @@ impl TrustState {
         Ok(TrustEffect::Device { tenant: known.tenant, device: known.device })
     }
 
-    /// Takes over what an older version knew and a newer snapshot must not weaken.
-    pub(super) fn keep_floor_of(&mut self, old: &Self) -> Result<(), TrustRefusal> {
-        for known in old.tenants.values() {
-            if let Some(now) = self.tenants.get(&known.tenant).cloned() {
-                let epoch = now.epoch.max(known.epoch);
-                self.apply_tenant(TenantTrust { epoch, ..now })?;
-            }
-        }
-        for known in old.keys.values().flatten() {
-            let same = self.keys.get(&known.key.key_id());
-            let now = same.and_then(|keys| {
-                keys.iter().find(|key| key.key == known.key && key.tenant == known.tenant).cloned()
-            });
-            if let Some(now) = now.filter(|now| rank(known.state) > rank(now.state)) {
-                let state = known.state;
-                self.apply_key(IssuerKey { state, ..now })?;
-            }
-        }
-        for (key, epoch) in old.groups.iter() {
-            let now = Arc::make_mut(&mut self.groups).entry(key.clone()).or_default();
-            *now = (*now).max(*epoch);
-        }
-        for (key, moved) in old.devices.iter() {
-            let now = self.devices.get(key).map_or(0, |now| now.epoch);
-            if moved.epoch > now {
-                self.devices.insert(key.clone(), *moved);
-            }
-        }
-        for (token, expires) in old.tokens.iter() {
-            self.tokens.insert(*token, *expires);
-        }
-        Ok(())
-    }
-
     /// Lets go of what says nothing any more, judged by signed time alone: a wrong local clock forgets nothing.
     pub(crate) fn prune(&mut self) {
         let Some(signed) = self.trusted_at else {
@@ -234,7 +206,7 @@ fn room(known: bool, used: usize, most: usize) -> Result<(), TrustRefusal> {
     }
 }
 
-const fn rank(state: KeyState) -> u8 {
+pub(super) const fn rank(state: KeyState) -> u8 {
     match state {
         KeyState::Next => 0,
         KeyState::Active => 1,

@@ -5,6 +5,7 @@ use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
 use tessera_token::time::UnixSeconds;
 
+use super::floor::Floor;
 use super::refusal::TrustRefusal;
 use super::state::TrustState;
 use crate::limits;
@@ -12,6 +13,7 @@ use crate::limits;
 const HEARTBEAT: &[u8] = b"heartbeat";
 const HIGHEST: &[u8] = b"highest";
 const PIECES: &[u8] = b"pieces";
+const FLOOR_PIECES: &[u8] = b"floor_pieces";
 
 /// Trust at rest: the signed bytes themselves, verified again whenever they are read, and the highest time ever seen.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub struct TrustStore {
     store: Store,
     meta: Table,
     snapshot: Table,
+    floor: Table,
     events: Table,
     pin: Thumbprint,
 }
@@ -65,6 +68,7 @@ impl TrustStore {
             store: store.clone(),
             meta: store.table("trust_meta")?,
             snapshot: store.table("trust_snapshot")?,
+            floor: store.table("trust_floor")?,
             events: store.table("trust_events")?,
             pin,
         })
@@ -82,11 +86,14 @@ impl TrustStore {
     /// [`TrustStoreError`].
     pub fn load(&self, audience: Audience) -> Result<TrustState, TrustStoreError> {
         let mut state = TrustState::empty(audience);
-        let Some(snapshot) = self.load_snapshot()? else {
+        let Some(snapshot) = self.load_pieces(&self.snapshot, PIECES)? else {
             return Ok(state);
         };
         // Whether it may still decide is judged by its age, not by the last moment for taking it in.
         state = state.with_snapshot(&snapshot, &self.pin, UnixSeconds::new(0))?;
+        if let Some(floor) = self.load_pieces(&self.floor, FLOOR_PIECES)? {
+            state.raise(&Floor::from_cbor(&floor)?)?;
+        }
         for (_, event) in self.event_rows()? {
             state.follow(&event)?;
         }
@@ -117,23 +124,18 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores a verified snapshot in the place of everything before it.
+    /// Stores a verified snapshot in the place of everything before it, and what was known beyond it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_snapshot(&self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub fn save_snapshot(&self, bytes: &[u8], floor: &Floor) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         for (key, _) in self.event_rows()? {
             batch.delete(&self.events, key);
         }
-        let pieces: Vec<&[u8]> = bytes.chunks(limits::TRUST_PIECE_BYTES).collect();
-        for index in pieces.len()..self.piece_count()? {
-            batch.delete(&self.snapshot, piece_key(index));
-        }
-        for (index, piece) in pieces.iter().enumerate() {
-            batch.put(&self.snapshot, piece_key(index), *piece);
-        }
-        batch.put(&self.meta, PIECES, piece_key(pieces.len()));
+        self.put_pieces(&mut batch, &self.snapshot, PIECES, bytes)?;
+        let floor = if floor.is_empty() { Vec::new() } else { floor.to_cbor() };
+        self.put_pieces(&mut batch, &self.floor, FLOOR_PIECES, &floor)?;
         batch.delete(&self.meta, HEARTBEAT);
         self.store.commit_blocking(batch)
     }
@@ -168,21 +170,40 @@ impl TrustStore {
         self.events.len()
     }
 
-    fn load_snapshot(&self) -> Result<Option<Vec<u8>>, TrustStoreError> {
-        let count = self.piece_count()?;
+    /// Bytes of any length; none take no row.
+    fn put_pieces(
+        &self,
+        batch: &mut Batch,
+        table: &Table,
+        count: &[u8],
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let pieces: Vec<&[u8]> = bytes.chunks(limits::TRUST_PIECE_BYTES).collect();
+        for index in pieces.len()..self.piece_count(count)? {
+            batch.delete(table, piece_key(index));
+        }
+        for (index, piece) in pieces.iter().enumerate() {
+            batch.put(table, piece_key(index), *piece);
+        }
+        batch.put(&self.meta, count, piece_key(pieces.len()));
+        Ok(())
+    }
+
+    fn load_pieces(&self, table: &Table, count: &[u8]) -> Result<Option<Vec<u8>>, TrustStoreError> {
+        let count = self.piece_count(count)?;
         if count == 0 {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         for index in 0..count {
-            let piece = self.snapshot.get(piece_key(index))?;
+            let piece = table.get(piece_key(index))?;
             bytes.extend_from_slice(&piece.ok_or(TrustRefusal::Damaged)?);
         }
         Ok(Some(bytes))
     }
 
-    fn piece_count(&self) -> Result<usize, StoreError> {
-        let row = self.meta.get(PIECES)?;
+    fn piece_count(&self, count: &[u8]) -> Result<usize, StoreError> {
+        let row = self.meta.get(count)?;
         let count = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
         Ok(usize::try_from(count).unwrap_or(0))
     }

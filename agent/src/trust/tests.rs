@@ -241,7 +241,7 @@ async fn damaged_or_foreign_trust_at_rest_is_not_used() {
     let store = Store::open(folder.path()).unwrap();
     let trust = TrustStore::new(&store, world.pin()).unwrap();
     assert!(trust.load(audience()).unwrap().is_empty());
-    trust.save_snapshot(&world.snapshot()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
     world.event(device_change("d-1", 1, NOW));
     world.event(device_change("d-2", 1, NOW));
     // The first event is missing.
@@ -258,8 +258,47 @@ async fn damaged_or_foreign_trust_at_rest_is_not_used() {
     store.commit(batch).await.unwrap();
     assert_eq!(refused(&trust), TrustRefusal::Damaged);
     // A snapshot mends it.
-    trust.save_snapshot(&world.snapshot()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
     assert_eq!(trust.load(audience()).unwrap().seq(), 2);
+}
+
+#[tokio::test]
+async fn what_was_known_beyond_a_snapshot_is_stored_whole_or_nothing_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut world = World::new();
+    let trust = TrustStore::new(&store, world.pin()).unwrap();
+    let mut old = world.trusted();
+    for number in 0..30_000 {
+        world.changes.push(device_change(
+            &format!("device-with-a-rather-long-name-{number:05}"),
+            2,
+            NOW,
+        ));
+    }
+    old = old.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
+    assert!(old.floor().is_empty());
+    world.changes.clear();
+    world.event(device_change("d-1", 1, NOW));
+    let new = old.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
+    trust.save_snapshot(&world.snapshot(), new.floor()).unwrap();
+    let stored = trust.load(audience()).unwrap();
+    assert_eq!((stored.device_count(), new.device_count()), (30_001, 30_001));
+    assert_eq!(stored.device_epoch(&tenant(), "device-with-a-rather-long-name-29999"), 2);
+    let rows = store.table("trust_floor").unwrap();
+    assert!(rows.len().unwrap() > 1);
+    let damaged = |trust: &TrustStore| {
+        let refused = trust.load(audience()).err();
+        assert!(matches!(refused, Some(TrustStoreError::Refused(TrustRefusal::Damaged))));
+    };
+    let mut batch = Batch::new();
+    batch.delete(&rows, 1u32.to_be_bytes());
+    store.commit(batch).await.unwrap();
+    damaged(&trust);
+    let mut batch = Batch::new();
+    batch.put(&rows, 1u32.to_be_bytes(), b"rubbish".as_slice());
+    store.commit(batch).await.unwrap();
+    damaged(&trust);
 }
 
 #[tokio::test]
@@ -277,12 +316,12 @@ async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
     }
     let large = world.snapshot();
     assert!(large.len() > 2 * crate::limits::TRUST_PIECE_BYTES);
-    trust.save_snapshot(&large).unwrap();
+    trust.save_snapshot(&large, &Floor::default()).unwrap();
     let state = trust.load(audience()).unwrap();
     assert_eq!(state.device_count(), 30_000);
     assert_eq!(state.device_epoch(&tenant(), "device-with-a-rather-long-name-29999"), 1);
     world.changes.clear();
-    trust.save_snapshot(&world.snapshot()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
     assert_eq!(trust.load(audience()).unwrap().device_count(), 0);
     assert_eq!(store.table("trust_snapshot").unwrap().len().unwrap(), 1);
 }

@@ -7,8 +7,8 @@
 //!    that token; so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
 //!    checked then, as for every other token.
 //!
-//! Strangers write here, so everything is bounded: tokens in total and from one address prefix, how fast they come, and
-//! one token for each key. Memory only: after a restart tokens are published again.
+//! Strangers write here, so everything is bounded: tokens in total and from one address prefix, how fast they come,
+//! connections that are open for it, and one token for each key. Memory only: after a restart tokens are published again.
 
 mod sources;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Prefix;
-use crate::limits::{AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
+use crate::limits::{ANONYMOUS_PART, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
 use sources::Sources;
 
 /// What a published token says, its signature and all that concerns it alone being verified. Nobody has proved its key.
@@ -60,6 +60,7 @@ impl Upload {
 /// The published tokens.
 pub(crate) struct Authz {
     on: bool,
+    most_open: usize,
     book: Mutex<Book>,
 }
 
@@ -77,14 +78,21 @@ struct Kept {
 }
 
 impl Authz {
-    /// An empty book; `on` is the setting.
-    pub(crate) fn new(on: bool) -> Self {
-        Self { on, book: Mutex::default() }
+    /// An empty book; `on` is the setting, `half_open` how many sockets may be half open.
+    pub(crate) fn new(on: bool, half_open: usize) -> Self {
+        Self { on, most_open: (half_open / ANONYMOUS_PART).max(1), book: Mutex::default() }
     }
 
     /// Whether strangers may publish tokens.
     pub(crate) fn is_on(&self) -> bool {
         self.on
+    }
+
+    /// A place for a connection without credentials; `None` when its prefix, or all together, have as many as they may.
+    /// `now` is monotonic.
+    pub(crate) fn enter(&self, from: Prefix, now: Duration) -> Option<Visit<'_>> {
+        let entered = self.book.lock().sources.enter(from, self.most_open, now);
+        entered.then(|| Visit { authz: self, from })
     }
 
     /// Whether this prefix may have another token verified now. `now` is monotonic.
@@ -112,13 +120,13 @@ impl Authz {
                 return Err(RefusalCode::TokenExpired);
             }
         }
-        book.take_out(&upload.key);
-        if !book.has_room(from) {
+        if !book.has_room(&upload.key, from) {
             book.sweep(now);
         }
-        if !book.has_room(from) {
+        if !book.has_room(&upload.key, from) {
             return Err(RefusalCode::LimitReached);
         }
+        book.take_out(&upload.key);
         book.sources.keeps(from);
         // The payload may be a slice of a read buffer.
         let token = Bytes::copy_from_slice(&token);
@@ -134,22 +142,36 @@ impl Authz {
         Some(kept.token.clone())
     }
 
-    /// The token of this device, when there is exactly one: device ids of two tenants may be the same.
+    /// The token of this device, when exactly one has not expired: device ids of two tenants may be the same.
     pub(crate) fn of_device(&self, device: &str, now: UnixSeconds) -> Option<Bytes> {
         let book = self.book.lock();
-        match book.devices.get(device).map(Vec::as_slice) {
-            Some([key]) => {
-                let kept = book.tokens.get(key).filter(|kept| kept.upload.expires > now)?;
-                Some(kept.token.clone())
-            }
-            _ => None,
-        }
+        let of_keys = book.devices.get(device)?.iter().filter_map(|key| book.tokens.get(key));
+        let mut good = of_keys.filter(|kept| kept.upload.expires > now);
+        let only = good.next()?;
+        good.next().is_none().then(|| only.token.clone())
+    }
+}
+
+/// The place of a connection without credentials; given back when dropped.
+pub(crate) struct Visit<'a> {
+    authz: &'a Authz,
+    from: Prefix,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.authz.book.lock().sources.leave(self.from);
     }
 }
 
 impl Book {
-    fn has_room(&self, from: Prefix) -> bool {
-        self.tokens.len() < AUTHZ_TOKENS && self.sources.kept(from) < AUTHZ_TOKENS_PER_PREFIX
+    /// Whether a token of this key has room, in the place of the one that it replaces.
+    fn has_room(&self, key: &Thumbprint, from: Prefix) -> bool {
+        let old = self.tokens.get(key);
+        let others = self.tokens.len() - usize::from(old.is_some());
+        let freed = usize::from(old.is_some_and(|old| old.from == from));
+        let of_prefix = self.sources.kept(from).saturating_sub(freed);
+        others < AUTHZ_TOKENS && of_prefix < AUTHZ_TOKENS_PER_PREFIX
     }
 
     fn take_out(&mut self, key: &Thumbprint) {

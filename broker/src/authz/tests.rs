@@ -9,7 +9,8 @@ use tessera_token::time::UnixSeconds;
 use super::{Authz, Upload};
 use crate::admission::Prefix;
 use crate::limits::{
-    AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX,
+    ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES,
+    AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX, HALF_OPEN,
 };
 
 const NOW: UnixSeconds = UnixSeconds::new(1_000);
@@ -40,7 +41,7 @@ fn keep(authz: &Authz, upload: Upload, from: Prefix, now: UnixSeconds) -> Result
 
 #[test]
 fn the_newest_token_of_a_key_stays_until_it_expires() {
-    let authz = Authz::new(true);
+    let authz = Authz::new(true, HALF_OPEN);
     assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
     assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
     assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Err(RefusalCode::TokenExpired));
@@ -58,8 +59,42 @@ fn the_newest_token_of_a_key_stays_until_it_expires() {
 }
 
 #[test]
+fn a_token_of_a_former_key_that_has_expired_does_not_count() {
+    let authz = Authz::new(true, HALF_OPEN);
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
+    let next = || Upload { key: key(2), ..upload(1, 20, 9_000) };
+    assert_eq!(keep(&authz, next(), from(1), NOW), Ok(()));
+    assert_eq!(authz.of_device("d-1", NOW), None);
+    assert_eq!(authz.of_device("d-1", UnixSeconds::new(2_000)).as_deref(), Some(&b"20"[..]));
+    // Nor when the key changes after it has expired.
+    let authz = Authz::new(true, HALF_OPEN);
+    assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
+    let later = UnixSeconds::new(2_000);
+    assert_eq!(keep(&authz, next(), from(1), later), Ok(()));
+    assert_eq!(authz.of_device("d-1", later).as_deref(), Some(&b"20"[..]));
+}
+
+#[test]
+fn a_token_that_finds_no_room_leaves_the_one_that_its_key_has() {
+    let authz = Authz::new(true, HALF_OPEN);
+    assert_eq!(keep(&authz, upload(0, 10, 2_000), from(1), NOW), Ok(()));
+    for number in 1..=AUTHZ_TOKENS_PER_PREFIX as u64 {
+        assert_eq!(keep(&authz, upload(number, 10, 2_000), from(2), NOW), Ok(()));
+    }
+    let full = Err(RefusalCode::LimitReached);
+    assert_eq!(keep(&authz, upload(0, 20, 3_000), from(2), NOW), full);
+    assert_eq!(authz.of_key(&key(0), NOW).as_deref(), Some(&b"10"[..]));
+    assert_eq!(authz.of_device("d-0", NOW).as_deref(), Some(&b"10"[..]));
+    // What replaces a token of the same prefix needs no further room.
+    assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
+    assert_eq!(authz.of_key(&key(1), NOW).as_deref(), Some(&b"20"[..]));
+    assert_eq!(keep(&authz, upload(0, 20, 3_000), from(1), NOW), Ok(()));
+    assert_eq!(authz.of_key(&key(0), NOW).as_deref(), Some(&b"20"[..]));
+}
+
+#[test]
 fn one_prefix_and_all_together_have_their_limits() {
-    let authz = Authz::new(true);
+    let authz = Authz::new(true, HALF_OPEN);
     let each = AUTHZ_TOKENS_PER_PREFIX as u64;
     for number in 0..AUTHZ_TOKENS as u64 {
         let source = from((number / each) as u32);
@@ -80,7 +115,7 @@ fn one_prefix_and_all_together_have_their_limits() {
 
 #[test]
 fn tries_come_in_a_burst_and_then_one_by_one() {
-    let authz = Authz::new(true);
+    let authz = Authz::new(true, HALF_OPEN);
     let mut now = Duration::from_secs(1);
     for _ in 0..AUTHZ_BURST {
         assert_eq!(authz.may_try(from(1), now), Ok(()));
@@ -98,4 +133,47 @@ fn tries_come_in_a_burst_and_then_one_by_one() {
     assert_eq!(authz.may_try(from(999_999), now), Err(RefusalCode::RateLimited));
     now += AUTHZ_INTERVAL;
     assert_eq!(authz.may_try(from(999_999), now), Ok(()));
+}
+
+#[test]
+fn connections_have_few_places_and_one_prefix_a_part_of_them() {
+    let authz = Authz::new(true, HALF_OPEN);
+    let now = Duration::from_secs(1);
+    let most = HALF_OPEN / ANONYMOUS_PART;
+    let of_prefix = most / ANONYMOUS_PREFIX_PART;
+    let mut held: Vec<_> =
+        (0..of_prefix).map(|_| authz.enter(from(0), now).expect("a place")).collect();
+    assert!(authz.enter(from(0), now).is_none());
+    for number in of_prefix..most {
+        let source = from((number / of_prefix) as u32);
+        held.push(authz.enter(source, now).expect("a place"));
+    }
+    assert!(authz.enter(from(999), now).is_none());
+    drop(held.pop());
+    let last = authz.enter(from(999), now).expect("what is given back");
+    assert!(authz.enter(from(998), now).is_none());
+    drop((held, last));
+    // The least there can be is one.
+    let authz = Authz::new(true, 1);
+    let one = authz.enter(from(0), now).expect("a place");
+    assert!(authz.enter(from(1), now).is_none());
+    drop(one);
+    assert!(authz.enter(from(1), now).is_some());
+}
+
+#[test]
+fn a_prefix_with_an_open_connection_is_not_forgotten() {
+    let authz = Authz::new(true, HALF_OPEN);
+    let mut now = Duration::from_secs(1);
+    let of_prefix = HALF_OPEN / ANONYMOUS_PART / ANONYMOUS_PREFIX_PART;
+    let held: Vec<_> = (0..of_prefix).map(|_| authz.enter(from(0), now).unwrap()).collect();
+    for round in 1..3 {
+        for number in 1..AUTHZ_SOURCES as u32 {
+            assert_eq!(authz.may_try(from(round * 10_000 + number), now), Ok(()));
+        }
+        now += AUTHZ_INTERVAL;
+    }
+    assert!(authz.enter(from(0), now).is_none());
+    drop(held);
+    assert!(authz.enter(from(0), now).is_some());
 }

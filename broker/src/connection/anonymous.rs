@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::refusal::RefusalCode;
 
+use super::welcome::is_ours;
 use super::{ace, first, goodbye};
 use crate::admission::Prefix;
 use crate::codec::{
@@ -29,17 +30,25 @@ pub(super) fn is_anonymous(hub: &Hub, stream: &Stream, connect: &Connect) -> boo
         && stream.channel().key.is_none()
 }
 
-/// Serves it to its end.
+/// Serves it to its end. True when a token came that was kept, or was not for a reason of ours: whoever brings none is a
+/// stranger like every other that never connects.
 pub(super) async fn serve(
     hub: &Hub,
     mut stream: Stream,
     inbox: &mut BytesMut,
     connect: &Connect,
     from: Prefix,
-) {
-    hub.metrics.authz_info.inc(&["connected"]);
+) -> bool {
     let to = Recipient::of(connect);
-    let peer = Anonymous { hub, to, from, received: Vec::new() };
+    let Some(_visit) = hub.authz.enter(from, hub.clock.monotonic()) else {
+        hub.metrics.limits_hit.inc(&["anonymous"]);
+        let (reason, properties) = (ReasonCode::SERVER_BUSY, Properties::new());
+        let ack = ConnAck { session_present: false, reason, properties };
+        goodbye::refuse(&mut stream, ack, to, false).await;
+        return false;
+    };
+    hub.metrics.authz_info.inc(&["connected"]);
+    let mut peer = Anonymous { hub, to, from, received: Vec::new(), useful: false };
     let served =
         tokio::time::timeout(ANONYMOUS_WITHIN, peer.run(&mut stream, inbox, connect)).await;
     let end = served.unwrap_or(Some(ReasonCode::MAXIMUM_CONNECT_TIME));
@@ -49,7 +58,9 @@ pub(super) async fn serve(
         // A DISCONNECT that cannot be written is left out: the close says it too.
         let _ = to.write(&bye, &mut out);
     }
+    let useful = peer.useful;
     goodbye::close(stream, out).await;
+    useful
 }
 
 struct Anonymous<'h> {
@@ -58,12 +69,13 @@ struct Anonymous<'h> {
     from: Prefix,
     /// QoS 2 messages that are not released yet.
     received: Vec<u16>,
+    useful: bool,
 }
 
 impl Anonymous<'_> {
     /// Gives the reason to tell, when there is one.
     async fn run(
-        mut self,
+        &mut self,
         stream: &mut Stream,
         inbox: &mut BytesMut,
         connect: &Connect,
@@ -155,9 +167,11 @@ impl Anonymous<'_> {
         }
     }
 
-    async fn upload(&self, payload: Bytes) -> ReasonCode {
+    async fn upload(&mut self, payload: Bytes) -> ReasonCode {
         let began = self.hub.clock.monotonic();
-        match self.verify_and_keep(payload).await {
+        let kept = self.verify_and_keep(payload).await;
+        self.useful |= kept.map_or_else(is_ours, |()| true);
+        match kept {
             Ok(()) => {
                 self.hub.metrics.authz_info.inc(&["kept"]);
                 ReasonCode::SUCCESS

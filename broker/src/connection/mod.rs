@@ -81,9 +81,10 @@ async fn handshake(
         return None;
     };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
-        place.ticket.blameless();
         let prefix = place.ticket.prefix();
-        Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix)).await;
+        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix)).await {
+            place.ticket.blameless();
+        }
         return None;
     }
     let ticket = &mut place.ticket;

@@ -159,7 +159,7 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 }
 
 /// Refusals that say nothing about the peer.
-fn is_ours(code: RefusalCode) -> bool {
+pub(super) fn is_ours(code: RefusalCode) -> bool {
     use RefusalCode::{LimitReached, NotReady, TrustMissing};
     matches!(code, LimitReached | NotReady | TrustMissing)
 }

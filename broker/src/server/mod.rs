@@ -174,7 +174,7 @@ impl Broker {
             connected: AtomicUsize::new(0),
             keep: Arc::clone(&keep),
             tickets,
-            authz: Authz::new(config.authz_info),
+            authz: Authz::new(config.authz_info, config.admission.half_open),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());

@@ -14,7 +14,7 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{TLS_READS_PER_TURN, WRITE_BATCH};
+use crate::limits::{TLS_HANDSHAKE_BYTES, TLS_READS_PER_TURN, WRITE_BATCH};
 
 pub(crate) use certificates::{Certificates, Use};
 pub use error::TlsError;
@@ -54,14 +54,19 @@ impl Tls {
         let mut session = ServerConnection::new(config).map_err(|_| "tls_refused")?;
         session.set_buffer_limit(Some(WRITE_BATCH));
         let mut tls = Self { socket, session, readable: 0, exporter_on_tls12 };
+        let mut left = TLS_HANDSHAKE_BYTES;
         while tls.session.is_handshaking() {
-            tls.step().await?;
+            left = left.saturating_sub(tls.step(left).await?);
         }
         tls.push().map_err(|_| "tls_lost")?;
         Ok(tls)
     }
 
-    async fn step(&mut self) -> Result<(), &'static str> {
+    /// Gives the bytes that it read, `most` of them: the library itself would hold 64 KiB of one message.
+    async fn step(&mut self, most: u64) -> Result<u64, &'static str> {
+        if most == 0 {
+            return Err("tls_too_large");
+        }
         self.push().map_err(|_| "tls_lost")?;
         let interest = match self.session.wants_write() {
             true => Interest::READABLE | Interest::WRITABLE,
@@ -69,16 +74,16 @@ impl Tls {
         };
         let ready = self.socket.ready(interest).await.map_err(|_| "tls_lost")?;
         if !ready.is_readable() && !ready.is_read_closed() {
-            return Ok(());
+            return Ok(0);
         }
-        match self.session.read_tls(&mut Io(&self.socket)) {
+        let read = match self.session.read_tls(&mut Io(&self.socket).take(most)) {
             Ok(0) => return Err("tls_lost"),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(_) => return Err("tls_lost"),
-        }
+        };
         self.open_records().map_err(|_| "tls_refused")?;
-        Ok(())
+        Ok(u64::try_from(read).unwrap_or(u64::MAX))
     }
 
     /// Whether the client named a protocol; a wrong one has ended the handshake already.

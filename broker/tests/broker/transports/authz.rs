@@ -4,7 +4,9 @@ use tessera_broker::codec::{
     Ack, Connect, Disconnect, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe,
     SubscribeOptions, Subscription, Version,
 };
+use tessera_broker::limits::{ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, SUSPECT_STRIKES};
 use tessera_broker::transport::Transport;
+use tessera_broker::RawBrokerConfig;
 use tessera_token::key::SecretKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
@@ -27,11 +29,16 @@ fn counted(what: &str) -> String {
 
 /// A broker that takes tokens on `authz-info`, and client keys in handshakes.
 async fn open(certs: &Certs) -> World {
+    open_with(certs, |_| {}).await
+}
+
+async fn open_with(certs: &Certs, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     world_with(|raw| {
         certs.settings(raw);
         raw.tls.client_auth = Some("key".to_owned());
         raw.authz_info = true;
         raw.ace_as_hint = Some(r#"{"AS":"https://as.example"}"#.to_owned());
+        change(raw);
     })
     .await
 }
@@ -344,4 +351,66 @@ async fn strangers_are_bounded_in_packets_time_and_tries() {
     let hit = r#"tessera_broker_limits_hit_total{limit="authz_info"}"#;
     assert_eq!(world.metric(hit), limited.len() as u64);
     ends_with(&mut silent, ReasonCode::MAXIMUM_CONNECT_TIME).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_bring_no_token_are_strikes_and_those_that_do_are_none() {
+    let certs = Certs::new();
+    let world = open_with(&certs, |raw| raw.limits.suspects_per_second = 5).await;
+    let turned = || world.metric(r#"tessera_broker_turned_away_total{limit="suspect_rate"}"#);
+    let gone = || settle(|| world.broker.sockets() == 0);
+    let token = world.token("d-1", device_scope("d-1"));
+    for _ in 0..2 * SUSPECT_STRIKES {
+        upload(&world, &certs, &token).await;
+        gone().await;
+    }
+    for _ in 0..SUSPECT_STRIKES {
+        drop(anonymous(&world, &certs).await);
+        gone().await;
+    }
+    assert_eq!(turned(), 0);
+    // One socket of suspects in this window, then none.
+    drop(anonymous(&world, &certs).await);
+    gone().await;
+    assert!(tls(&world, Transport::Mqtts, certs.client(V13)).await.is_err());
+    assert_eq!(turned(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_have_few_places_and_others_are_served() {
+    let certs = Certs::new();
+    let places = 2 * ANONYMOUS_PART * ANONYMOUS_PREFIX_PART;
+    let world = open_with(&certs, |raw| raw.limits.half_open = places).await;
+    let first = anonymous(&world, &certs).await;
+    let mut second = anonymous(&world, &certs).await;
+    for (version, reason) in
+        [(Version::V5, ReasonCode::SERVER_BUSY), (Version::V311, ReasonCode::SERVER_UNAVAILABLE)]
+    {
+        let io = tls(&world, Transport::Mqtts, certs.client(V13)).await.unwrap();
+        let mut line = Line::new(io);
+        let refused = match version {
+            Version::V5 => say(&mut line, bare(&world, "x", version)).await,
+            Version::V311 => {
+                let connect = Packet::Connect(Box::new(bare(&world, "x", version)));
+                let mut out = ::bytes::BytesMut::new();
+                tessera_broker::codec::encode(&connect, version, &mut out).unwrap();
+                line.send(&out).await;
+                let mut answer = [0; 4];
+                line.io.read_exact(&mut answer).await.unwrap();
+                assert_eq!(answer, [0x20, 2, 0, 3]);
+                reason
+            }
+        };
+        assert_eq!(refused, reason);
+        line.closed().await;
+    }
+    let hit = r#"tessera_broker_limits_hit_total{limit="anonymous"}"#;
+    assert_eq!(world.metric(hit), 2);
+    let mut device = Line::new(tls(&world, Transport::Mqtts, certs.client(V13)).await.unwrap());
+    assert_eq!(device.connect(&world, "d-1").await, OK);
+    second.ping().await;
+    drop(first);
+    settle(|| world.broker.sockets() == 2).await;
+    anonymous(&world, &certs).await;
+    assert_eq!(world.metric(hit), 2);
 }

@@ -74,6 +74,16 @@ impl Certs {
                 (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
             }
         };
+        self.with_certificate(&chain, &key)
+    }
+
+    /// A client with a certificate of the authority that has so long a name.
+    pub fn client_with_long_name(&self, chars: usize) -> ClientConfig {
+        let (chain, key) = self.issue(&"n".repeat(chars), p256());
+        self.with_certificate(&chain, &key)
+    }
+
+    fn with_certificate(&self, chain: &str, key: &str) -> ClientConfig {
         let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         self.builder(&[&TLS13, &TLS12]).with_client_auth_cert(chain, key).unwrap()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tessera_broker::codec::{
     Packet, Properties, Publish, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription,
 };
+use tessera_broker::limits::TLS_HANDSHAKE_BYTES;
 use tessera_broker::transport::Transport;
 use tokio::io::AsyncWriteExt;
 
@@ -102,6 +103,45 @@ async fn a_silent_peer_is_cut_at_the_deadline_and_gives_its_place_back() {
     let cut = || (broken(&world, "tls_too_slow"), broken(&world, "connect_too_slow"));
     settle(|| cut() == (1, 1)).await;
     settle(|| world.broker.sockets() == 0).await;
+}
+
+/// The beginning of a ClientHello that is to be so long, in records of 16,000 bytes: all but its last byte.
+fn endless_hello(long: usize) -> Vec<u8> {
+    let mut hello = vec![1];
+    hello.extend_from_slice(&(long as u32).to_be_bytes()[1..]);
+    hello.resize(4 + long - 1, 0);
+    let records = hello.chunks(16_000).map(|part| {
+        let long = (part.len() as u16).to_be_bytes();
+        [&[0x16, 0x03, 0x01][..], &long, part].concat()
+    });
+    records.collect::<Vec<_>>().concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_a_handshake_are_bounded() {
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.tls.client_ca = Some(certs.path("ca.pem"));
+        raw.tls.client_auth = Some("ca_optional".to_owned());
+    })
+    .await;
+    // One byte less than the limit is waited for, records' headers included.
+    let most = usize::try_from(TLS_HANDSHAKE_BYTES).unwrap();
+    let hello = endless_hello(65_000);
+    let mut waits = Line::new(tcp(&world, Transport::Mqtts).await);
+    waits.send(&hello[..most - 1]).await;
+    let mut line = Line::new(tcp(&world, Transport::Mqtts).await);
+    line.send(&hello).await;
+    line.closed().await;
+    settle(|| broken(&world, "tls_too_large") == 1).await;
+    waits.closed().await;
+    settle(|| broken(&world, "tls_too_slow") == 1).await;
+    assert_eq!(broken(&world, "tls_too_large"), 1);
+    // Certificates of clients have room.
+    assert!(works(&world, certs.client_with_long_name(12_000)).await);
+    assert!(!works(&world, certs.client_with_long_name(20_000)).await);
+    settle(|| broken(&world, "tls_too_large") == 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
