@@ -176,6 +176,10 @@ impl Ledger {
         if let Some(place) = part.queued.iter().position(|one| one == name) {
             part.queued.swap_remove(place);
         }
+        if part.queued.is_empty() {
+            // Many parts, most of them at rest.
+            part.queued = Vec::new();
+        }
     }
 
     fn part(&self, name: &Name) -> Option<&Mutex<Part>> {
