@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version};
 use tessera_broker::lanes::{Delivery, Message, Publisher, Push, SubscriberId};
+use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
 use tessera_broker::rights::{Author, Trusted, Withdrawals};
 use tessera_broker::session::ending::Left;
@@ -98,7 +99,7 @@ pub(super) struct Sim {
 impl Sim {
     pub(super) fn new() -> Self {
         Self {
-            registry: Registry::new(tessera_broker::limits::SESSIONS),
+            registry: Registry::new((SESSIONS, SESSIONS_PER_DEVICE)),
             world: World::new(),
             unix: NOW,
             monotonic: Duration::from_secs(1),
