@@ -15,7 +15,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::names::{DeviceKey, GroupKey};
 use super::refusal::TrustRefusal;
-use super::state::{rank, Moved, TrustState};
+use super::state::{Moved, TrustState};
 use crate::limits::TRUST_FLOOR_ITEMS;
 
 /// What a snapshot must not weaken, as far as it would.
@@ -35,14 +35,6 @@ const KEY: u64 = 2;
 const GROUP: u64 = 3;
 const DEVICE: u64 = 4;
 const TOKEN: u64 = 5;
-
-const STATES: [KeyState; 5] = [
-    KeyState::Next,
-    KeyState::Active,
-    KeyState::Retiring,
-    KeyState::Retired,
-    KeyState::Compromised,
-];
 
 impl Floor {
     /// Whether the snapshot knew everything.
@@ -82,7 +74,7 @@ impl Raised {
             }
             Self::Key { tenant, key, state } => {
                 w.array(4).uint(KEY).text(tenant.as_str()).bytes(key.as_bytes());
-                w.uint(rank(*state).into());
+                w.uint(state.number().into());
             }
             Self::Group { tenant, number, epoch } => {
                 w.array(4).uint(GROUP).text(tenant.as_str()).uint(*number).uint(*epoch);
@@ -104,7 +96,7 @@ impl Raised {
             (KEY, 4) => Self::Key {
                 tenant: tenant(r)?,
                 key: PublicKey::from_bytes(r.bytes()?).map_err(|_| CborError)?,
-                state: state(r.uint()?)?,
+                state: KeyState::of_number(r.uint()?).ok_or(CborError)?,
             },
             (GROUP, 4) => Self::Group { tenant: tenant(r)?, number: r.uint()?, epoch: r.uint()? },
             (DEVICE, 5) => Self::Device {
@@ -124,10 +116,6 @@ impl Raised {
 
 fn tenant(r: &mut Reader<'_>) -> Result<TenantId, CborError> {
     TenantId::parse(r.text()?).map_err(|_| CborError)
-}
-
-fn state(number: u64) -> Result<KeyState, CborError> {
-    STATES.into_iter().find(|state| u64::from(rank(*state)) == number).ok_or(CborError)
 }
 
 impl TrustState {
@@ -154,7 +142,7 @@ impl TrustState {
         }
         for known in old.keys.values().flatten() {
             let now = self.same_key(&known.tenant, &known.key);
-            if now.is_some_and(|now| rank(now.state) < rank(known.state)) {
+            if now.is_some_and(|now| now.state.number() < known.state.number()) {
                 let (tenant, key) = (known.tenant.clone(), known.key.clone());
                 floor.push(Raised::Key { tenant, key, state: known.state });
             }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
+use tessera_token::chain::{IssuerKey, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Preparation, PublicKey};
@@ -127,7 +127,7 @@ impl TrustState {
             same_kid.iter_mut().find(|known| known.tenant == key.tenant && known.key == key.key);
         match known {
             Some(known) => {
-                if rank(known.state) > rank(key.state) {
+                if known.state.number() > key.state.number() {
                     key.state = known.state;
                 }
                 known.state = key.state;
@@ -203,16 +203,6 @@ fn room(known: bool, used: usize, most: usize) -> Result<(), TrustRefusal> {
         Ok(())
     } else {
         Err(TrustRefusal::TooLarge)
-    }
-}
-
-pub(super) const fn rank(state: KeyState) -> u8 {
-    match state {
-        KeyState::Next => 0,
-        KeyState::Active => 1,
-        KeyState::Retiring => 2,
-        KeyState::Retired => 3,
-        KeyState::Compromised => 4,
     }
 }
 

@@ -43,6 +43,26 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// All of them, in the order in which they may follow each other: the place of each is its number in the trust feed.
+    pub const ALL: [Self; 5] =
+        [Self::Next, Self::Active, Self::Retiring, Self::Retired, Self::Compromised];
+
+    /// Its number in the trust feed; no later state has a lower one.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Next => 0,
+            Self::Active => 1,
+            Self::Retiring => 2,
+            Self::Retired => 3,
+            Self::Compromised => 4,
+        }
+    }
+
+    /// The state of this number.
+    pub fn of_number(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
     /// Whether tokens of the key are accepted.
     pub const fn accepts(self) -> bool {
         matches!(self, Self::Next | Self::Active | Self::Retiring)

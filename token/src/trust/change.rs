@@ -96,7 +96,7 @@ impl Change {
             }
             Self::Key(k) => {
                 w.array(6).uint(KEY).text(k.tenant.as_str()).bytes(k.key.as_bytes());
-                w.uint(k.not_before.get()).uint(k.not_after.get()).uint(state_number(k.state));
+                w.uint(k.not_before.get()).uint(k.not_after.get()).uint(k.state.number().into());
             }
             Self::Group(g) => {
                 w.array(5).uint(GROUP).text(g.tenant.as_str()).text(g.group.as_str());
@@ -138,7 +138,7 @@ impl Change {
                     .map_err(|_| TrustError::Malformed)?,
                 not_before: UnixSeconds::new(r.uint()?),
                 not_after: UnixSeconds::new(r.uint()?),
-                state: state(r.uint()?)?,
+                state: KeyState::of_number(r.uint()?).ok_or(TrustError::Malformed)?,
             }),
             (GROUP, 5) => Self::Group(GroupEpoch {
                 tenant: tenant(r)?,
@@ -180,25 +180,4 @@ fn tenant(r: &mut Reader<'_>) -> Result<TenantId, TrustError> {
 
 fn device(r: &mut Reader<'_>) -> Result<DeviceId, TrustError> {
     DeviceId::parse(r.text()?).map_err(|_| TrustError::Malformed)
-}
-
-fn state_number(state: KeyState) -> u64 {
-    match state {
-        KeyState::Next => 0,
-        KeyState::Active => 1,
-        KeyState::Retiring => 2,
-        KeyState::Retired => 3,
-        KeyState::Compromised => 4,
-    }
-}
-
-fn state(number: u64) -> Result<KeyState, TrustError> {
-    Ok(match number {
-        0 => KeyState::Next,
-        1 => KeyState::Active,
-        2 => KeyState::Retiring,
-        3 => KeyState::Retired,
-        4 => KeyState::Compromised,
-        _ => return Err(TrustError::Malformed),
-    })
 }

@@ -122,3 +122,11 @@ fn a_registered_key_has_one_of_two_lengths() {
         assert_eq!(Event::open(&signed, &root().public()), Err(TrustError::Malformed), "{length}");
     }
 }
+
+#[test]
+fn a_key_state_is_found_by_its_number() {
+    for (place, state) in (0..).zip(KeyState::ALL) {
+        assert_eq!((u64::from(state.number()), KeyState::of_number(place)), (place, Some(state)));
+    }
+    assert_eq!(KeyState::of_number(5), None);
+}

@@ -298,16 +298,7 @@ pub(super) fn world(draw: &mut Draw<'_>, world: &mut World, token: &[u8]) {
             5 => drop(world.revoked.insert(TokenHash::of(token))),
             6 => world.trusted_at = Some(at(interesting(draw, NOW - 86_400))),
             7 => world.trusted_at = None,
-            8 => {
-                const STATES: [KeyState; 5] = [
-                    KeyState::Next,
-                    KeyState::Active,
-                    KeyState::Retiring,
-                    KeyState::Retired,
-                    KeyState::Compromised,
-                ];
-                world.issuer().state = *draw.pick(&STATES);
-            }
+            8 => world.issuer().state = *draw.pick(&KeyState::ALL),
             9 => world.issuer().not_before = at(interesting(draw, NOW + 60)),
             10 => world.issuer().not_after = at(interesting(draw, NOW)),
             11 => world.acme(|t| t.staleness.actuation = interesting(draw, 600)),

@@ -15,13 +15,6 @@ pub(super) const TENANTS: [&str; 2] = ["acme", "rival"];
 pub(super) const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// The device whose epochs may be so old that they are forgotten.
 pub(super) const AGED: usize = 2;
-const STATES: [KeyState; 5] = [
-    KeyState::Next,
-    KeyState::Active,
-    KeyState::Retiring,
-    KeyState::Retired,
-    KeyState::Compromised,
-];
 
 pub(super) fn issuers() -> [&'static SecretKey; 2] {
     [&keys().issuer, &keys().rival]
@@ -176,7 +169,7 @@ fn any_change(draw: &mut Draw<'_>) -> Change {
     let name = TENANTS[who];
     match draw.below(5) {
         0 => Change::Tenant(trust(name, u64::from(draw.u8()), draw.one_in(4))),
-        1 => Change::Key(issuer_key(name, issuers()[who], *draw.pick(&STATES))),
+        1 => Change::Key(issuer_key(name, issuers()[who], *draw.pick(&KeyState::ALL))),
         2 => Change::Group(GroupEpoch {
             tenant: tenant(name),
             group: GroupId::parse("g").expect("a group id"),
