@@ -30,6 +30,11 @@ impl Recipient {
         self.version
     }
 
+    /// Whether it takes packets of any size.
+    pub const fn takes_all(self) -> bool {
+        self.most == u32::MAX
+    }
+
     /// Whether it takes a packet of so many bytes in all [MQTT-3.1.2-24].
     pub const fn takes(self, bytes: usize) -> bool {
         bytes <= self.most as usize
@@ -50,7 +55,7 @@ impl Recipient {
 
     /// Whether [`Self::write`] would write it.
     pub fn can_be_told(self, packet: &Packet) -> bool {
-        self.most == u32::MAX || self.write(packet, &mut BytesMut::new()).unwrap_or(false)
+        self.takes_all() || self.write(packet, &mut BytesMut::new()).unwrap_or(false)
     }
 
     fn append(self, packet: &Packet, out: &mut BytesMut) -> Result<bool> {

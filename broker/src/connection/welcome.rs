@@ -149,13 +149,17 @@ async fn admit(
 
 /// Whether the client takes the CONNACK that would let it in: asked before anything is changed for it.
 fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
+    let to = Recipient::of(connect);
+    if to.takes_all() {
+        return true;
+    }
     let granted = told(connect, &hub.policy);
     let properties = match ace::method(connect) {
         Some(_) => ace::echo(&granted),
         None => granted,
     };
     let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
-    Recipient::of(connect).can_be_told(&Packet::ConnAck(ack))
+    to.can_be_told(&Packet::ConnAck(ack))
 }
 
 /// Refusals that say nothing about the peer.
