@@ -242,15 +242,16 @@ async fn the_highest_time_is_stored_in_steps() {
     let world = World::new();
     let mut rig = rig(&world);
     let stored = |rig: &Rig| rig.verifier.trust_store.highest().unwrap();
-    rig.verifier.clock.advance(Duration::from_secs(29));
+    let step = limits::TRUST_TIME_STEP_SECONDS;
+    rig.verifier.clock.advance(Duration::from_secs(step - 1));
     rig.core.tick();
     assert_eq!(stored(&rig), at(0));
     rig.verifier.clock.advance(Duration::from_secs(1));
     rig.core.tick();
-    assert_eq!(stored(&rig), at(NOW + 30));
+    assert_eq!(stored(&rig), at(NOW + step));
     rig.verifier.clock.advance(Duration::from_secs(5));
     rig.core.finish();
-    assert_eq!(stored(&rig), at(NOW + 35));
+    assert_eq!(stored(&rig), at(NOW + step + 5));
 }
 
 #[tokio::test]

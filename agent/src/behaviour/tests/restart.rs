@@ -7,6 +7,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::super::actor::BehaviourParts;
 use super::*;
+use crate::limits::PROFILE_PARTS;
 
 fn start(store: &Store, clock: &Arc<ManualClock>) -> (Observer, BehaviourParts, Metrics) {
     let metrics = Metrics::new();
@@ -63,22 +64,93 @@ async fn a_learned_device_is_still_known_after_a_restart() {
     );
 }
 
+/// One round of writing; how many profiles it wrote, all rounds together.
+fn round(parts: &mut BehaviourParts, metrics: &Metrics) -> u64 {
+    parts.begin_save();
+    while parts.save_some() {}
+    let shown = metrics.render();
+    let name = "tessera_behaviour_profiles_written_total ";
+    shown.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
 #[tokio::test]
-async fn what_is_not_changed_is_not_written_again() {
+async fn each_device_has_its_turn_and_what_is_not_changed_is_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock();
+    let (observer, mut parts, metrics) = start(&store, &clock);
+    busy_hour(&observer, &mut parts, &clock);
+    let mut written = 0;
+    for _ in 0..PROFILE_PARTS {
+        let now = round(&mut parts, &metrics);
+        let part = now - written;
+        assert!((25..80).contains(&part), "{part} of 300 in one of {PROFILE_PARTS} rounds");
+        written = now;
+    }
+    assert_eq!(written, 300);
+    assert_eq!(store.table("behaviour_devices").unwrap().len().unwrap(), 300);
+    for _ in 0..PROFILE_PARTS {
+        assert_eq!(round(&mut parts, &metrics), 300);
+    }
+    // A device that is active all the time is written once in all rounds.
+    let device = observer.device(&tenant(), &DeviceId::parse("d-7").unwrap());
+    for number in 1..=3 * PROFILE_PARTS {
+        observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+        parts.tick();
+        let written = round(&mut parts, &metrics) - 300;
+        let turns = u64::from(number.div_ceil(PROFILE_PARTS));
+        assert!((turns - 1..=turns).contains(&written), "{written} after {number} rounds");
+    }
+    observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+    parts.finish();
+    assert_eq!(round(&mut parts, &metrics), 304);
+}
+
+#[tokio::test]
+async fn what_an_alert_was_told_of_is_written_in_the_next_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock();
+    let (observer, mut parts, metrics) = start(&store, &clock);
+    busy_hour(&observer, &mut parts, &clock);
+    for _ in 0..PROFILE_PARTS {
+        round(&mut parts, &metrics);
+    }
+    let device = observer.device(&tenant(), &DeviceId::parse("d-0").unwrap());
+    let observe = || observer.observe(&device, Observation::Published { topic: "t", bytes: 60 });
+    observe();
+    parts.tick();
+    let has_had_its_turn = (0..PROFILE_PARTS).any(|_| round(&mut parts, &metrics) == 301);
+    assert!(has_had_its_turn);
+    // The next round is not its turn.
+    observe();
+    parts.tick();
+    assert_eq!(round(&mut parts, &metrics), 301);
+    let mut alerts = observer.alerts();
+    (0..200).for_each(|_| observe());
+    parts.tick();
+    assert!(alerts.try_recv().is_ok());
+    assert_eq!(round(&mut parts, &metrics), 302);
+    assert_eq!(round(&mut parts, &metrics), 302);
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_written_when_its_turn_comes_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let clock = clock();
     let (observer, mut parts, _) = start(&store, &clock);
     busy_hour(&observer, &mut parts, &clock);
-    parts.begin_save();
-    let mut pieces = 1;
-    while parts.save_some() {
-        pieces += 1;
+    store.close().unwrap();
+    for _ in 0..PROFILE_PARTS {
+        parts.begin_save();
+        while parts.save_some() {}
     }
-    assert_eq!(pieces, 3);
-    assert_eq!(store.table("behaviour_devices").unwrap().len().unwrap(), 300);
-    parts.begin_save();
-    assert!(!parts.save_some());
+    let again = Store::open(folder.path()).unwrap();
+    parts.onto(&again);
+    parts.finish();
+    assert_eq!(again.table("behaviour_devices").unwrap().len().unwrap(), 300);
+    assert_eq!(again.table("behaviour_groups").unwrap().len().unwrap(), 1);
 }
 
 #[tokio::test]
