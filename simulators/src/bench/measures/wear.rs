@@ -42,7 +42,7 @@ pub(super) async fn run(
     let count = stage.devices.members().len() as f64;
     let book = Book { servers, running };
     let window = stage.quiet;
-    let (quiet, ()) = book.of(async { Ok(sleep(window).await) }).await?;
+    let (quiet, ()) = book.of(rest(window)).await?;
     let held = hold(&stage.devices, stage.devices.members(), running).await?;
     let (active, held) = book.of(publish(stage, held, window)).await?;
     drop(held);
@@ -104,6 +104,11 @@ impl<S: Servers> Book<'_, S> {
         let after = self.servers.written(self.running.pid)?;
         Ok((after.saturating_sub(before) as f64, done))
     }
+}
+
+async fn rest(window: Duration) -> Result<(), BenchError> {
+    sleep(window).await;
+    Ok(())
 }
 
 /// Every device publishes once in [`limits::ACTIVE_EVERY`], spread over it.
