@@ -38,6 +38,10 @@ async fn metrics(hub: Shared) -> HttpResponse {
         ("strays", fleet.strays),
         ("lost", fleet.lost),
         ("router_restarts", fleet.restarts),
+        ("router_renewals", fleet.renewals),
+        ("router_answers", u64::from(fleet.answers)),
+        ("router_bytes", fleet.held),
+        ("router_old", fleet.old_routers),
         ("refused", fleet.refused),
         ("publishers_waited", fleet.publishers_waited),
         ("links_waited", fleet.links_waited),
@@ -76,6 +80,9 @@ impl Hub {
         }
         if !self.keep.is_healthy() {
             return Err(("store", RefusalCode::NotReady));
+        }
+        if !self.lanes.is_healthy() {
+            return Err(("fleet", RefusalCode::NotReady));
         }
         if self.tasks.is_closed() {
             return Err(("listener", RefusalCode::NotReady));
