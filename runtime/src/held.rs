@@ -2,7 +2,8 @@
 //!
 //! While wall time and monotonic time go on together, the wall clock is what it says. When they part by more than
 //! [`CLOCK_STEP_MILLIS`], time goes on from where it was, by monotonic time, until the clock has stayed in its new place
-//! for [`CLOCK_HELD`]. So a clock that is wrong for seconds moves nothing, and one that was mended counts soon.
+//! for [`CLOCK_HELD`]. So a clock that is wrong for seconds moves nothing, and one that was mended counts soon. A place
+//! before this program was released is never believed.
 //!
 //! Monotonic time stands still while a machine sleeps (CLOCK_MONOTONIC of Linux; the standard library has no other). The
 //! first [`CLOCK_HELD`] after a sleep therefore still have the time of before.
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use tessera_token::time::UnixSeconds;
 
 use crate::clock::{Clock, SharedClock};
-use crate::limits::{CLOCK_HELD, CLOCK_STEP_MILLIS};
+use crate::limits::{CLOCK_HELD, CLOCK_STEP_MILLIS, RELEASED_SECONDS};
 
 /// The clock that is handed around in the place of the one of the system.
 pub struct HeldClock {
@@ -73,7 +74,8 @@ impl State {
             self.jump = Some(Seen { since: monotonic, ahead });
             return expected;
         };
-        if monotonic.saturating_sub(jump.since) < CLOCK_HELD {
+        let possible = wall >= millis(RELEASED_SECONDS.saturating_mul(1000));
+        if !possible || monotonic.saturating_sub(jump.since) < CLOCK_HELD {
             return expected;
         }
         tracing::warn!(ahead_ms = ahead, "the clock stayed where it jumped to: it is believed");
@@ -152,6 +154,17 @@ mod tests {
             pass(&clock, &held, 1);
             assert_eq!((held.unix(), held.ahead_seconds()), (at(place + 30), 0));
         }
+    }
+
+    #[test]
+    fn a_place_before_the_release_is_never_believed() {
+        let clock = ManualClock::at(at(NOW));
+        let held = HeldClock::new(clock.clone());
+        clock.set_unix(at(5));
+        pass(&clock, &held, 600);
+        assert_eq!(held.unix(), at(NOW + 600));
+        clock.set_unix(at(NOW + 600));
+        assert_eq!(held.ahead_seconds(), 0);
     }
 
     #[test]

@@ -276,7 +276,8 @@ async fn a_service_that_was_ahead_stops_nobody_once_it_is_right() {
         let password = world.password(&token, NOW + 13, 2);
         rig.verifier.clock.advance(Duration::from_secs(13));
         let refused = rig.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
-        let code = if ahead > 100 * DAY { RefusalCode::KeyNotValid } else { RefusalCode::TokenExpired };
+        let code =
+            if ahead > 100 * DAY { RefusalCode::KeyNotValid } else { RefusalCode::TokenExpired };
         assert_eq!(refused.code, code);
         rig.feed(&world.feed(1, NOW + 13));
         assert_eq!(rig.verifier.trust.load().trusted_at(), Some(at(NOW + 13)));

@@ -326,7 +326,10 @@ async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
 #[test]
 fn a_subscriber_hears_after_the_version_is_current() {
     let mut world = World::new();
-    let trust = Trust::new(world.trusted(), TrustTime::new(ManualClock::at(at(NOW)), StoredTime::default()));
+    let trust = Trust::new(
+        world.trusted(),
+        TrustTime::new(ManualClock::at(at(NOW)), StoredTime::default()),
+    );
     let mut effects = trust.effects();
     world.event(device_change("d-1", 1, NOW));
     let applied = trust.load().with_feed(&world.feed(0, NOW));

@@ -77,7 +77,8 @@ impl TrustTime {
     pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
         let (wall, monotonic) = (millis(self.clock.unix_millis()), uptime(monotonic));
         let signed = self.signed.load(Ordering::Relaxed).saturating_add(monotonic);
-        let ahead = wall > signed.saturating_add(SKEW_MILLIS) && self.is_outvoted(signed, monotonic);
+        let ahead =
+            wall > signed.saturating_add(SKEW_MILLIS) && self.is_outvoted(signed, monotonic);
         let now = if ahead { signed } else { wall.max(signed) };
         UnixSeconds::new(u64::try_from(now / 1000).unwrap_or(0))
     }

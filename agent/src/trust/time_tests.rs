@@ -122,7 +122,10 @@ fn a_clock_that_is_behind_is_carried_and_revives_nothing() {
             let again = TrustTime::new(clock.clone(), time.to_store());
             assert_eq!(again.now(), at(NOW + 110));
         }
-        assert_eq!(online.clock_state().map(|state| (state.wrong, state.is_ahead())), Some((true, false)));
+        assert_eq!(
+            online.clock_state().map(|state| (state.wrong, state.is_ahead())),
+            Some((true, false))
+        );
     }
 }
 
