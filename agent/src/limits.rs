@@ -26,23 +26,27 @@ pub const TRUST_PREPARED_KEYS: usize = 128;
 pub const TRUST_EFFECTS: usize = 4096;
 /// Events stored behind the snapshot before a new snapshot is fetched: bounds the time to start.
 pub const TRUST_EVENTS_STORED: usize = 10_000;
-/// Seconds after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
+/// Time after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
 /// meanwhile, and stored past [`TRUST_EVENTS_STORED`].
-pub const TRUST_SNAPSHOT_PAUSE_SECONDS: u64 = 600;
+pub const TRUST_SNAPSHOT_PAUSE: Duration = Duration::from_secs(600);
 /// CBOR items of what is stored beyond a snapshot: the tables above bound it, each entry is at most 6.
 pub const TRUST_FLOOR_ITEMS: usize =
     6 * (TRUST_DEVICES + TRUST_TOKENS + TRUST_GROUPS + TRUST_TENANTS + TRUST_KEYS);
 /// Bytes of one stored piece of a snapshot: under the store's limit of a value.
 pub const TRUST_PIECE_BYTES: usize = 512 * 1024;
-/// Seconds between durable writes of the highest time ever seen: what a restart may forget of it. A write is one or two
-/// blocks of the disk, whatever it holds: every 30 s they were a tenth of what a gateway may write.
-pub const TRUST_TIME_STEP_SECONDS: u64 = 300;
-/// Seconds between durable writes of heartbeats that bring no event. By so much older may trust data seem after a restart.
-pub const TRUST_HEARTBEAT_STEP_SECONDS: u64 = 300;
-/// Seconds between removals of entries that say nothing any more.
-pub const TRUST_PRUNE_SECONDS: u64 = 600;
-/// Seconds by which the clock may have run ahead of a newly signed time before the highest time seen is taken back.
-pub const TRUST_AHEAD_SECONDS: u64 = 3600;
+/// Time between durable writes of how far time has come: what a restart without the service may forget of it. A write is
+/// one or two blocks of the disk, whatever it holds: every 30 s they were a tenth of what a gateway may write.
+pub const TRUST_TIME_STEP: Duration = Duration::from_secs(300);
+/// Time between durable writes of heartbeats that bring no event. By so much older may trust data seem after a restart.
+pub const TRUST_HEARTBEAT_STEP: Duration = Duration::from_secs(300);
+/// Time between removals of entries that say nothing any more.
+pub const TRUST_PRUNE: Duration = Duration::from_secs(600);
+/// Seconds that a verifier must have lived before it removes anything: one that was set up while the clock of the service
+/// was ahead learns of that before.
+pub const PRUNE_SETTLED_SECONDS: u64 = 24 * 3600;
+/// Time for which the last heartbeat bears witness against a clock that is ahead: an answer comes at least every
+/// [`SYNC_WAIT_SECONDS`], and a machine that slept has the time of before for no longer.
+pub const CLOCK_WITNESS: Duration = Duration::from_secs(60);
 
 // --- sync --------------------------------------------------------------------------------------------------------
 

@@ -140,10 +140,15 @@ impl World {
 
     /// Adds an event behind the others.
     pub(crate) fn event(&mut self, change: Change) -> Vec<u8> {
+        self.event_at(change, NOW)
+    }
+
+    /// The same, signed at another time.
+    pub(crate) fn event_at(&mut self, change: Change, time: u64) -> Vec<u8> {
         let event = Event {
             seq: self.seq() + 1,
             previous: self.head(),
-            time: at(NOW),
+            time: at(time),
             change: change.clone(),
         };
         let bytes = event.sign(&self.root).unwrap();
@@ -233,7 +238,7 @@ impl Verifier {
         let store = Store::open(folder).unwrap();
         let trust_store = TrustStore::new(&store, pin).unwrap();
         let state = trust_store.load(audience()).unwrap();
-        let time = TrustTime::new(clock.clone(), trust_store.highest().unwrap());
+        let time = TrustTime::new(clock.clone(), trust_store.time().unwrap());
         let trust = Trust::new(state, time);
         let metrics = tessera_runtime::metrics::Metrics::new();
         let (observer, _) =

@@ -92,3 +92,15 @@ pub const LOG_WORDS_BYTES: usize = 160;
 pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
 /// How often a file of derivation keys is looked at: a key that was taken out ends sessions this much later.
 pub const DERIVATION_FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// Milliseconds by which wall time and monotonic time may part between two looks before it counts as a jump: NTP slews
+/// half a millisecond a second, and steps above an eighth of a second.
+pub const CLOCK_STEP_MILLIS: u64 = 5_000;
+/// Time for which a clock that jumped must stay where it is before it is believed. A wrong reading that passes within
+/// it moves nothing; a correction takes effect within it, and service must be back within a minute.
+pub const CLOCK_HELD: Duration = Duration::from_secs(30);
+/// Lived time goes this part faster than monotonic time while it lies behind the wall clock: what a stop of eight days
+/// left behind is caught up in 64 days of running, and a clock that is ahead for a day brings it three hours ahead.
+pub const LIVED_CATCH_UP: u64 = 8;
+/// No clock shows an earlier time than this program was released at (2026-11-01T00:00:00Z, in seconds).
+pub const RELEASED_SECONDS: u64 = 1_793_491_200;

@@ -127,6 +127,8 @@ codes! {
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.
     NotReady = "not_ready": "the server is not ready",
+    /// The server's clock is wrong.
+    ClockWrong = "clock_wrong": "the server's clock is wrong: set it; service comes back by itself once it is right",
     /// The request is not well formed.
     RequestMalformed = "request_malformed": "the request is not well formed",
     /// The authentication method is not supported.

@@ -109,7 +109,7 @@ impl Agent {
         let store = Store::open(&config.data_dir)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, &config)?;
-        let time = TrustTime::new(Arc::clone(&clock), trust_store.highest()?);
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         let source = config.feed.as_ref().map(Source::new).transpose();

@@ -13,6 +13,7 @@ use tessera_runtime::store::{Store, StoreError};
 use super::alert::Alert;
 use super::config::BehaviourConfig;
 use super::observer::{Entry, Observer};
+use super::steady::Steady;
 use super::store::ProfileStore;
 use super::tracker::{Name, Tracker, Turn};
 use crate::host::Finish;
@@ -24,7 +25,7 @@ pub(crate) struct BehaviourParts {
     store: ProfileStore,
     entries: Receiver<Entry>,
     observer: Observer,
-    clock: SharedClock,
+    steady: Steady,
     counters: Counters,
     /// Profiles that are still to be written in this round.
     unsaved: Vec<Name>,
@@ -95,6 +96,8 @@ pub(crate) fn start(
     let store = ProfileStore::new(store).map_err(StartError::Store)?;
     let counters = Counters::new(metrics).map_err(StartError::Metrics)?;
     let mut tracker = Tracker::new(config);
+    let mut steady = Steady::new(clock);
+    tracker.begin(steady.now_ms());
     let unread = store.restore(&mut tracker).map_err(StartError::Store)?;
     if unread > 0 {
         counters.store_errors.add(&[], unread as u64);
@@ -105,7 +108,7 @@ pub(crate) fn start(
         store,
         entries,
         observer: observer.clone(),
-        clock,
+        steady,
         counters,
         unsaved: Vec::new(),
         rounds: 0,
@@ -116,14 +119,15 @@ pub(crate) fn start(
 impl BehaviourParts {
     /// Takes in what waits, at most [`limits::OBSERVATIONS_PER_STEP`]. Returns whether there may be more.
     pub(crate) fn tick(&mut self) -> bool {
-        let now_ms = self.clock.unix_millis();
+        let now_ms = self.steady.now_ms();
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
             let Ok(entry) = self.entries.try_recv() else {
                 break;
             };
             taken += 1;
-            if let Some(alert) = self.tracker.step(&entry, now_ms) {
+            if let Some(mut alert) = self.tracker.step(&entry, now_ms) {
+                alert.at = self.steady.wall();
                 self.tell(alert);
             }
         }

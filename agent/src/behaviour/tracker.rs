@@ -19,6 +19,9 @@ const GROUP_DEVICES: u32 = 5;
 /// What a signal weighs at least to be told on its own account.
 const STRONG: u32 = 30;
 
+/// Milliseconds by which time may go back unnoticed.
+const WENT_BACK_MS: u64 = 60_000;
+
 /// The names of a device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Name {
@@ -116,8 +119,18 @@ impl Tracker {
         }
     }
 
-    /// Takes one observation in. Time does not go back.
+    /// Begins at this time, before profiles are put back.
+    pub(super) fn begin(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Takes one observation in. Time does not go back; when it did all the same, what lies ahead of it is taken back,
+    /// so that no window stays open and no episode lasts until that time has come.
     pub(super) fn step(&mut self, entry: &Entry, now_ms: u64) -> Option<Alert> {
+        if now_ms.saturating_add(WENT_BACK_MS) < self.now_ms {
+            self.now_ms = now_ms;
+            self.devices.values_mut().for_each(|tracked| tracked.profile.heal(now_ms));
+        }
         self.now_ms = self.now_ms.max(now_ms);
         let now_ms = self.now_ms;
         let session = entry.device.session();
@@ -158,8 +171,11 @@ impl Tracker {
         })
     }
 
-    /// Puts a stored profile back.
-    pub(super) fn restore(&mut self, name: Name, profile: Profile) {
+    /// Puts a stored profile back. One that was written by a clock that was ahead is taken back to now.
+    pub(super) fn restore(&mut self, name: Name, mut profile: Profile) {
+        if self.now_ms > 0 {
+            profile.heal(self.now_ms);
+        }
         if self.devices.len() < self.config.most_devices {
             let changed = false;
             self.devices.insert(name, Box::new(Tracked { profile, changed }));

@@ -1,6 +1,7 @@
 //! May this one connect? The chain of `tessera_token`, over stored trust data and the replay ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tessera_runtime::store::Store;
@@ -16,7 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::behaviour::Observer;
 use crate::ledger::{Advanced, Ledger};
 use crate::limits;
-use crate::trust::{Trust, TrustEffect, TrustState};
+use crate::trust::{ClockState, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
 use late::Late;
@@ -121,7 +122,7 @@ impl Validator {
     ) -> Result<Screened, Refusal> {
         let (trust, now) = (self.parts.trust.load(), self.now());
         let screened = Screened::new(Attempt::new(presented, client_id), trust.as_ref(), now)?;
-        if screened.is_fresh(now) || self.parts.late.take(now) {
+        if screened.is_fresh(now) || self.parts.late.take(self.parts.trust.monotonic()) {
             return Ok(screened);
         }
         Err(RefusalCode::ProofNotFresh.into())
@@ -277,9 +278,19 @@ impl Validator {
         chain::taken_back(published, self.parts.trust.load().as_ref())
     }
 
-    /// The moment by which everything is judged: it never goes back.
+    /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.
     pub fn now(&self) -> UnixSeconds {
         self.parts.trust.now()
+    }
+
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.parts.trust.now_at(monotonic)
+    }
+
+    /// How the wall clock stands against the trust service; `None` before the service was heard.
+    pub fn clock_state(&self) -> Option<ClockState> {
+        self.parts.trust.time().clock_state()
     }
 
     /// Seconds since the newest signed time; `None` when there is no trust data.
@@ -297,6 +308,18 @@ impl Validator {
         }
         match self.parts.trust.load().is_empty() {
             true => Err(RefusalCode::TrustMissing),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the wall clock is one to be relied on. A clock that is behind is carried by signed time; by one that is
+    /// ahead tokens end too early.
+    ///
+    /// # Errors
+    /// `clock_wrong` while the clock is ahead of that of the trust service.
+    pub fn clock_ready(&self) -> Result<(), RefusalCode> {
+        match self.clock_state().is_some_and(|state| state.is_ahead()) {
+            true => Err(RefusalCode::ClockWrong),
             false => Ok(()),
         }
     }

@@ -75,6 +75,7 @@ impl Hub {
     /// Whether everything is there that a connection needs.
     pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
         self.gate.validator().ready().map_err(|code| ("trust", code))?;
+        self.gate.validator().clock_ready().map_err(|code| ("clock", code))?;
         if !self.gate.is_alive() {
             return Err(("gate", RefusalCode::NotReady));
         }

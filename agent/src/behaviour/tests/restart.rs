@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tessera_runtime::clock::ManualClock;
+use tessera_runtime::clock::{Clock, ManualClock};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::time::UnixSeconds;
@@ -164,4 +164,47 @@ async fn a_damaged_profile_is_learned_anew_and_counted() {
     store.commit(batch).await.unwrap();
     let (_, _, metrics) = start(&store, &clock());
     assert!(metrics.render().contains("tessera_behaviour_store_errors_total 2"));
+}
+
+/// Profiles that were written while the clock was a year ahead tell alerts again at once, without a restart and after one.
+#[tokio::test]
+async fn profiles_from_a_clock_that_was_ahead_tell_alerts_again() {
+    const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+    let second = std::time::Duration::from_secs(1);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let clock = clock();
+    let right = clock.unix();
+    let thief = |observer: &Observer| {
+        let device = DeviceId::parse("d-0").unwrap();
+        let subject = Subject { tenant: tenant(), device };
+        observer.observe_refusal(&subject, RefusalCode::ProofMissing, network(AWAY));
+    };
+    let (observer, mut parts, _) = start(&store, &clock);
+    let mut alerts = observer.alerts();
+    busy_hour(&observer, &mut parts, &clock);
+    clock.skip_unix(YEAR);
+    for _ in 0..40 {
+        parts.tick();
+        clock.advance(second);
+    }
+    thief(&observer);
+    parts.tick();
+    assert_eq!(alerts.try_recv().unwrap().at, clock.unix());
+    // Right again, and quiet for longer than an episode lasts.
+    clock.set_unix(right.plus(3640));
+    for _ in 0..1300 {
+        parts.tick();
+        clock.advance(second);
+    }
+    thief(&observer);
+    parts.tick();
+    assert_eq!(alerts.try_recv().unwrap().at, clock.unix());
+    parts.finish();
+    let (observer, mut parts, _) = start(&store, &clock);
+    let mut alerts = observer.alerts();
+    thief(&observer);
+    parts.tick();
+    assert_eq!(alerts.try_recv().unwrap().device.as_str(), "d-0");
+    store.close().unwrap();
 }
