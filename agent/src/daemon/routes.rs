@@ -114,7 +114,7 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match state.validator.ready() {
+    match state.validator.ready().and_then(|()| state.validator.decides_proofs()) {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
         Err(code) => problem(StatusCode::SERVICE_UNAVAILABLE, code, code.words().to_owned()),
     }

@@ -71,6 +71,7 @@ impl Hub {
     /// Whether everything is there that a connection needs.
     pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
         self.gate.validator().ready().map_err(|code| ("trust", code))?;
+        self.gate.validator().decides_proofs().map_err(|code| ("ledger", code))?;
         if !self.gate.is_alive() {
             return Err(("gate", RefusalCode::NotReady));
         }
