@@ -65,21 +65,48 @@ pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
 // --- ledger ------------------------------------------------------------------------------------------------------
 
-/// Parts of the ledger: two keys in one part wait for each other's flush.
-pub const LEDGER_PARTS: usize = 4096;
-/// Keys remembered in memory in one part; the rest is read from the store. In all about 6 MiB.
-pub const LEDGER_PART_KEYS: usize = 64;
-/// Rows of the ledger that are read into memory at start, when there are not more: about a tenth of a second.
-pub const LEDGER_LOADED_ROWS: usize = 131_072;
-/// Seconds after which a key that was not used needs no row: its tokens have expired.
-pub const LEDGER_KEEP_SECONDS: u64 = 31 * 24 * 3600;
-/// Rows looked at in one step of the ledger's clean-up.
-pub const LEDGER_PRUNE_ROWS: usize = 2000;
+/// Parts of the ledger: two keys in one part wait for each other's entry, which takes less than a microsecond.
+pub const LEDGER_PARTS: usize = 256;
+/// Seconds whose proofs are forgotten together: about the time in which a proof is fresh.
+pub const LEDGER_BUCKET_SECONDS: u32 = 64;
+/// Seconds by the monotonic clock for which proofs are remembered at least, whatever the wall clock says: twice the window
+/// in which one is fresh, and as much again for a clock that is set meanwhile.
+pub const LEDGER_REMEMBER_SECONDS: u64 = 180;
+/// Keys and client ids remembered in all, for about three minutes: 24 bytes each, at most about 50 MiB. Past it the oldest
+/// seconds are closed, which refuses slow clocks; with an eighth more of fresh ones alone, new ones are refused.
+pub const LEDGER_ENTRIES: usize = 1 << 20;
+/// Client ids with a suffix that one key has a place of its own for in one bucket: connections of one device that come side
+/// by side. Further ones share a place, so that the proofs of these must come in order.
+pub const LEDGER_SUFFIXES: u8 = 32;
+/// Counters of keys that are remembered in one part for the gap that behaviour tracking looks at: 65,536 keys in all, about
+/// 2 MiB.
+pub const LEDGER_COUNTERS_PER_PART: usize = 256;
+/// Ranges of seconds in a list: those of a clock that is right are one, each time a clock was wrong adds one.
+pub const LEDGER_RANGES: usize = 8;
+/// Seconds between two ranges that are one all the same: what nobody used for a minute is not worth a range.
+pub const LEDGER_RANGE_GAP: u32 = 60;
+/// Seconds behind that of a proof that are reserved with it: what a device whose clock is right waits for after a crash, at
+/// most, and one more.
+pub const LEDGER_RESERVE_SECONDS: u32 = 2;
+/// Seconds before that of a proof that are reserved with it: slow clocks need no write of their own.
+pub const LEDGER_RESERVE_BEFORE: u32 = 60;
+/// Seconds by which a proof may be ahead of our clock to be reserved for with all others; beyond, it has a row of its own.
+pub const LEDGER_AHEAD_SECONDS: u32 = 1;
+/// Proofs that wait until their second is reserved: what the store lets wait (`STORE_QUEUE`).
+pub const LEDGER_WAITING: usize = 16_384;
+/// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
+pub const LEDGER_FORMER_KEYS: usize = 262_144;
+/// Rows of the ledger that one step of its clean-up, or of its start, looks at.
+pub const LEDGER_STEP_ROWS: usize = 2000;
+/// Entries in one row of a ledger at rest: 16 KiB.
+pub const LEDGER_REST_ENTRIES: usize = 680;
+/// Rows of a ledger at rest that are written or read in one step: 1 MiB.
+pub const LEDGER_REST_PAGE: usize = 64;
 
 // --- validator ---------------------------------------------------------------------------------------------------
 
-/// Device keys remembered to have passed the torsion test: every key of a large broker, about 4 MiB.
-pub const KNOWN_KEYS: usize = 65_536;
+/// Device keys remembered to have passed the torsion test: every key of a large broker, about 8 MiB when there are as many.
+pub const KNOWN_KEYS: usize = 262_144;
 
 /// Proofs that came too late and are judged in full all the same in one second, so that the log can name their devices.
 pub const LATE_PROOFS_PER_SECOND: u64 = 50;

@@ -22,7 +22,7 @@ use tessera_token::trust::{
 use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
 use crate::trust::{Floor, Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
@@ -229,6 +229,7 @@ pub(crate) struct Verifier {
     pub(crate) store: Store,
     pub(crate) trust: Arc<Trust>,
     pub(crate) trust_store: TrustStore,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) validator: Validator,
 }
 
@@ -245,9 +246,12 @@ impl Verifier {
             behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &metrics)
                 .ok()
                 .unwrap();
-        let ledger = Arc::new(Ledger::new(&store).unwrap());
-        let validator = Validator::new(trust.clone(), ledger, store.clone(), observer);
-        Self { clock, store, trust, trust_store, validator }
+        let counted = LedgerMetrics::new(&metrics).unwrap();
+        let ledger =
+            Ledger::open(&store, Opening::default(), clock.clone(), trust.now(), counted).unwrap();
+        let ledger = Arc::new(ledger);
+        let validator = Validator::new(trust.clone(), ledger.clone(), store.clone(), observer);
+        Self { clock, store, trust, trust_store, ledger, validator }
     }
 
     /// With the snapshot of `world` taken in and stored.

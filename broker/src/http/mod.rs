@@ -76,6 +76,7 @@ impl Hub {
     pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
         self.gate.validator().ready().map_err(|code| ("trust", code))?;
         self.gate.validator().clock_ready().map_err(|code| ("clock", code))?;
+        self.gate.validator().decides_proofs().map_err(|code| ("ledger", code))?;
         if !self.gate.is_alive() {
             return Err(("gate", RefusalCode::NotReady));
         }
