@@ -20,7 +20,7 @@ impl Ledger {
     /// Looks what can be forgotten, when a bucket of time has passed since the last look or memory is full.
     pub(super) fn look(&self, now: UnixSeconds) {
         let bucket = bucket_of(second_of(now));
-        let full = self.entries.load(Ordering::Relaxed) > limits::LEDGER_ENTRIES;
+        let full = self.entries.load(Ordering::Relaxed) > self.look_at.load(Ordering::Relaxed);
         if self.looked.load(Ordering::Relaxed) == bucket && !full {
             return;
         }
@@ -49,9 +49,15 @@ impl Ledger {
         }
         if going.len() > before {
             self.metrics.limit("entries");
-            tracing::warn!(entries = all, "too many connect proofs to remember: slow clocks are refused");
+            tracing::warn!(
+                entries = all,
+                "too many connect proofs to remember: slow clocks are refused"
+            );
         }
         self.close(&going);
+        // When all that is left is of the present, a look for each proof would find nothing.
+        let left = self.entries.load(Ordering::Relaxed) + limits::LEDGER_ENTRIES / 64;
+        self.look_at.store(left.max(limits::LEDGER_ENTRIES), Ordering::Relaxed);
     }
 
     /// Removes a page of rows that say nothing any more, behind `after`. Returns where to go on; `None` at the end.
@@ -109,7 +115,10 @@ impl Ledger {
             last + PROOF_WINDOW_SECONDS < now.get()
                 && held.used + limits::LEDGER_REMEMBER_SECONDS <= monotonic
         };
-        held.iter().filter(|(bucket, held)| over(**bucket, held)).map(|(bucket, _)| *bucket).collect()
+        held.iter()
+            .filter(|(bucket, held)| over(**bucket, held))
+            .map(|(bucket, _)| *bucket)
+            .collect()
     }
 
     fn held(&self) -> BTreeMap<u32, Held> {

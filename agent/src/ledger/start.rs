@@ -82,6 +82,7 @@ impl Ledger {
             former: ArcSwapOption::from(former.map(Arc::new)),
             forgetting: Mutex::new(()),
             looked: AtomicU32::new(0),
+            look_at: AtomicUsize::new(limits::LEDGER_ENTRIES),
             metrics,
         };
         ledger.close_former();
@@ -143,7 +144,10 @@ impl Ledger {
         match ahead::read(row) {
             Some((name, place)) if room => self.put_back(&name, place, used),
             _ => {
-                tracing::warn!(bucket, "rows of the ledger are damaged or too many: their seconds are closed");
+                tracing::warn!(
+                    bucket,
+                    "rows of the ledger are damaged or too many: their seconds are closed"
+                );
                 let mut closed = (*closed).clone();
                 closed.add(first, last);
                 self.closed.store(Arc::new(closed));

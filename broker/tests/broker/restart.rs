@@ -53,6 +53,7 @@ async fn as_a_process() {
         .unwrap()
         .unwrap();
     assert_eq!(world.stop.finish(STOPS_WITHIN).await, Vec::<String>::new());
+    world.agent.close().unwrap();
 }
 
 const STOPS_WITHIN: Duration = Duration::from_secs(20);

@@ -167,7 +167,7 @@ async fn a_secret_lets_in_over_tls_for_its_token_and_client_id_alone() {
     }
     let unknown = ResumptionSecret::from_bytes(&[7; 32]);
     refused("a guess", "d-1", world.resumed(&unknown, "d-1", &token)).await;
-    // The counter is that of the key: a full proof must be above it.
+    // Both kinds of proof have one order: a full proof must be above it.
     let mut used = world.password("d-1", "d-1", token.clone());
     let password = world.resumed(&secret, "d-1", &token);
     let mut line = secure(&world, &certs).await;
