@@ -416,6 +416,8 @@ async fn a_secret_is_good_after_a_kill() {
     // `Child::kill` is SIGKILL.
     drop(process);
     let process = Process::start(folder.path(), &certs);
+    // After a kill a device waits for some seconds.
+    world.advance(5);
     let password = world.resumed(&secret, "d-1", &token);
     let again = connect(&world, "d-1", password);
     assert_eq!(say(&mut process.line(&certs).await, again.clone()).await, ReasonCode::SUCCESS);
