@@ -42,6 +42,9 @@ pub const TRUST_HEARTBEAT_STEP_SECONDS: u64 = 30;
 pub const TRUST_PRUNE_SECONDS: u64 = 600;
 /// Seconds by which the clock may have run ahead of a newly signed time before the highest time seen is taken back.
 pub const TRUST_AHEAD_SECONDS: u64 = 3600;
+/// Seconds for which a verifier that cannot follow the trust feed although it hears it decides all the same, unless
+/// configured: time enough for a snapshot and for a person's look, and no more.
+pub const TRUST_NOT_FOLLOWED_SECONDS: u64 = 300;
 
 // --- sync --------------------------------------------------------------------------------------------------------
 

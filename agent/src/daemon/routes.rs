@@ -116,7 +116,10 @@ async fn healthz() -> HttpResponse {
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     match state.validator.ready() {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(code) => problem(StatusCode::SERVICE_UNAVAILABLE, code, code.words().to_owned()),
+        Err(code) => {
+            let why = state.validator.why_not_ready(code);
+            problem(StatusCode::SERVICE_UNAVAILABLE, code, why)
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_token::limits::CLOCK_SKEW_SECONDS;
@@ -35,6 +36,16 @@ impl TrustTime {
         }
         let signed = self.signed.load(Ordering::Relaxed);
         UnixSeconds::new(now.max(signed.saturating_sub(CLOCK_SKEW_SECONDS)))
+    }
+
+    /// Monotonic time of this process.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Takes in the time of a heartbeat that answered a nonce of this process.
+    pub(super) fn beat(&self, time: UnixSeconds) {
+        self.signed(time);
     }
 
     /// Takes in a signed time. When it is newer than every signed time before and the clock agrees with it, a highest
