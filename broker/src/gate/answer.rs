@@ -12,7 +12,9 @@ use crate::limits::REFUSAL_BUCKET;
 pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
-        RefusalCode::TrustMissing | RefusalCode::NotReady => ReasonCode::SERVER_UNAVAILABLE,
+        RefusalCode::TrustMissing | RefusalCode::TrustNotFollowed | RefusalCode::NotReady => {
+            ReasonCode::SERVER_UNAVAILABLE
+        }
         RefusalCode::MethodNotSupported => ReasonCode::BAD_AUTHENTICATION_METHOD,
         _ => ReasonCode::NOT_AUTHORIZED,
     }
@@ -35,6 +37,7 @@ mod tests {
         let open = [
             RefusalCode::LimitReached,
             RefusalCode::TrustMissing,
+            RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,
             RefusalCode::MethodNotSupported,
         ];
