@@ -3,6 +3,7 @@ use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
 /// What the synchronisation counts.
 pub(super) struct Counters {
     pub(super) age: Gauge,
+    pub(super) ahead: Gauge,
     pub(super) seq: Gauge,
     pub(super) following: Gauge,
     pub(super) not_followed: Counter,
@@ -16,6 +17,11 @@ impl Counters {
             age: metrics.gauge(
                 "tessera_trust_age_seconds",
                 "Seconds since a heartbeat last answered this verifier; -1 before the first",
+                &[],
+            )?,
+            ahead: metrics.gauge(
+                "tessera_clock_ahead_seconds",
+                "Seconds that this clock is ahead of the signed time of the trust service; negative when behind",
                 &[],
             )?,
             seq: metrics.gauge("tessera_trust_seq", "Number of the newest trust event", &[])?,

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::StoreError;
-use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, Feed, FeedNonce};
 
 use crate::limits;
@@ -82,9 +81,9 @@ pub(crate) struct SyncCore {
     stored: usize,
     /// When a snapshot was last asked for in vain, monotonic; `None` after a good one.
     no_snapshot: Option<Duration>,
-    saved_time: UnixSeconds,
-    saved_beat: Option<UnixSeconds>,
-    pruned: UnixSeconds,
+    saved_time: Duration,
+    saved_beat: Option<Duration>,
+    pruned: Duration,
 }
 
 impl SyncCore {
@@ -100,9 +99,9 @@ impl SyncCore {
         }
         let core = Self {
             counters: Counters::new(metrics)?,
-            saved_time: trust.now(),
+            saved_time: trust.monotonic(),
             saved_beat: None,
-            pruned: trust.now(),
+            pruned: trust.monotonic(),
             trust,
             store,
             random,
@@ -160,25 +159,31 @@ impl SyncCore {
         evidence.to_cbor()
     }
 
-    /// What is due from time to time: the highest time seen is stored, what says nothing any more is let go.
+    /// What is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
+    /// back, as a tool that fakes it may bring about, is due at once.
     pub(crate) fn tick(&mut self) {
-        let now = self.trust.now();
-        if now.since(self.saved_time) >= limits::TRUST_TIME_STEP_SECONDS || now < self.saved_time {
-            self.save_time(now);
+        let now = self.trust.monotonic();
+        let due = |last: Duration, every: Duration| now.saturating_sub(last) >= every || now < last;
+        let removal = self.trust.time().removal();
+        if due(self.saved_time, limits::TRUST_TIME_STEP) {
+            self.save_time();
         }
-        if now.since(self.pruned) >= limits::TRUST_PRUNE_SECONDS {
+        if due(self.pruned, limits::TRUST_PRUNE) {
             self.pruned = now;
-            let mut state = self.trust.load().as_ref().clone();
-            state.prune();
-            self.trust.publish(state, None);
+            if let Some(at) = removal {
+                let mut state = self.trust.load().as_ref().clone();
+                state.prune(at);
+                self.trust.publish(state, None);
+            }
         }
         self.tell_the_end();
+        self.trust.time().tell();
         self.measure();
     }
 
-    /// Stores the highest time seen, at the end.
+    /// Stores how far time has come, at the end.
     pub(crate) fn finish(&mut self) {
-        self.save_time(self.trust.now());
+        self.save_time();
     }
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
@@ -237,10 +242,10 @@ impl SyncCore {
     }
 
     fn store_feed(&mut self, first: u64, feed: &Feed, applied: &Applied) -> Result<(), StoreError> {
-        let now = self.trust.now();
-        let due = self
-            .saved_beat
-            .is_none_or(|saved| now.since(saved) >= limits::TRUST_HEARTBEAT_STEP_SECONDS);
+        let now = self.trust.monotonic();
+        let due = self.saved_beat.is_none_or(|saved| {
+            now.saturating_sub(saved) >= limits::TRUST_HEARTBEAT_STEP || now < saved
+        });
         // Behind a gap no event may be stored: the next snapshot holds it.
         if self.unstored || (applied.taken == 0 && !(applied.beat && due)) {
             return Ok(());
@@ -285,9 +290,10 @@ impl SyncCore {
     /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events
     /// go on.
     fn may_shorten(&self) -> bool {
-        let pause = Duration::from_secs(limits::TRUST_SNAPSHOT_PAUSE_SECONDS);
         let now = self.trust.monotonic();
-        self.no_snapshot.is_none_or(|tried| now.saturating_sub(tried) >= pause)
+        self.no_snapshot.is_none_or(|tried| {
+            now < tried || now.saturating_sub(tried) >= limits::TRUST_SNAPSHOT_PAUSE
+        })
     }
 
     /// Doubles with every failure, and is drawn from the upper half, so that a fleet of agents does not come back at once.
@@ -302,10 +308,10 @@ impl SyncCore {
         half + Duration::from_millis(drawn)
     }
 
-    fn save_time(&mut self, now: UnixSeconds) {
-        match self.store.save_highest(now) {
-            Ok(()) => self.saved_time = now,
-            Err(error) => tracing::error!(%error, "highest time not stored"),
+    fn save_time(&mut self) {
+        self.saved_time = self.trust.monotonic();
+        if let Err(error) = self.store.save_time(&self.trust.time().to_store()) {
+            tracing::error!(%error, "how far time has come is not stored");
         }
     }
 
@@ -313,6 +319,8 @@ impl SyncCore {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let age = self.trust.age().map_or(-1, whole);
         self.counters.age.set(&[], age);
+        let ahead = self.trust.time().clock_state().map_or(0, |state| state.ahead);
+        self.counters.ahead.set(&[], ahead);
         self.counters.seq.set(&[], whole(self.trust.load().seq()));
         self.counters.following.set(&[], i64::from(self.trust.lapse().is_none()));
     }

@@ -58,7 +58,6 @@ impl TrustState {
             next.take(change);
         }
         next.keep_floor_of(self)?;
-        next.prune();
         Ok(next)
     }
 
@@ -134,7 +133,8 @@ impl TrustState {
         if beat.head != self.head {
             return Err(TrustRefusal::Order);
         }
-        self.trusted_at = self.trusted_at.max(Some(beat.time));
+        // It says what the clock of the service shows now: events that it signed with a wrong clock do not count on.
+        self.trusted_at = Some(beat.time);
         self.confirmed_at = Some(beat.time);
         Ok(false)
     }

@@ -15,8 +15,8 @@ pub use floor::Floor;
 pub use refusal::TrustRefusal;
 pub use standing::Lapse;
 pub use state::TrustState;
-pub use store::{TrustStore, TrustStoreError};
-pub use time::TrustTime;
+pub use store::{StoredTime, TrustStore, TrustStoreError};
+pub use time::{ClockState, TrustTime};
 
 use crate::limits;
 use standing::Standing;
@@ -33,6 +33,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+#[cfg(test)]
+mod time_tests;
 
 /// The current version of trust, for many readers and one writer.
 pub struct Trust {
@@ -66,6 +68,16 @@ impl Trust {
     /// The moment by which everything is judged.
     pub fn now(&self) -> UnixSeconds {
         self.time.now()
+    }
+
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.time.now_at(monotonic)
+    }
+
+    /// How time goes here.
+    pub fn time(&self) -> &TrustTime {
+        &self.time
     }
 
     /// Seconds since a heartbeat last answered this verifier, by monotonic time; what an earlier run was told counts with
@@ -127,7 +139,7 @@ impl Trust {
     /// Makes a version current, then tells what changed.
     pub fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {
         if let Some(signed) = state.trusted_at() {
-            self.time.signed(signed);
+            self.time.known(signed);
         }
         self.state.store(Arc::new(state));
         effects.into_iter().for_each(|effect| self.announce(effect));

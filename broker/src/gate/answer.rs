@@ -12,9 +12,11 @@ use crate::limits::REFUSAL_BUCKET;
 pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
-        RefusalCode::TrustMissing | RefusalCode::TrustNotFollowed | RefusalCode::NotReady => {
-            ReasonCode::SERVER_UNAVAILABLE
-        }
+        // Told only once the proof held: the device makes a new one in a few seconds.
+        RefusalCode::TrustMissing
+        | RefusalCode::TrustNotFollowed
+        | RefusalCode::NotReady
+        | RefusalCode::ProofUndecided => ReasonCode::SERVER_UNAVAILABLE,
         RefusalCode::MethodNotSupported => ReasonCode::BAD_AUTHENTICATION_METHOD,
         _ => ReasonCode::NOT_AUTHORIZED,
     }
@@ -39,6 +41,7 @@ mod tests {
             RefusalCode::TrustMissing,
             RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,
+            RefusalCode::ProofUndecided,
             RefusalCode::MethodNotSupported,
         ];
         for code in RefusalCode::ALL.iter().filter(|code| !open.contains(code)) {

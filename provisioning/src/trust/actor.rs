@@ -5,7 +5,6 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
 };
-use tessera_runtime::clock::SharedClock;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
 use tessera_token::limits::CLOCK_SKEW_SECONDS;
@@ -17,6 +16,7 @@ use super::ledger::{self, Head};
 use super::restored::{Jump, Place, Restoration};
 use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
+use crate::clock::ServiceClock;
 use crate::issue::actor::{IssuerActor, SerialsJumped};
 use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS};
 use crate::refused::Refused;
@@ -30,7 +30,7 @@ const CLAIM: &str = "claim";
 pub(crate) struct TrustActor {
     pub(crate) store: Store,
     pub(crate) tables: Tables,
-    pub(crate) clock: SharedClock,
+    pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
     pub(crate) hub: Hub,
     pub(crate) issuer: Addr<IssuerActor>,
@@ -98,7 +98,7 @@ impl TrustActor {
     fn step(&self, message: Publish) -> Result<(Batch, Written), Refused> {
         let Publish { changes, mut batch } = message;
         let before = Head::read(&self.tables)?;
-        let now = self.clock.unix();
+        let now = self.time.now();
         before.expect(&self.tables, &mut batch);
         let (head, jumped) = match self.claim_beyond(&before) {
             false => (before, None),
@@ -118,14 +118,14 @@ impl TrustActor {
         let by = crate::registry::Actor("service".to_owned());
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
         let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
-        Pending::default().add(&self.tables, batch, self.clock.unix_millis(), &entry);
+        Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
     }
 
     fn claim_beyond(&self, head: &Head) -> bool {
         let fresh = Duration::from_secs(CLAIM_OF_READER_SECONDS);
         self.claimed.as_ref().is_some_and(|claimed| {
             claimed.seq >= head.seq
-                && self.clock.monotonic().saturating_sub(claimed.at) <= fresh
+                && self.time.monotonic().saturating_sub(claimed.at) <= fresh
                 // A claim that no jump reaches is not made true by jumping.
                 && claimed.seq - head.seq <= crate::limits::UNKNOWN_JUMP
         })
@@ -249,7 +249,7 @@ impl TrustActor {
             Jump { above: shown.seq.max(head.seq), epoch: shown.epoch, since, why: "reader" };
         let mut batch = shown.batch;
         head.expect(&self.tables, &mut batch);
-        let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.clock.unix())?;
+        let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;
         new.write(&self.tables, &mut batch);
         Ok(Some((batch, Written { head: new, jumped: Some(jumped) })))
     }
@@ -266,14 +266,14 @@ impl Handler<TakeSnapshot> for TrustActor {
     type Result = Result<Arc<Vec<u8>>, Refused>;
 
     fn handle(&mut self, _message: TakeSnapshot, _context: &mut Self::Context) -> Self::Result {
-        let now = self.clock.unix();
+        let now = self.time.now();
         let seq = Head::read(&self.tables)?.seq;
         if let Some(made) = &self.made {
             if made.seq == seq && now.get().abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS {
                 return Ok(Arc::clone(&made.bytes));
             }
         }
-        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now)?);
+        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now, self.time.removal())?);
         self.made = Some(Made { seq, at: now.get(), bytes: Arc::clone(&bytes) });
         Ok(bytes)
     }
