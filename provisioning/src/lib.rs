@@ -39,3 +39,4 @@ mod tables;
 
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};
+pub use trust::restored::mark as mark_restored;
