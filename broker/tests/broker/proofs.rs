@@ -42,7 +42,8 @@ async fn no_proof_is_good_again_over_kills_and_the_next_one_is_good() {
     let mut used: Vec<Connect> = Vec::new();
     for round in 0..KILLS {
         let process = bed.start();
-        for connect in &used {
+        // Those before them are too old by now.
+        for connect in used.iter().rev().take(15) {
             let version = connect.version;
             let refused = answer(&bed, connect).await;
             // Replayed, too old, or not known any more: then it may try again.
