@@ -18,6 +18,7 @@ mod kills;
 mod mosquitto;
 mod mqttjs;
 mod paho;
+mod pauses;
 mod rumqttc;
 mod secrets;
 mod symmetric;
