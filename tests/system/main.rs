@@ -19,6 +19,7 @@ mod logs;
 mod mosquitto;
 mod mqttjs;
 mod paho;
+mod pauses;
 mod rumqttc;
 mod secrets;
 mod symmetric;
