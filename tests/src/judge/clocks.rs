@@ -2,6 +2,7 @@
 //! moment, the one that is off says so, and once its clock is right everything works again within a minute, without a
 //! restart, at verifiers of before and at new ones.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,8 @@ use crate::world::{Client, Device, Outcome, Purpose};
 const WRONG_FOR: Duration = Duration::from_secs(13);
 /// How long it may take until everything works again.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// Devices in the right, which take turns: each may only ask for so many tokens.
+const HONEST: usize = 6;
 /// Scenarios at once: they mostly wait.
 const AT_ONCE: usize = 6;
 
@@ -119,6 +122,7 @@ pub fn judge(options: &Options) -> Report {
 #[derive(Default)]
 struct Told {
     wrong: Vec<String>,
+    served_meanwhile: usize,
     back: Option<Duration>,
     new_back: Option<Duration>,
 }
@@ -127,7 +131,8 @@ impl Told {
     fn line(&self) -> String {
         let time = |time: Option<Duration>| time.map_or("never".to_owned(), shown);
         let (back, new) = (time(self.back), time(self.new_back));
-        format!("{} wrong; service back after {back}, a new verifier after {new}", self.wrong.len())
+        let (wrong, meanwhile) = (self.wrong.len(), self.served_meanwhile);
+        format!("{wrong} wrong; served {meanwhile} times meanwhile, again after {back}, a new verifier after {new}")
     }
 }
 
@@ -140,6 +145,7 @@ struct Case<'a> {
     clock: PathBuf,
     told: Told,
     honest: Vec<Device>,
+    turns: Cell<usize>,
     /// Revoked as devices, and by the hash of their tokens.
     dead: Vec<Device>,
 }
@@ -150,7 +156,8 @@ impl<'a> Case<'a> {
         let clock = logs.path().join("clock");
         let (honest, dead) = (Vec::new(), Vec::new());
         let told = Told::default();
-        let mut case = Case { scenario, seed, library, clock, told, honest, dead };
+        let mut case =
+            Case { scenario, seed, library, clock, told, honest, turns: Cell::new(0), dead };
         let mut site = Site::new(folder.path(), logs.path());
         case.fake(&mut site);
         let first = if scenario.from_start { scenario.offset } else { "+0" };
@@ -232,8 +239,8 @@ impl<'a> Case<'a> {
             }
         };
         let mut make = || -> Result<(), String> {
-            for id in ["h-0", "h-1"] {
-                self.honest.push(enrol(id, "sensor")?);
+            for number in 0..HONEST {
+                self.honest.push(enrol(&format!("h-{number}"), "sensor")?);
             }
             for id in ["x-device", "x-hash"] {
                 self.dead.push(enrol(id, "sensor")?);
@@ -285,7 +292,10 @@ impl<'a> Case<'a> {
 
     /// Whether everything works: a token, a new session with a message, the agent.
     fn serves(&self, client: &Client) -> Result<(), String> {
-        let device = &self.honest[0];
+        self.turns.set(self.turns.get() + 1);
+        // The last one has a session that stays open.
+        let device = &self.honest[self.turns.get() % (HONEST - 1)];
+        rest(Duration::from_millis(200));
         let nonce = sha256(&client.password(device, &device.id));
         let request = client.refresh_request(device, &nonce[..16]);
         let token = client.refresh(&request);
@@ -307,15 +317,15 @@ impl<'a> Case<'a> {
     }
 
     fn while_wrong(&mut self, site: &mut Site, client: &Client) {
-        let mut open = client.connect(&self.honest[1], true).done();
+        let mut open = client.connect(&self.honest[HONEST - 1], true).done();
         self.set(self.scenario.offset);
         let watch = Watch::start();
         let mut said = false;
         while watch.passed() < WRONG_FOR {
             self.dead_stay_dead(client, "while the clock is wrong");
             said = said || says_so(site, self.scenario.role);
-            // Work goes on; what becomes of it is not judged.
-            let _ = self.serves(client);
+            // Work goes on; what becomes of it is told, not judged.
+            self.told.served_meanwhile += usize::from(self.serves(client).is_ok());
             rest(Duration::from_millis(500));
         }
         if !said {

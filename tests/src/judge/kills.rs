@@ -15,6 +15,8 @@ use crate::world::{check, prepare, Client, Dice, Facts, Kind, Worker};
 const KEPT: usize = 4;
 /// Who works while the process dies.
 const WORKERS: usize = 3;
+/// How long a reader of the trust feed may need to find provisioning again: its longest pause, and some.
+const FOLLOW: Duration = Duration::from_secs(25);
 /// Kills between two checks of everything.
 const CHECK_EVERY: usize = 25;
 
@@ -67,7 +69,8 @@ fn one(role: Role, options: &Options, report: &mut Report) {
     let client = Client::new(site.places, &site.operator_token());
     let facts = Arc::new(Mutex::new(prepare(&client, options.seed, KEPT)));
     let dice = Dice::new(options.seed ^ role as u64);
-    let (watch, mut waited, mut asked) = (Watch::start(), Duration::ZERO, 0);
+    let (watch, mut asked) = (Watch::start(), 0);
+    let (mut waited, mut followed) = (Duration::ZERO, Duration::ZERO);
     let mut killed = 0;
     while killed < options.kills {
         let many = CHECK_EVERY.min(options.kills - killed);
@@ -79,10 +82,11 @@ fn one(role: Role, options: &Options, report: &mut Report) {
         }
         killed += many;
         let known = facts.lock().unwrap().clone();
-        let checked = check(&known, &client);
+        let checked = check(&known, &client, FOLLOW);
         report.take(&heading, &checked);
         println!("  {heading}: {} asked, {} lost", checked.asked, checked.lost.len());
         waited = waited.max(checked.waited);
+        followed = followed.max(checked.followed);
         asked += checked.asked;
         let mut facts = facts.lock().unwrap();
         for id in &checked.drained {
@@ -94,6 +98,7 @@ fn one(role: Role, options: &Options, report: &mut Report) {
     report.figure("  acknowledged", facts);
     report.figure("  facts asked for", asked);
     report.figure("  longest wait of a device in the right", shown(waited));
+    report.figure("  longest until a revocation was followed", shown(followed));
     report.figure("  time", shown(watch.passed()));
     let repeat = format!("tests/kills --kills {} --role {}", options.kills, role.verb());
     report.figure("  repeat", format!("{repeat} --seed {}", options.seed));

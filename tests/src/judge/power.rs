@@ -158,7 +158,7 @@ impl Run {
             return !go_on;
         }
         let token = self.operator_token(&second);
-        let checked = check(&facts, &Client::new(second.places, &token));
+        let checked = check(&facts, &Client::new(second.places, &token), Duration::ZERO);
         self.note(heading, &checked);
         if go_on {
             let mut facts = self.facts.lock().unwrap();
