@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use tessera_tests::judge::{bent, clocks, kills, power, soak, why_no_power_cuts};
 use tessera_tests::site::Role;
 
-const HELP: &str = "judge power  [--cuts N] [--seed S] [--can]
+const HELP: &str = "judge power  [--cuts N] [--seed S] [--sync] | --can
 judge bent   [--mutations N] [--seed S] [--only NUMBER]
 judge clocks [--scenarios N] [--seed S] [--only TEXT]
 judge kills  [--kills N] [--role provision|broker|agent] [--seed S]
@@ -62,8 +62,9 @@ fn main() -> ExitCode {
         }
         "power" => {
             let cuts = words.number("--cuts", 200);
+            let sync = words.has("--sync");
             words.end();
-            power::judge(&power::Options { cuts, seed })
+            power::judge(&power::Options { cuts, seed, sync })
         }
         "bent" => {
             let mutations = words.number("--mutations", 300);

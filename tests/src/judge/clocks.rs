@@ -26,9 +26,9 @@ const HONEST: usize = 6;
 /// Scenarios at once: they mostly wait.
 const AT_ONCE: usize = 6;
 
-/// How wrong clocks are, as libfaketime writes it.
-const OFFSETS: [&str; 11] =
-    ["+2h", "-2h", "+30m", "+10m", "+40d", "-40d", "+1y", "-1y", "-30m", "-10m", "-56y"];
+/// How wrong clocks are beside +2 h, as libfaketime writes it.
+const OFFSETS: [&str; 10] =
+    ["+40d", "-2h", "+30m", "+10m", "+1y", "-40d", "-1y", "-30m", "-10m", "-56y"];
 
 /// What is to be done.
 pub struct Options {
@@ -58,7 +58,7 @@ impl Scenario {
     }
 }
 
-/// The worst first: +2 h at each process, then behind, then the first start in 1970.
+/// The most telling first: +2 h at each process, a first start in 1970, +40 d, -2 h.
 fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     let each = |offset, monotonic, from_start| {
@@ -66,7 +66,7 @@ fn scenarios() -> Vec<Scenario> {
     };
     all.extend(each("+2h", false, false));
     all.extend(each("-56y", false, true));
-    for offset in &OFFSETS[1..] {
+    for offset in OFFSETS {
         all.extend(each(offset, false, false));
     }
     for offset in ["+2h", "+40d", "-2h"] {

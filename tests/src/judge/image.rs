@@ -17,12 +17,14 @@ const SIZE: &str = "512M";
 /// A mounted image.
 pub(super) struct Disk {
     folder: TempDir,
+    /// Whether every write is on the disk before it returns.
+    sync: bool,
 }
 
 impl Disk {
     /// A new one, empty.
-    pub(super) fn new() -> Result<Self, String> {
-        let disk = Self { folder: TempDir::new().map_err(|e| e.to_string())? };
+    pub(super) fn new(sync: bool) -> Result<Self, String> {
+        let disk = Self { folder: TempDir::new().map_err(|e| e.to_string())?, sync };
         let image = disk.image();
         done(Command::new("truncate").args(["-s", SIZE]).arg(&image))?;
         // Nothing is written later that the file system did not have to write now.
@@ -38,7 +40,7 @@ impl Disk {
 
     /// The disk as it is after a cut at this moment. Whoever writes must stand still.
     pub(super) fn cut(&self) -> Result<Self, String> {
-        let after = Self { folder: TempDir::new().map_err(|e| e.to_string())? };
+        let after = Self { folder: TempDir::new().map_err(|e| e.to_string())?, sync: self.sync };
         done(Command::new("cp").arg("--sparse=always").arg(self.image()).arg(after.image()))?;
         after.mount()?;
         Ok(after)
@@ -57,8 +59,11 @@ impl Disk {
         fs::create_dir_all(self.path()).map_err(|e| e.to_string())?;
         // The journal is never committed for its age: only by those who ask for it. A copy is then of one moment, and what is
         // found on it is what somebody synced.
-        let options = "loop,noinit_itable,nodiscard,commit=3600";
-        done(Command::new("mount").args(["-o", options]).arg(self.image()).arg(self.path()))
+        let mut options = "loop,noinit_itable,nodiscard,commit=3600".to_owned();
+        if self.sync {
+            options.push_str(",sync,dirsync");
+        }
+        done(Command::new("mount").args(["-o", &options]).arg(self.image()).arg(self.path()))
     }
 }
 
@@ -95,7 +100,7 @@ pub fn why_not() -> Option<String> {
 
 /// The control: what was not synced is gone after a cut, and what was is there.
 pub(super) fn control() -> Result<(), String> {
-    let disk = Disk::new()?;
+    let disk = Disk::new(false)?;
     let write = |name: &str, sync: bool| {
         let path = disk.path().join(name);
         let write = || {

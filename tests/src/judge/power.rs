@@ -25,6 +25,8 @@ pub struct Options {
     pub cuts: usize,
     /// The seed of all choices.
     pub seed: u64,
+    /// On a disk where every write is synced: what is lost there was never written at all.
+    pub sync: bool,
 }
 
 struct Run {
@@ -50,7 +52,7 @@ pub fn judge(options: &Options) -> Report {
         panic!("power cannot be cut here: {why}");
     }
     let logs = TempDir::new().unwrap();
-    let disk = Disk::new().unwrap();
+    let disk = Disk::new(options.sync).unwrap();
     let mut site = Site::new(&disk.path(), logs.path());
     site.start_all().unwrap_or_else(|(role, error)| panic!("{role:?}: {}", error.line()));
     let client = Client::new(site.places, &site.operator_token());
@@ -88,7 +90,9 @@ pub fn judge(options: &Options) -> Report {
     report.figure("facts asked for", run.asked);
     report.figure("longest wait of a device in the right", shown(run.waited));
     report.figure("time", shown(watch.passed()));
-    report.figure("repeat", format!("tests/power --cuts {} --seed {}", options.cuts, options.seed));
+    let sync = if options.sync { " --sync" } else { "" };
+    let (cuts, seed) = (options.cuts, options.seed);
+    report.figure("repeat", format!("tests/power --cuts {cuts} --seed {seed}{sync}"));
     report
 }
 

@@ -17,7 +17,10 @@ use crate::world::{Client, Device, Purpose};
 
 /// Devices of each kind of traffic.
 const DEVICES: usize = 24;
-/// Topics of each publisher of retained messages are these devices' own, so that their number stays.
+/// Devices that refresh, and the pause between two of their requests: each may only ask for so many tokens.
+const REFRESHING: usize = 120;
+const REFRESH_EVERY: Duration = Duration::from_millis(20);
+/// How often a sample is taken.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// This part of the time is the warm-up: caches fill, the first stores are written.
 const WARM_UP: f64 = 0.4;
@@ -236,7 +239,7 @@ impl People {
         };
         Self {
             connect: many("c", "sensor", DEVICES),
-            refresh: many("f", "sensor", DEVICES),
+            refresh: many("f", "sensor", REFRESHING),
             keep: many("k", "sensor", DEVICES / 4),
             retain: many("t", "sensor", DEVICES),
             backends: many("b", "backend", 3),
@@ -266,6 +269,7 @@ impl People {
                 Some(_) => done.refreshes.fetch_add(1, Ordering::Relaxed),
                 None => done.failures.fetch_add(1, Ordering::Relaxed),
             };
+            rest(REFRESH_EVERY);
         }
     }
 
