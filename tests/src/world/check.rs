@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{json, Value};
+use tessera_token::hash::sha256;
 
 use super::{Client, Device, Facts, Outcome};
 use crate::mqtt::Mqtt;
@@ -268,5 +269,27 @@ fn honest(facts: &Facts, client: &Client, checked: &mut Checked) {
         });
         checked.waited = checked.waited.max(watch.passed());
         checked.expect(served.is_some(), || format!("the agent refuses {}: {code}", device.id));
+        renewed(device, client, checked);
+    }
+}
+
+/// The keys that sign now, and those that are to sign next, are there: their tokens are accepted.
+fn renewed(device: &Device, client: &Client, checked: &mut Checked) {
+    for when in ["now", "after a rotation"] {
+        if when != "now" {
+            let rotated = client.ask("/v1/tenants/default/keys/rotate", &json!({})).code();
+            checked.expect(rotated == "done", || format!("keys do not rotate: {rotated}"));
+        }
+        let nonce = sha256(&client.password(device, when));
+        let token = client.refresh(&client.refresh_request(device, &nonce[..16]));
+        let code = token.code();
+        checked.expect(code == "done", || format!("{} gets no token {when}: {code}", device.id));
+        if let Some(token) = token.done() {
+            let device = Device { token, ..device.clone() };
+            let what = format!("the token of {when}");
+            if let Some(session) = checked.admitted(&what, || client.connect(&device, true)) {
+                session.close();
+            }
+        }
     }
 }
