@@ -16,6 +16,7 @@ mod fleet;
 mod independent;
 mod judges;
 mod kills;
+mod logs;
 mod mosquitto;
 mod mqttjs;
 mod paho;

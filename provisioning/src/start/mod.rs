@@ -20,6 +20,7 @@ mod first;
 mod run;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 /// The provisioning service.
 pub struct Provisioning;
@@ -76,6 +77,8 @@ pub enum StartError {
     Keys,
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// The process was told to stop while the clock still showed a time before the release.
+    Clock,
     /// A fault on our side.
     Internal,
 }
@@ -92,6 +95,7 @@ impl fmt::Display for StartError {
             Self::Metrics(error) => error.fmt(f),
             Self::Keys => f.write_str("the root key on disk is not the one of the store"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Clock => f.write_str("stopped while waiting for the clock to be set"),
             Self::Internal => f.write_str("internal fault at start"),
         }
     }
