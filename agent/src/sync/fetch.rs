@@ -1,5 +1,6 @@
 use std::future::Future;
 
+use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
 
@@ -43,27 +44,31 @@ impl FetchError {
 #[derive(Clone)]
 pub(crate) struct Source {
     client: HttpClient,
+    clock: SharedClock,
 }
 
 impl Source {
-    pub(crate) fn new(config: &FeedConfig) -> Result<Self, HttpError> {
+    pub(crate) fn new(config: &FeedConfig, clock: SharedClock) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
-        Ok(Self { client })
+        Ok(Self { client, clock })
     }
 
     /// Asks once.
     pub(crate) fn fetch(&self, ask: Ask) -> impl Future<Output = Answer> + 'static {
-        let client = self.client.clone();
+        // The service compares its own clock with those of its readers.
+        let (client, clock) = (self.client.clone(), self.clock.clone());
         async move {
             let wait = limits::SYNC_WAIT_SECONDS;
             let (path, total) = match ask {
                 Ask::Snapshot => ("/v1/trust/snapshot".to_owned(), limits::SYNC_SNAPSHOT_TOTAL),
                 Ask::Events(after) => {
-                    (format!("/v1/trust/events?after={after}&wait={wait}"), limits::SYNC_POLL_TOTAL)
+                    let clock = clock.unix();
+                    let path = format!("/v1/trust/events?after={after}&wait={wait}&clock={clock}");
+                    (path, limits::SYNC_POLL_TOTAL)
                 }
             };
             let request = Request::new(Method::Get, &path).accept(CBOR).within(total);
