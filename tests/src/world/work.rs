@@ -37,6 +37,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind once.
+    pub const EACH: [Self; 9] = [
+        Self::Enrol,
+        Self::Revoke,
+        Self::Publish,
+        Self::Connect,
+        Self::Refresh,
+        Self::RevokeToken,
+        Self::Validate,
+        Self::Row,
+        Self::Retain,
+    ];
     /// Every kind, as often as it is to happen.
     pub const ALL: [Self; 14] = [
         Self::Enrol,
