@@ -14,6 +14,7 @@ mod bench;
 mod commands;
 mod fleet;
 mod independent;
+mod judges;
 mod kills;
 mod logs;
 mod mosquitto;
