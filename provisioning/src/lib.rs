@@ -35,5 +35,8 @@ mod service;
 mod sweep;
 mod tables;
 
+#[cfg(feature = "testing")]
+pub mod driven;
+
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};

@@ -59,16 +59,24 @@ impl Source {
     pub(crate) fn fetch(&self, ask: Ask) -> impl Future<Output = Answer> + 'static {
         let client = self.client.clone();
         async move {
-            let wait = limits::SYNC_WAIT_SECONDS;
-            let (path, total) = match ask {
-                Ask::Snapshot => ("/v1/trust/snapshot".to_owned(), limits::SYNC_SNAPSHOT_TOTAL),
-                Ask::Events(after) => {
-                    (format!("/v1/trust/events?after={after}&wait={wait}"), limits::SYNC_POLL_TOTAL)
-                }
+            let path = ask.path(limits::SYNC_WAIT_SECONDS);
+            let total = match ask {
+                Ask::Snapshot => limits::SYNC_SNAPSHOT_TOTAL,
+                Ask::Events(_) => limits::SYNC_POLL_TOTAL,
             };
             let request = Request::new(Method::Get, &path).accept(CBOR).within(total);
             let answer = client.send(request).await.map_err(|error| of(&error))?;
             Ok(answer.body)
+        }
+    }
+}
+
+impl Ask {
+    /// Path and query; `wait` is the seconds that the service may wait for news.
+    pub(crate) fn path(self, wait: u64) -> String {
+        match self {
+            Self::Snapshot => "/v1/trust/snapshot".to_owned(),
+            Self::Events(after) => format!("/v1/trust/events?after={after}&wait={wait}"),
         }
     }
 }

@@ -1,0 +1,109 @@
+//! A verifier without threads and sockets, for simulations (feature `testing`): the store, the trust state, the step of
+//! the synchronisation, the ledger and the validator of a real agent, and nothing that runs by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SharedRandom;
+use tessera_runtime::store::Store;
+
+use super::{known_trust, Agent, AgentError};
+use crate::behaviour;
+use crate::config::AgentConfig;
+use crate::ledger::Ledger;
+use crate::sync::{FetchError, Next, SyncCore};
+use crate::trust::{Trust, TrustStore, TrustTime};
+use crate::validator::Validator;
+
+/// A verifier that does nothing but what it is told.
+pub struct Driven {
+    agent: Agent,
+    ledger: Arc<Ledger>,
+    core: SyncCore,
+    next: Next,
+    pruned_to: Option<Vec<u8>>,
+}
+
+impl Driven {
+    /// Opens the store and reads trust back, as [`Agent::start`] does. The feed of the configuration is not asked.
+    ///
+    /// # Errors
+    /// As at every start.
+    pub fn open(
+        config: &AgentConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &Metrics,
+    ) -> Result<Self, AgentError> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let store = Store::open(&config.data_dir)?;
+        let trust_store = TrustStore::new(&store, config.root_pin)?;
+        let state = known_trust(&trust_store, config)?;
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.highest()?);
+        let trust = Trust::new(state, time);
+        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
+        let ledger = Arc::new(Ledger::new(&store)?);
+        let validator = Validator::new(
+            Arc::clone(&trust),
+            Arc::clone(&ledger),
+            store.clone(),
+            observer.clone(),
+        );
+        let agent = Agent { validator, observer, trust, store };
+        let next = core.first();
+        Ok(Self { agent, ledger, core, next, pruned_to: None })
+    }
+
+    /// The agent, for a broker around it.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Who may connect.
+    pub fn validator(&self) -> &Validator {
+        self.agent.validator()
+    }
+
+    /// What it asks the trust feed for next, and after which pause.
+    pub fn asks(&self) -> (Duration, String) {
+        (self.next.wait, self.next.ask.path(0))
+    }
+
+    /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.
+    pub fn answered(&mut self, answer: Option<Result<Vec<u8>, u16>>) {
+        let answer = match answer {
+            Some(Ok(body)) => Ok(body),
+            Some(Err(410)) => Err(FetchError::Gone),
+            Some(Err(401 | 403)) => Err(FetchError::NotAllowed),
+            Some(Err(_)) => Err(FetchError::Status),
+            None => Err(FetchError::Timeout),
+        };
+        self.next = self.core.answer(self.next.ask, answer);
+    }
+
+    /// What the trust actor does every second.
+    pub fn tick(&mut self) {
+        self.core.tick();
+    }
+
+    /// One step of the ledger's clean-up.
+    pub async fn upkeep(&mut self) {
+        let now = self.agent.trust().now();
+        // A store that does not write is told by the next proof.
+        self.pruned_to = self.ledger.prune(self.pruned_to.take(), now).await.unwrap_or(None);
+    }
+
+    /// Ends it in order.
+    pub fn close(mut self) {
+        self.core.finish();
+        let _ = self.agent.close();
+    }
+
+    /// Lets go of the files without the order of a stop; see the same of provisioning.
+    pub fn abandon(self) {
+        let _ = self.agent.close();
+    }
+}
