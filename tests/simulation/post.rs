@@ -69,7 +69,9 @@ impl World {
         }
         let tokens = &self.model.tokens;
         let session = &mut self.sessions[gate][at];
-        session.subscribed = subscribed;
+        // A broker that has not heard yet lets a revoked reader in, and ends its session when it hears.
+        let is_revoked = self.devices[at].token.is_some_and(|by| tokens[by].ended.is_some());
+        session.subscribed = subscribed && !is_revoked;
         session.owed.retain(|_, by| tokens[*by].ended.is_none());
         for number in &got {
             session.owed.remove(number);
