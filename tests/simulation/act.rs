@@ -206,7 +206,7 @@ impl World {
             Purpose::RevokeTenant | Purpose::ReinstateTenant => self.model.suspended = None,
             _ => {}
         }
-        match self.faults.disk {
+        match self.faults.office_is_full() {
             true => Ok(()),
             false => {
                 Err(format!("a fault of the service without one of the disk: {}", purpose.told()))

@@ -12,8 +12,8 @@ pub struct Faults {
     allowed: Allowed,
     /// Machines whose clock is wrong now.
     pub clocks: usize,
-    /// Whether a disk is full or fails.
-    pub disk: bool,
+    /// Machines whose disk is full.
+    full: Vec<bool>,
     /// When a machine that is down starts again: the office, then the gates.
     starts_at: Vec<Option<u64>>,
     /// Old copies of the gates.
@@ -29,6 +29,8 @@ struct Allowed {
     clocks: bool,
     gate_restores: bool,
     new_gates: bool,
+    power: bool,
+    full: bool,
 }
 
 impl Default for Allowed {
@@ -38,6 +40,8 @@ impl Default for Allowed {
             clocks: allowed("clocks"),
             gate_restores: allowed("restores"),
             new_gates: allowed("new"),
+            power: allowed("power"),
+            full: allowed("full"),
         }
     }
 }
@@ -45,7 +49,15 @@ impl Default for Allowed {
 impl Faults {
     pub fn allowed() -> Self {
         let machines = 1 + GATES.len();
-        Self { starts_at: vec![None; machines], copies: vec![None; machines], ..Self::default() }
+        let (starts_at, copies) = (vec![None; machines], vec![None; machines]);
+        Self { starts_at, copies, full: vec![false; machines], ..Self::default() }
+    }
+}
+
+impl Faults {
+    /// Whether the disk of the office is full, so that it may fail and be unsure.
+    pub fn office_is_full(&self) -> bool {
+        self.full[0]
     }
 }
 
@@ -76,6 +88,8 @@ impl World {
                     self.renew(gate, Some(copy)).await;
                 }
             }
+            43..=44 if self.faults.allowed.full => self.fill(gate),
+            45..=50 => self.mend_disks().await,
             33..=40 => self.gates[gate].upkeep().await,
             _ => {}
         }
@@ -84,29 +98,35 @@ impl World {
 
     /// The process of the service ends with an answer on its lips, when a fault was drawn.
     pub async fn crash_at_the_answer(&mut self) {
-        if std::mem::take(&mut self.faults.crash_at_answer) {
+        if !self.faults.full[0] && std::mem::take(&mut self.faults.crash_at_answer) {
             self.end(0).await;
         }
     }
 
     /// The process of the office (0) or of a gate ends.
     pub async fn end(&mut self, at: usize) {
-        let how = if self.chance.hits(250) { End::Stop } else { End::Kill };
-        let now = self.now;
+        let how = match self.chance.below(4) {
+            0 => End::Stop,
+            1 => End::Kill,
+            _ if self.faults.allowed.power => End::PowerCut,
+            _ => End::Kill,
+        };
+        let (now, draw) = (self.now, self.chance.next());
         let name = match at {
             0 if self.office.is_up() => {
-                self.office.end(how, now).await;
+                self.office.end(how, draw, now).await;
                 self.net.cut();
                 &self.office.machine.name
             }
             at if at > 0 && self.gates[at - 1].is_up() => {
-                self.gates[at - 1].end(how, now).await;
+                self.gates[at - 1].end(how, draw, now).await;
                 &self.gates[at - 1].machine.name
             }
             _ => return,
         };
         self.counts.crashes += 1;
         self.trail.add(format!("{name}: {how:?}"));
+        self.begins_anew(at);
         let down = if self.chance.hits(700) { 0 } else { self.chance.between(1_000, 60_000) };
         self.faults.starts_at[at] = Some(now + down);
     }
@@ -137,7 +157,38 @@ impl World {
         self.taken[gate] = Default::default();
         self.turned_away.retain(|(at, _)| *at != gate);
         self.sessions[gate].fill(Default::default());
+        self.begins_anew(1 + gate);
         self.faults.starts_at[1 + gate] = Some(self.now);
+    }
+
+    /// The disk of a machine takes a little more and then nothing.
+    fn fill(&mut self, gate: usize) {
+        let at = if self.chance.hits(500) { 0 } else { 1 + gate };
+        let room = self.chance.between(0, 20_000);
+        let machine = match at {
+            0 => &self.office.machine,
+            at => &self.gates[at - 1].machine,
+        };
+        machine.disk.set_room(room);
+        self.faults.full[at] = true;
+        self.trail.add(format!("{} has {room} bytes of disk left", machine.name));
+    }
+
+    /// Full disks have room again, and their processes are started again, as their log asks for.
+    async fn mend_disks(&mut self) {
+        for at in 0..self.faults.full.len() {
+            if self.faults.full[at] {
+                self.end(at).await;
+            }
+        }
+    }
+
+    /// A process with a full disk ends: what it knew and could not write is not promised, and the next disk has room.
+    fn begins_anew(&mut self, at: usize) {
+        if std::mem::take(&mut self.faults.full[at]) && at > 0 {
+            self.reached[at - 1] = 0;
+            self.turned_away.retain(|(gate, _)| *gate != at - 1);
+        }
     }
 
     fn change_weather(&mut self) {
@@ -177,7 +228,7 @@ impl World {
     pub async fn end_faults(&mut self) -> Result<(), String> {
         self.trail.add("all faults end");
         self.net.weather = Weather::default();
-        self.faults.disk = false;
+        self.mend_disks().await;
         self.faults.crash_at_answer = false;
         self.faults.crash_at_accept = false;
         self.faults.crash_at_ack = false;

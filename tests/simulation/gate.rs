@@ -79,16 +79,16 @@ impl Gate {
         raw.validate().map_err(|error| error.to_string())
     }
 
-    pub async fn end(&mut self, how: End, now: u64) {
+    pub async fn end(&mut self, how: End, draw: u64, now: u64) {
         let Some(driven) = self.driven.take() else { return };
         let left = match how {
             End::Stop => {
                 self.stop_broker().await;
                 driven.close();
-                self.machine.copy_for_next_life()
+                self.machine.left(how, draw)
             }
-            End::Kill => {
-                let left = self.machine.copy_for_next_life();
+            End::Kill | End::PowerCut => {
+                let left = self.machine.left(how, draw);
                 self.stop_broker().await;
                 driven.abandon();
                 left

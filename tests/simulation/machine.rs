@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::random::{SeededRandom, SharedRandom};
+use tessera_runtime::store::testing::{watch, LossyDisk};
 use tessera_token::time::UnixSeconds;
 
 /// How a process ends without being asked.
@@ -16,7 +17,12 @@ pub enum End {
     Stop,
     /// `kill -9`: what the operating system was given stays.
     Kill,
+    /// The power is cut: what was synced stays, and of what was written since any part.
+    PowerCut,
 }
+
+/// Where the stores of a process lie in its folder.
+const STORES: [&str; 3] = ["provisioning/store", "agent", "broker/sessions"];
 
 pub struct Machine {
     pub name: String,
@@ -27,6 +33,8 @@ pub struct Machine {
     /// Each life of the process has a folder of its own, so that what an abandoned one still writes reaches nobody.
     life: u64,
     seed: u64,
+    /// The disk below the stores of this life.
+    pub disk: Arc<LossyDisk>,
 }
 
 impl Machine {
@@ -34,7 +42,8 @@ impl Machine {
         let home = home.join(name);
         fs::create_dir_all(home.join("0")).unwrap();
         let clock = ManualClock::at(UnixSeconds::new(now / 1000));
-        Self { name: name.to_owned(), clock, wrong: 0, home, life: 0, seed }
+        let disk = mount(&home.join("0"));
+        Self { name: name.to_owned(), clock, wrong: 0, home, life: 0, seed, disk }
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -57,10 +66,17 @@ impl Machine {
         random.fork(&format!("{} {}", self.name, self.life)).shared()
     }
 
-    /// What is in the folder now, in a folder for the next life; its path.
-    pub fn copy_for_next_life(&self) -> PathBuf {
+    /// What the end of the process leaves at this moment, in a folder for the next life; its path.
+    pub fn left(&self, how: End, draw: u64) -> PathBuf {
         let next = self.home.join((self.life + 1).to_string());
         copy(&self.folder(), &next);
+        for store in STORES.iter().filter(|_| how == End::PowerCut) {
+            let (from, to) = (self.folder().join(store), next.join(store));
+            if from.is_dir() {
+                fs::remove_dir_all(&to).unwrap();
+                self.disk.power_cut(&from, &to, draw).unwrap();
+            }
+        }
         next
     }
 
@@ -84,11 +100,21 @@ impl Machine {
                 None => fs::create_dir_all(&folder).unwrap(),
             }
         }
-        let _ = fs::remove_dir_all(old);
+        let _ = fs::remove_dir_all(&old);
+        watch::forget(&old);
+        self.disk = mount(&folder);
         // Monotonic time begins again, wall time does not.
         self.clock = ManualClock::at(UnixSeconds::new(now / 1000));
         self.set_wrong(now, self.wrong);
     }
+}
+
+/// A disk on which everything in the folder is safe, and that sees what is written from now on.
+fn mount(folder: &Path) -> Arc<LossyDisk> {
+    let disk = LossyDisk::new();
+    disk.adopt(folder).unwrap();
+    watch::below(folder, disk.clone());
+    disk
 }
 
 fn copy(from: &Path, to: &Path) {

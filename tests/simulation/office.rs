@@ -50,15 +50,15 @@ impl Office {
     }
 
     /// Ends the process; the next one begins with what it leaves.
-    pub async fn end(&mut self, how: End, now: u64) {
+    pub async fn end(&mut self, how: End, draw: u64, now: u64) {
         let Some(driven) = self.driven.take() else { return };
         let left = match how {
             End::Stop => {
                 driven.close().await;
-                self.machine.copy_for_next_life()
+                self.machine.left(how, draw)
             }
-            End::Kill => {
-                let left = self.machine.copy_for_next_life();
+            End::Kill | End::PowerCut => {
+                let left = self.machine.left(how, draw);
                 driven.abandon();
                 left
             }
