@@ -22,7 +22,7 @@ use tessera_token::trust::{
 use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
 use crate::trust::{Floor, Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
@@ -140,10 +140,15 @@ impl World {
 
     /// Adds an event behind the others.
     pub(crate) fn event(&mut self, change: Change) -> Vec<u8> {
+        self.event_at(change, NOW)
+    }
+
+    /// The same, signed at another time.
+    pub(crate) fn event_at(&mut self, change: Change, time: u64) -> Vec<u8> {
         let event = Event {
             seq: self.seq() + 1,
             previous: self.head(),
-            time: at(NOW),
+            time: at(time),
             change: change.clone(),
         };
         let bytes = event.sign(&self.root).unwrap();
@@ -224,6 +229,7 @@ pub(crate) struct Verifier {
     pub(crate) store: Store,
     pub(crate) trust: Arc<Trust>,
     pub(crate) trust_store: TrustStore,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) validator: Validator,
 }
 
@@ -233,16 +239,19 @@ impl Verifier {
         let store = Store::open(folder).unwrap();
         let trust_store = TrustStore::new(&store, pin).unwrap();
         let state = trust_store.load(audience()).unwrap();
-        let time = TrustTime::new(clock.clone(), trust_store.highest().unwrap());
+        let time = TrustTime::new(clock.clone(), trust_store.time().unwrap());
         let trust = Trust::new(state, time);
         let metrics = tessera_runtime::metrics::Metrics::new();
         let (observer, _) =
             behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &metrics)
                 .ok()
                 .unwrap();
-        let ledger = Arc::new(Ledger::new(&store).unwrap());
-        let validator = Validator::new(trust.clone(), ledger, store.clone(), observer);
-        Self { clock, store, trust, trust_store, validator }
+        let counted = LedgerMetrics::new(&metrics).unwrap();
+        let ledger =
+            Ledger::open(&store, Opening::default(), clock.clone(), trust.now(), counted).unwrap();
+        let ledger = Arc::new(ledger);
+        let validator = Validator::new(trust.clone(), ledger.clone(), store.clone(), observer);
+        Self { clock, store, trust, trust_store, ledger, validator }
     }
 
     /// With the snapshot of `world` taken in and stored.

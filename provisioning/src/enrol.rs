@@ -18,7 +18,7 @@ use crate::tables::{pair, second};
 pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
     let now = service.now();
     Ok(NonceAnswer {
-        nonce: service.nonces.make(&*service.random, now)?.to_vec(),
+        nonce: service.nonces.make(&*service.random, service.time.monotonic())?.to_vec(),
         expires_in: NONCE_SECONDS,
         server_time: now,
     })
@@ -29,9 +29,9 @@ pub(crate) async fn enrol(
     service: &Service,
     request: &EnrolRequest,
 ) -> Result<TokenAnswer, Refused> {
-    service.nonces.check(&request.nonce, service.now())?;
+    service.nonces.check(&request.nonce, service.time.monotonic())?;
     let key = request.verify()?;
-    service.nonces.take(&request.nonce, service.now())?;
+    service.nonces.take(&request.nonce, service.time.monotonic())?;
     for _ in 0..ATTEMPTS {
         if let Tried::Done(granted) = attempt(service, request, &key).await? {
             service.metrics.issued.inc(&["enrol"]);

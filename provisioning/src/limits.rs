@@ -83,5 +83,11 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 65_536;
 /// Seconds of an issuer key's validity when nobody rotates it (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// Seconds before its end at which an issuer key is rotated by the service itself.
+pub const KEY_RENEW_SECONDS: u64 = 90 * 24 * 3600;
+/// Seconds of lived time between two durable writes of it: a kill leaves rows so much longer.
+pub const LIVED_STEP_SECONDS: u64 = 600;
+/// Time between two looks at a clock that shows a time before the release: a start waits for it.
+pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.
 pub const KEYS_PER_PUBLICATION: usize = 500;

@@ -11,6 +11,7 @@ pub(crate) struct ServiceMetrics {
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
     pub(crate) swept: Counter,
+    pub(crate) clock_ahead: Gauge,
 }
 
 impl ServiceMetrics {
@@ -50,6 +51,11 @@ impl ServiceMetrics {
             pollers: metrics.gauge(
                 "tessera_provisioning_pollers",
                 "Readers waiting for trust events",
+                &[],
+            )?,
+            clock_ahead: metrics.gauge(
+                "tessera_provisioning_clock_ahead_seconds",
+                "Seconds that the clock is ahead of the time that is believed; negative when behind; 0 when right",
                 &[],
             )?,
             swept: metrics.counter(

@@ -15,6 +15,7 @@ use tessera_token::trust::Change;
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
+use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::{IssuerActor, KeysMoved};
 use crate::keys::files::KeyFolder;
@@ -29,7 +30,9 @@ use crate::trust::hub::Hub;
 /// Everything a request handler may use.
 pub(crate) struct Service {
     pub(crate) config: ProvisioningConfig,
+    /// That of `time`.
     pub(crate) clock: SharedClock,
+    pub(crate) time: Arc<ServiceClock>,
     pub(crate) random: SharedRandom,
     pub(crate) store: Store,
     pub(crate) tables: Tables,

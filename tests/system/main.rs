@@ -15,6 +15,7 @@ mod commands;
 mod fleet;
 mod independent;
 mod kills;
+mod logs;
 mod mosquitto;
 mod mqttjs;
 mod paho;

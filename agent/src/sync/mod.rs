@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
-use tessera_token::time::UnixSeconds;
+use tessera_token::chain::TrustView;
 use tessera_token::trust::Feed;
 
 use crate::limits;
@@ -46,14 +46,15 @@ pub(crate) struct SyncCore {
     /// Events behind the stored snapshot.
     stored: usize,
     /// When a snapshot was last asked for in vain; `None` after a good one.
-    no_snapshot: Option<UnixSeconds>,
-    saved_time: UnixSeconds,
-    saved_beat: Option<UnixSeconds>,
-    pruned: UnixSeconds,
+    no_snapshot: Option<Duration>,
+    saved_time: Duration,
+    saved_beat: Option<Duration>,
+    pruned: Duration,
 }
 
 struct Counters {
     age: Gauge,
+    ahead: Gauge,
     seq: Gauge,
     errors: Counter,
     changes: Counter,
@@ -65,6 +66,11 @@ impl Counters {
             age: metrics.gauge(
                 "tessera_trust_age_seconds",
                 "Seconds since the newest signed time; -1 without trust data",
+                &[],
+            )?,
+            ahead: metrics.gauge(
+                "tessera_clock_ahead_seconds",
+                "Seconds that this clock is ahead of the signed time of the trust service; negative when behind",
                 &[],
             )?,
             seq: metrics.gauge("tessera_trust_seq", "Number of the newest trust event", &[])?,
@@ -92,9 +98,9 @@ impl SyncCore {
         let stored = store.event_count().unwrap_or(0);
         let core = Self {
             counters: Counters::new(metrics)?,
-            saved_time: trust.now(),
+            saved_time: trust.monotonic(),
             saved_beat: None,
-            pruned: trust.now(),
+            pruned: trust.monotonic(),
             trust,
             store,
             random,
@@ -120,7 +126,7 @@ impl SyncCore {
         };
         self.measure();
         if matches!(ask, Ask::Snapshot) && outcome.is_err() {
-            self.no_snapshot = Some(self.trust.now());
+            self.no_snapshot = Some(self.trust.monotonic());
         }
         match outcome {
             Ok(next) => {
@@ -131,24 +137,30 @@ impl SyncCore {
         }
     }
 
-    /// What is due from time to time: the highest time seen is stored, what says nothing any more is let go.
+    /// What is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
+    /// back, as a tool that fakes it may bring about, is due at once.
     pub(crate) fn tick(&mut self) {
-        let now = self.trust.now();
-        if now.since(self.saved_time) >= limits::TRUST_TIME_STEP_SECONDS || now < self.saved_time {
-            self.save_time(now);
+        let now = self.trust.monotonic();
+        let due = |last: Duration, every: Duration| now.saturating_sub(last) >= every || now < last;
+        let removal = self.trust.time().removal();
+        if due(self.saved_time, limits::TRUST_TIME_STEP) {
+            self.save_time();
         }
-        if now.since(self.pruned) >= limits::TRUST_PRUNE_SECONDS {
+        if due(self.pruned, limits::TRUST_PRUNE) {
             self.pruned = now;
-            let mut state = self.trust.load().as_ref().clone();
-            state.prune();
-            self.trust.publish(state, None);
+            if let Some(at) = removal {
+                let mut state = self.trust.load().as_ref().clone();
+                state.prune(at);
+                self.trust.publish(state, None);
+            }
         }
+        self.trust.time().tell();
         self.measure();
     }
 
-    /// Stores the highest time seen, at the end.
+    /// Stores how far time has come, at the end.
     pub(crate) fn finish(&mut self) {
-        self.save_time(self.trust.now());
+        self.save_time();
     }
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
@@ -174,6 +186,9 @@ impl SyncCore {
         let applied = old.with_feed(&feed);
         let saved = self.store_feed(first, &feed, &applied);
         let Applied { state, effects, taken, more, refused, .. } = applied;
+        if let Some(signed) = state.trusted_at().filter(|_| applied.beat) {
+            self.trust.beat(signed);
+        }
         self.publish(state, effects);
         if let Some(refusal) = refused {
             return Err(refusal.into());
@@ -193,10 +208,10 @@ impl SyncCore {
         feed: &Feed,
         applied: &Applied,
     ) -> Result<(), tessera_runtime::store::StoreError> {
-        let now = self.trust.now();
-        let due = self
-            .saved_beat
-            .is_none_or(|saved| now.since(saved) >= limits::TRUST_HEARTBEAT_STEP_SECONDS);
+        let now = self.trust.monotonic();
+        let due = self.saved_beat.is_none_or(|saved| {
+            now.saturating_sub(saved) >= limits::TRUST_HEARTBEAT_STEP || now < saved
+        });
         if applied.taken == 0 && !(applied.beat && due) {
             return Ok(());
         }
@@ -242,9 +257,9 @@ impl SyncCore {
     /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events
     /// go on.
     fn may_shorten(&self) -> bool {
-        let now = self.trust.now();
+        let now = self.trust.monotonic();
         self.no_snapshot.is_none_or(|tried| {
-            now < tried || now.since(tried) >= limits::TRUST_SNAPSHOT_PAUSE_SECONDS
+            now < tried || now.saturating_sub(tried) >= limits::TRUST_SNAPSHOT_PAUSE
         })
     }
 
@@ -272,10 +287,10 @@ impl SyncCore {
         half + Duration::from_millis(drawn)
     }
 
-    fn save_time(&mut self, now: UnixSeconds) {
-        match self.store.save_highest(now) {
-            Ok(()) => self.saved_time = now,
-            Err(error) => tracing::error!(%error, "highest time not stored"),
+    fn save_time(&mut self) {
+        self.saved_time = self.trust.monotonic();
+        if let Err(error) = self.store.save_time(&self.trust.time().to_store()) {
+            tracing::error!(%error, "how far time has come is not stored");
         }
     }
 
@@ -283,6 +298,8 @@ impl SyncCore {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let age = self.trust.age().map_or(-1, whole);
         self.counters.age.set(&[], age);
+        let ahead = self.trust.time().clock_state().map_or(0, |state| state.ahead);
+        self.counters.ahead.set(&[], ahead);
         self.counters.seq.set(&[], whole(self.trust.load().seq()));
     }
 }

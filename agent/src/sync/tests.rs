@@ -201,7 +201,7 @@ async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
     // One that cannot be mended by events is not, however short ago the snapshot was asked for.
     assert_eq!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot);
     rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout));
-    let pause = Duration::from_secs(limits::TRUST_SNAPSHOT_PAUSE_SECONDS);
+    let pause = limits::TRUST_SNAPSHOT_PAUSE;
     rig.verifier.clock.advance(pause - Duration::from_secs(1));
     assert_eq!(rig.core.first().ask, Ask::Events(1));
     rig.verifier.clock.advance(Duration::from_secs(1));
@@ -238,19 +238,78 @@ async fn a_service_that_holds_events_back_is_not_polled_without_end() {
 }
 
 #[tokio::test]
-async fn the_highest_time_is_stored_in_steps() {
+async fn how_far_time_has_come_is_stored_in_steps_and_nothing_of_the_wall_clock() {
     let world = World::new();
     let mut rig = rig(&world);
-    let stored = |rig: &Rig| rig.verifier.trust_store.highest().unwrap();
-    rig.verifier.clock.advance(Duration::from_secs(29));
+    let stored = |rig: &Rig| rig.verifier.trust_store.time().unwrap().signed;
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.feed(&world.feed(0, NOW));
+    rig.verifier.clock.set_unix(at(NOW + 7200));
+    rig.verifier.clock.advance(limits::TRUST_TIME_STEP - Duration::from_secs(1));
     rig.core.tick();
     assert_eq!(stored(&rig), at(0));
     rig.verifier.clock.advance(Duration::from_secs(1));
     rig.core.tick();
-    assert_eq!(stored(&rig), at(NOW + 30));
+    let step = limits::TRUST_TIME_STEP.as_secs();
+    assert_eq!(stored(&rig), at(NOW + step));
     rig.verifier.clock.advance(Duration::from_secs(5));
     rig.core.finish();
-    assert_eq!(stored(&rig), at(NOW + 35));
+    assert_eq!(stored(&rig), at(NOW + step + 5));
+}
+
+/// The service signs an event while its clock is ahead; as soon as it is right, devices are let in again.
+#[tokio::test]
+async fn a_service_that_was_ahead_stops_nobody_once_it_is_right() {
+    use tessera_token::chain::TrustView;
+    use tessera_token::refusal::RefusalCode;
+    const DAY: u64 = 24 * 3600;
+    for ahead in [7200, 40 * DAY, 365 * DAY] {
+        let mut world = World::new();
+        let mut rig = rig(&world);
+        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.feed(&world.feed(0, NOW));
+        let token = world.token();
+        let password = world.password(&token, NOW, 1);
+        rig.verifier.validator.admit(&password, DEVICE).await.unwrap();
+        // An event and a heartbeat from the future.
+        world.event_at(device_change("d-2", 1, NOW + ahead), NOW + ahead);
+        rig.feed(&world.feed(0, NOW + ahead));
+        let password = world.password(&token, NOW + 13, 2);
+        rig.verifier.clock.advance(Duration::from_secs(13));
+        let refused = rig.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
+        let code =
+            if ahead > 100 * DAY { RefusalCode::KeyNotValid } else { RefusalCode::TokenExpired };
+        assert_eq!(refused.code, code);
+        rig.feed(&world.feed(1, NOW + 13));
+        assert_eq!(rig.verifier.trust.load().trusted_at(), Some(at(NOW + 13)));
+        rig.verifier.validator.admit(&password, DEVICE).await.unwrap();
+        assert!(rig.shows("tessera_clock_ahead_seconds 0"));
+        // And a restart without the service: it knows nothing of the future that it must obey.
+        rig.core.finish();
+        let stored = rig.verifier.trust_store.time().unwrap();
+        assert_eq!(stored.signed, at(NOW + 13));
+    }
+}
+
+/// This clock alone is ahead: it says so, goes on by what the service says, and is ready by itself once it is right.
+#[tokio::test]
+async fn a_clock_that_is_ahead_here_says_so_and_refuses_nobody_while_the_service_is_heard() {
+    use tessera_token::refusal::RefusalCode;
+    let world = World::new();
+    let mut rig = rig(&world);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.feed(&world.feed(0, NOW));
+    let token = world.token();
+    assert_eq!(rig.verifier.validator.clock_ready(), Ok(()));
+    rig.verifier.clock.set_unix(at(NOW + 7200));
+    rig.core.tick();
+    assert_eq!(rig.verifier.validator.clock_ready(), Err(RefusalCode::ClockWrong));
+    assert!(rig.shows("tessera_clock_ahead_seconds 7200"));
+    rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await.unwrap();
+    rig.verifier.clock.set_unix(at(NOW));
+    rig.core.tick();
+    assert_eq!(rig.verifier.validator.clock_ready(), Ok(()));
+    assert!(rig.shows("tessera_clock_ahead_seconds 0"));
 }
 
 #[tokio::test]

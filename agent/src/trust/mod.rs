@@ -1,6 +1,7 @@
 //! What this verifier knows: signed by the pinned root key, stored, and read without a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tessera_token::chain::TrustView;
@@ -12,8 +13,8 @@ pub use effect::TrustEffect;
 pub use floor::Floor;
 pub use refusal::TrustRefusal;
 pub use state::TrustState;
-pub use store::{TrustStore, TrustStoreError};
-pub use time::TrustTime;
+pub use store::{StoredTime, TrustStore, TrustStoreError};
+pub use time::{ClockState, TrustTime};
 
 use crate::limits;
 
@@ -28,6 +29,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+#[cfg(test)]
+mod time_tests;
 
 /// The current version of trust, for many readers and one writer.
 pub struct Trust {
@@ -59,6 +62,26 @@ impl Trust {
         self.time.now()
     }
 
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.time.now_at(monotonic)
+    }
+
+    /// Monotonic time of this process.
+    pub fn monotonic(&self) -> Duration {
+        self.time.monotonic()
+    }
+
+    /// How time goes here.
+    pub fn time(&self) -> &TrustTime {
+        &self.time
+    }
+
+    /// Takes in the time of a heartbeat that answers this process.
+    pub(crate) fn beat(&self, time: UnixSeconds) {
+        self.time.beat(time);
+    }
+
     /// Seconds since the newest signed time; `None` when there is no trust data.
     pub fn age(&self) -> Option<u64> {
         let at = self.load().trusted_at()?;
@@ -73,7 +96,7 @@ impl Trust {
     /// Makes a version current, then tells what changed.
     pub fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {
         if let Some(signed) = state.trusted_at() {
-            self.time.signed(signed);
+            self.time.known(signed);
         }
         self.state.store(Arc::new(state));
         effects.into_iter().for_each(|effect| self.announce(effect));

@@ -185,14 +185,12 @@ impl TrustState {
         Ok(TrustEffect::Device { tenant: known.tenant, device: known.device })
     }
 
-    /// Lets go of what says nothing any more, judged by signed time alone: a wrong local clock forgets nothing.
-    pub(crate) fn prune(&mut self) {
-        let Some(signed) = self.trusted_at else {
-            return;
-        };
-        let dead = signed.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
+    /// Lets go of what says nothing any more at `at`, which is signed time as far as it was lived through: neither a wrong
+    /// clock here nor one of the service forgets anything.
+    pub(crate) fn prune(&mut self, at: UnixSeconds) {
+        let dead = at.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
         self.devices.retain(|moved| moved.at >= dead);
-        let expired = signed.minus(2 * CLOCK_SKEW_SECONDS);
+        let expired = at.minus(2 * CLOCK_SKEW_SECONDS);
         self.tokens.retain(|expires| *expires >= expired);
     }
 }

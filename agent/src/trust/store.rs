@@ -11,11 +11,13 @@ use super::state::TrustState;
 use crate::limits;
 
 const HEARTBEAT: &[u8] = b"heartbeat";
-const HIGHEST: &[u8] = b"highest";
+/// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
+/// wrong clock may have brought ahead: that is not read.
+const TIME: &[u8] = b"time";
 const PIECES: &[u8] = b"pieces";
 const FLOOR_PIECES: &[u8] = b"floor_pieces";
 
-/// Trust at rest: the signed bytes themselves, verified again whenever they are read, and the highest time ever seen.
+/// Trust at rest: the signed bytes themselves, verified again whenever they are read, and how far time has come.
 #[derive(Clone)]
 pub struct TrustStore {
     store: Store,
@@ -24,6 +26,15 @@ pub struct TrustStore {
     floor: Table,
     events: Table,
     pin: Thumbprint,
+}
+
+/// What is stored of time. Nothing of it comes from the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredTime {
+    /// The signed time, gone on with monotonic time; 0 when none is known.
+    pub signed: UnixSeconds,
+    /// When lived time began and how far it has come.
+    pub lived: Option<(UnixSeconds, UnixSeconds)>,
 }
 
 /// Why trust could not be read back.
@@ -100,27 +111,32 @@ impl TrustStore {
         if let Some(beat) = self.meta.get(HEARTBEAT)? {
             state.beat(&beat)?;
         }
-        state.prune();
         Ok(state)
     }
 
-    /// The highest time any run has seen.
+    /// How far time had come.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn highest(&self) -> Result<UnixSeconds, StoreError> {
-        let row = self.meta.get(HIGHEST)?;
-        let seconds = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-        Ok(UnixSeconds::new(seconds))
+    pub fn time(&self) -> Result<StoredTime, StoreError> {
+        let row = self.meta.get(TIME)?.unwrap_or_default();
+        let number = |at: usize| {
+            let bytes = row.get(at..)?.first_chunk()?;
+            Some(UnixSeconds::new(u64::from_be_bytes(*bytes)))
+        };
+        let lived = number(8).zip(number(16)).filter(|(began, _)| began.get() > 0);
+        Ok(StoredTime { signed: number(0).unwrap_or_default(), lived })
     }
 
-    /// Stores the highest time seen.
+    /// Stores how far time has come.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_highest(&self, time: UnixSeconds) -> Result<(), StoreError> {
+    pub fn save_time(&self, time: &StoredTime) -> Result<(), StoreError> {
+        let (began, lived) = time.lived.unwrap_or_default();
+        let row = [time.signed, began, lived].map(|at| at.get().to_be_bytes()).concat();
         let mut batch = Batch::new();
-        batch.put(&self.meta, HIGHEST, time.get().to_be_bytes());
+        batch.put(&self.meta, TIME, row);
         self.store.commit_blocking(batch)
     }
 

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::chain::{KeyState, TrustView};
@@ -197,7 +195,7 @@ fn a_heartbeat_from_ahead_asks_for_more_and_refreshes_nothing() {
 }
 
 #[test]
-fn what_says_nothing_any_more_is_let_go_by_signed_time_alone() {
+fn what_says_nothing_any_more_is_let_go() {
     const LIFE: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS;
     let mut world = World::new();
     let token = world.token();
@@ -205,14 +203,12 @@ fn what_says_nothing_any_more_is_let_go_by_signed_time_alone() {
     world.event(device_change("d-1", 1, NOW));
     world.event(token_change(&token, NOW + 3600));
     let mut state = state.with_feed(&world.feed(0, NOW)).state;
-    state.prune();
+    state.prune(at(NOW));
     assert_eq!((state.device_count(), state.token_count()), (1, 1));
-    let mut later = state.with_feed(&world.feed(2, NOW + 3600 + 121)).state;
-    later.prune();
-    assert_eq!((later.device_count(), later.token_count()), (1, 0));
-    let mut late = later.with_feed(&world.feed(2, NOW + LIFE + 121)).state;
-    late.prune();
-    assert_eq!(late.device_count(), 0);
+    state.prune(at(NOW + 3600 + 121));
+    assert_eq!((state.device_count(), state.token_count()), (1, 0));
+    state.prune(at(NOW + LIFE + 121));
+    assert_eq!(state.device_count(), 0);
 }
 
 #[tokio::test]
@@ -223,7 +219,8 @@ async fn a_restart_finds_the_same_trust() {
     world.event(device_change("d-1", 4, NOW));
     let feed = world.feed(0, NOW + 60);
     verifier.trust_store.save_events(1, feed.events.iter(), Some(&feed.heartbeat)).unwrap();
-    verifier.trust_store.save_highest(at(NOW + 77)).unwrap();
+    let time = StoredTime { signed: at(NOW + 77), lived: None };
+    verifier.trust_store.save_time(&time).unwrap();
     verifier.store.close().unwrap();
     drop(verifier);
     let again = Verifier::open(folder.path(), world.pin(), NOW);
@@ -327,37 +324,12 @@ async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
 }
 
 #[test]
-fn time_does_not_go_back() {
-    let clock = ManualClock::at(at(NOW));
-    let time = TrustTime::new(clock.clone(), at(NOW - 5));
-    assert_eq!(time.now(), at(NOW));
-    clock.advance(Duration::from_secs(100));
-    assert_eq!(time.now(), at(NOW + 100));
-    clock.set_unix(at(NOW - 100_000));
-    assert_eq!(time.now(), at(NOW + 100));
-    time.signed(at(NOW + 1000));
-    assert_eq!(time.now(), at(NOW + 1000 - 60));
-}
-
-#[test]
-fn one_wrong_reading_is_mended_by_a_newly_signed_time_alone() {
-    let clock = ManualClock::at(at(NOW));
-    let time = TrustTime::new(clock.clone(), at(0));
-    time.signed(at(NOW));
-    clock.set_unix(at(NOW + 900_000_000));
-    assert_eq!(time.now(), at(NOW + 900_000_000));
-    clock.set_unix(at(NOW + 10));
-    // A repeated signed time proves nothing.
-    time.signed(at(NOW));
-    assert_eq!(time.now(), at(NOW + 900_000_000));
-    time.signed(at(NOW + 10));
-    assert_eq!(time.now(), at(NOW + 10));
-}
-
-#[test]
 fn a_subscriber_hears_after_the_version_is_current() {
     let mut world = World::new();
-    let trust = Trust::new(world.trusted(), TrustTime::new(ManualClock::at(at(NOW)), at(0)));
+    let trust = Trust::new(
+        world.trusted(),
+        TrustTime::new(ManualClock::at(at(NOW)), StoredTime::default()),
+    );
     let mut effects = trust.effects();
     world.event(device_change("d-1", 1, NOW));
     let applied = trust.load().with_feed(&world.feed(0, NOW));

@@ -1,22 +1,23 @@
 //! May this one connect? The chain of `tessera_token`, over stored trust data and the replay ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
-use tessera_token::proof::{Credential, DerivationKeys, Presented, Proof, TicketKey};
+use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::behaviour::Observer;
-use crate::ledger::{Advanced, Ledger};
+use crate::ledger::{Ledger, Taken};
 use crate::limits;
-use crate::trust::{Trust, TrustEffect, TrustState};
+use crate::trust::{ClockState, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
 use late::Late;
@@ -44,11 +45,11 @@ struct Parts {
     derivation: ArcSwap<DerivationKeys>,
 }
 
-/// An admission whose proof is used up, durably. [`Validator::let_in`] makes use of it.
+/// An admission whose proof is used up. [`Validator::let_in`] makes use of it.
 #[derive(Debug)]
 pub struct Settled {
     admission: Admission,
-    /// How far its counter lies above the former one.
+    /// How far its counter lies above the one before of the same key.
     gap: Option<u32>,
 }
 
@@ -121,7 +122,7 @@ impl Validator {
     ) -> Result<Screened, Refusal> {
         let (trust, now) = (self.parts.trust.load(), self.now());
         let screened = Screened::new(Attempt::new(presented, client_id), trust.as_ref(), now)?;
-        if screened.is_fresh(now) || self.parts.late.take(now) {
+        if screened.is_fresh(now) || self.parts.late.take(self.parts.trust.monotonic()) {
             return Ok(screened);
         }
         Err(RefusalCode::ProofNotFresh.into())
@@ -138,17 +139,16 @@ impl Validator {
         tickets: &[TicketKey],
     ) -> Result<Admission, Refusal> {
         let trust = self.parts.trust.load();
-        let learns = !matches!(screened.proof(), Proof::Connect(_));
-        screened.admit(tickets, &View { learns, ..self.view(&trust) }, self.now())
+        screened.admit(tickets, &self.view(&trust), self.now())
     }
 
-    /// Uses the proof up, durably, and looks once more whether the grant still holds.
+    /// Uses the proof up, and looks once more whether the grant still holds.
     ///
     /// A revocation can come in after this returns: whoever opens a session subscribes to
     /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
     ///
     /// # Errors
-    /// `proof_replayed`, `not_ready`, or what ended the grant meanwhile.
+    /// `proof_replayed`, `proof_undecided`, `limit_reached`, `not_ready`, or what ended the grant meanwhile.
     pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
         let (tell, told) = oneshot::channel();
         // Who asked may have gone meanwhile.
@@ -158,18 +158,20 @@ impl Validator {
     }
 
     /// The first half of [`Validator::settle`], for a thread that does not wait: `then` is told whether the proof is
-    /// used up, at once or by the thread that writes. It must not wait either.
+    /// used up: mostly at once, or by the thread that writes. It must not wait either.
     pub fn settle_then<F>(&self, admission: Admission, then: F)
     where
         F: FnOnce(Result<Settled, Refusal>) + Send + 'static,
     {
-        let Some(claim) = admission.counter else {
+        let Some(proof) = admission.proof_use else {
             return then(Ok(Settled { admission, gap: None }));
         };
-        self.parts.ledger.advance_then(claim, self.now(), move |advanced| {
-            then(match advanced {
-                Ok(Advanced { previous }) => {
-                    let gap = previous.map(|previous| claim.counter.saturating_sub(previous));
+        let client_id = admission.client_id.clone();
+        self.parts.ledger.take_then(proof, &client_id, self.now(), move |taken| {
+            then(match taken {
+                Ok(Taken { previous }) => {
+                    let counter = proof.place.counter();
+                    let gap = previous.map(|previous| counter.saturating_sub(previous));
                     Ok(Settled { admission, gap })
                 }
                 Err(code) => Err(Refusal { code, subject: Some(subject(&admission.grant)) }),
@@ -254,8 +256,8 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, ledger, derivation, .. } = &*self.parts;
-        View { trust, known, ledger, derivation: derivation.load(), learns: true }
+        let Parts { known, derivation, .. } = &*self.parts;
+        View { trust, known, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -277,9 +279,19 @@ impl Validator {
         chain::taken_back(published, self.parts.trust.load().as_ref())
     }
 
-    /// The moment by which everything is judged: it never goes back.
+    /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.
     pub fn now(&self) -> UnixSeconds {
         self.parts.trust.now()
+    }
+
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.parts.trust.now_at(monotonic)
+    }
+
+    /// How the wall clock stands against the trust service; `None` before the service was heard.
+    pub fn clock_state(&self) -> Option<ClockState> {
+        self.parts.trust.time().clock_state()
     }
 
     /// Seconds since the newest signed time; `None` when there is no trust data.
@@ -299,6 +311,27 @@ impl Validator {
             true => Err(RefusalCode::TrustMissing),
             false => Ok(()),
         }
+    }
+
+    /// Whether the wall clock is one to be relied on. A clock that is behind is carried by signed time; by one that is
+    /// ahead tokens end too early.
+    ///
+    /// # Errors
+    /// `clock_wrong` while the clock is ahead of that of the trust service.
+    pub fn clock_ready(&self) -> Result<(), RefusalCode> {
+        match self.clock_state().is_some_and(|state| state.is_ahead()) {
+            true => Err(RefusalCode::ClockWrong),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether connect proofs that are made now can be judged: for readiness alone, since other kinds of proof are not
+    /// concerned.
+    ///
+    /// # Errors
+    /// `proof_undecided` for some seconds after a stop without notice.
+    pub fn decides_proofs(&self) -> Result<(), RefusalCode> {
+        self.parts.ledger.decides(self.now())
     }
 
     /// What changes from now on. A receiver that lagged must treat that as [`TrustEffect::Reloaded`].

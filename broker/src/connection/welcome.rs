@@ -164,8 +164,8 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 
 /// Refusals that say nothing about the peer.
 pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{LimitReached, NotReady, TrustMissing};
-    matches!(code, LimitReached | NotReady | TrustMissing)
+    use RefusalCode::{LimitReached, NotReady, ProofUndecided, TrustMissing};
+    matches!(code, LimitReached | NotReady | ProofUndecided | TrustMissing)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {

@@ -1,11 +1,10 @@
 use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
 use tessera_runtime::clock::SystemClock;
-use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::Feed;
+use super::parts::{counted, Feed};
 use super::run_file;
 use super::signals::Signals;
 use crate::args::AgentArgs;
@@ -30,7 +29,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     daemon.http = args.http.unwrap_or(HTTP.into());
     daemon.socket = args.socket.clone();
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
-    let daemon = AgentDaemon::start(daemon, clock, random, &Metrics::new(), &stop).await?;
+    let daemon = AgentDaemon::start(daemon, clock, random, &counted()?, &stop).await?;
     run_file::write(&config.data, &[("http", daemon.http().to_string())])?;
     out::write(&format!(
         "data          {}\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",

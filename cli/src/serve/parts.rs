@@ -63,6 +63,13 @@ pub(crate) struct BrokerPart {
     pub(crate) handle: BrokerHandle,
 }
 
+/// The metrics of one server, with the log lines of the process that are not written.
+pub(super) fn counted() -> Result<Metrics, Fault> {
+    let metrics = Metrics::new();
+    tessera_runtime::log::count_in(&metrics)?;
+    Ok(metrics)
+}
+
 /// Starts provisioning; it makes its folder.
 pub(crate) async fn start_provisioning(
     config: &Config,
@@ -73,7 +80,7 @@ pub(crate) async fn start_provisioning(
         config.provisioning()?,
         clock.clone(),
         SystemRandom::shared(),
-        Metrics::new(),
+        counted()?,
         stop.clone(),
     );
     Ok(started.await?)
@@ -86,7 +93,7 @@ pub(crate) async fn start_broker(
     clock: &SharedClock,
     stop: &Stop,
 ) -> Result<BrokerPart, Fault> {
-    let metrics = Metrics::new();
+    let metrics = counted()?;
     let mut agent_config = feed.agent(&config.data.join("agent"), config);
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();

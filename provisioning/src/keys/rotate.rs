@@ -71,7 +71,7 @@ pub(crate) async fn compromise(
 
 /// Ends retiring keys whose last token has expired. Called by the sweeper.
 pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let rows = service.tables.keys.scan_records::<KeyRecord>(&[], None, usize::MAX)?;
     for (key, record) in rows {
         if record.state != State::Retiring || record.not_after > now {
@@ -92,7 +92,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
     Ok(())
 }
 
-fn tenant_of(key: &[u8]) -> Option<TenantId> {
+pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantId> {
     let name = key.split(|byte| *byte == 0).next()?;
     TenantId::parse(std::str::from_utf8(name).ok()?).ok()
 }
@@ -142,7 +142,7 @@ async fn replace(
     step.expect(service, &mut batch, next);
     let mut left = old.1.in_state(old_becomes, now);
     if old_becomes == State::Retiring {
-        left.not_after = now + TOKEN_LIFE_SECONDS + CLOCK_SKEW_SECONDS;
+        left.not_after = service.time.stamp().get() + TOKEN_LIFE_SECONDS + CLOCK_SKEW_SECONDS;
     }
     let active = next.1.in_state(State::Active, now);
     let (fresh_id, fresh) = fresh_next(service, now)?;

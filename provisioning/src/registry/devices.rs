@@ -44,7 +44,7 @@ pub(crate) async fn revoke(
             tenant: tenant.clone(),
             device: device.clone(),
             epoch: new.epoch,
-            at: service.now(),
+            at: service.time.stamp(),
         });
         let entry = service.entry(by, "device.revoke", tenant.as_str(), device.as_str());
         if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {

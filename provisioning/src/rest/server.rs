@@ -5,6 +5,7 @@ use tessera_token::refusal::RefusalCode;
 use super::auth::{Anybody, By};
 use super::input::{Admitted, App};
 use super::Answer;
+use crate::refused::Refused;
 
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -18,6 +19,9 @@ pub(super) async fn healthz() -> HttpResponse {
 }
 
 pub(super) async fn readyz(app: App) -> Answer {
+    if let Some(wrong) = app.time.wrong() {
+        return Err(Refused::because(RefusalCode::ClockWrong, wrong.to_string()).into());
+    }
     let actors = app.issuer.connected() && app.trust.connected() && app.audit.connected();
     match actors && app.store.is_healthy() && !app.stop.is_stopping() {
         true => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
@@ -26,6 +30,7 @@ pub(super) async fn readyz(app: App) -> Answer {
 }
 
 pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {
+    app.metrics.clock_ahead.set(&[], app.time.ahead());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.registry.render()))
 }
 

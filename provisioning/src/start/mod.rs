@@ -23,6 +23,7 @@ mod run;
 pub(crate) use run::{prepare, Parts};
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 /// The provisioning service.
 pub struct Provisioning;
@@ -79,6 +80,8 @@ pub enum StartError {
     Keys,
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// The process was told to stop while the clock still showed a time before the release.
+    Clock,
     /// A fault on our side.
     Internal,
 }
@@ -95,6 +98,7 @@ impl fmt::Display for StartError {
             Self::Metrics(error) => error.fmt(f),
             Self::Keys => f.write_str("the root key on disk is not the one of the store"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Clock => f.write_str("stopped while waiting for the clock to be set"),
             Self::Internal => f.write_str("internal fault at start"),
         }
     }

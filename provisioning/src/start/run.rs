@@ -9,6 +9,7 @@ use actix_web::{web, App, HttpServer};
 use parking_lot::RwLock;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation;
+use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
@@ -17,10 +18,12 @@ use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
+use super::waiting;
 use super::{ProvisioningHandle, StartError};
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::Pending;
+use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
@@ -47,6 +50,9 @@ type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
 
 /// The whole life of the service, on its own thread.
 pub(super) async fn run(parts: Parts, ready: Ready) {
+    if let Err(error) = waiting::for_a_plausible_clock(&parts).await {
+        return drop(ready.send(Err(error)));
+    }
     let (service, handle) = match prepare(parts).await {
         Ok(prepared) => prepared,
         Err(error) => return drop(ready.send(Err(error))),
@@ -63,6 +69,9 @@ pub(super) async fn run(parts: Parts, ready: Ready) {
     let _end = End(service.stop.clone());
     serve(&service, server).await;
     let _ = service.audit.send(ChainPending).await;
+    if let Err(error) = service.time.store(&service.store, &service.tables, true).await {
+        tracing::warn!(%error, "lived time not stored: rows stay a little longer");
+    }
     if let Err(error) = service.store.close() {
         tracing::error!(%error, "store not closed cleanly");
     }
@@ -131,6 +140,7 @@ pub(super) async fn furnish(
     store: Store,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
+    let held = HeldClock::new(clock);
     let keys = config.derivation_key_file.as_deref();
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
@@ -148,18 +158,20 @@ pub(super) async fn furnish(
                 folder: &key_folder,
                 root: &root,
                 random: &*random,
-                now: clock.unix(),
+                now: held.unix(),
             };
             Some(found(&founding).await?)
         }
     };
+    let time = ServiceClock::open(held, &tables)?;
+    let clock = time.shared();
     let hub = Hub::at(Head::read(&tables)?.seq);
-    let (store_, tables_, clock_, root_, hub_) =
-        (store.clone(), tables.clone(), clock.clone(), root.clone(), hub.clone());
+    let (store_, tables_, time_, root_, hub_) =
+        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
     let trust = Supervisor::start(move |_| TrustActor {
         store: store_,
         tables: tables_,
-        clock: clock_,
+        time: time_,
         root: root_,
         hub: hub_,
         made: None,
@@ -186,6 +198,7 @@ pub(super) async fn furnish(
         registry: metrics,
         config,
         clock,
+        time,
         random,
         store,
         tables,

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use actix::{
     Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
 };
-use tessera_runtime::clock::SharedClock;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
 use tessera_token::trust::Change;
@@ -11,6 +10,7 @@ use tessera_token::trust::Change;
 use super::hub::Hub;
 use super::ledger::{self, Head};
 use super::snapshot;
+use crate::clock::ServiceClock;
 use crate::limits::{MAILBOX, SNAPSHOT_REUSE_SECONDS};
 use crate::refused::Refused;
 use crate::service::Tried;
@@ -20,7 +20,7 @@ use crate::tables::Tables;
 pub(crate) struct TrustActor {
     pub(crate) store: Store,
     pub(crate) tables: Tables,
-    pub(crate) clock: SharedClock,
+    pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
     pub(crate) hub: Hub,
     pub(crate) made: Option<Made>,
@@ -81,7 +81,7 @@ impl TrustActor {
     fn step(&self, message: Publish) -> Result<(Batch, Head), Refused> {
         let Publish { changes, mut batch } = message;
         let head = Head::read(&self.tables)?;
-        let now = self.clock.unix();
+        let now = self.time.now();
         let head = ledger::append(&self.tables, &mut batch, head, &changes, &self.root, now)?;
         Ok((batch, head))
     }
@@ -98,14 +98,14 @@ impl Handler<TakeSnapshot> for TrustActor {
     type Result = Result<Arc<Vec<u8>>, Refused>;
 
     fn handle(&mut self, _message: TakeSnapshot, _context: &mut Self::Context) -> Self::Result {
-        let now = self.clock.unix();
+        let now = self.time.now();
         let seq = Head::read(&self.tables)?.seq;
         if let Some(made) = &self.made {
             if made.seq == seq && now.get().abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS {
                 return Ok(Arc::clone(&made.bytes));
             }
         }
-        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now)?);
+        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now, self.time.removal())?);
         self.made = Some(Made { seq, at: now.get(), bytes: Arc::clone(&bytes) });
         Ok(bytes)
     }

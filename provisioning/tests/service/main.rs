@@ -10,6 +10,7 @@
 
 mod world;
 
+mod clock;
 mod enrol;
 mod feed;
 mod keys;

@@ -11,7 +11,7 @@ use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::{DerivationId, Derived, Presented, Proof, TicketKey};
+use crate::proof::{DerivationId, Derived, Place, Presented, Proof, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::standing::Standing;
 use crate::time::UnixSeconds;
@@ -197,19 +197,20 @@ impl From<RefusalCode> for Refusal {
     }
 }
 
-/// A proof counter that must be advanced, durably, before the peer is let in.
+/// A connect proof that must be used up, once and for all, before the peer is let in. With the client id of the
+/// admission, which the proof covers, it says which one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CounterUse {
+pub struct ProofUse {
     /// The device key.
     pub key: Thumbprint,
-    /// The counter of the proof.
-    pub counter: u32,
+    /// The place of the proof among those of this key and client id.
+    pub place: Place,
 }
 
 /// The chain's good outcome.
 ///
-/// It is complete only when the holder of the replay ledger has advanced [`Admission::counter`]:
-/// a counter that is not above the last one seen is `proof_replayed`.
+/// It is complete only when the holder of the replay ledger has taken [`Admission::proof_use`]:
+/// a proof whose place is not above the last one taken is `proof_replayed`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {
     /// What is allowed.
@@ -217,7 +218,7 @@ pub struct Admission {
     /// The client id, bound to the subject.
     pub client_id: ClientId,
     /// What the ledger must do; `None` unless the proof was a connect proof.
-    pub counter: Option<CounterUse>,
+    pub proof_use: Option<ProofUse>,
     /// Whether a resumption secret made the proof, and not the key of the token.
     pub resumed: bool,
 }
@@ -309,10 +310,10 @@ impl Screened {
         let token = signed(current, &attempt.presented.token, resumed, trust, now)?;
         let named = |code| Refusal { code, subject: Some(token.subject()) };
         /* 8 */
-        let counter = proof(&token, &attempt, trust, now).map_err(named)?;
+        let proof_use = proof(&token, &attempt, trust, now).map_err(named)?;
         /* 9 */
         let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
-        Ok(Admission { grant: token.into_grant(), client_id, counter, resumed })
+        Ok(Admission { grant: token.into_grant(), client_id, proof_use, resumed })
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{
-    Attempt, CounterUse, IssuerKey, KeyState, Refusal, StalenessBudget, Subject, TenantTrust,
+    Attempt, IssuerKey, KeyState, ProofUse, Refusal, StalenessBudget, Subject, TenantTrust,
     TrustView, VerifiedToken,
 };
 use crate::cbor::strict;
@@ -267,7 +267,7 @@ pub(super) fn proof<T: TrustView>(
     attempt: &Attempt,
     trust: &T,
     now: UnixSeconds,
-) -> Result<Option<CounterUse>, RefusalCode> {
+) -> Result<Option<ProofUse>, RefusalCode> {
     let proof = &attempt.presented.proof;
     let Some(key) = &token.key else {
         return bearer(token, proof, trust);
@@ -283,7 +283,7 @@ fn bearer<T: TrustView>(
     token: &VerifiedToken,
     proof: &Proof,
     trust: &T,
-) -> Result<Option<CounterUse>, RefusalCode> {
+) -> Result<Option<ProofUse>, RefusalCode> {
     match (trust.tenant(token.claims.tenant.as_str()), proof) {
         (Some(tenant), Proof::None) if tenant.bearer => Ok(None),
         _ => Err(RefusalCode::BearerNotAllowed),
@@ -297,7 +297,7 @@ fn connect_proof<T: TrustView>(
     attempt: &Attempt,
     trust: &T,
     now: UnixSeconds,
-) -> Result<CounterUse, RefusalCode> {
+) -> Result<ProofUse, RefusalCode> {
     if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
@@ -305,7 +305,7 @@ fn connect_proof<T: TrustView>(
     if !token.resumed && !proof.verifies_by(key, audience, &attempt.client_id, presented) {
         return Err(RefusalCode::ProofInvalid);
     }
-    Ok(CounterUse { key: token.key_name(key), counter: proof.counter })
+    Ok(ProofUse { key: token.key_name(key), place: proof.place() })
 }
 
 pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {

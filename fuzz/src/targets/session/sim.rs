@@ -205,10 +205,12 @@ impl Sim {
         let known = kept.known;
         let alive = known.alive(self.unix);
         let world = &self.world;
-        let (expected, ended) = kept.model.pump(self.unix, alive, |message| {
-            let by_nobody = message.by.is_some_and(|by| is_withdrawn(world, by));
-            !by_nobody && known.receives(message.topic)
-        });
+        let (expected, ended) = kept.model.pump(
+            self.unix,
+            alive,
+            |message| message.by.is_some_and(|by| is_withdrawn(world, by)),
+            |message| known.receives(message.topic),
+        );
         kept.model.compare(&expected, &came);
         assert_eq!(pumped.end.is_some(), ended, "the end of the token");
         let sent: u64 = pumped.sent.iter().sum();

@@ -35,8 +35,9 @@ fn a_good_token_with_proof_is_admitted() {
         assert_eq!(admission.client_id.as_str(), "s-0042");
         assert_eq!(admission.grant.device().as_str(), "s-0042");
         assert_eq!(admission.grant.token_hash(), TokenHash::of(&token));
-        let counter = admission.counter.unwrap();
-        assert_eq!((counter.key, counter.counter), (device_key().public().thumbprint(), 1));
+        let used = admission.proof_use.unwrap();
+        assert_eq!((used.key, used.place.counter()), (device_key().public().thumbprint(), 1));
+        assert_eq!(u64::from(used.place.second()), NOW);
         assert_eq!(still_holds(&admission.grant, &World::new(), now()), Ok(()));
     }
 }
@@ -696,7 +697,7 @@ fn stage_8_bearer() {
     assert_eq!(refused(&world, &bare), BearerNotAllowed);
     world.acme().bearer = true;
     let admission = admit(&bare, &world, now()).unwrap();
-    assert_eq!(admission.counter, None);
+    assert_eq!(admission.proof_use, None);
     assert_eq!(refused(&world, &attempt(&token)), BearerNotAllowed);
     // A token with cnf needs its proof in a bearer tenant too.
     let bound = Attempt::new(Credential { token: token_of(&claims()), proof: None }, "s-0042");
