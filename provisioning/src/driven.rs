@@ -121,7 +121,9 @@ impl Driven {
     /// Ends the service in order.
     pub async fn close(self) {
         self.settle().await;
-        let _ = self.service.store.close();
+        let Service { time, store, tables, .. } = &*self.service;
+        let _ = time.store(store, tables, true).await;
+        let _ = store.close();
     }
 
     /// Lets go of the files without the order of a stop, as far as a process can do it to itself. The folder may be

@@ -20,8 +20,11 @@ impl World {
         if self.model.suspended != Some(false) {
             self.operate(Purpose::ReinstateTenant);
         }
-        for _ in 0..WITHIN / 500 {
+        for round in 0..WITHIN / 500 {
             self.pass(500).await;
+            if round % 10 == 0 {
+                self.office.sweep().await;
+            }
             self.deliver().await?;
             self.go_on();
         }

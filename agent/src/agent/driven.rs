@@ -12,7 +12,7 @@ use tessera_runtime::store::Store;
 use super::{known_trust, Agent, AgentError};
 use crate::behaviour;
 use crate::config::AgentConfig;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
 use crate::sync::{FetchError, Next, SyncCore};
 use crate::trust::{Trust, TrustStore, TrustTime};
 use crate::validator::Validator;
@@ -20,10 +20,9 @@ use crate::validator::Validator;
 /// A verifier that does nothing but what it is told.
 pub struct Driven {
     agent: Agent,
-    ledger: Arc<Ledger>,
     core: SyncCore,
     next: Next,
-    pruned_to: Option<Vec<u8>>,
+    cleaned_to: Option<Vec<u8>>,
 }
 
 impl Driven {
@@ -41,20 +40,19 @@ impl Driven {
         let store = Store::open(&config.data_dir)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, config)?;
-        let time = TrustTime::new(Arc::clone(&clock), trust_store.highest()?);
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let ledger_clock = Arc::clone(&clock);
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
-        let ledger = Arc::new(Ledger::new(&store)?);
-        let validator = Validator::new(
-            Arc::clone(&trust),
-            Arc::clone(&ledger),
-            store.clone(),
-            observer.clone(),
-        );
-        let agent = Agent { validator, observer, trust, store };
+        let (counted, opening) = (LedgerMetrics::new(metrics)?, Opening::default());
+        let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
+        let ledger = Arc::new(ledger);
+        let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
+        let agent = Agent { validator, observer, trust, ledger, store };
         let next = core.first();
-        Ok(Self { agent, ledger, core, next, pruned_to: None })
+        Ok(Self { agent, core, next, cleaned_to: None })
     }
 
     /// The agent, for a broker around it.
@@ -91,9 +89,10 @@ impl Driven {
 
     /// One step of the ledger's clean-up.
     pub async fn upkeep(&mut self) {
-        let now = self.agent.trust().now();
+        let (ledger, now) = (&self.agent.ledger, self.agent.trust.now());
         // A store that does not write is told by the next proof.
-        self.pruned_to = self.ledger.prune(self.pruned_to.take(), now).await.unwrap_or(None);
+        let _ = ledger.clean_former(now).await;
+        self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
     }
 
     /// Ends it in order.

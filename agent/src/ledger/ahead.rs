@@ -19,7 +19,12 @@ impl AheadRows {
     }
 
     /// Queues the row of a proof, in the place of an earlier one of the same name. On an error `then` is given back.
-    pub(super) fn put<F>(&self, name: &Name, place: Place, then: F) -> Result<(), (StoreError, Then)>
+    pub(super) fn put<F>(
+        &self,
+        name: &Name,
+        place: Place,
+        then: F,
+    ) -> Result<(), (StoreError, Then)>
     where
         F: FnOnce(Result<(), StoreError>) + Send + 'static,
     {

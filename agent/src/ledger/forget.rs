@@ -49,7 +49,10 @@ impl Ledger {
         }
         if going.len() > before {
             self.metrics.limit("entries");
-            tracing::warn!(entries = all, "too many connect proofs to remember: slow clocks are refused");
+            tracing::warn!(
+                entries = all,
+                "too many connect proofs to remember: slow clocks are refused"
+            );
         }
         self.close(&going);
     }
@@ -109,7 +112,10 @@ impl Ledger {
             last + PROOF_WINDOW_SECONDS < now.get()
                 && held.used + limits::LEDGER_REMEMBER_SECONDS <= monotonic
         };
-        held.iter().filter(|(bucket, held)| over(**bucket, held)).map(|(bucket, _)| *bucket).collect()
+        held.iter()
+            .filter(|(bucket, held)| over(**bucket, held))
+            .map(|(bucket, _)| *bucket)
+            .collect()
     }
 
     fn held(&self) -> BTreeMap<u32, Held> {

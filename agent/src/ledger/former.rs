@@ -37,8 +37,13 @@ impl Former {
         now: UnixSeconds,
         since: Duration,
     ) -> Result<Option<Self>, StoreError> {
-        let mut former =
-            Self { keys: HashMap::new(), seconds: Ranges::default(), too_many: false, last: 0, since };
+        let mut former = Self {
+            keys: HashMap::new(),
+            seconds: Ranges::default(),
+            too_many: false,
+            last: 0,
+            since,
+        };
         let mut is_empty = true;
         for table in TABLES {
             let table = store.table(table)?;
@@ -58,7 +63,10 @@ impl Former {
         if is_empty {
             return Ok(None);
         }
-        tracing::info!(keys = former.keys.len(), "proof counters of a former version are held until they are over");
+        tracing::info!(
+            keys = former.keys.len(),
+            "proof counters of a former version are held until they are over"
+        );
         Ok(Some(former))
     }
 

@@ -59,7 +59,8 @@ impl Part {
     /// fresh together with it. What lies further ahead was taken by a clock that was ahead.
     pub(super) fn check(&self, who: &Who, place: Place) -> Result<(), Replayed> {
         let bucket = bucket_of(place.second());
-        let mut near = (bucket..=bucket.saturating_add(2)).filter_map(|number| self.buckets.get(&number));
+        let mut near =
+            (bucket..=bucket.saturating_add(2)).filter_map(|number| self.buckets.get(&number));
         match near.any(|near| near.highest(who).is_some_and(|highest| highest >= place)) {
             true => Err(Replayed),
             false => Ok(()),

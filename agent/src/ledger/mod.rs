@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 use crate::limits;
 
 mod ahead;
-mod former;
 mod forget;
+mod former;
 mod memory;
 mod metrics;
 mod name;
@@ -173,7 +173,12 @@ impl Ledger {
     }
 
     /// Enters the proof in memory, or says why it is not taken.
-    fn claim(&self, part: &mut Part, proof: &ProofUse, who: &Who) -> Result<memory::Entry, RefusalCode> {
+    fn claim(
+        &self,
+        part: &mut Part,
+        proof: &ProofUse,
+        who: &Who,
+    ) -> Result<memory::Entry, RefusalCode> {
         let second = proof.place.second();
         if part.finished {
             return Err(RefusalCode::NotReady);

@@ -60,7 +60,8 @@ impl Ranges {
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let ends = self.0.iter().flat_map(|(first, last)| [first.to_be_bytes(), last.to_be_bytes()]);
+        let ends =
+            self.0.iter().flat_map(|(first, last)| [first.to_be_bytes(), last.to_be_bytes()]);
         ends.flatten().collect()
     }
 
@@ -69,7 +70,8 @@ impl Ranges {
         let mut ranges = Self::default();
         for range in bytes.chunks(BYTES) {
             let (first, last) = range.split_first_chunk::<4>()?;
-            let (first, last) = (u32::from_be_bytes(*first), u32::from_be_bytes(last.try_into().ok()?));
+            let (first, last) =
+                (u32::from_be_bytes(*first), u32::from_be_bytes(last.try_into().ok()?));
             if first > last {
                 return None;
             }

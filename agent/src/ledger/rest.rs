@@ -67,13 +67,15 @@ impl Rest {
     /// Writes it down; until the last step is durable, nothing of it counts.
     pub(super) fn write(&self, rest: &AtRest) -> Result<(), StoreError> {
         self.wake()?;
-        let places = rest.places.iter().map(|(name, place)| {
-            [name.as_slice(), &place.number().to_be_bytes()].concat()
-        });
+        let places = rest
+            .places
+            .iter()
+            .map(|(name, place)| [name.as_slice(), &place.number().to_be_bytes()].concat());
         self.write_rows(PLACES, &places.collect::<Vec<_>>())?;
-        let suffixed = rest.suffixed.iter().map(|(bucket, key, count)| {
-            [bucket.to_be_bytes().as_slice(), key, &[*count]].concat()
-        });
+        let suffixed = rest
+            .suffixed
+            .iter()
+            .map(|(bucket, key, count)| [bucket.to_be_bytes().as_slice(), key, &[*count]].concat());
         self.write_rows(SUFFIXED, &suffixed.collect::<Vec<_>>())?;
         let mut batch = Batch::new();
         let (first, last) = rest.doubt.unwrap_or((1, 0));
@@ -102,7 +104,9 @@ impl Rest {
         let whole = read_places && read_suffixed;
         let whole = whole && count(&rest.places) == places && count(&rest.suffixed) == suffixed;
         if !whole {
-            tracing::error!("the ledger at rest is damaged: it is taken for one that was not closed");
+            tracing::error!(
+                "the ledger at rest is damaged: it is taken for one that was not closed"
+            );
         }
         Ok(whole.then_some(rest))
     }
@@ -150,7 +154,8 @@ impl Rest {
     ) -> Result<bool, StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.table.scan_prefix(&[kind], after.as_deref(), limits::LEDGER_REST_PAGE)?;
+            let page =
+                self.table.scan_prefix(&[kind], after.as_deref(), limits::LEDGER_REST_PAGE)?;
             for (_, row) in &page {
                 if !row.chunks(bytes).all(|entry| entry.len() == bytes && take(entry).is_some()) {
                     return Ok(false);

@@ -143,7 +143,10 @@ impl Ledger {
         match ahead::read(row) {
             Some((name, place)) if room => self.put_back(&name, place, used),
             _ => {
-                tracing::warn!(bucket, "rows of the ledger are damaged or too many: their seconds are closed");
+                tracing::warn!(
+                    bucket,
+                    "rows of the ledger are damaged or too many: their seconds are closed"
+                );
                 let mut closed = (*closed).clone();
                 closed.add(first, last);
                 self.closed.store(Arc::new(closed));

@@ -64,9 +64,9 @@ fn a_full_memory_closes_what_is_oldest_and_refuses_more_than_it_can_hold() {
     let many = limits::LEDGER_ENTRIES / 2;
     let take = |number: usize, time: u64| {
         let mut key = [0; 32];
-        key[..8].copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-        let proof =
-            ProofUse { key: Thumbprint::from_bytes(key), place: Place::new(at(time), 1) };
+        key[..8]
+            .copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        let proof = ProofUse { key: Thumbprint::from_bytes(key), place: Place::new(at(time), 1) };
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let taken = move |taken: Result<Taken, RefusalCode>| tell.send(taken).unwrap();
         rig.ledger.take_then(proof, &id("d"), rig.clock.unix(), taken);
