@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tessera_agent::driven::Driven;
+use tessera_agent::driven::{Asked, Driven};
 use tessera_agent::AgentConfig;
 use tessera_broker::{Broker, BrokerHandle, RawBrokerConfig};
 use tessera_runtime::metrics::Metrics;
@@ -136,9 +136,8 @@ impl Gate {
         }
     }
 
-    pub fn asks(&self) -> Option<(u64, String)> {
-        let (wait, path) = self.driven.as_ref()?.asks();
-        Some((u64::try_from(wait.as_millis()).unwrap(), path))
+    pub fn asks(&self) -> Option<Asked> {
+        Some(self.driven.as_ref()?.asks())
     }
 
     pub fn answered(&mut self, answer: Option<(u16, Vec<u8>)>) {

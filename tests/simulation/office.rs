@@ -10,6 +10,7 @@ use tessera_token::key::Thumbprint;
 use super::machine::{End, Machine};
 
 pub const JSON: &str = "application/json";
+pub const CBOR: &str = "application/cbor";
 pub const ACE: &str = "application/ace+cbor";
 
 pub struct Office {
@@ -105,6 +106,12 @@ impl Office {
     pub fn of_reader(&self, path: String) -> Call {
         let bearer = Some(self.feed.clone());
         Call { post: false, path, media: JSON, bearer, body: Vec::new() }
+    }
+
+    /// What a reader shows of its own.
+    pub fn of_shower(&self, path: String, body: Vec<u8>) -> Call {
+        let bearer = Some(self.feed.clone());
+        Call { post: true, path, media: CBOR, bearer, body }
     }
 
     pub fn of_device(path: &str, body: Vec<u8>) -> Call {

@@ -240,15 +240,19 @@ impl World {
             if !gate.is_up() || gate.waiting.is_some() || gate.asks_at > now {
                 continue;
             }
-            let Some((_, path)) = gate.asks() else { continue };
-            let call = self.office.of_reader(path);
+            let Some(asked) = gate.asks() else { continue };
+            let call = match asked.shows {
+                None => self.office.of_reader(asked.path),
+                Some(shown) => self.office.of_shower(asked.path, shown),
+            };
             self.send(Asker::Gate(at), call, Purpose::Trust);
         }
     }
 
     /// A long poll is answered when something has happened, or after a while: here after a drawn one.
     pub fn asks_next(&mut self, at: usize) {
-        let Some((wait, _)) = self.gates[at].asks() else { return };
+        let Some(asked) = self.gates[at].asks() else { return };
+        let wait = u64::try_from(asked.wait.as_millis()).unwrap();
         let pause = self.chance.between(50, 1_500);
         self.gates[at].asks_at = self.now + wait.max(pause);
     }

@@ -25,6 +25,16 @@ pub struct Driven {
     cleaned_to: Option<Vec<u8>>,
 }
 
+/// A request to the trust feed.
+pub struct Asked {
+    /// The pause before it.
+    pub wait: Duration,
+    /// Path and query.
+    pub path: String,
+    /// What is posted; a GET without it.
+    pub shows: Option<Vec<u8>>,
+}
+
 impl Driven {
     /// Opens the store and reads trust back, as [`Agent::start`] does. The feed of the configuration is not asked.
     ///
@@ -66,8 +76,8 @@ impl Driven {
     }
 
     /// What it asks the trust feed for next, and after which pause.
-    pub fn asks(&self) -> (Duration, String) {
-        (self.next.wait, self.next.ask.path(0))
+    pub fn asks(&self) -> Asked {
+        Asked { wait: self.next.wait, path: self.next.ask.path(0), shows: None }
     }
 
     /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.
