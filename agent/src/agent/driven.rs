@@ -20,6 +20,7 @@ use crate::validator::Validator;
 /// A verifier that does nothing but what it is told.
 pub struct Driven {
     agent: Agent,
+    clock: SharedClock,
     core: SyncCore,
     next: Next,
     cleaned_to: Option<Vec<u8>>,
@@ -53,7 +54,7 @@ impl Driven {
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
-        let ledger_clock = Arc::clone(&clock);
+        let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
         let (counted, opening) = (LedgerMetrics::new(metrics)?, Opening::default());
         let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
@@ -62,7 +63,7 @@ impl Driven {
         let validator = Validator::new(judged, taken, store.clone(), observer.clone());
         let agent = Agent { validator, observer, trust, ledger, store };
         let next = core.first();
-        Ok(Self { agent, core, next, cleaned_to: None })
+        Ok(Self { agent, clock: shown, core, next, cleaned_to: None })
     }
 
     /// The agent, for a broker around it.
@@ -77,7 +78,7 @@ impl Driven {
 
     /// What it asks the trust feed for next, and after which pause.
     pub fn asks(&self) -> Asked {
-        Asked { wait: self.next.wait, path: self.next.ask.path(0), shows: None }
+        Asked { wait: self.next.wait, path: self.next.ask.path(0, self.clock.unix()), shows: None }
     }
 
     /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.

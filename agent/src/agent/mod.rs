@@ -115,7 +115,8 @@ impl Agent {
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
-        let source = config.feed.as_ref().map(Source::new).transpose();
+        let source =
+            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
         let source = source.map_err(AgentError::Feed)?;
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;

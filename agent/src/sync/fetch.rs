@@ -1,7 +1,9 @@
 use std::future::Future;
 
+use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
+use tessera_token::time::UnixSeconds;
 
 use super::Ask;
 use crate::config::FeedConfig;
@@ -43,23 +45,25 @@ impl FetchError {
 #[derive(Clone)]
 pub(crate) struct Source {
     client: HttpClient,
+    clock: SharedClock,
 }
 
 impl Source {
-    pub(crate) fn new(config: &FeedConfig) -> Result<Self, HttpError> {
+    pub(crate) fn new(config: &FeedConfig, clock: SharedClock) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
-        Ok(Self { client })
+        Ok(Self { client, clock })
     }
 
     /// Asks once.
     pub(crate) fn fetch(&self, ask: Ask) -> impl Future<Output = Answer> + 'static {
-        let client = self.client.clone();
+        // The service compares its own clock with those of its readers.
+        let (client, clock) = (self.client.clone(), self.clock.clone());
         async move {
-            let path = ask.path(limits::SYNC_WAIT_SECONDS);
+            let path = ask.path(limits::SYNC_WAIT_SECONDS, clock.unix());
             let total = match ask {
                 Ask::Snapshot => limits::SYNC_SNAPSHOT_TOTAL,
                 Ask::Events(_) => limits::SYNC_POLL_TOTAL,
@@ -72,11 +76,13 @@ impl Source {
 }
 
 impl Ask {
-    /// Path and query; `wait` is the seconds that the service may wait for news.
-    pub(crate) fn path(self, wait: u64) -> String {
+    /// Path and query; `wait` is the seconds that the service may wait for news, `clock` what the reader's clock shows.
+    pub(crate) fn path(self, wait: u64, clock: UnixSeconds) -> String {
         match self {
             Self::Snapshot => "/v1/trust/snapshot".to_owned(),
-            Self::Events(after) => format!("/v1/trust/events?after={after}&wait={wait}"),
+            Self::Events(after) => {
+                format!("/v1/trust/events?after={after}&wait={wait}&clock={clock}")
+            }
         }
     }
 }

@@ -3,6 +3,7 @@ use actix_web::http::StatusCode;
 use actix_web::HttpResponse;
 use serde::Deserialize;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
 
 use super::auth::{By, Feed};
 use super::input::{App, Query};
@@ -20,6 +21,8 @@ pub(super) struct After {
     after: u64,
     #[serde(default)]
     wait: u64,
+    /// The reader's clock, in seconds.
+    clock: Option<u64>,
 }
 
 pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
@@ -29,6 +32,9 @@ pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
 }
 
 pub(super) async fn events(_by: By<Feed>, app: App, Query(query): Query<After>) -> Answer {
+    if let Some(clock) = query.clock {
+        app.time.reader_shows(UnixSeconds::new(clock));
+    }
     match read::events(&app, query.after, query.wait).await? {
         News::Feed(feed) => Ok(cbor(feed.to_cbor())),
         News::Gone => {

@@ -7,7 +7,7 @@ use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
 use parking_lot::RwLock;
-use tessera_runtime::clock::SharedClock;
+use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
 use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
