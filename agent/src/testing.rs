@@ -17,7 +17,8 @@ use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 use tessera_token::trust::{
-    Change, DeviceEpoch, Event, EventHash, Feed, GroupEpoch, Heartbeat, RevokedToken, Snapshot,
+    Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch, Heartbeat, RevokedToken,
+    Snapshot,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -28,6 +29,8 @@ use crate::validator::Validator;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const DEVICE: &str = "d-1";
+/// The nonce of a reader that asks by hand.
+pub(crate) const NONCE: FeedNonce = FeedNonce::from_bytes([7; 16]);
 
 /// The authority's side.
 pub(crate) struct World {
@@ -157,15 +160,24 @@ impl World {
         bytes
     }
 
+    /// The heartbeat that answers [`NONCE`].
     pub(crate) fn heartbeat(&self, time: u64) -> Vec<u8> {
-        let beat = Heartbeat { seq: self.seq(), head: self.head(), time: at(time) };
-        beat.sign(&self.root).unwrap()
+        self.heartbeat_for(&NONCE, time)
     }
 
-    /// What the service answers to `after`.
+    pub(crate) fn heartbeat_for(&self, nonce: &FeedNonce, time: u64) -> Vec<u8> {
+        let beat = Heartbeat { seq: self.seq(), head: self.head(), time: at(time) };
+        beat.answer(nonce, &self.root).unwrap()
+    }
+
+    /// What the service answers to `after` and [`NONCE`].
     pub(crate) fn feed(&self, after: u64, time: u64) -> Feed {
+        self.feed_for(&NONCE, after, time)
+    }
+
+    pub(crate) fn feed_for(&self, nonce: &FeedNonce, after: u64, time: u64) -> Feed {
         let events = self.events.iter().skip(after as usize).take(1000).cloned().collect();
-        Feed { events, heartbeat: self.heartbeat(time) }
+        Feed { events, heartbeat: self.heartbeat_for(nonce, time) }
     }
 
     pub(crate) fn claims(&self) -> Claims {
@@ -259,7 +271,10 @@ impl Verifier {
         let verifier = Self::open(folder, world.pin(), NOW);
         let snapshot = world.snapshot();
         verifier.trust_store.save_snapshot(&snapshot, &Floor::default()).unwrap();
+        let beat = world.heartbeat(NOW);
+        verifier.trust_store.save_events(1, [].iter(), Some((&beat, at(NOW)))).unwrap();
         verifier.trust.publish(world.trusted(), None);
+        verifier.trust.beat(at(NOW), verifier.trust.monotonic());
         verifier
     }
 }
@@ -340,12 +355,16 @@ async fn events(request: HttpRequest, shared: web::Data<FeedShared>) -> HttpResp
     if !allowed(&request, &shared) {
         return HttpResponse::Unauthorized().finish();
     }
-    let after = request.query_string().split('&').find_map(|pair| pair.strip_prefix("after="));
-    let after: u64 = after.unwrap().parse().unwrap();
+    let part = |name: &str| {
+        request.query_string().split('&').find_map(|pair| pair.strip_prefix(name)).unwrap()
+    };
+    let (after, wait): (u64, u64) =
+        (part("after=").parse().unwrap(), part("wait=").parse().unwrap());
+    let nonce: FeedNonce = part("nonce=").parse().unwrap();
     let news = shared.news.notified();
-    if shared.world.lock().seq() <= after {
+    if wait > 0 && shared.world.lock().seq() <= after {
         news.await;
     }
-    let feed = shared.world.lock().feed(after, NOW);
+    let feed = shared.world.lock().feed_for(&nonce, after, NOW);
     HttpResponse::Ok().content_type("application/cbor").body(feed.to_cbor())
 }

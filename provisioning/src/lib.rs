@@ -42,3 +42,4 @@ pub mod driven;
 
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};
+pub use trust::restored::mark as mark_restored;

@@ -11,6 +11,9 @@ pub(crate) struct ServiceMetrics {
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
     pub(crate) swept: Counter,
+    pub(crate) restorations: Counter,
+    pub(crate) findings: Counter,
+    pub(crate) restored: Gauge,
     pub(crate) clock_ahead: Gauge,
 }
 
@@ -62,6 +65,21 @@ impl ServiceMetrics {
                 "tessera_provisioning_swept_total",
                 "Rows removed after expiry",
                 &["table"],
+            )?,
+            restorations: metrics.counter(
+                "tessera_provisioning_restorations_total",
+                "Times the service noticed that it came back from an older copy, by how",
+                &["why"],
+            )?,
+            findings: metrics.counter(
+                "tessera_provisioning_restored_findings_total",
+                "What readers knew and a restored service did not, by what was done",
+                &["done"],
+            )?,
+            restored: metrics.gauge(
+                "tessera_provisioning_restored",
+                "Restorations from an older copy that no operator has looked at yet",
+                &[],
             )?,
         })
     }

@@ -112,11 +112,11 @@ impl Service {
         Ok(tried)
     }
 
-    fn note(&self, batch: &mut Batch, entry: &Entry) {
+    pub(crate) fn note(&self, batch: &mut Batch, entry: &Entry) {
         self.pending.add(&self.tables, batch, self.clock.unix_millis(), entry);
     }
 
-    fn noted(&self, entry: &Entry) {
+    pub(crate) fn noted(&self, entry: &Entry) {
         tracing::info!(
             actor = %entry.actor,
             action = %entry.action,

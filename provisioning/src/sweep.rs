@@ -53,6 +53,9 @@ pub(crate) async fn once(
         .metrics
         .trust_seq
         .set(&[], i64::try_from(Head::read(&service.tables)?.seq).unwrap_or(i64::MAX));
+    crate::trust::lift::run(service).await?;
+    let restorations = crate::trust::restored::restorations(&service.tables)?.len();
+    service.metrics.restored.set(&[], i64::try_from(restorations).unwrap_or(i64::MAX));
     heal::keys(service).await?;
     retire_expired(service).await?;
     while issued(service).await? {}

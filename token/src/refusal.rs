@@ -92,8 +92,10 @@ codes! {
     // 7 staleness
     /// The trust data is older than the policy allows for this class.
     TrustStale = "trust_stale": "the verifier's trust data is too old to decide",
-    /// The verifier has no trust data or no time.
+    /// The verifier has no trust data, or none that a heartbeat ever confirmed by answering its nonce.
     TrustMissing = "trust_missing": "the verifier has no trust data yet",
+    /// The verifier cannot follow the trust feed, and the time for which it decides all the same is over.
+    TrustNotFollowed = "trust_not_followed": "the verifier cannot follow the trust feed: its log and its readiness say why",
     // 8 proof
     /// A token with `cnf` came without a proof.
     ProofMissing = "proof_missing": "the token is bound to a key, and no proof of that key was given",
@@ -172,6 +174,13 @@ codes! {
     OperatorNotAllowed = "operator_not_allowed": "this operator may not do this",
     /// A fault on our side; nothing was changed.
     Internal = "internal": "a fault on the server's side; nothing was changed",
+}
+
+impl RefusalCode {
+    /// Whether the verifier cannot tell, for want of trust data that are fresh: nothing was withdrawn.
+    pub const fn cannot_tell(self) -> bool {
+        matches!(self, Self::TrustMissing | Self::TrustNotFollowed | Self::TrustStale)
+    }
 }
 
 impl fmt::Display for RefusalCode {

@@ -13,7 +13,7 @@ use super::{known_trust, Agent, AgentError};
 use crate::behaviour;
 use crate::config::AgentConfig;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::{FetchError, Next, SyncCore};
+use crate::sync::{path, Ask, FetchError, Next, SyncCore};
 use crate::trust::{Trust, TrustStore, TrustTime};
 use crate::validator::Validator;
 
@@ -53,7 +53,8 @@ impl Driven {
         let state = known_trust(&trust_store, config)?;
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
-        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        trust.set_lapse_budget(config.not_followed_seconds);
+        let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
         let (counted, opening) = (LedgerMetrics::new(metrics)?, Opening::default());
@@ -76,18 +77,24 @@ impl Driven {
         self.agent.validator()
     }
 
-    /// What it asks the trust feed for next, and after which pause.
+    /// What it asks the trust feed for next, and after which pause. The service is not asked to wait for news.
     pub fn asks(&self) -> Asked {
-        Asked { wait: self.next.wait, path: self.next.ask.path(0, self.clock.unix()), shows: None }
+        let shows = matches!(self.next.ask, Ask::Show).then(|| self.core.evidence());
+        let path = path(self.next.ask, self.clock.unix());
+        let path = match path.split_once("&wait=") {
+            Some((front, rest)) => {
+                let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{front}&wait=0{rest}")
+            }
+            None => path,
+        };
+        Asked { wait: self.next.wait, path, shows }
     }
 
     /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.
     pub fn answered(&mut self, answer: Option<Result<Vec<u8>, u16>>) {
         let answer = match answer {
-            Some(Ok(body)) => Ok(body),
-            Some(Err(410)) => Err(FetchError::Gone),
-            Some(Err(401 | 403)) => Err(FetchError::NotAllowed),
-            Some(Err(_)) => Err(FetchError::Status),
+            Some(answer) => answer.map_err(FetchError::of_status),
             None => Err(FetchError::Timeout),
         };
         self.next = self.core.answer(self.next.ask, answer);

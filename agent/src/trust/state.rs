@@ -26,6 +26,10 @@ pub struct TrustState {
     pub(super) seq: u64,
     pub(super) head: EventHash,
     pub(super) trusted_at: Option<UnixSeconds>,
+    /// The signed time of the newest heartbeat that answered a nonce of this verifier.
+    pub(super) confirmed_at: Option<UnixSeconds>,
+    /// Changes that found no room. Who knows of them only that they were is not up to date.
+    pub(super) left_out: u64,
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
     pub(super) keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
     pub(super) groups: Arc<HashMap<GroupKey, u64>>,
@@ -52,6 +56,8 @@ impl TrustState {
             seq: 0,
             head: EventHash::default(),
             trusted_at: None,
+            confirmed_at: None,
+            left_out: 0,
             tenants: Arc::default(),
             keys: Arc::default(),
             groups: Arc::default(),
@@ -73,6 +79,25 @@ impl TrustState {
         self.head
     }
 
+    /// The signed time of the newest heartbeat that answered a nonce of this verifier; `None` when none ever did.
+    pub fn confirmed_at(&self) -> Option<UnixSeconds> {
+        self.confirmed_at
+    }
+
+    /// Seconds after which nobody of any tenant is let in by trust data that nobody confirmed since.
+    pub fn longest_budget(&self) -> u64 {
+        let longest = |tenant: &TenantTrust| {
+            let staleness = tenant.staleness;
+            staleness.telemetry.max(staleness.command).max(staleness.actuation)
+        };
+        self.tenants.values().map(longest).max().unwrap_or(0)
+    }
+
+    /// How many changes since the snapshot began found no room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Whether a snapshot was ever taken.
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
@@ -91,6 +116,13 @@ impl TrustState {
     /// Tokens on the revocation list.
     pub fn token_count(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Takes one change in, and counts it when there is no room for it: what comes behind it must not be lost.
+    pub(super) fn take(&mut self, change: Change) -> Option<TrustEffect> {
+        let effect = self.apply(change).ok();
+        self.left_out += u64::from(effect.is_none());
+        effect
     }
 
     /// Takes one change in. Nothing ever moves back: an epoch stays at its highest, a key at its last state.

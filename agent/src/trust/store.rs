@@ -3,14 +3,20 @@ use std::fmt;
 use tessera_runtime::store::{Batch, Row, Store, StoreError, Table};
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
+use tessera_token::limits::EVIDENCE_EVENTS;
 use tessera_token::time::UnixSeconds;
+use tessera_token::trust::Evidence;
 
 use super::floor::Floor;
 use super::refusal::TrustRefusal;
 use super::state::TrustState;
 use crate::limits;
 
-const HEARTBEAT: &[u8] = b"heartbeat";
+const HEARTBEAT: &[u8] = b"heartbeat_2";
+/// The signed time of the newest heartbeat that answered; with it a verifier is established.
+const CONFIRMED: &[u8] = b"confirmed";
+/// Since when the feed cannot be followed, in seconds.
+const LAPSED: &[u8] = b"lapsed";
 /// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
 /// wrong clock may have brought ahead: that is not read.
 const TIME: &[u8] = b"time";
@@ -109,9 +115,49 @@ impl TrustStore {
             state.follow(&event)?;
         }
         if let Some(beat) = self.meta.get(HEARTBEAT)? {
-            state.beat(&beat)?;
+            state.beat_again(&beat)?;
         }
+        state.confirmed_at = self.seconds(CONFIRMED)?;
         Ok(state)
+    }
+
+    /// Everything that the root key signed and that is stored: what a service that knows less can be shown.
+    ///
+    /// # Errors
+    /// [`TrustStoreError`].
+    pub fn evidence(&self) -> Result<Evidence, TrustStoreError> {
+        let snapshot = self.load_pieces(&self.snapshot, PIECES)?.unwrap_or_default();
+        let mut events: Vec<_> = self.event_rows()?.into_iter().map(|(_, event)| event).collect();
+        // The newest count: what is older the service has in all likelihood.
+        events.drain(..events.len().saturating_sub(EVIDENCE_EVENTS));
+        let heartbeat = self.meta.get(HEARTBEAT)?.unwrap_or_default();
+        Ok(Evidence { snapshot, events, heartbeat })
+    }
+
+    /// Since when the feed cannot be followed; `None` while it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lapsed(&self) -> Result<Option<UnixSeconds>, StoreError> {
+        self.seconds(LAPSED)
+    }
+
+    /// Stores since when the feed cannot be followed, so that a restart does not begin the short budget anew.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_lapsed(&self, since: Option<UnixSeconds>) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        match since {
+            Some(since) => batch.put(&self.meta, LAPSED, since.get().to_be_bytes()),
+            None => batch.delete(&self.meta, LAPSED),
+        }
+        self.store.commit_blocking(batch)
+    }
+
+    fn seconds(&self, key: &[u8]) -> Result<Option<UnixSeconds>, StoreError> {
+        let row = self.meta.get(key)?.and_then(|bytes| bytes.try_into().ok());
+        Ok(row.map(|bytes| UnixSeconds::new(u64::from_be_bytes(bytes))))
     }
 
     /// How far time had come.
@@ -156,7 +202,8 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores verified events, the first with number `first`, and the heartbeat when it belongs behind them.
+    /// Stores verified events, the first with number `first`, and the heartbeat that answered, with its signed time, when
+    /// it belongs behind them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -164,14 +211,17 @@ impl TrustStore {
         &self,
         first: u64,
         events: impl Iterator<Item = &'a Vec<u8>>,
-        heartbeat: Option<&[u8]>,
+        heartbeat: Option<(&[u8], UnixSeconds)>,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         for (seq, event) in (first..).zip(events) {
             batch.put(&self.events, seq.to_be_bytes(), event.as_slice());
         }
         match heartbeat {
-            Some(beat) => batch.put(&self.meta, HEARTBEAT, beat),
+            Some((beat, at)) => {
+                batch.put(&self.meta, HEARTBEAT, beat);
+                batch.put(&self.meta, CONFIRMED, at.get().to_be_bytes());
+            }
             // The stored heartbeat would say less than the events now say.
             None => batch.delete(&self.meta, HEARTBEAT),
         }

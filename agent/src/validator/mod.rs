@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::behaviour::Observer;
 use crate::ledger::{Ledger, Taken};
 use crate::limits;
-use crate::trust::{ClockState, Trust, TrustEffect, TrustState};
+use crate::trust::{ClockState, Lapse, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
 use late::Late;
@@ -121,7 +121,7 @@ impl Validator {
         client_id: &str,
     ) -> Result<Screened, Refusal> {
         let (trust, now) = (self.parts.trust.load(), self.now());
-        let screened = Screened::new(Attempt::new(presented, client_id), trust.as_ref(), now)?;
+        let screened = Screened::new(Attempt::new(presented, client_id), &self.view(&trust), now)?;
         if screened.is_fresh(now) || self.parts.late.take(self.parts.trust.monotonic()) {
             return Ok(screened);
         }
@@ -256,8 +256,8 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, derivation, .. } = &*self.parts;
-        View { trust, known, derivation: derivation.load() }
+        let Parts { known, derivation, trust: standing, .. } = &*self.parts;
+        View { trust, standing, known, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -267,6 +267,15 @@ impl Validator {
     pub fn still_holds(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
         chain::still_holds(grant, &self.view(&trust), self.now())
+    }
+
+    /// Whether this verifier can still tell if the grant holds: staleness, and whether it follows the trust feed.
+    ///
+    /// # Errors
+    /// `trust_missing`, `trust_not_followed`, `trust_stale`.
+    pub fn can_tell(&self, grant: &Grant) -> Result<(), RefusalCode> {
+        let trust = self.parts.trust.load();
+        chain::can_tell(grant, &self.view(&trust), self.now())
     }
 
     /// The number of the newest trust event that is known; it never goes back.
@@ -294,22 +303,51 @@ impl Validator {
         self.parts.trust.time().clock_state()
     }
 
-    /// Seconds since the newest signed time; `None` when there is no trust data.
+    /// Seconds since a heartbeat last answered this verifier; `None` before the first.
     pub fn trust_age(&self) -> Option<u64> {
         self.parts.trust.age()
     }
 
-    /// Whether anybody could be let in at all.
+    /// That the trust feed cannot be followed, while that is so.
+    pub fn trust_lapse(&self) -> Option<Lapse> {
+        self.parts.trust.lapse()
+    }
+
+    /// Whether anybody could be let in at all, and in the minutes to come.
     ///
     /// # Errors
-    /// `trust_missing` without trust data, `not_ready` when the store does not write.
+    /// `trust_missing` before trust data are there and confirmed, `trust_not_followed` as soon as the feed cannot be
+    /// followed, `trust_stale` when nobody's budget covers their age, `not_ready` when the store does not write.
     pub fn ready(&self) -> Result<(), RefusalCode> {
         if !self.parts.store.is_healthy() {
             return Err(RefusalCode::NotReady);
         }
-        match self.parts.trust.load().is_empty() {
-            true => Err(RefusalCode::TrustMissing),
+        let (trust, state) = (&self.parts.trust, self.parts.trust.load());
+        let Some(age) = trust.age().filter(|_| !state.is_empty()) else {
+            return Err(RefusalCode::TrustMissing);
+        };
+        if trust.lapse().is_some() {
+            return Err(RefusalCode::TrustNotFollowed);
+        }
+        match age > state.longest_budget() {
+            true => Err(RefusalCode::TrustStale),
             false => Ok(()),
+        }
+    }
+
+    /// Why it is not ready, in words for whoever has to mend it.
+    pub fn why_not_ready(&self, code: RefusalCode) -> String {
+        match (code, self.trust_lapse(), self.trust_age()) {
+            (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(
+                "the trust feed cannot be followed: {} for {} s; nobody is let in after another {} s",
+                lapse.reason,
+                lapse.lasts.as_secs(),
+                lapse.left.as_secs()
+            ),
+            (RefusalCode::TrustStale, _, Some(age)) => {
+                format!("the trust feed last confirmed what is known {age} s ago")
+            }
+            _ => code.words().to_owned(),
         }
     }
 

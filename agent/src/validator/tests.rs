@@ -186,7 +186,7 @@ async fn each_guard_speaks_with_its_code() {
 fn change_trust(verifier: &Verifier, world: &mut World, change: Change) {
     let after = world.seq();
     world.event(change);
-    let applied = verifier.trust.load().with_feed(&world.feed(after, NOW));
+    let applied = verifier.trust.load().with_feed(&world.feed(after, NOW), &NONCE);
     assert_eq!(applied.refused, None);
     verifier.trust.publish(applied.state, applied.effects);
 }

@@ -6,14 +6,16 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey};
 use tessera_token::proof::{DerivationId, DerivationKeys, Derived};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use super::known::KnownKeys;
-use crate::trust::TrustState;
+use crate::trust::{Trust, TrustState};
 
 /// One version of trust, and the keys whose torsion test need not be repeated.
 pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
+    pub(super) standing: &'v Trust,
     pub(super) known: &'v KnownKeys,
     pub(super) derivation: Guard<Arc<DerivationKeys>>,
 }
@@ -45,6 +47,14 @@ impl TrustView for View<'_> {
 
     fn trusted_at(&self) -> Option<UnixSeconds> {
         self.trust.trusted_at()
+    }
+
+    fn age(&self, _: UnixSeconds) -> Option<u64> {
+        self.standing.age()
+    }
+
+    fn may_decide(&self) -> Result<(), RefusalCode> {
+        self.standing.may_decide()
     }
 
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {

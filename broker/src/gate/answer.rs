@@ -13,9 +13,10 @@ pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
         // Told only once the proof held: the device makes a new one in a few seconds.
-        RefusalCode::TrustMissing | RefusalCode::NotReady | RefusalCode::ProofUndecided => {
-            ReasonCode::SERVER_UNAVAILABLE
-        }
+        RefusalCode::TrustMissing
+        | RefusalCode::TrustNotFollowed
+        | RefusalCode::NotReady
+        | RefusalCode::ProofUndecided => ReasonCode::SERVER_UNAVAILABLE,
         RefusalCode::MethodNotSupported => ReasonCode::BAD_AUTHENTICATION_METHOD,
         _ => ReasonCode::NOT_AUTHORIZED,
     }
@@ -38,6 +39,7 @@ mod tests {
         let open = [
             RefusalCode::LimitReached,
             RefusalCode::TrustMissing,
+            RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,
             RefusalCode::ProofUndecided,
             RefusalCode::MethodNotSupported,

@@ -63,7 +63,14 @@ async fn ready(hub: Shared) -> HttpResponse {
             HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
         }
         Err((part, code)) => {
-            let body = json!({ "status": "not ready", "part": part, "code": code.as_str(), "words": code.words() });
+            let why = hub.gate.validator().why_not_ready(code);
+            let body = json!({
+                "status": "not ready",
+                "part": part,
+                "code": code.as_str(),
+                "words": code.words(),
+                "why": why,
+            });
             HttpResponse::ServiceUnavailable()
                 .content_type(ContentType::json())
                 .body(body.to_string())

@@ -177,7 +177,19 @@ impl World {
         self.elsewhere.lock().unwrap().unwrap_or(self.broker.mqtt_addr)
     }
 
+    /// As the heartbeats of the feed do until so many seconds from now.
+    fn confirm(&self, seconds: u64) {
+        let trust = self.agent.trust();
+        trust.beat(trust.now(), trust.monotonic() + Duration::from_secs(seconds));
+    }
+
+    /// Time in which the feed cannot be reached.
+    pub fn advance_alone(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
     pub fn advance(&self, seconds: u64) {
+        self.confirm(seconds);
         self.clock.advance(Duration::from_secs(seconds));
     }
 
@@ -204,6 +216,8 @@ impl World {
         let from = if known.is_empty() { &empty } else { &**known };
         let state = from.with_snapshot(&bytes, &self.root.public().thumbprint(), time).unwrap();
         drop(known);
+        // Confirmed first, as for a reader that was established before.
+        self.confirm(0);
         trust.publish(state, [effect]);
     }
 

@@ -39,8 +39,9 @@ impl Feed {
 
     /// The agent's part of a configuration.
     pub(super) fn agent(&self, data: &Path, config: &Config) -> AgentConfig {
-        AgentConfig::new(data, config.audience.clone(), self.root)
-            .with_feed(self.url.clone(), self.token.clone())
+        let agent = AgentConfig::new(data, config.audience.clone(), self.root)
+            .with_feed(self.url.clone(), self.token.clone());
+        AgentConfig { not_followed_seconds: config.not_followed_seconds, ..agent }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
+use crate::trust::restored::next_epoch;
 
 pub(crate) fn find(
     service: &Service,
@@ -38,7 +39,7 @@ pub(crate) async fn revoke(
         let old = known(service, tenant, device)?;
         let mut new = old.clone();
         new.revoked = true;
-        new.epoch += 1;
+        new.epoch = next_epoch(&service.tables, old.epoch)?;
         let batch = replacing(service, tenant, device, &old, &new);
         let change = Change::Device(DeviceEpoch {
             tenant: tenant.clone(),

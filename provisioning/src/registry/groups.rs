@@ -1,4 +1,4 @@
-use tessera_runtime::store::Batch;
+use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, GroupEpoch};
@@ -9,6 +9,7 @@ use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second, Tables};
+use crate::trust::restored::{epoch_floor, group_floor, next_epoch};
 
 pub(crate) fn known(
     service: &Service,
@@ -27,13 +28,15 @@ pub(crate) fn found(
     group: &GroupId,
     owner: &mut TenantRecord,
     now: u64,
-) -> GroupRecord {
-    let record = GroupRecord { number: owner.next_group, epoch: 0, created: now };
-    owner.next_group += 1;
+) -> Result<GroupRecord, StoreError> {
+    // What a lost part of the store may have given out is not given out again.
+    let number = owner.next_group.max(group_floor(tables)?);
+    let record = GroupRecord { number, epoch: epoch_floor(tables)?, created: now };
+    owner.next_group = number + 1;
     let key = pair(tenant, group.as_str());
     batch.expect_absent(&tables.groups, &key);
     batch.put_record(&tables.groups, key, &record);
-    record
+    Ok(record)
 }
 
 pub(crate) async fn create(
@@ -49,7 +52,7 @@ pub(crate) async fn create(
         }
         let (mut owner, mut batch) = (old.clone(), Batch::new());
         let record =
-            found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get());
+            found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get())?;
         batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
         batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
@@ -71,7 +74,7 @@ pub(crate) async fn revoke(
         tenants::known(service, tenant)?;
         let old = known(service, tenant, group.as_str())?;
         let mut new = old.clone();
-        new.epoch += 1;
+        new.epoch = next_epoch(&service.tables, old.epoch)?;
         let key = pair(tenant, group.as_str());
         let mut batch = Batch::new();
         batch.expect_record(&service.tables.groups, &key, &old);

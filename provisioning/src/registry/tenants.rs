@@ -3,12 +3,15 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::records::{Confirmation, TenantRecord};
+use super::records::{Confirmation, Staleness, TenantRecord};
 use super::{devices, groups, Actor, Page};
 use crate::keys::rotate::first_pair;
-use crate::limits::{ATTEMPTS, KEYS_PER_PUBLICATION};
+use crate::limits::{
+    ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
+};
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
+use crate::trust::restored::epoch_floor;
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -55,9 +58,10 @@ fn founding(
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
     let mut record = TenantRecord::new(bearer, service.now().get());
+    record.epoch = epoch_floor(&service.tables)?;
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
-    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get());
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get())?;
     batch.expect_absent(&service.tables.tenants, tenant.as_str());
     batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
@@ -72,9 +76,10 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
     service.metrics.revoked.inc(&["tenant"]);
+    let floor = epoch_floor(&service.tables)?;
     change(service, by, tenant, "tenant.revoke", |record| {
         record.suspended = true;
-        record.epoch += 1;
+        record.epoch = record.epoch.saturating_add(1).max(floor);
     })
     .await
 }
@@ -117,6 +122,23 @@ pub(crate) async fn set_confirmation(
         publish_keys(service, by, tenant).await?;
     }
     change(service, by, tenant, "tenant.confirmation", |record| record.confirmation = confirmation)
+        .await
+}
+
+/// How old trust data may be when verifiers decide on tokens of the tenant.
+pub(crate) async fn set_staleness(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    staleness: Staleness,
+) -> Result<TenantRecord, Refused> {
+    let Staleness { telemetry, command, actuation } = staleness;
+    let good = STALENESS_SECONDS_LEAST..=STALENESS_SECONDS_MOST;
+    if ![telemetry, command, actuation].iter().all(|seconds| good.contains(seconds)) {
+        let (least, most) = (good.start(), good.end());
+        return Err(Refused::malformed(format!("staleness is {least} to {most} seconds")));
+    }
+    change(service, by, tenant, "tenant.staleness", |record| record.staleness = Some(staleness))
         .await
 }
 

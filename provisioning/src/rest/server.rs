@@ -6,6 +6,7 @@ use super::auth::{Anybody, By};
 use super::input::{Admitted, App};
 use super::Answer;
 use crate::refused::Refused;
+use crate::trust::restored::restorations;
 
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -24,7 +25,10 @@ pub(super) async fn readyz(app: App) -> Answer {
     }
     let actors = app.issuer.connected() && app.trust.connected() && app.audit.connected();
     match actors && app.store.is_healthy() && !app.stop.is_stopping() {
-        true => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
+        true => Ok(HttpResponse::Ok().json(match restorations(&app.tables)?.len() {
+            0 => json!({ "status": "ready" }),
+            count => json!({ "status": "ready", "restorations": count }),
+        })),
         false => Err(RefusalCode::NotReady.into()),
     }
 }

@@ -13,7 +13,7 @@ use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::Store;
+use tessera_runtime::store::{Batch, Store};
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
@@ -22,7 +22,7 @@ use super::waiting;
 use super::{ProvisioningHandle, StartError};
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
-use crate::audit::Pending;
+use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
@@ -31,11 +31,13 @@ use crate::keys::files::KeyFolder;
 use crate::limits;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
+use crate::registry::Actor;
 use crate::service::Service;
 use crate::tables::Tables;
-use crate::trust::actor::TrustActor;
+use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
+use crate::trust::{lift, restored};
 use crate::{rest, sweep};
 
 pub(crate) struct Parts {
@@ -165,7 +167,16 @@ pub(super) async fn furnish(
     };
     let time = ServiceClock::open(held, &tables)?;
     let clock = time.shared();
+    let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
+    came_back(&store, &tables, &*clock, &service_metrics).await?;
     let hub = Hub::at(Head::read(&tables)?.seq);
+    let issuer = IssuerActor {
+        store: store.clone(),
+        clock: clock.clone(),
+        issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
+    };
+    let issuer = Supervisor::start(move |_| issuer);
+    let issuer_ = issuer.clone();
     let (store_, tables_, time_, root_, hub_) =
         (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
     let trust = Supervisor::start(move |_| TrustActor {
@@ -174,15 +185,13 @@ pub(super) async fn furnish(
         time: time_,
         root: root_,
         hub: hub_,
+        issuer: issuer_,
         made: None,
+        claimed: None,
+        unbacked: Default::default(),
     });
     let (store_, tables_) = (store.clone(), tables.clone());
     let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
-    let issuer = IssuerActor {
-        store: store.clone(),
-        clock: clock.clone(),
-        issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
-    };
     let handle = ProvisioningHandle {
         addr: config.http_addr,
         root: root.public().thumbprint(),
@@ -193,8 +202,8 @@ pub(super) async fn furnish(
         admission: Admission::new(config.admission),
         pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
         derivation: RwLock::new(keys),
-        issuer: Supervisor::start(move |_| issuer),
-        metrics: ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?,
+        issuer,
+        metrics: service_metrics,
         registry: metrics,
         config,
         clock,
@@ -209,7 +218,32 @@ pub(super) async fn furnish(
         hub,
         stop,
     };
+    // What a cut off run left to be lifted is revoked again before anybody is answered.
+    lift::run(&service).await.map_err(|_| StartError::Internal)?;
     Ok((Arc::new(service), handle))
+}
+
+/// A copy that was marked jumps before anybody is served.
+async fn came_back(
+    store: &Store,
+    tables: &Tables,
+    clock: &dyn Clock,
+    metrics: &ServiceMetrics,
+) -> Result<(), StartError> {
+    let mut batch = Batch::new();
+    if let Some(restoration) = restored::at_start(tables, &mut batch, clock.unix())? {
+        let by = Actor("service".to_owned());
+        let entry = Entry::new(clock.unix().get(), &by, "trust.restored", "", "service");
+        let detail = format!("a copy came back: events go on at {}", restoration.to);
+        let entry = entry.detail(detail);
+        Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
+        store.commit(batch).await?;
+        tell(&restoration);
+        metrics.restorations.inc(&[&restoration.why]);
+    }
+    let count = restored::restorations(tables)?.len();
+    metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(())
 }
 
 fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {

@@ -19,6 +19,7 @@ mod operators;
 mod refresh;
 mod registry;
 mod restart;
+mod restored;
 mod revoke;
 mod sweep;
 mod symmetric;

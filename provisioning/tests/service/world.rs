@@ -45,7 +45,13 @@ impl World {
 
     /// Stops and starts again in the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, with something done to the folder meanwhile.
+    pub async fn restart_with(self, between: impl FnOnce(&Path)) -> Self {
         assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        between(self.dir.path());
         let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
         Self::around(self.dir, self.clock, handle, stop)
     }

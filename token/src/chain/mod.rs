@@ -134,6 +134,18 @@ pub trait TrustView {
     fn token_revoked(&self, token: &TokenHash) -> bool;
     /// The signed time of the newest trust data; `None` when there is none.
     fn trusted_at(&self) -> Option<UnixSeconds>;
+    /// Seconds for which nobody has confirmed the trust data; `None` when there are none. A verifier that counts them by
+    /// monotonic time tells that instead.
+    fn age(&self, now: UnixSeconds) -> Option<u64> {
+        self.trusted_at().map(|at| now.since(at))
+    }
+    /// Whether the verifier may decide at all by what it knows.
+    ///
+    /// # Errors
+    /// `trust_missing` before anything was confirmed, `trust_not_followed` when it cannot follow the feed.
+    fn may_decide(&self) -> Result<(), RefusalCode> {
+        Ok(())
+    }
     /// The registered key of a device, for tokens whose `cnf` only refers to it.
     fn device_key(&self, _tenant: &TenantId, _device: &DeviceId) -> Option<PublicKey> {
         None
@@ -375,7 +387,8 @@ fn signed<T: TrustView>(
     Ok(token)
 }
 
-/// Whether a grant that was given earlier still holds: expiry, epochs, key, revocation list.
+/// Whether a grant that was given earlier still holds: expiry, epochs, key, revocation list, and whether the verifier
+/// can still tell: staleness. A withdrawal is told before staleness.
 ///
 /// # Errors
 /// The code of what ended it.
@@ -385,6 +398,18 @@ pub fn still_holds<T: TrustView>(
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
     stages::still_holds(grant, trust, now)
+}
+
+/// Whether the verifier can still tell if a grant holds: its part in [`still_holds`].
+///
+/// # Errors
+/// `trust_missing`, `trust_not_followed`, `trust_stale`.
+pub fn can_tell<T: TrustView>(
+    grant: &Grant,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    stages::can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
 /// Whether what was published under a token was taken back since: an epoch moved above the token's, the token or its

@@ -52,6 +52,7 @@ pub(super) fn known_key<T: TrustView>(
     if trust.trusted_at().is_none() {
         return Err(RefusalCode::TrustMissing);
     }
+    trust.may_decide()?;
     let known = trust.issuer_keys(shaped.sealed.key_id);
     if known.is_empty() {
         return Err(RefusalCode::KeyUnknown);
@@ -241,9 +242,20 @@ pub(super) fn staleness<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
-    let at = trust.trusted_at().ok_or(RefusalCode::TrustMissing)?;
-    let tenant = trust.tenant(token.claims.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
-    if now.since(at) > budget(&token.claims.scope, tenant.staleness) {
+    can_tell(&token.claims.tenant, &token.claims.scope, trust, now)
+}
+
+/// Whether the verifier may decide on this scope by what it knows.
+pub(super) fn can_tell<T: TrustView>(
+    tenant: &TenantId,
+    scope: &Scope,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    trust.may_decide()?;
+    let age = trust.age(now).ok_or(RefusalCode::TrustMissing)?;
+    let tenant = trust.tenant(tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    if age > budget(scope, tenant.staleness) {
         return Err(RefusalCode::TrustStale);
     }
     Ok(())
@@ -379,7 +391,7 @@ pub(super) fn still_holds<T: TrustView>(
     if trust.token_revoked(&grant.token_hash()) {
         return Err(RefusalCode::TokenRevoked);
     }
-    Ok(())
+    can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
 pub(super) fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Result<(), RefusalCode> {

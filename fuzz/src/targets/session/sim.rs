@@ -304,6 +304,8 @@ impl Sim {
     /// Time passes, and what is due happens.
     pub(super) fn advance(&mut self, seconds: u64) {
         self.unix += seconds;
+        // The feed is followed all the time: staleness is for the target `token`.
+        self.world.trusted_at = Some(at(self.unix));
         self.monotonic += Duration::from_secs(seconds);
         let due: Vec<_> = self
             .timers

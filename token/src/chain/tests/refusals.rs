@@ -754,6 +754,24 @@ fn a_grant_ends_with_what_it_rests_on() {
     ends(&|w| w.revoked.push(grant.token_hash()), TokenRevoked);
     let later = UnixSeconds::new(NOW + 3000);
     assert_eq!(still_holds(&grant, &World::new(), later), Err(TokenExpired));
+    // Nobody can tell by trust data that are too old; what they say for certain is told first.
+    ends(&|w| w.trusted_at = Some(now().minus(24 * 3600 + 1)), TrustStale);
+    ends(
+        &|w| {
+            w.trusted_at = Some(now().minus(1));
+            w.acme().staleness.command = 0;
+        },
+        TrustStale,
+    );
+    ends(&|w| w.trusted_at = None, TrustMissing);
+    ends(&|w| w.refuses = Some(TrustNotFollowed), TrustNotFollowed);
+    ends(&|w| (w.refuses, w.device_epoch) = (Some(TrustNotFollowed), 1), DeviceEpoch);
+}
+
+#[test]
+fn a_verifier_that_cannot_follow_decides_nothing() {
+    world_says(|w| w.refuses = Some(TrustNotFollowed), TrustNotFollowed);
+    world_says(|w| w.refuses = Some(TrustMissing), TrustMissing);
 }
 
 #[test]
