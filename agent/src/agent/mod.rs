@@ -20,6 +20,8 @@ use crate::sync::{Source, SyncCore, TrustActor};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
+#[cfg(feature = "testing")]
+pub mod driven;
 #[cfg(test)]
 mod tests;
 mod upkeep;

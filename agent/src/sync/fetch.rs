@@ -33,6 +33,18 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
+    /// What a status of HTTP that is no success says.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            410 => Self::Gone,
+            409 => Self::Beyond,
+            401 | 403 => Self::NotAllowed,
+            408 | 429 => Self::Status,
+            400..500 => Self::Refused,
+            _ => Self::Status,
+        }
+    }
+
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Gone => "gone",
@@ -99,7 +111,8 @@ impl Source {
     }
 }
 
-fn path(ask: Ask, clock: UnixSeconds) -> String {
+/// Path and query; `clock` is what the reader's clock shows.
+pub(crate) fn path(ask: Ask, clock: UnixSeconds) -> String {
     match ask {
         Ask::Snapshot => "/v1/trust/snapshot".to_owned(),
         Ask::Events(Poll { after, head, nonce, wait, .. }) => {
@@ -114,12 +127,7 @@ fn path(ask: Ask, clock: UnixSeconds) -> String {
 
 fn of(error: &HttpError) -> FetchError {
     match error {
-        HttpError::Status { status: 410, .. } => FetchError::Gone,
-        HttpError::Status { status: 409, .. } => FetchError::Beyond,
-        HttpError::Status { status: 401 | 403, .. } => FetchError::NotAllowed,
-        HttpError::Status { status: 408 | 429, .. } => FetchError::Status,
-        HttpError::Status { status: 400..500, .. } => FetchError::Refused,
-        HttpError::Status { .. } => FetchError::Status,
+        HttpError::Status { status, .. } => FetchError::of_status(*status),
         HttpError::Connect(_) => FetchError::Connect,
         HttpError::Timeout => FetchError::Timeout,
         HttpError::TooLarge { .. } => FetchError::TooLarge,
