@@ -279,7 +279,7 @@ fn bend(folder: &Path, older: &Path, number: usize, dice: &mut Dice) -> Damage {
     let kind = (number + 5 * (number / 6)) % 12;
     let path = match kind {
         0..=5 => pick(dice, &large),
-        6 | 7 | 8 => pick(dice, &heads),
+        6..=8 => pick(dice, &heads),
         _ => pick(dice, &all),
     };
     let short = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
