@@ -19,8 +19,8 @@ pub const TRUST_GROUPS: usize = 200_000;
 pub const TRUST_TENANTS: usize = 20_000;
 /// Issuer keys, all states, all tenants.
 pub const TRUST_KEYS: usize = 200_000;
-/// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, the first that are
-/// known.
+/// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, while its
+/// tokens come in (active, retiring).
 pub const TRUST_PREPARED_KEYS: usize = 128;
 /// Effects that a slow subscriber may lag behind before it must check everything again.
 pub const TRUST_EFFECTS: usize = 4096;

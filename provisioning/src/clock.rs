@@ -1,6 +1,7 @@
 //! The time of this service: a clock whose jumps are believed only when they last, and a lived time by which things are
 //! removed for good.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 
 use crate::audit::newest_entry;
-use crate::limits::LIVED_STEP_SECONDS;
+use crate::limits::{LIVED_STEP_SECONDS, READER_CLOCKS, READER_HEARD};
 use crate::tables::Tables;
 
 const LIVED: &str = "lived";
@@ -32,6 +33,8 @@ pub(crate) struct ServiceClock {
     held: Arc<HeldClock>,
     lived: Mutex<LivedTime>,
     stored: Mutex<Row>,
+    /// When readers showed their clocks, monotonic, and their clocks at monotonic time 0 in milliseconds.
+    readers: Mutex<VecDeque<(Duration, i64)>>,
 }
 
 /// What is wrong with the clock.
@@ -39,6 +42,8 @@ pub(crate) struct ServiceClock {
 pub(crate) enum Wrong {
     /// It jumped by so many seconds, and is not believed yet.
     Jumped(i64),
+    /// Every reader's clock shows less by so many seconds, and lived time does not go against them.
+    Ahead(i64),
     /// It shows less by so many seconds than this service has lived through.
     Behind(i64),
 }
@@ -63,7 +68,8 @@ impl ServiceClock {
             }
         };
         let stored = Mutex::new(Row { began: 0, lived: 0 });
-        Ok(Arc::new(Self { held, lived: Mutex::new(lived), stored }))
+        let (lived, readers) = (Mutex::new(lived), Mutex::default());
+        Ok(Arc::new(Self { held, lived, stored, readers }))
     }
 
     /// For whom a clock alone is asked for.
@@ -126,17 +132,47 @@ impl ServiceClock {
     pub(crate) fn ahead(&self) -> i64 {
         match self.wrong() {
             None => 0,
-            Some(Wrong::Jumped(ahead)) => ahead,
+            Some(Wrong::Jumped(ahead) | Wrong::Ahead(ahead)) => ahead,
             Some(Wrong::Behind(behind)) => behind.saturating_neg(),
         }
     }
 
+    /// Takes in what the clock of a reader shows.
+    pub(crate) fn reader_shows(&self, clock: UnixSeconds) {
+        let monotonic = self.held.monotonic();
+        let clock = millis(clock.get().saturating_mul(1000));
+        let mut readers = self.readers.lock();
+        readers.push_back((monotonic, clock.saturating_sub(uptime(monotonic))));
+        while readers.len() > READER_CLOCKS {
+            readers.pop_front();
+        }
+    }
+
+    /// Seconds that this clock is ahead of every reader's that was heard in the last minute.
+    fn ahead_of_readers(&self, now: UnixSeconds) -> Option<i64> {
+        let monotonic = self.held.monotonic();
+        let now = millis(now.get().saturating_mul(1000)).saturating_sub(uptime(monotonic));
+        let readers = self.readers.lock();
+        let heard = |(at, _): &&(Duration, i64)| monotonic.saturating_sub(*at) <= READER_HEARD;
+        let ahead = readers.iter().filter(heard).map(|(_, clock)| now.saturating_sub(*clock)).min();
+        ahead.map(|ahead| ahead / 1000)
+    }
+
+    /// What is wrong with the clock, when anything is.
     pub(crate) fn wrong(&self) -> Option<Wrong> {
         let ahead = self.held.ahead_seconds();
         if ahead != 0 {
             return Some(Wrong::Jumped(ahead));
         }
-        let behind = self.lived.lock().reached().since(self.held.unix());
+        self.removal();
+        let (now, lived) = (self.held.unix(), self.lived.lock().reached());
+        let unsure = now.since(lived) > CLOCK_SKEW_SECONDS;
+        let ahead =
+            self.ahead_of_readers(now).filter(|ahead| ahead.unsigned_abs() > CLOCK_SKEW_SECONDS);
+        if let Some(ahead) = ahead.filter(|ahead| unsure && *ahead > 0) {
+            return Some(Wrong::Ahead(ahead));
+        }
+        let behind = lived.since(now);
         (behind > CLOCK_SKEW_SECONDS)
             .then(|| Wrong::Behind(i64::try_from(behind).unwrap_or(i64::MAX)))
     }
@@ -149,10 +185,22 @@ impl std::fmt::Display for Wrong {
                 f,
                 "the clock jumped by {ahead} s and is not believed yet; set it, or it is believed once it has stayed"
             ),
+            Self::Ahead(ahead) => write!(
+                f,
+                "the clock is {ahead} s ahead of the clocks of all brokers and agents that were heard; set it"
+            ),
             Self::Behind(behind) => write!(
                 f,
                 "the clock is {behind} s behind the time that this service has lived through; set it"
             ),
         }
     }
+}
+
+fn millis(wall: u64) -> i64 {
+    i64::try_from(wall).unwrap_or(i64::MAX)
+}
+
+fn uptime(monotonic: Duration) -> i64 {
+    i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX)
 }

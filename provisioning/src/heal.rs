@@ -48,10 +48,10 @@ fn dated(record: &KeyRecord, now: u64) -> Option<KeyRecord> {
     {
         let valid = if signs { KEY_SECONDS } else { TOKEN_LIFE_SECONDS + CLOCK_SKEW_SECONDS };
         return Some(KeyRecord {
-            created: record.created.clamp(RELEASED_SECONDS, now),
+            created: record.created.max(RELEASED_SECONDS).min(now),
             not_before: record.not_before.min(now.saturating_sub(CLOCK_SKEW_SECONDS)),
             not_after: now.saturating_add(valid),
-            since: record.since.clamp(RELEASED_SECONDS, now),
+            since: record.since.max(RELEASED_SECONDS).min(now),
             ..record.clone()
         });
     }

@@ -37,6 +37,9 @@ mod service;
 mod sweep;
 mod tables;
 
+#[cfg(feature = "testing")]
+pub mod driven;
+
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};
 pub use trust::restored::mark as mark_restored;

@@ -108,6 +108,10 @@ pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
 pub const KEY_RENEW_SECONDS: u64 = 90 * 24 * 3600;
 /// Seconds of lived time between two durable writes of it: a kill leaves rows so much longer.
 pub const LIVED_STEP_SECONDS: u64 = 600;
+/// Clocks of readers that are remembered: those that were heard last.
+pub const READER_CLOCKS: usize = 64;
+/// Time for which a reader's clock bears witness: readers ask every ten seconds.
+pub const READER_HEARD: Duration = Duration::from_secs(60);
 /// Time between two looks at a clock that shows a time before the release: a start waits for it.
 pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.

@@ -20,6 +20,8 @@ use crate::sync::{Source, SyncCore, TrustActor};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
+#[cfg(feature = "testing")]
+pub mod driven;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -115,7 +117,8 @@ impl Agent {
         trust.set_lapse_budget(config.not_followed_seconds);
         let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?.of(url);
-        let source = config.feed.as_ref().map(Source::new).transpose();
+        let source =
+            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
         let source = source.map_err(AgentError::Feed)?;
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;

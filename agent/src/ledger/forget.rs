@@ -20,7 +20,7 @@ impl Ledger {
     /// Looks what can be forgotten, when a bucket of time has passed since the last look or memory is full.
     pub(super) fn look(&self, now: UnixSeconds) {
         let bucket = bucket_of(second_of(now));
-        let full = self.entries.load(Ordering::Relaxed) > limits::LEDGER_ENTRIES;
+        let full = self.entries.load(Ordering::Relaxed) > self.look_at.load(Ordering::Relaxed);
         if self.looked.load(Ordering::Relaxed) == bucket && !full {
             return;
         }
@@ -55,6 +55,9 @@ impl Ledger {
             );
         }
         self.close(&going);
+        // When all that is left is of the present, a look for each proof would find nothing.
+        let left = self.entries.load(Ordering::Relaxed) + limits::LEDGER_ENTRIES / 64;
+        self.look_at.store(left.max(limits::LEDGER_ENTRIES), Ordering::Relaxed);
     }
 
     /// Removes a page of rows that say nothing any more, behind `after`. Returns where to go on; `None` at the end.

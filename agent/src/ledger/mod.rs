@@ -72,6 +72,8 @@ pub struct Ledger {
     forgetting: Mutex<()>,
     /// The bucket of now when it was last looked at what can be forgotten.
     looked: AtomicU32,
+    /// With so many entries it is looked again.
+    look_at: AtomicUsize,
     metrics: LedgerMetrics,
 }
 
@@ -106,6 +108,7 @@ impl Ledger {
     ) where
         F: FnOnce(Result<Taken, RefusalCode>) + Send + 'static,
     {
+        self.look(now);
         let who = Who::of(&proof.key, client_id);
         let Some(part) = self.parts.get(part_of(&who.key)) else {
             return then(Err(RefusalCode::Internal));
@@ -140,7 +143,6 @@ impl Ledger {
                 }
             }
         }
-        self.look(now);
     }
 
     /// As [`Ledger::take_then`], for code that waits.

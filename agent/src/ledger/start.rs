@@ -82,6 +82,7 @@ impl Ledger {
             former: ArcSwapOption::from(former.map(Arc::new)),
             forgetting: Mutex::new(()),
             looked: AtomicU32::new(0),
+            look_at: AtomicUsize::new(limits::LEDGER_ENTRIES),
             metrics,
         };
         ledger.close_former();

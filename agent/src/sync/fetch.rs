@@ -1,8 +1,10 @@
 use std::future::Future;
 
+use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
 use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
 
 use super::{Ask, Poll};
 use crate::config::FeedConfig;
@@ -31,6 +33,18 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
+    /// What a status of HTTP that is no success says.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            410 => Self::Gone,
+            409 => Self::Beyond,
+            401 | 403 => Self::NotAllowed,
+            408 | 429 => Self::Status,
+            400..500 => Self::Refused,
+            _ => Self::Status,
+        }
+    }
+
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Gone => "gone",
@@ -59,16 +73,17 @@ impl FetchError {
 #[derive(Clone)]
 pub(crate) struct Source {
     client: HttpClient,
+    clock: SharedClock,
 }
 
 impl Source {
-    pub(crate) fn new(config: &FeedConfig) -> Result<Self, HttpError> {
+    pub(crate) fn new(config: &FeedConfig, clock: SharedClock) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
-        Ok(Self { client })
+        Ok(Self { client, clock })
     }
 
     /// Asks once; `evidence` is what is shown.
@@ -77,9 +92,10 @@ impl Source {
         ask: Ask,
         evidence: Vec<u8>,
     ) -> impl Future<Output = Answer> + 'static {
-        let client = self.client.clone();
+        // The service compares its own clock with those of its readers.
+        let (client, clock) = (self.client.clone(), self.clock.clone());
         async move {
-            let path = path(ask);
+            let path = path(ask, clock.unix());
             let request = match ask {
                 Ask::Snapshot => {
                     Request::new(Method::Get, &path).within(limits::SYNC_SNAPSHOT_TOTAL)
@@ -95,12 +111,15 @@ impl Source {
     }
 }
 
-fn path(ask: Ask) -> String {
+/// Path and query; `clock` is what the reader's clock shows.
+pub(crate) fn path(ask: Ask, clock: UnixSeconds) -> String {
     match ask {
         Ask::Snapshot => "/v1/trust/snapshot".to_owned(),
         Ask::Events(Poll { after, head, nonce, wait, .. }) => {
             let head = base64url(head.as_bytes());
-            format!("/v1/trust/events?after={after}&head={head}&nonce={nonce}&wait={wait}")
+            format!(
+                "/v1/trust/events?after={after}&head={head}&nonce={nonce}&wait={wait}&clock={clock}"
+            )
         }
         Ask::Show => "/v1/trust/known".to_owned(),
     }
@@ -108,12 +127,7 @@ fn path(ask: Ask) -> String {
 
 fn of(error: &HttpError) -> FetchError {
     match error {
-        HttpError::Status { status: 410, .. } => FetchError::Gone,
-        HttpError::Status { status: 409, .. } => FetchError::Beyond,
-        HttpError::Status { status: 401 | 403, .. } => FetchError::NotAllowed,
-        HttpError::Status { status: 408 | 429, .. } => FetchError::Status,
-        HttpError::Status { status: 400..500, .. } => FetchError::Refused,
-        HttpError::Status { .. } => FetchError::Status,
+        HttpError::Status { status, .. } => FetchError::of_status(*status),
         HttpError::Connect(_) => FetchError::Connect,
         HttpError::Timeout => FetchError::Timeout,
         HttpError::TooLarge { .. } => FetchError::TooLarge,

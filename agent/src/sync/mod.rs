@@ -20,6 +20,8 @@ use counters::Counters;
 use trouble::Trouble;
 
 pub(crate) use actor::TrustActor;
+#[cfg(feature = "testing")]
+pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
 
 mod actor;

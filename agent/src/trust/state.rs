@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tessera_token::chain::{IssuerKey, TenantTrust, TrustView};
+use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Preparation, PublicKey};
@@ -36,8 +36,10 @@ pub struct TrustState {
     pub(super) devices: Shards<DeviceKey, Moved>,
     pub(super) tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
-    /// Made with the first issuer key.
+    /// Made with the first issuer key that signs.
     preparation: Option<Preparation>,
+    /// Issuer keys with a table.
+    prepared: usize,
     pub(super) floor: Arc<Floor>,
 }
 
@@ -65,6 +67,7 @@ impl TrustState {
             tokens: Shards::new(),
             device_keys: Shards::new(),
             preparation: None,
+            prepared: 0,
             floor: Arc::default(),
         }
     }
@@ -153,27 +156,37 @@ impl TrustState {
         let kid = key.key.key_id();
         room(self.keys.contains_key(&kid), self.keys.len(), limits::TRUST_KEYS)?;
         let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
-        let prepared = self.keys.len() < limits::TRUST_PREPARED_KEYS;
         let same_kid = Arc::make_mut(&mut self.keys).entry(kid).or_default();
-        let known =
-            same_kid.iter_mut().find(|known| known.tenant == key.tenant && known.key == key.key);
-        match known {
+        let place = same_kid.iter().position(|one| one.tenant == key.tenant && one.key == key.key);
+        match place.and_then(|place| same_kid.get_mut(place)) {
             Some(known) => {
                 if known.state.number() > key.state.number() {
                     key.state = known.state;
                 }
                 known.state = key.state;
                 (known.not_before, known.not_after) = (key.not_before, key.not_after);
+                Self::tabulate(known, &mut self.preparation, &mut self.prepared);
             }
             None => {
-                if prepared {
-                    let with = self.preparation.get_or_insert_with(Preparation::new);
-                    key.key = key.key.prepared(with);
-                }
+                Self::tabulate(&mut key, &mut self.preparation, &mut self.prepared);
                 same_kid.push(key);
             }
         }
         Ok(effect)
+    }
+
+    /// Keys whose tokens come in have tables; with the last of them the table goes, so that rotations leave nothing.
+    fn tabulate(key: &mut IssuerKey, with: &mut Option<Preparation>, prepared: &mut usize) {
+        let wanted = matches!(key.state, KeyState::Active | KeyState::Retiring);
+        let had = key.key.is_prepared();
+        if wanted && !had && *prepared < limits::TRUST_PREPARED_KEYS {
+            let with = with.get_or_insert_with(Preparation::new);
+            key.key = key.key.clone().prepared(with);
+        } else if !wanted && had {
+            key.key = key.key.clone().unprepared();
+        }
+        *prepared = prepared.saturating_sub(usize::from(had));
+        *prepared += usize::from(key.key.is_prepared());
     }
 
     fn apply_group(&mut self, group: GroupEpoch) -> Result<TrustEffect, TrustRefusal> {

@@ -1,11 +1,12 @@
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::store::{Batch, Store};
-use tessera_token::chain::{KeyState, TrustView};
+use tessera_token::chain::{IssuerKey, KeyState, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
 use tessera_token::trust::{Change, Event, Feed, FeedNonce, Heartbeat};
 
 use super::*;
+use crate::limits;
 use crate::testing::*;
 
 fn kinds(effects: &[TrustEffect]) -> Vec<&'static str> {
@@ -75,6 +76,31 @@ fn epochs_and_key_states_never_move_back() {
     assert_eq!(new.tenant("acme").unwrap().epoch, 7);
     let kid = world.issuer.public().key_id();
     assert_eq!(new.issuer_keys(kid)[0].state, KeyState::Retired);
+}
+
+/// The tables that keys verify faster by: rotations leave none behind, and take none from the keys of today.
+#[test]
+fn rotated_keys_leave_no_tables() {
+    let mut world = World::new();
+    let mut state = world.trusted();
+    let rotations = u8::try_from(limits::TRUST_PREPARED_KEYS + 20).unwrap();
+    let key = |number: u8| SecretKey::from_seed(&[number + 10; 32]).public();
+    let is_prepared = |state: &TrustState, number| {
+        state.issuer_keys(key(number).key_id()).first().is_some_and(|one| one.key.is_prepared())
+    };
+    for number in 0..rotations {
+        let mut changes = vec![(number, KeyState::Next), (number, KeyState::Active)];
+        if let Some(before) = number.checked_sub(1) {
+            changes.extend([(before, KeyState::Retiring), (before, KeyState::Retired)]);
+        }
+        for (of, state) in changes {
+            let Change::Key(one) = world.key_change(state) else { unreachable!() };
+            world.event(Change::Key(IssuerKey { key: key(of), ..one }));
+        }
+        state = state.with_feed(&world.feed(state.seq(), NOW)).state;
+        assert!(is_prepared(&state, number), "{number}");
+    }
+    assert!((0..rotations - 1).all(|number| !is_prepared(&state, number)));
 }
 
 #[test]

@@ -149,6 +149,10 @@ pub async fn world_from(
         state: KeyState::Active,
     };
     let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
+    // As devices wait after a stop without notice, until their proofs are later than all that may have been used.
+    while agent.validator().decides_proofs().is_err() {
+        clock.advance(Duration::from_secs(1));
+    }
     let (seq, counter) = (AtomicU64::new(0), AtomicU32::new(1));
     let elsewhere = Mutex::new(None);
     let world = World {

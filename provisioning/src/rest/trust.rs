@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, Evidence, FeedNonce};
 
 use super::auth::{By, Feed, Security};
@@ -28,6 +29,8 @@ pub(super) struct After {
     after: u64,
     #[serde(default)]
     wait: u64,
+    /// The reader's clock, in seconds.
+    clock: Option<u64>,
     /// The hash of the event `after`, as base64url.
     head: Option<String>,
     /// 32 hexadecimal digits: what the heartbeat answers.
@@ -61,6 +64,9 @@ pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
 }
 
 pub(super) async fn events(by: By<Feed>, app: App, Query(query): Query<After>) -> Answer {
+    if let Some(clock) = query.clock {
+        app.time.reader_shows(UnixSeconds::new(clock));
+    }
     match read::events(&app, &by.operator().name, &query.asked()?).await? {
         News::Feed(feed) => Ok(cbor(feed.to_cbor())),
         News::Gone => {

@@ -18,6 +18,9 @@ use crate::config::ProvisioningConfig;
 
 mod first;
 mod run;
+
+#[cfg(feature = "testing")]
+pub(crate) use run::{prepare, Parts};
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -40,12 +40,12 @@ use crate::trust::ledger::Head;
 use crate::trust::{lift, restored};
 use crate::{rest, sweep};
 
-pub(super) struct Parts {
-    pub(super) config: ProvisioningConfig,
-    pub(super) clock: SharedClock,
-    pub(super) random: SharedRandom,
-    pub(super) metrics: Metrics,
-    pub(super) stop: Stop,
+pub(crate) struct Parts {
+    pub(crate) config: ProvisioningConfig,
+    pub(crate) clock: SharedClock,
+    pub(crate) random: SharedRandom,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: Stop,
 }
 
 type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
@@ -122,7 +122,9 @@ fn follow_derivation_keys(service: &Arc<Service>) {
     actix_rt::spawn(derivation::watch(path, audience, stop, take));
 }
 
-async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
+pub(crate) async fn prepare(
+    parts: Parts,
+) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let dir = parts.config.data_dir.join("provisioning");
     fs::create_dir_all(&dir).map_err(|error| StartError::Io(dir.clone(), error))?;
     let store = Store::open(&dir.join("store"))?;

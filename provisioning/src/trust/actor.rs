@@ -138,7 +138,12 @@ impl TrustActor {
             if self.unbacked.len() < OPERATORS {
                 self.unbacked.extend(by);
             }
-            self.issuer.do_send(SerialsJumped);
+            let issuer = self.issuer.clone();
+            actix::spawn(async move {
+                if issuer.send(SerialsJumped).await.is_err() {
+                    tracing::error!("the issuer is gone: it did not hear that serials jumped");
+                }
+            });
         }
         self.hub.announce(written.head.seq);
     }

@@ -37,7 +37,7 @@ pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result
     let Asked { after, wait, .. } = *asked;
     if beyond(service, asked)? {
         let at = service.clock.monotonic();
-        service.trust.do_send(Claimed { by: by.to_owned(), seq: after, at });
+        service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
         return Ok(News::Beyond);
     }
     if wait > 0 && Head::read(&service.tables)?.seq == after {

@@ -194,6 +194,29 @@ async fn what_is_revoked_by_a_clock_that_is_behind_stays_so() {
     assert_eq!(Reader::snapshot(&world).await.device_epoch("a"), 1);
 }
 
+/// No witness of its own: the clocks of its readers tell.
+#[tokio::test]
+async fn a_start_under_a_clock_that_is_ahead_is_seen_by_the_clocks_of_its_readers() {
+    let world = quick().await;
+    world.clock.set_unix(at(START + 7200));
+    let world = world.restart().await;
+    let poll = |clock: u64| {
+        let path = format!("/v1/trust/events?after=1&wait=0&clock={clock}");
+        let feed = &world.feed;
+        async move { feed.get(&path).await.map(drop).unwrap() }
+    };
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+    poll(START + 1).await;
+    poll(START).await;
+    assert_eq!(ready(&world.nobody).await, Err("clock_wrong".to_owned()));
+    world.clock.set_unix(at(START));
+    pass(&world, 31).await;
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+    // A reader that is behind alone is not believed.
+    poll(START - 7200).await;
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+}
+
 #[tokio::test]
 async fn a_first_start_in_1970_founds_nothing_before_the_clock_is_set() {
     let dir = tempfile::tempdir().unwrap();

@@ -75,20 +75,20 @@ fn a_full_memory_closes_what_is_oldest_and_refuses_more_than_it_can_hold() {
     for number in 0..many {
         take(number, NOW).unwrap();
     }
-    rig.pass(60);
-    for number in many..2 * many + 2 {
-        take(number, NOW + 60).unwrap();
+    rig.pass(64);
+    for number in many..2 * many + 3 {
+        take(number, NOW + 64).unwrap();
     }
     // The seconds of a minute ago are closed: that refuses the slowest clocks and nobody else.
     assert!(held(&rig) <= limits::LEDGER_ENTRIES);
     assert_eq!(take(0, NOW), Err(ProofUndecided));
-    for number in 2 * many + 2..2 * many + many + limits::LEDGER_ENTRIES / 8 {
-        take(number, NOW + 60).unwrap();
+    for number in 2 * many + 3..3 * many + limits::LEDGER_ENTRIES / 8 {
+        take(number, NOW + 64).unwrap();
     }
-    assert_eq!(take(usize::MAX, NOW + 60), Err(RefusalCode::LimitReached));
-    assert_eq!(take(2 * many, NOW + 60), Err(ProofReplayed), "what is known stays known");
+    assert_eq!(take(usize::MAX, NOW + 64), Err(RefusalCode::LimitReached));
+    assert_eq!(take(2 * many, NOW + 64), Err(ProofReplayed), "what is known stays known");
     rig.pass(1000);
-    assert!(take(usize::MAX, NOW + 1060).is_ok());
+    assert!(take(usize::MAX, NOW + 1064).is_ok());
     assert_eq!(held(&rig), 1);
 }
 

@@ -312,8 +312,8 @@ impl Link {
 
     /// Makes the router's thread wait until what comes back is dropped.
     #[cfg(test)]
-    pub(super) fn hang_router(&mut self) -> std::sync::mpsc::Sender<()> {
-        let (hold, held) = std::sync::mpsc::channel();
+    pub(super) fn hang_router(&mut self) -> std::sync::mpsc::SyncSender<()> {
+        let (hold, held) = sync_channel(1);
         let _ = self.tx.try_publish("nowhere", Bytes::from_owner(Brake(held)));
         hold
     }

@@ -49,18 +49,21 @@ pub(super) async fn run(
     sleep(limits::REST).await;
     connect::churn(stage, &stage.devices, running).await?;
     let (connects, sample) = book.of(connect::churn(stage, &stage.devices, running)).await?;
+    let (alone, ()) = book.of(connect_alone(stage, running)).await?;
     let meter = Meter::start(stage, running)?;
     let (refreshes, ()) = book.of(refresh_all(stage)).await?;
     let refreshed = meter.elapsed().as_secs_f64();
     let days = window.as_secs_f64() / DAY;
     let figures = Figures {
         connect: connects / count,
+        alone: alone / limits::CONNECTS_ALONE as f64,
         refresh: refreshes / count,
         quiet_day: quiet / days,
         active_day: (active - quiet).max(0.0) / count / days,
     };
     Ok(sample
         .with("connect_bytes", figures.connect)
+        .with("connect_alone_bytes", figures.alone)
         .with("refresh_bytes", figures.refresh)
         .with("refreshes_a_second", count / refreshed.max(1e-9))
         .with("quiet_mb_a_day", figures.quiet_day / 1e6)
@@ -72,7 +75,10 @@ pub(super) async fn run(
 
 /// Bytes.
 struct Figures {
+    /// Of a connect among many.
     connect: f64,
+    /// Of one with nobody beside it: what is written for a while, whoever connects in it.
+    alone: f64,
     refresh: f64,
     /// Of a system without devices, in a day.
     quiet_day: f64,
@@ -83,7 +89,8 @@ struct Figures {
 impl Figures {
     fn a_day(&self, devices: f64) -> f64 {
         let each = self.active_day + self.refresh * REFRESHES + self.connect * CONNECTS;
-        self.quiet_day + each * WRITTEN_IN_ALL * devices
+        let whiles = (CONNECTS * devices).min(DAY / limits::ALONE.as_secs_f64());
+        self.quiet_day + self.alone * whiles + each * WRITTEN_IN_ALL * devices
     }
 }
 
@@ -104,6 +111,16 @@ impl<S: Servers> Book<'_, S> {
         let after = self.servers.written(self.running.pid)?;
         Ok((after.saturating_sub(before) as f64, done))
     }
+}
+
+/// Connects that are so far apart that none shares a write with another.
+async fn connect_alone(stage: &Stage, running: &Running) -> Result<(), BenchError> {
+    for member in stage.devices.members().iter().cycle().take(limits::CONNECTS_ALONE) {
+        let packet = stage.devices.connect(member, running.server);
+        connect::burst(stage, running, vec![packet], 1, true).await?;
+        sleep(limits::ALONE).await;
+    }
+    Ok(())
 }
 
 async fn rest(window: Duration) -> Result<(), BenchError> {

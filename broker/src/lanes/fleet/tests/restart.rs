@@ -59,7 +59,7 @@ async fn a_dead_router_is_found_by_the_next_subscriber_too() {
 }
 
 /// Stops the present router's thread until what comes back is dropped.
-async fn hang_router(lanes: &Arc<Lanes>) -> std::sync::mpsc::Sender<()> {
+async fn hang_router(lanes: &Arc<Lanes>) -> std::sync::mpsc::SyncSender<()> {
     let links = lanes.fleet.links.clone();
     let hung = tokio::task::spawn_blocking(move || {
         links.open_writer(None).ok().unwrap().link.hang_router()
