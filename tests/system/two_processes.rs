@@ -37,6 +37,8 @@ fn provision(folder: TempDir) -> Parts {
 /// A whole folder.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
+    // A store that others can read is not opened.
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         match entry.file_type().unwrap().is_dir() {

@@ -483,7 +483,8 @@ async fn who_cannot_follow_is_not_ready_says_why_and_stops_after_minutes() {
     rig.poll(&world, NOW + 300);
     assert_eq!(rig.verifier.validator.ready(), Ok(()));
     assert!(rig.shows("tessera_trust_following 1"));
-    assert!(judged(&rig, 2).await.is_ok());
+    // Proofs have their own wait after a stop without notice: here it is trust alone.
+    assert_eq!(rig.verifier.trust.may_decide(), Ok(()));
     assert_eq!(rig.verifier.trust_store.lapsed().unwrap(), None);
 }
 
