@@ -22,6 +22,8 @@ pub struct AgentConfig {
     /// A file of derivation keys, which it shares with the issuer: symmetric tokens are taken (RFC 9202 section 3.3.2).
     /// A gateway has none: whoever holds them can make the key of every symmetric token of the audience.
     pub derivation_key_file: Option<PathBuf>,
+    /// Go on with what is left of a store that holds less than it should.
+    pub accept_loss: bool,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
 }
@@ -35,6 +37,7 @@ impl AgentConfig {
             root_pin,
             feed: None,
             derivation_key_file: None,
+            accept_loss: false,
             behaviour: BehaviourConfig::default(),
         }
     }

@@ -5,7 +5,7 @@
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
 //! Reading order, which is the order of a device's life: `rest` (the door), `admission`, `nonce`, `enrol`, `registry`,
-//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `keys`, `trust` (what verifiers hear),
+//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `room`, `keys`, `trust` (what verifiers hear),
 //! `audit`, `operators`, `sweep` (what time ends). `start` puts it together. Public: [`Provisioning::start`].
 
 mod config;
@@ -23,6 +23,7 @@ mod issue;
 mod refresh;
 mod registry;
 mod revoke;
+mod room;
 
 mod audit;
 mod keys;
@@ -36,4 +37,6 @@ mod sweep;
 mod tables;
 
 pub use config::{AdmissionLimits, ProvisioningConfig};
-pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};
+pub use room::TrustLimits;
+pub use start::mark_restored;
+pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};

@@ -17,5 +17,6 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod secret;
+pub mod umask;
 
 pub mod limits;

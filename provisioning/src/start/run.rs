@@ -1,4 +1,4 @@
-use std::fs;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,20 @@ use std::time::Duration;
 use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::Store;
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
+use super::opening::{self, mark_restored, Place};
 use super::{ProvisioningHandle, StartError};
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
@@ -25,10 +28,13 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
+use crate::keys::rotate::replace_lost;
 use crate::limits;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
-use crate::service::Service;
+use crate::registry::Actor;
+use crate::room::Room;
+use crate::service::{Service, Tried};
 use crate::tables::Tables;
 use crate::trust::actor::TrustActor;
 use crate::trust::hub::Hub;
@@ -112,10 +118,19 @@ fn follow_derivation_keys(service: &Arc<Service>) {
 }
 
 async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
-    let dir = parts.config.data_dir.join("provisioning");
-    fs::create_dir_all(&dir).map_err(|error| StartError::Io(dir.clone(), error))?;
-    let store = Store::open(&dir.join("store"))?;
-    match furnish(parts, store.clone()).await {
+    let place = Place::make(&parts.config.data_dir)?;
+    let store = opening::open(&place, parts.config.accept_loss)?;
+    let replace_keys = parts.config.replace_keys;
+    let started = async {
+        let (service, handle) = furnish(parts, &place, store.clone()).await?;
+        if let Some(missing) = place.loss()? {
+            note_loss(&service, &missing).await?;
+            place.loss_noted()?;
+        }
+        mend_keys(&service, replace_keys).await?;
+        Ok((service, handle))
+    };
+    match started.await {
         Ok(furnished) => Ok(furnished),
         Err(error) => {
             let _ = store.close();
@@ -124,8 +139,40 @@ async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), Sta
     }
 }
 
+/// Puts it on record that the service goes on without a part of what it had.
+async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
+    tracing::error!(missing, "the store holds less than it should; this was accepted");
+    let by = Actor("service".to_owned());
+    let entry = service.entry(&by, "store.accept-loss", "", "store").detail(missing);
+    match service.write(Batch::new(), entry).await {
+        Ok(Tried::Done(())) => Ok(()),
+        _ => Err(StartError::Internal),
+    }
+}
+
+/// Every issuer key in use has its seed before the first token is asked for, and no other seed is there.
+async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
+    let survey = service.key_folder.survey(&service.tables)?;
+    if survey.lost.is_empty() {
+        return service.key_folder.clear(&survey.named);
+    }
+    if !replace {
+        return Err(StartError::SeedsLost(survey.lost));
+    }
+    let mut by_tenant: BTreeMap<TenantId, Vec<KeyId>> = BTreeMap::new();
+    for lost in survey.lost {
+        tracing::error!(%lost, "issuer key replaced");
+        by_tenant.entry(lost.tenant).or_default().push(lost.id);
+    }
+    for (tenant, lost) in by_tenant {
+        replace_lost(service, &tenant, &lost).await.map_err(|_| StartError::Internal)?;
+    }
+    service.key_folder.clear(&service.key_folder.survey(&service.tables)?.named)
+}
+
 pub(super) async fn furnish(
     parts: Parts,
+    place: &Place,
     store: Store,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
@@ -133,8 +180,19 @@ pub(super) async fn furnish(
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
     let tables = Tables::open(&store)?;
+    let lossy = place.loss()?.is_some();
+    if lossy {
+        // Nothing that the lost part may have given out is given out again.
+        mark_restored(&store, clock.unix())?;
+    }
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     let founded = is_founded(&tables, None)?;
+    if !founded {
+        if place.had_one() && !lossy {
+            return Err(StartError::StoreLost(place.store()));
+        }
+        place.begin()?;
+    }
     let root = Arc::new(key_folder.root(&*random, !founded)?);
     let first_start = match is_founded(&tables, Some(&root))? {
         true => None,
@@ -151,7 +209,9 @@ pub(super) async fn furnish(
             Some(found(&founding).await?)
         }
     };
+    place.done()?;
     let hub = Hub::at(Head::read(&tables)?.seq);
+    let room = Room::count(&tables, config.trust, clock.monotonic())?;
     let (store_, tables_, clock_, root_, hub_) =
         (store.clone(), tables.clone(), clock.clone(), root.clone(), hub.clone());
     let trust = Supervisor::start(move |_| TrustActor {
@@ -168,11 +228,6 @@ pub(super) async fn furnish(
         store: store.clone(),
         clock: clock.clone(),
         issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
-    };
-    let handle = ProvisioningHandle {
-        addr: config.http_addr,
-        root: root.public().thumbprint(),
-        first_start,
     };
     let service = Service {
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
@@ -192,9 +247,18 @@ pub(super) async fn furnish(
         audit,
         trust,
         hub,
+        room,
+        keys_looked: Mutex::default(),
         stop,
     };
-    Ok((Arc::new(service), handle))
+    let service = Arc::new(service);
+    let handle = ProvisioningHandle {
+        addr: service.config.http_addr,
+        root: service.root.public().thumbprint(),
+        first_start,
+        service: Arc::clone(&service),
+    };
+    Ok((service, handle))
 }
 
 fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {

@@ -19,6 +19,8 @@ mod refresh;
 mod registry;
 mod restart;
 mod revoke;
+mod room;
+mod secrets;
 mod sweep;
 mod symmetric;
 mod wire;

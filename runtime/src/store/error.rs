@@ -1,12 +1,16 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::loss::Loss;
+
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has the folder open.
     Locked(PathBuf),
+    /// The store holds less than it must. Nothing was changed.
+    Lost(Loss),
     /// The operating system refused: full disk, missing rights, broken device. Nothing was acknowledged.
     Io(String),
     /// An earlier write failed: the store takes no more until the process is restarted.
@@ -41,6 +45,11 @@ impl fmt::Display for StoreError {
             Self::Locked(path) => {
                 write!(f, "store {} is in use by another process", path.display())
             }
+            Self::Lost(loss) => write!(
+                f,
+                "{loss}. What was acknowledged is not all there: restore a backup, or start once with --accept-loss to \
+                 go on with what is left"
+            ),
             Self::Io(why) => write!(f, "store I/O: {why}"),
             Self::Poisoned => f.write_str(
                 "store stopped writing after an I/O error; restart when its cause is mended",

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 pub use batch::Batch;
 pub use error::StoreError;
+pub use loss::Loss;
+pub use options::{Opened, StoreOptions};
 pub use table::Table;
 pub use writer::Then;
 
@@ -21,6 +23,8 @@ mod batch;
 mod block;
 mod engine;
 mod error;
+mod loss;
+mod options;
 mod record;
 mod table;
 #[cfg(test)]
@@ -35,17 +39,54 @@ pub type Row = (Vec<u8>, Vec<u8>);
 pub struct Store {
     engine: Arc<Engine>,
     writer: Arc<Writer>,
+    opened: Arc<Opened>,
 }
 
 impl Store {
     /// Opens or creates the store in the folder `path`, for this process alone.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Io`] otherwise.
+    /// As [`Store::open_with`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &StoreOptions::default())
+    }
+
+    /// Opens or creates the store in the folder `path`, for this process alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Lost`] when it must exist and does not,
+    /// [`StoreError::Io`] otherwise.
+    pub fn open_with(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let founded = std::fs::read_dir(path).map_or(true, |mut found| found.next().is_none());
+        let lost = (founded && options.must_exist).then(|| Loss::new(path, "all of it"));
+        let accepted = match lost {
+            Some(lost) if !options.accept_loss => return Err(StoreError::Lost(lost)),
+            accepted => accepted,
+        };
         let engine = Arc::new(Engine::open(path)?);
         let writer = Arc::new(Writer::start(Arc::clone(&engine))?);
-        Ok(Self { engine, writer })
+        let opened = Arc::new(Opened { founded, clean: false, accepted });
+        Ok(Self { engine, writer, opened })
+    }
+
+    /// What opening it found.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Writes a copy into the new folder `to`, also while this store is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the folder is then of no use.
+    pub fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let copy = Engine::open(to)?;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.engine.scan(&[], after.as_deref(), crate::limits::STORE_SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { return copy.close() };
+            after = Some(last.clone());
+            copy.apply_durably(rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
+        }
     }
 
     /// The table of that name. Names are 1 to 32 bytes; a table exists as soon as it has a row.

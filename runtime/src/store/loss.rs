@@ -1,0 +1,23 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a store should hold and does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The store.
+    pub store: PathBuf,
+    /// What is missing, a phrase each.
+    pub missing: Vec<String>,
+}
+
+impl Loss {
+    pub(super) fn new(store: impl Into<PathBuf>, missing: impl Into<String>) -> Self {
+        Self { store: store.into(), missing: vec![missing.into()] }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store {}: {}", self.store.display(), self.missing.join("; "))
+    }
+}

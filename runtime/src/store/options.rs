@@ -1,0 +1,21 @@
+use super::loss::Loss;
+
+/// How a store is opened.
+#[derive(Clone, Default)]
+pub struct StoreOptions {
+    /// Go on with what is left of a store that holds less than it should. What is missing is in [`Opened::accepted`].
+    pub accept_loss: bool,
+    /// What lies beside the store says that there was one: an empty folder is a loss, and not a new store.
+    pub must_exist: bool,
+}
+
+/// What opening a store found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// There was no store: this one is new.
+    pub founded: bool,
+    /// The last process that wrote it had closed it. False for a new one, after a crash, and for a copy.
+    pub clean: bool,
+    /// What was missing and was accepted.
+    pub accepted: Option<Loss>,
+}
