@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Bytes of a store key without its table prefix: ids are at most 64 bytes and no key joins more than five of them.
 pub const STORE_KEY_BYTES: usize = 512;
-/// Bytes of one value: sled keeps a value in one page run. The largest of ours is a kept message, which the broker holds
+/// Bytes of one value. The largest of ours is a kept message, which the broker holds
 /// below it (`MAX_PACKET_MOST`).
 pub const STORE_VALUE_BYTES: usize = 1024 * 1024;
 /// Puts, deletes and preconditions in one batch: a message for each of the 200,000 sessions that a broker holds is one
@@ -13,16 +13,37 @@ pub const STORE_BATCH_STEPS: usize = 524_288;
 /// Batches that wait for the writer thread: a full queue makes callers wait, or turns them away, instead of growing
 /// memory. Twice the connections that a broker lets in at once (8,192), so that they wait out a disk that stalls.
 pub const STORE_QUEUE: usize = 16_384;
-/// Batches joined under one flush: bounds how long the first caller waits for the last.
+/// Batches joined under one sync: bounds how long the first caller waits for the last.
 pub const STORE_GROUP: usize = 512;
-/// Pause after a flush for several callers, so that the next is for more of them: what it adds to their wait at most.
+/// Bytes of batches from which on no further batch joins a group: one record of the journal.
+pub const STORE_GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// Pause after a sync for several callers, so that the next is for more of them: what it adds to their wait at most. A
+/// sync that takes as long by itself has no pause behind it.
 pub const STORE_PACE: Duration = Duration::from_millis(2);
-/// Callers of one flush from which on there is no pause: the flush is shared well enough.
+/// Callers of one sync from which on there is no pause: the sync is shared well enough.
 pub const STORE_PACED_BELOW: usize = 64;
 /// Rows returned by one scan: callers page with `after`.
 pub const STORE_SCAN_ROWS: usize = 10_000;
 /// Bytes of sled's page cache: its default of 1 GiB is more than a gateway has.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of the rows in one block of a base: sled's own cost of an item is small beside it, and reading one row is still
+/// cheap.
+pub const STORE_BLOCK_BYTES: usize = 16 * 1024;
+/// Bytes of all journals from which on a new base is written, for a small store; a large one waits for twice the bytes
+/// of its rows, so that a row is written to the disk about three times in all.
+pub const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes by which a journal is made longer at a time.
+pub const JOURNAL_STEP_BYTES: u64 = 256 * 1024;
+/// Journals that are not in the base; each start adds one.
+pub const JOURNAL_FILES: usize = 16;
+/// Bytes of rows in memory from which on a new base is written.
+pub const STORE_MEMORY_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of journals that a stop leaves behind: reading them takes milliseconds.
+pub const STORE_SMALL_BYTES: u64 = 512 * 1024;
+/// Time before a checkpoint that failed, mostly for want of room, is tried again.
+pub const STORE_CHECKPOINT_PAUSE: Duration = Duration::from_secs(60);
+/// Time for the engine to open its file: it needs a second for a gigabyte, and some damage keeps it for ever.
+pub const STORE_OPEN: Duration = Duration::from_secs(300);
 /// Time for the engine's own threads to let the folder go when the store is closed; they need milliseconds.
 pub const STORE_RELEASE: Duration = Duration::from_secs(30);
 /// Bytes of a table name.

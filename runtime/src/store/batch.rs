@@ -92,6 +92,12 @@ impl Batch {
         self.expects.is_empty() && self.writes.is_empty()
     }
 
+    /// Bytes of what it writes.
+    pub(super) fn bytes(&self) -> usize {
+        let value = |write: &Write| write.value.as_ref().map_or(0, Vec::len);
+        self.writes.iter().map(|write| write.key.len() + value(write)).sum()
+    }
+
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());

@@ -1,114 +1,107 @@
-//! The only file that names `sled`. One tree holds all tables, so that a batch over several tables is one atomic step.
+//! The only file that names `sled`. A base is one sled tree that is filled once, in key order, and then only read.
+//!
+//! Rows are packed into blocks: sled writes about six bytes for each byte of small rows, and three for blocks.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
-#[cfg(test)]
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
-
-use parking_lot::RwLock;
+use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 
 use super::error::StoreError;
-use super::Row;
-use crate::limits::{STORE_CACHE_BYTES, STORE_RELEASE};
-
-pub(super) struct Engine {
-    path: PathBuf,
-    tree: RwLock<Option<sled::Db>>,
-    #[cfg(test)]
-    pub(super) fail_flush: AtomicBool,
-}
+use crate::limits::{STORE_CACHE_BYTES, STORE_OPEN, STORE_RELEASE};
 
 /// The final value of each key, `None` meaning deleted.
-pub(super) type Changes = std::collections::HashMap<Vec<u8>, Option<Vec<u8>>>;
+pub(super) type Changes = HashMap<Vec<u8>, Option<Vec<u8>>>;
 
-impl Engine {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = sled::Config::new()
-            .path(path)
-            .cache_capacity(STORE_CACHE_BYTES)
-            .flush_every_ms(None)
-            .open();
-        let tree = opened.map_err(|error| match is_lock(&error) {
-            true => StoreError::Locked(path.to_owned()),
-            false => io(error),
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            tree: RwLock::new(Some(tree)),
-            #[cfg(test)]
-            fail_flush: AtomicBool::new(false),
-        })
-    }
+/// One sled tree of blocks, each under the key of its first row.
+pub(super) struct Blocks {
+    tree: Option<sled::Db>,
+    path: PathBuf,
+}
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|tree| Ok(tree.get(key).map_err(io)?.map(|value| value.to_vec())))
-    }
+/// A block's bytes, shared with sled's cache.
+pub(super) type Block = sled::IVec;
 
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let start = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key),
-            _ => Bound::Included(prefix),
+/// Why blocks cannot be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// The operating system refused.
+    Io(StoreError),
+    /// Another process has them open.
+    Locked,
+    /// They are not what was written.
+    Damaged(String),
+}
+
+impl Blocks {
+    /// Opens or creates. sled panics on some damage and waits for ever on other: it is opened on a thread of its own.
+    pub(super) fn open(path: &Path) -> Result<Self, Unreadable> {
+        let (tell, told) = sync_channel(1);
+        let folder = path.to_owned();
+        std::thread::Builder::new()
+            .name("store-open".to_owned())
+            .spawn(move || drop(tell.send(config(&folder).open())))
+            .map_err(|error| Unreadable::Io(StoreError::Io(error.to_string())))?;
+        let opened = match told.recv_timeout(STORE_OPEN) {
+            Ok(opened) => opened,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Unreadable::Damaged("the engine does not come to an end".to_owned()))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Unreadable::Damaged("the engine failed on its file".to_owned()))
+            }
         };
-        self.read(|tree| {
-            tree.range::<&[u8], _>((start, Bound::Unbounded))
-                .take(limit)
-                .take_while(|row| starts_with(row, prefix))
-                .map(owned)
-                .collect()
-        })
+        let tree = opened.map_err(unreadable)?;
+        Ok(Self { tree: Some(tree), path: path.to_owned() })
     }
 
-    pub(super) fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.read(|tree| tree.scan_prefix(prefix).next_back().map(owned).transpose())
-    }
-
-    pub(super) fn count(&self, prefix: &[u8]) -> Result<usize, StoreError> {
-        self.read(|tree| {
-            tree.scan_prefix(prefix).try_fold(0, |count, row| row.map(|_| count + 1).map_err(io))
-        })
-    }
-
-    /// Applies all changes as one and returns once they are on disk.
-    pub(super) fn apply_durably(&self, changes: Changes) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+    /// Removes what sled can make again out of its log.
+    pub(super) fn forget_snapshots(path: &Path) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                std::fs::remove_file(entry.path())?;
             }
         }
-        self.read(|tree| {
-            tree.apply_batch(batch).map_err(io)?;
-            self.flush(tree)
-        })
+        Ok(())
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.tree.read().is_some()
+    fn tree(&self) -> Result<&sled::Db, StoreError> {
+        self.tree.as_ref().ok_or(StoreError::Closed)
     }
 
-    pub(super) fn size_on_disk(&self) -> u64 {
-        self.read(|tree| tree.size_on_disk().map_err(io)).unwrap_or(0)
+    pub(super) fn put(&self, first: &[u8], block: Vec<u8>) -> Result<(), StoreError> {
+        self.tree()?.insert(first, block).map(|_| ()).map_err(|error| io(&error))
     }
 
-    pub(super) fn close(&self) -> Result<(), StoreError> {
-        let Some(tree) = self.tree.write().take() else {
-            return Ok(());
-        };
-        let flushed = self.flush(&tree);
-        drop(tree);
-        self.released();
-        flushed
+    /// Hands everything to the operating system; the files still need their sync.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.tree()?.flush().map(|_| ()).map_err(|error| io(&error))
     }
 
-    /// Waits until sled's own threads have let the folder go, so that who opens it next finds it free.
+    /// The last block whose first key is not behind `key`.
+    pub(super) fn at(&self, key: &[u8]) -> Result<Option<(Block, Block)>, StoreError> {
+        self.tree()?.range(..=key).next_back().transpose().map_err(|error| io(&error))
+    }
+
+    /// The first block whose first key is behind `key`.
+    pub(super) fn behind(&self, key: &[u8]) -> Result<Option<(Block, Block)>, StoreError> {
+        self.tree()?.get_gt(key).map_err(|error| io(&error))
+    }
+
+    /// The last block whose first key is before `key`.
+    pub(super) fn before(&self, key: &[u8]) -> Result<Option<(Block, Block)>, StoreError> {
+        self.tree()?.get_lt(key).map_err(|error| io(&error))
+    }
+
+    /// Lets the folder go: returns once sled's own threads have.
+    pub(super) fn close(&mut self) {
+        if let Some(tree) = self.tree.take() {
+            drop(tree);
+            self.released();
+        }
+    }
+
     fn released(&self) {
         let (tell, told) = sync_channel(1);
         let file = self.path.join("db");
@@ -121,45 +114,57 @@ impl Engine {
             let _ = told.recv_timeout(STORE_RELEASE);
         }
     }
+}
 
-    fn flush(&self, tree: &sled::Db) -> Result<(), StoreError> {
-        #[cfg(test)]
-        if self.fail_flush.load(Ordering::SeqCst) {
-            return Err(StoreError::Io("no space left on device (injected)".to_owned()));
-        }
-        tree.flush().map(|_| ()).map_err(io)
-    }
-
-    fn read<T>(
-        &self,
-        step: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        match self.tree.read().as_ref() {
-            Some(tree) => step(tree),
-            None => Err(StoreError::Closed),
-        }
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
-fn is_lock(error: &sled::Error) -> bool {
-    match error {
-        sled::Error::Io(inner) => {
-            inner.kind() == std::io::ErrorKind::WouldBlock
-                || inner.to_string().contains("could not acquire lock")
+/// Reads all rows of a store as it was before there was a journal: one tree with a row under each key.
+pub(super) fn read_former(
+    folder: &Path,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let blocks = Blocks::open(folder).map_err(|unreadable| match unreadable {
+        Unreadable::Io(error) => error,
+        Unreadable::Locked => StoreError::Locked(folder.to_owned()),
+        Unreadable::Damaged(why) => StoreError::Io(why),
+    })?;
+    for row in blocks.tree()?.iter() {
+        let (key, value) = row.map_err(|error| io(&error))?;
+        visit(&key, &value)?;
+    }
+    Ok(())
+}
+
+/// Writes a store as it was before there was a journal.
+#[cfg(test)]
+pub(super) fn write_former(folder: &Path, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) {
+    let mut blocks = Blocks::open(folder).unwrap();
+    rows.for_each(|(key, value)| blocks.put(&key, value).unwrap());
+    blocks.flush().unwrap();
+    blocks.close();
+}
+
+fn config(path: &Path) -> sled::Config {
+    sled::Config::new().path(path).cache_capacity(STORE_CACHE_BYTES).flush_every_ms(None)
+}
+
+fn unreadable(error: sled::Error) -> Unreadable {
+    match &error {
+        sled::Error::Io(inner)
+            if inner.kind() == std::io::ErrorKind::WouldBlock
+                || inner.to_string().contains("could not acquire lock") =>
+        {
+            Unreadable::Locked
         }
-        _ => false,
+        sled::Error::Io(inner) if inner.raw_os_error().is_some() => Unreadable::Io(io(&error)),
+        _ => Unreadable::Damaged(error.to_string()),
     }
 }
 
-fn io(error: sled::Error) -> StoreError {
+fn io(error: &sled::Error) -> StoreError {
     StoreError::Io(error.to_string())
-}
-
-fn starts_with(row: &sled::Result<(sled::IVec, sled::IVec)>, prefix: &[u8]) -> bool {
-    row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))
-}
-
-fn owned(row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, StoreError> {
-    let (key, value) = row.map_err(io)?;
-    Ok((key.to_vec(), value.to_vec()))
 }

@@ -9,8 +9,15 @@ use super::loss::Loss;
 pub enum StoreError {
     /// Another process has the folder open.
     Locked(PathBuf),
-    /// The store holds less than it must. Nothing was changed.
+    /// The store holds less than it must, or other things: it was bent, cut, or part of it is gone. Nothing was changed.
     Lost(Loss),
+    /// Others than the owner can look into the folder of this store, so what is in it must be taken as known.
+    Exposed {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The operating system refused: full disk, missing rights, broken device. Nothing was acknowledged.
     Io(String),
     /// An earlier write failed: the store takes no more until the process is restarted.
@@ -50,6 +57,14 @@ impl fmt::Display for StoreError {
                 "{loss}. What was acknowledged is not all there: restore a backup, or start once with --accept-loss to \
                  go on with what is left"
             ),
+            Self::Exposed { path, mode } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "store {path} has mode {mode:o}: others can read the keys and tokens in it. Replace those that \
+                     matter, then chmod 700 {path}"
+                )
+            }
             Self::Io(why) => write!(f, "store I/O: {why}"),
             Self::Poisoned => f.write_str(
                 "store stopped writing after an I/O error; restart when its cause is mended",
@@ -66,3 +81,9 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}

@@ -14,6 +14,10 @@ impl Loss {
     pub(super) fn new(store: impl Into<PathBuf>, missing: impl Into<String>) -> Self {
         Self { store: store.into(), missing: vec![missing.into()] }
     }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.missing.extend(other.missing);
+    }
 }
 
 impl fmt::Display for Loss {

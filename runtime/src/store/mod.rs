@@ -1,34 +1,58 @@
 //! The durable key-value store: what [`Store::commit`] acknowledged survives `kill -9` and power loss.
 //!
-//! One writer thread owns all writes: it drains what waits, checks each batch's preconditions, applies the group as one
-//! atomic step, flushes, and only then answers. Reads go straight to the engine and may see a batch a moment before it
-//! is durable; who acknowledges something on the ground of a read alone calls [`Store::barrier`] first.
+//! One writer thread owns all writes: it drains what waits, checks each batch's preconditions, writes the group to the
+//! [`journal`], syncs it, lets readers see it, and only then answers. Rows that changed lately are in memory, all others
+//! in a [`base`] that is written once: a [`checkpoint`] makes a new one out of both. A [`head`] beside them says what
+//! the store must hold at least; a store that holds less does not open ([`recover`]).
 //!
-//! Source: DESIGN section 10 rule 1 (measured on sled 0.34.7).
+//! ```text
+//! <folder>/head        what there must be
+//! <folder>/base-N/     rows at rest: one sled tree
+//! <folder>/journal-N   groups that are not in the base
+//! <folder>/lock        held by the process that has it open
+//! ```
+//!
+//! Source: DESIGN section 10 rule 1.
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use batch::Batch;
+pub use disk::Watch;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
 pub use table::Table;
 pub use writer::Then;
 
-use engine::Engine;
+use self::core::Core;
+use disk::Disk;
+use scribe::Scribe;
 use writer::Writer;
 
+mod base;
 mod batch;
 mod block;
+mod checkpoint;
+mod checksum;
+mod copy;
+mod core;
+mod disk;
 mod engine;
 mod error;
+mod head;
+mod journal;
 mod loss;
 mod options;
 mod record;
+mod recover;
+mod scribe;
 mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 /// A row: key without the table's prefix, and value.
@@ -37,7 +61,7 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// One open store. Cheap to clone; all clones share the writer.
 #[derive(Clone)]
 pub struct Store {
-    engine: Arc<Engine>,
+    core: Arc<Core>,
     writer: Arc<Writer>,
     opened: Arc<Opened>,
 }
@@ -54,19 +78,22 @@ impl Store {
     /// Opens or creates the store in the folder `path`, for this process alone.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Lost`] when it must exist and does not,
-    /// [`StoreError::Io`] otherwise.
+    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Lost`] when it holds less than it must,
+    /// [`StoreError::Exposed`] when others may read it, [`StoreError::Io`] otherwise.
     pub fn open_with(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let founded = std::fs::read_dir(path).map_or(true, |mut found| found.next().is_none());
-        let lost = (founded && options.must_exist).then(|| Loss::new(path, "all of it"));
-        let accepted = match lost {
-            Some(lost) if !options.accept_loss => return Err(StoreError::Lost(lost)),
-            accepted => accepted,
-        };
-        let engine = Arc::new(Engine::open(path)?);
-        let writer = Arc::new(Writer::start(Arc::clone(&engine))?);
-        let opened = Arc::new(Opened { founded, clean: false, accepted });
-        Ok(Self { engine, writer, opened })
+        let disk = Disk::new(options.watch.clone());
+        let lock = recover::lock(&disk, path)?;
+        let recovered = recover::recover(&disk, path, options)?;
+        let (opened, next_journal) = (recovered.opened.clone(), recovered.next_journal);
+        let rebuild = recovered.rebuild;
+        let core = Arc::new(Core::new(disk, path.to_owned(), lock, recovered)?);
+        let mut scribe = Scribe::new(Arc::clone(&core), next_journal);
+        if rebuild {
+            scribe.rebuild()?;
+        }
+        scribe.look_after();
+        let writer = Arc::new(Writer::start(scribe)?);
+        Ok(Self { core, writer, opened: Arc::new(opened) })
     }
 
     /// What opening it found.
@@ -74,27 +101,12 @@ impl Store {
         &self.opened
     }
 
-    /// Writes a copy into the new folder `to`, also while this store is written.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`]; the folder is then of no use.
-    pub fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
-        let copy = Engine::open(to)?;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = self.engine.scan(&[], after.as_deref(), crate::limits::STORE_SCAN_ROWS)?;
-            let Some((last, _)) = rows.last() else { return copy.close() };
-            after = Some(last.clone());
-            copy.apply_durably(rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
-        }
-    }
-
     /// The table of that name. Names are 1 to 32 bytes; a table exists as soon as it has a row.
     ///
     /// # Errors
     /// [`StoreError::BadTable`].
     pub fn table(&self, name: &'static str) -> Result<Table, StoreError> {
-        Table::new(Arc::clone(&self.engine), name)
+        Table::new(Arc::clone(&self.core), name)
     }
 
     /// Writes a batch, all or nothing, and returns once it is durable.
@@ -126,7 +138,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::commit`], for synchronous code; blocks the thread for about a flush (half a millisecond).
+    /// As [`Store::commit`], for synchronous code; blocks the thread for about a sync of the disk (milliseconds).
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -144,20 +156,38 @@ impl Store {
 
     /// Whether the store still writes: false after an I/O error or after [`Store::close`].
     pub fn is_healthy(&self) -> bool {
-        self.writer.is_healthy() && self.engine.is_open()
+        self.writer.is_healthy() && self.core.is_open()
     }
 
     /// Bytes on disk, about.
     pub fn size_on_disk(&self) -> u64 {
-        self.engine.size_on_disk()
+        self.core.size_on_disk()
     }
 
-    /// Finishes what is queued, flushes and lets the folder go. Every later call gets [`StoreError::Closed`].
+    /// Writes a copy as of one commit into the new folder `to`, also while this store is written. The copy is a store of
+    /// its own that counts as not closed ([`Opened::clean`] is false).
     ///
     /// # Errors
-    /// [`StoreError::Io`] when the last flush failed.
+    /// [`StoreError::Io`]; the folder is then of no use.
+    pub fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        copy::copy(&self.core, to)
+    }
+
+    /// Writes a new base now. Returns when it is named.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    #[cfg(any(test, feature = "testing"))]
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.writer.checkpoint()
+    }
+
+    /// Finishes what is queued, closes the journal and lets the folder go. Every later call gets [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] or [`StoreError::Poisoned`] when something could not be written; the store is closed all the
+    /// same, and the next start treats it as after a crash.
     pub fn close(&self) -> Result<(), StoreError> {
-        self.writer.stop();
-        self.engine.close()
+        self.writer.stop()
     }
 }

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use super::disk::Watch;
 use super::loss::Loss;
 
 /// How a store is opened.
@@ -7,6 +10,8 @@ pub struct StoreOptions {
     pub accept_loss: bool,
     /// What lies beside the store says that there was one: an empty folder is a loss, and not a new store.
     pub must_exist: bool,
+    /// Sees what the store asks of the disk: for tests and simulations.
+    pub watch: Option<Arc<dyn Watch>>,
 }
 
 /// What opening a store found.

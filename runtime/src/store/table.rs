@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::engine::Engine;
+use super::core::Core;
 use super::error::StoreError;
 use super::{record, Row};
 use crate::limits;
@@ -10,19 +10,19 @@ use crate::limits;
 /// A named part of a store, read directly and written by batches.
 #[derive(Clone)]
 pub struct Table {
-    engine: Arc<Engine>,
+    core: Arc<Core>,
     name: &'static str,
     prefix: Arc<[u8]>,
 }
 
 impl Table {
-    pub(super) fn new(engine: Arc<Engine>, name: &'static str) -> Result<Self, StoreError> {
+    pub(super) fn new(core: Arc<Core>, name: &'static str) -> Result<Self, StoreError> {
         let length = u8::try_from(name.len()).map_err(|_| StoreError::BadTable)?;
         if name.is_empty() || name.len() > limits::STORE_TABLE_NAME_BYTES {
             return Err(StoreError::BadTable);
         }
         let prefix = [&[length], name.as_bytes()].concat();
-        Ok(Self { engine, name, prefix: prefix.into() })
+        Ok(Self { core, name, prefix: prefix.into() })
     }
 
     /// Its name.
@@ -35,7 +35,7 @@ impl Table {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Closed`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.engine.get(&self.full_key(key.as_ref()))
+        self.core.get(&self.full_key(key.as_ref()))
     }
 
     /// Whether the row is there.
@@ -79,7 +79,7 @@ impl Table {
     ) -> Result<Vec<Row>, StoreError> {
         let full = self.full_key(prefix);
         let after = after.map(|key| self.full_key(key));
-        let rows = self.engine.scan(&full, after.as_deref(), limit.min(limits::STORE_SCAN_ROWS))?;
+        let rows = self.core.scan(&full, after.as_deref(), limit.min(limits::STORE_SCAN_ROWS))?;
         Ok(rows.into_iter().map(|(key, value)| (self.own_key(&key), value)).collect())
     }
 
@@ -102,7 +102,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
-        let row = self.engine.last(&self.full_key(prefix))?;
+        let row = self.core.last(&self.full_key(prefix))?;
         Ok(row.map(|(key, value)| (self.own_key(&key), value)))
     }
 
@@ -111,7 +111,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn len(&self) -> Result<usize, StoreError> {
-        self.engine.count(&self.prefix)
+        self.core.count(&self.prefix)
     }
 
     /// Whether there is no row.

@@ -1,3 +1,5 @@
+//! The one thread that writes: groups, the journal, and when a checkpoint is due.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,15 +9,17 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::batch::Batch;
-use super::engine::{Changes, Engine};
+use super::core::Core;
+use super::engine::Changes;
 use super::error::StoreError;
-use crate::limits::{STORE_GROUP, STORE_PACE, STORE_PACED_BELOW, STORE_QUEUE};
+use super::scribe::Scribe;
+use crate::limits::{STORE_GROUP, STORE_GROUP_BYTES, STORE_PACE, STORE_PACED_BELOW, STORE_QUEUE};
 
-/// The one thread that writes.
+/// The door of the thread that writes.
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     poisoned: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
 }
 
 /// What is done with the outcome, on the thread that writes.
@@ -23,17 +27,19 @@ pub type Then = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 struct Job {
     batch: Batch,
+    /// A checkpoint is made before the batch.
+    checkpoint: bool,
     then: Then,
 }
 
 impl Writer {
-    pub(super) fn start(engine: Arc<Engine>) -> Result<Self, StoreError> {
+    pub(super) fn start(scribe: Scribe) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel(STORE_QUEUE);
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(&engine, jobs, &flag))
+            .spawn(move || run(scribe, jobs, &flag))
             .map_err(|error| StoreError::Io(error.to_string()))?;
         Ok(Self { queue: Mutex::new(Some(queue)), poisoned, thread: Mutex::new(Some(thread)) })
     }
@@ -43,7 +49,7 @@ impl Writer {
         let (answer, wait) = oneshot::channel();
         // The caller may have gone meanwhile.
         let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
-        let sent = queue.send(Job { batch, then }).await;
+        let sent = queue.send(Job { batch, checkpoint: false, then }).await;
         sent.map_err(|_| self.gone())?;
         wait.await.map_err(|_| self.gone())?
     }
@@ -51,25 +57,38 @@ impl Writer {
     /// Queues the batch, or gives `then` back at once.
     pub(super) fn offer(&self, batch: Batch, then: Then) -> Result<(), (StoreError, Then)> {
         let Some(queue) = self.queue.lock().clone() else { return Err((StoreError::Closed, then)) };
-        queue.try_send(Job { batch, then }).map_err(|refused| match refused {
+        queue.try_send(Job { batch, checkpoint: false, then }).map_err(|refused| match refused {
             TrySendError::Full(job) => (StoreError::Busy, job.then),
             TrySendError::Closed(job) => (self.gone(), job.then),
         })
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        let queue = self.queue.lock().clone().ok_or(StoreError::Closed)?;
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let then: Then = Box::new(move |outcome| drop(tell.send(outcome)));
+        let job = Job { batch: Batch::new(), checkpoint: true, then };
+        queue.try_send(job).map_err(|_| StoreError::Busy)?;
+        told.recv().map_err(|_| self.gone())?
     }
 
     pub(super) fn is_healthy(&self) -> bool {
         !self.poisoned.load(Ordering::SeqCst)
     }
 
-    pub(super) fn stop(&self) {
+    /// Writes what is queued, closes the journal, and ends the thread.
+    pub(super) fn stop(&self) -> Result<(), StoreError> {
         drop(self.queue.lock().take());
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        match thread.map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(stopped)) => stopped,
+            Some(Err(_)) => Err(StoreError::Poisoned),
         }
     }
 
-    /// The thread ended under us: it was stopped, or it panicked inside the engine.
+    /// The thread ended under us: it was stopped, or it panicked.
     fn gone(&self) -> StoreError {
         match self.queue.lock().is_some() {
             true => {
@@ -81,52 +100,72 @@ impl Writer {
     }
 }
 
-fn run(engine: &Engine, mut jobs: mpsc::Receiver<Job>, poisoned: &AtomicBool) {
+fn run(
+    mut scribe: Scribe,
+    mut jobs: mpsc::Receiver<Job>,
+    poisoned: &AtomicBool,
+) -> Result<(), StoreError> {
     while let Some(first) = jobs.blocking_recv() {
+        if first.checkpoint && !poisoned.load(Ordering::SeqCst) {
+            scribe.compact();
+        }
+        let mut bytes = first.batch.bytes();
         let mut group = vec![first];
-        while group.len() < STORE_GROUP {
+        while group.len() < STORE_GROUP && bytes < STORE_GROUP_BYTES {
             match jobs.try_recv() {
-                Ok(job) => group.push(job),
+                Ok(job) => {
+                    bytes += job.batch.bytes();
+                    group.push(job);
+                }
                 Err(_) => break,
             }
         }
         let callers = group.len();
-        commit_group(engine, group, poisoned);
-        if (2..STORE_PACED_BELOW).contains(&callers) {
-            // Several callers at once, and few: more are on their way, and a flush costs as much for one as for all.
+        commit_group(&mut scribe, group, poisoned);
+        if poisoned.load(Ordering::SeqCst) {
+            continue;
+        }
+        scribe.look_after();
+        if (2..STORE_PACED_BELOW).contains(&callers) && scribe.is_fast() {
+            // Several callers at once, and few: more are on their way, and a sync costs as much for one as for all.
             std::thread::park_timeout(STORE_PACE);
         }
     }
+    match poisoned.load(Ordering::SeqCst) {
+        true => scribe.abandon(),
+        false => scribe.finish(),
+    }
 }
 
-fn commit_group(engine: &Engine, group: Vec<Job>, poisoned: &AtomicBool) {
+fn commit_group(scribe: &mut Scribe, group: Vec<Job>, poisoned: &AtomicBool) {
     if poisoned.load(Ordering::SeqCst) {
         return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
     }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
-    for Job { batch, then } in group {
-        match admit(engine, &mut changes, batch) {
+    for Job { batch, then, .. } in group {
+        match admit(scribe.core(), &mut changes, batch) {
             Ok(()) => accepted.push(then),
             Err(error) => then(Err(error)),
         }
     }
     let outcome = match changes.is_empty() {
         true => Ok(()),
-        false => engine.apply_durably(changes),
+        false => scribe.write(changes),
     };
-    if outcome.is_err() {
+    if let Err(error) = &outcome {
+        tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
         poisoned.store(true, Ordering::SeqCst);
     }
     answer_all(accepted, &outcome);
 }
 
-/// Checks the batch against the engine and against what this group has accepted so far, then joins the group.
-fn admit(engine: &Engine, changes: &mut Changes, batch: Batch) -> Result<(), StoreError> {
+/// Checks the batch against the store and against what this group has accepted so far, then joins the group.
+fn admit(core: &Core, changes: &mut Changes, batch: Batch) -> Result<(), StoreError> {
     for expect in &batch.expects {
         let found = match changes.get(&expect.key) {
             Some(value) => value.clone(),
-            None => engine.get(&expect.key)?,
+            None => core.get(&expect.key)?,
         };
         if found != expect.wanted {
             return Err(StoreError::Conflict { table: expect.table });

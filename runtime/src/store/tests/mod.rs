@@ -1,12 +1,14 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
+use super::testing::LossyDisk;
 use super::*;
 use crate::random::{number, SystemRandom};
+
+mod faults;
 
 fn open() -> (tempfile::TempDir, Store, Table) {
     let folder = tempfile::tempdir().unwrap();
@@ -145,13 +147,24 @@ async fn limits_are_told_and_change_nothing() {
 
 #[tokio::test]
 async fn a_full_disk_is_never_acknowledged() {
-    let (_folder, store, table) = open();
-    store.engine.fail_flush.store(true, Ordering::SeqCst);
+    let folder = tempfile::tempdir().unwrap();
+    let disk = LossyDisk::new();
+    let options = StoreOptions { watch: Some(disk.clone()), ..StoreOptions::default() };
+    let store = Store::open_with(folder.path(), &options).unwrap();
+    let table = store.table("rows").unwrap();
+    store.commit(put(&table, b"before", b"1")).await.unwrap();
+    disk.set_room(8);
     assert!(matches!(store.commit(put(&table, b"a", b"1")).await, Err(StoreError::Io(_))));
     assert!(!store.is_healthy());
-    store.engine.fail_flush.store(false, Ordering::SeqCst);
+    assert!(!table.contains(b"a").unwrap());
+    disk.set_room(u64::MAX);
     assert_eq!(store.commit(put(&table, b"b", b"2")).await, Err(StoreError::Poisoned));
     assert_eq!(store.barrier().await, Err(StoreError::Poisoned));
+    assert_eq!(store.close(), Err(StoreError::Poisoned));
+    let store = Store::open(folder.path()).unwrap();
+    let table = store.table("rows").unwrap();
+    assert_eq!(table.scan_prefix(b"", None, 9).unwrap(), [(b"before".to_vec(), b"1".to_vec())]);
+    assert!(!store.opened().clean);
 }
 
 #[tokio::test]

@@ -1,0 +1,44 @@
+//! A consistent copy of a store, also while it is written.
+
+use std::fs;
+use std::ops::Bound;
+use std::path::Path;
+
+use super::base::{self, Builder};
+use super::core::{at, Core};
+use super::disk::numbered_path;
+use super::error::StoreError;
+use super::head::{Head, State};
+use super::recover::new_id;
+
+/// Writes all rows as of one commit into the new folder `to`, as a store that can be opened. It counts as one that was
+/// not closed: what was used up after the copy was made is not in it.
+pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
+    let (commit, view) = {
+        // Under the lock of the head no group is between the rows and its mark.
+        let head = core.head.lock();
+        (head.state().commit, core.read(|view| Ok(view.clone()))?)
+    };
+    core.disk.make_folder(to).map_err(|error| at(to, &error))?;
+    let mut builder = Builder::new(&core.disk, &numbered_path(to, base::KIND, 1))?;
+    for row in view.from(Bound::Unbounded) {
+        let (key, value) = row?;
+        builder.add(&key, &value)?;
+    }
+    let (mut base, content) = builder.finish()?;
+    base.close();
+    let state = State {
+        serial: 0,
+        store: new_id()?,
+        base: 1,
+        tables: content.tables,
+        first_journal: 1,
+        base_commit: commit,
+        commit,
+        clean: false,
+    };
+    Head::create(&core.disk, to, state).map_err(|error| at(to, &error))?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| at(parent, &error))
+}

@@ -1,0 +1,141 @@
+//! Files as the store uses them: what is written, when it is on the disk, and who may look.
+//!
+//! A [`Watch`] sees every write before it is made and every sync after it. Tests and simulations use it to know what a
+//! power cut would leave, and to make a disk full.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Sees what the store asks of the disk.
+pub trait Watch: Send + Sync {
+    /// Before bytes are written: an error is what the caller gets in their place.
+    ///
+    /// # Errors
+    /// Whatever the disk is meant to answer.
+    fn write(&self, path: &Path, bytes: usize) -> io::Result<()>;
+    /// The content of this file is on the disk.
+    fn synced(&self, path: &Path);
+    /// The names in this folder are on the disk.
+    fn folder_synced(&self, folder: &Path);
+}
+
+/// The disk below one store.
+#[derive(Clone, Default)]
+pub(super) struct Disk {
+    watch: Option<Arc<dyn Watch>>,
+}
+
+impl Disk {
+    pub(super) fn new(watch: Option<Arc<dyn Watch>>) -> Self {
+        Self { watch }
+    }
+
+    /// Creates a folder for the owner alone; its name is durable with the next sync of its parent.
+    pub(super) fn make_folder(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    /// Opens a file for reading and writing, for the owner alone; made when it is not there.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+    }
+
+    pub(super) fn write_at(
+        &self,
+        path: &Path,
+        file: &File,
+        bytes: &[u8],
+        at: u64,
+    ) -> io::Result<()> {
+        self.about_to_write(path, bytes.len())?;
+        file.write_all_at(bytes, at)
+    }
+
+    /// Asks for permission to write what somebody else writes, such as the engine.
+    pub(super) fn about_to_write(&self, path: &Path, bytes: usize) -> io::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.write(path, bytes))
+    }
+
+    /// Returns once the content of the file is on the disk, with as much of its metadata as reading it back needs.
+    pub(super) fn sync(&self, path: &Path, file: &File) -> io::Result<()> {
+        file.sync_data()?;
+        self.watch.iter().for_each(|watch| watch.synced(path));
+        Ok(())
+    }
+
+    /// Returns once the names in the folder are on the disk.
+    pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()?;
+        self.watch.iter().for_each(|watch| watch.folder_synced(folder));
+        Ok(())
+    }
+
+    /// Makes everything below the folder readable by the owner alone, and durable, the folder's own name excepted.
+    pub(super) fn sync_tree(&self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+                self.sync_tree(&path)?;
+            } else {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                File::open(&path)?.sync_all()?;
+                self.watch.iter().for_each(|watch| watch.synced(&path));
+            }
+        }
+        self.sync_folder(folder)
+    }
+}
+
+/// Bytes of all files below a path; 0 for what is not there.
+pub(super) fn bytes_below(path: &Path) -> u64 {
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| bytes_below(&entry.path())).sum()
+}
+
+/// Bytes that can still be written where the path is.
+pub(super) fn room(path: &Path) -> io::Result<u64> {
+    fs2::available_space(path)
+}
+
+/// The numbers of the entries of this folder that are called `<kind>-<number>`, in order.
+pub(super) fn numbered(folder: &Path, kind: &str) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(kind)?.strip_prefix('-'));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The path of entry `number` of this kind.
+pub(super) fn numbered_path(folder: &Path, kind: &str, number: u64) -> PathBuf {
+    folder.join(format!("{kind}-{number}"))
+}
+
+/// Removes a file or a folder with all that is in it; what is not there is as good.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,212 @@
+//! What the writing thread does with a group: journal, sync, rows in memory, mark. And when a checkpoint begins.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::checkpoint::{self, Frozen};
+use super::core::{at, Core};
+use super::engine::Changes;
+use super::error::StoreError;
+use super::journal::{self, Journal};
+use crate::clock::{Clock, SystemClock};
+use crate::limits::{
+    JOURNAL_BYTES, JOURNAL_FILES, STORE_CHECKPOINT_PAUSE, STORE_MEMORY_BYTES, STORE_PACE,
+    STORE_SMALL_BYTES,
+};
+
+/// The state of the writing thread.
+pub(super) struct Scribe {
+    core: Arc<Core>,
+    /// Made with the first commit: a start that changes nothing writes nothing.
+    journal: Option<Journal>,
+    next_journal: u64,
+    commit: u64,
+    /// What waits for its base, or is on its way there.
+    frozen: Option<Frozen>,
+    running: Option<JoinHandle<Result<(), StoreError>>>,
+    clock: SystemClock,
+    /// Before this moment a checkpoint that failed is not tried again.
+    not_before: std::time::Duration,
+    sync_took: std::time::Duration,
+}
+
+impl Scribe {
+    pub(super) fn new(core: Arc<Core>, next_journal: u64) -> Self {
+        let commit = core.head.lock().state().commit;
+        let clock = SystemClock::new();
+        let (not_before, sync_took) = Default::default();
+        Self {
+            core,
+            journal: None,
+            next_journal,
+            commit,
+            frozen: None,
+            running: None,
+            clock,
+            not_before,
+            sync_took,
+        }
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Makes a group durable and lets readers see it.
+    pub(super) fn write(&mut self, changes: Changes) -> Result<(), StoreError> {
+        let commit = self.commit + 1;
+        let before = self.clock.monotonic();
+        let core = Arc::clone(&self.core);
+        let io = |error: io::Error| at(&core.folder, &error);
+        if self.journal.is_none() {
+            self.journal = Some(self.new_journal(commit).map_err(io)?);
+        }
+        let Some(journal) = self.journal.as_mut() else { return Err(StoreError::Poisoned) };
+        journal.append(commit, &changes).map_err(io)?;
+        self.sync_took = self.clock.monotonic().saturating_sub(before);
+        self.commit = commit;
+        // Under the lock of the head, so that a copy sees the rows and the number of one commit.
+        let mut head = core.head.lock();
+        core.apply(changes)?;
+        head.mark(commit).map_err(io)
+    }
+
+    fn new_journal(&mut self, first_commit: u64) -> io::Result<Journal> {
+        let Core { disk, folder, .. } = &*self.core;
+        let store = self.core.head.lock().state().store;
+        let journal = Journal::create(disk, folder, store, self.next_journal, first_commit)?;
+        self.next_journal += 1;
+        Ok(journal)
+    }
+
+    /// Whether a sync takes so little time that a pause lets more callers share the next one.
+    pub(super) fn is_fast(&self) -> bool {
+        self.sync_took < STORE_PACE
+    }
+
+    /// Begins a checkpoint when one is due, and takes in one that has ended.
+    pub(super) fn look_after(&mut self) {
+        let crowded = self.memory() > 4 * STORE_MEMORY_BYTES;
+        if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
+            self.settle();
+        }
+        if self.running.is_some() || self.clock.monotonic() < self.not_before {
+            return;
+        }
+        if self.frozen.is_some() || self.is_due() {
+            self.begin();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let most = JOURNAL_BYTES.max(2 * self.core.base_bytes());
+        self.journal_bytes() > most
+            || self.core.former.lock().len() > JOURNAL_FILES
+            || self.memory() > STORE_MEMORY_BYTES
+    }
+
+    fn memory(&self) -> usize {
+        self.core.read(|view| Ok(view.active.bytes())).unwrap_or(0)
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        let former: u64 = self.core.former.lock().iter().map(|(_, bytes)| bytes).sum();
+        former + self.journal.as_ref().map_or(0, Journal::bytes)
+    }
+
+    fn begin(&mut self) {
+        let Some(frozen) = self.freeze() else { return };
+        let core = Arc::clone(&self.core);
+        let thread = std::thread::Builder::new()
+            .name("store-checkpoint".to_owned())
+            .spawn(move || checkpoint::run(&core, &frozen));
+        match thread {
+            Ok(thread) => self.running = Some(thread),
+            Err(error) => self.failed(&StoreError::Io(error.to_string())),
+        }
+    }
+
+    /// What goes into the next base: what an earlier try set aside, or all rows of now.
+    fn freeze(&mut self) -> Option<Frozen> {
+        if self.frozen.is_none() {
+            // The next commit begins a journal of its own.
+            if let Some(journal) = self.journal.take() {
+                self.core.former.lock().push((journal.number(), journal.bytes()));
+            }
+            let rows = self.core.change(|view| Ok(view.freeze())).ok()?;
+            self.frozen = Some(Frozen { rows, commit: self.commit, journal: self.next_journal });
+        }
+        self.frozen.clone()
+    }
+
+    fn settle(&mut self) {
+        let Some(thread) = self.running.take() else { return };
+        match thread.join() {
+            Ok(Ok(())) => self.frozen = None,
+            Ok(Err(error)) => self.failed(&error),
+            Err(_) => self.failed(&StoreError::Io("the checkpoint panicked".to_owned())),
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let store = self.core.folder.display();
+        tracing::error!(%store, %error, "store not compacted; the journal goes on and the next try is in a minute");
+        self.not_before = self.clock.monotonic() + STORE_CHECKPOINT_PAUSE;
+    }
+
+    /// The end: what is worth it goes into a base, and the head says that the store was closed.
+    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+        self.settle();
+        let most = STORE_SMALL_BYTES.max(self.core.base_bytes());
+        if self.frozen.is_some() || self.journal_bytes() > most {
+            self.compact();
+        }
+        let io = |error: io::Error| at(&self.core.folder, &error);
+        if let Some(journal) = &self.journal {
+            journal.trim().map_err(io)?;
+        }
+        journal::remove_spare(&self.core.folder).map_err(io)?;
+        let commit = self.commit;
+        let closed = self.core.head.lock().update(|state| {
+            state.commit = commit;
+            state.clean = true;
+        });
+        self.core.close();
+        closed.map_err(io)
+    }
+
+    /// Rows were lost and the loss was accepted: what is left becomes a base before anything else, and the head names it.
+    pub(super) fn rebuild(&mut self) -> Result<(), StoreError> {
+        let Some(frozen) = self.freeze() else { return Err(StoreError::Closed) };
+        checkpoint::run(&self.core, &frozen)?;
+        self.frozen = None;
+        Ok(())
+    }
+
+    /// A checkpoint on this thread. A failure costs nothing but room: the journals have everything.
+    pub(super) fn compact(&mut self) {
+        self.settle();
+        let Some(frozen) = self.freeze() else { return };
+        let done = checkpoint::run(&self.core, &frozen).and_then(|()| {
+            self.frozen = None;
+            // Rows that were committed behind what an earlier try had set aside.
+            let left = self.core.read(|view| Ok(!view.active.is_empty()))?;
+            match left.then(|| self.freeze()).flatten() {
+                Some(frozen) => checkpoint::run(&self.core, &frozen),
+                None => Ok(()),
+            }
+        });
+        match done {
+            Ok(()) => self.frozen = None,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The end of a store that could not be written: it stays as a crash would leave it.
+    pub(super) fn abandon(mut self) -> Result<(), StoreError> {
+        self.settle();
+        self.core.close();
+        Err(StoreError::Poisoned)
+    }
+}
