@@ -54,8 +54,8 @@ impl fmt::Display for SecretFileError {
                 let path = path.display();
                 write!(
                     f,
-                    "{path} has mode {mode:04o}: others can get at it. Replace what is secret in it if they may have \
-                     read it, then: chmod {wanted} {path}"
+                    "{path} has mode {mode:04o}: others can read it, or what is in it. Replace what is secret there if \
+                     they may have, then: chmod {wanted} {path}"
                 )
             }
         }
@@ -84,16 +84,34 @@ pub fn write_secret_file(path: &Path, content: &[u8]) -> Result<(), SecretFileEr
 /// closed when it is empty.
 ///
 /// # Errors
-/// [`SecretFileError::Open`] when others can get at it and something is in it: it may be known already, and the folder
-/// may belong to others. [`SecretFileError::Io`].
+/// [`SecretFileError::Open`] when others can get at it and something is in it: that may be known already.
+/// [`SecretFileError::Io`].
 pub fn own_folder(path: &Path) -> Result<(), SecretFileError> {
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    close(path, || Ok(fs::read_dir(path).map_err(fail)?.next().is_some()))
+}
+
+/// As [`own_folder`], for a folder in which other things may lie: it is closed when none of `secrets` is in it, and when it
+/// is not one that all share, such as `/tmp`.
+///
+/// # Errors
+/// As [`own_folder`].
+pub fn own_folder_of(path: &Path, secrets: &[&str]) -> Result<(), SecretFileError> {
+    close(path, || Ok(secrets.iter().any(|name| path.join(name).exists())))
+}
+
+fn close(
+    path: &Path,
+    is_used: impl FnOnce() -> Result<bool, SecretFileError>,
+) -> Result<(), SecretFileError> {
     let fail = |error| SecretFileError::Io(path.to_owned(), error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
     let found = fs::metadata(path).map_err(fail)?;
     let Err(open) = owner_alone(path, &found) else { return Ok(()) };
-    match fs::read_dir(path).map_err(fail)?.next().is_none() {
-        true => fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fail),
-        false => Err(open),
+    let is_shared = found.permissions().mode() & 0o1000 != 0;
+    match is_shared || is_used()? {
+        true => Err(open),
+        false => fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fail),
     }
 }
 
@@ -227,6 +245,13 @@ mod tests {
         let told = own_folder(&path).err().unwrap().to_string();
         assert!(told.contains("0750") && told.contains("chmod 700"), "{told}");
         assert_eq!(mode(&path), 0o750, "one with something in it is refused");
+        own_folder_of(&path, &["y"]).unwrap();
+        assert_eq!(mode(&path), 0o700, "what is no secret does not count");
+        for wrong in [0o750, 0o1777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(wrong)).unwrap();
+            let secret = if wrong == 0o750 { "x" } else { "y" };
+            assert!(own_folder_of(&path, &[secret]).is_err(), "{wrong:o}");
+        }
         assert!(matches!(own_folder(&path.join("x/y")), Err(SecretFileError::Io(..))));
     }
 

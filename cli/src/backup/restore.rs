@@ -19,7 +19,7 @@ pub(crate) async fn run(args: RestoreArgs) -> Outcome {
     done.unwrap_or_else(|_| Err(Fault::new("the restore broke off")))
 }
 
-fn restore(args: &RestoreArgs) -> Outcome {
+pub(super) fn restore(args: &RestoreArgs) -> Outcome {
     if !tree::is_free(&args.data)? {
         return Err(Fault::new(format!("{} is not empty", args.data.display())).hint(
             "a restore writes over nothing: move that folder away, and keep it until the restored server runs",

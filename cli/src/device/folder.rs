@@ -60,7 +60,7 @@ impl Folder {
 
     /// The folder at `path`, made when it is not there (mode 0700).
     pub(crate) fn create(path: &Path) -> Result<Self, Fault> {
-        own_folder(path)?;
+        own_folder_of(path, &["device.key", "token.json", "counter"])?;
         Ok(Self { path: path.to_owned() })
     }
 

@@ -5,7 +5,7 @@ use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
-use tessera_runtime::secret::own_folder;
+use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     raw.audience = args.audience.clone();
     let config = raw.validate("./tessera-agent")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
-    own_folder(&config.data)?;
+    own_folder_of(&config.data, &["agent"])?;
     let reload = Reload::start(None, &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tessera_runtime::clock::SystemClock;
-use tessera_runtime::secret::own_folder;
+use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-broker")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
-    own_folder(&config.data)?;
+    own_folder_of(&config.data, &["agent", "broker"])?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();

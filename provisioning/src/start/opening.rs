@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tessera_runtime::secret::{own_folder, read_secret_text, write_secret_file};
+use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write_secret_file};
 use tessera_runtime::store::{Batch, Store, StoreError, StoreOptions};
 use tessera_token::time::UnixSeconds;
 
@@ -14,6 +14,7 @@ use super::StartError;
 /// What a founding leaves, in its order.
 const TRACES: [&str; 4] =
     ["provisioning/keys/root.seed", "operator.token", "feed.token", "root.thumbprint"];
+const OWN: &str = "provisioning";
 const FOUNDING: &str = "founding";
 /// What was missing and was accepted, until that is on record.
 const LOSS: &str = "loss";
@@ -28,8 +29,8 @@ pub(super) struct Place {
 impl Place {
     /// Makes the folders for their owner alone, or refuses those that others can get at.
     pub(super) fn make(data: &Path) -> Result<Self, StartError> {
-        own_folder(data)?;
-        let own = data.join("provisioning");
+        own_folder_of(data, &[OWN, "operator.token", "feed.token"])?;
+        let own = data.join(OWN);
         own_folder(&own)?;
         Ok(Self { data: data.to_owned(), own })
     }

@@ -124,7 +124,7 @@ async fn a_retired_key_is_listed_for_a_week_and_then_let_go_of() {
                 if found == state {
                     return;
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         }
     };

@@ -247,7 +247,7 @@ async fn what_time_has_ended_makes_room_again() {
         if swept {
             break world.refresh(&device).await.unwrap();
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     assert_eq!(world.post(path, revoke(&third.access_token)).await["ended"], "token");
 }

@@ -181,7 +181,7 @@ async fn a_first_start_that_was_cut_off_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("provisioning");
     fs::create_dir_all(own.join("keys")).unwrap();
-    for path in [own.clone(), own.join("keys")] {
+    for path in [dir.path().to_owned(), own.clone(), own.join("keys")] {
         set_mode(&path, 0o700);
     }
     let copy = |from: PathBuf, to: PathBuf| {
