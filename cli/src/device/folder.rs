@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{
-    own_folder, owner_alone, read_secret_text, write_secret_file, Secret,
+    own_folder_of, owner_alone, read_secret_text, write_secret_file, Secret,
 };
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
