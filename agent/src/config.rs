@@ -7,6 +7,7 @@ use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
 
 use crate::behaviour::BehaviourConfig;
+use crate::limits;
 
 /// An agent's configuration, valid by construction.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct AgentConfig {
     pub root_pin: Thumbprint,
     /// Where trust data comes from; `None` works from the store alone.
     pub feed: Option<FeedConfig>,
+    /// Seconds for which it decides all the same when it hears the feed and cannot follow it.
+    pub not_followed_seconds: u64,
     /// A file of derivation keys, which it shares with the issuer: symmetric tokens are taken (RFC 9202 section 3.3.2).
     /// A gateway has none: whoever holds them can make the key of every symmetric token of the audience.
     pub derivation_key_file: Option<PathBuf>,
@@ -36,6 +39,7 @@ impl AgentConfig {
             audience,
             root_pin,
             feed: None,
+            not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,
             derivation_key_file: None,
             accept_loss: false,
             behaviour: BehaviourConfig::default(),

@@ -25,5 +25,7 @@ pub mod limits;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "testing")]
+pub use agent::driven;
 pub use agent::Agent;
 pub use config::AgentConfig;

@@ -11,29 +11,37 @@ pub const TRUST_SHARDS: usize = 256;
 pub use tessera_token::limits::{
     TRUST_DEVICES, TRUST_DEVICE_KEYS, TRUST_GROUPS, TRUST_KEYS, TRUST_TENANTS, TRUST_TOKENS,
 };
-/// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, the first that are
-/// known.
+/// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, while its
+/// tokens come in (active, retiring).
 pub const TRUST_PREPARED_KEYS: usize = 128;
 /// Effects that a slow subscriber may lag behind before it must check everything again.
 pub const TRUST_EFFECTS: usize = 4096;
 /// Events stored behind the snapshot before a new snapshot is fetched: bounds the time to start.
 pub const TRUST_EVENTS_STORED: usize = 10_000;
-/// Seconds after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
+/// Time after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
 /// meanwhile, and stored past [`TRUST_EVENTS_STORED`].
-pub const TRUST_SNAPSHOT_PAUSE_SECONDS: u64 = 600;
+pub const TRUST_SNAPSHOT_PAUSE: Duration = Duration::from_secs(600);
 /// CBOR items of what is stored beyond a snapshot: the tables above bound it, each entry is at most 6.
 pub const TRUST_FLOOR_ITEMS: usize =
     6 * (TRUST_DEVICES + TRUST_TOKENS + TRUST_GROUPS + TRUST_TENANTS + TRUST_KEYS);
 /// Bytes of one stored piece of a snapshot: under the store's limit of a value.
 pub const TRUST_PIECE_BYTES: usize = 512 * 1024;
-/// Seconds between durable writes of the highest time ever seen: what a restart may forget of it.
-pub const TRUST_TIME_STEP_SECONDS: u64 = 30;
-/// Seconds between durable writes of heartbeats that bring no event.
-pub const TRUST_HEARTBEAT_STEP_SECONDS: u64 = 30;
-/// Seconds between removals of entries that say nothing any more.
-pub const TRUST_PRUNE_SECONDS: u64 = 600;
-/// Seconds by which the clock may have run ahead of a newly signed time before the highest time seen is taken back.
-pub const TRUST_AHEAD_SECONDS: u64 = 3600;
+/// Time between durable writes of how far time has come: what a restart without the service may forget of it. A write is
+/// one or two blocks of the disk, whatever it holds: every 30 s they were a tenth of what a gateway may write.
+pub const TRUST_TIME_STEP: Duration = Duration::from_secs(300);
+/// Time between durable writes of heartbeats that bring no event. By so much older may trust data seem after a restart.
+pub const TRUST_HEARTBEAT_STEP: Duration = Duration::from_secs(300);
+/// Time between removals of entries that say nothing any more.
+pub const TRUST_PRUNE: Duration = Duration::from_secs(600);
+/// Seconds that a verifier must have lived before it removes anything: one that was set up while the clock of the service
+/// was ahead learns of that before.
+pub const PRUNE_SETTLED_SECONDS: u64 = 24 * 3600;
+/// Time for which the last heartbeat bears witness against a clock that is ahead: an answer comes at least every
+/// [`SYNC_WAIT_SECONDS`], and a machine that slept has the time of before for no longer.
+pub const CLOCK_WITNESS: Duration = Duration::from_secs(60);
+/// Seconds for which a verifier that cannot follow the trust feed although it hears it decides all the same, unless
+/// configured: time enough for a snapshot and for a person's look, and no more.
+pub const TRUST_NOT_FOLLOWED_SECONDS: u64 = 300;
 
 // --- sync --------------------------------------------------------------------------------------------------------
 
@@ -52,21 +60,48 @@ pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
 // --- ledger ------------------------------------------------------------------------------------------------------
 
-/// Parts of the ledger: two keys in one part wait for each other's flush.
-pub const LEDGER_PARTS: usize = 4096;
-/// Keys remembered in memory in one part; the rest is read from the store. In all about 6 MiB.
-pub const LEDGER_PART_KEYS: usize = 64;
-/// Rows of the ledger that are read into memory at start, when there are not more: about a tenth of a second.
-pub const LEDGER_LOADED_ROWS: usize = 131_072;
-/// Seconds after which a key that was not used needs no row: its tokens have expired.
-pub const LEDGER_KEEP_SECONDS: u64 = 31 * 24 * 3600;
-/// Rows looked at in one step of the ledger's clean-up.
-pub const LEDGER_PRUNE_ROWS: usize = 2000;
+/// Parts of the ledger: two keys in one part wait for each other's entry, which takes less than a microsecond.
+pub const LEDGER_PARTS: usize = 256;
+/// Seconds whose proofs are forgotten together: about the time in which a proof is fresh.
+pub const LEDGER_BUCKET_SECONDS: u32 = 64;
+/// Seconds by the monotonic clock for which proofs are remembered at least, whatever the wall clock says: twice the window
+/// in which one is fresh, and as much again for a clock that is set meanwhile.
+pub const LEDGER_REMEMBER_SECONDS: u64 = 180;
+/// Keys and client ids remembered in all, for about three minutes: 24 bytes each, at most about 50 MiB. Past it the oldest
+/// seconds are closed, which refuses slow clocks; with an eighth more of fresh ones alone, new ones are refused.
+pub const LEDGER_ENTRIES: usize = 1 << 20;
+/// Client ids with a suffix that one key has a place of its own for in one bucket: connections of one device that come side
+/// by side. Further ones share a place, so that the proofs of these must come in order.
+pub const LEDGER_SUFFIXES: u8 = 32;
+/// Counters of keys that are remembered in one part for the gap that behaviour tracking looks at: 65,536 keys in all, about
+/// 2 MiB.
+pub const LEDGER_COUNTERS_PER_PART: usize = 256;
+/// Ranges of seconds in a list: those of a clock that is right are one, each time a clock was wrong adds one.
+pub const LEDGER_RANGES: usize = 8;
+/// Seconds between two ranges that are one all the same: what nobody used for a minute is not worth a range.
+pub const LEDGER_RANGE_GAP: u32 = 60;
+/// Seconds behind that of a proof that are reserved with it: what a device whose clock is right waits for after a crash, at
+/// most, and one more.
+pub const LEDGER_RESERVE_SECONDS: u32 = 2;
+/// Seconds before that of a proof that are reserved with it: slow clocks need no write of their own.
+pub const LEDGER_RESERVE_BEFORE: u32 = 60;
+/// Seconds by which a proof may be ahead of our clock to be reserved for with all others; beyond, it has a row of its own.
+pub const LEDGER_AHEAD_SECONDS: u32 = 1;
+/// Proofs that wait until their second is reserved: what the store lets wait (`STORE_QUEUE`).
+pub const LEDGER_WAITING: usize = 16_384;
+/// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
+pub const LEDGER_FORMER_KEYS: usize = 262_144;
+/// Rows of the ledger that one step of its clean-up, or of its start, looks at.
+pub const LEDGER_STEP_ROWS: usize = 2000;
+/// Entries in one row of a ledger at rest: 16 KiB.
+pub const LEDGER_REST_ENTRIES: usize = 680;
+/// Rows of a ledger at rest that are written or read in one step: 1 MiB.
+pub const LEDGER_REST_PAGE: usize = 64;
 
 // --- validator ---------------------------------------------------------------------------------------------------
 
-/// Device keys remembered to have passed the torsion test: every key of a large broker, about 4 MiB.
-pub const KNOWN_KEYS: usize = 65_536;
+/// Device keys remembered to have passed the torsion test: every key of a large broker, about 8 MiB when there are as many.
+pub const KNOWN_KEYS: usize = 262_144;
 
 /// Proofs that came too late and are judged in full all the same in one second, so that the log can name their devices.
 pub const LATE_PROOFS_PER_SECOND: u64 = 50;
@@ -87,8 +122,11 @@ pub const PROFILE_BYTES: usize = 1024;
 pub const BEHAVIOUR_GROUPS: usize = 2048;
 /// Profiles written in one batch: the ledger's writes wait for at most this many.
 pub const PROFILES_PER_BATCH: usize = 128;
-/// Time between two rounds of writing changed profiles.
-pub const PROFILE_SAVE: Duration = Duration::from_secs(30);
+/// Time between two rounds of writing changed profiles. What an alert was told of is written in the next one.
+pub const PROFILE_ROUND: Duration = Duration::from_secs(300);
+/// Rounds in which every device had its turn: a crash forgets what was learned in the last 30 minutes. Written every 30 s,
+/// the profiles of 100,000 active devices alone were 173 GB a day.
+pub const PROFILE_PARTS: u32 = 6;
 /// Profiles evicted at once when the table is full: finding the longest idle costs a walk.
 pub const PROFILE_EVICT_PART: usize = 64;
 

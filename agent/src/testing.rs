@@ -17,17 +17,20 @@ use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 use tessera_token::trust::{
-    Change, DeviceEpoch, Event, EventHash, Feed, GroupEpoch, Heartbeat, RevokedToken, Snapshot,
+    Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch, Heartbeat, RevokedToken,
+    Snapshot,
 };
 use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
 use crate::trust::{Floor, Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const DEVICE: &str = "d-1";
+/// The nonce of a reader that asks by hand.
+pub(crate) const NONCE: FeedNonce = FeedNonce::from_bytes([7; 16]);
 
 /// The authority's side.
 pub(crate) struct World {
@@ -140,10 +143,15 @@ impl World {
 
     /// Adds an event behind the others.
     pub(crate) fn event(&mut self, change: Change) -> Vec<u8> {
+        self.event_at(change, NOW)
+    }
+
+    /// The same, signed at another time.
+    pub(crate) fn event_at(&mut self, change: Change, time: u64) -> Vec<u8> {
         let event = Event {
             seq: self.seq() + 1,
             previous: self.head(),
-            time: at(NOW),
+            time: at(time),
             change: change.clone(),
         };
         let bytes = event.sign(&self.root).unwrap();
@@ -152,15 +160,24 @@ impl World {
         bytes
     }
 
+    /// The heartbeat that answers [`NONCE`].
     pub(crate) fn heartbeat(&self, time: u64) -> Vec<u8> {
-        let beat = Heartbeat { seq: self.seq(), head: self.head(), time: at(time) };
-        beat.sign(&self.root).unwrap()
+        self.heartbeat_for(&NONCE, time)
     }
 
-    /// What the service answers to `after`.
+    pub(crate) fn heartbeat_for(&self, nonce: &FeedNonce, time: u64) -> Vec<u8> {
+        let beat = Heartbeat { seq: self.seq(), head: self.head(), time: at(time) };
+        beat.answer(nonce, &self.root).unwrap()
+    }
+
+    /// What the service answers to `after` and [`NONCE`].
     pub(crate) fn feed(&self, after: u64, time: u64) -> Feed {
+        self.feed_for(&NONCE, after, time)
+    }
+
+    pub(crate) fn feed_for(&self, nonce: &FeedNonce, after: u64, time: u64) -> Feed {
         let events = self.events.iter().skip(after as usize).take(1000).cloned().collect();
-        Feed { events, heartbeat: self.heartbeat(time) }
+        Feed { events, heartbeat: self.heartbeat_for(nonce, time) }
     }
 
     pub(crate) fn claims(&self) -> Claims {
@@ -224,6 +241,7 @@ pub(crate) struct Verifier {
     pub(crate) store: Store,
     pub(crate) trust: Arc<Trust>,
     pub(crate) trust_store: TrustStore,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) validator: Validator,
 }
 
@@ -233,16 +251,19 @@ impl Verifier {
         let store = Store::open(folder).unwrap();
         let trust_store = TrustStore::new(&store, pin).unwrap();
         let state = trust_store.load(audience()).unwrap();
-        let time = TrustTime::new(clock.clone(), trust_store.highest().unwrap());
+        let time = TrustTime::new(clock.clone(), trust_store.time().unwrap());
         let trust = Trust::new(state, time);
         let metrics = tessera_runtime::metrics::Metrics::new();
         let (observer, _) =
             behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &metrics)
                 .ok()
                 .unwrap();
-        let ledger = Arc::new(Ledger::new(&store).unwrap());
-        let validator = Validator::new(trust.clone(), ledger, store.clone(), observer);
-        Self { clock, store, trust, trust_store, validator }
+        let counted = LedgerMetrics::new(&metrics).unwrap();
+        let ledger =
+            Ledger::open(&store, Opening::default(), clock.clone(), trust.now(), counted).unwrap();
+        let ledger = Arc::new(ledger);
+        let validator = Validator::new(trust.clone(), ledger.clone(), store.clone(), observer);
+        Self { clock, store, trust, trust_store, ledger, validator }
     }
 
     /// With the snapshot of `world` taken in and stored.
@@ -250,7 +271,10 @@ impl Verifier {
         let verifier = Self::open(folder, world.pin(), NOW);
         let snapshot = world.snapshot();
         verifier.trust_store.save_snapshot(&snapshot, &Floor::default()).unwrap();
+        let beat = world.heartbeat(NOW);
+        verifier.trust_store.save_events(1, [].iter(), Some((&beat, at(NOW)))).unwrap();
         verifier.trust.publish(world.trusted(), None);
+        verifier.trust.beat(at(NOW), verifier.trust.monotonic());
         verifier
     }
 }
@@ -331,12 +355,16 @@ async fn events(request: HttpRequest, shared: web::Data<FeedShared>) -> HttpResp
     if !allowed(&request, &shared) {
         return HttpResponse::Unauthorized().finish();
     }
-    let after = request.query_string().split('&').find_map(|pair| pair.strip_prefix("after="));
-    let after: u64 = after.unwrap().parse().unwrap();
+    let part = |name: &str| {
+        request.query_string().split('&').find_map(|pair| pair.strip_prefix(name)).unwrap()
+    };
+    let (after, wait): (u64, u64) =
+        (part("after=").parse().unwrap(), part("wait=").parse().unwrap());
+    let nonce: FeedNonce = part("nonce=").parse().unwrap();
     let news = shared.news.notified();
-    if shared.world.lock().seq() <= after {
+    if wait > 0 && shared.world.lock().seq() <= after {
         news.await;
     }
-    let feed = shared.world.lock().feed(after, NOW);
+    let feed = shared.world.lock().feed_for(&nonce, after, NOW);
     HttpResponse::Ok().content_type("application/cbor").body(feed.to_cbor())
 }

@@ -62,7 +62,8 @@ pub(crate) struct Routed {
 impl Hub {
     /// The time.
     pub(crate) fn now(&self) -> Now {
-        Now { unix: self.gate.validator().now(), monotonic: self.clock.monotonic() }
+        let monotonic = self.clock.monotonic();
+        Now { unix: self.gate.validator().now_at(monotonic), monotonic }
     }
 
     /// What is the same for all sessions, as of now.

@@ -72,8 +72,28 @@ pub const FLEET_LOGS_PER_TENANT: usize = 6_246;
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
 pub const FLEET_LINKS: usize = 16_384;
 
-/// How long the router may take to open a link before it is given up and started again.
-pub const FLEET_ROUTER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
+/// whole process takes one step at most.
+pub const FLEET_TICK: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 250 });
+/// Steps without an answer of the router after which readiness says so: 2 s.
+pub const FLEET_SILENT_TICKS: u32 = 8;
+/// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
+pub const FLEET_HUNG_TICKS: u32 = 40;
+/// Steps that the writer waits for the readers to have links into a new router; whoever comes later is told what it missed.
+pub const FLEET_MOVE_TICKS: u32 = 40;
+/// Steps without a message after which a reader leaves a router that was replaced.
+pub const FLEET_DRAIN_TICKS: u32 = 8;
+/// How often a message is offered to a router whose queue is full.
+pub const FLEET_RETRY: Duration = Duration::from_millis(1);
+/// Bytes that the router's logs may hold for filters that are not there any more: then it is renewed, which costs 0.1 ms
+/// for each link.
+pub const FLEET_RESIDUE: u64 = 32 * 1024 * 1024;
+/// Bytes that all logs may hold while nothing is written: then it is renewed.
+pub const FLEET_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
+/// Steps without anything written that count as quiet: 10 s.
+pub const FLEET_QUIET_TICKS: u32 = 40;
+/// Bytes of the router's own record for a message, beside what is written.
+pub const FLEET_RECORD: u64 = 320;
 
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;

@@ -3,6 +3,7 @@
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]), the device's folder ([`device`]), the
 //! operator interface ([`operator`]), the simulators ([`sim`]) and the load ([`bench`]). What those do stands in their own crates.
 
+mod allocator;
 mod args;
 mod backup;
 mod config;

@@ -10,6 +10,8 @@ use tessera_fuzz::targets::{self, Target};
 
 /// Milliseconds of one execution after which it counts as hanging.
 const PATIENCE: u64 = 20_000;
+/// Bytes of a failing input that are printed: its file may be on a machine that is gone.
+const TOLD: usize = 4096;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -82,6 +84,10 @@ fn run(target: &'static Target, plan: Plan) -> ExitCode {
         }
         Err(Fault::Broken(failure)) => {
             tell(target, &failure);
+            println!(
+                "the whole run again: fuzz/run {} --runs {} --seed {}",
+                target.name, plan.runs, plan.seed
+            );
             ExitCode::FAILURE
         }
     }
@@ -96,6 +102,8 @@ fn tell(target: &Target, failure: &Failure) {
     let written =
         std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, &failure.input));
     println!("{}: FAILED\n{}", target.name, failure.message);
+    let hex: String = failure.input.iter().take(TOLD).map(|byte| format!("{byte:02x}")).collect();
+    println!("input, as hexadecimal digits: {hex}");
     match written {
         Ok(()) => println!(
             "input of {} bytes; repeat with: fuzz/run --input {} {}",
@@ -103,7 +111,7 @@ fn tell(target: &Target, failure: &Failure) {
             target.name,
             file.display()
         ),
-        Err(error) => println!("the input could not be written: {error}\n{:?}", failure.input),
+        Err(error) => println!("the input could not be written: {error}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Enrolment: a claim code and a device key become a device, once.
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
@@ -13,12 +13,13 @@ use crate::registry::records::{ClaimUse, DeviceRecord};
 use crate::registry::{claims, code, devices, tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
+use crate::trust::restored::epoch_floor;
 
 /// A nonce to sign.
 pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
     let now = service.now();
     Ok(NonceAnswer {
-        nonce: service.nonces.make(&*service.random, now)?.to_vec(),
+        nonce: service.nonces.make(&*service.random, service.time.monotonic())?.to_vec(),
         expires_in: NONCE_SECONDS,
         server_time: now,
     })
@@ -29,9 +30,9 @@ pub(crate) async fn enrol(
     service: &Service,
     request: &EnrolRequest,
 ) -> Result<TokenAnswer, Refused> {
-    service.nonces.check(&request.nonce, service.now())?;
+    service.nonces.check(&request.nonce, service.time.monotonic())?;
     let key = request.verify()?;
-    service.nonces.take(&request.nonce, service.now())?;
+    service.nonces.take(&request.nonce, service.time.monotonic())?;
     for _ in 0..ATTEMPTS {
         if let Tried::Done(granted) = attempt(service, request, &key).await? {
             service.metrics.issued.inc(&["enrol"]);
@@ -58,7 +59,7 @@ async fn attempt(
         }
         None => {
             batch.expect_record(&service.tables.tenants, request.tenant.as_str(), &owner);
-            bind(service, request, key, &claim, &mut batch)
+            bind(service, request, key, &claim, &mut batch)?
         }
     };
     let granted =
@@ -117,13 +118,14 @@ fn bind(
     key: &PublicKey,
     (row, claim): &Stored,
     batch: &mut Batch,
-) -> DeviceRecord {
+) -> Result<DeviceRecord, StoreError> {
     let now = service.now().get();
     let record = DeviceRecord {
         role: claim.role.clone(),
         group: claim.group.clone(),
         key: key.as_bytes().to_vec(),
-        epoch: 0,
+        // Above what a lost part of the store may have given to a device of this name.
+        epoch: epoch_floor(&service.tables)?,
         revoked: false,
         enrolled: now,
         claim: code::id(second(row)),
@@ -137,7 +139,7 @@ fn bind(
     batch.put_record(&service.tables.claims, row, &used);
     batch.expect_absent(&service.tables.devices, device_key(request));
     batch.put_record(&service.tables.devices, device_key(request), &record);
-    record
+    Ok(record)
 }
 
 fn device_key(request: &EnrolRequest) -> Vec<u8> {

@@ -4,9 +4,9 @@
 //! short-lived tokens. Operators make tenants, roles, groups and claims, and revoke. Brokers and agents read the signed
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
-//! Reading order, which is the order of a device's life: `rest` (the door), `admission`, `nonce`, `enrol`, `registry`,
+//! Reading order, which is the order of a device's life: `rest` (the door), `clock`, `admission`, `nonce`, `enrol`, `registry`,
 //! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `room`, `keys`, `trust` (what verifiers hear),
-//! `audit`, `operators`, `sweep` (what time ends). `start` puts it together. Public: [`Provisioning::start`].
+//! `audit`, `operators`, `sweep` (what time ends), `heal` (what a wrong clock has left). `start` puts it together. Public: [`Provisioning::start`].
 
 mod config;
 pub mod limits;
@@ -15,6 +15,7 @@ mod start;
 mod rest;
 
 mod admission;
+mod clock;
 mod nonce;
 
 mod enrol;
@@ -30,13 +31,17 @@ mod keys;
 mod operators;
 mod trust;
 
+mod heal;
 mod metrics;
 mod refused;
 mod service;
 mod sweep;
 mod tables;
 
+#[cfg(feature = "testing")]
+pub mod driven;
+
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use room::TrustLimits;
-pub use start::mark_restored;
 pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
+pub use trust::restored::mark as mark_restored;

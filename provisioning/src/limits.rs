@@ -52,6 +52,11 @@ pub const ANSWERS_PER_DEVICE: usize = 64;
 /// Shortest token life in seconds that can be configured.
 pub const TOKEN_SECONDS_LEAST: u64 = 2;
 
+/// Shortest staleness budget in seconds: a poll, its wait and a restart of the service fit in.
+pub const STALENESS_SECONDS_LEAST: u64 = 60;
+/// Longest staleness budget in seconds (30 days): the longest life of a token.
+pub const STALENESS_SECONDS_MOST: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS;
+
 /// Rows of one page of a list, when the caller names none.
 pub const PAGE: usize = 100;
 /// Rows of one page at most.
@@ -67,6 +72,22 @@ pub const EVENTS_KEPT: u64 = 100_000;
 pub const SNAPSHOT_SECONDS: u64 = 24 * 3600;
 /// Seconds for which one made snapshot is served again when nothing changed.
 pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
+
+/// Numbers that a service jumps over when nobody knows how many its lost part gave out: trust events and serials, of
+/// which it cannot have given out so many since any copy.
+pub const UNKNOWN_JUMP: u64 = 1 << 32;
+/// Group numbers that it jumps over: they stand in tokens, so no more than is enough.
+pub const GROUPS_JUMP: u64 = 1 << 16;
+/// Restorations that are remembered.
+pub const RESTORATIONS: usize = 32;
+/// Things that readers knew beyond a restored service and that are listed for an operator; more are taken in all the same.
+pub const FINDINGS: usize = 10_000;
+/// Seconds for which the word of a reader that it is beyond this service makes the next publication jump.
+pub const CLAIM_OF_READER_SECONDS: u64 = 60;
+/// Time for a reader's evidence: a snapshot of 64 MiB over a slow line.
+pub const EVIDENCE_TIME: Duration = Duration::from_secs(100);
+/// Pieces of evidence that are looked at in one moment: each is up to 72 MiB of memory.
+pub const EVIDENCE_AT_ONCE: usize = 1;
 
 /// Operator accounts: people and brokers, not devices.
 pub const OPERATORS: usize = 1000;
@@ -85,6 +106,16 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 65_536;
 /// Seconds of an issuer key's validity when nobody rotates it (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// Seconds before its end at which an issuer key is rotated by the service itself.
+pub const KEY_RENEW_SECONDS: u64 = 90 * 24 * 3600;
+/// Seconds of lived time between two durable writes of it: a kill leaves rows so much longer.
+pub const LIVED_STEP_SECONDS: u64 = 600;
+/// Clocks of readers that are remembered: those that were heard last.
+pub const READER_CLOCKS: usize = 64;
+/// Time for which a reader's clock bears witness: readers ask every ten seconds.
+pub const READER_HEARD: Duration = Duration::from_secs(60);
+/// Time between two looks at a clock that shows a time before the release: a start waits for it.
+pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.
 pub const KEYS_PER_PUBLICATION: usize = 500;
 

@@ -13,6 +13,10 @@ pub(crate) struct ServiceMetrics {
     pub(crate) swept: Counter,
     pub(crate) limits_hit: Counter,
     pub(crate) trust_taken: Gauge,
+    pub(crate) restorations: Counter,
+    pub(crate) findings: Counter,
+    pub(crate) restored: Gauge,
+    pub(crate) clock_ahead: Gauge,
 }
 
 impl ServiceMetrics {
@@ -54,6 +58,11 @@ impl ServiceMetrics {
                 "Readers waiting for trust events",
                 &[],
             )?,
+            clock_ahead: metrics.gauge(
+                "tessera_provisioning_clock_ahead_seconds",
+                "Seconds that the clock is ahead of the time that is believed; negative when behind; 0 when right",
+                &[],
+            )?,
             swept: metrics.counter(
                 "tessera_provisioning_swept_total",
                 "Rows removed after expiry",
@@ -68,6 +77,21 @@ impl ServiceMetrics {
                 "tessera_provisioning_trust_taken",
                 "What verifiers have to hold, counted from above, by limit",
                 &["limit"],
+            )?,
+            restorations: metrics.counter(
+                "tessera_provisioning_restorations_total",
+                "Times the service noticed that it came back from an older copy, by how",
+                &["why"],
+            )?,
+            findings: metrics.counter(
+                "tessera_provisioning_restored_findings_total",
+                "What readers knew and a restored service did not, by what was done",
+                &["done"],
+            )?,
+            restored: metrics.gauge(
+                "tessera_provisioning_restored",
+                "Restorations from an older copy that no operator has looked at yet",
+                &[],
             )?,
         })
     }

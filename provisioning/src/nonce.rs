@@ -1,6 +1,7 @@
 //! Enrolment nonces: made without a row, remembered once used.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
@@ -8,7 +9,6 @@ use sha2::Sha256;
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::time::UnixSeconds;
 
 use crate::limits::{NONCE_SECONDS, USED_NONCES};
 
@@ -16,7 +16,7 @@ const BYTES: usize = 32;
 const BODY: usize = 16;
 
 /// Makes and takes nonces. The key lives as long as the process: a restart makes all older nonces invalid, so a used
-/// one can never come back.
+/// one can never come back. Their time is monotonic, so that no jump of the clock brings one back either.
 pub(crate) struct Nonces {
     key: Secret<[u8; 32]>,
     used: Mutex<HashMap<[u8; BODY], u64>>,
@@ -27,15 +27,15 @@ impl Nonces {
         Ok(Self { key: Secret::new(random::bytes(random)?), used: Mutex::default() })
     }
 
-    /// `time (8) | random (8) | HMAC-SHA-256 of both, first 16`.
+    /// `monotonic time (8) | random (8) | HMAC-SHA-256 of both, first 16`.
     pub(crate) fn make(
         &self,
         random: &dyn Random,
-        now: UnixSeconds,
+        now: Duration,
     ) -> Result<[u8; BYTES], RandomError> {
         let mut body = [0; BODY];
         let (time, fresh) = body.split_at_mut(8);
-        time.copy_from_slice(&now.get().to_be_bytes());
+        time.copy_from_slice(&now.as_secs().to_be_bytes());
         random.fill(fresh)?;
         let mut nonce = [0; BYTES];
         let (front, back) = nonce.split_at_mut(BODY);
@@ -45,9 +45,9 @@ impl Nonces {
     }
 
     /// Whether the nonce is ours and still good; it is not used up by this.
-    pub(crate) fn check(&self, nonce: &[u8], now: UnixSeconds) -> Result<(), RefusalCode> {
+    pub(crate) fn check(&self, nonce: &[u8], now: Duration) -> Result<(), RefusalCode> {
         let (body, made) = self.open(nonce)?;
-        let age = now.get().abs_diff(made);
+        let age = now.as_secs().abs_diff(made);
         match age > NONCE_SECONDS || self.used.lock().contains_key(&body) {
             true => Err(RefusalCode::NonceInvalid),
             false => Ok(()),
@@ -55,12 +55,12 @@ impl Nonces {
     }
 
     /// Uses the nonce up. Of two that present the same one, one is refused.
-    pub(crate) fn take(&self, nonce: &[u8], now: UnixSeconds) -> Result<(), RefusalCode> {
+    pub(crate) fn take(&self, nonce: &[u8], now: Duration) -> Result<(), RefusalCode> {
         self.check(nonce, now)?;
         let (body, made) = self.open(nonce)?;
         let mut used = self.used.lock();
         if used.len() >= USED_NONCES {
-            used.retain(|_, made| now.get().abs_diff(*made) <= NONCE_SECONDS);
+            used.retain(|_, made| now.as_secs().abs_diff(*made) <= NONCE_SECONDS);
         }
         if used.len() >= USED_NONCES {
             return Err(RefusalCode::RateLimited);
@@ -72,8 +72,8 @@ impl Nonces {
     }
 
     /// Forgets what has expired.
-    pub(crate) fn sweep(&self, now: UnixSeconds) {
-        self.used.lock().retain(|_, made| now.get().abs_diff(*made) <= NONCE_SECONDS);
+    pub(crate) fn sweep(&self, now: Duration) {
+        self.used.lock().retain(|_, made| now.as_secs().abs_diff(*made) <= NONCE_SECONDS);
     }
 
     fn open(&self, nonce: &[u8]) -> Result<([u8; BODY], u64), RefusalCode> {
@@ -105,7 +105,9 @@ mod tests {
     use super::*;
     use tessera_runtime::random::SeededRandom;
 
-    const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
+    const NOW: Duration = Duration::from_secs(1000);
+    const GOOD: Duration = Duration::from_secs(NONCE_SECONDS);
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_nonce_is_good_once() {
@@ -115,7 +117,7 @@ mod tests {
         nonces.check(&nonce, NOW).unwrap();
         nonces.take(&nonce, NOW).unwrap();
         assert_eq!(nonces.take(&nonce, NOW), Err(RefusalCode::NonceInvalid));
-        nonces.sweep(NOW.plus(NONCE_SECONDS + 1));
+        nonces.sweep(NOW + GOOD + SECOND);
         assert!(nonces.used.lock().is_empty());
     }
 
@@ -132,8 +134,8 @@ mod tests {
         }
         assert_eq!(nonces.take(&foreign, NOW), Err(RefusalCode::NonceInvalid));
         assert_eq!(nonces.take(&nonce[..31], NOW), Err(RefusalCode::NonceInvalid));
-        let late = NOW.plus(NONCE_SECONDS + 1);
+        let late = NOW + GOOD + SECOND;
         assert_eq!(nonces.take(&nonce, late), Err(RefusalCode::NonceInvalid));
-        nonces.take(&nonce, NOW.plus(NONCE_SECONDS)).unwrap();
+        nonces.take(&nonce, NOW + GOOD).unwrap();
     }
 }

@@ -53,6 +53,7 @@ async fn attempt(
     };
     let now = service.now();
     stored.answers.retain(|answer| answer.until >= now.get());
+    make_room(&mut stored, now);
     if let Some(known) = known_answer(&stored, request)? {
         // The stored answer may be a moment older than its flush.
         service.store.barrier().await?;
@@ -77,6 +78,17 @@ async fn attempt(
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
     service.metrics.issued.inc(&[occasion]);
     Ok(Some(again(service, &answered)?))
+}
+
+/// Answers from a time when the clock was ahead stay until their requests are stale, but make way for those of now.
+fn make_room(stored: &mut RefreshRecord, now: UnixSeconds) {
+    let latest = now.plus(PROOF_WINDOW_SECONDS).get();
+    while stored.answers.len() >= ANSWERS_PER_DEVICE {
+        let Some(ahead) = stored.answers.iter().position(|answer| answer.iat > latest) else {
+            return;
+        };
+        stored.answers.remove(ahead);
+    }
 }
 
 /// A token with a symmetric key is told to the audit log: a secret leaves the house. The others have their record alone.

@@ -16,6 +16,7 @@ use tessera_token::trust::Change;
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
+use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::{IssuerActor, KeysMoved};
 use crate::keys::files::KeyFolder;
@@ -31,7 +32,9 @@ use crate::trust::hub::Hub;
 /// Everything a request handler may use.
 pub(crate) struct Service {
     pub(crate) config: ProvisioningConfig,
+    /// That of `time`.
     pub(crate) clock: SharedClock,
+    pub(crate) time: Arc<ServiceClock>,
     pub(crate) random: SharedRandom,
     pub(crate) store: Store,
     pub(crate) tables: Tables,
@@ -162,11 +165,11 @@ impl Service {
         Ok(())
     }
 
-    fn note(&self, batch: &mut Batch, entry: &Entry) {
+    pub(crate) fn note(&self, batch: &mut Batch, entry: &Entry) {
         self.pending.add(&self.tables, batch, self.clock.unix_millis(), entry);
     }
 
-    fn noted(&self, entry: &Entry) {
+    pub(crate) fn noted(&self, entry: &Entry) {
         tracing::info!(
             actor = %entry.actor,
             action = %entry.action,

@@ -1,9 +1,11 @@
-//! Removal of what time has ended: memory on disk stays bounded by what is alive.
+//! Removal of what time has ended: memory on disk stays bounded by what is alive. It goes by lived time, so that a clock
+//! that was ahead has removed nothing that holds; what such a clock has dated wrongly is dated anew.
 
 use tessera_runtime::store::{Batch, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
+use crate::heal;
 use crate::keys::rotate::retire_expired;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
 use crate::refused::Refused;
@@ -14,7 +16,7 @@ use crate::trust::ledger::{Head, MovedDevice};
 
 /// Sweeps until the service stops.
 pub(crate) async fn run(service: &Service) {
-    let mut claims_from = None;
+    let (mut claims_from, mut wrong) = (None, false);
     loop {
         tokio::select! {
             () = tokio::time::sleep(service.config.sweep_every) => {}
@@ -23,7 +25,20 @@ pub(crate) async fn run(service: &Service) {
         if let Err(refused) = once(service, &mut claims_from).await {
             tracing::warn!(code = %refused.code, "sweep ended early; the next one goes on");
         }
+        wrong = tell(service, wrong);
     }
+}
+
+/// Says once when the clock goes wrong, and once when it is right again.
+fn tell(service: &Service, before: bool) -> bool {
+    service.metrics.clock_ahead.set(&[], service.time.ahead());
+    let wrong = service.time.wrong();
+    match wrong {
+        Some(wrong) if !before => tracing::error!("not ready: {wrong}"),
+        None if before => tracing::info!("the clock is right again"),
+        _ => {}
+    }
+    wrong.is_some()
 }
 
 /// One sweep. `claims_from` remembers how far the table of claims was read.
@@ -31,12 +46,17 @@ pub(crate) async fn once(
     service: &Service,
     claims_from: &mut Option<Vec<u8>>,
 ) -> Result<(), Refused> {
-    service.nonces.sweep(service.now());
+    service.nonces.sweep(service.time.monotonic());
+    service.time.store(&service.store, &service.tables, false).await?;
     service.audit.send(ChainPending).await??;
     service
         .metrics
         .trust_seq
         .set(&[], i64::try_from(Head::read(&service.tables)?.seq).unwrap_or(i64::MAX));
+    crate::trust::lift::run(service).await?;
+    let restorations = crate::trust::restored::restorations(&service.tables)?.len();
+    service.metrics.restored.set(&[], i64::try_from(restorations).unwrap_or(i64::MAX));
+    heal::keys(service).await?;
     retire_expired(service).await?;
     while issued(service).await? {}
     revoked(service).await?;
@@ -46,7 +66,7 @@ pub(crate) async fn once(
 }
 
 async fn issued(service: &Service) -> Result<bool, Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let rows = service.tables.issued_expiry.scan_prefix(&[], None, SWEEP_ROWS)?;
     let mut batch = Batch::new();
     let mut removed = 0;
@@ -60,7 +80,7 @@ async fn issued(service: &Service) -> Result<bool, Refused> {
 }
 
 async fn revoked(service: &Service) -> Result<(), Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let table = &service.tables.revoked_tokens;
     let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
     let ended = rows.into_iter().map(|(key, _)| key).filter(|key| number_of(key) <= now);
@@ -68,7 +88,7 @@ async fn revoked(service: &Service) -> Result<(), Refused> {
 }
 
 async fn moved(service: &Service) -> Result<(), Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let table = &service.tables.moved_devices;
     let rows = table.scan_records::<MovedDevice>(&[], None, SWEEP_ROWS)?;
     let ended = rows.into_iter().filter(|(_, row)| row.at.saturating_add(TOKEN_LIFE_SECONDS) < now);
@@ -87,9 +107,10 @@ async fn events(service: &Service) -> Result<(), Refused> {
 }
 
 async fn claims(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let table = &service.tables.claims;
     let rows = table.scan_records::<ClaimRecord>(&[], from.as_deref(), SWEEP_ROWS)?;
+    heal::claims(service, &rows).await?;
     *from = match rows.len() {
         SWEEP_ROWS => rows.last().map(|(key, _)| key.clone()),
         _ => None,

@@ -31,6 +31,8 @@ pub(crate) struct Tables {
     pub(crate) revoked_tokens: Table,
     /// seq (u64 BE)
     pub(crate) trust_events: Table,
+    /// tenant 0 kind 0 subject: what readers knew beyond a restored service
+    pub(crate) findings: Table,
     /// seq (u64 BE)
     pub(crate) audit: Table,
     /// milliseconds (u64 BE), counter (u64 BE): entries that wait to be chained
@@ -54,6 +56,7 @@ impl Tables {
             moved_devices: store.table("moved_devices")?,
             revoked_tokens: store.table("revoked_tokens")?,
             trust_events: store.table("trust_events")?,
+            findings: store.table("findings")?,
             audit: store.table("audit")?,
             audit_pending: store.table("audit_pending")?,
         })

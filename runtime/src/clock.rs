@@ -90,6 +90,18 @@ impl ManualClock {
     pub fn set_unix(&self, now: UnixSeconds) {
         self.unix_millis.store(now.get().saturating_mul(1000), Ordering::SeqCst);
     }
+
+    /// Moves the wall time alone forward.
+    pub fn skip_unix(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.unix_millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the monotonic time alone, also backwards: what a tool that fakes every clock of a process does.
+    pub fn set_monotonic(&self, now: Duration) {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.monotonic_millis.store(millis, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

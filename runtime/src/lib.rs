@@ -3,10 +3,13 @@
 //! It is the floor under `agent`, `broker`, `provisioning`, `simulators` and `cli`, so that each foreign library
 //! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.
 //!
-//! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`store`] (acknowledged means
+//! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`held`] and [`lived`] (what is made of a
+//! clock that may be wrong), [`store`] (acknowledged means
 //! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
 
 pub mod clock;
+pub mod held;
+pub mod lived;
 pub mod random;
 pub mod store;
 

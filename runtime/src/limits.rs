@@ -63,8 +63,44 @@ pub const METRIC_SERIES: usize = 512;
 
 /// Bytes of one log line before it is cut: a peer must not be able to fill a disk with one packet.
 pub const LOG_LINE_BYTES: usize = 16 * 1024;
+/// Lines that one cause may write at once: enough to see what happens, and to whom.
+pub const LOG_BURST: u32 = 20;
+/// Time for one more line of a cause: a flood of one cause writes about 0.15 MB an hour with its closing lines.
+pub const LOG_REFILL: Duration = Duration::from_secs(10);
+/// The same for levels below `info`, which are switched on to see much for a while.
+pub const LOG_DEBUG_BURST: u32 = 1000;
+/// See [`LOG_DEBUG_BURST`]: 100 lines a second and place.
+pub const LOG_DEBUG_REFILL: Duration = Duration::from_millis(10);
+/// Time from the first line that was left out to the closing line that tells how many there were.
+pub const LOG_CLOSING: Duration = Duration::from_secs(10);
+/// How often the closing lines are looked at.
+pub const LOG_LOOK: Duration = Duration::from_secs(1);
+/// Causes with a row of their own, in all places: some 300 bytes each.
+pub const LOG_CAUSES: usize = 1024;
+/// Keys of one place with a row of their own: more than one place has refusal codes; tenants beyond share rows.
+pub const LOG_KEYS: usize = 32;
+/// Rows that the further keys of a place share: a flood under one key hides this part of them.
+pub const LOG_SHARED: usize = 8;
+/// Time after which a cause that wrote nothing gives its row to another, when all are taken.
+pub const LOG_FORGET: Duration = Duration::from_secs(600);
+/// Bytes of a cause's key: two ids of 64 bytes fit, longer errors are cut.
+pub const LOG_KEY_BYTES: usize = 160;
+/// Bytes of the words that a closing line repeats.
+pub const LOG_WORDS_BYTES: usize = 160;
 
 /// Bytes of a secret file: tokens and keys are well under one KiB.
 pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
 /// How often a file of derivation keys is looked at: a key that was taken out ends sessions this much later.
 pub const DERIVATION_FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// Milliseconds by which wall time and monotonic time may part between two looks before it counts as a jump: NTP slews
+/// half a millisecond a second, and steps above an eighth of a second.
+pub const CLOCK_STEP_MILLIS: u64 = 5_000;
+/// Time for which a clock that jumped must stay where it is before it is believed. A wrong reading that passes within
+/// it moves nothing; a correction takes effect within it, and service must be back within a minute.
+pub const CLOCK_HELD: Duration = Duration::from_secs(30);
+/// Lived time goes this part faster than monotonic time while it lies behind the wall clock: what a stop of eight days
+/// left behind is caught up in 64 days of running, and a clock that is ahead for a day brings it three hours ahead.
+pub const LIVED_CATCH_UP: u64 = 8;
+/// No clock shows an earlier time than this program was released at (2026-11-01T00:00:00Z, in seconds).
+pub const RELEASED_SECONDS: u64 = 1_793_491_200;

@@ -30,3 +30,20 @@ fn every_kind_of_measure_tells_its_figures() {
     let checks = report["subtracted_micros"].as_f64().unwrap();
     assert!(checks > 0.0 && table.contains(&format!("{checks:.1} µs")), "{table}");
 }
+
+#[test]
+fn what_goes_to_the_disk_is_counted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("bench.json");
+    let mut command = Command::new(tessera());
+    command.args(["bench", "wear", "--clients", "20", "--quiet", "10", "--peer", "none"]);
+    let table = ok(command.arg("--json").arg(&file));
+    let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let values = &report["rows"][0]["values"];
+    let value = |name: &str| values[name].as_f64().unwrap_or_else(|| panic!("no {name}: {report}"));
+    // What an answer promises is on the disk: at least the token of each device.
+    assert!(value("refresh_bytes") > 200.0, "{table}");
+    let day = value("gb_a_day_100000");
+    assert!(day > value("gb_a_day_1000") && day > 0.0, "{table}");
+    assert!(table.contains("bytes to the disk for a refresh in a group"), "{table}");
+}

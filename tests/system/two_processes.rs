@@ -1,8 +1,10 @@
 //! Provisioning and broker as two processes that talk over HTTP only, and a gateway agent beside.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{json, Value};
@@ -32,7 +34,34 @@ fn provision(folder: TempDir) -> Parts {
     Parts { folder, provisioning, http }
 }
 
+/// A whole folder.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    // A store that others can read is not opened.
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
 impl Parts {
+    /// Stops provisioning, does something to the folders, and starts it again in the same place.
+    fn stopped(&mut self, between: impl FnOnce(&Path)) {
+        self.provisioning.terminate();
+        assert!(self.provisioning.wait().success());
+        between(self.folder.path());
+        self.provisioning = Process::start(
+            Command::new(tessera())
+                .args(["provision", "--http", &self.http, "--data"])
+                .arg(self.folder.path().join("p")),
+        );
+        self.provisioning.line("ready", |l| l == "ready");
+    }
+
     fn reader(&self, verb: &str, data: &str, more: &[&str]) -> Process {
         let p = self.folder.path().join("p");
         let mut process = Process::start(
@@ -139,4 +168,53 @@ fn a_gateway_agent_decides_offline() {
     let other = json!({ "client_id": "t-2", "password": device.password() });
     let answer = ask(UnixStream::connect(&socket).unwrap(), &other);
     assert_eq!(answer["code"], "proof_invalid", "{answer}");
+}
+
+/// Provisioning alone comes back from a copy that is some revocations old: what it says it revoked is revoked.
+#[test]
+fn what_a_restored_provisioning_revokes_ends_everywhere() {
+    let mut parts = provision(TempDir::new().unwrap());
+    let more = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let _broker = parts.reader("broker", "b", &more);
+    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
+    let devices = ["t-1", "t-2", "t-3"].map(|name| parts.enrol(name, &mqtt));
+    let session = |device: &Device, name: &str| {
+        let topic = format!("d/{name}/cmd");
+        let mut process =
+            Process::start(device.mosquitto("mosquitto_sub").args(["-V", "5", "-t", &topic]));
+        process.line("SUBACK", |l| l.contains("received SUBACK"));
+        process
+    };
+    let revoked = |parts: &Parts, device: &Device, name: &str, session: &mut Process| {
+        parts.operator(&["revoke", "device", name]);
+        session.line("DISCONNECT", |l| l.contains("DISCONNECT (152)"));
+        let topic = format!("d/{name}/telemetry");
+        let words = ["-q", "1", "-t", topic.as_str(), "-m", "x"];
+        assert!(!run(device.mosquitto("mosquitto_pub").args(words)).0, "{name} is let in");
+    };
+    let [first, second, third] = &devices;
+    let mut one = session(first, "t-1");
+    let mut two = session(second, "t-2");
+    let mut three = session(third, "t-3");
+    parts.stopped(|folder| copy(&folder.join("p"), &folder.join("copy")));
+    // What the copy does not know: the broker is three events beyond it.
+    revoked(&parts, first, "t-1", &mut one);
+    parts.operator(&["revoke", "device", "t-1"]);
+    parts.operator(&["revoke", "device", "t-1"]);
+    parts.stopped(|folder| {
+        fs::remove_dir_all(folder.join("p")).unwrap();
+        copy(&folder.join("copy"), &folder.join("p"));
+    });
+    // At once, before any reader has come, and once more.
+    revoked(&parts, second, "t-2", &mut two);
+    revoked(&parts, third, "t-3", &mut three);
+    let list = parts.operator(&["trust", "restored", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let found = list["items"].as_array().unwrap();
+    assert!(
+        found.iter().any(|item| item["subject"] == "t-1" && item["done"] == "revoked"),
+        "{list}"
+    );
+    let shown = parts.operator(&["devices", "t-1", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["state"], "revoked", "{shown}");
 }

@@ -52,6 +52,10 @@ pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 pub const EVENT_BYTES: usize = 4096;
 /// Events in one answer of the trust feed.
 pub const EVENTS_PER_ANSWER: usize = 1000;
+/// Events in the evidence of one reader: twice what it stores behind its snapshot before it takes a new one.
+pub const EVIDENCE_EVENTS: usize = 20_000;
+/// Bytes of the evidence of one reader: a whole snapshot and its events, which are some 250 bytes each.
+pub const EVIDENCE_BYTES: usize = SNAPSHOT_BYTES + 8 * 1024 * 1024;
 /// Longest life of a token, in seconds (30 days): an epoch older than this needs no entry.
 pub const TOKEN_LIFE_SECONDS: u64 = 30 * 24 * 3600;
 

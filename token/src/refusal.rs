@@ -92,8 +92,10 @@ codes! {
     // 7 staleness
     /// The trust data is older than the policy allows for this class.
     TrustStale = "trust_stale": "the verifier's trust data is too old to decide",
-    /// The verifier has no trust data or no time.
+    /// The verifier has no trust data, or none that a heartbeat ever confirmed by answering its nonce.
     TrustMissing = "trust_missing": "the verifier has no trust data yet",
+    /// The verifier cannot follow the trust feed, and the time for which it decides all the same is over.
+    TrustNotFollowed = "trust_not_followed": "the verifier cannot follow the trust feed: its log and its readiness say why",
     // 8 proof
     /// A token with `cnf` came without a proof.
     ProofMissing = "proof_missing": "the token is bound to a key, and no proof of that key was given",
@@ -103,8 +105,10 @@ codes! {
     ProofNotFresh = "proof_not_fresh": "the proof's time is more than 60 s from the broker's: check the device clock",
     /// The proof's signature does not verify.
     ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id or token",
-    /// The proof's counter is not above the last one seen.
-    ProofReplayed = "proof_replayed": "the proof's counter was already used: count up and remember it across restarts",
+    /// The proof's place is not above the last one seen of this key and client id.
+    ProofReplayed = "proof_replayed": "this proof or a later one was already used: make a new one for each CONNECT, and count up within one second",
+    /// The verifier no longer knows which proofs of that second were used: it was stopped without notice, or its clock was set.
+    ProofUndecided = "proof_undecided": "the server cannot tell whether this proof was used before, after a crash or a wrong clock: make a new one in a few seconds",
     /// A bearer token where the tenant does not allow it.
     BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
     // 9 client id
@@ -127,6 +131,8 @@ codes! {
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.
     NotReady = "not_ready": "the server is not ready",
+    /// The server's clock is wrong.
+    ClockWrong = "clock_wrong": "the server's clock is wrong: set it; service comes back by itself once it is right",
     /// The request is not well formed.
     RequestMalformed = "request_malformed": "the request is not well formed",
     /// The authentication method is not supported.
@@ -170,6 +176,13 @@ codes! {
     OperatorNotAllowed = "operator_not_allowed": "this operator may not do this",
     /// A fault on our side; nothing was changed.
     Internal = "internal": "a fault on the server's side; nothing was changed",
+}
+
+impl RefusalCode {
+    /// Whether the verifier cannot tell, for want of trust data that are fresh: nothing was withdrawn.
+    pub const fn cannot_tell(self) -> bool {
+        matches!(self, Self::TrustMissing | Self::TrustNotFollowed | Self::TrustStale)
+    }
 }
 
 impl fmt::Display for RefusalCode {

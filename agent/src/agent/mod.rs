@@ -16,11 +16,13 @@ use tessera_runtime::store::{Store, StoreError, StoreOptions};
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
 use crate::host;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
 use crate::sync::{Source, SyncCore, TrustActor};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
+#[cfg(feature = "testing")]
+pub mod driven;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -30,6 +32,7 @@ pub struct Agent {
     validator: Validator,
     observer: Observer,
     trust: Arc<Trust>,
+    ledger: Arc<Ledger>,
     store: Store,
 }
 
@@ -111,13 +114,20 @@ impl Agent {
         tell_loss(&store, metrics)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, &config)?;
-        let time = TrustTime::new(Arc::clone(&clock), trust_store.highest()?);
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
-        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
-        let source = config.feed.as_ref().map(Source::new).transpose();
+        trust.set_lapse_budget(config.not_followed_seconds);
+        let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
+        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?.of(url);
+        let source =
+            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
         let source = source.map_err(AgentError::Feed)?;
+        let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
-        let ledger = Arc::new(Ledger::new(&store)?);
+        let counted = LedgerMetrics::new(metrics)?;
+        let opening = Opening::default();
+        let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
+        let ledger = Arc::new(ledger);
 
         let core = Arc::new(Mutex::new(core));
         host::run("agent-trust", stop, move || TrustActor {
@@ -128,7 +138,8 @@ impl Agent {
         host::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
         upkeep::start(Arc::clone(&ledger), Arc::clone(&trust), stop);
 
-        let validator = Validator::new(Arc::clone(&trust), ledger, store.clone(), observer.clone());
+        let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
         validator.set_derivation_keys(derivation.unwrap_or_default());
         if let Some(path) = config.derivation_key_file {
             let judge = validator.clone();
@@ -136,7 +147,7 @@ impl Agent {
             let watch = derivation::watch(path, config.audience, stop.clone(), take);
             stop.spawn("agent derivation keys", watch);
         }
-        Ok(Self { validator, observer, trust, store })
+        Ok(Self { validator, observer, trust, ledger, store })
     }
 
     /// Who may connect.
@@ -162,12 +173,15 @@ impl Agent {
         self.store.copy_to(to)
     }
 
-    /// Closes the store: the last thing to do, after [`Stop::finish`].
+    /// Lets nobody in any more, writes down which proofs were used, and closes the store: the last thing to do, after
+    /// [`Stop::finish`].
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn close(&self) -> Result<(), StoreError> {
-        self.store.close()
+        let finished = self.ledger.finish(self.trust.now());
+        self.store.close()?;
+        finished
     }
 }
 

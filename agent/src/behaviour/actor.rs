@@ -13,9 +13,9 @@ use tessera_runtime::store::{Store, StoreError};
 use super::alert::Alert;
 use super::config::BehaviourConfig;
 use super::observer::{Entry, Observer};
+use super::steady::Steady;
 use super::store::ProfileStore;
-use super::tracker::Name;
-use super::tracker::Tracker;
+use super::tracker::{Name, Tracker, Turn};
 use crate::host::Finish;
 use crate::limits;
 
@@ -25,10 +25,12 @@ pub(crate) struct BehaviourParts {
     store: ProfileStore,
     entries: Receiver<Entry>,
     observer: Observer,
-    clock: SharedClock,
+    steady: Steady,
     counters: Counters,
     /// Profiles that are still to be written in this round.
     unsaved: Vec<Name>,
+    /// Rounds of writing so far: each takes its part of the devices.
+    rounds: u32,
 }
 
 struct Counters {
@@ -38,6 +40,7 @@ struct Counters {
     evicted: Counter,
     devices: Gauge,
     store_errors: Counter,
+    written: Counter,
     dropped_told: u64,
     evicted_told: u64,
 }
@@ -65,6 +68,10 @@ impl Counters {
                 "tessera_behaviour_store_errors_total",
                 "Profiles that could not be written or read",
             )?,
+            written: counter(
+                "tessera_behaviour_profiles_written_total",
+                "Profiles written to the store",
+            )?,
             dropped_told: 0,
             evicted_told: 0,
         })
@@ -89,6 +96,8 @@ pub(crate) fn start(
     let store = ProfileStore::new(store).map_err(StartError::Store)?;
     let counters = Counters::new(metrics).map_err(StartError::Metrics)?;
     let mut tracker = Tracker::new(config);
+    let mut steady = Steady::new(clock);
+    tracker.begin(steady.now_ms());
     let unread = store.restore(&mut tracker).map_err(StartError::Store)?;
     if unread > 0 {
         counters.store_errors.add(&[], unread as u64);
@@ -99,9 +108,10 @@ pub(crate) fn start(
         store,
         entries,
         observer: observer.clone(),
-        clock,
+        steady,
         counters,
         unsaved: Vec::new(),
+        rounds: 0,
     };
     Ok((observer, parts))
 }
@@ -109,14 +119,15 @@ pub(crate) fn start(
 impl BehaviourParts {
     /// Takes in what waits, at most [`limits::OBSERVATIONS_PER_STEP`]. Returns whether there may be more.
     pub(crate) fn tick(&mut self) -> bool {
-        let now_ms = self.clock.unix_millis();
+        let now_ms = self.steady.now_ms();
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
             let Ok(entry) = self.entries.try_recv() else {
                 break;
             };
             taken += 1;
-            if let Some(alert) = self.tracker.step(&entry, now_ms) {
+            if let Some(mut alert) = self.tracker.step(&entry, now_ms) {
+                alert.at = self.steady.wall();
                 self.tell(alert);
             }
         }
@@ -124,25 +135,44 @@ impl BehaviourParts {
         taken == limits::OBSERVATIONS_PER_STEP
     }
 
-    /// Begins a round of writing; [`BehaviourParts::save_some`] does it piece by piece.
+    /// Begins a round of writing, which is one part of the devices; [`BehaviourParts::save_some`] does it piece by
+    /// piece. What a failed round left is written again when its turn comes.
     pub(crate) fn begin_save(&mut self) {
-        self.unsaved = self.tracker.changed();
-        self.stored(|parts| parts.store.save_groups(&parts.tracker));
+        let turn = Turn::Part(self.rounds);
+        self.rounds = self.rounds.wrapping_add(1) % limits::PROFILE_PARTS;
+        self.begin(turn);
+    }
+
+    fn begin(&mut self, turn: Turn) {
+        // What both name is written once: then it is no longer changed.
+        let rest = std::mem::take(&mut self.unsaved);
+        self.unsaved = self.tracker.changed(turn);
+        self.unsaved.extend(rest);
+        self.stored(|parts| parts.store.save_groups(&mut parts.tracker, turn));
     }
 
     /// Writes one piece of what is to be written; whether there is more.
     pub(crate) fn save_some(&mut self) -> bool {
         let rest = self.unsaved.len().saturating_sub(limits::PROFILES_PER_BATCH);
         let names = self.unsaved.split_off(rest);
-        self.stored(|parts| parts.store.save_some(&mut parts.tracker, &names));
+        self.stored(|parts| {
+            let written = parts.store.save_some(&mut parts.tracker, &names)?;
+            parts.counters.written.add(&[], written as u64);
+            Ok(())
+        });
         !self.unsaved.is_empty()
     }
 
     /// Takes everything in and writes everything: at the end.
     pub(crate) fn finish(&mut self) {
         while self.tick() {}
-        self.begin_save();
+        self.begin(Turn::All);
         while self.save_some() {}
+    }
+
+    #[cfg(test)]
+    pub(super) fn onto(&mut self, store: &Store) {
+        self.store = ProfileStore::new(store).unwrap();
     }
 
     fn stored(&mut self, write: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
@@ -192,7 +222,7 @@ impl Actor for BehaviourActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(limits::TRACKER_TICK, |actor, ctx| actor.tick(ctx));
-        ctx.run_interval(limits::PROFILE_SAVE, |actor, _| actor.0.lock().begin_save());
+        ctx.run_interval(limits::PROFILE_ROUND, |actor, _| actor.0.lock().begin_save());
     }
 }
 

@@ -16,6 +16,7 @@ mod observation;
 mod observer;
 mod profile;
 mod signals;
+mod steady;
 mod store;
 mod tracker;
 

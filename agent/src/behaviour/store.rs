@@ -2,7 +2,7 @@ use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::ids::{DeviceId, TenantId};
 
 use super::profile::Profile;
-use super::tracker::{Group, Name, Tracker};
+use super::tracker::{Group, Name, Tracker, Turn};
 
 const PAGE: usize = 1000;
 
@@ -44,33 +44,50 @@ impl ProfileStore {
         Ok(unread)
     }
 
-    /// Writes these profiles, and removes those that were let go.
+    /// Writes these profiles, and removes those that were let go; tells how many were written. What could not be
+    /// written is written in a later round.
     pub(super) fn save_some(
         &self,
         tracker: &mut Tracker,
         names: &[Name],
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let mut batch = Batch::new();
-        for name in tracker.take_evicted() {
-            batch.delete(&self.devices, key(&name));
+        let evicted = tracker.take_evicted();
+        for name in &evicted {
+            batch.delete(&self.devices, key(name));
         }
+        let mut written = Vec::new();
         for name in names {
             if let Some(record) = tracker.record(name) {
                 batch.put(&self.devices, key(name), record);
+                written.push(name.clone());
             }
         }
+        match self.commit(batch) {
+            Ok(()) => Ok(written.len()),
+            Err(error) => {
+                tracker.not_written(&written);
+                tracker.not_removed(evicted);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the groups of this turn that changed.
+    pub(super) fn save_groups(&self, tracker: &mut Tracker, turn: Turn) -> Result<(), StoreError> {
+        let groups = tracker.changed_groups(turn);
+        let mut batch = Batch::new();
+        for (tenant, number, record) in &groups {
+            batch.put(&self.groups, format!("{tenant}/{number}"), record.clone());
+        }
+        self.commit(batch).inspect_err(|_| tracker.groups_not_written(groups))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         match batch.is_empty() {
             true => Ok(()),
             false => self.store.commit_blocking(batch),
         }
-    }
-
-    pub(super) fn save_groups(&self, tracker: &Tracker) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        for (tenant, number, group) in tracker.groups() {
-            batch.put(&self.groups, format!("{tenant}/{number}"), group.to_record());
-        }
-        self.store.commit_blocking(batch)
     }
 }
 

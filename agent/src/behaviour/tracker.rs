@@ -1,6 +1,6 @@
 //! All profiles, and the synchronous step: observations in, alerts out. No clock, no queue, no store.
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 
@@ -18,6 +18,9 @@ const GROUP_SLOTS: u32 = 100;
 const GROUP_DEVICES: u32 = 5;
 /// What a signal weighs at least to be told on its own account.
 const STRONG: u32 = 30;
+
+/// Milliseconds by which time may go back unnoticed.
+const WENT_BACK_MS: u64 = 60_000;
 
 /// The names of a device.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -40,6 +43,8 @@ impl Equivalent<Name> for NameRef<'_> {
 pub(super) struct Group {
     publishes: Histogram,
     devices: u64,
+    /// Whether the store has an older version.
+    changed: bool,
 }
 
 impl Group {
@@ -60,7 +65,7 @@ impl Group {
         let devices = from.u64()?;
         let publishes = Histogram::read(&mut from)?;
         from.end()?;
-        Ok(Self { publishes, devices })
+        Ok(Self { publishes, devices, changed: false })
     }
 }
 
@@ -78,6 +83,27 @@ pub(super) struct Tracker {
     now_ms: u64,
     evicted: Vec<Name>,
     evicted_total: u64,
+    /// Devices of which an alert was told since a round of writing last asked.
+    alerted: HashSet<Name>,
+}
+
+/// Which profiles one round of writing takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// All that changed.
+    All,
+    /// This part of those that changed, and all of which an alert was told.
+    Part(u32),
+}
+
+impl Turn {
+    fn is_of(self, name: &str) -> bool {
+        let most = u64::from(limits::PROFILE_PARTS);
+        match self {
+            Self::All => true,
+            Self::Part(part) => text_hash(name) % most == u64::from(part) % most,
+        }
+    }
 }
 
 impl Tracker {
@@ -89,11 +115,22 @@ impl Tracker {
             now_ms: 0,
             evicted: Vec::new(),
             evicted_total: 0,
+            alerted: HashSet::new(),
         }
     }
 
-    /// Takes one observation in. Time does not go back.
+    /// Begins at this time, before profiles are put back.
+    pub(super) fn begin(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Takes one observation in. Time does not go back; when it did all the same, what lies ahead of it is taken back,
+    /// so that no window stays open and no episode lasts until that time has come.
     pub(super) fn step(&mut self, entry: &Entry, now_ms: u64) -> Option<Alert> {
+        if now_ms.saturating_add(WENT_BACK_MS) < self.now_ms {
+            self.now_ms = now_ms;
+            self.devices.values_mut().for_each(|tracked| tracked.profile.heal(now_ms));
+        }
         self.now_ms = self.now_ms.max(now_ms);
         let now_ms = self.now_ms;
         let session = entry.device.session();
@@ -122,6 +159,9 @@ impl Tracker {
         if let Some(slot) = slot {
             self.learn_group(&session.tenant, group, &session.device, slot);
         }
+        if let Some((name, _)) = alert.as_ref().and(self.devices.get_key_value(&name)) {
+            self.alerted.insert(name.clone());
+        }
         alert.map(|(score, signals)| Alert {
             tenant: session.tenant.clone(),
             device: session.device.clone(),
@@ -131,8 +171,11 @@ impl Tracker {
         })
     }
 
-    /// Puts a stored profile back.
-    pub(super) fn restore(&mut self, name: Name, profile: Profile) {
+    /// Puts a stored profile back. One that was written by a clock that was ahead is taken back to now.
+    pub(super) fn restore(&mut self, name: Name, mut profile: Profile) {
+        if self.now_ms > 0 {
+            profile.heal(self.now_ms);
+        }
         if self.devices.len() < self.config.most_devices {
             let changed = false;
             self.devices.insert(name, Box::new(Tracked { profile, changed }));
@@ -145,21 +188,56 @@ impl Tracker {
         }
     }
 
-    /// The devices whose profiles changed since they were last written.
-    pub(super) fn changed(&self) -> Vec<Name> {
+    /// The devices of this turn whose profiles changed since they were last written.
+    pub(super) fn changed(&mut self, turn: Turn) -> Vec<Name> {
+        let alerted = std::mem::take(&mut self.alerted);
         let changed = self.devices.iter().filter(|(_, tracked)| tracked.changed);
-        changed.map(|(name, _)| name.clone()).collect()
+        let now =
+            changed.filter(|(name, _)| turn.is_of(name.device.as_str()) || alerted.contains(*name));
+        now.map(|(name, _)| name.clone()).collect()
     }
 
-    /// A profile to be written now.
+    /// A profile to be written now, when it changed.
     pub(super) fn record(&mut self, name: &Name) -> Option<Vec<u8>> {
-        let tracked = self.devices.get_mut(name)?;
+        let tracked = self.devices.get_mut(name).filter(|tracked| tracked.changed)?;
         tracked.changed = false;
         Some(tracked.profile.to_record())
     }
 
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&TenantId, u64, &Group)> {
-        self.groups.iter().map(|((tenant, number), group)| (tenant, *number, group))
+    /// These were not written after all.
+    pub(super) fn not_written(&mut self, names: &[Name]) {
+        for name in names {
+            if let Some(tracked) = self.devices.get_mut(name) {
+                tracked.changed = true;
+            }
+        }
+    }
+
+    /// The groups of this turn that changed since they were last written.
+    pub(super) fn changed_groups(&mut self, turn: Turn) -> Vec<(TenantId, u64, Vec<u8>)> {
+        let groups = self
+            .groups
+            .iter_mut()
+            .filter(|((_, number), group)| group.changed && turn.is_of(&number.to_string()));
+        let written = groups.map(|((tenant, number), group)| {
+            group.changed = false;
+            (tenant.clone(), *number, group.to_record())
+        });
+        written.collect()
+    }
+
+    /// These groups were not written after all.
+    pub(super) fn groups_not_written(&mut self, groups: Vec<(TenantId, u64, Vec<u8>)>) {
+        for (tenant, number, _) in groups {
+            if let Some(group) = self.groups.get_mut(&(tenant, number)) {
+                group.changed = true;
+            }
+        }
+    }
+
+    /// Devices whose rows could not be removed.
+    pub(super) fn not_removed(&mut self, names: Vec<Name>) {
+        self.evicted.extend(names);
     }
 
     /// Devices that were let go since they were last asked for.
@@ -184,6 +262,7 @@ impl Tracker {
         let most = group.usual().map_or(u64::MAX, |usual| usual * 4);
         group.publishes.add(slot.publishes.min(most));
         topics::mark(&mut group.devices, text_hash(device.as_str()));
+        group.changed = true;
     }
 
     /// Lets the longest idle go, those with open sessions last.

@@ -114,9 +114,14 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match state.validator.ready() {
+    let validator = &state.validator;
+    let ready = validator.ready().and_then(|()| validator.clock_ready());
+    match ready.and_then(|()| validator.decides_proofs()) {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(code) => problem(StatusCode::SERVICE_UNAVAILABLE, code, code.words().to_owned()),
+        Err(code) => {
+            let why = state.validator.why_not_ready(code);
+            problem(StatusCode::SERVICE_UNAVAILABLE, code, why)
+        }
     }
 }
 

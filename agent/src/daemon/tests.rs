@@ -51,6 +51,8 @@ fn put_trust(folder: &Path, world: &World) {
     let store = Store::open(&folder.join("agent")).unwrap();
     let trust = TrustStore::new(&store, world.pin()).unwrap();
     trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
+    // It was confirmed once: without that nothing is decided.
+    trust.save_events(1, [].iter(), Some((&world.heartbeat(NOW), at(NOW)))).unwrap();
     store.close().unwrap();
 }
 

@@ -1,276 +1,237 @@
-//! Which proofs were used: the highest counter of each device key, advanced durably before the peer is let in.
+//! Which connect proofs were used. A proof is good once: when its place (time and counter as one number) is above the
+//! highest place that was taken of its key and client id.
 //!
-//! Keys are spread over parts; a part is held while its row is queued, so that rows of one key are written in the order
-//! in which they were claimed, and all share the next flush.
+//! 1. **Memory** ([`memory`]): the highest place of each key and client id, by buckets of [`limits::LEDGER_BUCKET_SECONDS`]. A
+//!    bucket is forgotten when none of its proofs can be fresh and a time by the monotonic clock has passed since it was
+//!    used; its seconds are then *closed*: no proof of them is taken any more, whatever the clock says later.
+//! 2. **Reserved seconds** ([`reserve`]): the seconds in which proofs are taken are durable before the first of them is
+//!    answered, a second or two in advance, and are extended in the background while proofs come in. So a proof waits for
+//!    no disk. After a stop without notice the reserved seconds are closed: whose clock is right waits for their end.
+//! 3. **Ahead**: a proof whose time lies beyond what is reserved, by a device whose clock is ahead, has a row of its own,
+//!    durable before its answer, so that one such device does not make all others wait after a crash.
+//! 4. **Rest** ([`rest`]): a stop writes the memory down and the next start reads it back, so that nobody waits.
 //!
-//! A key is filed under the first 20 bytes of its thumbprint ([`Name`]), so that key and row of the store fit inline
-//! into sled's nodes. Two keys of one name would share a counter, which can only refuse more.
+//! All names of a key are in one part; a part is held while a row of it is queued, so that rows of one name are written
+//! in the order in which they were taken.
 
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tessera_runtime::store::{Batch, Store, StoreError, Table};
-use tessera_token::chain::CounterUse;
-use tessera_token::key::Thumbprint;
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::store::{Store, StoreError};
+use tessera_token::chain::ProofUse;
+use tessera_token::ids::ClientId;
+use tessera_token::proof::Place;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::oneshot;
 
 use crate::limits;
 
+mod ahead;
+mod forget;
 mod former;
+mod memory;
+mod metrics;
+mod name;
+mod ranges;
+mod reserve;
+mod rest;
+mod start;
 #[cfg(test)]
 mod tests;
 
-/// With its length in front and a [`Name`] behind it, what sled keeps without a box of its own: 22 bytes.
-const TABLE: &str = "k";
-const ROW_BYTES: usize = 12;
+use ahead::AheadRows;
+use former::Former;
+use memory::{Part, Replayed};
+use name::{part_of, Who};
+use ranges::Ranges;
+use reserve::Reserve;
+use rest::Rest;
+use start::Doubt;
 
-/// What a key is filed under.
-type Name = [u8; 20];
+pub use metrics::LedgerMetrics;
+pub use start::Opening;
 
-/// The ledger of proof counters.
+/// The ledger of connect proofs.
 pub struct Ledger {
     store: Store,
-    rows: Table,
+    clock: SharedClock,
     parts: Vec<Mutex<Part>>,
+    entries: AtomicUsize,
+    /// No proof of these seconds is taken: which were used is not known any more.
+    closed: ArcSwap<Ranges>,
+    doubt: Option<Doubt>,
+    reserve: Arc<Reserve>,
+    ahead: AheadRows,
+    rest: Rest,
+    former: ArcSwapOption<Former>,
+    forgetting: Mutex<()>,
+    /// The bucket of now when it was last looked at what can be forgotten.
+    looked: AtomicU32,
+    /// With so many entries it is looked again.
+    look_at: AtomicUsize,
+    metrics: LedgerMetrics,
 }
 
-/// What is known of some keys.
-#[derive(Default)]
-struct Part {
-    /// In the order of the names: few, so that a search by halves is as good as a hash.
-    highest: Vec<(Name, u32)>,
-    /// Whose rows are on their way to the store, once for each row.
-    queued: Vec<Name>,
-    /// A key that is not here has no row.
-    complete: bool,
-}
-
-/// A counter that was taken.
+/// A proof that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advanced {
-    /// The highest counter before; `None` when the key was never seen.
+pub struct Taken {
+    /// The counter of the key's proof before this one; `None` when none is known.
     pub previous: Option<u32>,
 }
 
-impl Ledger {
-    /// The ledger in `store`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn new(store: &Store) -> Result<Self, StoreError> {
-        let rows = store.table(TABLE)?;
-        former::bring_over(store, &rows)?;
-        let parts = load(&rows)?.into_iter().map(Mutex::new).collect();
-        Ok(Self { store: store.clone(), rows, parts })
-    }
+/// What a proof that was taken waits for.
+enum Wait {
+    Nothing,
+    Reserve,
+    Row(memory::Entry),
+}
 
-    /// Takes the counter, once and for all: of many callers with the same counter exactly one is let through. `then` is
-    /// told how it went: at once when it is refused, by the thread that writes once the row is durable. It must not
-    /// wait.
+impl Ledger {
+    /// Takes a proof that was verified, once and for all: of many callers with the same proof exactly one is let through.
+    /// `now` is the time by which it was found fresh. `then` is told how it went: mostly at once; by the thread that writes
+    /// when it had to wait for the disk. It must not wait.
     ///
-    /// A counter may be used up without anybody having been let in. Refused are: `proof_replayed`, when the counter is
-    /// not above the highest one; `not_ready`, when the store cannot read or write, or has too much to write.
-    pub fn advance_then<F>(self: &Arc<Self>, claim: CounterUse, now: UnixSeconds, then: F)
-    where
-        F: FnOnce(Result<Advanced, RefusalCode>) + Send + 'static,
+    /// A proof may be used up without anybody having been let in. Refused are: `proof_replayed` when it, or a later one of
+    /// its key and client id, was taken; `proof_undecided` when that is not known of its second; `limit_reached` when
+    /// there is no room for one more client id; `not_ready` when the store does not write, or after [`Ledger::finish`].
+    pub fn take_then<F>(
+        self: &Arc<Self>,
+        proof: ProofUse,
+        client_id: &ClientId,
+        now: UnixSeconds,
+        then: F,
+    ) where
+        F: FnOnce(Result<Taken, RefusalCode>) + Send + 'static,
     {
-        let name = name_of(&claim.key);
-        let Some(part) = self.part(&name) else { return then(Err(RefusalCode::Internal)) };
-        let mut part = part.lock();
-        let previous = match self.previous(&part, &name) {
-            Ok(Some(highest)) if claim.counter <= highest => Err(RefusalCode::ProofReplayed),
-            Ok(previous) => Ok(previous),
-            Err(_) => Err(RefusalCode::NotReady),
+        self.look(now);
+        let who = Who::of(&proof.key, client_id);
+        let Some(part) = self.parts.get(part_of(&who.key)) else {
+            return then(Err(RefusalCode::Internal));
         };
-        let previous = match previous {
-            Ok(previous) => previous,
+        let mut part = part.lock();
+        let entry = match self.claim(&mut part, &proof, &who) {
+            Ok(entry) => entry,
             Err(code) => {
                 drop(part);
                 return then(Err(code));
             }
         };
-        part.put(name, claim.counter);
-        part.queued.push(name);
-        let mut batch = Batch::new();
-        batch.put(&self.rows, name, row(claim.counter, now));
-        let ledger = Arc::clone(self);
-        let queued = self.store.commit_then(batch, move |written| {
-            ledger.written(&name);
-            then(written.map(|()| Advanced { previous }).map_err(|_| RefusalCode::NotReady));
-        });
-        drop(part);
-        if let Err((error, then)) = queued {
-            then(Err(error));
+        let taken = Taken { previous: entry.previous };
+        match self.wait_for(proof.place, now, entry) {
+            Wait::Nothing => {
+                drop(part);
+                then(Ok(taken));
+            }
+            Wait::Reserve => {
+                drop(part);
+                let waiter = move |covered: Result<(), RefusalCode>| then(covered.map(|()| taken));
+                self.reserve.cover(proof.place.second(), Box::new(waiter));
+            }
+            Wait::Row(entry) => {
+                let written = move |written: Result<(), StoreError>| {
+                    then(written.map(|()| taken).map_err(|_| RefusalCode::NotReady));
+                };
+                let queued = self.ahead.put(&entry.name, proof.place, written);
+                drop(part);
+                if let Err((error, then)) = queued {
+                    then(Err(error));
+                }
+            }
         }
     }
 
-    /// As [`Ledger::advance_then`], for code that waits.
+    /// As [`Ledger::take_then`], for code that waits.
     ///
     /// # Errors
     /// As there.
-    pub async fn advance(
+    pub async fn take(
         self: &Arc<Self>,
-        claim: CounterUse,
+        proof: ProofUse,
+        client_id: &ClientId,
         now: UnixSeconds,
-    ) -> Result<Advanced, RefusalCode> {
+    ) -> Result<Taken, RefusalCode> {
         let (tell, told) = oneshot::channel();
-        // Who asked may have gone meanwhile.
-        self.advance_then(claim, now, |advanced| {
-            let _ = tell.send(advanced);
+        self.take_then(proof, client_id, now, |taken| {
+            // Who asked may have gone meanwhile.
+            let _ = tell.send(taken);
         });
         told.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
-    /// Whether this key was let in before; false also when that cannot be told without waiting.
-    pub fn knows(&self, key: &Thumbprint) -> bool {
-        let name = name_of(key);
-        let Some(Some(part)) = self.part(&name).map(Mutex::try_lock) else { return false };
-        match part.highest(&name) {
-            Some(_) => true,
-            None if part.complete => false,
-            None => self.rows.contains(name).unwrap_or(false),
-        }
-    }
-
-    /// Removes rows of keys that were not used for longer than any token lives, among at most
-    /// [`limits::LEDGER_PRUNE_ROWS`] rows behind `after`. Returns where to go on; `None` at the end.
+    /// Whether proofs that are made now can be taken.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn prune(
+    /// `proof_undecided` until the seconds that were reserved before a stop without notice are over.
+    pub fn decides(&self, now: UnixSeconds) -> Result<(), RefusalCode> {
+        match self.is_closed(second_of(now)) {
+            true => Err(RefusalCode::ProofUndecided),
+            false => Ok(()),
+        }
+    }
+
+    /// Enters the proof in memory, or says why it is not taken.
+    fn claim(
         &self,
-        after: Option<Vec<u8>>,
-        now: UnixSeconds,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let page = self.rows.scan_prefix(&[], after.as_deref(), limits::LEDGER_PRUNE_ROWS)?;
-        let oldest = now.minus(limits::LEDGER_KEEP_SECONDS);
-        let mut batch = Batch::new();
-        for (key, value) in &page {
-            let used = read(value).map(|(_, used)| used);
-            if used.is_some_and(|used| used < oldest) {
-                // Only as it was read: a proof that comes in at this moment keeps its row.
-                batch.expect(&self.rows, key, Some(value.clone()));
-                batch.delete(&self.rows, key);
-            }
+        part: &mut Part,
+        proof: &ProofUse,
+        who: &Who,
+    ) -> Result<memory::Entry, RefusalCode> {
+        let second = proof.place.second();
+        if part.finished {
+            return Err(RefusalCode::NotReady);
         }
-        match self.store.commit(batch).await {
-            Ok(()) | Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
+        part.check(who, proof.place).map_err(|Replayed| RefusalCode::ProofReplayed)?;
+        if self.former.load().as_ref().is_some_and(|former| former.has_used(proof)) {
+            return Err(RefusalCode::ProofReplayed);
         }
-        Ok(page.into_iter().next_back().map(|(key, _)| key))
+        if self.is_closed(second) {
+            self.metrics.undecided();
+            return Err(RefusalCode::ProofUndecided);
+        }
+        let most = limits::LEDGER_ENTRIES + limits::LEDGER_ENTRIES / 8;
+        if self.entries.load(Ordering::Relaxed) >= most && part.is_new(who, proof.place) {
+            self.metrics.limit("entries");
+            return Err(RefusalCode::LimitReached);
+        }
+        let entry = part.put(who, proof.place, self.clock.monotonic().as_secs());
+        if entry.new {
+            self.entries.fetch_add(1, Ordering::Relaxed);
+        }
+        if entry.shares {
+            self.metrics.limit("client_ids");
+        }
+        Ok(entry)
     }
 
-    fn previous(&self, part: &Part, name: &Name) -> Result<Option<u32>, StoreError> {
-        match part.highest(name) {
-            Some(highest) => Ok(Some(highest)),
-            None if part.complete => Ok(None),
-            None => Ok(self.rows.get(name)?.map(|value| counter_of(&value))),
+    /// What must be durable before the proof is answered. Near the end of what is reserved, more is asked for.
+    fn wait_for(&self, place: Place, now: UnixSeconds, entry: memory::Entry) -> Wait {
+        let second = place.second();
+        let is_ahead = second > second_of(now).saturating_add(limits::LEDGER_AHEAD_SECONDS);
+        if !self.reserve.covers(second) {
+            return if is_ahead { Wait::Row(entry) } else { Wait::Reserve };
         }
-    }
-
-    /// A row of this name is in the store, or never will be.
-    fn written(&self, name: &Name) {
-        let Some(mut part) = self.part(name).map(Mutex::lock) else { return };
-        if let Some(place) = part.queued.iter().position(|one| one == name) {
-            part.queued.swap_remove(place);
+        if !is_ahead && self.reserve.ends_after(second) {
+            self.reserve.extend(second);
         }
-        if part.queued.is_empty() {
-            // Many parts, most of them at rest.
-            part.queued = Vec::new();
-        }
+        Wait::Nothing
     }
 
-    fn part(&self, name: &Name) -> Option<&Mutex<Part>> {
-        self.parts.get(number_of(name))
-    }
-}
-
-impl Part {
-    fn highest(&self, name: &Name) -> Option<u32> {
-        let place = self.place(name).ok()?;
-        self.highest.get(place).map(|(_, highest)| *highest)
+    fn is_closed(&self, second: u32) -> bool {
+        let doubted = || self.doubt.as_ref().is_some_and(|d| d.covers(second, self.monotonic()));
+        self.closed.load().covers(second) || doubted()
     }
 
-    fn put(&mut self, name: Name, counter: u32) {
-        match self.place(&name) {
-            Ok(place) => {
-                if let Some((_, highest)) = self.highest.get_mut(place) {
-                    *highest = counter;
-                }
-            }
-            Err(_) if self.highest.len() >= limits::LEDGER_PART_KEYS => {
-                // The others are read from the store.
-                let Self { highest, queued, .. } = self;
-                highest.retain(|(name, _)| queued.contains(name));
-                self.complete = false;
-                self.put_new(name, counter);
-            }
-            Err(_) => self.put_new(name, counter),
-        }
-    }
-
-    fn put_new(&mut self, name: Name, counter: u32) {
-        if let Err(place) = self.place(&name) {
-            self.highest.reserve_exact(1);
-            self.highest.insert(place, (name, counter));
-        }
-    }
-
-    fn place(&self, name: &Name) -> Result<usize, usize> {
-        self.highest.binary_search_by(|(one, _)| one.cmp(name))
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 
-fn name_of(key: &Thumbprint) -> Name {
-    let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _] = *key.as_bytes();
-    name
-}
-
-fn number_of(name: &Name) -> usize {
-    let [.., high, low] = *name;
-    usize::from(u16::from_be_bytes([high, low])) % limits::LEDGER_PARTS
-}
-
-/// Reads every row when there are not too many, so that most keys are never looked up in the store.
-fn load(rows: &Table) -> Result<Vec<Part>, StoreError> {
-    let mut parts: Vec<Part> = Vec::new();
-    parts.resize_with(limits::LEDGER_PARTS, || Part { complete: true, ..Part::default() });
-    let (mut after, mut read_so_far) = (None, 0);
-    loop {
-        let page = rows.scan_prefix(&[], after.as_deref(), limits::LEDGER_PRUNE_ROWS)?;
-        read_so_far += page.len();
-        if read_so_far > limits::LEDGER_LOADED_ROWS {
-            return Ok((0..limits::LEDGER_PARTS).map(|_| Part::default()).collect());
-        }
-        for (key, value) in &page {
-            let Ok(name) = Name::try_from(key.as_slice()) else { continue };
-            if let Some(part) = parts.get_mut(number_of(&name)) {
-                part.put(name, counter_of(value));
-            }
-        }
-        match page.into_iter().next_back() {
-            Some((last, _)) => after = Some(last),
-            None => return Ok(parts),
-        }
-    }
-}
-
-fn row(counter: u32, now: UnixSeconds) -> Vec<u8> {
-    let mut row = Vec::with_capacity(ROW_BYTES);
-    row.extend_from_slice(&counter.to_be_bytes());
-    row.extend_from_slice(&now.get().to_be_bytes());
-    row
-}
-
-/// A damaged row lets nobody in with this key.
-fn counter_of(row: &[u8]) -> u32 {
-    read(row).map_or(u32::MAX, |(counter, _)| counter)
-}
-
-fn read(row: &[u8]) -> Option<(u32, UnixSeconds)> {
-    let (counter, used) = row.split_first_chunk::<4>()?;
-    let used: [u8; 8] = used.try_into().ok()?;
-    Some((u32::from_be_bytes(*counter), UnixSeconds::new(u64::from_be_bytes(used))))
+/// A time as proofs hold it.
+fn second_of(time: UnixSeconds) -> u32 {
+    Place::new(time, 0).second()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use parking_lot::Mutex;
 
-use super::{Next, Source, SyncCore};
+use super::{Ask, Next, Source, SyncCore};
 use crate::host::Finish;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -33,7 +33,11 @@ impl TrustActor {
         let Some(source) = &self.source else {
             return;
         };
-        let fetch = source.fetch(next.ask);
+        let evidence = match next.ask {
+            Ask::Show => self.core.lock().evidence(),
+            Ask::Snapshot | Ask::Events(_) => Vec::new(),
+        };
+        let fetch = source.fetch(next.ask, evidence);
         let ask = async move {
             if !next.wait.is_zero() {
                 tokio::time::sleep(next.wait).await;

@@ -1,9 +1,12 @@
 use std::future::Future;
 
+use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
+use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
 
-use super::Ask;
+use super::{Ask, Poll};
 use crate::config::FeedConfig;
 use crate::limits;
 
@@ -15,7 +18,11 @@ pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 pub(crate) enum FetchError {
     /// The events asked for are no longer there: fetch the snapshot.
     Gone,
-    /// Another status.
+    /// What we know lies beyond what the service knows, or is another past: show it what it has lost.
+    Beyond,
+    /// The service does not take the request.
+    Refused,
+    /// The service has a fault, or no time.
     Status,
     /// The feed token is not accepted.
     NotAllowed,
@@ -26,9 +33,23 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
+    /// What a status of HTTP that is no success says.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            410 => Self::Gone,
+            409 => Self::Beyond,
+            401 | 403 => Self::NotAllowed,
+            408 | 429 => Self::Status,
+            400..500 => Self::Refused,
+            _ => Self::Status,
+        }
+    }
+
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Beyond => "beyond",
+            Self::Refused => "refused",
             Self::Status => "status",
             Self::NotAllowed => "not_allowed",
             Self::Connect => "connect",
@@ -37,47 +58,76 @@ impl FetchError {
             Self::TooLarge => "too_large",
         }
     }
+
+    /// Whether the service was heard and cannot be followed. That nobody was heard is an outage, for which there are the
+    /// budgets of staleness.
+    pub(crate) const fn is_lapse(self) -> bool {
+        match self {
+            Self::Beyond | Self::Refused | Self::NotAllowed | Self::TooLarge => true,
+            Self::Gone | Self::Status | Self::Connect | Self::Timeout | Self::Transport => false,
+        }
+    }
 }
 
 /// The service, as far as the feed is concerned.
 #[derive(Clone)]
 pub(crate) struct Source {
     client: HttpClient,
+    clock: SharedClock,
 }
 
 impl Source {
-    pub(crate) fn new(config: &FeedConfig) -> Result<Self, HttpError> {
+    pub(crate) fn new(config: &FeedConfig, clock: SharedClock) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
-        Ok(Self { client })
+        Ok(Self { client, clock })
     }
 
-    /// Asks once.
-    pub(crate) fn fetch(&self, ask: Ask) -> impl Future<Output = Answer> + 'static {
-        let client = self.client.clone();
+    /// Asks once; `evidence` is what is shown.
+    pub(crate) fn fetch(
+        &self,
+        ask: Ask,
+        evidence: Vec<u8>,
+    ) -> impl Future<Output = Answer> + 'static {
+        // The service compares its own clock with those of its readers.
+        let (client, clock) = (self.client.clone(), self.clock.clone());
         async move {
-            let wait = limits::SYNC_WAIT_SECONDS;
-            let (path, total) = match ask {
-                Ask::Snapshot => ("/v1/trust/snapshot".to_owned(), limits::SYNC_SNAPSHOT_TOTAL),
-                Ask::Events(after) => {
-                    (format!("/v1/trust/events?after={after}&wait={wait}"), limits::SYNC_POLL_TOTAL)
+            let path = path(ask, clock.unix());
+            let request = match ask {
+                Ask::Snapshot => {
+                    Request::new(Method::Get, &path).within(limits::SYNC_SNAPSHOT_TOTAL)
                 }
+                Ask::Events(_) => Request::new(Method::Get, &path).within(limits::SYNC_POLL_TOTAL),
+                Ask::Show => Request::new(Method::Post, &path)
+                    .body(CBOR, evidence)
+                    .within(limits::SYNC_SNAPSHOT_TOTAL),
             };
-            let request = Request::new(Method::Get, &path).accept(CBOR).within(total);
-            let answer = client.send(request).await.map_err(|error| of(&error))?;
+            let answer = client.send(request.accept(CBOR)).await.map_err(|error| of(&error))?;
             Ok(answer.body)
         }
     }
 }
 
+/// Path and query; `clock` is what the reader's clock shows.
+pub(crate) fn path(ask: Ask, clock: UnixSeconds) -> String {
+    match ask {
+        Ask::Snapshot => "/v1/trust/snapshot".to_owned(),
+        Ask::Events(Poll { after, head, nonce, wait, .. }) => {
+            let head = base64url(head.as_bytes());
+            format!(
+                "/v1/trust/events?after={after}&head={head}&nonce={nonce}&wait={wait}&clock={clock}"
+            )
+        }
+        Ask::Show => "/v1/trust/known".to_owned(),
+    }
+}
+
 fn of(error: &HttpError) -> FetchError {
     match error {
-        HttpError::Status { status: 410, .. } => FetchError::Gone,
-        HttpError::Status { status: 401 | 403, .. } => FetchError::NotAllowed,
-        HttpError::Status { .. } => FetchError::Status,
+        HttpError::Status { status, .. } => FetchError::of_status(*status),
         HttpError::Connect(_) => FetchError::Connect,
         HttpError::Timeout => FetchError::Timeout,
         HttpError::TooLarge { .. } => FetchError::TooLarge,

@@ -1,32 +1,60 @@
 //! How trust data arrives: a snapshot first, then events by long poll. The step is synchronous and takes bytes; the
 //! actor around it only fetches and waits.
+//!
+//! Each poll carries a nonce of its own, and only the heartbeat that answers it confirms what is known. A service that
+//! knows less than this reader, or another past, was restored from an older copy: the reader shows it what the root key
+//! signed since, and takes its new snapshot.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
+use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
-use tessera_token::time::UnixSeconds;
-use tessera_token::trust::Feed;
+use tessera_runtime::store::StoreError;
+use tessera_token::trust::{EventHash, Feed, FeedNonce};
 
 use crate::limits;
-use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustStore};
+use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore};
+
+use counters::Counters;
+use trouble::Trouble;
 
 pub(crate) use actor::TrustActor;
+#[cfg(feature = "testing")]
+pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
 
 mod actor;
+mod counters;
 mod fetch;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 /// What to ask the service for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Everything.
     Snapshot,
-    /// What came after this number.
-    Events(u64),
+    /// What came after what is known.
+    Events(Poll),
+    /// Nothing: it is shown what it does not know any more.
+    Show,
+}
+
+/// One poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Poll {
+    /// The number of the newest event that is known.
+    pub(crate) after: u64,
+    /// Its hash.
+    pub(crate) head: EventHash,
+    /// What the heartbeat must answer.
+    pub(crate) nonce: FeedNonce,
+    /// Seconds that the service may wait for news.
+    pub(crate) wait: u64,
+    /// When it was made, monotonic: what is confirmed is as old as that.
+    pub(crate) made: Duration,
 }
 
 /// What to do next: wait, then ask.
@@ -42,44 +70,22 @@ pub(crate) struct SyncCore {
     store: TrustStore,
     random: SharedRandom,
     counters: Counters,
+    /// Where the feed is, for the log.
+    url: String,
     failures: u32,
+    /// Whether a heartbeat has answered since the last snapshot or trouble: until then the service does not wait.
+    settled: bool,
+    /// Whether what is known is not all in the store: then a whole snapshot is stored next.
+    unstored: bool,
+    /// Whether the end of the short budget was told.
+    ended: bool,
     /// Events behind the stored snapshot.
     stored: usize,
-    /// When a snapshot was last asked for in vain; `None` after a good one.
-    no_snapshot: Option<UnixSeconds>,
-    saved_time: UnixSeconds,
-    saved_beat: Option<UnixSeconds>,
-    pruned: UnixSeconds,
-}
-
-struct Counters {
-    age: Gauge,
-    seq: Gauge,
-    errors: Counter,
-    changes: Counter,
-}
-
-impl Counters {
-    fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
-        Ok(Self {
-            age: metrics.gauge(
-                "tessera_trust_age_seconds",
-                "Seconds since the newest signed time; -1 without trust data",
-                &[],
-            )?,
-            seq: metrics.gauge("tessera_trust_seq", "Number of the newest trust event", &[])?,
-            errors: metrics.counter(
-                "tessera_trust_sync_errors_total",
-                "Answers of the trust feed that brought nothing, by reason",
-                &["reason"],
-            )?,
-            changes: metrics.counter(
-                "tessera_trust_changes_total",
-                "Trust changes taken in, by kind",
-                &["kind"],
-            )?,
-        })
-    }
+    /// When a snapshot was last asked for in vain, monotonic; `None` after a good one.
+    no_snapshot: Option<Duration>,
+    saved_time: Duration,
+    saved_beat: Option<Duration>,
+    pruned: Duration,
 }
 
 impl SyncCore {
@@ -90,15 +96,22 @@ impl SyncCore {
         metrics: &Metrics,
     ) -> Result<Self, MetricsError> {
         let stored = store.event_count().unwrap_or(0);
+        if let Some(since) = store.lapsed().unwrap_or(None) {
+            trust.lapsed("earlier", Duration::from_secs(trust.now().since(since)));
+        }
         let core = Self {
             counters: Counters::new(metrics)?,
-            saved_time: trust.now(),
+            saved_time: trust.monotonic(),
             saved_beat: None,
-            pruned: trust.now(),
+            pruned: trust.monotonic(),
             trust,
             store,
             random,
+            url: String::new(),
             failures: 0,
+            settled: false,
+            unstored: false,
+            ended: false,
             stored,
             no_snapshot: None,
         };
@@ -106,8 +119,14 @@ impl SyncCore {
         Ok(core)
     }
 
+    /// The same, with the place of the feed for the log.
+    pub(crate) fn of(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
+        self
+    }
+
     /// What to ask at the start.
-    pub(crate) fn first(&self) -> Next {
+    pub(crate) fn first(&mut self) -> Next {
         self.soon()
     }
 
@@ -115,40 +134,58 @@ impl SyncCore {
     pub(crate) fn answer(&mut self, ask: Ask, answer: Answer) -> Next {
         let outcome = match (ask, answer) {
             (Ask::Snapshot, Ok(bytes)) => self.snapshot(&bytes),
-            (Ask::Events(_), Ok(bytes)) => self.events(&bytes),
-            (_, Err(error)) => Err(Trouble::of(&error)),
+            (Ask::Events(poll), Ok(bytes)) => self.events(&poll, &bytes),
+            (Ask::Show, Ok(_)) => Ok(Next { wait: Duration::ZERO, ask: Ask::Snapshot }),
+            (_, Err(error)) => Err(error.into()),
         };
-        self.measure();
         if matches!(ask, Ask::Snapshot) && outcome.is_err() {
-            self.no_snapshot = Some(self.trust.now());
+            self.no_snapshot = Some(self.trust.monotonic());
         }
-        match outcome {
+        let next = match outcome {
             Ok(next) => {
                 self.failures = 0;
                 next
             }
             Err(trouble) => self.trouble(ask, trouble),
-        }
+        };
+        self.measure();
+        next
     }
 
-    /// What is due from time to time: the highest time seen is stored, what says nothing any more is let go.
+    /// What a service that knows less is shown: everything that the root key signed and that is stored.
+    pub(crate) fn evidence(&self) -> Vec<u8> {
+        let evidence = self.store.evidence().unwrap_or_else(|error| {
+            tracing::error!(%error, url = self.url, "nothing can be shown to the service");
+            Default::default()
+        });
+        evidence.to_cbor()
+    }
+
+    /// What is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
+    /// back, as a tool that fakes it may bring about, is due at once.
     pub(crate) fn tick(&mut self) {
-        let now = self.trust.now();
-        if now.since(self.saved_time) >= limits::TRUST_TIME_STEP_SECONDS || now < self.saved_time {
-            self.save_time(now);
+        let now = self.trust.monotonic();
+        let due = |last: Duration, every: Duration| now.saturating_sub(last) >= every || now < last;
+        let removal = self.trust.time().removal();
+        if due(self.saved_time, limits::TRUST_TIME_STEP) {
+            self.save_time();
         }
-        if now.since(self.pruned) >= limits::TRUST_PRUNE_SECONDS {
+        if due(self.pruned, limits::TRUST_PRUNE) {
             self.pruned = now;
-            let mut state = self.trust.load().as_ref().clone();
-            state.prune();
-            self.trust.publish(state, None);
+            if let Some(at) = removal {
+                let mut state = self.trust.load().as_ref().clone();
+                state.prune(at);
+                self.trust.publish(state, None);
+            }
         }
+        self.tell_the_end();
+        self.trust.time().tell();
         self.measure();
     }
 
-    /// Stores the highest time seen, at the end.
+    /// Stores how far time has come, at the end.
     pub(crate) fn finish(&mut self) {
-        self.save_time(self.trust.now());
+        self.save_time();
     }
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
@@ -158,61 +195,75 @@ impl SyncCore {
         self.stored = 0;
         self.no_snapshot = None;
         self.saved_beat = None;
+        self.settled = false;
+        self.unstored = saved.is_err();
         let same = !old.is_empty() && state.seq() == old.seq();
-        let seq = state.seq();
+        let (seq, left_out) = (state.seq(), state.left_out());
         let effect = (!same).then_some(TrustEffect::Reloaded);
         self.publish(state, effect);
-        tracing::info!(seq, "trust snapshot taken");
-        self.saved(saved)?;
+        tracing::info!(seq, left_out, url = self.url, "trust snapshot taken");
+        saved?;
         Ok(self.soon())
     }
 
-    fn events(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
+    fn events(&mut self, poll: &Poll, bytes: &[u8]) -> Result<Next, Trouble> {
         let feed = Feed::from_cbor(bytes).map_err(TrustRefusal::from)?;
         let old = self.trust.load().as_ref().clone();
         let first = old.seq().saturating_add(1);
-        let applied = old.with_feed(&feed);
+        let applied = old.with_feed(&feed, &poll.nonce);
         let saved = self.store_feed(first, &feed, &applied);
+        let confirmed = applied.state.confirmed_at().filter(|_| applied.beat);
         let Applied { state, effects, taken, more, refused, .. } = applied;
+        let left_out = state.left_out() > 0;
         self.publish(state, effects);
-        if let Some(refusal) = refused {
-            return Err(refusal.into());
+        if let Some(signed) = confirmed {
+            let first = !self.trust.is_established();
+            self.trust.beat(signed, poll.made);
+            self.settled = true;
+            if first {
+                // From here on anything is decided at all.
+                self.trust.announce(TrustEffect::Reloaded);
+            }
         }
-        self.saved(saved)?;
+        match refused {
+            // Everything else was taken and goes on; a snapshot would hold no less.
+            Some(TrustRefusal::TooLarge) if left_out => self.lapse(TrustRefusal::TooLarge.as_str()),
+            Some(refusal) => return Err(refusal.into()),
+            None => {}
+        }
+        saved?;
         if more && taken == 0 {
             // The service knows more and does not tell it.
             return Err(TrustRefusal::Order.into());
+        }
+        if confirmed.is_some() && !left_out && !self.unstored {
+            self.following();
         }
         let wait = if taken == 0 { limits::SYNC_PAUSE } else { Duration::ZERO };
         Ok(Next { wait, ..self.soon() })
     }
 
-    fn store_feed(
-        &mut self,
-        first: u64,
-        feed: &Feed,
-        applied: &Applied,
-    ) -> Result<(), tessera_runtime::store::StoreError> {
-        let now = self.trust.now();
-        let due = self
-            .saved_beat
-            .is_none_or(|saved| now.since(saved) >= limits::TRUST_HEARTBEAT_STEP_SECONDS);
-        if applied.taken == 0 && !(applied.beat && due) {
+    fn store_feed(&mut self, first: u64, feed: &Feed, applied: &Applied) -> Result<(), StoreError> {
+        let now = self.trust.monotonic();
+        let due = self.saved_beat.is_none_or(|saved| {
+            now.saturating_sub(saved) >= limits::TRUST_HEARTBEAT_STEP || now < saved
+        });
+        // Behind a gap no event may be stored: the next snapshot holds it.
+        if self.unstored || (applied.taken == 0 && !(applied.beat && due)) {
             return Ok(());
         }
-        let beat = applied.beat.then_some(feed.heartbeat.as_slice());
+        let beat = applied.state.confirmed_at().filter(|_| applied.beat);
+        let beat = beat.map(|signed| (feed.heartbeat.as_slice(), signed));
         let events = feed.events.iter().take(applied.taken);
-        self.store.save_events(first, events, beat)?;
+        let saved = self.store.save_events(first, events, beat);
+        self.unstored = saved.is_err();
+        saved?;
         self.stored += applied.taken;
         self.saved_beat = applied.beat.then_some(now);
         Ok(())
     }
 
-    fn publish(
-        &self,
-        state: crate::trust::TrustState,
-        effects: impl IntoIterator<Item = TrustEffect>,
-    ) {
+    fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {
         let effects: Vec<TrustEffect> = effects.into_iter().collect();
         for effect in &effects {
             self.counters.changes.inc(&[effect.kind()]);
@@ -220,44 +271,31 @@ impl SyncCore {
         self.trust.publish(state, effects);
     }
 
-    /// A revocation that could not be stored holds all the same, as long as the process lives.
-    fn saved(&self, result: Result<(), tessera_runtime::store::StoreError>) -> Result<(), Trouble> {
-        result.map_err(|error| {
-            tracing::error!(%error, "trust data not stored");
-            Trouble { reason: "store", snapshot: false }
-        })
-    }
-
-    fn soon(&self) -> Next {
+    fn soon(&mut self) -> Next {
         let state = self.trust.load();
         let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
-        let ask = match state.is_empty() || long {
-            true => Ask::Snapshot,
-            false => Ask::Events(state.seq()),
+        let nonce = random::bytes(self.random.as_ref()).map(FeedNonce::from_bytes);
+        let ask = match nonce {
+            Ok(nonce) if !(state.is_empty() || long || self.unstored) => Ask::Events(Poll {
+                after: state.seq(),
+                head: state.head(),
+                nonce,
+                wait: if self.settled { limits::SYNC_WAIT_SECONDS } else { 0 },
+                made: self.trust.monotonic(),
+            }),
+            // Without randomness nothing could be confirmed: a snapshot confirms nothing.
+            _ => Ask::Snapshot,
         };
-        let wait = Duration::ZERO;
-        Next { wait, ask }
+        Next { wait: Duration::ZERO, ask }
     }
 
     /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events
     /// go on.
     fn may_shorten(&self) -> bool {
-        let now = self.trust.now();
+        let now = self.trust.monotonic();
         self.no_snapshot.is_none_or(|tried| {
-            now < tried || now.since(tried) >= limits::TRUST_SNAPSHOT_PAUSE_SECONDS
+            now < tried || now.saturating_sub(tried) >= limits::TRUST_SNAPSHOT_PAUSE
         })
-    }
-
-    fn trouble(&mut self, ask: Ask, trouble: Trouble) -> Next {
-        self.counters.errors.inc(&[trouble.reason]);
-        self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 || self.failures.is_power_of_two() {
-            let failures = self.failures;
-            tracing::warn!(reason = trouble.reason, failures, "trust feed brought nothing");
-        }
-        let next = self.soon();
-        let snapshot = trouble.snapshot && !matches!(ask, Ask::Snapshot);
-        Next { wait: self.backoff(), ask: if snapshot { Ask::Snapshot } else { next.ask } }
     }
 
     /// Doubles with every failure, and is drawn from the upper half, so that a fleet of agents does not come back at once.
@@ -272,10 +310,10 @@ impl SyncCore {
         half + Duration::from_millis(drawn)
     }
 
-    fn save_time(&mut self, now: UnixSeconds) {
-        match self.store.save_highest(now) {
-            Ok(()) => self.saved_time = now,
-            Err(error) => tracing::error!(%error, "highest time not stored"),
+    fn save_time(&mut self) {
+        self.saved_time = self.trust.monotonic();
+        if let Err(error) = self.store.save_time(&self.trust.time().to_store()) {
+            tracing::error!(%error, "how far time has come is not stored");
         }
     }
 
@@ -283,24 +321,9 @@ impl SyncCore {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let age = self.trust.age().map_or(-1, whole);
         self.counters.age.set(&[], age);
+        let ahead = self.trust.time().clock_state().map_or(0, |state| state.ahead);
+        self.counters.ahead.set(&[], ahead);
         self.counters.seq.set(&[], whole(self.trust.load().seq()));
-    }
-}
-
-/// Why an answer brought nothing, and whether a snapshot may help.
-struct Trouble {
-    reason: &'static str,
-    snapshot: bool,
-}
-
-impl Trouble {
-    fn of(error: &FetchError) -> Self {
-        Self { reason: error.reason(), snapshot: matches!(error, FetchError::Gone) }
-    }
-}
-
-impl From<TrustRefusal> for Trouble {
-    fn from(refusal: TrustRefusal) -> Self {
-        Self { reason: refusal.as_str(), snapshot: true }
+        self.counters.following.set(&[], i64::from(self.trust.lapse().is_none()));
     }
 }

@@ -1,35 +1,80 @@
 use std::sync::Arc;
 
+use tessera_runtime::clock::Clock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SeededRandom;
-use tessera_token::key::SecretKey;
-use tessera_token::trust::Feed;
+use tessera_token::key::{SecretKey, Thumbprint};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{Evidence, Feed};
 
 use super::*;
 use crate::testing::*;
 
 struct Rig {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     verifier: Verifier,
     core: SyncCore,
     metrics: Metrics,
 }
 
+/// The number that a poll asks from.
+fn after(ask: Ask) -> Option<u64> {
+    match ask {
+        Ask::Events(poll) => Some(poll.after),
+        Ask::Snapshot | Ask::Show => None,
+    }
+}
+
 fn rig(world: &World) -> Rig {
-    let folder = tempfile::tempdir().unwrap();
-    let verifier = Verifier::open(folder.path(), world.pin(), NOW);
+    rig_in(tempfile::tempdir().unwrap(), world.pin(), NOW)
+}
+
+fn rig_in(folder: tempfile::TempDir, pin: Thumbprint, now: u64) -> Rig {
+    let verifier = Verifier::open(folder.path(), pin, now);
     let metrics = Metrics::new();
     let random = SeededRandom::predictable(1).shared();
     let core =
         SyncCore::new(Arc::clone(&verifier.trust), verifier.trust_store.clone(), random, &metrics)
             .unwrap();
-    Rig { _folder: folder, verifier, core, metrics }
+    Rig { folder, verifier, core, metrics }
 }
 
 impl Rig {
-    fn feed(&mut self, feed: &Feed) -> Next {
+    /// A poll that the world answers.
+    fn poll(&mut self, world: &World, time: u64) -> Next {
+        self.poll_with(|poll| world.feed_for(&poll.nonce, poll.after, time))
+    }
+
+    fn poll_with(&mut self, answer: impl FnOnce(&Poll) -> Feed) -> Next {
         let ask = self.core.first().ask;
-        self.core.answer(ask, Ok(feed.to_cbor()))
+        let Ask::Events(poll) = ask else { panic!("{ask:?}") };
+        self.core.answer(ask, Ok(answer(&poll).to_cbor()))
+    }
+
+    /// Snapshot and heartbeat, as at a first start.
+    fn settled(&mut self, world: &World) {
+        self.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        self.poll(world, NOW);
+        assert_eq!(self.verifier.validator.ready(), Ok(()));
+    }
+
+    fn fails(&mut self, error: FetchError) -> Next {
+        let ask = self.core.first().ask;
+        self.core.answer(ask, Err(error))
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.verifier.clock.advance(Duration::from_secs(seconds));
+        self.core.tick();
+    }
+
+    fn restarted(self) -> Self {
+        self.verifier.store.close().unwrap();
+        let now = self.verifier.clock.unix().get();
+        let Rig { folder, verifier, core, .. } = self;
+        let pin = *verifier.trust_store.pin();
+        drop((verifier, core));
+        rig_in(folder, pin, now)
     }
 
     fn shows(&self, line: &str) -> bool {
@@ -50,13 +95,13 @@ async fn first_a_snapshot_then_events() {
     assert!(rig.shows("tessera_trust_age_seconds -1"));
     let mut effects = rig.verifier.trust.effects();
     let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    assert_eq!(next, Next { wait: Duration::ZERO, ask: Ask::Events(0) });
+    assert_eq!((next.wait, after(next.ask)), (Duration::ZERO, Some(0)));
     assert_eq!(effects.try_recv().unwrap(), TrustEffect::Reloaded);
     assert_eq!(rig.stored_seq(), 0);
     world.event(device_change("d-1", 1, NOW));
     world.event(device_change("d-2", 1, NOW));
-    let next = rig.feed(&world.feed(0, NOW));
-    assert_eq!(next.ask, Ask::Events(2));
+    let next = rig.poll(&world, NOW);
+    assert_eq!(after(next.ask), Some(2));
     let first = TrustEffect::Device { tenant: tenant(), device: device("d-1") };
     assert_eq!(effects.try_recv().unwrap(), first);
     assert_eq!(rig.stored_seq(), 2);
@@ -69,11 +114,11 @@ async fn an_empty_answer_refreshes_the_age_and_pauses() {
     let world = World::new();
     let mut rig = rig(&world);
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    rig.verifier.clock.advance(Duration::from_secs(100));
-    rig.core.tick();
+    rig.poll(&world, NOW);
+    rig.advance(100);
     assert!(rig.shows("tessera_trust_age_seconds 100"));
-    let next = rig.feed(&world.feed(0, NOW + 100));
-    assert_eq!(next, Next { wait: limits::SYNC_PAUSE, ask: Ask::Events(0) });
+    let next = rig.poll(&world, NOW + 100);
+    assert_eq!((next.wait, after(next.ask)), (limits::SYNC_PAUSE, Some(0)));
     assert!(rig.shows("tessera_trust_age_seconds 0"));
 }
 
@@ -83,18 +128,21 @@ async fn rubbish_keeps_the_old_state_counts_and_asks_for_a_snapshot() {
     let mut rig = rig(&world);
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
     world.event(device_change("d-1", 1, NOW));
-    let mut forged = world.feed(0, NOW);
-    *forged.events[0].last_mut().unwrap() ^= 1;
-    let next = rig.feed(&forged);
+    let next = rig.poll_with(|poll| {
+        let mut forged = world.feed_for(&poll.nonce, 0, NOW);
+        *forged.events[0].last_mut().unwrap() ^= 1;
+        forged
+    });
     assert_eq!(next.ask, Ask::Snapshot);
     assert!(!next.wait.is_zero());
     assert_eq!(rig.verifier.trust.load().seq(), 0);
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"signature\"} 1"));
-    rig.core.answer(Ask::Events(0), Ok(b"rubbish".to_vec()));
+    let ask = rig.core.first().ask;
+    rig.core.answer(ask, Ok(b"rubbish".to_vec()));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"malformed\"} 1"));
     // The snapshot mends it.
     let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    assert_eq!(next.ask, Ask::Events(1));
+    assert_eq!(after(next.ask), Some(1));
     assert_eq!(rig.stored_seq(), 1);
 }
 
@@ -106,7 +154,7 @@ async fn an_older_snapshot_changes_nothing() {
     world.event(device_change("d-1", 1, NOW));
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
     let next = rig.core.answer(Ask::Snapshot, Ok(old));
-    assert_eq!(next.ask, Ask::Events(1));
+    assert_eq!(after(next.ask), Some(1));
     assert_eq!(rig.verifier.trust.load().seq(), 1);
     assert_eq!(rig.stored_seq(), 1);
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"older\"} 1"));
@@ -126,7 +174,7 @@ async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
     world.event(group_change(1, 9));
     world.event(Change::Tenant(tenant_trust(7)));
     world.event(world.key_change(KeyState::Compromised));
-    rig.feed(&world.feed(0, NOW));
+    rig.poll(&world, NOW);
     let known = |state: &crate::trust::TrustState| {
         assert_eq!(state.device_epoch(&tenant(), "d-1"), 5);
         assert!(state.token_revoked(&TokenHash::of(&token)));
@@ -173,10 +221,10 @@ async fn compacted_events_lead_to_a_snapshot_and_an_outage_does_not() {
     let world = World::new();
     let mut rig = rig(&world);
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    let next = rig.core.answer(Ask::Events(0), Err(FetchError::Gone));
+    let next = rig.fails(FetchError::Gone);
     assert_eq!(next.ask, Ask::Snapshot);
-    let next = rig.core.answer(Ask::Events(0), Err(FetchError::Connect));
-    assert_eq!(next.ask, Ask::Events(0));
+    let next = rig.fails(FetchError::Connect);
+    assert_eq!(after(next.ask), Some(0));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"gone\"} 1"));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"connect\"} 1"));
 }
@@ -190,24 +238,24 @@ async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
     rig.core.stored = limits::TRUST_EVENTS_STORED + 1;
     assert_eq!(rig.core.first().ask, Ask::Snapshot);
     let next = rig.core.answer(Ask::Snapshot, Err(FetchError::TooLarge));
-    assert_eq!(next.ask, Ask::Events(0));
+    assert_eq!(after(next.ask), Some(0));
     world.event(device_change("d-1", 3, NOW));
-    let next = rig.core.answer(next.ask, Ok(world.feed(0, NOW).to_cbor()));
-    assert_eq!(next.ask, Ask::Events(1));
+    let next = rig.poll(&world, NOW);
+    assert_eq!(after(next.ask), Some(1));
     assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 3);
     assert_eq!(rig.stored_seq(), 1);
     // A poll that fails is followed by another poll.
-    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Timeout)).ask, Ask::Events(1));
+    assert_eq!(after(rig.core.answer(next.ask, Err(FetchError::Timeout)).ask), Some(1));
     // One that cannot be mended by events is not, however short ago the snapshot was asked for.
     assert_eq!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot);
     rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout));
-    let pause = Duration::from_secs(limits::TRUST_SNAPSHOT_PAUSE_SECONDS);
+    let pause = limits::TRUST_SNAPSHOT_PAUSE;
     rig.verifier.clock.advance(pause - Duration::from_secs(1));
-    assert_eq!(rig.core.first().ask, Ask::Events(1));
+    assert_eq!(after(rig.core.first().ask), Some(1));
     rig.verifier.clock.advance(Duration::from_secs(1));
     assert_eq!(rig.core.first().ask, Ask::Snapshot);
     let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    assert_eq!(next.ask, Ask::Events(1));
+    assert_eq!(after(next.ask), Some(1));
 }
 
 #[tokio::test]
@@ -221,7 +269,7 @@ async fn waits_grow_to_a_limit_and_start_anew_after_success() {
     }
     assert!(last >= limits::SYNC_BACKOFF_LAST / 2);
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    let wait = rig.core.answer(Ask::Events(0), Err(FetchError::Timeout)).wait;
+    let wait = rig.fails(FetchError::Timeout).wait;
     assert!(wait <= limits::SYNC_BACKOFF_FIRST);
 }
 
@@ -231,26 +279,87 @@ async fn a_service_that_holds_events_back_is_not_polled_without_end() {
     let mut rig = rig(&world);
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
     world.event(device_change("d-1", 1, NOW));
-    let silent = Feed { events: vec![], heartbeat: world.heartbeat(NOW) };
-    let next = rig.feed(&silent);
+    let next = rig.poll_with(|poll| Feed {
+        events: vec![],
+        heartbeat: world.heartbeat_for(&poll.nonce, NOW),
+    });
     assert!(!next.wait.is_zero());
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"order\"} 1"));
 }
 
 #[tokio::test]
-async fn the_highest_time_is_stored_in_steps() {
+async fn how_far_time_has_come_is_stored_in_steps_and_nothing_of_the_wall_clock() {
     let world = World::new();
     let mut rig = rig(&world);
-    let stored = |rig: &Rig| rig.verifier.trust_store.highest().unwrap();
-    rig.verifier.clock.advance(Duration::from_secs(29));
+    let stored = |rig: &Rig| rig.verifier.trust_store.time().unwrap().signed;
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.poll(&world, NOW);
+    rig.verifier.clock.set_unix(at(NOW + 7200));
+    rig.verifier.clock.advance(limits::TRUST_TIME_STEP - Duration::from_secs(1));
     rig.core.tick();
     assert_eq!(stored(&rig), at(0));
     rig.verifier.clock.advance(Duration::from_secs(1));
     rig.core.tick();
-    assert_eq!(stored(&rig), at(NOW + 30));
+    let step = limits::TRUST_TIME_STEP.as_secs();
+    assert_eq!(stored(&rig), at(NOW + step));
     rig.verifier.clock.advance(Duration::from_secs(5));
     rig.core.finish();
-    assert_eq!(stored(&rig), at(NOW + 35));
+    assert_eq!(stored(&rig), at(NOW + step + 5));
+}
+
+/// The service signs an event while its clock is ahead; as soon as it is right, devices are let in again.
+#[tokio::test]
+async fn a_service_that_was_ahead_stops_nobody_once_it_is_right() {
+    use tessera_token::chain::TrustView;
+    use tessera_token::refusal::RefusalCode;
+    const DAY: u64 = 24 * 3600;
+    for ahead in [7200, 40 * DAY, 365 * DAY] {
+        let mut world = World::new();
+        let mut rig = rig(&world);
+        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.poll(&world, NOW);
+        let token = world.token();
+        let password = world.password(&token, NOW, 1);
+        rig.verifier.validator.admit(&password, DEVICE).await.unwrap();
+        // An event and a heartbeat from the future.
+        world.event_at(device_change("d-2", 1, NOW + ahead), NOW + ahead);
+        rig.poll(&world, NOW + ahead);
+        let password = world.password(&token, NOW + 13, 2);
+        rig.verifier.clock.advance(Duration::from_secs(13));
+        let refused = rig.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
+        let code =
+            if ahead > 100 * DAY { RefusalCode::KeyNotValid } else { RefusalCode::TokenExpired };
+        assert_eq!(refused.code, code);
+        rig.poll(&world, NOW + 13);
+        assert_eq!(rig.verifier.trust.load().trusted_at(), Some(at(NOW + 13)));
+        rig.verifier.validator.admit(&password, DEVICE).await.unwrap();
+        assert!(rig.shows("tessera_clock_ahead_seconds 0"));
+        // And a restart without the service: it knows nothing of the future that it must obey.
+        rig.core.finish();
+        let stored = rig.verifier.trust_store.time().unwrap();
+        assert_eq!(stored.signed, at(NOW + 13));
+    }
+}
+
+/// This clock alone is ahead: it says so, goes on by what the service says, and is ready by itself once it is right.
+#[tokio::test]
+async fn a_clock_that_is_ahead_here_says_so_and_refuses_nobody_while_the_service_is_heard() {
+    use tessera_token::refusal::RefusalCode;
+    let world = World::new();
+    let mut rig = rig(&world);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.poll(&world, NOW);
+    let token = world.token();
+    assert_eq!(rig.verifier.validator.clock_ready(), Ok(()));
+    rig.verifier.clock.set_unix(at(NOW + 7200));
+    rig.core.tick();
+    assert_eq!(rig.verifier.validator.clock_ready(), Err(RefusalCode::ClockWrong));
+    assert!(rig.shows("tessera_clock_ahead_seconds 7200"));
+    rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await.unwrap();
+    rig.verifier.clock.set_unix(at(NOW));
+    rig.core.tick();
+    assert_eq!(rig.verifier.validator.clock_ready(), Ok(()));
+    assert!(rig.shows("tessera_clock_ahead_seconds 0"));
 }
 
 #[tokio::test]
@@ -260,8 +369,184 @@ async fn a_full_store_does_not_hold_a_revocation_back() {
     rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
     rig.verifier.store.close().unwrap();
     world.event(device_change("d-1", 3, NOW));
-    rig.feed(&world.feed(0, NOW));
+    rig.poll(&world, NOW);
     use tessera_token::chain::TrustView;
     assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 3);
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"store\"} 1"));
+}
+
+#[tokio::test]
+async fn a_recorded_world_makes_no_verifier() {
+    // Forty days ago somebody recorded snapshot and polls; the clock here stands there.
+    let world = World::new();
+    let mut rig = rig(&world);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    let token = world.token();
+    for _ in 0..3 {
+        rig.poll_with(|_| world.feed(0, NOW));
+        assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustMissing));
+        let judged = rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await;
+        assert_eq!(judged.unwrap_err().code, RefusalCode::TrustMissing);
+    }
+    assert!(rig.shows("tessera_trust_age_seconds -1"));
+    assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"nonce\"} 3"));
+    // Told once, although it goes on.
+    assert!(rig.shows("tessera_trust_not_followed_total{reason=\"nonce\"} 1"));
+    // Neither does a restart make one.
+    let mut rig = rig.restarted();
+    assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustMissing));
+    // The real service answers, and its time is now the least.
+    rig.poll(&world, NOW + 40 * 86_400);
+    assert!(rig.verifier.trust.now() >= at(NOW + 40 * 86_400 - 60));
+    let judged = rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await;
+    assert_eq!(judged.unwrap_err().code, RefusalCode::TokenExpired);
+}
+
+#[tokio::test]
+async fn the_service_waits_only_for_who_is_confirmed() {
+    let world = World::new();
+    let mut rig = rig(&world);
+    let wait = |next: Next| match next.ask {
+        Ask::Events(poll) => poll.wait,
+        _ => panic!("{next:?}"),
+    };
+    let first = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert_eq!(wait(first), 0);
+    let next = rig.poll(&world, NOW);
+    assert_eq!(wait(next), limits::SYNC_WAIT_SECONDS);
+    let again = rig.core.first();
+    let (Ask::Events(one), Ask::Events(two)) = (next.ask, again.ask) else { panic!() };
+    assert_ne!(one.nonce, two.nonce, "each poll draws its own");
+    assert_eq!(wait(rig.fails(FetchError::Timeout)), 0);
+}
+
+#[tokio::test]
+async fn an_established_verifier_outlives_an_outage_and_a_restart_within_its_budget() {
+    let world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    rig.advance(3600);
+    rig.fails(FetchError::Connect);
+    // An outage is no lapse.
+    assert_eq!(rig.verifier.validator.ready(), Ok(()));
+    assert!(rig.shows("tessera_trust_following 1"));
+    let mut rig = rig.restarted();
+    assert_eq!(rig.verifier.trust.age(), Some(3600));
+    assert_eq!(rig.verifier.validator.ready(), Ok(()));
+    rig.fails(FetchError::Timeout);
+    assert_eq!(rig.verifier.validator.ready(), Ok(()));
+    rig.advance(24 * 3600);
+    assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustStale));
+    // A clock that is set back makes nothing younger.
+    rig.verifier.clock.set_unix(at(NOW));
+    assert_eq!(rig.verifier.trust.age(), Some(25 * 3600));
+}
+
+#[tokio::test]
+async fn who_cannot_follow_is_not_ready_says_why_and_stops_after_minutes() {
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    let token = world.token();
+    let held = rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await.unwrap();
+    world.event(device_change("d-9", 1, NOW));
+    let bent = |poll: &Poll| {
+        let mut feed = world.feed_for(&poll.nonce, poll.after, NOW);
+        feed.events[0][40] ^= 1;
+        feed
+    };
+    let next = rig.poll_with(bent);
+    assert_eq!(next.ask, Ask::Snapshot);
+    assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustNotFollowed));
+    let why = rig.verifier.validator.why_not_ready(RefusalCode::TrustNotFollowed);
+    assert!(why.contains("signature") || why.contains("malformed"), "{why}");
+    assert!(rig.shows("tessera_trust_following 0"));
+    // For the short budget it decides; then it does not, and what it let in ends.
+    rig.advance(limits::TRUST_NOT_FOLLOWED_SECONDS - 1);
+    rig.poll_with(bent);
+    assert_eq!(rig.verifier.validator.still_holds(&held.grant), Ok(()));
+    rig.advance(1);
+    let judged = |rig: &Rig, counter| {
+        let now = rig.verifier.clock.unix().get();
+        let password = world.password(&token, now, counter);
+        let validator = rig.verifier.validator.clone();
+        async move { validator.admit(&password, DEVICE).await.map_err(|refusal| refusal.code) }
+    };
+    assert_eq!(judged(&rig, 2).await.unwrap_err(), RefusalCode::TrustNotFollowed);
+    let ended = rig.verifier.validator.still_holds(&held.grant);
+    assert_eq!(ended, Err(RefusalCode::TrustNotFollowed));
+    // A restart does not begin the budget anew.
+    let mut rig = rig.restarted();
+    assert_eq!(judged(&rig, 2).await.unwrap_err(), RefusalCode::TrustNotFollowed);
+    // The snapshot holds what was behind the bad event, and everything is good again.
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.poll(&world, NOW + 300);
+    assert_eq!(rig.verifier.validator.ready(), Ok(()));
+    assert!(rig.shows("tessera_trust_following 1"));
+    // Proofs have their own wait after a stop without notice: here it is trust alone.
+    assert_eq!(rig.verifier.trust.may_decide(), Ok(()));
+    assert_eq!(rig.verifier.trust_store.lapsed().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_token_of_the_feed_that_is_taken_away_is_no_outage() {
+    let world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    for (error, lapse) in [
+        (FetchError::Connect, false),
+        (FetchError::Timeout, false),
+        (FetchError::Transport, false),
+        (FetchError::Status, false),
+        (FetchError::NotAllowed, true),
+        (FetchError::Refused, true),
+        (FetchError::TooLarge, true),
+        (FetchError::Beyond, true),
+    ] {
+        rig.fails(error);
+        assert_eq!(rig.verifier.trust.lapse().is_some(), lapse, "{error:?}");
+        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.poll(&world, NOW);
+        assert_eq!(rig.verifier.trust.lapse(), None);
+    }
+}
+
+#[tokio::test]
+async fn who_is_beyond_its_service_shows_what_it_knows_and_takes_the_new_line() {
+    use tessera_token::chain::TrustView;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    world.event(device_change("d-1", 1, NOW));
+    rig.poll(&world, NOW);
+    // The service comes back from a copy without that event.
+    let next = rig.fails(FetchError::Beyond);
+    assert_eq!(next.ask, Ask::Show);
+    let evidence = Evidence::from_cbor(&rig.core.evidence()).unwrap();
+    let shown = evidence.verify(&world.root.public()).unwrap();
+    assert_eq!((shown.seq, shown.head), (1, world.head()));
+    assert!(shown.changes.contains(&device_change("d-1", 1, NOW)));
+    // It has jumped: its snapshot is taken, and nothing that was known is lost.
+    let next = rig.core.answer(Ask::Show, Ok(Vec::new()));
+    assert_eq!(next.ask, Ask::Snapshot);
+    world.changes.clear();
+    let jumped = world.snapshot_with(|snapshot| snapshot.seq = 1 << 20);
+    let next = rig.core.answer(Ask::Snapshot, Ok(jumped));
+    assert_eq!(after(next.ask), Some(1 << 20));
+    assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 1);
+    // A service that takes nothing is asked for its snapshot all the same.
+    assert_eq!(rig.core.answer(Ask::Show, Err(FetchError::Refused)).ask, Ask::Snapshot);
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_stored_whole_before_anything_follows() {
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    rig.core.unstored = true;
+    world.event(device_change("d-1", 3, NOW));
+    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert_eq!(rig.stored_seq(), 1);
+    assert_eq!(after(rig.core.first().ask), Some(1));
 }

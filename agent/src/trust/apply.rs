@@ -2,7 +2,7 @@
 
 use tessera_token::key::Thumbprint;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Event, EventHash, Feed, Heartbeat, Snapshot};
+use tessera_token::trust::{Event, EventHash, Feed, FeedNonce, Heartbeat, Snapshot};
 
 use super::effect::TrustEffect;
 use super::refusal::TrustRefusal;
@@ -18,14 +18,16 @@ pub struct Applied {
     pub taken: usize,
     /// Whether the heartbeat says that this is still not all.
     pub more: bool,
-    /// Whether the heartbeat was good and belongs to this version.
+    /// Whether the heartbeat answered the nonce and belongs to this version.
     pub beat: bool,
-    /// What was wrong with the first that was not good.
+    /// What was wrong with the first that was not good; `too_large` also when everything was taken but for what found
+    /// no room.
     pub refused: Option<TrustRefusal>,
 }
 
 impl TrustState {
-    /// The version that a signed snapshot makes out of this one.
+    /// The version that a signed snapshot makes out of this one. What finds no room in it is left out and counted
+    /// ([`TrustState::left_out`]).
     ///
     /// # Errors
     /// [`TrustRefusal`]; `older` and `order` when the snapshot would take back what is known.
@@ -51,17 +53,18 @@ impl TrustState {
         next.seq = snapshot.seq;
         next.head = snapshot.head;
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
+        next.confirmed_at = self.confirmed_at;
         for change in snapshot.state {
-            next.apply(change)?;
+            next.take(change);
         }
         next.keep_floor_of(self)?;
-        next.prune();
         Ok(next)
     }
 
-    /// The version that an answer of the feed makes out of this one. Good events in front of a bad one count: nobody
-    /// can hold a revocation back by putting rubbish behind it.
-    pub fn with_feed(&self, feed: &Feed) -> Applied {
+    /// The version that the answer of the feed to this nonce makes out of this one. Good events in front of a bad one
+    /// count: nobody can hold a revocation back by putting rubbish behind it. One that finds no room is left out, and
+    /// those behind it count too.
+    pub fn with_feed(&self, feed: &Feed, nonce: &FeedNonce) -> Applied {
         let mut applied = Applied {
             state: self.clone(),
             effects: Vec::new(),
@@ -72,7 +75,7 @@ impl TrustState {
         };
         for event in &feed.events {
             match applied.state.follow(event) {
-                Ok(effect) => applied.effects.push(effect),
+                Ok(effect) => applied.effects.extend(effect),
                 Err(refusal) => {
                     applied.refused = Some(refusal);
                     return applied;
@@ -80,40 +83,59 @@ impl TrustState {
             }
             applied.taken += 1;
         }
-        match applied.state.beat(&feed.heartbeat) {
+        match applied.state.beat(&feed.heartbeat, nonce) {
             Ok(more) => {
                 applied.more = more;
                 applied.beat = !more;
+                applied.refused = (applied.state.left_out > 0).then_some(TrustRefusal::TooLarge);
             }
             Err(refusal) => applied.refused = Some(refusal),
         }
         applied
     }
 
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<TrustEffect, TrustRefusal> {
+    /// Takes the next event; `None` when it found no room.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<Option<TrustEffect>, TrustRefusal> {
         let root = self.root.as_ref().ok_or(TrustRefusal::NoSnapshot)?;
         let event = Event::open(bytes, root)?;
         if Some(event.seq) != self.seq.checked_add(1) || event.previous != self.head {
             return Err(TrustRefusal::Order);
         }
-        let effect = self.apply(event.change)?;
+        let effect = self.take(event.change);
         self.seq = event.seq;
         self.head = EventHash::of(bytes);
         self.trusted_at = self.trusted_at.max(Some(event.time));
         Ok(effect)
     }
 
-    /// Whether there is more than we have. A heartbeat that knows less than we do, or another past, is refused.
-    pub(super) fn beat(&mut self, bytes: &[u8]) -> Result<bool, TrustRefusal> {
+    /// Whether there is more than we have. A heartbeat that answers another nonce, knows less than we do, or another
+    /// past, is refused.
+    pub(super) fn beat(&mut self, bytes: &[u8], nonce: &FeedNonce) -> Result<bool, TrustRefusal> {
         let root = self.root.as_ref().ok_or(TrustRefusal::NoSnapshot)?;
-        let beat = Heartbeat::open(bytes, root)?;
+        let beat = Heartbeat::open_for(bytes, nonce, root)?;
+        self.confirm(&beat)
+    }
+
+    /// As [`Self::beat`], for one that was stored when it had answered.
+    pub(super) fn beat_again(&mut self, bytes: &[u8]) -> Result<(), TrustRefusal> {
+        let root = self.root.as_ref().ok_or(TrustRefusal::NoSnapshot)?;
+        let (beat, _) = Heartbeat::open_answer(bytes, root)?;
+        self.confirm(&beat).map(drop)
+    }
+
+    fn confirm(&mut self, beat: &Heartbeat) -> Result<bool, TrustRefusal> {
         if beat.seq > self.seq {
             return Ok(true);
         }
-        if beat.seq < self.seq || beat.head != self.head {
+        if beat.seq < self.seq {
+            return Err(TrustRefusal::Beyond);
+        }
+        if beat.head != self.head {
             return Err(TrustRefusal::Order);
         }
-        self.trusted_at = self.trusted_at.max(Some(beat.time));
+        // It says what the clock of the service shows now: events that it signed with a wrong clock do not count on.
+        self.trusted_at = Some(beat.time);
+        self.confirmed_at = Some(beat.time);
         Ok(false)
     }
 }

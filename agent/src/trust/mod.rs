@@ -1,9 +1,11 @@
 //! What this verifier knows: signed by the pinned root key, stored, and read without a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tessera_token::chain::TrustView;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::broadcast;
 
@@ -11,11 +13,13 @@ pub use apply::Applied;
 pub use effect::TrustEffect;
 pub use floor::Floor;
 pub use refusal::TrustRefusal;
+pub use standing::Lapse;
 pub use state::TrustState;
-pub use store::{TrustStore, TrustStoreError};
-pub use time::TrustTime;
+pub use store::{StoredTime, TrustStore, TrustStoreError};
+pub use time::{ClockState, TrustTime};
 
 use crate::limits;
+use standing::Standing;
 
 mod apply;
 mod effect;
@@ -23,16 +27,20 @@ mod floor;
 mod names;
 mod refusal;
 mod shards;
+mod standing;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+#[cfg(test)]
+mod time_tests;
 
 /// The current version of trust, for many readers and one writer.
 pub struct Trust {
     state: ArcSwap<TrustState>,
     time: TrustTime,
+    standing: Standing,
     effects: broadcast::Sender<TrustEffect>,
 }
 
@@ -42,8 +50,11 @@ impl Trust {
         if let Some(signed) = state.trusted_at() {
             time.known(signed);
         }
+        // Stored times alone: a clock that stands in the past makes nothing younger than it was when this was stored.
+        let age = state.confirmed_at().map(|at| time.now().since(at));
         Arc::new(Self {
             state: ArcSwap::from_pointee(state),
+            standing: Standing::new(age, time.monotonic()),
             time,
             effects: broadcast::Sender::new(limits::TRUST_EFFECTS),
         })
@@ -59,10 +70,65 @@ impl Trust {
         self.time.now()
     }
 
-    /// Seconds since the newest signed time; `None` when there is no trust data.
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.time.now_at(monotonic)
+    }
+
+    /// How time goes here.
+    pub fn time(&self) -> &TrustTime {
+        &self.time
+    }
+
+    /// Seconds since a heartbeat last answered this verifier, by monotonic time; what an earlier run was told counts with
+    /// the stored times. `None` when none ever did.
     pub fn age(&self) -> Option<u64> {
-        let at = self.load().trusted_at()?;
-        Some(self.now().since(at))
+        self.standing.age(self.time.monotonic())
+    }
+
+    /// Monotonic time, by which ages are counted.
+    pub fn monotonic(&self) -> Duration {
+        self.time.monotonic()
+    }
+
+    /// A heartbeat of this signed time answered the nonce that was sent at `asked`, which is monotonic.
+    pub fn beat(&self, signed: UnixSeconds, asked: Duration) {
+        self.time.beat(signed);
+        self.standing.beat(asked);
+    }
+
+    /// Whether a heartbeat ever answered a nonce of this verifier, in this run or in an earlier one.
+    pub fn is_established(&self) -> bool {
+        self.standing.is_established()
+    }
+
+    /// Whether anything may be decided by what is known.
+    ///
+    /// # Errors
+    /// `trust_missing` before a heartbeat answered, `trust_not_followed` when the short budget of a verifier that cannot
+    /// follow is used up.
+    pub fn may_decide(&self) -> Result<(), RefusalCode> {
+        self.standing.may_decide(self.time.monotonic())
+    }
+
+    /// That the feed cannot be followed, while that is so.
+    pub fn lapse(&self) -> Option<Lapse> {
+        self.standing.lapse(self.time.monotonic())
+    }
+
+    /// Seconds for which a verifier that cannot follow decides all the same.
+    pub fn set_lapse_budget(&self, seconds: u64) {
+        self.standing.set_budget(seconds);
+    }
+
+    /// The feed cannot be followed, and that for `lasts` already; true when the reason is new.
+    pub(crate) fn lapsed(&self, reason: &'static str, lasts: Duration) -> bool {
+        self.standing.lapsed(reason, self.time.monotonic(), lasts)
+    }
+
+    /// The feed is followed; true when it was not before.
+    pub(crate) fn follows(&self) -> bool {
+        self.standing.follows()
     }
 
     /// What changes from now on. A receiver that lagged must check everything again.
@@ -73,7 +139,7 @@ impl Trust {
     /// Makes a version current, then tells what changed.
     pub fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {
         if let Some(signed) = state.trusted_at() {
-            self.time.signed(signed);
+            self.time.known(signed);
         }
         self.state.store(Arc::new(state));
         effects.into_iter().for_each(|effect| self.announce(effect));

@@ -23,6 +23,10 @@ pub enum TrustRefusal {
     NoSnapshot,
     /// What was stored is damaged or incomplete.
     Damaged,
+    /// The heartbeat does not answer the nonce that was sent: it is a recording, or of a service that answers none.
+    Nonce,
+    /// What is known lies beyond the head of the service: it was restored from an older copy, or another answers.
+    Beyond,
 }
 
 impl TrustRefusal {
@@ -38,6 +42,8 @@ impl TrustRefusal {
             Self::Expired => "expired",
             Self::NoSnapshot => "no_snapshot",
             Self::Damaged => "damaged",
+            Self::Nonce => "nonce",
+            Self::Beyond => "beyond",
         }
     }
 }
@@ -58,6 +64,7 @@ impl From<TrustError> for TrustRefusal {
             TrustError::Root => Self::Root,
             TrustError::Order => Self::Order,
             TrustError::TooLarge => Self::TooLarge,
+            TrustError::Nonce => Self::Nonce,
         }
     }
 }

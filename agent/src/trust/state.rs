@@ -26,14 +26,20 @@ pub struct TrustState {
     pub(super) seq: u64,
     pub(super) head: EventHash,
     pub(super) trusted_at: Option<UnixSeconds>,
+    /// The signed time of the newest heartbeat that answered a nonce of this verifier.
+    pub(super) confirmed_at: Option<UnixSeconds>,
+    /// Changes that found no room. Who knows of them only that they were is not up to date.
+    pub(super) left_out: u64,
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
     pub(super) keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
     pub(super) groups: Arc<HashMap<GroupKey, u64>>,
     pub(super) devices: Shards<DeviceKey, Moved>,
     pub(super) tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
-    /// Made with the first issuer key.
+    /// Made with the first issuer key that signs.
     preparation: Option<Preparation>,
+    /// Issuer keys with a table.
+    prepared: usize,
     pub(super) floor: Arc<Floor>,
 }
 
@@ -52,6 +58,8 @@ impl TrustState {
             seq: 0,
             head: EventHash::default(),
             trusted_at: None,
+            confirmed_at: None,
+            left_out: 0,
             tenants: Arc::default(),
             keys: Arc::default(),
             groups: Arc::default(),
@@ -59,6 +67,7 @@ impl TrustState {
             tokens: Shards::new(),
             device_keys: Shards::new(),
             preparation: None,
+            prepared: 0,
             floor: Arc::default(),
         }
     }
@@ -71,6 +80,25 @@ impl TrustState {
     /// The hash of that event.
     pub fn head(&self) -> EventHash {
         self.head
+    }
+
+    /// The signed time of the newest heartbeat that answered a nonce of this verifier; `None` when none ever did.
+    pub fn confirmed_at(&self) -> Option<UnixSeconds> {
+        self.confirmed_at
+    }
+
+    /// Seconds after which nobody of any tenant is let in by trust data that nobody confirmed since.
+    pub fn longest_budget(&self) -> u64 {
+        let longest = |tenant: &TenantTrust| {
+            let staleness = tenant.staleness;
+            staleness.telemetry.max(staleness.command).max(staleness.actuation)
+        };
+        self.tenants.values().map(longest).max().unwrap_or(0)
+    }
+
+    /// How many changes since the snapshot began found no room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Whether a snapshot was ever taken.
@@ -91,6 +119,13 @@ impl TrustState {
     /// Tokens on the revocation list.
     pub fn token_count(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Takes one change in, and counts it when there is no room for it: what comes behind it must not be lost.
+    pub(super) fn take(&mut self, change: Change) -> Option<TrustEffect> {
+        let effect = self.apply(change).ok();
+        self.left_out += u64::from(effect.is_none());
+        effect
     }
 
     /// Takes one change in. Nothing ever moves back: an epoch stays at its highest, a key at its last state.
@@ -135,27 +170,37 @@ impl TrustState {
         let kid = key.key.key_id();
         room(self.keys.contains_key(&kid), self.keys.len(), limits::TRUST_KEYS)?;
         let effect = TrustEffect::Key { tenant: key.tenant.clone(), kid };
-        let prepared = self.keys.len() < limits::TRUST_PREPARED_KEYS;
         let same_kid = Arc::make_mut(&mut self.keys).entry(kid).or_default();
-        let known =
-            same_kid.iter_mut().find(|known| known.tenant == key.tenant && known.key == key.key);
-        match known {
+        let place = same_kid.iter().position(|one| one.tenant == key.tenant && one.key == key.key);
+        match place.and_then(|place| same_kid.get_mut(place)) {
             Some(known) => {
                 if known.state.number() > key.state.number() {
                     key.state = known.state;
                 }
                 known.state = key.state;
                 (known.not_before, known.not_after) = (key.not_before, key.not_after);
+                Self::tabulate(known, &mut self.preparation, &mut self.prepared);
             }
             None => {
-                if prepared {
-                    let with = self.preparation.get_or_insert_with(Preparation::new);
-                    key.key = key.key.prepared(with);
-                }
+                Self::tabulate(&mut key, &mut self.preparation, &mut self.prepared);
                 same_kid.push(key);
             }
         }
         Ok(effect)
+    }
+
+    /// Keys whose tokens come in have tables; with the last of them the table goes, so that rotations leave nothing.
+    fn tabulate(key: &mut IssuerKey, with: &mut Option<Preparation>, prepared: &mut usize) {
+        let wanted = matches!(key.state, KeyState::Active | KeyState::Retiring);
+        let had = key.key.is_prepared();
+        if wanted && !had && *prepared < limits::TRUST_PREPARED_KEYS {
+            let with = with.get_or_insert_with(Preparation::new);
+            key.key = key.key.clone().prepared(with);
+        } else if !wanted && had {
+            key.key = key.key.clone().unprepared();
+        }
+        *prepared = prepared.saturating_sub(usize::from(had));
+        *prepared += usize::from(key.key.is_prepared());
     }
 
     fn apply_group(&mut self, group: GroupEpoch) -> Result<TrustEffect, TrustRefusal> {
@@ -199,14 +244,12 @@ impl TrustState {
         Ok(TrustEffect::Device { tenant: known.tenant, device: known.device })
     }
 
-    /// Lets go of what says nothing any more, judged by signed time alone: a wrong local clock forgets nothing.
-    pub(crate) fn prune(&mut self) {
-        let Some(signed) = self.trusted_at else {
-            return;
-        };
-        let dead = signed.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
+    /// Lets go of what says nothing any more at `at`, which is signed time as far as it was lived through: neither a wrong
+    /// clock here nor one of the service forgets anything.
+    pub(crate) fn prune(&mut self, at: UnixSeconds) {
+        let dead = at.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
         self.devices.retain(|moved| moved.at >= dead);
-        let expired = signed.minus(2 * CLOCK_SKEW_SECONDS);
+        let expired = at.minus(2 * CLOCK_SKEW_SECONDS);
         self.tokens.retain(|expires| *expires >= expired);
         // A compromised key stays: it must not come back with an older world. One that has retired signs no more.
         let over = |key: &IssuerKey| key.state == KeyState::Retired && key.not_after < expired;

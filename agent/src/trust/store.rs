@@ -3,19 +3,27 @@ use std::fmt;
 use tessera_runtime::store::{Batch, Row, Store, StoreError, Table};
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
+use tessera_token::limits::EVIDENCE_EVENTS;
 use tessera_token::time::UnixSeconds;
+use tessera_token::trust::Evidence;
 
 use super::floor::Floor;
 use super::refusal::TrustRefusal;
 use super::state::TrustState;
 use crate::limits;
 
-const HEARTBEAT: &[u8] = b"heartbeat";
-const HIGHEST: &[u8] = b"highest";
+const HEARTBEAT: &[u8] = b"heartbeat_2";
+/// The signed time of the newest heartbeat that answered; with it a verifier is established.
+const CONFIRMED: &[u8] = b"confirmed";
+/// Since when the feed cannot be followed, in seconds.
+const LAPSED: &[u8] = b"lapsed";
+/// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
+/// wrong clock may have brought ahead: that is not read.
+const TIME: &[u8] = b"time";
 const PIECES: &[u8] = b"pieces";
 const FLOOR_PIECES: &[u8] = b"floor_pieces";
 
-/// Trust at rest: the signed bytes themselves, verified again whenever they are read, and the highest time ever seen.
+/// Trust at rest: the signed bytes themselves, verified again whenever they are read, and how far time has come.
 #[derive(Clone)]
 pub struct TrustStore {
     store: Store,
@@ -24,6 +32,15 @@ pub struct TrustStore {
     floor: Table,
     events: Table,
     pin: Thumbprint,
+}
+
+/// What is stored of time. Nothing of it comes from the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredTime {
+    /// The signed time, gone on with monotonic time; 0 when none is known.
+    pub signed: UnixSeconds,
+    /// When lived time began and how far it has come.
+    pub lived: Option<(UnixSeconds, UnixSeconds)>,
 }
 
 /// Why trust could not be read back.
@@ -98,29 +115,74 @@ impl TrustStore {
             state.follow(&event)?;
         }
         if let Some(beat) = self.meta.get(HEARTBEAT)? {
-            state.beat(&beat)?;
+            state.beat_again(&beat)?;
         }
-        state.prune();
+        state.confirmed_at = self.seconds(CONFIRMED)?;
         Ok(state)
     }
 
-    /// The highest time any run has seen.
+    /// Everything that the root key signed and that is stored: what a service that knows less can be shown.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn highest(&self) -> Result<UnixSeconds, StoreError> {
-        let row = self.meta.get(HIGHEST)?;
-        let seconds = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-        Ok(UnixSeconds::new(seconds))
+    /// [`TrustStoreError`].
+    pub fn evidence(&self) -> Result<Evidence, TrustStoreError> {
+        let snapshot = self.load_pieces(&self.snapshot, PIECES)?.unwrap_or_default();
+        let mut events: Vec<_> = self.event_rows()?.into_iter().map(|(_, event)| event).collect();
+        // The newest count: what is older the service has in all likelihood.
+        events.drain(..events.len().saturating_sub(EVIDENCE_EVENTS));
+        let heartbeat = self.meta.get(HEARTBEAT)?.unwrap_or_default();
+        Ok(Evidence { snapshot, events, heartbeat })
     }
 
-    /// Stores the highest time seen.
+    /// Since when the feed cannot be followed; `None` while it is.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_highest(&self, time: UnixSeconds) -> Result<(), StoreError> {
+    pub fn lapsed(&self) -> Result<Option<UnixSeconds>, StoreError> {
+        self.seconds(LAPSED)
+    }
+
+    /// Stores since when the feed cannot be followed, so that a restart does not begin the short budget anew.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_lapsed(&self, since: Option<UnixSeconds>) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        batch.put(&self.meta, HIGHEST, time.get().to_be_bytes());
+        match since {
+            Some(since) => batch.put(&self.meta, LAPSED, since.get().to_be_bytes()),
+            None => batch.delete(&self.meta, LAPSED),
+        }
+        self.store.commit_blocking(batch)
+    }
+
+    fn seconds(&self, key: &[u8]) -> Result<Option<UnixSeconds>, StoreError> {
+        let row = self.meta.get(key)?.and_then(|bytes| bytes.try_into().ok());
+        Ok(row.map(|bytes| UnixSeconds::new(u64::from_be_bytes(bytes))))
+    }
+
+    /// How far time had come.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn time(&self) -> Result<StoredTime, StoreError> {
+        let row = self.meta.get(TIME)?.unwrap_or_default();
+        let number = |at: usize| {
+            let bytes = row.get(at..)?.first_chunk()?;
+            Some(UnixSeconds::new(u64::from_be_bytes(*bytes)))
+        };
+        let lived = number(8).zip(number(16)).filter(|(began, _)| began.get() > 0);
+        Ok(StoredTime { signed: number(0).unwrap_or_default(), lived })
+    }
+
+    /// Stores how far time has come.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_time(&self, time: &StoredTime) -> Result<(), StoreError> {
+        let (began, lived) = time.lived.unwrap_or_default();
+        let row = [time.signed, began, lived].map(|at| at.get().to_be_bytes()).concat();
+        let mut batch = Batch::new();
+        batch.put(&self.meta, TIME, row);
         self.store.commit_blocking(batch)
     }
 
@@ -140,7 +202,8 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores verified events, the first with number `first`, and the heartbeat when it belongs behind them.
+    /// Stores verified events, the first with number `first`, and the heartbeat that answered, with its signed time, when
+    /// it belongs behind them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -148,14 +211,17 @@ impl TrustStore {
         &self,
         first: u64,
         events: impl Iterator<Item = &'a Vec<u8>>,
-        heartbeat: Option<&[u8]>,
+        heartbeat: Option<(&[u8], UnixSeconds)>,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         for (seq, event) in (first..).zip(events) {
             batch.put(&self.events, seq.to_be_bytes(), event.as_slice());
         }
         match heartbeat {
-            Some(beat) => batch.put(&self.meta, HEARTBEAT, beat),
+            Some((beat, at)) => {
+                batch.put(&self.meta, HEARTBEAT, beat);
+                batch.put(&self.meta, CONFIRMED, at.get().to_be_bytes());
+            }
             // The stored heartbeat would say less than the events now say.
             None => batch.delete(&self.meta, HEARTBEAT),
         }

@@ -1,13 +1,12 @@
-use std::time::Duration;
-
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::store::{Batch, Store};
-use tessera_token::chain::{KeyState, TrustView};
+use tessera_token::chain::{IssuerKey, KeyState, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
-use tessera_token::trust::{Change, Event, Feed, Heartbeat};
+use tessera_token::trust::{Change, Event, Feed, FeedNonce, Heartbeat};
 
 use super::*;
+use crate::limits;
 use crate::testing::*;
 
 fn kinds(effects: &[TrustEffect]) -> Vec<&'static str> {
@@ -21,7 +20,7 @@ fn nothing_is_known_before_a_snapshot() {
     assert_eq!(state.trusted_at(), None);
     let mut world = World::new();
     world.event(device_change("d-1", 1, NOW));
-    let applied = state.with_feed(&world.feed(0, NOW));
+    let applied = state.with_feed(&world.feed(0, NOW), &NONCE);
     assert_eq!(applied.refused, Some(TrustRefusal::NoSnapshot));
     assert_eq!(applied.taken, 0);
 }
@@ -36,7 +35,7 @@ fn events_move_what_they_name() {
     world.event(token_change(&token, NOW + 3600));
     world.event(Change::Tenant(tenant_trust(4)));
     world.event(world.key_change(KeyState::Compromised));
-    let applied = old.with_feed(&world.feed(0, NOW + 9));
+    let applied = old.with_feed(&world.feed(0, NOW + 9), &NONCE);
     assert_eq!(applied.refused, None);
     assert!(!applied.more && applied.beat);
     assert_eq!(kinds(&applied.effects), ["device", "group", "token", "tenant", "key"]);
@@ -71,12 +70,37 @@ fn epochs_and_key_states_never_move_back() {
     ] {
         world.event(change);
     }
-    let new = old.with_feed(&world.feed(0, NOW)).state;
+    let new = old.with_feed(&world.feed(0, NOW), &NONCE).state;
     assert_eq!(new.device_epoch(&tenant(), "d-1"), 5);
     assert_eq!(new.group_epoch(&tenant(), 1), 9);
     assert_eq!(new.tenant("acme").unwrap().epoch, 7);
     let kid = world.issuer.public().key_id();
     assert_eq!(new.issuer_keys(kid)[0].state, KeyState::Retired);
+}
+
+/// The tables that keys verify faster by: rotations leave none behind, and take none from the keys of today.
+#[test]
+fn rotated_keys_leave_no_tables() {
+    let mut world = World::new();
+    let mut state = world.trusted();
+    let rotations = u8::try_from(limits::TRUST_PREPARED_KEYS + 20).unwrap();
+    let key = |number: u8| SecretKey::from_seed(&[number + 10; 32]).public();
+    let is_prepared = |state: &TrustState, number| {
+        state.issuer_keys(key(number).key_id()).first().is_some_and(|one| one.key.is_prepared())
+    };
+    for number in 0..rotations {
+        let mut changes = vec![(number, KeyState::Next), (number, KeyState::Active)];
+        if let Some(before) = number.checked_sub(1) {
+            changes.extend([(before, KeyState::Retiring), (before, KeyState::Retired)]);
+        }
+        for (of, state) in changes {
+            let Change::Key(one) = world.key_change(state) else { unreachable!() };
+            world.event(Change::Key(IssuerKey { key: key(of), ..one }));
+        }
+        state = state.with_feed(&world.feed(state.seq(), NOW)).state;
+        assert!(is_prepared(&state, number), "{number}");
+    }
+    assert!((0..rotations - 1).all(|number| !is_prepared(&state, number)));
 }
 
 #[test]
@@ -86,7 +110,7 @@ fn a_newer_snapshot_weakens_nothing() {
     let old = world.trusted();
     world.event(device_change("d-1", 5, NOW));
     world.event(token_change(&token, NOW + 3600));
-    let old = old.with_feed(&world.feed(0, NOW)).state;
+    let old = old.with_feed(&world.feed(0, NOW), &NONCE).state;
     world.event(group_change(1, 1));
     // As if the service had been restored from a backup that lost the first two.
     world.changes.drain(..2);
@@ -132,14 +156,14 @@ fn bad_events_stop_the_row_and_what_was_good_counts() {
     let last = forged.len() - 1;
     forged[last] ^= 1;
 
-    let applied = state.with_feed(&feed(vec![good.clone(), forged]));
+    let applied = state.with_feed(&feed(vec![good.clone(), forged]), &NONCE);
     assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Signature), 1));
     assert_eq!(applied.state.device_epoch(&tenant(), "d-1"), 1);
     assert_eq!(applied.state.device_epoch(&tenant(), "d-2"), 0);
 
-    let applied = state.with_feed(&feed(vec![second.clone(), good.clone()]));
+    let applied = state.with_feed(&feed(vec![second.clone(), good.clone()]), &NONCE);
     assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 0));
-    let applied = state.with_feed(&feed(vec![good.clone(), good.clone()]));
+    let applied = state.with_feed(&feed(vec![good.clone(), good.clone()]), &NONCE);
     assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 1));
 
     let liar = Event {
@@ -149,7 +173,7 @@ fn bad_events_stop_the_row_and_what_was_good_counts() {
         change: device_change("d-2", 1, NOW),
     };
     let liar = liar.sign(&world.root).unwrap();
-    let applied = state.with_feed(&feed(vec![good.clone(), liar]));
+    let applied = state.with_feed(&feed(vec![good.clone(), liar]), &NONCE);
     assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Order), 1));
 
     let stranger = SecretKey::from_seed(&[9; 32]);
@@ -160,7 +184,7 @@ fn bad_events_stop_the_row_and_what_was_good_counts() {
         change: device_change("d-2", 1, NOW),
     };
     let foreign = foreign.sign(&stranger).unwrap();
-    let applied = state.with_feed(&feed(vec![foreign]));
+    let applied = state.with_feed(&feed(vec![foreign]), &NONCE);
     assert_eq!((applied.refused, applied.taken), (Some(TrustRefusal::Signature), 0));
 }
 
@@ -169,20 +193,20 @@ fn a_heartbeat_that_knows_less_refreshes_nothing() {
     let mut world = World::new();
     let state = world.trusted();
     world.event(device_change("d-1", 1, NOW));
-    let ahead = state.with_feed(&world.feed(0, NOW)).state;
+    let ahead = state.with_feed(&world.feed(0, NOW), &NONCE).state;
     let old = Heartbeat { seq: 0, head: EventHash::default(), time: at(NOW + 500) };
-    let old = old.sign(&world.root).unwrap();
-    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: old });
-    assert_eq!(applied.refused, Some(TrustRefusal::Order));
+    let old = old.answer(&NONCE, &world.root).unwrap();
+    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: old }, &NONCE);
+    assert_eq!(applied.refused, Some(TrustRefusal::Beyond));
     assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
     let fork = Heartbeat { seq: 1, head: EventHash::of(b"other"), time: at(NOW + 500) };
-    let fork = fork.sign(&world.root).unwrap();
-    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: fork });
+    let fork = fork.answer(&NONCE, &world.root).unwrap();
+    let applied = ahead.with_feed(&Feed { events: vec![], heartbeat: fork }, &NONCE);
     assert_eq!(applied.refused, Some(TrustRefusal::Order));
     assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
     // An event in the place of a heartbeat is none.
     let feed = Feed { events: vec![], heartbeat: world.events[0].clone() };
-    assert_eq!(ahead.with_feed(&feed).refused, Some(TrustRefusal::Signature));
+    assert_eq!(ahead.with_feed(&feed, &NONCE).refused, Some(TrustRefusal::Signature));
 }
 
 #[test]
@@ -191,28 +215,26 @@ fn a_heartbeat_from_ahead_asks_for_more_and_refreshes_nothing() {
     let state = world.trusted();
     world.event(device_change("d-1", 1, NOW));
     let beat = world.heartbeat(NOW + 500);
-    let applied = state.with_feed(&Feed { events: vec![], heartbeat: beat });
+    let applied = state.with_feed(&Feed { events: vec![], heartbeat: beat }, &NONCE);
     assert!(applied.more && !applied.beat);
     assert_eq!(applied.state.trusted_at(), Some(at(NOW)));
 }
 
 #[test]
-fn what_says_nothing_any_more_is_let_go_by_signed_time_alone() {
+fn what_says_nothing_any_more_is_let_go() {
     const LIFE: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS;
     let mut world = World::new();
     let token = world.token();
     let state = world.trusted();
     world.event(device_change("d-1", 1, NOW));
     world.event(token_change(&token, NOW + 3600));
-    let mut state = state.with_feed(&world.feed(0, NOW)).state;
-    state.prune();
+    let mut state = state.with_feed(&world.feed(0, NOW), &NONCE).state;
+    state.prune(at(NOW));
     assert_eq!((state.device_count(), state.token_count()), (1, 1));
-    let mut later = state.with_feed(&world.feed(2, NOW + 3600 + 121)).state;
-    later.prune();
-    assert_eq!((later.device_count(), later.token_count()), (1, 0));
-    let mut late = later.with_feed(&world.feed(2, NOW + LIFE + 121)).state;
-    late.prune();
-    assert_eq!(late.device_count(), 0);
+    state.prune(at(NOW + 3600 + 121));
+    assert_eq!((state.device_count(), state.token_count()), (1, 0));
+    state.prune(at(NOW + LIFE + 121));
+    assert_eq!(state.device_count(), 0);
 }
 
 /// Rotations would fill the table in the end; a compromised key must never come back, so it stays.
@@ -242,8 +264,12 @@ async fn a_restart_finds_the_same_trust() {
     let verifier = Verifier::trusting(folder.path(), &world);
     world.event(device_change("d-1", 4, NOW));
     let feed = world.feed(0, NOW + 60);
-    verifier.trust_store.save_events(1, feed.events.iter(), Some(&feed.heartbeat)).unwrap();
-    verifier.trust_store.save_highest(at(NOW + 77)).unwrap();
+    verifier
+        .trust_store
+        .save_events(1, feed.events.iter(), Some((&feed.heartbeat, at(NOW + 60))))
+        .unwrap();
+    let time = StoredTime { signed: at(NOW + 77), lived: None };
+    verifier.trust_store.save_time(&time).unwrap();
     verifier.store.close().unwrap();
     drop(verifier);
     let again = Verifier::open(folder.path(), world.pin(), NOW);
@@ -252,6 +278,53 @@ async fn a_restart_finds_the_same_trust() {
     assert_eq!(state.device_epoch(&tenant(), "d-1"), 4);
     assert_eq!(state.trusted_at(), Some(at(NOW + 60)));
     assert_eq!(again.trust.now(), at(NOW + 77));
+    // It was confirmed before, and goes on: as old as stored times say.
+    assert_eq!((again.trust.age(), again.trust.may_decide()), (Some(17), Ok(())));
+}
+
+#[test]
+fn a_heartbeat_confirms_nothing_unless_it_answers() {
+    let world = World::new();
+    let state = world.trusted();
+    assert_eq!(state.confirmed_at(), None);
+    let recorded = Heartbeat { seq: 0, head: EventHash::default(), time: at(NOW + 500) };
+    let first = recorded.sign(&world.root).unwrap();
+    let other = recorded.answer(&FeedNonce::from_bytes([8; 16]), &world.root).unwrap();
+    for heartbeat in [first, other] {
+        let applied = state.with_feed(&Feed { events: vec![], heartbeat }, &NONCE);
+        assert_eq!(applied.refused, Some(TrustRefusal::Nonce));
+        assert!(!applied.beat);
+        assert_eq!(applied.state.confirmed_at(), None);
+    }
+    let applied = state.with_feed(&world.feed(0, NOW + 5), &NONCE);
+    assert_eq!(applied.state.confirmed_at(), Some(at(NOW + 5)));
+    // A service whose clock was ahead and is right again is believed.
+    let applied = applied.state.with_feed(&world.feed(0, NOW + 3), &NONCE);
+    assert_eq!(applied.state.confirmed_at(), Some(at(NOW + 3)));
+}
+
+#[test]
+fn what_finds_no_room_is_left_out_and_what_is_behind_it_counts() {
+    let mut world = World::new();
+    let mut state = world.trusted();
+    let named = |number: usize| tessera_token::chain::TenantTrust {
+        tenant: tessera_token::ids::TenantId::parse(&format!("t-{number}")).unwrap(),
+        ..tenant_trust(0)
+    };
+    for number in 1..crate::limits::TRUST_TENANTS {
+        state.apply_tenant(named(number)).unwrap();
+    }
+    assert!(state.apply_tenant(named(0)).is_err());
+    world.event(Change::Tenant(named(0)));
+    world.event(device_change("d-1", 1, NOW));
+    let applied = state.with_feed(&world.feed(0, NOW), &NONCE);
+    assert_eq!((applied.taken, applied.refused), (2, Some(TrustRefusal::TooLarge)));
+    assert!(applied.beat);
+    assert_eq!(applied.state.device_epoch(&tenant(), "d-1"), 1);
+    assert_eq!((applied.state.left_out(), applied.state.seq()), (1, 2));
+    // A snapshot that fits mends it.
+    let mended = applied.state.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
+    assert_eq!(mended.left_out(), 0);
 }
 
 #[tokio::test]
@@ -347,40 +420,15 @@ async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
 }
 
 #[test]
-fn time_does_not_go_back() {
-    let clock = ManualClock::at(at(NOW));
-    let time = TrustTime::new(clock.clone(), at(NOW - 5));
-    assert_eq!(time.now(), at(NOW));
-    clock.advance(Duration::from_secs(100));
-    assert_eq!(time.now(), at(NOW + 100));
-    clock.set_unix(at(NOW - 100_000));
-    assert_eq!(time.now(), at(NOW + 100));
-    time.signed(at(NOW + 1000));
-    assert_eq!(time.now(), at(NOW + 1000 - 60));
-}
-
-#[test]
-fn one_wrong_reading_is_mended_by_a_newly_signed_time_alone() {
-    let clock = ManualClock::at(at(NOW));
-    let time = TrustTime::new(clock.clone(), at(0));
-    time.signed(at(NOW));
-    clock.set_unix(at(NOW + 900_000_000));
-    assert_eq!(time.now(), at(NOW + 900_000_000));
-    clock.set_unix(at(NOW + 10));
-    // A repeated signed time proves nothing.
-    time.signed(at(NOW));
-    assert_eq!(time.now(), at(NOW + 900_000_000));
-    time.signed(at(NOW + 10));
-    assert_eq!(time.now(), at(NOW + 10));
-}
-
-#[test]
 fn a_subscriber_hears_after_the_version_is_current() {
     let mut world = World::new();
-    let trust = Trust::new(world.trusted(), TrustTime::new(ManualClock::at(at(NOW)), at(0)));
+    let trust = Trust::new(
+        world.trusted(),
+        TrustTime::new(ManualClock::at(at(NOW)), StoredTime::default()),
+    );
     let mut effects = trust.effects();
     world.event(device_change("d-1", 1, NOW));
-    let applied = trust.load().with_feed(&world.feed(0, NOW));
+    let applied = trust.load().with_feed(&world.feed(0, NOW), &NONCE);
     trust.publish(applied.state, applied.effects);
     let heard = effects.try_recv().unwrap();
     assert_eq!(heard, TrustEffect::Device { tenant: tenant(), device: device("d-1") });
@@ -405,7 +453,7 @@ fn device_keys_come_with_the_feed_and_with_the_snapshot() {
     };
     world.event(change(SecretKey::from_seed(&[8; 32]).public().as_bytes()));
     world.event(change(key.as_bytes()));
-    let applied = old.with_feed(&world.feed(0, NOW));
+    let applied = old.with_feed(&world.feed(0, NOW), &NONCE);
     assert_eq!(kinds(&applied.effects), ["device", "device"]);
     let state = applied.state;
     assert_eq!(state.device_key(&tenant(), &device("d-1")), Some(key.clone()));

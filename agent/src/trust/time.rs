@@ -1,54 +1,190 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::lived::LivedTime;
 use tessera_token::limits::CLOCK_SKEW_SECONDS;
 use tessera_token::time::UnixSeconds;
 
-use crate::limits::TRUST_AHEAD_SECONDS;
+use super::store::StoredTime;
+use crate::limits::{CLOCK_WITNESS, PRUNE_SETTLED_SECONDS};
 
-/// Time that does not go back: the largest of the clock, the highest time ever seen, and the newest signed time less
-/// the allowed skew. A clock that jumps back does not revive a token.
+const SKEW_MILLIS: i64 = 1000 * 60;
+const _: () = assert!(SKEW_MILLIS.unsigned_abs() == 1000 * CLOCK_SKEW_SECONDS);
+const NONE: i64 = i64::MIN;
+
+/// The time by which everything is judged: the wall clock, but never less than the signed time.
+///
+/// Signed time is the time of the newest heartbeat that answered a nonce of this process, and monotonic time since. Such
+/// a heartbeat replaces it, also by a lower one: it proves what the clock of the service says now. Before the first one
+/// it is the highest signed time that is known, which proves only that it is at least as late.
+///
+/// Nothing of the wall clock is remembered: a clock that was wrong and is right again leaves no trace. A wall clock that
+/// jumps ahead while the service is heard is not believed as long as signed time and monotonic time agree against it.
 pub struct TrustTime {
     clock: SharedClock,
-    highest: AtomicU64,
-    signed: AtomicU64,
+    /// Signed time at monotonic time 0, in milliseconds. One number, so that readers need no lock.
+    signed: AtomicI64,
+    /// Monotonic milliseconds of the newest heartbeat of this process; [`NONE`] before the first.
+    heard: AtomicI64,
+    /// The wall clock at monotonic time 0 when it last agreed with a heartbeat; [`NONE`] before.
+    agreed: AtomicI64,
+    told: AtomicBool,
+    lived: Mutex<Option<LivedTime>>,
+}
+
+/// What the clock is found to be, measured by a heartbeat of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockState {
+    /// Seconds that the wall clock is ahead of signed time; negative when it is behind.
+    pub ahead: i64,
+    /// Whether that is more than clocks may differ.
+    pub wrong: bool,
+}
+
+impl ClockState {
+    /// Whether the wall clock is ahead by more than clocks may differ.
+    pub fn is_ahead(self) -> bool {
+        self.wrong && self.ahead > 0
+    }
 }
 
 impl TrustTime {
-    /// Time from here on; `highest` is what earlier runs have seen.
-    pub fn new(clock: SharedClock, highest: UnixSeconds) -> Self {
-        Self { clock, highest: AtomicU64::new(highest.get()), signed: AtomicU64::new(0) }
-    }
-
-    /// Takes in a signed time that was known before: it is a lower bound and proves nothing new.
-    pub(super) fn known(&self, time: UnixSeconds) {
-        self.signed.fetch_max(time.get(), Ordering::Relaxed);
+    /// Time from here on; `stored` is what an earlier run has left.
+    pub fn new(clock: SharedClock, stored: StoredTime) -> Self {
+        let monotonic = clock.monotonic();
+        let StoredTime { signed, lived } = stored;
+        let lived = lived.map(|(began, lived)| LivedTime::restore(began, lived, monotonic));
+        let time = Self {
+            clock,
+            signed: AtomicI64::new(NONE),
+            heard: AtomicI64::new(NONE),
+            agreed: AtomicI64::new(NONE),
+            told: AtomicBool::new(false),
+            lived: Mutex::new(lived),
+        };
+        time.known(signed);
+        time
     }
 
     /// The moment by which everything is judged.
     pub fn now(&self) -> UnixSeconds {
-        let clock = self.clock.unix().get();
-        let mut now = self.highest.load(Ordering::Relaxed);
-        if clock > now {
-            self.highest.fetch_max(clock, Ordering::Relaxed);
-            now = clock;
-        }
-        let signed = self.signed.load(Ordering::Relaxed);
-        UnixSeconds::new(now.max(signed.saturating_sub(CLOCK_SKEW_SECONDS)))
+        self.now_at(self.clock.monotonic())
     }
 
-    /// Takes in a signed time. When it is newer than every signed time before and the clock agrees with it, a highest
-    /// time that lies far ahead of both came from a clock that had jumped forward, and is taken back; otherwise one
-    /// wrong reading would refuse every token for ever.
-    pub(super) fn signed(&self, time: UnixSeconds) {
-        let before = self.signed.fetch_max(time.get(), Ordering::Relaxed);
-        if time.get() <= before {
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        let (wall, monotonic) = (millis(self.clock.unix_millis()), uptime(monotonic));
+        let signed = self.signed.load(Ordering::Relaxed).saturating_add(monotonic);
+        let ahead =
+            wall > signed.saturating_add(SKEW_MILLIS) && self.is_outvoted(signed, monotonic);
+        let now = if ahead { signed } else { wall.max(signed) };
+        UnixSeconds::new(u64::try_from(now / 1000).unwrap_or(0))
+    }
+
+    /// Signed time: what is stored for a restart. `None` when nothing signed is known.
+    pub fn signed(&self) -> Option<UnixSeconds> {
+        let signed = self.signed.load(Ordering::Relaxed);
+        let now = signed.saturating_add(uptime(self.clock.monotonic())) / 1000;
+        (signed != NONE).then(|| UnixSeconds::new(u64::try_from(now).unwrap_or(0)))
+    }
+
+    /// How the wall clock stands against a heartbeat of this process; `None` before the first.
+    pub fn clock_state(&self) -> Option<ClockState> {
+        let monotonic = self.clock.monotonic();
+        if self.heard.load(Ordering::Relaxed) == NONE {
+            return None;
+        }
+        let signed = self.signed.load(Ordering::Relaxed).saturating_add(uptime(monotonic));
+        let ahead = millis(self.clock.unix_millis()).saturating_sub(signed);
+        Some(ClockState { ahead: ahead / 1000, wrong: ahead.abs() > SKEW_MILLIS })
+    }
+
+    /// Says once in the log when the clock goes wrong, and once when it is right again.
+    pub(crate) fn tell(&self) {
+        let Some(state) = self.clock_state() else { return };
+        if self.told.swap(state.wrong, Ordering::Relaxed) == state.wrong {
             return;
         }
-        let limit = time.get().saturating_add(TRUST_AHEAD_SECONDS);
-        let clock = self.clock.unix().get();
-        if clock <= limit && self.highest.load(Ordering::Relaxed) > limit {
-            self.highest.store(clock.max(time.get()), Ordering::Relaxed);
+        match state.wrong {
+            true => tracing::error!(
+                ahead_seconds = state.ahead,
+                "this clock and that of the trust service differ: set the wrong one (not ready while this one is ahead)"
+            ),
+            false => tracing::info!("this clock agrees with that of the trust service again"),
         }
     }
+
+    /// Takes in a signed time that answers no nonce of this process: it may be old, so it can only raise, and only
+    /// before the first heartbeat that does.
+    pub(super) fn known(&self, time: UnixSeconds) {
+        if time.get() > 0 && self.heard.load(Ordering::Relaxed) == NONE {
+            self.signed.fetch_max(self.at_start(time), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes in the time of a heartbeat that answers a nonce of this process: it replaces what was known.
+    pub(super) fn beat(&self, time: UnixSeconds) {
+        let (wall, monotonic) = (millis(self.clock.unix_millis()), uptime(self.clock.monotonic()));
+        if wall.saturating_sub(seconds(time)).abs() <= SKEW_MILLIS {
+            self.agreed.store(wall.saturating_sub(monotonic), Ordering::Relaxed);
+        }
+        self.signed.store(self.at_start(time), Ordering::Relaxed);
+        self.heard.store(monotonic, Ordering::Relaxed);
+        self.tell();
+    }
+
+    /// The moment by which entries that say nothing any more may be let go of: signed time, as far as it was lived
+    /// through. `None` before enough of it was.
+    pub(crate) fn removal(&self) -> Option<UnixSeconds> {
+        let (signed, monotonic) = (self.signed()?, self.clock.monotonic());
+        let mut lived = self.lived.lock();
+        let lived = match &mut *lived {
+            Some(lived) => lived,
+            None if self.heard.load(Ordering::Relaxed) == NONE => return None,
+            none => none.insert(LivedTime::begin(signed, monotonic)),
+        };
+        lived.step(signed, monotonic);
+        (lived.span() >= PRUNE_SETTLED_SECONDS).then(|| lived.removal(signed))
+    }
+
+    /// Monotonic time of this process.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// What a restart needs.
+    pub(crate) fn to_store(&self) -> StoredTime {
+        let lived = self.lived.lock().as_ref().map(|lived| (lived.began(), lived.reached()));
+        StoredTime { signed: self.signed().unwrap_or_default(), lived }
+    }
+
+    /// Whether two witnesses say that the wall clock is ahead: signed time, heard a short while ago, and monotonic time
+    /// since the wall clock last agreed with it. Either alone may be wrong itself.
+    fn is_outvoted(&self, signed: i64, monotonic: i64) -> bool {
+        let (heard, agreed) =
+            (self.heard.load(Ordering::Relaxed), self.agreed.load(Ordering::Relaxed));
+        if heard == NONE || agreed == NONE {
+            return false;
+        }
+        let fresh = monotonic.saturating_sub(heard).abs() <= uptime(CLOCK_WITNESS);
+        fresh && agreed.saturating_add(monotonic).abs_diff(signed) <= SKEW_MILLIS.unsigned_abs()
+    }
+
+    fn at_start(&self, time: UnixSeconds) -> i64 {
+        seconds(time).saturating_sub(uptime(self.clock.monotonic()))
+    }
+}
+
+fn seconds(time: UnixSeconds) -> i64 {
+    millis(time.get().saturating_mul(1000))
+}
+
+fn millis(wall: u64) -> i64 {
+    i64::try_from(wall).unwrap_or(i64::MAX)
+}
+
+fn uptime(monotonic: Duration) -> i64 {
+    i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,8 +3,9 @@ use std::mem;
 use hashbrown::HashSet;
 use parking_lot::RwLock;
 
-/// Device keys that passed the torsion test, which costs as much as a signature. Two halves: when one is full, the
-/// older is dropped, so what is used stays and memory is bounded.
+/// Device keys that passed the torsion test, which costs as much as a signature, by the first half of each: to find a bad
+/// key with the first half of a good one takes 2^128 tries. Two halves of the table: when one is full, the older is dropped,
+/// so what is used stays and memory is bounded.
 pub(super) struct KnownKeys {
     half: usize,
     halves: RwLock<Halves>,
@@ -12,9 +13,12 @@ pub(super) struct KnownKeys {
 
 #[derive(Default)]
 struct Halves {
-    young: HashSet<[u8; 32]>,
-    old: HashSet<[u8; 32]>,
+    young: HashSet<Half>,
+    old: HashSet<Half>,
 }
+
+/// The first half of a key.
+type Half = [u8; 16];
 
 impl KnownKeys {
     /// Room for at most `most` keys.
@@ -23,11 +27,12 @@ impl KnownKeys {
     }
 
     pub(super) fn holds(&self, key: &[u8; 32]) -> bool {
+        let half = half_of(key);
         let halves = self.halves.read();
-        if halves.young.contains(key) {
+        if halves.young.contains(&half) {
             return true;
         }
-        let aged = halves.old.contains(key);
+        let aged = halves.old.contains(&half);
         drop(halves);
         if aged {
             self.add(key);
@@ -40,8 +45,13 @@ impl KnownKeys {
         if halves.young.len() >= self.half {
             halves.old = mem::take(&mut halves.young);
         }
-        halves.young.insert(*key);
+        halves.young.insert(half_of(key));
     }
+}
+
+fn half_of(key: &[u8; 32]) -> Half {
+    let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *key;
+    half
 }
 
 #[cfg(test)]

@@ -1,22 +1,23 @@
 //! May this one connect? The chain of `tessera_token`, over stored trust data and the replay ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tessera_runtime::store::Store;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
-use tessera_token::proof::{Credential, DerivationKeys, Presented, Proof, TicketKey};
+use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::behaviour::Observer;
-use crate::ledger::{Advanced, Ledger};
+use crate::ledger::{Ledger, Taken};
 use crate::limits;
-use crate::trust::{Trust, TrustEffect, TrustState};
+use crate::trust::{ClockState, Lapse, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
 use late::Late;
@@ -44,11 +45,11 @@ struct Parts {
     derivation: ArcSwap<DerivationKeys>,
 }
 
-/// An admission whose proof is used up, durably. [`Validator::let_in`] makes use of it.
+/// An admission whose proof is used up. [`Validator::let_in`] makes use of it.
 #[derive(Debug)]
 pub struct Settled {
     admission: Admission,
-    /// How far its counter lies above the former one.
+    /// How far its counter lies above the one before of the same key.
     gap: Option<u32>,
 }
 
@@ -120,8 +121,8 @@ impl Validator {
         client_id: &str,
     ) -> Result<Screened, Refusal> {
         let (trust, now) = (self.parts.trust.load(), self.now());
-        let screened = Screened::new(Attempt::new(presented, client_id), trust.as_ref(), now)?;
-        if screened.is_fresh(now) || self.parts.late.take(now) {
+        let screened = Screened::new(Attempt::new(presented, client_id), &self.view(&trust), now)?;
+        if screened.is_fresh(now) || self.parts.late.take(self.parts.trust.monotonic()) {
             return Ok(screened);
         }
         Err(RefusalCode::ProofNotFresh.into())
@@ -138,17 +139,16 @@ impl Validator {
         tickets: &[TicketKey],
     ) -> Result<Admission, Refusal> {
         let trust = self.parts.trust.load();
-        let learns = !matches!(screened.proof(), Proof::Connect(_));
-        screened.admit(tickets, &View { learns, ..self.view(&trust) }, self.now())
+        screened.admit(tickets, &self.view(&trust), self.now())
     }
 
-    /// Uses the proof up, durably, and looks once more whether the grant still holds.
+    /// Uses the proof up, and looks once more whether the grant still holds.
     ///
     /// A revocation can come in after this returns: whoever opens a session subscribes to
     /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
     ///
     /// # Errors
-    /// `proof_replayed`, `not_ready`, or what ended the grant meanwhile.
+    /// `proof_replayed`, `proof_undecided`, `limit_reached`, `not_ready`, or what ended the grant meanwhile.
     pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
         let (tell, told) = oneshot::channel();
         // Who asked may have gone meanwhile.
@@ -158,18 +158,20 @@ impl Validator {
     }
 
     /// The first half of [`Validator::settle`], for a thread that does not wait: `then` is told whether the proof is
-    /// used up, at once or by the thread that writes. It must not wait either.
+    /// used up: mostly at once, or by the thread that writes. It must not wait either.
     pub fn settle_then<F>(&self, admission: Admission, then: F)
     where
         F: FnOnce(Result<Settled, Refusal>) + Send + 'static,
     {
-        let Some(claim) = admission.counter else {
+        let Some(proof) = admission.proof_use else {
             return then(Ok(Settled { admission, gap: None }));
         };
-        self.parts.ledger.advance_then(claim, self.now(), move |advanced| {
-            then(match advanced {
-                Ok(Advanced { previous }) => {
-                    let gap = previous.map(|previous| claim.counter.saturating_sub(previous));
+        let client_id = admission.client_id.clone();
+        self.parts.ledger.take_then(proof, &client_id, self.now(), move |taken| {
+            then(match taken {
+                Ok(Taken { previous }) => {
+                    let counter = proof.place.counter();
+                    let gap = previous.map(|previous| counter.saturating_sub(previous));
                     Ok(Settled { admission, gap })
                 }
                 Err(code) => Err(Refusal { code, subject: Some(subject(&admission.grant)) }),
@@ -254,8 +256,8 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, ledger, derivation, .. } = &*self.parts;
-        View { trust, known, ledger, derivation: derivation.load(), learns: true }
+        let Parts { known, derivation, trust: standing, .. } = &*self.parts;
+        View { trust, standing, known, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -265,6 +267,15 @@ impl Validator {
     pub fn still_holds(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
         chain::still_holds(grant, &self.view(&trust), self.now())
+    }
+
+    /// Whether this verifier can still tell if the grant holds: staleness, and whether it follows the trust feed.
+    ///
+    /// # Errors
+    /// `trust_missing`, `trust_not_followed`, `trust_stale`.
+    pub fn can_tell(&self, grant: &Grant) -> Result<(), RefusalCode> {
+        let trust = self.parts.trust.load();
+        chain::can_tell(grant, &self.view(&trust), self.now())
     }
 
     /// The number of the newest trust event that is known; it never goes back.
@@ -277,28 +288,88 @@ impl Validator {
         chain::taken_back(published, self.parts.trust.load().as_ref())
     }
 
-    /// The moment by which everything is judged: it never goes back.
+    /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.
     pub fn now(&self) -> UnixSeconds {
         self.parts.trust.now()
     }
 
-    /// Seconds since the newest signed time; `None` when there is no trust data.
+    /// As [`Self::now`], for who has just asked for the monotonic time.
+    pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
+        self.parts.trust.now_at(monotonic)
+    }
+
+    /// How the wall clock stands against the trust service; `None` before the service was heard.
+    pub fn clock_state(&self) -> Option<ClockState> {
+        self.parts.trust.time().clock_state()
+    }
+
+    /// Seconds since a heartbeat last answered this verifier; `None` before the first.
     pub fn trust_age(&self) -> Option<u64> {
         self.parts.trust.age()
     }
 
-    /// Whether anybody could be let in at all.
+    /// That the trust feed cannot be followed, while that is so.
+    pub fn trust_lapse(&self) -> Option<Lapse> {
+        self.parts.trust.lapse()
+    }
+
+    /// Whether anybody could be let in at all, and in the minutes to come.
     ///
     /// # Errors
-    /// `trust_missing` without trust data, `not_ready` when the store does not write.
+    /// `trust_missing` before trust data are there and confirmed, `trust_not_followed` as soon as the feed cannot be
+    /// followed, `trust_stale` when nobody's budget covers their age, `not_ready` when the store does not write.
     pub fn ready(&self) -> Result<(), RefusalCode> {
         if !self.parts.store.is_healthy() {
             return Err(RefusalCode::NotReady);
         }
-        match self.parts.trust.load().is_empty() {
-            true => Err(RefusalCode::TrustMissing),
+        let (trust, state) = (&self.parts.trust, self.parts.trust.load());
+        let Some(age) = trust.age().filter(|_| !state.is_empty()) else {
+            return Err(RefusalCode::TrustMissing);
+        };
+        if trust.lapse().is_some() {
+            return Err(RefusalCode::TrustNotFollowed);
+        }
+        match age > state.longest_budget() {
+            true => Err(RefusalCode::TrustStale),
             false => Ok(()),
         }
+    }
+
+    /// Why it is not ready, in words for whoever has to mend it.
+    pub fn why_not_ready(&self, code: RefusalCode) -> String {
+        match (code, self.trust_lapse(), self.trust_age()) {
+            (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(
+                "the trust feed cannot be followed: {} for {} s; nobody is let in after another {} s",
+                lapse.reason,
+                lapse.lasts.as_secs(),
+                lapse.left.as_secs()
+            ),
+            (RefusalCode::TrustStale, _, Some(age)) => {
+                format!("the trust feed last confirmed what is known {age} s ago")
+            }
+            _ => code.words().to_owned(),
+        }
+    }
+
+    /// Whether the wall clock is one to be relied on. A clock that is behind is carried by signed time; by one that is
+    /// ahead tokens end too early.
+    ///
+    /// # Errors
+    /// `clock_wrong` while the clock is ahead of that of the trust service.
+    pub fn clock_ready(&self) -> Result<(), RefusalCode> {
+        match self.clock_state().is_some_and(|state| state.is_ahead()) {
+            true => Err(RefusalCode::ClockWrong),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether connect proofs that are made now can be judged: for readiness alone, since other kinds of proof are not
+    /// concerned.
+    ///
+    /// # Errors
+    /// `proof_undecided` for some seconds after a stop without notice.
+    pub fn decides_proofs(&self) -> Result<(), RefusalCode> {
+        self.parts.ledger.decides(self.now())
     }
 
     /// What changes from now on. A receiver that lagged must treat that as [`TrustEffect::Reloaded`].

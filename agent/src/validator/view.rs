@@ -4,23 +4,20 @@ use arc_swap::Guard;
 use tessera_token::chain::{IssuerKey, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::key::{KeyId, PublicKey, Thumbprint};
+use tessera_token::key::{KeyId, PublicKey};
 use tessera_token::proof::{DerivationId, DerivationKeys, Derived};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use super::known::KnownKeys;
-use crate::ledger::Ledger;
-use crate::trust::TrustState;
+use crate::trust::{Trust, TrustState};
 
 /// One version of trust, and the keys whose torsion test need not be repeated.
 pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
+    pub(super) standing: &'v Trust,
     pub(super) known: &'v KnownKeys,
-    pub(super) ledger: &'v Ledger,
     pub(super) derivation: Guard<Arc<DerivationKeys>>,
-    /// Whether a key is remembered as soon as it is judged. By a connect proof it soon has a row in the ledger, which
-    /// says the same.
-    pub(super) learns: bool,
 }
 
 impl TrustView for View<'_> {
@@ -52,6 +49,14 @@ impl TrustView for View<'_> {
         self.trust.trusted_at()
     }
 
+    fn age(&self, _: UnixSeconds) -> Option<u64> {
+        self.standing.age()
+    }
+
+    fn may_decide(&self) -> Result<(), RefusalCode> {
+        self.standing.may_decide()
+    }
+
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
         self.trust.device_key(tenant, device)
     }
@@ -64,14 +69,11 @@ impl TrustView for View<'_> {
         self.derivation.get(key).is_some()
     }
 
-    /// A key with a row in the ledger was let in before, and its row is older than this process.
     fn known_good(&self, key: &[u8; 32]) -> bool {
-        self.known.holds(key) || self.ledger.knows(&Thumbprint::of_ed25519(key))
+        self.known.holds(key)
     }
 
     fn learned_good(&self, key: &[u8; 32]) {
-        if self.learns {
-            self.known.add(key);
-        }
+        self.known.add(key);
     }
 }

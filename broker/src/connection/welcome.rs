@@ -137,7 +137,7 @@ async fn admit(
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        if joined.ack.session_present && code == RefusalCode::TokenExpired {
+        if joined.ack.session_present && (code == RefusalCode::TokenExpired || code.cannot_tell()) {
             hub.leave(&joined.session, &joined.line, &End::too_late()).await;
         } else {
             hub.forget(&joined.session);
@@ -164,8 +164,8 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 
 /// Refusals that say nothing about the peer.
 pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{LimitReached, NotReady, TrustMissing};
-    matches!(code, LimitReached | NotReady | TrustMissing)
+    use RefusalCode::{LimitReached, NotReady, ProofUndecided, TrustMissing, TrustNotFollowed};
+    matches!(code, LimitReached | NotReady | ProofUndecided | TrustMissing | TrustNotFollowed)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {

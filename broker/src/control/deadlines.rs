@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::hub::Hub;
 use crate::limits::{RETAINED_SWEEP, TICK};
+use crate::session::machine::End;
 use crate::session::{Due, Session};
 
 /// Looks at deadlines until stop is told.
@@ -31,6 +32,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
     for (at, id) in hub.timers.due(now.monotonic) {
         let Some(session) = hub.registry.get(id) else { continue };
         match session.due(at, now) {
+            Due::Later(_) if untold(hub, &session) => {}
             Due::Later(_) => hub.schedule(&session, now),
             Due::Told | Due::Nothing => {}
             Due::Will(will) => {
@@ -41,6 +43,17 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
         }
     }
     hub.retained.sweep(now.unix, RETAINED_SWEEP);
+}
+
+/// Ends a connected session of which nobody can tell any more whether its rights hold. Each is asked when its own timer
+/// rings, at the latest after [`crate::limits::DEADLINE_CHECK`]: those of a whole broker do not end in one moment.
+fn untold(hub: &Hub, session: &Session) -> bool {
+    let Err(code) = hub.gate.validator().can_tell(session.rights().grant()) else { return false };
+    let ended = session.hang_up(End::untold(code));
+    if ended {
+        hub.metrics.refusals.inc(&["session", code.as_str()]);
+    }
+    ended
 }
 
 /// A will that still waits is published when its session ends (MQTT 5 section 3.1.3.2.2).

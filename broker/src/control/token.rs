@@ -22,6 +22,7 @@ use super::relay::Answer;
 use super::{revoke, tell};
 use crate::hub::Hub;
 use crate::rights::Control;
+use crate::session::machine::End;
 use crate::session::{Line, Session};
 
 /// The first bytes of every token (RFC 9770 form).
@@ -197,6 +198,10 @@ async fn replace(
     let ended = revoke::withdrawn(validator, held.grant());
     match ended.map_or_else(|| validator.still_holds(&grant), Err) {
         Ok(()) => Ok(()),
+        Err(code) if code.cannot_tell() => {
+            session.hang_up(End::untold(code));
+            Err(code)
+        }
         Err(code) => {
             revoke::end(hub, session, code).await;
             Err(code)

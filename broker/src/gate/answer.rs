@@ -12,7 +12,11 @@ use crate::limits::REFUSAL_BUCKET;
 pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
-        RefusalCode::TrustMissing | RefusalCode::NotReady => ReasonCode::SERVER_UNAVAILABLE,
+        // Told only once the proof held: the device makes a new one in a few seconds.
+        RefusalCode::TrustMissing
+        | RefusalCode::TrustNotFollowed
+        | RefusalCode::NotReady
+        | RefusalCode::ProofUndecided => ReasonCode::SERVER_UNAVAILABLE,
         RefusalCode::MethodNotSupported => ReasonCode::BAD_AUTHENTICATION_METHOD,
         _ => ReasonCode::NOT_AUTHORIZED,
     }
@@ -35,7 +39,9 @@ mod tests {
         let open = [
             RefusalCode::LimitReached,
             RefusalCode::TrustMissing,
+            RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,
+            RefusalCode::ProofUndecided,
             RefusalCode::MethodNotSupported,
         ];
         for code in RefusalCode::ALL.iter().filter(|code| !open.contains(code)) {

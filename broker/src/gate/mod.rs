@@ -3,8 +3,8 @@
 //! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then it goes to one of a few verification
 //! threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in the bounded mailbox
 //! of an actor ([`actor`]), which tries once more in turn and refuses with `limit_reached` what still finds no room. The
-//! thread hands the proof counter of whom it lets in to the one that writes, which answers when the counter is
-//! durable: no flush ever holds a thread, and the asking task is woken once.
+//! thread uses the proof up in memory and answers at once; only a proof whose second is not reserved yet is answered by the
+//! thread that writes. No flush ever holds a thread, and the asking task is woken once.
 
 pub mod answer;
 
@@ -72,7 +72,7 @@ impl Gate {
     }
 
     /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues. Dropping the future leaves at
-    /// worst a used-up proof counter.
+    /// worst a used-up proof.
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.

@@ -38,6 +38,10 @@ async fn metrics(hub: Shared) -> HttpResponse {
         ("strays", fleet.strays),
         ("lost", fleet.lost),
         ("router_restarts", fleet.restarts),
+        ("router_renewals", fleet.renewals),
+        ("router_answers", u64::from(fleet.answers)),
+        ("router_bytes", fleet.held),
+        ("router_old", fleet.old_routers),
         ("refused", fleet.refused),
         ("publishers_waited", fleet.publishers_waited),
         ("links_waited", fleet.links_waited),
@@ -59,7 +63,14 @@ async fn ready(hub: Shared) -> HttpResponse {
             HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
         }
         Err((part, code)) => {
-            let body = json!({ "status": "not ready", "part": part, "code": code.as_str(), "words": code.words() });
+            let why = hub.gate.validator().why_not_ready(code);
+            let body = json!({
+                "status": "not ready",
+                "part": part,
+                "code": code.as_str(),
+                "words": code.words(),
+                "why": why,
+            });
             HttpResponse::ServiceUnavailable()
                 .content_type(ContentType::json())
                 .body(body.to_string())
@@ -71,11 +82,16 @@ impl Hub {
     /// Whether everything is there that a connection needs.
     pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
         self.gate.validator().ready().map_err(|code| ("trust", code))?;
+        self.gate.validator().clock_ready().map_err(|code| ("clock", code))?;
+        self.gate.validator().decides_proofs().map_err(|code| ("ledger", code))?;
         if !self.gate.is_alive() {
             return Err(("gate", RefusalCode::NotReady));
         }
         if !self.keep.is_healthy() {
             return Err(("store", RefusalCode::NotReady));
+        }
+        if !self.lanes.is_healthy() {
+            return Err(("fleet", RefusalCode::NotReady));
         }
         if self.tasks.is_closed() {
             return Err(("listener", RefusalCode::NotReady));

@@ -97,7 +97,8 @@ async fn restore_session(
 ) -> Result<Result<Option<Arc<Session>>, Lost>, StoreError> {
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
-    let left = record.left.unwrap_or(now.unix);
+    // Noted by a clock that was ahead: it would begin its time anew at every start until that time has come.
+    let left = record.left.unwrap_or(now.unix).min(now.unix);
     let is_over = record.expiry == 0 || now.unix.since(left) >= u64::from(record.expiry);
     // One with a will comes back to end at once: that is when the will is due at the latest.
     if is_over && record.will.is_none() {

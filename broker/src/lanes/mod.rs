@@ -146,6 +146,11 @@ impl Lanes {
         LaneSession::new(Arc::clone(self), tenant, outbox)
     }
 
+    /// Whether wildcard and shared subscriptions are served.
+    pub fn is_healthy(&self) -> bool {
+        self.fleet.is_healthy()
+    }
+
     /// What the fleet lane has done since start.
     pub fn fleet_stats(&self) -> FleetStats {
         self.fleet.stats()

@@ -18,6 +18,32 @@ async fn an_idle_session_ends_with_its_token() {
     assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="token_expired"}"#), 2);
 }
 
+/// Ten minutes without the feed end who acts on the topics of others; a device goes on for a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_when_nobody_can_tell_any_more_whether_its_rights_hold() {
+    let world = world().await;
+    let long = |name: &str, scope| {
+        world.token_with(name, scope, |claims| claims.expires = claims.issued.plus(200_000))
+    };
+    let hub = plan(&world, "hub", Version::V5).token(long("hub", backend_scope()));
+    let mut hub = hub.kept(90_000).open().await;
+    let device = plan(&world, "d-1", Version::V5).token(long("d-1", device_scope("d-1")));
+    let mut device = device.open().await;
+    world.advance_alone(600);
+    hub.quiet().await;
+    world.advance_alone(31);
+    hub.ended_with(ReasonCode::NOT_AUTHORIZED).await;
+    assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="trust_stale"}"#), 1);
+    device.quiet().await;
+    // What it had is kept: nothing was withdrawn.
+    world.advance(0);
+    let hub = plan(&world, "hub", Version::V5).token(long("hub", backend_scope()));
+    let (_hub, ack) = hub.kept(90_000).try_open().await;
+    assert!(ack.unwrap().session_present);
+    world.advance_alone(24 * 3600 + 31);
+    device.ended_with(ReasonCode::NOT_AUTHORIZED).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_passes_after_expiry() {
     for version in VERSIONS {

@@ -18,6 +18,7 @@ mod expiry;
 mod lessons;
 mod limits;
 mod pieces;
+mod proofs;
 mod qos2;
 mod restart;
 mod restart_rights;

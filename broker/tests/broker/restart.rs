@@ -46,13 +46,14 @@ async fn as_a_process() {
     }
     // What is due already rings once the clock has moved.
     world.advance(1);
-    println!("\nmqtt {}", world.mqtt());
+    println!("\nmqtt {} {}", world.mqtt(), world.agent.validator().now());
     // It stops in good order when its standard input ends.
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
         .await
         .unwrap()
         .unwrap();
     assert_eq!(world.stop.finish(STOPS_WITHIN).await, Vec::<String>::new());
+    world.agent.close().unwrap();
 }
 
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
@@ -114,11 +115,14 @@ impl Bed {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut told = BufReader::new(child.stdout.take().unwrap());
-        let address =
-            told.by_ref().lines().map_while(Result::ok).find_map(|line| {
-                line.strip_prefix("mqtt ").map(|address| address.parse().unwrap())
-            });
-        *self.world.elsewhere.lock().unwrap() = Some(address.expect("the broker did not start"));
+        let address = told.by_ref().lines().map_while(Result::ok).find_map(|line| {
+            let (address, now) = line.strip_prefix("mqtt ")?.split_once(' ')?;
+            Some((address.parse().unwrap(), now.parse().unwrap()))
+        });
+        let (address, now): (_, u64) = address.expect("the broker did not start");
+        *self.world.elsewhere.lock().unwrap() = Some(address);
+        // After a kill its devices have waited for some seconds, as `world_from` does.
+        self.world.advance(now.saturating_sub(self.world.agent.validator().now().get()));
         Process(child, told)
     }
 }

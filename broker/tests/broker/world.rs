@@ -149,6 +149,10 @@ pub async fn world_from(
         state: KeyState::Active,
     };
     let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
+    // As devices wait after a stop without notice, until their proofs are later than all that may have been used.
+    while agent.validator().decides_proofs().is_err() {
+        clock.advance(Duration::from_secs(1));
+    }
     let (seq, counter) = (AtomicU64::new(0), AtomicU32::new(1));
     let elsewhere = Mutex::new(None);
     let world = World {
@@ -173,7 +177,19 @@ impl World {
         self.elsewhere.lock().unwrap().unwrap_or(self.broker.mqtt_addr)
     }
 
+    /// As the heartbeats of the feed do until so many seconds from now.
+    fn confirm(&self, seconds: u64) {
+        let trust = self.agent.trust();
+        trust.beat(trust.now(), trust.monotonic() + Duration::from_secs(seconds));
+    }
+
+    /// Time in which the feed cannot be reached.
+    pub fn advance_alone(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
     pub fn advance(&self, seconds: u64) {
+        self.confirm(seconds);
         self.clock.advance(Duration::from_secs(seconds));
     }
 
@@ -200,6 +216,8 @@ impl World {
         let from = if known.is_empty() { &empty } else { &**known };
         let state = from.with_snapshot(&bytes, &self.root.public().thumbprint(), time).unwrap();
         drop(known);
+        // Confirmed first, as for a reader that was established before.
+        self.confirm(0);
         trust.publish(state, [effect]);
     }
 

@@ -44,6 +44,8 @@ pub(crate) enum Which {
     Growth,
     /// 200 honest devices while 30,000 bad connects a second come in.
     Flood,
+    /// Bytes to the disk for a connect, a refresh and a day; only when named.
+    Wear,
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
@@ -61,6 +63,7 @@ pub(crate) enum Peer {
   tessera bench connect-tls storm storm-restart  the transport that devices use
   tessera bench growth --sessions 15000 --peer none
   tessera bench flood revoke leave --peer none --clients 10000
+  tessera bench wear --peer none --clients 10000 what a day writes to the disk
 
 Both servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
 new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
@@ -74,9 +77,11 @@ What the measures need:
   flood        18,000 descriptors, 15 s for each round, 200 honest devices; binds its sockets to addresses of all of
                127.0.0.0/8, as attackers come from many networks
   revoke       100 devices more for each round; 10,000 --clients for the target
-The peer takes no turn in refused, revoke and flood: it has nothing to compare there.")]
+  wear         12 minutes, one round whatever --rounds is; as root it makes a disk of its own (a loop device with ext4) and
+               counts its sectors, otherwise it counts what the kernel says that the two processes wrote
+The peer takes no turn in refused, revoke, flood and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
-    /// What to measure (default: everything).
+    /// What to measure (default: everything but wear).
     #[arg(value_enum, value_name = "WHICH")]
     pub(crate) which: Vec<Which>,
     /// Devices; two descriptors each are needed, one here and one in the server.
@@ -94,6 +99,9 @@ pub(crate) struct BenchArgs {
     /// Seconds for which message rates are measured in each round.
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     pub(crate) seconds: f64,
+    /// Seconds for which wear watches the disk, first without devices and then with --clients that publish once a minute.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) quiet: u64,
     /// Every sample, the medians and the verdicts as JSON into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -20,7 +20,7 @@ pub(crate) use device::{
 };
 pub(crate) use operator::{
     Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
-    RoleCommand, TenantArgs, TenantCommand, What,
+    RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProvisionArgs,

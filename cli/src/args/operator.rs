@@ -69,6 +69,9 @@ pub(crate) enum OperatorCommand {
     /// The audit log: list, verify, head.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The trust feed: what readers knew beyond a service that came back from an older copy.
+    #[command(subcommand)]
+    Trust(TrustCommand),
 }
 
 #[derive(Subcommand)]
@@ -143,6 +146,25 @@ pub(crate) enum TenantCommand {
     Show {
         /// Its id.
         id: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Set how old trust data may be when brokers and gateways decide on the tenant's tokens.
+    #[command(
+        after_help = "Example:\n  tessera tenant staleness acme --telemetry 86400 --command 86400 --actuation 600"
+    )]
+    Staleness {
+        /// Its id.
+        id: String,
+        /// Seconds for scopes that only publish, on exact topics.
+        #[arg(long, value_name = "SECONDS")]
+        telemetry: u64,
+        /// Seconds for scopes that also receive on exact topics.
+        #[arg(long, value_name = "SECONDS")]
+        command: u64,
+        /// Seconds for scopes with a wildcard: services.
+        #[arg(long, value_name = "SECONDS")]
+        actuation: u64,
         #[command(flatten)]
         operator: OperatorArgs,
     },
@@ -295,6 +317,21 @@ It fails when the log is broken, or shorter or another one than a head says. Kee
     #[command(after_help = "Example:
   tessera audit head > head-$(date +%F).txt")]
     Head {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Whether the service came back from an older copy, and what was revoked since that copy.
+    #[command(after_help = "Examples:
+  tessera trust restored
+  tessera trust restored --looked-at     when everything in the list was looked at")]
+    Restored {
+        /// Let go of the list: it was looked at.
+        #[arg(long)]
+        looked_at: bool,
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -101,6 +101,7 @@ A configuration file, every key with its default:
   #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
   token_seconds = 3600
   drain_seconds = 10
+  not_followed_seconds = 300       # a verifier that cannot follow the trust feed stops after that
   [log]
   level = \"info,rumqttd=warn,actix_server=warn\"
   format = \"text\"

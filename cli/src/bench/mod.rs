@@ -1,5 +1,7 @@
 //! The bench: starts the servers side by side and prints what came of it.
 
+use std::time::Duration;
+
 use tessera_runtime::clock::SystemClock;
 use tessera_simulators::bench::{self, Measure, Plan, Site};
 use tessera_simulators::operator::OperatorClient;
@@ -11,6 +13,7 @@ use crate::{out, sim};
 
 mod certificate;
 mod child;
+mod disk;
 mod folder;
 mod mosquitto;
 mod system;
@@ -39,7 +42,11 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
         Peer::Mosquitto => Some(Mosquitto::find()?),
         Peer::None => None,
     };
-    let folder = Folder::new()?;
+    let wear = measures.contains(&Measure::Wear);
+    let folder = if wear { Folder::on_own_disk()? } else { Folder::new()? };
+    if wear && folder.disk().is_none() {
+        out::complain("no disk of its own could be made: what the kernel counts for the two processes is shown, without what the file system adds");
+    }
     let system = System::start(folder).await?;
     let plan = Plan {
         site: Site {
@@ -51,6 +58,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
             sessions,
             rounds: args.rounds,
             seconds: args.seconds,
+            quiet: Duration::from_secs(args.quiet),
             revocations: measures.contains(&Measure::Revoke),
             symmetric: measures.contains(&Measure::ConnectHmac),
         },
@@ -77,6 +85,9 @@ fn check(args: &BenchArgs) -> Result<(), Fault> {
     }
     if !(1..=100).contains(&args.rounds) {
         return Err(Fault::new("--rounds is 1 to 100"));
+    }
+    if !(10..=86_400).contains(&args.quiet) {
+        return Err(Fault::new("--quiet is 10 to 86400"));
     }
     if !(0.1..=600.0).contains(&args.seconds) {
         return Err(Fault::new("--seconds is 0.1 to 600"));
@@ -117,5 +128,6 @@ const fn measure(which: Which) -> Measure {
         Which::Revoke => Measure::Revoke,
         Which::Growth => Measure::Growth,
         Which::Flood => Measure::Flood,
+        Which::Wear => Measure::Wear,
     }
 }

@@ -10,6 +10,7 @@ use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Set
 
 use super::certificate::Certificate;
 use super::child;
+use super::disk::written_by;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
 use crate::fault::Fault;
@@ -36,7 +37,7 @@ pub(super) struct System {
     pub(super) feed_token: Secret<String>,
     /// The token of the first operator.
     pub(super) operator_token: Secret<String>,
-    _provisioning: child::Server,
+    provisioning: child::Server,
 }
 
 impl System {
@@ -59,7 +60,6 @@ impl System {
         let http = format!("http://{}", listens(&data, "http")?);
         let feed_token = read_secret_text(&data.join("feed.token"))?;
         let operator_token = read_secret_text(&data.join("operator.token"))?;
-        let _provisioning = provisioning;
         Ok(Self {
             binary,
             folder,
@@ -71,7 +71,7 @@ impl System {
             http,
             feed_token,
             operator_token,
-            _provisioning,
+            provisioning,
         })
     }
 
@@ -156,5 +156,20 @@ impl Servers for Pair {
         // Killed and waited for: its folder is free when the next one opens it.
         drop(keep);
         self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))
+    }
+
+    fn written(&self, broker: u32) -> Result<u64, BenchError> {
+        let written = match self.system.folder.disk() {
+            Some(disk) => disk.written(),
+            None => {
+                let both = [self.system.provisioning.id(), broker].map(written_by);
+                both.into_iter().sum::<Option<u64>>()
+            }
+        };
+        written.ok_or_else(|| BenchError::new("the kernel does not tell what was written"))
+    }
+
+    fn counts_at_disk(&self) -> bool {
+        self.system.folder.disk().is_some()
     }
 }

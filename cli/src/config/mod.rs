@@ -43,6 +43,7 @@ pub(crate) struct Raw {
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: Option<u64>,
     pub(crate) drain_seconds: Option<u64>,
+    pub(crate) not_followed_seconds: Option<u64>,
     pub(crate) log: RawLog,
     pub(crate) tls: RawTls,
     pub(crate) proxy: RawProxy,
@@ -126,6 +127,8 @@ pub(crate) struct Config {
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: u64,
     pub(crate) drain: Duration,
+    /// For how long a verifier that cannot follow the trust feed decides all the same.
+    pub(crate) not_followed_seconds: u64,
     pub(crate) log: LogConfig,
     /// Whether to go on with what is left of a store.
     pub(crate) accept_loss: bool,
@@ -201,6 +204,11 @@ impl Raw {
         if !(1..=600).contains(&drain) {
             return Err(Fault::new("drain_seconds is 1 to 600"));
         }
+        let not_followed = tessera_agent::limits::TRUST_NOT_FOLLOWED_SECONDS;
+        let not_followed_seconds = self.not_followed_seconds.unwrap_or(not_followed);
+        if !(10..=3600).contains(&not_followed_seconds) {
+            return Err(Fault::new("not_followed_seconds is 10 to 3600"));
+        }
         let config = Config {
             data: self.data.unwrap_or_else(|| PathBuf::from(data)),
             mqtt: self.mqtt.unwrap_or(Place::At(loopback(1883))),
@@ -214,6 +222,7 @@ impl Raw {
             derivation_key_file: self.derivation_key_file,
             token_seconds: self.token_seconds.unwrap_or(3600),
             drain: Duration::from_secs(drain),
+            not_followed_seconds,
             log: self.log.validate()?,
             accept_loss: self.accept_loss,
             replace_keys: self.replace_keys,

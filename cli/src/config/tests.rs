@@ -62,6 +62,8 @@ fn what_cannot_hold_is_refused() {
         "audience = \"a name with spaces\"",
         "token_seconds = 1",
         "drain_seconds = 0",
+        "not_followed_seconds = 9",
+        "not_followed_seconds = 3601",
         "[log]\nlevel = \"loud,,=\"",
         "[log]\nformat = \"xml\"",
         "[broker.limits]\nsockets = 0",

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
     let seed = sim::seed(args.seed)?;
     let clock = SystemClock::shared();
     let mut stage = Stage::new(&args, USUAL_PORTS.map(free_or_any))?;
-    tessera_runtime::log::init(&stage.config.log.level, stage.config.log.format)?;
+    tessera_runtime::log::init(&stage.config.log.level, stage.config.log.format, clock.clone())?;
     let system = match stage.start(&clock).await {
         // Somebody else took it since it was found free.
         Err(_) if stage.lost_a_port() => {

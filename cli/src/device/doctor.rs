@@ -209,8 +209,9 @@ async fn broker(folder: &Folder, card: &Card, args: &ConnectArgs) -> Finding {
         Err(Closed::Refused(reason)) => Finding::Bad(
             None,
             format!(
-                "{} refuses ({reason}). When all above is well: has another folder with the same key used a higher \
-                 counter (proof_replayed), does the broker trust another root key (key_unknown), or has it no fresh \
+                "{} refuses ({reason}). When all above is well: was a later proof of this key used already, from a copy of \
+                 this folder or before this clock was set back (proof_replayed), has the broker just come back from a \
+                 crash (proof_undecided: try again in a few seconds), does the broker trust another root key (key_unknown), or has it no fresh \
                  trust data (trust_stale)? Its log has the code.",
                 connect.broker
             ),

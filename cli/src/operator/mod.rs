@@ -7,7 +7,7 @@ use tessera_simulators::operator::{
 
 use crate::args::{
     Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
-    RoleCommand, TenantArgs, TenantCommand, What,
+    RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 use crate::fault::{Fault, Outcome};
 use crate::{out, secrets};
@@ -30,6 +30,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Reinstate { what } => reinstate(what).await,
         OperatorCommand::Keys(command) => keys(command).await,
         OperatorCommand::Audit(command) => audit(command).await,
+        OperatorCommand::Trust(command) => trust(command).await,
     }
 }
 
@@ -86,6 +87,13 @@ async fn tenant(command: TenantCommand) -> Outcome {
         TenantCommand::Show { id, operator } => {
             let call = Call::of(&operator)?;
             call.show(call.client.get(&format!("/v1/tenants/{}", segment(&id))).await)
+        }
+        TenantCommand::Staleness { id, telemetry, command, actuation, operator } => {
+            let call = Call::of(&operator)?;
+            let body = json!({
+                "staleness": { "telemetry": telemetry, "command": command, "actuation": actuation },
+            });
+            call.show(call.client.put(&format!("/v1/tenants/{}", segment(&id)), &body).await)
         }
         TenantCommand::Bearer { id, state, operator } => {
             let call = Call::of(&operator)?;
@@ -244,6 +252,30 @@ async fn audit(command: AuditCommand) -> Outcome {
             Ok(0)
         }
     }
+}
+
+async fn trust(command: TrustCommand) -> Outcome {
+    let TrustCommand::Restored { looked_at, operator } = command;
+    let call = Call::of(&operator)?;
+    if looked_at {
+        return call.show(call.client.delete("/v1/trust/restored").await);
+    }
+    let first = call.client.get("/v1/trust/restored?limit=1").await.map_err(words)?;
+    let none = Vec::new();
+    let restorations = first.get("restorations").and_then(Value::as_array).unwrap_or(&none);
+    let columns = ["kind", "tenant", "subject", "epoch", "done", "at"];
+    if call.json {
+        let items = pages::all(&call.client, "/v1/trust/restored").await.map_err(words)?;
+        out::line(&format!("{:#}", json!({ "restorations": restorations, "items": items })));
+        return Ok(0);
+    }
+    if restorations.is_empty() {
+        out::line("no restoration from an older copy that nobody has looked at");
+    } else {
+        out::write(&table::many(restorations, &["at", "from", "to", "why"]));
+        out::line("");
+    }
+    call.list("/v1/trust/restored", &columns).await
 }
 
 async fn list(tenant: &TenantArgs, what: &str, columns: &[&str]) -> Outcome {

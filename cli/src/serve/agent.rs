@@ -3,13 +3,12 @@ use std::sync::Arc;
 
 use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
 use tessera_runtime::clock::SystemClock;
-use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::Feed;
+use super::parts::{counted, Feed};
 use super::signals::Signals;
 use super::{control, run_file};
 use crate::args::{AgentArgs, SeedsArgs};
@@ -35,7 +34,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     daemon.http = args.http.unwrap_or(HTTP.into());
     daemon.socket = args.socket.clone();
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
-    let daemon = AgentDaemon::start(daemon, clock, random, &Metrics::new(), &stop).await?;
+    let daemon = AgentDaemon::start(daemon, clock, random, &counted()?, &stop).await?;
     let daemon = Arc::new(daemon);
     let copied = Arc::clone(&daemon);
     let copy = move |to: &Path| {

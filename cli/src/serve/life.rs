@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tessera_runtime::clock::SystemClock;
 use tessera_runtime::log::LogControl;
 use tessera_runtime::stop::Stop;
 
@@ -34,7 +35,8 @@ impl Reload {
         args: &LogArgs,
         log: &LogConfig,
     ) -> Result<Self, Fault> {
-        let control = tessera_runtime::log::init_adjustable(&log.level, log.format)?;
+        let clock = SystemClock::shared();
+        let control = tessera_runtime::log::init_adjustable(&log.level, log.format, clock)?;
         let mut reload = Self {
             file: file.map(Path::to_owned),
             args: args.clone(),
@@ -129,6 +131,7 @@ pub(super) async fn drain(parts: &[&Stop], within: Duration) -> Vec<String> {
 
 /// The exit status after a drain.
 pub(super) fn ended(left: &[String]) -> Outcome {
+    tessera_runtime::log::close();
     if left.is_empty() {
         tracing::info!("drained");
         return Ok(0);

@@ -38,6 +38,7 @@ impl Feed {
         let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
             .with_feed(self.url.clone(), self.token.clone());
         agent.accept_loss = config.accept_loss;
+        agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }
 }
@@ -46,6 +47,13 @@ impl Feed {
 pub(crate) struct BrokerPart {
     pub(crate) agent: Agent,
     pub(crate) handle: BrokerHandle,
+}
+
+/// The metrics of one server, with the log lines of the process that are not written.
+pub(super) fn counted() -> Result<Metrics, Fault> {
+    let metrics = Metrics::new();
+    tessera_runtime::log::count_in(&metrics)?;
+    Ok(metrics)
 }
 
 /// Starts provisioning; it makes its folder.
@@ -58,7 +66,7 @@ pub(crate) async fn start_provisioning(
         config.provisioning()?,
         clock.clone(),
         SystemRandom::shared(),
-        Metrics::new(),
+        counted()?,
         stop.clone(),
     );
     Ok(started.await?)
@@ -71,7 +79,7 @@ pub(crate) async fn start_broker(
     clock: &SharedClock,
     stop: &Stop,
 ) -> Result<BrokerPart, Fault> {
-    let metrics = Metrics::new();
+    let metrics = counted()?;
     let mut agent_config = feed.agent(&config.data.join("agent"), config);
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();

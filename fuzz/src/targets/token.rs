@@ -50,7 +50,7 @@ fn compare(credential: &Credential, client_id: &str, world: &World, now: UnixSec
             assert_eq!(admission.client_id.as_str(), client_id);
             assert_eq!(grant.expires().get(), facts.expires);
             assert_eq!(grant.confirmation().is_some(), facts.bound);
-            assert_eq!(admission.counter.is_some(), facts.bound);
+            assert_eq!(admission.proof_use.is_some(), facts.bound);
             assert_eq!(chain::still_holds(grant, world, now), Ok(()));
             assert!(chain::still_holds(grant, world, grant.expires()).is_err());
             assert!(chain::verify(&credential.token, world, now).is_ok());

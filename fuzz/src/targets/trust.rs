@@ -8,13 +8,13 @@ mod raw;
 use tessera_agent::trust::{TrustRefusal, TrustState};
 use tessera_token::chain::TrustView;
 use tessera_token::ids::Audience;
-use tessera_token::trust::Feed;
+use tessera_token::trust::{Feed, Heartbeat};
 
 use super::numbered;
 use super::world::{at, keys, tenant, AUDIENCE, NOW};
 use crate::draw::Draw;
 use crate::signal::note;
-use authority::{Authority, DEVICES, TENANTS};
+use authority::{Authority, DEVICES, NONCE, TENANTS};
 
 /// Runs one input: a byte that chooses between raw bytes and a tape.
 pub fn target(data: &[u8]) {
@@ -74,7 +74,7 @@ fn take_feed(draw: &mut Draw<'_>, state: &TrustState, authority: &Authority) -> 
     let (feed, good) = authority.feed(draw, state.seq());
     let through = Feed::from_cbor(&feed.to_cbor());
     assert!(through.is_ok_and(|read| read == feed), "a feed came back different");
-    let applied = state.with_feed(&feed);
+    let applied = state.with_feed(&feed, &NONCE);
     let next = applied.state;
     if let Some(refused) = applied.refused {
         note(("feed", refused.as_str(), applied.taken.min(3)));
@@ -88,6 +88,10 @@ fn take_feed(draw: &mut Draw<'_>, state: &TrustState, authority: &Authority) -> 
         assert_eq!(next.head(), authority.head_at(next.seq()), "another past");
     }
     assert!(!applied.beat || !applied.more);
+    let root = keys().root.public();
+    let answers = Heartbeat::open_for(&feed.heartbeat, &NONCE, &root).is_ok();
+    assert!(answers || !applied.beat, "a heartbeat that answers nobody confirmed something");
+    assert!(answers || next.confirmed_at() == state.confirmed_at());
     nothing_moved_back(state, &next, false);
     next
 }
@@ -124,7 +128,7 @@ fn catch_up(state: &TrustState, authority: &Authority) {
     if state.is_empty() {
         return;
     }
-    let applied = state.with_feed(&authority.honest_feed(state.seq()));
+    let applied = state.with_feed(&authority.honest_feed(state.seq()), &NONCE);
     assert!(applied.refused.is_none() && applied.beat, "{:?}", applied.refused);
     let follower = applied.state;
     let empty = TrustState::empty(Audience::parse(AUDIENCE).expect("an audience"));

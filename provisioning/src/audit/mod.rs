@@ -107,6 +107,13 @@ impl Pending {
     }
 }
 
+/// The newest entry that has its place.
+pub(crate) fn newest_entry(tables: &Tables) -> Result<Option<Entry>, StoreError> {
+    let head: Head = tables.meta.get_record(HEAD)?.unwrap_or_default();
+    let chained: Option<Chained> = tables.audit.get_record(head.seq.to_be_bytes())?;
+    Ok(chained.map(|chained| chained.entry))
+}
+
 /// The write that chains what is pending, at most [`AUDIT_GROUP`] entries; `None` when nothing is.
 pub(crate) fn chain_pending(tables: &Tables) -> Result<Option<Batch>, StoreError> {
     let pending = tables.audit_pending.scan_records::<Entry>(&[], None, AUDIT_GROUP)?;

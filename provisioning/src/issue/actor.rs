@@ -70,3 +70,18 @@ impl Handler<KeysMoved> for IssuerActor {
         self.issuer.forget_keys();
     }
 }
+
+/// Serials were jumped over: forget those that were reserved before.
+pub(crate) struct SerialsJumped;
+
+impl Message for SerialsJumped {
+    type Result = ();
+}
+
+impl Handler<SerialsJumped> for IssuerActor {
+    type Result = ();
+
+    fn handle(&mut self, _message: SerialsJumped, _context: &mut Self::Context) {
+        self.issuer.forget_serials();
+    }
+}

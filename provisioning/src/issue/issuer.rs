@@ -38,6 +38,18 @@ pub(crate) struct Reservation {
     pub(crate) serials: Range<u64>,
 }
 
+/// Leaves out `by` serials: for a service that may have given out more than it knows. The issuer must forget its
+/// reservation when the batch is written ([`Issuer::forget_serials`]).
+pub(crate) fn jump(tables: &Tables, batch: &mut Batch, by: u64) -> Result<(), StoreError> {
+    let before = tables.meta.get_record::<u64>(SERIALS)?;
+    match &before {
+        Some(before) => batch.expect_record(&tables.meta, SERIALS, before),
+        None => batch.expect_absent(&tables.meta, SERIALS),
+    }
+    batch.put_record(&tables.meta, SERIALS, &before.unwrap_or(1).saturating_add(by));
+    Ok(())
+}
+
 impl Issuer {
     pub(crate) fn new(tables: Tables, folder: KeyFolder, algorithm: Algorithm) -> Self {
         Self { tables, folder, algorithm, keys: HashMap::new(), serials: 0..0 }
@@ -62,6 +74,11 @@ impl Issuer {
 
     pub(crate) fn reserved(&mut self, serials: Range<u64>) {
         self.serials = serials;
+    }
+
+    /// Forgets the serials that were reserved: they may have been given out before.
+    pub(crate) fn forget_serials(&mut self) {
+        self.serials = 0..0;
     }
 
     /// Signs the token. Each call uses up one serial, also when it fails.

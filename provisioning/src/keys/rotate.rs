@@ -102,7 +102,7 @@ pub(crate) async fn replace_lost(
 /// Ends retiring keys whose last token has expired, and lets go of those that ended long ago. Called by the sweeper; each
 /// call looks at a part of the table.
 pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
-    let now = service.now().get();
+    let now = service.time.removal().get();
     let after = service.keys_looked.lock().take();
     let most = tessera_runtime::limits::STORE_SCAN_ROWS;
     let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;

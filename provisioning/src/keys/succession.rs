@@ -98,7 +98,8 @@ pub(super) async fn succeed(
     };
     // A verifier hears of the next key first, and of the one that leaves last.
     changed.splice(0..0, new_next);
-    changed.extend(leaving.iter().map(|(key, state)| (key.0, left(&key.1, *state, now))));
+    let stamp = service.time.stamp().get();
+    changed.extend(leaving.iter().map(|(key, state)| (key.0, left(&key.1, *state, now, stamp))));
     let mut batch = Batch::new();
     for (id, record) in leaving.iter().map(|(key, _)| *key).chain(promoted) {
         let row = pair(&step.tenant, id.as_bytes());
@@ -132,11 +133,13 @@ async fn publish(
     tried
 }
 
-/// The record of a key that leaves. A retiring one verifies what it has signed for as long as that may live.
-fn left(record: &KeyRecord, state: State, now: u64) -> KeyRecord {
+/// The record of a key that leaves. A retiring one verifies what it has signed for as long as that may live, from the
+/// latest time that a token of it may bear.
+fn left(record: &KeyRecord, state: State, now: u64, stamp: u64) -> KeyRecord {
     let mut left = record.in_state(state, now);
     if state == State::Retiring {
-        left.not_after = now.saturating_add(TOKEN_LIFE_SECONDS).saturating_add(CLOCK_SKEW_SECONDS);
+        left.not_after =
+            stamp.saturating_add(TOKEN_LIFE_SECONDS).saturating_add(CLOCK_SKEW_SECONDS);
     }
     left
 }

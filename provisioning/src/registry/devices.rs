@@ -10,6 +10,7 @@ use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
+use crate::trust::restored::next_epoch;
 
 pub(crate) fn find(
     service: &Service,
@@ -72,12 +73,12 @@ pub(crate) async fn end(
         let old = known(service, tenant, device)?;
         let mut new = old.clone();
         with(&mut new);
-        new.epoch += 1;
+        new.epoch = next_epoch(&service.tables, old.epoch)?;
         let change = Change::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
             epoch: new.epoch,
-            at: service.now(),
+            at: service.time.stamp(),
         });
         let batch = replacing(service, tenant, device, &old, &new);
         match service.publish(vec![change], batch, entry.clone()).await {
@@ -89,7 +90,7 @@ pub(crate) async fn end(
         let mut batch = replacing(service, tenant, device, &old, &new);
         let group = GroupId::parse(&old.group).map_err(|_| RefusalCode::Internal)?;
         let record = groups::known(service, tenant, &old.group)?;
-        let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record);
+        let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record)?;
         let entry = entry.clone();
         let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
         let entry = entry.detail(detail);

@@ -1,4 +1,4 @@
-use tessera_runtime::store::Batch;
+use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, GroupEpoch};
@@ -10,6 +10,7 @@ use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second, Tables};
+use crate::trust::restored::{epoch_floor, group_floor, next_epoch};
 
 pub(crate) fn known(
     service: &Service,
@@ -28,13 +29,15 @@ pub(crate) fn found(
     group: &GroupId,
     owner: &mut TenantRecord,
     now: u64,
-) -> GroupRecord {
-    let record = GroupRecord { number: owner.next_group, epoch: 0, created: now };
-    owner.next_group += 1;
+) -> Result<GroupRecord, StoreError> {
+    // What a lost part of the store may have given out is not given out again.
+    let number = owner.next_group.max(group_floor(tables)?);
+    let record = GroupRecord { number, epoch: epoch_floor(tables)?, created: now };
+    owner.next_group = number + 1;
     let key = pair(tenant, group.as_str());
     batch.expect_absent(&tables.groups, &key);
     batch.put_record(&tables.groups, key, &record);
-    record
+    Ok(record)
 }
 
 pub(crate) async fn create(
@@ -53,7 +56,7 @@ pub(crate) async fn create(
         let hold = service.room_for(load, Purpose::Growth).await?;
         let (mut owner, mut batch) = (old.clone(), Batch::new());
         let record =
-            found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get());
+            found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get())?;
         batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
         batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
@@ -76,7 +79,7 @@ pub(crate) async fn revoke(
         tenants::known(service, tenant)?;
         let old = known(service, tenant, group.as_str())?;
         let mut batch = Batch::new();
-        let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old);
+        let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old)?;
         let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
         if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
             service.metrics.revoked.inc(&["group"]);
@@ -93,9 +96,9 @@ pub(crate) fn moved(
     tenant: &TenantId,
     group: &GroupId,
     old: &GroupRecord,
-) -> (GroupRecord, Change) {
+) -> Result<(GroupRecord, Change), StoreError> {
     let mut new = old.clone();
-    new.epoch += 1;
+    new.epoch = next_epoch(tables, old.epoch)?;
     let key = pair(tenant, group.as_str());
     batch.expect_record(&tables.groups, &key, old);
     batch.put_record(&tables.groups, &key, &new);
@@ -105,7 +108,7 @@ pub(crate) fn moved(
         number: new.number,
         epoch: new.epoch,
     });
-    (new, change)
+    Ok((new, change))
 }
 
 pub(crate) fn list(

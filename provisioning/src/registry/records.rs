@@ -20,6 +20,35 @@ pub(crate) struct TenantRecord {
     /// Whether verifiers hear of every device key. It stays on: tokens that need it may still live.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keys_published: bool,
+    /// How old trust data may be; `None`: as the token crate says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) staleness: Option<Staleness>,
+}
+
+/// Seconds for which trust data may be old, by class of scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Staleness {
+    /// Scopes that only publish, on exact topics.
+    pub(crate) telemetry: u64,
+    /// Scopes that also receive on exact topics.
+    pub(crate) command: u64,
+    /// Scopes with a wildcard: services.
+    pub(crate) actuation: u64,
+}
+
+impl From<StalenessBudget> for Staleness {
+    fn from(budget: StalenessBudget) -> Self {
+        let StalenessBudget { telemetry, command, actuation } = budget;
+        Self { telemetry, command, actuation }
+    }
+}
+
+impl From<Staleness> for StalenessBudget {
+    fn from(budget: Staleness) -> Self {
+        let Staleness { telemetry, command, actuation } = budget;
+        Self { telemetry, command, actuation }
+    }
 }
 
 /// How `cnf` names the key.
@@ -62,7 +91,13 @@ impl TenantRecord {
             created: now,
             confirmation: Confirmation::default(),
             keys_published: false,
+            staleness: None,
         }
+    }
+
+    /// How old trust data may be.
+    pub(crate) fn staleness(&self) -> Staleness {
+        self.staleness.unwrap_or_else(|| StalenessBudget::default().into())
     }
 
     pub(crate) fn trust(&self, tenant: &TenantId) -> TenantTrust {
@@ -71,7 +106,7 @@ impl TenantRecord {
             epoch: self.epoch,
             suspended: self.suspended,
             bearer: self.bearer,
-            staleness: StalenessBudget::default(),
+            staleness: self.staleness().into(),
         }
     }
 }

@@ -3,13 +3,16 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::records::{Confirmation, TenantRecord};
+use super::records::{Confirmation, Staleness, TenantRecord};
 use super::{devices, groups, Actor, Page};
 use crate::keys::rotate::{first_pair, forget_seeds};
-use crate::limits::{ATTEMPTS, KEYS_PER_PUBLICATION};
+use crate::limits::{
+    ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
+};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};
+use crate::trust::restored::epoch_floor;
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -61,9 +64,10 @@ fn founding(
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
     let mut record = TenantRecord::new(bearer, service.now().get());
+    record.epoch = epoch_floor(&service.tables)?;
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
-    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get());
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get())?;
     batch.expect_absent(&service.tables.tenants, tenant.as_str());
     batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
@@ -78,9 +82,10 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
     service.metrics.revoked.inc(&["tenant"]);
+    let floor = epoch_floor(&service.tables)?;
     change(service, by, tenant, "tenant.revoke", |record| {
         record.suspended = true;
-        record.epoch += 1;
+        record.epoch = record.epoch.saturating_add(1).max(floor);
     })
     .await
 }
@@ -147,6 +152,23 @@ async fn device_keys(service: &Service, tenant: &TenantId) -> Result<Load, Refus
     let count = move || Load::of_device_keys(&tables, tenant.as_str());
     let counted = tokio::task::spawn_blocking(count).await;
     Ok(counted.map_err(|_| Refused::from(RefusalCode::Internal))??)
+}
+
+/// How old trust data may be when verifiers decide on tokens of the tenant.
+pub(crate) async fn set_staleness(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    staleness: Staleness,
+) -> Result<TenantRecord, Refused> {
+    let Staleness { telemetry, command, actuation } = staleness;
+    let good = STALENESS_SECONDS_LEAST..=STALENESS_SECONDS_MOST;
+    if ![telemetry, command, actuation].iter().all(|seconds| good.contains(seconds)) {
+        let (least, most) = (good.start(), good.end());
+        return Err(Refused::malformed(format!("staleness is {least} to {most} seconds")));
+    }
+    change(service, by, tenant, "tenant.staleness", |record| record.staleness = Some(staleness))
+        .await
 }
 
 async fn publish_keys(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {

@@ -52,6 +52,9 @@ routes! {
 
     get "/v1/trust/snapshot" => trust::snapshot;
     get "/v1/trust/events" => trust::events;
+    post "/v1/trust/known" => trust::known;
+    get "/v1/trust/restored" => trust::restored;
+    delete "/v1/trust/restored" => trust::looked_at;
     get "/.well-known/cose-key-set" => keys::well_known;
 
     get "/v1/whoami" => server::whoami;

@@ -5,6 +5,8 @@ use tessera_token::refusal::RefusalCode;
 use super::auth::{Anybody, By};
 use super::input::{Admitted, App};
 use super::Answer;
+use crate::refused::Refused;
+use crate::trust::restored::restorations;
 
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -18,9 +20,15 @@ pub(super) async fn healthz() -> HttpResponse {
 }
 
 pub(super) async fn readyz(app: App) -> Answer {
+    if let Some(wrong) = app.time.wrong() {
+        return Err(Refused::because(RefusalCode::ClockWrong, wrong.to_string()).into());
+    }
     let actors = app.issuer.connected() && app.trust.connected() && app.audit.connected();
     match actors && app.store.is_healthy() && !app.stop.is_stopping() {
-        true => Ok(HttpResponse::Ok().json(json!({ "status": "ready" }))),
+        true => Ok(HttpResponse::Ok().json(match restorations(&app.tables)?.len() {
+            0 => json!({ "status": "ready" }),
+            count => json!({ "status": "ready", "restorations": count }),
+        })),
         false => Err(RefusalCode::NotReady.into()),
     }
 }
@@ -30,6 +38,7 @@ pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {
         let taken = i64::try_from(taken).unwrap_or(i64::MAX);
         app.metrics.trust_taken.set(&[limit], taken);
     }
+    app.metrics.clock_ahead.set(&[], app.time.ahead());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.registry.render()))
 }
 

@@ -6,7 +6,7 @@ use super::auth::{Admin, By, Security, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
 use crate::refused::Refused;
-use crate::registry::records::{Confirmation, TenantRecord};
+use crate::registry::records::{Confirmation, Staleness, TenantRecord};
 use crate::registry::tenants;
 
 #[derive(Serialize)]
@@ -16,6 +16,7 @@ struct TenantView {
     epoch: u64,
     bearer: bool,
     confirmation: Confirmation,
+    staleness: Staleness,
     created: u64,
 }
 
@@ -30,6 +31,7 @@ impl TenantView {
             epoch: record.epoch,
             bearer: record.bearer,
             confirmation: record.confirmation,
+            staleness: record.staleness(),
             created: record.created,
         }
     }
@@ -48,6 +50,7 @@ pub(super) struct NewTenant {
 pub(super) struct Settings {
     bearer: Option<bool>,
     confirmation: Option<Confirmation>,
+    staleness: Option<Staleness>,
 }
 
 pub(super) async fn list(_by: By<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
@@ -73,8 +76,12 @@ pub(super) async fn set(
     Json(wanted): Json<Settings>,
 ) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&path)?);
-    if wanted.bearer.is_none() && wanted.confirmation.is_none() {
-        return Err(Refused::malformed("bearer or confirmation is required").into());
+    let nothing = wanted.bearer.is_none() && wanted.confirmation.is_none();
+    if nothing && wanted.staleness.is_none() {
+        return Err(Refused::malformed("bearer, confirmation or staleness is required").into());
+    }
+    if let Some(staleness) = wanted.staleness {
+        tenants::set_staleness(&app, &by, &tenant, staleness).await?;
     }
     if let Some(bearer) = wanted.bearer {
         tenants::set_bearer(&app, &by, &tenant, bearer).await?;

@@ -1,16 +1,25 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::http::StatusCode;
+use actix_web::web::Payload;
 use actix_web::HttpResponse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{EventHash, Evidence, FeedNonce};
 
-use super::auth::{By, Feed};
-use super::input::{App, Query};
+use super::auth::{By, Feed, Security};
+use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
+use crate::limits::EVIDENCE_TIME;
 use crate::refused::Refused;
+use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
-use crate::trust::read::{self, News};
+use crate::trust::adopt::{self, Finding};
+use crate::trust::read::{self, Asked, News};
+use crate::trust::restored::{restorations, Restoration};
 
 const CBOR: &str = "application/cbor";
 
@@ -20,6 +29,32 @@ pub(super) struct After {
     after: u64,
     #[serde(default)]
     wait: u64,
+    /// The reader's clock, in seconds.
+    clock: Option<u64>,
+    /// The hash of the event `after`, as base64url.
+    head: Option<String>,
+    /// 32 hexadecimal digits: what the heartbeat answers.
+    nonce: Option<String>,
+}
+
+impl After {
+    fn asked(self) -> Result<Asked, Refused> {
+        let nonce = self.nonce.map(|text| text.parse::<FeedNonce>());
+        let nonce = nonce.transpose();
+        Ok(Asked {
+            after: self.after,
+            wait: self.wait,
+            head: self.head.map(|text| hash(&text)).transpose()?,
+            nonce: nonce.map_err(|_| Refused::malformed("nonce is 32 hexadecimal digits"))?,
+        })
+    }
+}
+
+fn hash(text: &str) -> Result<EventHash, Refused> {
+    let bytes = from_base64url(text).and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(EventHash::from_bytes)
+        .ok_or_else(|| Refused::malformed("head is a hash of 32 bytes as base64url"))
 }
 
 pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
@@ -28,15 +63,83 @@ pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
     Ok(cbor(bytes.as_slice().to_vec()))
 }
 
-pub(super) async fn events(_by: By<Feed>, app: App, Query(query): Query<After>) -> Answer {
-    match read::events(&app, query.after, query.wait).await? {
+pub(super) async fn events(by: By<Feed>, app: App, Query(query): Query<After>) -> Answer {
+    if let Some(clock) = query.clock {
+        app.time.reader_shows(UnixSeconds::new(clock));
+    }
+    match read::events(&app, &by.operator().name, &query.asked()?).await? {
         News::Feed(feed) => Ok(cbor(feed.to_cbor())),
         News::Gone => {
             let gone =
                 Refused::because(RefusalCode::NotFound, "these events are gone: take the snapshot");
             Err(Problem::from(gone).with_status(StatusCode::GONE))
         }
+        News::Beyond => {
+            let beyond = Refused::because(
+                RefusalCode::NotFound,
+                "this service does not know that event: show what you know at /v1/trust/known",
+            );
+            Err(Problem::from(beyond).with_status(StatusCode::CONFLICT))
+        }
     }
+}
+
+/// What a reader knows beyond this service. One at a time: it is as large as a snapshot.
+pub(super) async fn known(by: By<Feed>, app: App, payload: Payload) -> Answer {
+    let seat = app.hub.evidence.acquire().await;
+    let _seat = seat.map_err(|_| Refused::from(RefusalCode::NotReady))?;
+    let bytes = tokio::time::timeout(EVIDENCE_TIME, payload.to_bytes_limited(EVIDENCE_BYTES)).await;
+    let bytes = match bytes {
+        Ok(Ok(Ok(bytes))) => bytes,
+        Ok(Err(_)) => {
+            let large = Refused::malformed("the evidence is too large");
+            return Err(Problem::from(large).with_status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        _ => return Err(Refused::malformed("the body broke off").into()),
+    };
+    let root = app.root.public();
+    let shown = tokio::task::spawn_blocking(move || {
+        Evidence::from_cbor(&bytes).and_then(|evidence| evidence.verify(&root))
+    });
+    let shown = shown.await.map_err(|_| Refused::from(RefusalCode::Internal))?;
+    let shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
+    adopt::take(&app, &by.operator().actor(), shown).await?;
+    app.store.barrier().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Serialize)]
+struct RestoredView {
+    restorations: Vec<Restoration>,
+    items: Vec<Finding>,
+    next: Option<String>,
+}
+
+/// That this service came back from an older copy, and what readers knew beyond it.
+pub(super) async fn restored(
+    _by: By<Security>,
+    app: App,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let after = query.cursor.as_deref().map(from_base64url);
+    let after = match after {
+        Some(None) => return Err(Refused::malformed("cursor").into()),
+        after => after.flatten(),
+    };
+    let limit = query.limit();
+    let rows = app.tables.findings.scan_records::<Finding>(&[], after.as_deref(), limit + 1);
+    let found = Page::of(rows.map_err(Refused::from)?, limit, |(key, _)| base64url(key));
+    Ok(HttpResponse::Ok().json(RestoredView {
+        restorations: restorations(&app.tables).map_err(Refused::from)?,
+        items: found.items.into_iter().map(|(_, finding)| finding).collect(),
+        next: found.next,
+    }))
+}
+
+/// An operator has looked at it.
+pub(super) async fn looked_at(by: By<Security>, app: App) -> Answer {
+    adopt::forget(&app, &by.operator().actor()).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn cbor(bytes: Vec<u8>) -> HttpResponse {

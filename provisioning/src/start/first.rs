@@ -85,7 +85,7 @@ fn tenant_and_keys(
     let (tables, now) = (founding.tables, founding.now.get());
     let mut record = TenantRecord::new(false, now);
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
-    groups::found(tables, batch, tenant, &group, &mut record, now);
+    groups::found(tables, batch, tenant, &group, &mut record, now)?;
     batch.put_record(&tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
     for state in [State::Active, State::Next] {

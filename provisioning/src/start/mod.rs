@@ -23,10 +23,12 @@ use crate::service::Service;
 mod first;
 mod opening;
 mod run;
+
+#[cfg(feature = "testing")]
+pub(crate) use run::{prepare, Parts};
 #[cfg(test)]
 mod tests;
-
-pub use opening::mark_restored;
+mod waiting;
 
 /// The provisioning service.
 pub struct Provisioning;
@@ -100,6 +102,8 @@ pub enum StartError {
     StoreLost(PathBuf),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// The process was told to stop while the clock still showed a time before the release.
+    Clock,
     /// A fault on our side.
     Internal,
 }
@@ -131,6 +135,7 @@ impl fmt::Display for StartError {
                 path.display()
             ),
             Self::Derivation(error) => error.fmt(f),
+            Self::Clock => f.write_str("stopped while waiting for the clock to be set"),
             Self::Internal => f.write_str("internal fault at start"),
         }
     }

@@ -6,8 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write_secret_file};
-use tessera_runtime::store::{Batch, Store, StoreError, StoreOptions};
-use tessera_token::time::UnixSeconds;
+use tessera_runtime::store::{Store, StoreError, StoreOptions};
 
 use super::StartError;
 
@@ -78,17 +77,6 @@ impl Place {
             _ => Ok(()),
         }
     }
-}
-
-/// Marks a copy that comes back, before the service starts on it: it gives out nothing again that the lost part may have
-/// given out. Done means durable.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn mark_restored(store: &Store, at: UnixSeconds) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.put_record(&store.table("meta")?, "restored", &at.get());
-    store.commit_blocking(batch)
 }
 
 /// Opens the store. One that must be there and is not is a loss; when it is accepted, that is on the disk before.

@@ -7,8 +7,9 @@ use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
 use parking_lot::{Mutex, RwLock};
-use tessera_runtime::clock::SharedClock;
+use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
+use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
@@ -19,11 +20,13 @@ use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
-use super::opening::{self, mark_restored, Place};
+use super::opening::{self, Place};
+use super::waiting;
 use super::{ProvisioningHandle, StartError};
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
-use crate::audit::Pending;
+use crate::audit::{Entry, Pending};
+use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
@@ -36,23 +39,27 @@ use crate::registry::Actor;
 use crate::room::Room;
 use crate::service::{Service, Tried};
 use crate::tables::Tables;
-use crate::trust::actor::TrustActor;
+use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
+use crate::trust::{lift, restored};
 use crate::{rest, sweep};
 
-pub(super) struct Parts {
-    pub(super) config: ProvisioningConfig,
-    pub(super) clock: SharedClock,
-    pub(super) random: SharedRandom,
-    pub(super) metrics: Metrics,
-    pub(super) stop: Stop,
+pub(crate) struct Parts {
+    pub(crate) config: ProvisioningConfig,
+    pub(crate) clock: SharedClock,
+    pub(crate) random: SharedRandom,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: Stop,
 }
 
 type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
 
 /// The whole life of the service, on its own thread.
 pub(super) async fn run(parts: Parts, ready: Ready) {
+    if let Err(error) = waiting::for_a_plausible_clock(&parts).await {
+        return drop(ready.send(Err(error)));
+    }
     let (service, handle) = match prepare(parts).await {
         Ok(prepared) => prepared,
         Err(error) => return drop(ready.send(Err(error))),
@@ -69,6 +76,9 @@ pub(super) async fn run(parts: Parts, ready: Ready) {
     let _end = End(service.stop.clone());
     serve(&service, server).await;
     let _ = service.audit.send(ChainPending).await;
+    if let Err(error) = service.time.store(&service.store, &service.tables, true).await {
+        tracing::warn!(%error, "lived time not stored: rows stay a little longer");
+    }
     if let Err(error) = service.store.close() {
         tracing::error!(%error, "store not closed cleanly");
     }
@@ -117,7 +127,9 @@ fn follow_derivation_keys(service: &Arc<Service>) {
     actix_rt::spawn(derivation::watch(path, audience, stop, take));
 }
 
-async fn prepare(parts: Parts) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
+pub(crate) async fn prepare(
+    parts: Parts,
+) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let place = Place::make(&parts.config.data_dir)?;
     let store = opening::open(&place, parts.config.accept_loss)?;
     let replace_keys = parts.config.replace_keys;
@@ -176,6 +188,7 @@ pub(super) async fn furnish(
     store: Store,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
+    let held = HeldClock::new(clock);
     let keys = config.derivation_key_file.as_deref();
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
@@ -183,7 +196,7 @@ pub(super) async fn furnish(
     let lossy = place.loss()?.is_some();
     if lossy {
         // Nothing that the lost part may have given out is given out again.
-        mark_restored(&store, clock.unix())?;
+        restored::mark(&store, held.unix())?;
     }
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     let founded = is_founded(&tables, None)?;
@@ -204,41 +217,51 @@ pub(super) async fn furnish(
                 folder: &key_folder,
                 root: &root,
                 random: &*random,
-                now: clock.unix(),
+                now: held.unix(),
             };
             Some(found(&founding).await?)
         }
     };
     place.done()?;
+    let time = ServiceClock::open(held, &tables)?;
+    let clock = time.shared();
+    let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
+    came_back(&store, &tables, &*clock, &service_metrics).await?;
     let hub = Hub::at(Head::read(&tables)?.seq);
     let room = Room::count(&tables, config.trust, clock.monotonic())?;
-    let (store_, tables_, clock_, root_, hub_) =
-        (store.clone(), tables.clone(), clock.clone(), root.clone(), hub.clone());
-    let trust = Supervisor::start(move |_| TrustActor {
-        store: store_,
-        tables: tables_,
-        clock: clock_,
-        root: root_,
-        hub: hub_,
-        made: None,
-    });
-    let (store_, tables_) = (store.clone(), tables.clone());
-    let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
     let issuer = IssuerActor {
         store: store.clone(),
         clock: clock.clone(),
         issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
     };
+    let issuer = Supervisor::start(move |_| issuer);
+    let issuer_ = issuer.clone();
+    let (store_, tables_, time_, root_, hub_) =
+        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
+    let trust = Supervisor::start(move |_| TrustActor {
+        store: store_,
+        tables: tables_,
+        time: time_,
+        root: root_,
+        hub: hub_,
+        issuer: issuer_,
+        made: None,
+        claimed: None,
+        unbacked: Default::default(),
+    });
+    let (store_, tables_) = (store.clone(), tables.clone());
+    let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
     let service = Service {
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
         admission: Admission::new(config.admission),
         pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
         derivation: RwLock::new(keys),
-        issuer: Supervisor::start(move |_| issuer),
-        metrics: ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?,
+        issuer,
+        metrics: service_metrics,
         registry: metrics,
         config,
         clock,
+        time,
         random,
         store,
         tables,
@@ -252,6 +275,8 @@ pub(super) async fn furnish(
         stop,
     };
     let service = Arc::new(service);
+    // What a cut off run left to be lifted is revoked again before anybody is answered.
+    lift::run(&service).await.map_err(|_| StartError::Internal)?;
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,
         root: service.root.public().thumbprint(),
@@ -259,6 +284,29 @@ pub(super) async fn furnish(
         service: Arc::clone(&service),
     };
     Ok((service, handle))
+}
+
+/// A copy that was marked jumps before anybody is served.
+async fn came_back(
+    store: &Store,
+    tables: &Tables,
+    clock: &dyn Clock,
+    metrics: &ServiceMetrics,
+) -> Result<(), StartError> {
+    let mut batch = Batch::new();
+    if let Some(restoration) = restored::at_start(tables, &mut batch, clock.unix())? {
+        let by = Actor("service".to_owned());
+        let entry = Entry::new(clock.unix().get(), &by, "trust.restored", "", "service");
+        let detail = format!("a copy came back: events go on at {}", restoration.to);
+        let entry = entry.detail(detail);
+        Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
+        store.commit(batch).await?;
+        tell(&restoration);
+        metrics.restorations.inc(&[&restoration.why]);
+    }
+    let count = restored::restorations(tables)?.len();
+    metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(())
 }
 
 fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {

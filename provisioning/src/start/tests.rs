@@ -57,3 +57,45 @@ async fn ask_from_everywhere() {
     }
     store.close().unwrap();
 }
+
+/// The keys of a service that an earlier version founded in 1970 are good again.
+#[test]
+fn keys_that_were_made_in_1970_are_dated_anew() {
+    actix_rt::System::new().block_on(async {
+        use crate::keys::{in_state, rotate, State};
+        use crate::registry::Actor;
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let parts = |config| run::Parts {
+            config,
+            clock: clock.clone(),
+            random: random.clone(),
+            metrics: Metrics::new(),
+            stop: Stop::new(),
+        };
+        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
+        let tenant = TenantId::parse("default").unwrap();
+        rotate::rotate(&service, &Actor("test".to_owned()), &tenant).await.unwrap();
+        clock.set_unix(NOW);
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
+        crate::heal::keys(&service).await.unwrap();
+        for (state, valid) in [
+            (State::Next, crate::limits::KEY_SECONDS),
+            (State::Active, crate::limits::KEY_SECONDS),
+            (State::Retiring, tessera_token::limits::TOKEN_LIFE_SECONDS),
+        ] {
+            let (_, key) = in_state(&service.tables, &tenant, state).unwrap().unwrap();
+            assert!(key.not_after >= NOW.get() + valid, "{state:?} {key:?}");
+            assert!(key.not_before < NOW.get());
+        }
+        // Nothing is left to be dated.
+        let seq = crate::trust::ledger::Head::read(&service.tables).unwrap().seq;
+        crate::heal::keys(&service).await.unwrap();
+        assert_eq!(crate::trust::ledger::Head::read(&service.tables).unwrap().seq, seq);
+        store.close().unwrap();
+    });
+}

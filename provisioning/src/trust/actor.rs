@@ -1,29 +1,44 @@
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
+    Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
 };
-use tessera_runtime::clock::SharedClock;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
-use tessera_token::trust::Change;
+use tessera_token::limits::CLOCK_SKEW_SECONDS;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{Change, EventHash};
 
 use super::hub::Hub;
 use super::ledger::{self, Head};
-use super::snapshot;
-use crate::limits::{MAILBOX, SNAPSHOT_REUSE_SECONDS};
+use super::restored::{Jump, Place, Restoration};
+use super::{restored, snapshot};
+use crate::audit::{Entry, Pending};
+use crate::clock::ServiceClock;
+use crate::issue::actor::{IssuerActor, SerialsJumped};
+use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS};
 use crate::refused::Refused;
 use crate::service::Tried;
 use crate::tables::Tables;
+
+/// Why a jump was made that rests on the word of a reader alone.
+const CLAIM: &str = "claim";
 
 /// Publishes changes one after the other: the order of the feed is the order of its mailbox.
 pub(crate) struct TrustActor {
     pub(crate) store: Store,
     pub(crate) tables: Tables,
-    pub(crate) clock: SharedClock,
+    pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
     pub(crate) hub: Hub,
+    pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) made: Option<Made>,
+    pub(crate) claimed: Option<Claimed>,
+    /// Accounts whose claim made the line jump and that have shown nothing since; there are at most
+    /// [`crate::limits::OPERATORS`] accounts at a time.
+    pub(crate) unbacked: HashSet<String>,
 }
 
 /// A snapshot that can be served again.
@@ -71,19 +86,177 @@ impl Handler<Publish> for TrustActor {
             let Some(head) = outcome? else {
                 return Ok(Tried::Again);
             };
-            actor.hub.announce(head.seq);
+            actor.written(&head);
             Ok(Tried::Done(()))
         })))
     }
 }
 
 impl TrustActor {
-    fn step(&self, message: Publish) -> Result<(Batch, Head), Refused> {
+    /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
+    /// have: an operator is told only of what readers can take.
+    fn step(&self, message: Publish) -> Result<(Batch, Written), Refused> {
         let Publish { changes, mut batch } = message;
+        let before = Head::read(&self.tables)?;
+        let now = self.time.now();
+        before.expect(&self.tables, &mut batch);
+        let (head, jumped) = match self.claim_beyond(&before) {
+            false => (before, None),
+            true => {
+                let jump = Jump::unknown(&before, CLAIM);
+                let (head, jumped) = jump.write(&self.tables, &mut batch, &before, now)?;
+                self.note_claim(&mut batch, &jumped);
+                (head, Some(jumped))
+            }
+        };
+        let head = ledger::chain(&self.tables, &mut batch, head, &changes, &self.root, now)?;
+        head.write(&self.tables, &mut batch);
+        Ok((batch, Written { head, jumped }))
+    }
+
+    fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
+        let by = crate::registry::Actor("service".to_owned());
+        let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
+        let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
+        Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
+    }
+
+    fn claim_beyond(&self, head: &Head) -> bool {
+        let fresh = Duration::from_secs(CLAIM_OF_READER_SECONDS);
+        self.claimed.as_ref().is_some_and(|claimed| {
+            claimed.seq >= head.seq
+                && self.time.monotonic().saturating_sub(claimed.at) <= fresh
+                // A claim that no jump reaches is not made true by jumping.
+                && claimed.seq - head.seq <= crate::limits::UNKNOWN_JUMP
+        })
+    }
+
+    fn written(&mut self, written: &Written) {
+        if let Some(jumped) = &written.jumped {
+            tell(jumped);
+            let by = self.claimed.take().filter(|_| jumped.why == CLAIM).map(|claimed| claimed.by);
+            if self.unbacked.len() < OPERATORS {
+                self.unbacked.extend(by);
+            }
+            let issuer = self.issuer.clone();
+            actix::spawn(async move {
+                if issuer.send(SerialsJumped).await.is_err() {
+                    tracing::error!("the issuer is gone: it did not hear that serials jumped");
+                }
+            });
+        }
+        self.hub.announce(written.head.seq);
+    }
+}
+
+/// Says loudly that this service has lost something.
+pub(crate) fn tell(jumped: &Restoration) {
+    let Restoration { from, to, why, .. } = jumped;
+    tracing::error!(
+        from,
+        to,
+        why,
+        "this service came back from an older copy: its trust feed, serials and epochs go on above what was lost; \
+         see `tessera trust restored`"
+    );
+}
+
+/// What is written when the batch is.
+struct Written {
+    head: Head,
+    jumped: Option<Restoration>,
+}
+
+/// A reader says that it is beyond the head, or as far on another past.
+pub(crate) struct Claimed {
+    pub(crate) by: String,
+    pub(crate) seq: u64,
+    /// Monotonic.
+    pub(crate) at: Duration,
+}
+
+impl Message for Claimed {
+    type Result = ();
+}
+
+impl Handler<Claimed> for TrustActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Claimed, _context: &mut Self::Context) {
+        // Who made the line jump once and showed nothing does not make it jump again.
+        if self.unbacked.contains(&message.by) {
+            return;
+        }
+        let known = self.claimed.as_ref().map_or(0, |claimed| claimed.seq);
+        let seq = known.max(message.seq);
+        self.claimed = Some(Claimed { seq, ..message });
+    }
+}
+
+/// A reader has shown that the root key signed what this service does not know: jump, unless it did so already.
+pub(crate) struct Shown {
+    pub(crate) by: String,
+    pub(crate) seq: u64,
+    pub(crate) head: EventHash,
+    /// The largest epoch that was shown.
+    pub(crate) epoch: u64,
+    /// The newest signed time that was shown.
+    pub(crate) time: UnixSeconds,
+    /// What else is to be written with the jump.
+    pub(crate) batch: Batch,
+}
+
+impl Message for Shown {
+    type Result = Result<Tried<Option<Restoration>>, Refused>;
+}
+
+impl Handler<Shown> for TrustActor {
+    type Result = AtomicResponse<Self, Result<Tried<Option<Restoration>>, Refused>>;
+
+    fn handle(&mut self, message: Shown, _context: &mut Self::Context) -> Self::Result {
+        self.unbacked.remove(&message.by);
+        let step = self.jump(message);
+        let store = self.store.clone();
+        let work = async move {
+            let Some((batch, written)) = step? else { return Ok(Tried::Done(None)) };
+            match store.commit(batch).await {
+                Ok(()) => Ok(Tried::Done(Some(written))),
+                Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+                Err(error) => Err(Refused::from(error)),
+            }
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(
+            |outcome: Result<Tried<Option<Written>>, Refused>, actor, _| {
+                if let Ok(Tried::Done(Some(written))) = &outcome {
+                    actor.written(written);
+                }
+                Ok(outcome?.map(|written| written.and_then(|written| written.jumped)))
+            },
+        )))
+    }
+}
+
+impl TrustActor {
+    fn jump(&self, shown: Shown) -> Result<Option<(Batch, Written)>, Refused> {
         let head = Head::read(&self.tables)?;
-        let now = self.clock.unix();
-        let head = ledger::append(&self.tables, &mut batch, head, &changes, &self.root, now)?;
-        Ok((batch, head))
+        let place = Place::of(&self.tables, &head, shown.seq, shown.head)?;
+        if place != Place::Elsewhere {
+            return Ok(None);
+        }
+        let since = shown.time.minus(CLOCK_SKEW_SECONDS).get();
+        if shown.seq < head.start {
+            // It was beyond this line before the jump; now it is known since when there were two.
+            let mut batch = Batch::new();
+            restored::lift_since(&self.tables, &mut batch, since)?;
+            return Ok(Some((batch, Written { head, jumped: None })));
+        }
+        let jump =
+            Jump { above: shown.seq.max(head.seq), epoch: shown.epoch, since, why: "reader" };
+        let mut batch = shown.batch;
+        head.expect(&self.tables, &mut batch);
+        let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;
+        new.write(&self.tables, &mut batch);
+        Ok(Some((batch, Written { head: new, jumped: Some(jumped) })))
     }
 }
 
@@ -98,14 +271,14 @@ impl Handler<TakeSnapshot> for TrustActor {
     type Result = Result<Arc<Vec<u8>>, Refused>;
 
     fn handle(&mut self, _message: TakeSnapshot, _context: &mut Self::Context) -> Self::Result {
-        let now = self.clock.unix();
+        let now = self.time.now();
         let seq = Head::read(&self.tables)?.seq;
         if let Some(made) = &self.made {
             if made.seq == seq && now.get().abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS {
                 return Ok(Arc::clone(&made.bytes));
             }
         }
-        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now)?);
+        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now, self.time.removal())?);
         self.made = Some(Made { seq, at: now.get(), bytes: Arc::clone(&bytes) });
         Ok(bytes)
     }

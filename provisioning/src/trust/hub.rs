@@ -3,15 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_runtime::stop::Stop;
-use tokio::sync::watch;
+use tokio::sync::{watch, Semaphore};
 
-use crate::limits::POLLERS;
+use crate::limits::{EVIDENCE_AT_ONCE, POLLERS};
 
 /// Wakes the long polls that wait for news.
 #[derive(Clone)]
 pub(crate) struct Hub {
     head: Arc<watch::Sender<u64>>,
     waiting: Arc<AtomicUsize>,
+    /// Whoever shows evidence has one; it is as large as a snapshot.
+    pub(crate) evidence: Arc<Semaphore>,
 }
 
 /// A place among the waiting; given back when dropped.
@@ -19,7 +21,11 @@ pub(crate) struct Seat(Arc<AtomicUsize>);
 
 impl Hub {
     pub(crate) fn at(seq: u64) -> Self {
-        Self { head: Arc::new(watch::channel(seq).0), waiting: Arc::default() }
+        Self {
+            head: Arc::new(watch::channel(seq).0),
+            waiting: Arc::default(),
+            evidence: Arc::new(Semaphore::new(EVIDENCE_AT_ONCE)),
+        }
     }
 
     /// Tells everybody that waits.

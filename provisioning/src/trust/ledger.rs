@@ -3,7 +3,7 @@ use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::key::SecretKey;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Change, Event, EventHash, Heartbeat};
+use tessera_token::trust::{Change, Event, EventHash, FeedNonce, Heartbeat};
 
 use crate::registry::records::octets;
 use crate::tables::{numbered, pair, Tables};
@@ -16,6 +16,25 @@ pub(crate) struct Head {
     pub(crate) seq: u64,
     #[serde(with = "octets")]
     pub(crate) hash: [u8; 32],
+    /// Where the line begins since the last restoration: numbers below were given out on a line that was left.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) start: u64,
+    /// What follows the beginning names this hash.
+    #[serde(with = "octets", default = "none", skip_serializing_if = "is_none")]
+    pub(crate) start_hash: [u8; 32],
+}
+
+/// Left out at rest: a record from before these fields has the same bytes.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_none(hash: &[u8; 32]) -> bool {
+    *hash == none()
+}
+
+const fn none() -> [u8; 32] {
+    [0; 32]
 }
 
 impl Head {
@@ -23,18 +42,58 @@ impl Head {
         Ok(tables.meta.get_record(HEAD)?.unwrap_or_default())
     }
 
+    /// The batch is good only while this is the head.
+    pub(crate) fn expect(&self, tables: &Tables, batch: &mut Batch) {
+        match self.seq {
+            0 => batch.expect_absent(&tables.meta, HEAD),
+            _ => batch.expect_record(&tables.meta, HEAD, self),
+        }
+    }
+
+    pub(crate) fn write(&self, tables: &Tables, batch: &mut Batch) {
+        batch.put_record(&tables.meta, HEAD, self);
+    }
+
     pub(crate) fn heartbeat(
         &self,
         root: &SecretKey,
         now: UnixSeconds,
     ) -> Result<Vec<u8>, RefusalCode> {
-        let beat = Heartbeat { seq: self.seq, head: EventHash::from_bytes(self.hash), time: now };
-        beat.sign(root)
+        self.beat(now).sign(root)
+    }
+
+    /// The heartbeat that answers a reader's nonce.
+    pub(crate) fn answer(
+        &self,
+        nonce: &FeedNonce,
+        root: &SecretKey,
+        now: UnixSeconds,
+    ) -> Result<Vec<u8>, RefusalCode> {
+        self.beat(now).answer(nonce, root)
+    }
+
+    fn beat(&self, now: UnixSeconds) -> Heartbeat {
+        Heartbeat { seq: self.seq, head: EventHash::from_bytes(self.hash), time: now }
     }
 }
 
 /// Adds the events of `changes` behind `head` to the batch, and the state that snapshots are made of.
 pub(crate) fn append(
+    tables: &Tables,
+    batch: &mut Batch,
+    head: Head,
+    changes: &[Change],
+    root: &SecretKey,
+    now: UnixSeconds,
+) -> Result<Head, RefusalCode> {
+    let new = chain(tables, batch, head, changes, root, now)?;
+    head.expect(tables, batch);
+    new.write(tables, batch);
+    Ok(new)
+}
+
+/// The events of `changes` behind `head`; the caller writes the head.
+pub(crate) fn chain(
     tables: &Tables,
     batch: &mut Batch,
     head: Head,
@@ -51,15 +110,10 @@ pub(crate) fn append(
             change: change.clone(),
         };
         let signed = event.sign(root)?;
-        new = Head { seq: event.seq, hash: *EventHash::of(&signed).as_bytes() };
+        new = Head { seq: event.seq, hash: *EventHash::of(&signed).as_bytes(), ..new };
         batch.put(&tables.trust_events, event.seq.to_be_bytes(), signed);
         keep(tables, batch, change);
     }
-    match head.seq {
-        0 => batch.expect_absent(&tables.meta, HEAD),
-        _ => batch.expect_record(&tables.meta, HEAD, &head),
-    }
-    batch.put_record(&tables.meta, HEAD, &new);
     Ok(new)
 }
 

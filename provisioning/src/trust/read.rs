@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use tessera_token::limits::EVENTS_PER_ANSWER;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Feed;
+use tessera_token::trust::{EventHash, Feed, FeedNonce};
 
+use super::actor::Claimed;
 use super::ledger::Head;
+use super::restored::Place;
 use crate::limits::POLL_SECONDS;
 use crate::refused::Refused;
 use crate::service::Service;
@@ -15,10 +17,29 @@ pub(crate) enum News {
     Feed(Feed),
     /// The asked place was compacted away or was never reached: take the snapshot.
     Gone,
+    /// The reader stands on another past, or beyond: it knows what this service has lost.
+    Beyond,
 }
 
-/// The events behind `after`, waiting at most `wait` seconds for the first.
-pub(crate) async fn events(service: &Service, after: u64, wait: u64) -> Result<News, Refused> {
+/// What a reader asks for.
+pub(crate) struct Asked {
+    pub(crate) after: u64,
+    /// Seconds to wait for the first event.
+    pub(crate) wait: u64,
+    /// The hash of the event `after`, when the reader tells it.
+    pub(crate) head: Option<EventHash>,
+    /// What the heartbeat answers.
+    pub(crate) nonce: Option<FeedNonce>,
+}
+
+/// The events behind the place that is asked for.
+pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result<News, Refused> {
+    let Asked { after, wait, .. } = *asked;
+    if beyond(service, asked)? {
+        let at = service.clock.monotonic();
+        service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
+        return Ok(News::Beyond);
+    }
     if wait > 0 && Head::read(&service.tables)?.seq == after {
         let _seat = service.hub.seat().ok_or(RefusalCode::LimitReached)?;
         service.metrics.pollers.set(&[], count(service.hub.waiting()));
@@ -28,7 +49,8 @@ pub(crate) async fn events(service: &Service, after: u64, wait: u64) -> Result<N
     // A reader may see an event a moment before it is durable: it must not act on one that a crash takes back.
     service.store.barrier().await?;
     let head = Head::read(&service.tables)?;
-    if after > head.seq || after + 1 < oldest(service)? {
+    let left = after < head.start;
+    if left || after > head.seq || after.saturating_add(1) < oldest(service)? {
         return Ok(News::Gone);
     }
     let rows = service.tables.trust_events.scan_prefix(
@@ -38,8 +60,17 @@ pub(crate) async fn events(service: &Service, after: u64, wait: u64) -> Result<N
     )?;
     Ok(News::Feed(Feed {
         events: rows.into_iter().map(|(_, event)| event).collect(),
-        heartbeat: head.heartbeat(&service.root, service.now())?,
+        heartbeat: match &asked.nonce {
+            Some(nonce) => head.answer(nonce, &service.root, service.now())?,
+            None => head.heartbeat(&service.root, service.now())?,
+        },
     }))
+}
+
+fn beyond(service: &Service, asked: &Asked) -> Result<bool, Refused> {
+    let Some(hash) = asked.head else { return Ok(false) };
+    let head = Head::read(&service.tables)?;
+    Ok(Place::of(&service.tables, &head, asked.after, hash)? == Place::Elsewhere)
 }
 
 fn oldest(service: &Service) -> Result<u64, Refused> {

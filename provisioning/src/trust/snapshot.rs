@@ -15,11 +15,13 @@ use crate::refused::Refused;
 use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::tables::{number_of, pair, second, Tables};
 
-/// The whole at the present head. Called between publications only, so that all tables agree.
+/// The whole at the present head. Called between publications only, so that all tables agree. What says nothing any
+/// more at `removal` is left out: a clock that is ahead leaves out nothing that holds.
 pub(crate) fn make(
     tables: &Tables,
     root: &SecretKey,
     now: UnixSeconds,
+    removal: UnixSeconds,
 ) -> Result<Vec<u8>, Refused> {
     let head = Head::read(tables)?;
     let mut state = Vec::new();
@@ -46,10 +48,10 @@ pub(crate) fn make(
     })?;
     each::<GroupRecord>(&tables.groups, &[], |key, group| push_group(&mut state, key, &group))?;
     each::<MovedDevice>(&tables.moved_devices, &[], |key, moved| {
-        push_device(&mut state, key, &moved, now)
+        push_device(&mut state, key, &moved, removal)
     })?;
     each::<RevokedRow>(&tables.revoked_tokens, &[], |key, row| {
-        push_token(&mut state, key, &row, now)
+        push_token(&mut state, key, &row, removal)
     })?;
     let snapshot = Snapshot {
         seq: head.seq,
@@ -78,10 +80,10 @@ fn push_device(
     state: &mut Vec<Change>,
     key: &[u8],
     moved: &MovedDevice,
-    now: UnixSeconds,
+    removal: UnixSeconds,
 ) -> Result<(), Refused> {
     let at = UnixSeconds::new(moved.at);
-    if now.since(at) <= TOKEN_LIFE_SECONDS {
+    if removal.since(at) <= TOKEN_LIFE_SECONDS {
         state.push(Change::Device(DeviceEpoch {
             tenant: tenant_id(key)?,
             device: device_id(text(second(key))?)?,
@@ -96,11 +98,11 @@ fn push_token(
     state: &mut Vec<Change>,
     key: &[u8],
     row: &RevokedRow,
-    now: UnixSeconds,
+    removal: UnixSeconds,
 ) -> Result<(), Refused> {
     let expires = UnixSeconds::new(number_of(key));
     let hash = key.last_chunk::<33>().ok_or(RefusalCode::Internal)?;
-    if expires > now {
+    if expires > removal {
         state.push(Change::Token(RevokedToken {
             token: TokenHash::from_bytes(*hash),
             tenant: TenantId::parse(&row.tenant).map_err(|_| RefusalCode::Internal)?,

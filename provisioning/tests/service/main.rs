@@ -10,6 +10,7 @@
 
 mod world;
 
+mod clock;
 mod enrol;
 mod feed;
 mod keys;
@@ -18,6 +19,7 @@ mod operators;
 mod refresh;
 mod registry;
 mod restart;
+mod restored;
 mod revoke;
 mod room;
 mod secrets;

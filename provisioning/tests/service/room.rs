@@ -48,7 +48,7 @@ async fn tenants_end_where_verifiers_do() {
     assert_eq!(reader.read(&world).await.len(), 1, "what is known can still change");
     assert!(metric(&world, "tessera_provisioning_limits_hit_total{limit=\"tenants\"} 3").await);
     assert!(metric(&world, "tessera_provisioning_trust_taken{limit=\"tenants\"} 3").await);
-    let world = world.restart_with(|config| config.trust = most).await;
+    let world = world.restart_as(|config| config.trust = most).await;
     let outcome = world.operator.post_json("/v1/tenants", &json!({ "tenant": "d" })).await;
     assert_eq!(problem(outcome), full(), "the count survives a restart");
 }
@@ -120,7 +120,7 @@ async fn a_key_is_cut_also_without_room_for_a_successor() {
     assert_eq!(reader.keys().count(), 4);
     let claim = world.claim(json!({})).await;
     assert!(world.enrol(&Device::new("late"), &claim).await.is_err(), "nobody signs any more");
-    let world = world.restart_with(|_| {}).await;
+    let world = world.restart_as(|_| {}).await;
     let told = world.post(&rotate, json!({})).await;
     assert!(told["active"].is_string() && told["next"].is_string(), "with room it goes on");
     world.enrol(&Device::new("late"), &claim).await.unwrap();
@@ -141,7 +141,7 @@ async fn device_keys_end_where_verifiers_do() {
     assert!(reader.read(&world).await.is_empty());
     let unknown = world.operator.get("/v1/tenants/default/devices/c").await;
     assert_eq!(problem(unknown), (404, "device_unknown".to_owned()));
-    let world = world.restart_with(|_| {}).await;
+    let world = world.restart_as(|_| {}).await;
     world.enrol(&Device::new("c"), &claim).await.unwrap();
 }
 

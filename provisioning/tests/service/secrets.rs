@@ -97,7 +97,7 @@ async fn a_lost_seed_is_found_at_start_and_replaced_when_asked() {
             for part in [path.to_str().unwrap(), &lost, state, "default", "--replace-keys"] {
                 assert!(told.contains(part), "{part} in {told}");
             }
-            let world = world.restart_with(|config| config.replace_keys = true).await;
+            let world = world.restart_as(|config| config.replace_keys = true).await;
             world.refresh(&device).await.unwrap();
             assert_ne!(key(&world, state).await, lost);
             let entry = audited(&world, "key.replace").await;
@@ -165,7 +165,7 @@ async fn a_store_that_is_gone_is_no_first_start() {
         assert!(told.contains(store.to_str().unwrap()) && told.contains("--accept-loss"), "{told}");
     }
     assert_eq!(fs::read(world.dir.path().join("operator.token")).unwrap(), token);
-    let world = world.restart_with(|config| config.accept_loss = true).await;
+    let world = world.restart_as(|config| config.accept_loss = true).await;
     assert_eq!(world.handle.root_thumbprint(), root);
     assert!(world.handle.first_start().is_some());
     let entry = audited(&world, "store.accept-loss").await;

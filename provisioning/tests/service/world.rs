@@ -45,12 +45,20 @@ impl World {
 
     /// Stops and starts again in the same folder.
     pub async fn restart(self) -> Self {
-        self.restart_with(|_| {}).await
+        self.restart_as(|_| {}).await
     }
 
-    pub async fn restart_with(self, change: impl FnOnce(&mut ProvisioningConfig)) -> Self {
+    pub async fn restart_as(self, change: impl FnOnce(&mut ProvisioningConfig)) -> Self {
         assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
         let (handle, stop) = start(self.dir.path(), &self.clock, change).await;
+        Self::around(self.dir, self.clock, handle, stop)
+    }
+
+    /// The same, with something done to the folder meanwhile.
+    pub async fn restart_with(self, between: impl FnOnce(&Path)) -> Self {
+        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        between(self.dir.path());
+        let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
         Self::around(self.dir, self.clock, handle, stop)
     }
 

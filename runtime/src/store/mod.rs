@@ -81,7 +81,10 @@ impl Store {
     /// [`StoreError::Locked`] when another process has it open, [`StoreError::Lost`] when it holds less than it must,
     /// [`StoreError::Exposed`] when others may read it, [`StoreError::Io`] otherwise.
     pub fn open_with(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let disk = Disk::new(options.watch.clone());
+        let watch = options.watch.clone();
+        #[cfg(any(test, feature = "testing"))]
+        let watch = watch.or_else(|| testing::watch::of(path));
+        let disk = Disk::new(watch);
         let lock = recover::lock(&disk, path)?;
         let recovered = recover::recover(&disk, path, options)?;
         let (opened, next_journal) = (recovered.opened.clone(), recovered.next_journal);

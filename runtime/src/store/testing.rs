@@ -150,3 +150,31 @@ impl Watch for LossyDisk {
         self.names.lock().insert(folder.to_owned(), names);
     }
 }
+
+/// Which disk lies below which folders, for stores that the code under test opens itself.
+pub mod watch {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::Watch;
+
+    static BELOW: Mutex<Vec<(PathBuf, Arc<dyn Watch>)>> = Mutex::new(Vec::new());
+
+    /// Stores that are opened in `folder` from now on are on this disk.
+    pub fn below(folder: &Path, watch: Arc<dyn Watch>) {
+        BELOW.lock().push((folder.to_owned(), watch));
+    }
+
+    /// Ends that for stores that are opened from now on.
+    pub fn forget(folder: &Path) {
+        BELOW.lock().retain(|(one, _)| one != folder);
+    }
+
+    pub(in crate::store) fn of(path: &Path) -> Option<Arc<dyn Watch>> {
+        let watched = BELOW.lock();
+        let found = watched.iter().find(|(folder, _)| path.starts_with(folder));
+        found.map(|(_, watch)| Arc::clone(watch))
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::{PublicKey, SecretKey};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::time::UnixSeconds;
@@ -11,6 +12,7 @@ use tessera_token::time::UnixSeconds;
 use super::packet;
 use super::server::Server;
 use crate::device::credential::HeldToken;
+use crate::device::identity::Identity;
 use crate::device::life::Device;
 
 /// The password of a mosquitto user: a stand-in, as long as what people choose.
@@ -21,6 +23,7 @@ pub fn mosquitto_password(id: &str) -> String {
 /// One device.
 pub(super) struct Member {
     pub(super) id: String,
+    device: DeviceId,
     key: SecretKey,
     token: HeldToken,
 }
@@ -31,9 +34,16 @@ impl Member {
         self.key.public()
     }
 
+    /// Who it is for provisioning.
+    pub(super) fn identity(&self, tenant: &TenantId) -> Identity {
+        let (tenant, device, key) = (tenant.clone(), self.device.clone(), self.key.clone());
+        Identity { tenant, device, key }
+    }
+
     fn of(device: &Device) -> Self {
         Self {
             id: device.identity.device.as_str().to_owned(),
+            device: device.identity.device.clone(),
             key: device.identity.key.clone(),
             token: device.token().clone(),
         }

@@ -85,3 +85,14 @@ pub(super) const NEWCOMER_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const NEWCOMER_PAUSE: Duration = Duration::from_millis(50);
 /// How often the server's memory is looked at.
 pub(super) const WATCH_EVERY: Duration = Duration::from_millis(100);
+
+// --- wear --------------------------------------------------------------------------------------------------------
+
+/// Between two publishes of a device that stays.
+pub(super) const ACTIVE_EVERY: Duration = Duration::from_secs(60);
+/// Time for what runs behind an answer to be written: the broker writes proofs within a second or two.
+pub(super) const WRITTEN: Duration = Duration::from_secs(4);
+/// Connects that come one by one, and the time between them: longer than what one of them writes for others too.
+pub(super) const CONNECTS_ALONE: usize = 10;
+/// See [`CONNECTS_ALONE`].
+pub(super) const ALONE: Duration = Duration::from_secs(4);

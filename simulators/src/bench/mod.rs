@@ -69,7 +69,7 @@ pub async fn run(
     news(&format!("all are enrolled after {took:.0} s"));
     let mut report = Report::new(plan, before, clock.unix().get(), &stage);
     for measure in &plan.measures {
-        for round in 0..plan.site.rounds {
+        for round in 0..measure.rounds(plan.site.rounds) {
             for server in measure.servers() {
                 if !plan.peers && *server != Server::Tessera {
                     continue;

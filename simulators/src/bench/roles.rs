@@ -1,6 +1,7 @@
 //! The devices of a run: enrolled once, through the same calls as any device.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tessera_runtime::clock::SharedClock;
@@ -41,6 +42,8 @@ pub struct Site {
     pub rounds: usize,
     /// Seconds for which a rate is measured.
     pub seconds: f64,
+    /// How long `wear` watches the disk of a quiet system.
+    pub quiet: Duration,
     /// Whether revocations are measured.
     pub revocations: bool,
     /// Whether symmetric tokens are measured.
@@ -62,7 +65,12 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
     let api = DeviceApi::relaying(&site.http, site.feed_token.clone())
         .map_err(|error| BenchError::new(error.to_string()))?;
     let random = Arc::new(SeededRandom::predictable(1));
-    let yard = Yard { api, operator: site.operator.clone(), clock: Arc::clone(clock), random };
+    let yard = Yard {
+        api: api.clone(),
+        operator: site.operator.clone(),
+        clock: Arc::clone(clock),
+        random,
+    };
     let path = tenant_path(site.tenant.as_str(), "roles/bench-fan");
     let role = json!({ "class": "service", "publish": [FAN_TOPIC], "subscribe": [FAN_TOPIC] });
     site.operator.put(&path, &role).await?;
@@ -81,6 +89,8 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
         operator: site.operator.clone(),
         tenant: site.tenant.clone(),
         seconds: site.seconds,
+        quiet: site.quiet,
+        api,
         devices: all.part(site.clients),
         growth: all.part(growing(site)),
         symmetric,

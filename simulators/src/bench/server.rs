@@ -70,4 +70,13 @@ pub trait Servers: Sync {
 
     /// Kills one without a word and starts it again on what it has stored.
     fn again(&self, running: Running) -> impl Future<Output = Result<Running, BenchError>> + Send;
+
+    /// Bytes that went to the disk so far, with all that was written before by provisioning and this broker.
+    ///
+    /// # Errors
+    /// [`BenchError`] when the system does not tell.
+    fn written(&self, broker: u32) -> Result<u64, BenchError>;
+
+    /// Whether [`Servers::written`] counts at the disk itself, with what the file system adds.
+    fn counts_at_disk(&self) -> bool;
 }

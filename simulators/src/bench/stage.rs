@@ -18,6 +18,7 @@ use super::error::BenchError;
 use super::limits;
 use super::server::Running;
 use super::usage::Usage;
+use crate::device::api::DeviceApi;
 use crate::operator::OperatorClient;
 
 /// Everything that exists before the first server is measured.
@@ -25,8 +26,12 @@ pub(super) struct Stage {
     pub(super) clock: SharedClock,
     pub(super) operator: OperatorClient,
     pub(super) tenant: TenantId,
+    /// Provisioning, as devices ask it.
+    pub(super) api: DeviceApi,
     /// How long a rate is measured.
     pub(super) seconds: f64,
+    /// How long the disk of a quiet system is watched.
+    pub(super) quiet: Duration,
     /// Devices of the role `sensor`.
     pub(super) devices: Crowd,
     /// The same devices with symmetric tokens; nobody when that is not measured.

@@ -11,7 +11,7 @@ use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::{DerivationId, Derived, Presented, Proof, TicketKey};
+use crate::proof::{DerivationId, Derived, Place, Presented, Proof, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::standing::Standing;
 use crate::time::UnixSeconds;
@@ -134,6 +134,18 @@ pub trait TrustView {
     fn token_revoked(&self, token: &TokenHash) -> bool;
     /// The signed time of the newest trust data; `None` when there is none.
     fn trusted_at(&self) -> Option<UnixSeconds>;
+    /// Seconds for which nobody has confirmed the trust data; `None` when there are none. A verifier that counts them by
+    /// monotonic time tells that instead.
+    fn age(&self, now: UnixSeconds) -> Option<u64> {
+        self.trusted_at().map(|at| now.since(at))
+    }
+    /// Whether the verifier may decide at all by what it knows.
+    ///
+    /// # Errors
+    /// `trust_missing` before anything was confirmed, `trust_not_followed` when it cannot follow the feed.
+    fn may_decide(&self) -> Result<(), RefusalCode> {
+        Ok(())
+    }
     /// The registered key of a device, for tokens whose `cnf` only refers to it.
     fn device_key(&self, _tenant: &TenantId, _device: &DeviceId) -> Option<PublicKey> {
         None
@@ -197,19 +209,20 @@ impl From<RefusalCode> for Refusal {
     }
 }
 
-/// A proof counter that must be advanced, durably, before the peer is let in.
+/// A connect proof that must be used up, once and for all, before the peer is let in. With the client id of the
+/// admission, which the proof covers, it says which one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CounterUse {
+pub struct ProofUse {
     /// The device key.
     pub key: Thumbprint,
-    /// The counter of the proof.
-    pub counter: u32,
+    /// The place of the proof among those of this key and client id.
+    pub place: Place,
 }
 
 /// The chain's good outcome.
 ///
-/// It is complete only when the holder of the replay ledger has advanced [`Admission::counter`]:
-/// a counter that is not above the last one seen is `proof_replayed`.
+/// It is complete only when the holder of the replay ledger has taken [`Admission::proof_use`]:
+/// a proof whose place is not above the last one taken is `proof_replayed`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {
     /// What is allowed.
@@ -217,7 +230,7 @@ pub struct Admission {
     /// The client id, bound to the subject.
     pub client_id: ClientId,
     /// What the ledger must do; `None` unless the proof was a connect proof.
-    pub counter: Option<CounterUse>,
+    pub proof_use: Option<ProofUse>,
     /// Whether a resumption secret made the proof, and not the key of the token.
     pub resumed: bool,
 }
@@ -309,10 +322,10 @@ impl Screened {
         let token = signed(current, &attempt.presented.token, resumed, trust, now)?;
         let named = |code| Refusal { code, subject: Some(token.subject()) };
         /* 8 */
-        let counter = proof(&token, &attempt, trust, now).map_err(named)?;
+        let proof_use = proof(&token, &attempt, trust, now).map_err(named)?;
         /* 9 */
         let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
-        Ok(Admission { grant: token.into_grant(), client_id, counter, resumed })
+        Ok(Admission { grant: token.into_grant(), client_id, proof_use, resumed })
     }
 }
 
@@ -374,7 +387,8 @@ fn signed<T: TrustView>(
     Ok(token)
 }
 
-/// Whether a grant that was given earlier still holds: expiry, epochs, key, revocation list.
+/// Whether a grant that was given earlier still holds: expiry, epochs, key, revocation list, and whether the verifier
+/// can still tell: staleness. A withdrawal is told before staleness.
 ///
 /// # Errors
 /// The code of what ended it.
@@ -384,6 +398,18 @@ pub fn still_holds<T: TrustView>(
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
     stages::still_holds(grant, trust, now)
+}
+
+/// Whether the verifier can still tell if a grant holds: its part in [`still_holds`].
+///
+/// # Errors
+/// `trust_missing`, `trust_not_followed`, `trust_stale`.
+pub fn can_tell<T: TrustView>(
+    grant: &Grant,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    stages::can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
 /// Whether what was published under a token was taken back since: an epoch moved above the token's, the token or its

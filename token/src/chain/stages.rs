@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{
-    Attempt, CounterUse, IssuerKey, KeyState, Refusal, StalenessBudget, Subject, TenantTrust,
+    Attempt, IssuerKey, KeyState, ProofUse, Refusal, StalenessBudget, Subject, TenantTrust,
     TrustView, VerifiedToken,
 };
 use crate::cbor::strict;
@@ -52,6 +52,7 @@ pub(super) fn known_key<T: TrustView>(
     if trust.trusted_at().is_none() {
         return Err(RefusalCode::TrustMissing);
     }
+    trust.may_decide()?;
     let known = trust.issuer_keys(shaped.sealed.key_id);
     if known.is_empty() {
         return Err(RefusalCode::KeyUnknown);
@@ -241,9 +242,20 @@ pub(super) fn staleness<T: TrustView>(
     trust: &T,
     now: UnixSeconds,
 ) -> Result<(), RefusalCode> {
-    let at = trust.trusted_at().ok_or(RefusalCode::TrustMissing)?;
-    let tenant = trust.tenant(token.claims.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
-    if now.since(at) > budget(&token.claims.scope, tenant.staleness) {
+    can_tell(&token.claims.tenant, &token.claims.scope, trust, now)
+}
+
+/// Whether the verifier may decide on this scope by what it knows.
+pub(super) fn can_tell<T: TrustView>(
+    tenant: &TenantId,
+    scope: &Scope,
+    trust: &T,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
+    trust.may_decide()?;
+    let age = trust.age(now).ok_or(RefusalCode::TrustMissing)?;
+    let tenant = trust.tenant(tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
+    if age > budget(scope, tenant.staleness) {
         return Err(RefusalCode::TrustStale);
     }
     Ok(())
@@ -267,7 +279,7 @@ pub(super) fn proof<T: TrustView>(
     attempt: &Attempt,
     trust: &T,
     now: UnixSeconds,
-) -> Result<Option<CounterUse>, RefusalCode> {
+) -> Result<Option<ProofUse>, RefusalCode> {
     let proof = &attempt.presented.proof;
     let Some(key) = &token.key else {
         return bearer(token, proof, trust);
@@ -283,7 +295,7 @@ fn bearer<T: TrustView>(
     token: &VerifiedToken,
     proof: &Proof,
     trust: &T,
-) -> Result<Option<CounterUse>, RefusalCode> {
+) -> Result<Option<ProofUse>, RefusalCode> {
     match (trust.tenant(token.claims.tenant.as_str()), proof) {
         (Some(tenant), Proof::None) if tenant.bearer => Ok(None),
         _ => Err(RefusalCode::BearerNotAllowed),
@@ -297,7 +309,7 @@ fn connect_proof<T: TrustView>(
     attempt: &Attempt,
     trust: &T,
     now: UnixSeconds,
-) -> Result<CounterUse, RefusalCode> {
+) -> Result<ProofUse, RefusalCode> {
     if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
@@ -305,7 +317,7 @@ fn connect_proof<T: TrustView>(
     if !token.resumed && !proof.verifies_by(key, audience, &attempt.client_id, presented) {
         return Err(RefusalCode::ProofInvalid);
     }
-    Ok(CounterUse { key: token.key_name(key), counter: proof.counter })
+    Ok(ProofUse { key: token.key_name(key), place: proof.place() })
 }
 
 pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {
@@ -379,7 +391,7 @@ pub(super) fn still_holds<T: TrustView>(
     if trust.token_revoked(&grant.token_hash()) {
         return Err(RefusalCode::TokenRevoked);
     }
-    Ok(())
+    can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
 pub(super) fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Result<(), RefusalCode> {

@@ -86,6 +86,14 @@ impl Point {
         });
     }
 
+    pub(super) fn unprepare(&mut self) {
+        self.tables = None;
+    }
+
+    pub(super) fn is_prepared(&self) -> bool {
+        self.tables.is_some()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
     }

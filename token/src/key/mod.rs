@@ -132,6 +132,24 @@ impl PublicKey {
         self
     }
 
+    /// The same key without its table.
+    #[must_use]
+    pub fn unprepared(mut self) -> Self {
+        if let Kind::Ed25519(point) = &mut self.0 {
+            point.unprepare();
+        }
+        self
+    }
+
+    /// Whether it has a table. A key on P-256 has none.
+    pub fn is_prepared(&self) -> bool {
+        match &self.0 {
+            Kind::Ed25519(point) => point.is_prepared(),
+            #[cfg(feature = "p256")]
+            Kind::P256(_) => false,
+        }
+    }
+
     fn read(
         bytes: &[u8],
         ed25519: impl FnOnce(&[u8; 32]) -> Result<ed25519::Point, KeyError>,

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use super::place::{short_time, Place};
 use super::{Pop, PopKey, ResumptionSecret, MAC_BYTES};
 use crate::cbor::Writer;
 use crate::hash::sha256;
@@ -25,13 +26,13 @@ pub const PROOF_BYTES_MAC: usize = FIXED + MAC_BYTES;
 pub struct ConnectProof {
     /// When the device made it, by its own clock.
     pub time: UnixSeconds,
-    /// The device's counter: strictly increasing per key.
+    /// The device's counter: rises with each proof of one second.
     pub counter: u32,
     pop: Pop,
 }
 
 impl ConnectProof {
-    /// Makes a proof for one CONNECT. `counter` must be above every earlier one of this key.
+    /// Makes a proof for one CONNECT. Its [`Place`] must be above every earlier one of this key and client id.
     pub fn make(
         key: &SecretKey,
         audience: &str,
@@ -100,6 +101,11 @@ impl ConnectProof {
         secret.verifies(&message, mac)
     }
 
+    /// Its place among the proofs of its key and client id.
+    pub fn place(&self) -> Place {
+        Place::new(self.time, self.counter)
+    }
+
     /// Whether it carries a MAC and not a signature.
     pub fn has_mac(&self) -> bool {
         matches!(self.pop, Pop::Mac(_))
@@ -133,11 +139,6 @@ impl ConnectProof {
         w.bytes(&body);
         w.finish()
     }
-}
-
-/// The wire holds 32 bits, which last until 2106.
-fn short_time(time: UnixSeconds) -> u32 {
-    u32::try_from(time.get()).unwrap_or(u32::MAX)
 }
 
 fn signed_bytes(

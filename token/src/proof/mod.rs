@@ -18,6 +18,7 @@ use crate::text;
 mod connect;
 mod derived;
 mod mac;
+mod place;
 mod pop;
 mod resume;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 pub use connect::{ConnectProof, PROOF_BYTES, PROOF_BYTES_MAC};
 pub use derived::{DerivationId, DerivationKey, DerivationKeys, DerivationKeysError, Derived};
 pub use mac::{SymmetricKey, MAC_BYTES};
+pub use place::Place;
 pub(crate) use pop::symmetric_name;
 pub use pop::{Pop, PopKey};
 pub use resume::{ResumptionSecret, TicketKey};

@@ -6,10 +6,11 @@ use crate::limits;
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
 
-use super::{open, seal, Change, EventHash, TrustError};
+use super::{open, seal, Change, EventHash, FeedNonce, TrustError};
 
 const EVENT: &str = "tessera-trust-event-1";
 const HEARTBEAT: &str = "tessera-trust-heartbeat-1";
+const ANSWER: &str = "tessera-trust-heartbeat-2";
 
 /// One change, in its place in the order. Payload `[seq, previous hash, time, change]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +59,8 @@ impl Event {
     }
 }
 
-/// "This is still all": payload `[seq, head hash, time]`.
+/// "This is still all": payload `[seq, head hash, time]`, and `[seq, head hash, time, nonce]` when it answers a reader.
+/// Only the second kind proves that it was made after the reader asked: the first can be a recording.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
     /// The number of the newest event.
@@ -98,6 +100,52 @@ impl Heartbeat {
         };
         r.end()?;
         Ok(beat)
+    }
+
+    /// Signs the heartbeat for the reader that sent `nonce`.
+    ///
+    /// # Errors
+    /// `internal` when encoding fails.
+    pub fn answer(&self, nonce: &FeedNonce, root: &SecretKey) -> Result<Vec<u8>, RefusalCode> {
+        let mut w = Writer::new();
+        w.array(4).uint(self.seq).bytes(self.head.as_bytes()).uint(self.time.get());
+        w.bytes(nonce.as_bytes());
+        seal(w.finish(), ANSWER, root)
+    }
+
+    /// Opens a heartbeat that answers a reader, and tells the nonce that it answers.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn open_answer(bytes: &[u8], root: &PublicKey) -> Result<(Self, FeedNonce), TrustError> {
+        if bytes.len() > limits::EVENT_BYTES {
+            return Err(TrustError::TooLarge);
+        }
+        let payload = open(bytes, ANSWER, root)?;
+        let mut r = Reader::strict(&payload, limits::EVENT_BYTES)?;
+        r.array_of(4)?;
+        let beat = Self {
+            seq: r.uint()?,
+            head: EventHash::from_bytes(r.bytes_of()?),
+            time: UnixSeconds::new(r.uint()?),
+        };
+        let nonce = FeedNonce::from_bytes(r.bytes_of()?);
+        r.end()?;
+        Ok((beat, nonce))
+    }
+
+    /// Opens a heartbeat that answers exactly this nonce.
+    ///
+    /// # Errors
+    /// [`TrustError::Nonce`] when it answers another, else as [`Heartbeat::open_answer`].
+    pub fn open_for(bytes: &[u8], nonce: &FeedNonce, root: &PublicKey) -> Result<Self, TrustError> {
+        match Self::open_answer(bytes, root) {
+            Ok((beat, answered)) if answered == *nonce => Ok(beat),
+            Ok(_) => Err(TrustError::Nonce),
+            // A heartbeat of the first kind is good and answers nobody.
+            Err(TrustError::Signature) if Self::open(bytes, root).is_ok() => Err(TrustError::Nonce),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`Snapshot`] is the whole at one sequence number; an [`Event`] is one change and names the
 //! hash of the event before it; a [`Heartbeat`] says that nothing happened since, at a signed
-//! time. Verifiers pin the root key by its thumbprint. Signed bytes are COSE_Sign1; external_aad
+//! time, and answers the [`FeedNonce`] of the reader that asked; [`Evidence`] is what a reader
+//! shows a service that knows less than it. Verifiers pin the root key by its thumbprint. Signed bytes are COSE_Sign1; external_aad
 //! names the kind, so that one kind can never pass for another.
 
 use alloc::vec::Vec;
@@ -16,12 +17,16 @@ use crate::refusal::RefusalCode;
 
 mod change;
 mod event;
+mod evidence;
+mod nonce;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Change, DeviceEpoch, GroupEpoch, RegisteredKey, RevokedToken};
 pub use event::{Event, Feed, Heartbeat};
+pub use evidence::{Evidence, Shown};
+pub use nonce::FeedNonce;
 pub use snapshot::Snapshot;
 
 /// Why a message of the feed is refused. The verifier keeps what it had.
@@ -37,6 +42,8 @@ pub enum TrustError {
     Order,
     /// Larger than the limit.
     TooLarge,
+    /// The heartbeat does not answer the reader's nonce: it was made for another, or recorded.
+    Nonce,
 }
 
 impl fmt::Display for TrustError {
@@ -47,6 +54,7 @@ impl fmt::Display for TrustError {
             Self::Root => "the root key is not the pinned one",
             Self::Order => "the trust message does not follow the one before",
             Self::TooLarge => "the trust message is too large",
+            Self::Nonce => "the heartbeat does not answer the nonce of this reader",
         })
     }
 }

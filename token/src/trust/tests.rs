@@ -83,6 +83,75 @@ fn one_kind_never_passes_for_another() {
 }
 
 #[test]
+fn a_heartbeat_answers_one_nonce_and_a_recording_answers_none() {
+    let time = UnixSeconds::new(1_790_000_000);
+    let (root, nonce) = (root(), FeedNonce::from_bytes([5; 16]));
+    let beat = Heartbeat { seq: 7, head: EventHash::of(b"head"), time };
+    let signed = beat.answer(&nonce, &root).unwrap();
+    assert_eq!(Heartbeat::open_for(&signed, &nonce, &root.public()), Ok(beat.clone()));
+    assert_eq!(Heartbeat::open_answer(&signed, &root.public()), Ok((beat.clone(), nonce)));
+    let other = FeedNonce::from_bytes([6; 16]);
+    assert_eq!(Heartbeat::open_for(&signed, &other, &root.public()), Err(TrustError::Nonce));
+    let first = beat.sign(&root).unwrap();
+    assert_eq!(Heartbeat::open_for(&first, &nonce, &root.public()), Err(TrustError::Nonce));
+    assert_eq!(Heartbeat::open(&signed, &root.public()), Err(TrustError::Signature));
+    let stranger = SecretKey::from_seed(&[9; 32]).public();
+    assert_eq!(Heartbeat::open_for(&signed, &nonce, &stranger), Err(TrustError::Signature));
+    for bit in 0..signed.len() * 8 {
+        let mut bent = signed.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        assert!(Heartbeat::open_for(&bent, &nonce, &root.public()).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_nonce_is_thirty_two_digits() {
+    let nonce = FeedNonce::from_bytes(core::array::from_fn(|place| place as u8 * 17));
+    let text = alloc::format!("{nonce}");
+    assert_eq!(text, "00112233445566778899aabbccddeeff");
+    assert_eq!(text.parse(), Ok(nonce));
+    for bad in ["", "0", "00112233445566778899aabbccddeefg", "00112233445566778899AABBCCDDEEFF"] {
+        assert_eq!(bad.parse::<FeedNonce>(), Err(TrustError::Malformed), "{bad}");
+    }
+    assert!(alloc::format!("{text}00").parse::<FeedNonce>().is_err());
+}
+
+#[test]
+fn evidence_is_what_the_root_key_signed() {
+    let (root, at) = (root(), UnixSeconds::new(1_790_000_000));
+    let all = changes();
+    let snapshot = Snapshot {
+        seq: 7,
+        head: EventHash::of(b"head"),
+        time: at,
+        valid_until: at.plus(60),
+        state: vec![all[0].clone()],
+    };
+    let next = event(8, all[3].clone()).sign(&root).unwrap();
+    let beat = Heartbeat { seq: 9, head: EventHash::of(b"ninth"), time: at.plus(5) };
+    let evidence = Evidence {
+        snapshot: snapshot.sign(&root).unwrap(),
+        events: vec![next.clone()],
+        heartbeat: beat.answer(&FeedNonce::from_bytes([1; 16]), &root).unwrap(),
+    };
+    let read = Evidence::from_cbor(&evidence.to_cbor()).unwrap();
+    assert_eq!(read, evidence);
+    let shown = read.verify(&root.public()).unwrap();
+    assert_eq!((shown.seq, shown.head, shown.time), (9, beat.head, at.plus(5)));
+    assert_eq!(shown.changes, [all[0].clone(), all[3].clone()]);
+    let without = Evidence { heartbeat: Vec::new(), ..evidence.clone() };
+    let shown = without.verify(&root.public()).unwrap();
+    assert_eq!((shown.seq, shown.head), (8, EventHash::of(&next)));
+    // One forged part spoils the whole; nothing shows nothing.
+    let stranger = SecretKey::from_seed(&[9; 32]);
+    let forged = event(9, all[3].clone()).sign(&stranger).unwrap();
+    let spoilt = Evidence { events: vec![next, forged], ..evidence.clone() };
+    assert_eq!(spoilt.verify(&root.public()), Err(TrustError::Signature));
+    assert_eq!(evidence.verify(&stranger.public()), Err(TrustError::Root));
+    assert_eq!(Evidence::default().verify(&root.public()), Err(TrustError::Malformed));
+}
+
+#[test]
 fn snapshots_need_the_pinned_root() {
     let time = UnixSeconds::new(1_790_000_000);
     let snapshot = Snapshot {

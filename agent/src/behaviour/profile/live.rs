@@ -50,6 +50,12 @@ impl Live {
         }
     }
 
+    /// Nothing was at work later than `now_ms`.
+    pub(crate) fn heal(&mut self, now_ms: u64) {
+        self.at_ms = self.at_ms.min(now_ms);
+        self.places.iter_mut().for_each(|place| place.since_ms = place.since_ms.min(now_ms));
+    }
+
     pub(crate) fn is_any(&self) -> bool {
         self.places.iter().any(|place| place.session != 0)
     }

@@ -266,6 +266,22 @@ impl Profile {
         self.hours |= hour;
     }
 
+    /// Takes back to `now_ms` what lies ahead of it: it was noted while a clock was ahead.
+    pub(super) fn heal(&mut self, now_ms: u64) {
+        let now = seconds(now_ms);
+        self.first_seen = self.first_seen.min(now);
+        self.last_seen = self.last_seen.min(now);
+        self.last_day = self.last_day.min(now / 86_400);
+        self.connect_hour = self.connect_hour.min(now / 3600);
+        self.rate.heal(now_ms);
+        self.networks.heal(now);
+        self.live.heal(now_ms);
+        self.window.heal(now_ms);
+        if self.episode.last > now {
+            self.episode = Episode::default();
+        }
+    }
+
     /// The learned part, for the store. Sessions and the present window are not in it.
     pub(super) fn to_record(&self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::from(self.kind == SubjectKind::Service)];

@@ -23,6 +23,11 @@ impl Networks {
         self.0.iter().any(|place| place.network != 0)
     }
 
+    /// None was seen later than `now`.
+    pub(crate) fn heal(&mut self, now: u32) {
+        self.0.iter_mut().for_each(|place| place.seen = place.seen.min(now));
+    }
+
     /// Notes a connect; the place that was not used for longest is given up.
     pub(crate) fn add(&mut self, network: u32, now: u32) {
         let known = self.0.iter_mut().find(|place| place.network == network);

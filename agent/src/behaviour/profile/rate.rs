@@ -69,6 +69,11 @@ impl Rate {
         Slot { publishes, bytes: publishes * each }
     }
 
+    /// Nothing was published later than `now_ms`.
+    pub(crate) fn heal(&mut self, now_ms: u64) {
+        self.last_ms = self.last_ms.min(now_ms);
+    }
+
     /// The most that is usual in a slot; `None` before it is learned.
     pub(crate) fn usual(&self) -> Option<Slot> {
         (self.publishes.count() >= LEARNED_SLOTS).then_some(self.usual)

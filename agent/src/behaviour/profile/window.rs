@@ -47,6 +47,13 @@ impl Window {
         &mut self.current
     }
 
+    /// Begins anew when it lies ahead of `now_ms`.
+    pub(crate) fn heal(&mut self, now_ms: u64) {
+        if self.half > now_ms / 1000 / HALF {
+            *self = Self::default();
+        }
+    }
+
     /// Both halves together.
     pub(crate) fn counts(&self) -> Counts {
         let (a, b) = (&self.current, &self.previous);

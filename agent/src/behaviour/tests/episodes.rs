@@ -62,3 +62,32 @@ fn time_that_goes_back_is_survived() {
     }
     assert_eq!(rig.told(), Vec::<String>::new());
 }
+
+/// A clock that was ahead and is right again: the next trouble is told at once.
+#[test]
+fn a_time_that_was_ahead_silences_nobody() {
+    const DAY_MS: u64 = 86_400_000;
+    for ahead in [7_200_000, 40 * DAY_MS, 365 * DAY_MS] {
+        let mut rig = Rig::new();
+        rig.learn("victim");
+        rig.now_ms += ahead;
+        rig.outside("victim", RefusalCode::ProofMissing, AWAY);
+        rig.wait(13_000);
+        assert_eq!(rig.told().len(), 1);
+        rig.now_ms -= ahead;
+        rig.outside("victim", RefusalCode::ProofMissing, AWAY);
+        rig.wait(1_000);
+        assert_eq!(rig.told().len(), 2, "{ahead}");
+        // The window moves on: what happened in it is forgotten as ever.
+        rig.wait(1_300_000);
+        rig.outside("victim", RefusalCode::ProofMissing, AWAY);
+        rig.tick();
+        let last = rig.alerts.last().unwrap();
+        assert!(
+            last.words().contains("1 with none") || last.words().contains("once"),
+            "{}",
+            last.words()
+        );
+        assert_eq!(rig.alerts.len(), 3);
+    }
+}

@@ -3,17 +3,19 @@
 use super::envelope;
 use super::filters::Claim;
 use super::group::Group;
-use super::links::{Links, OwnedLink};
+use super::links::{Links, NoLink, OwnedLink};
 use super::near::Near;
-use super::router::{Event, RouterGone};
+use super::router::Event;
 use super::wish::Wish;
 use super::Counters;
 use crate::lanes::delivery::Delivery;
 use crate::lanes::message::Message;
 use crate::lanes::outbox::{Outbox, Push};
+use crate::limits::{FLEET_DRAIN_TICKS, FLEET_TICK};
 use bytes::{Buf, Bytes};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Who gets what the link brings.
@@ -33,69 +35,169 @@ pub(super) struct Feed {
     pub(super) stop: CancellationToken,
 }
 
-enum End {
+/// Where a feed is.
+struct At {
+    link: OwnedLink,
+    /// The place of the first message in the router that `link` leads into, once it is needed.
+    base: Option<u64>,
+    /// The place of the next message.
+    expected: u64,
+    /// The link into the router that follows, while this one is read to its end.
+    next: Option<OwnedLink>,
+}
+
+enum Step {
+    Event(Event),
+    /// Another router took the place of this one.
+    Replaced,
+    /// Nothing more comes out of this router.
+    Over,
     Stopped,
-    RouterGone,
 }
 
 impl Feed {
-    /// Runs until stopped or until the reader is gone; survives the router. What has the offset `owed` or a higher one
+    /// Runs until stopped or until the reader is gone; survives the router. What has the place `owed` or a higher one
     /// must arrive or be told as missed.
-    pub(super) async fn run(self, mut link: OwnedLink, mut owed: u64) {
+    pub(super) async fn run(self, link: OwnedLink, owed: u64) {
         // Nothing is on its way through the log yet, or the first message that comes out of it will tell.
         self.read_up_to(0);
-        loop {
-            match self.read(&mut link, owed).await {
-                End::Stopped => return self.links.close(link).await,
-                End::RouterGone => match self.links.replace(self.claim.log().text(), link).await {
-                    Ok(fresh) => {
-                        link = fresh;
-                        owed = self.claim.log().next_offset();
-                    }
-                    Err(reason) => {
-                        tracing::error!(filter = %self.claim.filter(), ?reason, "a fleet subscription was lost");
-                        return;
-                    }
-                },
-            }
+        let mut at = At { link, base: None, expected: owed, next: None };
+        while self.step(&mut at).await {}
+        if let Some(next) = at.next.take() {
+            self.links.leave(at.link).await;
+            at.link = next;
+        }
+        self.links.close(at.link).await;
+    }
+
+    /// False when it is to end.
+    async fn step(&self, at: &mut At) -> bool {
+        let step = match at.next {
+            None => self.wait(at).await,
+            Some(_) => self.wait_for_the_last(at).await,
+        };
+        match step {
+            Step::Event(Event::Message { offset, payload }) => self.take(at, offset, payload).await,
+            Step::Event(Event::Pause) => self.resume(at).await,
+            Step::Event(Event::Other) => true,
+            Step::Replaced => self.follow(at, false).await,
+            Step::Over => self.cross(at).await,
+            Step::Stopped => false,
         }
     }
 
-    async fn read(&self, link: &mut OwnedLink, owed: u64) -> End {
-        let mut expected = owed;
-        loop {
-            let event = tokio::select! {
+    async fn wait(&self, at: &mut At) -> Step {
+        if self.stop.is_cancelled() {
+            return Step::Stopped;
+        }
+        let OwnedLink { link, place } = &mut at.link;
+        if place.era.is_replaced() {
+            return Step::Replaced;
+        }
+        // What is there needs no look at the others.
+        tokio::select! {
+            biased;
+            event = link.next() => event.map_or(Step::Over, Step::Event),
+            () = self.stop.cancelled() => Step::Stopped,
+            () = place.era.replaced() => Step::Replaced,
+        }
+    }
+
+    /// The same for a router that is written to no more: to its end, or as long as something comes.
+    async fn wait_for_the_last(&self, at: &mut At) -> Step {
+        let OwnedLink { link, place } = &mut at.link;
+        if at.expected >= self.claim.log().end_of(place.era.number()) {
+            return Step::Over;
+        }
+        for _ in 0..FLEET_DRAIN_TICKS {
+            tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return End::Stopped,
-                event = link.link.next() => event,
-            };
-            match event {
-                Ok(Event::Message { offset, payload }) => {
-                    self.note_gap(offset.saturating_sub(expected));
-                    expected = offset.saturating_add(1);
-                    if !self.deliver(payload).await {
-                        return End::Stopped;
-                    }
-                    self.read_up_to(expected);
+                event = link.next() => return event.map_or(Step::Over, Step::Event),
+                () = self.stop.cancelled() => return Step::Stopped,
+                () = place.era.given_up() => return Step::Over,
+                () = sleep(FLEET_TICK) => {}
+            }
+        }
+        Step::Over
+    }
+
+    async fn take(&self, at: &mut At, offset: u64, payload: Bytes) -> bool {
+        if at.base.is_none() {
+            at.base = self.claim.log().base_of(at.link.era().number());
+        }
+        let place = at.base.map_or(at.expected, |base| base.saturating_add(offset));
+        self.note_gap(place.saturating_sub(at.expected));
+        at.expected = place.saturating_add(1);
+        if !self.deliver(at, payload).await {
+            return false;
+        }
+        self.read_up_to(at.expected);
+        true
+    }
+
+    async fn resume(&self, at: &mut At) -> bool {
+        let OwnedLink { link, place } = &mut at.link;
+        let following = at.next.is_none();
+        // A router that cannot be told is found so by the next step.
+        tokio::select! {
+            biased;
+            _ = link.resume() => {}
+            () = self.stop.cancelled() => {}
+            () = place.era.replaced(), if following => {}
+            () = place.era.given_up() => {}
+        }
+        true
+    }
+
+    /// Takes a link into the present router, before this one is read to its end: so nothing is missed there.
+    async fn follow(&self, at: &mut At, dead: bool) -> bool {
+        loop {
+            match self.links.follow(self.claim.log().text(), &at.link.place, dead).await {
+                Ok(next) => {
+                    at.next = Some(next);
+                    return true;
                 }
-                Ok(Event::Pause) => {
-                    if let Err(RouterGone) = link.link.resume().await {
-                        return End::RouterGone;
+                Err(reason) => {
+                    if self.links.is_closed() {
+                        return false;
                     }
+                    self.note_no_link(reason);
                 }
-                Ok(Event::Other) => {}
-                Err(RouterGone) => return End::RouterGone,
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = sleep(FLEET_TICK) => {}
             }
         }
     }
 
-    fn read_up_to(&self, offset: u64) {
+    fn note_no_link(&self, reason: NoLink) {
+        tracing::debug!(filter = %self.claim.filter(), ?reason, "a fleet subscription waits for a router");
+    }
+
+    /// Leaves a router of which nothing more comes.
+    async fn cross(&self, at: &mut At) -> bool {
+        if at.next.is_none() && !self.follow(at, true).await {
+            return false;
+        }
+        let Some(next) = at.next.take() else { return false };
+        let log = self.claim.log();
+        let start = log.base_of(next.era().number()).unwrap_or_else(|| log.next_place());
+        self.note_gap(start.saturating_sub(at.expected));
+        at.expected = at.expected.max(start);
+        at.base = None;
+        self.read_up_to(at.expected);
+        self.links.leave(std::mem::replace(&mut at.link, next)).await;
+        true
+    }
+
+    fn read_up_to(&self, place: u64) {
         if let Some(near) = &self.near {
-            near.read_up_to(offset);
+            near.read_up_to(place);
         }
     }
 
-    /// The log turned over before this reader came to it: messages are lost to it, and it is told.
+    /// The log turned over before this reader came to it, or its router ended: messages are lost to it, and it is told.
     fn note_gap(&self, missed: u64) {
         if missed == 0 {
             return;
@@ -104,11 +206,11 @@ impl Feed {
         if let Reader::Session { outbox, .. } = &self.reader {
             outbox.miss(missed);
         }
-        tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a slow subscriber missed messages");
+        tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a subscriber missed messages: it was too slow, or the router was replaced");
     }
 
     /// False when there is nobody left to deliver to.
-    async fn deliver(&self, mut payload: Bytes) -> bool {
+    async fn deliver(&self, at: &mut At, mut payload: Bytes) -> bool {
         let number = payload.try_get_u64().unwrap_or(0);
         if self.reader.has_had(number) {
             return true;
@@ -131,12 +233,24 @@ impl Feed {
                 }
                 Push::Closed => return false,
                 Push::Full => {
-                    tokio::select! {
-                        () = self.stop.cancelled() => return false,
-                        () = self.reader.room(&message) => {}
+                    if !self.room(at, &message).await {
+                        return false;
                     }
                 }
             }
+        }
+    }
+}
+
+impl Feed {
+    /// Waits until the message may fit; follows a new router meanwhile. False when it is to end.
+    async fn room(&self, at: &mut At, message: &Message) -> bool {
+        let era = Arc::clone(at.link.era());
+        let following = at.next.is_none();
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = era.replaced(), if following => self.follow(at, false).await,
+            () = self.reader.room(message) => true,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which filters are in use, and which commit log each one has.
 
-use super::logs::{Log, LogPool};
+use super::logs::{Log, LogPool, Residue};
 use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
@@ -103,6 +103,11 @@ impl Filters {
             tree.matching(message.topic.as_str(), |in_use| found.take(in_use, message));
         }
         found
+    }
+
+    /// What the logs of the router of this era hold.
+    pub(super) fn residue(&self, era: u64) -> Residue {
+        self.pool.lock().residue(era)
     }
 
     fn release(&self, claim: &Claim) {

@@ -1,15 +1,14 @@
-//! The one thread that opens and closes links, and starts the router again when it died.
-//!
-//! Who finds a link dead asks for another and says which router it belonged to; the first to do so makes the thread
-//! start a new router, the others get links into that one. So every link is made again by its own owner.
+//! Links into the router: asked for here, opened and closed by the keeper (`keeper.rs`).
 
-use super::router::{Link, Router, RouterGone};
+use super::era::{Era, Fence};
+use super::keeper::{Health, Keeper, Residues};
+use super::router::Link;
 use super::Counters;
-use crate::limits::{FLEET_CLOSES_AT_ONCE, FLEET_LINKS, FLEET_LINK_REQUESTS};
-use std::collections::VecDeque;
+use crate::limits::FLEET_LINK_REQUESTS;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Why there is no link.
@@ -21,197 +20,134 @@ pub(super) enum NoLink {
     Unavailable,
 }
 
-/// A link and what is needed to end it or to replace it.
+/// A link and what is needed to end it or to follow a newer router.
 pub(super) struct OwnedLink {
     pub(super) link: Link,
-    name: u32,
-    generation: u64,
+    pub(super) place: Place,
 }
 
-type Answer = oneshot::Sender<Result<OwnedLink, NoLink>>;
+/// Which link of which router.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) name: u32,
+    pub(super) era: Arc<Era>,
+}
 
-enum Request {
+pub(super) type Answer = oneshot::Sender<Result<OwnedLink, NoLink>>;
+
+/// What the keeper is asked for.
+pub(super) enum Request {
+    /// A link, subscribed to `log` or to write with.
     Open { log: Option<String>, answer: Answer },
-    Replace { log: Option<String>, dead: Box<OwnedLink>, answer: Answer },
+    /// A link of the same name into the present router. `dead` says that the one there is ended by itself.
+    Follow { log: Option<String>, from: Place, dead: bool, answer: Answer },
+    /// A link is not needed any more, and its name is free.
     Close(Box<OwnedLink>),
+    /// A link is not needed any more, its name is that of the one that followed.
+    Leave(Box<OwnedLink>),
+    /// Another router, for no reason.
+    #[cfg(test)]
+    Renew,
 }
 
-/// Asks the thread. When the last is dropped, the thread ends and with it the router.
+/// Asks the keeper. When the last is dropped, it ends and with it the router.
 #[derive(Clone)]
 pub(super) struct Links {
-    requests: mpsc::Sender<Request>,
-    counters: Arc<Counters>,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) counters: Arc<Counters>,
+    health: Arc<Health>,
+    fence: Fence,
 }
 
 impl Links {
-    pub(super) fn start(counters: Arc<Counters>) -> io::Result<Self> {
+    /// `runtime` runs the keeper.
+    pub(super) fn start(
+        counters: Arc<Counters>,
+        residues: Residues,
+        runtime: &Handle,
+    ) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let keeper = Keeper {
-            router: Router::start()
-                .map_err(|RouterGone| io::Error::other("the fleet lane's router did not start"))?,
-            generation: 1,
-            free: VecDeque::new(),
-            made: 0,
-            open: 0,
-            closes: 0,
-            counters: Arc::clone(&counters),
-        };
-        std::thread::Builder::new().name("fleet-links".into()).spawn(move || keeper.run(inbox))?;
-        Ok(Self { requests, counters })
+        let keeper = Keeper::start(Arc::clone(&counters), residues)
+            .map_err(|_| io::Error::other("the fleet lane's router did not start"))?;
+        let (health, fence) = (keeper.health(), keeper.fence());
+        runtime.spawn(keeper.run(inbox));
+        Ok(Self { requests, counters, health, fence })
     }
 
     /// A link that is subscribed to `log`.
     pub(super) async fn open(&self, log: &str) -> Result<OwnedLink, NoLink> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::Open { log: Some(log.to_owned()), answer };
         if self.requests.capacity() == 0 {
             self.counters.links_waited.fetch_add(1, Ordering::Relaxed);
         }
-        self.requests.send(request).await.map_err(|_| NoLink::Unavailable)?;
-        answered.await.unwrap_or(Err(NoLink::Unavailable))
+        self.ask(|answer| Request::Open { log: Some(log.to_owned()), answer }).await
     }
 
-    /// A link in the place of one whose router is gone.
-    pub(super) async fn replace(&self, log: &str, dead: OwnedLink) -> Result<OwnedLink, NoLink> {
+    /// A link into the present router, in the place of one into an older one, or of one that has ended.
+    pub(super) async fn follow(
+        &self,
+        log: &str,
+        from: &Place,
+        dead: bool,
+    ) -> Result<OwnedLink, NoLink> {
+        let (log, from) = (Some(log.to_owned()), from.clone());
+        self.ask(|answer| Request::Follow { log, from, dead, answer }).await
+    }
+
+    async fn ask(&self, request: impl FnOnce(Answer) -> Request) -> Result<OwnedLink, NoLink> {
         let (answer, answered) = oneshot::channel();
-        let request = Request::Replace { log: Some(log.to_owned()), dead: Box::new(dead), answer };
-        self.requests.send(request).await.map_err(|_| NoLink::Unavailable)?;
+        self.requests.send(request(answer)).await.map_err(|_| NoLink::Unavailable)?;
         answered.await.unwrap_or(Err(NoLink::Unavailable))
     }
 
     /// Gives a link back.
     pub(super) async fn close(&self, link: OwnedLink) {
-        // When the thread is gone, the router is too.
+        // When the keeper is gone, the router is too.
         let _ = self.requests.send(Request::Close(Box::new(link))).await;
     }
 
-    /// A link to publish with; in the place of `dead`, if given. Blocks: for threads only.
-    pub(super) fn open_writer(&self, dead: Option<OwnedLink>) -> Result<OwnedLink, NoLink> {
+    /// Gives a link back that another one has followed.
+    pub(super) async fn leave(&self, link: OwnedLink) {
+        let _ = self.requests.send(Request::Leave(Box::new(link))).await;
+    }
+
+    /// A link to publish with; in the place of `old`, if given. After a change of routers it comes when all readers
+    /// have links there, so that they miss nothing. Blocks: for threads only.
+    pub(super) fn open_writer(&self, old: Option<OwnedLink>) -> Result<OwnedLink, NoLink> {
         let (answer, answered) = oneshot::channel();
-        let request = match dead {
+        let request = match old {
             None => Request::Open { log: None, answer },
-            Some(dead) => Request::Replace { log: None, dead: Box::new(dead), answer },
+            Some(OwnedLink { place: from, .. }) => {
+                Request::Follow { log: None, from, dead: false, answer }
+            }
         };
         self.requests.blocking_send(request).map_err(|_| NoLink::Unavailable)?;
         answered.blocking_recv().unwrap_or(Err(NoLink::Unavailable))
     }
+
+    /// Another router, for no reason.
+    #[cfg(test)]
+    pub(super) async fn renew(&self) {
+        let _ = self.requests.send(Request::Renew).await;
+    }
+
+    /// Whether the keeper has ended: there will be no link any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        Arc::clone(&self.fence)
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
 }
 
 impl OwnedLink {
-    /// Which router it leads into, counted from 1.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    #[cfg(test)]
-    pub(super) fn kill_router(self) {
-        self.link.kill_router();
-    }
-}
-
-struct Keeper {
-    router: Router,
-    generation: u64,
-    free: VecDeque<u32>,
-    made: u32,
-    open: usize,
-    closes: usize,
-    counters: Arc<Counters>,
-}
-
-impl Keeper {
-    fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
-        while let Some(request) = inbox.blocking_recv() {
-            match request {
-                Request::Open { log, answer } => self.answer(log.as_deref(), answer),
-                Request::Replace { log, dead, answer } => {
-                    let generation = dead.generation;
-                    self.forget(*dead);
-                    if generation == self.generation {
-                        // Failing, it is tried once more with the link that is asked for.
-                        let _ = self.restart();
-                    }
-                    self.answer(log.as_deref(), answer);
-                }
-                Request::Close(link) => self.close(*link),
-            }
-        }
-    }
-
-    fn answer(&mut self, log: Option<&str>, answer: Answer) {
-        if let Err(Ok(unwanted)) = answer.send(self.make(log)) {
-            self.close(unwanted);
-        }
-    }
-
-    /// A second attempt with a new router, then no more: what fails twice is not the router's death.
-    fn make(&mut self, log: Option<&str>) -> Result<OwnedLink, NoLink> {
-        if self.open >= FLEET_LINKS {
-            self.counters.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NoLink::TooMany);
-        }
-        let name = self.free.pop_front().unwrap_or_else(|| {
-            self.made += 1;
-            self.made
-        });
-        let link = self.connect(name, log).or_else(|RouterGone| {
-            self.restart()?;
-            self.connect(name, log)
-        });
-        match link {
-            Ok(link) => {
-                self.open += 1;
-                Ok(OwnedLink { link, name, generation: self.generation })
-            }
-            Err(RouterGone) => {
-                self.free.push_back(name);
-                Err(NoLink::Unavailable)
-            }
-        }
-    }
-
-    fn connect(&mut self, name: u32, log: Option<&str>) -> Result<Link, RouterGone> {
-        let mut link = self.router.open(&format!("link-{name}"))?;
-        match log.map(|log| link.subscribe(log)) {
-            None | Some(Ok(())) => Ok(link),
-            Some(Err(gone)) => Err(gone),
-        }
-    }
-
-    fn restart(&mut self) -> Result<(), RouterGone> {
-        self.router = Router::start()?;
-        self.generation += 1;
-        self.counters.restarts.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(
-            generation = self.generation,
-            "the fleet lane's router ended and was started again"
-        );
-        Ok(())
-    }
-
-    fn close(&mut self, link: OwnedLink) {
-        if link.generation != self.generation {
-            return self.forget(link);
-        }
-        self.open = self.open.saturating_sub(1);
-        self.free.push_back(link.name);
-        Router::close(link.link);
-        self.closes += 1;
-        if self.closes.is_multiple_of(FLEET_CLOSES_AT_ONCE) {
-            self.wait_for_router();
-        }
-    }
-
-    fn forget(&mut self, link: OwnedLink) {
-        self.open = self.open.saturating_sub(1);
-        self.free.push_back(link.name);
-    }
-
-    /// Opening a link is answered only after all that was asked before.
-    fn wait_for_router(&mut self) {
-        if let Ok(link) = self.router.open("link-0") {
-            Router::close(link);
-        }
+    /// The router that it leads into.
+    pub(super) fn era(&self) -> &Arc<Era> {
+        &self.place.era
     }
 }
 
@@ -223,26 +159,11 @@ mod tests {
     use std::task::{Context, Waker};
     use tokio::task::unconstrained;
 
-    fn keeper(open: usize) -> Keeper {
-        let (router, counters) = (Router::start().ok().unwrap(), Arc::default());
-        let free = VecDeque::new();
-        Keeper { router, generation: 1, free, made: 0, open, closes: 0, counters }
-    }
-
-    #[test]
-    fn one_link_too_many_is_refused_and_a_closed_one_makes_room() {
-        let mut keeper = keeper(FLEET_LINKS - 1);
-        let last = keeper.make(None).ok().unwrap();
-        assert_eq!(keeper.make(None).err(), Some(NoLink::TooMany));
-        assert_eq!(keeper.counters.refused.load(Ordering::Relaxed), 1);
-        keeper.close(last);
-        assert!(keeper.make(None).is_ok());
-    }
-
     #[tokio::test]
     async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
         let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let links = Links { requests, counters: Arc::default() };
+        let (counters, health, fence) = Default::default();
+        let links = Links { requests, counters, health, fence };
         let mut opening: Vec<Pin<Box<_>>> =
             (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
         for one in &mut opening {

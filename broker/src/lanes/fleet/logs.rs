@@ -3,10 +3,10 @@
 //! rumqttd 0.20 forgets no filter, no topic and no log. So it is given a fixed set of names: each filter in use holds
 //! one, and gives it back. What the router can ever hold is what `limits::FLEET_LOGS` says.
 
-use crate::limits::FLEET_LOGS;
+use crate::limits::{FLEET_LOGS, FLEET_RECORD};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use tessera_token::topic::TopicFilter;
 
@@ -15,14 +15,31 @@ use tessera_token::topic::TopicFilter;
 pub(super) struct Log {
     class: usize,
     name: Bytes,
-    written: Arc<Written>,
+    written: Arc<Mutex<Written>>,
 }
 
-/// How many messages the one writer has put into the log of one router: the offset of the next.
+/// What the one writer has put into the logs of this name, over all routers. A place counts on from router to router,
+/// so that what is lost with one of them is a gap like any other.
 #[derive(Default, Debug)]
 struct Written {
-    generation: AtomicU64,
-    count: AtomicU64,
+    /// The router that was written to last, and the place of its first message.
+    era: u64,
+    base: u64,
+    /// The place of the next message.
+    next: u64,
+    /// Bytes written in this era.
+    bytes: u64,
+    /// The same of the routers before, the oldest first.
+    earlier: Vec<(u64, u64)>,
+}
+
+/// Routers that a log remembers: a reader that has not left one of them is told its losses by the place it is at.
+const ERAS_REMEMBERED: usize = 4;
+
+impl Written {
+    fn bases(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.earlier.iter().copied().chain([(self.era, self.base)])
+    }
 }
 
 impl Log {
@@ -34,24 +51,73 @@ impl Log {
         core::str::from_utf8(&self.name).unwrap_or_default()
     }
 
-    /// Notes one more message in the router of this generation, whose logs began empty, and gives the offset behind
-    /// it. For the one writer.
-    pub(super) fn note_written(&self, generation: u64) -> u64 {
-        if self.written.generation.swap(generation, Ordering::SeqCst) != generation {
-            self.written.count.store(0, Ordering::SeqCst);
+    /// Notes one more message in the router of this era, whose logs began empty, and gives the place behind it. For the
+    /// one writer, which holds the fence.
+    pub(super) fn note_written(&self, era: u64, bytes: usize) -> u64 {
+        let mut written = self.written.lock();
+        if written.era != era {
+            let before = (written.era, written.base);
+            if written.earlier.len() >= ERAS_REMEMBERED {
+                written.earlier.remove(0);
+            }
+            written.earlier.push(before);
+            (written.era, written.base, written.bytes) = (era, written.next, 0);
         }
-        self.written.count.fetch_add(1, Ordering::SeqCst) + 1
+        written.next += 1;
+        written.bytes = written.bytes.saturating_add(bytes as u64);
+        written.next
     }
 
-    /// All messages handed over later have this offset or a higher one.
-    pub(super) fn next_offset(&self) -> u64 {
-        self.written.count.load(Ordering::SeqCst)
+    /// All messages handed over later have this place or a higher one.
+    pub(super) fn next_place(&self) -> u64 {
+        self.written.lock().next
     }
+
+    /// The place of the first message in the router of this era; `None` when that was too long ago.
+    pub(super) fn base_of(&self, era: u64) -> Option<u64> {
+        let written = self.written.lock();
+        if era > written.era {
+            return Some(written.next);
+        }
+        let base = written.bases().find(|(one, _)| *one == era).map(|(_, base)| base);
+        base
+    }
+
+    /// The place behind the last message in the router of this era, which is written to no more.
+    pub(super) fn end_of(&self, era: u64) -> u64 {
+        let written = self.written.lock();
+        let later = written.bases().find(|(one, _)| *one > era).map(|(_, base)| base);
+        later.unwrap_or(written.next)
+    }
+
+    /// About how many bytes of memory the router of this era spends on what was written.
+    fn held(&self, era: u64) -> u64 {
+        let written = self.written.lock();
+        if written.era != era || written.next == written.base {
+            return 0;
+        }
+        let most = FLEET_LOGS.get(self.class).map_or(0, |(.., bytes, segments)| bytes * segments);
+        let count = written.next - written.base;
+        let kept = (most as u64).min(written.bytes);
+        let records = count.saturating_mul(kept) / written.bytes.max(1);
+        kept + (records + 1) * FLEET_RECORD
+    }
+}
+
+/// Bytes that a router's logs hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Residue {
+    /// In logs of names that no filter has.
+    pub(super) free: u64,
+    /// In all logs.
+    pub(super) all: u64,
+    /// Changes when something is written.
+    pub(super) written: u64,
 }
 
 #[derive(Default)]
 struct Class {
-    made: usize,
+    made: Vec<Log>,
     free: VecDeque<Log>,
 }
 
@@ -72,12 +138,13 @@ impl LogPool {
                 if let Some(log) = pool.free.pop_front() {
                     return Some(log);
                 }
-                if pool.made >= most {
+                if pool.made.len() >= most {
                     return None;
                 }
-                pool.made += 1;
-                let name = Bytes::from(format!("{name}/{}", pool.made));
-                Some(Log { class, name, written: Arc::default() })
+                let name = Bytes::from(format!("{name}/{}", pool.made.len() + 1));
+                let log = Log { class, name, written: Arc::default() };
+                pool.made.push(log.clone());
+                Some(log)
             },
         )
     }
@@ -86,6 +153,20 @@ impl LogPool {
         if let Some(class) = self.classes.get_mut(log.class) {
             class.free.push_back(log);
         }
+    }
+
+    /// What the router of this era holds. Looks at every log that there ever was.
+    pub(super) fn residue(&self, era: u64) -> Residue {
+        let sum = |logs: &mut dyn Iterator<Item = &Log>| logs.map(|log| log.held(era)).sum();
+        let mut residue = Residue::default();
+        for class in &self.classes {
+            let held: u64 = sum(&mut class.made.iter());
+            residue.all += held;
+            let free: u64 = sum(&mut class.free.iter());
+            residue.free += free;
+            residue.written += class.made.iter().map(Log::next_place).sum::<u64>();
+        }
+        residue
     }
 }
 

@@ -4,8 +4,8 @@
 //!    as it keeps up, gets the message at once (`near.rs`); for all others it wraps the message
 //!    (`envelope.rs`) and queues it for the one writing thread (`writer.rs`).
 //! 2. The router appends it to the commit log of each filter (`logs.rs`) and fans it out to the links of all readers.
-//! 3. Each subscription has a link of its own, opened by the one thread that may block (`links.rs`), and a task that
-//!    reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
+//! 3. Each subscription has a link of its own, opened by the keeper of the routers (`links.rs`, `keeper.rs`), and a task
+//!    that reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
 //!    (`group.rs`), or none when a member is kept across restarts (`at_once.rs`). So the commit log is the back-pressure; what it could not hold is counted and told.
 //!
 //! The router sees log names, not topics: filters are matched once, here, with MQTT's rules for `$` topics, and the
@@ -13,12 +13,15 @@
 
 mod at_once;
 pub(crate) mod envelope;
+mod era;
 mod feed;
 mod filters;
 pub(in crate::lanes) mod group;
+mod keeper;
 mod links;
 mod logs;
 mod near;
+mod pulse;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ use feed::{Feed, Reader};
 use filters::{Filters, Found};
 use group::Group;
 use hashbrown::HashMap;
+use keeper::Residues;
 use links::{Links, NoLink};
 use near::Near;
 use parking_lot::Mutex;
@@ -78,6 +82,7 @@ struct Counters {
     strays: AtomicU64,
     lost: AtomicU64,
     restarts: AtomicU64,
+    renewals: AtomicU64,
     refused: AtomicU64,
     publishers_waited: AtomicU64,
     links_waited: AtomicU64,
@@ -94,10 +99,18 @@ pub struct FleetStats {
     pub gaps: u64,
     /// Messages left in a log by an earlier filter, not delivered.
     pub strays: u64,
-    /// Messages lost because the router died.
+    /// Messages that a router had not acknowledged when it died or was given up. Their readers are told (`gaps`).
     pub lost: u64,
-    /// Times the router was started again.
+    /// Times that a router was replaced because it died or hung.
     pub restarts: u64,
+    /// Times that a router was replaced, without a loss, because its logs held much that nobody would read.
+    pub renewals: u64,
+    /// About how many bytes the router's logs hold.
+    pub held: u64,
+    /// Routers that were replaced and still have readers, or hang.
+    pub old_routers: u64,
+    /// Whether the router answers.
+    pub answers: bool,
     /// Subscriptions refused because a limit was reached.
     pub refused: u64,
     /// Messages whose publisher had to wait for the router's queue.
@@ -144,10 +157,13 @@ impl FleetLane {
     /// When the system has no thread left.
     pub fn start(runtime: Handle) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
-        let links = Links::start(Arc::clone(&counters))?;
-        let writer = Writer::start(links.clone(), Arc::clone(&counters))?;
+        let filters = Arc::<Filters>::default();
+        let of_logs = Arc::clone(&filters);
+        let residues: Residues = Arc::new(move |era| of_logs.residue(era));
+        let links = Links::start(Arc::clone(&counters), residues, &runtime)?;
+        let writer = Writer::start(links.clone(), Arc::clone(&counters), runtime.clone())?;
         Ok(Self {
-            filters: Arc::default(),
+            filters,
             groups: Arc::default(),
             at_once: Arc::default(),
             links,
@@ -277,7 +293,7 @@ impl FleetLane {
             NoLink::TooMany => LaneError::QuotaExceeded,
             NoLink::Unavailable => LaneError::Unavailable,
         })?;
-        let owed = claim.log().next_offset();
+        let owed = claim.log().next_place();
         let feed = Feed {
             claim,
             reader,
@@ -290,6 +306,11 @@ impl FleetLane {
         Ok(())
     }
 
+    /// Whether its router answers.
+    pub fn is_healthy(&self) -> bool {
+        self.links.health().is_good() && !self.links.is_closed()
+    }
+
     /// What the lane has done since start.
     pub fn stats(&self) -> FleetStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -300,6 +321,10 @@ impl FleetLane {
             strays: read(&self.counters.strays),
             lost: read(&self.counters.lost),
             restarts: read(&self.counters.restarts),
+            renewals: read(&self.counters.renewals),
+            held: read(&self.links.health().held),
+            old_routers: read(&self.links.health().old),
+            answers: self.links.health().is_good(),
             refused: read(&self.counters.refused),
             publishers_waited: read(&self.counters.publishers_waited),
             links_waited: read(&self.counters.links_waited),

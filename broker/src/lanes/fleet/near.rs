@@ -20,7 +20,7 @@ pub(super) struct Near {
     way: AtomicU8,
     /// Messages on their way into the log.
     queued: AtomicU64,
-    /// The offset behind the last of them that the writer has put there.
+    /// The place behind the last of them that the writer has put there.
     written: AtomicU64,
 }
 
@@ -75,11 +75,11 @@ impl Near {
         }
     }
 
-    /// The feed has handed over everything before this offset: if that was all, the way is short again.
-    pub(super) fn read_up_to(&self, offset: u64) {
+    /// The feed has handed over everything before this place, or told it as missed: if that was all, the way is short again.
+    pub(super) fn read_up_to(&self, place: u64) {
         self.outbox.between_pushes(|| {
             let all = self.queued.load(Ordering::SeqCst) == 0
-                && self.written.load(Ordering::SeqCst) <= offset;
+                && self.written.load(Ordering::SeqCst) <= place;
             if self.way() == LOG && all {
                 self.way.store(OUTBOX, Ordering::SeqCst);
             }
@@ -102,7 +102,7 @@ impl Near {
 }
 
 impl OnItsWay {
-    /// The writer has put it into the log; `next` is the offset behind it.
+    /// The writer has put it into the log; `next` is the place behind it.
     pub(super) fn written(self, next: u64) {
         self.0.written.store(next, Ordering::SeqCst);
     }

@@ -12,38 +12,56 @@
 //! - `Ready` for a link that the router has dropped, or that it does not hold paused, panics the router thread. A link
 //!   has one owner, who answers each pause once and gives the link away to be closed.
 //! - `build` waits for an answer without end, and when the router dies with the request still queued, the answer never
-//!   comes and never fails: the queue outlives its reader as long as the waiting builder holds it. So links are built on
-//!   a thread that can be given up, and a link of our own ([`Router`]'s watch) tells at once that the router died.
+//!   comes and never fails: the queue outlives its reader as long as the waiting builder holds it. So links are built and
+//!   closed on a thread that can be given up, and another one asks the router again and again whether it runs
+//!   ([`Router::ask`]).
+//! - Its thread never ends by itself, since it holds a sender of its own queue: a payload whose drop unwinds ends it
+//!   ([`Router::end`]).
 //! - A link that is dropped without `Packet::Disconnect` stays registered: [`Router::close`] is the only way out.
 //! - Its subscribers get at most 200 notifications ahead; the rest stays in the log. When the log turns over, the
 //!   offset in `Forward` jumps: [`Event::Message`] carries it.
 
-use crate::limits::{FLEET_LINKS, FLEET_LOGS, FLEET_ROUTER_PATIENCE};
+use crate::limits::{FLEET_LINKS, FLEET_LOGS};
 use bytes::Bytes;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, PingReq, Publish};
 use rumqttd::{Notification, RouterConfig, SegmentConfig};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{sync_channel, SyncSender};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::sync::{mpsc, oneshot};
 
-/// The router's thread has ended: every link is dead.
+/// The router's thread has ended or is given up: every link is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RouterGone;
 
-/// One running router. Dropping it ends the router, once all links are closed.
+/// One running router. Dropping it ends the router.
 pub(super) struct Router {
-    names: SyncSender<String>,
-    signals: Receiver<Signal>,
-    watch: LinkTx,
-    dead: bool,
+    jobs: mpsc::Sender<Job>,
+    questions: SyncSender<()>,
+    vital: Arc<Vital>,
+    ender: LinkTx,
 }
 
-enum Signal {
-    Built(Result<Link, RouterGone>),
-    Died,
+/// What is known about the router's thread.
+#[derive(Default)]
+struct Vital {
+    answers: AtomicU64,
+    died: AtomicBool,
 }
+
+type Opened = oneshot::Sender<Result<Link, RouterGone>>;
+
+enum Job {
+    Open { name: String, log: Option<String>, answer: Opened },
+    Close(Link),
+}
+
+/// The name of a log and what is written to it.
+pub(super) type Written = (Bytes, Bytes);
 
 /// One connection to the router, with one owner.
 pub(super) struct Link {
@@ -70,57 +88,109 @@ impl Router {
     /// Starts a router on a thread of its own, with two of ours beside it. Blocks for about 0.1 ms.
     pub(super) fn start() -> Result<Self, RouterGone> {
         let events = rumqttd::Router::new(0, config()).spawn();
-        let (watch, mut watched, _) =
-            LinkBuilder::new("watch", events.clone()).build().map_err(|_| RouterGone)?;
-        let (signal, signals) = sync_channel(2);
-        let (names, wanted) = sync_channel::<String>(1);
-        let died = signal.clone();
+        let build = |name: &str| Link::build(LinkBuilder::new(name, events.clone()));
+        let (mut watch, ender) = (build("watch")?, build("ender")?.tx);
+        let vital = Arc::new(Vital::default());
+        let (questions, asked) = sync_channel(1);
+        let of_thread = Arc::clone(&vital);
         spawn("fleet-watch", move || {
-            while watched.recv().is_ok() {}
-            let _ = died.send(Signal::Died);
+            while asked.recv().is_ok() {
+                let answered = watch.send(Packet::PingReq(PingReq));
+                if answered.and_then(|()| watch.wait_for_ack()).is_err() {
+                    return of_thread.died.store(true, Ordering::Release);
+                }
+                of_thread.answers.fetch_add(1, Ordering::Release);
+            }
         })?;
+        let (jobs, mut inbox) = mpsc::channel(FLEET_LINKS);
         spawn("fleet-opener", move || {
-            while let Ok(name) = wanted.recv() {
-                let built = LinkBuilder::new(&name, events.clone()).build();
-                let built = built.map(|(tx, rx, _)| Link { tx, rx }).map_err(|_| RouterGone);
-                if signal.send(Signal::Built(built)).is_err() {
-                    return;
+            while let Some(job) = inbox.blocking_recv() {
+                match job {
+                    Job::Close(link) => link.disconnect(),
+                    Job::Open { name, log, answer } => {
+                        let link = Link::build(LinkBuilder::new(&name, events.clone()));
+                        let link = link.and_then(|link| link.subscribed(log.as_deref()));
+                        if let Err(Ok(unwanted)) = answer.send(link) {
+                            unwanted.disconnect();
+                        }
+                    }
                 }
             }
         })?;
-        Ok(Self { names, signals, watch, dead: false })
+        Ok(Self { jobs, questions, vital, ender })
     }
 
-    /// Makes a link. Blocks for about 0.1 ms. `name` is in use by no other link. After an error this router is of no
-    /// more use.
-    pub(super) fn open(&mut self, name: &str) -> Result<Link, RouterGone> {
-        if self.dead || self.names.send(name.to_owned()).is_err() {
-            return Err(RouterGone);
-        }
-        match self.signals.recv_timeout(FLEET_ROUTER_PATIENCE) {
-            Ok(Signal::Built(built)) => built,
-            Ok(Signal::Died) | Err(_) => {
-                self.dead = true;
-                Err(RouterGone)
-            }
+    /// A link that is subscribed to `log`; about 0.1 ms later. `name` is in use by no other link of this router. The
+    /// answer may never come: whoever waits watches the router, too.
+    pub(super) fn open(
+        &self,
+        name: &str,
+        log: Option<&str>,
+    ) -> impl Future<Output = Result<Link, RouterGone>> + use<> {
+        let (answer, opened) = oneshot::channel();
+        let job = Job::Open { name: name.to_owned(), log: log.map(str::to_owned), answer };
+        let asked = self.jobs.try_send(job);
+        async move {
+            asked.map_err(|_| RouterGone)?;
+            opened.await.unwrap_or(Err(RouterGone))
         }
     }
 
-    /// Ends a link. Blocks.
-    pub(super) fn close(mut link: Link) {
-        let disconnect = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
-        // An error means that the router is gone, and the link with it.
-        let _ = link.send(Packet::Disconnect(disconnect, None));
+    /// Ends a link, soon. Never waits.
+    pub(super) fn close(&self, link: Link) {
+        // When the thread has as many to close as there can be, the router hangs and is replaced: the link ends with it.
+        let _ = self.jobs.try_send(Job::Close(link));
+    }
+
+    /// Asks for a sign of life, which [`Self::answers`] counts. Never waits.
+    pub(super) fn ask(&self) {
+        // The question before is still open: that is the answer.
+        let _ = self.questions.try_send(());
+    }
+
+    /// Signs of life so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.vital.answers.load(Ordering::Acquire)
+    }
+
+    /// Whether its thread has ended, as far as was found by asking.
+    pub(super) fn is_dead(&self) -> bool {
+        self.vital.died.load(Ordering::Acquire)
+    }
+
+    /// Ends its thread, as soon as that runs, and all memory of it. Never waits; to be tried again until
+    /// [`Self::is_dead`], since its queue may be full.
+    pub(super) fn end(&mut self) {
+        let _ = self.ender.try_publish("end", Bytes::from_owner(Pill));
     }
 }
 
-/// The watching link holds the router; without it, the router's thread ends with the last link.
 impl Drop for Router {
     fn drop(&mut self) {
-        let disconnect = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
-        self.watch.buffer().push_back(Packet::Disconnect(disconnect, None));
-        let _ = self.watch.try_publish(Bytes::new(), Bytes::new());
+        self.end();
     }
+}
+
+/// A payload that ends the router's thread by unwinding it, without a word, when it is dropped there: it is published
+/// to a topic that no log has.
+struct Pill;
+
+impl AsRef<[u8]> for Pill {
+    fn as_ref(&self) -> &[u8] {
+        b"end"
+    }
+}
+
+impl Drop for Pill {
+    fn drop(&mut self) {
+        if is_router_thread() && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("this router is not needed any more"));
+        }
+    }
+}
+
+fn is_router_thread() -> bool {
+    std::thread::current().name() == Some("router-0")
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), RouterGone> {
@@ -144,31 +214,67 @@ fn config() -> RouterConfig {
 }
 
 impl Link {
+    fn build(builder: LinkBuilder<'_>) -> Result<Self, RouterGone> {
+        builder.build().map(|(tx, rx, _)| Self { tx, rx }).map_err(|_| RouterGone)
+    }
+
+    fn subscribed(mut self, log: Option<&str>) -> Result<Self, RouterGone> {
+        log.map_or(Ok(()), |log| self.subscribe(log)).map(|()| self)
+    }
+
     /// Subscribes and waits until the router has done so: what is published afterwards arrives. Blocks.
     pub(super) fn subscribe(&mut self, log: &str) -> Result<(), RouterGone> {
         self.tx.subscribe(log).map_err(|_| RouterGone)?;
         self.wait_for_ack()
     }
 
-    /// Puts a batch into the router's input and asks for one acknowledgement. Blocks when the router is busy.
-    pub(super) fn publish(
-        &mut self,
-        batch: impl Iterator<Item = (Bytes, Bytes)>,
-    ) -> Result<(), RouterGone> {
-        {
+    /// Blocks.
+    fn disconnect(mut self) {
+        let disconnect = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
+        // An error means that the router is gone, and the link with it.
+        let _ = self.send(Packet::Disconnect(disconnect, None));
+    }
+
+    /// Puts a batch into the router's input and asks for one acknowledgement. Never waits: when the router's queue is
+    /// full, what is left comes back for [`Self::nudge`].
+    pub(super) fn publish(&mut self, batch: impl IntoIterator<Item = Written>) -> Option<Written> {
+        let mut batch = batch.into_iter();
+        let first = batch.next()?;
+        let last = {
             let mut buffer = self.tx.buffer();
-            buffer
-                .extend(batch.map(|(log, payload)| {
-                    Packet::Publish(Publish::new(log, payload, false), None)
-                }));
+            buffer.push_back(Packet::PingReq(PingReq));
+            batch.fold(first, |(log, payload), next| {
+                buffer.push_back(Packet::Publish(Publish::new(log, payload, false), None));
+                next
+            })
+        };
+        self.nudge(last)
+    }
+
+    /// Adds the last message of a batch and tells the router of it.
+    pub(super) fn nudge(&mut self, (log, payload): Written) -> Option<Written> {
+        if self.tx.try_publish(log.clone(), payload.clone()).is_ok() {
+            return None;
         }
-        self.send(Packet::PingReq(PingReq))
+        // The router may have taken it with the others, for an earlier word.
+        self.tx.buffer().pop_back().map(|_| (log, payload))
     }
 
     /// Waits for one acknowledgement. Blocks.
-    pub(super) fn wait_for_ack(&mut self) -> Result<(), RouterGone> {
+    fn wait_for_ack(&mut self) -> Result<(), RouterGone> {
         loop {
             if let Some(Notification::DeviceAck(_)) = self.rx.recv().map_err(|_| RouterGone)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One acknowledgement. Cancel-safe.
+    pub(super) async fn ack(&mut self) -> Result<(), RouterGone> {
+        loop {
+            if let Some(Notification::DeviceAck(_)) =
+                self.rx.next().await.map_err(|_| RouterGone)?
+            {
                 return Ok(());
             }
         }
@@ -204,11 +310,39 @@ impl Link {
         }
     }
 
+    /// Makes the router's thread wait until what comes back is dropped.
+    #[cfg(test)]
+    pub(super) fn hang_router(&mut self) -> std::sync::mpsc::SyncSender<()> {
+        let (hold, held) = sync_channel(1);
+        let _ = self.tx.try_publish("nowhere", Bytes::from_owner(Brake(held)));
+        hold
+    }
+
     /// Makes the router's thread panic, as `Ready` for a closed link does.
     #[cfg(test)]
     pub(super) fn kill_router(mut self) {
         let disconnect = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
         let _ = self.send(Packet::Disconnect(disconnect, None));
         let _ = self.rx.ready();
+    }
+}
+
+/// A payload whose drop stops the thread that does it.
+#[cfg(test)]
+struct Brake(std::sync::mpsc::Receiver<()>);
+
+#[cfg(test)]
+impl AsRef<[u8]> for Brake {
+    fn as_ref(&self) -> &[u8] {
+        b"brake"
+    }
+}
+
+#[cfg(test)]
+impl Drop for Brake {
+    fn drop(&mut self) {
+        if is_router_thread() {
+            let _ = self.0.recv();
+        }
     }
 }

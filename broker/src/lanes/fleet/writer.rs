@@ -1,15 +1,25 @@
 //! The one thread that publishes into the router, from a bounded queue.
+//!
+//! Each batch is written under the fence: into the router that is the present one, or into none. What a router has not
+//! taken when it is replaced is written to the next one; what it took and its readers did not get is a gap in their
+//! logs, which they are told.
 
+use super::era::Fence;
 use super::filters::Route;
 use super::links::{Links, OwnedLink};
-use super::router::RouterGone;
+use super::router::{RouterGone, Written};
 use super::Counters;
-use crate::limits::{FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES};
+use crate::limits::{
+    FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES, FLEET_RETRY,
+    FLEET_TICK,
+};
 use bytes::Bytes;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
+use tokio::time::sleep;
 
 /// One message for the logs of all filters that match it.
 pub(super) struct Entry {
@@ -26,12 +36,22 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(links: Links, counters: Arc<Counters>) -> io::Result<Self> {
+    pub(super) fn start(
+        links: Links,
+        counters: Arc<Counters>,
+        runtime: Handle,
+    ) -> io::Result<Self> {
         let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
         let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));
-        let of_thread = (Arc::clone(&counters), Arc::clone(&room));
-        let thread =
-            Thread { links, counters: of_thread.0, room: of_thread.1, link: None, ahead: 0 };
+        let thread = Thread {
+            fence: links.fence(),
+            links,
+            counters: Arc::clone(&counters),
+            room: Arc::clone(&room),
+            runtime,
+            link: None,
+            ahead: 0,
+        };
         std::thread::Builder::new().name("fleet-writer".into()).spawn(move || thread.run(inbox))?;
         Ok(Self { queue, room, counters })
     }
@@ -57,8 +77,10 @@ fn kib(entry: &Entry) -> u32 {
 
 struct Thread {
     links: Links,
+    fence: Fence,
     counters: Arc<Counters>,
     room: Arc<Semaphore>,
+    runtime: Handle,
     link: Option<OwnedLink>,
     ahead: usize,
 }
@@ -68,45 +90,88 @@ impl Thread {
         let mut batch = Vec::with_capacity(FLEET_BATCH);
         while inbox.blocking_recv_many(&mut batch, FLEET_BATCH) > 0 {
             let room: usize = batch.iter().map(|entry| kib(entry) as usize).sum();
-            let count = batch.len() as u64;
-            if self.write(&mut batch).is_err() {
-                self.counters.lost.fetch_add(count, Ordering::Relaxed);
-                self.replace_link();
-            }
+            self.deliver(&mut batch);
             batch.clear();
             self.room.add_permits(room);
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<Entry>) -> Result<(), RouterGone> {
-        if self.link.is_none() {
-            self.link = self.links.open_writer(None).ok();
+    /// Until a router has the batch, or the lane ends.
+    fn deliver(&mut self, batch: &mut Vec<Entry>) {
+        while !batch.is_empty() {
+            let Some(mut owned) = self.link.take() else {
+                match self.links.open_writer(None) {
+                    Ok(link) => self.link = Some(link),
+                    Err(_) if self.links.is_closed() => return,
+                    Err(_) => self.runtime.block_on(sleep(FLEET_TICK)),
+                }
+                continue;
+            };
+            match self.write(&mut owned, batch) {
+                Ok(()) => self.link = Some(owned),
+                Err(RouterGone) => {
+                    self.ahead = 0;
+                    self.link = self.links.open_writer(Some(owned)).ok();
+                }
+            }
         }
-        let owned = self.link.as_mut().ok_or(RouterGone)?;
-        let generation = owned.generation();
+    }
+
+    /// Takes nothing out of the batch unless the link leads into the present router.
+    fn write(&mut self, owned: &mut OwnedLink, batch: &mut Vec<Entry>) -> Result<(), RouterGone> {
+        let era = Arc::clone(owned.era());
+        let fence = Arc::clone(&self.fence);
+        let may_write = fence.blocking_lock();
+        if *may_write != era.number() || era.is_given_up() {
+            return Err(RouterGone);
+        }
+        batch.retain(|entry| !entry.routes.is_empty());
+        let count = batch.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
         let flat = batch.drain(..).flat_map(|entry| {
-            let envelope = entry.envelope;
+            let (envelope, number) = (entry.envelope, era.number());
             entry.routes.into_iter().map(move |Route { log, near }| {
-                let next = log.note_written(generation);
+                let next = log.note_written(number, envelope.len());
                 if let Some(near) = near {
                     near.written(next);
                 }
                 (log.name().clone(), envelope.clone())
             })
         });
-        owned.link.publish(flat)?;
+        let left = owned.link.publish(flat);
         self.ahead += 1;
-        while self.ahead >= FLEET_BATCHES_AHEAD {
-            owned.link.wait_for_ack()?;
-            self.ahead -= 1;
+        let written = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                written = Self::settle(&mut self.ahead, owned, left) => written,
+                () = era.given_up() => Err(RouterGone),
+            }
+        });
+        if written.is_err() {
+            self.counters.lost.fetch_add(count, Ordering::Relaxed);
         }
-        Ok(())
+        written
     }
 
-    fn replace_link(&mut self) {
-        self.ahead = 0;
-        let dead = self.link.take();
-        self.link = self.links.open_writer(dead).ok();
+    /// Waits until the router has room for what is left, and is not too far behind.
+    async fn settle(
+        ahead: &mut usize,
+        owned: &mut OwnedLink,
+        mut left: Option<Written>,
+    ) -> Result<(), RouterGone> {
+        while let Some(message) = left.take() {
+            left = owned.link.nudge(message);
+            if left.is_some() {
+                sleep(FLEET_RETRY).await;
+            }
+        }
+        while *ahead >= FLEET_BATCHES_AHEAD {
+            owned.link.ack().await?;
+            *ahead -= 1;
+        }
+        Ok(())
     }
 }
 

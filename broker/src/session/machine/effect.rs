@@ -189,9 +189,15 @@ impl End {
         Self { will: false, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
     }
 
+    /// Nobody can tell any more whether the grant holds. What is kept waits until somebody can.
+    pub(crate) const fn untold(code: RefusalCode) -> Self {
+        Self::refused(ReasonCode::NOT_AUTHORIZED, code)
+    }
+
     /// Whether the rights of the session ended, so that nothing more may reach it but the word of it.
     pub(crate) fn is_of_rights(&self) -> bool {
-        self.forget || self.code == Some(RefusalCode::TokenExpired)
+        let over = |code: RefusalCode| code == RefusalCode::TokenExpired || code.cannot_tell();
+        self.forget || self.code.is_some_and(over)
     }
 
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for

@@ -273,6 +273,55 @@ fn expired_messages_are_left_out_and_the_rest_of_their_life_is_told() {
     assert_eq!(bench.deliver(timed(30)).0, Delivered::Dropped("expired", QoS::AtMostOnce));
 }
 
+/// MQTT-4.3.3-7, MQTT-4.4.0-1: the exchange is completed. It is no message that has yet to begin its way.
+#[test]
+fn what_was_sent_once_is_sent_again_after_it_expired() {
+    let mut bench = Bench::new(Version::V5, 10);
+    for (qos, id) in [(QoS::AtLeastOnce, 1), (QoS::ExactlyOnce, 2)] {
+        let mut timed = delivery("a/b", qos, b"x");
+        Arc::get_mut(&mut timed.message).unwrap().set_expires(Some(NOW.plus(5)));
+        assert_eq!(bench.deliver(timed).1.unwrap().packet_id, Some(id));
+    }
+    bench.unix = NOW.plus(6);
+    bench.attach(Version::V5, 10, true);
+    for (qos, id) in [(QoS::AtLeastOnce, 1), (QoS::ExactlyOnce, 2)] {
+        let (done, packet) = bench.again().unwrap();
+        let packet = packet.unwrap();
+        assert_eq!((done, packet.packet_id, packet.dup), (Delivered::Sent(qos), Some(id), true));
+        assert_eq!(packet.properties.number(PropertyId::MessageExpiry), Some(0));
+    }
+}
+
+/// It stays open, whatever else has expired with the token, and nothing that waits takes its place in the window.
+#[test]
+fn an_ended_token_keeps_what_was_sent_once_in_its_place() {
+    let mut bench = Bench::new(Version::V5, 1);
+    let mut timed = delivery("a/b", QoS::AtLeastOnce, b"x");
+    Arc::get_mut(&mut timed.message).unwrap().set_expires(Some(NOW.plus(5)));
+    bench.deliver(timed);
+    bench.unix = bench.rights.grant().expires();
+    bench.attach(Version::V5, 1, true);
+    let ended = Delivered::Ended(RefusalCode::TokenExpired);
+    assert_eq!(bench.again().map(|(done, packet)| (done, packet.is_none())), Some((ended, true)));
+    assert_eq!((bench.machine.flight.len(), bench.machine.room()), (1, 0));
+}
+
+/// What was taken back is let go of before the token is asked for: it holds no place that another message could have.
+#[test]
+fn what_was_taken_back_takes_no_place_when_the_token_ends() {
+    let mut bench = Bench::new(Version::V5, 1);
+    bench.unix = bench.rights.grant().expires();
+    let live = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"x")).0;
+    assert_eq!(live, Delivered::Ended(RefusalCode::TokenExpired));
+    assert_eq!(bench.machine.room(), 0);
+    let mut bench = Bench::new(Version::V5, 1);
+    bench.unix = bench.rights.grant().expires();
+    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    let gone = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"x")).0;
+    assert_eq!(gone, Delivered::Dropped("publisher_withdrawn", QoS::AtLeastOnce));
+    assert_eq!((bench.machine.flight.len(), bench.machine.room()), (0, 1));
+}
+
 #[test]
 fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
     let mut bench = Bench::new(Version::V5, 10);

@@ -167,7 +167,7 @@ async fn a_secret_lets_in_over_tls_for_its_token_and_client_id_alone() {
     }
     let unknown = ResumptionSecret::from_bytes(&[7; 32]);
     refused("a guess", "d-1", world.resumed(&unknown, "d-1", &token)).await;
-    // The counter is that of the key: a full proof must be above it.
+    // Both kinds of proof have one order: a full proof must be above it.
     let mut used = world.password("d-1", "d-1", token.clone());
     let password = world.resumed(&secret, "d-1", &token);
     let mut line = secure(&world, &certs).await;
@@ -416,6 +416,8 @@ async fn a_secret_is_good_after_a_kill() {
     // `Child::kill` is SIGKILL.
     drop(process);
     let process = Process::start(folder.path(), &certs);
+    // After a kill a device waits for some seconds.
+    world.advance(5);
     let password = world.resumed(&secret, "d-1", &token);
     let again = connect(&world, "d-1", password);
     assert_eq!(say(&mut process.line(&certs).await, again.clone()).await, ReasonCode::SUCCESS);

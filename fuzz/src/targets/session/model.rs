@@ -107,17 +107,26 @@ impl Model {
     }
 
     /// What one round of deliveries sends; true when it ends the connection.
+    ///
+    /// The order of the questions is that of `session/machine/delivery.rs`. What was sent once is not asked whether it
+    /// has expired (MQTT-4.3.3-7, MQTT-4.4.0-1). What was taken back is left out before the token is looked at: it
+    /// takes no place in the window of a connection that ends.
     pub(super) fn pump(
         &mut self,
         now: u64,
         alive: bool,
-        counts: impl Fn(&Sent) -> bool,
+        withdrawn: impl Fn(&Sent) -> bool,
+        receives: impl Fn(&Sent) -> bool,
     ) -> (Vec<Expected>, bool) {
+        let fate_again = |message: &Sent| match message {
+            message if withdrawn(message) => Fate::Dropped,
+            _ if !alive => Fate::Ended,
+            message if !receives(message) => Fate::Dropped,
+            _ => Fate::Sent,
+        };
         let fate = |message: &Sent| match message.expires {
             Some(expires) if now >= expires => Fate::Dropped,
-            _ if !alive => Fate::Ended,
-            _ if !counts(message) => Fate::Dropped,
-            _ => Fate::Sent,
+            _ => fate_again(message),
         };
         let mut expected = Vec::new();
         loop {
@@ -129,7 +138,7 @@ impl Model {
                     self.sent += 1;
                     continue;
                 }
-                match fate(&open.message) {
+                match fate_again(&open.message) {
                     Fate::Ended => return (expected, true),
                     Fate::Dropped => drop(self.open.remove(self.sent)),
                     Fate::Sent => {

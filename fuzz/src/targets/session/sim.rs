@@ -205,10 +205,12 @@ impl Sim {
         let known = kept.known;
         let alive = known.alive(self.unix);
         let world = &self.world;
-        let (expected, ended) = kept.model.pump(self.unix, alive, |message| {
-            let by_nobody = message.by.is_some_and(|by| is_withdrawn(world, by));
-            !by_nobody && known.receives(message.topic)
-        });
+        let (expected, ended) = kept.model.pump(
+            self.unix,
+            alive,
+            |message| message.by.is_some_and(|by| is_withdrawn(world, by)),
+            |message| known.receives(message.topic),
+        );
         kept.model.compare(&expected, &came);
         assert_eq!(pumped.end.is_some(), ended, "the end of the token");
         let sent: u64 = pumped.sent.iter().sum();
@@ -302,6 +304,8 @@ impl Sim {
     /// Time passes, and what is due happens.
     pub(super) fn advance(&mut self, seconds: u64) {
         self.unix += seconds;
+        // The feed is followed all the time: staleness is for the target `token`.
+        self.world.trusted_at = Some(at(self.unix));
         self.monotonic += Duration::from_secs(seconds);
         let due: Vec<_> = self
             .timers

@@ -5,12 +5,15 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::GroupId;
 use tessera_token::key::SecretKey;
 use tessera_token::trust::{
-    Change, DeviceEpoch, Event, EventHash, Feed, GroupEpoch, Heartbeat, RevokedToken, Snapshot,
+    Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch, Heartbeat, RevokedToken,
+    Snapshot,
 };
 
 use crate::draw::Draw;
 use crate::targets::world::{at, device, keys, tenant, NOW};
 
+/// What the verifier sent.
+pub(super) const NONCE: FeedNonce = FeedNonce::from_bytes([5; 16]);
 pub(super) const TENANTS: [&str; 2] = ["acme", "rival"];
 pub(super) const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// The device whose epochs may be so old that they are forgotten.
@@ -101,8 +104,22 @@ impl Authority {
     }
 
     fn heartbeat(&self, seq: u64, head: EventHash) -> Vec<u8> {
+        self.answer(seq, head, &NONCE)
+    }
+
+    fn answer(&self, seq: u64, head: EventHash, nonce: &FeedNonce) -> Vec<u8> {
         let beat = Heartbeat { seq, head, time: at(NOW) };
-        beat.sign(&keys().root).expect("a heartbeat can be signed")
+        beat.answer(nonce, &keys().root).expect("a heartbeat can be signed")
+    }
+
+    /// What was recorded: a heartbeat that answers nobody, or another.
+    fn recorded(&self, first: bool) -> Vec<u8> {
+        let (seq, head) = (self.seq(), self.head_at(self.seq()));
+        let beat = Heartbeat { seq, head, time: at(NOW) };
+        match first {
+            true => beat.sign(&keys().root).expect("a heartbeat can be signed"),
+            false => self.answer(seq, head, &FeedNonce::from_bytes([1; 16])),
+        }
     }
 
     /// An answer of the feed, and how many of its events are good for whoever stands at `after`.
@@ -120,7 +137,9 @@ impl Authority {
             self.bend(draw, &mut feed, place, start);
         }
         if draw.one_in(4) {
-            feed.heartbeat = match draw.below(4) {
+            feed.heartbeat = match draw.below(6) {
+                4 => self.recorded(true),
+                5 => self.recorded(false),
                 0 => self.heartbeat(self.seq() + 1, EventHash::default()),
                 1 => self.heartbeat(self.seq(), EventHash::default()),
                 2 => feed.events.first().cloned().unwrap_or_default(),

@@ -6,7 +6,9 @@ use tessera_token::cbor::Writer;
 use tessera_token::chain::StalenessBudget;
 use tessera_token::key::{PublicKey, SecretKey};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, Event, EventHash, Feed, Heartbeat, Snapshot, TrustError};
+use tessera_token::trust::{
+    Change, Event, EventHash, Evidence, Feed, FeedNonce, Heartbeat, Snapshot, TrustError,
+};
 
 use crate::signal::note;
 use crate::targets::world::{at, keys, tenant, NOW};
@@ -15,9 +17,16 @@ use crate::targets::world::{at, keys, tenant, NOW};
 pub(super) fn target(kind: u8, payload: &[u8]) {
     match kind {
         0 => signed(payload, "tessera-trust-event-1", Event::open, Event::sign),
-        1 => signed(payload, "tessera-trust-heartbeat-1", Heartbeat::open, Heartbeat::sign),
+        1 => {
+            signed(payload, "tessera-trust-heartbeat-1", Heartbeat::open, Heartbeat::sign);
+            let sign = |read: &(Heartbeat, FeedNonce), root: &SecretKey| read.0.answer(&read.1, root);
+            signed(payload, "tessera-trust-heartbeat-2", Heartbeat::open_answer, sign);
+        }
         2 => snapshot(payload),
-        _ => feed(payload),
+        _ => {
+            feed(payload);
+            evidence(payload);
+        }
     }
 }
 
@@ -70,6 +79,19 @@ fn feed(bytes: &[u8]) {
     }
 }
 
+/// Nothing is evidence that the root key did not sign.
+fn evidence(bytes: &[u8]) {
+    match Evidence::from_cbor(bytes) {
+        Ok(evidence) => {
+            note(("evidence", evidence.events.len().min(5)));
+            assert_eq!(evidence.to_cbor(), bytes, "evidence has two forms");
+            assert!(evidence.verify(&keys().other_root.public()).is_err(), "nobody signed that");
+            note(("shown", evidence.verify(&keys().root.public()).is_ok()));
+        }
+        Err(error) => note(("evidence", error as u8, bytes.len().min(12))),
+    }
+}
+
 /// A COSE_Sign1 with `kind` as external_aad.
 fn seal(payload: &[u8], kind: &str, root: &SecretKey) -> Vec<u8> {
     let mut w = Writer::new();
@@ -96,6 +118,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let head = EventHash::from_bytes([7; 32]);
     let event = Event { seq: 3, previous: head, time: at(NOW), change: change.clone() };
     let beat = Heartbeat { seq: 3, head, time: at(NOW) };
+    let nonce = FeedNonce::from_bytes([3; 16]);
     let snapshot =
         Snapshot { seq: 3, head, time: at(NOW), valid_until: at(NOW + 9), state: vec![change] };
     let signed = event.sign(root).expect("an event can be signed");
@@ -105,6 +128,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     vec![
         [vec![0], payload_of(&signed)].concat(),
         [vec![1], payload_of(&beat.sign(root).expect("a heartbeat can be signed"))].concat(),
+        [vec![1], payload_of(&beat.answer(&nonce, root).expect("it can be signed"))].concat(),
+        [vec![3], Evidence { events: vec![signed.clone()], ..Evidence::default() }.to_cbor()]
+            .concat(),
         [vec![2], payload_of(sealed)].concat(),
         [vec![3], feed.to_cbor()].concat(),
     ]

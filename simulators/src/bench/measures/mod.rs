@@ -15,6 +15,7 @@ mod leave;
 mod refused;
 mod revoke;
 mod storm;
+mod wear;
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,10 +56,12 @@ pub enum Measure {
     Growth,
     /// Honest devices while others flood the broker with bad connects.
     Flood,
+    /// What the disk is written. It takes long and is measured when it is named.
+    Wear,
 }
 
 impl Measure {
-    /// All, in the order in which they run.
+    /// Those of a run that names none, in the order in which they run.
     pub const ALL: [Self; 18] = [
         Self::Connect,
         Self::Reconnect,
@@ -101,6 +104,7 @@ impl Measure {
             Self::Revoke => "revoke",
             Self::Growth => "growth",
             Self::Flood => "flood",
+            Self::Wear => "wear",
         }
     }
 
@@ -110,6 +114,7 @@ impl Measure {
             Self::Connect | Self::ConnectHmac | Self::Hold | Self::ConnectTls | Self::HoldTls => {
                 "connects"
             }
+            Self::Wear => "reconnects",
             Self::Reconnect | Self::Storm | Self::StormRestart => "reconnects",
             Self::FanIn0 | Self::FanIn1 | Self::Command | Self::Growth => "messages",
             Self::FanOut0 | Self::FanOut1 => "deliveries",
@@ -126,7 +131,7 @@ impl Measure {
             Self::Connect | Self::Reconnect | Self::ConnectHmac | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto]
             }
-            Self::Refused | Self::Revoke | Self::Flood => &[Server::Tessera],
+            Self::Refused | Self::Revoke | Self::Flood | Self::Wear => &[Server::Tessera],
             _ => &[Server::Tessera, Server::Mosquitto],
         }
     }
@@ -137,6 +142,14 @@ impl Measure {
             Self::ConnectTls | Self::HoldTls | Self::Storm | Self::StormRestart => Setup::Tls,
             Self::Flood => Setup::Field,
             _ => Setup::Plain,
+        }
+    }
+
+    /// Rounds of it, when so many are asked for: counts of bytes hardly differ.
+    pub(super) const fn rounds(self, asked: usize) -> usize {
+        match self {
+            Self::Wear => 1,
+            _ => asked,
         }
     }
 
@@ -167,6 +180,7 @@ impl Measure {
             Self::Revoke => revoke::run(stage, &running, round).await,
             Self::Growth => growth::run(stage, &running).await,
             Self::Flood => flood::run(stage, &running).await,
+            Self::Wear => wear::run(stage, servers, &running).await,
         }
     }
 }

@@ -171,14 +171,14 @@ fn a_device_changes_between_its_two_kinds_of_key_by_a_fresh_answer_alone() {
 }
 
 #[test]
-fn counters_of_all_symmetric_tokens_of_a_device_are_one() {
+fn proofs_of_all_symmetric_tokens_of_a_device_are_those_of_one_key() {
     let world = world_of(&[NEW, OLD]);
-    let counter = |line| {
+    let used = |line| {
         let (token, key) = bound(line, |_| {});
-        judge(&world, &token, connect(&key, &token)).unwrap().counter.unwrap().key
+        judge(&world, &token, connect(&key, &token)).unwrap().proof_use.unwrap().key
     };
-    assert_eq!(counter(NEW), counter(OLD));
-    assert_ne!(counter(NEW), device_key().public().thumbprint());
+    assert_eq!(used(NEW), used(OLD));
+    assert_ne!(used(NEW), device_key().public().thumbprint());
 }
 
 #[test]

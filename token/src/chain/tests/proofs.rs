@@ -36,7 +36,7 @@ fn exported(key: &SecretKey, seen: [u8; 32]) -> ExporterProof {
 fn challenge_and_response() {
     let token = token_of(&claims());
     let admission = judge(&token, Proof::Challenge(answer(&device_key()))).unwrap();
-    assert_eq!(admission.counter, None);
+    assert_eq!(admission.proof_use, None);
     assert_eq!(admission.grant.confirmation(), Some(device_key().public().thumbprint()));
     assert_eq!(code(judge(&token, Proof::Challenge(answer(&issuer())))), ProofInvalid);
     // An answer to another challenge, and one whose own nonce was exchanged.
@@ -54,13 +54,13 @@ fn challenge_and_response() {
 fn tls_exporter_and_handshake_key() {
     let token = token_of(&claims());
     let admission = judge(&token, Proof::Exporter(exported(&device_key(), [7; 32]))).unwrap();
-    assert_eq!(admission.counter, None);
+    assert_eq!(admission.proof_use, None);
     let elsewhere = Proof::Exporter(exported(&device_key(), [8; 32]));
     assert_eq!(code(judge(&token, elsewhere)), ProofInvalid);
     let thief = Proof::Exporter(exported(&issuer(), [7; 32]));
     assert_eq!(code(judge(&token, thief)), ProofInvalid);
     let shaken = Proof::TlsKey(device_key().public().thumbprint());
-    assert_eq!(judge(&token, shaken).unwrap().counter, None);
+    assert_eq!(judge(&token, shaken).unwrap().proof_use, None);
     let shaken = Proof::TlsKey(issuer().public().thumbprint());
     assert_eq!(code(judge(&token, shaken)), ProofInvalid);
     assert_eq!(code(judge(&token, Proof::None)), ProofMissing);
@@ -101,7 +101,8 @@ fn a_device_key_on_p256() {
     let admission = judge(&token, proof).unwrap();
     assert_eq!(admission.grant.confirmation(), Some(public.thumbprint()));
     let proof = ConnectProof::make_by(sign, "mqtt", "s-0042", &token, now(), 5);
-    assert_eq!(judge(&token, Proof::Connect(proof)).unwrap().counter.unwrap().counter, 5);
+    let used = judge(&token, Proof::Connect(proof)).unwrap().proof_use.unwrap();
+    assert_eq!(used.place.counter(), 5);
     assert_eq!(code(judge(&token, Proof::Challenge(answer(&device_key())))), ProofInvalid);
 }
 
@@ -157,8 +158,8 @@ fn the_resumption_secret_stands_in_for_both_signatures() {
     };
     let good = resuming(&token, &token, &ticket(1), now());
     let admission = resume(&good, &[ticket(2), ticket(1)]).unwrap();
-    let counter = admission.counter.unwrap();
-    assert_eq!((counter.key, counter.counter), (device_key().public().thumbprint(), 7));
+    let used = admission.proof_use.unwrap();
+    assert_eq!((used.key, used.place.counter()), (device_key().public().thumbprint(), 7));
     assert_eq!(admission.grant.confirmation(), Some(device_key().public().thumbprint()));
     // Not without a ticket key, not by another, not by one that has rotated out of the list.
     assert_eq!(resume(&good, &[]), Err(ProofInvalid));

@@ -114,7 +114,7 @@ fn a_symmetric_key_is_found_by_its_kid() {
     let presented = Presented { token: token.clone(), proof: Proof::Connect(proof) };
     let admission = admit(&Attempt::new(presented, "s-0042"), &world, now()).unwrap();
     assert_eq!(
-        admission.counter.map(|c| (c.key, c.counter)),
+        admission.proof_use.map(|used| (used.key, used.place.counter())),
         Some((grant.confirmation().unwrap(), 3))
     );
 }

@@ -35,8 +35,9 @@ fn a_good_token_with_proof_is_admitted() {
         assert_eq!(admission.client_id.as_str(), "s-0042");
         assert_eq!(admission.grant.device().as_str(), "s-0042");
         assert_eq!(admission.grant.token_hash(), TokenHash::of(&token));
-        let counter = admission.counter.unwrap();
-        assert_eq!((counter.key, counter.counter), (device_key().public().thumbprint(), 1));
+        let used = admission.proof_use.unwrap();
+        assert_eq!((used.key, used.place.counter()), (device_key().public().thumbprint(), 1));
+        assert_eq!(u64::from(used.place.second()), NOW);
         assert_eq!(still_holds(&admission.grant, &World::new(), now()), Ok(()));
     }
 }
@@ -696,7 +697,7 @@ fn stage_8_bearer() {
     assert_eq!(refused(&world, &bare), BearerNotAllowed);
     world.acme().bearer = true;
     let admission = admit(&bare, &world, now()).unwrap();
-    assert_eq!(admission.counter, None);
+    assert_eq!(admission.proof_use, None);
     assert_eq!(refused(&world, &attempt(&token)), BearerNotAllowed);
     // A token with cnf needs its proof in a bearer tenant too.
     let bound = Attempt::new(Credential { token: token_of(&claims()), proof: None }, "s-0042");
@@ -753,6 +754,24 @@ fn a_grant_ends_with_what_it_rests_on() {
     ends(&|w| w.revoked.push(grant.token_hash()), TokenRevoked);
     let later = UnixSeconds::new(NOW + 3000);
     assert_eq!(still_holds(&grant, &World::new(), later), Err(TokenExpired));
+    // Nobody can tell by trust data that are too old; what they say for certain is told first.
+    ends(&|w| w.trusted_at = Some(now().minus(24 * 3600 + 1)), TrustStale);
+    ends(
+        &|w| {
+            w.trusted_at = Some(now().minus(1));
+            w.acme().staleness.command = 0;
+        },
+        TrustStale,
+    );
+    ends(&|w| w.trusted_at = None, TrustMissing);
+    ends(&|w| w.refuses = Some(TrustNotFollowed), TrustNotFollowed);
+    ends(&|w| (w.refuses, w.device_epoch) = (Some(TrustNotFollowed), 1), DeviceEpoch);
+}
+
+#[test]
+fn a_verifier_that_cannot_follow_decides_nothing() {
+    world_says(|w| w.refuses = Some(TrustNotFollowed), TrustNotFollowed);
+    world_says(|w| w.refuses = Some(TrustMissing), TrustMissing);
 }
 
 #[test]

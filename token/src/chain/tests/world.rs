@@ -43,6 +43,7 @@ pub(super) struct World {
     pub(super) device_epoch: u64,
     pub(super) revoked: Vec<TokenHash>,
     pub(super) trusted_at: Option<UnixSeconds>,
+    pub(super) refuses: Option<crate::refusal::RefusalCode>,
     pub(super) device_key: Option<PublicKey>,
     pub(super) symmetric_key: Option<(Vec<u8>, SymmetricKey)>,
     pub(super) derivation: DerivationKeys,
@@ -59,6 +60,7 @@ impl World {
             device_epoch: 0,
             revoked: Vec::new(),
             trusted_at: Some(now()),
+            refuses: None,
             device_key: None,
             symmetric_key: None,
             derivation: DerivationKeys::default(),
@@ -123,6 +125,9 @@ impl TrustView for World {
     }
     fn trusted_at(&self) -> Option<UnixSeconds> {
         self.trusted_at
+    }
+    fn may_decide(&self) -> Result<(), crate::refusal::RefusalCode> {
+        self.refuses.map_or(Ok(()), Err)
     }
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {
         let ours = tenant.as_str() == "acme" && device.as_str() == "s-0042";

@@ -89,19 +89,18 @@ fn broken_envelopes_are_no_messages() {
 /// changed and the choice can be made again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_routers_own_groups_mix_up_two_filters_of_one_name() {
-    let mut router = Router::start().unwrap();
-    let blocking = tokio::task::spawn_blocking(move || {
-        let mut reader = router.open("reader").unwrap();
-        reader.subscribe("$share/g/large/1").unwrap();
+    let router = Router::start().unwrap();
+    let mut reader = router.open("reader", Some("$share/g/large/1")).await.unwrap();
+    let mut reader = tokio::task::spawn_blocking(move || {
         reader.subscribe("$share/g/large/2").unwrap();
-        let mut writer = router.open("writer").unwrap();
-        let batch = |log: &'static str| (0..10).map(move |_| (Bytes::from(log), Bytes::from(log)));
-        writer.publish(batch("large/1").chain(batch("large/2"))).unwrap();
-        writer.wait_for_ack().unwrap();
-        writer.subscribe("small/1").unwrap();
-        (reader, writer, router)
-    });
-    let (mut reader, writer, router) = blocking.await.unwrap();
+        reader
+    })
+    .await
+    .unwrap();
+    let mut writer = router.open("writer", None).await.unwrap();
+    let batch = |log: &'static str| (0..10).map(move |_| (Bytes::from(log), Bytes::from(log)));
+    assert!(writer.publish(batch("large/1").chain(batch("large/2"))).is_none());
+    writer.ack().await.unwrap();
     let mut got = 0;
     while let Ok(Ok(event)) =
         tokio::time::timeout(std::time::Duration::from_millis(300), reader.next()).await

@@ -1,11 +1,13 @@
 use crate::lanes::testing::*;
-use crate::lanes::Lanes;
+use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn kill_router(lanes: &Arc<Lanes>) {
     let links = lanes.fleet.links.clone();
-    let killed =
-        tokio::task::spawn_blocking(move || links.open_writer(None).unwrap().kill_router());
+    let killed = tokio::task::spawn_blocking(move || {
+        links.open_writer(None).ok().unwrap().link.kill_router()
+    });
     killed.await.unwrap();
 }
 
@@ -54,4 +56,121 @@ async fn a_dead_router_is_found_by_the_next_subscriber_too() {
     }
     assert_eq!(number(&next(&session).await), 7);
     assert_eq!(lanes.fleet_stats().restarts, 1);
+}
+
+/// Stops the present router's thread until what comes back is dropped.
+async fn hang_router(lanes: &Arc<Lanes>) -> std::sync::mpsc::SyncSender<()> {
+    let links = lanes.fleet.links.clone();
+    let hung = tokio::task::spawn_blocking(move || {
+        links.open_writer(None).ok().unwrap().link.hang_router()
+    });
+    hung.await.unwrap()
+}
+
+/// Until `done`; a test that waits for ever fails after thirty seconds.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
+}
+
+/// Two readers of one filter: both read the log.
+async fn two_readers(lanes: &Arc<Lanes>) -> [LaneSession; 2] {
+    [subscriber(lanes, 1, &["a/#"]).await, subscriber(lanes, 2, &["a/#"]).await]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_router_is_replaced_without_a_new_subscriber_and_readers_are_told() {
+    let lanes = lanes();
+    let sessions = two_readers(&lanes).await;
+    lanes.deliver(&numbered("a/b", 1)).await;
+    for session in &sessions {
+        assert_eq!(number(&next(session).await), 1);
+    }
+    assert!(lanes.is_healthy());
+    let release = hang_router(&lanes).await;
+    // The router takes some of these into its queue and hands them to nobody; the others wait for the next one.
+    for number in 2..12 {
+        lanes.deliver(&numbered("a/b", number)).await;
+    }
+    until("health tells", || !lanes.is_healthy()).await;
+    until("it is replaced", || lanes.fleet_stats().restarts == 1).await;
+    until("health is good again", || lanes.is_healthy()).await;
+    lanes.deliver(&numbered("a/b", u32::MAX)).await;
+    for session in &sessions {
+        let got = numbers_until_end(session).await;
+        let missed = session.outbox().missed();
+        assert!(missed > 0 && got.iter().eq(&(2 + missed as u32..12).collect::<Vec<_>>()));
+    }
+    // A new reader and the old ones read the same router.
+    let late = subscriber(&lanes, 3, &["a/+"]).await;
+    // The one that hung goes on: nobody writes to it and nobody reads from it.
+    drop(release);
+    for number_sent in 13..200 {
+        lanes.deliver(&numbered("a/b", number_sent)).await;
+        for session in sessions.iter().chain([&late]) {
+            assert_eq!(number(&next(session).await), number_sent);
+        }
+    }
+    assert_eq!((lanes.fleet_stats().restarts, late.outbox().missed()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_when_the_router_dies_is_no_loss_and_the_rest_is_told_exactly() {
+    let lanes = lanes();
+    let slow = Outbox::with_limits(SubscriberId(1), 8, 1 << 20);
+    let slow = subscriber_with(&lanes, slow, &["a/#"]).await;
+    let quick = Outbox::with_limits(SubscriberId(2), 100_000, 1 << 30);
+    let quick = subscriber_with(&lanes, quick, &["a/#"]).await;
+    for number in 0..1_000 {
+        lanes.deliver(&numbered("a/b", number)).await;
+    }
+    until("the quick one has all", || quick.outbox().len() == 1_000).await;
+    kill_router(&lanes).await;
+    until("it is replaced", || lanes.fleet_stats().restarts == 1).await;
+    lanes.deliver(&numbered("a/b", u32::MAX)).await;
+    let numbers = numbers_until_end(&quick).await;
+    assert_eq!((numbers.len(), quick.outbox().missed()), (1_000, 0));
+    let numbers = numbers_until_end(&slow).await;
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
+    let missed = slow.outbox().missed();
+    assert!(missed > 0, "the router had more for it than was on its way");
+    assert_eq!(numbers.len() as u64 + missed, 1_000);
+}
+
+/// A change of routers that nobody sees: while publishers publish and slow readers read, and again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_router_loses_nothing_and_repeats_nothing() {
+    const COUNT: u32 = 20_000;
+    let lanes = lanes();
+    let slow = Outbox::with_limits(SubscriberId(1), 8, 1 << 20);
+    let slow = subscriber_with(&lanes, slow, &["a/#"]).await;
+    let shared = subscriber(&lanes, 2, &["$share/g/a/#"]).await;
+    let near = subscriber(&lanes, 3, &["a/+"]).await;
+    let publisher = {
+        let lanes = Arc::clone(&lanes);
+        tokio::spawn(async move {
+            for number in 0..COUNT {
+                if number % 4_000 == 2_000 {
+                    lanes.fleet.links.renew().await;
+                }
+                lanes.deliver(&numbered("a/b", number)).await;
+            }
+            lanes.deliver(&numbered("a/b", u32::MAX)).await;
+        })
+    };
+    let all: Vec<u32> = (0..COUNT).collect();
+    let got = tokio::join!(
+        numbers_until_end(&slow),
+        numbers_until_end(&shared),
+        numbers_until_end(&near)
+    );
+    publisher.await.unwrap();
+    assert!(got.0 == all && got.1 == all && got.2 == all);
+    let stats = lanes.fleet_stats();
+    assert_eq!((stats.renewals, stats.restarts, stats.gaps, stats.lost), (5, 0, 0, 0));
+    until("old routers end", || lanes.fleet_stats().old_routers == 0).await;
 }

@@ -1,0 +1,126 @@
+//! A verifier without threads and sockets, for simulations (feature `testing`): the store, the trust state, the step of
+//! the synchronisation, the ledger and the validator of a real agent, and nothing that runs by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SharedRandom;
+use tessera_runtime::store::Store;
+
+use super::{known_trust, Agent, AgentError};
+use crate::behaviour;
+use crate::config::AgentConfig;
+use crate::ledger::{Ledger, LedgerMetrics, Opening};
+use crate::sync::{path, Ask, FetchError, Next, SyncCore};
+use crate::trust::{Trust, TrustStore, TrustTime};
+use crate::validator::Validator;
+
+/// A verifier that does nothing but what it is told.
+pub struct Driven {
+    agent: Agent,
+    clock: SharedClock,
+    core: SyncCore,
+    next: Next,
+    cleaned_to: Option<Vec<u8>>,
+}
+
+/// A request to the trust feed.
+pub struct Asked {
+    /// The pause before it.
+    pub wait: Duration,
+    /// Path and query.
+    pub path: String,
+    /// What is posted; a GET without it.
+    pub shows: Option<Vec<u8>>,
+}
+
+impl Driven {
+    /// Opens the store and reads trust back, as [`Agent::start`] does. The feed of the configuration is not asked.
+    ///
+    /// # Errors
+    /// As at every start.
+    pub fn open(
+        config: &AgentConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &Metrics,
+    ) -> Result<Self, AgentError> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let store = Store::open(&config.data_dir)?;
+        let trust_store = TrustStore::new(&store, config.root_pin)?;
+        let state = known_trust(&trust_store, config)?;
+        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
+        let trust = Trust::new(state, time);
+        trust.set_lapse_budget(config.not_followed_seconds);
+        let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
+        let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
+        let (counted, opening) = (LedgerMetrics::new(metrics)?, Opening::default());
+        let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
+        let ledger = Arc::new(ledger);
+        let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
+        let agent = Agent { validator, observer, trust, ledger, store };
+        let next = core.first();
+        Ok(Self { agent, clock: shown, core, next, cleaned_to: None })
+    }
+
+    /// The agent, for a broker around it.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Who may connect.
+    pub fn validator(&self) -> &Validator {
+        self.agent.validator()
+    }
+
+    /// What it asks the trust feed for next, and after which pause. The service is not asked to wait for news.
+    pub fn asks(&self) -> Asked {
+        let shows = matches!(self.next.ask, Ask::Show).then(|| self.core.evidence());
+        let path = path(self.next.ask, self.clock.unix());
+        let path = match path.split_once("&wait=") {
+            Some((front, rest)) => {
+                let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{front}&wait=0{rest}")
+            }
+            None => path,
+        };
+        Asked { wait: self.next.wait, path, shows }
+    }
+
+    /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.
+    pub fn answered(&mut self, answer: Option<Result<Vec<u8>, u16>>) {
+        let answer = match answer {
+            Some(answer) => answer.map_err(FetchError::of_status),
+            None => Err(FetchError::Timeout),
+        };
+        self.next = self.core.answer(self.next.ask, answer);
+    }
+
+    /// What the trust actor does every second.
+    pub fn tick(&mut self) {
+        self.core.tick();
+    }
+
+    /// One step of the ledger's clean-up.
+    pub async fn upkeep(&mut self) {
+        let (ledger, now) = (&self.agent.ledger, self.agent.trust.now());
+        // A store that does not write is told by the next proof.
+        let _ = ledger.clean_former(now).await;
+        self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
+    }
+
+    /// Ends it in order.
+    pub fn close(mut self) {
+        self.core.finish();
+        let _ = self.agent.close();
+    }
+
+    /// Lets go of the files without the order of a stop; see the same of provisioning.
+    pub fn abandon(self) {
+        let _ = self.agent.close();
+    }
+}

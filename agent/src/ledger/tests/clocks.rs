@@ -1,0 +1,94 @@
+use super::*;
+
+const AHEAD: [u64; 4] = [13, 7200, 86_400, 40 * 86_400];
+
+/// Its own clock alone was wrong: devices whose clock is right are refused before they come here.
+#[tokio::test]
+async fn a_clock_that_was_ahead_leaves_nothing_behind() {
+    for ahead in AHEAD {
+        for crash in [false, true] {
+            let rig = Rig::new();
+            rig.take(1, NOW, 5).await.unwrap();
+            rig.clock.set_unix(at(NOW + ahead));
+            rig.take(9, NOW + ahead, 1).await.unwrap();
+            rig.pass(1);
+            let rig = if crash { rig.crash() } else { rig };
+            rig.pass(200);
+            rig.clock.set_unix(at(NOW + 202));
+            assert!(rig.wait(1).await <= 3, "{ahead} {crash}");
+            assert!(rig.wait(9).await <= 3, "{ahead} {crash}: the one that was ahead too");
+            let rig = rig.crash();
+            assert!(rig.wait(1).await <= 4, "{ahead} {crash}");
+            assert_eq!(rig.take(1, NOW, 5).await, Err(ProofUndecided), "{ahead} {crash}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_used_is_not_good_again_when_the_clock_goes_back() {
+    let rig = Rig::new();
+    rig.take(1, NOW, 5).await.unwrap();
+    rig.pass(3600);
+    rig.take(1, NOW + 3600, 5).await.unwrap();
+    rig.clock.set_unix(at(NOW));
+    assert_eq!(rig.take(1, NOW, 5).await, Err(ProofUndecided), "forgotten, but closed");
+    assert_eq!(rig.ledger.decides(rig.clock.unix()), Err(ProofUndecided));
+    let rig = rig.stop();
+    assert_eq!(rig.take(1, NOW, 5).await, Err(ProofUndecided));
+    rig.clock.set_unix(at(NOW + 3605));
+    assert_eq!(rig.wait(1).await, 0);
+}
+
+#[tokio::test]
+async fn a_jump_ahead_forgets_nothing_that_could_be_fresh_again() {
+    let rig = Rig::new();
+    rig.take(1, NOW, 5).await.unwrap();
+    rig.clock.set_unix(at(NOW + 7200));
+    for second in 0..100 {
+        rig.take(2, NOW + 7200 + second, 1).await.unwrap();
+        rig.pass(1);
+    }
+    rig.clock.set_unix(at(NOW + 50));
+    assert_eq!(rig.take(1, NOW, 5).await, Err(ProofReplayed));
+    assert_eq!(rig.take(1, NOW + 50, 5).await, Ok(Some(5)));
+    // And what was taken ahead is known when its time comes.
+    rig.clock.set_unix(at(NOW + 7210));
+    assert_eq!(rig.take(2, NOW + 7210, 1).await, Err(ProofReplayed));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_by_seconds_refuses_nobody() {
+    let rig = Rig::new();
+    rig.take(1, NOW, 5).await.unwrap();
+    rig.pass(30);
+    rig.take(2, NOW + 20, 1).await.unwrap();
+    rig.clock.set_unix(at(NOW + 20));
+    assert_eq!(rig.take(1, NOW + 20, 1).await, Ok(Some(5)));
+    assert_eq!(rig.take(2, NOW + 20, 1).await, Err(ProofReplayed));
+}
+
+#[tokio::test]
+async fn a_start_in_1970_closes_nothing_of_today() {
+    let rig = Rig::new();
+    rig.clock.set_unix(at(5));
+    rig.take(1, 5, 1).await.unwrap();
+    let rig = rig.crash();
+    assert_eq!(rig.take(1, 5, 1).await, Err(ProofUndecided));
+    rig.clock.set_unix(at(NOW));
+    assert_eq!(rig.wait(1).await, 0);
+    let rig = rig.crash();
+    assert!(rig.wait(1).await <= 3);
+}
+
+#[tokio::test]
+async fn a_broker_whose_clock_is_slow_writes_a_row_for_each_and_takes_all() {
+    let rig = Rig::new();
+    for key in 0..50 {
+        rig.take(key, NOW + 30, 1).await.unwrap();
+    }
+    let rig = rig.crash();
+    for key in 0..50 {
+        assert_eq!(rig.take(key, NOW + 30, 1).await, Err(ProofReplayed));
+    }
+    assert_eq!(rig.take(60, NOW + 30, 1).await, Ok(None));
+}

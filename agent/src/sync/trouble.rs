@@ -1,0 +1,131 @@
+//! What is done when an answer brought nothing: whether that is an outage, or a feed that cannot be followed.
+
+use std::time::Duration;
+
+use tessera_runtime::store::StoreError;
+use tessera_token::time::UnixSeconds;
+
+use super::{Ask, FetchError, Next, SyncCore};
+use crate::trust::TrustRefusal;
+
+/// Why an answer brought nothing.
+pub(super) struct Trouble {
+    reason: &'static str,
+    /// Whether the feed was heard and cannot be followed.
+    lapse: bool,
+    /// What may help; `None` asks again as before.
+    help: Option<Ask>,
+}
+
+impl From<FetchError> for Trouble {
+    fn from(error: FetchError) -> Self {
+        let help = match error {
+            FetchError::Gone => Some(Ask::Snapshot),
+            FetchError::Beyond => Some(Ask::Show),
+            _ => None,
+        };
+        Self { reason: error.reason(), lapse: error.is_lapse(), help }
+    }
+}
+
+impl From<TrustRefusal> for Trouble {
+    fn from(refusal: TrustRefusal) -> Self {
+        let help = match refusal {
+            TrustRefusal::Beyond => Ask::Show,
+            _ => Ask::Snapshot,
+        };
+        Self { reason: refusal.as_str(), lapse: true, help: Some(help) }
+    }
+}
+
+/// A revocation that could not be stored holds all the same, as long as the process lives.
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "trust data not stored");
+        Self { reason: "store", lapse: true, help: None }
+    }
+}
+
+impl SyncCore {
+    pub(super) fn trouble(&mut self, ask: Ask, trouble: Trouble) -> Next {
+        self.counters.errors.inc(&[trouble.reason]);
+        self.failures = self.failures.saturating_add(1);
+        self.settled = false;
+        if trouble.lapse {
+            self.lapse(trouble.reason);
+        }
+        if self.failures == 1 || self.failures.is_power_of_two() {
+            let (failures, url) = (self.failures, self.url.as_str());
+            let (until, seconds) = self.serves_until();
+            let reason = trouble.reason;
+            tracing::warn!(reason, failures, url, until, seconds, "trust feed brought nothing");
+        }
+        let ask = match (ask, trouble.help) {
+            // What was not taken is asked for as before, and the snapshot once more after that.
+            (Ask::Snapshot, Some(Ask::Snapshot)) | (_, None) => self.otherwise(ask),
+            (_, Some(help)) => help,
+        };
+        Next { wait: self.backoff(), ask }
+    }
+
+    /// Who could not show what it knows takes the snapshot all the same: it loses nothing by it.
+    fn otherwise(&mut self, ask: Ask) -> Ask {
+        match ask {
+            Ask::Show => Ask::Snapshot,
+            Ask::Snapshot | Ask::Events(_) => self.soon().ask,
+        }
+    }
+
+    /// Notes that the feed was heard and cannot be followed, and tells each reason once.
+    pub(super) fn lapse(&mut self, reason: &'static str) {
+        let before = self.trust.lapse();
+        if !self.trust.lapsed(reason, Duration::ZERO) {
+            return;
+        }
+        self.counters.not_followed.inc(&[reason]);
+        if before.is_none() {
+            if let Err(error) = self.store.save_lapsed(Some(self.trust.now())) {
+                tracing::error!(%error, "not stored that the trust feed cannot be followed");
+            }
+        }
+        let (until, seconds) = self.serves_until();
+        let url = self.url.as_str();
+        tracing::error!(
+            reason,
+            url,
+            until,
+            seconds,
+            "the trust feed cannot be followed: not ready, and nobody is let in after that time"
+        );
+    }
+
+    /// Notes that it is followed.
+    pub(super) fn following(&mut self) {
+        if !self.trust.follows() {
+            return;
+        }
+        self.ended = false;
+        if let Err(error) = self.store.save_lapsed(None) {
+            tracing::error!(%error, "not stored that the trust feed is followed again");
+        }
+        tracing::info!(url = self.url, "the trust feed is followed again");
+    }
+
+    /// Tells once that the short budget is over.
+    pub(super) fn tell_the_end(&mut self) {
+        let over = self.trust.lapse().filter(|lapse| lapse.left.is_zero());
+        let Some(lapse) = over.filter(|_| !self.ended) else { return };
+        self.ended = true;
+        let (reason, url) = (lapse.reason, self.url.as_str());
+        tracing::error!(reason, url, "nobody is let in until the trust feed is followed again");
+    }
+
+    /// Until when anybody is still let in, as a time and in seconds from now.
+    fn serves_until(&self) -> (u64, u64) {
+        let now: UnixSeconds = self.trust.now();
+        let budget = self.trust.load().longest_budget();
+        let fresh = self.trust.age().map_or(0, |age| budget.saturating_sub(age));
+        let left = self.trust.lapse().map_or(fresh, |lapse| lapse.left.as_secs().min(fresh));
+        (now.plus(left).get(), left)
+    }
+}

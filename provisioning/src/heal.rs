@@ -1,0 +1,104 @@
+//! What was written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims that
+//! would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
+
+use tessera_runtime::limits::RELEASED_SECONDS;
+use tessera_runtime::store::Batch;
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+
+use crate::keys::{self, rotate, KeyRecord, State};
+use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::refused::Refused;
+use crate::registry::records::ClaimRecord;
+use crate::registry::Actor;
+use crate::service::Service;
+use crate::tables::pair;
+
+/// Dates anew the keys that a wrong clock has dated, and rotates those that end soon.
+pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
+    let now = service.now().get();
+    let by = Actor("service".to_owned());
+    for (key, record) in service.tables.keys.scan_records::<KeyRecord>(&[], None, usize::MAX)? {
+        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
+            continue;
+        };
+        if let Some(dated) = dated(&record, now) {
+            date(service, &by, &tenant, id, &record, &dated).await?;
+        } else if ends_soon(&record, service.time.removal().get()) {
+            rotate::rotate(service, &by, &tenant).await?;
+            tracing::warn!(%tenant, key = %id, "an issuer key that ends soon was rotated");
+        }
+    }
+    Ok(())
+}
+
+/// A whole rotation takes two: the next key is as old as the active one.
+fn ends_soon(record: &KeyRecord, now: u64) -> bool {
+    record.state == State::Active && record.not_after <= now.saturating_add(KEY_RENEW_SECONDS)
+}
+
+/// The record as it should be; `None` when a right clock may have written it.
+fn dated(record: &KeyRecord, now: u64) -> Option<KeyRecord> {
+    let signs = matches!(record.state, State::Next | State::Active);
+    let verifies = signs || record.state == State::Retiring;
+    let early = record.created < RELEASED_SECONDS && record.not_after < now + TOKEN_LIFE_SECONDS;
+    if verifies
+        && (record.not_before > now || (early && record.not_after < RELEASED_SECONDS + KEY_SECONDS))
+    {
+        let valid = if signs { KEY_SECONDS } else { TOKEN_LIFE_SECONDS + CLOCK_SKEW_SECONDS };
+        return Some(KeyRecord {
+            created: record.created.max(RELEASED_SECONDS).min(now),
+            not_before: record.not_before.min(now.saturating_sub(CLOCK_SKEW_SECONDS)),
+            not_after: now.saturating_add(valid),
+            since: record.since.max(RELEASED_SECONDS).min(now),
+            ..record.clone()
+        });
+    }
+    None
+}
+
+async fn date(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: KeyId,
+    before: &KeyRecord,
+    dated: &KeyRecord,
+) -> Result<(), Refused> {
+    let mut batch = Batch::new();
+    batch.expect_record(&service.tables.keys, pair(tenant, id.as_bytes()), before);
+    keys::put(&service.tables, &mut batch, tenant, id, dated);
+    let entry = service.entry(by, "key.date", tenant.as_str(), &id.to_string());
+    let entry =
+        entry.detail(format!("was valid from {} to {}", before.not_before, before.not_after));
+    // When another change got in between, the next sweep looks again.
+    service.publish(vec![dated.change(tenant)?], batch, entry).await?;
+    tracing::warn!(%tenant, key = %id, "an issuer key that a wrong clock had dated was dated anew");
+    Ok(())
+}
+
+/// Claims that were made by a clock that was ahead live as long as was meant, from now on.
+pub(crate) async fn claims(
+    service: &Service,
+    rows: &[(Vec<u8>, ClaimRecord)],
+) -> Result<(), Refused> {
+    let now = service.now().get();
+    let ahead = |claim: &ClaimRecord| {
+        claim.used.is_none() && claim.created > now.saturating_add(CLOCK_SKEW_SECONDS)
+    };
+    for (key, claim) in rows.iter().filter(|(_, claim)| ahead(claim)) {
+        let life = claim.expires.saturating_sub(claim.created);
+        let dated =
+            ClaimRecord { created: now, expires: now.saturating_add(life), ..claim.clone() };
+        let mut batch = Batch::new();
+        batch.expect_record(&service.tables.claims, key, claim);
+        batch.put_record(&service.tables.claims, key, &dated);
+        match service.store.commit(batch).await {
+            // It was used meanwhile.
+            Ok(()) | Err(tessera_runtime::store::StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! A clock that shows a time before this program was released is not set yet. Nothing is founded and nothing signed by it:
+//! the start waits, answers that it is not ready, and says why.
+
+use actix_web::http::StatusCode;
+use actix_web::{web, App, HttpResponse, HttpServer};
+use serde_json::json;
+use tessera_runtime::clock::SharedClock;
+use tessera_token::refusal::RefusalCode;
+
+use super::run::Parts;
+use super::StartError;
+use crate::clock::is_plausible;
+use crate::limits::CLOCK_LOOK;
+
+/// Returns once the clock shows a time that can be.
+///
+/// # Errors
+/// [`StartError::Clock`] when the process is told to stop before.
+pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartError> {
+    if is_plausible(parts.clock.unix()) {
+        return Ok(());
+    }
+    let addr = parts.config.http_addr;
+    tracing::error!(
+        unix = parts.clock.unix().get(),
+        "the clock is not set: not ready, and nothing is founded or signed before it is"
+    );
+    let server = HttpServer::new(|| {
+        App::new().route("/healthz", web::get().to(alive)).default_service(web::to(not_ready))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(addr)
+    .map_err(|error| StartError::Bind(addr, error))?
+    .run();
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    let outcome = wait(&parts.clock, &parts.stop).await;
+    handle.stop(true).await;
+    let _ = serving.await;
+    outcome
+}
+
+async fn wait(clock: &SharedClock, stop: &tessera_runtime::stop::Stop) -> Result<(), StartError> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_LOOK) => {}
+            () = stop.stopping() => return Err(StartError::Clock),
+        }
+        if is_plausible(clock.unix()) {
+            tracing::info!("the clock is set: the start goes on");
+            return Ok(());
+        }
+    }
+}
+
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "alive" }))
+}
+
+async fn not_ready() -> HttpResponse {
+    let code = RefusalCode::ClockWrong;
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let body = json!({
+        "type": format!("urn:tessera:refusal:{code}"),
+        "title": code.words(),
+        "status": status.as_u16(),
+        "code": code.as_str(),
+        "detail": "the clock shows a time before this program was released",
+    });
+    HttpResponse::build(status).content_type("application/problem+json").body(body.to_string())
+}

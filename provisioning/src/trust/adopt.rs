@@ -1,0 +1,313 @@
+//! What a reader shows of the part that a restored service has lost. Everything in it is signed by the root key, and it
+//! is only ever taken to refuse more: epochs are raised, devices and tokens revoked, keys cut. Whoever holds a feed token
+//! can show what was said and make nothing up.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tessera_runtime::limits::STORE_SCAN_ROWS;
+use tessera_runtime::store::Batch;
+use tessera_token::chain::{IssuerKey, KeyState, TenantTrust};
+use tessera_token::ids::TenantId;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown};
+
+use super::restored::{epoch_floor, next_epoch};
+use super::{actor, restored};
+use crate::keys::rotate::compromise;
+use crate::limits::{ATTEMPTS, FINDINGS};
+use crate::refused::Refused;
+use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
+use crate::registry::Actor;
+use crate::service::{Service, Tried};
+use crate::tables::{numbered, pair};
+
+/// One thing that a reader knew and this service did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    /// `tenant`, `group`, `device`, `token` or `key`.
+    pub(crate) kind: String,
+    pub(crate) tenant: String,
+    pub(crate) subject: String,
+    pub(crate) epoch: u64,
+    /// What was done about it: `revoked`, `raised`, `cut`, or `unknown` when this service does not know the subject.
+    pub(crate) done: String,
+    /// Seconds.
+    pub(crate) at: u64,
+}
+
+/// Jumps when that is due, then takes in what was shown, then lifts what this process may have moved too low.
+pub(crate) async fn take(service: &Service, by: &Actor, shown: Shown) -> Result<(), Refused> {
+    jump(service, by, &shown).await?;
+    for (_, change) in newest(shown.changes) {
+        adopt(service, by, change).await?;
+    }
+    super::lift::run(service).await
+}
+
+async fn jump(service: &Service, by: &Actor, shown: &Shown) -> Result<(), Refused> {
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::new();
+        let entry = service.entry(by, "trust.restored", "", "service");
+        let entry = entry.detail(format!("a reader stands at event {}", shown.seq));
+        service.note(&mut batch, &entry);
+        let message = actor::Shown {
+            by: by.0.clone(),
+            seq: shown.seq,
+            head: shown.head,
+            epoch: shown.changes.iter().map(epoch).max().unwrap_or(0),
+            time: shown.time,
+            batch,
+        };
+        if let Tried::Done(jumped) = service.trust.send(message).await?? {
+            if let Some(jumped) = jumped {
+                service.noted(&entry);
+                service.metrics.restorations.inc(&[&jumped.why]);
+            }
+            return Ok(());
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+const fn epoch(change: &Change) -> u64 {
+    match change {
+        Change::Tenant(tenant) => tenant.epoch,
+        Change::Group(group) => group.epoch,
+        Change::Device(device) => device.epoch,
+        Change::Key(_) | Change::Token(_) | Change::DeviceKey(_) => 0,
+    }
+}
+
+/// The last word about each subject.
+fn newest(changes: Vec<Change>) -> BTreeMap<(u8, String, Vec<u8>), Change> {
+    let place = |change: &Change| match change {
+        Change::Tenant(t) => (0, t.tenant.to_string(), Vec::new()),
+        Change::Group(g) => (1, g.tenant.to_string(), g.number.to_be_bytes().to_vec()),
+        Change::Device(d) => (2, d.tenant.to_string(), d.device.as_str().into()),
+        Change::Token(t) => (3, t.tenant.to_string(), t.token.as_bytes().to_vec()),
+        Change::Key(k) => (4, k.tenant.to_string(), k.key.as_bytes().to_vec()),
+        Change::DeviceKey(k) => (5, k.tenant.to_string(), k.device.as_str().into()),
+    };
+    changes.into_iter().map(|change| (place(&change), change)).collect()
+}
+
+async fn adopt(service: &Service, by: &Actor, change: Change) -> Result<(), Refused> {
+    for _ in 0..ATTEMPTS {
+        let tried = match &change {
+            Change::Tenant(tenant) => adopt_tenant(service, by, tenant).await?,
+            Change::Group(group) => adopt_group(service, by, group).await?,
+            Change::Device(device) => adopt_device(service, by, device).await?,
+            Change::Token(token) => adopt_token(service, by, token).await?,
+            Change::Key(key) => adopt_key(service, by, key).await?,
+            // Who enrolled is told by the device itself, when it comes again.
+            Change::DeviceKey(_) => Tried::Done(()),
+        };
+        if tried == Tried::Done(()) {
+            return Ok(());
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+async fn adopt_tenant(
+    service: &Service,
+    by: &Actor,
+    shown: &TenantTrust,
+) -> Result<Tried<()>, Refused> {
+    let name = shown.tenant.as_str();
+    let table = &service.tables.tenants;
+    let mut batch = Batch::new();
+    let Some(old) = table.get_record::<TenantRecord>(name)? else {
+        let found = finding(service, "tenant", &shown.tenant, name, shown.epoch, "unknown");
+        return list(service, batch, &found).await;
+    };
+    if old.epoch >= shown.epoch {
+        return Ok(Tried::Done(()));
+    }
+    let suspended = old.suspended || shown.suspended;
+    let new = TenantRecord { epoch: shown.epoch, suspended, ..old.clone() };
+    batch.expect_record(table, name, &old);
+    batch.put_record(table, name, &new);
+    let done = if suspended { "revoked" } else { "raised" };
+    let found = finding(service, "tenant", &shown.tenant, name, new.epoch, done);
+    publish(service, by, Change::Tenant(new.trust(&shown.tenant)), batch, &found).await
+}
+
+async fn adopt_group(
+    service: &Service,
+    by: &Actor,
+    shown: &GroupEpoch,
+) -> Result<Tried<()>, Refused> {
+    if shown.epoch == 0 {
+        return Ok(Tried::Done(()));
+    }
+    let (table, name) = (&service.tables.groups, shown.group.as_str());
+    let key = pair(&shown.tenant, name);
+    let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.number == shown.number);
+    let mut batch = Batch::new();
+    let Some(old) = old else {
+        let found = finding(service, "group", &shown.tenant, name, shown.epoch, "unknown");
+        return list(service, batch, &found).await;
+    };
+    if old.epoch >= shown.epoch {
+        return Ok(Tried::Done(()));
+    }
+    let new = GroupRecord { epoch: shown.epoch, ..old.clone() };
+    batch.expect_record(table, &key, &old);
+    batch.put_record(table, &key, &new);
+    let found = finding(service, "group", &shown.tenant, name, new.epoch, "raised");
+    publish(service, by, Change::Group(shown.clone()), batch, &found).await
+}
+
+/// It was revoked in the lost part. Whether it was reinstated since nobody can tell by the feed: it is revoked, and an
+/// operator reinstates it.
+async fn adopt_device(
+    service: &Service,
+    by: &Actor,
+    shown: &DeviceEpoch,
+) -> Result<Tried<()>, Refused> {
+    if service.now().since(shown.at) > TOKEN_LIFE_SECONDS {
+        return Ok(Tried::Done(()));
+    }
+    let (table, name) = (&service.tables.devices, shown.device.as_str());
+    let key = pair(&shown.tenant, name);
+    let mut batch = Batch::new();
+    let Some(old) = table.get_record::<DeviceRecord>(&key)? else {
+        if service.tables.moved_devices.contains(&key)? {
+            return Ok(Tried::Done(()));
+        }
+        // New readers must hear of it too.
+        let found = finding(service, "device", &shown.tenant, name, shown.epoch, "unknown");
+        return publish(service, by, Change::Device(shown.clone()), batch, &found).await;
+    };
+    if old.epoch >= shown.epoch {
+        return Ok(Tried::Done(()));
+    }
+    // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
+    let epoch = next_epoch(&service.tables, shown.epoch)?;
+    let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
+    batch.expect_record(table, &key, &old);
+    batch.put_record(table, &key, &new);
+    let change = Change::Device(DeviceEpoch { epoch, at: service.now(), ..shown.clone() });
+    let found = finding(service, "device", &shown.tenant, name, epoch, "revoked");
+    publish(service, by, change, batch, &found).await
+}
+
+async fn adopt_token(
+    service: &Service,
+    by: &Actor,
+    shown: &RevokedToken,
+) -> Result<Tried<()>, Refused> {
+    let key = numbered(shown.expires.get(), shown.token.as_bytes());
+    let known = service.tables.revoked_tokens.contains(&key)?;
+    if known || shown.expires <= service.now() {
+        return Ok(Tried::Done(()));
+    }
+    let found = finding(service, "token", &shown.tenant, shown.device.as_str(), 0, "revoked");
+    publish(service, by, Change::Token(shown.clone()), Batch::new(), &found).await
+}
+
+async fn adopt_key(service: &Service, by: &Actor, shown: &IssuerKey) -> Result<Tried<()>, Refused> {
+    let id = shown.key.key_id();
+    let key = pair(&shown.tenant, id.as_bytes());
+    let known = service.tables.keys.get_record::<crate::keys::KeyRecord>(&key)?;
+    let name = id.to_string();
+    let Some(known) = known.filter(|known| known.public().is_ok_and(|key| key == shown.key)) else {
+        // Its tokens are good at readers that know it; new ones refuse them, and their devices refresh.
+        let found = finding(service, "key", &shown.tenant, &name, 0, "unknown");
+        return list(service, Batch::new(), &found).await;
+    };
+    let cut =
+        shown.state == KeyState::Compromised && known.state != crate::keys::State::Compromised;
+    if cut {
+        compromise(service, by, &shown.tenant, id).await?;
+        let found = finding(service, "key", &shown.tenant, &name, 0, "cut");
+        return list(service, Batch::new(), &found).await;
+    }
+    Ok(Tried::Done(()))
+}
+
+/// Lets go of the list of what was found and of the restorations behind it: an operator has looked at them.
+pub(crate) async fn forget(service: &Service, by: &Actor) -> Result<(), Refused> {
+    loop {
+        let rows = service.tables.findings.scan_prefix(&[], None, STORE_SCAN_ROWS)?;
+        let mut batch = Batch::new();
+        rows.iter().for_each(|(key, _)| batch.delete(&service.tables.findings, key));
+        if rows.is_empty() {
+            restored::looked_at(&service.tables, &mut batch);
+            let entry = service.entry(by, "trust.restored-looked-at", "", "service");
+            service.write(batch, entry).await?;
+            service.metrics.restored.set(&[], 0);
+            return Ok(());
+        }
+        service.store.commit(batch).await?;
+    }
+}
+
+fn finding(
+    service: &Service,
+    kind: &str,
+    tenant: &TenantId,
+    subject: &str,
+    epoch: u64,
+    done: &str,
+) -> Finding {
+    Finding {
+        kind: kind.to_owned(),
+        tenant: tenant.as_str().to_owned(),
+        subject: subject.to_owned(),
+        epoch,
+        done: done.to_owned(),
+        at: service.now().get(),
+    }
+}
+
+async fn publish(
+    service: &Service,
+    by: &Actor,
+    change: Change,
+    mut batch: Batch,
+    found: &Finding,
+) -> Result<Tried<()>, Refused> {
+    put(service, &mut batch, found)?;
+    let action = format!("trust.adopt-{}", found.kind);
+    let entry = service.entry(by, &action, &found.tenant, &found.subject);
+    let entry = entry.detail(format!("{}, epoch {}", found.done, found.epoch));
+    let tried = service.publish(vec![change], batch, entry).await?;
+    if tried == Tried::Done(()) {
+        told(service, found);
+    }
+    Ok(tried)
+}
+
+/// Lists what cannot be taken in, once.
+async fn list(service: &Service, mut batch: Batch, found: &Finding) -> Result<Tried<()>, Refused> {
+    if service.tables.findings.contains(row(found))? || epoch_floor(&service.tables)? == 0 {
+        return Ok(Tried::Done(()));
+    }
+    put(service, &mut batch, found)?;
+    service.store.commit(batch).await?;
+    told(service, found);
+    Ok(Tried::Done(()))
+}
+
+fn put(service: &Service, batch: &mut Batch, found: &Finding) -> Result<(), Refused> {
+    let table = &service.tables.findings;
+    match table.len()? < FINDINGS {
+        true => batch.put_record(table, row(found), found),
+        false => service.metrics.findings.inc(&["not_listed"]),
+    }
+    Ok(())
+}
+
+fn row(found: &Finding) -> Vec<u8> {
+    pair(&found.tenant, [found.kind.as_bytes(), &[0], found.subject.as_bytes()].concat())
+}
+
+fn told(service: &Service, found: &Finding) {
+    let Finding { kind, tenant, subject, epoch, done, .. } = found;
+    service.metrics.findings.inc(&[done]);
+    tracing::warn!(kind, tenant, subject, epoch, done, "a reader knew more than this service");
+}

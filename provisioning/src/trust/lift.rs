@@ -1,0 +1,206 @@
+//! After a jump: what this process may have revoked below an epoch that the lost part gave out is revoked once more, above
+//! every epoch of it. Until it has, "revoked" might be no news to a reader.
+
+use std::collections::BTreeSet;
+
+use tessera_runtime::limits::STORE_SCAN_ROWS;
+use tessera_runtime::store::Batch;
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{Change, DeviceEpoch, Event, GroupEpoch};
+
+use super::ledger::MovedDevice;
+use super::restored::{epoch_floor, lifted, lifting};
+use crate::limits::ATTEMPTS;
+use crate::refused::Refused;
+use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
+use crate::registry::Actor;
+use crate::service::{Service, Tried};
+use crate::tables::{pair, second};
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Tenant(String),
+    Group(String, String),
+    Device(String, String),
+}
+
+/// Lifts what is due; nothing in a service that lost nothing. It may be cut off anywhere and goes on with the next call.
+pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
+    let Some(since) = lifting(&service.tables)? else { return Ok(()) };
+    let mut subjects = revoked(service)?;
+    moved_since(service, since, &mut subjects)?;
+    let floor = epoch_floor(&service.tables)?;
+    for subject in &subjects {
+        lift(service, subject, floor).await?;
+    }
+    let mut batch = Batch::new();
+    lifted(&service.tables, &mut batch, since);
+    let by = Actor("service".to_owned());
+    let entry = service.entry(&by, "trust.lift", "", "service");
+    let entry = entry.detail(format!("{} subjects above epoch {floor}", subjects.len()));
+    // When another jump got in between, the next call does the rest.
+    service.write(batch, entry).await.map(drop)
+}
+
+/// Whatever is revoked now has no token that must live on.
+fn revoked(service: &Service) -> Result<BTreeSet<Subject>, Refused> {
+    let mut subjects = BTreeSet::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = service.tables.moved_devices.scan_records::<MovedDevice>(
+            &[],
+            after.as_deref(),
+            STORE_SCAN_ROWS,
+        )?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        for (key, _) in &rows {
+            let record = service.tables.devices.get_record::<DeviceRecord>(key)?;
+            if record.is_some_and(|record| record.revoked) {
+                let (tenant, device) = names(key)?;
+                subjects.insert(Subject::Device(tenant, device));
+            }
+        }
+    }
+    after = None;
+    loop {
+        let rows = service.tables.tenants.scan_records::<TenantRecord>(
+            &[],
+            after.as_deref(),
+            STORE_SCAN_ROWS,
+        )?;
+        let Some((last, _)) = rows.last() else { return Ok(subjects) };
+        after = Some(last.clone());
+        for (key, tenant) in rows {
+            if tenant.suspended {
+                subjects.insert(Subject::Tenant(text(&key)?));
+            }
+        }
+    }
+}
+
+/// What was moved since the lost part last spoke, by this process in all likelihood.
+fn moved_since(
+    service: &Service,
+    since: u64,
+    subjects: &mut BTreeSet<Subject>,
+) -> Result<(), Refused> {
+    if since == u64::MAX {
+        return Ok(());
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows =
+            service.tables.trust_events.scan_prefix(&[], after.as_deref(), STORE_SCAN_ROWS)?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (_, bytes) in &rows {
+            let event = Event::open(bytes, &service.root.public());
+            let event = event.map_err(|_| RefusalCode::Internal)?;
+            if event.time.get() >= since {
+                subjects.extend(subject(&event.change));
+            }
+        }
+    }
+}
+
+fn subject(change: &Change) -> Option<Subject> {
+    match change {
+        Change::Tenant(tenant) if tenant.epoch > 0 => {
+            Some(Subject::Tenant(tenant.tenant.to_string()))
+        }
+        Change::Group(group) => {
+            Some(Subject::Group(group.tenant.to_string(), group.group.to_string()))
+        }
+        Change::Device(device) => {
+            Some(Subject::Device(device.tenant.to_string(), device.device.to_string()))
+        }
+        _ => None,
+    }
+}
+
+async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<(), Refused> {
+    for _ in 0..ATTEMPTS {
+        let Some((change, batch, name)) = step(service, subject, floor)? else { return Ok(()) };
+        let by = Actor("service".to_owned());
+        let entry = service.entry(&by, "trust.lift", &name.0, &name.1);
+        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+            return Ok(());
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+type Step = (Change, Batch, (String, String));
+
+fn step(service: &Service, subject: &Subject, floor: u64) -> Result<Option<Step>, Refused> {
+    let tables = &service.tables;
+    let mut batch = Batch::new();
+    let (change, name) = match subject {
+        Subject::Tenant(tenant) => {
+            let Some(old) = tables.tenants.get_record::<TenantRecord>(tenant)? else {
+                return Ok(None);
+            };
+            if old.epoch >= floor {
+                return Ok(None);
+            }
+            let new = TenantRecord { epoch: floor, ..old.clone() };
+            batch.expect_record(&tables.tenants, tenant, &old);
+            batch.put_record(&tables.tenants, tenant, &new);
+            (Change::Tenant(new.trust(&id(tenant)?)), (tenant.clone(), tenant.clone()))
+        }
+        Subject::Group(tenant, group) => {
+            let key = pair(tenant, group);
+            let Some(old) = tables.groups.get_record::<GroupRecord>(&key)? else {
+                return Ok(None);
+            };
+            if old.epoch >= floor {
+                return Ok(None);
+            }
+            let new = GroupRecord { epoch: floor, ..old.clone() };
+            batch.expect_record(&tables.groups, &key, &old);
+            batch.put_record(&tables.groups, &key, &new);
+            let change = Change::Group(GroupEpoch {
+                tenant: id(tenant)?,
+                group: GroupId::parse(group).map_err(|_| RefusalCode::Internal)?,
+                number: new.number,
+                epoch: floor,
+            });
+            (change, (tenant.clone(), group.clone()))
+        }
+        Subject::Device(tenant, device) => {
+            let key = pair(tenant, device);
+            let Some(old) = tables.devices.get_record::<DeviceRecord>(&key)? else {
+                return Ok(None);
+            };
+            if old.epoch >= floor {
+                return Ok(None);
+            }
+            let new = DeviceRecord { epoch: floor, ..old.clone() };
+            batch.expect_record(&tables.devices, &key, &old);
+            batch.put_record(&tables.devices, &key, &new);
+            let change = Change::Device(DeviceEpoch {
+                tenant: id(tenant)?,
+                device: DeviceId::parse(device).map_err(|_| RefusalCode::Internal)?,
+                epoch: floor,
+                at: service.now(),
+            });
+            (change, (tenant.clone(), device.clone()))
+        }
+    };
+    Ok(Some((change, batch, name)))
+}
+
+fn id(tenant: &str) -> Result<TenantId, Refused> {
+    TenantId::parse(tenant).map_err(|_| RefusalCode::Internal.into())
+}
+
+fn names(key: &[u8]) -> Result<(String, String), Refused> {
+    let tenant = key.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok((text(tenant)?, text(second(key))?))
+}
+
+fn text(bytes: &[u8]) -> Result<String, Refused> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| RefusalCode::Internal.into())
+}

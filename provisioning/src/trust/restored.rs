@@ -1,0 +1,224 @@
+//! A service that came back from an older copy of its store. It gives out nothing again that the lost part may have given
+//! out: its feed goes on on a new line far above, and serials, group numbers and epochs jump with it. Readers that know
+//! more show what the root key signed ([`super::adopt`]).
+//!
+//! `tessera restore` marks the copy ([`mark`]); a copy that came back without the mark is told by the first reader that
+//! is beyond it, or on another past.
+
+use serde::{Deserialize, Serialize};
+use tessera_runtime::limits::STORE_SCAN_ROWS;
+use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_token::hash::sha256;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::EventHash;
+
+use super::ledger::Head;
+use crate::issue;
+use crate::limits::{GROUPS_JUMP, RESTORATIONS, UNKNOWN_JUMP};
+use crate::registry::records::TenantRecord;
+use crate::tables::Tables;
+
+/// The mark: seconds since 1970 at which the copy came back.
+const RESTORED: &str = "restored";
+/// No epoch that moves from now on is below it; absent in a service that never lost anything.
+const EPOCH_FLOOR: &str = "epoch_floor";
+/// No group gets a lower number.
+const GROUP_FLOOR: &str = "group_floor";
+/// What still has to be lifted above the epoch floor: subjects of changes since this time, and whatever is revoked.
+const LIFTING: &str = "lifting";
+/// The last [`RESTORATIONS`].
+const LIST: &str = "restorations";
+
+/// Marks a copy that comes back, before the service starts on it. Done means durable.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn mark(store: &Store, at: UnixSeconds) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put_record(&store.table("meta")?, RESTORED, &at.get());
+    store.commit_blocking(batch)
+}
+
+/// One restoration that was noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restoration {
+    /// Seconds.
+    pub(crate) at: u64,
+    /// The newest event of the copy.
+    pub(crate) from: u64,
+    /// Where the new line begins.
+    pub(crate) to: u64,
+    /// `copy` for a marked one, `reader` when a reader showed it, `claim` when a reader only said so.
+    pub(crate) why: String,
+}
+
+/// A jump that is to be made.
+pub(crate) struct Jump {
+    /// The feed goes on above this number.
+    pub(crate) above: u64,
+    /// Epochs go on above this one.
+    pub(crate) epoch: u64,
+    /// Subjects of changes since then are lifted: this process may have moved them below what the lost part gave out.
+    pub(crate) since: u64,
+    pub(crate) why: &'static str,
+}
+
+impl Jump {
+    /// For a copy of which nobody knows how much it has lost.
+    pub(crate) fn unknown(head: &Head, why: &'static str) -> Self {
+        let above = head.seq.saturating_add(UNKNOWN_JUMP);
+        Self { above, epoch: 0, since: u64::MAX, why }
+    }
+
+    /// Puts the jump into the batch and gives the head behind it; the caller writes the head.
+    pub(crate) fn write(
+        &self,
+        tables: &Tables,
+        batch: &mut Batch,
+        head: &Head,
+        now: UnixSeconds,
+    ) -> Result<(Head, Restoration), StoreError> {
+        let to = self.above.max(head.seq).checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX);
+        let to = if to == head.seq { to.saturating_add(1 << 20) } else { to };
+        let hash = beginning(head, to, now);
+        let new = Head { seq: to, hash, start: to, start_hash: hash };
+        let floor = epoch_floor(tables)?.saturating_add(1).max(now.get());
+        batch.put_record(&tables.meta, EPOCH_FLOOR, &floor.max(self.epoch.saturating_add(1)));
+        batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?);
+        lift_since(tables, batch, self.since)?;
+        issue::jump(tables, batch, UNKNOWN_JUMP)?;
+        let why = self.why.to_owned();
+        let restoration = Restoration { at: now.get(), from: head.seq, to, why };
+        let mut list = restorations(tables)?;
+        list.push(restoration.clone());
+        list.drain(..list.len().saturating_sub(RESTORATIONS));
+        batch.put_record(&tables.meta, LIST, &list);
+        Ok((new, restoration))
+    }
+}
+
+/// The name of a beginning in the chain. No event has it, and no other restoration.
+fn beginning(head: &Head, to: u64, now: UnixSeconds) -> [u8; 32] {
+    let mut bytes = b"tessera-trust-line-1".to_vec();
+    bytes.extend(head.hash);
+    bytes.extend(to.to_be_bytes());
+    bytes.extend(now.get().to_be_bytes());
+    sha256(&bytes)
+}
+
+/// Above every group number of the copy, and what the lost part may have given out.
+fn next_groups(tables: &Tables) -> Result<u64, StoreError> {
+    let mut highest = group_floor(tables)?;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows =
+            tables.tenants.scan_records::<TenantRecord>(&[], after.as_deref(), STORE_SCAN_ROWS)?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        highest = rows.iter().fold(highest, |most, (_, tenant)| most.max(tenant.next_group));
+    }
+    Ok(highest.saturating_add(GROUPS_JUMP))
+}
+
+/// The jump of a marked copy, when it is marked, with the head behind it.
+pub(crate) fn at_start(
+    tables: &Tables,
+    batch: &mut Batch,
+    now: UnixSeconds,
+) -> Result<Option<Restoration>, StoreError> {
+    let Some(mark) = tables.meta.get(RESTORED)? else { return Ok(None) };
+    let head = Head::read(tables)?;
+    head.expect(tables, batch);
+    let (new, restoration) = Jump::unknown(&head, "copy").write(tables, batch, &head, now)?;
+    new.write(tables, batch);
+    batch.expect(&tables.meta, RESTORED, Some(mark));
+    batch.delete(&tables.meta, RESTORED);
+    Ok(Some(restoration))
+}
+
+/// The epoch that follows `old`.
+pub(crate) fn next_epoch(tables: &Tables, old: u64) -> Result<u64, StoreError> {
+    Ok(old.saturating_add(1).max(epoch_floor(tables)?))
+}
+
+/// The epoch with which something new begins, and no epoch that moves is below it; 0 in a service that never lost
+/// anything.
+pub(crate) fn epoch_floor(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.meta.get_record(EPOCH_FLOOR)?.unwrap_or(0))
+}
+
+/// No new group has a lower number.
+pub(crate) fn group_floor(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.meta.get_record(GROUP_FLOOR)?.unwrap_or(0))
+}
+
+/// Subjects of changes since then, and whatever is revoked, have to be lifted above the floor.
+pub(crate) fn lift_since(tables: &Tables, batch: &mut Batch, since: u64) -> Result<(), StoreError> {
+    let before = tables.meta.get(LIFTING)?;
+    let known = lifting(tables)?.unwrap_or(u64::MAX);
+    batch.expect(&tables.meta, LIFTING, before);
+    batch.put_record(&tables.meta, LIFTING, &known.min(since));
+    Ok(())
+}
+
+/// Since when changes have to be lifted above the floor; `None` when that is done.
+pub(crate) fn lifting(tables: &Tables) -> Result<Option<u64>, StoreError> {
+    tables.meta.get_record(LIFTING)
+}
+
+/// Notes that everything was lifted that had to be since `since`.
+pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, since: u64) {
+    batch.expect_record(&tables.meta, LIFTING, &since);
+    batch.delete(&tables.meta, LIFTING);
+}
+
+/// Every restoration that was noticed, the newest last.
+pub(crate) fn restorations(tables: &Tables) -> Result<Vec<Restoration>, StoreError> {
+    Ok(tables.meta.get_record(LIST)?.unwrap_or_default())
+}
+
+/// Forgets them: somebody has looked. Floors and the beginning of the line stay.
+pub(crate) fn looked_at(tables: &Tables, batch: &mut Batch) {
+    batch.delete(&tables.meta, LIST);
+}
+
+/// Where a reader stands that names the number and hash of its newest event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this line, or on the part of it that was there before a jump.
+    Here,
+    /// Nobody can tell any more: the event was swept.
+    Unknown,
+    /// On another past, or beyond.
+    Elsewhere,
+}
+
+impl Place {
+    pub(crate) fn of(
+        tables: &Tables,
+        head: &Head,
+        seq: u64,
+        hash: EventHash,
+    ) -> Result<Self, StoreError> {
+        let same = |known: EventHash| match known == hash {
+            true => Self::Here,
+            false => Self::Elsewhere,
+        };
+        if seq == 0 {
+            return Ok(Self::Here);
+        }
+        if seq >= head.seq {
+            let here = seq == head.seq && hash == EventHash::from_bytes(head.hash);
+            return Ok(if here { Self::Here } else { Self::Elsewhere });
+        }
+        if seq == head.start {
+            return Ok(same(EventHash::from_bytes(head.start_hash)));
+        }
+        match tables.trust_events.get(seq.to_be_bytes())? {
+            Some(event) => Ok(same(EventHash::of(&event))),
+            // The number was never given out on the line that was left.
+            None if seq < head.start => Ok(Self::Elsewhere),
+            None => Ok(Self::Unknown),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A clock that is ahead, behind or jumps, at provisioning alone.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::{json, Value};
+use tessera_provisioning::{Provisioning, ProvisioningConfig};
+use tessera_runtime::clock::ManualClock;
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits};
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::random::SystemRandom;
+use tessera_runtime::stop::Stop;
+use tessera_token::chain::KeyState;
+use tessera_token::hash::TokenHash;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
+use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
+
+use crate::enrol::claims;
+use crate::feed::Reader;
+use crate::world::{random, World, START};
+
+const DAY: i64 = 24 * 3600;
+
+fn at(seconds: u64) -> UnixSeconds {
+    UnixSeconds::new(seconds)
+}
+
+async fn quick() -> World {
+    World::with(|config| {
+        config.sweep_every = Duration::from_millis(5);
+        config.admission.address_burst = 1_000_000;
+    })
+    .await
+}
+
+async fn ready(client: &HttpClient) -> Result<(), String> {
+    match client.get("/readyz").await {
+        Ok(_) => Ok(()),
+        Err(HttpError::Status { response, .. }) => {
+            let body: Value = response.json().unwrap();
+            assert_eq!(response.status, 503);
+            Err(body["code"].as_str().unwrap().to_owned())
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Seconds pass, and the service looks at its clock in each.
+async fn pass(world: &World, seconds: u64) {
+    for _ in 0..seconds {
+        world.advance(1);
+        let _ = ready(&world.nobody).await;
+    }
+}
+
+/// Waits until the sweeper has gone round, which heals and removes.
+async fn until<F: Future<Output = bool>>(mut done: impl FnMut() -> F) {
+    let told = async {
+        while !done().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_for_13_seconds_moves_nothing_and_says_so() {
+    for jump in [600, 7200, 40 * DAY, 365 * DAY, -DAY, -(START as i64)] {
+        let world = quick().await;
+        let (device, _) = world.enrolled("a").await;
+        world.clock.set_unix(at(START.saturating_add_signed(jump)));
+        assert_eq!(ready(&world.nobody).await, Err("clock_wrong".to_owned()), "{jump}");
+        let shown = world.nobody.get("/metrics").await.unwrap().text().to_owned();
+        let line = format!("tessera_provisioning_clock_ahead_seconds {jump}");
+        assert!(shown.contains(&line), "{line}");
+        let answer = world.refresh_with(&device, at(START), &random()).await.unwrap();
+        assert_eq!(claims(&answer.access_token).issued, at(START));
+        pass(&world, 13).await;
+        world.clock.set_unix(at(START + 13));
+        assert_eq!(ready(&world.nobody).await, Ok(()));
+        let answer = world.refresh(&device).await.unwrap();
+        assert_eq!(claims(&answer.access_token).issued, at(START + 13));
+    }
+}
+
+/// It stays ahead until it is believed; keys are rotated, tokens and devices revoked, everything goes on. Then it is right.
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_long_stops_nobody_once_it_is_right() {
+    for ahead in [7200, 40 * DAY as u64, 365 * DAY as u64] {
+        let world = quick().await;
+        let (device, first) = world.enrolled("a").await;
+        let (_, lost) = world.enrolled("lost").await;
+        let hash = TokenHash::of(&first.access_token);
+        let body = json!({ "token_hash": base64url(hash.as_bytes()) });
+        world.post("/v1/tenants/default/tokens/revoke", body).await;
+        world.post("/v1/tenants/default/devices/lost/revoke", json!({})).await;
+        world.clock.set_unix(at(START + ahead));
+        pass(&world, 40).await;
+        assert_eq!(ready(&world.nobody).await, Ok(()));
+        world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+        let claim = world.claim(json!({ "expires_in": 3600 })).await;
+        for _ in 0..64 {
+            world.refresh(&device).await.unwrap();
+        }
+        pass(&world, 5).await;
+
+        world.clock.set_unix(at(START + 45));
+        pass(&world, 31).await;
+        assert_eq!(ready(&world.nobody).await, Ok(()));
+        let now = START + 76;
+        // A new key signs what verifiers take now.
+        let reader = Reader::snapshot(&world).await;
+        let kid = |token: &[u8]| {
+            let key = reader.keys().find(|key| {
+                let id = key.key.key_id();
+                token.windows(8).any(|bytes| bytes == id.as_bytes())
+            });
+            key.unwrap().clone()
+        };
+        until(|| async {
+            let reader = Reader::snapshot(&world).await;
+            let good = reader
+                .keys()
+                .filter(|key| matches!(key.state, KeyState::Active | KeyState::Next))
+                .all(|key| key.not_before <= at(now) && key.not_after > at(now));
+            good
+        })
+        .await;
+        let answer = world.refresh(&device).await.unwrap();
+        let token = claims(&answer.access_token);
+        assert!(token.issued >= at(now) && token.issued <= at(now + 1));
+        assert_eq!(kid(&answer.access_token).state, KeyState::Active);
+        // What was revoked before is told to a new verifier.
+        assert!(reader.revoked(&hash));
+        assert_eq!(reader.device_epoch("lost"), 1);
+        let lost = TokenHash::of(&lost.access_token);
+        let body = json!({ "token_hash": base64url(lost.as_bytes()) });
+        world.post("/v1/tenants/default/tokens/revoke", body).await;
+        // The claim of that time is good, and no longer than it was meant to be.
+        until(|| async {
+            let claims = world.get("/v1/tenants/default/claims").await;
+            let items = claims["items"].as_array().unwrap().clone();
+            items
+                .iter()
+                .filter(|item| item["state"] == "open")
+                .all(|item| item["expires"].as_u64().unwrap() <= now + 3600)
+        })
+        .await;
+        let other = crate::world::Device::new("b");
+        world.enrol(&other, &claim).await.unwrap();
+    }
+}
+
+/// Rows are removed by time that was lived through, over restarts too.
+#[tokio::test]
+async fn a_start_under_a_clock_that_is_ahead_removes_nothing() {
+    let world = quick().await;
+    let (_, first) = world.enrolled("a").await;
+    let (device, _) = world.enrolled("b").await;
+    let hash = TokenHash::of(&first.access_token);
+    let body = json!({ "token_hash": base64url(hash.as_bytes()) });
+    world.post("/v1/tenants/default/tokens/revoke", body).await;
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    world.clock.set_unix(at(START + 40 * DAY as u64));
+    let world = world.restart().await;
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+    pass(&world, 13).await;
+    world.clock.set_unix(at(START + 13));
+    let world = world.restart().await;
+    let told = Reader::snapshot(&world).await;
+    assert!(told.revoked(&hash));
+    assert_eq!(told.device_epoch("a"), 1);
+    world.refresh(&device).await.unwrap();
+}
+
+/// A device that is revoked while the clock is far behind stays revoked for new verifiers when it is right.
+#[tokio::test]
+async fn what_is_revoked_by_a_clock_that_is_behind_stays_so() {
+    let world = quick().await;
+    world.enrolled("a").await;
+    world.clock.set_unix(at(START - 40 * DAY as u64));
+    let world = world.restart().await;
+    assert_eq!(ready(&world.nobody).await, Ok(()), "before the beginning: the beginning was wrong");
+    world.clock.set_unix(at(START + 100));
+    pass(&world, 31).await;
+    world.clock.set_unix(at(START - DAY as u64));
+    pass(&world, 31).await;
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    world.clock.set_unix(at(START + 200));
+    pass(&world, 31).await;
+    assert_eq!(Reader::snapshot(&world).await.device_epoch("a"), 1);
+    world.advance(TOKEN_LIFE_SECONDS / 2);
+    assert_eq!(Reader::snapshot(&world).await.device_epoch("a"), 1);
+}
+
+/// No witness of its own: the clocks of its readers tell.
+#[tokio::test]
+async fn a_start_under_a_clock_that_is_ahead_is_seen_by_the_clocks_of_its_readers() {
+    let world = quick().await;
+    world.clock.set_unix(at(START + 7200));
+    let world = world.restart().await;
+    let poll = |clock: u64| {
+        let path = format!("/v1/trust/events?after=1&wait=0&clock={clock}");
+        let feed = &world.feed;
+        async move { feed.get(&path).await.map(drop).unwrap() }
+    };
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+    poll(START + 1).await;
+    poll(START).await;
+    assert_eq!(ready(&world.nobody).await, Err("clock_wrong".to_owned()));
+    world.clock.set_unix(at(START));
+    pass(&world, 31).await;
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+    // A reader that is behind alone is not believed.
+    poll(START - 7200).await;
+    assert_eq!(ready(&world.nobody).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_first_start_in_1970_founds_nothing_before_the_clock_is_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let addr = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap()
+    };
+    let (clock, stop) = (ManualClock::at(at(77)), Stop::new());
+    let config = ProvisioningConfig::new(dir.path(), addr).unwrap();
+    let starting = tokio::spawn(Provisioning::start(
+        config,
+        clock.clone(),
+        SystemRandom::shared(),
+        Metrics::new(),
+        stop.clone(),
+    ));
+    let client = HttpClient::new(&format!("http://{addr}"), None, HttpLimits::default()).unwrap();
+    until(|| async { client.get("/healthz").await.is_ok() }).await;
+    assert_eq!(ready(&client).await, Err("clock_wrong".to_owned()));
+    assert!(!starting.is_finished());
+    assert!(!dir.path().join("root.thumbprint").exists());
+    clock.set_unix(at(START));
+    let handle = starting.await.unwrap().unwrap();
+    assert_eq!(handle.addr(), addr);
+    assert_eq!(ready(&client).await, Ok(()));
+    let keys = client.get("/.well-known/cose-key-set?tenant=default").await.unwrap();
+    assert!(!keys.body.is_empty());
+    assert_eq!(stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+}

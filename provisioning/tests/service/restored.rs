@@ -1,0 +1,346 @@
+//! A store that comes back from an older copy: nothing that was ever revoked is good again, and nothing is given out
+//! twice.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tessera_runtime::http::{HttpError, CBOR};
+use tessera_runtime::store::Store;
+use tessera_token::key::SecretKey;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{
+    Change, Event, EventHash, Evidence, Feed, FeedNonce, Heartbeat, Snapshot,
+};
+
+use crate::enrol::claims;
+use crate::world::{problem, World};
+
+const NONCE: FeedNonce = FeedNonce::from_bytes([9; 16]);
+
+/// A reader that keeps what the root key signed, as verifiers do.
+struct Keeper {
+    evidence: Evidence,
+    seq: u64,
+    head: EventHash,
+    changes: Vec<Change>,
+}
+
+impl Keeper {
+    async fn new(world: &World) -> Self {
+        let bytes = world.feed.get("/v1/trust/snapshot").await.unwrap().body;
+        let (snapshot, _) = Snapshot::open(&bytes, &world.handle.root_thumbprint()).unwrap();
+        let evidence = Evidence { snapshot: bytes, ..Evidence::default() };
+        let Snapshot { seq, head, state: changes, .. } = snapshot;
+        Self { evidence, seq, head, changes }
+    }
+
+    fn path(&self) -> String {
+        let (after, head) = (self.seq, base64url(self.head.as_bytes()));
+        format!("/v1/trust/events?after={after}&head={head}&nonce={NONCE}")
+    }
+
+    /// A poll; the status when it is refused.
+    async fn poll(&mut self, world: &World) -> Result<(), u16> {
+        let answer = match world.feed.get(&self.path()).await {
+            Ok(answer) => answer,
+            Err(HttpError::Status { status, .. }) => return Err(status),
+            Err(error) => panic!("{error}"),
+        };
+        let root = self.root(world);
+        let feed = Feed::from_cbor(&answer.body).unwrap();
+        for bytes in &feed.events {
+            let event = Event::open(bytes, &root).unwrap();
+            assert_eq!((event.seq, event.previous), (self.seq + 1, self.head));
+            (self.seq, self.head) = (event.seq, EventHash::of(bytes));
+            self.changes.push(event.change);
+        }
+        let beat = Heartbeat::open_for(&feed.heartbeat, &NONCE, &root).unwrap();
+        assert_eq!((beat.seq, beat.head), (self.seq, self.head));
+        self.evidence.events.extend(feed.events);
+        self.evidence.heartbeat = feed.heartbeat;
+        Ok(())
+    }
+
+    fn root(&self, world: &World) -> tessera_token::key::PublicKey {
+        Snapshot::open(&self.evidence.snapshot, &world.handle.root_thumbprint()).unwrap().1
+    }
+
+    async fn show(&self, world: &World) -> Result<u16, HttpError> {
+        let body = self.evidence.to_cbor();
+        Ok(world.feed.post("/v1/trust/known", CBOR, body).await?.status)
+    }
+
+    /// The highest epoch that it knows of a device.
+    fn device(&self, name: &str) -> u64 {
+        let epochs = self.changes.iter().filter_map(|change| match change {
+            Change::Device(device) if device.device.as_str() == name => Some(device.epoch),
+            _ => None,
+        });
+        epochs.max().unwrap_or(0)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    // A store that others can read is not opened.
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// Takes a copy of the whole service while it stands.
+async fn copied(world: World) -> World {
+    world.restart_with(|dir| copy(&dir.join("provisioning"), &dir.join("copy"))).await
+}
+
+/// Puts the copy in the place of the service, an hour later.
+async fn brought_back(world: World, also: impl FnOnce(&Path)) -> World {
+    world.advance(3600);
+    world
+        .restart_with(|dir| {
+            fs::remove_dir_all(dir.join("provisioning")).unwrap();
+            copy(&dir.join("copy"), &dir.join("provisioning"));
+            also(dir);
+        })
+        .await
+}
+
+async fn revoke(world: &World, device: &str) -> u64 {
+    let path = format!("/v1/tenants/default/devices/{device}/revoke");
+    world.post(&path, json!({})).await["epoch"].as_u64().unwrap()
+}
+
+fn serial(token: &[u8]) -> u64 {
+    claims(token).serial.as_bytes().iter().fold(0, |sum, byte| sum * 256 + u64::from(*byte))
+}
+
+#[tokio::test]
+async fn a_heartbeat_answers_the_nonce_that_was_sent() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    reader.poll(&world).await.unwrap();
+    let root = reader.root(&world);
+    // Without a nonce it is of the first kind.
+    let answer = world.feed.get(&format!("/v1/trust/events?after={}", reader.seq)).await.unwrap();
+    let feed = Feed::from_cbor(&answer.body).unwrap();
+    assert!(Heartbeat::open(&feed.heartbeat, &root).is_ok());
+    assert!(Heartbeat::open_answer(&feed.heartbeat, &root).is_err());
+    for bad in ["nonce=00", "nonce=zz000000000000000000000000000000", "head=AAAA", "head=%"] {
+        let outcome = world.feed.get(&format!("/v1/trust/events?after=0&{bad}")).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
+    let world = World::new().await;
+    let (a, _) = world.enrolled("a").await;
+    let (b, _) = world.enrolled("b").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    // The part that will be lost: a is revoked; b is revoked, reinstated, and has a token of its new epoch.
+    revoke(&world, "a").await;
+    let lost = revoke(&world, "b").await;
+    world.post("/v1/tenants/default/devices/b/reinstate", json!({})).await;
+    let alive = world.refresh(&b).await.unwrap().access_token;
+    assert_eq!(claims(&alive).epochs.device, lost);
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    // Nobody has told it yet, and it revokes b again: below what the reader knows.
+    let again = revoke(&world, "b").await;
+    assert_eq!(again, lost);
+    assert!(world.refresh(&a).await.is_ok(), "it does not know that a was revoked");
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    // What the reader takes now is above what it had, and refuses every token of both.
+    let next = Keeper::new(&world).await;
+    assert!(next.seq > reader.seq, "{} {}", next.seq, reader.seq);
+    assert!(next.device("a") > reader.device("a"));
+    assert!(next.device("b") > claims(&alive).epochs.device);
+    assert_eq!(world.refresh(&a).await, Err(RefusalCode::DeviceRevoked));
+    // Later moves go on above that.
+    let later = revoke(&world, "b").await;
+    assert!(later > next.device("b"));
+    let (_, fresh) = world.enrolled("c").await;
+    assert!(serial(&fresh.access_token) > 1 << 32);
+    // It is told to operators, once each, until somebody has looked.
+    let list = world.get("/v1/trust/restored").await;
+    assert_eq!(list["restorations"].as_array().unwrap().len(), 1);
+    assert_eq!(list["restorations"][0]["why"], "reader");
+    let found = list["items"].as_array().unwrap();
+    let of = |name: &str| found.iter().find(|item| item["subject"] == name).cloned();
+    assert_eq!(of("a").unwrap()["done"], "revoked");
+    // The same evidence once more changes nothing, and the reader, still in its old place, is told to show it.
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let before = Keeper::new(&world).await;
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    assert_eq!(Keeper::new(&world).await.seq, before.seq);
+    assert_eq!(world.get("/v1/trust/restored").await, list);
+    world.operator.delete("/v1/trust/restored").await.unwrap();
+    let empty = world.get("/v1/trust/restored").await;
+    assert_eq!(empty, json!({ "restorations": [], "items": [], "next": null }));
+    // Whoever follows the new line is served as ever, over a restart too.
+    let mut next = before;
+    let world = world.restart().await;
+    revoke(&world, "c").await;
+    next.poll(&world).await.unwrap();
+    assert!(next.device("c") > 0);
+}
+
+#[tokio::test]
+async fn a_marked_copy_jumps_before_it_serves_anybody() {
+    let world = World::new().await;
+    let (_, first) = world.enrolled("a").await;
+    let (b, _) = world.enrolled("b").await;
+    revoke(&world, "b").await;
+    let mut behind = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let mut beyond = Keeper::new(&world).await;
+    world.post("/v1/tenants/default/groups", json!({ "group": "lost" })).await;
+    revoke(&world, "a").await;
+    beyond.poll(&world).await.unwrap();
+    // Reinstated in the lost part: its tokens of there must end all the same.
+    world.post("/v1/tenants/default/devices/b/reinstate", json!({})).await;
+    let alive = world.refresh(&b).await.unwrap().access_token;
+    let world = brought_back(world, |dir| {
+        let store = Store::open(&dir.join("provisioning").join("store")).unwrap();
+        tessera_provisioning::mark_restored(&store, UnixSeconds::new(1)).unwrap();
+        store.close().unwrap();
+    })
+    .await;
+    let fresh = Keeper::new(&world).await;
+    assert!(fresh.seq > beyond.seq + (1 << 31));
+    assert!(fresh.device("b") > claims(&alive).epochs.device);
+    assert_eq!(world.refresh(&b).await, Err(RefusalCode::DeviceRevoked));
+    let (_, next) = world.enrolled("c").await;
+    assert!(serial(&next.access_token) > serial(&first.access_token) + (1 << 31));
+    let group = world.post("/v1/tenants/default/groups", json!({ "group": "new" })).await;
+    assert!(group["number"].as_u64().unwrap() > 1 << 15, "{group}");
+    // Who knows nothing that was lost takes the snapshot; who does shows it first.
+    assert_eq!(behind.poll(&world).await, Err(410));
+    assert_eq!(beyond.poll(&world).await, Err(409));
+    assert_eq!(beyond.show(&world).await.unwrap(), 204);
+    assert!(Keeper::new(&world).await.device("a") > beyond.device("a"));
+    let list = world.get("/v1/trust/restored").await;
+    assert_eq!(list["restorations"].as_array().unwrap().len(), 1, "one jump is enough: {list}");
+    assert_eq!(list["restorations"][0]["why"], "copy");
+    // The next start does not jump again.
+    let seq = Keeper::new(&world).await.seq;
+    let world = world.restart().await;
+    assert_eq!(Keeper::new(&world).await.seq, seq);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_below_what_a_reader_says_it_has() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    for _ in 0..5 {
+        revoke(&world, "a").await;
+    }
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    // It has shown nothing yet: what is answered now is in a line that it can take.
+    revoke(&world, "a").await;
+    let next = Keeper::new(&world).await;
+    assert!(next.seq > reader.seq);
+    assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "claim");
+    // Who shows nothing does not make it jump again and again.
+    let far = format!("after={}&head={}", next.seq + 5, base64url(&[1; 32]));
+    let claimed = world.feed.get(&format!("/v1/trust/events?{far}")).await;
+    assert_eq!(problem(claimed).0, 409);
+    revoke(&world, "a").await;
+    let list = world.get("/v1/trust/restored").await;
+    assert_eq!(list["restorations"].as_array().unwrap().len(), 1, "{list}");
+}
+
+#[tokio::test]
+async fn a_service_that_has_gone_on_past_its_readers_is_told_apart_too() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    world.enrolled("b").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    revoke(&world, "a").await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    for _ in 0..3 {
+        revoke(&world, "b").await;
+    }
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let next = Keeper::new(&world).await;
+    assert!(next.device("a") > reader.device("a") && next.device("b") > 3);
+}
+
+#[tokio::test]
+async fn what_the_root_key_did_not_sign_moves_nothing() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    revoke(&world, "a").await;
+    world.post("/v1/tenants/default/devices/a/reinstate", json!({})).await;
+    let mut reader = Keeper::new(&world).await;
+    reader.poll(&world).await.unwrap();
+    let before = reader.seq;
+    // A claim that nothing backs, from as far as numbers go.
+    let far = format!("after={}&head={}", u64::MAX, base64url(&[1; 32]));
+    let claimed = world.feed.get(&format!("/v1/trust/events?{far}")).await;
+    assert_eq!(problem(claimed).0, 409);
+    let stranger = SecretKey::from_seed(&[3; 32]);
+    let beat = Heartbeat { seq: 1 << 40, head: EventHash::of(b"x"), time: world.now() };
+    let forged =
+        Evidence { heartbeat: beat.answer(&NONCE, &stranger).unwrap(), ..reader.evidence.clone() };
+    for body in [forged.to_cbor(), Evidence::default().to_cbor(), b"rubbish".to_vec()] {
+        let outcome = world.feed.post("/v1/trust/known", CBOR, body).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
+    }
+    // What was said and is known moves nothing either: a is served.
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let shown = world.get("/v1/tenants/default/devices/a").await;
+    assert_eq!(shown["state"], "active", "{shown}");
+    world.post("/v1/tenants", json!({ "tenant": "other" })).await;
+    let after = Keeper::new(&world).await;
+    assert_eq!(after.seq, before + 3, "no jump");
+    // Nobody but readers shows, nobody but security looks.
+    let outcome = world.operator.post("/v1/trust/known", CBOR, reader.evidence.to_cbor()).await;
+    assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
+    let outcome = world.feed.get("/v1/trust/restored").await;
+    assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
+}
+
+#[tokio::test]
+async fn budgets_of_staleness_are_set_by_tenant_and_told_in_the_feed() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let shown = world.get("/v1/tenants/default").await;
+    let safe = json!({ "telemetry": 86_400, "command": 86_400, "actuation": 600 });
+    assert_eq!(shown["staleness"], safe);
+    let wanted = json!({ "telemetry": 3600, "command": 1800, "actuation": 60 });
+    let set = world.operator.put_json("/v1/tenants/default", &json!({ "staleness": wanted })).await;
+    let set: serde_json::Value = set.unwrap().json().unwrap();
+    assert_eq!(set["staleness"], wanted);
+    reader.poll(&world).await.unwrap();
+    let Some(Change::Tenant(tenant)) = reader.changes.last() else { panic!() };
+    let told = tenant.staleness;
+    assert_eq!((told.telemetry, told.command, told.actuation), (3600, 1800, 60));
+    for bad in [
+        json!({ "telemetry": 59, "command": 1800, "actuation": 60 }),
+        json!({ "telemetry": 2_592_001, "command": 1800, "actuation": 60 }),
+        json!({ "telemetry": 3600 }),
+    ] {
+        let outcome =
+            world.operator.put_json("/v1/tenants/default", &json!({ "staleness": bad })).await;
+        assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
+    }
+}

@@ -1,0 +1,170 @@
+//! A verifier: a gateway's agent, or the agent inside of a broker.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tessera_agent::driven::{Asked, Driven};
+use tessera_agent::AgentConfig;
+use tessera_broker::{Broker, BrokerHandle, RawBrokerConfig};
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::stop::Stop;
+use tessera_token::ids::Audience;
+use tessera_token::key::Thumbprint;
+use tessera_token::refusal::RefusalCode;
+
+use super::machine::{End, Machine};
+
+pub const AUDIENCE: &str = "mqtt";
+
+/// Milliseconds that a reader waits for an answer.
+pub const PATIENCE: u64 = 25_000;
+
+/// Real time in which a broker stops.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct Gate {
+    pub machine: Machine,
+    is_broker: bool,
+    driven: Option<Driven>,
+    broker: Option<(BrokerHandle, Stop)>,
+    pin: Thumbprint,
+    /// The exchange it waits for, and until when.
+    pub waiting: Option<(u64, u64)>,
+    /// When it asks next.
+    pub asks_at: u64,
+    /// When the seconds' work was done last.
+    pub ticked: u64,
+}
+
+impl Gate {
+    pub fn new(machine: Machine, pin: Thumbprint) -> Self {
+        let is_broker = machine.name.starts_with("broker");
+        let (driven, broker) = (None, None);
+        Self { machine, is_broker, driven, broker, pin, waiting: None, asks_at: 0, ticked: 0 }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.driven.is_some()
+    }
+
+    pub async fn start(&mut self, now: u64) -> Result<(), String> {
+        let audience = Audience::parse(AUDIENCE).unwrap();
+        let config = AgentConfig::new(self.machine.folder().join("agent"), audience, self.pin);
+        let (clock, random) = (self.machine.clock.clone(), self.machine.random());
+        let metrics = Metrics::new();
+        let driven = Driven::open(&config, clock.clone(), random, &metrics);
+        let driven = driven.map_err(|error| error.to_string())?;
+        if self.is_broker {
+            let stop = Stop::new();
+            let config = self.broker_config()?;
+            let broker = Broker::start(config, driven.agent(), clock, &metrics, &stop).await;
+            self.broker = Some((broker.map_err(|error| error.to_string())?, stop));
+        }
+        self.driven = Some(driven);
+        (self.waiting, self.asks_at, self.ticked) = (None, now, now);
+        Ok(())
+    }
+
+    fn broker_config(&self) -> Result<tessera_broker::BrokerConfig, String> {
+        let mut raw = RawBrokerConfig {
+            mqtt: "127.0.0.1:0".to_owned(),
+            http: "127.0.0.1:0".to_owned(),
+            data_dir: self.machine.folder().join("broker"),
+            ..RawBrokerConfig::default()
+        };
+        raw.limits.keep_alive = u16::MAX;
+        raw.limits.session_expiry = u32::MAX - 1;
+        raw.limits.verification_workers = 1;
+        raw.validate().map_err(|error| error.to_string())
+    }
+
+    pub async fn end(&mut self, how: End, draw: u64, now: u64) {
+        let Some(driven) = self.driven.take() else { return };
+        let left = match how {
+            End::Stop => {
+                self.stop_broker().await;
+                driven.close();
+                self.machine.left(how, draw)
+            }
+            End::Kill | End::PowerCut => {
+                let left = self.machine.left(how, draw);
+                self.stop_broker().await;
+                driven.abandon();
+                left
+            }
+        };
+        self.machine.next_life(now, Some(&left));
+    }
+
+    async fn stop_broker(&mut self) {
+        if let Some((_, stop)) = self.broker.take() {
+            let left = stop.finish(STOPS_WITHIN).await;
+            assert!(left.is_empty(), "{} does not stop: {left:?}", self.machine.name);
+        }
+    }
+
+    /// Where MQTT is spoken.
+    pub fn mqtt(&self) -> Option<SocketAddr> {
+        self.broker.as_ref().map(|(broker, _)| broker.mqtt_addr)
+    }
+
+    /// The next process begins with an older copy, or as a new verifier with nothing.
+    pub async fn replace(&mut self, copy: Option<&Path>, now: u64) {
+        if let Some(driven) = self.driven.take() {
+            self.stop_broker().await;
+            driven.abandon();
+        }
+        self.machine.next_life(now, copy);
+    }
+
+    pub fn back_up(&self) -> PathBuf {
+        self.machine.copy_to("backup")
+    }
+
+    /// The number of the newest event that it knows.
+    pub fn version(&self) -> u64 {
+        self.driven.as_ref().map_or(0, |driven| driven.validator().trust_version())
+    }
+
+    pub fn ready(&self) -> Result<(), String> {
+        let driven = self.driven.as_ref().ok_or("it is not up")?;
+        driven.validator().ready().map_err(|code| code.to_string())?;
+        match self.broker.as_ref().is_none_or(|(broker, _)| broker.is_ready()) {
+            true => Ok(()),
+            false => Err("its broker is not".to_owned()),
+        }
+    }
+
+    pub fn asks(&self) -> Option<Asked> {
+        Some(self.driven.as_ref()?.asks())
+    }
+
+    pub fn answered(&mut self, answer: Option<(u16, Vec<u8>)>) {
+        if let Some(driven) = &mut self.driven {
+            driven.answered(answer.map(|(status, body)| match status {
+                200 => Ok(body),
+                status => Err(status),
+            }));
+        }
+    }
+
+    pub async fn tick(&mut self) {
+        if let Some(driven) = &mut self.driven {
+            driven.tick();
+        }
+    }
+
+    pub async fn upkeep(&mut self) {
+        if let Some(driven) = &mut self.driven {
+            driven.upkeep().await;
+        }
+    }
+
+    /// Shows a password, as a CONNECT does; `None` when it is not up.
+    pub async fn show(&self, password: &[u8], client: &str) -> Option<Result<(), RefusalCode>> {
+        let validator = self.driven.as_ref()?.validator().clone();
+        let admitted = validator.admit(password, client).await;
+        Some(admitted.map(drop).map_err(|refusal| refusal.code))
+    }
+}
