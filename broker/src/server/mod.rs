@@ -240,6 +240,7 @@ impl Broker {
             for one in over_quic {
                 one.end().await;
             }
+            draining.lanes.stop();
             draining.keep.close().await;
             server.stop(true).await;
         });
