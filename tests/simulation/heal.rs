@@ -17,6 +17,7 @@ impl World {
     pub async fn heal(&mut self) -> Result<(), String> {
         self.end_faults().await?;
         self.counts.heals += 1;
+        self.net.forget_operators();
         if self.model.suspended != Some(false) {
             self.operate(Purpose::ReinstateTenant);
         }
