@@ -176,10 +176,14 @@ impl World {
     fn fill(&mut self, gate: usize) {
         let at = if self.chance.hits(500) { 0 } else { 1 + gate };
         let room = self.chance.between(0, 20_000);
-        let machine = match at {
-            0 => &self.office.machine,
-            at => &self.gates[at - 1].machine,
+        let (machine, is_up) = match at {
+            0 => (&self.office.machine, self.office.is_up()),
+            at => (&self.gates[at - 1].machine, self.gates[at - 1].is_up()),
         };
+        // A start without room fails, and says so.
+        if !is_up {
+            return;
+        }
         machine.disk.set_room(room);
         self.faults.full[at] = true;
         self.trail.add(format!("{} has {room} bytes of disk left", machine.name));
