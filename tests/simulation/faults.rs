@@ -61,6 +61,16 @@ impl Faults {
 }
 
 impl Faults {
+    /// Whether a clock that a gate goes by was wrong by more than a day: then its kept sessions are not promised.
+    pub fn is_far(&self, gate: usize) -> bool {
+        self.far[gate]
+    }
+
+    /// Sessions from now on are promised again.
+    pub fn forget_far(&mut self) {
+        self.far.fill(false);
+    }
+
     /// Whether the disk of the office is full, so that it may fail and be unsure.
     pub fn office_is_full(&self) -> bool {
         self.full[0]
