@@ -231,6 +231,7 @@ fn replay(
         numbers.into_iter().filter(|number| *number >= state.first_journal).collect();
     let mut last = state.base_commit;
     let mut failed = Ok(());
+    let mut without_header = None;
     for (place, number) in (state.first_journal..).zip(numbers.drain(..)) {
         if place != number {
             let loss = Loss::new(folder, format!("its journal {place} is missing"));
@@ -246,14 +247,25 @@ fn replay(
         last = read.last_commit;
         let wrong = match read.ending {
             Ending::Whole => continue,
-            // A journal of which only the beginning was made: nothing was answered from it.
-            Ending::NoHeader if last >= state.commit => continue,
-            Ending::NoHeader => format!("journal {number} is not the one that was written"),
+            // A journal of which only the beginning was made: nothing was answered from it, and what was answered later is
+            // in those behind it. One that is good but begins later shows that there was more.
+            Ending::NoHeader => match journal::identify(folder, number).map_err(io)? {
+                Some((store, first)) if store == state.store && first > last + 1 => {
+                    format!("commits {} to {} of the journal", last + 1, first - 1)
+                }
+                _ => {
+                    without_header.get_or_insert(number);
+                    continue;
+                }
+            },
             Ending::Hole => format!("journal {number} is damaged behind commit {last}"),
         };
         return Ok((last, Some(Loss::new(folder, wrong))));
     }
-    Ok((last, None))
+    let wrong = without_header.filter(|_| last < state.commit).map(|number| {
+        Loss::new(folder, format!("journal {number} is not the one that was written"))
+    });
+    Ok((last, wrong))
 }
 
 fn go_on(disk: &Disk, folder: &Path, view: View, state: State) -> Result<Recovered, StoreError> {
