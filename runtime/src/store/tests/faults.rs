@@ -363,8 +363,8 @@ fn a_journal_of_which_only_the_beginning_was_made_costs_nothing() {
                 copy_tree(&next, &other);
                 let begun = Store::open_with(&other, &StoreOptions::default()).unwrap();
                 work(&begun, &SeededRandom::predictable(8), &mut Model::new(), 1);
-                begun.close().unwrap();
                 let journal = fs::read(other.join("journal-3")).unwrap();
+                begun.close().unwrap();
                 fs::write(next.join("journal-3"), &journal[..bytes]).unwrap();
             }
             folder = next;
