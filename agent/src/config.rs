@@ -25,6 +25,8 @@ pub struct AgentConfig {
     /// A file of derivation keys, which it shares with the issuer: symmetric tokens are taken (RFC 9202 section 3.3.2).
     /// A gateway has none: whoever holds them can make the key of every symmetric token of the audience.
     pub derivation_key_file: Option<PathBuf>,
+    /// Go on with what is left of a store that holds less than it should.
+    pub accept_loss: bool,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
 }
@@ -39,6 +41,7 @@ impl AgentConfig {
             feed: None,
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,
             derivation_key_file: None,
+            accept_loss: false,
             behaviour: BehaviourConfig::default(),
         }
     }

@@ -7,18 +7,10 @@ use std::time::Duration;
 /// Parts of the device and token tables: a change copies one part, so that readers never wait. Thousands of entries
 /// a part at a million devices copy in under a millisecond.
 pub const TRUST_SHARDS: usize = 256;
-/// Devices with a moved epoch: more than a snapshot of 64 MiB can hold.
-pub const TRUST_DEVICES: usize = 2_000_000;
-/// Devices whose key is held, for tenants whose tokens only refer to it: about 120 bytes each.
-pub const TRUST_DEVICE_KEYS: usize = 1_000_000;
-/// Revoked tokens that have not expired.
-pub const TRUST_TOKENS: usize = 1_000_000;
-/// Groups with a moved epoch.
-pub const TRUST_GROUPS: usize = 200_000;
-/// Tenants.
-pub const TRUST_TENANTS: usize = 20_000;
-/// Issuer keys, all states, all tenants.
-pub const TRUST_KEYS: usize = 200_000;
+// Shared with provisioning, which refuses what would not fit here.
+pub use tessera_token::limits::{
+    TRUST_DEVICES, TRUST_DEVICE_KEYS, TRUST_GROUPS, TRUST_KEYS, TRUST_TENANTS, TRUST_TOKENS,
+};
 /// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, while its
 /// tokens come in (active, retiring).
 pub const TRUST_PREPARED_KEYS: usize = 128;

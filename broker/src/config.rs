@@ -159,6 +159,8 @@ pub struct BrokerConfig {
     pub http: SocketAddr,
     /// A folder for what the broker keeps.
     pub data_dir: PathBuf,
+    /// Go on with what is left of a store that holds less than it should.
+    pub accept_loss: bool,
     /// Where token requests go.
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
@@ -228,6 +230,7 @@ impl RawBrokerConfig {
             proxies,
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
+            accept_loss: false,
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             authz_info: self.authz_info,

@@ -1,10 +1,11 @@
 //! One binary for all of Tessera.
 //!
-//! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), the device's folder ([`device`]), the
+//! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]), the device's folder ([`device`]), the
 //! operator interface ([`operator`]), the simulators ([`sim`]) and the load ([`bench`]). What those do stands in their own crates.
 
 mod allocator;
 mod args;
+mod backup;
 mod config;
 
 mod demo;
@@ -49,12 +50,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether it leaves folders with secrets in them. The bench starts mosquitto, which reads its files as another user.
+fn keeps_secrets(command: &Command) -> bool {
+    !matches!(command, Command::Bench(_) | Command::Operator(_))
+}
+
 async fn run(command: Command) -> Outcome {
+    if keeps_secrets(&command) {
+        tessera_runtime::umask::owner_alone();
+    }
     match command {
         Command::Up(args) => serve::up(args).await,
         Command::Provision(args) => serve::provision(args).await,
         Command::Broker(args) => serve::broker(args).await,
         Command::Agent(args) => serve::agent(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => backup::run_restore(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => sim::run(command).await,

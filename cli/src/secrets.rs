@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tessera_runtime::secret::{read_secret_text, Secret};
+use tessera_runtime::secret::{read_public_text, read_secret_text, Secret, SecretFileError};
+use tessera_token::key::Thumbprint;
+use tessera_token::text::from_base64url;
 
 use crate::fault::Fault;
 
@@ -25,9 +27,32 @@ pub(crate) fn operator_token(given: Option<&str>) -> Result<Secret<String>, Faul
     if let Ok(text) = std::env::var(OPERATOR_VARIABLE) {
         return text_or_file(&text);
     }
-    read_secret_text(Path::new(OPERATOR_FILE)).map_err(|_| {
-        Fault::new("no operator token")
-            .hint(format!("give --operator-token @DATA/operator.token, or set {OPERATOR_VARIABLE}"))
+    read_secret_text(Path::new(OPERATOR_FILE)).map_err(|error| match error {
+        SecretFileError::Io(..) => Fault::new("no operator token").hint(format!(
+            "give --operator-token @DATA/operator.token, or set {OPERATOR_VARIABLE}"
+        )),
+        error => error.into(),
+    })
+}
+
+/// A thumbprint, or the one in a file of this name. It is no secret.
+pub(crate) fn read_thumbprint(given: &str) -> Result<Thumbprint, Fault> {
+    match Path::new(given).is_file() {
+        true => thumbprint(&read_public_text(Path::new(given))?),
+        false => thumbprint(given),
+    }
+}
+
+/// A thumbprint as 64 hexadecimal digits or 43 characters of base64url.
+fn thumbprint(text: &str) -> Result<Thumbprint, Fault> {
+    let bytes = match text.len() {
+        64 => hex::decode(text).ok(),
+        _ => from_base64url(text),
+    };
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(Thumbprint::from_bytes).ok_or_else(|| {
+        Fault::new(format!("{text:?} is neither a thumbprint nor a file with one"))
+            .hint("provisioning writes it to DATA/root.thumbprint")
     })
 }
 
@@ -39,11 +64,15 @@ mod tests {
     fn a_secret_is_taken_as_it_is_or_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t");
-        std::fs::write(&path, "abc\n").unwrap();
+        tessera_runtime::secret::write_secret_file(&path, b"abc\n").unwrap();
         assert_eq!(text_or_file("plain").unwrap().expose(), "plain");
         let named = format!("@{}", path.display());
         assert_eq!(text_or_file(&named).unwrap().expose(), "abc");
         assert_eq!(operator_token(Some(&named)).unwrap().expose(), "abc");
         assert!(text_or_file("@/nowhere/at/all").is_err());
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, open).unwrap();
+        let told = text_or_file(&named).err().unwrap().to_string();
+        assert!(told.contains("0644") && told.contains("chmod 600"), "{told}");
     }
 }

@@ -7,6 +7,7 @@ use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::limits;
+use crate::room::TrustLimits;
 use crate::start::StartError;
 
 /// What an operator decides about one provisioning service.
@@ -27,6 +28,13 @@ pub struct ProvisioningConfig {
     pub derivation_key_file: Option<PathBuf>,
     /// What peers without a credential may ask.
     pub admission: AdmissionLimits,
+    /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
+    /// is gone; audited as `store.accept-loss`.
+    pub accept_loss: bool,
+    /// Give successors to issuer keys whose seeds are missing; audited as `key.replace`.
+    pub replace_keys: bool,
+    /// The most of what verifiers must hold; never more than the default, which is what they can.
+    pub trust: TrustLimits,
     /// Threads that answer HTTP.
     pub workers: usize,
     /// Time between two removals of what has expired.
@@ -69,6 +77,9 @@ impl ProvisioningConfig {
             issue_algorithm: Algorithm::default(),
             derivation_key_file: None,
             admission: AdmissionLimits::default(),
+            accept_loss: false,
+            replace_keys: false,
+            trust: TrustLimits::default(),
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,
             head_time: limits::HEAD_TIMEOUT,
@@ -85,6 +96,9 @@ impl ProvisioningConfig {
         }
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));
+        }
+        if !self.trust.fit_verifiers() {
+            return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }
         let rates = [
             self.admission.per_address,

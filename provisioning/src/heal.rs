@@ -20,7 +20,7 @@ pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
     let now = service.now().get();
     let by = Actor("service".to_owned());
     for (key, record) in service.tables.keys.scan_records::<KeyRecord>(&[], None, usize::MAX)? {
-        let Some((tenant, id)) = rotate::tenant_of(&key).zip(keys::id_of(&key)) else {
+        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
             continue;
         };
         if let Some(dated) = dated(&record, now) {

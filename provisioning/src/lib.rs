@@ -5,7 +5,7 @@
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
 //! Reading order, which is the order of a device's life: `rest` (the door), `clock`, `admission`, `nonce`, `enrol`, `registry`,
-//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `keys`, `trust` (what verifiers hear),
+//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `room`, `keys`, `trust` (what verifiers hear),
 //! `audit`, `operators`, `sweep` (what time ends), `heal` (what a wrong clock has left). `start` puts it together. Public: [`Provisioning::start`].
 
 mod config;
@@ -24,6 +24,7 @@ mod issue;
 mod refresh;
 mod registry;
 mod revoke;
+mod room;
 
 mod audit;
 mod keys;
@@ -41,5 +42,6 @@ mod tables;
 pub mod driven;
 
 pub use config::{AdmissionLimits, ProvisioningConfig};
-pub use start::{FirstStart, Provisioning, ProvisioningHandle, StartError};
+pub use room::TrustLimits;
+pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
 pub use trust::restored::mark as mark_restored;

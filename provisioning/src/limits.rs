@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tessera_token::limits as shared;
+
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
@@ -116,3 +118,36 @@ pub const READER_HEARD: Duration = Duration::from_secs(60);
 pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.
 pub const KEYS_PER_PUBLICATION: usize = 500;
+
+// --- what verifiers can hold -----------------------------------------------------------------------------------------
+
+const fn filled(most: usize) -> usize {
+    most / 100 * shared::TRUST_FILLED_PERCENT
+}
+
+/// Tenants: past it no tenant is made.
+pub const TRUST_TENANTS: usize = filled(shared::TRUST_TENANTS);
+/// Groups, moved or not, so that each can be revoked: past it no group is made.
+pub const TRUST_GROUPS: usize = filled(shared::TRUST_GROUPS);
+/// Issuer keys: past it a compromised key gets no successor; it is cut all the same.
+pub const TRUST_KEYS: usize = filled(shared::TRUST_KEYS);
+/// Issuer keys past which none is rotated and no tenant is made. The rest is for successors of compromised keys.
+pub const TRUST_KEYS_UNASKED: usize = shared::TRUST_KEYS / 100 * 85;
+/// Published device keys: past it no device of such a tenant enrols.
+pub const TRUST_DEVICE_KEYS: usize = filled(shared::TRUST_DEVICE_KEYS);
+/// Revoked tokens: past it the revocation of a token ends all tokens of its device.
+pub const TRUST_TOKENS: usize = filled(shared::TRUST_TOKENS);
+/// Devices with a moved epoch: past it the revocation of a device ends all tokens of its group.
+pub const TRUST_DEVICES: usize = filled(shared::TRUST_DEVICES);
+/// Bytes of a snapshot, counted from above.
+pub const TRUST_BYTES: usize = filled(shared::SNAPSHOT_BYTES);
+/// Bytes of a snapshot past which nothing new is taken in. The rest, 16 MiB, is for revocations: 200,000 devices of the
+/// longest names, or 350,000 of usual ones.
+pub const TRUST_BYTES_UNASKED: usize = TRUST_BYTES - 16 * 1024 * 1024;
+/// Time between two countings while something does not fit: rows may have been swept, and a count reads all of them.
+pub const TRUST_RECOUNT: Duration = Duration::from_secs(60);
+/// Seconds for which a retired issuer key is still listed. Verifiers know it no more.
+pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
+/// Issuer keys of one tenant past which none is rotated: all of them are looked through for the one that signs, and one
+/// scan of the store (10,000 rows) must hold them.
+pub const KEYS_PER_TENANT: usize = 8192;

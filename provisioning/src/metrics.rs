@@ -11,6 +11,8 @@ pub(crate) struct ServiceMetrics {
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
     pub(crate) swept: Counter,
+    pub(crate) limits_hit: Counter,
+    pub(crate) trust_taken: Gauge,
     pub(crate) restorations: Counter,
     pub(crate) findings: Counter,
     pub(crate) restored: Gauge,
@@ -65,6 +67,16 @@ impl ServiceMetrics {
                 "tessera_provisioning_swept_total",
                 "Rows removed after expiry",
                 &["table"],
+            )?,
+            limits_hit: metrics.counter(
+                "tessera_provisioning_limits_hit_total",
+                "Times that something found no room in what verifiers can hold, by limit",
+                &["limit"],
+            )?,
+            trust_taken: metrics.gauge(
+                "tessera_provisioning_trust_taken",
+                "What verifiers have to hold, counted from above, by limit",
+                &["limit"],
             )?,
             restorations: metrics.counter(
                 "tessera_provisioning_restorations_total",

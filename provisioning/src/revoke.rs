@@ -9,18 +9,20 @@ use tessera_token::trust::{Change, RevokedToken};
 
 use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
+use crate::registry::devices::{self, Ended};
 use crate::registry::records::IssuedRecord;
 use crate::registry::{tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::{numbered, pair};
 
-/// Ends one token. Ending it twice is the same as once. Returns the device it belongs to.
+/// Ends one token. Ending it twice is the same as once. When verifiers can hold no more revoked tokens, all tokens of its
+/// device end, and the device may have new ones. Returns the device it belongs to.
 pub(crate) async fn token(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
     hash: TokenHash,
-) -> Result<IssuedRecord, Refused> {
+) -> Result<(IssuedRecord, Ended), Refused> {
     tenants::known(service, tenant)?;
     for _ in 0..ATTEMPTS {
         let record: Option<IssuedRecord> =
@@ -28,22 +30,30 @@ pub(crate) async fn token(
         let record = record.ok_or(RefusalCode::NotFound)?;
         if service.tables.revoked_tokens.contains(numbered(record.expires, hash.as_bytes()))? {
             service.store.barrier().await?;
-            return Ok(record);
+            return Ok((record, Ended::Token));
         }
         let mut batch = Batch::new();
         batch.expect_record(&service.tables.issued, pair(tenant, hash.as_bytes()), &record);
+        let device = DeviceId::parse(&record.device).map_err(|_| RefusalCode::Internal)?;
         let change = Change::Token(RevokedToken {
             token: hash,
             tenant: tenant.clone(),
-            device: DeviceId::parse(&record.device).map_err(|_| RefusalCode::Internal)?,
+            device: device.clone(),
             expires: UnixSeconds::new(record.expires),
         });
         let entry = service.entry(by, "token.revoke", tenant.as_str(), &record.device);
         let entry = entry.detail(format!("serial {}", record.serial));
-        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
-            service.metrics.revoked.inc(&["token"]);
-            return Ok(record);
-        }
+        let ended = match service.publish(vec![change], batch, entry.clone()).await {
+            Ok(Tried::Done(())) => Ended::Token,
+            Ok(Tried::Again) => continue,
+            Err(refused) if refused.code == RefusalCode::CapacityReached => {
+                let entry = entry.detail(format!("no room for serial {} alone", record.serial));
+                devices::end(service, tenant, &device, entry, |_| {}).await?.1
+            }
+            Err(refused) => return Err(refused),
+        };
+        service.metrics.revoked.inc(&["token"]);
+        return Ok((record, ended));
     }
     Err(RefusalCode::LimitReached.into())
 }

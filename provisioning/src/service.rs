@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
@@ -9,6 +9,7 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::DerivationKeys;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
@@ -23,6 +24,7 @@ use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::refused::Refused;
 use crate::registry::Actor;
+use crate::room::{Hold, Load, Purpose, Room};
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::hub::Hub;
@@ -47,6 +49,9 @@ pub(crate) struct Service {
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
+    pub(crate) room: Arc<Room>,
+    /// How far the table of issuer keys was looked through for those that have ended.
+    pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,
@@ -93,9 +98,47 @@ impl Service {
         }
     }
 
+    /// Room for what verifiers will have to hold.
+    ///
+    /// # Errors
+    /// `capacity_reached`.
+    pub(crate) async fn room_for(&self, load: Load, purpose: Purpose) -> Result<Hold, Refused> {
+        let full = match self.room.hold(load, purpose) {
+            Ok(hold) => return Ok(hold),
+            Err(full) => full,
+        };
+        if self.room.is_count_due(self.clock.monotonic()) {
+            let (room, tables) = (Arc::clone(&self.room), self.tables.clone());
+            let counted = tokio::task::spawn_blocking(move || room.recount(&tables)).await;
+            counted.map_err(|_| Refused::from(RefusalCode::Internal))??;
+            if let Ok(hold) = self.room.hold(load, purpose) {
+                return Ok(hold);
+            }
+        }
+        self.metrics.limits_hit.inc(&[full.what]);
+        tracing::warn!(limit = full.what, most = full.most, "verifiers can hold no more of these");
+        Err(full.into())
+    }
+
     /// Writes a change that verifiers must hear of, its events and its audit entry.
+    ///
+    /// # Errors
+    /// `capacity_reached` when verifiers could not hold it; then nothing is written.
     pub(crate) async fn publish(
         &self,
+        changes: Vec<Change>,
+        batch: Batch,
+        entry: Entry,
+    ) -> Result<Tried<()>, Refused> {
+        let load = Load::of(&self.tables, &changes)?;
+        let hold = self.room_for(load, Purpose::of(&changes)).await?;
+        self.publish_within(hold, changes, batch, entry).await
+    }
+
+    /// As [`Service::publish`], for a change that has its room already.
+    pub(crate) async fn publish_within(
+        &self,
+        hold: Hold,
         changes: Vec<Change>,
         mut batch: Batch,
         entry: Entry,
@@ -104,12 +147,22 @@ impl Service {
         let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
         let tried = self.trust.send(Publish { changes, batch }).await??;
         if tried == Tried::Done(()) {
+            hold.keep();
             self.noted(&entry);
             if keys_moved {
                 self.issuer.send(KeysMoved).await?;
             }
         }
         Ok(tried)
+    }
+
+    /// Writes an entry alone, from code that does not wait.
+    pub(crate) fn note_blocking(&self, entry: &Entry) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        self.note(&mut batch, entry);
+        self.store.commit_blocking(batch)?;
+        self.noted(entry);
+        Ok(())
     }
 
     pub(crate) fn note(&self, batch: &mut Batch, entry: &Entry) {

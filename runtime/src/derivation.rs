@@ -8,7 +8,7 @@ use tessera_token::proof::{DerivationKeys, DerivationKeysError};
 use tokio::time::MissedTickBehavior;
 
 use crate::limits::DERIVATION_FILE_LOOK;
-use crate::secret::{read_private_text, SecretFileError};
+use crate::secret::{read_secret_text, SecretFileError};
 use crate::stop::Stop;
 
 /// Why there are no derivation keys. Names the file, never what is in it.
@@ -37,7 +37,7 @@ impl std::error::Error for DerivationFileError {}
 /// # Errors
 /// [`DerivationFileError`].
 pub fn read(path: &Path, audience: &Audience) -> Result<DerivationKeys, DerivationFileError> {
-    let text = read_private_text(path).map_err(DerivationFileError::File)?;
+    let text = read_secret_text(path).map_err(DerivationFileError::File)?;
     let keys = DerivationKeys::parse(text.expose(), audience);
     keys.map_err(|error| DerivationFileError::Content(path.to_owned(), error))
 }

@@ -20,5 +20,6 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod secret;
+pub mod umask;
 
 pub mod limits;

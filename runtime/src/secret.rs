@@ -1,9 +1,9 @@
 //! Secrets in memory and in files. A [`Secret`] has no `Debug`, no `Display` and no `Serialize`.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroize;
@@ -40,8 +40,8 @@ pub enum SecretFileError {
     Io(PathBuf, std::io::Error),
     /// Larger than [`SECRET_FILE_BYTES`] or not UTF-8 where text is asked for.
     NotASecret(PathBuf),
-    /// Others than the owner can read it, so it must be taken as known.
-    Open(PathBuf),
+    /// Others than the owner can get at this file or folder, which has this mode: what is in it must be taken as known.
+    Open(PathBuf, u32),
 }
 
 impl fmt::Display for SecretFileError {
@@ -49,9 +49,14 @@ impl fmt::Display for SecretFileError {
         match self {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NotASecret(path) => write!(f, "{}: not a secret file", path.display()),
-            Self::Open(path) => {
+            Self::Open(path, mode) => {
+                let wanted = if path.is_dir() { "700" } else { "600" };
                 let path = path.display();
-                write!(f, "{path}: others can read it; replace the keys and chmod go-rwx")
+                write!(
+                    f,
+                    "{path} has mode {mode:04o}: others can read it, or what is in it. Replace what is secret there if \
+                     they may have, then: chmod {wanted} {path}"
+                )
             }
         }
     }
@@ -75,12 +80,50 @@ pub fn write_secret_file(path: &Path, content: &[u8]) -> Result<(), SecretFileEr
         .map_err(|error| SecretFileError::Io(path.to_owned(), error))
 }
 
-/// Reads a secret file of at most [`SECRET_FILE_BYTES`].
+/// Makes the folder, and those above it, for the owner alone (mode 0700). One that is there and that others can get at is
+/// closed when it is empty.
+///
+/// # Errors
+/// [`SecretFileError::Open`] when others can get at it and something is in it: that may be known already.
+/// [`SecretFileError::Io`].
+pub fn own_folder(path: &Path) -> Result<(), SecretFileError> {
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    close(path, || Ok(fs::read_dir(path).map_err(fail)?.next().is_some()))
+}
+
+/// As [`own_folder`], for a folder in which other things may lie: it is closed when none of `secrets` is in it, and when it
+/// is not one that all share, such as `/tmp`.
+///
+/// # Errors
+/// As [`own_folder`].
+pub fn own_folder_of(path: &Path, secrets: &[&str]) -> Result<(), SecretFileError> {
+    close(path, || Ok(secrets.iter().any(|name| path.join(name).exists())))
+}
+
+fn close(
+    path: &Path,
+    is_used: impl FnOnce() -> Result<bool, SecretFileError>,
+) -> Result<(), SecretFileError> {
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
+    let found = fs::metadata(path).map_err(fail)?;
+    let Err(open) = owner_alone(path, &found) else { return Ok(()) };
+    let is_shared = found.permissions().mode() & 0o1000 != 0;
+    match is_shared || is_used()? {
+        true => Err(open),
+        false => fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fail),
+    }
+}
+
+/// Reads a secret file of at most [`SECRET_FILE_BYTES`], which nobody but its owner may be able to read.
 ///
 /// # Errors
 /// [`SecretFileError`].
 pub fn read_secret_file(path: &Path) -> Result<Secret<Vec<u8>>, SecretFileError> {
-    read(path, File::open(path).map_err(|error| SecretFileError::Io(path.to_owned(), error))?)
+    let fail = |error| SecretFileError::Io(path.to_owned(), error);
+    let file = File::open(path).map_err(fail)?;
+    owner_alone(path, &file.metadata().map_err(fail)?)?;
+    read(path, file)
 }
 
 fn read(path: &Path, file: File) -> Result<Secret<Vec<u8>>, SecretFileError> {
@@ -102,25 +145,24 @@ pub fn read_secret_text(path: &Path) -> Result<Secret<String>, SecretFileError> 
     text(path, read_secret_file(path)?)
 }
 
-/// As [`read_secret_text`], for a file that somebody else has made: nobody but its owner may be able to read it.
+/// As [`read_secret_text`], for what is no secret: anybody may be able to read the file.
 ///
 /// # Errors
 /// [`SecretFileError`].
-pub fn read_private_text(path: &Path) -> Result<Secret<String>, SecretFileError> {
-    let fail = |error| SecretFileError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(fail)?;
-    owner_alone(path, &file.metadata().map_err(fail)?)?;
-    text(path, read(path, file)?)
+pub fn read_public_text(path: &Path) -> Result<String, SecretFileError> {
+    let file = File::open(path).map_err(|error| SecretFileError::Io(path.to_owned(), error))?;
+    Ok(text(path, read(path, file)?)?.expose().clone())
 }
 
-/// Whether nobody but the owner of this file or folder can read it.
+/// Whether nobody but the owner can get at this file or folder.
 ///
 /// # Errors
 /// [`SecretFileError::Open`] when others can.
 pub fn owner_alone(path: &Path, found: &fs::Metadata) -> Result<(), SecretFileError> {
-    match found.permissions().mode() & 0o077 {
+    let mode = found.permissions().mode() & 0o7777;
+    match mode & 0o077 {
         0 => Ok(()),
-        _ => Err(SecretFileError::Open(path.to_owned())),
+        _ => Err(SecretFileError::Open(path.to_owned(), mode)),
     }
 }
 
@@ -171,15 +213,46 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_is_not_read_when_others_could() {
+    fn a_secret_file_is_not_read_when_others_could() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         write_secret_file(&path, b" one\ntwo\n").unwrap();
-        assert_eq!(read_private_text(&path).unwrap().expose(), "one\ntwo");
+        assert_eq!(read_secret_text(&path).unwrap().expose(), "one\ntwo");
         for mode in [0o640, 0o604, 0o610, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(read_private_text(&path), Err(SecretFileError::Open(_))), "{mode:o}");
+            let error = read_secret_text(&path).err().unwrap();
+            assert!(matches!(error, SecretFileError::Open(_, found) if found == mode), "{mode:o}");
+            let told = error.to_string();
+            let command = format!("chmod 600 {}", path.display());
+            assert!(told.contains(&command) && told.contains(&format!("{mode:04o}")), "{told}");
+            assert_eq!(read_public_text(&path).unwrap(), "one\ntwo");
         }
+    }
+
+    #[test]
+    fn a_folder_is_made_closed_or_refused() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("a/b");
+        own_folder(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&above.path().join("a"))), (0o700, 0o700));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        own_folder(&path).unwrap();
+        assert_eq!(mode(&path), 0o700, "an empty one is closed");
+        fs::write(path.join("x"), "x").unwrap();
+        own_folder(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        let told = own_folder(&path).err().unwrap().to_string();
+        assert!(told.contains("0750") && told.contains("chmod 700"), "{told}");
+        assert_eq!(mode(&path), 0o750, "one with something in it is refused");
+        own_folder_of(&path, &["y"]).unwrap();
+        assert_eq!(mode(&path), 0o700, "what is no secret does not count");
+        for wrong in [0o750, 0o1777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(wrong)).unwrap();
+            let secret = if wrong == 0o750 { "x" } else { "y" };
+            assert!(own_folder_of(&path, &[secret]).is_err(), "{wrong:o}");
+        }
+        assert!(matches!(own_folder(&path.join("x/y")), Err(SecretFileError::Io(..))));
     }
 
     #[test]

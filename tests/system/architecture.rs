@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// A foreign library, and the one file that may name it.
-const FACADES: [(&str, &str); 10] = [
+const FACADES: [(&str, &str); 11] = [
     ("coset", "token/src/cose.rs"),
     ("ed25519_dalek", "token/src/key/ed25519.rs"),
     ("curve25519_dalek", "token/src/key/ed25519.rs"),
@@ -30,6 +30,7 @@ const FACADES: [(&str, &str); 10] = [
     ("minicbor", "token/src/cbor/mod.rs"),
     ("sled", "runtime/src/store/engine.rs"),
     ("serde_cbor", "runtime/src/store/record.rs"),
+    ("rustix", "runtime/src/umask.rs"),
     ("reqwest", "runtime/src/http/mod.rs"),
     ("rumqttd", "broker/src/lanes/fleet/router.rs"),
     ("rumqttc", "simulators/src/wire.rs"),

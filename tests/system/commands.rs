@@ -11,7 +11,7 @@ fn help_teaches_and_wrong_words_are_told() {
     for word in ["up", "demo", "device", "sim", "revoke", "claim"] {
         assert!(help.contains(word), "{word} is not in --help");
     }
-    for command in ["up", "demo", "broker", "provision", "agent"] {
+    for command in ["up", "demo", "broker", "provision", "agent", "backup", "restore"] {
         let help = ok(Command::new(tessera()).args([command, "--help"]));
         assert!(help.contains("xample"), "{command} --help has no example");
     }

@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod backup;
 mod bench;
 mod commands;
 mod fleet;

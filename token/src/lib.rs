@@ -38,3 +38,5 @@ pub mod chain;
 pub mod messages;
 pub mod text;
 pub mod trust;
+
+pub mod head;

@@ -58,3 +58,21 @@ pub const EVIDENCE_EVENTS: usize = 20_000;
 pub const EVIDENCE_BYTES: usize = SNAPSHOT_BYTES + 8 * 1024 * 1024;
 /// Longest life of a token, in seconds (30 days): an epoch older than this needs no entry.
 pub const TOKEN_LIFE_SECONDS: u64 = 30 * 24 * 3600;
+
+// --- trust: what a verifier holds, and provisioning keeps below ------------------------------------------------------
+
+/// Devices with a moved epoch: more than a snapshot of 64 MiB can hold.
+pub const TRUST_DEVICES: usize = 2_000_000;
+/// Devices whose key is held, for tenants whose tokens only refer to it: about 120 bytes each.
+pub const TRUST_DEVICE_KEYS: usize = 1_000_000;
+/// Revoked tokens that have not expired.
+pub const TRUST_TOKENS: usize = 1_000_000;
+/// Groups with a moved epoch.
+pub const TRUST_GROUPS: usize = 200_000;
+/// Tenants.
+pub const TRUST_TENANTS: usize = 20_000;
+/// Issuer keys, all states, all tenants.
+pub const TRUST_KEYS: usize = 200_000;
+/// Of each of them, the parts in a hundred that provisioning fills. The rest is for what verifiers hold beyond it: rows
+/// that have expired and are not let go of yet, and what was published after the copy from which a service was restored.
+pub const TRUST_FILLED_PERCENT: usize = 95;

@@ -168,6 +168,8 @@ codes! {
     AlreadyExists = "already_exists": "it exists already",
     /// Nothing by this name.
     NotFound = "not_found": "nothing by this name",
+    /// Verifiers could not hold what was asked for.
+    CapacityReached = "capacity_reached": "verifiers can hold no more of these; nothing was changed",
     /// The operator token is missing or wrong.
     OperatorUnknown = "operator_unknown": "the operator token is missing or wrong",
     /// The operator lacks the role.

@@ -1,6 +1,7 @@
 //! An agent, started: store, trust synchronisation, validator and behaviour tracker as one.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::{Store, StoreError};
+use tessera_runtime::store::{Store, StoreError, StoreOptions};
 
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
@@ -108,8 +109,9 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
-        std::fs::create_dir_all(&config.data_dir)?;
-        let store = Store::open(&config.data_dir)?;
+        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
+        let store = Store::open_with(&config.data_dir, &options)?;
+        tell_loss(&store, metrics)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, &config)?;
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
@@ -123,7 +125,8 @@ impl Agent {
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
         let counted = LedgerMetrics::new(metrics)?;
-        let opening = Opening::default();
+        let found = store.opened();
+        let opening = Opening { restored: found.copied || found.accepted.is_some() };
         let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
 
@@ -163,6 +166,14 @@ impl Agent {
         &self.trust
     }
 
+    /// Writes a consistent copy of the store into the new folder `to`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
+        self.store.copy_to(to)
+    }
+
     /// Lets nobody in any more, writes down which proofs were used, and closes the store: the last thing to do, after
     /// [`Stop::finish`].
     ///
@@ -173,6 +184,20 @@ impl Agent {
         self.store.close()?;
         finished
     }
+}
+
+/// A loss that was accepted is not gone: it stays in the metric for as long as this process runs.
+fn tell_loss(store: &Store, metrics: &Metrics) -> Result<(), AgentError> {
+    let losses = metrics.gauge(
+        "tessera_agent_store_loss_accepted",
+        "1 when this process goes on with a store that held less than it should",
+        &[],
+    )?;
+    losses.set(&[], i64::from(store.opened().accepted.is_some()));
+    if let Some(loss) = &store.opened().accepted {
+        tracing::error!(%loss, "the store holds less than it should; this was accepted");
+    }
+    Ok(())
 }
 
 fn known_trust(store: &TrustStore, config: &AgentConfig) -> Result<TrustState, AgentError> {

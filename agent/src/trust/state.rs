@@ -130,6 +130,7 @@ impl TrustState {
 
     /// Takes one change in. Nothing ever moves back: an epoch stays at its highest, a key at its last state.
     pub(super) fn apply(&mut self, change: Change) -> Result<TrustEffect, TrustRefusal> {
+        self.make_room(&change);
         match change {
             Change::Tenant(tenant) => self.apply_tenant(tenant),
             Change::Key(key) => self.apply_key(key),
@@ -137,6 +138,19 @@ impl TrustState {
             Change::Device(device) => self.apply_device(device),
             Change::Token(token) => self.apply_token(token),
             Change::DeviceKey(key) => self.apply_device_key(key),
+        }
+    }
+
+    /// A full table lets go of what says nothing any more before anything is refused.
+    fn make_room(&mut self, change: &Change) {
+        let full = match change {
+            Change::Device(_) => self.devices.len() >= limits::TRUST_DEVICES,
+            Change::Token(_) => self.tokens.len() >= limits::TRUST_TOKENS,
+            Change::Key(_) => self.keys.len() >= limits::TRUST_KEYS,
+            Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) => false,
+        };
+        if full {
+            self.prune();
         }
     }
 
@@ -237,6 +251,14 @@ impl TrustState {
         self.devices.retain(|moved| moved.at >= dead);
         let expired = at.minus(2 * CLOCK_SKEW_SECONDS);
         self.tokens.retain(|expires| *expires >= expired);
+        // A compromised key stays: it must not come back with an older world. One that has retired signs no more.
+        let over = |key: &IssuerKey| key.state == KeyState::Retired && key.not_after < expired;
+        if self.keys.values().flatten().any(over) {
+            Arc::make_mut(&mut self.keys).retain(|_, same_kid| {
+                same_kid.retain(|key| !over(key));
+                !same_kid.is_empty()
+            });
+        }
     }
 }
 

@@ -237,6 +237,26 @@ fn what_says_nothing_any_more_is_let_go() {
     assert_eq!(state.device_count(), 0);
 }
 
+/// Rotations would fill the table in the end; a compromised key must never come back, so it stays.
+#[test]
+fn retired_keys_are_let_go_and_compromised_ones_are_not() {
+    const DAYS: u64 = 100 * 86_400;
+    for (last, left) in
+        [(KeyState::Retired, 0), (KeyState::Retiring, 1), (KeyState::Compromised, 1)]
+    {
+        let mut world = World::new();
+        let state = world.trusted();
+        world.event(world.key_change(last));
+        let mut state = state.with_feed(&world.feed(0, NOW + DAYS + 120)).state;
+        let kid = world.issuer.public().key_id();
+        state.prune();
+        assert_eq!(state.issuer_keys(kid).len(), 1, "{last:?} is within its time");
+        let mut late = state.with_feed(&world.feed(1, NOW + DAYS + 121)).state;
+        late.prune();
+        assert_eq!(late.issuer_keys(kid).len(), left, "{last:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_restart_finds_the_same_trust() {
     let folder = tempfile::tempdir().unwrap();

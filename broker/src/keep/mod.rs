@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use tessera_runtime::store::{Batch, Store, StoreError, Table};
+use tessera_runtime::store::{Batch, Store, StoreError, StoreOptions, Table};
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,18 @@ impl Keep {
     /// # Errors
     /// The store cannot be opened.
     pub fn open(folder: &Path) -> Result<Arc<Self>, StoreError> {
-        let store = Store::open(folder)?;
+        Self::open_with(folder, &StoreOptions::default())
+    }
+
+    /// As [`Keep::open`], with what may be missing.
+    ///
+    /// # Errors
+    /// As [`Keep::open`].
+    pub fn open_with(folder: &Path, options: &StoreOptions) -> Result<Arc<Self>, StoreError> {
+        let store = Store::open_with(folder, options)?;
+        if let Some(loss) = &store.opened().accepted {
+            tracing::error!(%loss, "the store holds less than it should; this was accepted");
+        }
         let tables = Tables {
             sessions: store.table("session")?,
             subscriptions: store.table("session_subscription")?,
@@ -83,6 +94,16 @@ impl Keep {
             progress: watch::Sender::new(Progress::default()),
             stopping: CancellationToken::new(),
         }))
+    }
+
+    /// Writes a consistent copy of what is kept into the new folder `to`.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        self.store.copy_to(to)
+    }
+
+    /// Whether it goes on with less than it should hold.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.store.opened().accepted.is_some()
     }
 
     /// Notes a step and gives the ticket by which to wait for it.

@@ -14,6 +14,7 @@ mod quic;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
+use tessera_runtime::store::{StoreError, StoreOptions};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +92,14 @@ impl BrokerHandle {
         self.certificates.as_deref().map_or(Ok(()), certificates::reload)
     }
 
+    /// Writes a consistent copy of the kept sessions and retained messages into the new folder `to`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
+        self.hub.keep.copy_to(to)
+    }
+
     /// Sessions, connected or kept.
     pub fn sessions(&self) -> usize {
         self.hub.registry.len()
@@ -144,7 +154,12 @@ impl Broker {
         let workers =
             spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
-        let keep = Keep::open(&config.data_dir.join("sessions")).map_err(StartError::Store)?;
+        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
+        let keep = Keep::open_with(&config.data_dir.join("sessions"), &options);
+        let keep = keep.map_err(StartError::Store)?;
+        if keep.has_lost() {
+            metrics.limits_hit.inc(&["store_loss_accepted"]);
+        }
         let random = SystemRandom::shared();
         let folder = config.data_dir.join("tickets");
         let now = validator.now();
@@ -240,6 +255,7 @@ impl Broker {
             for one in over_quic {
                 one.end().await;
             }
+            draining.lanes.stop();
             draining.keep.close().await;
             server.stop(true).await;
         });

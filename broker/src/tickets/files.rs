@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tessera_runtime::secret::{
-    owner_alone, read_private_text, write_secret_file, Secret, SecretFileError,
+    owner_alone, read_secret_text, write_secret_file, Secret, SecretFileError,
 };
 use tessera_token::proof::TicketKey;
 use tessera_token::text::from_hex_key;
@@ -75,7 +75,7 @@ impl Folder {
         if !file.try_exists().map_err(failed)? {
             return Ok((folder, Vec::new()));
         }
-        let text = read_private_text(&file).map_err(TicketError::File)?;
+        let text = read_secret_text(&file).map_err(TicketError::File)?;
         let keys: Option<Vec<Made>> = text.expose().lines().map(own_line).collect();
         match keys {
             Some(keys) if keys.len() <= TICKET_KEYS_KEPT => Ok((folder, keys)),
@@ -112,7 +112,7 @@ impl Folder {
 
 /// The keys of a shared file, newest first.
 pub(super) fn shared(path: &Path) -> Result<Vec<TicketKey>, TicketError> {
-    let text = read_private_text(path).map_err(TicketError::File)?;
+    let text = read_secret_text(path).map_err(TicketError::File)?;
     let key = |line: &str| from_hex_key(line.trim()).map(|key| TicketKey::from_bytes(&key));
     let keys: Option<Vec<TicketKey>> = text.expose().lines().map(key).collect();
     match keys {

@@ -121,10 +121,10 @@ fn what_is_on_disk_is_ours_or_the_start_fails() {
     }
     fs::write(&file, &good).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(matches!(open(&path, NOW), Err(TicketError::File(SecretFileError::Open(_)))));
+    assert!(matches!(open(&path, NOW), Err(TicketError::File(SecretFileError::Open(..)))));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(matches!(open(&path, NOW), Err(TicketError::File(SecretFileError::Open(_)))));
+    assert!(matches!(open(&path, NOW), Err(TicketError::File(SecretFileError::Open(..)))));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
     // What a crash in the middle of a write left behind goes.
     fs::write(path.join("keys.17.tmp"), "half").unwrap();

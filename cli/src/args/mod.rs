@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod backup;
 mod bench;
 mod device;
 mod operator;
@@ -12,6 +13,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
@@ -21,7 +23,8 @@ pub(crate) use operator::{
     RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 pub(crate) use server::{
-    AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, ProvisionArgs, UpArgs,
+    AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProvisionArgs,
+    SeedsArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 
@@ -55,6 +58,10 @@ pub(crate) enum Command {
     Broker(BrokerArgs),
     /// Run the offline validator on a gateway.
     Agent(AgentArgs),
+    /// Copy everything of a server that must survive, while it runs or when it is stopped.
+    Backup(BackupArgs),
+    /// Make the data folder of a server from a backup.
+    Restore(RestoreArgs),
     /// Watch a simulated fleet, and four who misbehave, on a system of its own in a temporary folder.
     Demo(DemoArgs),
     /// Be a device: enrol, keep key and token in a folder, make passwords, find out why one is refused.

@@ -66,7 +66,7 @@ pub(crate) enum OperatorCommand {
     /// Issuer keys: list, rotate.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// The audit log: list, verify.
+    /// The audit log: list, verify, head.
     #[command(subcommand)]
     Audit(AuditCommand),
     /// The trust feed: what readers knew beyond a service that came back from an older copy.
@@ -298,8 +298,25 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         operator: OperatorArgs,
     },
-    /// Check the hash chain over the whole log.
+    /// Check the hash chain over the whole log, against the service's own head and against one that was kept.
+    #[command(after_help = "Examples:
+  tessera audit verify
+  tessera audit verify --head head.txt --root root.thumbprint
+It fails when the log is broken, or shorter or another one than a head says. Keep heads where the service cannot write.")]
     Verify {
+        /// A head that `tessera audit head` gave: a file, or its text.
+        #[arg(long, value_name = "FILE|TEXT")]
+        head: Option<String>,
+        /// The thumbprint of the root key, or a file with it (default: tessera-data/root.thumbprint when it is there).
+        #[arg(long, value_name = "THUMBPRINT|FILE")]
+        root: Option<String>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// The signed head of the log, to be kept elsewhere: its length and hash, the place of the trust feed, the last serial.
+    #[command(after_help = "Example:
+  tessera audit head > head-$(date +%F).txt")]
+    Head {
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -53,6 +53,24 @@ pub(crate) struct ListenArgs {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
+/// After a loss.
+#[derive(Args, Clone, Default)]
+pub(crate) struct LossArgs {
+    /// Go on with what is left of a store that holds less than it should (a start without this says what is missing).
+    /// What was acknowledged and is missing stays lost: a backup may hold more. Logged, and at provisioning audited.
+    #[arg(long)]
+    pub(crate) accept_loss: bool,
+}
+
+/// After a loss of seeds.
+#[derive(Args, Clone, Default)]
+pub(crate) struct SeedsArgs {
+    /// Give successors to issuer keys whose seeds are missing (a start without this names them). What they have signed
+    /// stays good. Audited.
+    #[arg(long)]
+    pub(crate) replace_keys: bool,
+}
+
 /// Tokens with a symmetric key.
 #[derive(Args, Clone, Default)]
 pub(crate) struct DerivationArgs {
@@ -113,6 +131,10 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) loss: LossArgs,
+    #[command(flatten)]
+    pub(crate) seeds: SeedsArgs,
+    #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
@@ -134,6 +156,10 @@ pub(crate) struct ProvisionArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) loss: LossArgs,
+    #[command(flatten)]
+    pub(crate) seeds: SeedsArgs,
+    #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
@@ -154,6 +180,8 @@ pub(crate) struct BrokerArgs {
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -177,6 +205,8 @@ pub(crate) struct AgentArgs {
     pub(crate) audience: Option<String>,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

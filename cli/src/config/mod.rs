@@ -16,7 +16,7 @@ use tessera_provisioning::ProvisioningConfig;
 use tessera_runtime::log::Format;
 use tessera_token::ids::Audience;
 
-use crate::args::{DerivationArgs, ListenArgs, LogArgs, LogFormat};
+use crate::args::{DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, SeedsArgs};
 use crate::fault::Fault;
 
 #[cfg(test)]
@@ -48,6 +48,12 @@ pub(crate) struct Raw {
     pub(crate) tls: RawTls,
     pub(crate) proxy: RawProxy,
     pub(crate) broker: RawBroker,
+    /// Of the command line alone: a file would say it at every start.
+    #[serde(skip)]
+    pub(crate) accept_loss: bool,
+    /// As `accept_loss`.
+    #[serde(skip)]
+    pub(crate) replace_keys: bool,
 }
 
 /// An address, or `off`.
@@ -124,6 +130,9 @@ pub(crate) struct Config {
     /// For how long a verifier that cannot follow the trust feed decides all the same.
     pub(crate) not_followed_seconds: u64,
     pub(crate) log: LogConfig,
+    /// Whether to go on with what is left of a store.
+    pub(crate) accept_loss: bool,
+    replace_keys: bool,
     tls: RawTls,
     proxy: RawProxy,
     broker: RawBroker,
@@ -179,6 +188,13 @@ impl Raw {
         self
     }
 
+    /// As [`Raw::with_log`], for what is given after a loss.
+    pub(crate) fn after_loss(mut self, loss: &LossArgs, seeds: &SeedsArgs) -> Self {
+        self.accept_loss = loss.accept_loss;
+        self.replace_keys = seeds.replace_keys;
+        self
+    }
+
     /// Checks everything. `data` is the default folder of the verb.
     pub(crate) fn validate(self, data: &str) -> Result<Config, Fault> {
         let audience = self.audience.as_deref().unwrap_or("mqtt");
@@ -208,6 +224,8 @@ impl Raw {
             drain: Duration::from_secs(drain),
             not_followed_seconds,
             log: self.log.validate()?,
+            accept_loss: self.accept_loss,
+            replace_keys: self.replace_keys,
             tls: self.tls,
             proxy: self.proxy,
             broker: self.broker,
@@ -257,6 +275,8 @@ impl Config {
         config.audience = self.audience.clone();
         config.token_seconds = self.token_seconds;
         config.derivation_key_file = self.derivation_key_file.clone();
+        config.accept_loss = self.accept_loss;
+        config.replace_keys = self.replace_keys;
         Ok(config)
     }
 

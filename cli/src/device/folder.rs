@@ -1,13 +1,15 @@
 //! A device's folder: `device.json` (who it is), `device.key` (32 bytes as hex, mode 0600), `token.json` (mode 0600)
 //! and `counter` (the last proof counter, durable before the proof that uses it leaves).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tessera_runtime::random::{self, Random};
-use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
+use tessera_runtime::secret::{
+    own_folder_of, owner_alone, read_secret_text, write_secret_file, Secret,
+};
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
 use tessera_token::ids::{DeviceId, TenantId};
@@ -58,10 +60,7 @@ impl Folder {
 
     /// The folder at `path`, made when it is not there (mode 0700).
     pub(crate) fn create(path: &Path) -> Result<Self, Fault> {
-        if !path.is_dir() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|error| fault(path, &error))?;
-        }
+        own_folder_of(path, &["device.key", "token.json", "counter"])?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -89,6 +88,8 @@ impl Folder {
 
     /// The device's key.
     pub(crate) fn key(&self) -> Result<SecretKey, Fault> {
+        let found = fs::metadata(&self.path).map_err(|error| fault(&self.path, &error))?;
+        owner_alone(&self.path, &found)?;
         let path = self.file("device.key");
         let text = read_secret_text(&path)?;
         let mut seed = [0u8; 32];
@@ -219,6 +220,16 @@ mod tests {
         let second = folder.key_or_new(&SystemRandom).unwrap();
         assert_eq!(first.public(), second.public());
         assert_eq!(folder.key_mode().unwrap(), 0o600);
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(&folder.path, 0o755);
+        let told = folder.key().err().unwrap().to_string();
+        assert!(told.contains("0755") && told.contains("chmod 700"), "{told}");
+        open(&folder.path, 0o700);
+        open(&folder.file("device.key"), 0o640);
+        let told = folder.key().err().unwrap().to_string();
+        assert!(told.contains("0640") && told.contains("chmod 600"), "{told}");
     }
 
     #[test]

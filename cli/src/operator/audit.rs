@@ -1,15 +1,141 @@
 //! Verifies the chain of the audit log from the answers alone, as whoever keeps a copy of them can.
 
+use std::path::Path;
+
 use serde_json::Value;
+use tessera_runtime::secret::read_public_text;
+use tessera_simulators::operator::OperatorClient;
 use tessera_token::cbor::Writer;
 use tessera_token::hash::sha256;
+use tessera_token::head::ServiceHead;
+use tessera_token::key::Thumbprint;
 use tessera_token::text::from_base64url;
+use tessera_token::time::UnixSeconds;
 
-use crate::fault::Fault;
+use super::{pages, words};
+use crate::fault::{Fault, Outcome};
+use crate::secrets::read_thumbprint;
+use crate::{out, when};
 
-/// The hash of the last entry as hex, when every entry follows from the one before.
-pub(super) fn verify(rows: &[Value]) -> Result<String, Fault> {
+/// Where `tessera up` puts the thumbprint.
+const ROOT_FILE: &str = "tessera-data/root.thumbprint";
+/// Bytes of a file with a head.
+const HEAD_FILE_BYTES: usize = 16 * 1024;
+
+/// Reads the whole log and compares it with what it must be.
+pub(super) async fn run_verify(
+    client: &OperatorClient,
+    kept: Option<&str>,
+    root: Option<&str>,
+) -> Outcome {
+    let pin = pin(root)?;
+    let kept =
+        kept.map(|kept| Ok::<_, Fault>((kept, read_head(kept, pin.as_ref())?))).transpose()?;
+    // Asked first: the log may grow meanwhile, and must hold what the head says.
+    let own = client.get("/v1/audit/head").await.map_err(words)?;
+    let own = served_head(&own, pin.as_ref())?;
+    let hashes = verify(&pages::all(client, "/v1/audit").await.map_err(words)?)?;
+    let last = hashes.last().map(hex::encode).unwrap_or_else(|| hex::encode([0; 32]));
+    let count = hashes.len();
+    out::line(&format!("{count} entries, every hash follows from the one before; head {last}"));
+    out::line(&compare(&hashes, &own, "the service's own head")?);
+    if pin.is_none() {
+        out::line("  its signature was not checked: give --root");
+    }
+    if let Some((name, head)) = kept {
+        let name = if Path::new(name).is_file() { name } else { "the head that was given" };
+        out::line(&compare(&hashes, &head, name)?);
+    }
+    Ok(0)
+}
+
+/// The pinned root key.
+fn pin(root: Option<&str>) -> Result<Option<Thumbprint>, Fault> {
+    match root {
+        Some(root) => Ok(Some(read_thumbprint(root)?)),
+        None if Path::new(ROOT_FILE).is_file() => Ok(Some(read_thumbprint(ROOT_FILE)?)),
+        None => Ok(None),
+    }
+}
+
+/// A head that was kept. Without the root key anybody could have made it.
+fn read_head(kept: &str, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault> {
+    let pin = pin.ok_or_else(|| {
+        Fault::new("a head is worth what its signature is").hint("give --root THUMBPRINT|FILE")
+    })?;
+    let text = match Path::new(kept).is_file() {
+        true => read_public_text(Path::new(kept))?,
+        false => kept.to_owned(),
+    };
+    if text.len() > HEAD_FILE_BYTES {
+        return Err(Fault::new("this is no head: too long"));
+    }
+    let bytes = from_base64url(text.trim()).ok_or_else(|| {
+        Fault::new(format!("{kept:?} is neither a head nor a file with one"))
+            .hint("tessera audit head > FILE")
+    })?;
+    ServiceHead::open(&bytes, pin)
+        .map_err(|error| Fault::new(format!("the head that was given: {error}")))
+}
+
+fn served_head(answer: &Value, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault> {
+    let malformed = || Fault::new("the service answered with no head");
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).and_then(from_base64url);
+    if let Some(pin) = pin {
+        let signed = text("signed").ok_or_else(malformed)?;
+        let opened = ServiceHead::open(&signed, pin);
+        return opened.map_err(|error| Fault::new(format!("the service's own head: {error}")));
+    }
+    let number = |name: &str| answer.get(name).and_then(Value::as_u64).ok_or_else(malformed);
+    let hash = |name: &str| {
+        text(name).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(malformed)
+    };
+    Ok(ServiceHead {
+        audit: number("length")?,
+        audit_hash: hash("hash")?,
+        trust: number("trust_seq")?,
+        trust_hash: hash("trust_hash")?,
+        serial: number("serial")?,
+        time: UnixSeconds::new(number("time")?),
+    })
+}
+
+/// Says how the log stands to a head, or fails when it does not hold what the head says.
+fn compare(hashes: &[[u8; 32]], head: &ServiceHead, name: &str) -> Result<String, Fault> {
+    let told = format!(
+        "{name} of {}: {} entries, {}",
+        when::utc(head.time.get()),
+        head.audit,
+        hex::encode(head.audit_hash)
+    );
+    let length = usize::try_from(head.audit).unwrap_or(usize::MAX);
+    if length > hashes.len() {
+        return Err(Fault::new(format!(
+            "the audit log is too short: {} entries, and {} are missing by {told}",
+            hashes.len(),
+            length - hashes.len()
+        )));
+    }
+    let found = match length.checked_sub(1) {
+        Some(place) => hashes.get(place).copied().unwrap_or_default(),
+        None => [0; 32],
+    };
+    if found != head.audit_hash {
+        return Err(Fault::new(format!(
+            "the audit log is another one: entry {length} has the hash {}, by {told}",
+            hex::encode(found)
+        )));
+    }
+    Ok(match hashes.len() - length {
+        0 => format!("compared with {told}: the same"),
+        more => format!("compared with {told}: held, and {more} more"),
+    })
+}
+
+/// The hash of each entry, when every entry follows from the one before.
+fn verify(rows: &[Value]) -> Result<Vec<[u8; 32]>, Fault> {
     let mut previous = [0u8; 32];
+    let mut hashes = Vec::with_capacity(rows.len());
     for (place, row) in rows.iter().enumerate() {
         let seq = place as u64 + 1;
         let broken =
@@ -27,8 +153,9 @@ pub(super) fn verify(rows: &[Value]) -> Result<String, Fault> {
             return Err(broken("its content does not give its hash"));
         }
         previous = hash;
+        hashes.push(hash);
     }
-    Ok(hex::encode(previous))
+    Ok(hashes)
 }
 
 fn hash(seq: u64, previous: &[u8; 32], row: &Value) -> Option<[u8; 32]> {
@@ -64,8 +191,42 @@ mod tests {
 
     #[test]
     fn a_whole_log_verifies() {
-        assert_eq!(verify(&log()).unwrap().len(), 64);
+        assert_eq!(verify(&log()).unwrap().len(), 3);
         assert!(verify(&[]).is_ok());
+    }
+
+    fn head(audit: u64, audit_hash: [u8; 32]) -> ServiceHead {
+        let time = UnixSeconds::new(1_800_000_000);
+        ServiceHead { audit, audit_hash, trust: 1, trust_hash: [0; 32], serial: 1, time }
+    }
+
+    #[test]
+    fn a_log_that_is_shorter_or_another_one_than_a_head_says_does_not_pass() {
+        let hashes = verify(&log()).unwrap();
+        let told = |head: &ServiceHead| compare(&hashes, head, "x").map_err(|f| f.to_string());
+        assert!(told(&head(3, hashes[2])).unwrap().ends_with("the same"));
+        assert!(told(&head(2, hashes[1])).unwrap().ends_with("and 1 more"));
+        assert!(told(&head(0, [0; 32])).unwrap().ends_with("and 3 more"));
+        assert!(told(&head(4, hashes[2])).unwrap_err().contains("too short"));
+        assert!(told(&head(u64::MAX, hashes[2])).unwrap_err().contains("too short"));
+        assert!(told(&head(3, hashes[1])).unwrap_err().contains("another one"));
+        assert!(told(&head(0, [9; 32])).unwrap_err().contains("another one"));
+    }
+
+    #[test]
+    fn a_kept_head_needs_the_root_key_that_signed_it() {
+        let root = tessera_token::key::SecretKey::from_seed(&[1; 32]);
+        let text = base64url(&head(3, [1; 32]).sign(&root).unwrap());
+        let pin = root.public().thumbprint();
+        assert_eq!(read_head(&text, Some(&pin)).unwrap(), head(3, [1; 32]));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("head.txt");
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        assert_eq!(read_head(&file.display().to_string(), Some(&pin)).unwrap().audit, 3);
+        assert!(read_head(&text, None).is_err());
+        let other = tessera_token::key::SecretKey::from_seed(&[2; 32]).public().thumbprint();
+        assert!(read_head(&text, Some(&other)).is_err());
+        assert!(read_head("rubbish!", Some(&pin)).is_err());
     }
 
     #[test]

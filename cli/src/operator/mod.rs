@@ -238,14 +238,17 @@ async fn audit(command: AuditCommand) -> Outcome {
             let columns = ["seq", "at", "actor", "action", "tenant", "subject", "detail"];
             Call::of(&operator)?.list("/v1/audit", &columns).await
         }
-        AuditCommand::Verify { operator } => {
+        AuditCommand::Verify { head, root, operator } => {
             let call = Call::of(&operator)?;
-            let rows = pages::all(&call.client, "/v1/audit").await.map_err(words)?;
-            let head = audit::verify(&rows)?;
-            out::line(&format!(
-                "{} entries, every hash follows from the one before; head {head}",
-                rows.len()
-            ));
+            audit::run_verify(&call.client, head.as_deref(), root.as_deref()).await
+        }
+        AuditCommand::Head { operator } => {
+            let call = Call::of(&operator)?;
+            let answer = call.client.get("/v1/audit/head").await.map_err(words)?;
+            match (call.json, answer.get("signed").and_then(Value::as_str)) {
+                (false, Some(signed)) => out::line(signed),
+                _ => out::line(&format!("{answer:#}")),
+            }
             Ok(0)
         }
     }

@@ -1,13 +1,17 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
+use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
 use super::parts::{counted, Feed};
-use super::run_file;
 use super::signals::Signals;
-use crate::args::AgentArgs;
+use super::{control, run_file};
+use crate::args::{AgentArgs, SeedsArgs};
 use crate::config::Raw;
 use crate::fault::Outcome;
 use crate::out;
@@ -17,11 +21,12 @@ const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
 
 /// The offline validator on a gateway.
 pub(crate) async fn run(args: AgentArgs) -> Outcome {
-    let mut raw = Raw::default().with_log(&args.log);
+    let mut raw = Raw::default().with_log(&args.log).after_loss(&args.loss, &SeedsArgs::default());
     raw.data = args.data.clone();
     raw.audience = args.audience.clone();
     let config = raw.validate("./tessera-agent")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    own_folder_of(&config.data, &["agent"])?;
     let reload = Reload::start(None, &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
@@ -30,6 +35,12 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     daemon.socket = args.socket.clone();
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
     let daemon = AgentDaemon::start(daemon, clock, random, &counted()?, &stop).await?;
+    let daemon = Arc::new(daemon);
+    let copied = Arc::clone(&daemon);
+    let copy = move |to: &Path| {
+        copied.agent().copy_store_to(&to.join("agent")).map_err(|error| error.to_string())
+    };
+    control::serve(&config.data, &stop, Arc::new(copy))?;
     run_file::write(&config.data, &[("http", daemon.http().to_string())])?;
     out::write(&format!(
         "data          {}\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",

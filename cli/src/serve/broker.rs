@@ -1,11 +1,14 @@
+use std::sync::Arc;
+
 use tessera_runtime::clock::SystemClock;
+use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
 use super::parts::{start_broker, Feed};
-use super::run_file;
 use super::signals::Signals;
-use crate::args::BrokerArgs;
+use super::{control, run_file};
+use crate::args::{BrokerArgs, SeedsArgs};
 use crate::config::Raw;
 use crate::fault::Outcome;
 use crate::out;
@@ -15,14 +18,18 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
-        .with_derivation(&args.derivation);
+        .with_derivation(&args.derivation)
+        .after_loss(&args.loss, &SeedsArgs::default());
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-broker")?;
     let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    own_folder_of(&config.data, &["agent", "broker"])?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
-    let broker = start_broker(&config, &feed, &SystemClock::shared(), &stop).await?;
+    let broker = Arc::new(start_broker(&config, &feed, &SystemClock::shared(), &stop).await?);
+    let copied = Arc::clone(&broker);
+    control::serve(&config.data, &stop, Arc::new(move |to| copied.copy_stores(to)))?;
     let metrics = broker.handle.http_addr;
     let mut places = broker.places();
     places.push(("metrics", metrics.to_string()));

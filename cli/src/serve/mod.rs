@@ -2,6 +2,7 @@
 
 mod agent;
 mod broker;
+pub(crate) mod control;
 mod life;
 mod parts;
 mod provision;

@@ -8,13 +8,13 @@ use tessera_provisioning::{Provisioning, ProvisioningHandle};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
-use tessera_runtime::secret::{read_secret_text, Secret};
+use tessera_runtime::secret::{own_folder, read_secret_text, Secret};
 use tessera_runtime::stop::Stop;
 use tessera_token::key::Thumbprint;
-use tessera_token::text::from_base64url;
 
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::secrets::read_thumbprint;
 
 /// Where trust comes from.
 pub(crate) struct Feed {
@@ -26,36 +26,21 @@ pub(crate) struct Feed {
 impl Feed {
     /// From a token file and a thumbprint, which may stand in a file itself.
     pub(crate) fn read(url: &str, token: &Path, root: &str) -> Result<Self, Fault> {
-        let text = match Path::new(root).is_file() {
-            true => read_secret_text(Path::new(root))?.expose().clone(),
-            false => root.to_owned(),
-        };
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             token: read_secret_text(token)?,
-            root: thumbprint(&text)?,
+            root: read_thumbprint(root)?,
         })
     }
 
     /// The agent's part of a configuration.
     pub(super) fn agent(&self, data: &Path, config: &Config) -> AgentConfig {
-        let agent = AgentConfig::new(data, config.audience.clone(), self.root)
+        let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
             .with_feed(self.url.clone(), self.token.clone());
-        AgentConfig { not_followed_seconds: config.not_followed_seconds, ..agent }
+        agent.accept_loss = config.accept_loss;
+        agent.not_followed_seconds = config.not_followed_seconds;
+        agent
     }
-}
-
-/// A thumbprint as 64 hexadecimal digits or 43 characters of base64url.
-fn thumbprint(text: &str) -> Result<Thumbprint, Fault> {
-    let bytes = match text.len() {
-        64 => hex::decode(text).ok(),
-        _ => from_base64url(text),
-    };
-    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(Thumbprint::from_bytes).ok_or_else(|| {
-        Fault::new(format!("{text:?} is neither a thumbprint nor a file with one"))
-            .hint("provisioning writes it to DATA/root.thumbprint")
-    })
 }
 
 /// A running broker and what it decides by.
@@ -99,9 +84,16 @@ pub(crate) async fn start_broker(
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
-    let settings = config.broker(&feed.url)?;
+    let mut settings = config.broker(&feed.url)?;
+    settings.accept_loss = config.accept_loss;
     let handle = Broker::start(settings, &agent, clock.clone(), &metrics, stop).await?;
     Ok(BrokerPart { agent, handle })
+}
+
+/// Writes a copy of provisioning's store below the folder.
+pub(super) fn copy_provisioning(service: &ProvisioningHandle, to: &Path) -> Result<(), String> {
+    own_folder(&to.join("provisioning")).map_err(|error| error.to_string())?;
+    service.copy_store_to(&to.join("provisioning/store")).map_err(|error| error.to_string())
 }
 
 impl BrokerPart {
@@ -125,6 +117,14 @@ impl BrokerPart {
         told
     }
 
+    /// Writes copies of both stores below the folder.
+    pub(super) fn copy_stores(&self, to: &Path) -> Result<(), String> {
+        let words = |error: tessera_runtime::store::StoreError| error.to_string();
+        self.agent.copy_store_to(&to.join("agent")).map_err(words)?;
+        own_folder(&to.join("broker")).map_err(|error| error.to_string())?;
+        self.handle.copy_store_to(&to.join("broker/sessions")).map_err(words)
+    }
+
     /// Closes what is left after the tasks have ended.
     pub(crate) fn close(&self) {
         if let Err(error) = self.agent.close() {
@@ -141,7 +141,7 @@ mod tests {
     fn a_root_in_both_spellings_and_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let token = folder.path().join("feed.token");
-        std::fs::write(&token, "t\n").unwrap();
+        tessera_runtime::secret::write_secret_file(&token, b"t\n").unwrap();
         let file = folder.path().join("root.thumbprint");
         std::fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
         let url64 = tessera_token::text::base64url(&[0xab; 32]);

@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::start_provisioning;
-use super::run_file;
+use super::parts::{copy_provisioning, start_provisioning};
 use super::signals::Signals;
+use super::{control, run_file};
 use crate::args::ProvisionArgs;
 use crate::config::Raw;
 use crate::fault::Outcome;
@@ -14,6 +16,7 @@ use crate::out;
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let mut raw =
         Raw::read(args.config.as_deref())?.with_log(&args.log).with_derivation(&args.derivation);
+    raw = raw.after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
     raw.http = args.http.or(raw.http);
     let config = raw.validate("./tessera-data")?;
@@ -21,6 +24,9 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let signals = Signals::listen()?;
     let stop = Stop::new();
     let service = start_provisioning(&config, &SystemClock::shared(), &stop).await?;
+    let service = Arc::new(service);
+    let copied = Arc::clone(&service);
+    control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)))?;
     let data = config.data.display();
     run_file::write(&config.data, &[("http", service.addr().to_string())])?;
     if let Some(first) = service.first_start() {

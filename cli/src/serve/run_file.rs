@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{json, Map, Value};
+use tessera_runtime::secret::write_secret_file;
 
 use crate::fault::Fault;
 
@@ -14,11 +15,8 @@ pub(super) fn write(data: &Path, at: &[(&str, String)]) -> Result<(), Fault> {
         members.insert((*name).to_owned(), json!(place));
     }
     let text = format!("{:#}\n", Value::Object(members));
-    let temporary = data.join("run.json.tmp");
-    let path = data.join("run.json");
-    let named = |error: std::io::Error| Fault::new(format!("{}: {error}", path.display()));
-    std::fs::write(&temporary, text).map_err(named)?;
-    std::fs::rename(&temporary, &path).map_err(named)
+    // No secret; but nothing in the folder is anybody else's business.
+    Ok(write_secret_file(&data.join("run.json"), text.as_bytes())?)
 }
 
 /// Takes it away again: nobody listens any more.

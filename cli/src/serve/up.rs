@@ -1,11 +1,14 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use tessera_provisioning::ProvisioningHandle;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::{start_broker, start_provisioning, BrokerPart, Feed};
-use super::run_file;
+use super::parts::{copy_provisioning, start_broker, start_provisioning, BrokerPart, Feed};
 use super::signals::Signals;
+use super::{control, run_file};
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
@@ -27,6 +30,13 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
             return Err(fault);
         }
     };
+    let (provisioning, broker) = (Arc::new(provisioning), Arc::new(broker));
+    let copied = (Arc::clone(&provisioning), Arc::clone(&broker));
+    let copy = move |to: &Path| {
+        copy_provisioning(&copied.0, to)?;
+        copied.1.copy_stores(to)
+    };
+    control::serve(&config.data, &front, Arc::new(copy))?;
     tell(&config, &provisioning, &broker)?;
     let ready = || broker.handle.is_ready();
     let signals = until_told(signals, reload, ready, || broker.reload_certificates()).await;
@@ -42,7 +52,8 @@ fn config(args: &UpArgs) -> Result<Config, Fault> {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
-        .with_derivation(&args.derivation);
+        .with_derivation(&args.derivation)
+        .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
     raw.http = args.http.or(raw.http);
     raw.validate("./tessera-data")

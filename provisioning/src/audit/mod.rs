@@ -73,6 +73,12 @@ pub(crate) struct Head {
     pub(crate) hash: [u8; 32],
 }
 
+impl Head {
+    pub(crate) fn read(tables: &Tables) -> Result<Self, StoreError> {
+        Ok(tables.meta.get_record(HEAD)?.unwrap_or_default())
+    }
+}
+
 /// SHA-256 over CBOR `["tessera-audit-1", seq, previous, at, actor, action, tenant, subject, detail]`.
 pub(crate) fn hash(seq: u64, previous: &[u8; 32], entry: &Entry) -> [u8; 32] {
     let mut w = Writer::new();
@@ -115,7 +121,7 @@ pub(crate) fn chain_pending(tables: &Tables) -> Result<Option<Batch>, StoreError
         return Ok(None);
     }
     let before = tables.meta.get(HEAD)?;
-    let mut head: Head = tables.meta.get_record(HEAD)?.unwrap_or_default();
+    let mut head = Head::read(tables)?;
     let mut batch = Batch::new();
     batch.expect(&tables.meta, HEAD, before);
     for (key, entry) in pending {

@@ -18,6 +18,11 @@ use crate::tables::Tables;
 
 const SERIALS: &str = "serials";
 
+/// No serial that was given out is above it.
+pub(crate) fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.meta.get_record::<u64>(SERIALS)?.map_or(0, |next| next.saturating_sub(1)))
+}
+
 /// The synchronous step of issuing.
 pub(crate) struct Issuer {
     tables: Tables,

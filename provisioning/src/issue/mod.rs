@@ -17,7 +17,7 @@ use tessera_token::time::UnixSeconds;
 use crate::registry::records::IssuedRecord;
 use crate::tables::{numbered, pair, Tables};
 
-pub(crate) use issuer::{jump, Issuer};
+pub(crate) use issuer::{highest_serial, jump, Issuer};
 
 /// A token to be made.
 pub(crate) struct Order {

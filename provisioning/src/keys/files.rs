@@ -1,13 +1,21 @@
-//! Seeds on disk, mode 0600, written before any record names them.
+//! Seeds on disk, mode 0600 in a folder of 0700, written before any record names them and removed once none does.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::random::{self, Random};
-use tessera_runtime::secret::{read_secret_file, write_secret_file, Secret, SecretFileError};
+use tessera_runtime::secret::{
+    own_folder, read_secret_file, write_secret_file, Secret, SecretFileError,
+};
+use tessera_token::ids::TenantId;
 use tessera_token::key::{KeyId, SecretKey};
 
+use super::{id_of, tenant_of, KeyRecord, State};
 use crate::start::StartError;
+use crate::tables::Tables;
 
 const ROOT: &str = "root.seed";
 
@@ -17,7 +25,7 @@ pub(crate) struct KeyFolder(PathBuf);
 
 impl KeyFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
-        fs::create_dir_all(path).map_err(|error| StartError::Io(path.to_owned(), error))?;
+        own_folder(path)?;
         Ok(Self(path.to_owned()))
     }
 
@@ -25,7 +33,12 @@ impl KeyFolder {
     pub(crate) fn root(&self, random: &dyn Random, make: bool) -> Result<SecretKey, StartError> {
         let path = self.0.join(ROOT);
         if path.exists() || !make {
-            return Ok(read(&path)?);
+            return match read(&path) {
+                Err(SecretFileError::Io(path, error)) if is_gone(&error) => {
+                    Err(StartError::RootLost(path))
+                }
+                read => Ok(read?),
+            };
         }
         let key = draw(random).map_err(|_| StartError::Random)?;
         write_secret_file(&path, key.expose_seed().as_slice())?;
@@ -49,9 +62,106 @@ impl KeyFolder {
         }
     }
 
+    /// What the records ask for and the folder does not hold.
+    pub(crate) fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
+        let mut survey = Survey::default();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows =
+                tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), STORE_SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { return Ok(survey) };
+            after = Some(last.clone());
+            for (key, record) in &rows {
+                if !matches!(record.state, State::Active | State::Next) {
+                    continue;
+                }
+                let named = tenant_of(key).zip(id_of(key));
+                let (tenant, id) = named.ok_or(StartError::Internal)?;
+                survey.named.insert(id);
+                self.look(tenant, id, record, &mut survey)?;
+            }
+        }
+    }
+
+    fn look(
+        &self,
+        tenant: TenantId,
+        id: KeyId,
+        record: &KeyRecord,
+        survey: &mut Survey,
+    ) -> Result<(), StartError> {
+        let why = match self.load(id) {
+            Ok(key) if key.public_bytes() == record.public => return Ok(()),
+            Ok(_) => "holds another key",
+            Err(SecretFileError::Io(_, error)) if is_gone(&error) => "is missing",
+            Err(SecretFileError::NotASecret(_)) => "is no seed",
+            Err(error) => return Err(error.into()),
+        };
+        survey.lost.push(LostSeed { tenant, id, state: record.state, path: self.path(id), why });
+        Ok(())
+    }
+
+    /// Removes the seeds that no record of an active or next key names: a crash left them between a record and its file.
+    /// The root key's stays.
+    pub(crate) fn clear(&self, named: &HashSet<KeyId>) -> Result<(), StartError> {
+        let fail = |error| StartError::Io(self.0.clone(), error);
+        for entry in fs::read_dir(&self.0).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let id = name.strip_prefix("issuer-").and_then(|rest| rest.strip_suffix(".seed"));
+            let unused = match id.map(parse_id) {
+                Some(Some(id)) => !named.contains(&id),
+                _ => name.contains(".seed.") && name.ends_with(".tmp"),
+            };
+            if unused {
+                fs::remove_file(&path).map_err(|error| StartError::Io(path.clone(), error))?;
+                tracing::info!(file = %path.display(), "seed removed: no key in use has it");
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, id: KeyId) -> PathBuf {
         self.0.join(format!("issuer-{id}.seed"))
     }
+}
+
+/// What a look at the folder found.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// The keys that need their seeds.
+    pub(crate) named: HashSet<KeyId>,
+    pub(crate) lost: Vec<LostSeed>,
+}
+
+/// An issuer key that cannot sign.
+#[derive(Debug, Clone)]
+pub struct LostSeed {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: KeyId,
+    pub(crate) state: State,
+    pub(crate) path: PathBuf,
+    pub(crate) why: &'static str,
+}
+
+impl fmt::Display for LostSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Active => "active",
+            _ => "next",
+        };
+        let Self { tenant, id, path, why, .. } = self;
+        write!(f, "{} {why} ({state} issuer key {id} of tenant {tenant})", path.display())
+    }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}
+
+fn parse_id(text: &str) -> Option<KeyId> {
+    let bytes = hex::decode(text).ok()?;
+    <[u8; 8]>::try_from(bytes).ok().map(KeyId::from_bytes)
 }
 
 pub(crate) fn draw(random: &dyn Random) -> Result<SecretKey, random::RandomError> {

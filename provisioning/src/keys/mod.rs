@@ -19,6 +19,7 @@ use crate::tables::{pair, Tables};
 
 pub(crate) mod files;
 pub(crate) mod rotate;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +107,12 @@ pub(crate) fn in_state(
 /// The key id at the end of a store key.
 pub(crate) fn id_of(key: &[u8]) -> Option<KeyId> {
     key.last_chunk::<8>().map(|bytes| KeyId::from_bytes(*bytes))
+}
+
+/// The tenant at the head of a store key.
+pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantId> {
+    let name = key.split(|byte| *byte == 0).next()?;
+    TenantId::parse(std::str::from_utf8(name).ok()?).ok()
 }
 
 pub(crate) fn put(

@@ -3,23 +3,17 @@
 use tessera_runtime::store::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
-use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::{files, in_state, put, KeyRecord, State};
-use crate::audit::Entry;
-use crate::limits::ATTEMPTS;
+pub(crate) use super::succession::{forget_seeds, Rotated};
+use super::succession::{fresh_next, succeed, Step, Successors};
+use super::{in_state, put, KeyRecord, State};
+use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
 use crate::refused::Refused;
-use crate::registry::{tenants, Actor};
+use crate::registry::Actor;
+use crate::room::Load;
 use crate::service::{Service, Tried};
-use crate::tables::pair;
-
-/// What a rotation did.
-pub(crate) struct Rotated {
-    pub(crate) active: KeyId,
-    pub(crate) next: KeyId,
-}
 
 /// Promotes next to active, retires the active one (its tokens live out their time) and publishes a new next.
 pub(crate) async fn rotate(
@@ -29,20 +23,27 @@ pub(crate) async fn rotate(
 ) -> Result<Rotated, Refused> {
     for _ in 0..ATTEMPTS {
         let step = Step::read(service, tenant)?;
-        let (old, next) = (step.required(State::Active)?, step.required(State::Next)?);
-        let entry = service.entry(by, "key.rotate", tenant.as_str(), &next.0.to_string());
-        match replace(service, &step, old, State::Retiring, next, entry).await? {
-            Tried::Done(rotated) => {
-                service.key_folder.forget(old.0);
-                return Ok(rotated);
-            }
-            Tried::Again => continue,
+        if step.keys.len() >= KEYS_PER_TENANT {
+            service.metrics.limits_hit.inc(&["keys_of_a_tenant"]);
+            let detail = format!("no more than {KEYS_PER_TENANT} issuer keys of one tenant");
+            return Err(Refused::because(RefusalCode::CapacityReached, detail));
+        }
+        let old = step.by_state(State::Active);
+        let leaving: Vec<_> = old.map(|old| (old, State::Retiring)).into_iter().collect();
+        let next = step.by_state(State::Next).map(|(id, _)| id.to_string()).unwrap_or_default();
+        let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
+        if let Tried::Done(rotated) =
+            succeed(service, &step, &leaving, Successors::Required, entry).await?
+        {
+            old.into_iter().for_each(|(id, _)| service.key_folder.forget(*id));
+            return Ok(rotated);
         }
     }
     Err(RefusalCode::LimitReached.into())
 }
 
-/// Cuts a key at once: every token it signed is refused from the moment a verifier hears of it.
+/// Cuts a key at once: every token it signed is refused from the moment a verifier hears of it. It is never refused for
+/// want of room; then the tenant has no new next key until one is rotated in.
 pub(crate) async fn compromise(
     service: &Service,
     by: &Actor,
@@ -51,153 +52,87 @@ pub(crate) async fn compromise(
 ) -> Result<(), Refused> {
     for _ in 0..ATTEMPTS {
         let step = Step::read(service, tenant)?;
-        let bad = step.by_id(id)?;
+        let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
-        let tried = match bad.1.state {
-            State::Active => {
-                replace(service, &step, bad, State::Compromised, step.required(State::Next)?, entry)
-                    .await?
+        match succeed(service, &step, &leaving, Successors::IfRoom, entry).await {
+            Ok(Tried::Done(_)) => {
+                service.key_folder.forget(id);
+                return Ok(());
             }
-            State::Next => replace_next(service, &step, bad, entry).await?,
-            _ => cut(service, &step, bad, State::Compromised, entry).await?,
-        };
-        if let Tried::Done(_) = tried {
-            service.key_folder.forget(id);
-            return Ok(());
+            Ok(Tried::Again) => {}
+            // Another took the room in between: without successors it needs none.
+            Err(refused) if refused.code == RefusalCode::CapacityReached => {}
+            Err(refused) => return Err(refused),
         }
     }
     Err(RefusalCode::LimitReached.into())
 }
 
-/// Ends retiring keys whose last token has expired. Called by the sweeper.
+/// Replaces keys of a tenant whose seeds are lost. What they signed stays good.
+pub(crate) async fn replace_lost(
+    service: &Service,
+    tenant: &TenantId,
+    lost: &[KeyId],
+) -> Result<Rotated, Refused> {
+    for _ in 0..ATTEMPTS {
+        let step = Step::read(service, tenant)?;
+        let mut leaving = Vec::new();
+        for id in lost {
+            let key = step.by_id(*id)?;
+            match key.1.state {
+                State::Active => leaving.push((key, State::Retiring)),
+                State::Next => leaving.push((key, State::Retired)),
+                _ => {}
+            }
+        }
+        let ids: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        let by = Actor("service".to_owned());
+        let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
+        let entry = entry.detail("the seed was missing, or not the one of the key");
+        if let Tried::Done(rotated) =
+            succeed(service, &step, &leaving, Successors::IfRoom, entry).await?
+        {
+            lost.iter().for_each(|id| service.key_folder.forget(*id));
+            return Ok(rotated);
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+/// Ends retiring keys whose last token has expired, and lets go of those that ended long ago. Called by the sweeper; each
+/// call looks at a part of the table.
 pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
-    let rows = service.tables.keys.scan_records::<KeyRecord>(&[], None, usize::MAX)?;
+    let after = service.keys_looked.lock().take();
+    let most = tessera_runtime::limits::STORE_SCAN_ROWS;
+    let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
+    let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
     for (key, record) in rows {
-        if record.state != State::Retiring || record.not_after > now {
-            continue;
-        }
-        let Some((tenant, id)) = tenant_of(&key).zip(super::id_of(&key)) else {
+        let Some((tenant, id)) = super::tenant_of(&key).zip(super::id_of(&key)) else {
             continue;
         };
-        let step = Step::read(service, &tenant)?;
-        let entry = service.entry(
-            &Actor("service".to_owned()),
-            "key.retire",
-            tenant.as_str(),
-            &id.to_string(),
-        );
-        cut(service, &step, step.by_id(id)?, State::Retired, entry).await?;
+        match record.state {
+            State::Retiring if record.not_after <= now => retire(service, &tenant, id).await?,
+            State::Retired if record.since.saturating_add(KEY_KEPT_SECONDS) < now => {
+                let mut batch = Batch::new();
+                batch.expect_record(&service.tables.keys, &key, &record);
+                batch.delete(&service.tables.keys, &key);
+                service.store.commit(batch).await?;
+                service.room.gone(&Load::key(tenant.as_str()));
+            }
+            _ => {}
+        }
     }
+    *service.keys_looked.lock() = last;
     Ok(())
 }
 
-pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantId> {
-    let name = key.split(|byte| *byte == 0).next()?;
-    TenantId::parse(std::str::from_utf8(name).ok()?).ok()
-}
-
-/// One look at the keys of a tenant, and the preconditions that hold it together.
-struct Step {
-    tenant: TenantId,
-    keys: Vec<(KeyId, KeyRecord)>,
-}
-
-type Known<'a> = &'a (KeyId, KeyRecord);
-
-impl Step {
-    fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
-        tenants::known(service, tenant)?;
-        let rows = super::of_tenant(&service.tables, tenant)?;
-        let keys = rows.into_iter().filter_map(|(key, record)| Some((super::id_of(&key)?, record)));
-        Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
-    }
-
-    fn required(&self, state: State) -> Result<Known<'_>, Refused> {
-        let found = self.keys.iter().find(|(_, record)| record.state == state);
-        found.ok_or_else(|| RefusalCode::Internal.into())
-    }
-
-    fn by_id(&self, id: KeyId) -> Result<Known<'_>, Refused> {
-        let found = self.keys.iter().find(|(known, _)| *known == id);
-        found.ok_or_else(|| RefusalCode::NotFound.into())
-    }
-
-    fn expect(&self, service: &Service, batch: &mut Batch, key: Known<'_>) {
-        batch.expect_record(&service.tables.keys, pair(&self.tenant, key.0.as_bytes()), &key.1);
-    }
-}
-
-async fn replace(
-    service: &Service,
-    step: &Step,
-    old: Known<'_>,
-    old_becomes: State,
-    next: Known<'_>,
-    entry: Entry,
-) -> Result<Tried<Rotated>, Refused> {
-    let now = service.now().get();
-    let mut batch = Batch::new();
-    step.expect(service, &mut batch, old);
-    step.expect(service, &mut batch, next);
-    let mut left = old.1.in_state(old_becomes, now);
-    if old_becomes == State::Retiring {
-        left.not_after = service.time.stamp().get() + TOKEN_LIFE_SECONDS + CLOCK_SKEW_SECONDS;
-    }
-    let active = next.1.in_state(State::Active, now);
-    let (fresh_id, fresh) = fresh_next(service, now)?;
-    let mut changes: Vec<Change> = Vec::new();
-    for (id, record) in [(fresh_id, &fresh), (next.0, &active), (old.0, &left)] {
-        put(&service.tables, &mut batch, &step.tenant, id, record);
-        changes.push(record.change(&step.tenant)?);
-    }
-    let tried = service.publish(changes, batch, entry).await?;
-    Ok(tried.map(|()| Rotated { active: next.0, next: fresh_id }))
-}
-
-async fn replace_next(
-    service: &Service,
-    step: &Step,
-    bad: Known<'_>,
-    entry: Entry,
-) -> Result<Tried<Rotated>, Refused> {
-    let now = service.now().get();
-    let active = step.required(State::Active)?;
-    let mut batch = Batch::new();
-    step.expect(service, &mut batch, bad);
-    let (fresh_id, fresh) = fresh_next(service, now)?;
-    let cut = bad.1.in_state(State::Compromised, now);
-    put(&service.tables, &mut batch, &step.tenant, fresh_id, &fresh);
-    put(&service.tables, &mut batch, &step.tenant, bad.0, &cut);
-    let changes = vec![fresh.change(&step.tenant)?, cut.change(&step.tenant)?];
-    let tried = service.publish(changes, batch, entry).await?;
-    Ok(tried.map(|()| Rotated { active: active.0, next: fresh_id }))
-}
-
-async fn cut(
-    service: &Service,
-    step: &Step,
-    key: Known<'_>,
-    becomes: State,
-    entry: Entry,
-) -> Result<Tried<Rotated>, Refused> {
-    let record = key.1.in_state(becomes, service.now().get());
-    let mut batch = Batch::new();
-    step.expect(service, &mut batch, key);
-    put(&service.tables, &mut batch, &step.tenant, key.0, &record);
-    let tried = service.publish(vec![record.change(&step.tenant)?], batch, entry).await?;
-    let next = step.required(State::Next)?.0;
-    Ok(tried.map(|()| Rotated { active: key.0, next }))
-}
-
-/// A new next key; its seed is on disk before any record names it.
-pub(crate) fn fresh_next(service: &Service, now: u64) -> Result<(KeyId, KeyRecord), Refused> {
-    let key = files::draw(&*service.random)?;
-    let id = service.key_folder.store(&key).map_err(|error| {
-        tracing::error!(%error, "issuer key not stored");
-        Refused::from(RefusalCode::Internal)
-    })?;
-    Ok((id, KeyRecord::next(key.public_bytes(), now)))
+async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), Refused> {
+    let by = Actor("service".to_owned());
+    let entry = service.entry(&by, "key.retire", tenant.as_str(), &id.to_string());
+    let step = Step::read(service, tenant)?;
+    let leaving = [(step.by_id(id)?, State::Retired)];
+    succeed(service, &step, &leaving, Successors::IfRoom, entry).await.map(|_| ())
 }
 
 /// The active and next key of a new tenant.

@@ -8,14 +8,14 @@ use crate::start::StartError;
 #[test]
 fn seeds_are_for_the_owner_alone_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = KeyFolder::open(dir.path()).unwrap();
+    let folder = KeyFolder::open(&dir.path().join("keys")).unwrap();
     let random = SeededRandom::predictable(1);
     let key = draw(&random).unwrap();
     let id = folder.store(&key).unwrap();
     assert_eq!(folder.load(id).unwrap().public(), key.public());
     let root = folder.root(&random, true).unwrap();
     assert_eq!(folder.root(&random, true).unwrap().public(), root.public());
-    for file in std::fs::read_dir(dir.path()).unwrap() {
+    for file in std::fs::read_dir(dir.path().join("keys")).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -26,7 +26,7 @@ fn seeds_are_for_the_owner_alone_and_come_back() {
 #[test]
 fn a_lost_root_key_is_not_replaced_in_silence() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = KeyFolder::open(dir.path()).unwrap();
+    let folder = KeyFolder::open(&dir.path().join("keys")).unwrap();
     let random = SeededRandom::predictable(1);
-    assert!(matches!(folder.root(&random, false), Err(StartError::Secret(_))));
+    assert!(matches!(folder.root(&random, false), Err(StartError::RootLost(_))));
 }

@@ -1,10 +1,11 @@
 use tessera_runtime::store::Batch;
-use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch};
 
 use super::records::DeviceRecord;
-use super::{tenants, Actor, Page};
+use super::{groups, tenants, Actor, Page};
+use crate::audit::Entry;
 use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
@@ -35,22 +36,67 @@ pub(crate) async fn revoke(
     device: &DeviceId,
 ) -> Result<DeviceRecord, Refused> {
     tenants::known(service, tenant)?;
+    let entry = service.entry(by, "device.revoke", tenant.as_str(), device.as_str());
+    let (record, _) = end(service, tenant, device, entry, |record| record.revoked = true).await?;
+    service.metrics.revoked.inc(&["device"]);
+    Ok(record)
+}
+
+/// Whose tokens a revocation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Token,
+    Device,
+    Group,
+}
+
+impl Ended {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Device => "device",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// Moves the device's epoch, so that all of its tokens end. When verifiers can hold no more of these, its group's moves:
+/// the other devices of the group refresh, the revoked one cannot.
+pub(crate) async fn end(
+    service: &Service,
+    tenant: &TenantId,
+    device: &DeviceId,
+    entry: Entry,
+    with: impl Fn(&mut DeviceRecord),
+) -> Result<(DeviceRecord, Ended), Refused> {
     for _ in 0..ATTEMPTS {
         let old = known(service, tenant, device)?;
         let mut new = old.clone();
-        new.revoked = true;
+        with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch)?;
-        let batch = replacing(service, tenant, device, &old, &new);
         let change = Change::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
             epoch: new.epoch,
             at: service.time.stamp(),
         });
-        let entry = service.entry(by, "device.revoke", tenant.as_str(), device.as_str());
+        let batch = replacing(service, tenant, device, &old, &new);
+        match service.publish(vec![change], batch, entry.clone()).await {
+            Ok(Tried::Done(())) => return Ok((new, Ended::Device)),
+            Ok(Tried::Again) => continue,
+            Err(refused) if refused.code == RefusalCode::CapacityReached => {}
+            Err(refused) => return Err(refused),
+        }
+        let mut batch = replacing(service, tenant, device, &old, &new);
+        let group = GroupId::parse(&old.group).map_err(|_| RefusalCode::Internal)?;
+        let record = groups::known(service, tenant, &old.group)?;
+        let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record)?;
+        let entry = entry.clone();
+        let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
+        let entry = entry.detail(detail);
         if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
-            service.metrics.revoked.inc(&["device"]);
-            return Ok(new);
+            tracing::warn!(%tenant, %device, %group, "no room for the device alone: its group moved");
+            return Ok((new, Ended::Group));
         }
     }
     Err(RefusalCode::LimitReached.into())

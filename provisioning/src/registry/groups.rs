@@ -7,6 +7,7 @@ use super::records::{GroupRecord, TenantRecord};
 use super::{tenants, Actor, Page};
 use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
+use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second, Tables};
 use crate::trust::restored::{epoch_floor, group_floor, next_epoch};
@@ -45,11 +46,14 @@ pub(crate) async fn create(
     tenant: &TenantId,
     group: &GroupId,
 ) -> Result<GroupRecord, Refused> {
+    let load = Load::group(tenant.as_str(), group.as_str());
     for _ in 0..ATTEMPTS {
         let old = tenants::known(service, tenant)?;
         if service.tables.groups.contains(pair(tenant, group.as_str()))? {
             return Err(RefusalCode::AlreadyExists.into());
         }
+        // Its epoch may have to move one day: it has its room from now on.
+        let hold = service.room_for(load, Purpose::Growth).await?;
         let (mut owner, mut batch) = (old.clone(), Batch::new());
         let record =
             found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get())?;
@@ -57,6 +61,7 @@ pub(crate) async fn create(
         batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
         if let Tried::Done(()) = service.write(batch, entry).await? {
+            hold.keep();
             return Ok(record);
         }
     }
@@ -73,18 +78,8 @@ pub(crate) async fn revoke(
     for _ in 0..ATTEMPTS {
         tenants::known(service, tenant)?;
         let old = known(service, tenant, group.as_str())?;
-        let mut new = old.clone();
-        new.epoch = next_epoch(&service.tables, old.epoch)?;
-        let key = pair(tenant, group.as_str());
         let mut batch = Batch::new();
-        batch.expect_record(&service.tables.groups, &key, &old);
-        batch.put_record(&service.tables.groups, &key, &new);
-        let change = Change::Group(GroupEpoch {
-            tenant: tenant.clone(),
-            group: group.clone(),
-            number: new.number,
-            epoch: new.epoch,
-        });
+        let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old)?;
         let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
         if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
             service.metrics.revoked.inc(&["group"]);
@@ -92,6 +87,28 @@ pub(crate) async fn revoke(
         }
     }
     Err(RefusalCode::LimitReached.into())
+}
+
+/// Writes the next epoch of the group, and what verifiers must know of it.
+pub(crate) fn moved(
+    tables: &Tables,
+    batch: &mut Batch,
+    tenant: &TenantId,
+    group: &GroupId,
+    old: &GroupRecord,
+) -> Result<(GroupRecord, Change), StoreError> {
+    let mut new = old.clone();
+    new.epoch = next_epoch(tables, old.epoch)?;
+    let key = pair(tenant, group.as_str());
+    batch.expect_record(&tables.groups, &key, old);
+    batch.put_record(&tables.groups, &key, &new);
+    let change = Change::Group(GroupEpoch {
+        tenant: tenant.clone(),
+        group: group.clone(),
+        number: new.number,
+        epoch: new.epoch,
+    });
+    Ok((new, change))
 }
 
 pub(crate) fn list(

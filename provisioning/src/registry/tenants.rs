@@ -5,11 +5,12 @@ use tessera_token::trust::Change;
 
 use super::records::{Confirmation, Staleness, TenantRecord};
 use super::{devices, groups, Actor, Page};
-use crate::keys::rotate::first_pair;
+use crate::keys::rotate::{first_pair, forget_seeds};
 use crate::limits::{
     ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
 };
 use crate::refused::Refused;
+use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};
 use crate::trust::restored::epoch_floor;
 
@@ -44,11 +45,16 @@ pub(crate) async fn create(
     if find(service, tenant)?.is_some() {
         return Err(RefusalCode::AlreadyExists.into());
     }
+    let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
+    let hold = service.room_for(load, Purpose::Growth).await?;
     let (record, batch, changes) = founding(service, tenant, bearer)?;
     let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
-    match service.publish(changes, batch, entry).await? {
+    match service.publish_within(hold, changes.clone(), batch, entry).await? {
         Tried::Done(()) => Ok(record),
-        Tried::Again => Err(RefusalCode::AlreadyExists.into()),
+        Tried::Again => {
+            forget_seeds(service, &changes);
+            Err(RefusalCode::AlreadyExists.into())
+        }
     }
 }
 
@@ -116,13 +122,36 @@ pub(crate) async fn set_confirmation(
     confirmation: Confirmation,
 ) -> Result<TenantRecord, Refused> {
     if confirmation != Confirmation::Key {
-        // From this write on enrolment publishes too, so that the walk misses nobody.
-        change(service, by, tenant, "tenant.publish-keys", |record| record.keys_published = true)
-            .await?;
+        begin_publishing(service, by, tenant).await?;
         publish_keys(service, by, tenant).await?;
     }
     change(service, by, tenant, "tenant.confirmation", |record| record.confirmation = confirmation)
         .await
+}
+
+/// From this write on enrolment publishes too, so that the walk behind it misses nobody.
+async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
+    let held = match known(service, tenant)?.keys_published {
+        true => Load::default(),
+        false => device_keys(service, tenant).await?,
+    };
+    let hold = service.room_for(held, Purpose::Growth).await?;
+    change(service, by, tenant, "tenant.publish-keys", |record| record.keys_published = true)
+        .await?;
+    hold.keep();
+    if held != Load::default() {
+        // Those that enrolled between the count and the write.
+        let late = device_keys(service, tenant).await?.minus(&held);
+        service.room_for(late, Purpose::Revocation).await?.keep();
+    }
+    Ok(())
+}
+
+async fn device_keys(service: &Service, tenant: &TenantId) -> Result<Load, Refused> {
+    let (tables, tenant) = (service.tables.clone(), tenant.clone());
+    let count = move || Load::of_device_keys(&tables, tenant.as_str());
+    let counted = tokio::task::spawn_blocking(count).await;
+    Ok(counted.map_err(|_| Refused::from(RefusalCode::Internal))??)
 }
 
 /// How old trust data may be when verifiers decide on tokens of the tenant.

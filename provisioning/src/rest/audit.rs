@@ -1,14 +1,18 @@
+use actix_web::HttpResponse;
 use serde::Serialize;
+use tessera_token::head::ServiceHead;
 use tessera_token::text::base64url;
 
 use super::auth::{By, Security};
 use super::input::{App, PageQuery, Query};
 use super::{page, Answer};
 use crate::audit::actor::ChainPending;
-use crate::audit::Chained;
+use crate::audit::{self, Chained};
+use crate::issue::highest_serial;
 use crate::refused::Refused;
 use crate::registry::Page;
 use crate::tables::number_of;
+use crate::trust::ledger as trust;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
 #[derive(Serialize)]
@@ -38,6 +42,43 @@ impl EntryView {
             hash: base64url(&row.hash),
         }
     }
+}
+
+/// How far the service has come, in words and signed by the root key.
+#[derive(Serialize)]
+struct HeadView {
+    length: u64,
+    hash: String,
+    trust_seq: u64,
+    trust_hash: String,
+    serial: u64,
+    time: u64,
+    /// `tessera_token::head::ServiceHead`, base64url.
+    signed: String,
+}
+
+pub(super) async fn head(_by: By<Security>, app: App) -> Answer {
+    app.audit.send(ChainPending).await.map_err(Refused::from)??;
+    // It must not say more than a crash would leave.
+    app.store.barrier().await?;
+    let (audit, trust) = (audit::Head::read(&app.tables)?, trust::Head::read(&app.tables)?);
+    let head = ServiceHead {
+        audit: audit.seq,
+        audit_hash: audit.hash,
+        trust: trust.seq,
+        trust_hash: trust.hash,
+        serial: highest_serial(&app.tables)?,
+        time: app.now(),
+    };
+    Ok(HttpResponse::Ok().json(HeadView {
+        length: head.audit,
+        hash: base64url(&head.audit_hash),
+        trust_seq: head.trust,
+        trust_hash: base64url(&head.trust_hash),
+        serial: head.serial,
+        time: head.time.get(),
+        signed: base64url(&head.sign(&app.root)?),
+    }))
 }
 
 pub(super) async fn list(_by: By<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {

@@ -85,7 +85,8 @@ pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answe
 
 pub(super) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let rotated = life::rotate(&app, &by.operator().actor(), &id(&path)?).await?;
-    let body = json!({ "active": rotated.active.to_string(), "next": rotated.next.to_string() });
+    let text = |key: Option<KeyId>| key.map(|key| key.to_string());
+    let body = json!({ "active": text(rotated.active), "next": text(rotated.next) });
     Ok(HttpResponse::Ok().json(body))
 }
 

@@ -84,6 +84,7 @@ routes! {
     post "/v1/tenants/{tenant}/keys/{key}/compromise" => keys::compromise;
     post "/v1/tenants/{tenant}/tokens/revoke" => tokens::revoke;
     get "/v1/audit" => audit::list;
+    get "/v1/audit/head" => audit::head;
 
     get "/healthz" => server::healthz;
     get "/readyz" => server::readyz;

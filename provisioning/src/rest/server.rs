@@ -34,6 +34,10 @@ pub(super) async fn readyz(app: App) -> Answer {
 }
 
 pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {
+    for (limit, taken) in app.room.taken() {
+        let taken = i64::try_from(taken).unwrap_or(i64::MAX);
+        app.metrics.trust_taken.set(&[limit], taken);
+    }
     app.metrics.clock_ahead.set(&[], app.time.ahead());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(app.registry.render()))
 }

@@ -27,9 +27,11 @@ pub(super) async fn revoke(
     let bytes = from_base64url(&which.token_hash).and_then(|bytes| bytes.try_into().ok());
     let hash = bytes.map(TokenHash::from_bytes);
     let hash = hash.ok_or_else(|| Refused::malformed("token_hash is 33 bytes as base64url"))?;
-    let record = revocation::token(&app, &by.operator().actor(), &id(&path)?, hash).await?;
+    let (record, ended) =
+        revocation::token(&app, &by.operator().actor(), &id(&path)?, hash).await?;
     Ok(HttpResponse::Ok().json(json!({
         "device": record.device,
+        "ended": ended.as_str(),
         "serial": record.serial,
         "issued": record.issued,
         "expires": record.expires,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation::DerivationFileError;
@@ -15,8 +16,12 @@ use tessera_token::key::Thumbprint;
 use tokio::sync::oneshot;
 
 use crate::config::ProvisioningConfig;
+pub use crate::keys::files::LostSeed;
+use crate::registry::Actor;
+use crate::service::Service;
 
 mod first;
+mod opening;
 mod run;
 
 #[cfg(feature = "testing")]
@@ -33,6 +38,7 @@ pub struct ProvisioningHandle {
     addr: SocketAddr,
     root: Thumbprint,
     first_start: Option<FirstStart>,
+    service: Arc<Service>,
 }
 
 /// What the very first start made, shown once.
@@ -50,6 +56,16 @@ impl ProvisioningHandle {
     /// The thumbprint that brokers and agents pin.
     pub fn root_thumbprint(&self) -> Thumbprint {
         self.root
+    }
+
+    /// Writes a consistent copy of the store into the new folder `to`, while the service runs. Audited as `backup.make`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the folder is then of no use.
+    pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
+        let by = Actor("service".to_owned());
+        self.service.note_blocking(&self.service.entry(&by, "backup.make", "", "store"))?;
+        self.service.store.copy_to(to)
     }
 
     /// What was made, when this was the first start in the folder.
@@ -78,6 +94,12 @@ pub enum StartError {
     Metrics(MetricsError),
     /// The keys on disk are not those of the store.
     Keys,
+    /// The store is there, and its root key is not.
+    RootLost(PathBuf),
+    /// Issuer keys that are in use have no seed.
+    SeedsLost(Vec<LostSeed>),
+    /// The folder holds keys or tokens of a service, and its store is gone.
+    StoreLost(PathBuf),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
     /// The process was told to stop while the clock still showed a time before the release.
@@ -96,12 +118,42 @@ impl fmt::Display for StartError {
             Self::Bind(addr, error) => write!(f, "cannot listen on {addr}: {error}"),
             Self::Random => f.write_str("the operating system gave no randomness"),
             Self::Metrics(error) => error.fmt(f),
-            Self::Keys => f.write_str("the root key on disk is not the one of the store"),
+            Self::Keys => f.write_str(
+                "the root key on disk is not the one of the store: put keys and store of one service together",
+            ),
+            Self::RootLost(path) => write!(
+                f,
+                "{}: the root key is missing. Brokers and agents pin it: restore it from a backup (docs/backup.md)",
+                path.display()
+            ),
+            Self::SeedsLost(lost) => seeds_lost(f, lost),
+            Self::StoreLost(path) => write!(
+                f,
+                "{}: there is no store, but keys or tokens of a service lie beside it: it was deleted or moved, or its \
+                 first start was cut off. Restore a backup (docs/backup.md), or start once with --accept-loss: then \
+                 everything but the root key is made anew",
+                path.display()
+            ),
             Self::Derivation(error) => error.fmt(f),
             Self::Clock => f.write_str("stopped while waiting for the clock to be set"),
             Self::Internal => f.write_str("internal fault at start"),
         }
     }
+}
+
+/// Seeds that are named in one message.
+const SEEDS_TOLD: usize = 8;
+
+fn seeds_lost(f: &mut fmt::Formatter<'_>, lost: &[LostSeed]) -> fmt::Result {
+    write!(f, "{} of the issuer keys in use cannot sign:", lost.len())?;
+    lost.iter().take(SEEDS_TOLD).try_for_each(|seed| write!(f, "\n  {seed}"))?;
+    if lost.len() > SEEDS_TOLD {
+        write!(f, "\n  and {} more", lost.len() - SEEDS_TOLD)?;
+    }
+    f.write_str(
+        "\nRestore the files from a backup (docs/backup.md), or start once with --replace-keys: then these keys get \
+         successors, and what they have signed stays good",
+    )
 }
 
 impl std::error::Error for StartError {}

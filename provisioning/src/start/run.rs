@@ -1,4 +1,4 @@
-use std::fs;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Supervisor;
 use actix_web::dev::Server;
 use actix_web::{web, App, HttpServer};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
 use tessera_runtime::held::HeldClock;
@@ -14,10 +14,13 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store};
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
+use super::opening::{self, Place};
 use super::waiting;
 use super::{ProvisioningHandle, StartError};
 use crate::admission::Admission;
@@ -28,11 +31,13 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
+use crate::keys::rotate::replace_lost;
 use crate::limits;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::registry::Actor;
-use crate::service::Service;
+use crate::room::Room;
+use crate::service::{Service, Tried};
 use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
@@ -125,10 +130,19 @@ fn follow_derivation_keys(service: &Arc<Service>) {
 pub(crate) async fn prepare(
     parts: Parts,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
-    let dir = parts.config.data_dir.join("provisioning");
-    fs::create_dir_all(&dir).map_err(|error| StartError::Io(dir.clone(), error))?;
-    let store = Store::open(&dir.join("store"))?;
-    match furnish(parts, store.clone()).await {
+    let place = Place::make(&parts.config.data_dir)?;
+    let store = opening::open(&place, parts.config.accept_loss)?;
+    let replace_keys = parts.config.replace_keys;
+    let started = async {
+        let (service, handle) = furnish(parts, &place, store.clone()).await?;
+        if let Some(missing) = place.loss()? {
+            note_loss(&service, &missing).await?;
+            place.loss_noted()?;
+        }
+        mend_keys(&service, replace_keys).await?;
+        Ok((service, handle))
+    };
+    match started.await {
         Ok(furnished) => Ok(furnished),
         Err(error) => {
             let _ = store.close();
@@ -137,8 +151,40 @@ pub(crate) async fn prepare(
     }
 }
 
+/// Puts it on record that the service goes on without a part of what it had.
+async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
+    tracing::error!(missing, "the store holds less than it should; this was accepted");
+    let by = Actor("service".to_owned());
+    let entry = service.entry(&by, "store.accept-loss", "", "store").detail(missing);
+    match service.write(Batch::new(), entry).await {
+        Ok(Tried::Done(())) => Ok(()),
+        _ => Err(StartError::Internal),
+    }
+}
+
+/// Every issuer key in use has its seed before the first token is asked for, and no other seed is there.
+async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
+    let survey = service.key_folder.survey(&service.tables)?;
+    if survey.lost.is_empty() {
+        return service.key_folder.clear(&survey.named);
+    }
+    if !replace {
+        return Err(StartError::SeedsLost(survey.lost));
+    }
+    let mut by_tenant: BTreeMap<TenantId, Vec<KeyId>> = BTreeMap::new();
+    for lost in survey.lost {
+        tracing::error!(%lost, "issuer key replaced");
+        by_tenant.entry(lost.tenant).or_default().push(lost.id);
+    }
+    for (tenant, lost) in by_tenant {
+        replace_lost(service, &tenant, &lost).await.map_err(|_| StartError::Internal)?;
+    }
+    service.key_folder.clear(&service.key_folder.survey(&service.tables)?.named)
+}
+
 pub(super) async fn furnish(
     parts: Parts,
+    place: &Place,
     store: Store,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
@@ -147,8 +193,19 @@ pub(super) async fn furnish(
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
     let tables = Tables::open(&store)?;
+    let lossy = place.loss()?.is_some();
+    if lossy {
+        // Nothing that the lost part may have given out is given out again.
+        restored::mark(&store, held.unix())?;
+    }
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     let founded = is_founded(&tables, None)?;
+    if !founded {
+        if place.had_one() && !lossy {
+            return Err(StartError::StoreLost(place.store()));
+        }
+        place.begin()?;
+    }
     let root = Arc::new(key_folder.root(&*random, !founded)?);
     let first_start = match is_founded(&tables, Some(&root))? {
         true => None,
@@ -165,11 +222,13 @@ pub(super) async fn furnish(
             Some(found(&founding).await?)
         }
     };
+    place.done()?;
     let time = ServiceClock::open(held, &tables)?;
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
     came_back(&store, &tables, &*clock, &service_metrics).await?;
     let hub = Hub::at(Head::read(&tables)?.seq);
+    let room = Room::count(&tables, config.trust, clock.monotonic())?;
     let issuer = IssuerActor {
         store: store.clone(),
         clock: clock.clone(),
@@ -192,11 +251,6 @@ pub(super) async fn furnish(
     });
     let (store_, tables_) = (store.clone(), tables.clone());
     let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
-    let handle = ProvisioningHandle {
-        addr: config.http_addr,
-        root: root.public().thumbprint(),
-        first_start,
-    };
     let service = Service {
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
         admission: Admission::new(config.admission),
@@ -216,11 +270,20 @@ pub(super) async fn furnish(
         audit,
         trust,
         hub,
+        room,
+        keys_looked: Mutex::default(),
         stop,
     };
+    let service = Arc::new(service);
     // What a cut off run left to be lifted is revoked again before anybody is answered.
     lift::run(&service).await.map_err(|_| StartError::Internal)?;
-    Ok((Arc::new(service), handle))
+    let handle = ProvisioningHandle {
+        addr: service.config.http_addr,
+        root: service.root.public().thumbprint(),
+        first_start,
+        service: Arc::clone(&service),
+    };
+    Ok((service, handle))
 }
 
 /// A copy that was marked jumps before anybody is served.

@@ -3,7 +3,6 @@ use actix_web::test::{call_service, init_service, read_body, TestRequest};
 use actix_web::{web, App};
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::random::SystemRandom;
-use tessera_runtime::store::Store;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{RefusalAnswer, TokenKind, TokenRequest, ACE_CBOR};
@@ -26,8 +25,9 @@ async fn ask_from_everywhere() {
     let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
     let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
     let parts = run::Parts { config, clock, random, metrics: Metrics::new(), stop: Stop::new() };
-    let store = Store::open(&dir.path().join("store")).unwrap();
-    let (service, _) = run::furnish(parts, store.clone()).await.unwrap();
+    let place = opening::Place::make(dir.path()).unwrap();
+    let store = opening::open(&place, false).unwrap();
+    let (service, _) = run::furnish(parts, &place, store.clone()).await.unwrap();
     let app = App::new().app_data(web::Data::from(service)).configure(rest::configure);
     let app = init_service(app).await;
     let (tenant, device) = (TenantId::parse("default").unwrap(), DeviceId::parse("a").unwrap());
@@ -67,7 +67,8 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
-        let store = Store::open(&dir.path().join("store")).unwrap();
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
         let parts = |config| run::Parts {
             config,
             clock: clock.clone(),
@@ -75,12 +76,12 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
             metrics: Metrics::new(),
             stop: Stop::new(),
         };
-        let (service, _) = run::furnish(parts(config), store.clone()).await.unwrap();
+        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
         rotate::rotate(&service, &Actor("test".to_owned()), &tenant).await.unwrap();
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (service, _) = run::furnish(parts(config), store.clone()).await.unwrap();
+        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
         crate::heal::keys(&service).await.unwrap();
         for (state, valid) in [
             (State::Next, crate::limits::KEY_SECONDS),

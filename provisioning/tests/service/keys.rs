@@ -106,3 +106,32 @@ async fn every_tenant_has_keys_of_its_own() {
     assert_eq!(reader.keys().filter(|key| key.tenant == other).count(), 2);
     assert_eq!(reader.keys().count(), 4);
 }
+
+#[tokio::test]
+async fn a_retired_key_is_listed_for_a_week_and_then_let_go_of() {
+    let world = World::with(|config| {
+        config.sweep_every = std::time::Duration::from_millis(20);
+    })
+    .await;
+    let old = of(&states(&world).await, "active")[0].to_owned();
+    world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+    let wait_for = |state: Option<&'static str>| {
+        let (world, old) = (&world, old.clone());
+        async move {
+            loop {
+                let states = states(world).await;
+                let found = states.iter().find(|(_, key)| *key == old).map(|(state, _)| &**state);
+                if found == state {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    };
+    wait_for(Some("retiring")).await;
+    world.advance(30 * 24 * 3600 + 61);
+    wait_for(Some("retired")).await;
+    world.advance(7 * 24 * 3600 + 1);
+    wait_for(None).await;
+    assert_eq!(states(&world).await.len(), 2);
+}

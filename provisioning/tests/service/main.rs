@@ -21,6 +21,8 @@ mod registry;
 mod restart;
 mod restored;
 mod revoke;
+mod room;
+mod secrets;
 mod sweep;
 mod symmetric;
 mod wire;

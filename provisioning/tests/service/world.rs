@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use tessera_provisioning::{Provisioning, ProvisioningConfig, ProvisioningHandle};
+use tessera_provisioning::{Provisioning, ProvisioningConfig, ProvisioningHandle, StartError};
 use tessera_runtime::clock::{Clock, ManualClock};
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
 use tessera_runtime::metrics::Metrics;
@@ -45,7 +45,13 @@ impl World {
 
     /// Stops and starts again in the same folder.
     pub async fn restart(self) -> Self {
-        self.restart_with(|_| {}).await
+        self.restart_as(|_| {}).await
+    }
+
+    pub async fn restart_as(self, change: impl FnOnce(&mut ProvisioningConfig)) -> Self {
+        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        let (handle, stop) = start(self.dir.path(), &self.clock, change).await;
+        Self::around(self.dir, self.clock, handle, stop)
     }
 
     /// The same, with something done to the folder meanwhile.
@@ -54,6 +60,15 @@ impl World {
         between(self.dir.path());
         let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
         Self::around(self.dir, self.clock, handle, stop)
+    }
+
+    /// Stops, tries to start again in the same folder, and says why that failed.
+    pub async fn refused(&self) -> String {
+        assert_eq!(self.stop().await, Vec::<String>::new());
+        match try_start(self.dir.path(), &self.clock, |_| {}).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error.to_string(),
+        }
     }
 
     pub async fn stop(&self) -> Vec<String> {
@@ -176,13 +191,21 @@ pub async fn start(
     clock: &Arc<ManualClock>,
     change: impl FnOnce(&mut ProvisioningConfig),
 ) -> (ProvisioningHandle, Stop) {
+    try_start(dir, clock, change).await.unwrap()
+}
+
+pub async fn try_start(
+    dir: &Path,
+    clock: &Arc<ManualClock>,
+    change: impl FnOnce(&mut ProvisioningConfig),
+) -> Result<(ProvisioningHandle, Stop), StartError> {
     let mut config = ProvisioningConfig::new(dir, "127.0.0.1:0".parse().unwrap()).unwrap();
     change(&mut config);
     let stop = Stop::new();
     let random = SystemRandom::shared();
     let handle =
         Provisioning::start(config, clock.clone(), random, Metrics::new(), stop.clone()).await;
-    (handle.unwrap(), stop)
+    handle.map(|handle| (handle, stop))
 }
 
 pub struct Device {

@@ -1,0 +1,37 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera backup --data /var/lib/tessera --out /backup/tessera-$(date +%F)
+  tessera backup --data ./tessera-data --out ./copy --without-keys
+It is consistent while the server runs, which makes the copies of its stores itself. It works for the folders of up,
+provision, broker and agent. OUT is a new folder; manifest.json in it is written last and names every file with its SHA-256.
+OUT HOLDS SECRETS: seeds of signing keys and tokens, unless --without-keys is given. Configuration and certificates lie
+elsewhere and are not in it. See docs/backup.md.")]
+pub(crate) struct BackupArgs {
+    /// The folder of the server, as given to it by --data.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The backup: a new folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Leave out seeds, ticket keys and tokens. Without provisioning/keys/root.seed, kept elsewhere, it cannot be started.
+    #[arg(long)]
+    pub(crate) without_keys: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera restore --from /backup/tessera-2026-11-28 --data /var/lib/tessera
+Nothing is written over: DATA must not be there, or be empty. A backup that is not whole or not as it was made is refused,
+and nothing is left of the attempt. What was changed since the backup is gone: docs/backup.md says what to do then.")]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The folder to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}

@@ -1,0 +1,74 @@
+//! A backup becomes a data folder: checked as a whole, written beside its place, and named once it is on the disk.
+
+use std::path::Path;
+
+use tessera_runtime::clock::{Clock, SystemClock};
+use tessera_runtime::store::Store;
+use tessera_token::time::UnixSeconds;
+
+use super::manifest::Manifest;
+use super::tree::{self, Staging};
+use super::{KEYS, PROVISIONING};
+use crate::args::RestoreArgs;
+use crate::fault::{Fault, Outcome};
+use crate::{out, when};
+
+/// Restores a backup.
+pub(crate) async fn run(args: RestoreArgs) -> Outcome {
+    let done = tokio::task::spawn_blocking(move || restore(&args)).await;
+    done.unwrap_or_else(|_| Err(Fault::new("the restore broke off")))
+}
+
+pub(super) fn restore(args: &RestoreArgs) -> Outcome {
+    if !tree::is_free(&args.data)? {
+        return Err(Fault::new(format!("{} is not empty", args.data.display())).hint(
+            "a restore writes over nothing: move that folder away, and keep it until the restored server runs",
+        ));
+    }
+    let manifest = Manifest::read(&args.from)?;
+    out::line(&format!("checking {} files of {}", manifest.count(), when::utc(manifest.made)));
+    let files = manifest.check(&args.from)?;
+    let staging = Staging::beside(&args.data, "restoring")?;
+    for name in files {
+        tree::copy_file(&args.from.join(name), &staging.path().join(name))?;
+    }
+    let now = SystemClock::new().unix();
+    if manifest.stores.iter().any(|store| store == PROVISIONING) {
+        mark(&staging.path().join(PROVISIONING), now)?;
+    }
+    staging.finish(&args.data)?;
+    tell(args, &manifest, now);
+    Ok(0)
+}
+
+/// From this on the service takes its numbers above all that it may have given out since the backup.
+fn mark(store: &Path, now: UnixSeconds) -> Result<(), Fault> {
+    let store = Store::open(store)?;
+    tessera_provisioning::mark_restored(&store, now)?;
+    Ok(store.close()?)
+}
+
+fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
+    let age = when::span(now.get().saturating_sub(manifest.made));
+    let data = args.data.display();
+    out::line(&format!("{data}: restored as it was {age} ago ({})", when::utc(manifest.made)));
+    out::line("Next:");
+    if !manifest.keys {
+        out::line(&format!("  put the keys back: {data}/{}", KEYS.join(&format!(", {data}/"))));
+    }
+    let has = |name: &str| manifest.stores.iter().any(|store| store == name);
+    if has(PROVISIONING) {
+        out::line(
+            "  never start the old one again: two services with one root key contradict each other",
+        );
+        out::line("  start it; what was changed since the backup is gone: enrol and revoke again (docs/backup.md)");
+        out::line(
+            "  compare: tessera audit verify --head HEAD, with the newest head that you kept",
+        );
+    }
+    if has("agent") || has("broker/sessions") {
+        out::line(
+            "  start broker or agent: for a few seconds it takes only proofs that were made since",
+        );
+    }
+}

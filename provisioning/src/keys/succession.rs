@@ -1,0 +1,192 @@
+//! Who follows when issuer keys of a tenant leave: next becomes active, and a new next is published.
+
+use tessera_runtime::store::Batch;
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Change;
+
+use super::{files, put, KeyRecord, State};
+use crate::audit::Entry;
+use crate::refused::Refused;
+use crate::registry::tenants;
+use crate::room::{Load, Purpose};
+use crate::service::{Service, Tried};
+use crate::tables::pair;
+
+/// The keys that sign for a tenant from now on. One is missing where verifiers had no room for a successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rotated {
+    pub(crate) active: Option<KeyId>,
+    pub(crate) next: Option<KeyId>,
+}
+
+/// Whether successors must be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Successors {
+    /// All, or nothing changes.
+    Required,
+    /// As many as verifiers have room for: keys leave in any case.
+    IfRoom,
+}
+
+/// One look at the keys of a tenant, and the preconditions that hold it together.
+pub(super) struct Step {
+    pub(super) tenant: TenantId,
+    pub(super) keys: Vec<Known>,
+}
+
+pub(super) type Known = (KeyId, KeyRecord);
+
+impl Step {
+    pub(super) fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
+        tenants::known(service, tenant)?;
+        let rows = super::of_tenant(&service.tables, tenant)?;
+        let keys = rows.into_iter().filter_map(|(key, record)| Some((super::id_of(&key)?, record)));
+        Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
+    }
+
+    pub(super) fn by_state(&self, state: State) -> Option<&Known> {
+        self.keys.iter().find(|(_, record)| record.state == state)
+    }
+
+    pub(super) fn by_id(&self, id: KeyId) -> Result<&Known, Refused> {
+        let found = self.keys.iter().find(|(known, _)| *known == id);
+        found.ok_or_else(|| RefusalCode::NotFound.into())
+    }
+
+    /// The key that stays in this state when `leaving` go.
+    fn staying(&self, state: State, leaving: &[(&Known, State)]) -> Option<&Known> {
+        let stays = |known: &&Known| {
+            known.1.state == state && !leaving.iter().any(|(gone, _)| gone.0 == known.0)
+        };
+        self.keys.iter().find(stays)
+    }
+}
+
+/// Lets `leaving` go, each into its new state, and puts successors in their places, as one write with its events.
+pub(super) async fn succeed(
+    service: &Service,
+    step: &Step,
+    leaving: &[(&Known, State)],
+    successors: Successors,
+    entry: Entry,
+) -> Result<Tried<Rotated>, Refused> {
+    let now = service.now().get();
+    let (active, next) = (step.staying(State::Active, leaving), step.staying(State::Next, leaving));
+    let promoted = if active.is_none() { next } else { None };
+    let wanted = usize::from(active.is_none() && promoted.is_none())
+        + usize::from(next.is_none() || promoted.is_some());
+    let mut fresh = fresh(service, step, wanted, successors, now).await?.into_iter();
+    let mut changed: Vec<Known> = Vec::new();
+    let mut rotated = Rotated { active: active.map(|key| key.0), next: None };
+    match (promoted, active) {
+        (Some((id, record)), _) => changed.push((*id, record.in_state(State::Active, now))),
+        (None, None) => {
+            let first = fresh.next();
+            changed.extend(first.map(|(id, record)| (id, record.in_state(State::Active, now))));
+        }
+        (None, Some(_)) => {}
+    }
+    rotated.active = rotated.active.or(changed.first().map(|key| key.0));
+    let new_next = fresh.next();
+    rotated.next = match (&new_next, next, promoted) {
+        (Some((id, _)), ..) => Some(*id),
+        (None, Some((id, _)), None) => Some(*id),
+        _ => None,
+    };
+    // A verifier hears of the next key first, and of the one that leaves last.
+    changed.splice(0..0, new_next);
+    let stamp = service.time.stamp().get();
+    changed.extend(leaving.iter().map(|(key, state)| (key.0, left(&key.1, *state, now, stamp))));
+    let mut batch = Batch::new();
+    for (id, record) in leaving.iter().map(|(key, _)| *key).chain(promoted) {
+        let row = pair(&step.tenant, id.as_bytes());
+        batch.expect_record(&service.tables.keys, row, record);
+    }
+    publish(service, step, batch, changed, entry).await.map(|tried| tried.map(|()| rotated))
+}
+
+async fn publish(
+    service: &Service,
+    step: &Step,
+    mut batch: Batch,
+    changed: Vec<Known>,
+    entry: Entry,
+) -> Result<Tried<()>, Refused> {
+    let mut changes = Vec::with_capacity(changed.len());
+    for (id, record) in &changed {
+        put(&service.tables, &mut batch, &step.tenant, *id, record);
+        changes.push(record.change(&step.tenant)?);
+    }
+    let tried = service.publish(changes.clone(), batch, entry).await;
+    let nothing_written = match &tried {
+        Ok(tried) => *tried == Tried::Again,
+        Err(refused) => refused.code == RefusalCode::CapacityReached,
+    };
+    if nothing_written {
+        let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
+        let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
+        fresh.for_each(|id| service.key_folder.forget(*id));
+    }
+    tried
+}
+
+/// The record of a key that leaves. A retiring one verifies what it has signed for as long as that may live, from the
+/// latest time that a token of it may bear.
+fn left(record: &KeyRecord, state: State, now: u64, stamp: u64) -> KeyRecord {
+    let mut left = record.in_state(state, now);
+    if state == State::Retiring {
+        left.not_after =
+            stamp.saturating_add(TOKEN_LIFE_SECONDS).saturating_add(CLOCK_SKEW_SECONDS);
+    }
+    left
+}
+
+async fn fresh(
+    service: &Service,
+    step: &Step,
+    wanted: usize,
+    successors: Successors,
+    now: u64,
+) -> Result<Vec<Known>, Refused> {
+    let mut made = Vec::with_capacity(wanted);
+    let one = Load::key(step.tenant.as_str());
+    let mut all = Load::default();
+    for _ in 0..wanted {
+        all = all.plus(&one);
+    }
+    // Asked before the seeds are written; the publication takes the room itself.
+    let room = match successors {
+        Successors::Required => service.room_for(all, Purpose::Growth).await.map(|_| wanted)?,
+        Successors::IfRoom => match service.room_for(all, Purpose::Revocation).await {
+            Ok(_) => wanted,
+            Err(refused) if refused.code == RefusalCode::CapacityReached => 0,
+            Err(refused) => return Err(refused),
+        },
+    };
+    for _ in 0..room {
+        made.push(fresh_next(service, now)?);
+    }
+    Ok(made)
+}
+
+/// A new next key; its seed is on disk before any record names it.
+pub(super) fn fresh_next(service: &Service, now: u64) -> Result<Known, Refused> {
+    let key = files::draw(&*service.random)?;
+    let id = service.key_folder.store(&key).map_err(|error| {
+        tracing::error!(%error, "issuer key not stored");
+        Refused::from(RefusalCode::Internal)
+    })?;
+    Ok((id, KeyRecord::next(key.public_bytes(), now)))
+}
+
+/// Forgets the seeds of keys that were made for a change that was not written.
+pub(crate) fn forget_seeds(service: &Service, changes: &[Change]) {
+    for change in changes {
+        if let Change::Key(key) = change {
+            service.key_folder.forget(key.key.key_id());
+        }
+    }
+}

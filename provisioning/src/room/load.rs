@@ -1,0 +1,195 @@
+//! What a row of the trust data weighs: one of its kind, and bytes of a snapshot. Bytes are counted from above, by the
+//! lengths of names and the widest form of numbers; none is below four bytes for each CBOR item, so that a snapshot within
+//! its bytes is also within its items (16 Mi).
+
+use tessera_runtime::limits::STORE_SCAN_ROWS;
+use tessera_runtime::store::{Row, StoreError, Table};
+use tessera_token::trust::Change;
+
+use crate::registry::records::{DeviceRecord, TenantRecord};
+use crate::tables::{numbered, pair, second, Tables};
+use crate::trust::ledger::RevokedRow;
+
+/// Heads and numbers of each kind, without names and keys.
+const TENANT: usize = 52;
+const KEY: usize = 64;
+const GROUP: usize = 28;
+const DEVICE: usize = 28;
+const TOKEN: usize = 64;
+const DEVICE_KEY: usize = 16;
+
+/// Rows of each kind, and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) tenants: usize,
+    pub(crate) groups: usize,
+    pub(crate) keys: usize,
+    pub(crate) device_keys: usize,
+    pub(crate) devices: usize,
+    pub(crate) tokens: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Load {
+    pub(crate) fn tenant(tenant: &str) -> Self {
+        Self { tenants: 1, bytes: TENANT + tenant.len(), ..Self::default() }
+    }
+
+    /// A new tenant with its default group and its first two issuer keys.
+    pub(crate) fn founding(tenant: &str, group: &str) -> Self {
+        let keys = Self::key(tenant).plus(&Self::key(tenant));
+        Self::tenant(tenant).plus(&Self::group(tenant, group)).plus(&keys)
+    }
+
+    pub(crate) fn group(tenant: &str, group: &str) -> Self {
+        Self { groups: 1, bytes: GROUP + tenant.len() + group.len(), ..Self::default() }
+    }
+
+    pub(crate) fn key(tenant: &str) -> Self {
+        Self { keys: 1, bytes: KEY + tenant.len(), ..Self::default() }
+    }
+
+    pub(crate) fn device(tenant: &str, device: &str) -> Self {
+        Self { devices: 1, bytes: DEVICE + tenant.len() + device.len(), ..Self::default() }
+    }
+
+    pub(crate) fn token(tenant: &str, device: &str) -> Self {
+        Self { tokens: 1, bytes: TOKEN + tenant.len() + device.len(), ..Self::default() }
+    }
+
+    pub(crate) fn device_key(tenant: &str, device: &str, key: usize) -> Self {
+        let bytes = DEVICE_KEY + tenant.len() + device.len() + key;
+        Self { device_keys: 1, bytes, ..Self::default() }
+    }
+
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        self.with(other, usize::saturating_add)
+    }
+
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        self.with(other, usize::saturating_sub)
+    }
+
+    fn with(&self, other: &Self, op: fn(usize, usize) -> usize) -> Self {
+        Self {
+            tenants: op(self.tenants, other.tenants),
+            groups: op(self.groups, other.groups),
+            keys: op(self.keys, other.keys),
+            device_keys: op(self.device_keys, other.device_keys),
+            devices: op(self.devices, other.devices),
+            tokens: op(self.tokens, other.tokens),
+            bytes: op(self.bytes, other.bytes),
+        }
+    }
+
+    /// What these changes add to what verifiers hold. A group has its room since it was made, and the device keys of a
+    /// tenant since it began to publish them.
+    pub(crate) fn of(tables: &Tables, changes: &[Change]) -> Result<Self, StoreError> {
+        let mut sum = Self::default();
+        for change in changes {
+            sum = sum.plus(&Self::of_change(tables, change)?);
+        }
+        Ok(sum)
+    }
+
+    fn of_change(tables: &Tables, change: &Change) -> Result<Self, StoreError> {
+        let (known, load) = match change {
+            Change::Tenant(t) => {
+                let name = t.tenant.as_str();
+                (tables.tenants.contains(name)?, Self::tenant(name))
+            }
+            Change::Key(k) => {
+                let row = pair(&k.tenant, k.key.key_id().as_bytes());
+                (tables.keys.contains(row)?, Self::key(k.tenant.as_str()))
+            }
+            Change::Group(_) => return Ok(Self::default()),
+            Change::Device(d) => {
+                let row = pair(&d.tenant, d.device.as_str());
+                let load = Self::device(d.tenant.as_str(), d.device.as_str());
+                (tables.moved_devices.contains(row)?, load)
+            }
+            Change::Token(t) => {
+                let row = numbered(t.expires.get(), t.token.as_bytes());
+                let load = Self::token(t.tenant.as_str(), t.device.as_str());
+                (tables.revoked_tokens.contains(row)?, load)
+            }
+            Change::DeviceKey(k) => {
+                let row = pair(&k.tenant, k.device.as_str());
+                let load = Self::device_key(k.tenant.as_str(), k.device.as_str(), k.key.len());
+                (tables.devices.contains(row)?, load)
+            }
+        };
+        Ok(if known { Self::default() } else { load })
+    }
+
+    /// The device keys of a tenant.
+    pub(crate) fn of_device_keys(tables: &Tables, tenant: &str) -> Result<Self, StoreError> {
+        let mut sum = Self::default();
+        walk(&tables.devices, &pair(tenant, []), |(key, value)| {
+            let record: DeviceRecord = tables.devices.decode(&value)?;
+            sum = sum.plus(&Self::device_key(tenant, &text(second(&key)), record.key.len()));
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// All that there is.
+    pub(crate) fn of_all(tables: &Tables) -> Result<Self, StoreError> {
+        let mut sum = Self::default();
+        let mut publishing = Vec::new();
+        walk(&tables.tenants, &[], |(key, value)| {
+            let tenant = text(&key);
+            sum = sum.plus(&Self::tenant(&tenant));
+            if tables.tenants.decode::<TenantRecord>(&value)?.keys_published {
+                publishing.push(tenant);
+            }
+            Ok(())
+        })?;
+        for tenant in &publishing {
+            sum = sum.plus(&Self::of_device_keys(tables, tenant)?);
+        }
+        let named = |sum: &mut Self, key: &[u8], load: fn(&str, &str) -> Self| {
+            *sum = sum.plus(&load(&text(first(key)), &text(second(key))));
+        };
+        walk(&tables.groups, &[], |(key, _)| {
+            named(&mut sum, &key, Self::group);
+            Ok(())
+        })?;
+        walk(&tables.keys, &[], |(key, _)| {
+            sum = sum.plus(&Self::key(&text(first(&key))));
+            Ok(())
+        })?;
+        walk(&tables.moved_devices, &[], |(key, _)| {
+            named(&mut sum, &key, Self::device);
+            Ok(())
+        })?;
+        walk(&tables.revoked_tokens, &[], |(_, value)| {
+            let row: RevokedRow = tables.revoked_tokens.decode(&value)?;
+            sum = sum.plus(&Self::token(&row.tenant, &row.device));
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+}
+
+fn first(key: &[u8]) -> &[u8] {
+    key.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn walk(
+    table: &Table,
+    prefix: &[u8],
+    mut visit: impl FnMut(Row) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = table.scan_prefix(prefix, after.as_deref(), STORE_SCAN_ROWS)?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = Some(last.clone());
+        rows.into_iter().try_for_each(&mut visit)?;
+    }
+}

@@ -1,0 +1,207 @@
+use tessera_runtime::random::SeededRandom;
+use tessera_runtime::store::{Batch, Store};
+use tessera_token::chain::{IssuerKey, StalenessBudget, TenantTrust};
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::limits::{self as shared, EVENT_BYTES, ID_CHARS, TENANT_CHARS};
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{
+    Change, DeviceEpoch, Event, EventHash, GroupEpoch, RegisteredKey, RevokedToken, Snapshot,
+};
+
+use super::*;
+use crate::keys::files::draw;
+use crate::registry::records::GroupRecord;
+use crate::tables::pair;
+
+/// CBOR items of the widest change: what `token/src/trust/snapshot.rs` reckons with.
+const ITEMS: usize = 9;
+
+fn names(length: usize) -> (TenantId, DeviceId, GroupId) {
+    let name = |most: usize| "a".repeat(length.min(most));
+    (
+        TenantId::parse(&name(TENANT_CHARS)).unwrap(),
+        DeviceId::parse(&name(ID_CHARS)).unwrap(),
+        GroupId::parse(&name(ID_CHARS)).unwrap(),
+    )
+}
+
+/// Each kind with names of this length and numbers as given, beside its load.
+fn kinds(length: usize, number: u64) -> Vec<(Change, Load, usize)> {
+    let (tenant, device, group) = names(length);
+    let (t, d, g) = (tenant.as_str(), device.as_str(), group.as_str());
+    let time = UnixSeconds::new(number);
+    let key = draw(&SeededRandom::predictable(1)).unwrap().public();
+    let staleness = StalenessBudget { telemetry: number, command: number, actuation: number };
+    let loads = [
+        Load::tenant(t),
+        Load::key(t),
+        Load::group(t, g),
+        Load::device(t, d),
+        Load::token(t, d),
+        Load::device_key(t, d, 65),
+    ];
+    let changes = [
+        Change::Tenant(TenantTrust {
+            tenant: tenant.clone(),
+            epoch: number,
+            suspended: true,
+            bearer: true,
+            staleness,
+        }),
+        Change::Key(IssuerKey {
+            tenant: tenant.clone(),
+            key,
+            not_before: time,
+            not_after: time,
+            state: KeyState::Compromised,
+        }),
+        Change::Group(GroupEpoch { tenant: tenant.clone(), group, number, epoch: number }),
+        Change::Device(DeviceEpoch {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            epoch: number,
+            at: time,
+        }),
+        Change::Token(RevokedToken {
+            token: TokenHash::of(b"token"),
+            tenant: tenant.clone(),
+            device: device.clone(),
+            expires: time,
+        }),
+        Change::DeviceKey(RegisteredKey { tenant, device, key: vec![7; 65] }),
+    ];
+    let items = [9, 7, 6, 6, 6, 5];
+    changes.into_iter().zip(loads).zip(items).map(|((c, l), i)| (c, l, i)).collect()
+}
+
+fn bytes(state: Vec<Change>) -> usize {
+    let root = draw(&SeededRandom::predictable(2)).unwrap();
+    let time = UnixSeconds::new(u64::MAX);
+    let snapshot =
+        Snapshot { seq: u64::MAX, head: EventHash::default(), time, valid_until: time, state };
+    snapshot.sign(&root).unwrap().len()
+}
+
+#[test]
+fn no_change_weighs_more_than_its_load() {
+    let empty = bytes(Vec::new());
+    for (length, number) in [(1, 0), (23, 23), (24, u64::MAX), (64, u64::MAX)] {
+        for (change, load, items) in kinds(length, number) {
+            let own = bytes(vec![change.clone(); 10]) - empty;
+            assert!(own <= 10 * load.bytes, "{change:?}: {own} of {}", 10 * load.bytes);
+            assert!(4 * items <= load.bytes, "{change:?} has too many items for its bytes");
+            let root = draw(&SeededRandom::predictable(2)).unwrap();
+            let event = Event {
+                seq: u64::MAX,
+                previous: EventHash::default(),
+                time: UnixSeconds::new(u64::MAX),
+                change,
+            };
+            assert!(event.sign(&root).unwrap().len() <= EVENT_BYTES / 4);
+        }
+    }
+    assert!(empty < shared::SNAPSHOT_BYTES - TrustLimits::default().bytes, "room for the frame");
+}
+
+/// The numbers of the two sides: what provisioning fills is below what a verifier holds, and what is kept back for
+/// revocations is worth something.
+#[test]
+fn the_limits_of_both_sides_fit() {
+    let own = TrustLimits::default();
+    assert!(own.fit_verifiers());
+    let pairs = [
+        (own.tenants, shared::TRUST_TENANTS),
+        (own.groups, shared::TRUST_GROUPS),
+        (own.keys, shared::TRUST_KEYS),
+        (own.device_keys, shared::TRUST_DEVICE_KEYS),
+        (own.devices, shared::TRUST_DEVICES),
+        (own.tokens, shared::TRUST_TOKENS),
+        (own.bytes, shared::SNAPSHOT_BYTES),
+    ];
+    for (own, verifier) in pairs {
+        assert!(own < verifier && own * 100 >= verifier * 90, "{own} of {verifier}");
+    }
+    assert!(own.keys_unasked < own.keys && own.bytes_unasked < own.bytes);
+    assert!(own.bytes - own.bytes_unasked >= 16 * 1024 * 1024);
+    assert!(shared::SNAPSHOT_BYTES / 4 <= 16 * 1024 * 1024, "a snapshot is within its items");
+    assert!(shared::TRUST_TENANTS * ITEMS < 16 * 1024 * 1024);
+    for wrong in [
+        TrustLimits { tenants: own.tenants + 1, ..own },
+        TrustLimits { bytes: own.bytes + 1, ..own },
+        TrustLimits { keys: 5, ..own },
+    ] {
+        assert!(!wrong.fit_verifiers(), "{wrong:?}");
+    }
+}
+
+fn open() -> (tempfile::TempDir, Store, Tables) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let tables = Tables::open(&store).unwrap();
+    (dir, store, tables)
+}
+
+async fn group(store: &Store, tables: &Tables, name: &str) {
+    let mut batch = Batch::new();
+    let record = GroupRecord { number: 0, epoch: 0, created: 0 };
+    batch.put_record(&tables.groups, pair("t", name), &record);
+    store.commit(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_not_written_gives_its_room_back() {
+    let (_dir, _store, tables) = open();
+    let most = TrustLimits { groups: 2, ..TrustLimits::default() };
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let load = Load::group("t", "g");
+    let one = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    let two = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    assert!(matches!(room.hold(load, Purpose::Growth), Err(Full { what: "groups", most: 2 })));
+    assert!(room.hold(Load::default(), Purpose::Growth).is_ok(), "nothing always fits");
+    drop(one);
+    two.keep();
+    room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();
+    assert!(room.hold(load, Purpose::Growth).is_err());
+    room.gone(&load);
+    assert!(room.hold(load, Purpose::Growth).is_ok());
+}
+
+#[tokio::test]
+async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
+    let (_dir, store, tables) = open();
+    group(&store, &tables, "a").await;
+    group(&store, &tables, "b").await;
+    let most = TrustLimits { groups: 2, ..TrustLimits::default() };
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let load = Load::group("t", "c");
+    assert!(room.hold(load, Purpose::Growth).is_err());
+    let mut batch = Batch::new();
+    batch.delete(&tables.groups, pair("t", "a"));
+    store.commit(batch).await.unwrap();
+    assert!(!room.is_count_due(limits::TRUST_RECOUNT - Duration::from_secs(1)));
+    assert!(room.is_count_due(limits::TRUST_RECOUNT));
+    assert!(!room.is_count_due(limits::TRUST_RECOUNT), "once for all who ask at this moment");
+    room.recount(&tables).unwrap();
+    assert!(room.hold(load, Purpose::Growth).is_ok());
+    assert_eq!(room.taken()[1], ("groups", 1));
+}
+
+/// Sixteen threads and one place.
+#[test]
+fn one_place_is_taken_once() {
+    let (_dir, _store, tables) = open();
+    let most = TrustLimits { tokens: 1, ..TrustLimits::default() };
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let room = Arc::clone(&room);
+            std::thread::spawn(move || {
+                let held = room.hold(Load::token("t", "d"), Purpose::Revocation);
+                held.map(Hold::keep).is_ok()
+            })
+        })
+        .collect();
+    let won = threads.into_iter().map(|thread| thread.join().unwrap());
+    assert_eq!(won.filter(|won| *won).count(), 1);
+}

@@ -1,0 +1,93 @@
+//! Opening the store of the service, or saying why not. A folder with keys or tokens in it had a store once: a new one
+//! beside them would be another service under the same name. Only a first start that was cut off before its one write
+//! may begin again; the file `founding` says that there was one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write_secret_file};
+use tessera_runtime::store::{Store, StoreError, StoreOptions};
+
+use super::StartError;
+
+/// What a founding leaves, in its order.
+const TRACES: [&str; 4] =
+    ["provisioning/keys/root.seed", "operator.token", "feed.token", "root.thumbprint"];
+const OWN: &str = "provisioning";
+const FOUNDING: &str = "founding";
+/// What was missing and was accepted, until that is on record.
+const LOSS: &str = "loss";
+const STORE: &str = "store";
+
+/// The folders of one service.
+pub(super) struct Place {
+    data: PathBuf,
+    own: PathBuf,
+}
+
+impl Place {
+    /// Makes the folders for their owner alone, or refuses those that others can get at.
+    pub(super) fn make(data: &Path) -> Result<Self, StartError> {
+        own_folder_of(data, &[OWN, "operator.token", "feed.token"])?;
+        let own = data.join(OWN);
+        own_folder(&own)?;
+        Ok(Self { data: data.to_owned(), own })
+    }
+
+    pub(super) fn store(&self) -> PathBuf {
+        self.own.join(STORE)
+    }
+
+    /// Whether something here says that there was a whole service.
+    pub(super) fn had_one(&self) -> bool {
+        let left = TRACES.iter().any(|trace| self.data.join(trace).exists());
+        left && !self.own.join(FOUNDING).exists()
+    }
+
+    /// Says that a founding has begun, before it leaves any trace.
+    pub(super) fn begin(&self) -> Result<(), StartError> {
+        Ok(write_secret_file(&self.own.join(FOUNDING), b"")?)
+    }
+
+    /// Says that it is done.
+    pub(super) fn done(&self) -> Result<(), StartError> {
+        self.remove(FOUNDING)
+    }
+
+    /// What was missing and was accepted, by this start or by one that was cut off before it was on record.
+    pub(super) fn loss(&self) -> Result<Option<String>, StartError> {
+        let path = self.own.join(LOSS);
+        match path.exists() {
+            true => Ok(Some(read_secret_text(&path)?.expose().clone())),
+            false => Ok(None),
+        }
+    }
+
+    /// Says that it is on record.
+    pub(super) fn loss_noted(&self) -> Result<(), StartError> {
+        self.remove(LOSS)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StartError> {
+        let path = self.own.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StartError::Io(path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the store. One that must be there and is not is a loss; when it is accepted, that is on the disk before.
+pub(super) fn open(place: &Place, accept_loss: bool) -> Result<Store, StartError> {
+    let must_exist = place.had_one();
+    let options = StoreOptions { must_exist, ..StoreOptions::default() };
+    match Store::open_with(&place.store(), &options) {
+        Err(StoreError::Lost(loss)) if accept_loss => {
+            write_secret_file(&place.own.join(LOSS), loss.to_string().as_bytes())?;
+            Ok(Store::open_with(&place.store(), &StoreOptions { accept_loss, ..options })?)
+        }
+        opened => Ok(opened?),
+    }
+}
