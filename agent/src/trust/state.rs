@@ -130,7 +130,6 @@ impl TrustState {
 
     /// Takes one change in. Nothing ever moves back: an epoch stays at its highest, a key at its last state.
     pub(super) fn apply(&mut self, change: Change) -> Result<TrustEffect, TrustRefusal> {
-        self.make_room(&change);
         match change {
             Change::Tenant(tenant) => self.apply_tenant(tenant),
             Change::Key(key) => self.apply_key(key),
@@ -138,19 +137,6 @@ impl TrustState {
             Change::Device(device) => self.apply_device(device),
             Change::Token(token) => self.apply_token(token),
             Change::DeviceKey(key) => self.apply_device_key(key),
-        }
-    }
-
-    /// A full table lets go of what says nothing any more before anything is refused.
-    fn make_room(&mut self, change: &Change) {
-        let full = match change {
-            Change::Device(_) => self.devices.len() >= limits::TRUST_DEVICES,
-            Change::Token(_) => self.tokens.len() >= limits::TRUST_TOKENS,
-            Change::Key(_) => self.keys.len() >= limits::TRUST_KEYS,
-            Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) => false,
-        };
-        if full {
-            self.prune();
         }
     }
 
