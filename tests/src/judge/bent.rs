@@ -235,9 +235,12 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), &target).unwrap()),
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy(&entry.path(), &target);
+        } else if kind.is_file() {
+            // A socket that a killed process left is no state.
+            fs::copy(entry.path(), &target).unwrap();
         }
     }
     let mode = fs::metadata(from).unwrap().permissions();
@@ -251,10 +254,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let is_of_a_run = path.file_name().is_some_and(|name| name == "run.json");
-            match (path.is_dir(), is_of_a_run) {
-                (true, _) => folders.push(path),
-                (false, false) => found.push(path),
-                _ => {}
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() && !is_of_a_run {
+                found.push(path);
             }
         }
     }
