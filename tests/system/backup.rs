@@ -67,8 +67,8 @@ fn a_running_system_is_backed_up_and_comes_back() {
     server.enrol("b-2", "sensor");
     let late = ok(&mut server.operator(&["audit", "head"]));
     let verify = |server: &Server, head: &str| {
-        let mut command = server.operator(&["audit", "verify", "--head", head.trim(), "--root"]);
-        run(command.arg(&root))
+        let (head, root) = (head.trim(), root.to_str().unwrap());
+        run(&mut server.operator(&["audit", "verify", "--head", head, "--root", root]))
     };
     let (good, output) = verify(&server, &early);
     assert!(good && output.contains("more") && output.contains("the same"), "{output}");

@@ -125,7 +125,8 @@ impl Agent {
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
         let counted = LedgerMetrics::new(metrics)?;
-        let opening = Opening::default();
+        let found = store.opened();
+        let opening = Opening { restored: found.copied || found.accepted.is_some() };
         let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
 

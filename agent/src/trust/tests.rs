@@ -247,7 +247,7 @@ fn retired_keys_are_let_go_and_compromised_ones_are_not() {
         let mut world = World::new();
         let state = world.trusted();
         world.event(world.key_change(last));
-        let mut state = state.with_feed(&world.feed(0, NOW)).state;
+        let mut state = state.with_feed(&world.feed(0, NOW), &NONCE).state;
         let kid = world.issuer.public().key_id();
         state.prune(at(NOW + DAYS + 120));
         assert_eq!(state.issuer_keys(kid).len(), 1, "{last:?} is within its time");

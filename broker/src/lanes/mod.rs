@@ -146,6 +146,11 @@ impl Lanes {
         LaneSession::new(Arc::clone(self), tenant, outbox)
     }
 
+    /// Ends the fleet lane: nobody is connected any more.
+    pub fn stop(&self) {
+        self.fleet.stop();
+    }
+
     /// Whether wildcard and shared subscriptions are served.
     pub fn is_healthy(&self) -> bool {
         self.fleet.is_healthy()

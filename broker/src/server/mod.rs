@@ -255,6 +255,7 @@ impl Broker {
             for one in over_quic {
                 one.end().await;
             }
+            draining.lanes.stop();
             draining.keep.close().await;
             server.stop(true).await;
         });

@@ -58,7 +58,7 @@ async fn no_proof_is_good_again_over_kills_and_the_next_one_is_good() {
             }
         }
         // Its clock is ahead: it has a row of its own.
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             let ahead = by_a_clock_ahead(&bed, "d-2");
             assert_eq!(answer(&bed, &ahead).await, ReasonCode::SUCCESS, "round {round}");
             used.push(ahead);

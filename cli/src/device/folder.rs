@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn a_counter_that_is_broken_or_used_up_starts_anew() {
         let (_dir, folder) = folder();
-        fs::write(folder.file("counter"), "x").unwrap();
+        write_secret_file(&folder.file("counter"), b"x").unwrap();
         assert_eq!(folder.next_counter().unwrap(), 1);
-        fs::write(folder.file("counter"), u32::MAX.to_string()).unwrap();
+        write_secret_file(&folder.file("counter"), u32::MAX.to_string().as_bytes()).unwrap();
         assert_eq!(folder.next_counter().unwrap(), 1);
     }
 

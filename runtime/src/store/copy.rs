@@ -36,6 +36,7 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
         base_commit: commit,
         commit,
         clean: false,
+        copied: true,
     };
     Head::create(&core.disk, to, state).map_err(|error| at(to, &error))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());

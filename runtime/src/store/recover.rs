@@ -135,6 +135,7 @@ fn start_new(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
         base_commit: 0,
         commit: 0,
         clean: false,
+        copied: false,
     };
     clear(folder, None)?;
     let head = Head::create(disk, folder, state).map_err(|error| at(folder, &error))?;
@@ -142,7 +143,7 @@ fn start_new(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
         view: View::default(),
         head,
         next_journal: 1,
-        opened: Opened { founded: true, clean: false, accepted: None },
+        opened: Opened { founded: true, ..Opened::default() },
         rebuild: false,
     })
 }
@@ -261,7 +262,7 @@ fn go_on(disk: &Disk, folder: &Path, view: View, state: State) -> Result<Recover
     clear(folder, Some(&state))?;
     let numbers = numbered(folder, journal::KIND).map_err(io)?;
     let next_journal = numbers.last().map_or(state.first_journal, |last| last + 1);
-    let opened = Opened { founded: false, clean: state.clean, accepted: None };
+    let opened = Opened { clean: state.clean, copied: state.copied, ..Opened::default() };
     let state = State { clean: false, ..state };
     let head = Head::create(disk, folder, state).map_err(io)?;
     Ok(Recovered { view, head, next_journal, opened, rebuild: false })
@@ -300,6 +301,7 @@ fn bring_over(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
         base_commit: 0,
         commit: 0,
         clean: false,
+        copied: false,
     };
     let io = |error| at(folder, &error);
     disk.sync_folder(folder).map_err(io)?;
@@ -315,7 +317,7 @@ fn bring_over(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
     }
     tracing::info!(store = %folder.display(), rows, "store brought over to its new layout");
     let view = View { base: base.into(), ..View::default() };
-    let opened = Opened { founded: false, clean: false, accepted: None };
+    let opened = Opened::default();
     Ok(Recovered { view, head, next_journal: 1, opened, rebuild: false })
 }
 
@@ -355,10 +357,11 @@ fn salvage(disk: &Disk, folder: &Path, loss: Loss) -> Result<Recovered, StoreErr
         base_commit: commit,
         commit,
         clean: false,
+        copied: false,
     };
     tracing::warn!(%loss, "loss accepted: the store goes on with what is left");
     // The head on the disk stays as it is until the rows have a base of their own.
-    let opened = Opened { founded: false, clean: false, accepted: Some(loss) };
+    let opened = Opened { accepted: Some(loss), ..Opened::default() };
     let head = Head::detached(disk, folder, state).map_err(io)?;
     let next_journal = next;
     Ok(Recovered { view, head, next_journal, opened, rebuild: true })
@@ -378,6 +381,7 @@ fn presumed(folder: &Path, bases: &[u64], journals: &[u64]) -> Result<Option<Sta
                 base_commit: first_commit.saturating_sub(1),
                 commit: 0,
                 clean: false,
+                copied: false,
             }));
         }
     }

@@ -171,6 +171,7 @@ impl Scribe {
         let closed = self.core.head.lock().update(|state| {
             state.commit = commit;
             state.clean = true;
+            state.copied = false;
         });
         self.core.close();
         closed.map_err(io)

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Why there is no link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +58,7 @@ pub(super) struct Links {
     pub(super) counters: Arc<Counters>,
     health: Arc<Health>,
     fence: Fence,
+    stop: CancellationToken,
 }
 
 impl Links {
@@ -70,8 +72,10 @@ impl Links {
         let keeper = Keeper::start(Arc::clone(&counters), residues)
             .map_err(|_| io::Error::other("the fleet lane's router did not start"))?;
         let (health, fence) = (keeper.health(), keeper.fence());
-        runtime.spawn(keeper.run(inbox));
-        Ok(Self { requests, counters, health, fence })
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        runtime.spawn(async move { stopped.run_until_cancelled(keeper.run(inbox)).await });
+        Ok(Self { requests, counters, health, fence, stop })
     }
 
     /// A link that is subscribed to `log`.
@@ -130,6 +134,11 @@ impl Links {
         let _ = self.requests.send(Request::Renew).await;
     }
 
+    /// Ends the keeper and the router with it: there will be no link any more.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Whether the keeper has ended: there will be no link any more.
     pub(super) fn is_closed(&self) -> bool {
         self.requests.is_closed()
@@ -162,8 +171,8 @@ mod tests {
     #[tokio::test]
     async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
         let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let (counters, health, fence) = Default::default();
-        let links = Links { requests, counters, health, fence };
+        let (counters, health, fence, stop) = Default::default();
+        let links = Links { requests, counters, health, fence, stop };
         let mut opening: Vec<Pin<Box<_>>> =
             (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
         for one in &mut opening {

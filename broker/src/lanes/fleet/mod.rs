@@ -306,6 +306,11 @@ impl FleetLane {
         Ok(())
     }
 
+    /// Ends the router and all that waits for it.
+    pub fn stop(&self) {
+        self.links.stop();
+    }
+
     /// Whether its router answers.
     pub fn is_healthy(&self) -> bool {
         self.links.health().is_good() && !self.links.is_closed()

@@ -269,7 +269,11 @@ fn a_copy_is_a_store_as_of_one_commit() {
     let held = model.clone();
     work(&store, &random, &mut model, 20);
     let copied = Store::open(&copy).unwrap();
-    assert!(rows(&copied) == held && !copied.opened().clean && !copied.opened().founded);
+    assert!(rows(&copied) == held && !copied.opened().founded);
+    assert!(copied.opened().copied && !copied.opened().clean);
+    copied.close().unwrap();
+    let again = Store::open(&copy).unwrap();
+    assert!(!again.opened().copied && again.opened().clean);
     assert!(store.copy_to(&copy).is_err());
 }
 
