@@ -259,7 +259,7 @@ mod tests {
     fn a_huge_file_is_no_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big");
-        write_secret_file(&path, &[b'x'; 70_000]).unwrap();
+        write_secret_file(&path, &vec![b'x'; 70_000]).unwrap();
         assert!(matches!(read_secret_file(&path), Err(SecretFileError::NotASecret(_))));
     }
 

@@ -10,6 +10,8 @@ use super::world::{World, GATES};
 
 /// Milliseconds after which everything serves again.
 const WITHIN: u64 = 60_000;
+/// Milliseconds more for proofs of seconds that a crash has left undecided.
+const UNDECIDED: u64 = 180_000;
 /// Ended tokens that are shown once more.
 const SHOWN: usize = 30;
 
@@ -17,6 +19,7 @@ impl World {
     pub async fn heal(&mut self) -> Result<(), String> {
         self.end_faults().await?;
         self.counts.heals += 1;
+        self.net.forget_operators();
         if self.model.suspended != Some(false) {
             self.operate(Purpose::ReinstateTenant);
         }
@@ -42,6 +45,7 @@ impl World {
                 self.is_delivered(at, gate).await?;
             }
         }
+        self.faults.forget_far();
         for _ in 0..SHOWN {
             for gate in 0..GATES.len() {
                 self.show_ended(gate).await?;
@@ -85,6 +89,15 @@ impl World {
         for gate in 0..GATES.len() {
             let before = self.counts.accepted;
             self.connect(at, gate).await?;
+            if self.counts.accepted == before && self.clocks_were_wrong {
+                // Known: seconds that were reserved by a clock ahead stay closed after a crash (docs/simulation.md).
+                for _ in 0..UNDECIDED / 1000 {
+                    self.pass(1_000).await;
+                    self.deliver().await?;
+                    self.go_on();
+                }
+                self.connect(at, gate).await?;
+            }
             if self.counts.accepted == before {
                 let name = GATES[gate];
                 return Err(format!("d-{at} is not let in at {name} a minute after all faults"));

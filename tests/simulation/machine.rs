@@ -1,9 +1,10 @@
 //! A machine with one process: its clock, its folder, what is left of both when the process ends.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::random::{SeededRandom, SharedRandom};
@@ -66,26 +67,39 @@ impl Machine {
         random.fork(&format!("{} {}", self.name, self.life)).shared()
     }
 
-    /// What the end of the process leaves at this moment, in a folder for the next life; its path.
+    /// What the end of the process leaves at this moment, in a folder for the next life; its path. What goes on behind an
+    /// answer, such as a checkpoint, may change files while they are copied: then it is a moment later.
     pub fn left(&self, how: End, draw: u64) -> PathBuf {
         let next = self.home.join((self.life + 1).to_string());
-        copy(&self.folder(), &next);
-        for store in STORES.iter().filter(|_| how == End::PowerCut) {
-            let (from, to) = (self.folder().join(store), next.join(store));
-            if from.is_dir() {
-                fs::remove_dir_all(&to).unwrap();
-                self.disk.power_cut(&from, &to, draw).unwrap();
+        loop {
+            let before = print(&self.folder());
+            let _ = fs::remove_dir_all(&next);
+            copy(&self.folder(), &next);
+            for store in STORES.iter().filter(|_| how == End::PowerCut) {
+                let (from, to) = (self.folder().join(store), next.join(store));
+                if from.is_dir() {
+                    fs::remove_dir_all(&to).unwrap();
+                    self.disk.power_cut(&from, &to, draw).unwrap();
+                    close_to_others(&to);
+                }
+            }
+            if print(&self.folder()) == before {
+                return next;
             }
         }
-        next
     }
 
     /// A copy elsewhere.
     pub fn copy_to(&self, name: &str) -> PathBuf {
         let to = self.home.join(name);
-        let _ = fs::remove_dir_all(&to);
-        copy(&self.folder(), &to);
-        to
+        loop {
+            let before = print(&self.folder());
+            let _ = fs::remove_dir_all(&to);
+            copy(&self.folder(), &to);
+            if print(&self.folder()) == before {
+                return to;
+            }
+        }
     }
 
     /// The next life begins with this folder, or with an empty one.
@@ -127,6 +141,36 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &target),
             // A file may go while its folder is read.
             false => drop(fs::copy(entry.path(), target)),
+        }
+    }
+}
+
+/// Names, sizes and times of all files.
+fn print(folder: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            // A file may go while its folder is read: then the next look is another one.
+            let Ok(about) = entry.metadata() else { continue };
+            if about.is_dir() {
+                folders.push(entry.path());
+            }
+            found.push((entry.path(), about.len(), about.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The modes that the product gives to its stores.
+fn close_to_others(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => close_to_others(&path),
+            false => fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap(),
         }
     }
 }

@@ -76,6 +76,14 @@ impl Net {
         self.under_way.retain(|(_, _, parcel)| matches!(parcel, Parcel::Request(..)));
     }
 
+    /// What operators asked for and has not arrived never will.
+    pub fn forget_operators(&mut self) {
+        let asked = |parcel: &Parcel| match parcel {
+            Parcel::Request(exchange, ..) | Parcel::Answer(exchange, _) => exchange.from,
+        };
+        self.under_way.retain(|(_, _, parcel)| asked(parcel) != Asker::Operator);
+    }
+
     fn exchange(&mut self, from: Asker) -> Exchange {
         self.number += 1;
         Exchange { id: self.number, from }

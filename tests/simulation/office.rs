@@ -1,7 +1,6 @@
 //! The provisioning service: real routes and handlers over a real store, without a socket.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use tessera_provisioning::driven::{Call, Driven};
 use tessera_provisioning::ProvisioningConfig;
@@ -65,18 +64,6 @@ impl Office {
             }
         };
         self.machine.next_life(now, Some(&left));
-    }
-
-    /// The next process begins with an older copy.
-    pub async fn restore(&mut self, copy: &Path, now: u64) {
-        if let Some(driven) = self.driven.take() {
-            driven.abandon();
-        }
-        self.machine.next_life(now, Some(copy));
-    }
-
-    pub fn back_up(&self) -> PathBuf {
-        self.machine.copy_to("backup")
     }
 
     /// A request to its end; `None` when nobody listens.

@@ -1,6 +1,7 @@
 //! The judges in short. `docs/testing.md` tells the long runs; each prints its seed and the command that repeats it.
 
 use tessera_tests::judge::{bent, clocks, kills, power, soak, why_no_power_cuts};
+use tessera_tests::site::Role;
 
 /// The seed of what runs in CI.
 const SEED: u64 = 20_261_128;
@@ -27,9 +28,24 @@ fn wrong_clocks_of_one_process_end_no_service_and_no_revocation() {
     clocks::judge(&options).hold("clocks");
 }
 
+fn kills_of(role: Role, kills: usize) {
+    kills::judge(&kills::Options { kills, seed: SEED, role: Some(role) }).hold("kills");
+}
+
 #[test]
-fn a_hundred_kills_of_each_process_lose_nothing() {
-    kills::judge(&kills::Options { kills: 100, seed: SEED, role: None }).hold("kills");
+fn a_hundred_kills_of_provisioning_lose_nothing() {
+    kills_of(Role::Provision, 100);
+}
+
+/// Fewer: after each of them devices wait for the bound of their proofs.
+#[test]
+fn forty_kills_of_the_broker_lose_nothing() {
+    kills_of(Role::Broker, 40);
+}
+
+#[test]
+fn a_hundred_kills_of_the_agent_lose_nothing() {
+    kills_of(Role::Agent, 100);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
-use tessera_runtime::store::Store;
+use tessera_runtime::store::{Store, StoreOptions};
 
 use super::{known_trust, Agent, AgentError};
 use crate::behaviour;
@@ -47,8 +47,8 @@ impl Driven {
         random: SharedRandom,
         metrics: &Metrics,
     ) -> Result<Self, AgentError> {
-        std::fs::create_dir_all(&config.data_dir)?;
-        let store = Store::open(&config.data_dir)?;
+        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
+        let store = Store::open_with(&config.data_dir, &options)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, config)?;
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
@@ -57,7 +57,8 @@ impl Driven {
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
-        let (counted, opening) = (LedgerMetrics::new(metrics)?, Opening::default());
+        let (counted, found) = (LedgerMetrics::new(metrics)?, store.opened());
+        let opening = Opening { restored: found.copied || found.accepted.is_some() };
         let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));

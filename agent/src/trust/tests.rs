@@ -97,7 +97,7 @@ fn rotated_keys_leave_no_tables() {
             let Change::Key(one) = world.key_change(state) else { unreachable!() };
             world.event(Change::Key(IssuerKey { key: key(of), ..one }));
         }
-        state = state.with_feed(&world.feed(state.seq(), NOW)).state;
+        state = state.with_feed(&world.feed(state.seq(), NOW), &NONCE).state;
         assert!(is_prepared(&state, number), "{number}");
     }
     assert!((0..rotations - 1).all(|number| !is_prepared(&state, number)));

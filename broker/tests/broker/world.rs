@@ -358,13 +358,13 @@ pub async fn restarted(world: World, left: &Path, copy: &Path, later: u64) -> Wo
 }
 
 pub fn copy_folder(from: &Path, to: &Path) {
+    // A store that others can read is not opened.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             std::fs::create_dir_all(&target).unwrap();
-            let permissions = entry.metadata().unwrap().permissions();
-            std::fs::set_permissions(&target, permissions).unwrap();
             copy_folder(&entry.path(), &target);
         } else {
             std::fs::copy(entry.path(), target).unwrap();

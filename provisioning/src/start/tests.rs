@@ -76,9 +76,10 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
             metrics: Metrics::new(),
             stop: Stop::new(),
         };
-        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
+        let (before, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
-        rotate::rotate(&service, &Actor("test".to_owned()), &tenant).await.unwrap();
+        rotate::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
+        chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
@@ -96,6 +97,12 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         let seq = crate::trust::ledger::Head::read(&service.tables).unwrap().seq;
         crate::heal::keys(&service).await.unwrap();
         assert_eq!(crate::trust::ledger::Head::read(&service.tables).unwrap().seq, seq);
+        chained(&service).await;
         store.close().unwrap();
     });
+}
+
+/// Nothing is on its way to the store any more. Closing it waits for all who write, and they write on this thread.
+async fn chained(service: &crate::service::Service) {
+    service.audit.send(crate::audit::actor::ChainPending).await.unwrap().unwrap();
 }

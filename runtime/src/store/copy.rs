@@ -27,6 +27,7 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
     }
     let (mut base, content) = builder.finish()?;
     base.close();
+    core.disk.sync_tree(&numbered_path(to, base::KIND, 1)).map_err(|error| at(to, &error))?;
     let state = State {
         serial: 0,
         store: new_id()?,

@@ -122,6 +122,11 @@ impl Core {
     /// Closes for readers and lets the folder go.
     pub(super) fn close(&self) {
         drop(self.view.write().take());
+        // sled makes files as it ends; the folder above them is closed to others in any case.
+        let base = self.base_path(self.head.lock().state().base);
+        if base.is_dir() {
+            let _ = self.disk.sync_tree(&base);
+        }
         drop(self.lock.lock().take());
     }
 

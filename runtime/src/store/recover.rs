@@ -247,8 +247,12 @@ fn replay(
         last = read.last_commit;
         let wrong = match read.ending {
             Ending::Whole => continue,
-            // A journal of which only the beginning was made: nothing was answered from it.
-            Ending::NoHeader if last >= state.commit => continue,
+            // A journal of which only the beginning was made: nothing was answered from it. It goes, for at the start
+            // after this one it would stand before journals that are whole.
+            Ending::NoHeader if last >= state.commit => {
+                disk::remove(&numbered_path(folder, journal::KIND, number)).map_err(io)?;
+                continue;
+            }
             Ending::NoHeader => format!("journal {number} is not the one that was written"),
             Ending::Hole => format!("journal {number} is damaged behind commit {last}"),
         };

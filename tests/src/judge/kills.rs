@@ -17,6 +17,10 @@ const KEPT: usize = 4;
 const WORKERS: usize = 3;
 /// How long a reader of the trust feed may need to find provisioning again: its longest pause, and some.
 const FOLLOW: Duration = Duration::from_secs(25);
+/// Three of four kills fall within so many milliseconds of the start, some of them into what a start repairs.
+const SOON: u64 = 500;
+/// The others wait for so many acknowledgements at most.
+const ACKNOWLEDGED: u64 = 8;
 /// Kills between two checks of everything.
 const CHECK_EVERY: usize = 25;
 
@@ -56,13 +60,21 @@ pub fn judge(options: &Options) -> Report {
     println!("kills: seed {}", options.seed);
     let mut report = Report::default();
     let roles = options.role.map_or(Role::ALL.to_vec(), |role| vec![role]);
-    for role in roles {
-        one(role, options, &mut report);
+    // At once, on a site for each: after a kill devices are made to wait, which takes no processor.
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let start = |role| scope.spawn(move || one(role, options));
+        let threads: Vec<_> = roles.into_iter().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for one in reports {
+        report.findings.extend(one.findings);
+        report.figures.extend(one.figures);
     }
     report
 }
 
-fn one(role: Role, options: &Options, report: &mut Report) {
+fn one(role: Role, options: &Options) -> Report {
+    let mut report = Report::default();
     let (folder, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut site = Site::new(folder.path(), logs.path());
     site.start_all().unwrap_or_else(|(role, error)| panic!("{role:?}: {}", error.line()));
@@ -78,7 +90,7 @@ fn one(role: Role, options: &Options, report: &mut Report) {
         let next = Round { first: killed, many, facts: &facts, client: &client, dice: &dice };
         if let Err(line) = next.kill(role, &mut site) {
             report.find(format!("{heading}: {line}"));
-            return;
+            return report;
         }
         killed += many;
         let known = facts.lock().unwrap().clone();
@@ -102,6 +114,7 @@ fn one(role: Role, options: &Options, report: &mut Report) {
     report.figure("  time", shown(watch.passed()));
     let repeat = format!("tests/kills --kills {} --role {}", options.kills, role.verb());
     report.figure("  repeat", format!("{repeat} --seed {}", options.seed));
+    report
 }
 
 struct Round<'a> {
@@ -135,10 +148,15 @@ impl Round<'_> {
                 });
             }
             let outcome = (0..self.many).try_for_each(|number| {
-                let wanted = acknowledged.load(Ordering::Relaxed) + 1 + dice.below(24) as usize;
-                let enough = || acknowledged.load(Ordering::Relaxed) >= wanted;
-                // A process that acknowledges nothing is killed all the same; a check follows.
-                Watch::until(Duration::from_secs(10), enough);
+                if dice.below(4) == 0 {
+                    let wanted = acknowledged.load(Ordering::Relaxed) + 1;
+                    let wanted = wanted + dice.below(ACKNOWLEDGED) as usize;
+                    let enough = || acknowledged.load(Ordering::Relaxed) >= wanted;
+                    // A process that acknowledges nothing is killed all the same; a check follows.
+                    Watch::until(Duration::from_secs(10), enough);
+                } else {
+                    rest(Duration::from_millis(dice.below(SOON)));
+                }
                 site.kill(role);
                 let name = format!("after kill {}", self.first + number);
                 site.start(role).map_err(|error| format!("{name}: {}", error.line()))

@@ -113,6 +113,8 @@ impl Rig {
 }
 
 fn copy(from: &Path, to: &Path) {
+    // A store that others can read is not opened.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let to = to.join(file.file_name());

@@ -343,3 +343,35 @@ fn room_is_given_back_at_a_stop() {
     assert!(table.is_empty().unwrap() && table.len().unwrap() == 0);
     store.close().unwrap();
 }
+
+/// A life that was killed while it made its journal leaves one without a record, maybe without its whole header. The next
+/// lives go on behind it.
+#[test]
+fn a_journal_of_which_only_the_beginning_was_made_costs_nothing() {
+    for bytes in [0, 20, 44] {
+        let outer = tempfile::tempdir().unwrap();
+        let random = SeededRandom::predictable(7);
+        let (mut model, mut folder) = (Model::new(), outer.path().join("0"));
+        for life in 1..6u64 {
+            let store = Store::open_with(&folder, &StoreOptions::default()).unwrap();
+            assert_eq!(rows(&store), model, "{bytes} bytes, life {life}");
+            if life != 3 {
+                work(&store, &random, &mut model, 3);
+            }
+            let next = outer.path().join(life.to_string());
+            copy_tree(&folder, &next);
+            store.close().unwrap();
+            if life == 2 {
+                // The third journal, as far as it was written.
+                let other = outer.path().join("other");
+                copy_tree(&next, &other);
+                let begun = Store::open_with(&other, &StoreOptions::default()).unwrap();
+                work(&begun, &SeededRandom::predictable(8), &mut Model::new(), 1);
+                let journal = fs::read(other.join("journal-3")).unwrap();
+                begun.close().unwrap();
+                fs::write(next.join("journal-3"), &journal[..bytes]).unwrap();
+            }
+            folder = next;
+        }
+    }
+}
