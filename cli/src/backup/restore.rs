@@ -61,7 +61,8 @@ fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
         out::line(
             "  never start the old one again: two services with one root key contradict each other",
         );
-        out::line("  start it; what was changed since the backup is gone: enrol and revoke again (docs/backup.md)");
+        out::line("  start it; what was changed since the backup is gone: docs/backup.md says what comes back by itself");
+        out::line("  see what brokers and agents know beyond it: tessera trust restored");
         out::line(
             "  compare: tessera audit verify --head HEAD, with the newest head that you kept",
         );

@@ -51,6 +51,9 @@ impl Writer {
         let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
         let sent = queue.send(Job { batch, checkpoint: false, then }).await;
         sent.map_err(|_| self.gone())?;
+        // Held while waiting, it would keep the writer from its end: a thread that closes the store may be the one that
+        // runs this.
+        drop(queue);
         wait.await.map_err(|_| self.gone())?
     }
 

@@ -280,6 +280,19 @@ async fn a_closed_store_can_be_opened_at_once() {
     }
 }
 
+/// The thread that closes may be the one that drives whoever waits for an answer.
+#[tokio::test]
+async fn closing_does_not_wait_for_a_caller_that_nobody_polls() {
+    let (_folder, store, table) = open();
+    let mut commit = std::pin::pin!(store.commit(put(&table, b"a", b"1")));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let polled = commit.as_mut().poll(&mut context);
+    store.close().unwrap();
+    if polled.is_pending() {
+        commit.await.unwrap();
+    }
+}
+
 #[test]
 fn a_full_queue_gives_the_caller_back() {
     let (_folder, store, table) = open();
