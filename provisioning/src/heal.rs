@@ -1,11 +1,12 @@
 //! What was written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims that
 //! would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
 
-use tessera_runtime::limits::RELEASED_SECONDS;
+use tessera_runtime::limits::{RELEASED_SECONDS, STORE_SCAN_ROWS};
 use tessera_runtime::store::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+use tessera_token::refusal::RefusalCode;
 
 use crate::keys::{self, rotate, KeyRecord, State};
 use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
@@ -15,21 +16,37 @@ use crate::registry::Actor;
 use crate::service::Service;
 use crate::tables::pair;
 
-/// Dates anew the keys that a wrong clock has dated, and rotates those that end soon.
+/// Dates anew the keys that a wrong clock has dated, and rotates those that end soon. Called by the sweeper; each call
+/// looks at a part of the table.
 pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
-    let now = service.now().get();
+    let (now, most) = (service.now().get(), STORE_SCAN_ROWS);
     let by = Actor("service".to_owned());
-    for (key, record) in service.tables.keys.scan_records::<KeyRecord>(&[], None, usize::MAX)? {
+    let after = service.keys_healed.lock().take();
+    let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
+    let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
+    for (key, record) in rows {
         let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
             continue;
         };
         if let Some(dated) = dated(&record, now) {
             date(service, &by, &tenant, id, &record, &dated).await?;
         } else if ends_soon(&record, service.time.removal().get()) {
-            rotate::rotate(service, &by, &tenant).await?;
-            tracing::warn!(%tenant, key = %id, "an issuer key that ends soon was rotated");
+            match rotate::rotate(service, &by, &tenant).await {
+                Ok(_) => {
+                    tracing::warn!(%tenant, key = %id, "an issuer key that ends soon was rotated");
+                }
+                // Other tenants do not wait for this one, and the next round asks again.
+                Err(refused) if refused.code == RefusalCode::CapacityReached => tracing::error!(
+                    %tenant,
+                    key = %id,
+                    until = record.not_after,
+                    "no room to rotate an issuer key that ends soon"
+                ),
+                Err(refused) => return Err(refused),
+            }
         }
     }
+    *service.keys_healed.lock() = last;
     Ok(())
 }
 

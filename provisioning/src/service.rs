@@ -52,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) room: Arc<Room>,
     /// How far the table of issuer keys was looked through for those that have ended.
     pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
+    /// How far it was looked through for those that a wrong clock has dated, or that end soon.
+    pub(crate) keys_healed: Mutex<Option<Vec<u8>>>,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,

@@ -22,9 +22,8 @@ pub(crate) async fn run(service: &Service) {
             () = tokio::time::sleep(service.config.sweep_every) => {}
             () = service.stop.stopping() => return,
         }
-        if let Err(refused) = once(service, &mut claims_from).await {
-            tracing::warn!(code = %refused.code, "sweep ended early; the next one goes on");
-        }
+        // Each step that failed is told.
+        let _ = once(service, &mut claims_from).await;
         wrong = tell(service, wrong);
     }
 }
@@ -41,28 +40,66 @@ fn tell(service: &Service, before: bool) -> bool {
     wrong.is_some()
 }
 
+/// The outcome of a sweep: each step is taken although another has failed.
+struct Round {
+    first: Result<(), Refused>,
+}
+
+impl Round {
+    fn took(&mut self, step: &'static str, outcome: Result<(), Refused>) {
+        if let Err(refused) = outcome {
+            tracing::warn!(step, code = %refused.code, "a step of the sweep failed; the next sweep tries again");
+            if self.first.is_ok() {
+                self.first = Err(refused);
+            }
+        }
+    }
+}
+
 /// One sweep. `claims_from` remembers how far the table of claims was read.
+///
+/// # Errors
+/// That of the first step that failed. All others were taken.
 pub(crate) async fn once(
     service: &Service,
     claims_from: &mut Option<Vec<u8>>,
 ) -> Result<(), Refused> {
     service.nonces.sweep(service.time.monotonic());
-    service.time.store(&service.store, &service.tables, false).await?;
+    let mut round = Round { first: Ok(()) };
+    round.took("time", time(service).await);
+    round.took("audit", audit(service).await);
+    round.took("lift", crate::trust::lift::run(service).await);
+    round.took("metrics", measure(service));
+    round.took("heal", heal::keys(service).await);
+    round.took("retire", retire_expired(service).await);
+    round.took("issued", all_issued(service).await);
+    round.took("revoked", revoked(service).await);
+    round.took("moved", moved(service).await);
+    round.took("events", events(service).await);
+    round.took("claims", claims(service, claims_from).await);
+    round.first
+}
+
+async fn time(service: &Service) -> Result<(), Refused> {
+    Ok(service.time.store(&service.store, &service.tables, false).await?)
+}
+
+async fn audit(service: &Service) -> Result<(), Refused> {
     service.audit.send(ChainPending).await??;
-    service
-        .metrics
-        .trust_seq
-        .set(&[], i64::try_from(Head::read(&service.tables)?.seq).unwrap_or(i64::MAX));
-    crate::trust::lift::run(service).await?;
+    Ok(())
+}
+
+fn measure(service: &Service) -> Result<(), Refused> {
+    let seq = Head::read(&service.tables)?.seq;
+    service.metrics.trust_seq.set(&[], i64::try_from(seq).unwrap_or(i64::MAX));
     let restorations = crate::trust::restored::restorations(&service.tables)?.len();
     service.metrics.restored.set(&[], i64::try_from(restorations).unwrap_or(i64::MAX));
-    heal::keys(service).await?;
-    retire_expired(service).await?;
+    Ok(())
+}
+
+async fn all_issued(service: &Service) -> Result<(), Refused> {
     while issued(service).await? {}
-    revoked(service).await?;
-    moved(service).await?;
-    events(service).await?;
-    claims(service, claims_from).await
+    Ok(())
 }
 
 async fn issued(service: &Service) -> Result<bool, Refused> {

@@ -9,10 +9,10 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::store::{Store, StoreOptions};
 
-use super::{known_trust, Agent, AgentError};
+use super::{known_trust, opening, Agent, AgentError};
 use crate::behaviour;
 use crate::config::AgentConfig;
-use crate::ledger::{Ledger, LedgerMetrics, Opening};
+use crate::ledger::{Ledger, LedgerMetrics};
 use crate::sync::{path, Ask, FetchError, Next, SyncCore};
 use crate::trust::{Trust, TrustStore, TrustTime};
 use crate::validator::Validator;
@@ -57,9 +57,8 @@ impl Driven {
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
-        let (counted, found) = (LedgerMetrics::new(metrics)?, store.opened());
-        let opening = Opening { restored: found.copied || found.accepted.is_some() };
-        let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
+        let counted = LedgerMetrics::new(metrics)?;
+        let ledger = Ledger::open(&store, opening(&store), ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
         let validator = Validator::new(judged, taken, store.clone(), observer.clone());

@@ -125,9 +125,7 @@ impl Agent {
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
         let counted = LedgerMetrics::new(metrics)?;
-        let found = store.opened();
-        let opening = Opening { restored: found.copied || found.accepted.is_some() };
-        let ledger = Ledger::open(&store, opening, ledger_clock, trust.now(), counted)?;
+        let ledger = Ledger::open(&store, opening(&store), ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
 
         let core = Arc::new(Mutex::new(core));
@@ -184,6 +182,11 @@ impl Agent {
         self.store.close()?;
         finished
     }
+}
+
+/// A copy that came back, and a store that has lost something, lack proofs that were taken.
+fn opening(store: &Store) -> Opening {
+    Opening { restored: store.opened().copied }
 }
 
 /// A loss that was accepted is not gone: it stays in the metric for as long as this process runs.

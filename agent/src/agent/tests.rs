@@ -7,6 +7,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::stop::Stop;
+use tessera_runtime::store::Store;
 use tessera_token::refusal::RefusalCode;
 
 use crate::testing::*;
@@ -92,4 +93,27 @@ async fn a_second_agent_in_the_same_folder_is_refused() {
     let second = Agent::start(config, clock, SystemRandom::shared(), &metrics, &stop);
     assert!(matches!(second.await.err(), Some(crate::agent::AgentError::Store(_))));
     end(&agent, &stop).await;
+}
+
+/// What was taken behind a copy is not in it: no proof that another may have taken meanwhile is taken again.
+#[tokio::test]
+async fn a_store_that_came_back_from_a_copy_counts_as_older_than_what_was_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, stop) = (World::new(), Stop::new());
+    for (mark, decides) in [
+        (false, Ok(())),
+        (false, Ok(())),
+        (true, Err(RefusalCode::ProofUndecided)),
+        (false, Err(RefusalCode::ProofUndecided)),
+    ] {
+        if mark {
+            Store::mark_copied(folder.path()).unwrap();
+        }
+        let agent = start(folder.path(), &world, None, &Stop::new()).await;
+        let ahead = at(NOW + tessera_token::limits::PROOF_WINDOW_SECONDS);
+        assert_eq!(agent.ledger.decides(at(NOW)), decides);
+        assert_eq!(agent.ledger.decides(ahead), decides, "a device may have been ahead");
+        assert_eq!(agent.ledger.decides(ahead.plus(1)), Ok(()));
+        end(&agent, &stop).await;
+    }
 }

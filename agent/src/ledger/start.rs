@@ -164,15 +164,17 @@ impl Ledger {
 
     /// Says in the log what a device sees.
     fn tell(&self, is_clean: bool, is_new: bool, now: UnixSeconds) {
-        if is_clean || is_new {
+        if is_clean || (is_new && self.doubt.is_none()) {
             return;
         }
         let second = second_of(now);
-        let wait = self.closed.load().end_of(second).unwrap_or(second).saturating_sub(second);
+        let closed = self.closed.load().end_of(second).unwrap_or(second);
+        let doubted = self.doubt.as_ref().map_or(second, |doubt| doubt.last);
+        let wait = closed.max(doubted).saturating_sub(second);
         tracing::warn!(
             seconds = wait.saturating_add(1),
-            "the ledger was not closed by the last process: connect proofs that may have been used are refused, and \
-             devices whose clock is right wait for so long"
+            "the ledger was not closed by the last process, or came back from a copy: connect proofs that may have been \
+             used are refused, and devices whose clock is right wait for so long"
         );
     }
 }

@@ -33,8 +33,13 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
         tree::copy_file(&args.from.join(name), &staging.path().join(name))?;
     }
     let now = SystemClock::new().unix();
-    if manifest.stores.iter().any(|store| store == PROVISIONING) {
-        mark(&staging.path().join(PROVISIONING), now)?;
+    for name in &manifest.stores {
+        let store = staging.path().join(name);
+        match name == PROVISIONING {
+            true => mark(&store, now)?,
+            // What was used up since the backup is not known there, however the backup was made.
+            false => Store::mark_copied(&store)?,
+        }
     }
     staging.finish(&args.data)?;
     tell(args, &manifest, now);
@@ -69,7 +74,7 @@ fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
     }
     if has("agent") || has("broker/sessions") {
         out::line(
-            "  start broker or agent: for a few seconds it takes only proofs that were made since",
+            "  start broker or agent: it lets devices in by a proof from a minute after its start on",
         );
     }
 }

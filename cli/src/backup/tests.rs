@@ -60,9 +60,29 @@ fn what_was_backed_up_comes_back_for_its_owner_alone() {
         assert_eq!(row.as_deref(), Some(name.as_bytes()));
         let marked = store.table("meta").unwrap().get("restored").unwrap().is_some();
         assert_eq!(marked, name == PROVISIONING, "{name}");
+        assert_eq!(store.opened().copied, name != PROVISIONING, "{name}");
         store.close().unwrap();
     }
     assert_eq!(fs::read_dir(above.path()).unwrap().count(), 3, "nothing unfinished is left");
+}
+
+/// Not every backup holds stores that say of themselves that they are copies.
+#[test]
+fn what_comes_back_counts_as_a_copy_however_the_backup_was_made() {
+    let (above, data) = data();
+    let (out, back) = (above.path().join("b1"), above.path().join("back"));
+    backup(&data, &out, false).unwrap();
+    for name in STORES {
+        Store::open(&out.join(name)).unwrap().close().unwrap();
+    }
+    let path = out.join(manifest::NAME);
+    let Manifest { made, stores, keys, .. } = Manifest::read(&out).unwrap();
+    fs::remove_file(path).unwrap();
+    Manifest::of(&out, made, stores, keys).unwrap().write(&out).unwrap();
+    restore(&out, &back).unwrap();
+    for name in ["agent", "broker/sessions"] {
+        assert!(Store::open(&back.join(name)).unwrap().opened().copied, "{name}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -148,9 +148,13 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Fault> {
 fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
+        // Opening a store may have made files in it.
         match path.is_dir() {
             true => sync_tree(&path)?,
-            false => File::open(&path)?.sync_all()?,
+            false => {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                File::open(&path)?.sync_all()?;
+            }
         }
     }
     sync_folder(folder)

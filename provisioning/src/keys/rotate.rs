@@ -112,7 +112,15 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
             continue;
         };
         match record.state {
-            State::Retiring if record.not_after <= now => retire(service, &tenant, id).await?,
+            State::Retiring if record.not_after <= now => {
+                match retire(service, &tenant, id).await {
+                    // Others do not wait for this one; the next look tries it again.
+                    Err(refused) if refused.code == RefusalCode::CapacityReached => {
+                        tracing::warn!(%tenant, key = %id, "an issuer key is not retired yet: no room");
+                    }
+                    retired => retired?,
+                }
+            }
             State::Retired if record.since.saturating_add(KEY_KEPT_SECONDS) < now => {
                 let mut batch = Batch::new();
                 batch.expect_record(&service.tables.keys, &key, &record);

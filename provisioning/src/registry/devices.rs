@@ -74,32 +74,56 @@ pub(crate) async fn end(
         let mut new = old.clone();
         with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch)?;
+        let moved = Moved { tenant, device, old: &old, new: &new };
+        if let Tried::Done(ended) = moved.publish(service, entry.clone(), |_| Ok(())).await? {
+            return Ok((new, ended));
+        }
+    }
+    Err(RefusalCode::LimitReached.into())
+}
+
+/// A device of which verifiers must hear that its tokens from before the epoch of `new` have ended.
+pub(crate) struct Moved<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) device: &'a DeviceId,
+    pub(crate) old: &'a DeviceRecord,
+    pub(crate) new: &'a DeviceRecord,
+}
+
+impl Moved<'_> {
+    /// Writes it and tells verifiers: of the device, or of its group when they can hold no more devices. `also` adds to
+    /// what is written.
+    pub(crate) async fn publish(
+        &self,
+        service: &Service,
+        entry: Entry,
+        also: impl Fn(&mut Batch) -> Result<(), Refused>,
+    ) -> Result<Tried<Ended>, Refused> {
+        let Self { tenant, device, old, new } = *self;
         let change = Change::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
             epoch: new.epoch,
             at: service.time.stamp(),
         });
-        let batch = replacing(service, tenant, device, &old, &new);
+        let mut batch = replacing(service, tenant, device, old, new);
+        also(&mut batch)?;
         match service.publish(vec![change], batch, entry.clone()).await {
-            Ok(Tried::Done(())) => return Ok((new, Ended::Device)),
-            Ok(Tried::Again) => continue,
             Err(refused) if refused.code == RefusalCode::CapacityReached => {}
-            Err(refused) => return Err(refused),
+            tried => return Ok(tried?.map(|()| Ended::Device)),
         }
-        let mut batch = replacing(service, tenant, device, &old, &new);
+        let mut batch = replacing(service, tenant, device, old, new);
+        also(&mut batch)?;
         let group = GroupId::parse(&old.group).map_err(|_| RefusalCode::Internal)?;
         let record = groups::known(service, tenant, &old.group)?;
         let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record)?;
-        let entry = entry.clone();
         let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
-        let entry = entry.detail(detail);
-        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+        let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
+        if tried == Tried::Done(()) {
             tracing::warn!(%tenant, %device, %group, "no room for the device alone: its group moved");
-            return Ok((new, Ended::Group));
         }
+        Ok(tried.map(|()| Ended::Group))
     }
-    Err(RefusalCode::LimitReached.into())
 }
 
 /// Serves the device again. Its epoch stays where it is: tokens from before the revocation stay dead.

@@ -272,6 +272,7 @@ pub(super) async fn furnish(
         hub,
         room,
         keys_looked: Mutex::default(),
+        keys_healed: Mutex::default(),
         stop,
     };
     let service = Arc::new(service);

@@ -106,3 +106,144 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
 async fn chained(service: &crate::service::Service) {
     service.audit.send(crate::audit::actor::ChainPending).await.unwrap().unwrap();
 }
+
+struct Rig {
+    dir: tempfile::TempDir,
+    clock: std::sync::Arc<ManualClock>,
+    store: tessera_runtime::store::Store,
+}
+
+impl Rig {
+    fn new(now: UnixSeconds) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        Self { dir, clock: ManualClock::at(now), store }
+    }
+
+    /// A service on the store, without a socket and without a sweeper.
+    async fn start(
+        &self,
+        change: impl FnOnce(&mut ProvisioningConfig),
+    ) -> Result<std::sync::Arc<crate::service::Service>, StartError> {
+        let addr = "127.0.0.1:0".parse().unwrap();
+        let mut config = ProvisioningConfig::new(self.dir.path(), addr).unwrap();
+        change(&mut config);
+        let parts = run::Parts {
+            config,
+            clock: self.clock.clone(),
+            random: SystemRandom::shared(),
+            metrics: Metrics::new(),
+            stop: Stop::new(),
+        };
+        let place = opening::Place::make(self.dir.path()).unwrap();
+        Ok(run::furnish(parts, &place, self.store.clone()).await?.0)
+    }
+}
+
+fn default_tenant() -> TenantId {
+    TenantId::parse("default").unwrap()
+}
+
+/// A scan gives no more than its limit: what lies behind it is dated by the next call.
+#[test]
+fn keys_behind_the_first_rows_of_the_table_are_dated_too() {
+    actix_rt::System::new().block_on(async {
+        use crate::keys::{in_state, KeyRecord, State};
+        use tessera_runtime::limits::STORE_SCAN_ROWS;
+        let rig = Rig::new(UnixSeconds::new(77));
+        let service = rig.start(|_| {}).await.unwrap();
+        let public = SecretKey::from_seed(&[1; 32]).public_bytes();
+        let retired = KeyRecord::next(public, NOW.get()).in_state(State::Retired, NOW.get());
+        let first = TenantId::parse("a").unwrap();
+        let numbers: Vec<u64> = (0..=STORE_SCAN_ROWS as u64).collect();
+        for part in numbers.chunks(500) {
+            let mut batch = tessera_runtime::store::Batch::new();
+            for number in part {
+                let id = tessera_token::key::KeyId::from_bytes(number.to_be_bytes());
+                crate::keys::put(&service.tables, &mut batch, &first, id, &retired);
+            }
+            service.store.commit(batch).await.unwrap();
+        }
+        rig.clock.set_unix(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let ends = || {
+            let key = in_state(&service.tables, &default_tenant(), State::Active).unwrap();
+            key.unwrap().1.not_after
+        };
+        crate::heal::keys(&service).await.unwrap();
+        assert!(ends() < NOW.get(), "it lies behind the first part");
+        crate::heal::keys(&service).await.unwrap();
+        assert_eq!(ends(), NOW.get() + crate::limits::KEY_SECONDS);
+        chained(&service).await;
+        rig.store.close().unwrap();
+    });
+}
+
+#[test]
+fn a_step_of_the_sweep_that_fails_stops_no_other() {
+    actix_rt::System::new().block_on(async {
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let mut batch = tessera_runtime::store::Batch::new();
+        batch.put(&service.tables.keys, b"damaged", b"rubbish".to_vec());
+        batch.put(&service.tables.moved_devices, b"damaged", b"rubbish".to_vec());
+        let row = crate::tables::numbered(NOW.get(), [7; 32]);
+        let token =
+            crate::trust::ledger::RevokedRow { tenant: "default".into(), device: "a".into() };
+        batch.put_record(&service.tables.revoked_tokens, &row, &token);
+        service.store.commit(batch).await.unwrap();
+        let swept = crate::sweep::once(&service, &mut None).await;
+        assert_eq!(swept.unwrap_err().code, RefusalCode::Internal);
+        assert!(!service.tables.revoked_tokens.contains(&row).unwrap());
+        chained(&service).await;
+        rig.store.close().unwrap();
+    });
+}
+
+/// What must be lifted after a jump is lifted at the start, with the group of a device that finds no room.
+#[test]
+fn a_start_lifts_a_device_without_room_with_its_group() {
+    actix_rt::System::new().block_on(async {
+        use crate::registry::records::{DeviceRecord, GroupRecord};
+        use crate::tables::pair;
+        use crate::trust::restored;
+        const FLOOR: u64 = 1000;
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let (tenant, device) = (default_tenant(), DeviceId::parse("a").unwrap());
+        let (tables, row) = (&service.tables, pair(&tenant, "a"));
+        let record = DeviceRecord {
+            role: "sensor".to_owned(),
+            group: "default".to_owned(),
+            key: SecretKey::from_seed(&[1; 32]).public().as_bytes().to_vec(),
+            epoch: 1,
+            revoked: false,
+            enrolled: NOW.get(),
+            claim: String::new(),
+        };
+        let mut batch = tessera_runtime::store::Batch::new();
+        batch.put_record(&tables.devices, &row, &record);
+        let by = crate::registry::Actor("test".to_owned());
+        let entry = service.entry(&by, "device.revoke", "default", "a");
+        let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 1, at: NOW };
+        let changes = vec![tessera_token::trust::Change::Device(moved)];
+        service.publish(changes, batch, entry).await.unwrap();
+        let mut batch = tessera_runtime::store::Batch::new();
+        batch.delete(&tables.moved_devices, &row);
+        batch.put_record(&tables.meta, "epoch_floor", &FLOOR);
+        restored::lift_since(tables, &mut batch, 0).unwrap();
+        service.store.commit(batch).await.unwrap();
+        chained(&service).await;
+
+        let service = rig.start(|config| config.trust.devices = 0).await.unwrap();
+        let tables = &service.tables;
+        assert_eq!(restored::lifting(tables).unwrap(), None);
+        let group = tables.groups.get_record::<GroupRecord>(pair(&default_tenant(), "default"));
+        assert!(group.unwrap().unwrap().epoch >= FLOOR);
+        let device = tables.devices.get_record::<DeviceRecord>(&row).unwrap().unwrap();
+        assert_eq!((device.epoch, device.revoked), (FLOOR, false));
+        chained(&service).await;
+        rig.store.close().unwrap();
+    });
+}

@@ -15,13 +15,17 @@ use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown}
 
 use super::restored::{epoch_floor, next_epoch};
 use super::{actor, restored};
+use crate::audit::Entry;
 use crate::keys::rotate::compromise;
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::refused::Refused;
+use crate::registry::devices::Moved;
 use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::registry::Actor;
 use crate::service::{Service, Tried};
 use crate::tables::{numbered, pair};
+
+mod wide;
 
 /// One thing that a reader knew and this service did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,19 +172,13 @@ async fn adopt_device(
     by: &Actor,
     shown: &DeviceEpoch,
 ) -> Result<Tried<()>, Refused> {
-    if service.now().since(shown.at) > TOKEN_LIFE_SECONDS {
+    // A clock that is ahead ends no revocation.
+    if service.time.removal().since(shown.at) > TOKEN_LIFE_SECONDS {
         return Ok(Tried::Done(()));
     }
     let (table, name) = (&service.tables.devices, shown.device.as_str());
-    let key = pair(&shown.tenant, name);
-    let mut batch = Batch::new();
-    let Some(old) = table.get_record::<DeviceRecord>(&key)? else {
-        if service.tables.moved_devices.contains(&key)? {
-            return Ok(Tried::Done(()));
-        }
-        // New readers must hear of it too.
-        let found = finding(service, "device", &shown.tenant, name, shown.epoch, "unknown");
-        return publish(service, by, Change::Device(shown.clone()), batch, &found).await;
+    let Some(old) = table.get_record::<DeviceRecord>(pair(&shown.tenant, name))? else {
+        return wide::adopt_unknown(service, by, shown).await;
     };
     if old.epoch >= shown.epoch {
         return Ok(Tried::Done(()));
@@ -188,11 +186,9 @@ async fn adopt_device(
     // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
     let epoch = next_epoch(&service.tables, shown.epoch)?;
     let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
-    batch.expect_record(table, &key, &old);
-    batch.put_record(table, &key, &new);
-    let change = Change::Device(DeviceEpoch { epoch, at: service.now(), ..shown.clone() });
     let found = finding(service, "device", &shown.tenant, name, epoch, "revoked");
-    publish(service, by, change, batch, &found).await
+    let moved = Moved { tenant: &shown.tenant, device: &shown.device, old: &old, new: &new };
+    wide::publish(service, by, &moved, &found).await
 }
 
 async fn adopt_token(
@@ -202,11 +198,16 @@ async fn adopt_token(
 ) -> Result<Tried<()>, Refused> {
     let key = numbered(shown.expires.get(), shown.token.as_bytes());
     let known = service.tables.revoked_tokens.contains(&key)?;
-    if known || shown.expires <= service.now() {
+    if known || shown.expires <= service.time.removal() {
         return Ok(Tried::Done(()));
     }
     let found = finding(service, "token", &shown.tenant, shown.device.as_str(), 0, "revoked");
-    publish(service, by, Change::Token(shown.clone()), Batch::new(), &found).await
+    match publish(service, by, Change::Token(shown.clone()), Batch::new(), &found).await {
+        Err(refused) if refused.code == RefusalCode::CapacityReached => {
+            wide::end_device(service, by, shown, &found).await
+        }
+        tried => tried,
+    }
 }
 
 async fn adopt_key(service: &Service, by: &Actor, shown: &IssuerKey) -> Result<Tried<()>, Refused> {
@@ -272,14 +273,17 @@ async fn publish(
     found: &Finding,
 ) -> Result<Tried<()>, Refused> {
     put(service, &mut batch, found)?;
-    let action = format!("trust.adopt-{}", found.kind);
-    let entry = service.entry(by, &action, &found.tenant, &found.subject);
-    let entry = entry.detail(format!("{}, epoch {}", found.done, found.epoch));
-    let tried = service.publish(vec![change], batch, entry).await?;
+    let tried = service.publish(vec![change], batch, entry(service, by, found)).await?;
     if tried == Tried::Done(()) {
         told(service, found);
     }
     Ok(tried)
+}
+
+fn entry(service: &Service, by: &Actor, found: &Finding) -> Entry {
+    let action = format!("trust.adopt-{}", found.kind);
+    let entry = service.entry(by, &action, &found.tenant, &found.subject);
+    entry.detail(format!("{}, epoch {}", found.done, found.epoch))
 }
 
 /// Lists what cannot be taken in, once.

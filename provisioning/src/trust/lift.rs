@@ -7,12 +7,14 @@ use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::store::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, DeviceEpoch, Event, GroupEpoch};
+use tessera_token::trust::{Change, Event, GroupEpoch};
 
 use super::ledger::MovedDevice;
 use super::restored::{epoch_floor, lifted, lifting};
+use crate::audit::Entry;
 use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
+use crate::registry::devices::Moved;
 use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::registry::Actor;
 use crate::service::{Service, Tried};
@@ -122,74 +124,70 @@ fn subject(change: &Change) -> Option<Subject> {
 
 async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<(), Refused> {
     for _ in 0..ATTEMPTS {
-        let Some((change, batch, name)) = step(service, subject, floor)? else { return Ok(()) };
-        let by = Actor("service".to_owned());
-        let entry = service.entry(&by, "trust.lift", &name.0, &name.1);
-        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+        let tried = match subject {
+            Subject::Tenant(tenant) => lift_tenant(service, tenant, floor).await?,
+            Subject::Group(tenant, group) => lift_group(service, tenant, group, floor).await?,
+            Subject::Device(tenant, device) => lift_device(service, tenant, device, floor).await?,
+        };
+        if tried == Tried::Done(()) {
             return Ok(());
         }
     }
     Err(RefusalCode::LimitReached.into())
 }
 
-type Step = (Change, Batch, (String, String));
+fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {
+    service.entry(&Actor("service".to_owned()), "trust.lift", tenant, subject)
+}
 
-fn step(service: &Service, subject: &Subject, floor: u64) -> Result<Option<Step>, Refused> {
-    let tables = &service.tables;
+async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Tried<()>, Refused> {
+    let table = &service.tables.tenants;
+    let old = table.get_record::<TenantRecord>(name)?.filter(|old| old.epoch < floor);
+    let Some(old) = old else { return Ok(Tried::Done(())) };
+    let new = TenantRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
-    let (change, name) = match subject {
-        Subject::Tenant(tenant) => {
-            let Some(old) = tables.tenants.get_record::<TenantRecord>(tenant)? else {
-                return Ok(None);
-            };
-            if old.epoch >= floor {
-                return Ok(None);
-            }
-            let new = TenantRecord { epoch: floor, ..old.clone() };
-            batch.expect_record(&tables.tenants, tenant, &old);
-            batch.put_record(&tables.tenants, tenant, &new);
-            (Change::Tenant(new.trust(&id(tenant)?)), (tenant.clone(), tenant.clone()))
-        }
-        Subject::Group(tenant, group) => {
-            let key = pair(tenant, group);
-            let Some(old) = tables.groups.get_record::<GroupRecord>(&key)? else {
-                return Ok(None);
-            };
-            if old.epoch >= floor {
-                return Ok(None);
-            }
-            let new = GroupRecord { epoch: floor, ..old.clone() };
-            batch.expect_record(&tables.groups, &key, &old);
-            batch.put_record(&tables.groups, &key, &new);
-            let change = Change::Group(GroupEpoch {
-                tenant: id(tenant)?,
-                group: GroupId::parse(group).map_err(|_| RefusalCode::Internal)?,
-                number: new.number,
-                epoch: floor,
-            });
-            (change, (tenant.clone(), group.clone()))
-        }
-        Subject::Device(tenant, device) => {
-            let key = pair(tenant, device);
-            let Some(old) = tables.devices.get_record::<DeviceRecord>(&key)? else {
-                return Ok(None);
-            };
-            if old.epoch >= floor {
-                return Ok(None);
-            }
-            let new = DeviceRecord { epoch: floor, ..old.clone() };
-            batch.expect_record(&tables.devices, &key, &old);
-            batch.put_record(&tables.devices, &key, &new);
-            let change = Change::Device(DeviceEpoch {
-                tenant: id(tenant)?,
-                device: DeviceId::parse(device).map_err(|_| RefusalCode::Internal)?,
-                epoch: floor,
-                at: service.now(),
-            });
-            (change, (tenant.clone(), device.clone()))
-        }
-    };
-    Ok(Some((change, batch, name)))
+    batch.expect_record(table, name, &old);
+    batch.put_record(table, name, &new);
+    let change = Change::Tenant(new.trust(&id(name)?));
+    service.publish(vec![change], batch, entry(service, name, name)).await
+}
+
+async fn lift_group(
+    service: &Service,
+    tenant: &str,
+    group: &str,
+    floor: u64,
+) -> Result<Tried<()>, Refused> {
+    let (table, key) = (&service.tables.groups, pair(tenant, group));
+    let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.epoch < floor);
+    let Some(old) = old else { return Ok(Tried::Done(())) };
+    let new = GroupRecord { epoch: floor, ..old.clone() };
+    let mut batch = Batch::new();
+    batch.expect_record(table, &key, &old);
+    batch.put_record(table, &key, &new);
+    let change = Change::Group(GroupEpoch {
+        tenant: id(tenant)?,
+        group: GroupId::parse(group).map_err(|_| RefusalCode::Internal)?,
+        number: new.number,
+        epoch: floor,
+    });
+    service.publish(vec![change], batch, entry(service, tenant, group)).await
+}
+
+async fn lift_device(
+    service: &Service,
+    tenant: &str,
+    device: &str,
+    floor: u64,
+) -> Result<Tried<()>, Refused> {
+    let old = service.tables.devices.get_record::<DeviceRecord>(pair(tenant, device))?;
+    let Some(old) = old.filter(|old| old.epoch < floor) else { return Ok(Tried::Done(())) };
+    let new = DeviceRecord { epoch: floor, ..old.clone() };
+    let entry = entry(service, tenant, device);
+    let (tenant, name) = (id(tenant)?, DeviceId::parse(device));
+    let device = name.map_err(|_| RefusalCode::Internal)?;
+    let moved = Moved { tenant: &tenant, device: &device, old: &old, new: &new };
+    moved.publish(service, entry, |_| Ok(())).await.map(|tried| tried.map(drop))
 }
 
 fn id(tenant: &str) -> Result<TenantId, Refused> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 use tessera_runtime::http::{HttpError, CBOR};
 use tessera_runtime::store::Store;
+use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
@@ -71,6 +72,19 @@ impl Keeper {
     async fn show(&self, world: &World) -> Result<u16, HttpError> {
         let body = self.evidence.to_cbor();
         Ok(world.feed.post("/v1/trust/known", CBOR, body).await?.status)
+    }
+
+    /// The highest epochs that it knows of the group with the number 0 and of the tenant `default`.
+    fn wide(&self) -> (u64, u64) {
+        let group = self.changes.iter().filter_map(|change| match change {
+            Change::Group(moved) if moved.number == 0 => Some(moved.epoch),
+            _ => None,
+        });
+        let tenant = self.changes.iter().filter_map(|change| match change {
+            Change::Tenant(tenant) if tenant.tenant.as_str() == "default" => Some(tenant.epoch),
+            _ => None,
+        });
+        (group.max().unwrap_or(0), tenant.max().unwrap_or(0))
     }
 
     /// The highest epoch that it knows of a device.
@@ -343,4 +357,116 @@ async fn budgets_of_staleness_are_set_by_tenant_and_told_in_the_feed() {
             world.operator.put_json("/v1/tenants/default", &json!({ "staleness": bad })).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
     }
+}
+
+async fn revoke_token(world: &World, token: &[u8]) {
+    let body = json!({ "token_hash": base64url(TokenHash::of(token).as_bytes()) });
+    world.post("/v1/tenants/default/tokens/revoke", body).await;
+}
+
+/// Evidence is taken once; the same once more moves nothing.
+async fn shown(world: &World, reader: &Keeper) -> Keeper {
+    assert_eq!(reader.show(world).await.unwrap(), 204);
+    let next = Keeper::new(world).await;
+    assert_eq!(reader.show(world).await.unwrap(), 204);
+    assert_eq!(Keeper::new(world).await.seq, next.seq);
+    next
+}
+
+/// A revocation that a reader shows is never refused for want of room: more ends than was shown.
+#[tokio::test]
+async fn what_a_reader_shows_ends_with_its_group_when_there_is_no_room_for_it() {
+    let world = World::new().await;
+    let (a, _) = world.enrolled("a").await;
+    let (b, _) = world.enrolled("b").await;
+    let (c, token) = world.enrolled("c").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    revoke(&world, "a").await;
+    revoke(&world, "b").await;
+    revoke_token(&world, &token.access_token).await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    let world = world
+        .restart_as(|config| {
+            config.trust.devices = 1;
+            config.trust.tokens = 0;
+        })
+        .await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let next = shown(&world, &reader).await;
+    let epochs = claims(&token.access_token).epochs;
+    assert!(next.device("a") > reader.device("a"));
+    assert_eq!(next.device("b"), 0, "there is room for one");
+    assert!(next.wide().0 > epochs.group, "its group ended in its place, and the token of c too");
+    assert_eq!(next.wide().1, epochs.tenant);
+    for device in [&a, &b] {
+        assert_eq!(world.refresh(device).await, Err(RefusalCode::DeviceRevoked));
+    }
+    world.refresh(&c).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_a_reader_shows_ends_with_its_device_when_there_is_no_room_for_it() {
+    let world = World::new().await;
+    let (a, token) = world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    revoke_token(&world, &token.access_token).await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    let world = world.restart_as(|config| config.trust.tokens = 0).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let next = shown(&world, &reader).await;
+    let epochs = claims(&token.access_token).epochs;
+    assert!(next.device("a") > epochs.device);
+    assert_eq!(next.wide(), (epochs.group, epochs.tenant));
+    let fresh = world.refresh(&a).await.unwrap();
+    assert_eq!(claims(&fresh.access_token).epochs.device, next.device("a"));
+}
+
+/// Which group it had is lost with it.
+#[tokio::test]
+async fn a_device_of_the_lost_part_ends_with_its_tenant_when_there_is_no_room_for_it() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let (_, token) = world.enrolled("lost").await;
+    revoke(&world, "lost").await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    let world = world.restart_as(|config| config.trust.devices = 0).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let next = shown(&world, &reader).await;
+    assert_eq!(next.device("lost"), 0);
+    assert!(next.wide().1 > claims(&token.access_token).epochs.tenant);
+    let (_, fresh) = world.enrolled("b").await;
+    assert_eq!(claims(&fresh.access_token).epochs.tenant, next.wide().1);
+}
+
+/// A clock that is behind dates no revocation so that it goes before the last token does.
+#[tokio::test]
+async fn what_a_reader_shows_is_kept_as_long_as_tokens_live_also_by_a_clock_that_is_behind() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    revoke(&world, "a").await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    world.advance(7200);
+    assert!(world.nobody.get("/readyz").await.is_ok(), "it has lived through two hours");
+    let before = world.now();
+    world.clock.set_unix(before.minus(3600));
+    for _ in 0..40 {
+        world.advance(1);
+        let _ = world.nobody.get("/readyz").await;
+    }
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let next = Keeper::new(&world).await;
+    let dated = next.changes.iter().find_map(|change| match change {
+        Change::Device(moved) => Some(moved.at),
+        _ => None,
+    });
+    assert!(dated.unwrap() >= before, "{dated:?} {before:?}");
 }

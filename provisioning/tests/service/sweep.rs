@@ -83,3 +83,22 @@ async fn a_retiring_key_is_retired_when_its_last_token_has_expired() {
     let fresh = Reader::snapshot(&world).await;
     assert_eq!(fresh.keys().count(), 2, "a retired key is no longer told");
 }
+
+/// A rotation that finds no room holds up nothing else: else no room would ever be made.
+#[tokio::test]
+async fn a_key_that_finds_no_room_for_its_successor_holds_up_no_sweep() {
+    let world = World::with(|config| {
+        config.sweep_every = Duration::from_millis(5);
+        config.trust.keys_unasked = 2;
+    })
+    .await;
+    let (_, first) = world.enrolled("a").await;
+    let body = json!({ "token_hash": base64url(TokenHash::of(&first.access_token).as_bytes()) });
+    world.post("/v1/tenants/default/tokens/revoke", body).await;
+    let shown = world.get("/v1/tenants/default/keys").await;
+    let ends = shown["items"].as_array().unwrap().iter().map(|key| key["not_after"].as_u64());
+    world.advance(ends.max().flatten().unwrap() - world.now().get() - 3600);
+    swept(&world, "revoked_tokens", 1).await;
+    let limits = "tessera_provisioning_limits_hit_total{limit=\"keys\"}";
+    assert!(world.nobody.get("/metrics").await.unwrap().text().contains(limits));
+}

@@ -1,4 +1,4 @@
-//! A consistent copy of a store, also while it is written.
+//! A consistent copy of a store, also while it is written, and the mark of a store that was put back.
 
 use std::fs;
 use std::ops::Bound;
@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::base::{self, Builder};
 use super::core::{at, Core};
-use super::disk::numbered_path;
+use super::disk::{numbered_path, Disk};
 use super::error::StoreError;
-use super::head::{Head, State};
-use super::recover::new_id;
+use super::head::{self, Found, Head, State};
+use super::loss::Loss;
+use super::recover::{lock, new_id};
 
 /// Writes all rows as of one commit into the new folder `to`, as a store that can be opened. It counts as one that was
 /// not closed: what was used up after the copy was made is not in it.
@@ -43,4 +44,18 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| at(parent, &error))
+}
+
+/// Marks the closed store in this folder as one that began as a copy, durably.
+pub(super) fn mark(folder: &Path) -> Result<(), StoreError> {
+    let disk = Disk::new(None);
+    let _lock = lock(&disk, folder)?;
+    match head::read(folder).map_err(|error| at(folder, &error))? {
+        Found::State(state) => {
+            let state = State { clean: false, copied: true, ..state };
+            Head::create(&disk, folder, state).map(drop).map_err(|error| at(folder, &error))
+        }
+        Found::Nothing => Err(StoreError::Lost(Loss::new(folder, "its head is missing"))),
+        Found::Unreadable => Err(StoreError::Lost(Loss::new(folder, "its head cannot be read"))),
+    }
 }

@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) commit: u64,
     /// The process that wrote this had closed the store.
     pub(super) clean: bool,
-    /// It began as a copy, and no process has closed it since.
+    /// It began as a copy, or with a loss that was accepted, and no process has closed it since.
     #[serde(default)]
     pub(super) copied: bool,
 }

@@ -176,6 +176,16 @@ impl Store {
         copy::copy(&self.core, to)
     }
 
+    /// Marks the closed store in the folder `path` as one that came back from a copy ([`Opened::copied`]): whoever opens it
+    /// does not take it for what its last process left. Done means durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when a process has it open, [`StoreError::Lost`] when its head is missing or damaged,
+    /// [`StoreError::Io`] otherwise.
+    pub fn mark_copied(path: &Path) -> Result<(), StoreError> {
+        copy::mark(path)
+    }
+
     /// Writes a new base now. Returns when it is named.
     ///
     /// # Errors

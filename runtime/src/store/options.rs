@@ -21,8 +21,8 @@ pub struct Opened {
     pub founded: bool,
     /// The last process that wrote it had closed it. False for a new one, after a crash, and for a copy.
     pub clean: bool,
-    /// It began as a copy of a running store, and no process has closed it since: what the store that was copied did
-    /// afterwards is not in it.
+    /// It began as a copy, or with a loss that was accepted, and no process has closed it since: something that was
+    /// written may not be in it.
     pub copied: bool,
     /// What was missing and was accepted.
     pub accepted: Option<Loss>,

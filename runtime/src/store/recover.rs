@@ -361,11 +361,11 @@ fn salvage(disk: &Disk, folder: &Path, loss: Loss) -> Result<Recovered, StoreErr
         base_commit: commit,
         commit,
         clean: false,
-        copied: false,
+        copied: true,
     };
     tracing::warn!(%loss, "loss accepted: the store goes on with what is left");
     // The head on the disk stays as it is until the rows have a base of their own.
-    let opened = Opened { accepted: Some(loss), ..Opened::default() };
+    let opened = Opened { copied: true, accepted: Some(loss), ..Opened::default() };
     let head = Head::detached(disk, folder, state).map_err(io)?;
     let next_journal = next;
     Ok(Recovered { view, head, next_journal, opened, rebuild: true })

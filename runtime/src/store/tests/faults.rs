@@ -205,6 +205,7 @@ fn accept(bent: &Path, loss: &Loss, what: &str) {
     let options = StoreOptions { accept_loss: true, ..StoreOptions::default() };
     let store = Store::open_with(bent, &options).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(store.opened().accepted.as_ref(), Some(loss), "{what}");
+    assert!(store.opened().copied, "{what}");
     let left = rows(&store);
     store.close().unwrap();
     let store = Store::open(bent).unwrap();
@@ -275,6 +276,29 @@ fn a_copy_is_a_store_as_of_one_commit() {
     let again = Store::open(&copy).unwrap();
     assert!(!again.opened().copied && again.opened().clean);
     assert!(store.copy_to(&copy).is_err());
+}
+
+/// The mark stays until a process has closed the store, and costs no row.
+#[test]
+fn a_closed_store_is_marked_as_one_that_came_back() {
+    let outer = tempfile::tempdir().unwrap();
+    let (random, folder) = (SeededRandom::predictable(4), outer.path().join("a"));
+    let store = Store::open(&folder).unwrap();
+    let mut model = Model::new();
+    work(&store, &random, &mut model, 20);
+    let locked = Store::mark_copied(&folder).err();
+    assert!(matches!(locked, Some(StoreError::Locked(_))), "{locked:?}");
+    store.close().unwrap();
+    Store::mark_copied(&folder).unwrap();
+    let crashed = outer.path().join("crashed");
+    let marked = Store::open(&folder).unwrap();
+    assert!(marked.opened().copied && !marked.opened().clean && rows(&marked) == model);
+    copy_tree(&folder, &crashed);
+    marked.close().unwrap();
+    assert!(Store::open(&crashed).unwrap().opened().copied);
+    assert!(!Store::open(&folder).unwrap().opened().copied);
+    let nothing = Store::mark_copied(&outer.path().join("none")).err();
+    assert!(matches!(nothing, Some(StoreError::Lost(_))), "{nothing:?}");
 }
 
 #[test]

@@ -1,0 +1,126 @@
+//! Room for what a reader shows: a revocation that verifiers cannot hold ends more than was shown. A token ends with its
+//! device, a device with its group, and one whose group is not known here with its tenant.
+
+use tessera_runtime::store::Batch;
+use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{Change, DeviceEpoch, RevokedToken};
+
+use super::{entry, epoch_floor, list, next_epoch, put, told, Finding};
+use crate::refused::Refused;
+use crate::registry::devices::Moved;
+use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
+use crate::registry::Actor;
+use crate::service::{Service, Tried};
+use crate::tables::pair;
+use crate::trust::ledger::MovedDevice;
+
+/// Tells of a device that is known here, or of its group.
+pub(super) async fn publish(
+    service: &Service,
+    by: &Actor,
+    moved: &Moved<'_>,
+    found: &Finding,
+) -> Result<Tried<()>, Refused> {
+    let also = |batch: &mut Batch| put(service, batch, found);
+    let tried = moved.publish(service, entry(service, by, found), also).await?;
+    Ok(tried.map(|_| told(service, found)))
+}
+
+/// A revoked device that is not known here: new readers must hear of it too.
+pub(super) async fn adopt_unknown(
+    service: &Service,
+    by: &Actor,
+    shown: &DeviceEpoch,
+) -> Result<Tried<()>, Refused> {
+    let name = shown.device.as_str();
+    if moved_to(service, &shown.tenant, name)? >= shown.epoch {
+        return Ok(Tried::Done(()));
+    }
+    let found = super::finding(service, "device", &shown.tenant, name, shown.epoch, "unknown");
+    tell_unknown(service, by, shown.clone(), &found).await
+}
+
+/// A revoked token without room of its own: all tokens that its device had in the lost part end.
+pub(super) async fn end_device(
+    service: &Service,
+    by: &Actor,
+    shown: &RevokedToken,
+    found: &Finding,
+) -> Result<Tried<()>, Refused> {
+    let (tenant, name) = (&shown.tenant, shown.device.as_str());
+    let floor = epoch_floor(&service.tables)?;
+    let table = &service.tables.devices;
+    let known = table.get_record::<DeviceRecord>(pair(tenant, name))?;
+    if floor > 0 && has_ended(service, tenant, name, known.as_ref(), floor)? {
+        return list(service, Batch::new(), found).await;
+    }
+    let Some(old) = known else {
+        let (device, epoch) = (shown.device.clone(), next_epoch(&service.tables, 0)?);
+        let at = service.time.stamp();
+        let ended = DeviceEpoch { tenant: tenant.clone(), device, epoch, at };
+        return tell_unknown(service, by, ended, found).await;
+    };
+    let new = DeviceRecord { epoch: next_epoch(&service.tables, old.epoch)?, ..old.clone() };
+    let moved = Moved { tenant, device: &shown.device, old: &old, new: &new };
+    publish(service, by, &moved, found).await
+}
+
+/// Whether verifiers know that every token of the device from before the last jump has ended.
+fn has_ended(
+    service: &Service,
+    tenant: &TenantId,
+    device: &str,
+    known: Option<&DeviceRecord>,
+    floor: u64,
+) -> Result<bool, Refused> {
+    let tables = &service.tables;
+    let by_tenant = tables.tenants.get_record::<TenantRecord>(tenant.as_str())?;
+    let by_group = match known {
+        Some(known) => tables.groups.get_record::<GroupRecord>(pair(tenant, &known.group))?,
+        None => None,
+    };
+    Ok(moved_to(service, tenant, device)? >= floor
+        || by_group.is_some_and(|group| group.epoch >= floor)
+        || by_tenant.is_some_and(|tenant| tenant.epoch >= floor))
+}
+
+/// The epoch of the device that new verifiers are told; 0 when they are told none.
+fn moved_to(service: &Service, tenant: &TenantId, device: &str) -> Result<u64, Refused> {
+    let row = service.tables.moved_devices.get_record::<MovedDevice>(pair(tenant, device))?;
+    Ok(row.map_or(0, |row| row.epoch))
+}
+
+/// Tells of a device that is not known here, or of its tenant: which group it had is lost.
+async fn tell_unknown(
+    service: &Service,
+    by: &Actor,
+    ended: DeviceEpoch,
+    found: &Finding,
+) -> Result<Tried<()>, Refused> {
+    let tenant = ended.tenant.clone();
+    match super::publish(service, by, Change::Device(ended), Batch::new(), found).await {
+        Err(refused) if refused.code == RefusalCode::CapacityReached => {}
+        tried => return tried,
+    }
+    let (table, floor) = (&service.tables.tenants, epoch_floor(&service.tables)?);
+    let old = table.get_record::<TenantRecord>(tenant.as_str())?;
+    // The keys of a tenant that is not known here are not told to new verifiers either.
+    let Some(old) = old.filter(|old| floor == 0 || old.epoch < floor) else {
+        return list(service, Batch::new(), found).await;
+    };
+    let new = TenantRecord { epoch: next_epoch(&service.tables, old.epoch)?, ..old.clone() };
+    let mut batch = Batch::new();
+    batch.expect_record(table, tenant.as_str(), &old);
+    batch.put_record(table, tenant.as_str(), &new);
+    put(service, &mut batch, found)?;
+    let entry = entry(service, by, found);
+    let detail = format!("no room for it alone: tenant {tenant} moved; {}", entry.detail);
+    let change = Change::Tenant(new.trust(&tenant));
+    let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
+    if tried == Tried::Done(()) {
+        told(service, found);
+        tracing::warn!(%tenant, subject = %found.subject, "no room for a device that is not known: its tenant moved");
+    }
+    Ok(tried)
+}
