@@ -16,7 +16,7 @@ const STALE: u64 = (24 * 3600 + 120) * 1000;
 impl World {
     pub async fn check(&mut self) -> Result<(), String> {
         self.check_gates()?;
-        if self.office.is_up() && self.trail.step % 8 == 0 {
+        if self.office.is_up() && self.trail.step.is_multiple_of(8) {
             let at = self.chance.below(self.devices.len());
             self.check_device(at).await?;
             self.check_audit().await?;

@@ -86,7 +86,7 @@ impl World {
         }
         let token = self.model.tokens.len() - 1;
         self.devices[at].token = Some(token);
-        for gate in 0..GATES.len() {
+        for (gate, name) in GATES.iter().enumerate() {
             let before = self.counts.accepted;
             self.connect(at, gate).await?;
             if self.counts.accepted == before && self.clocks_were_wrong {
@@ -99,7 +99,6 @@ impl World {
                 self.connect(at, gate).await?;
             }
             if self.counts.accepted == before {
-                let name = GATES[gate];
                 return Err(format!("d-{at} is not let in at {name} a minute after all faults"));
             }
         }

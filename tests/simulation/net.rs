@@ -15,7 +15,7 @@ pub enum Asker {
 }
 
 pub enum Parcel {
-    Request(Exchange, Call, Purpose),
+    Request(Exchange, Box<Call>, Purpose),
     Answer(Exchange, (u16, Vec<u8>)),
 }
 
@@ -52,10 +52,10 @@ impl Net {
     ) -> Exchange {
         let exchange = self.exchange(from);
         if chance.hits(self.weather.twice) {
-            let again = Parcel::Request(exchange, call.clone(), purpose.clone());
+            let again = Parcel::Request(exchange, Box::new(call.clone()), purpose.clone());
             self.put(chance, now, again);
         }
-        self.put(chance, now, Parcel::Request(exchange, call, purpose));
+        self.put(chance, now, Parcel::Request(exchange, Box::new(call), purpose));
         exchange
     }
 

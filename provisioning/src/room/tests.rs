@@ -121,8 +121,9 @@ fn the_limits_of_both_sides_fit() {
     }
     assert!(own.keys_unasked < own.keys && own.bytes_unasked < own.bytes);
     assert!(own.bytes - own.bytes_unasked >= 16 * 1024 * 1024);
-    // At four bytes for an item, a snapshot within its bytes is within its items.
-    const { assert!(shared::SNAPSHOT_BYTES / 4 <= 16 * 1024 * 1024) };
+    const {
+        assert!(shared::SNAPSHOT_BYTES / 4 <= 16 * 1024 * 1024, "a snapshot is within its items");
+    }
     for wrong in [
         TrustLimits { tenants: own.tenants + 1, ..own },
         TrustLimits { bytes: own.bytes + 1, ..own },

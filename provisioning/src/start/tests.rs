@@ -239,7 +239,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         let service = rig.start(|config| config.trust.devices = 0).await.unwrap();
         let tables = &service.tables;
         assert_eq!(restored::lifting(tables).unwrap(), None);
-        let group = tables.groups.get_record::<GroupRecord>(pair(&default_tenant(), "default"));
+        let group = tables.groups.get_record::<GroupRecord>(pair(default_tenant(), "default"));
         assert!(group.unwrap().unwrap().epoch >= FLOOR);
         let device = tables.devices.get_record::<DeviceRecord>(&row).unwrap().unwrap();
         assert_eq!((device.epoch, device.revoked), (FLOOR, false));
