@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tessera_runtime::secret::Secret;
+use tessera_runtime::store::StoreOptions;
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
 
@@ -27,6 +28,8 @@ pub struct AgentConfig {
     pub derivation_key_file: Option<PathBuf>,
     /// Go on with what is left of a store that holds less than it should.
     pub accept_loss: bool,
+    /// There was a store before: an empty folder is a loss, and no first start.
+    pub must_exist: bool,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
 }
@@ -42,8 +45,15 @@ impl AgentConfig {
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,
             derivation_key_file: None,
             accept_loss: false,
+            must_exist: false,
             behaviour: BehaviourConfig::default(),
         }
+    }
+
+    /// How its store is opened.
+    pub(crate) fn store_options(&self) -> StoreOptions {
+        let (accept_loss, must_exist) = (self.accept_loss, self.must_exist);
+        StoreOptions { accept_loss, must_exist, ..StoreOptions::default() }
     }
 
     /// The same with a source of trust data.

@@ -161,6 +161,8 @@ pub struct BrokerConfig {
     pub data_dir: PathBuf,
     /// Go on with what is left of a store that holds less than it should.
     pub accept_loss: bool,
+    /// There was a store before: an empty folder is a loss, and no first start.
+    pub must_exist: bool,
     /// Where token requests go.
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
@@ -231,6 +233,7 @@ impl RawBrokerConfig {
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
             accept_loss: false,
+            must_exist: false,
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             authz_info: self.authz_info,

@@ -213,6 +213,26 @@ impl Hub {
         finished.will
     }
 
+    /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
+    /// what time it is. Those whose time is over end with the next look at deadlines.
+    pub(crate) fn settle(&self) {
+        if self.keep.is_settled() || !self.gate.validator().time_is_settled() {
+            return;
+        }
+        let now = self.now();
+        for session in self.registry.all() {
+            self.settle_one(&session, now);
+        }
+        self.keep.settled();
+    }
+
+    /// As [`Self::settle`], for one that somebody asks for.
+    pub(crate) fn settle_one(&self, session: &Session, now: Now) {
+        if self.gate.validator().time_is_settled() && session.settle(now) {
+            self.timers.add(now.monotonic, session.id);
+        }
+    }
+
     /// Files the session's next deadline.
     pub(crate) fn schedule(&self, session: &Session, now: Now) {
         self.timers.add(session.next_deadline(now), session.id);

@@ -6,17 +6,12 @@ use super::machine::End;
 use super::net::Weather;
 use super::world::{World, GATES};
 
-/// Seconds by which a clock is wrong when a broker may take all kept sessions for over at its start.
-const A_DAY: i64 = 24 * 3600;
-
 /// Which kinds of fault happen, and what is wrong now.
 #[derive(Default)]
 pub struct Faults {
     allowed: Allowed,
     /// Machines whose clock is wrong now.
     pub clocks: usize,
-    /// Gates of which such a clock, their own or that of the office, was seen in this life.
-    far: Vec<bool>,
     /// Machines whose disk is full.
     full: Vec<bool>,
     /// When a machine that is down starts again: the office, then the gates.
@@ -55,22 +50,11 @@ impl Faults {
     pub fn allowed() -> Self {
         let machines = 1 + GATES.len();
         let (starts_at, copies) = (vec![None; machines], vec![None; machines]);
-        let (full, far) = (vec![false; machines], vec![false; machines]);
-        Self { starts_at, copies, full, far, ..Self::default() }
+        Self { starts_at, copies, full: vec![false; machines], ..Self::default() }
     }
 }
 
 impl Faults {
-    /// Whether a clock that a gate goes by was wrong by more than a day: then its kept sessions are not promised.
-    pub fn is_far(&self, gate: usize) -> bool {
-        self.far[gate]
-    }
-
-    /// Sessions from now on are promised again.
-    pub fn forget_far(&mut self) {
-        self.far.fill(false);
-    }
-
     /// Whether the disk of the office is full, so that it may fail and be unsure.
     pub fn office_is_full(&self) -> bool {
         self.full[0]
@@ -155,11 +139,6 @@ impl World {
         };
         let name = if at == 0 { "office" } else { GATES[at - 1] };
         self.trail.add(format!("{name} starts"));
-        if at > 0 && std::mem::take(&mut self.faults.far[at - 1]) {
-            // Known: by such a clock a broker takes its sessions for over at its start (docs/simulation.md).
-            self.sessions[at - 1].fill(Default::default());
-            self.note_far();
-        }
         started.map_err(|error| format!("{name} does not start: {error}"))?;
         if at == 0 {
             self.check_office().await?;
@@ -241,15 +220,7 @@ impl World {
         self.trail.add(line);
         self.counts.jumps += 1;
         self.clocks_were_wrong |= wrong != 0;
-        self.note_far();
         self.count_clocks();
-    }
-
-    fn note_far(&mut self) {
-        let office = self.office.machine.wrong.abs() >= A_DAY;
-        for (far, gate) in self.faults.far.iter_mut().zip(&self.gates) {
-            *far |= office || gate.machine.wrong.abs() >= A_DAY;
-        }
     }
 
     fn count_clocks(&mut self) {

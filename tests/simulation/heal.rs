@@ -45,7 +45,6 @@ impl World {
                 self.is_delivered(at, gate).await?;
             }
         }
-        self.faults.forget_far();
         for _ in 0..SHOWN {
             for gate in 0..GATES.len() {
                 self.show_ended(gate).await?;

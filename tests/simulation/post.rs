@@ -33,9 +33,6 @@ impl World {
 
     /// Opens a line for a device; `None` when it is not let in.
     async fn dial(&mut self, at: usize, gate: usize, kept: bool) -> Result<Option<Line>, String> {
-        if self.faults.is_far(gate) {
-            self.sessions[gate][at] = Session::default();
-        }
         let Some(broker) = self.gates[gate].mqtt() else { return Ok(None) };
         let Some(token) = self.devices[at].token else { return Ok(None) };
         let bytes = self.model.tokens[token].bytes.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
-use tessera_runtime::store::{Store, StoreOptions};
+use tessera_runtime::store::Store;
 
 use super::{known_trust, opening, Agent, AgentError};
 use crate::behaviour;
@@ -47,8 +47,7 @@ impl Driven {
         random: SharedRandom,
         metrics: &Metrics,
     ) -> Result<Self, AgentError> {
-        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
-        let store = Store::open_with(&config.data_dir, &options)?;
+        let store = Store::open_with(&config.data_dir, &config.store_options())?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, config)?;
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);

@@ -11,7 +11,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::{Store, StoreError, StoreOptions};
+use tessera_runtime::store::{Store, StoreError};
 
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
@@ -109,8 +109,7 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
-        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
-        let store = Store::open_with(&config.data_dir, &options)?;
+        let store = Store::open_with(&config.data_dir, &config.store_options())?;
         tell_loss(&store, metrics)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
         let state = known_trust(&trust_store, &config)?;

@@ -1,6 +1,7 @@
 //! How a version of trust follows from the one before: pure, the signed bytes are arguments.
 
 use tessera_token::key::Thumbprint;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Event, EventHash, Feed, FeedNonce, Heartbeat, Snapshot};
 
@@ -54,6 +55,12 @@ impl TrustState {
         next.head = snapshot.head;
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
         next.confirmed_at = self.confirmed_at;
+        next.forgotten = self.forgotten;
+        // Events in a row leave no gap, however long it took. All three are signed: no clock of this machine decides.
+        let away = self.confirmed_at.map_or(0, |at| snapshot.time.since(at));
+        if known && snapshot.seq > self.seq && away > TOKEN_LIFE_SECONDS {
+            next.forgotten = self.forgotten.max(Some(snapshot.time));
+        }
         for change in snapshot.state {
             next.take(change);
         }

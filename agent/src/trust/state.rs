@@ -28,6 +28,8 @@ pub struct TrustState {
     pub(super) trusted_at: Option<UnixSeconds>,
     /// The signed time of the newest heartbeat that answered a nonce of this verifier.
     pub(super) confirmed_at: Option<UnixSeconds>,
+    /// Withdrawals of tokens that expired before this moment may be forgotten by the service, and not known here.
+    pub(super) forgotten: Option<UnixSeconds>,
     /// Changes that found no room. Who knows of them only that they were is not up to date.
     pub(super) left_out: u64,
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
@@ -59,6 +61,7 @@ impl TrustState {
             head: EventHash::default(),
             trusted_at: None,
             confirmed_at: None,
+            forgotten: None,
             left_out: 0,
             tenants: Arc::default(),
             keys: Arc::default(),
@@ -85,6 +88,12 @@ impl TrustState {
     /// The signed time of the newest heartbeat that answered a nonce of this verifier; `None` when none ever did.
     pub fn confirmed_at(&self) -> Option<UnixSeconds> {
         self.confirmed_at
+    }
+
+    /// The moment before which a token must have expired for its withdrawal to be forgotten without having come here:
+    /// the time of a snapshot that came after a longer absence than a token may live. `None` without such an absence.
+    pub fn forgotten(&self) -> Option<UnixSeconds> {
+        self.forgotten
     }
 
     /// Seconds after which nobody of any tenant is let in by trust data that nobody confirmed since.

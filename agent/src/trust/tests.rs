@@ -3,6 +3,7 @@ use tessera_runtime::store::{Batch, Store};
 use tessera_token::chain::{IssuerKey, KeyState, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::trust::{Change, Event, Feed, FeedNonce, Heartbeat};
 
 use super::*;
@@ -118,6 +119,23 @@ fn a_newer_snapshot_weakens_nothing() {
     assert_eq!(new.seq(), 3);
     assert_eq!(new.device_epoch(&tenant(), "d-1"), 5);
     assert!(new.token_revoked(&TokenHash::of(&token)));
+}
+
+#[test]
+fn only_a_snapshot_after_a_long_absence_may_have_forgotten_withdrawals() {
+    let mut world = World::new();
+    let old = world.trusted().with_feed(&world.feed(0, NOW), &NONCE).state;
+    assert_eq!((old.confirmed_at(), old.forgotten()), (Some(at(NOW)), None));
+    world.event(device_change("d-1", 5, NOW));
+    let later = NOW + TOKEN_LIFE_SECONDS;
+    let taken = |time: u64| {
+        let bytes = world.snapshot_with(|snapshot| snapshot.time = at(time));
+        old.with_snapshot(&bytes, &world.pin(), at(NOW)).unwrap()
+    };
+    assert_eq!(taken(later).forgotten(), None);
+    assert_eq!(taken(later + 1).forgotten(), Some(at(later + 1)));
+    // Events in a row leave no gap, however late they come.
+    assert_eq!(old.with_feed(&world.feed(0, later + 1), &NONCE).state.forgotten(), None);
 }
 
 #[test]

@@ -269,6 +269,12 @@ impl Validator {
         chain::still_holds(grant, &self.view(&trust), self.now())
     }
 
+    /// Why a grant was withdrawn, whatever the clock says; see [`chain::withdrawn`].
+    pub fn withdrawn(&self, grant: &Grant) -> Option<RefusalCode> {
+        let trust = self.parts.trust.load();
+        chain::withdrawn(grant, &self.view(&trust))
+    }
+
     /// Whether this verifier can still tell if the grant holds: staleness, and whether it follows the trust feed.
     ///
     /// # Errors
@@ -285,7 +291,10 @@ impl Validator {
 
     /// Whether what was published under a token must no longer reach anybody; see [`chain::taken_back`].
     pub fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
-        chain::taken_back(published, self.parts.trust.load().as_ref())
+        let trust = self.parts.trust.load();
+        let forgotten = trust.forgotten().is_some_and(|until| published.expires < until);
+        chain::taken_back(published, trust.as_ref())
+            .or_else(|| forgotten.then_some(RefusalCode::TrustStale))
     }
 
     /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.
@@ -301,6 +310,12 @@ impl Validator {
     /// How the wall clock stands against the trust service; `None` before the service was heard.
     pub fn clock_state(&self) -> Option<ClockState> {
         self.parts.trust.time().clock_state()
+    }
+
+    /// Whether a heartbeat of this process and the wall clock agree on the time: only then may something be deleted
+    /// because its time is over. One clock alone may be wrong.
+    pub fn time_is_settled(&self) -> bool {
+        self.clock_state().is_some_and(|state| !state.wrong)
     }
 
     /// Seconds since a heartbeat last answered this verifier; `None` before the first.

@@ -137,7 +137,8 @@ async fn admit(
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        if joined.ack.session_present && (code == RefusalCode::TokenExpired || code.cannot_tell()) {
+        let lasts = revoke::withdrawn(hub.gate.validator(), &grant).is_none();
+        if joined.ack.session_present && lasts {
             hub.leave(&joined.session, &joined.line, &End::too_late()).await;
         } else {
             hub.forget(&joined.session);
@@ -229,6 +230,7 @@ fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
 
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
     let session = hub.registry.find(grant.tenant(), client_id)?;
+    hub.settle_one(&session, hub.now());
     // A device may come with its next token before the end of the former one has reached its session.
     let held = session.rights();
     if let Some(code) = revoke::revoked_between(hub.gate.validator(), held.grant(), grant) {

@@ -28,6 +28,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
     if hub.gate.validator().trust_age().is_none() {
         return;
     }
+    hub.settle();
     let now = hub.now();
     for (at, id) in hub.timers.due(now.monotonic) {
         let Some(session) = hub.registry.get(id) else { continue };
@@ -42,7 +43,10 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
             Due::Over => over(hub, &session).await,
         }
     }
-    hub.retained.sweep(now.unix, RETAINED_SWEEP);
+    // By a clock that may be wrong nothing is deleted for good. What is over reaches nobody all the same.
+    if hub.gate.validator().time_is_settled() {
+        hub.retained.sweep(now.unix, RETAINED_SWEEP);
+    }
 }
 
 /// Ends a connected session of which nobody can tell any more whether its rights hold. Each is asked when its own timer

@@ -65,7 +65,8 @@ pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalC
     match validator.still_holds(grant).err()? {
         RefusalCode::TokenExpired => validator.taken_back(&Standing::of(grant)),
         code if code.cannot_tell() => validator.taken_back(&Standing::of(grant)),
-        code => Some(code),
+        // A key whose time has not come, or is over, by a clock that may be wrong: refused now, and not withdrawn.
+        _ => validator.withdrawn(grant).or_else(|| validator.taken_back(&Standing::of(grant))),
     }
 }
 

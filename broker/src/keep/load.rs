@@ -1,7 +1,8 @@
 //! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
 //!
-//! A session with a row that does not read is dropped whole, with an error in the log; so is one whose time is over,
-//! and one whose device has been revoked meanwhile. The broker starts in any case that the store itself opens.
+//! A session with a row that does not read is dropped whole, with an error in the log; so is one whose device has been
+//! revoked meanwhile. No clock is believed yet: what seems to be over comes back too, and is judged again once a
+//! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use tessera_runtime::store::{Row as Stored, StoreError, Table};
 use tessera_token::grant::Grant;
 use tessera_token::ids::TenantId;
-use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
@@ -97,11 +97,8 @@ async fn restore_session(
 ) -> Result<Result<Option<Arc<Session>>, Lost>, StoreError> {
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
-    // Noted by a clock that was ahead: it would begin its time anew at every start until that time has come.
-    let left = record.left.unwrap_or(now.unix).min(now.unix);
-    let is_over = record.expiry == 0 || now.unix.since(left) >= u64::from(record.expiry);
     // One with a will comes back to end at once: that is when the will is due at the latest.
-    if is_over && record.will.is_none() {
+    if record.expiry == 0 && record.will.is_none() {
         return Ok(Err(Lost::Over));
     }
     let grant = match dormant(hub, &record.standing) {
@@ -133,7 +130,7 @@ async fn restore_session(
         received: parts.received,
         subscriptions: parts.subscriptions,
     };
-    session.restore(restored, left, now);
+    session.restore(restored, record.left, now);
     hub.schedule(&session, now);
     Ok(Ok(former))
 }
@@ -143,10 +140,9 @@ async fn restore_session(
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.gate.validator();
-    let withdrawn = || revoke::withdrawn(validator, &grant);
-    match comes_back(validator.trust_age(), || withdrawn().is_some()) {
-        true => Ok(grant),
-        false => Err(withdrawn().unwrap_or(RefusalCode::TrustStale)),
+    match validator.trust_age().and_then(|_| revoke::withdrawn(validator, &grant)) {
+        None => Ok(grant),
+        Some(code) => Err(code),
     }
 }
 
@@ -241,7 +237,6 @@ fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
 
 /// Retained messages whose publisher is still trusted, as far as can be said.
 fn restore_retained(hub: &Hub) -> Result<(), StoreError> {
-    let now = hub.now().unix;
     let mut counts = (0, 0);
     for (key, value) in all(&hub.keep.tables.retained, &[])? {
         let Some(row) = number(&key) else { continue };
@@ -250,9 +245,7 @@ fn restore_retained(hub: &Hub) -> Result<(), StoreError> {
                 tracing::error!(row, "a retained message is damaged and was dropped");
                 false
             }
-            Some(message) => {
-                may_come_back(hub, &message) && hub.retained.restore(message, row, now)
-            }
+            Some(message) => may_come_back(hub, &message) && hub.retained.restore(message, row),
         };
         if kept {
             counts.0 += 1;
@@ -269,18 +262,12 @@ fn restore_retained(hub: &Hub) -> Result<(), StoreError> {
 }
 
 /// Whether a message still may reach somebody. Without trust data nothing can be said yet: it is asked again with every
-/// delivery. Withdrawals are remembered for as long as a token may live, so after a longer absence nobody can say.
+/// delivery. After an absence in which withdrawals were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
+///
+/// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
     let validator = hub.gate.validator();
-    comes_back(validator.trust_age(), || message.is_taken_back(Trusted::now(validator)))
-}
-
-pub(super) fn comes_back(trust_age: Option<u64>, is_taken_back: impl FnOnce() -> bool) -> bool {
-    match trust_age {
-        None => true,
-        Some(age) if age > TOKEN_LIFE_SECONDS => false,
-        Some(_) => !is_taken_back(),
-    }
+    validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
 }
 
 pub(super) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {

@@ -40,6 +40,8 @@ pub struct Keep {
     bell: Notify,
     progress: watch::Sender<Progress>,
     stopping: CancellationToken,
+    /// What came back has been judged by a time that is to be relied on.
+    settled: AtomicBool,
 }
 
 pub(crate) struct Tables {
@@ -93,6 +95,7 @@ impl Keep {
             bell: Notify::new(),
             progress: watch::Sender::new(Progress::default()),
             stopping: CancellationToken::new(),
+            settled: AtomicBool::new(false),
         }))
     }
 
@@ -104,6 +107,16 @@ impl Keep {
     /// Whether it goes on with less than it should hold.
     pub(crate) fn has_lost(&self) -> bool {
         self.store.opened().accepted.is_some()
+    }
+
+    /// Whether what came back has been judged by a time that is to be relied on.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// It has been.
+    pub(crate) fn settled(&self) {
+        self.settled.store(true, Ordering::Relaxed);
     }
 
     /// Notes a step and gives the ticket by which to wait for it.

@@ -8,14 +8,13 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::record::{self, Outgoing, SessionRecord};
-use super::{load, Keep, Kept, Row, Step};
+use super::{Keep, Kept, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
 use crate::limits::KEEP_GROUP;
 use crate::rights::tests::rights;
 use crate::rights::Author;
 use crate::session::machine::Held;
-use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::standing::Standing;
 
 fn message() -> Message {
@@ -236,12 +235,4 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
     keep.close().await;
     running.await.unwrap();
-}
-
-#[test]
-fn a_message_comes_back_while_its_publisher_can_be_judged() {
-    assert!(load::comes_back(None, || panic!("nothing is known yet")));
-    assert!(load::comes_back(Some(TOKEN_LIFE_SECONDS), || false));
-    assert!(!load::comes_back(Some(TOKEN_LIFE_SECONDS), || true));
-    assert!(!load::comes_back(Some(TOKEN_LIFE_SECONDS + 1), || false));
 }

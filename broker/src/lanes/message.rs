@@ -146,7 +146,8 @@ impl Message {
 
     /// Whether it must no longer be delivered because trust in its publisher was taken back.
     pub fn is_taken_back(&self, trusted: Trusted<'_>) -> bool {
-        self.publisher.author.taken_back(&self.tenant, trusted).is_some()
+        let Publisher { author, token_expires, .. } = &*self.publisher;
+        author.taken_back(&self.tenant, *token_expires, trusted).is_some()
     }
 
     /// The whole PUBLISH packet for a receiver that gets it with QoS 0, retain 0 and no subscription identifier: made

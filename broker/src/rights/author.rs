@@ -112,16 +112,27 @@ impl Author {
         self.verdict.load(Ordering::Relaxed)
     }
 
-    /// Why what it published must no longer reach anybody. Costs a comparison while trust does not change.
-    pub fn taken_back(&self, tenant: &TenantId, trusted: Trusted<'_>) -> Option<RefusalCode> {
+    /// Why what it published must no longer reach anybody; its token expires at `expires`. Costs a comparison while trust
+    /// does not change.
+    pub fn taken_back(
+        &self,
+        tenant: &TenantId,
+        expires: UnixSeconds,
+        trusted: Trusted<'_>,
+    ) -> Option<RefusalCode> {
         if self.verdict() == trusted.version.saturating_add(1) {
             return None;
         }
-        self.ask(tenant, trusted)
+        self.ask(tenant, expires, trusted)
     }
 
     #[cold]
-    fn ask(&self, tenant: &TenantId, trusted: Trusted<'_>) -> Option<RefusalCode> {
+    fn ask(
+        &self,
+        tenant: &TenantId,
+        expires: UnixSeconds,
+        trusted: Trusted<'_>,
+    ) -> Option<RefusalCode> {
         let under = self.token.as_ref()?;
         let published = Standing {
             tenant: tenant.clone(),
@@ -131,7 +142,7 @@ impl Author {
             token: under.token,
             confirmation: None,
             derived_by: None,
-            expires: UnixSeconds::new(0),
+            expires,
         };
         let asked = trusted.withdrawals.taken_back(&published);
         let verdict = match asked {

@@ -87,7 +87,8 @@ impl Rights {
     /// The code of what withdrew it.
     pub fn trusted(&self, session: SubscriberId, trusted: Trusted<'_>) -> Result<(), RefusalCode> {
         let publisher = self.publisher.get_or_init(|| self.as_publisher(session));
-        publisher.author.taken_back(self.grant.tenant(), trusted).map_or(Ok(()), Err)
+        let expires = publisher.token_expires;
+        publisher.author.taken_back(self.grant.tenant(), expires, trusted).map_or(Ok(()), Err)
     }
 
     /// Whether the token is still good.

@@ -78,7 +78,7 @@ fn an_author_waits_for_trust_data() {
 fn the_broker_speaks_without_a_token() {
     let author = Author::broker("d-1".parse().unwrap());
     let told = Told { taken_back: Some(RefusalCode::DeviceEpoch), ..Told::default() };
-    assert_eq!(author.taken_back(&"acme".parse().unwrap(), Trusted::now(&told)), None);
+    assert_eq!(author.taken_back(&"acme".parse().unwrap(), NOW, Trusted::now(&told)), None);
 }
 
 struct Trust(Audience, TenantTrust, IssuerKey);

@@ -154,7 +154,8 @@ impl Broker {
         let workers =
             spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
         let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
-        let options = StoreOptions { accept_loss: config.accept_loss, ..StoreOptions::default() };
+        let (accept_loss, must_exist) = (config.accept_loss, config.must_exist);
+        let options = StoreOptions { accept_loss, must_exist, ..StoreOptions::default() };
         let keep = Keep::open_with(&config.data_dir.join("sessions"), &options);
         let keep = keep.map_err(StartError::Store)?;
         if keep.has_lost() {

@@ -55,6 +55,7 @@ impl Session {
         };
         state.waiting_will = None;
         state.left = None;
+        state.unsettled = false;
         self.save(&state);
         let old_line = state.line.replace(Arc::clone(line));
         // Under the lock, as in [`Self::leave`]: whoever comes or goes next says it after us.

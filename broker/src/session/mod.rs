@@ -74,6 +74,8 @@ struct State {
     waiting_will: Option<Box<(Duration, Will)>>,
     ended: bool,
     timer: Duration,
+    /// It came back at this start, and how long it was away has not been counted: no clock was to be relied on.
+    unsettled: bool,
 }
 
 /// What a session that was looked at by the timers needs.
@@ -142,6 +144,7 @@ impl Session {
                 waiting_will: None,
                 ended: false,
                 timer: Duration::ZERO,
+                unsettled: false,
             }),
         })
     }
@@ -172,20 +175,45 @@ impl Session {
         kept.put(Row::Session, row);
     }
 
-    /// Puts back what was there before a restart: nobody is connected, since `left`.
-    pub(crate) fn restore(&self, mut restored: Restored, left: UnixSeconds, now: Now) {
+    /// Puts back what was there before a restart: nobody is connected, since `left` or since the restart. Until
+    /// [`Self::settle`] it is kept as if its time began now.
+    pub(crate) fn restore(&self, mut restored: Restored, left: Option<UnixSeconds>, now: Now) {
         let mut state = self.state.lock();
-        let away = Duration::from_secs(now.unix.since(left));
         let will = restored.will.take();
         state.machine.restore(restored);
-        let kept_for = state.machine.expiry().saturating_sub(away);
+        let kept_for = state.machine.expiry();
         state.keep_until = now.monotonic.saturating_add(kept_for);
-        state.left = Some(left);
-        state.waiting_will = will.map(|will| {
-            let delay = will.delay().saturating_sub(away).min(kept_for);
-            Box::new((now.monotonic.saturating_add(delay), will))
-        });
+        state.left = Some(left.unwrap_or(now.unix));
+        state.unsettled = true;
+        state.waiting_will = will
+            .map(|will| Box::new((now.monotonic.saturating_add(will.delay().min(kept_for)), will)));
         self.save(&state);
+    }
+
+    /// Counts the time for which it was away before this start, by a time that is to be relied on. True when that was
+    /// still to be done: the session is due at this moment then.
+    pub(crate) fn settle(&self, now: Now) -> bool {
+        let mut state = self.state.lock();
+        let Some(left) = state.left.filter(|_| state.unsettled && !state.ended) else {
+            return false;
+        };
+        state.unsettled = false;
+        let until = |lasts: Duration| {
+            let away = Duration::from_secs(now.unix.since(left));
+            now.monotonic.saturating_add(lasts.saturating_sub(away))
+        };
+        state.keep_until = state.keep_until.min(until(state.machine.expiry()));
+        let keep_until = state.keep_until;
+        if let Some(waiting) = &mut state.waiting_will {
+            waiting.0 = waiting.0.min(until(waiting.1.delay())).min(keep_until);
+        }
+        if left > now.unix {
+            // Noted by a clock that was ahead: its time would begin anew at every start until that moment.
+            state.left = Some(now.unix);
+            self.save(&state);
+        }
+        state.timer = now.monotonic;
+        true
     }
 
     /// Whether a holder of `grant` may resume it: a device that was enrolled anew with another key starts fresh.

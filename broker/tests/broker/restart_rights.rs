@@ -6,9 +6,12 @@ use tessera_broker::codec::{Properties, PropertyId, QoS, Version};
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::chain::KeyState;
 
-use crate::client::{plan, until};
+use crate::client::{plan, retained, until};
 use crate::restart::{open, Bed};
-use crate::world::{backend_scope, device_scope, restarted, world_in, NOW};
+use crate::world::{
+    backend_scope, copy_folder, device_scope, restarted, sessions_by_an_unconfirmed_clock,
+    world_in, NOW,
+};
 
 /// The rows of sessions that a stopped broker left.
 fn rows(folder: &Path, then: impl FnOnce(&mut Batch, &tessera_runtime::store::Table)) -> usize {
@@ -41,6 +44,32 @@ async fn a_retired_key_ends_no_session_whose_token_had_expired() {
     // It waits for the next token of its device, but not for one that was revoked.
     world.revoke_device("d-1");
     until(|| world.broker.sessions() == 0).await;
+}
+
+/// A clock that is weeks ahead at one start, before any heartbeat: what it takes for over is there when it is right again.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_clock_that_nobody_confirmed_nothing_kept_is_deleted() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, third] = folders.each_ref().map(|folder| folder.path());
+    let world = world_in(first, NOW, |_| {}).await;
+    let device = plan(&world, "d-1", Version::V5).scope(device_scope("d-1")).kept(3600);
+    let mut line = device.open().await;
+    line.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+    line.send(&retained("d/d-1/status", b"up")).await;
+    line.acked().await;
+    line.goodbye().await;
+    assert_eq!(world.stop.finish(std::time::Duration::from_secs(10)).await, Vec::<String>::new());
+    copy_folder(first, second);
+    assert_eq!(sessions_by_an_unconfirmed_clock(second, NOW + 40 * 86_400).await, 1);
+    copy_folder(second, third);
+    let world = world_in(third, NOW + 10, |_| {}).await;
+    assert_eq!(world.broker.sessions(), 1);
+    let device = plan(&world, "d-1", Version::V5).scope(device_scope("d-1")).kept(3600);
+    let (_line, ack) = device.try_open().await;
+    assert!(ack.unwrap().session_present);
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    hub.subscribe("d/#", QoS::AtMostOnce).await;
+    assert_eq!(&hub.message().await.payload[..], b"up");
 }
 
 /// A crash can come between the first row of a session and the end of the one in whose place it came.

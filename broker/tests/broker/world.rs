@@ -115,6 +115,28 @@ pub async fn world_in(folder: &Path, now: u64, change: impl FnOnce(&mut RawBroke
     world_from(folder, now, None, change).await
 }
 
+/// How many sessions a broker takes up at a start by a clock that no heartbeat has confirmed.
+pub async fn sessions_by_an_unconfirmed_clock(folder: &Path, now: u64) -> usize {
+    let clock = ManualClock::at(UnixSeconds::new(now));
+    let pin = SecretKey::from_seed(&[1; 32]).public().thumbprint();
+    let config = AgentConfig::new(folder, Audience::parse(AUDIENCE).unwrap(), pin);
+    let (metrics, stop) = (Metrics::new(), Stop::new());
+    let agent =
+        Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
+    let raw = RawBrokerConfig {
+        mqtt: "127.0.0.1:0".to_owned(),
+        http: "127.0.0.1:0".to_owned(),
+        data_dir: folder.to_owned(),
+        ..RawBrokerConfig::default()
+    };
+    let config = raw.validate().unwrap();
+    let broker = Broker::start(config, &agent, clock, &metrics, &stop).await.unwrap();
+    let sessions = broker.sessions();
+    assert_eq!(stop.finish(Duration::from_secs(10)).await, Vec::<String>::new());
+    agent.close().unwrap();
+    sessions
+}
+
 /// As [`world_in`], with a file of derivation keys.
 pub async fn world_from(
     folder: &Path,

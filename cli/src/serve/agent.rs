@@ -10,7 +10,7 @@ use tessera_runtime::stop::Stop;
 use super::life::{drain, ended, until_told, Reload};
 use super::parts::{counted, Feed};
 use super::signals::Signals;
-use super::{control, run_file};
+use super::{control, founded, run_file};
 use crate::args::{AgentArgs, SeedsArgs};
 use crate::config::Raw;
 use crate::fault::Outcome;
@@ -36,6 +36,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
     let daemon = AgentDaemon::start(daemon, clock, random, &counted()?, &stop).await?;
     let daemon = Arc::new(daemon);
+    founded::note(&config.data)?;
     let copied = Arc::clone(&daemon);
     let copy = move |to: &Path| {
         copied.agent().copy_store_to(&to.join("agent")).map_err(|error| error.to_string())

@@ -109,7 +109,7 @@ pub(super) async fn until_told(
                 }
                 looks = looks.saturating_add(1);
                 if !told && looks == LOOKS_BEFORE_A_WORD {
-                    tracing::warn!("not ready yet: no trust data; is provisioning reachable, and the feed token right?");
+                    tracing::warn!("not ready yet, /readyz says why: is provisioning reachable, and the feed token right?");
                 }
             }
             _ = often.tick(), if !told => if ready() {

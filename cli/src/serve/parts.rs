@@ -12,6 +12,7 @@ use tessera_runtime::secret::{own_folder, read_secret_text, Secret};
 use tessera_runtime::stop::Stop;
 use tessera_token::key::Thumbprint;
 
+use super::founded;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::secrets::read_thumbprint;
@@ -38,6 +39,7 @@ impl Feed {
         let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
             .with_feed(self.url.clone(), self.token.clone());
         agent.accept_loss = config.accept_loss;
+        agent.must_exist = founded::is_there(&config.data);
         agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }
@@ -86,7 +88,9 @@ pub(crate) async fn start_broker(
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
     let mut settings = config.broker(&feed.url)?;
     settings.accept_loss = config.accept_loss;
+    settings.must_exist = founded::is_there(&config.data);
     let handle = Broker::start(settings, &agent, clock.clone(), &metrics, stop).await?;
+    founded::note(&config.data)?;
     Ok(BrokerPart { agent, handle })
 }
 

@@ -135,17 +135,22 @@ pub(crate) async fn prepare(
     let replace_keys = parts.config.replace_keys;
     let started = async {
         let (service, handle) = furnish(parts, &place, store.clone()).await?;
-        if let Some(missing) = place.loss()? {
-            note_loss(&service, &missing).await?;
+        let loss = place.loss()?;
+        if let Some(missing) = &loss {
+            note_loss(&service, missing).await?;
+        }
+        // A rotation that was lost took the seed of the key that counts again: who accepts the loss accepts that.
+        mend_keys(&service, replace_keys || loss.is_some()).await?;
+        if loss.is_some() {
             place.loss_noted()?;
         }
-        mend_keys(&service, replace_keys).await?;
         Ok((service, handle))
     };
     match started.await {
         Ok(furnished) => Ok(furnished),
         Err(error) => {
-            let _ = store.close();
+            // On another thread: actors of this one may have to take an answer first.
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
             Err(error)
         }
     }

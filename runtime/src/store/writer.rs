@@ -50,10 +50,9 @@ impl Writer {
         // The caller may have gone meanwhile.
         let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
         let sent = queue.send(Job { batch, checkpoint: false, then }).await;
-        sent.map_err(|_| self.gone())?;
-        // Held while waiting, it would keep the writer from its end: a thread that closes the store may be the one that
-        // runs this.
+        // Who holds it keeps the thread going: a task that is not polled would hold up the close it runs behind.
         drop(queue);
+        sent.map_err(|_| self.gone())?;
         wait.await.map_err(|_| self.gone())?
     }
 

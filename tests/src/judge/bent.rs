@@ -20,6 +20,9 @@ const WORK: usize = 200;
 const BATCH: usize = 12;
 /// How long a start on a bent store may take: it says something before.
 const WITHIN: Duration = Duration::from_secs(15);
+/// The same, once a loss was accepted: the seconds of proofs that may have been used are over only after the window of
+/// proofs, and a verifier is not ready before.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(90);
 /// The way on.
 const ACCEPT: &str = "--accept-loss";
 /// What file systems and engines write at once.
@@ -206,15 +209,11 @@ fn look(base: &Stopped, logs: &Path, change: impl FnOnce(&Path)) -> Verdict {
 /// Who names the way on can be started that way, and provisioning writes it into its audit log.
 fn go_on(site: &mut Site, role: Role, line: String, operator: &str) -> Verdict {
     site.words.push((role, ACCEPT.to_owned()));
-    if let Err((failed, error)) = site.start_within(WITHIN) {
-        // Another process may have lost something too, and say so; and one that goes on need not be ready at once: what its
-        // readers or its feed know beyond it comes first.
+    if let Err((failed, error)) = site.start_within(ACCEPTED_WITHIN) {
+        // Another process may have lost something too, and say so.
         let another = failed != role && error.is_told();
         let why = format!("{line}; with {ACCEPT}, {} {}", failed.verb(), error.line());
-        return match another || (error.status.is_none() && !error.text.contains("panicked")) {
-            true => Verdict::Accepted(why),
-            false => Verdict::Wrong(vec![why]),
-        };
+        return if another { Verdict::Told(why) } else { Verdict::Wrong(vec![why]) };
     }
     if role == Role::Provision {
         let client = Client::new(site.places, operator);

@@ -400,6 +400,12 @@ pub fn still_holds<T: TrustView>(
     stages::still_holds(grant, trust, now)
 }
 
+/// Why a grant was withdrawn by something that was signed: its part in [`still_holds`] that no clock decides. A key that
+/// is not valid yet, or no more, by the time alone withdraws nothing. `None` when nothing was.
+pub fn withdrawn<T: TrustView>(grant: &Grant, trust: &T) -> Option<RefusalCode> {
+    stages::withdrawn(grant, trust).err()
+}
+
 /// Whether the verifier can still tell if a grant holds: its part in [`still_holds`].
 ///
 /// # Errors

@@ -376,10 +376,20 @@ pub(super) fn still_holds<T: TrustView>(
     if now >= grant.expires() {
         return Err(RefusalCode::TokenExpired);
     }
+    stands(grant, trust, |key| key_holds(key, now))?;
+    can_tell(grant.tenant(), grant.scope(), trust, now)
+}
+
+/// Everything that was signed about the grant; what a clock says of its key is for the caller.
+fn stands<T: TrustView>(
+    grant: &Grant,
+    trust: &T,
+    fits: impl Fn(&IssuerKey) -> bool,
+) -> Result<(), RefusalCode> {
     let tenant = trust.tenant(grant.tenant().as_str()).ok_or(RefusalCode::IssuerMismatch)?;
     epochs_hold(tenant, grant.epochs(), grant.device().as_str(), trust)?;
     let keys = trust.issuer_keys(grant.key_id());
-    if !keys.iter().any(|k| &k.tenant == grant.tenant() && key_holds(k, now)) {
+    if !keys.iter().any(|k| &k.tenant == grant.tenant() && fits(k)) {
         return Err(RefusalCode::KeyNotValid);
     }
     if grant.confirmation().is_none() && !tenant.bearer {
@@ -391,7 +401,11 @@ pub(super) fn still_holds<T: TrustView>(
     if trust.token_revoked(&grant.token_hash()) {
         return Err(RefusalCode::TokenRevoked);
     }
-    can_tell(grant.tenant(), grant.scope(), trust, now)
+    Ok(())
+}
+
+pub(super) fn withdrawn<T: TrustView>(grant: &Grant, trust: &T) -> Result<(), RefusalCode> {
+    stands(grant, trust, |key| key.state.accepts())
 }
 
 pub(super) fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Result<(), RefusalCode> {

@@ -87,13 +87,10 @@ impl Retained {
         Self { inner: RwLock::new(inner) }
     }
 
-    /// Puts back what was kept in row `row`; false when it is over or there is no room.
-    pub(crate) fn restore(&self, mut message: Message, row: u64, now: UnixSeconds) -> bool {
+    /// Puts back what was kept in row `row`; false when there is no room. One that is over is found by no lookup.
+    pub(crate) fn restore(&self, mut message: Message, row: u64) -> bool {
         let mut inner = self.inner.write();
         inner.last_row = inner.last_row.max(row);
-        if deadline(&message) <= now {
-            return false;
-        }
         message.set_row(row);
         inner.put(Arc::new(message)) == Stored::Kept
     }

@@ -1,5 +1,5 @@
 use super::world::*;
-use crate::chain::{admit, still_holds, taken_back, verify, Attempt, KeyState};
+use crate::chain::{admit, still_holds, taken_back, verify, withdrawn, Attempt, KeyState};
 use crate::claims::{CNF, EPOCHS, EXP, IAT, ISS, NBF, SCOPE, SUB};
 use crate::hash::TokenHash;
 use crate::issue::issue;
@@ -734,6 +734,34 @@ fn stage_9_client_id() {
     ] {
         assert_eq!(with(bad), Err(ClientIdInvalid), "{bad}");
     }
+}
+
+#[test]
+fn a_key_whose_time_has_not_come_or_is_over_withdraws_nothing() {
+    let token = token_of(&claims());
+    let grant = admit(&attempt(&token), &World::new(), now()).unwrap().grant;
+    let judged = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        (still_holds(&grant, &world, now()).err(), withdrawn(&grant, &world))
+    };
+    assert_eq!(judged(&|_| {}), (None, None));
+    let late = UnixSeconds::new(NOW + 40 * 86_400);
+    assert_eq!(judged(&|w| w.key().not_before = late), (Some(KeyNotValid), None));
+    assert_eq!(judged(&|w| w.key().not_after = now()), (Some(KeyNotValid), None));
+    // By what was signed it is withdrawn all the same.
+    for state in [KeyState::Retired, KeyState::Compromised] {
+        let (code, why) = judged(&|w| {
+            w.key().not_before = late;
+            w.key().state = state;
+        });
+        assert_eq!((code, why), (Some(KeyNotValid), Some(KeyNotValid)));
+    }
+    let (_, why) = judged(&|w| {
+        w.key().not_before = late;
+        w.revoked.push(grant.token_hash());
+    });
+    assert_eq!(why, Some(TokenRevoked));
 }
 
 #[test]
