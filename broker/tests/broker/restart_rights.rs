@@ -160,3 +160,26 @@ async fn a_will_outlives_the_token_over_a_restart_and_not_its_revocation() {
         }
     }
 }
+
+/// Beside what says that there was one, an empty folder is no first start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_there_and_is_gone_is_a_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = tessera_token::key::SecretKey::from_seed(&[1; 32]).public().thumbprint();
+    let audience = tessera_token::ids::Audience::parse("broker").unwrap();
+    let mut config = tessera_agent::AgentConfig::new(folder.path().join("agent"), audience, pin);
+    config.must_exist = true;
+    let started = async |config: &tessera_agent::AgentConfig| {
+        let clock = tessera_runtime::clock::SystemClock::shared();
+        let random = tessera_runtime::random::SystemRandom::shared();
+        let (metrics, stop) = (Default::default(), tessera_runtime::stop::Stop::new());
+        let agent =
+            tessera_agent::Agent::start(config.clone(), clock, random, &metrics, &stop).await;
+        stop.finish(std::time::Duration::from_secs(10)).await;
+        agent.map(drop).map_err(|error| error.to_string())
+    };
+    let told = started(&config).await.unwrap_err();
+    assert!(told.contains("the store itself is missing") && told.contains("--accept-loss"));
+    config.must_exist = false;
+    assert_eq!(started(&config).await, Ok(()));
+}
