@@ -34,8 +34,20 @@ pub(super) enum Unreadable {
 }
 
 impl Blocks {
-    /// Opens or creates. sled panics on some damage and waits for ever on other: it is opened on a thread of its own.
+    /// Opens or creates. The caller has the folder for itself: what still locks the file is an engine of this process that
+    /// failed a moment ago, and it is waited for.
     pub(super) fn open(path: &Path) -> Result<Self, Unreadable> {
+        match Self::open_once(path) {
+            Err(Unreadable::Locked) => {
+                wait_until_released(path);
+                Self::open_once(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// sled panics on some damage and waits for ever on other: it is opened on a thread of its own.
+    fn open_once(path: &Path) -> Result<Self, Unreadable> {
         let (tell, told) = sync_channel(1);
         let folder = path.to_owned();
         std::thread::Builder::new()
@@ -98,21 +110,22 @@ impl Blocks {
     pub(super) fn close(&mut self) {
         if let Some(tree) = self.tree.take() {
             drop(tree);
-            self.released();
+            wait_until_released(&self.path);
         }
     }
+}
 
-    fn released(&self) {
-        let (tell, told) = sync_channel(1);
-        let file = self.path.join("db");
-        let waiter = std::thread::Builder::new().spawn(move || {
-            let locked = File::open(file).and_then(|file| file.lock().map(|()| file));
-            drop(locked);
-            let _ = tell.send(());
-        });
-        if waiter.is_ok() {
-            let _ = told.recv_timeout(STORE_RELEASE);
-        }
+/// Returns once no engine has the file in this folder open, or after [`STORE_RELEASE`].
+fn wait_until_released(path: &Path) {
+    let (tell, told) = sync_channel(1);
+    let file = path.join("db");
+    let waiter = std::thread::Builder::new().spawn(move || {
+        let locked = File::open(file).and_then(|file| file.lock().map(|()| file));
+        drop(locked);
+        let _ = tell.send(());
+    });
+    if waiter.is_ok() {
+        let _ = told.recv_timeout(STORE_RELEASE);
     }
 }
 
