@@ -59,6 +59,11 @@ impl Faults {
     pub fn office_is_full(&self) -> bool {
         self.full[0]
     }
+
+    /// Whether the disk of this verifier is full: a broker that cannot write ends connections without a word.
+    pub fn gate_is_full(&self, gate: usize) -> bool {
+        self.full[1 + gate]
+    }
 }
 
 impl World {

@@ -41,7 +41,13 @@ impl World {
         let client = format!("{}{suffix}", self.devices[at].name);
         let (password, time, counter) = self.devices[at].password(&bytes, &client, self.now);
         let shown = Shown { device: at, token, time, counter, password: password.clone() };
-        let (line, reason, present) = Line::open(broker, &client, password, kept).await?;
+        let opened = Line::open(broker, &client, password, kept).await;
+        if opened.is_err() && self.faults.gate_is_full(gate) {
+            let name = GATES[gate];
+            self.trail.add(format!("{client} is cut off by {name}, whose disk is full"));
+            return Ok(None);
+        }
+        let (line, reason, present) = opened?;
         let taken = reason == ReasonCode::SUCCESS;
         // MQTT has no words for most codes.
         let told = if taken { Ok(()) } else { Err(RefusalCode::Internal) };
