@@ -31,13 +31,16 @@ pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 pub const STORE_BLOCK_BYTES: usize = 16 * 1024;
 /// Bytes of all journals from which on a new base is written, for a small store; a large one waits for twice the bytes
 /// of its rows, so that a row is written to the disk about three times in all.
-pub const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+pub const JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes by which a journal is made longer at a time.
-pub const JOURNAL_STEP_BYTES: u64 = 256 * 1024;
+pub const JOURNAL_STEP_BYTES: usize = 256 * 1024;
 /// Journals that are not in the base; each start adds one.
 pub const JOURNAL_FILES: usize = 16;
 /// Bytes of rows in memory from which on a new base is written.
 pub const STORE_MEMORY_BYTES: usize = 32 * 1024 * 1024;
+/// Times [`STORE_MEMORY_BYTES`] from which on commits wait for a base that is being written, or get `Busy` while none can
+/// be written.
+pub const STORE_MEMORY_MOST: usize = 4;
 /// Bytes of journals that a stop leaves behind: reading them takes milliseconds.
 pub const STORE_SMALL_BYTES: u64 = 512 * 1024;
 /// Time before a checkpoint that failed, mostly for want of room, is tried again.

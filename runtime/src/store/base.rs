@@ -235,6 +235,18 @@ impl<'a> Builder<'a> {
         self.blocks.put(&self.first, block)
     }
 
+    /// Adds all these rows and finishes.
+    pub(super) fn fill(
+        mut self,
+        rows: impl Iterator<Item = Result<Row, StoreError>>,
+    ) -> Result<(Base, Content), StoreError> {
+        for row in rows {
+            let (key, value) = row?;
+            self.add(&key, &value)?;
+        }
+        self.finish()
+    }
+
     /// Returns once the base is on the disk, the folder's own name excepted.
     pub(super) fn finish(mut self) -> Result<(Base, Content), StoreError> {
         self.end_block()?;

@@ -13,14 +13,13 @@ use super::base::{Base, Builder, Content};
 use super::core::{at, Core};
 use super::disk;
 use super::error::StoreError;
+use super::journal;
 use super::view::{merged, Rows};
-use super::{journal, Row};
 use crate::limits::STORE_BLOCK_BYTES;
 
-/// What goes into the next base.
-#[derive(Clone)]
+/// Up to where the rows go that were set aside for the next base.
+#[derive(Clone, Copy)]
 pub(super) struct Frozen {
-    pub(super) rows: Arc<Rows>,
     /// The last commit that is in it.
     pub(super) commit: u64,
     /// The journal that goes on behind it.
@@ -28,19 +27,22 @@ pub(super) struct Frozen {
 }
 
 /// Writes the new base and goes over to it.
-pub(super) fn run(core: &Core, frozen: &Frozen) -> Result<(), StoreError> {
+pub(super) fn run(core: &Core, frozen: Frozen) -> Result<(), StoreError> {
     let old = core.head.lock().state().base;
     let number = next_base(core, old)?;
-    let before = core.read(|view| Ok(Arc::clone(&view.base)))?;
-    enough_room(core, &before, &frozen.rows)?;
-    let (base, content) = write(core, number, merged(&frozen.rows, &before))?;
+    let (rows, before) = core.read(|view| Ok((view.frozen.clone(), Arc::clone(&view.base))))?;
+    let rows = rows.unwrap_or_default();
+    enough_room(core, &before, &rows)?;
+    let path = core.base_path(number);
+    let (base, content) = Builder::new(&core.disk, &path)?.fill(merged(&rows, &before))?;
+    core.disk.sync_folder(&core.folder).map_err(|error| at(&core.folder, &error))?;
     name(core, number, content, frozen)?;
     core.change(|view| {
         view.base = Arc::new(base);
         view.frozen = None;
         Ok(())
     })?;
-    drop(before);
+    drop((before, rows));
     let _ = disk::remove(&core.base_path(old));
     core.former.lock().retain(|(number, _)| *number >= frozen.journal);
     let numbers = disk::numbered(&core.folder, journal::KIND)?;
@@ -50,24 +52,7 @@ pub(super) fn run(core: &Core, frozen: &Frozen) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes all these rows as base `number`, durable with its name.
-pub(super) fn write(
-    core: &Core,
-    number: u64,
-    rows: impl Iterator<Item = Result<Row, StoreError>>,
-) -> Result<(Base, Content), StoreError> {
-    let path = core.base_path(number);
-    let mut builder = Builder::new(&core.disk, &path)?;
-    for row in rows {
-        let (key, value) = row?;
-        builder.add(&key, &value)?;
-    }
-    let written = builder.finish()?;
-    core.disk.sync_folder(&core.folder).map_err(|error| at(&core.folder, &error))?;
-    Ok(written)
-}
-
-fn name(core: &Core, number: u64, content: Content, frozen: &Frozen) -> Result<(), StoreError> {
+fn name(core: &Core, number: u64, content: Content, frozen: Frozen) -> Result<(), StoreError> {
     let mut head = core.head.lock();
     let updated = head.update(|state| {
         state.base = number;

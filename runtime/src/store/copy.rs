@@ -21,25 +21,12 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
         (head.state().commit, core.read(|view| Ok(view.clone()))?)
     };
     core.disk.make_folder(to).map_err(|error| at(to, &error))?;
-    let mut builder = Builder::new(&core.disk, &numbered_path(to, base::KIND, 1))?;
-    for row in view.from(Bound::Unbounded) {
-        let (key, value) = row?;
-        builder.add(&key, &value)?;
-    }
-    let (mut base, content) = builder.finish()?;
+    let path = numbered_path(to, base::KIND, 1);
+    let builder = Builder::new(&core.disk, &path)?;
+    let (mut base, content) = builder.fill(view.from(Bound::Unbounded))?;
     base.close();
-    core.disk.sync_tree(&numbered_path(to, base::KIND, 1)).map_err(|error| at(to, &error))?;
-    let state = State {
-        serial: 0,
-        store: new_id()?,
-        base: 1,
-        tables: content.tables,
-        first_journal: 1,
-        base_commit: commit,
-        commit,
-        clean: false,
-        copied: true,
-    };
+    core.disk.sync_tree(&path).map_err(|error| at(to, &error))?;
+    let state = State { copied: true, ..State::new(new_id()?, 1, content.tables, commit) };
     Head::create(&core.disk, to, state).map_err(|error| at(to, &error))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));

@@ -45,6 +45,23 @@ pub(super) struct State {
     pub(super) copied: bool,
 }
 
+impl State {
+    /// A store with this base, which holds everything up to `commit`.
+    pub(super) fn new(store: StoreId, base: u64, tables: Vec<TableState>, commit: u64) -> Self {
+        Self {
+            serial: 0,
+            store,
+            base,
+            tables,
+            first_journal: 1,
+            base_commit: commit,
+            commit,
+            clean: false,
+            copied: false,
+        }
+    }
+}
+
 /// One table of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TableState {

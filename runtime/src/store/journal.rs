@@ -9,7 +9,7 @@
 //! journal's number: neither bytes of a peer nor what an earlier use of the file left can be taken for a record.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::checksum;
@@ -66,18 +66,15 @@ impl Journal {
 
     /// Adds a record and returns once it is on the disk.
     pub(super) fn append(&mut self, commit: u64, changes: &Changes) -> io::Result<()> {
-        let record = record(&self.store, self.number, commit, changes)?;
-        let bytes = u64::try_from(record.len()).map_err(io::Error::other)?;
-        let end = self.end + bytes;
+        let mut record = record(&self.store, self.number, commit, changes)?;
+        let end = self.end + u64::try_from(record.len()).map_err(io::Error::other)?;
         if end > self.allocated {
             // Blocks that hold zeros already are written again without a change of the file's metadata, which would
             // cost several blocks more with every sync.
-            let room = JOURNAL_STEP_BYTES.max(bytes);
-            let zeros = vec![0; usize::try_from(room).map_err(io::Error::other)?];
-            self.disk.write_at(&self.path, &self.file, &zeros, self.end)?;
-            self.allocated = self.end + room;
+            record.resize(record.len() + JOURNAL_STEP_BYTES, 0);
         }
         self.disk.write_at(&self.path, &self.file, &record, self.end)?;
+        self.allocated = self.allocated.max(self.end + record.len() as u64);
         self.disk.sync(&self.path, &self.file)?;
         self.end = end;
         Ok(())
@@ -304,9 +301,10 @@ fn record_behind(
     number: u64,
     replayed: &Replayed,
 ) -> io::Result<bool> {
-    let bytes = fs::read(numbered_path(folder, KIND, number))?;
-    let start = usize::try_from(replayed.bytes).map_err(io::Error::other)?;
-    let behind = bytes.get(start..).unwrap_or_default();
+    let mut file = File::open(numbered_path(folder, KIND, number))?;
+    file.seek(SeekFrom::Start(replayed.bytes))?;
+    let mut behind = Vec::new();
+    file.read_to_end(&mut behind)?;
     for place in (0..behind.len()).step_by(8) {
         let here = behind.get(place..).unwrap_or_default();
         if !here.starts_with(RECORD) {

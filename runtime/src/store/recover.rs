@@ -126,17 +126,7 @@ fn traces(folder: &Path, options: &StoreOptions) -> Result<Option<Loss>, StoreEr
 }
 
 fn start_new(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
-    let state = State {
-        serial: 0,
-        store: new_id()?,
-        base: 0,
-        tables: Vec::new(),
-        first_journal: 1,
-        base_commit: 0,
-        commit: 0,
-        clean: false,
-        copied: false,
-    };
+    let state = State::new(new_id()?, 0, Vec::new(), 0);
     clear(folder, None)?;
     let head = Head::create(disk, folder, state).map_err(|error| at(folder, &error))?;
     Ok(Recovered {
@@ -264,6 +254,10 @@ fn replay(
 fn go_on(disk: &Disk, folder: &Path, view: View, state: State) -> Result<Recovered, StoreError> {
     let io = |error| at(folder, &error);
     clear(folder, Some(&state))?;
+    if folder.join(FORMER).exists() {
+        // A crash cut the take-over off behind the head.
+        forget_former(folder)?;
+    }
     let numbers = numbered(folder, journal::KIND).map_err(io)?;
     let next_journal = numbers.last().map_or(state.first_journal, |last| last + 1);
     let opened = Opened { clean: state.clean, copied: state.copied, ..Opened::default() };
@@ -296,20 +290,20 @@ fn bring_over(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
     engine::read_former(folder, |key, value| builder.add(key, value))?;
     let (base, content) = builder.finish()?;
     let rows: u64 = content.tables.iter().map(|table| table.rows).sum();
-    let state = State {
-        serial: 0,
-        store: new_id()?,
-        base: 1,
-        tables: content.tables,
-        first_journal: 1,
-        base_commit: 0,
-        commit: 0,
-        clean: false,
-        copied: false,
-    };
+    let state = State::new(new_id()?, 1, content.tables, 0);
     let io = |error| at(folder, &error);
     disk.sync_folder(folder).map_err(io)?;
     let head = Head::create(disk, folder, state).map_err(io)?;
+    forget_former(folder)?;
+    tracing::info!(store = %folder.display(), rows, "store brought over to its new layout");
+    let view = View { base: base.into(), ..View::default() };
+    let opened = Opened::default();
+    Ok(Recovered { view, head, next_journal: 1, opened, rebuild: false })
+}
+
+/// Removes the files of the layout before there was a journal: a store that has its head needs them no more.
+fn forget_former(folder: &Path) -> Result<(), StoreError> {
+    let io = |error| at(folder, &error);
     for entry in fs::read_dir(folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
         let former = name.to_str().is_some_and(|name| {
@@ -319,10 +313,7 @@ fn bring_over(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
             disk::remove(&folder.join(name)).map_err(io)?;
         }
     }
-    tracing::info!(store = %folder.display(), rows, "store brought over to its new layout");
-    let view = View { base: base.into(), ..View::default() };
-    let opened = Opened::default();
-    Ok(Recovered { view, head, next_journal: 1, opened, rebuild: false })
+    Ok(())
 }
 
 /// Goes on with what can be read.
@@ -354,14 +345,9 @@ fn salvage(disk: &Disk, folder: &Path, loss: Loss) -> Result<Recovered, StoreErr
     let next = journals.last().map_or(1, |last| last + 1);
     let state = State {
         serial: old.as_ref().map_or(0, |state| state.serial),
-        store: new_id()?,
-        base: 0,
-        tables: Vec::new(),
         first_journal: next,
-        base_commit: commit,
-        commit,
-        clean: false,
         copied: true,
+        ..State::new(new_id()?, 0, Vec::new(), commit)
     };
     tracing::warn!(%loss, "loss accepted: the store goes on with what is left");
     // The head on the disk stays as it is until the rows have a base of their own.
@@ -376,17 +362,10 @@ fn presumed(folder: &Path, bases: &[u64], journals: &[u64]) -> Result<Option<Sta
     for number in journals {
         let read = journal::identify(folder, *number).map_err(|error| at(folder, &error))?;
         if let Some((store, first_commit)) = read {
-            return Ok(Some(State {
-                serial: 0,
-                store,
-                base: bases.last().copied().unwrap_or(0),
-                tables: Vec::new(),
-                first_journal: *number,
-                base_commit: first_commit.saturating_sub(1),
-                commit: 0,
-                clean: false,
-                copied: false,
-            }));
+            let base = bases.last().copied().unwrap_or(0);
+            let before = first_commit.saturating_sub(1);
+            let state = State::new(store, base, Vec::new(), before);
+            return Ok(Some(State { first_journal: *number, commit: 0, ..state }));
         }
     }
     Ok(None)

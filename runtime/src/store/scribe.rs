@@ -11,8 +11,8 @@ use super::error::StoreError;
 use super::journal::{self, Journal};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{
-    JOURNAL_BYTES, JOURNAL_FILES, STORE_CHECKPOINT_PAUSE, STORE_MEMORY_BYTES, STORE_PACE,
-    STORE_SMALL_BYTES,
+    JOURNAL_BYTES, JOURNAL_FILES, STORE_CHECKPOINT_PAUSE, STORE_MEMORY_BYTES, STORE_MEMORY_MOST,
+    STORE_PACE, STORE_SMALL_BYTES,
 };
 
 /// The state of the writing thread.
@@ -22,7 +22,7 @@ pub(super) struct Scribe {
     journal: Option<Journal>,
     next_journal: u64,
     commit: u64,
-    /// What waits for its base, or is on its way there.
+    /// What waits for its base, or is on its way there; its rows are in the view alone.
     frozen: Option<Frozen>,
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
@@ -87,7 +87,7 @@ impl Scribe {
 
     /// Begins a checkpoint when one is due, and takes in one that has ended.
     pub(super) fn look_after(&mut self) {
-        let crowded = self.memory() > 4 * STORE_MEMORY_BYTES;
+        let crowded = self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES;
         if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
             self.settle();
         }
@@ -97,6 +97,13 @@ impl Scribe {
         if self.frozen.is_some() || self.is_due() {
             self.begin();
         }
+    }
+
+    /// Whether rows in memory wait for a base that cannot be written: nothing more is taken until it can.
+    pub(super) fn is_full(&self) -> bool {
+        self.frozen.is_some()
+            && self.running.is_none()
+            && self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES
     }
 
     fn is_due(&self) -> bool {
@@ -120,7 +127,7 @@ impl Scribe {
         let core = Arc::clone(&self.core);
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
-            .spawn(move || checkpoint::run(&core, &frozen));
+            .spawn(move || checkpoint::run(&core, frozen));
         match thread {
             Ok(thread) => self.running = Some(thread),
             Err(error) => self.failed(&StoreError::Io(error.to_string())),
@@ -134,10 +141,14 @@ impl Scribe {
             if let Some(journal) = self.journal.take() {
                 self.core.former.lock().push((journal.number(), journal.bytes()));
             }
-            let rows = self.core.change(|view| Ok(view.freeze())).ok()?;
-            self.frozen = Some(Frozen { rows, commit: self.commit, journal: self.next_journal });
+            let set_aside = self.core.change(|view| {
+                view.freeze();
+                Ok(())
+            });
+            set_aside.ok()?;
+            self.frozen = Some(Frozen { commit: self.commit, journal: self.next_journal });
         }
-        self.frozen.clone()
+        self.frozen
     }
 
     fn settle(&mut self) {
@@ -180,7 +191,7 @@ impl Scribe {
     /// Rows were lost and the loss was accepted: what is left becomes a base before anything else, and the head names it.
     pub(super) fn rebuild(&mut self) -> Result<(), StoreError> {
         let Some(frozen) = self.freeze() else { return Err(StoreError::Closed) };
-        checkpoint::run(&self.core, &frozen)?;
+        checkpoint::run(&self.core, frozen)?;
         self.frozen = None;
         Ok(())
     }
@@ -189,12 +200,12 @@ impl Scribe {
     pub(super) fn compact(&mut self) {
         self.settle();
         let Some(frozen) = self.freeze() else { return };
-        let done = checkpoint::run(&self.core, &frozen).and_then(|()| {
+        let done = checkpoint::run(&self.core, frozen).and_then(|()| {
             self.frozen = None;
             // Rows that were committed behind what an earlier try had set aside.
             let left = self.core.read(|view| Ok(!view.active.is_empty()))?;
             match left.then(|| self.freeze()).flatten() {
-                Some(frozen) => checkpoint::run(&self.core, &frozen),
+                Some(frozen) => checkpoint::run(&self.core, frozen),
                 None => Ok(()),
             }
         });

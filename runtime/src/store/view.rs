@@ -104,10 +104,8 @@ impl View {
     }
 
     /// Sets the rows in memory aside for the next base.
-    pub(super) fn freeze(&mut self) -> Arc<Rows> {
-        let frozen = Arc::new(std::mem::take(&mut self.active));
-        self.frozen = Some(Arc::clone(&frozen));
-        frozen
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Some(Arc::new(std::mem::take(&mut self.active)));
     }
 
     /// All rows from `start` on, in order.

@@ -143,6 +143,9 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, poisoned: &AtomicBool) {
     if poisoned.load(Ordering::SeqCst) {
         return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
     }
+    if scribe.is_full() {
+        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Busy));
+    }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
     for Job { batch, then, .. } in group {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::super::testing::LossyDisk;
 use super::*;
+use crate::limits::{STORE_MEMORY_BYTES, STORE_MEMORY_MOST, STORE_VALUE_BYTES};
 use crate::random::SeededRandom;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -398,4 +399,55 @@ fn a_journal_of_which_only_the_beginning_was_made_costs_nothing() {
             folder = next;
         }
     }
+}
+
+/// A disk that takes journals and no base.
+struct NoBase;
+
+impl Watch for NoBase {
+    fn write(&self, path: &Path, _: usize) -> std::io::Result<()> {
+        let is_base = path.to_string_lossy().contains("/base-");
+        if is_base {
+            Err(std::io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+    fn synced(&self, _: &Path) {}
+    fn folder_synced(&self, _: &Path) {}
+}
+
+/// Rows that find no base cannot grow memory without end, and what was answered is there all the same.
+#[test]
+fn rows_that_find_no_base_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { watch: Some(std::sync::Arc::new(NoBase)), ..Default::default() };
+    let store = Store::open_with(folder.path(), &options).unwrap();
+    let table = store.table("rows").unwrap();
+    let most = STORE_MEMORY_BYTES * (STORE_MEMORY_MOST + 2);
+    let mut answered = 0u64;
+    let refused = (0..most / STORE_VALUE_BYTES).find_map(|_| {
+        let value = vec![7; STORE_VALUE_BYTES];
+        let done = store.commit_blocking(put(&table, &answered.to_be_bytes(), &value));
+        answered += u64::from(done.is_ok());
+        done.err()
+    });
+    assert_eq!(refused, Some(StoreError::Busy));
+    assert!(store.is_healthy());
+    store.close().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.table("rows").unwrap().len().unwrap() as u64, answered);
+}
+
+/// What a crash left of the take-over of a former store never comes back as the store.
+#[test]
+fn what_is_left_of_the_former_layout_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = [b"\x04rows".as_slice(), b"old"].concat();
+    super::super::engine::write_former(folder.path(), [(key, vec![1])].into_iter());
+    let former = std::fs::read(folder.path().join("db")).unwrap();
+    Store::open(folder.path()).unwrap().close().unwrap();
+    std::fs::write(folder.path().join("db"), former).unwrap();
+    Store::open(folder.path()).unwrap().close().unwrap();
+    assert!(!folder.path().join("db").exists());
 }
