@@ -53,8 +53,8 @@ struct Measure {
 }
 
 const MEASURES: [Measure; 4] = [
-    Measure { name: "memory", unit: "MiB", noise: 48.0, by_minute: 0.25 },
-    Measure { name: "disk", unit: "MiB", noise: 64.0, by_minute: 0.25 },
+    Measure { name: "memory", unit: "MiB", noise: 12.0, by_minute: 0.25 },
+    Measure { name: "disk", unit: "MiB", noise: 24.0, by_minute: 0.25 },
     Measure { name: "descriptors", unit: "", noise: 24.0, by_minute: 0.1 },
     Measure { name: "threads", unit: "", noise: 16.0, by_minute: 0.05 },
 ];
