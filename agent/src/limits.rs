@@ -78,7 +78,7 @@ pub const LEDGER_SUFFIXES: u8 = 32;
 pub const LEDGER_COUNTERS_PER_PART: usize = 256;
 /// Ranges of seconds in a list: those of a clock that is right are one, each time a clock was wrong adds one.
 pub const LEDGER_RANGES: usize = 8;
-/// Seconds between two ranges that are one all the same: what nobody used for a minute is not worth a range.
+/// Seconds between two ranges that are one all the same: seconds unused for a minute are not worth a range.
 pub const LEDGER_RANGE_GAP: u32 = 60;
 /// Seconds behind that of a proof that are reserved with it: what a device whose clock is right waits for after a crash, at
 /// most, and one more.
@@ -122,7 +122,7 @@ pub const PROFILE_BYTES: usize = 1024;
 pub const BEHAVIOUR_GROUPS: usize = 2048;
 /// Profiles written in one batch: the ledger's writes wait for at most this many.
 pub const PROFILES_PER_BATCH: usize = 128;
-/// Time between two rounds of writing changed profiles. What an alert was told of is written in the next one.
+/// Time between two rounds of writing changed profiles. Profiles that an alert was told of are written in the next one.
 pub const PROFILE_ROUND: Duration = Duration::from_secs(300);
 /// Rounds in which every device had its turn: a crash forgets what was learned in the last 30 minutes. Written every 30 s,
 /// the profiles of 100,000 active devices alone were 173 GB a day.

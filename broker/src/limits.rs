@@ -79,7 +79,7 @@ pub const FLEET_TICK: Duration = Duration::from_millis(if cfg!(test) { 50 } else
 pub const FLEET_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
 pub const FLEET_HUNG_TICKS: u32 = 40;
-/// Steps that the writer waits for the readers to have links into a new router; whoever comes later is told what it missed.
+/// Steps that the writer waits for the readers to have links into a new router; a later reader is told what it missed.
 pub const FLEET_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.
 pub const FLEET_DRAIN_TICKS: u32 = 8;

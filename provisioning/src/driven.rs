@@ -87,7 +87,7 @@ impl Driven {
         self.root
     }
 
-    /// Status and body of the answer. What is asked for is done when the future is polled to its end.
+    /// Status and body of the answer. The request is done when the future is polled to its end.
     pub fn call(&self, call: &Call) -> impl Future<Output = (u16, Vec<u8>)> + 'static {
         let method = if call.post { Method::POST } else { Method::GET };
         let mut request = TestRequest::default()
@@ -127,7 +127,7 @@ impl Driven {
     }
 
     /// Lets go of the files without the order of a stop, as far as a process can do it to itself. The folder may be
-    /// copied before: what is in it then is what `kill -9` would have left.
+    /// copied before: it then holds what `kill -9` would have left.
     pub fn abandon(self) {
         let _ = self.service.store.close();
     }

@@ -73,7 +73,7 @@ pub const SNAPSHOT_SECONDS: u64 = 24 * 3600;
 /// Seconds for which one made snapshot is served again when nothing changed.
 pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
 
-/// Numbers that a service jumps over when nobody knows how many its lost part gave out: trust events and serials, of
+/// Numbers that a service jumps over when it is unknown how many its lost part gave out: trust events and serials, of
 /// which it cannot have given out so many since any copy.
 pub const UNKNOWN_JUMP: u64 = 1 << 32;
 /// Group numbers that it jumps over: they stand in tokens, so no more than is enough.

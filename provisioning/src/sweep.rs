@@ -1,5 +1,5 @@
 //! Removal of what time has ended: memory on disk stays bounded by what is alive. It goes by lived time, so that a clock
-//! that was ahead has removed nothing that holds; what such a clock has dated wrongly is dated anew.
+//! that was ahead has removed nothing that holds; rows that such a clock has dated wrongly are dated anew.
 
 use tessera_runtime::store::{Batch, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;

@@ -45,7 +45,7 @@ pub const STORE_MEMORY_MOST: usize = 4;
 pub const STORE_SMALL_BYTES: u64 = 512 * 1024;
 /// Time before a checkpoint that failed, mostly for want of room, is tried again.
 pub const STORE_CHECKPOINT_PAUSE: Duration = Duration::from_secs(60);
-/// Time for the engine to open its file: it needs a second for a gigabyte, and some damage keeps it for ever.
+/// Time for the engine to open its file: it needs a second for a gigabyte, and some damage keeps it without end.
 pub const STORE_OPEN: Duration = Duration::from_secs(300);
 /// Time for the engine's own threads to let the folder go when the store is closed; they need milliseconds.
 pub const STORE_RELEASE: Duration = Duration::from_secs(30);

@@ -40,7 +40,7 @@ pub enum SecretFileError {
     Io(PathBuf, std::io::Error),
     /// Larger than [`SECRET_FILE_BYTES`] or not UTF-8 where text is asked for.
     NotASecret(PathBuf),
-    /// Others than the owner can get at this file or folder, which has this mode: what is in it must be taken as known.
+    /// Others than the owner can get at this file or folder, which has this mode: its content must be taken as known.
     Open(PathBuf, u32),
 }
 
@@ -115,7 +115,7 @@ fn close(
     }
 }
 
-/// Reads a secret file of at most [`SECRET_FILE_BYTES`], which nobody but its owner may be able to read.
+/// Reads a secret file of at most [`SECRET_FILE_BYTES`], which only its owner may be able to read.
 ///
 /// # Errors
 /// [`SecretFileError`].
@@ -154,7 +154,7 @@ pub fn read_public_text(path: &Path) -> Result<String, SecretFileError> {
     Ok(text(path, read(path, file)?)?.expose().clone())
 }
 
-/// Whether nobody but the owner can get at this file or folder.
+/// Whether only the owner can get at this file or folder.
 ///
 /// # Errors
 /// [`SecretFileError::Open`] when others can.

@@ -1,4 +1,4 @@
-//! What the process creates is for its owner alone. The only file that names `rustix`.
+//! Files that the process creates are for its owner alone. The only file that names `rustix`.
 
 use rustix::fs::Mode;
 use rustix::process::umask;

@@ -113,7 +113,7 @@ impl World {
         self.send(Asker::Device(at), call, Purpose::Refresh(at, request));
     }
 
-    /// An answer of provisioning: from now on it is promised, whoever may hear of it.
+    /// An answer of provisioning: from now on it is promised, also when the answer gets lost.
     pub async fn promised(
         &mut self,
         purpose: &Purpose,
@@ -288,7 +288,7 @@ impl World {
         Ok(())
     }
 
-    /// What an answer is to whoever asked, when it still waits.
+    /// What an answer is to the part that asked, when it still waits.
     pub fn heard(&mut self, to: Exchange, status: u16, body: Vec<u8>) {
         let id = Some(to.id);
         match to.from {

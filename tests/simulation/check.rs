@@ -10,7 +10,7 @@ use tessera_token::trust::{Event, EventHash, Feed};
 use super::device::{Shown, TENANT};
 use super::world::World;
 
-/// Milliseconds after which a verifier that has not heard of a revocation admits nobody any more.
+/// Milliseconds after which a verifier that has not heard of a revocation admits no device any more.
 const STALE: u64 = (24 * 3600 + 120) * 1000;
 
 impl World {
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    /// What the registry says of a device is what was promised.
+    /// The registry says of a device what was promised.
     pub async fn check_device(&mut self, at: usize) -> Result<(), String> {
         if !self.model.devices[at].enrolled {
             return Ok(());

@@ -67,7 +67,7 @@ impl Faults {
 }
 
 impl World {
-    /// Maybe one more fault; what is down may start again.
+    /// Maybe one more fault; a machine that is down may start again.
     pub async fn stir(&mut self) -> Result<(), String> {
         for at in 0..self.faults.starts_at.len() {
             if self.faults.starts_at[at].is_some_and(|due| due <= self.now) {
@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// A process with a full disk ends: what it knew and could not write is not promised, and the next disk has room.
+    /// A process with a full disk ends: changes that it could not write are not promised, and the next disk has room.
     fn begins_anew(&mut self, at: usize) {
         if std::mem::take(&mut self.faults.full[at]) && at > 0 {
             self.reached[at - 1] = 0;
@@ -233,7 +233,7 @@ impl World {
         self.faults.clocks = gates + usize::from(self.office.machine.wrong != 0);
     }
 
-    /// The end of all faults: what is down starts, clocks are right, the network is well.
+    /// The end of all faults: machines that are down start, clocks are right, the network is well.
     pub async fn end_faults(&mut self) -> Result<(), String> {
         self.trail.add("all faults end");
         self.net.weather = Weather::default();

@@ -16,9 +16,9 @@ use tessera_token::time::UnixSeconds;
 pub enum End {
     /// In order.
     Stop,
-    /// `kill -9`: what the operating system was given stays.
+    /// `kill -9`: data that the operating system was given stay.
     Kill,
-    /// The power is cut: what was synced stays, and of what was written since any part.
+    /// The power is cut: synced data stay, and any part of the data written since.
     PowerCut,
 }
 
@@ -31,7 +31,7 @@ pub struct Machine {
     /// How far its wall clock is wrong, in seconds.
     pub wrong: i64,
     home: PathBuf,
-    /// Each life of the process has a folder of its own, so that what an abandoned one still writes reaches nobody.
+    /// Each life of the process has a folder of its own, so that the writes of an abandoned one reach no other.
     life: u64,
     seed: u64,
     /// The disk below the stores of this life.

@@ -1,7 +1,7 @@
 //! One simulation for the whole: provisioning, its trust feed, two brokers, an agent and devices in one process, on a
 //! virtual clock, network and disk.
 //!
-//! What happens next is drawn from one seed, which is printed; a run that fails tells its seed, its step and its last 50
+//! One seed decides each next step, and is printed; a run that fails tells its seed, its step and its last 50
 //! steps, and the same seed runs the same way again. After every step the invariants of [`check`] are asked.
 //!
 //! Reading order: [`chance`] (the draw), [`trail`] (what is told of a failure), [`machine`] (a process: its clock and its

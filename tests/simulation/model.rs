@@ -1,4 +1,4 @@
-//! What was promised, in the plainest form: whatever provisioning answered is held against every part from then on.
+//! What was promised, in the plainest form: each answer of provisioning is held against every part from then on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

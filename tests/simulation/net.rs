@@ -6,7 +6,7 @@ use tessera_provisioning::driven::Call;
 use super::act::Purpose;
 use super::chance::Chance;
 
-/// Who asked.
+/// The part that asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asker {
     Gate(usize),
@@ -76,7 +76,7 @@ impl Net {
         self.under_way.retain(|(_, _, parcel)| matches!(parcel, Parcel::Request(..)));
     }
 
-    /// What operators asked for and has not arrived never will.
+    /// Requests of operators that have not arrived never will.
     pub fn forget_operators(&mut self) {
         let asked = |parcel: &Parcel| match parcel {
             Parcel::Request(exchange, ..) | Parcel::Answer(exchange, _) => exchange.from,

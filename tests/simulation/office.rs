@@ -66,7 +66,7 @@ impl Office {
         self.machine.next_life(now, Some(&left));
     }
 
-    /// A request to its end; `None` when nobody listens.
+    /// A request to its end; `None` when no server listens.
     pub async fn ask(&mut self, call: &Call) -> Option<(u16, Vec<u8>)> {
         Some(self.driven.as_ref()?.call(call).await)
     }

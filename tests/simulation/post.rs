@@ -1,4 +1,4 @@
-//! Messages at QoS 1 to kept sessions: what was acknowledged to its publisher reaches its reader.
+//! Messages at QoS 1 to kept sessions: a message that was acknowledged to its publisher reaches its reader.
 
 use std::collections::{BTreeMap, BTreeSet};
 

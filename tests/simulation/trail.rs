@@ -1,4 +1,4 @@
-//! What happened last, for whoever has to find out why.
+//! The last steps, for the person who has to find out why.
 
 use std::collections::VecDeque;
 use std::fmt;

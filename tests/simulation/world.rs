@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    /// What has arrived is taken in.
+    /// Messages that have arrived are taken in.
     pub async fn deliver(&mut self) -> Result<(), String> {
         while let Some(parcel) = self.net.due(self.now) {
             match parcel {
@@ -223,7 +223,7 @@ impl World {
         Ok(())
     }
 
-    /// Whoever waits too long gives up; readers ask on.
+    /// A caller that waits too long gives up; readers ask on.
     pub fn go_on(&mut self) {
         let now = self.now;
         for device in &mut self.devices {

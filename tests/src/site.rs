@@ -49,7 +49,7 @@ impl Role {
 
 /// Waits a little; for what can only be asked again and again.
 pub fn rest(time: Duration) {
-    // A channel that nobody writes to: the only way to wait that this workspace has outside of tokio.
+    // A channel without a writer: the only way to wait that this workspace has outside of tokio.
     let (_send, receive) = std::sync::mpsc::sync_channel::<()>(0);
     let _ = receive.recv_timeout(time);
 }
@@ -97,7 +97,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Addresses that nobody uses.
+    /// Addresses that no process uses.
     pub fn fresh() -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id().wrapping_mul(64) + MADE.fetch_add(1, Ordering::SeqCst);
@@ -148,7 +148,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it; what it prints is added to `log`.
+    /// Starts it; its output is added to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let file = File::create(log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);

@@ -80,7 +80,7 @@ fn a_running_system_is_backed_up_and_comes_back() {
     let left = fs::read_dir(server.data()).unwrap();
     let names: Vec<_> = left.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!names.iter().any(|name| name.starts_with(".backup-")), "{names:?}");
-    // What happens behind the backup is not in it.
+    // Changes behind the backup are not in it.
     server.enrol("b-2", "sensor");
     let late = ok(&mut server.operator(&["audit", "head"]));
     let verify = |server: &Server, head: &str| {
@@ -226,6 +226,6 @@ fn a_gateway_is_backed_up_while_it_runs() {
     let back = server.folder.path().join("agent-back");
     ok(&mut restore(&out, &back));
     assert!(back.join("agent").is_dir());
-    // What a killed server leaves of its socket is no running server.
+    // The socket that a killed server leaves is no running server.
     ok(&mut backup(&data, &server.folder.path().join("agent-backup-2")));
 }

@@ -41,7 +41,7 @@ fn what_goes_to_the_disk_is_counted() {
     let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let values = &report["rows"][0]["values"];
     let value = |name: &str| values[name].as_f64().unwrap_or_else(|| panic!("no {name}: {report}"));
-    // What an answer promises is on the disk: at least the token of each device.
+    // The promise of an answer is on the disk: at least the token of each device.
     assert!(value("refresh_bytes") > 200.0, "{table}");
     let day = value("gb_a_day_100000");
     assert!(day > value("gb_a_day_1000") && day > 0.0, "{table}");

@@ -1,4 +1,4 @@
-//! What a peer can make a server write is bounded, and what was left out is told.
+//! The lines that a peer can make a server write are bounded, and the log tells how many were left out.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

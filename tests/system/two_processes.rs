@@ -170,7 +170,7 @@ fn a_gateway_agent_decides_offline() {
     assert_eq!(answer["code"], "proof_invalid", "{answer}");
 }
 
-/// Provisioning alone comes back from a copy that is some revocations old: what it says it revoked is revoked.
+/// Provisioning alone comes back from a copy that is some revocations old: every revocation that it reports holds.
 #[test]
 fn what_a_restored_provisioning_revokes_ends_everywhere() {
     let mut parts = provision(TempDir::new().unwrap());

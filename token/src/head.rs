@@ -1,4 +1,4 @@
-//! The signed head of a service: how far its audit log, its trust feed and its serials had come at one moment. Whoever
+//! The signed head of a service: how far its audit log, its trust feed and its serials were at one moment. A party that
 //! keeps it can say later whether a log is a part of it, the same, or one that goes on behind it.
 //!
 //! `[root key as COSE_Key, COSE_Sign1]`; external_aad `tessera-head-1`; payload
@@ -120,7 +120,7 @@ mod tests {
         assert!(ServiceHead::open(&bytes[..bytes.len() - 1], &pin).is_err());
     }
 
-    /// What the same key signed for another purpose is no head.
+    /// Bytes that the same key signed for another purpose are no head.
     #[test]
     fn another_kind_of_signature_is_no_head() {
         let root = SecretKey::from_seed(&[1; 32]);

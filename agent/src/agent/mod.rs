@@ -171,7 +171,7 @@ impl Agent {
         self.store.copy_to(to)
     }
 
-    /// Lets nobody in any more, writes down which proofs were used, and closes the store: the last thing to do, after
+    /// Lets no device in any more, writes down which proofs were used, and closes the store: the last step, after
     /// [`Stop::finish`].
     ///
     /// # Errors

@@ -95,7 +95,7 @@ async fn a_second_agent_in_the_same_folder_is_refused() {
     end(&agent, &stop).await;
 }
 
-/// What was taken behind a copy is not in it: no proof that another may have taken meanwhile is taken again.
+/// Proofs that were taken behind a copy are not in it: no proof that another may have taken meanwhile is taken again.
 #[tokio::test]
 async fn a_store_that_came_back_from_a_copy_counts_as_older_than_what_was_taken() {
     let folder = tempfile::tempdir().unwrap();

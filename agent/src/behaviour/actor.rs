@@ -136,7 +136,7 @@ impl BehaviourParts {
     }
 
     /// Begins a round of writing, which is one part of the devices; [`BehaviourParts::save_some`] does it piece by
-    /// piece. What a failed round left is written again when its turn comes.
+    /// piece. Profiles that a failed round left are written again in their turn.
     pub(crate) fn begin_save(&mut self) {
         let turn = Turn::Part(self.rounds);
         self.rounds = self.rounds.wrapping_add(1) % limits::PROFILE_PARTS;
@@ -144,7 +144,7 @@ impl BehaviourParts {
     }
 
     fn begin(&mut self, turn: Turn) {
-        // What both name is written once: then it is no longer changed.
+        // A profile that both name is written once: then it is no longer changed.
         let rest = std::mem::take(&mut self.unsaved);
         self.unsaved = self.tracker.changed(turn);
         self.unsaved.extend(rest);

@@ -27,9 +27,9 @@ impl Ledger {
         self.forget(now);
     }
 
-    /// Forgets what cannot be fresh any more, and more when memory is full. What is forgotten is closed before.
+    /// Forgets what cannot be fresh any more, and more when memory is full. It closes seconds before it forgets them.
     pub(super) fn forget(&self, now: UnixSeconds) {
-        // One at a time; who comes second has nothing to add.
+        // One at a time; a second caller has nothing to add.
         let Some(_one) = self.forgetting.try_lock() else { return };
         self.looked.store(bucket_of(second_of(now)), Ordering::Relaxed);
         let held = self.held();

@@ -13,7 +13,7 @@ pub(super) struct Part {
     /// Few, by their number: those of some minutes.
     buckets: HashMap<u32, Bucket>,
     counters: Counters,
-    /// What was taken is at rest in the store: nothing more is taken.
+    /// The taken proofs are at rest in the store: nothing more is taken.
     pub(super) finished: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn seconds_of(bucket: u32) -> (u32, u32) {
 
 impl Part {
     /// Whether a proof at this place may be new: none of its key and client id was taken at it, or later within what is
-    /// fresh together with it. What lies further ahead was taken by a clock that was ahead.
+    /// fresh together with it. A proof further ahead was taken by a clock that was ahead.
     pub(super) fn check(&self, who: &Who, place: Place) -> Result<(), Replayed> {
         let bucket = bucket_of(place.second());
         let mut near =

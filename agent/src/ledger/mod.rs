@@ -9,7 +9,7 @@
 //!    no disk. After a stop without notice the reserved seconds are closed: whose clock is right waits for their end.
 //! 3. **Ahead**: a proof whose time lies beyond what is reserved, by a device whose clock is ahead, has a row of its own,
 //!    durable before its answer, so that one such device does not make all others wait after a crash.
-//! 4. **Rest** ([`rest`]): a stop writes the memory down and the next start reads it back, so that nobody waits.
+//! 4. **Rest** ([`rest`]): a stop writes the memory down and the next start reads it back, so that no device waits.
 //!
 //! All names of a key are in one part; a part is held while a row of it is queued, so that rows of one name are written
 //! in the order in which they were taken.
@@ -157,7 +157,7 @@ impl Ledger {
     ) -> Result<Taken, RefusalCode> {
         let (tell, told) = oneshot::channel();
         self.take_then(proof, client_id, now, |taken| {
-            // Who asked may have gone meanwhile.
+            // The caller may have gone meanwhile.
             let _ = tell.send(taken);
         });
         told.await.unwrap_or(Err(RefusalCode::NotReady))

@@ -20,7 +20,7 @@ pub(super) struct Reserve {
     state: Mutex<State>,
 }
 
-/// Who waits until seconds are durable. Called by the thread that writes, which it must not hold up.
+/// A caller that waits until seconds are durable. Called by the thread that writes, which it must not hold up.
 pub(super) type Waiter = Box<dyn FnOnce(Result<(), RefusalCode>) + Send>;
 
 #[derive(Default)]
@@ -103,13 +103,13 @@ impl Reserve {
         };
         batch.put(&self.table, ROW, next.to_bytes());
         self.store.commit(batch).await?;
-        // What became durable meanwhile was written before or after this, and wants no less.
+        // Another range that became durable meanwhile was written before or after this, and wants no less.
         let _state = self.state.lock();
         self.is_durable(next);
         Ok(())
     }
 
-    /// Queues what is wanted, unless a write is under way: its end looks again. Gives back who cannot be served.
+    /// Queues what is wanted, unless a write is under way: its end looks again. Gives back the callers it cannot serve.
     fn write(self: &Arc<Self>, state: &mut State) -> Vec<(u32, Waiter)> {
         if state.writing.is_some() || self.durable.load().holds(&state.wanted) {
             return Vec::new();

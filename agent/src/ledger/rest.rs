@@ -10,7 +10,7 @@ use super::{second_of, Ledger};
 use crate::limits;
 
 const TABLE: &str = "proofs_at_rest";
-/// Written last: what is beside it is whole.
+/// Written last: the rows beside it are whole.
 const DONE: &[u8] = b"done";
 const PLACES: u8 = b'p';
 const SUFFIXED: u8 = b's';

@@ -189,7 +189,7 @@ impl Doubt {
     }
 }
 
-/// What this process did not take after the clean stop, another one may have: between both, and no longer ago than fresh.
+/// Another process may have taken proofs after the clean stop: between both, and no longer ago than fresh.
 fn since_the_stop(rest: &AtRest, now: UnixSeconds) -> Option<(u32, u32)> {
     let first = rest.stopped.saturating_add(1).max(second_of(now).saturating_sub(WINDOW));
     let last = second_of(now).saturating_sub(1);

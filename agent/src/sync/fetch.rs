@@ -18,7 +18,7 @@ pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 pub(crate) enum FetchError {
     /// The events asked for are no longer there: fetch the snapshot.
     Gone,
-    /// What we know lies beyond what the service knows, or is another past: show it what it has lost.
+    /// Our data lie beyond those of the service, or are another past: show it what it has lost.
     Beyond,
     /// The service does not take the request.
     Refused,
@@ -59,7 +59,7 @@ impl FetchError {
         }
     }
 
-    /// Whether the service was heard and cannot be followed. That nobody was heard is an outage, for which there are the
+    /// Whether the service was heard and cannot be followed. Silence of the service is an outage, under the
     /// budgets of staleness.
     pub(crate) const fn is_lapse(self) -> bool {
         match self {

@@ -53,7 +53,7 @@ pub(crate) struct Poll {
     pub(crate) nonce: FeedNonce,
     /// Seconds that the service may wait for news.
     pub(crate) wait: u64,
-    /// When it was made, monotonic: what is confirmed is as old as that.
+    /// When it was made, monotonic: the confirmed data are as old as that.
     pub(crate) made: Duration,
 }
 

@@ -309,7 +309,7 @@ async fn how_far_time_has_come_is_stored_in_steps_and_nothing_of_the_wall_clock(
 
 /// The service signs an event while its clock is ahead; as soon as it is right, devices are let in again.
 #[tokio::test]
-async fn a_service_that_was_ahead_stops_nobody_once_it_is_right() {
+async fn a_service_that_was_ahead_stops_no_device_once_it_is_right() {
     use tessera_token::chain::TrustView;
     use tessera_token::refusal::RefusalCode;
     const DAY: u64 = 24 * 3600;
@@ -343,7 +343,7 @@ async fn a_service_that_was_ahead_stops_nobody_once_it_is_right() {
 
 /// This clock alone is ahead: it says so, goes on by what the service says, and is ready by itself once it is right.
 #[tokio::test]
-async fn a_clock_that_is_ahead_here_says_so_and_refuses_nobody_while_the_service_is_heard() {
+async fn a_clock_that_is_ahead_here_says_so_and_refuses_no_device_while_the_service_is_heard() {
     use tessera_token::refusal::RefusalCode;
     let world = World::new();
     let mut rig = rig(&world);

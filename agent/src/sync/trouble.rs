@@ -61,14 +61,14 @@ impl SyncCore {
             tracing::warn!(reason, failures, url, until, seconds, "trust feed brought nothing");
         }
         let ask = match (ask, trouble.help) {
-            // What was not taken is asked for as before, and the snapshot once more after that.
+            // It asks for the missing data as before, and for the snapshot once more after that.
             (Ask::Snapshot, Some(Ask::Snapshot)) | (_, None) => self.otherwise(ask),
             (_, Some(help)) => help,
         };
         Next { wait: self.backoff(), ask }
     }
 
-    /// Who could not show what it knows takes the snapshot all the same: it loses nothing by it.
+    /// A verifier that could not show what it knows takes the snapshot all the same: it loses nothing by it.
     fn otherwise(&mut self, ask: Ask) -> Ask {
         match ask {
             Ask::Show => Ask::Snapshot,
@@ -95,7 +95,7 @@ impl SyncCore {
             url,
             until,
             seconds,
-            "the trust feed cannot be followed: not ready, and nobody is let in after that time"
+            "the trust feed cannot be followed: not ready, and no device is let in after that time"
         );
     }
 
@@ -117,7 +117,7 @@ impl SyncCore {
         let Some(lapse) = over.filter(|_| !self.ended) else { return };
         self.ended = true;
         let (reason, url) = (lapse.reason, self.url.as_str());
-        tracing::error!(reason, url, "nobody is let in until the trust feed is followed again");
+        tracing::error!(reason, url, "no device is let in until the trust feed is followed again");
     }
 
     /// Until when anybody is still let in, as a time and in seconds from now.

@@ -27,7 +27,7 @@ pub struct Applied {
 }
 
 impl TrustState {
-    /// The version that a signed snapshot makes out of this one. What finds no room in it is left out and counted
+    /// The version that a signed snapshot makes out of this one. Changes without room in it are left out and counted
     /// ([`TrustState::left_out`]).
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl TrustState {
     }
 
     /// The version that the answer of the feed to this nonce makes out of this one. Good events in front of a bad one
-    /// count: nobody can hold a revocation back by putting rubbish behind it. One that finds no room is left out, and
+    /// count: no sender can hold a revocation back with rubbish behind it. One that finds no room is left out, and
     /// those behind it count too.
     pub fn with_feed(&self, feed: &Feed, nonce: &FeedNonce) -> Applied {
         let mut applied = Applied {

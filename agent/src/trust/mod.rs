@@ -70,7 +70,7 @@ impl Trust {
         self.time.now()
     }
 
-    /// As [`Self::now`], for who has just asked for the monotonic time.
+    /// As [`Self::now`], for a caller that has just asked for the monotonic time.
     pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
         self.time.now_at(monotonic)
     }

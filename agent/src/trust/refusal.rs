@@ -25,7 +25,7 @@ pub enum TrustRefusal {
     Damaged,
     /// The heartbeat does not answer the nonce that was sent: it is a recording, or of a service that answers none.
     Nonce,
-    /// What is known lies beyond the head of the service: it was restored from an older copy, or another answers.
+    /// The known data lie beyond the head of the service: it was restored from an older copy, or another answers.
     Beyond,
 }
 

@@ -30,7 +30,7 @@ pub struct TrustState {
     pub(super) confirmed_at: Option<UnixSeconds>,
     /// Withdrawals of tokens that expired before this moment may be forgotten by the service, and not known here.
     pub(super) forgotten: Option<UnixSeconds>,
-    /// Changes that found no room. Who knows of them only that they were is not up to date.
+    /// Changes that found no room. A verifier that only counted them is not up to date.
     pub(super) left_out: u64,
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
     pub(super) keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
@@ -96,7 +96,7 @@ impl TrustState {
         self.forgotten
     }
 
-    /// Seconds after which nobody of any tenant is let in by trust data that nobody confirmed since.
+    /// Seconds after which unconfirmed trust data let no device of any tenant in.
     pub fn longest_budget(&self) -> u64 {
         let longest = |tenant: &TenantTrust| {
             let staleness = tenant.staleness;
@@ -130,7 +130,7 @@ impl TrustState {
         self.tokens.len()
     }
 
-    /// Takes one change in, and counts it when there is no room for it: what comes behind it must not be lost.
+    /// Takes one change in, and counts it when there is no room for it: the changes behind it must not be lost.
     pub(super) fn take(&mut self, change: Change) -> Option<TrustEffect> {
         let effect = self.apply(change).ok();
         self.left_out += u64::from(effect.is_none());

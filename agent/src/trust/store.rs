@@ -128,7 +128,7 @@ impl TrustStore {
     pub fn evidence(&self) -> Result<Evidence, TrustStoreError> {
         let snapshot = self.load_pieces(&self.snapshot, PIECES)?.unwrap_or_default();
         let mut events: Vec<_> = self.event_rows()?.into_iter().map(|(_, event)| event).collect();
-        // The newest count: what is older the service has in all likelihood.
+        // The newest count: the service has older ones in all likelihood.
         events.drain(..events.len().saturating_sub(EVIDENCE_EVENTS));
         let heartbeat = self.meta.get(HEARTBEAT)?.unwrap_or_default();
         Ok(Evidence { snapshot, events, heartbeat })

@@ -73,7 +73,7 @@ impl TrustTime {
         self.now_at(self.clock.monotonic())
     }
 
-    /// As [`Self::now`], for who has just asked for the monotonic time.
+    /// As [`Self::now`], for a caller that has just asked for the monotonic time.
     pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
         let (wall, monotonic) = (millis(self.clock.unix_millis()), uptime(monotonic));
         let signed = self.signed.load(Ordering::Relaxed).saturating_add(monotonic);

@@ -302,7 +302,7 @@ impl Validator {
         self.parts.trust.now()
     }
 
-    /// As [`Self::now`], for who has just asked for the monotonic time.
+    /// As [`Self::now`], for a caller that has just asked for the monotonic time.
     pub fn now_at(&self, monotonic: Duration) -> UnixSeconds {
         self.parts.trust.now_at(monotonic)
     }
@@ -332,7 +332,7 @@ impl Validator {
     ///
     /// # Errors
     /// `trust_missing` before trust data are there and confirmed, `trust_not_followed` as soon as the feed cannot be
-    /// followed, `trust_stale` when nobody's budget covers their age, `not_ready` when the store does not write.
+    /// followed, `trust_stale` when no tenant's budget covers their age, `not_ready` when the store does not write.
     pub fn ready(&self) -> Result<(), RefusalCode> {
         if !self.parts.store.is_healthy() {
             return Err(RefusalCode::NotReady);
@@ -350,11 +350,11 @@ impl Validator {
         }
     }
 
-    /// Why it is not ready, in words for whoever has to mend it.
+    /// Why it is not ready, in words for the person who has to mend it.
     pub fn why_not_ready(&self, code: RefusalCode) -> String {
         match (code, self.trust_lapse(), self.trust_age()) {
             (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(
-                "the trust feed cannot be followed: {} for {} s; nobody is let in after another {} s",
+                "the trust feed cannot be followed: {} for {} s; no device is let in after another {} s",
                 lapse.reason,
                 lapse.lasts.as_secs(),
                 lapse.left.as_secs()

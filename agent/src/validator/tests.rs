@@ -43,7 +43,7 @@ async fn replay_is_refused_after_a_restart_too() {
     assert_eq!(code(&again, &world.password(&world.token(), NOW, 9)).await, None);
     again.store.close().unwrap();
     drop(again);
-    // After a stop without notice it is not known; what is made a few seconds later is good.
+    // After a stop without notice it is not known; a proof that is made a few seconds later is good.
     let again = Verifier::open(folder.path(), world.pin(), NOW);
     for counter in [8, 9, 10] {
         let password = world.password(&world.token(), NOW, counter);
@@ -56,7 +56,7 @@ async fn replay_is_refused_after_a_restart_too() {
     assert_eq!(code(&again, &world.password(&world.token(), NOW + 3, 1)).await, None);
 }
 
-/// Whoever holds a resumption secret, or a ticket key, can make a proof with any counter.
+/// A holder of a resumption secret, or of a ticket key, can make a proof with any counter.
 #[tokio::test]
 async fn the_highest_counter_by_a_stolen_secret_does_not_end_the_device() {
     use tessera_token::hash::TokenHash;

@@ -43,13 +43,13 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
             Due::Over => over(hub, &session).await,
         }
     }
-    // By a clock that may be wrong nothing is deleted for good. What is over reaches nobody all the same.
+    // A clock that may be wrong deletes nothing for good. Messages that are over reach no reader all the same.
     if hub.gate.validator().time_is_settled() {
         hub.retained.sweep(now.unix, RETAINED_SWEEP);
     }
 }
 
-/// Ends a connected session of which nobody can tell any more whether its rights hold. Each is asked when its own timer
+/// Ends a connected session when the broker cannot tell any more if its rights hold. Each is asked when its own timer
 /// rings, at the latest after [`crate::limits::DEADLINE_CHECK`]: those of a whole broker do not end in one moment.
 fn untold(hub: &Hub, session: &Session) -> bool {
     let Err(code) = hub.gate.validator().can_tell(session.rights().grant()) else { return false };

@@ -58,8 +58,8 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     }
 }
 
-/// Why what rests on this grant must not go on, whoever comes for it: not because the token expired, and not because
-/// nobody can tell. A kept session waits for its device to come back with a next token or for fresh trust data, and timers
+/// Why what rests on this grant must not go on, for any client: not because the token expired, and not because the
+/// broker cannot tell. A kept session waits for its device with a next token or for fresh trust data, and timers
 /// end connected ones.
 pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
     match validator.still_holds(grant).err()? {

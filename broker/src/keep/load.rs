@@ -1,7 +1,7 @@
 //! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
 //!
 //! A session with a row that does not read is dropped whole, with an error in the log; so is one whose device has been
-//! revoked meanwhile. No clock is believed yet: what seems to be over comes back too, and is judged again once a
+//! revoked meanwhile. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
 //! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
 
 use std::sync::atomic::Ordering;

@@ -40,7 +40,7 @@ pub struct Keep {
     bell: Notify,
     progress: watch::Sender<Progress>,
     stopping: CancellationToken,
-    /// What came back has been judged by a time that is to be relied on.
+    /// The loaded rows have been judged by a time that is to be relied on.
     settled: AtomicBool,
 }
 

@@ -146,7 +146,7 @@ impl Lanes {
         LaneSession::new(Arc::clone(self), tenant, outbox)
     }
 
-    /// Ends the fleet lane: nobody is connected any more.
+    /// Ends the fleet lane: no client is connected any more.
     pub fn stop(&self) {
         self.fleet.stop();
     }

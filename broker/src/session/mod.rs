@@ -175,7 +175,7 @@ impl Session {
         kept.put(Row::Session, row);
     }
 
-    /// Puts back what was there before a restart: nobody is connected, since `left` or since the restart. Until
+    /// Puts back what was there before a restart: no client is connected, since `left` or since the restart. Until
     /// [`Self::settle`] it is kept as if its time began now.
     pub(crate) fn restore(&self, mut restored: Restored, left: Option<UnixSeconds>, now: Now) {
         let mut state = self.state.lock();

@@ -18,9 +18,9 @@ async fn an_idle_session_ends_with_its_token() {
     assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="token_expired"}"#), 2);
 }
 
-/// Ten minutes without the feed end who acts on the topics of others; a device goes on for a day.
+/// Ten minutes without the feed end a client that acts on the topics of others; a device goes on for a day.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_when_nobody_can_tell_any_more_whether_its_rights_hold() {
+async fn a_session_ends_when_the_broker_can_no_longer_tell_whether_its_rights_hold() {
     let world = world().await;
     let long = |name: &str, scope| {
         world.token_with(name, scope, |claims| claims.expires = claims.issued.plus(200_000))
@@ -35,7 +35,7 @@ async fn a_session_ends_when_nobody_can_tell_any_more_whether_its_rights_hold() 
     hub.ended_with(ReasonCode::NOT_AUTHORIZED).await;
     assert_eq!(world.metric(r#"tessera_broker_connections_ended_total{why="trust_stale"}"#), 1);
     device.quiet().await;
-    // What it had is kept: nothing was withdrawn.
+    // Its state is kept: nothing was withdrawn.
     world.advance(0);
     let hub = plan(&world, "hub", Version::V5).token(long("hub", backend_scope()));
     let (_hub, ack) = hub.kept(90_000).try_open().await;

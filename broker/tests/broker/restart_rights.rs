@@ -46,9 +46,9 @@ async fn a_retired_key_ends_no_session_whose_token_had_expired() {
     until(|| world.broker.sessions() == 0).await;
 }
 
-/// A clock that is weeks ahead at one start, before any heartbeat: what it takes for over is there when it is right again.
+/// A clock that is weeks ahead at one start, before any heartbeat: a row that seemed over is there once it is right.
 #[tokio::test(flavor = "multi_thread")]
-async fn by_a_clock_that_nobody_confirmed_nothing_kept_is_deleted() {
+async fn a_clock_that_no_heartbeat_confirmed_deletes_nothing_kept() {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let [first, second, third] = folders.each_ref().map(|folder| folder.path());
     let world = world_in(first, NOW, |_| {}).await;

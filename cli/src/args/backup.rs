@@ -26,7 +26,7 @@ pub(crate) struct BackupArgs {
 #[command(after_help = "Example:
   tessera restore --from /backup/tessera-2026-11-28 --data /var/lib/tessera
 Nothing is written over: DATA must not be there, or be empty. A backup that is not whole or not as it was made is refused,
-and nothing is left of the attempt. What was changed since the backup is gone: docs/backup.md says what to do then.")]
+and nothing is left of the attempt. Changes since the backup are gone: docs/backup.md says what to do then.")]
 pub(crate) struct RestoreArgs {
     /// The backup.
     #[arg(long, value_name = "DIR")]

@@ -57,7 +57,7 @@ pub(crate) struct ListenArgs {
 #[derive(Args, Clone, Default)]
 pub(crate) struct LossArgs {
     /// Go on with what is left of a store that holds less than it should (a start without this says what is missing).
-    /// What was acknowledged and is missing stays lost: a backup may hold more. Logged, and at provisioning audited.
+    /// Acknowledged data that are missing stay lost: a backup may hold more. Logged, and at provisioning audited.
     #[arg(long)]
     pub(crate) accept_loss: bool,
 }
@@ -65,8 +65,8 @@ pub(crate) struct LossArgs {
 /// After a loss of seeds.
 #[derive(Args, Clone, Default)]
 pub(crate) struct SeedsArgs {
-    /// Give successors to issuer keys whose seeds are missing (a start without this names them). What they have signed
-    /// stays good. Audited.
+    /// Give successors to issuer keys whose seeds are missing (a start without this names them). Their signatures
+    /// stay good. Audited.
     #[arg(long)]
     pub(crate) replace_keys: bool,
 }

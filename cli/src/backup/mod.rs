@@ -141,8 +141,8 @@ fn tell(args: &BackupArgs, manifest: &Manifest) {
     ));
     match manifest.keys {
         true => out::complain(&format!(
-            "IT HOLDS SECRETS: seeds of signing keys, ticket keys and tokens. Whoever reads {out} can speak for the whole \
-             fleet: encrypt it before it leaves this machine."
+            "IT HOLDS SECRETS: seeds of signing keys, ticket keys and tokens. A reader of {out} can speak for the \
+             whole fleet: encrypt it before it leaves this machine."
         )),
         false => out::complain(
             "It holds no keys and no tokens: without provisioning/keys/root.seed of this service it cannot be started.",

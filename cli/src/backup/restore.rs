@@ -37,7 +37,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
         let store = staging.path().join(name);
         match name == PROVISIONING {
             true => mark(&store, now)?,
-            // What was used up since the backup is not known there, however the backup was made.
+            // The proofs used up since the backup are not known there, however the backup was made.
             false => Store::mark_copied(&store)?,
         }
     }
@@ -66,7 +66,7 @@ fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
         out::line(
             "  never start the old one again: two services with one root key contradict each other",
         );
-        out::line("  start it; what was changed since the backup is gone: docs/backup.md says what comes back by itself");
+        out::line("  start it; changes since the backup are gone: docs/backup.md says what comes back by itself");
         out::line("  see what brokers and agents know beyond it: tessera trust restored");
         out::line(
             "  compare: tessera audit verify --head HEAD, with the newest head that you kept",

@@ -52,7 +52,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Nothing when it has its name. What cannot be removed is told by its own name as unfinished.
+        // Nothing when it has its name. A folder that stays is told by its own name as unfinished.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

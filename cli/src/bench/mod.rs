@@ -45,7 +45,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     let wear = measures.contains(&Measure::Wear);
     let folder = if wear { Folder::on_own_disk()? } else { Folder::new()? };
     if wear && folder.disk().is_none() {
-        out::complain("no disk of its own could be made: what the kernel counts for the two processes is shown, without what the file system adds");
+        out::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }
     let system = System::start(folder).await?;
     let plan = Plan {

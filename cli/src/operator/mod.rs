@@ -270,7 +270,7 @@ async fn trust(command: TrustCommand) -> Outcome {
         return Ok(0);
     }
     if restorations.is_empty() {
-        out::line("no restoration from an older copy that nobody has looked at");
+        out::line("no restoration from an older copy that is still to be looked at");
     } else {
         out::write(&table::many(restorations, &["at", "from", "to", "why"]));
         out::line("");

@@ -1,4 +1,4 @@
-//! `control.sock` in the data folder: whoever owns the folder asks a running server for copies of its stores, which no
+//! `control.sock` in the data folder: the owner of the folder asks a running server for copies of its stores, which no
 //! other process can read while it runs. One request a connection: the line `backup`; the answer is `ok FOLDER` or
 //! `error WORDS`. The folder is named `.backup-…`, lies in the data folder and is the asker's to remove.
 
@@ -69,7 +69,7 @@ async fn answer(mut stream: UnixStream, data: &Path, copier: &Copier) {
         Ok(folder) => format!("ok {}\n", folder.display()),
         Err(words) => format!("error {words}\n"),
     };
-    // Whoever has asked may have gone.
+    // The caller may have gone.
     let _ = stream.write_all(told.as_bytes()).await;
 }
 

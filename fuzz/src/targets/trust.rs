@@ -90,7 +90,7 @@ fn take_feed(draw: &mut Draw<'_>, state: &TrustState, authority: &Authority) -> 
     assert!(!applied.beat || !applied.more);
     let root = keys().root.public();
     let answers = Heartbeat::open_for(&feed.heartbeat, &NONCE, &root).is_ok();
-    assert!(answers || !applied.beat, "a heartbeat that answers nobody confirmed something");
+    assert!(answers || !applied.beat, "a heartbeat that answers no nonce confirmed something");
     assert!(answers || next.confirmed_at() == state.confirmed_at());
     nothing_moved_back(state, &next, false);
     next

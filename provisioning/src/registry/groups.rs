@@ -30,7 +30,7 @@ pub(crate) fn found(
     owner: &mut TenantRecord,
     now: u64,
 ) -> Result<GroupRecord, StoreError> {
-    // What a lost part of the store may have given out is not given out again.
+    // A number that a lost part of the store may have given out is not given out again.
     let number = owner.next_group.max(group_floor(tables)?);
     let record = GroupRecord { number, epoch: epoch_floor(tables)?, created: now };
     owner.next_group = number + 1;

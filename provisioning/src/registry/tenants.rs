@@ -129,7 +129,7 @@ pub(crate) async fn set_confirmation(
         .await
 }
 
-/// From this write on enrolment publishes too, so that the walk behind it misses nobody.
+/// From this write on enrolment publishes too, so that the walk behind it misses no device.
 async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
     let held = match known(service, tenant)?.keys_published {
         true => Load::default(),

@@ -157,7 +157,7 @@ impl Room {
         Ok(Arc::new(Self { most, taken: Mutex::new(taken) }))
     }
 
-    /// Takes room for a change. What adds nothing always fits, also where more is taken than there should be.
+    /// Takes room for a change. A change that adds nothing always fits, also where more is taken than there should be.
     pub(crate) fn hold(self: &Arc<Self>, load: Load, purpose: Purpose) -> Result<Hold, Full> {
         let mut taken = self.taken.lock();
         let after = taken.written.plus(&taken.held).plus(&load);

@@ -139,7 +139,7 @@ pub(crate) async fn prepare(
         if let Some(missing) = &loss {
             note_loss(&service, missing).await?;
         }
-        // A rotation that was lost took the seed of the key that counts again: who accepts the loss accepts that.
+        // A rotation that was lost took the seed of the key that counts again: `--accept-loss` accepts that too.
         mend_keys(&service, replace_keys || loss.is_some()).await?;
         if loss.is_some() {
             place.loss_noted()?;
@@ -281,7 +281,7 @@ pub(super) async fn furnish(
         stop,
     };
     let service = Arc::new(service);
-    // What a cut off run left to be lifted is revoked again before anybody is answered.
+    // Subjects that a cut off run left to be lifted are revoked again before anybody is answered.
     lift::run(&service).await.map_err(|_| StartError::Internal)?;
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,

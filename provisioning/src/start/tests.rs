@@ -145,7 +145,7 @@ fn default_tenant() -> TenantId {
     TenantId::parse("default").unwrap()
 }
 
-/// A scan gives no more than its limit: what lies behind it is dated by the next call.
+/// A scan gives no more than its limit: the next call dates the rows behind it.
 #[test]
 fn keys_behind_the_first_rows_of_the_table_are_dated_too() {
     actix_rt::System::new().block_on(async {
@@ -201,7 +201,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
     });
 }
 
-/// What must be lifted after a jump is lifted at the start, with the group of a device that finds no room.
+/// Subjects that must be lifted after a jump are lifted at the start, with the group of a device that finds no room.
 #[test]
 fn a_start_lifts_a_device_without_room_with_its_group() {
     actix_rt::System::new().block_on(async {

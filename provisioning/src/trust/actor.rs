@@ -183,7 +183,7 @@ impl Handler<Claimed> for TrustActor {
     type Result = ();
 
     fn handle(&mut self, message: Claimed, _context: &mut Self::Context) {
-        // Who made the line jump once and showed nothing does not make it jump again.
+        // A reader that made the line jump once and showed nothing does not make it jump again.
         if self.unbacked.contains(&message.by) {
             return;
         }

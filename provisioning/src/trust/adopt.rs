@@ -1,5 +1,5 @@
 //! What a reader shows of the part that a restored service has lost. Everything in it is signed by the root key, and it
-//! is only ever taken to refuse more: epochs are raised, devices and tokens revoked, keys cut. Whoever holds a feed token
+//! is only ever taken to refuse more: epochs are raised, devices and tokens revoked, keys cut. A holder of a feed token
 //! can show what was said and make nothing up.
 
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ async fn adopt(service: &Service, by: &Actor, change: Change) -> Result<(), Refu
             Change::Device(device) => adopt_device(service, by, device).await?,
             Change::Token(token) => adopt_token(service, by, token).await?,
             Change::Key(key) => adopt_key(service, by, key).await?,
-            // Who enrolled is told by the device itself, when it comes again.
+            // The device itself tells that it enrolled, when it comes again.
             Change::DeviceKey(_) => Tried::Done(()),
         };
         if tried == Tried::Done(()) {
@@ -165,7 +165,7 @@ async fn adopt_group(
     publish(service, by, Change::Group(shown.clone()), batch, &found).await
 }
 
-/// It was revoked in the lost part. Whether it was reinstated since nobody can tell by the feed: it is revoked, and an
+/// It was revoked in the lost part. The feed does not tell whether it was reinstated since: it is revoked, and an
 /// operator reinstates it.
 async fn adopt_device(
     service: &Service,

@@ -12,7 +12,7 @@ use crate::limits::{EVIDENCE_AT_ONCE, POLLERS};
 pub(crate) struct Hub {
     head: Arc<watch::Sender<u64>>,
     waiting: Arc<AtomicUsize>,
-    /// Whoever shows evidence has one; it is as large as a snapshot.
+    /// Each reader that shows evidence has one; it is as large as a snapshot.
     pub(crate) evidence: Arc<Semaphore>,
 }
 

@@ -1,5 +1,5 @@
-//! After a jump: what this process may have revoked below an epoch that the lost part gave out is revoked once more, above
-//! every epoch of it. Until it has, "revoked" might be no news to a reader.
+//! After a jump: subjects that this process may have revoked below a lost epoch are revoked once more, above
+//! every epoch of the lost part. Until then, "revoked" might be no news to a reader.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
     service.write(batch, entry).await.map(drop)
 }
 
-/// Whatever is revoked now has no token that must live on.
+/// A subject that is revoked now has no token that must live on.
 fn revoked(service: &Service) -> Result<BTreeSet<Subject>, Refused> {
     let mut subjects = BTreeSet::new();
     let mut after: Option<Vec<u8>> = None;

@@ -24,7 +24,7 @@ const RESTORED: &str = "restored";
 const EPOCH_FLOOR: &str = "epoch_floor";
 /// No group gets a lower number.
 const GROUP_FLOOR: &str = "group_floor";
-/// What still has to be lifted above the epoch floor: subjects of changes since this time, and whatever is revoked.
+/// Subjects that still have to be lifted above the epoch floor: those of changes since this time, and all revoked ones.
 const LIFTING: &str = "lifting";
 /// The last [`RESTORATIONS`].
 const LIST: &str = "restorations";
@@ -64,7 +64,7 @@ pub(crate) struct Jump {
 }
 
 impl Jump {
-    /// For a copy of which nobody knows how much it has lost.
+    /// For a copy whose loss is unknown.
     pub(crate) fn unknown(head: &Head, why: &'static str) -> Self {
         let above = head.seq.saturating_add(UNKNOWN_JUMP);
         Self { above, epoch: 0, since: u64::MAX, why }
@@ -152,7 +152,7 @@ pub(crate) fn group_floor(tables: &Tables) -> Result<u64, StoreError> {
     Ok(tables.meta.get_record(GROUP_FLOOR)?.unwrap_or(0))
 }
 
-/// Subjects of changes since then, and whatever is revoked, have to be lifted above the floor.
+/// Subjects of changes since then, and all revoked ones, have to be lifted above the floor.
 pub(crate) fn lift_since(tables: &Tables, batch: &mut Batch, since: u64) -> Result<(), StoreError> {
     let before = tables.meta.get(LIFTING)?;
     let known = lifting(tables)?.unwrap_or(u64::MAX);
@@ -187,7 +187,7 @@ pub(crate) fn looked_at(tables: &Tables, batch: &mut Batch) {
 pub(crate) enum Place {
     /// On this line, or on the part of it that was there before a jump.
     Here,
-    /// Nobody can tell any more: the event was swept.
+    /// The service can no longer tell: the event was swept.
     Unknown,
     /// On another past, or beyond.
     Elsewhere,

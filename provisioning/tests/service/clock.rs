@@ -86,7 +86,7 @@ async fn a_clock_that_is_wrong_for_13_seconds_moves_nothing_and_says_so() {
 
 /// It stays ahead until it is believed; keys are rotated, tokens and devices revoked, everything goes on. Then it is right.
 #[tokio::test]
-async fn a_clock_that_was_ahead_for_long_stops_nobody_once_it_is_right() {
+async fn a_clock_that_was_ahead_for_long_stops_no_client_once_it_is_right() {
     for ahead in [7200, 40 * DAY as u64, 365 * DAY as u64] {
         let world = quick().await;
         let (device, first) = world.enrolled("a").await;
@@ -131,7 +131,7 @@ async fn a_clock_that_was_ahead_for_long_stops_nobody_once_it_is_right() {
         let token = claims(&answer.access_token);
         assert!(token.issued >= at(now) && token.issued <= at(now + 1));
         assert_eq!(kid(&answer.access_token).state, KeyState::Active);
-        // What was revoked before is told to a new verifier.
+        // A new verifier is told of the earlier revocation.
         assert!(reader.revoked(&hash));
         assert_eq!(reader.device_epoch("lost"), 1);
         let lost = TokenHash::of(&lost.access_token);

@@ -169,13 +169,13 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     assert_eq!(claims(&alive).epochs.device, lost);
     reader.poll(&world).await.unwrap();
     let world = brought_back(world, |_| {}).await;
-    // Nobody has told it yet, and it revokes b again: below what the reader knows.
+    // No reader has told it yet, and it revokes b again: below what the reader knows.
     let again = revoke(&world, "b").await;
     assert_eq!(again, lost);
     assert!(world.refresh(&a).await.is_ok(), "it does not know that a was revoked");
     assert_eq!(reader.poll(&world).await, Err(409));
     assert_eq!(reader.show(&world).await.unwrap(), 204);
-    // What the reader takes now is above what it had, and refuses every token of both.
+    // The data that the reader takes now are above those it had, and refuse every token of both.
     let next = Keeper::new(&world).await;
     assert!(next.seq > reader.seq, "{} {}", next.seq, reader.seq);
     assert!(next.device("a") > reader.device("a"));
@@ -202,7 +202,7 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     world.operator.delete("/v1/trust/restored").await.unwrap();
     let empty = world.get("/v1/trust/restored").await;
     assert_eq!(empty, json!({ "restorations": [], "items": [], "next": null }));
-    // Whoever follows the new line is served as ever, over a restart too.
+    // A reader that follows the new line is served as ever, over a restart too.
     let mut next = before;
     let world = world.restart().await;
     revoke(&world, "c").await;
@@ -239,7 +239,7 @@ async fn a_marked_copy_jumps_before_it_serves_anybody() {
     assert!(serial(&next.access_token) > serial(&first.access_token) + (1 << 31));
     let group = world.post("/v1/tenants/default/groups", json!({ "group": "new" })).await;
     assert!(group["number"].as_u64().unwrap() > 1 << 15, "{group}");
-    // Who knows nothing that was lost takes the snapshot; who does shows it first.
+    // A reader that knows nothing of the lost part takes the snapshot; one that does shows it first.
     assert_eq!(behind.poll(&world).await, Err(410));
     assert_eq!(beyond.poll(&world).await, Err(409));
     assert_eq!(beyond.show(&world).await.unwrap(), 204);
@@ -265,12 +265,12 @@ async fn nothing_is_acknowledged_below_what_a_reader_says_it_has() {
     reader.poll(&world).await.unwrap();
     let world = brought_back(world, |_| {}).await;
     assert_eq!(reader.poll(&world).await, Err(409));
-    // It has shown nothing yet: what is answered now is in a line that it can take.
+    // It has shown nothing yet: the answer now is in a line that it can take.
     revoke(&world, "a").await;
     let next = Keeper::new(&world).await;
     assert!(next.seq > reader.seq);
     assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "claim");
-    // Who shows nothing does not make it jump again and again.
+    // A reader that shows nothing does not make it jump again and again.
     let far = format!("after={}&head={}", next.seq + 5, base64url(&[1; 32]));
     let claimed = world.feed.get(&format!("/v1/trust/events?{far}")).await;
     assert_eq!(problem(claimed).0, 409);
@@ -319,14 +319,14 @@ async fn what_the_root_key_did_not_sign_moves_nothing() {
         let outcome = world.feed.post("/v1/trust/known", CBOR, body).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
     }
-    // What was said and is known moves nothing either: a is served.
+    // Known data that are shown move nothing either: a is served.
     assert_eq!(reader.show(&world).await.unwrap(), 204);
     let shown = world.get("/v1/tenants/default/devices/a").await;
     assert_eq!(shown["state"], "active", "{shown}");
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     let after = Keeper::new(&world).await;
     assert_eq!(after.seq, before + 3, "no jump");
-    // Nobody but readers shows, nobody but security looks.
+    // Only readers show, only security looks.
     let outcome = world.operator.post("/v1/trust/known", CBOR, reader.evidence.to_cbor()).await;
     assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
     let outcome = world.feed.get("/v1/trust/restored").await;

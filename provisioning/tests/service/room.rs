@@ -1,4 +1,4 @@
-//! What verifiers cannot hold is refused here, and a revocation never is.
+//! A change that verifiers cannot hold is refused here, and a revocation never is.
 
 use serde_json::{json, Value};
 use tessera_provisioning::TrustLimits;
@@ -119,7 +119,7 @@ async fn a_key_is_cut_also_without_room_for_a_successor() {
     assert_eq!(reader.keys().filter(|key| key.state == KeyState::Compromised).count(), 3);
     assert_eq!(reader.keys().count(), 4);
     let claim = world.claim(json!({})).await;
-    assert!(world.enrol(&Device::new("late"), &claim).await.is_err(), "nobody signs any more");
+    assert!(world.enrol(&Device::new("late"), &claim).await.is_err(), "no key signs any more");
     let world = world.restart_as(|_| {}).await;
     let told = world.post(&rotate, json!({})).await;
     assert!(told["active"].is_string() && told["next"].is_string(), "with room it goes on");
@@ -190,7 +190,7 @@ async fn a_token_that_finds_no_room_ends_with_its_device_and_a_device_with_its_g
     world.refresh(&tokens[1].0).await.unwrap();
     world.post("/v1/tenants/default/devices/b/revoke", json!({})).await;
     reader.read(&world).await;
-    assert_eq!(reader.device_epoch("b"), 2, "whom verifiers know already needs no room");
+    assert_eq!(reader.device_epoch("b"), 2, "a device that verifiers know already needs no room");
     let audit = world.get("/v1/audit").await.to_string();
     assert!(audit.contains("no room for it alone: group default moved"), "{audit}");
 }

@@ -1,4 +1,4 @@
-//! The lines of the process are bounded by their cause ([`super::table`]): whatever writes them, and whoever makes it.
+//! The lines of the process are bounded by their cause ([`super::table`]), for every writer and every peer behind it.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if (self.wanted)(field.name()) {
             let space = if self.text.is_empty() { "" } else { " " };
-            // What does not fit is left out.
+            // Text that does not fit is left out.
             let _ = write!(self, "{space}{value:?}");
         }
     }

@@ -13,7 +13,7 @@ use super::loss::Loss;
 use super::recover::{lock, new_id};
 
 /// Writes all rows as of one commit into the new folder `to`, as a store that can be opened. It counts as one that was
-/// not closed: what was used up after the copy was made is not in it.
+/// not closed: proofs used up after the copy was made are not in it.
 pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
     let (commit, view) = {
         // Under the lock of the head no group is between the rows and its mark.

@@ -128,7 +128,7 @@ pub(super) fn numbered_path(folder: &Path, kind: &str, number: u64) -> PathBuf {
     folder.join(format!("{kind}-{number}"))
 }
 
-/// Removes a file or a folder with all that is in it; what is not there is as good.
+/// Removes a file or a folder with all that is in it; one that is not there is as good.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let removed = match path.is_dir() {
         true => fs::remove_dir_all(path),

@@ -34,7 +34,7 @@ pub(super) enum Unreadable {
 }
 
 impl Blocks {
-    /// Opens or creates. The caller has the folder for itself: what still locks the file is an engine of this process that
+    /// Opens or creates. The caller has the folder for itself: a locked file belongs to an engine of this process that
     /// failed a moment ago, and it is waited for.
     pub(super) fn open(path: &Path) -> Result<Self, Unreadable> {
         match Self::open_once(path) {
@@ -46,7 +46,7 @@ impl Blocks {
         }
     }
 
-    /// sled panics on some damage and waits for ever on other: it is opened on a thread of its own.
+    /// sled panics on some damage and waits without end on other: it is opened on a thread of its own.
     fn open_once(path: &Path) -> Result<Self, Unreadable> {
         let (tell, told) = sync_channel(1);
         let folder = path.to_owned();

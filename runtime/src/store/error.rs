@@ -54,7 +54,7 @@ impl fmt::Display for StoreError {
             }
             Self::Lost(loss) => write!(
                 f,
-                "{loss}. What was acknowledged is not all there: restore a backup, or start once with --accept-loss to \
+                "{loss}. Acknowledged data are missing: restore a backup, or start once with --accept-loss to \
                  go on with what is left"
             ),
             Self::Exposed { path, mode } => {

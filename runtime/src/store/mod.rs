@@ -176,7 +176,7 @@ impl Store {
         copy::copy(&self.core, to)
     }
 
-    /// Marks the closed store in the folder `path` as one that came back from a copy ([`Opened::copied`]): whoever opens it
+    /// Marks the closed store in the folder `path` as one that came back from a copy ([`Opened::copied`]): the opener
     /// does not take it for what its last process left. Done means durable.
     ///
     /// # Errors

@@ -6,9 +6,9 @@ use super::loss::Loss;
 /// How a store is opened.
 #[derive(Clone, Default)]
 pub struct StoreOptions {
-    /// Go on with what is left of a store that holds less than it should. What is missing is in [`Opened::accepted`].
+    /// Go on with what is left of a store that holds less than it should. [`Opened::accepted`] names the loss.
     pub accept_loss: bool,
-    /// What lies beside the store says that there was one: an empty folder is a loss, and not a new store.
+    /// A file beside the store says that there was one: an empty folder is a loss, and not a new store.
     pub must_exist: bool,
     /// Sees what the store asks of the disk: for tests and simulations.
     pub watch: Option<Arc<dyn Watch>>,

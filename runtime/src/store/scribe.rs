@@ -166,7 +166,7 @@ impl Scribe {
         self.not_before = self.clock.monotonic() + STORE_CHECKPOINT_PAUSE;
     }
 
-    /// The end: what is worth it goes into a base, and the head says that the store was closed.
+    /// The end: rows that are worth it go into a base, and the head says that the store was closed.
     pub(super) fn finish(mut self) -> Result<(), StoreError> {
         self.settle();
         let most = STORE_SMALL_BYTES.max(self.core.base_bytes());
@@ -188,7 +188,7 @@ impl Scribe {
         closed.map_err(io)
     }
 
-    /// Rows were lost and the loss was accepted: what is left becomes a base before anything else, and the head names it.
+    /// Rows were lost and the loss was accepted: the rest becomes a base before anything else, and the head names it.
     pub(super) fn rebuild(&mut self) -> Result<(), StoreError> {
         let Some(frozen) = self.freeze() else { return Err(StoreError::Closed) };
         checkpoint::run(&self.core, frozen)?;

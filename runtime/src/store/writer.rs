@@ -50,7 +50,7 @@ impl Writer {
         // The caller may have gone meanwhile.
         let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
         let sent = queue.send(Job { batch, checkpoint: false, then }).await;
-        // Who holds it keeps the thread going: a task that is not polled would hold up the close it runs behind.
+        // A holder of the queue keeps the thread going: a task that is not polled would hold up the close behind it.
         drop(queue);
         sent.map_err(|_| self.gone())?;
         wait.await.map_err(|_| self.gone())?

@@ -123,7 +123,7 @@ impl Batch {
         let older = TempDir::new().unwrap();
         let [clean, killed] = make(seed.wrapping_add(number as u64), logs, older.path());
         for base in [&clean, &killed] {
-            // The control: what is not bent is whole.
+            // The control: a file that is not bent is whole.
             let verdict = look(base, logs, |_| {});
             assert!(matches!(verdict, Verdict::Whole), "a store that is not bent: {verdict:?}");
         }
@@ -168,7 +168,7 @@ fn make(seed: u64, logs: &Path, older: &Path) -> [Stopped; 2] {
 enum Verdict {
     /// Everything is there.
     Whole,
-    /// Who does not start says why.
+    /// A server that does not start says why.
     Told(#[expect(dead_code, reason = "shown by Debug")] String),
     /// As `Told`, and it starts once it is told to go on without what is gone.
     Accepted(#[expect(dead_code, reason = "shown by Debug")] String),
@@ -206,7 +206,7 @@ fn look(base: &Stopped, logs: &Path, change: impl FnOnce(&Path)) -> Verdict {
     }
 }
 
-/// Who names the way on can be started that way, and provisioning writes it into its audit log.
+/// A server that names the way on can be started that way, and provisioning writes it into its audit log.
 fn go_on(site: &mut Site, role: Role, line: String, operator: &str) -> Verdict {
     site.words.push((role, ACCEPT.to_owned()));
     if let Err((failed, error)) = site.start_within(ACCEPTED_WITHIN) {
@@ -232,7 +232,7 @@ fn warned(text: &str) -> bool {
     !text.contains("panicked") && (text.contains("WARN") || text.contains("ERROR"))
 }
 
-/// Copies a folder of folders; nobody writes to it.
+/// Copies a folder of folders, which no process writes to.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -348,7 +348,7 @@ fn swap(path: &Path, older: &Path) -> String {
     "is an older one".to_owned()
 }
 
-/// Takes a whole folder of the store away; what lies beside it stays.
+/// Takes a whole folder of the store away; the files beside it stay.
 fn without_store(data: &Path, role: Role, dice: &mut Dice) -> Damage {
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut open = vec![data.to_owned()];

@@ -213,7 +213,7 @@ impl<'a> Case<'a> {
         fs::rename(&next, &self.clock).unwrap();
     }
 
-    /// The first start has the wrong time. Whoever is not ready for that becomes so by itself.
+    /// The first start has the wrong time. A server that is not ready for that becomes ready by itself.
     fn first_start(&mut self, site: &mut Site) -> bool {
         let of_provision = self.scenario.role == Role::Provision;
         site.launch(Role::Provision);
@@ -351,7 +351,7 @@ impl<'a> Case<'a> {
         while watch.passed() < WRONG_FOR {
             self.dead_stay_dead(client, "while the clock is wrong");
             said = said || says_so(site, role);
-            // Work goes on; what becomes of it is told, not judged.
+            // Work goes on; its outcome is told, not judged.
             self.told.served_meanwhile += usize::from(self.serves(client).is_ok());
             rest(Duration::from_millis(500));
             if watch.passed() > WRONG_FOR / 2 {

@@ -1,5 +1,5 @@
-//! A disk that can lose its power: an ext4 file system in a file. What is in that file is on the disk; what the kernel
-//! still holds in memory for the mounted file system is not. A copy of the file is the disk after a cut.
+//! A disk that can lose its power: an ext4 file system in a file. Data in it are on the disk; data that the kernel
+//! still holds in memory for the mounted file system are not. A copy of the file is the disk after a cut.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -38,7 +38,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The disk as it is after a cut at this moment. Whoever writes must stand still.
+    /// The disk as it is after a cut at this moment. All writers must stand still.
     pub(super) fn cut(&self) -> Result<Self, String> {
         let after = Self { folder: TempDir::new().map_err(|e| e.to_string())?, sync: self.sync };
         done(Command::new("cp").arg("--sparse=always").arg(self.image()).arg(after.image()))?;
@@ -98,7 +98,7 @@ pub fn why_not() -> Option<String> {
     control().err()
 }
 
-/// The control: what was not synced is gone after a cut, and what was is there.
+/// The control: data that were not synced are gone after a cut, and synced data are there.
 pub(super) fn control() -> Result<(), String> {
     let disk = Disk::new(false)?;
     let write = |name: &str, sync: bool| {

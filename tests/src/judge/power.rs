@@ -14,7 +14,7 @@ use crate::world::{check, prepare, Checked, Client, Dice, Facts, Kind, Worker};
 
 /// Kept sessions.
 const KEPT: usize = 6;
-/// Who works when the power is cut in the middle of it.
+/// Workers when the power is cut in the middle of their work.
 const WORKERS: usize = 4;
 /// Each so many cuts, work goes on on the disk as it was after the cut.
 const GO_ON_EVERY: usize = 4;
@@ -25,7 +25,7 @@ pub struct Options {
     pub cuts: usize,
     /// The seed of all choices.
     pub seed: u64,
-    /// On a disk where every write is synced: what is lost there was never written at all.
+    /// On a disk where every write is synced: data that are lost there were never written at all.
     pub sync: bool,
 }
 
@@ -102,7 +102,7 @@ impl Run {
         Worker::new(client, self.facts.clone(), self.dice.fork(name), name)
     }
 
-    /// The cut falls right after one answer, and nobody else works.
+    /// The cut falls right after one answer, and no other worker works.
     fn after_an_answer(&mut self, cut: usize, heading: &str) -> bool {
         let mut worker = self.worker(&format!("a{cut}"));
         for _ in 0..self.dice.below(12) {

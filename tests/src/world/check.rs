@@ -64,10 +64,10 @@ impl Checked {
 }
 
 /// Everything. `follow` is the time in which verifiers must have heard of the last revocations: none after a start, since
-/// who is ready knows them; some where they went on while provisioning was away.
+/// a ready verifier knows them; some where they went on while provisioning was away.
 pub fn check(facts: &Facts, client: &Client, follow: Duration) -> Checked {
     let mut checked = Checked { follow, ..Checked::default() };
-    // What depends on the age of a proof goes first.
+    // Checks that depend on the age of a proof go first.
     proofs(facts, client, &mut checked);
     refreshes(facts, client, &mut checked);
     revocations(facts, client, &mut checked);

@@ -1,6 +1,6 @@
 //! What the servers have acknowledged, how it comes about, and whether it is still there.
 //!
-//! Every fact is one that later work does not take back: what is to be revoked is chosen when it is enrolled and used for
+//! Every fact is one that later work does not take back: a device to revoke is chosen when it is enrolled and used for
 //! nothing else afterwards. So the facts of one moment hold at every later one, and a check needs no halt of the work.
 
 mod check;

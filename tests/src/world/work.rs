@@ -70,7 +70,7 @@ impl Kind {
 
 /// One who works.
 pub struct Worker {
-    /// Whom it asks.
+    /// The client it asks with.
     pub client: Client,
     facts: Arc<Mutex<Facts>>,
     dice: Dice,
@@ -206,7 +206,7 @@ impl Worker {
 
     fn revoke(&mut self) -> Option<()> {
         let at = self.any(Purpose::Revoke)?;
-        // It is used up also when nobody answers: what became of it is then not known.
+        // It is used up also when no answer comes: its state is then not known.
         let device = self.mine.remove(at);
         self.client.revoke(&device.id).done()?;
         let mut facts = self.facts();
@@ -283,7 +283,7 @@ impl Worker {
     }
 
     fn retain(&mut self) -> Option<()> {
-        // Whoever has the first name is the only one who writes there, so that numbers rise.
+        // The worker with the first name is the only one that writes there, so that numbers rise.
         let at = self.any(Purpose::Connect)?;
         let device = self.mine[at].clone();
         let mut session = self.client.connect(&device, true).done()?;

@@ -134,7 +134,7 @@ pub trait TrustView {
     fn token_revoked(&self, token: &TokenHash) -> bool;
     /// The signed time of the newest trust data; `None` when there is none.
     fn trusted_at(&self) -> Option<UnixSeconds>;
-    /// Seconds for which nobody has confirmed the trust data; `None` when there are none. A verifier that counts them by
+    /// Seconds since the trust data were last confirmed; `None` when there are none. A verifier that counts them by
     /// monotonic time tells that instead.
     fn age(&self, now: UnixSeconds) -> Option<u64> {
         self.trusted_at().map(|at| now.since(at))

@@ -380,7 +380,7 @@ pub(super) fn still_holds<T: TrustView>(
     can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
-/// Everything that was signed about the grant; what a clock says of its key is for the caller.
+/// Everything that was signed about the grant; the caller judges its key by a clock.
 fn stands<T: TrustView>(
     grant: &Grant,
     trust: &T,

@@ -142,7 +142,7 @@ impl Heartbeat {
         match Self::open_answer(bytes, root) {
             Ok((beat, answered)) if answered == *nonce => Ok(beat),
             Ok(_) => Err(TrustError::Nonce),
-            // A heartbeat of the first kind is good and answers nobody.
+            // A heartbeat of the first kind is good and answers no nonce.
             Err(TrustError::Signature) if Self::open(bytes, root).is_ok() => Err(TrustError::Nonce),
             Err(error) => Err(error),
         }

@@ -65,7 +65,7 @@ fn time_that_goes_back_is_survived() {
 
 /// A clock that was ahead and is right again: the next trouble is told at once.
 #[test]
-fn a_time_that_was_ahead_silences_nobody() {
+fn a_time_that_was_ahead_silences_no_device() {
     const DAY_MS: u64 = 86_400_000;
     for ahead in [7_200_000, 40 * DAY_MS, 365 * DAY_MS] {
         let mut rig = Rig::new();
@@ -78,7 +78,7 @@ fn a_time_that_was_ahead_silences_nobody() {
         rig.outside("victim", RefusalCode::ProofMissing, AWAY);
         rig.wait(1_000);
         assert_eq!(rig.told().len(), 2, "{ahead}");
-        // The window moves on: what happened in it is forgotten as ever.
+        // The window moves on: its events are forgotten as ever.
         rig.wait(1_300_000);
         rig.outside("victim", RefusalCode::ProofMissing, AWAY);
         rig.tick();

@@ -33,7 +33,7 @@ async fn what_cannot_be_fresh_is_forgotten_and_its_rows_go() {
 }
 
 #[tokio::test]
-async fn a_key_with_too_many_client_ids_shares_a_place_and_troubles_nobody_else() {
+async fn a_key_with_too_many_client_ids_shares_a_place_and_troubles_no_other_key() {
     let rig = Rig::new();
     let most = u32::from(limits::LEDGER_SUFFIXES);
     for number in 0..most + 100 {
@@ -79,7 +79,7 @@ fn a_full_memory_closes_what_is_oldest_and_refuses_more_than_it_can_hold() {
     for number in many..2 * many + 3 {
         take(number, NOW + 64).unwrap();
     }
-    // The seconds of a minute ago are closed: that refuses the slowest clocks and nobody else.
+    // The seconds of a minute ago are closed: that refuses the slowest clocks alone.
     assert!(held(&rig) <= limits::LEDGER_ENTRIES);
     assert_eq!(take(0, NOW), Err(ProofUndecided));
     for number in 2 * many + 3..3 * many + limits::LEDGER_ENTRIES / 8 {

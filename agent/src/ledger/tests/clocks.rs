@@ -57,7 +57,7 @@ async fn a_jump_ahead_forgets_nothing_that_could_be_fresh_again() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_by_seconds_refuses_nobody() {
+async fn a_clock_that_is_set_back_by_seconds_refuses_no_device() {
     let rig = Rig::new();
     rig.take(1, NOW, 5).await.unwrap();
     rig.pass(30);

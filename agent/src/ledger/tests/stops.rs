@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn after_a_clean_stop_nobody_waits_and_nothing_is_good_again() {
+async fn after_a_clean_stop_no_device_waits_and_nothing_is_good_again() {
     let rig = Rig::new();
     rig.take(1, NOW, 5).await.unwrap();
     rig.take(2, NOW + 50, 5).await.unwrap();
@@ -32,7 +32,7 @@ async fn after_a_crash_only_later_proofs_are_taken_and_the_wait_is_short() {
 }
 
 #[tokio::test]
-async fn a_proof_that_is_ahead_is_durable_before_its_answer_and_makes_nobody_else_wait() {
+async fn a_proof_that_is_ahead_is_durable_before_its_answer_and_makes_no_other_device_wait() {
     let rig = Rig::new();
     rig.take(1, NOW, 1).await.unwrap();
     rig.take(2, NOW + 55, 9).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_copy_of_the_store_that_is_older_than_what_was_taken_gives_nothing_aga
         let ledger = open(&store, Opening::default(), &rig.clock);
         let now = rig.clock.unix();
         assert_eq!(ledger.take(proof(1, used, 1), &id("d"), now).await, Err(ProofUndecided));
-        // Known to be a copy: what may be used of what is yet to come, too.
+        // Known to be a copy: seconds to come may be used, too.
         drop(ledger);
         let ledger = open(&store, Opening { restored: true }, &rig.clock);
         let ahead = proof(1, now.get() + 50, 1);
@@ -122,7 +122,7 @@ async fn a_copy_of_the_store_that_is_older_than_what_was_taken_gives_nothing_aga
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_write_lets_nobody_in() {
+async fn a_store_that_does_not_write_lets_no_device_in() {
     let rig = Rig::new();
     rig.store.close().unwrap();
     assert_eq!(rig.take(1, NOW, 1).await, Err(NotReady));
@@ -130,7 +130,7 @@ async fn a_store_that_does_not_write_lets_nobody_in() {
     let rig = Rig::new();
     rig.take(1, NOW, 1).await.unwrap();
     rig.store.close().unwrap();
-    // What is reserved is durable; not a second more.
+    // The reserved seconds are durable; not a second more.
     let mut taken = 0;
     for second in 0..10 {
         taken += u64::from(rig.take(2, NOW + second, 1).await.is_ok());
@@ -141,7 +141,7 @@ async fn a_store_that_does_not_write_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_damaged_row_of_used_seconds_lets_nobody_in() {
+async fn a_damaged_row_of_used_seconds_lets_no_device_in() {
     let rig = Rig::new();
     let mut batch = tessera_runtime::store::Batch::new();
     batch.put(&rig.store.table("proof_seconds").unwrap(), b"used", *b"rubbish");

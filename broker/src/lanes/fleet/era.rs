@@ -41,7 +41,7 @@ impl Era {
         self.replaced.cancelled().await;
     }
 
-    /// Nobody waits for this router any more.
+    /// No caller waits for this router any more.
     pub(super) fn give_up(&self) {
         self.given_up.cancel();
     }

@@ -56,7 +56,7 @@ enum Step {
 }
 
 impl Feed {
-    /// Runs until stopped or until the reader is gone; survives the router. What has the place `owed` or a higher one
+    /// Runs until stopped or until the reader is gone; survives the router. A message at the place `owed` or higher
     /// must arrive or be told as missed.
     pub(super) async fn run(self, link: OwnedLink, owed: u64) {
         // Nothing is on its way through the log yet, or the first message that comes out of it will tell.
@@ -94,7 +94,7 @@ impl Feed {
         if place.era.is_replaced() {
             return Step::Replaced;
         }
-        // What is there needs no look at the others.
+        // A message that is there needs no look at the others.
         tokio::select! {
             biased;
             event = link.next() => event.map_or(Step::Over, Step::Event),

@@ -1,5 +1,5 @@
 //! The keeper of the routers: opens and closes links, watches the router by its own steps (`pulse.rs`), and replaces
-//! one that died, that hangs, or whose logs hold much that nobody will read.
+//! one that died, that hangs, or whose logs hold much that no reader will read.
 //!
 //! A change of routers, whatever its cause:
 //! 1. The new router starts, and the fence moves: from now on the old one is written to no more.
@@ -131,7 +131,7 @@ impl Keeper {
         Arc::clone(&self.fence)
     }
 
-    /// Until nobody asks any more.
+    /// Until no caller is left.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         // A step is one sleep: several that were missed are one.
         let mut tick = Box::pin(sleep(FLEET_TICK));
@@ -239,7 +239,7 @@ impl Keeper {
         self.health.old.store(self.old.len() as u64, Ordering::Relaxed);
     }
 
-    /// Whether the logs hold so much that nobody will read that a router without it is worth the change.
+    /// Whether the logs hold so much that no reader will read that a router without it is worth the change.
     fn is_residue_due(&mut self) -> bool {
         let residue = (self.residues)(self.current.era.number());
         self.health.held.store(residue.all, Ordering::Relaxed);
@@ -274,7 +274,7 @@ impl Keeper {
 
     async fn replace(&mut self, cause: Cause) -> Result<(), RouterGone> {
         if cause != Cause::Residue {
-            // The writer lets go of the fence, and nobody waits for what will not come.
+            // The writer lets go of the fence, and no caller waits for what will not come.
             self.current.era.give_up();
         }
         let number = self.current.era.number() + 1;
@@ -312,7 +312,7 @@ impl Keeper {
         }
     }
 
-    /// The writer's link comes last: what it writes reaches all readers.
+    /// The writer's link comes last: its messages reach all readers.
     async fn let_the_writer_go(&mut self) {
         let Some(waiting) = &self.writer else { return };
         if self.current.readers < self.readers && waiting.ticks < FLEET_MOVE_TICKS {
@@ -345,7 +345,7 @@ impl Keeper {
         link
     }
 
-    /// A second attempt with a new router, then no more: what fails twice is not the router's death.
+    /// A second attempt with a new router, then no more: the cause of a second failure is not the router's death.
     async fn link(&mut self, name: u32, log: Option<&str>) -> Result<OwnedLink, NoLink> {
         let mut link = self.connect(name, log).await;
         if link.is_err() && self.replace(Cause::Hung).await.is_ok() {

@@ -103,7 +103,7 @@ pub struct FleetStats {
     pub lost: u64,
     /// Times that a router was replaced because it died or hung.
     pub restarts: u64,
-    /// Times that a router was replaced, without a loss, because its logs held much that nobody would read.
+    /// Times that a router was replaced, without a loss, because its logs held much that no reader would read.
     pub renewals: u64,
     /// About how many bytes the router's logs hold.
     pub held: u64,

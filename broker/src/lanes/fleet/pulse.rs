@@ -1,4 +1,4 @@
-//! Whether a router makes progress: a pure machine, fed by whoever watches.
+//! Whether a router makes progress: a pure machine, fed by the watcher.
 //!
 //! A router is judged by the watcher's own steps, not by time that passes. A pause of the whole process (SIGSTOP, a
 //! suspended machine) takes as many steps from the watcher as from the router: one step at most ends late, so that no
@@ -9,7 +9,7 @@
 pub(super) enum Finding {
     /// It answered since the step before, or has little time behind it since it was asked.
     Alive,
-    /// It has not answered for [`Patience::silent`] steps: who looks at health is told.
+    /// It has not answered for [`Patience::silent`] steps: a check of health is told.
     Silent,
     /// It has not answered for [`Patience::hung`] steps, or its thread ended: it is to be replaced.
     Over(Cause),
@@ -22,7 +22,7 @@ pub(super) enum Cause {
     Died,
     /// Its thread is there and answers nothing.
     Hung,
-    /// Its logs hold much that nobody will read.
+    /// Its logs hold much that no reader will read.
     Residue,
 }
 
@@ -128,7 +128,7 @@ mod tests {
         assert!(found[..7].iter().all(|one| *one == Finding::Alive));
         assert!(found[7..39].iter().all(|one| *one == Finding::Silent));
         assert_eq!(found[39], Finding::Over(Cause::Hung));
-        // What answers again is alive.
+        // A router that answers again is alive.
         world.router_runs = true;
         assert_eq!(world.step(Duration::ZERO), Finding::Alive);
     }

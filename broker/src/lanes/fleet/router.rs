@@ -121,7 +121,7 @@ impl Router {
     }
 
     /// A link that is subscribed to `log`; about 0.1 ms later. `name` is in use by no other link of this router. The
-    /// answer may never come: whoever waits watches the router, too.
+    /// answer may never come: the caller that waits watches the router, too.
     pub(super) fn open(
         &self,
         name: &str,

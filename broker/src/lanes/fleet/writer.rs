@@ -1,7 +1,7 @@
 //! The one thread that publishes into the router, from a bounded queue.
 //!
-//! Each batch is written under the fence: into the router that is the present one, or into none. What a router has not
-//! taken when it is replaced is written to the next one; what it took and its readers did not get is a gap in their
+//! Each batch is written under the fence: into the present router, or into none. Messages that a router has not
+//! taken when it is replaced are written to the next one; those that its readers did not get from it are a gap in their
 //! logs, which they are told.
 
 use super::era::Fence;

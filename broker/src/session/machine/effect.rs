@@ -189,7 +189,7 @@ impl End {
         Self { will: false, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
     }
 
-    /// Nobody can tell any more whether the grant holds. What is kept waits until somebody can.
+    /// The broker can no longer tell whether the grant holds. The kept state waits until it can.
     pub(crate) const fn untold(code: RefusalCode) -> Self {
         Self::refused(ReasonCode::NOT_AUTHORIZED, code)
     }

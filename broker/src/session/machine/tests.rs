@@ -306,7 +306,7 @@ fn an_ended_token_keeps_what_was_sent_once_in_its_place() {
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (1, 0));
 }
 
-/// What was taken back is let go of before the token is asked for: it holds no place that another message could have.
+/// A message that was taken back is let go of before the token is asked for: it takes no other message's place.
 #[test]
 fn what_was_taken_back_takes_no_place_when_the_token_ends() {
     let mut bench = Bench::new(Version::V5, 1);

@@ -108,8 +108,8 @@ impl Model {
 
     /// What one round of deliveries sends; true when it ends the connection.
     ///
-    /// The order of the questions is that of `session/machine/delivery.rs`. What was sent once is not asked whether it
-    /// has expired (MQTT-4.3.3-7, MQTT-4.4.0-1). What was taken back is left out before the token is looked at: it
+    /// The order of the questions is that of `session/machine/delivery.rs`. A message sent once is not asked whether it
+    /// has expired (MQTT-4.3.3-7, MQTT-4.4.0-1). A message taken back is left out before the token is looked at: it
     /// takes no place in the window of a connection that ends.
     pub(super) fn pump(
         &mut self,

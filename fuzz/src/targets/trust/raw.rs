@@ -85,7 +85,7 @@ fn evidence(bytes: &[u8]) {
         Ok(evidence) => {
             note(("evidence", evidence.events.len().min(5)));
             assert_eq!(evidence.to_cbor(), bytes, "evidence has two forms");
-            assert!(evidence.verify(&keys().other_root.public()).is_err(), "nobody signed that");
+            assert!(evidence.verify(&keys().other_root.public()).is_err(), "no other root signed that");
             note(("shown", evidence.verify(&keys().root.public()).is_ok()));
         }
         Err(error) => note(("evidence", error as u8, bytes.len().min(12))),

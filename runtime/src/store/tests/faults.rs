@@ -16,7 +16,7 @@ fn drawn(random: &SeededRandom, below: u64) -> u64 {
     number(random).unwrap() % below
 }
 
-/// Commits drawn changes; what is answered is in the model.
+/// Commits drawn changes; the answered ones are in the model.
 fn work(store: &Store, random: &SeededRandom, model: &mut Model, commits: u64) {
     let table = store.table("rows").unwrap();
     for _ in 0..commits {
@@ -157,7 +157,7 @@ fn bend(folder: &Path, random: &SeededRandom, older: &Path) -> String {
     format!("{}: {what}", path.strip_prefix(folder).unwrap().display())
 }
 
-/// Whatever is bent: all is there, or the store says what is missing and opens only when the loss is accepted.
+/// For every bent file: all is there, or the store says what is missing and opens only when the loss is accepted.
 #[test]
 fn a_bent_store_is_whole_or_does_not_open() {
     let random = SeededRandom::predictable(7);
@@ -345,7 +345,7 @@ fn a_store_of_the_former_layout_is_brought_over() {
     assert_eq!(Store::open(folder.path()).unwrap().table("rows").unwrap().len().unwrap(), 5000);
 }
 
-/// What is deleted is given back, and a start that changes nothing writes next to nothing.
+/// Space of deleted rows is given back, and a start that changes nothing writes next to nothing.
 #[test]
 fn room_is_given_back_at_a_stop() {
     let folder = tempfile::tempdir().unwrap();

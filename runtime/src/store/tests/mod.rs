@@ -280,9 +280,9 @@ async fn a_closed_store_can_be_opened_at_once() {
     }
 }
 
-/// The thread that closes may be the one that drives whoever waits for an answer.
+/// The thread that closes may be the one that drives the caller that waits for an answer.
 #[tokio::test]
-async fn closing_does_not_wait_for_a_caller_that_nobody_polls() {
+async fn closing_does_not_wait_for_a_caller_that_is_not_polled() {
     let (_folder, store, table) = open();
     let mut commit = std::pin::pin!(store.commit(put(&table, b"a", b"1")));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -77,7 +77,7 @@ pub(super) async fn run(
 struct Figures {
     /// Of a connect among many.
     connect: f64,
-    /// Of one with nobody beside it: what is written for a while, whoever connects in it.
+    /// Of one with no other beside it: what is written for a while, for any device that connects in it.
     alone: f64,
     refresh: f64,
     /// Of a system without devices, in a day.

@@ -782,7 +782,7 @@ fn a_grant_ends_with_what_it_rests_on() {
     ends(&|w| w.revoked.push(grant.token_hash()), TokenRevoked);
     let later = UnixSeconds::new(NOW + 3000);
     assert_eq!(still_holds(&grant, &World::new(), later), Err(TokenExpired));
-    // Nobody can tell by trust data that are too old; what they say for certain is told first.
+    // Trust data that are too old cannot tell; their certain statements are told first.
     ends(&|w| w.trusted_at = Some(now().minus(24 * 3600 + 1)), TrustStale);
     ends(
         &|w| {

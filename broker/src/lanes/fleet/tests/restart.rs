@@ -67,7 +67,7 @@ async fn hang_router(lanes: &Arc<Lanes>) -> std::sync::mpsc::SyncSender<()> {
     hung.await.unwrap()
 }
 
-/// Until `done`; a test that waits for ever fails after thirty seconds.
+/// Until `done`; a test that waits without end fails after thirty seconds.
 async fn until(what: &str, done: impl Fn() -> bool) {
     let waiting = async {
         while !done() {
@@ -92,7 +92,7 @@ async fn a_hung_router_is_replaced_without_a_new_subscriber_and_readers_are_told
     }
     assert!(lanes.is_healthy());
     let release = hang_router(&lanes).await;
-    // The router takes some of these into its queue and hands them to nobody; the others wait for the next one.
+    // The router takes some of these into its queue and hands them to no reader; the others wait for the next one.
     for number in 2..12 {
         lanes.deliver(&numbered("a/b", number)).await;
     }
@@ -107,7 +107,7 @@ async fn a_hung_router_is_replaced_without_a_new_subscriber_and_readers_are_told
     }
     // A new reader and the old ones read the same router.
     let late = subscriber(&lanes, 3, &["a/+"]).await;
-    // The one that hung goes on: nobody writes to it and nobody reads from it.
+    // The one that hung goes on: it has no writer and no reader.
     drop(release);
     for number_sent in 13..200 {
         lanes.deliver(&numbered("a/b", number_sent)).await;
@@ -141,7 +141,7 @@ async fn what_was_read_when_the_router_dies_is_no_loss_and_the_rest_is_told_exac
     assert_eq!(numbers.len() as u64 + missed, 1_000);
 }
 
-/// A change of routers that nobody sees: while publishers publish and slow readers read, and again and again.
+/// A change of routers that no client sees: while publishers publish and slow readers read, and again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_router_loses_nothing_and_repeats_nothing() {
     const COUNT: u32 = 20_000;
