@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tessera_agent::limits::{PROFILE_PARTS, PROFILE_ROUND};
 use tessera_runtime::clock::SystemClock;
 use tessera_simulators::bench::{self, Measure, Plan, Site};
 use tessera_simulators::operator::OperatorClient;
@@ -67,6 +68,14 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     };
     if cfg!(debug_assertions) {
         out::complain("this is a debug build: its figures say nothing about the product");
+    }
+    let round = PROFILE_ROUND.saturating_mul(PROFILE_PARTS);
+    if plan.measures.contains(&Measure::Wear) && plan.site.quiet < round {
+        let seconds = round.as_secs();
+        out::complain(&format!(
+            "behaviour profiles are written in turns of {seconds} s: with a shorter --quiet the figures of a day leave \
+             a part of them out"
+        ));
     }
     let pair = Pair { system, mosquitto: peer, clients: args.clients };
     let news = |text: &str| out::complain(text);

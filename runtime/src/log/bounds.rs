@@ -105,9 +105,13 @@ impl<S: Subscriber, F: Filter<S>> Filter<S> for Bounded<F> {
         is_closing(metadata) || self.inner.enabled(metadata, cx)
     }
 
-    /// Never `always`: then [`Filter::enabled`] would not be asked before [`Filter::event_enabled`], whose refusal the
+    /// For events never `always`: then [`Filter::enabled`] would not be asked before [`Filter::event_enabled`], whose refusal the
     /// registry takes for a fault of its own count (tracing-subscriber 0.3.23, `FilterState::event_enabled`).
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.is_span() {
+            // rumqttd opens several for each message: they must cost no question.
+            return self.inner.callsite_enabled(metadata);
+        }
         let never = !is_closing(metadata) && self.inner.callsite_enabled(metadata).is_never();
         if never {
             Interest::never()

@@ -2,7 +2,7 @@
 //!
 //! A cause is a place in the code together with a key: the values of a few fields of the line, such as a refusal code
 //! or a tenant. Causes do not share their lines. The table is bounded: a place has so many keys of its own, its further
-//! keys share a few rows, and when the whole table is full all newcomers share one. Time is passed in.
+//! keys share a few rows, and when the whole table is full all newcomers of a level share one. Time is passed in.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -110,12 +110,23 @@ impl Table {
         if self.0.len() >= LOG_CAUSES {
             self.0.retain(|_, row| row.suppressed > 0 || !row.is_idle(now));
         }
-        let keys = self.0.keys().filter(|(id, _)| *id == place.id).count();
+        let mut keys = self.keys_of(place);
+        if keys >= LOG_KEYS {
+            // Keys that are at rest make room for those of now.
+            let rests = |row: &Row| row.suppressed == 0 && row.is_idle(now);
+            self.0.retain(|(id, _), row| *id != place.id || !rests(row));
+            keys = self.keys_of(place);
+        }
         let wanted = if keys < LOG_KEYS { own } else { (place.id, shared(&own.1)) };
         match self.0.contains_key(&wanted) || self.0.len() < LOG_CAUSES {
             true => wanted,
-            false => (0, "(further causes)".to_owned()),
+            // Errors are not told as what came first at another level.
+            false => (0, format!("(further causes, {})", place.level)),
         }
+    }
+
+    fn keys_of(&self, place: Place) -> usize {
+        self.0.keys().filter(|(id, _)| *id == place.id).count()
     }
 
     #[cfg(test)]
@@ -258,6 +269,30 @@ mod tests {
         let later = LOG_FORGET * 2;
         assert_eq!(flood(&mut table, Place { id: 300_000, ..PLACE }, later, "key", 5), 5);
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn keys_at_rest_make_room_while_the_table_is_not_full() {
+        let mut table = Table::default();
+        for number in 0..LOG_KEYS * 2 {
+            flood(&mut table, PLACE, Duration::ZERO, &format!("key {number}"), 1);
+        }
+        let later = LOG_FORGET * 2;
+        flood(&mut table, PLACE, later, "key of later", u64::from(LOG_BURST));
+        assert_eq!(flood(&mut table, PLACE, later, "another", 5), 5);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn an_error_is_not_told_among_lines_of_another_level() {
+        let mut table = Table::default();
+        for id in 1..=LOG_CAUSES + 1 {
+            flood(&mut table, Place { id, ..PLACE }, Duration::ZERO, "key", 1);
+        }
+        let error = Place { id: 500_000, level: Level::ERROR, ..PLACE };
+        flood(&mut table, error, Duration::ZERO, "key", u64::from(LOG_BURST) + 3);
+        let told = table.all(Duration::ZERO);
+        assert_eq!((told[0].level, told[0].suppressed, told.len()), (Level::ERROR, 3, 1));
     }
 
     #[test]
