@@ -6,15 +6,14 @@
 
 use alloc::vec::Vec;
 
-use crate::cbor::{strict, Reader, Writer};
-use crate::cose;
-use crate::key::{Algorithm, PublicKey, SecretKey, Thumbprint};
+use crate::cbor::{Reader, Writer};
+use crate::key::{SecretKey, Thumbprint};
 use crate::limits::MESSAGE_BYTES;
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
-use crate::trust::TrustError;
+use crate::trust::{open_beside_root, seal_beside_root, TrustError};
 
-const AAD: &[u8] = b"tessera-head-1";
+const KIND: &str = "tessera-head-1";
 
 /// How far a service had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +41,7 @@ impl ServiceHead {
         let mut w = Writer::new();
         w.array(6).uint(self.audit).bytes(&self.audit_hash).uint(self.trust);
         w.bytes(&self.trust_hash).uint(self.serial).uint(self.time.get());
-        let sealed = cose::seal(w.finish(), AAD, Algorithm::Ed25519, root)?;
-        let mut w = Writer::new();
-        w.array(2).raw(&root.public().to_cose_key()).bytes(&sealed);
-        Ok(w.finish())
+        seal_beside_root(w.finish(), KIND, root)
     }
 
     /// Opens a head that the root key with this thumbprint signed.
@@ -53,24 +49,8 @@ impl ServiceHead {
     /// # Errors
     /// [`TrustError`].
     pub fn open(bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustError> {
-        if bytes.len() > MESSAGE_BYTES {
-            return Err(TrustError::TooLarge);
-        }
-        strict::check(bytes)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(2)?;
-        let root = PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)?;
-        if root.thumbprint() != *pin {
-            return Err(TrustError::Root);
-        }
-        let sealed = cose::open(r.bytes()?, AAD).map_err(|_| TrustError::Malformed)?;
-        r.end()?;
-        let signed = sealed.key_id == root.key_id()
-            && root.verifies(sealed.signed_bytes(), &sealed.signature);
-        if !signed {
-            return Err(TrustError::Signature);
-        }
-        Self::read(&sealed.payload)
+        let (payload, _) = open_beside_root(bytes, MESSAGE_BYTES, KIND, pin)?;
+        Self::read(&payload)
     }
 
     fn read(payload: &[u8]) -> Result<Self, TrustError> {
@@ -92,6 +72,8 @@ impl ServiceHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cose;
+    use crate::key::Algorithm;
 
     fn head() -> ServiceHead {
         ServiceHead {

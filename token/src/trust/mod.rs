@@ -9,10 +9,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::cbor::CborError;
+use crate::cbor::{strict, CborError, Reader, Writer};
 use crate::cose;
 use crate::hash::sha256;
-use crate::key::{Algorithm, PublicKey, SecretKey};
+use crate::key::{Algorithm, PublicKey, SecretKey, Thumbprint};
 use crate::refusal::RefusalCode;
 
 mod change;
@@ -105,4 +105,38 @@ fn open(bytes: &[u8], kind: &str, root: &PublicKey) -> Result<Vec<u8>, TrustErro
         return Err(TrustError::Signature);
     }
     Ok(sealed.payload)
+}
+
+/// `[root key as COSE_Key, COSE_Sign1]`: a message of this kind beside the key that signed it.
+pub(crate) fn seal_beside_root(
+    payload: Vec<u8>,
+    kind: &str,
+    root: &SecretKey,
+) -> Result<Vec<u8>, RefusalCode> {
+    let sealed = seal(payload, kind, root)?;
+    let mut w = Writer::new();
+    w.array(2).raw(&root.public().to_cose_key()).bytes(&sealed);
+    Ok(w.finish())
+}
+
+/// Payload and key of what [`seal_beside_root`] made, when the key is the pinned one.
+pub(crate) fn open_beside_root(
+    bytes: &[u8],
+    most: usize,
+    kind: &str,
+    pin: &Thumbprint,
+) -> Result<(Vec<u8>, PublicKey), TrustError> {
+    if bytes.len() > most {
+        return Err(TrustError::TooLarge);
+    }
+    strict::check(bytes)?;
+    let mut r = Reader::new(bytes);
+    r.array_of(2)?;
+    let root = PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)?;
+    if root.thumbprint() != *pin {
+        return Err(TrustError::Root);
+    }
+    let sealed = r.bytes()?;
+    r.end()?;
+    Ok((open(sealed, kind, &root)?, root))
 }

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
 
-use super::{open, seal, Change, EventHash, TrustError};
+use super::{open_beside_root, seal_beside_root, Change, EventHash, TrustError};
 
 const SNAPSHOT: &str = "tessera-trust-snapshot-1";
 /// CBOR items of a snapshot: each change is at most 9.
@@ -41,9 +41,7 @@ impl Snapshot {
         for change in &self.state {
             change.write(&mut w);
         }
-        let sealed = seal(w.finish(), SNAPSHOT, root)?;
-        w.array(2).raw(&root.public().to_cose_key()).bytes(&sealed);
-        Ok(w.finish())
+        seal_beside_root(w.finish(), SNAPSHOT, root)
     }
 
     /// Opens a snapshot of the root key with this thumbprint, and tells the key.
@@ -51,19 +49,8 @@ impl Snapshot {
     /// # Errors
     /// [`TrustError`].
     pub fn open(bytes: &[u8], pin: &Thumbprint) -> Result<(Self, PublicKey), TrustError> {
-        if bytes.len() > limits::SNAPSHOT_BYTES {
-            return Err(TrustError::TooLarge);
-        }
-        strict::check(bytes)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(2)?;
-        let root = PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)?;
-        if root.thumbprint() != *pin {
-            return Err(TrustError::Root);
-        }
-        let sealed = r.bytes()?;
-        r.end()?;
-        Ok((Self::read(&open(sealed, SNAPSHOT, &root)?)?, root))
+        let (payload, root) = open_beside_root(bytes, limits::SNAPSHOT_BYTES, SNAPSHOT, pin)?;
+        Ok((Self::read(&payload)?, root))
     }
 
     fn read(payload: &[u8]) -> Result<Self, TrustError> {
