@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::chain::{IssuerKey, KeyState, TrustView};
@@ -479,4 +481,27 @@ fn device_keys_come_with_the_feed_and_with_the_snapshot() {
     let fresh = TrustState::empty(audience());
     let fresh = fresh.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
     assert_eq!(fresh.device_key(&tenant(), &device("d-1")), Some(key));
+}
+
+/// A machine that sleeps: its wall clock goes on, its monotonic time does not.
+#[test]
+fn trust_data_grow_old_while_the_machine_sleeps() {
+    const SLEPT: u64 = 40 * 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let verifier = Verifier::trusting(folder.path(), &world);
+    let applied = verifier.trust.load().with_feed(&world.feed(0, NOW), &NONCE);
+    verifier.trust.publish(applied.state, None);
+    verifier.trust.beat(at(NOW), verifier.trust.monotonic());
+    verifier.clock.advance(Duration::from_secs(100));
+    assert_eq!(verifier.trust.age(), Some(100), "awake");
+    verifier.trust.beat(at(NOW + 100), verifier.trust.monotonic());
+    verifier.clock.skip_unix(Duration::from_secs(SLEPT));
+    verifier.clock.advance(limits::CLOCK_WITNESS + Duration::from_secs(1));
+    let age = verifier.trust.age().unwrap();
+    assert!((SLEPT..=SLEPT + 161).contains(&age), "{age}");
+    assert_eq!(verifier.validator.ready(), Err(RefusalCode::TrustStale));
+    // The service is heard again.
+    verifier.trust.beat(at(NOW + 161 + SLEPT), verifier.trust.monotonic());
+    assert_eq!((verifier.trust.age(), verifier.validator.ready()), (Some(0), Ok(())));
 }
