@@ -57,6 +57,22 @@ async fn a_key_with_too_many_client_ids_shares_a_place_and_troubles_no_other_key
     rig.take_as("d~newer", 1, NOW, last + 2).await.unwrap();
 }
 
+#[tokio::test]
+async fn client_ids_that_share_a_place_ahead_of_the_clock_are_used_also_after_a_crash() {
+    let rig = Rig::new();
+    let most = u32::from(limits::LEDGER_SUFFIXES);
+    for number in 0..=most {
+        rig.take_as(&format!("d~{number}"), 1, NOW + 30, 10 + number).await.unwrap();
+    }
+    let rig = rig.crash();
+    for number in 0..=most {
+        let again = rig.take_as(&format!("d~{number}"), 1, NOW + 30, 10 + number).await;
+        assert_eq!(again, Err(ProofReplayed), "{number}");
+    }
+    rig.take_as("d~new", 1, NOW + 30, 11 + most).await.unwrap();
+    rig.take_as("d~3", 1, NOW + 30, 14).await.unwrap();
+}
+
 /// So many keys of one second that memory is full.
 #[test]
 fn a_full_memory_closes_what_is_oldest_and_refuses_more_than_it_can_hold() {
