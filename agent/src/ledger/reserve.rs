@@ -4,6 +4,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::refusal::RefusalCode;
+use tokio::sync::oneshot;
 
 use super::ranges::Ranges;
 use crate::limits::{LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_WAITING};
@@ -95,15 +96,19 @@ impl Reserve {
         if self.durable.load().holds(ranges) {
             return Ok(());
         }
-        let mut batch = Batch::new();
+        let (tell, told) = oneshot::channel();
         let next = {
             let mut state = self.state.lock();
             state.wanted.add_all(ranges);
-            state.wanted.clone()
+            let next = state.wanted.clone();
+            let mut batch = Batch::new();
+            batch.put(&self.table, ROW, next.to_bytes());
+            // Queued while the state is held: what is wanted later is written later.
+            let queued = self.store.commit_then(batch, move |written| drop(tell.send(written)));
+            queued.map_err(|(error, _)| error)?;
+            next
         };
-        batch.put(&self.table, ROW, next.to_bytes());
-        self.store.commit(batch).await?;
-        // Another range that became durable meanwhile was written before or after this, and wants no less.
+        told.await.unwrap_or(Err(StoreError::Poisoned))?;
         let _state = self.state.lock();
         self.is_durable(next);
         Ok(())
