@@ -127,6 +127,9 @@ pub const PROFILE_ROUND: Duration = Duration::from_secs(300);
 /// Rounds in which every device had its turn: a crash forgets what was learned in the last 30 minutes. Written every 30 s,
 /// the profiles of 100,000 active devices alone were 173 GB a day.
 pub const PROFILE_PARTS: u32 = 6;
+/// Names of devices that were let go and whose rows wait to be removed: about 4 MiB while the store does not write. Rows
+/// past it stay until the next start.
+pub const PROFILES_EVICTED: usize = 65_536;
 /// Profiles evicted at once when the table is full: finding the longest idle costs a walk.
 pub const PROFILE_EVICT_PART: usize = 64;
 
