@@ -87,7 +87,7 @@ pub const LEDGER_RESERVE_SECONDS: u32 = 2;
 pub const LEDGER_RESERVE_BEFORE: u32 = 60;
 /// Seconds by which a proof may be ahead of our clock to be reserved for with all others; beyond, it has a row of its own.
 pub const LEDGER_AHEAD_SECONDS: u32 = 1;
-/// Proofs that wait until their second is reserved: what the store lets wait (`STORE_QUEUE`).
+/// Proofs that wait until their second is reserved: as many as writes may wait in the store (`STORE_QUEUE`).
 pub const LEDGER_WAITING: usize = 16_384;
 /// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
 pub const LEDGER_FORMER_KEYS: usize = 262_144;

@@ -71,16 +71,16 @@ impl Reserve {
         self.write(&mut state);
     }
 
-    /// Reserves a second; `waiter` is told once it is durable, at once when it is.
-    pub(super) fn cover(self: &Arc<Self>, second: u32, waiter: Waiter) {
+    /// Reserves a second; `waiter` is told once it is durable, at once when it is. It is given back when too many wait.
+    pub(super) fn cover(self: &Arc<Self>, second: u32, waiter: Waiter) -> Result<(), Waiter> {
         let mut state = self.state.lock();
         if self.covers(second) {
             drop(state);
-            return waiter(Ok(()));
+            waiter(Ok(()));
+            return Ok(());
         }
         if state.waiting.len() >= LEDGER_WAITING {
-            drop(state);
-            return waiter(Err(RefusalCode::NotReady));
+            return Err(waiter);
         }
         if !state.wanted.covers(second) {
             state.want(second);
@@ -89,6 +89,7 @@ impl Reserve {
         let refused = self.write(&mut state);
         drop(state);
         tell(refused, Err(RefusalCode::NotReady));
+        Ok(())
     }
 
     /// Reserves these seconds and waits: before rows that say more are removed.
