@@ -87,7 +87,7 @@ pub const LEDGER_RESERVE_SECONDS: u32 = 2;
 pub const LEDGER_RESERVE_BEFORE: u32 = 60;
 /// Seconds by which a proof may be ahead of our clock to be reserved for with all others; beyond, it has a row of its own.
 pub const LEDGER_AHEAD_SECONDS: u32 = 1;
-/// Proofs that wait until their second is reserved: what the store lets wait (`STORE_QUEUE`).
+/// Proofs that wait until their second is reserved: as many as writes may wait in the store (`STORE_QUEUE`).
 pub const LEDGER_WAITING: usize = 16_384;
 /// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
 pub const LEDGER_FORMER_KEYS: usize = 262_144;
@@ -127,6 +127,9 @@ pub const PROFILE_ROUND: Duration = Duration::from_secs(300);
 /// Rounds in which every device had its turn: a crash forgets what was learned in the last 30 minutes. Written every 30 s,
 /// the profiles of 100,000 active devices alone were 173 GB a day.
 pub const PROFILE_PARTS: u32 = 6;
+/// Names of devices that were let go and whose rows wait to be removed: about 4 MiB while the store does not write. Rows
+/// past it stay until the next start.
+pub const PROFILES_EVICTED: usize = 65_536;
 /// Profiles evicted at once when the table is full: finding the longest idle costs a walk.
 pub const PROFILE_EVICT_PART: usize = 64;
 

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::trust::{Floor, Trust, TrustState, TrustStore, TrustTime};
+use crate::trust::{Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -270,7 +270,7 @@ impl Verifier {
     pub(crate) fn trusting(folder: &Path, world: &World) -> Self {
         let verifier = Self::open(folder, world.pin(), NOW);
         let snapshot = world.snapshot();
-        verifier.trust_store.save_snapshot(&snapshot, &Floor::default()).unwrap();
+        verifier.trust_store.save_snapshot(&snapshot, &TrustState::empty(audience())).unwrap();
         let beat = world.heartbeat(NOW);
         verifier.trust_store.save_events(1, [].iter(), Some((&beat, at(NOW)))).unwrap();
         verifier.trust.publish(world.trusted(), None);

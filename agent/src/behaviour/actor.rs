@@ -38,11 +38,13 @@ struct Counters {
     observations: Counter,
     dropped: Counter,
     evicted: Counter,
+    rows_left: Counter,
     devices: Gauge,
     store_errors: Counter,
     written: Counter,
     dropped_told: u64,
     evicted_told: u64,
+    rows_left_told: u64,
 }
 
 impl Counters {
@@ -63,6 +65,10 @@ impl Counters {
                 "tessera_behaviour_evicted_total",
                 "Profiles let go because the table was full",
             )?,
+            rows_left: counter(
+                "tessera_behaviour_rows_left_total",
+                "Rows of profiles that were let go and stay in the store until the next start",
+            )?,
             devices: metrics.gauge("tessera_behaviour_devices", "Profiles in memory", &[])?,
             store_errors: counter(
                 "tessera_behaviour_store_errors_total",
@@ -74,6 +80,7 @@ impl Counters {
             )?,
             dropped_told: 0,
             evicted_told: 0,
+            rows_left_told: 0,
         })
     }
 }
@@ -209,6 +216,11 @@ impl BehaviourParts {
         if evicted > self.counters.evicted_told {
             self.counters.evicted.add(&[], evicted - self.counters.evicted_told);
             self.counters.evicted_told = evicted;
+        }
+        let left = self.tracker.rows_left_total();
+        if left > self.counters.rows_left_told {
+            self.counters.rows_left.add(&[], left - self.counters.rows_left_told);
+            self.counters.rows_left_told = left;
         }
         self.counters.devices.set(&[], i64::try_from(self.tracker.len()).unwrap_or(i64::MAX));
     }

@@ -81,9 +81,11 @@ pub(super) struct Tracker {
     devices: HashMap<Name, Box<Tracked>>,
     groups: HashMap<(TenantId, u64), Group>,
     now_ms: u64,
+    /// At most [`limits::PROFILES_EVICTED`]; further ones are counted in `rows_left_total`.
     evicted: Vec<Name>,
     evicted_total: u64,
-    /// Devices of which an alert was told since a round of writing last asked.
+    rows_left_total: u64,
+    /// Devices of which an alert was told since a round of writing last asked: of those in the table alone.
     alerted: HashSet<Name>,
 }
 
@@ -115,6 +117,7 @@ impl Tracker {
             now_ms: 0,
             evicted: Vec::new(),
             evicted_total: 0,
+            rows_left_total: 0,
             alerted: HashSet::new(),
         }
     }
@@ -171,7 +174,8 @@ impl Tracker {
         })
     }
 
-    /// Puts a stored profile back. One that was written by a clock that was ahead is taken back to now.
+    /// Puts a stored profile back. One that was written by a clock that was ahead is taken back to now; one that finds no
+    /// room is let go.
     pub(super) fn restore(&mut self, name: Name, mut profile: Profile) {
         if self.now_ms > 0 {
             profile.heal(self.now_ms);
@@ -179,6 +183,8 @@ impl Tracker {
         if self.devices.len() < self.config.most_devices {
             let changed = false;
             self.devices.insert(name, Box::new(Tracked { profile, changed }));
+        } else {
+            self.remove_rows([name]);
         }
     }
 
@@ -237,7 +243,22 @@ impl Tracker {
 
     /// Devices whose rows could not be removed.
     pub(super) fn not_removed(&mut self, names: Vec<Name>) {
-        self.evicted.extend(names);
+        self.remove_rows(names);
+    }
+
+    /// How many rows of devices that were let go stay in the store, since too many wait to be removed.
+    pub(super) fn rows_left_total(&self) -> u64 {
+        self.rows_left_total
+    }
+
+    /// While the store does not write, more and more wait. A row that is left is found again at the next start.
+    fn remove_rows(&mut self, names: impl IntoIterator<Item = Name>) {
+        for name in names {
+            match self.evicted.len() < limits::PROFILES_EVICTED {
+                true => self.evicted.push(name),
+                false => self.rows_left_total += 1,
+            }
+        }
     }
 
     /// Devices that were let go since they were last asked for.
@@ -285,9 +306,10 @@ impl Tracker {
             idle.iter().take(part + 1).map(|(_, _, name)| (*name).clone()).collect();
         for name in &gone {
             self.devices.remove(name);
+            self.alerted.remove(name);
         }
         self.evicted_total += gone.len() as u64;
-        self.evicted.extend(gone);
+        self.remove_rows(gone);
     }
 }
 

@@ -11,7 +11,7 @@ use tessera_token::text::base64url;
 
 use super::*;
 use crate::testing::*;
-use crate::trust::{Floor, TrustStore};
+use crate::trust::{TrustState, TrustStore};
 
 struct Rig {
     folder: tempfile::TempDir,
@@ -50,7 +50,7 @@ async fn rig_with(known: bool, request_time: Duration) -> Rig {
 fn put_trust(folder: &Path, world: &World) {
     let store = Store::open(&folder.join("agent")).unwrap();
     let trust = TrustStore::new(&store, world.pin()).unwrap();
-    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &TrustState::empty(audience())).unwrap();
     // It was confirmed once: without that nothing is decided.
     trust.save_events(1, [].iter(), Some((&world.heartbeat(NOW), at(NOW)))).unwrap();
     store.close().unwrap();

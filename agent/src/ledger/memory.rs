@@ -120,11 +120,13 @@ impl Bucket {
 
     /// What a proof is filed under here: its client id, or what the key's further client ids share. A client id that has
     /// a place of its own in this bucket keeps it, and one that has none gets none later: so the answer is always the same.
+    /// After a crash the rows ahead of the clock bring places back without their number: the shared place says that there
+    /// were too many.
     fn name_of(&self, who: &Who) -> Name {
         match who.client {
             None => who.key,
             Some(client) if self.places.contains_key(&client) => client,
-            Some(_) if self.is_full(who) => who.shared(),
+            Some(_) if self.is_full(who) || self.places.contains_key(&who.shared()) => who.shared(),
             Some(client) => client,
         }
     }

@@ -98,7 +98,7 @@ impl Ledger {
     ///
     /// A proof may be used up without anybody having been let in. Refused are: `proof_replayed` when it, or a later one of
     /// its key and client id, was taken; `proof_undecided` when that is not known of its second; `limit_reached` when
-    /// there is no room for one more client id; `not_ready` when the store does not write, or after [`Ledger::finish`].
+    /// there is no room for one more client id, or for one more proof that waits; `not_ready` when the store does not write, or after [`Ledger::finish`].
     pub fn take_then<F>(
         self: &Arc<Self>,
         proof: ProofUse,
@@ -130,7 +130,10 @@ impl Ledger {
             Wait::Reserve => {
                 drop(part);
                 let waiter = move |covered: Result<(), RefusalCode>| then(covered.map(|()| taken));
-                self.reserve.cover(proof.place.second(), Box::new(waiter));
+                if let Err(waiter) = self.reserve.cover(proof.place.second(), Box::new(waiter)) {
+                    self.metrics.limit("waiting");
+                    waiter(Err(RefusalCode::LimitReached));
+                }
             }
             Wait::Row(entry) => {
                 let written = move |written: Result<(), StoreError>| {

@@ -4,6 +4,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::refusal::RefusalCode;
+use tokio::sync::oneshot;
 
 use super::ranges::Ranges;
 use crate::limits::{LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_WAITING};
@@ -70,16 +71,16 @@ impl Reserve {
         self.write(&mut state);
     }
 
-    /// Reserves a second; `waiter` is told once it is durable, at once when it is.
-    pub(super) fn cover(self: &Arc<Self>, second: u32, waiter: Waiter) {
+    /// Reserves a second; `waiter` is told once it is durable, at once when it is. It is given back when too many wait.
+    pub(super) fn cover(self: &Arc<Self>, second: u32, waiter: Waiter) -> Result<(), Waiter> {
         let mut state = self.state.lock();
         if self.covers(second) {
             drop(state);
-            return waiter(Ok(()));
+            waiter(Ok(()));
+            return Ok(());
         }
         if state.waiting.len() >= LEDGER_WAITING {
-            drop(state);
-            return waiter(Err(RefusalCode::NotReady));
+            return Err(waiter);
         }
         if !state.wanted.covers(second) {
             state.want(second);
@@ -88,6 +89,7 @@ impl Reserve {
         let refused = self.write(&mut state);
         drop(state);
         tell(refused, Err(RefusalCode::NotReady));
+        Ok(())
     }
 
     /// Reserves these seconds and waits: before rows that say more are removed.
@@ -95,15 +97,19 @@ impl Reserve {
         if self.durable.load().holds(ranges) {
             return Ok(());
         }
-        let mut batch = Batch::new();
+        let (tell, told) = oneshot::channel();
         let next = {
             let mut state = self.state.lock();
             state.wanted.add_all(ranges);
-            state.wanted.clone()
+            let next = state.wanted.clone();
+            let mut batch = Batch::new();
+            batch.put(&self.table, ROW, next.to_bytes());
+            // Queued while the state is held: what is wanted later is written later.
+            let queued = self.store.commit_then(batch, move |written| drop(tell.send(written)));
+            queued.map_err(|(error, _)| error)?;
+            next
         };
-        batch.put(&self.table, ROW, next.to_bytes());
-        self.store.commit(batch).await?;
-        // Another range that became durable meanwhile was written before or after this, and wants no less.
+        told.await.unwrap_or(Err(StoreError::Poisoned))?;
         let _state = self.state.lock();
         self.is_durable(next);
         Ok(())

@@ -191,7 +191,7 @@ impl SyncCore {
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
         let state = old.with_snapshot(bytes, self.store.pin(), self.trust.now())?;
-        let saved = self.store.save_snapshot(bytes, state.floor());
+        let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;
         self.no_snapshot = None;
         self.saved_beat = None;

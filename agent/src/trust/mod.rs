@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tessera_token::chain::TrustView;
+use tessera_token::limits::CLOCK_SKEW_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::broadcast;
@@ -82,8 +83,16 @@ impl Trust {
 
     /// Seconds since a heartbeat last answered this verifier, by monotonic time; what an earlier run was told counts with
     /// the stored times. `None` when none ever did.
+    ///
+    /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is also what
+    /// the time by which everything is judged says, less what clocks may differ.
     pub fn age(&self) -> Option<u64> {
-        self.standing.age(self.time.monotonic())
+        let age = self.standing.age(self.time.monotonic())?;
+        if age <= limits::CLOCK_WITNESS.as_secs() {
+            return Some(age);
+        }
+        let by_now = self.load().confirmed_at().map_or(0, |at| self.now().since(at));
+        Some(age.max(by_now.saturating_sub(CLOCK_SKEW_SECONDS)))
     }
 
     /// Monotonic time, by which ages are counted.

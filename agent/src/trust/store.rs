@@ -15,6 +15,8 @@ use crate::limits;
 const HEARTBEAT: &[u8] = b"heartbeat_2";
 /// The signed time of the newest heartbeat that answered; with it a verifier is established.
 const CONFIRMED: &[u8] = b"confirmed";
+/// The moment before which withdrawals may be forgotten ([`TrustState::forgotten`]); no row without one.
+const FORGOTTEN: &[u8] = b"forgotten";
 /// Since when the feed cannot be followed, in seconds.
 const LAPSED: &[u8] = b"lapsed";
 /// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
@@ -118,6 +120,7 @@ impl TrustStore {
             state.beat_again(&beat)?;
         }
         state.confirmed_at = self.seconds(CONFIRMED)?;
+        state.forgotten = self.seconds(FORGOTTEN)?;
         Ok(state)
     }
 
@@ -186,19 +189,26 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores a verified snapshot in the place of everything before it, and what was known beyond it.
+    /// Stores a verified snapshot in the place of everything before it, and what `state`, which it has become, knows beyond
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_snapshot(&self, bytes: &[u8], floor: &Floor) -> Result<(), StoreError> {
+    pub fn save_snapshot(&self, bytes: &[u8], state: &TrustState) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         for (key, _) in self.event_rows()? {
             batch.delete(&self.events, key);
         }
         self.put_pieces(&mut batch, &self.snapshot, PIECES, bytes)?;
+        let floor = state.floor();
         let floor = if floor.is_empty() { Vec::new() } else { floor.to_cbor() };
         self.put_pieces(&mut batch, &self.floor, FLOOR_PIECES, &floor)?;
         batch.delete(&self.meta, HEARTBEAT);
+        // In the same step: no later snapshot would tell that there was an absence.
+        match state.forgotten() {
+            Some(until) => batch.put(&self.meta, FORGOTTEN, until.get().to_be_bytes()),
+            None => batch.delete(&self.meta, FORGOTTEN),
+        }
         self.store.commit_blocking(batch)
     }
 

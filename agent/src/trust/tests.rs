@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::chain::{IssuerKey, KeyState, TrustView};
@@ -344,6 +346,28 @@ fn what_finds_no_room_is_left_out_and_what_is_behind_it_counts() {
     assert_eq!(mended.left_out(), 0);
 }
 
+#[test]
+fn a_stop_behind_a_snapshot_does_not_lose_what_it_may_have_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let old = world.trusted().with_feed(&world.feed(0, NOW), &NONCE).state;
+    world.event(device_change("d-1", 5, NOW));
+    let later = at(NOW + TOKEN_LIFE_SECONDS + 1);
+    let bytes = world.snapshot_with(|snapshot| snapshot.time = later);
+    let new = old.with_snapshot(&bytes, &world.pin(), at(NOW)).unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let trust = TrustStore::new(&store, world.pin()).unwrap();
+    trust.save_snapshot(&bytes, &new).unwrap();
+    let stored = trust.load(audience()).unwrap();
+    assert_eq!((new.forgotten(), stored.forgotten()), (Some(later), Some(later)));
+    // A further snapshot keeps it; one of a verifier that was never away has none.
+    let next = stored.with_snapshot(&bytes, &world.pin(), at(NOW)).unwrap();
+    trust.save_snapshot(&bytes, &next).unwrap();
+    assert_eq!(trust.load(audience()).unwrap().forgotten(), Some(later));
+    trust.save_snapshot(&bytes, &old).unwrap();
+    assert_eq!(trust.load(audience()).unwrap().forgotten(), None);
+}
+
 #[tokio::test]
 async fn damaged_or_foreign_trust_at_rest_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
@@ -351,7 +375,7 @@ async fn damaged_or_foreign_trust_at_rest_is_not_used() {
     let store = Store::open(folder.path()).unwrap();
     let trust = TrustStore::new(&store, world.pin()).unwrap();
     assert!(trust.load(audience()).unwrap().is_empty());
-    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &TrustState::empty(audience())).unwrap();
     world.event(device_change("d-1", 1, NOW));
     world.event(device_change("d-2", 1, NOW));
     // The first event is missing.
@@ -368,7 +392,7 @@ async fn damaged_or_foreign_trust_at_rest_is_not_used() {
     store.commit(batch).await.unwrap();
     assert_eq!(refused(&trust), TrustRefusal::Damaged);
     // A snapshot mends it.
-    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &TrustState::empty(audience())).unwrap();
     assert_eq!(trust.load(audience()).unwrap().seq(), 2);
 }
 
@@ -391,7 +415,7 @@ async fn what_was_known_beyond_a_snapshot_is_stored_whole_or_nothing_is_used() {
     world.changes.clear();
     world.event(device_change("d-1", 1, NOW));
     let new = old.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
-    trust.save_snapshot(&world.snapshot(), new.floor()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &new).unwrap();
     let stored = trust.load(audience()).unwrap();
     assert_eq!((stored.device_count(), new.device_count()), (30_001, 30_001));
     assert_eq!(stored.device_epoch(&tenant(), "device-with-a-rather-long-name-29999"), 2);
@@ -426,12 +450,12 @@ async fn a_large_snapshot_is_stored_in_pieces_and_shrinks_again() {
     }
     let large = world.snapshot();
     assert!(large.len() > 2 * crate::limits::TRUST_PIECE_BYTES);
-    trust.save_snapshot(&large, &Floor::default()).unwrap();
+    trust.save_snapshot(&large, &TrustState::empty(audience())).unwrap();
     let state = trust.load(audience()).unwrap();
     assert_eq!(state.device_count(), 30_000);
     assert_eq!(state.device_epoch(&tenant(), "device-with-a-rather-long-name-29999"), 1);
     world.changes.clear();
-    trust.save_snapshot(&world.snapshot(), &Floor::default()).unwrap();
+    trust.save_snapshot(&world.snapshot(), &TrustState::empty(audience())).unwrap();
     assert_eq!(trust.load(audience()).unwrap().device_count(), 0);
     assert_eq!(store.table("trust_snapshot").unwrap().len().unwrap(), 1);
 }
@@ -479,4 +503,27 @@ fn device_keys_come_with_the_feed_and_with_the_snapshot() {
     let fresh = TrustState::empty(audience());
     let fresh = fresh.with_snapshot(&world.snapshot(), &world.pin(), at(NOW)).unwrap();
     assert_eq!(fresh.device_key(&tenant(), &device("d-1")), Some(key));
+}
+
+/// A machine that sleeps: its wall clock goes on, its monotonic time does not.
+#[test]
+fn trust_data_grow_old_while_the_machine_sleeps() {
+    const SLEPT: u64 = 40 * 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let verifier = Verifier::trusting(folder.path(), &world);
+    let applied = verifier.trust.load().with_feed(&world.feed(0, NOW), &NONCE);
+    verifier.trust.publish(applied.state, None);
+    verifier.trust.beat(at(NOW), verifier.trust.monotonic());
+    verifier.clock.advance(Duration::from_secs(100));
+    assert_eq!(verifier.trust.age(), Some(100), "awake");
+    verifier.trust.beat(at(NOW + 100), verifier.trust.monotonic());
+    verifier.clock.skip_unix(Duration::from_secs(SLEPT));
+    verifier.clock.advance(limits::CLOCK_WITNESS + Duration::from_secs(1));
+    let age = verifier.trust.age().unwrap();
+    assert!((SLEPT..=SLEPT + 161).contains(&age), "{age}");
+    assert_eq!(verifier.validator.ready(), Err(RefusalCode::TrustStale));
+    // The service is heard again.
+    verifier.trust.beat(at(NOW + 161 + SLEPT), verifier.trust.monotonic());
+    assert_eq!((verifier.trust.age(), verifier.validator.ready()), (Some(0), Ok(())));
 }

@@ -136,7 +136,8 @@ impl TrustTime {
     }
 
     /// The moment by which entries that say nothing any more may be let go of: signed time, as far as it was lived
-    /// through. `None` before enough of it was.
+    /// through, and never beyond this wall clock: a service that is ahead for a day cannot bring it ahead by a day alone.
+    /// `None` before enough of it was lived through.
     pub(crate) fn removal(&self) -> Option<UnixSeconds> {
         let (signed, monotonic) = (self.signed()?, self.clock.monotonic());
         let mut lived = self.lived.lock();
@@ -146,7 +147,8 @@ impl TrustTime {
             none => none.insert(LivedTime::begin(signed, monotonic)),
         };
         lived.step(signed, monotonic);
-        (lived.span() >= PRUNE_SETTLED_SECONDS).then(|| lived.removal(signed))
+        (lived.span() >= PRUNE_SETTLED_SECONDS)
+            .then(|| lived.removal(signed.min(self.clock.unix())))
     }
 
     /// Monotonic time of this process.

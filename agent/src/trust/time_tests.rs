@@ -167,3 +167,18 @@ fn what_is_let_go_goes_by_time_that_was_lived_through() {
     assert_eq!(again.removal(), Some(at(NOW + DAY + 7200)));
     assert!(ahead > TOKEN_LIFE_SECONDS);
 }
+
+#[test]
+fn nothing_is_let_go_by_a_service_that_is_ahead_for_as_long_as_it_is_ahead() {
+    let clock = ManualClock::at(at(NOW));
+    let stored = StoredTime { signed: at(NOW), lived: Some((at(NOW - 30 * DAY), at(NOW))) };
+    let time = TrustTime::new(clock.clone(), stored);
+    for hour in 1..=24 {
+        pass(&clock, 3600);
+        time.beat(at(NOW + DAY + hour * 3600));
+        let removal = time.removal();
+        assert!(removal.is_some() && removal <= Some(at(NOW + hour * 3600)), "{hour}: {removal:?}");
+    }
+    time.beat(at(NOW + DAY));
+    assert_eq!(time.removal(), Some(at(NOW + DAY)));
+}

@@ -78,6 +78,29 @@ fn a_full_table_lets_the_longest_idle_go_and_counts_it() {
 }
 
 #[test]
+fn rows_that_cannot_be_removed_are_remembered_up_to_a_limit_and_counted() {
+    let mut rig = Rig::new();
+    let names = |from: usize, many: usize| (from..from + many).map(|n| name(&format!("d-{n}")));
+    rig.tracker.not_removed(names(0, limits::PROFILES_EVICTED - 1).collect());
+    assert_eq!(rig.tracker.rows_left_total(), 0);
+    rig.tracker.not_removed(names(limits::PROFILES_EVICTED, 10).collect());
+    assert_eq!(rig.tracker.rows_left_total(), 9);
+    assert_eq!(rig.tracker.take_evicted().len(), limits::PROFILES_EVICTED);
+    rig.tracker.not_removed(vec![name("d-1")]);
+    assert_eq!((rig.tracker.rows_left_total(), rig.tracker.take_evicted().len()), (9, 1));
+}
+
+/// What an earlier run could not remove, or a larger table has left.
+#[test]
+fn a_stored_profile_without_room_is_removed() {
+    let mut rig = Rig::with(BehaviourConfig { most_devices: 1, ..BehaviourConfig::default() });
+    for device in ["d-1", "d-2"] {
+        rig.tracker.restore(name(device), Profile::new(START_MS));
+    }
+    assert_eq!((rig.tracker.len(), rig.tracker.take_evicted()), (1, vec![name("d-2")]));
+}
+
+#[test]
 fn what_finds_the_queue_full_is_counted_and_counts_of_publishes_are_kept() {
     let mut rig = Rig::new();
     let device = rig.connect("d", HOME);

@@ -57,6 +57,57 @@ async fn a_key_with_too_many_client_ids_shares_a_place_and_troubles_no_other_key
     rig.take_as("d~newer", 1, NOW, last + 2).await.unwrap();
 }
 
+#[tokio::test]
+async fn client_ids_that_share_a_place_ahead_of_the_clock_are_used_also_after_a_crash() {
+    let rig = Rig::new();
+    let most = u32::from(limits::LEDGER_SUFFIXES);
+    for number in 0..=most {
+        rig.take_as(&format!("d~{number}"), 1, NOW + 30, 10 + number).await.unwrap();
+    }
+    let rig = rig.crash();
+    for number in 0..=most {
+        let again = rig.take_as(&format!("d~{number}"), 1, NOW + 30, 10 + number).await;
+        assert_eq!(again, Err(ProofReplayed), "{number}");
+    }
+    rig.take_as("d~new", 1, NOW + 30, 11 + most).await.unwrap();
+    rig.take_as("d~3", 1, NOW + 30, 14).await.unwrap();
+}
+
+#[test]
+fn proofs_that_wait_for_the_disk_are_bounded_and_counted() {
+    use std::sync::mpsc;
+
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(at(NOW));
+    let store = Store::open(folder.path()).unwrap();
+    let metrics = Metrics::new();
+    let counted = LedgerMetrics::new(&metrics).unwrap();
+    let now = clock.unix();
+    let ledger = Ledger::open(&store, Opening::default(), clock, now, counted).unwrap();
+    let ledger = Arc::new(ledger);
+    // The thread that writes is held up until the end.
+    let (release, held) = mpsc::sync_channel::<()>(1);
+    let hold = move |_| assert!(held.recv().is_err());
+    assert!(store.commit_then(tessera_runtime::store::Batch::new(), hold).is_ok());
+    let (tell, told) = mpsc::sync_channel(limits::LEDGER_WAITING + 1);
+    for number in 0..=limits::LEDGER_WAITING {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        key[0] = key[7];
+        let proof = ProofUse { key: Thumbprint::from_bytes(key), place: Place::new(at(NOW), 1) };
+        let tell = tell.clone();
+        ledger.take_then(proof, &id("d"), now, move |taken| tell.send((number, taken)).unwrap());
+    }
+    let refused = told.try_recv().unwrap();
+    assert_eq!(refused, (limits::LEDGER_WAITING, Err(RefusalCode::LimitReached)));
+    let shown = metrics.render();
+    assert!(shown.contains(r#"tessera_ledger_limits_hit_total{limit="waiting"} 1"#), "{shown}");
+    drop(release);
+    for _ in 0..limits::LEDGER_WAITING {
+        assert!(told.recv().unwrap().1.is_ok());
+    }
+}
+
 /// So many keys of one second that memory is full.
 #[test]
 fn a_full_memory_closes_what_is_oldest_and_refuses_more_than_it_can_hold() {
