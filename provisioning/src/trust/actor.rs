@@ -75,43 +75,51 @@ impl Handler<Publish> for TrustActor {
         let step = self.step(message);
         let store = self.store.clone();
         let work = async move {
-            let (batch, head) = step?;
+            let (batch, written) = step?;
             match store.commit(batch).await {
-                Ok(()) => Ok(Some(head)),
+                Ok(()) => Ok(Some(written)),
                 Err(StoreError::Conflict { .. }) => Ok(None),
                 Err(error) => Err(Refused::from(error)),
             }
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|outcome, actor, _| {
-            let Some(head) = outcome? else {
-                return Ok(Tried::Again);
-            };
-            actor.written(&head);
-            Ok(Tried::Done(()))
-        })))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(
+            |outcome: Result<Option<Written>, Refused>, actor, _| {
+                let Some(written) = outcome? else {
+                    return Ok(Tried::Again);
+                };
+                actor.written(&written);
+                // A jump alone was written: the caller computes its change anew, above the new floors.
+                Ok(match written.jumped {
+                    Some(_) => Tried::Again,
+                    None => Tried::Done(()),
+                })
+            },
+        )))
     }
 }
 
 impl TrustActor {
     /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
-    /// have: an operator is told only of what readers can take.
+    /// have, and nothing else is written: an epoch that was computed before the jump may be below what readers hold.
     fn step(&self, message: Publish) -> Result<(Batch, Written), Refused> {
         let Publish { changes, mut batch } = message;
         let before = Head::read(&self.tables)?;
         let now = self.time.now();
+        if self.claim_beyond(&before) {
+            return self.jump_for_claim(&before, now);
+        }
+        let head = ledger::append(&self.tables, &mut batch, before, &changes, &self.root, now)?;
+        Ok((batch, Written { head, jumped: None }))
+    }
+
+    fn jump_for_claim(&self, before: &Head, now: UnixSeconds) -> Result<(Batch, Written), Refused> {
+        let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
-        let (head, jumped) = match self.claim_beyond(&before) {
-            false => (before, None),
-            true => {
-                let jump = Jump::unknown(&before, CLAIM);
-                let (head, jumped) = jump.write(&self.tables, &mut batch, &before, now)?;
-                self.note_claim(&mut batch, &jumped);
-                (head, Some(jumped))
-            }
-        };
-        let head = ledger::chain(&self.tables, &mut batch, head, &changes, &self.root, now)?;
+        let jump = Jump::unknown(before, CLAIM);
+        let (head, jumped) = jump.write(&self.tables, &mut batch, before, now)?;
         head.write(&self.tables, &mut batch);
-        Ok((batch, Written { head, jumped }))
+        self.note_claim(&mut batch, &jumped);
+        Ok((batch, Written { head, jumped: Some(jumped) }))
     }
 
     fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
