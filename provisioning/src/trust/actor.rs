@@ -18,7 +18,9 @@ use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::issue::actor::{IssuerActor, SerialsJumped};
-use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS};
+use crate::limits::{
+    CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS, UNKNOWN_JUMP,
+};
 use crate::refused::Refused;
 use crate::service::Tried;
 use crate::tables::Tables;
@@ -135,7 +137,7 @@ impl TrustActor {
             claimed.seq >= head.seq
                 && self.time.monotonic().saturating_sub(claimed.at) <= fresh
                 // A claim that no jump reaches is not made true by jumping.
-                && claimed.seq - head.seq <= crate::limits::UNKNOWN_JUMP
+                && claimed.seq - head.seq <= UNKNOWN_JUMP
         })
     }
 
@@ -193,6 +195,11 @@ impl Handler<Claimed> for TrustActor {
     fn handle(&mut self, message: Claimed, _context: &mut Self::Context) {
         // A reader that made the line jump once and showed nothing does not make it jump again.
         if self.unbacked.contains(&message.by) {
+            return;
+        }
+        let Ok(head) = Head::read(&self.tables) else { return };
+        // No jump reaches it, and it would hide the claims that one does.
+        if message.seq.saturating_sub(head.seq) > UNKNOWN_JUMP {
             return;
         }
         let known = self.claimed.as_ref().map_or(0, |claimed| claimed.seq);

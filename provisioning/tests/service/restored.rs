@@ -372,6 +372,26 @@ async fn what_the_root_key_did_not_sign_moves_nothing() {
     assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
 }
 
+/// A number that no jump reaches hides no true one.
+#[tokio::test]
+async fn a_claim_from_as_far_as_numbers_go_does_not_hide_that_of_an_honest_reader() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    for _ in 0..5 {
+        revoke(&world, "a").await;
+    }
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    let far = format!("/v1/trust/events?after={}&head={}", u64::MAX, base64url(&[1; 32]));
+    assert_eq!(problem(world.feed.get(&far).await).0, 409);
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(problem(world.feed.get(&far).await).0, 409);
+    assert!(revoke(&world, "a").await > reader.device("a"));
+    assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "claim");
+}
+
 #[tokio::test]
 async fn budgets_of_staleness_are_set_by_tenant_and_told_in_the_feed() {
     let world = World::new().await;
