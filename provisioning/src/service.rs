@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -18,7 +19,7 @@ use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
-use crate::issue::actor::{IssuerActor, KeysMoved};
+use crate::issue::actor::IssuerActor;
 use crate::keys::files::KeyFolder;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
@@ -146,16 +147,18 @@ impl Service {
         entry: Entry,
     ) -> Result<Tried<()>, Refused> {
         self.note(&mut batch, &entry);
-        let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
-        let tried = self.trust.send(Publish { changes, batch }).await??;
+        let tried = self.trust.send(Publish { changes, batch, hold }).await??;
         if tried == Tried::Done(()) {
-            hold.keep();
             self.noted(&entry);
-            if keys_moved {
-                self.issuer.send(KeysMoved).await?;
-            }
         }
         Ok(tried)
+    }
+
+    /// Does `work` to its end, also when the caller goes: the future of a request is dropped when its connection breaks.
+    pub(crate) async fn to_its_end<T: 'static>(
+        work: impl Future<Output = Result<T, Refused>> + 'static,
+    ) -> Result<T, Refused> {
+        actix_rt::spawn(work).await.map_err(|_| Refused::from(RefusalCode::Internal))?
     }
 
     /// Writes an entry alone, from code that does not wait.

@@ -17,11 +17,12 @@ use super::restored::{Jump, Place, Restoration};
 use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
-use crate::issue::actor::{IssuerActor, SerialsJumped};
+use crate::issue::actor::{IssuerActor, KeysMoved, SerialsJumped};
 use crate::limits::{
     CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS, UNKNOWN_JUMP,
 };
 use crate::refused::Refused;
+use crate::room::Hold;
 use crate::service::Tried;
 use crate::tables::Tables;
 
@@ -64,6 +65,8 @@ impl Supervised for TrustActor {}
 pub(crate) struct Publish {
     pub(crate) changes: Vec<Change>,
     pub(crate) batch: Batch,
+    /// It stays with the write: the caller may be gone before that is done.
+    pub(crate) hold: Hold,
 }
 
 impl Message for Publish {
@@ -74,7 +77,9 @@ impl Handler<Publish> for TrustActor {
     type Result = AtomicResponse<Self, Result<Tried<()>, Refused>>;
 
     fn handle(&mut self, message: Publish, _context: &mut Self::Context) -> Self::Result {
-        let step = self.step(message);
+        let Publish { changes, batch, hold } = message;
+        let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
+        let step = self.step(&changes, batch);
         let store = self.store.clone();
         let work = async move {
             let (batch, written) = step?;
@@ -85,16 +90,21 @@ impl Handler<Publish> for TrustActor {
             }
         };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(
-            |outcome: Result<Option<Written>, Refused>, actor, _| {
+            move |outcome: Result<Option<Written>, Refused>, actor, _| {
                 let Some(written) = outcome? else {
                     return Ok(Tried::Again);
                 };
                 actor.written(&written);
-                // A jump alone was written: the caller computes its change anew, above the new floors.
-                Ok(match written.jumped {
-                    Some(_) => Tried::Again,
-                    None => Tried::Done(()),
-                })
+                if written.jumped.is_some() {
+                    // That alone was written: the caller computes its change anew, above the new floors.
+                    return Ok(Tried::Again);
+                }
+                hold.keep();
+                if keys_moved {
+                    // Ahead of every token that is asked for after the answer.
+                    actor.issuer.do_send(KeysMoved);
+                }
+                Ok(Tried::Done(()))
             },
         )))
     }
@@ -103,14 +113,13 @@ impl Handler<Publish> for TrustActor {
 impl TrustActor {
     /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
     /// have, and nothing else is written: an epoch that was computed before the jump may be below what readers hold.
-    fn step(&self, message: Publish) -> Result<(Batch, Written), Refused> {
-        let Publish { changes, mut batch } = message;
+    fn step(&self, changes: &[Change], mut batch: Batch) -> Result<(Batch, Written), Refused> {
         let before = Head::read(&self.tables)?;
         let now = self.time.now();
         if self.claim_beyond(&before) {
             return self.jump_for_claim(&before, now);
         }
-        let head = ledger::append(&self.tables, &mut batch, before, &changes, &self.root, now)?;
+        let head = ledger::append(&self.tables, &mut batch, before, changes, &self.root, now)?;
         Ok((batch, Written { head, jumped: None }))
     }
 
