@@ -157,7 +157,7 @@ async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> R
     if held != Load::default() {
         // Those that enrolled between the count and the write.
         let late = device_keys(service, tenant).await?.minus(&held);
-        service.room_for(late, Purpose::Revocation).await?.keep();
+        service.room.book(&late);
     }
     Ok(())
 }
