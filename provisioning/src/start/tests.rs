@@ -193,7 +193,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
             crate::trust::ledger::RevokedRow { tenant: "default".into(), device: "a".into() };
         batch.put_record(&service.tables.revoked_tokens, &row, &token);
         service.store.commit(batch).await.unwrap();
-        let swept = crate::sweep::once(&service, &mut None).await;
+        let swept = crate::sweep::once(&service, &mut Default::default()).await;
         assert_eq!(swept.unwrap_err().code, RefusalCode::Internal);
         assert!(!service.tables.revoked_tokens.contains(&row).unwrap());
         chained(&service).await;
@@ -312,6 +312,38 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
                 assert_eq!(taken(), written(), "{path} dropped after {polls} polls");
             }
         }
+        store.close().unwrap();
+    });
+}
+
+/// Moved devices lie in the order of their names: one that has ended may stand behind any number that have not.
+#[test]
+fn a_moved_device_behind_many_others_is_swept_too() {
+    actix_rt::System::new().block_on(async {
+        use crate::limits::SWEEP_ROWS;
+        use crate::trust::ledger::MovedDevice;
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
+        let metrics = Metrics::new();
+        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let (service, _) = run::furnish(parts, &place, store.clone()).await.unwrap();
+        let table = &service.tables.moved_devices;
+        let mut batch = tessera_runtime::store::Batch::new();
+        for n in 0..=SWEEP_ROWS {
+            let row = MovedDevice { epoch: 1, at: NOW.get() };
+            batch.put_record(table, format!("default\0d{n:05}"), &row);
+        }
+        batch.put_record(table, "default\0z", &MovedDevice { epoch: 1, at: 0 });
+        store.commit(batch).await.unwrap();
+        let mut cursors = crate::sweep::Cursors::default();
+        for _ in 0..3 {
+            crate::sweep::once(&service, &mut cursors).await.unwrap();
+        }
+        assert!(!table.contains("default\0z").unwrap());
+        assert_eq!(table.len().unwrap(), SWEEP_ROWS + 1);
         store.close().unwrap();
     });
 }
