@@ -18,10 +18,13 @@ use crate::out;
 pub(crate) async fn run(args: UpArgs) -> Outcome {
     let config = config(&args)?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let clock = SystemClock::shared();
     let (front, back) = (Stop::new(), Stop::new());
-    let provisioning = start_provisioning(&config, &clock, &back).await?;
+    let start = start_provisioning(&config, &clock, &back);
+    let Some(provisioning) = signals.during(&back, start).await? else {
+        return ended(&drain(&[&back], config.drain).await);
+    };
     let started = broker(&config, &provisioning, &clock, &front).await;
     let broker = match started {
         Ok(broker) => broker,
