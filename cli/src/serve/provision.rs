@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     };
     let service = Arc::new(service);
     let copied = Arc::clone(&service);
-    control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)))?;
+    control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)));
     let data = config.data.display();
     run_file::write(&config.data, &[("http", service.addr().to_string())])?;
     if let Some(first) = service.first_start() {

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
         copy_provisioning(&copied.0, to)?;
         copied.1.copy_stores(to)
     };
-    control::serve(&config.data, &front, Arc::new(copy))?;
+    control::serve(&config.data, &front, Arc::new(copy));
     tell(&config, &provisioning, &broker)?;
     let ready = || broker.handle.is_ready();
     let signals = until_told(signals, reload, ready, || broker.reload_certificates()).await;
