@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -51,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
     pub(crate) room: Arc<Room>,
+    /// Findings that are listed, as far as the evidence that is looked at knows.
+    pub(crate) listed: AtomicUsize,
     /// How far the table of issuer keys was looked through for those that have ended.
     pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
     /// How far it was looked through for those that a wrong clock has dated, or that end soon.

@@ -484,6 +484,26 @@ async fn a_token_that_a_reader_shows_ends_with_its_device_when_there_is_no_room_
     assert_eq!(claims(&fresh.access_token).epochs.device, next.device("a"));
 }
 
+/// Its record is new and above what was lost, and new verifiers know nothing of the name: they must be told.
+#[tokio::test]
+async fn tokens_of_a_lost_device_end_also_when_another_has_taken_its_name() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let (_, token) = world.enrolled("lost").await;
+    revoke(&world, "lost").await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    revoke(&world, "a").await;
+    let (_, fresh) = world.enrolled("lost").await;
+    assert!(claims(&fresh.access_token).epochs.device > reader.device("lost"));
+    let next = shown(&world, &reader).await;
+    assert!(next.device("lost") > claims(&token.access_token).epochs.device);
+    assert!(next.device("lost") >= reader.device("lost"));
+}
+
 /// Which group it had is lost with it.
 #[tokio::test]
 async fn a_device_of_the_lost_part_ends_with_its_tenant_when_there_is_no_room_for_it() {
