@@ -45,7 +45,7 @@ pub struct Driven {
     service: Arc<Service>,
     root: Thumbprint,
     app: Rc<dyn Fn(TestRequest) -> Answer>,
-    claims_from: Option<Vec<u8>>,
+    cursors: sweep::Cursors,
 }
 
 impl Driven {
@@ -79,7 +79,12 @@ impl Driven {
                 }
             })
         };
-        Ok(Self { service, root: handle.root_thumbprint(), app: Rc::new(app), claims_from: None })
+        Ok(Self {
+            service,
+            root: handle.root_thumbprint(),
+            app: Rc::new(app),
+            cursors: sweep::Cursors::default(),
+        })
     }
 
     /// The thumbprint that readers pin.
@@ -108,7 +113,7 @@ impl Driven {
     /// # Errors
     /// The code of what ended the round early.
     pub async fn sweep(&mut self) -> Result<(), RefusalCode> {
-        let swept = sweep::once(&self.service, &mut self.claims_from).await;
+        let swept = sweep::once(&self.service, &mut self.cursors).await;
         swept.map_err(|refused| refused.code)
     }
 

@@ -86,6 +86,8 @@ pub const FINDINGS: usize = 10_000;
 pub const CLAIM_OF_READER_SECONDS: u64 = 60;
 /// Time for a reader's evidence: a snapshot of 64 MiB over a slow line.
 pub const EVIDENCE_TIME: Duration = Duration::from_secs(100);
+/// Time for which a reader waits until another's evidence was looked at; then it comes again with its next poll.
+pub const EVIDENCE_WAIT: Duration = Duration::from_secs(20);
 /// Pieces of evidence that are looked at in one moment: each is up to 72 MiB of memory.
 pub const EVIDENCE_AT_ONCE: usize = 1;
 

@@ -1,3 +1,5 @@
+use std::future::Future;
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -18,7 +20,7 @@ use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
-use crate::issue::actor::{IssuerActor, KeysMoved};
+use crate::issue::actor::IssuerActor;
 use crate::keys::files::KeyFolder;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
@@ -50,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
     pub(crate) room: Arc<Room>,
+    /// Findings that are listed, as far as the evidence that is looked at knows.
+    pub(crate) listed: AtomicUsize,
     /// How far the table of issuer keys was looked through for those that have ended.
     pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
     /// How far it was looked through for those that a wrong clock has dated, or that end soon.
@@ -146,16 +150,18 @@ impl Service {
         entry: Entry,
     ) -> Result<Tried<()>, Refused> {
         self.note(&mut batch, &entry);
-        let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
-        let tried = self.trust.send(Publish { changes, batch }).await??;
+        let tried = self.trust.send(Publish { changes, batch, hold }).await??;
         if tried == Tried::Done(()) {
-            hold.keep();
             self.noted(&entry);
-            if keys_moved {
-                self.issuer.send(KeysMoved).await?;
-            }
         }
         Ok(tried)
+    }
+
+    /// Does `work` to its end, also when the caller goes: the future of a request is dropped when its connection breaks.
+    pub(crate) async fn to_its_end<T: 'static>(
+        work: impl Future<Output = Result<T, Refused>> + 'static,
+    ) -> Result<T, Refused> {
+        actix_rt::spawn(work).await.map_err(|_| Refused::from(RefusalCode::Internal))?
     }
 
     /// Writes an entry alone, from code that does not wait.

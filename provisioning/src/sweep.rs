@@ -14,16 +14,23 @@ use crate::service::Service;
 use crate::tables::number_of;
 use crate::trust::ledger::{Head, MovedDevice};
 
+/// How far tables were read that are not in the order of their ends.
+#[derive(Default)]
+pub(crate) struct Cursors {
+    claims: Option<Vec<u8>>,
+    moved: Option<Vec<u8>>,
+}
+
 /// Sweeps until the service stops.
 pub(crate) async fn run(service: &Service) {
-    let (mut claims_from, mut wrong) = (None, false);
+    let (mut cursors, mut wrong) = (Cursors::default(), false);
     loop {
         tokio::select! {
             () = tokio::time::sleep(service.config.sweep_every) => {}
             () = service.stop.stopping() => return,
         }
         // Each step that failed is told.
-        let _ = once(service, &mut claims_from).await;
+        let _ = once(service, &mut cursors).await;
         wrong = tell(service, wrong);
     }
 }
@@ -56,14 +63,11 @@ impl Round {
     }
 }
 
-/// One sweep. `claims_from` remembers how far the table of claims was read.
+/// One sweep. The next one goes on where the cursors stand.
 ///
 /// # Errors
 /// That of the first step that failed. All others were taken.
-pub(crate) async fn once(
-    service: &Service,
-    claims_from: &mut Option<Vec<u8>>,
-) -> Result<(), Refused> {
+pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(), Refused> {
     service.nonces.sweep(service.time.monotonic());
     let mut round = Round { first: Ok(()) };
     round.took("time", time(service).await);
@@ -74,9 +78,9 @@ pub(crate) async fn once(
     round.took("retire", retire_expired(service).await);
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);
-    round.took("moved", moved(service).await);
+    round.took("moved", moved(service, &mut cursors.moved).await);
     round.took("events", events(service).await);
-    round.took("claims", claims(service, claims_from).await);
+    round.took("claims", claims(service, &mut cursors.claims).await);
     round.first
 }
 
@@ -124,10 +128,11 @@ async fn revoked(service: &Service) -> Result<(), Refused> {
     delete_all(service, table, ended.collect()).await
 }
 
-async fn moved(service: &Service) -> Result<(), Refused> {
+async fn moved(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let table = &service.tables.moved_devices;
-    let rows = table.scan_records::<MovedDevice>(&[], None, SWEEP_ROWS)?;
+    let rows = table.scan_records::<MovedDevice>(&[], from.as_deref(), SWEEP_ROWS)?;
+    *from = next(&rows);
     let ended = rows.into_iter().filter(|(_, row)| row.at.saturating_add(TOKEN_LIFE_SECONDS) < now);
     delete_all(service, table, ended.map(|(key, _)| key).collect()).await
 }
@@ -148,14 +153,16 @@ async fn claims(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Ref
     let table = &service.tables.claims;
     let rows = table.scan_records::<ClaimRecord>(&[], from.as_deref(), SWEEP_ROWS)?;
     heal::claims(service, &rows).await?;
-    *from = match rows.len() {
-        SWEEP_ROWS => rows.last().map(|(key, _)| key.clone()),
-        _ => None,
-    };
+    *from = next(&rows);
     let ended = rows.into_iter().filter(|(_, claim)| {
         claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
     });
     delete_all(service, table, ended.map(|(key, _)| key).collect()).await
+}
+
+/// Behind these rows; the beginning again when they were the last.
+fn next<T>(rows: &[(Vec<u8>, T)]) -> Option<Vec<u8>> {
+    rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone())
 }
 
 async fn delete_all(service: &Service, table: &Table, keys: Vec<Vec<u8>>) -> Result<(), Refused> {

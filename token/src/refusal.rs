@@ -158,6 +158,8 @@ codes! {
     DeviceRevoked = "device_revoked": "the device is revoked: an operator must reinstate it",
     /// The tenant does not exist.
     TenantUnknown = "tenant_unknown": "no such tenant",
+    /// The tenant has no active issuer key.
+    IssuerKeyMissing = "issuer_key_missing": "the tenant has no issuer key that signs: an operator must rotate one in",
     /// The role does not exist.
     RoleUnknown = "role_unknown": "no such role",
     /// The role's templates break a rule.

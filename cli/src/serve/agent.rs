@@ -41,7 +41,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     let copy = move |to: &Path| {
         copied.agent().copy_store_to(&to.join("agent")).map_err(|error| error.to_string())
     };
-    control::serve(&config.data, &stop, Arc::new(copy))?;
+    control::serve(&config.data, &stop, Arc::new(copy));
     run_file::write(&config.data, &[("http", daemon.http().to_string())])?;
     out::write(&format!(
         "data          {}\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let stop = Stop::new();
     let broker = Arc::new(start_broker(&config, &feed, &SystemClock::shared(), &stop).await?);
     let copied = Arc::clone(&broker);
-    control::serve(&config.data, &stop, Arc::new(move |to| copied.copy_stores(to)))?;
+    control::serve(&config.data, &stop, Arc::new(move |to| copied.copy_stores(to)));
     let metrics = broker.handle.http_addr;
     let mut places = broker.places();
     places.push(("metrics", metrics.to_string()));

@@ -31,8 +31,18 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Writes copies of all stores of this process below the folder, each under its place in the data folder.
 pub(super) type Copier = Arc<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
 
-/// Answers until the process stops.
-pub(super) fn serve(data: &Path, stop: &Stop, copier: Copier) -> Result<(), Fault> {
+/// Answers until the process stops. A server whose socket cannot be made serves all the same: backups are not what
+/// devices wait for.
+pub(super) fn serve(data: &Path, stop: &Stop, copier: Copier) {
+    if let Err(fault) = listen(data, stop, copier) {
+        tracing::error!(
+            %fault,
+            "no control socket: `tessera backup` of this folder works only when the server is stopped"
+        );
+    }
+}
+
+fn listen(data: &Path, stop: &Stop, copier: Copier) -> Result<(), Fault> {
     let fail = |error: io::Error| Fault::new(format!("{}: {error}", data.join(SOCKET).display()));
     // The stores are locked by us, so what lies here is of a process that is gone.
     clear(data).map_err(fail)?;
@@ -142,5 +152,29 @@ pub(crate) fn ask_for_copies(data: &Path) -> Result<Option<PathBuf>, Fault> {
             Err(Fault::new(format!("the running server made no copy: {words}")))
         }
         _ => Err(Fault::new("the running server went away before its copy was done")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_goes_on_without_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join(SOCKET);
+        fs::create_dir(&taken).unwrap();
+        let stop = Stop::new();
+        let copier: Copier = Arc::new(|_: &Path| Ok(()));
+        let fault = listen(folder.path(), &stop, Arc::clone(&copier)).err().unwrap();
+        assert!(fault.to_string().contains(SOCKET), "{fault}");
+        serve(folder.path(), &stop, Arc::clone(&copier));
+        assert!(!stop.is_stopping());
+        fs::remove_dir(&taken).unwrap();
+        serve(folder.path(), &stop, copier);
+        let data = folder.path().to_owned();
+        let copies = tokio::task::spawn_blocking(move || ask_for_copies(&data).unwrap());
+        assert!(copies.await.unwrap().unwrap().starts_with(folder.path()));
+        assert_eq!(stop.finish(Duration::from_secs(20)).await, Vec::<String>::new());
     }
 }

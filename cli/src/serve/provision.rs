@@ -21,12 +21,16 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     raw.http = args.http.or(raw.http);
     let config = raw.validate("./tessera-data")?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let stop = Stop::new();
-    let service = start_provisioning(&config, &SystemClock::shared(), &stop).await?;
+    let clock = SystemClock::shared();
+    let start = start_provisioning(&config, &clock, &stop);
+    let Some(service) = signals.during(&stop, start).await? else {
+        return ended(&drain(&[&stop], config.drain).await);
+    };
     let service = Arc::new(service);
     let copied = Arc::clone(&service);
-    control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)))?;
+    control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)));
     let data = config.data.display();
     run_file::write(&config.data, &[("http", service.addr().to_string())])?;
     if let Some(first) = service.first_start() {

@@ -18,10 +18,13 @@ use crate::out;
 pub(crate) async fn run(args: UpArgs) -> Outcome {
     let config = config(&args)?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let clock = SystemClock::shared();
     let (front, back) = (Stop::new(), Stop::new());
-    let provisioning = start_provisioning(&config, &clock, &back).await?;
+    let start = start_provisioning(&config, &clock, &back);
+    let Some(provisioning) = signals.during(&back, start).await? else {
+        return ended(&drain(&[&back], config.drain).await);
+    };
     let started = broker(&config, &provisioning, &clock, &front).await;
     let broker = match started {
         Ok(broker) => broker,
@@ -36,7 +39,7 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
         copy_provisioning(&copied.0, to)?;
         copied.1.copy_stores(to)
     };
-    control::serve(&config.data, &front, Arc::new(copy))?;
+    control::serve(&config.data, &front, Arc::new(copy));
     tell(&config, &provisioning, &broker)?;
     let ready = || broker.handle.is_ready();
     let signals = until_told(signals, reload, ready, || broker.reload_certificates()).await;

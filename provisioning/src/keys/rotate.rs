@@ -60,8 +60,6 @@ pub(crate) async fn compromise(
                 return Ok(());
             }
             Ok(Tried::Again) => {}
-            // Another took the room in between: without successors it needs none.
-            Err(refused) if refused.code == RefusalCode::CapacityReached => {}
             Err(refused) => return Err(refused),
         }
     }
@@ -164,5 +162,5 @@ pub(crate) fn signing(
     tenant: &TenantId,
 ) -> Result<KeyId, Refused> {
     let found = in_state(service_tables, tenant, State::Active)?;
-    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::TenantUnknown.into())
+    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }

@@ -11,7 +11,7 @@ use super::{files, put, KeyRecord, State};
 use crate::audit::Entry;
 use crate::refused::Refused;
 use crate::registry::tenants;
-use crate::room::{Load, Purpose};
+use crate::room::{Hold, Load, Purpose};
 use crate::service::{Service, Tried};
 use crate::tables::pair;
 
@@ -78,7 +78,8 @@ pub(super) async fn succeed(
     let promoted = if active.is_none() { next } else { None };
     let wanted = usize::from(active.is_none() && promoted.is_none())
         + usize::from(next.is_none() || promoted.is_some());
-    let mut fresh = fresh(service, step, wanted, successors, now).await?.into_iter();
+    let (hold, fresh) = fresh(service, step, wanted, successors, now).await?;
+    let mut fresh = fresh.into_iter();
     let mut changed: Vec<Known> = Vec::new();
     let mut rotated = Rotated { active: active.map(|key| key.0), next: None };
     match (promoted, active) {
@@ -105,12 +106,14 @@ pub(super) async fn succeed(
         let row = pair(&step.tenant, id.as_bytes());
         batch.expect_record(&service.tables.keys, row, record);
     }
-    publish(service, step, batch, changed, entry).await.map(|tried| tried.map(|()| rotated))
+    let tried = publish(service, step, hold, batch, changed, entry).await;
+    tried.map(|tried| tried.map(|()| rotated))
 }
 
 async fn publish(
     service: &Service,
     step: &Step,
+    hold: Hold,
     mut batch: Batch,
     changed: Vec<Known>,
     entry: Entry,
@@ -120,12 +123,9 @@ async fn publish(
         put(&service.tables, &mut batch, &step.tenant, *id, record);
         changes.push(record.change(&step.tenant)?);
     }
-    let tried = service.publish(changes.clone(), batch, entry).await;
-    let nothing_written = match &tried {
-        Ok(tried) => *tried == Tried::Again,
-        Err(refused) => refused.code == RefusalCode::CapacityReached,
-    };
-    if nothing_written {
+    // Those that leave are known to verifiers: fresh ones alone need room.
+    let tried = service.publish_within(hold, changes, batch, entry).await;
+    if matches!(tried, Ok(Tried::Again)) {
         let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
         let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
         fresh.for_each(|id| service.key_folder.forget(*id));
@@ -144,32 +144,46 @@ fn left(record: &KeyRecord, state: State, now: u64, stamp: u64) -> KeyRecord {
     left
 }
 
+/// As many successors as there is room for, up to `wanted`, with the room that their publication takes.
 async fn fresh(
     service: &Service,
     step: &Step,
     wanted: usize,
     successors: Successors,
     now: u64,
-) -> Result<Vec<Known>, Refused> {
-    let mut made = Vec::with_capacity(wanted);
-    let one = Load::key(step.tenant.as_str());
-    let mut all = Load::default();
-    for _ in 0..wanted {
-        all = all.plus(&one);
-    }
-    // Asked before the seeds are written; the publication takes the room itself.
-    let room = match successors {
-        Successors::Required => service.room_for(all, Purpose::Growth).await.map(|_| wanted)?,
-        Successors::IfRoom => match service.room_for(all, Purpose::Revocation).await {
-            Ok(_) => wanted,
-            Err(refused) if refused.code == RefusalCode::CapacityReached => 0,
-            Err(refused) => return Err(refused),
-        },
+) -> Result<(Hold, Vec<Known>), Refused> {
+    let (hold, count) = match successors {
+        Successors::Required => {
+            (service.room_for(keys(step, wanted), Purpose::Growth).await?, wanted)
+        }
+        Successors::IfRoom => room_for_some(service, step, wanted).await?,
     };
-    for _ in 0..room {
+    // The room is there before the seeds are written.
+    let mut made = Vec::with_capacity(count);
+    for _ in 0..count {
         made.push(fresh_next(service, now)?);
     }
-    Ok(made)
+    Ok((hold, made))
+}
+
+async fn room_for_some(
+    service: &Service,
+    step: &Step,
+    wanted: usize,
+) -> Result<(Hold, usize), Refused> {
+    let mut count = wanted;
+    loop {
+        match service.room_for(keys(step, count), Purpose::Revocation).await {
+            Ok(hold) => return Ok((hold, count)),
+            Err(refused) if refused.code == RefusalCode::CapacityReached && count > 0 => count -= 1,
+            Err(refused) => return Err(refused),
+        }
+    }
+}
+
+fn keys(step: &Step, count: usize) -> Load {
+    let one = Load::key(step.tenant.as_str());
+    (0..count).fold(Load::default(), |sum, _| sum.plus(&one))
 }
 
 /// A new next key; its seed is on disk before any record names it.

@@ -1,4 +1,4 @@
-use tessera_runtime::store::Batch;
+use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
@@ -12,7 +12,7 @@ use crate::limits::{
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};
-use crate::trust::restored::epoch_floor;
+use crate::trust::restored::{epoch_floor, next_epoch};
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -42,20 +42,21 @@ pub(crate) async fn create(
     tenant: &TenantId,
     bearer: bool,
 ) -> Result<TenantRecord, Refused> {
-    if find(service, tenant)?.is_some() {
-        return Err(RefusalCode::AlreadyExists.into());
-    }
     let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
-    let hold = service.room_for(load, Purpose::Growth).await?;
-    let (record, batch, changes) = founding(service, tenant, bearer)?;
-    let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
-    match service.publish_within(hold, changes.clone(), batch, entry).await? {
-        Tried::Done(()) => Ok(record),
-        Tried::Again => {
-            forget_seeds(service, &changes);
-            Err(RefusalCode::AlreadyExists.into())
+    for _ in 0..ATTEMPTS {
+        if find(service, tenant)?.is_some() {
+            return Err(RefusalCode::AlreadyExists.into());
+        }
+        let hold = service.room_for(load, Purpose::Growth).await?;
+        let (record, batch, changes) = founding(service, tenant, bearer)?;
+        let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
+        match service.publish_within(hold, changes.clone(), batch, entry).await? {
+            Tried::Done(()) => return Ok(record),
+            // Made by another, or the line jumped and it begins with a higher epoch.
+            Tried::Again => forget_seeds(service, &changes),
         }
     }
+    Err(RefusalCode::LimitReached.into())
 }
 
 fn founding(
@@ -82,10 +83,10 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
     service.metrics.revoked.inc(&["tenant"]);
-    let floor = epoch_floor(&service.tables)?;
     change(service, by, tenant, "tenant.revoke", |record| {
         record.suspended = true;
-        record.epoch = record.epoch.saturating_add(1).max(floor);
+        record.epoch = next_epoch(&service.tables, record.epoch)?;
+        Ok(())
     })
     .await
 }
@@ -96,7 +97,11 @@ pub(crate) async fn reinstate(
     by: &Actor,
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
-    change(service, by, tenant, "tenant.reinstate", |record| record.suspended = false).await
+    change(service, by, tenant, "tenant.reinstate", |record| {
+        record.suspended = false;
+        Ok(())
+    })
+    .await
 }
 
 /// Whether devices may ask for tokens without `cnf`.
@@ -110,7 +115,11 @@ pub(crate) async fn set_bearer(
         true => "tenant.bearer-on",
         false => "tenant.bearer-off",
     };
-    change(service, by, tenant, action, |record| record.bearer = bearer).await
+    change(service, by, tenant, action, |record| {
+        record.bearer = bearer;
+        Ok(())
+    })
+    .await
 }
 
 /// How new tokens name the device key. Before tokens only refer to it, verifiers hear of every key; one that has not
@@ -125,8 +134,11 @@ pub(crate) async fn set_confirmation(
         begin_publishing(service, by, tenant).await?;
         publish_keys(service, by, tenant).await?;
     }
-    change(service, by, tenant, "tenant.confirmation", |record| record.confirmation = confirmation)
-        .await
+    change(service, by, tenant, "tenant.confirmation", |record| {
+        record.confirmation = confirmation;
+        Ok(())
+    })
+    .await
 }
 
 /// From this write on enrolment publishes too, so that the walk behind it misses no device.
@@ -136,13 +148,16 @@ async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> R
         false => device_keys(service, tenant).await?,
     };
     let hold = service.room_for(held, Purpose::Growth).await?;
-    change(service, by, tenant, "tenant.publish-keys", |record| record.keys_published = true)
-        .await?;
+    change(service, by, tenant, "tenant.publish-keys", |record| {
+        record.keys_published = true;
+        Ok(())
+    })
+    .await?;
     hold.keep();
     if held != Load::default() {
         // Those that enrolled between the count and the write.
         let late = device_keys(service, tenant).await?.minus(&held);
-        service.room_for(late, Purpose::Revocation).await?.keep();
+        service.room.book(&late);
     }
     Ok(())
 }
@@ -167,8 +182,11 @@ pub(crate) async fn set_staleness(
         let (least, most) = (good.start(), good.end());
         return Err(Refused::malformed(format!("staleness is {least} to {most} seconds")));
     }
-    change(service, by, tenant, "tenant.staleness", |record| record.staleness = Some(staleness))
-        .await
+    change(service, by, tenant, "tenant.staleness", |record| {
+        record.staleness = Some(staleness);
+        Ok(())
+    })
+    .await
 }
 
 async fn publish_keys(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
@@ -211,12 +229,12 @@ async fn change(
     by: &Actor,
     tenant: &TenantId,
     action: &str,
-    with: impl Fn(&mut TenantRecord),
+    with: impl Fn(&mut TenantRecord) -> Result<(), StoreError>,
 ) -> Result<TenantRecord, Refused> {
     for _ in 0..ATTEMPTS {
         let old = known(service, tenant)?;
         let mut new = old.clone();
-        with(&mut new);
+        with(&mut new)?;
         let mut batch = Batch::new();
         batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
         batch.put_record(&service.tables.tenants, tenant.as_str(), &new);

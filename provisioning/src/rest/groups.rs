@@ -7,6 +7,7 @@ use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
 use crate::registry::groups;
 use crate::registry::records::GroupRecord;
+use crate::service::Service;
 
 #[derive(Serialize)]
 struct GroupView {
@@ -49,8 +50,9 @@ pub(super) async fn create(
     path: Path<String>,
     Json(wanted): Json<NewGroup>,
 ) -> Answer {
-    let record =
-        groups::create(&app, &by.operator().actor(), &id(&path)?, &id(&wanted.group)?).await?;
+    let (by, tenant, group) = (by.operator().actor(), id(&path)?, id(&wanted.group)?);
+    let made = async move { groups::create(&app, &by, &tenant, &group).await };
+    let record = Service::to_its_end(made).await?;
     Ok(HttpResponse::Created().json(GroupView::new(&wanted.group, &record)))
 }
 

@@ -14,6 +14,7 @@ use super::Answer;
 use crate::keys::{id_of, of_tenant, rotate as life, KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
+use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 
 #[derive(Serialize)]
@@ -84,7 +85,9 @@ pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answe
 }
 
 pub(super) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
-    let rotated = life::rotate(&app, &by.operator().actor(), &id(&path)?).await?;
+    let (by, tenant) = (by.operator().actor(), id(&path)?);
+    let rotated = async move { life::rotate(&app, &by, &tenant).await };
+    let rotated = Service::to_its_end(rotated).await?;
     let text = |key: Option<KeyId>| key.map(|key| key.to_string());
     let body = json!({ "active": text(rotated.active), "next": text(rotated.next) });
     Ok(HttpResponse::Ok().json(body))
@@ -94,6 +97,7 @@ pub(super) async fn compromise(by: By<Security>, app: App, path: Path<(String, S
     let (tenant, key) = path.into_inner();
     let bytes = hex::decode(&key).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
-    life::compromise(&app, &by.operator().actor(), &id(&tenant)?, key).await?;
+    let (by, tenant) = (by.operator().actor(), id(&tenant)?);
+    Service::to_its_end(async move { life::compromise(&app, &by, &tenant, key).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }

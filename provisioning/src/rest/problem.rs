@@ -126,7 +126,9 @@ fn status(code: Code) -> StatusCode {
         Code::AlreadyExists | Code::ClaimUsed | Code::CapacityReached => StatusCode::CONFLICT,
         Code::RoleInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
-        Code::NotReady | Code::ClockWrong => StatusCode::SERVICE_UNAVAILABLE,
+        Code::NotReady | Code::ClockWrong | Code::IssuerKeyMissing => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::Internal | Code::TokenTooLarge => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }

@@ -8,6 +8,7 @@ use super::{page, Answer};
 use crate::refused::Refused;
 use crate::registry::records::{Confirmation, Staleness, TenantRecord};
 use crate::registry::tenants;
+use crate::service::Service;
 
 #[derive(Serialize)]
 struct TenantView {
@@ -59,8 +60,9 @@ pub(super) async fn list(_by: By<Viewer>, app: App, Query(query): Query<PageQuer
 }
 
 pub(super) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant>) -> Answer {
-    let tenant = id(&wanted.tenant)?;
-    let record = tenants::create(&app, &by.operator().actor(), &tenant, wanted.bearer).await?;
+    let (by, tenant) = (by.operator().actor(), id(&wanted.tenant)?);
+    let made = async move { tenants::create(&app, &by, &tenant, wanted.bearer).await };
+    let record = Service::to_its_end(made).await?;
     Ok(HttpResponse::Created().json(TenantView::new(&wanted.tenant, &record)))
 }
 
@@ -80,16 +82,19 @@ pub(super) async fn set(
     if nothing && wanted.staleness.is_none() {
         return Err(Refused::malformed("bearer, confirmation or staleness is required").into());
     }
-    if let Some(staleness) = wanted.staleness {
-        tenants::set_staleness(&app, &by, &tenant, staleness).await?;
-    }
-    if let Some(bearer) = wanted.bearer {
-        tenants::set_bearer(&app, &by, &tenant, bearer).await?;
-    }
-    if let Some(confirmation) = wanted.confirmation {
-        tenants::set_confirmation(&app, &by, &tenant, confirmation).await?;
-    }
-    let record = tenants::known(&app, &tenant)?;
+    let set = async move {
+        if let Some(staleness) = wanted.staleness {
+            tenants::set_staleness(&app, &by, &tenant, staleness).await?;
+        }
+        if let Some(bearer) = wanted.bearer {
+            tenants::set_bearer(&app, &by, &tenant, bearer).await?;
+        }
+        if let Some(confirmation) = wanted.confirmation {
+            tenants::set_confirmation(&app, &by, &tenant, confirmation).await?;
+        }
+        tenants::known(&app, &tenant)
+    };
+    let record = Service::to_its_end(set).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 

@@ -13,7 +13,7 @@ use super::auth::{By, Feed, Security};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
-use crate::limits::EVIDENCE_TIME;
+use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT};
 use crate::refused::Refused;
 use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
@@ -84,10 +84,13 @@ pub(super) async fn events(by: By<Feed>, app: App, Query(query): Query<After>) -
     }
 }
 
-/// What a reader knows beyond this service. One at a time: it is as large as a snapshot.
+/// What a reader knows beyond this service. One at a time, and one of each account: it is as large as a snapshot.
 pub(super) async fn known(by: By<Feed>, app: App, payload: Payload) -> Answer {
-    let seat = app.hub.evidence.acquire().await;
-    let _seat = seat.map_err(|_| Refused::from(RefusalCode::NotReady))?;
+    let seat = app.hub.show(&by.operator().name, EVIDENCE_WAIT).await;
+    let _seat = seat.map_err(|code| {
+        app.metrics.limits_hit.inc(&["evidence"]);
+        Refused::because(code, "evidence is looked at one piece at a time: show it again later")
+    })?;
     let bytes = tokio::time::timeout(EVIDENCE_TIME, payload.to_bytes_limited(EVIDENCE_BYTES)).await;
     let bytes = match bytes {
         Ok(Ok(Ok(bytes))) => bytes,

@@ -134,16 +134,27 @@ impl From<Full> for Refused {
 pub(crate) struct Room {
     most: TrustLimits,
     taken: Mutex<Taken>,
+    /// One counting at a time.
+    counting: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Taken {
     /// By rows that are written.
     written: Load,
+    /// By rows that were written since a counting began: it may have read past their place before they came.
+    since: Load,
     /// By changes on their way.
     held: Load,
     /// When it was counted last, in monotonic time.
     counted: Duration,
+}
+
+impl Taken {
+    fn book(&mut self, load: &Load) {
+        self.written = self.written.plus(load);
+        self.since = self.since.plus(load);
+    }
 }
 
 impl Room {
@@ -153,8 +164,8 @@ impl Room {
         most: TrustLimits,
         now: Duration,
     ) -> Result<Arc<Self>, StoreError> {
-        let taken = Taken { written: Load::of_all(tables)?, held: Load::default(), counted: now };
-        Ok(Arc::new(Self { most, taken: Mutex::new(taken) }))
+        let taken = Taken { written: Load::of_all(tables)?, counted: now, ..Taken::default() };
+        Ok(Arc::new(Self { most, taken: Mutex::new(taken), counting: Mutex::default() }))
     }
 
     /// Takes room for a change. A change that adds nothing always fits, also where more is taken than there should be.
@@ -202,11 +213,26 @@ impl Room {
         due
     }
 
-    /// Counts again. A change that is written meanwhile may be counted twice, until the next time.
+    /// Counts again. A change that is written meanwhile may be counted twice, until the next time, and is never left out.
     pub(crate) fn recount(&self, tables: &Tables) -> Result<(), StoreError> {
-        let written = Load::of_all(tables)?;
-        self.taken.lock().written = written;
+        self.recount_by(|| Load::of_all(tables))
+    }
+
+    fn recount_by(
+        &self,
+        walk: impl FnOnce() -> Result<Load, StoreError>,
+    ) -> Result<(), StoreError> {
+        let _alone = self.counting.lock();
+        self.taken.lock().since = Load::default();
+        let counted = walk()?;
+        let mut taken = self.taken.lock();
+        taken.written = counted.plus(&taken.since);
         Ok(())
+    }
+
+    /// Rows were written that had no room of their own; they count, also where more is taken than there should be.
+    pub(crate) fn book(&self, load: &Load) {
+        self.taken.lock().book(load);
     }
 
     /// Rows were removed.
@@ -250,7 +276,7 @@ impl Drop for Hold {
         let mut taken = self.room.taken.lock();
         taken.held = taken.held.minus(&self.load);
         if self.kept {
-            taken.written = taken.written.plus(&self.load);
+            taken.book(&self.load);
         }
     }
 }

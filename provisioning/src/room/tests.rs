@@ -185,6 +185,27 @@ async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
     assert_eq!(room.taken()[1], ("groups", 1));
 }
 
+/// A counting takes a while, and others write meanwhile.
+#[test]
+fn what_is_written_during_a_counting_is_not_left_out() {
+    let (_dir, _store, tables) = open();
+    let most = TrustLimits { groups: 2, ..TrustLimits::default() };
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let load = Load::group("t", "g");
+    let before = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    room.recount_by(|| {
+        let counted = Load::of_all(&tables)?;
+        before.keep();
+        room.book(&load);
+        Ok(counted)
+    })
+    .unwrap();
+    assert_eq!(room.taken()[1], ("groups", 2));
+    assert!(room.hold(load, Purpose::Growth).is_err());
+    room.recount(&tables).unwrap();
+    assert_eq!(room.taken()[1], ("groups", 0), "the next one finds what the tables hold");
+}
+
 /// Sixteen threads and one place.
 #[test]
 fn one_place_is_taken_once() {

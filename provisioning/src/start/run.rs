@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -276,6 +277,7 @@ pub(super) async fn furnish(
         trust,
         hub,
         room,
+        listed: AtomicUsize::default(),
         keys_looked: Mutex::default(),
         keys_healed: Mutex::default(),
         stop,

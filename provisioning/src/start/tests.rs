@@ -193,7 +193,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
             crate::trust::ledger::RevokedRow { tenant: "default".into(), device: "a".into() };
         batch.put_record(&service.tables.revoked_tokens, &row, &token);
         service.store.commit(batch).await.unwrap();
-        let swept = crate::sweep::once(&service, &mut None).await;
+        let swept = crate::sweep::once(&service, &mut Default::default()).await;
         assert_eq!(swept.unwrap_err().code, RefusalCode::Internal);
         assert!(!service.tables.revoked_tokens.contains(&row).unwrap());
         chained(&service).await;
@@ -245,5 +245,105 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         assert_eq!((device.epoch, device.revoked), (FLOOR, false));
         chained(&service).await;
         rig.store.close().unwrap();
+    });
+}
+
+/// A connection that breaks drops the future of its request wherever that stands; what was written stays counted.
+#[test]
+fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
+    actix_rt::System::new().block_on(async {
+        use std::future::{poll_fn, Future as _};
+        use std::pin::pin;
+        use std::task::Poll;
+
+        use crate::room::Load;
+        use crate::trust::actor::TakeSnapshot;
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
+        let metrics = Metrics::new();
+        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let (service, first) = run::furnish(parts, &place, store.clone()).await.unwrap();
+        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
+        let app = init_service(app).await;
+        let written = || {
+            let load = Load::of_all(&service.tables).unwrap();
+            [load.tenants, load.groups, load.keys, load.bytes]
+        };
+        let taken = || {
+            let taken = service.room.taken();
+            ["tenants", "groups", "keys", "bytes"]
+                .map(|what| taken.iter().find(|(name, _)| *name == what).unwrap().1)
+        };
+        for polls in 0..8 {
+            for (path, body) in [
+                ("/v1/tenants", format!(r#"{{"tenant":"t{polls}"}}"#)),
+                ("/v1/tenants/default/groups", format!(r#"{{"group":"g{polls}"}}"#)),
+                ("/v1/tenants/default/keys/rotate", "{}".to_owned()),
+            ] {
+                let request = TestRequest::post()
+                    .uri(path)
+                    .peer_addr("127.0.0.1:9".parse().unwrap())
+                    .insert_header(("authorization", format!("Bearer {token}")))
+                    .insert_header(("content-type", "application/json"))
+                    .set_payload(body);
+                {
+                    let mut call = pin!(call_service(&app, request.to_request()));
+                    for _ in 0..polls {
+                        let done =
+                            poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+                        if done {
+                            break;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                }
+                // What goes on alone is done when the count holds still at what is written.
+                for _ in 0..2000 {
+                    service.trust.send(TakeSnapshot).await.unwrap().unwrap();
+                    if taken() == written() {
+                        break;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                assert_eq!(taken(), written(), "{path} dropped after {polls} polls");
+            }
+        }
+        store.close().unwrap();
+    });
+}
+
+/// Moved devices lie in the order of their names: one that has ended may stand behind any number that have not.
+#[test]
+fn a_moved_device_behind_many_others_is_swept_too() {
+    actix_rt::System::new().block_on(async {
+        use crate::limits::SWEEP_ROWS;
+        use crate::trust::ledger::MovedDevice;
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
+        let metrics = Metrics::new();
+        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let (service, _) = run::furnish(parts, &place, store.clone()).await.unwrap();
+        let table = &service.tables.moved_devices;
+        let mut batch = tessera_runtime::store::Batch::new();
+        for n in 0..=SWEEP_ROWS {
+            let row = MovedDevice { epoch: 1, at: NOW.get() };
+            batch.put_record(table, format!("default\0d{n:05}"), &row);
+        }
+        batch.put_record(table, "default\0z", &MovedDevice { epoch: 1, at: 0 });
+        store.commit(batch).await.unwrap();
+        let mut cursors = crate::sweep::Cursors::default();
+        for _ in 0..3 {
+            crate::sweep::once(&service, &mut cursors).await.unwrap();
+        }
+        assert!(!table.contains("default\0z").unwrap());
+        assert_eq!(table.len().unwrap(), SWEEP_ROWS + 1);
+        store.close().unwrap();
     });
 }

@@ -29,6 +29,7 @@ pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartErro
         App::new().route("/healthz", web::get().to(alive)).default_service(web::to(not_ready))
     })
     .workers(1)
+    .shutdown_timeout(parts.config.drain.as_secs())
     .disable_signals()
     .bind(addr)
     .map_err(|error| StartError::Bind(addr, error))?

@@ -17,9 +17,12 @@ use super::restored::{Jump, Place, Restoration};
 use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
-use crate::issue::actor::{IssuerActor, SerialsJumped};
-use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS};
+use crate::issue::actor::{IssuerActor, KeysMoved, SerialsJumped};
+use crate::limits::{
+    CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS, UNKNOWN_JUMP,
+};
 use crate::refused::Refused;
+use crate::room::Hold;
 use crate::service::Tried;
 use crate::tables::Tables;
 
@@ -62,6 +65,8 @@ impl Supervised for TrustActor {}
 pub(crate) struct Publish {
     pub(crate) changes: Vec<Change>,
     pub(crate) batch: Batch,
+    /// It stays with the write: the caller may be gone before that is done.
+    pub(crate) hold: Hold,
 }
 
 impl Message for Publish {
@@ -72,46 +77,60 @@ impl Handler<Publish> for TrustActor {
     type Result = AtomicResponse<Self, Result<Tried<()>, Refused>>;
 
     fn handle(&mut self, message: Publish, _context: &mut Self::Context) -> Self::Result {
-        let step = self.step(message);
+        let Publish { changes, batch, hold } = message;
+        let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
+        let step = self.step(&changes, batch);
         let store = self.store.clone();
         let work = async move {
-            let (batch, head) = step?;
+            let (batch, written) = step?;
             match store.commit(batch).await {
-                Ok(()) => Ok(Some(head)),
+                Ok(()) => Ok(Some(written)),
                 Err(StoreError::Conflict { .. }) => Ok(None),
                 Err(error) => Err(Refused::from(error)),
             }
         };
-        AtomicResponse::new(Box::pin(work.into_actor(self).map(|outcome, actor, _| {
-            let Some(head) = outcome? else {
-                return Ok(Tried::Again);
-            };
-            actor.written(&head);
-            Ok(Tried::Done(()))
-        })))
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(
+            move |outcome: Result<Option<Written>, Refused>, actor, _| {
+                let Some(written) = outcome? else {
+                    return Ok(Tried::Again);
+                };
+                actor.written(&written);
+                if written.jumped.is_some() {
+                    // That alone was written: the caller computes its change anew, above the new floors.
+                    return Ok(Tried::Again);
+                }
+                hold.keep();
+                if keys_moved {
+                    // Ahead of every token that is asked for after the answer.
+                    actor.issuer.do_send(KeysMoved);
+                }
+                Ok(Tried::Done(()))
+            },
+        )))
     }
 }
 
 impl TrustActor {
     /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
-    /// have: an operator is told only of what readers can take.
-    fn step(&self, message: Publish) -> Result<(Batch, Written), Refused> {
-        let Publish { changes, mut batch } = message;
+    /// have, and nothing else is written: an epoch that was computed before the jump may be below what readers hold.
+    fn step(&self, changes: &[Change], mut batch: Batch) -> Result<(Batch, Written), Refused> {
         let before = Head::read(&self.tables)?;
         let now = self.time.now();
+        if self.claim_beyond(&before) {
+            return self.jump_for_claim(&before, now);
+        }
+        let head = ledger::append(&self.tables, &mut batch, before, changes, &self.root, now)?;
+        Ok((batch, Written { head, jumped: None }))
+    }
+
+    fn jump_for_claim(&self, before: &Head, now: UnixSeconds) -> Result<(Batch, Written), Refused> {
+        let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
-        let (head, jumped) = match self.claim_beyond(&before) {
-            false => (before, None),
-            true => {
-                let jump = Jump::unknown(&before, CLAIM);
-                let (head, jumped) = jump.write(&self.tables, &mut batch, &before, now)?;
-                self.note_claim(&mut batch, &jumped);
-                (head, Some(jumped))
-            }
-        };
-        let head = ledger::chain(&self.tables, &mut batch, head, &changes, &self.root, now)?;
+        let jump = Jump::unknown(before, CLAIM);
+        let (head, jumped) = jump.write(&self.tables, &mut batch, before, now)?;
         head.write(&self.tables, &mut batch);
-        Ok((batch, Written { head, jumped }))
+        self.note_claim(&mut batch, &jumped);
+        Ok((batch, Written { head, jumped: Some(jumped) }))
     }
 
     fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
@@ -127,7 +146,7 @@ impl TrustActor {
             claimed.seq >= head.seq
                 && self.time.monotonic().saturating_sub(claimed.at) <= fresh
                 // A claim that no jump reaches is not made true by jumping.
-                && claimed.seq - head.seq <= crate::limits::UNKNOWN_JUMP
+                && claimed.seq - head.seq <= UNKNOWN_JUMP
         })
     }
 
@@ -185,6 +204,11 @@ impl Handler<Claimed> for TrustActor {
     fn handle(&mut self, message: Claimed, _context: &mut Self::Context) {
         // A reader that made the line jump once and showed nothing does not make it jump again.
         if self.unbacked.contains(&message.by) {
+            return;
+        }
+        let Ok(head) = Head::read(&self.tables) else { return };
+        // No jump reaches it, and it would hide the claims that one does.
+        if message.seq.saturating_sub(head.seq) > UNKNOWN_JUMP {
             return;
         }
         let known = self.claimed.as_ref().map_or(0, |claimed| claimed.seq);

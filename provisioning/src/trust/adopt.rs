@@ -3,6 +3,7 @@
 //! can show what was said and make nothing up.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use tessera_runtime::limits::STORE_SCAN_ROWS;
@@ -44,6 +45,8 @@ pub(crate) struct Finding {
 /// Jumps when that is due, then takes in what was shown, then lifts what this process may have moved too low.
 pub(crate) async fn take(service: &Service, by: &Actor, shown: Shown) -> Result<(), Refused> {
     jump(service, by, &shown).await?;
+    // A count reads them all: once for each piece of evidence, of which there is one at a time.
+    service.listed.store(service.tables.findings.len()?, Ordering::Relaxed);
     for (_, change) in newest(shown.changes) {
         adopt(service, by, change).await?;
     }
@@ -180,11 +183,12 @@ async fn adopt_device(
     let Some(old) = table.get_record::<DeviceRecord>(pair(&shown.tenant, name))? else {
         return wide::adopt_unknown(service, by, shown).await;
     };
-    if old.epoch >= shown.epoch {
+    // A record that is above it is not enough: a device that enrolled anew under the name is no news to verifiers.
+    if wide::is_told(service, shown, &old)? {
         return Ok(Tried::Done(()));
     }
     // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
-    let epoch = next_epoch(&service.tables, shown.epoch)?;
+    let epoch = next_epoch(&service.tables, shown.epoch.max(old.epoch))?;
     let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
     let found = finding(service, "device", &shown.tenant, name, epoch, "revoked");
     let moved = Moved { tenant: &shown.tenant, device: &shown.device, old: &old, new: &new };
@@ -272,7 +276,7 @@ async fn publish(
     mut batch: Batch,
     found: &Finding,
 ) -> Result<Tried<()>, Refused> {
-    put(service, &mut batch, found)?;
+    put(service, &mut batch, found);
     let tried = service.publish(vec![change], batch, entry(service, by, found)).await?;
     if tried == Tried::Done(()) {
         told(service, found);
@@ -291,19 +295,17 @@ async fn list(service: &Service, mut batch: Batch, found: &Finding) -> Result<Tr
     if service.tables.findings.contains(row(found))? || epoch_floor(&service.tables)? == 0 {
         return Ok(Tried::Done(()));
     }
-    put(service, &mut batch, found)?;
+    put(service, &mut batch, found);
     service.store.commit(batch).await?;
     told(service, found);
     Ok(Tried::Done(()))
 }
 
-fn put(service: &Service, batch: &mut Batch, found: &Finding) -> Result<(), Refused> {
-    let table = &service.tables.findings;
-    match table.len()? < FINDINGS {
-        true => batch.put_record(table, row(found), found),
+fn put(service: &Service, batch: &mut Batch, found: &Finding) {
+    match service.listed.load(Ordering::Relaxed) < FINDINGS {
+        true => batch.put_record(&service.tables.findings, row(found), found),
         false => service.metrics.findings.inc(&["not_listed"]),
     }
-    Ok(())
 }
 
 fn row(found: &Finding) -> Vec<u8> {
@@ -312,6 +314,7 @@ fn row(found: &Finding) -> Vec<u8> {
 
 fn told(service: &Service, found: &Finding) {
     let Finding { kind, tenant, subject, epoch, done, .. } = found;
+    service.listed.fetch_add(1, Ordering::Relaxed);
     service.metrics.findings.inc(&[done]);
     tracing::warn!(kind, tenant, subject, epoch, done, "a reader knew more than this service");
 }

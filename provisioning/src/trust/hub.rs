@@ -1,9 +1,12 @@
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tessera_runtime::stop::Stop;
-use tokio::sync::{watch, Semaphore};
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{EVIDENCE_AT_ONCE, POLLERS};
 
@@ -13,7 +16,23 @@ pub(crate) struct Hub {
     head: Arc<watch::Sender<u64>>,
     waiting: Arc<AtomicUsize>,
     /// Each reader that shows evidence has one; it is as large as a snapshot.
-    pub(crate) evidence: Arc<Semaphore>,
+    evidence: Arc<Semaphore>,
+    /// The accounts that show evidence, or wait to.
+    showing: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The right to show evidence; given back when dropped.
+pub(crate) struct Showing {
+    by: String,
+    showing: Arc<Mutex<HashSet<String>>>,
+    seat: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Showing {
+    fn drop(&mut self) {
+        self.seat.take();
+        self.showing.lock().remove(&self.by);
+    }
 }
 
 /// A place among the waiting; given back when dropped.
@@ -25,6 +44,7 @@ impl Hub {
             head: Arc::new(watch::channel(seq).0),
             waiting: Arc::default(),
             evidence: Arc::new(Semaphore::new(EVIDENCE_AT_ONCE)),
+            showing: Arc::default(),
         }
     }
 
@@ -42,6 +62,23 @@ impl Hub {
         let taken = self.waiting.fetch_add(1, Ordering::SeqCst);
         let seat = Seat(Arc::clone(&self.waiting));
         (taken < POLLERS).then_some(seat)
+    }
+
+    /// A seat for the evidence of this account, which has one at a time.
+    ///
+    /// # Errors
+    /// `rate_limited` when the account shows evidence already, `limit_reached` when no seat got free within `wait`.
+    pub(crate) async fn show(&self, by: &str, wait: Duration) -> Result<Showing, RefusalCode> {
+        // One account has one right, and there are at most `OPERATORS` accounts.
+        if !self.showing.lock().insert(by.to_owned()) {
+            return Err(RefusalCode::RateLimited);
+        }
+        let showing = Arc::clone(&self.showing);
+        let mut right = Showing { by: by.to_owned(), showing, seat: None };
+        let seat = tokio::time::timeout(wait, Arc::clone(&self.evidence).acquire_owned()).await;
+        let seat = seat.map_err(|_| RefusalCode::LimitReached)?;
+        right.seat = Some(seat.map_err(|_| RefusalCode::NotReady)?);
+        Ok(right)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -62,5 +99,35 @@ impl Hub {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_account_shows_one_piece_of_evidence_at_a_time_and_others_wait_so_long_as_they_may()
+    {
+        let hub = Hub::at(0);
+        let first = hub.show("a", Duration::ZERO).await.unwrap();
+        assert_eq!(hub.show("a", Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        assert_eq!(hub.show("b", Duration::ZERO).await.err(), Some(RefusalCode::LimitReached));
+        let waiting = hub.show("b", Duration::MAX);
+        tokio::pin!(waiting);
+        assert!(is_pending_at(&mut waiting).await);
+        assert_eq!(hub.show("b", Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        drop(first);
+        let second = waiting.await.unwrap();
+        drop(second);
+        // One that gave up is forgotten.
+        hub.show("b", Duration::ZERO).await.unwrap();
+    }
+
+    async fn is_pending_at<F: std::future::Future>(future: &mut std::pin::Pin<&mut F>) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(future.as_mut().poll(context).is_pending())
+        })
+        .await
     }
 }

@@ -265,10 +265,12 @@ async fn nothing_is_acknowledged_below_what_a_reader_says_it_has() {
     reader.poll(&world).await.unwrap();
     let world = brought_back(world, |_| {}).await;
     assert_eq!(reader.poll(&world).await, Err(409));
-    // It has shown nothing yet: the answer now is in a line that it can take.
-    revoke(&world, "a").await;
+    // It has shown nothing yet: the answer now is in a line that it can take, and above all that it can have.
+    let epoch = revoke(&world, "a").await;
     let next = Keeper::new(&world).await;
     assert!(next.seq > reader.seq);
+    assert!(epoch > reader.device("a"), "{epoch} {}", reader.device("a"));
+    assert_eq!(next.device("a"), epoch);
     assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "claim");
     // A reader that shows nothing does not make it jump again and again.
     let far = format!("after={}&head={}", next.seq + 5, base64url(&[1; 32]));
@@ -277,6 +279,43 @@ async fn nothing_is_acknowledged_below_what_a_reader_says_it_has() {
     revoke(&world, "a").await;
     let list = world.get("/v1/trust/restored").await;
     assert_eq!(list["restorations"].as_array().unwrap().len(), 1, "{list}");
+}
+
+/// A reader keeps the higher epoch: one that was computed before the jump would end no token of the lost part.
+#[tokio::test]
+async fn the_epoch_of_a_group_is_above_what_a_reader_holds_as_soon_as_it_says_so() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let path = "/v1/tenants/default/groups/default/revoke";
+    for _ in 0..5 {
+        world.post(path, json!({})).await;
+    }
+    reader.poll(&world).await.unwrap();
+    assert_eq!(reader.wide().0, 5);
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let epoch = world.post(path, json!({})).await["epoch"].as_u64().unwrap();
+    assert!(epoch > reader.wide().0, "{epoch}");
+    assert_eq!(Keeper::new(&world).await.wide().0, epoch);
+}
+
+/// The jump comes first and is a write of its own: what was asked for is made behind it.
+#[tokio::test]
+async fn a_tenant_is_made_while_a_reader_says_that_it_is_beyond() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    world.post("/v1/tenants/default/groups/default/revoke", json!({})).await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    let made = world.post("/v1/tenants", json!({ "tenant": "other" })).await;
+    assert!(made["epoch"].as_u64().unwrap() > reader.wide().1, "{made}");
+    let again = world.operator.post_json("/v1/tenants", &json!({ "tenant": "other" })).await;
+    assert_eq!(problem(again), (409, "already_exists".to_owned()));
+    let seeds = std::fs::read_dir(world.dir.path().join("provisioning/keys")).unwrap();
+    assert_eq!(seeds.count(), 5, "those of the root and of two tenants");
 }
 
 #[tokio::test]
@@ -331,6 +370,26 @@ async fn what_the_root_key_did_not_sign_moves_nothing() {
     assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
     let outcome = world.feed.get("/v1/trust/restored").await;
     assert_eq!(problem(outcome), (403, "operator_not_allowed".to_owned()));
+}
+
+/// A number that no jump reaches hides no true one.
+#[tokio::test]
+async fn a_claim_from_as_far_as_numbers_go_does_not_hide_that_of_an_honest_reader() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    for _ in 0..5 {
+        revoke(&world, "a").await;
+    }
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    let far = format!("/v1/trust/events?after={}&head={}", u64::MAX, base64url(&[1; 32]));
+    assert_eq!(problem(world.feed.get(&far).await).0, 409);
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(problem(world.feed.get(&far).await).0, 409);
+    assert!(revoke(&world, "a").await > reader.device("a"));
+    assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "claim");
 }
 
 #[tokio::test]
@@ -423,6 +482,26 @@ async fn a_token_that_a_reader_shows_ends_with_its_device_when_there_is_no_room_
     assert_eq!(next.wide(), (epochs.group, epochs.tenant));
     let fresh = world.refresh(&a).await.unwrap();
     assert_eq!(claims(&fresh.access_token).epochs.device, next.device("a"));
+}
+
+/// Its record is new and above what was lost, and new verifiers know nothing of the name: they must be told.
+#[tokio::test]
+async fn tokens_of_a_lost_device_end_also_when_another_has_taken_its_name() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let (_, token) = world.enrolled("lost").await;
+    revoke(&world, "lost").await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    revoke(&world, "a").await;
+    let (_, fresh) = world.enrolled("lost").await;
+    assert!(claims(&fresh.access_token).epochs.device > reader.device("lost"));
+    let next = shown(&world, &reader).await;
+    assert!(next.device("lost") > claims(&token.access_token).epochs.device);
+    assert!(next.device("lost") >= reader.device("lost"));
 }
 
 /// Which group it had is lost with it.

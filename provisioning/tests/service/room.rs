@@ -119,11 +119,54 @@ async fn a_key_is_cut_also_without_room_for_a_successor() {
     assert_eq!(reader.keys().filter(|key| key.state == KeyState::Compromised).count(), 3);
     assert_eq!(reader.keys().count(), 4);
     let claim = world.claim(json!({})).await;
-    assert!(world.enrol(&Device::new("late"), &claim).await.is_err(), "no key signs any more");
+    let refused = world.enrol(&Device::new("late"), &claim).await.err();
+    assert_eq!(refused, Some(RefusalCode::IssuerKeyMissing), "no key signs any more");
     let world = world.restart_as(|_| {}).await;
     let told = world.post(&rotate, json!({})).await;
     assert!(told["active"].is_string() && told["next"].is_string(), "with room it goes on");
     world.enrol(&Device::new("late"), &claim).await.unwrap();
+}
+
+/// What is kept back for successors is used by them, one by one.
+#[tokio::test]
+async fn lost_keys_are_replaced_and_keys_retired_between_the_two_limits_of_keys() {
+    let (unasked, most) = (2, 5);
+    let world = world(TrustLimits { keys_unasked: unasked, ..TrustLimits::default() }).await;
+    let keys = world.dir.path().join("provisioning/keys");
+    let lose = |dir: &std::path::Path| {
+        for entry in std::fs::read_dir(dir.join("provisioning/keys")).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.file_name().unwrap().to_string_lossy().contains("root") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 3);
+    lose(world.dir.path());
+    let world = world
+        .restart_as(|config| {
+            config.trust = TrustLimits { keys: most, keys_unasked: unasked, ..config.trust };
+            config.replace_keys = true;
+        })
+        .await;
+    let listed = world.get("/v1/tenants/default/keys").await;
+    let states = |listed: &Value, state: &str| -> usize {
+        listed["items"].as_array().unwrap().iter().filter(|key| key["state"] == state).count()
+    };
+    assert_eq!(states(&listed, "active"), 1, "{listed}");
+    assert_eq!(states(&listed, "next"), 1, "{listed}");
+    world.enrolled("a").await;
+    // Once more: there is room for one successor of two, and it signs.
+    lose(world.dir.path());
+    let world = world
+        .restart_as(|config| {
+            config.trust = TrustLimits { keys: most, keys_unasked: unasked, ..config.trust };
+            config.replace_keys = true;
+        })
+        .await;
+    let listed = world.get("/v1/tenants/default/keys").await;
+    assert_eq!((states(&listed, "active"), states(&listed, "next")), (1, 0), "{listed}");
+    world.enrolled("b").await;
 }
 
 #[tokio::test]

@@ -22,9 +22,30 @@ pub(super) async fn publish(
     moved: &Moved<'_>,
     found: &Finding,
 ) -> Result<Tried<()>, Refused> {
-    let also = |batch: &mut Batch| put(service, batch, found);
+    let also = |batch: &mut Batch| {
+        put(service, batch, found);
+        Ok(())
+    };
     let tried = moved.publish(service, entry(service, by, found), also).await?;
     Ok(tried.map(|_| told(service, found)))
+}
+
+/// Whether verifiers hear from here that the tokens which were shown have ended: of the device, or of its group or tenant
+/// where there was no room for it.
+pub(super) fn is_told(
+    service: &Service,
+    shown: &DeviceEpoch,
+    known: &DeviceRecord,
+) -> Result<bool, Refused> {
+    let name = shown.device.as_str();
+    if known.epoch < shown.epoch {
+        return Ok(false);
+    }
+    if moved_to(service, &shown.tenant, name)? >= shown.epoch {
+        return Ok(true);
+    }
+    let floor = epoch_floor(&service.tables)?;
+    Ok(floor > 0 && has_ended(service, &shown.tenant, name, Some(known), floor)?)
 }
 
 /// A revoked device that is not known here: new readers must hear of it too.
@@ -99,7 +120,10 @@ async fn tell_unknown(
     found: &Finding,
 ) -> Result<Tried<()>, Refused> {
     let tenant = ended.tenant.clone();
-    match super::publish(service, by, Change::Device(ended), Batch::new(), found).await {
+    let mut batch = Batch::new();
+    // One that enrols at this moment is taken as a known one.
+    batch.expect_absent(&service.tables.devices, pair(&tenant, ended.device.as_str()));
+    match super::publish(service, by, Change::Device(ended), batch, found).await {
         Err(refused) if refused.code == RefusalCode::CapacityReached => {}
         tried => return tried,
     }
@@ -113,7 +137,7 @@ async fn tell_unknown(
     let mut batch = Batch::new();
     batch.expect_record(table, tenant.as_str(), &old);
     batch.put_record(table, tenant.as_str(), &new);
-    put(service, &mut batch, found)?;
+    put(service, &mut batch, found);
     let entry = entry(service, by, found);
     let detail = format!("no room for it alone: tenant {tenant} moved; {}", entry.detail);
     let change = Change::Tenant(new.trust(&tenant));
