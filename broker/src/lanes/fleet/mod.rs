@@ -20,6 +20,7 @@ pub(in crate::lanes) mod group;
 mod keeper;
 mod links;
 mod logs;
+mod names;
 mod near;
 mod pulse;
 mod router;
