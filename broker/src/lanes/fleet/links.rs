@@ -144,8 +144,8 @@ impl Links {
         self.requests.is_closed()
     }
 
-    pub(super) fn fence(&self) -> Fence {
-        Arc::clone(&self.fence)
+    pub(super) fn fence(&self) -> &Fence {
+        &self.fence
     }
 
     pub(super) fn health(&self) -> &Health {

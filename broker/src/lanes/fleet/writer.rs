@@ -44,7 +44,7 @@ impl Writer {
         let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
         let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));
         let thread = Thread {
-            fence: links.fence(),
+            fence: Arc::clone(links.fence()),
             links,
             counters: Arc::clone(&counters),
             room: Arc::clone(&room),
