@@ -78,6 +78,13 @@ impl Links {
         Ok(Self { requests, counters, health, fence, stop })
     }
 
+    /// Without a keeper: the test answers.
+    #[cfg(test)]
+    pub(super) fn to(requests: mpsc::Sender<Request>) -> Self {
+        let (counters, health, fence, stop) = Default::default();
+        Self { requests, counters, health, fence, stop }
+    }
+
     /// A link that is subscribed to `log`.
     pub(super) async fn open(&self, log: &str) -> Result<OwnedLink, NoLink> {
         if self.requests.capacity() == 0 {
@@ -114,15 +121,13 @@ impl Links {
         let _ = self.requests.send(Request::Leave(Box::new(link))).await;
     }
 
-    /// A link to publish with; in the place of `old`, if given. After a change of routers it comes when all readers
-    /// have links there, so that they miss nothing. Blocks: for threads only.
-    pub(super) fn open_writer(&self, old: Option<OwnedLink>) -> Result<OwnedLink, NoLink> {
+    /// A link to publish with; in the place of one that is lost, if given. After a change of routers it comes when all
+    /// readers have links there, so that they miss nothing. Blocks: for threads only.
+    pub(super) fn open_writer(&self, lost: Option<&Place>) -> Result<OwnedLink, NoLink> {
         let (answer, answered) = oneshot::channel();
-        let request = match old {
+        let request = match lost.cloned() {
             None => Request::Open { log: None, answer },
-            Some(OwnedLink { place: from, .. }) => {
-                Request::Follow { log: None, from, dead: false, answer }
-            }
+            Some(from) => Request::Follow { log: None, from, dead: false, answer },
         };
         self.requests.blocking_send(request).map_err(|_| NoLink::Unavailable)?;
         answered.blocking_recv().unwrap_or(Err(NoLink::Unavailable))
@@ -171,8 +176,7 @@ mod tests {
     #[tokio::test]
     async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
         let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let (counters, health, fence, stop) = Default::default();
-        let links = Links { requests, counters, health, fence, stop };
+        let links = Links::to(requests);
         let mut opening: Vec<Pin<Box<_>>> =
             (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
         for one in &mut opening {
