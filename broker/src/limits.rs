@@ -79,6 +79,9 @@ pub const FLEET_TICK: Duration = Duration::from_millis(if cfg!(test) { 50 } else
 pub const FLEET_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
 pub const FLEET_HUNG_TICKS: u32 = 40;
+/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
+/// so many, no further one starts, and readiness says so until the process is started anew.
+pub const FLEET_OLD_ROUTERS: usize = 4;
 /// Steps that the writer waits for the readers to have links into a new router; a later reader is told what it missed.
 pub const FLEET_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.

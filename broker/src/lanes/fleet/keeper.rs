@@ -16,8 +16,8 @@ use super::pulse::{Cause, Finding, Patience, Pulse};
 use super::router::{Link, Router, RouterGone};
 use super::Counters;
 use crate::limits::{
-    FLEET_CLOSES_AT_ONCE, FLEET_HUNG_TICKS, FLEET_MOVE_TICKS, FLEET_QUIET_TICKS, FLEET_RESIDUE,
-    FLEET_RESIDUE_QUIET, FLEET_SILENT_TICKS, FLEET_TICK,
+    FLEET_CLOSES_AT_ONCE, FLEET_HUNG_TICKS, FLEET_MOVE_TICKS, FLEET_OLD_ROUTERS, FLEET_QUIET_TICKS,
+    FLEET_RESIDUE, FLEET_RESIDUE_QUIET, FLEET_SILENT_TICKS, FLEET_TICK,
 };
 use std::future::Future;
 use std::pin::pin;
@@ -233,6 +233,10 @@ impl Keeper {
                 old.router.end();
             }
         }
+        self.forget_the_ended();
+    }
+
+    fn forget_the_ended(&mut self) {
         self.old.retain(|old| !old.router.is_dead());
         self.health.old.store(self.old.len() as u64, Ordering::Relaxed);
     }
@@ -246,6 +250,7 @@ impl Keeper {
         self.quiet.written = residue.written;
         let is_quiet = self.quiet.ticks >= FLEET_QUIET_TICKS;
         self.old.iter().all(|old| old.era.is_given_up())
+            && self.old.len() < FLEET_OLD_ROUTERS
             && self.writer.is_none()
             && (residue.free >= FLEET_RESIDUE || is_quiet && residue.all >= FLEET_RESIDUE_QUIET)
     }
@@ -274,6 +279,10 @@ impl Keeper {
         if cause != Cause::Residue {
             // The writer lets go of the fence, and no caller waits for what will not come.
             self.current.era.give_up();
+        }
+        self.forget_the_ended();
+        if self.old.len() >= FLEET_OLD_ROUTERS {
+            return Err(RouterGone);
         }
         let number = self.current.era.number() + 1;
         let fresh = Running::new(start_router().await?, number);

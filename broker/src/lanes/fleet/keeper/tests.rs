@@ -103,3 +103,30 @@ async fn a_router_that_gives_the_writer_no_link_is_replaced_and_the_readers_go_f
         drop(release);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routers_that_hang_are_few_and_health_is_bad_until_one_of_them_ends() {
+    let mut keeper = keeper();
+    let mut releases = Vec::new();
+    for _ in 0..FLEET_OLD_ROUTERS {
+        releases.push(hang(&mut keeper).await);
+        assert!(keeper.replace(Cause::Hung).await.is_ok());
+    }
+    let last = keeper.current.era.number();
+    releases.push(hang(&mut keeper).await);
+    assert!(keeper.replace(Cause::Hung).await.is_err());
+    for _ in 0..3 {
+        step(&mut keeper).await;
+        assert!(!keeper.health.is_good());
+        assert_eq!(keeper.open("small/1").await.err(), Some(NoLink::Unavailable));
+    }
+    assert_eq!((keeper.old.len(), keeper.current.era.number()), (FLEET_OLD_ROUTERS, last));
+    assert_eq!(keeper.health.old.load(Ordering::Relaxed), FLEET_OLD_ROUTERS as u64);
+    releases.remove(0);
+    while !keeper.health.is_good() {
+        step(&mut keeper).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(keeper.current.era.number(), last + 1);
+    assert!(keeper.open("small/1").await.is_ok());
+}
