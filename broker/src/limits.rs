@@ -74,7 +74,7 @@ pub const FLEET_LINKS: usize = 16_384;
 
 /// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
 /// whole process takes one step at most.
-pub const FLEET_TICK: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 250 });
+pub const FLEET_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
 pub const FLEET_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.

@@ -11,7 +11,7 @@ use super::Counters;
 use crate::lanes::delivery::Delivery;
 use crate::lanes::message::Message;
 use crate::lanes::outbox::{Outbox, Push};
-use crate::limits::{FLEET_DRAIN_TICKS, FLEET_TICK};
+use crate::limits::FLEET_DRAIN_TICKS;
 use bytes::{Buf, Bytes};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Feed {
                 event = link.next() => return event.map_or(Step::Over, Step::Event),
                 () = self.stop.cancelled() => return Step::Stopped,
                 () = place.era.given_up() => return Step::Over,
-                () = sleep(FLEET_TICK) => {}
+                () = sleep(self.links.tick()) => {}
             }
         }
         Step::Over
@@ -178,7 +178,7 @@ impl Feed {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return false,
-                () = sleep(FLEET_TICK) => {}
+                () = sleep(self.links.tick()) => {}
             }
         }
     }

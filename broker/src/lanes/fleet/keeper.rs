@@ -12,24 +12,24 @@ use super::era::{Era, Fence};
 use super::links::{Answer, NoLink, OwnedLink, Place, Request};
 use super::logs::Residue;
 use super::names::Names;
-use super::pulse::{Cause, Finding, Patience, Pulse};
+use super::pulse::{Cause, Finding};
 use super::router::{Link, Router, RouterGone};
+use super::running::{start_router, Running};
 use super::Counters;
 use crate::limits::{
-    FLEET_CLOSES_AT_ONCE, FLEET_HUNG_TICKS, FLEET_MOVE_TICKS, FLEET_OLD_ROUTERS, FLEET_QUIET_TICKS,
-    FLEET_RESIDUE, FLEET_RESIDUE_QUIET, FLEET_SILENT_TICKS, FLEET_TICK,
+    FLEET_CLOSES_AT_ONCE, FLEET_MOVE_TICKS, FLEET_OLD_ROUTERS, FLEET_QUIET_TICKS, FLEET_RESIDUE,
+    FLEET_RESIDUE_QUIET,
 };
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// Tells what the logs of the router of an era hold.
 pub(super) type Residues = Arc<dyn Fn(u64) -> Residue + Send + Sync>;
-
-const PATIENCE: Patience = Patience { silent: FLEET_SILENT_TICKS, hung: FLEET_HUNG_TICKS };
 
 /// What others are told.
 #[derive(Default)]
@@ -48,29 +48,6 @@ impl Health {
     }
 }
 
-/// One router.
-struct Running {
-    router: Router,
-    era: Arc<Era>,
-    pulse: Pulse,
-    /// Links of readers.
-    readers: usize,
-}
-
-impl Running {
-    fn new(router: Router, number: u64) -> Self {
-        router.ask();
-        Self { router, era: Era::new(number), pulse: Pulse::new(PATIENCE), readers: 0 }
-    }
-
-    /// One step of watching it.
-    fn step(&mut self) -> Finding {
-        let found = self.pulse.step(self.router.answers(), self.router.is_dead());
-        self.router.ask();
-        found
-    }
-}
-
 pub(super) struct Keeper {
     current: Running,
     old: Vec<Running>,
@@ -84,6 +61,8 @@ pub(super) struct Keeper {
     residues: Residues,
     health: Arc<Health>,
     counters: Arc<Counters>,
+    /// The pause between two steps.
+    tick: Duration,
 }
 
 /// The writer waits until the readers are there.
@@ -104,8 +83,12 @@ struct Quiet {
 }
 
 impl Keeper {
-    /// Starts the first router. Blocks for about 0.1 ms.
-    pub(super) fn start(counters: Arc<Counters>, residues: Residues) -> Result<Self, RouterGone> {
+    /// Starts the first router, which is looked at every `tick`. Blocks for about 0.1 ms.
+    pub(super) fn start(
+        counters: Arc<Counters>,
+        residues: Residues,
+        tick: Duration,
+    ) -> Result<Self, RouterGone> {
         Ok(Self {
             current: Running::new(Router::start()?, 1),
             old: Vec::new(),
@@ -118,6 +101,7 @@ impl Keeper {
             residues,
             health: Arc::default(),
             counters,
+            tick,
         })
     }
 
@@ -132,7 +116,7 @@ impl Keeper {
     /// Until no caller is left.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         // A step is one sleep: several that were missed are one.
-        let mut tick = Box::pin(sleep(FLEET_TICK));
+        let mut tick = Box::pin(sleep(self.tick));
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
@@ -141,7 +125,7 @@ impl Keeper {
                 },
                 () = &mut tick => {
                     self.tick().await;
-                    tick = Box::pin(sleep(FLEET_TICK));
+                    tick = Box::pin(sleep(self.tick));
                 }
             }
             self.let_the_writer_go().await;
@@ -262,7 +246,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 done = &mut waited => return Ok(done),
-                () = sleep(FLEET_TICK) => {
+                () = sleep(self.tick) => {
                     self.watch_the_old();
                     if let Finding::Over(_) = self.watch() {
                         self.current.era.give_up();
@@ -285,7 +269,7 @@ impl Keeper {
             return Err(RouterGone);
         }
         let number = self.current.era.number() + 1;
-        let fresh = Running::new(start_router().await?, number);
+        let fresh = Running::new(start_router(self.tick).await?, number);
         let fence = Arc::clone(&self.fence);
         let mut writable = match self.watching(fence.lock()).await {
             Ok(writable) => writable,
@@ -427,19 +411,6 @@ impl Keeper {
             self.current.router.close(link);
         }
     }
-}
-
-/// On a thread that can be given up, and for as long as a router may be silent.
-async fn start_router() -> Result<Router, RouterGone> {
-    let mut starting = tokio::task::spawn_blocking(Router::start);
-    for _ in 0..FLEET_HUNG_TICKS {
-        tokio::select! {
-            biased;
-            started = &mut starting => return started.unwrap_or(Err(RouterGone)),
-            () = sleep(FLEET_TICK) => {}
-        }
-    }
-    Err(RouterGone)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::limits::FLEET_LINK_REQUESTS;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -59,30 +60,33 @@ pub(super) struct Links {
     health: Arc<Health>,
     fence: Fence,
     stop: CancellationToken,
+    tick: Duration,
 }
 
 impl Links {
-    /// `runtime` runs the keeper.
+    /// `runtime` runs the keeper, which takes a step every `tick`.
     pub(super) fn start(
         counters: Arc<Counters>,
         residues: Residues,
         runtime: &Handle,
+        tick: Duration,
     ) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let keeper = Keeper::start(Arc::clone(&counters), residues)
+        let keeper = Keeper::start(Arc::clone(&counters), residues, tick)
             .map_err(|_| io::Error::other("the fleet lane's router did not start"))?;
         let (health, fence) = (keeper.health(), keeper.fence());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         runtime.spawn(async move { stopped.run_until_cancelled(keeper.run(inbox)).await });
-        Ok(Self { requests, counters, health, fence, stop })
+        Ok(Self { requests, counters, health, fence, stop, tick })
     }
 
     /// Without a keeper: the test answers.
     #[cfg(test)]
     pub(super) fn to(requests: mpsc::Sender<Request>) -> Self {
         let (counters, health, fence, stop) = Default::default();
-        Self { requests, counters, health, fence, stop }
+        let tick = Duration::from_millis(5);
+        Self { requests, counters, health, fence, stop, tick }
     }
 
     /// A link that is subscribed to `log`.
@@ -151,6 +155,11 @@ impl Links {
 
     pub(super) fn fence(&self) -> &Fence {
         &self.fence
+    }
+
+    /// One step of the keeper: the pause before what failed is tried again.
+    pub(super) fn tick(&self) -> Duration {
+        self.tick
     }
 
     pub(super) fn health(&self) -> &Health {

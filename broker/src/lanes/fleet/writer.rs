@@ -11,7 +11,6 @@ use super::router::{RouterGone, Written};
 use super::Counters;
 use crate::limits::{
     FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES, FLEET_RETRY,
-    FLEET_TICK,
 };
 use bytes::Bytes;
 use std::io;
@@ -131,7 +130,7 @@ impl Thread {
             Err(_) => {
                 if !self.links.is_closed() {
                     // Within the runtime: the timer is its own.
-                    self.runtime.block_on(async { sleep(FLEET_TICK).await });
+                    self.runtime.block_on(async { sleep(self.links.tick()).await });
                 }
                 lost.map_or(Held::Nothing, Held::Lost)
             }

@@ -3,7 +3,9 @@ use crate::limits::FLEET_LINKS;
 use tokio::sync::oneshot;
 
 fn keeper() -> Keeper {
-    Keeper::start(Arc::default(), Arc::new(|_| Residue::default())).ok().unwrap()
+    Keeper::start(Arc::default(), Arc::new(|_| Residue::default()), Duration::from_millis(50))
+        .ok()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
