@@ -74,11 +74,14 @@ pub const FLEET_LINKS: usize = 16_384;
 
 /// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
 /// whole process takes one step at most.
-pub const FLEET_TICK: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 250 });
+pub const FLEET_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
 pub const FLEET_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
 pub const FLEET_HUNG_TICKS: u32 = 40;
+/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
+/// so many, no further one starts, and readiness says so until the process is started anew.
+pub const FLEET_OLD_ROUTERS: usize = 4;
 /// Steps that the writer waits for the readers to have links into a new router; a later reader is told what it missed.
 pub const FLEET_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.

@@ -28,6 +28,7 @@ pub(crate) use outbox::Free;
 pub use outbox::{Outbox, Push};
 pub use session::LaneSession;
 
+use crate::limits::FLEET_TICK;
 use core::fmt;
 use device::DeviceLane;
 pub(crate) use fleet::Rest;
@@ -35,6 +36,7 @@ use fleet::{FleetLane, FleetStats};
 use kept::KeptLane;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tessera_token::ids::TenantId;
 use tokio::runtime::Handle;
 
@@ -106,10 +108,14 @@ impl Lanes {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(runtime: Handle) -> io::Result<Arc<Self>> {
+        Self::start_with(runtime, FLEET_TICK)
+    }
+
+    fn start_with(runtime: Handle, tick: Duration) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             device: DeviceLane::new(),
             kept: KeptLane::default(),
-            fleet: FleetLane::start(runtime)?,
+            fleet: FleetLane::start(runtime, tick)?,
         }))
     }
 

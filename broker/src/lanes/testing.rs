@@ -15,6 +15,9 @@ use tokio::runtime::Handle;
 
 pub(super) const NOW: UnixSeconds = UnixSeconds::new(1_000_000);
 
+/// A fifth of what the product has: the tests wait for a router that hangs.
+const TICK: Duration = Duration::from_millis(50);
+
 pub(super) fn tenant(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
 }
@@ -62,7 +65,7 @@ impl Lanes {
 }
 
 pub(super) fn lanes() -> Arc<Lanes> {
-    Lanes::start(Handle::current()).unwrap()
+    Lanes::start_with(Handle::current(), TICK).unwrap()
 }
 
 pub(super) async fn subscriber(lanes: &Arc<Lanes>, id: u64, filters: &[&str]) -> LaneSession {

@@ -11,7 +11,7 @@ use super::Counters;
 use crate::lanes::delivery::Delivery;
 use crate::lanes::message::Message;
 use crate::lanes::outbox::{Outbox, Push};
-use crate::limits::{FLEET_DRAIN_TICKS, FLEET_TICK};
+use crate::limits::FLEET_DRAIN_TICKS;
 use bytes::{Buf, Bytes};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -42,8 +42,14 @@ struct At {
     base: Option<u64>,
     /// The place of the next message.
     expected: u64,
-    /// The link into the router that follows, while this one is read to its end.
-    next: Option<OwnedLink>,
+    /// The router that follows, while this one is read to its end.
+    next: Option<Next>,
+}
+
+struct Next {
+    link: OwnedLink,
+    /// The place of the first message that can come out of `link`: what was written before it was asked for does not.
+    floor: u64,
 }
 
 enum Step {
@@ -65,7 +71,7 @@ impl Feed {
         while self.step(&mut at).await {}
         if let Some(next) = at.next.take() {
             self.links.leave(at.link).await;
-            at.link = next;
+            at.link = next.link;
         }
         self.links.close(at.link).await;
     }
@@ -115,7 +121,7 @@ impl Feed {
                 event = link.next() => return event.map_or(Step::Over, Step::Event),
                 () = self.stop.cancelled() => return Step::Stopped,
                 () = place.era.given_up() => return Step::Over,
-                () = sleep(FLEET_TICK) => {}
+                () = sleep(self.links.tick()) => {}
             }
         }
         Step::Over
@@ -151,10 +157,16 @@ impl Feed {
 
     /// Takes a link into the present router, before this one is read to its end: so nothing is missed there.
     async fn follow(&self, at: &mut At, dead: bool) -> bool {
+        let log = self.claim.log();
         loop {
-            match self.links.follow(self.claim.log().text(), &at.link.place, dead).await {
-                Ok(next) => {
-                    at.next = Some(next);
+            // Under the fence, nothing is on its way into the router: all below this place is there before the link is.
+            let floor = tokio::select! {
+                _still = self.links.fence().lock() => log.next_place(),
+                () = self.stop.cancelled() => return false,
+            };
+            match self.links.follow(log.text(), &at.link.place, dead).await {
+                Ok(link) => {
+                    at.next = Some(Next { link, floor });
                     return true;
                 }
                 Err(reason) => {
@@ -166,7 +178,7 @@ impl Feed {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return false,
-                () = sleep(FLEET_TICK) => {}
+                () = sleep(self.links.tick()) => {}
             }
         }
     }
@@ -180,14 +192,14 @@ impl Feed {
         if at.next.is_none() && !self.follow(at, true).await {
             return false;
         }
-        let Some(next) = at.next.take() else { return false };
-        let log = self.claim.log();
-        let start = log.base_of(next.era().number()).unwrap_or_else(|| log.next_place());
+        let Some(Next { link, floor }) = at.next.take() else { return false };
+        let base = self.claim.log().base_of(link.era().number());
+        let start = base.map_or(floor, |base| base.max(floor));
         self.note_gap(start.saturating_sub(at.expected));
         at.expected = at.expected.max(start);
         at.base = None;
         self.read_up_to(at.expected);
-        self.links.leave(std::mem::replace(&mut at.link, next)).await;
+        self.links.leave(std::mem::replace(&mut at.link, link)).await;
         true
     }
 

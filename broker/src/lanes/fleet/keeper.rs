@@ -11,25 +11,25 @@
 use super::era::{Era, Fence};
 use super::links::{Answer, NoLink, OwnedLink, Place, Request};
 use super::logs::Residue;
-use super::pulse::{Cause, Finding, Patience, Pulse};
+use super::names::Names;
+use super::pulse::{Cause, Finding};
 use super::router::{Link, Router, RouterGone};
+use super::running::{start_router, Running};
 use super::Counters;
 use crate::limits::{
-    FLEET_CLOSES_AT_ONCE, FLEET_HUNG_TICKS, FLEET_LINKS, FLEET_MOVE_TICKS, FLEET_QUIET_TICKS,
-    FLEET_RESIDUE, FLEET_RESIDUE_QUIET, FLEET_SILENT_TICKS, FLEET_TICK,
+    FLEET_CLOSES_AT_ONCE, FLEET_MOVE_TICKS, FLEET_OLD_ROUTERS, FLEET_QUIET_TICKS, FLEET_RESIDUE,
+    FLEET_RESIDUE_QUIET,
 };
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// Tells what the logs of the router of an era hold.
 pub(super) type Residues = Arc<dyn Fn(u64) -> Residue + Send + Sync>;
-
-const PATIENCE: Patience = Patience { silent: FLEET_SILENT_TICKS, hung: FLEET_HUNG_TICKS };
 
 /// What others are told.
 #[derive(Default)]
@@ -48,38 +48,12 @@ impl Health {
     }
 }
 
-/// One router.
-struct Running {
-    router: Router,
-    era: Arc<Era>,
-    pulse: Pulse,
-    /// Links of readers.
-    readers: usize,
-}
-
-impl Running {
-    fn new(router: Router, number: u64) -> Self {
-        router.ask();
-        Self { router, era: Era::new(number), pulse: Pulse::new(PATIENCE), readers: 0 }
-    }
-
-    /// One step of watching it.
-    fn step(&mut self) -> Finding {
-        let found = self.pulse.step(self.router.answers(), self.router.is_dead());
-        self.router.ask();
-        found
-    }
-}
-
 pub(super) struct Keeper {
     current: Running,
     old: Vec<Running>,
     fence: Fence,
-    free: VecDeque<u32>,
-    made: u32,
-    /// Links in use, of all routers, each name once.
-    open: usize,
-    /// The part of them that readers have.
+    names: Names,
+    /// Readers, of all routers.
     readers: usize,
     closes: usize,
     writer: Option<Waiting>,
@@ -87,12 +61,17 @@ pub(super) struct Keeper {
     residues: Residues,
     health: Arc<Health>,
     counters: Arc<Counters>,
+    /// The pause between two steps.
+    tick: Duration,
 }
 
 /// The writer waits until the readers are there.
 struct Waiting {
     name: u32,
     answer: Answer,
+    /// Whether the writer has no link yet: it does not know its name before it is answered.
+    is_new: bool,
+    /// Steps since the present router started.
     ticks: u32,
 }
 
@@ -104,15 +83,17 @@ struct Quiet {
 }
 
 impl Keeper {
-    /// Starts the first router. Blocks for about 0.1 ms.
-    pub(super) fn start(counters: Arc<Counters>, residues: Residues) -> Result<Self, RouterGone> {
+    /// Starts the first router, which is looked at every `tick`. Blocks for about 0.1 ms.
+    pub(super) fn start(
+        counters: Arc<Counters>,
+        residues: Residues,
+        tick: Duration,
+    ) -> Result<Self, RouterGone> {
         Ok(Self {
             current: Running::new(Router::start()?, 1),
             old: Vec::new(),
             fence: Arc::new(tokio::sync::Mutex::new(1)),
-            free: VecDeque::new(),
-            made: 0,
-            open: 0,
+            names: Names::default(),
             readers: 0,
             closes: 0,
             writer: None,
@@ -120,6 +101,7 @@ impl Keeper {
             residues,
             health: Arc::default(),
             counters,
+            tick,
         })
     }
 
@@ -134,7 +116,7 @@ impl Keeper {
     /// Until no caller is left.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         // A step is one sleep: several that were missed are one.
-        let mut tick = Box::pin(sleep(FLEET_TICK));
+        let mut tick = Box::pin(sleep(self.tick));
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
@@ -143,7 +125,7 @@ impl Keeper {
                 },
                 () = &mut tick => {
                     self.tick().await;
-                    tick = Box::pin(sleep(FLEET_TICK));
+                    tick = Box::pin(sleep(self.tick));
                 }
             }
             self.let_the_writer_go().await;
@@ -152,15 +134,15 @@ impl Keeper {
 
     async fn serve(&mut self, request: Request) {
         match request {
-            Request::Open { log, answer } => {
-                let made = self.open(log.as_deref()).await;
-                if let Err(Ok(unwanted)) = answer.send(made) {
-                    match log {
-                        Some(_) => self.close(unwanted).await,
-                        None => self.close_writer(unwanted),
-                    }
+            Request::Open { log: Some(log), answer } => {
+                if let Err(Ok(unwanted)) = answer.send(self.open(&log).await) {
+                    self.close(unwanted).await;
                 }
             }
+            Request::Open { log: None, answer } => match self.take_name() {
+                Ok(name) => self.let_the_writer_wait(name, answer, true),
+                Err(reason) => drop(answer.send(Err(reason))),
+            },
             Request::Follow { log: Some(log), from, dead, answer } => {
                 if dead && self.is_current(&from.era) {
                     // Failing, it is tried again for the link that is asked for.
@@ -174,7 +156,7 @@ impl Keeper {
                 if self.current.era.is_given_up() {
                     let _ = self.replace(Cause::Died).await;
                 }
-                self.writer = Some(Waiting { name: from.name, answer, ticks: 0 });
+                self.let_the_writer_wait(from.name, answer, false);
             }
             Request::Close(link) => self.close(*link).await,
             Request::Leave(link) => self.leave(*link).await,
@@ -235,6 +217,10 @@ impl Keeper {
                 old.router.end();
             }
         }
+        self.forget_the_ended();
+    }
+
+    fn forget_the_ended(&mut self) {
         self.old.retain(|old| !old.router.is_dead());
         self.health.old.store(self.old.len() as u64, Ordering::Relaxed);
     }
@@ -248,6 +234,7 @@ impl Keeper {
         self.quiet.written = residue.written;
         let is_quiet = self.quiet.ticks >= FLEET_QUIET_TICKS;
         self.old.iter().all(|old| old.era.is_given_up())
+            && self.old.len() < FLEET_OLD_ROUTERS
             && self.writer.is_none()
             && (residue.free >= FLEET_RESIDUE || is_quiet && residue.all >= FLEET_RESIDUE_QUIET)
     }
@@ -259,7 +246,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 done = &mut waited => return Ok(done),
-                () = sleep(FLEET_TICK) => {
+                () = sleep(self.tick) => {
                     self.watch_the_old();
                     if let Finding::Over(_) = self.watch() {
                         self.current.era.give_up();
@@ -277,8 +264,12 @@ impl Keeper {
             // The writer lets go of the fence, and no caller waits for what will not come.
             self.current.era.give_up();
         }
+        self.forget_the_ended();
+        if self.old.len() >= FLEET_OLD_ROUTERS {
+            return Err(RouterGone);
+        }
         let number = self.current.era.number() + 1;
-        let fresh = Running::new(start_router().await?, number);
+        let fresh = Running::new(start_router(self.tick).await?, number);
         let fence = Arc::clone(&self.fence);
         let mut writable = match self.watching(fence.lock()).await {
             Ok(writable) => writable,
@@ -290,6 +281,10 @@ impl Keeper {
         drop(writable);
         old.era.replace();
         self.quiet = Quiet::default();
+        if let Some(waiting) = &mut self.writer {
+            // The readers have as long for this router as for any.
+            waiting.ticks = 0;
+        }
         self.note_replaced(cause, old.readers);
         self.old.push(old);
         self.watch_the_old();
@@ -312,43 +307,61 @@ impl Keeper {
         }
     }
 
-    /// The writer's link comes last: its messages reach all readers.
+    fn let_the_writer_wait(&mut self, name: u32, answer: Answer, is_new: bool) {
+        let waiting = Waiting { name, answer, is_new, ticks: 0 };
+        // There is one writer: an earlier request is answered by its end.
+        if let Some(before) = self.writer.replace(waiting).filter(|before| before.is_new) {
+            self.names.give_back(before.name);
+        }
+    }
+
+    /// The writer's link comes last: its messages reach all readers. A router that gives it none is replaced, and the
+    /// writer waits for the readers there, too.
     async fn let_the_writer_go(&mut self) {
-        let Some(waiting) = &self.writer else { return };
-        if self.current.readers < self.readers && waiting.ticks < FLEET_MOVE_TICKS {
+        // Without a router, the next step starts one.
+        if self.current.era.is_given_up() {
             return;
         }
-        let Some(Waiting { name, answer, .. }) = self.writer.take() else { return };
-        // A writer that does not wait any more has ended with the lane.
-        let _ = answer.send(self.link(name, None).await);
+        let are_there = self.current.readers >= self.readers;
+        let is_due = |waiting: &mut Waiting| are_there || waiting.ticks >= FLEET_MOVE_TICKS;
+        let Some(waiting) = self.writer.take_if(is_due) else { return };
+        match self.link(waiting.name, None).await {
+            Ok(link) => {
+                if let Err(Ok(unwanted)) = waiting.answer.send(Ok(link)) {
+                    self.close_writer(unwanted);
+                }
+            }
+            Err(_) => {
+                self.writer = Some(Waiting { ticks: 0, ..waiting });
+                // Failing, it is tried again at the next step.
+                let _ = self.replace(Cause::Hung).await;
+            }
+        }
     }
 
     // --- links ---
 
-    async fn open(&mut self, log: Option<&str>) -> Result<OwnedLink, NoLink> {
-        if self.open >= FLEET_LINKS {
+    fn take_name(&mut self) -> Result<u32, NoLink> {
+        self.names.take().inspect_err(|_| {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NoLink::TooMany);
-        }
-        let name = self.free.pop_front().unwrap_or_else(|| {
-            self.made += 1;
-            self.made
-        });
-        let link = self.link(name, log).await;
+        })
+    }
+
+    async fn open(&mut self, log: &str) -> Result<OwnedLink, NoLink> {
+        let name = self.take_name()?;
+        let link = self.link(name, Some(log)).await;
         match &link {
-            Ok(_) => {
-                self.open += 1;
-                self.readers += usize::from(log.is_some());
-            }
-            Err(_) => self.free.push_back(name),
+            Ok(_) => self.readers += 1,
+            Err(_) => self.names.give_back(name),
         }
         link
     }
 
-    /// A second attempt with a new router, then no more: the cause of a second failure is not the router's death.
+    /// For a reader, a second attempt with a new router, then no more: the cause of a second failure is not the router's
+    /// death. For the writer none: it would be there before the readers.
     async fn link(&mut self, name: u32, log: Option<&str>) -> Result<OwnedLink, NoLink> {
         let mut link = self.connect(name, log).await;
-        if link.is_err() && self.replace(Cause::Hung).await.is_ok() {
+        if link.is_err() && log.is_some() && self.replace(Cause::Hung).await.is_ok() {
             link = self.connect(name, log).await;
         }
         let link = link.map_err(|RouterGone| NoLink::Unavailable)?;
@@ -365,15 +378,13 @@ impl Keeper {
     }
 
     async fn close(&mut self, link: OwnedLink) {
-        self.open = self.open.saturating_sub(1);
         self.readers = self.readers.saturating_sub(1);
-        self.free.push_back(link.place.name);
+        self.names.give_back(link.place.name);
         self.leave(link).await;
     }
 
     fn close_writer(&mut self, link: OwnedLink) {
-        self.open = self.open.saturating_sub(1);
-        self.free.push_back(link.place.name);
+        self.names.give_back(link.place.name);
         self.current.router.close(link.link);
     }
 
@@ -402,35 +413,5 @@ impl Keeper {
     }
 }
 
-/// On a thread that can be given up, and for as long as a router may be silent.
-async fn start_router() -> Result<Router, RouterGone> {
-    let mut starting = tokio::task::spawn_blocking(Router::start);
-    for _ in 0..FLEET_HUNG_TICKS {
-        tokio::select! {
-            biased;
-            started = &mut starting => return started.unwrap_or(Err(RouterGone)),
-            () = sleep(FLEET_TICK) => {}
-        }
-    }
-    Err(RouterGone)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keeper() -> Keeper {
-        Keeper::start(Arc::default(), Arc::new(|_| Residue::default())).ok().unwrap()
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn one_link_too_many_is_refused_and_a_closed_one_makes_room() {
-        let mut keeper = keeper();
-        keeper.open = FLEET_LINKS - 1;
-        let last = keeper.open(None).await.ok().unwrap();
-        assert_eq!(keeper.open(None).await.err(), Some(NoLink::TooMany));
-        assert_eq!(keeper.counters.refused.load(Ordering::Relaxed), 1);
-        keeper.close_writer(last);
-        assert!(keeper.open(None).await.is_ok());
-    }
-}
+mod tests;

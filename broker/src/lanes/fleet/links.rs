@@ -8,6 +8,7 @@ use crate::limits::FLEET_LINK_REQUESTS;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -59,23 +60,33 @@ pub(super) struct Links {
     health: Arc<Health>,
     fence: Fence,
     stop: CancellationToken,
+    tick: Duration,
 }
 
 impl Links {
-    /// `runtime` runs the keeper.
+    /// `runtime` runs the keeper, which takes a step every `tick`.
     pub(super) fn start(
         counters: Arc<Counters>,
         residues: Residues,
         runtime: &Handle,
+        tick: Duration,
     ) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let keeper = Keeper::start(Arc::clone(&counters), residues)
+        let keeper = Keeper::start(Arc::clone(&counters), residues, tick)
             .map_err(|_| io::Error::other("the fleet lane's router did not start"))?;
         let (health, fence) = (keeper.health(), keeper.fence());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         runtime.spawn(async move { stopped.run_until_cancelled(keeper.run(inbox)).await });
-        Ok(Self { requests, counters, health, fence, stop })
+        Ok(Self { requests, counters, health, fence, stop, tick })
+    }
+
+    /// Without a keeper: the test answers.
+    #[cfg(test)]
+    pub(super) fn to(requests: mpsc::Sender<Request>) -> Self {
+        let (counters, health, fence, stop) = Default::default();
+        let tick = Duration::from_millis(5);
+        Self { requests, counters, health, fence, stop, tick }
     }
 
     /// A link that is subscribed to `log`.
@@ -114,15 +125,13 @@ impl Links {
         let _ = self.requests.send(Request::Leave(Box::new(link))).await;
     }
 
-    /// A link to publish with; in the place of `old`, if given. After a change of routers it comes when all readers
-    /// have links there, so that they miss nothing. Blocks: for threads only.
-    pub(super) fn open_writer(&self, old: Option<OwnedLink>) -> Result<OwnedLink, NoLink> {
+    /// A link to publish with; in the place of one that is lost, if given. After a change of routers it comes when all
+    /// readers have links there, so that they miss nothing. Blocks: for threads only.
+    pub(super) fn open_writer(&self, lost: Option<&Place>) -> Result<OwnedLink, NoLink> {
         let (answer, answered) = oneshot::channel();
-        let request = match old {
+        let request = match lost.cloned() {
             None => Request::Open { log: None, answer },
-            Some(OwnedLink { place: from, .. }) => {
-                Request::Follow { log: None, from, dead: false, answer }
-            }
+            Some(from) => Request::Follow { log: None, from, dead: false, answer },
         };
         self.requests.blocking_send(request).map_err(|_| NoLink::Unavailable)?;
         answered.blocking_recv().unwrap_or(Err(NoLink::Unavailable))
@@ -144,8 +153,13 @@ impl Links {
         self.requests.is_closed()
     }
 
-    pub(super) fn fence(&self) -> Fence {
-        Arc::clone(&self.fence)
+    pub(super) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// One step of the keeper: the pause before what failed is tried again.
+    pub(super) fn tick(&self) -> Duration {
+        self.tick
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -171,8 +185,7 @@ mod tests {
     #[tokio::test]
     async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
         let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
-        let (counters, health, fence, stop) = Default::default();
-        let links = Links { requests, counters, health, fence, stop };
+        let links = Links::to(requests);
         let mut opening: Vec<Pin<Box<_>>> =
             (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
         for one in &mut opening {

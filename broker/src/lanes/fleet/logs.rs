@@ -3,7 +3,7 @@
 //! rumqttd 0.20 forgets no filter, no topic and no log. So it is given a fixed set of names: each filter in use holds
 //! one, and gives it back. What the router can ever hold is what `limits::FLEET_LOGS` says.
 
-use crate::limits::{FLEET_LOGS, FLEET_RECORD};
+use crate::limits::{FLEET_LOGS, FLEET_OLD_ROUTERS, FLEET_RECORD};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -34,7 +34,7 @@ struct Written {
 }
 
 /// Routers that a log remembers: a reader that has not left one of them is told its losses by the place it is at.
-const ERAS_REMEMBERED: usize = 4;
+const ERAS_REMEMBERED: usize = FLEET_OLD_ROUTERS;
 
 impl Written {
     fn bases(&self) -> impl Iterator<Item = (u64, u64)> + '_ {

@@ -20,9 +20,11 @@ pub(in crate::lanes) mod group;
 mod keeper;
 mod links;
 mod logs;
+mod names;
 mod near;
 mod pulse;
 mod router;
+mod running;
 #[cfg(test)]
 mod tests;
 pub(in crate::lanes) mod tree;
@@ -46,6 +48,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 use tessera_token::ids::TenantId;
 use tessera_token::topic::TopicFilter;
 use tokio::runtime::Handle;
@@ -151,16 +154,17 @@ struct Member {
 }
 
 impl FleetLane {
-    /// Starts the router and the two threads in front of it. `runtime` runs the readers.
+    /// Starts the router and the two threads in front of it. `runtime` runs the readers; the router is looked at every
+    /// `tick`, which all waits for it are multiples of ([`limits::FLEET_TICK`](crate::limits::FLEET_TICK)).
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(runtime: Handle) -> io::Result<Self> {
+    pub fn start(runtime: Handle, tick: Duration) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
         let filters = Arc::<Filters>::default();
         let of_logs = Arc::clone(&filters);
         let residues: Residues = Arc::new(move |era| of_logs.residue(era));
-        let links = Links::start(Arc::clone(&counters), residues, &runtime)?;
+        let links = Links::start(Arc::clone(&counters), residues, &runtime, tick)?;
         let writer = Writer::start(links.clone(), Arc::clone(&counters), runtime.clone())?;
         Ok(Self {
             filters,

@@ -161,6 +161,8 @@ impl Router {
     /// Ends its thread, as soon as that runs, and all memory of it. Never waits; to be tried again until
     /// [`Self::is_dead`], since its queue may be full.
     pub(super) fn end(&mut self) {
+        // What an earlier attempt left stays there when the queue is full (`try_publish` pushes first).
+        self.ender.buffer().clear();
         let _ = self.ender.try_publish("end", Bytes::from_owner(Pill));
     }
 }
@@ -343,6 +345,27 @@ impl Drop for Brake {
     fn drop(&mut self) {
         if is_router_thread() {
             let _ = self.0.recv();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_router_that_hangs_is_told_to_end_again_and_again_and_holds_one_word_of_it() {
+        let mut router = Router::start().unwrap();
+        let release = router.open("brake", None).await.unwrap().hang_router();
+        // More than its queue takes.
+        for _ in 0..5_000 {
+            router.end();
+        }
+        assert_eq!(router.ender.buffer().len(), 1);
+        drop(release);
+        while !router.is_dead() {
+            router.ask();
+            tokio::task::yield_now().await;
         }
     }
 }

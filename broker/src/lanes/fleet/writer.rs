@@ -6,12 +6,11 @@
 
 use super::era::Fence;
 use super::filters::Route;
-use super::links::{Links, OwnedLink};
+use super::links::{Links, OwnedLink, Place};
 use super::router::{RouterGone, Written};
 use super::Counters;
 use crate::limits::{
     FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES, FLEET_RETRY,
-    FLEET_TICK,
 };
 use bytes::Bytes;
 use std::io;
@@ -44,12 +43,12 @@ impl Writer {
         let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
         let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));
         let thread = Thread {
-            fence: links.fence(),
+            fence: Arc::clone(links.fence()),
             links,
             counters: Arc::clone(&counters),
             room: Arc::clone(&room),
             runtime,
-            link: None,
+            held: Held::Nothing,
             ahead: 0,
         };
         std::thread::Builder::new().name("fleet-writer".into()).spawn(move || thread.run(inbox))?;
@@ -81,8 +80,16 @@ struct Thread {
     counters: Arc<Counters>,
     room: Arc<Semaphore>,
     runtime: Handle,
-    link: Option<OwnedLink>,
+    held: Held,
     ahead: usize,
+}
+
+/// What the thread has of the router.
+enum Held {
+    Nothing,
+    /// A link that leads nowhere any more: its name and its place among the links stay the thread's.
+    Lost(Place),
+    Open(OwnedLink),
 }
 
 impl Thread {
@@ -99,20 +106,33 @@ impl Thread {
     /// Until a router has the batch, or the lane ends.
     fn deliver(&mut self, batch: &mut Vec<Entry>) {
         while !batch.is_empty() {
-            let Some(mut owned) = self.link.take() else {
-                match self.links.open_writer(None) {
-                    Ok(link) => self.link = Some(link),
-                    Err(_) if self.links.is_closed() => return,
-                    Err(_) => self.runtime.block_on(sleep(FLEET_TICK)),
-                }
-                continue;
+            self.held = match std::mem::replace(&mut self.held, Held::Nothing) {
+                Held::Nothing => self.open(None),
+                Held::Lost(place) => self.open(Some(place)),
+                Held::Open(mut owned) => match self.write(&mut owned, batch) {
+                    Ok(()) => Held::Open(owned),
+                    Err(RouterGone) => {
+                        self.ahead = 0;
+                        Held::Lost(owned.place)
+                    }
+                },
             };
-            match self.write(&mut owned, batch) {
-                Ok(()) => self.link = Some(owned),
-                Err(RouterGone) => {
-                    self.ahead = 0;
-                    self.link = self.links.open_writer(Some(owned)).ok();
+            if self.links.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// Without an answer, a pause comes before the next attempt.
+    fn open(&self, lost: Option<Place>) -> Held {
+        match self.links.open_writer(lost.as_ref()) {
+            Ok(link) => Held::Open(link),
+            Err(_) => {
+                if !self.links.is_closed() {
+                    // Within the runtime: the timer is its own.
+                    self.runtime.block_on(async { sleep(self.links.tick()).await });
                 }
+                lost.map_or(Held::Nothing, Held::Lost)
             }
         }
     }
@@ -177,10 +197,14 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
+    use super::super::era::Era;
+    use super::super::links::{NoLink, Request};
+    use super::super::router::Router;
     use super::*;
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+    use tokio::runtime::Runtime;
     use tokio::task::unconstrained;
 
     /// A queue that nobody empties but the test.
@@ -227,5 +251,41 @@ mod tests {
         let room = Arc::clone(&writer.room);
         let make_room = || room.add_permits(kib(&inbox.try_recv().unwrap()) as usize);
         assert_eq!((fill(&writer, bytes, make_room).await, waited(&counters)), (3, 1));
+    }
+
+    #[test]
+    fn a_writer_that_gets_no_new_link_asks_again_in_the_place_of_the_one_it_had() {
+        let runtime = Runtime::new().unwrap();
+        let (requests, mut inbox) = mpsc::channel(1);
+        let links = Links::to(requests);
+        let router = Router::start().unwrap();
+        let link_of = |era| {
+            let link = runtime.block_on(router.open(&format!("link-{era}"), None)).ok().unwrap();
+            OwnedLink { link, place: Place { name: 7, era: Era::new(era) } }
+        };
+        let mut thread = Thread {
+            fence: Arc::clone(links.fence()),
+            links,
+            counters: Arc::default(),
+            room: Arc::new(Semaphore::new(FLEET_QUEUE_KIB)),
+            runtime: runtime.handle().clone(),
+            // The fence is at 0.
+            held: Held::Open(link_of(1)),
+            ahead: 0,
+        };
+        let writing = std::thread::spawn(move || {
+            thread.deliver(&mut vec![Entry { routes: Vec::new(), envelope: Bytes::new() }]);
+            matches!(thread.held, Held::Open(owned) if owned.place.era.number() == 0)
+        });
+        for again in [true, true, false] {
+            let Some(Request::Follow { log: None, from, answer, .. }) = inbox.blocking_recv()
+            else {
+                panic!("it asks for a link of another name")
+            };
+            assert_eq!(from.name, 7);
+            let link = if again { Err(NoLink::Unavailable) } else { Ok(link_of(0)) };
+            assert!(answer.send(link).is_ok());
+        }
+        assert!(writing.join().unwrap());
     }
 }

@@ -1,3 +1,5 @@
+use crate::lanes::fleet::feed::{Feed, Reader};
+use crate::lanes::fleet::wish::Wish;
 use crate::lanes::testing::*;
 use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
 use std::sync::Arc;
@@ -173,4 +175,38 @@ async fn a_renewed_router_loses_nothing_and_repeats_nothing() {
     let stats = lanes.fleet_stats();
     assert_eq!((stats.renewals, stats.restarts, stats.gaps, stats.lost), (5, 0, 0, 0));
     until("old routers end", || lanes.fleet_stats().old_routers == 0).await;
+}
+
+/// The writer goes on without a reader that takes longer than all the others: it is told what it missed when it comes,
+/// although no further message follows, and no message twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_comes_late_into_a_new_router_is_told_at_once_what_it_missed() {
+    let lanes = lanes();
+    let fleet = &lanes.fleet;
+    let claim = fleet.filters.claim(&tenant("acme"), &filter("a/#").filter, None).unwrap();
+    let log = claim.log().clone();
+    let link = fleet.links.open(log.text()).await.ok().unwrap();
+    let outbox = Outbox::new(SubscriberId(1));
+    let (near, stop) = Default::default();
+    let feed = Feed {
+        claim,
+        reader: Reader::Session { outbox: Arc::clone(&outbox), wish: Arc::new(Wish::new(qos1())) },
+        near,
+        links: fleet.links.clone(),
+        counters: Arc::clone(&fleet.counters),
+        stop,
+    };
+    fleet.links.renew().await;
+    for number in 0..10 {
+        lanes.deliver(&numbered("a/b", number)).await;
+    }
+    until("the writer goes on without it", || log.next_place() == 10).await;
+    tokio::spawn(feed.run(link, 0));
+    until("it is told", || outbox.missed() > 0).await;
+    for number in 10..20 {
+        lanes.deliver(&numbered("a/b", number)).await;
+    }
+    until("it reads on", || outbox.len() == 10).await;
+    assert_eq!((outbox.missed(), lanes.fleet_stats().gaps), (10, 10));
+    outbox.close();
 }
