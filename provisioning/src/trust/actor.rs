@@ -80,11 +80,17 @@ impl Handler<Publish> for TrustActor {
         let Publish { changes, batch, hold } = message;
         let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
         let step = self.step(&changes, batch);
-        let store = self.store.clone();
+        let (store, issuer) = (self.store.clone(), self.issuer.clone());
         let work = async move {
             let (batch, written) = step?;
             match store.commit(batch).await {
-                Ok(()) => Ok(Some(written)),
+                Ok(()) => {
+                    if keys_moved && written.jumped.is_none() {
+                        // Ahead of every token that is asked for after the answer. An issuer that is gone signs none.
+                        let _ = issuer.send(KeysMoved).await;
+                    }
+                    Ok(Some(written))
+                }
                 Err(StoreError::Conflict { .. }) => Ok(None),
                 Err(error) => Err(Refused::from(error)),
             }
@@ -100,10 +106,6 @@ impl Handler<Publish> for TrustActor {
                     return Ok(Tried::Again);
                 }
                 hold.keep();
-                if keys_moved {
-                    // Ahead of every token that is asked for after the answer.
-                    actor.issuer.do_send(KeysMoved);
-                }
                 Ok(Tried::Done(()))
             },
         )))
