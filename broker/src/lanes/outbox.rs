@@ -51,6 +51,8 @@ pub struct Outbox {
     kept: Option<Kept>,
     waiting: AtomicUsize,
     missed: AtomicU64,
+    /// The part of `missed` that its reader took to tell.
+    told: AtomicU64,
     /// Whether something waits or it is closed: what its reader looks at without the lock.
     some: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl Outbox {
             drained: Notify::new(),
             waiting: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             some: AtomicBool::new(false),
         })
     }
@@ -255,14 +258,25 @@ impl Outbox {
         pushed
     }
 
-    /// Notes messages that this session will never see.
+    /// Notes messages that this session will never see, and wakes its reader, which tells the client.
     pub fn miss(&self, count: u64) {
-        self.missed.fetch_add(count, Ordering::Relaxed);
+        self.missed.fetch_add(count, Ordering::Release);
+        self.filled.wake();
+    }
+
+    /// Whether messages were missed that the client was not told of.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.missed.load(Ordering::Acquire) != self.told.load(Ordering::Relaxed)
+    }
+
+    /// From now on only later losses are untold. For one reader.
+    pub(crate) fn take_untold(&self) {
+        self.told.store(self.missed(), Ordering::Relaxed);
     }
 
     /// Messages that this session did not get because it was too slow: no room here, or a gap in the commit log.
     pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.missed.load(Ordering::Acquire)
     }
 
     /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
@@ -315,6 +329,15 @@ impl Outbox {
     /// Waits until a message waits or the outbox is closed; takes nothing. Cancel-safe. For one reader.
     pub async fn ready(&self) {
         poll_fn(|context| self.poll_ready(context)).await;
+    }
+
+    /// As [`Self::poll_ready`], and ready when messages were missed that the client was not told of.
+    pub(crate) fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.poll_ready(context) {
+            // They may have been missed before the waker was there.
+            Poll::Pending if self.has_untold() => Poll::Ready(()),
+            ready => ready,
+        }
     }
 
     /// As [`Self::ready`].

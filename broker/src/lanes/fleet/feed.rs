@@ -215,8 +215,9 @@ impl Feed {
             return;
         }
         self.counters.gaps.fetch_add(missed, Ordering::Relaxed);
-        if let Reader::Session { outbox, .. } = &self.reader {
-            outbox.miss(missed);
+        match &self.reader {
+            Reader::Session { outbox, .. } => outbox.miss(missed),
+            Reader::Group(group) => group.miss(missed),
         }
         tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a subscriber missed messages: it was too slow, or the router was replaced");
     }
