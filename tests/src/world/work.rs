@@ -189,7 +189,7 @@ impl Worker {
 
     /// A device for a purpose; one is enrolled when there is none.
     fn any(&mut self, purpose: Purpose) -> Option<usize> {
-        for _ in 0..4 {
+        for _ in 0..=4 {
             let fit: Vec<usize> =
                 (0..self.mine.len()).filter(|i| self.mine[*i].purpose == purpose).collect();
             if !fit.is_empty() {
