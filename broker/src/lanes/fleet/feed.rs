@@ -244,6 +244,12 @@ impl Feed {
                     return true;
                 }
                 Push::Closed => return false,
+                Push::NoShare => {
+                    if let Reader::Session { outbox, .. } = &self.reader {
+                        outbox.miss(1);
+                    }
+                    return true;
+                }
                 Push::Full => {
                     if !self.room(at, &message).await {
                         return false;
