@@ -117,6 +117,9 @@ pub const RETAINED_PER_LOOKUP: usize = 10_000;
 /// leaves it. Small, so that live messages wait behind few and find room.
 pub const RETAINED_AHEAD: usize = 64;
 
+/// The least time between two tellings of what a session missed, while messages wait for it all the time.
+pub const MISSED_TOLD: Duration = Duration::from_secs(1);
+
 // --- admission ---------------------------------------------------------------------------------------------------
 
 /// Open sockets in total, unless configured. Each costs a few KiB; beyond it newcomers wait in the kernel's backlog.

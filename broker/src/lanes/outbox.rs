@@ -56,6 +56,8 @@ pub struct Outbox {
     waiting: AtomicUsize,
     missed: AtomicU64,
     holding: Holding,
+    /// The part of `missed` that its reader took to tell.
+    told: AtomicU64,
     /// Whether something waits or it is closed: what its reader looks at without the lock.
     some: AtomicBool,
 }
@@ -114,6 +116,7 @@ impl Outbox {
             drained: Notify::new(),
             waiting: AtomicUsize::new(0),
             missed: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             some: AtomicBool::new(false),
         })
     }
@@ -286,14 +289,25 @@ impl Outbox {
         pushed
     }
 
-    /// Notes messages that this session will never see.
+    /// Notes messages that this session will never see, and wakes its reader, which tells the client.
     pub fn miss(&self, count: u64) {
-        self.missed.fetch_add(count, Ordering::Relaxed);
+        self.missed.fetch_add(count, Ordering::Release);
+        self.filled.wake();
+    }
+
+    /// Whether messages were missed that the client was not told of.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.missed.load(Ordering::Acquire) != self.told.load(Ordering::Relaxed)
+    }
+
+    /// From now on only later losses are untold. For one reader.
+    pub(crate) fn take_untold(&self) {
+        self.told.store(self.missed(), Ordering::Relaxed);
     }
 
     /// Messages that this session did not get because it was too slow: no room here, or a gap in the commit log.
     pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.missed.load(Ordering::Acquire)
     }
 
     /// Says whether somebody is connected. While nobody is, QoS 0 is let go; what of it waits already is dropped.

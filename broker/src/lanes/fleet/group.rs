@@ -104,6 +104,13 @@ impl Group {
         outcome
     }
 
+    /// Notes messages that no member will see.
+    pub(super) fn miss(&self, count: u64) {
+        for (outbox, _) in &self.turn.lock().members {
+            outbox.miss(count);
+        }
+    }
+
     /// Whether all members that are left are away, and the message is one that is not kept for them.
     pub(super) fn lets_go(&self, message: &Message) -> bool {
         let turn = self.turn.lock();

@@ -40,6 +40,15 @@ impl Outbox {
         poll_fn(|context| self.poll_ready(context)).await;
     }
 
+    /// As [`Self::poll_ready`], and ready when messages were missed that the client was not told of.
+    pub(crate) fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.poll_ready(context) {
+            // They may have been missed before the waker was there.
+            Poll::Pending if self.has_untold() => Poll::Ready(()),
+            ready => ready,
+        }
+    }
+
     /// As [`Self::ready`].
     pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.has_some() {
