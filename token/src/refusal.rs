@@ -127,6 +127,8 @@ codes! {
     DeliveryNotAuthorised = "delivery_not_authorised": "the scope no longer covers this message",
     /// A bound of the broker or service was reached.
     LimitReached = "limit_reached": "a limit was reached: slow down",
+    /// A device holds as much as one device may, or a tenant as much as one tenant may.
+    ShareUsedUp = "share_used_up": "the device or its tenant holds as much as it may: let something go first",
     /// Too many attempts from one address or in total.
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.

@@ -165,8 +165,11 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 
 /// Refusals that say nothing about the peer.
 pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{LimitReached, NotReady, ProofUndecided, TrustMissing, TrustNotFollowed};
-    matches!(code, LimitReached | NotReady | ProofUndecided | TrustMissing | TrustNotFollowed)
+    use RefusalCode::{
+        LimitReached, NotReady, ProofUndecided, ShareUsedUp, TrustMissing, TrustNotFollowed,
+    };
+    let ours = matches!(code, LimitReached | ShareUsedUp | NotReady | ProofUndecided);
+    ours || matches!(code, TrustMissing | TrustNotFollowed)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
@@ -196,7 +199,7 @@ async fn enter(
             }
         }
     }
-    let outbox = outbox(hub, connect);
+    let outbox = outbox(hub, connect, grant);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
@@ -204,7 +207,7 @@ async fn enter(
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
-        RefusalCode::LimitReached
+        full.code()
     })?;
     let mut kept = session.kept().is_some();
     if let Some(old) = replaced {
@@ -218,14 +221,11 @@ async fn enter(
 }
 
 /// A session that outlives its connection also outlives this process.
-fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
-    let (messages, bytes) = (hub.policy.queue_messages, hub.policy.queue_bytes);
+fn outbox(hub: &Hub, connect: &Connect, grant: &Grant) -> Arc<Outbox> {
     let id = hub.number();
-    if granted_expiry(connect, &hub.policy) == 0 {
-        return Outbox::with_limits(id, messages, bytes);
-    }
-    let kept = Kept::new(Arc::clone(&hub.keep), id);
-    Outbox::kept_with_limits(kept, messages, bytes)
+    let lasts = granted_expiry(connect, &hub.policy) != 0;
+    let kept = lasts.then(|| Kept::new(Arc::clone(&hub.keep), id));
+    hub.outbox(grant, id, kept)
 }
 
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {

@@ -126,7 +126,7 @@ impl Session {
         lanes: LaneSession,
     ) -> Arc<Self> {
         let mut machine = Machine::default();
-        machine.keep(outbox.kept().cloned());
+        machine.belong(&outbox);
         Arc::new(Self {
             id: outbox.id(),
             tenant: grant.tenant().clone(),
@@ -237,6 +237,7 @@ impl Session {
         }
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
+        state.machine.settle_share();
         let (ticket, appetite) = (state.machine.take_ticket(), state.machine.appetite());
         Some(Stepped { effects, ticket, appetite })
     }
@@ -316,6 +317,7 @@ impl Session {
                 pumped.note(state.machine.deliver(delivery, cx, out));
             }
         }
+        state.machine.settle_share();
         pumped.ticket = state.machine.take_ticket();
         pumped.appetite = state.machine.appetite();
         pumped
@@ -323,7 +325,12 @@ impl Session {
 
     /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.
     pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
-        let mut dropped = self.state.lock().machine.drop_taken_back(trusted);
+        let mut dropped = {
+            let machine = &mut self.state.lock().machine;
+            let dropped = machine.drop_taken_back(trusted);
+            machine.settle_share();
+            dropped
+        };
         dropped.extend(self.outbox.drop_taken_back(trusted));
         dropped
     }
