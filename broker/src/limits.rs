@@ -364,6 +364,8 @@ pub const KEEP_GROUP: usize = 8_192;
 /// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
 /// filters of each of them make of it still fits.
 pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
+/// Time after which rows that found no room on the disk are tried again.
+pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tessera_runtime::store::Store;
+use tessera_runtime::store::{Store, NO_ROOM};
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
@@ -362,6 +362,7 @@ impl Validator {
             (RefusalCode::TrustStale, _, Some(age)) => {
                 format!("the trust feed last confirmed what is known {age} s ago")
             }
+            (RefusalCode::NotReady, ..) if self.parts.store.is_full() => NO_ROOM.to_owned(),
             _ => code.words().to_owned(),
         }
     }

@@ -198,6 +198,10 @@ async fn enter(
     grant: &Grant,
     line: Line,
 ) -> Result<Joined, RefusalCode> {
+    // Before anything is changed: what is kept for a session could not be written.
+    if !hub.keep.writes() {
+        return Err(RefusalCode::NotReady);
+    }
     let line = Arc::new(line);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant).await {

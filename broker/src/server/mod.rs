@@ -25,6 +25,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
+use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -119,6 +120,11 @@ impl BrokerHandle {
     /// Whether a CONNECT that comes now can be judged and served.
     pub fn is_ready(&self) -> bool {
         self.hub.ready().is_ok()
+    }
+
+    /// The part that is not ready, and its code, as `/readyz` tells them.
+    pub fn not_ready(&self) -> Option<(&'static str, RefusalCode)> {
+        self.hub.ready().err()
     }
 
     /// The metrics of the process as text.
