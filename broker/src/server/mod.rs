@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
 use crate::authz::Authz;
+use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::connection;
 use crate::control::{deadlines, revoke, withdrawn, Relay, Withdrawn};
@@ -199,6 +200,7 @@ impl Broker {
             keep: Arc::clone(&keep),
             tickets,
             authz: Authz::new(config.authz_info, config.admission.half_open),
+            challenges: Challenges::new(config.ace_challenge, config.challenges),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());
