@@ -158,11 +158,12 @@ async fn an_answer_of_our_method_lets_in_where_it_was_meant_to_and_nowhere_else(
         // A rogue broker: its own connection to the true one, and the device's connection to it.
         let device = secure(&world, &certs, versions).await;
         let there = binding(&device);
-        let relays: [(&str, &[u8], &str, &[u8], bool); 4] = [
-            ("d-1", &token, "d-1", &token, false),
-            ("d-1~rogue", &token, "d-1", &token, true),
-            ("d-1", &other, "d-1", &token, true),
-            ("d-1~rogue", &other, "d-1", &token, false),
+        let (token, other) = (&token[..], &other[..]);
+        let relays = [
+            ("d-1", token, "d-1", token, false),
+            ("d-1~rogue", token, "d-1", token, true),
+            ("d-1", other, "d-1", token, true),
+            ("d-1~rogue", other, "d-1", token, false),
         ];
         for (client_id, shown, meant_id, meant_token, same_channel) in relays {
             let mut rogue = secure(&world, &certs, versions).await;
@@ -174,8 +175,8 @@ async fn an_answer_of_our_method_lets_in_where_it_was_meant_to_and_nowhere_else(
         }
         // What was meant for a connection in clear is not good over TLS.
         let mut rogue = secure(&world, &certs, versions).await;
-        let clear = ("d-1", &token[..], &Channel::Clear);
-        assert_eq!(tried(&world, &mut rogue, ("d-1", &token), clear).await, NO);
+        let clear = ("d-1", token, &Channel::Clear);
+        assert_eq!(tried(&world, &mut rogue, ("d-1", token), clear).await, NO);
     }
     let mut clear = Line::new(tcp(&world, Transport::Mqtt).await);
     let meant = ("d-1", &token[..], &Channel::Clear);
