@@ -366,6 +366,8 @@ pub const KEEP_GROUP: usize = 8_192;
 pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
+/// Bytes of such rows, for the same: large messages that are retained or kept faster than the disk takes them.
+pub const KEEP_BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
 pub const TOPIC_ALIASES_OUT: u16 = 16;
 

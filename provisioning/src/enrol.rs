@@ -103,6 +103,10 @@ fn entitled(
     known: Option<&DeviceRecord>,
     (row, claim): Stored,
 ) -> Result<Stored, Refused> {
+    // A code that another device used up tells nothing of other devices.
+    if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
+        return Err(RefusalCode::ClaimUsed.into());
+    }
     if known.is_some_and(|record| record.key != key.as_bytes()) {
         return Err(RefusalCode::DeviceKeyMismatch.into());
     }
