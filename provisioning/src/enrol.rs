@@ -81,7 +81,7 @@ async fn attempt(
     Ok(tried.map(|()| granted))
 }
 
-/// The claim of this code. Whoever shows none learns nothing of tenants and devices: it is one answer for all.
+/// The claim of this code. Without one, tenants and devices get one answer, whether they exist or not.
 fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
     let known = tenants::known(service, &request.tenant);
     let found = known.and_then(|_| claims::by_code(service, &request.tenant, &request.claim));

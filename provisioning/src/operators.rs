@@ -140,7 +140,7 @@ pub(crate) fn put(
     batch.put_record(&tables.operators, hash, &record);
 }
 
-/// A new account within the tenants of the one who makes it; its token is shown once.
+/// A new account within the tenants of its maker; its token is shown once.
 pub(crate) async fn create(
     service: &Service,
     by: &Operator,

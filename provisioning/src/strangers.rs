@@ -1,7 +1,7 @@
 //! Requests of devices that prove no key: all of them get one answer, and the true reason stays in the house.
 //!
 //! A stranger who asks for tokens or offers claim codes would learn from codes and times which tenants and devices there
-//! are. The code that is told and counted in metrics, which anybody may read, is the same for all; the true one goes to
+//! are. The code that is told and counted in metrics, which are public, is the same for all; the true one goes to
 //! the log, a few lines a second, and as a sum to the audit log, once a minute at most.
 
 use std::collections::BTreeMap;

@@ -153,7 +153,7 @@ pub(crate) struct ProvisionArgs {
     pub(crate) http: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
-    /// Make a new token for the account `bootstrap`, in DATA/operator.token, and end: for one who lost it. The former
+    /// Make a new token for the account `bootstrap`, in DATA/operator.token, and end: for a token that was lost. The former
     /// token ends; audited. No server may run in the folder meanwhile.
     #[arg(long)]
     pub(crate) new_operator: bool,

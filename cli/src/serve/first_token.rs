@@ -1,5 +1,5 @@
-//! The token of the first operator account: shown to a person at a terminal, and to nobody else. What is written to a
-//! pipe ends in logs of service managers and containers.
+//! The token of the first operator account: shown at a terminal alone. What is written to a pipe ends in logs of service
+//! managers and containers.
 
 use std::path::Path;
 

@@ -47,7 +47,7 @@ impl Step {
         Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
     }
 
-    /// Keys that verifiers hold: retired ones are listed for a while and known to nobody.
+    /// Keys that verifiers hold: retired ones are listed for a while, and verifiers have forgotten them.
     pub(super) fn count(&self) -> usize {
         self.keys.iter().filter(|(_, record)| record.state != State::Retired).count()
     }

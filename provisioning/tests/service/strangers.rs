@@ -51,7 +51,7 @@ async fn strangers_get_one_answer() {
         ));
     }
     assert!(answers.iter().all(|one| *one == answers[0]), "{answers:?}");
-    // Metrics are read by anybody: they tell the same.
+    // Metrics are public: they tell the same.
     let metrics = world.nobody.get("/metrics").await.unwrap().text();
     for code in ["device_unknown", "tenant_unknown", "tenant_suspended"] {
         assert!(!metrics.contains(&format!("refusals_total{{code=\"{code}\"")), "{code}");
