@@ -109,6 +109,12 @@ codes! {
     ProofReplayed = "proof_replayed": "this proof or a later one was already used: make a new one for each CONNECT, and count up within one second",
     /// The verifier no longer knows which proofs of that second were used: it was stopped without notice, or its clock was set.
     ProofUndecided = "proof_undecided": "the server cannot tell whether this proof was used before, after a crash or a wrong clock: make a new one in a few seconds",
+    /// A connection that was let in by less than the key of its token asks for more.
+    KeyNotProved = "key_not_proved": "this connection was let in without a proof of the device's key, so nothing is renewed on it: connect with a proof by the key",
+    /// The ticket key behind the resumption secret that let the connection in is no longer accepted.
+    TicketKeyWithdrawn = "ticket_key_withdrawn": "the ticket key behind the resumption secret is no longer accepted: connect with a proof by the key",
+    /// The token is older than the one whose place it is to take.
+    TokenOlder = "token_older": "the token is older than the present one: hand in the newest",
     /// A bearer token where the tenant does not allow it.
     BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
     // 9 client id

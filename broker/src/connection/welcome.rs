@@ -26,7 +26,7 @@ use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
-use crate::session::{Line, Privacy, Session};
+use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;
 
 /// A connection that may begin.
@@ -119,10 +119,11 @@ async fn admit(
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
     let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
     let admission = admission.map_err(stranger)?;
-    if admission.resumed {
+    if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, !admission.resumed);
+    let line = Line::new(privacy, Shown::by(&admission));
+    let ticket = admission.resumed;
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
@@ -144,6 +145,12 @@ async fn admit(
             hub.forget(&joined.session);
         }
         return Err(known(code));
+    }
+    // The same for a ticket key.
+    if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
+        let end = End::ticket_withdrawn(&hub.policy);
+        hub.leave(&joined.session, &joined.line, &end).await;
+        return Err(known(RefusalCode::TicketKeyWithdrawn));
     }
     Ok(joined)
 }
@@ -255,12 +262,17 @@ async fn resume(
         revoke::end(hub, session, code).await;
         return Ok(None);
     }
-    let lost = session.narrow();
+    let mut lost = session.narrow();
     let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),
     };
+    // The connection that was taken over may have renewed the rights at the last moment: they are not this one's.
+    if session.rights().grant().token_hash() != grant.token_hash() {
+        hub.registry.renew(session, grant.clone());
+        lost.extend(session.narrow());
+    }
     hub.unsubscribe(session, &lost).await;
     if session.look(|machine| machine.control(Control::Alerts)).is_some() {
         hub.alerts.add(session);

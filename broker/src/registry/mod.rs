@@ -19,7 +19,7 @@ use tessera_token::refusal::RefusalCode;
 use crate::config::SessionLimits;
 use crate::lanes::SubscriberId;
 use crate::rights::Rights;
-use crate::session::Session;
+use crate::session::{Line, Session};
 use index::Index;
 use names::Names;
 
@@ -116,14 +116,36 @@ impl Registry {
 
     /// Gives a session other rights, and files it anew under their group and key; gives those of before.
     pub fn renew(&self, session: &Session, grant: Grant) -> Arc<Rights> {
+        self.renew_if(session, grant, None).0
+    }
+
+    /// The same on behalf of the connection behind `line`; false when that serves the session no more, whose rights stay.
+    pub fn renew_on(
+        &self,
+        session: &Session,
+        grant: Grant,
+        line: &Arc<Line>,
+    ) -> (Arc<Rights>, bool) {
+        self.renew_if(session, grant, Some(line))
+    }
+
+    fn renew_if(
+        &self,
+        session: &Session,
+        grant: Grant,
+        line: Option<&Arc<Line>>,
+    ) -> (Arc<Rights>, bool) {
         let mut inner = self.inner.write();
         let old = session.rights();
+        let mut renewed = false;
         if inner.sessions.contains_key(&session.id) {
+            renewed = session.set_rights(grant.clone(), line);
+        }
+        if renewed {
             inner.unindex(session.id, old.grant());
             inner.index(session.id, &grant);
-            session.set_rights(grant);
         }
-        old
+        (old, renewed)
     }
 
     /// Takes a session out.

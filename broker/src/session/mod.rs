@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
+use tessera_token::proof::TicketId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
@@ -32,7 +33,7 @@ use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::rights::{Rights, Trusted};
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
-pub use line::{Line, Privacy};
+pub use line::{Line, Privacy, Shown};
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
@@ -154,10 +155,16 @@ impl Session {
         self.rights.load_full()
     }
 
-    /// Puts other rights in the place of the present ones. The caller narrows what is subscribed to.
-    pub fn set_rights(&self, grant: Grant) {
+    /// Puts other rights in the place of the present ones, when `line` still serves the session; without one always.
+    /// The caller narrows what is subscribed to.
+    pub fn set_rights(&self, grant: Grant, line: Option<&Arc<Line>>) -> bool {
+        let state = self.state.lock();
+        if line.is_some_and(|line| !state.is_served_by(line)) {
+            return false;
+        }
         self.rights.store(Arc::new(Rights::new(grant)));
-        self.save(&self.state.lock());
+        self.save(&state);
+        true
     }
 
     /// The part of it that survives a restart, when it is kept.
@@ -276,6 +283,17 @@ impl Session {
             }
             None => false,
         }
+    }
+
+    /// Ends the connection that serves it, when a secret of a ticket key let it in that is not accepted any more.
+    pub(crate) fn hang_up_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
+        let state = self.state.lock();
+        let over = |line: &&Arc<Line>| line.let_in_by().is_some_and(|ticket| !accepted(ticket));
+        let line = state.line.as_ref().filter(over);
+        if let Some(line) = line {
+            line.end(end);
+        }
+        line.is_some()
     }
 
     /// Asks the connection that serves it, if there is one, to tell its status.
