@@ -103,9 +103,12 @@ fn entitled(
     known: Option<&DeviceRecord>,
     (row, claim): Stored,
 ) -> Result<Stored, Refused> {
-    // A code that another device used up tells nothing of other devices.
+    // A code that another device used up, or that is over, tells nothing of other devices.
     if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
         return Err(RefusalCode::ClaimUsed.into());
+    }
+    if claim.used.is_none() && claim.expires <= service.now().get() {
+        return Err(RefusalCode::ClaimUnknown.into());
     }
     if known.is_some_and(|record| record.key != key.as_bytes()) {
         return Err(RefusalCode::DeviceKeyMismatch.into());
@@ -120,9 +123,6 @@ fn entitled(
         },
         (Some(_), _) => Err(RefusalCode::ClaimUsed.into()),
         (None, Some(_)) => Err(RefusalCode::AlreadyExists.into()),
-        (None, None) if claim.expires <= service.now().get() => {
-            Err(RefusalCode::ClaimUnknown.into())
-        }
         (None, None) => Ok((row, claim)),
     }
 }
