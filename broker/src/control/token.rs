@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tessera_runtime::secret::Secret;
-use tessera_token::ace::ChallengeProof;
+use tessera_token::ace::Answer as Proof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::messages::{AceError, RefusalAnswer, TokenKind, TokenRequest};
@@ -56,7 +56,7 @@ enum Told {
     Installed,
     /// A token, which is installed.
     Token(Vec<u8>),
-    /// The same with a key in it, which no message may carry.
+    /// The same with a key in it, or a bearer token, which no message may carry.
     Key(Secret<Vec<u8>>),
     /// What provisioning says.
     Refusal(Vec<u8>),
@@ -123,9 +123,10 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             let installed = install(hub, session, line, held.grant(), grant).await;
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            match answer.key {
-                Some(_) => Told::Key(Secret::new(bytes)),
-                None => Told::Token(bytes),
+            // A bearer token is as good as a key.
+            match answer.key.is_some() || answer.bearer {
+                true => Told::Key(Secret::new(bytes)),
+                false => Told::Token(bytes),
             }
         }
         Answer::Refusal(bytes) => {
@@ -168,10 +169,15 @@ pub(crate) async fn reauthenticate(
     session: &Arc<Session>,
     line: &Arc<Line>,
     token: &[u8],
-    answer: &ChallengeProof,
+    answer: &Proof,
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
-    let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
+    let grant = hub.gate.validator().reauthenticate(
+        token,
+        held.grant(),
+        answer,
+        session.client_id.as_str(),
+    );
     let shown = grant.as_ref().ok().map(Shown::by_key_of);
     install(hub, session, line, held.grant(), grant).await?;
     shown.into_iter().for_each(|shown| line.set_shown(shown));
