@@ -342,9 +342,9 @@ pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
 pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
 /// The same in all, in memory. What kept sessions hold of it is on the disk too: nothing else of them grows there.
 pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
-/// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: who published it, and its row.
+/// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
 pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
-/// Bytes of each session that are nobody's share: so one that keeps up touches no counter that it shares with others.
+/// Bytes of each session that count for no share: a session that keeps up touches no counter that others touch.
 pub const SHARE_FREE: usize = 2 * 1024;
 /// Bytes that a session takes of a share at once.
 pub const SHARE_STEP: usize = 16 * 1024;
@@ -383,6 +383,8 @@ pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
+/// Bytes of such rows, for the same: large messages that are retained or kept faster than the disk takes them.
+pub const KEEP_BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
 pub const TOPIC_ALIASES_OUT: u16 = 16;
 

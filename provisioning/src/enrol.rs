@@ -47,9 +47,10 @@ async fn attempt(
     request: &EnrolRequest,
     key: &PublicKey,
 ) -> Result<Tried<Granted>, Refused> {
+    let claim = shown_claim(service, request)?;
     let owner = tenants::serving(service, &request.tenant)?;
     let known = devices::find(service, &request.tenant, &request.device)?;
-    let claim = entitled(service, request, key, known.as_ref())?;
+    let claim = entitled(service, request, key, known.as_ref(), claim)?;
     let mut batch = Batch::new();
     batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
     let record = match known {
@@ -80,17 +81,38 @@ async fn attempt(
     Ok(tried.map(|()| granted))
 }
 
+/// The claim of this code. Without one, tenants and devices get one answer, whether they exist or not.
+fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
+    let known = tenants::known(service, &request.tenant);
+    let found = known.and_then(|_| claims::by_code(service, &request.tenant, &request.claim));
+    found.map_err(|refused| match refused.code {
+        code @ (RefusalCode::TenantUnknown | RefusalCode::ClaimUnknown) => {
+            let subject = (&request.tenant, &request.device);
+            let now = service.clock.monotonic();
+            service.strangers.refused(code, RefusalCode::ClaimUnknown, subject, now)
+        }
+        _ => refused,
+    })
+}
+
 /// The claim, when it entitles this device and key: unused for a new device, used by them for a known one.
 fn entitled(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
     known: Option<&DeviceRecord>,
+    (row, claim): Stored,
 ) -> Result<Stored, Refused> {
+    // A code that another device used up, or that is over, tells nothing of other devices.
+    if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
+        return Err(RefusalCode::ClaimUsed.into());
+    }
+    if claim.used.is_none() && claim.expires <= service.now().get() {
+        return Err(RefusalCode::ClaimUnknown.into());
+    }
     if known.is_some_and(|record| record.key != key.as_bytes()) {
         return Err(RefusalCode::DeviceKeyMismatch.into());
     }
-    let (row, claim) = claims::by_code(service, &request.tenant, &request.claim)?;
     if claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
         return Err(RefusalCode::ClaimMismatch.into());
     }
@@ -101,9 +123,6 @@ fn entitled(
         },
         (Some(_), _) => Err(RefusalCode::ClaimUsed.into()),
         (None, Some(_)) => Err(RefusalCode::AlreadyExists.into()),
-        (None, None) if claim.expires <= service.now().get() => {
-            Err(RefusalCode::ClaimUnknown.into())
-        }
         (None, None) => Ok((row, claim)),
     }
 }

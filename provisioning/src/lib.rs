@@ -35,6 +35,7 @@ mod heal;
 mod metrics;
 mod refused;
 mod service;
+mod strangers;
 mod sweep;
 mod tables;
 
@@ -43,5 +44,7 @@ pub mod driven;
 
 pub use config::{AdmissionLimits, ProvisioningConfig};
 pub use room::TrustLimits;
-pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
+pub use start::{
+    renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
+};
 pub use trust::restored::mark as mark_restored;

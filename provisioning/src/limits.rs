@@ -93,11 +93,15 @@ pub const EVIDENCE_AT_ONCE: usize = 1;
 
 /// Operator accounts: people and brokers, not devices.
 pub const OPERATORS: usize = 1000;
+/// Tenants of one operator account that does not belong to all: its row stays small.
+pub const OPERATOR_TENANTS: usize = 256;
 
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of a text in an audit entry.
 pub const AUDIT_TEXT: usize = 256;
+/// Entries that one page of the audit log looks at for those of an account's tenants: a few milliseconds.
+pub const AUDIT_LOOK: usize = 2_000;
 
 /// Rows removed by one sweep step: keeps each write short.
 pub const SWEEP_ROWS: usize = 1000;
@@ -150,6 +154,15 @@ pub const TRUST_BYTES_UNASKED: usize = TRUST_BYTES - 16 * 1024 * 1024;
 pub const TRUST_RECOUNT: Duration = Duration::from_secs(60);
 /// Seconds for which a retired issuer key is still listed. Verifiers know it no more.
 pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
-/// Issuer keys of one tenant past which none is rotated: all of them are looked through for the one that signs, and one
-/// scan of the store (10,000 rows) must hold them.
+/// Issuer keys of one tenant, retired ones aside, past which none is rotated: all of them are looked through for the one
+/// that signs. A compromised key is cut in any case.
 pub const KEYS_PER_TENANT: usize = 8192;
+
+// --- strangers ---------------------------------------------------------------------------------------------------
+
+/// A refusal at an endpoint of devices is told at a multiple of this after the request, so that its time says nothing.
+pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
+/// Lines in one second that tell why a stranger was refused; the rest is counted in the next line.
+pub const STRANGER_LINES_PER_SECOND: u32 = 5;
+/// Time between two entries of the audit log about refused strangers: 1,440 a day at most.
+pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);

@@ -25,18 +25,40 @@ pub(crate) async fn refresh(
     if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS {
         return Err(RefusalCode::ProofNotFresh.into());
     }
-    tenants::known(service, &request.tenant)?;
-    let proved = devices::known(service, &request.tenant, &request.device)?;
-    let key = PublicKey::from_bytes(&proved.key).map_err(|_| RefusalCode::ConfirmationKey)?;
-    if !request.verifies(&key) {
-        return Err(RefusalCode::ProofInvalid.into());
-    }
+    let proved = proved(service, request)?;
     for _ in 0..ATTEMPTS {
         if let Some(answer) = attempt(service, request, &proved.key).await? {
             return Ok(answer);
         }
     }
     Err(RefusalCode::LimitReached.into())
+}
+
+/// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
+/// answer.
+fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Refused> {
+    let known = tenants::known(service, &request.tenant)
+        .and_then(|_| devices::known(service, &request.tenant, &request.device));
+    let unproved = match known {
+        Ok(record) => {
+            let key = PublicKey::from_bytes(&record.key);
+            if request.verifies(&key.map_err(|_| RefusalCode::ConfirmationKey)?) {
+                return Ok(record);
+            }
+            RefusalCode::ProofInvalid
+        }
+        Err(refused) => {
+            if !matches!(refused.code, RefusalCode::TenantUnknown | RefusalCode::DeviceUnknown) {
+                return Err(refused);
+            }
+            // As much work as for a device that exists.
+            let _ = std::hint::black_box(request.verifies(&service.root.public()));
+            refused.code
+        }
+    };
+    let subject = (&request.tenant, &request.device);
+    let now = service.clock.monotonic();
+    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid, subject, now))
 }
 
 async fn attempt(

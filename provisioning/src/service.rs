@@ -27,6 +27,7 @@ use crate::nonce::Nonces;
 use crate::refused::Refused;
 use crate::registry::Actor;
 use crate::room::{Hold, Load, Purpose, Room};
+use crate::strangers::Strangers;
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::hub::Hub;
@@ -58,6 +59,9 @@ pub(crate) struct Service {
     pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
     /// How far it was looked through for those that a wrong clock has dated, or that end soon.
     pub(crate) keys_healed: Mutex<Option<Vec<u8>>>,
+    /// Held while the keys of a tenant take a step: steps at once would only take it from each other.
+    pub(crate) keys_turn: tokio::sync::Mutex<()>,
+    pub(crate) strangers: Strangers,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,

@@ -228,9 +228,9 @@ impl World {
         let code = code.map_or("none", |code| code.as_str());
         self.trail.add(format!("  refused: {code}"));
         let lost = match (purpose, code) {
-            (Purpose::Refresh(at, _) | Purpose::Revoke(at), "device_unknown") => {
-                self.model.devices[*at].enrolled
-            }
+            // The device signs with its own key: a service that does not know the device says so too.
+            (Purpose::Refresh(at, _), "proof_invalid")
+            | (Purpose::Revoke(at), "device_unknown") => self.model.devices[*at].enrolled,
             (Purpose::Refresh(at, _) | Purpose::Enrol(at), "device_revoked") => {
                 self.model.devices[*at].revoked == Some(false)
             }

@@ -30,7 +30,7 @@ use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::lanes::SubscriberId;
-use crate::limits::{KEEP_BEHIND, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
+use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
 use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
 
@@ -180,7 +180,8 @@ impl Keep {
 
     /// Whether so much waits for the disk that peers should wait too.
     pub(crate) fn is_behind(&self) -> bool {
-        self.pending.lock().len() > KEEP_BEHIND
+        let pending = self.pending.lock();
+        pending.len() > KEEP_BEHIND || pending.bytes() > KEEP_BEHIND_BYTES
     }
 
     /// Whether it writes.

@@ -254,6 +254,23 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert!(!keep.is_behind());
     // Several times what one group takes.
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
+    // Few rows are as much when they are large; what was replaced or deleted before it was written is nothing.
+    let large = vec![1; 512 * 1024];
+    let count = (crate::limits::KEEP_BEHIND_BYTES / large.len()) as u64;
+    let _whole = keep.together();
+    for row in 0..2 * count {
+        keep.note(Step::Put(Row::Retained(rows), large.clone()));
+        keep.note(Step::Put(Row::Retained(rows + 1 + row), large.clone()));
+        keep.note(Step::Delete(Row::Retained(rows + 1 + row)));
+    }
+    assert!(!keep.is_behind());
+    for row in 0..count {
+        keep.note(Step::Put(Row::Retained(row), large.clone()));
+    }
+    assert!(keep.is_behind());
+    drop(_whole);
+    keep.durable(keep.ticket()).await.unwrap();
+    assert!(!keep.is_behind());
     keep.close().await;
     running.await.unwrap();
 }

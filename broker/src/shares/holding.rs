@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::{Account, Kind};
 use crate::limits::{SHARE_FREE, SHARE_STEP};
 
-/// Bytes that wait in the queue of a session, and bytes that are under way. The first [`SHARE_FREE`] are nobody's share;
+/// Bytes that wait in the queue of a session, and bytes that are under way. The first [`SHARE_FREE`] count for no share;
 /// what goes beyond is taken in steps of [`SHARE_STEP`], so that most changes look at this session's own numbers alone.
 pub(crate) struct Holding {
     account: Option<Arc<Account>>,

@@ -136,7 +136,7 @@ pub(crate) struct Part {
 pub(crate) struct UsedUp;
 
 impl Shares {
-    /// Nobody holds anything yet. What is refused is counted in `hits`.
+    /// No account yet. Refusals are counted in `hits`.
     pub(crate) fn new(most: ShareLimits, hits: Counter) -> Self {
         let (tenants, devices) = (Mutex::default(), Mutex::default());
         Self(Arc::new(All { used: Used::default(), most, hits, tenants, devices }))

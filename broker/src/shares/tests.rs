@@ -52,7 +52,7 @@ fn a_session_takes_steps_and_gives_all_back() {
     let (shares, hits) = shares(Most { device: most, tenant: most, all: most });
     let [one, two] = [(); 2].map(|()| Holding::of(Some(account(&shares, "x", "a"))));
     assert!(one.grow_queue(SHARE_FREE));
-    assert_eq!(shares.held(Kind::QueuedBytes), 0, "what little waits is nobody's share");
+    assert_eq!(shares.held(Kind::QueuedBytes), 0, "what little waits counts for no share");
     assert!(one.grow_queue(SHARE_FREE + 1));
     assert_eq!(shares.held(Kind::QueuedBytes), SHARE_STEP);
     // What left the queue and is under way counts on.

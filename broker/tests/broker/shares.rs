@@ -99,17 +99,17 @@ async fn retained_messages_and_bytes_of_one_publisher() {
             sessions[session].send(&retained(topic, &payload)).await;
             told.push(sessions[session].acked().await);
         }
-        let nobody = ReasonCode::SUCCESS;
-        assert_eq!(told, [nobody, nobody, QUOTA, nobody]);
+        let good = ReasonCode::SUCCESS;
+        assert_eq!(told, [good, good, QUOTA, good]);
         assert_eq!(hit(world, "retained_per_device"), 1);
         let mut other = free(world, "d-2", "d-2").await;
         other.send(&retained("t/3", &payload)).await;
-        assert_eq!(other.acked().await, nobody);
+        assert_eq!(other.acked().await, good);
         // Another publisher takes over a topic with its own share, which frees that of the first.
         other.send(&retained("t/1", &payload)).await;
-        assert_eq!(other.acked().await, nobody);
+        assert_eq!(other.acked().await, good);
         sessions[0].send(&retained("t/4", &payload)).await;
-        assert_eq!(sessions[0].acked().await, nobody);
+        assert_eq!(sessions[0].acked().await, good);
     }
 }
 
@@ -150,7 +150,7 @@ async fn kept_sessions_of_one_device_and_sessions_of_one_tenant() {
     short.quiet().await;
 }
 
-/// Publishes until it is told that nobody has room; gives how many went in.
+/// Publishes until the broker says that there is no room; gives how many went in.
 async fn fill(hub: &mut Client, topic: &str, payload: usize) -> usize {
     for n in 0..1_000 {
         match hub.publish_acked(topic, &vec![7; payload]).await {

@@ -19,8 +19,8 @@ pub(crate) use device::{
     ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
 };
 pub(crate) use operator::{
-    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
-    RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
+    OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProvisionArgs,

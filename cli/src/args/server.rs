@@ -142,6 +142,7 @@ pub(crate) struct UpArgs {
 #[derive(Args)]
 #[command(after_help = "Example:
   tessera provision --data ./provisioning --http 127.0.0.1:8080
+  tessera provision --data ./provisioning --new-operator
 
 A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
 pub(crate) struct ProvisionArgs {
@@ -153,6 +154,10 @@ pub(crate) struct ProvisionArgs {
     pub(crate) http: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
+    /// Make a new token for the account `bootstrap`, in DATA/operator.token, and end: for a token that was lost. The former
+    /// token ends; audited. No server may run in the folder meanwhile.
+    #[arg(long)]
+    pub(crate) new_operator: bool,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

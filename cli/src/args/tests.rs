@@ -30,6 +30,11 @@ fn every_line_that_the_documents_show() {
         "tessera up --derivation-keys derivation.keys",
         "tessera tenant create acme --bearer",
         "tessera tenant bearer acme on",
+        "tessera operator create ann --role viewer --role fleet --tenant acme --tenant north",
+        "tessera operator create night-shift --role security --all-tenants",
+        "tessera operator list",
+        "tessera operator delete ann",
+        "tessera provision --data d --new-operator",
         "tessera role set meter --publish d/{device}/telemetry",
         "tessera claim create --role sensor --http 127.0.0.1:1 --operator-token @f --json",
         "tessera devices d-17",
@@ -61,6 +66,10 @@ fn what_is_not_known_is_refused() {
         "tessera device token --dir d --refresh --pop hmac --bearer",
         "tessera agent --derivation-keys f --provisioning http://x:1 --feed-token f --root r",
         "tessera tenant bearer acme perhaps",
+        "tessera operator create ann --role viewer",
+        "tessera operator create ann --tenant acme",
+        "tessera operator create ann --role viewer --tenant acme --all-tenants",
+        "tessera operator create ann --role root --all-tenants",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

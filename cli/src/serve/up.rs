@@ -8,7 +8,7 @@ use tessera_runtime::stop::Stop;
 use super::life::{drain, ended, until_told, Reload};
 use super::parts::{copy_provisioning, start_broker, start_provisioning, BrokerPart, Feed};
 use super::signals::Signals;
-use super::{control, run_file};
+use super::{control, first_token, run_file};
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
@@ -97,10 +97,7 @@ fn tell(
     run_file::write(&config.data, &places)?;
     let data = config.data.display();
     if let Some(first) = provisioning.first_start() {
-        out::line(&format!(
-            "operator token (shown once; also in {data}/operator.token): {}",
-            first.operator_token.expose()
-        ));
+        first_token::tell(&config.data, first);
     }
     out::write(&format!(
         "data          {data}

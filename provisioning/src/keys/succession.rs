@@ -47,6 +47,11 @@ impl Step {
         Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
     }
 
+    /// Keys that verifiers hold: retired ones are listed for a while, and verifiers have forgotten them.
+    pub(super) fn count(&self) -> usize {
+        self.keys.iter().filter(|(_, record)| record.state != State::Retired).count()
+    }
+
     pub(super) fn by_state(&self, state: State) -> Option<&Known> {
         self.keys.iter().find(|(_, record)| record.state == state)
     }

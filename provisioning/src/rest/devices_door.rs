@@ -1,6 +1,7 @@
 //! The endpoints of devices: `application/ace+cbor` (RFC 9200) or JSON with the same names.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -15,6 +16,7 @@ use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
+use crate::strangers::hold_back;
 use crate::{enrol, refresh};
 
 pub(super) async fn nonce(
@@ -32,12 +34,14 @@ pub(super) async fn enrol(
     admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let began = app.clock.monotonic();
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
         Ok(enrol::enrol(&app, &message).await?)
     };
-    token_answer(&request, &app, outcome.await)
+    let outcome = in_its_time(&app, began, outcome.await).await;
+    token_answer(&request, &app, outcome)
 }
 
 pub(super) async fn token(
@@ -46,13 +50,28 @@ pub(super) async fn token(
     admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let began = app.clock.monotonic();
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
         told_here(&request, &message)?;
         Ok(refresh::refresh(&app, &message).await?)
     };
-    token_answer(&request, &app, outcome.await)
+    let outcome = in_its_time(&app, began, outcome.await).await;
+    token_answer(&request, &app, outcome)
+}
+
+/// A refusal waits for the end of its time bucket. One for the rate was not looked at and says nothing.
+async fn in_its_time<T>(
+    app: &App,
+    began: Duration,
+    outcome: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if outcome.as_ref().is_err_and(|problem| !problem.is(RefusalCode::RateLimited)) {
+        let passed = app.clock.monotonic().saturating_sub(began);
+        tokio::time::sleep(hold_back(passed)).await;
+    }
+    outcome
 }
 
 /// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a

@@ -43,6 +43,11 @@ impl ResponseError for Problem {
 }
 
 impl Problem {
+    /// Whether it is of this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.refused.code == code
+    }
+
     /// The same refusal under another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;

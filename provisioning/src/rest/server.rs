@@ -3,17 +3,23 @@ use serde_json::json;
 use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::{Anybody, By};
+use super::auth::{Among, Anybody};
 use super::input::{Admitted, App};
 use super::Answer;
+use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::trust::restored::restorations;
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-pub(super) async fn whoami(by: By<Anybody>) -> Answer {
+/// An account of all tenants is told nothing of tenants.
+pub(super) async fn whoami(by: Among<Anybody>) -> Answer {
     let operator = by.operator();
-    Ok(HttpResponse::Ok().json(json!({ "operator": operator.name, "roles": operator.roles })))
+    let mut body = json!({ "operator": operator.name, "roles": operator.roles });
+    if let (Tenants::These(these), Some(body)) = (&operator.tenants, body.as_object_mut()) {
+        body.insert("tenants".to_owned(), json!(these));
+    }
+    Ok(HttpResponse::Ok().json(body))
 }
 
 pub(super) async fn healthz() -> HttpResponse {

@@ -19,9 +19,11 @@ use crate::config::ProvisioningConfig;
 pub use crate::keys::files::LostSeed;
 use crate::registry::Actor;
 use crate::service::Service;
+pub use operator::renew as renew_operator;
 
 mod first;
 mod opening;
+mod operator;
 mod run;
 
 #[cfg(feature = "testing")]
@@ -100,6 +102,8 @@ pub enum StartError {
     SeedsLost(Vec<LostSeed>),
     /// The folder holds keys or tokens of a service, and its store is gone.
     StoreLost(PathBuf),
+    /// The folder holds no service.
+    NotFounded(PathBuf),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
     /// The process was told to stop while the clock still showed a time before the release.
@@ -132,6 +136,11 @@ impl fmt::Display for StartError {
                 "{}: there is no store, but keys or tokens of a service lie beside it: it was deleted or moved, or its \
                  first start was cut off. Restore a backup (docs/backup.md), or start once with --accept-loss: then \
                  everything but the root key is made anew",
+                path.display()
+            ),
+            Self::NotFounded(path) => write!(
+                f,
+                "{}: no service was founded here: give the folder of one with --data",
                 path.display()
             ),
             Self::Derivation(error) => error.fmt(f),

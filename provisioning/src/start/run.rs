@@ -39,6 +39,7 @@ use crate::nonce::Nonces;
 use crate::registry::Actor;
 use crate::room::Room;
 use crate::service::{Service, Tried};
+use crate::strangers::Strangers;
 use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
@@ -280,6 +281,8 @@ pub(super) async fn furnish(
         listed: AtomicUsize::default(),
         keys_looked: Mutex::default(),
         keys_healed: Mutex::default(),
+        keys_turn: tokio::sync::Mutex::new(()),
+        strangers: Strangers::default(),
         stop,
     };
     let service = Arc::new(service);

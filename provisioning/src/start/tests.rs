@@ -12,6 +12,8 @@ use tessera_token::time::UnixSeconds;
 use super::*;
 use crate::rest;
 
+mod life;
+
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
 /// A peer of another machine over plain HTTP asks for nothing that must not be read on the way.
@@ -35,10 +37,10 @@ async fn ask_from_everywhere() {
     for (peer, kind, expected) in [
         ("192.0.2.1:9", TokenKind::Symmetric, RefusalCode::ChannelInClear),
         ("[2001:db8::1]:9", TokenKind::Symmetric, RefusalCode::ChannelInClear),
-        ("192.0.2.1:9", TokenKind::Key, RefusalCode::DeviceUnknown),
-        ("127.0.0.1:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
-        ("[::1]:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
-        ("[::ffff:127.0.0.1]:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
+        ("192.0.2.1:9", TokenKind::Key, RefusalCode::ProofInvalid),
+        ("127.0.0.1:9", TokenKind::Symmetric, RefusalCode::ProofInvalid),
+        ("[::1]:9", TokenKind::Symmetric, RefusalCode::ProofInvalid),
+        ("[::ffff:127.0.0.1]:9", TokenKind::Symmetric, RefusalCode::ProofInvalid),
     ] {
         let request = TokenRequest::sign(&key, &tenant, &device, NOW, &[1; 16], kind);
         let request = TestRequest::post()

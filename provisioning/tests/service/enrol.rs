@@ -125,10 +125,7 @@ async fn nonces_and_proofs() {
 async fn unknown_and_suspended_tenants() {
     let world = World::new().await;
     let claim = world.claim(json!({})).await;
-    assert_eq!(
-        world.enrol(&Device::of("none", "a"), &claim).await,
-        Err(RefusalCode::TenantUnknown)
-    );
+    assert_eq!(world.enrol(&Device::of("none", "a"), &claim).await, Err(RefusalCode::ClaimUnknown));
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     assert_eq!(
         world.enrol(&Device::of("other", "a"), &claim).await,

@@ -162,7 +162,7 @@ async fn metrics_tell_refusals_by_code_and_no_secret() {
     let _ = world.refresh(&Device::new("b")).await;
     let text = world.nobody.get("/metrics").await.unwrap().text();
     assert!(
-        text.contains("tessera_provisioning_refusals_total{code=\"device_unknown\"} 1"),
+        text.contains("tessera_provisioning_refusals_total{code=\"proof_invalid\"} 1"),
         "{text}"
     );
     assert!(text.contains("tessera_provisioning_issued_total{occasion=\"enrol\"} 1"));

@@ -320,7 +320,7 @@ impl Worker {
             ),
             2 => (
                 "/v1/operators".to_owned(),
-                json!({ "operator": name, "roles": ["viewer"] }),
+                json!({ "operator": name, "roles": ["viewer"], "tenants": "all" }),
                 Row { path: "/v1/operators".to_owned(), member: "operator".to_owned(), name },
             ),
             3 => {

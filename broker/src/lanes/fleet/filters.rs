@@ -29,7 +29,7 @@ struct OfTenant {
 struct InUse {
     log: Log,
     readers: usize,
-    /// The share of the device that had it first; it pays for as long as somebody reads.
+    /// The share of the device that had it first; it pays until the last reader lets go.
     _paid: Arc<Paid>,
     /// The only reader, if it is one that can be reached past the log.
     near: Option<Arc<Near>>,

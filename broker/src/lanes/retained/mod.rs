@@ -277,7 +277,7 @@ impl Inner {
         self.tenants.get(tenant)?.tree.get(topic)
     }
 
-    /// The narrowest limit first: whoever is at its own learns that, and not that others are.
+    /// The narrowest limit first: a publisher at its own limit is told that one.
     fn has_room(&self, message: &Message) -> Result<(), Limit> {
         let old = self.get(&message.tenant, &message.topic);
         let publisher = publisher(message);
