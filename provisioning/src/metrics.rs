@@ -10,6 +10,7 @@ pub(crate) struct ServiceMetrics {
     pub(crate) revoked: Counter,
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
+    pub(crate) names_shared: Gauge,
     pub(crate) swept: Counter,
     pub(crate) limits_hit: Counter,
     pub(crate) trust_taken: Gauge,
@@ -56,6 +57,11 @@ impl ServiceMetrics {
             pollers: metrics.gauge(
                 "tessera_provisioning_pollers",
                 "Readers waiting for trust events",
+                &[],
+            )?,
+            names_shared: metrics.gauge(
+                "tessera_provisioning_verifier_names_shared",
+                "Verifier names under which more than one process reads the trust feed: each of them takes a connect proof once",
                 &[],
             )?,
             clock_ahead: metrics.gauge(

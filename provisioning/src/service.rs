@@ -30,6 +30,7 @@ use crate::room::{Hold, Load, Purpose, Room};
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::hub::Hub;
+use crate::trust::readers::Readers;
 
 /// Everything a request handler may use.
 pub(crate) struct Service {
@@ -51,6 +52,7 @@ pub(crate) struct Service {
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
+    pub(crate) readers: Readers,
     pub(crate) room: Arc<Room>,
     /// Findings that are listed, as far as the evidence that is looked at knows.
     pub(crate) listed: AtomicUsize,

@@ -303,6 +303,32 @@ fn connect_proofs() -> Value {
     json!({ "audience": "mqtt", "client_id": DEVICE, "time": NOW, "cases": cases })
 }
 
+/// The same password for a verifier that has a name of its own, and the bytes that are signed.
+fn connect_proof_for_a_named_verifier() -> Value {
+    const VERIFIER: &str = "gw-line-3";
+    let time = UnixSeconds::new(NOW);
+    let key = SecretKey::from_seed(&[3; 32]);
+    let token = Client::Ed25519(key).token();
+    let mut signed = Vec::new();
+    let sign = |message: &[u8]| {
+        signed = message.to_vec();
+        Pop::Signature(SecretKey::from_seed(&[3; 32]).sign(message))
+    };
+    let proof = ConnectProof::make_by(sign, VERIFIER, DEVICE, &token, time, 1);
+    let public = SecretKey::from_seed(&[3; 32]).public();
+    assert!(proof.verifies(&public, VERIFIER, DEVICE, &token));
+    assert!(!proof.verifies(&public, "mqtt", DEVICE, &token));
+    json!({
+        "audience": "mqtt",
+        "verifier": VERIFIER,
+        "client_id": DEVICE,
+        "time": NOW,
+        "counter": 1,
+        "signed_bytes": hex::encode(signed),
+        "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()),
+    })
+}
+
 fn keys() -> Value {
     let issuer = issuer();
     json!({
@@ -365,6 +391,7 @@ fn committed_vectors_are_what_the_code_makes() {
         ("tls_exporter.json", tls_exporter()),
         ("malformed.json", malformed()),
         ("connect_proof.json", connect_proofs()),
+        ("connect_proof_verifier.json", connect_proof_for_a_named_verifier()),
         ("derived_key.json", derived_key()),
     ] {
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";

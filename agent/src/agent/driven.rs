@@ -9,7 +9,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::store::Store;
 
-use super::{known_trust, opening, Agent, AgentError};
+use super::{known_trust, namesake, opening, Agent, AgentError};
 use crate::behaviour;
 use crate::config::AgentConfig;
 use crate::ledger::{Ledger, LedgerMetrics};
@@ -53,6 +53,7 @@ impl Driven {
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
+        let namesake = namesake(config, &store, &random, &clock, metrics)?;
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
         let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
@@ -60,7 +61,7 @@ impl Driven {
         let ledger = Ledger::open(&store, opening(&store), ledger_clock, trust.now(), counted)?;
         let ledger = Arc::new(ledger);
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
-        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone(), namesake);
         let agent = Agent { validator, observer, trust, ledger, store };
         let next = core.first();
         Ok(Self { agent, clock: shown, core, next, cleaned_to: None })

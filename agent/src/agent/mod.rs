@@ -9,15 +9,16 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation::{self, DerivationFileError};
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
-use tessera_runtime::random::SharedRandom;
+use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
+use tessera_token::ids::IdError;
 
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
 use crate::host;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::{Source, SyncCore, TrustActor};
+use crate::sync::{Namesake, Source, SyncCore, TrustActor};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
@@ -48,6 +49,10 @@ pub enum AgentError {
     Feed(HttpError),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// No randomness.
+    Random(RandomError),
+    /// A verifier name that is none.
+    Name(IdError),
     /// A thread or folder.
     Io(std::io::Error),
 }
@@ -59,6 +64,8 @@ impl fmt::Display for AgentError {
             Self::Metrics(error) => error.fmt(f),
             Self::Feed(error) => write!(f, "trust feed: {error}"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Random(error) => error.fmt(f),
+            Self::Name(error) => write!(f, "verifier name: {error}"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -116,11 +123,11 @@ impl Agent {
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
+        let namesake = namesake(&config, &store, &random, &clock, metrics)?;
         let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?.of(url);
-        let source =
-            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
-        let source = source.map_err(AgentError::Feed)?;
+        let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
+        let source = config.feed.as_ref().map(source).transpose().map_err(AgentError::Feed)?;
         let ledger_clock = Arc::clone(&clock);
         let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
         let counted = LedgerMetrics::new(metrics)?;
@@ -137,7 +144,7 @@ impl Agent {
         upkeep::start(Arc::clone(&ledger), Arc::clone(&trust), stop);
 
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
-        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone(), namesake);
         validator.set_derivation_keys(derivation.unwrap_or_default());
         if let Some(path) = config.derivation_key_file {
             let judge = validator.clone();
@@ -181,6 +188,19 @@ impl Agent {
         self.store.close()?;
         finished
     }
+}
+
+/// The name of the verifier, and the watch over it.
+fn namesake(
+    config: &AgentConfig,
+    store: &Store,
+    random: &SharedRandom,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<Arc<Namesake>, AgentError> {
+    let name = config.verifier.name(&config.audience, store, random.as_ref())?;
+    let reader = random::bytes(random.as_ref()).map_err(AgentError::Random)?;
+    Ok(Arc::new(Namesake::new(name, reader, Arc::clone(clock), metrics)?))
 }
 
 /// A copy that came back, and a store that has lost something, lack proofs that were taken.

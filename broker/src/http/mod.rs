@@ -9,6 +9,7 @@ use serde_json::json;
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
+use tessera_agent::validator::VERIFIER_NAME_SHARED;
 
 /// Adds the routes to an app.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -59,9 +60,7 @@ async fn healthy() -> HttpResponse {
 /// A CONNECT that comes now can be judged and served.
 async fn ready(hub: Shared) -> HttpResponse {
     match hub.ready() {
-        Ok(()) => {
-            HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
-        }
+        Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(ready_body(&hub)),
         Err((part, code)) => {
             let why = hub.gate.validator().why_not_ready(code);
             let body = json!({
@@ -75,6 +74,21 @@ async fn ready(hub: Shared) -> HttpResponse {
                 .content_type(ContentType::json())
                 .body(body.to_string())
         }
+    }
+}
+
+/// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
+fn ready_body(hub: &Hub) -> String {
+    let validator = hub.gate.validator();
+    match validator.shares_its_name() {
+        false => r#"{"status":"ready"}"#.to_owned(),
+        true => json!({
+            "status": "ready",
+            "warning": "verifier_name_shared",
+            "verifier": validator.verifier().as_str(),
+            "why": VERIFIER_NAME_SHARED,
+        })
+        .to_string(),
     }
 }
 

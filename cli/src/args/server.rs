@@ -71,6 +71,15 @@ pub(crate) struct SeedsArgs {
     pub(crate) replace_keys: bool,
 }
 
+/// The name of the verifier.
+#[derive(Args, Clone, Default)]
+pub(crate) struct VerifierArgs {
+    /// The name that connect proofs must be made for (default: the audience): a letter or digit, then letters, digits and
+    /// . _ : -, at most 64. Verifiers that share a name each take the same proof once: give each its own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
+}
+
 /// Tokens with a symmetric key.
 #[derive(Args, Clone, Default)]
 pub(crate) struct DerivationArgs {
@@ -126,6 +135,8 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
     #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
+    #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML; what is given on the command line goes before it.
     #[arg(long, value_name = "FILE")]
@@ -176,6 +187,8 @@ pub(crate) struct BrokerArgs {
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
+    #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
@@ -203,6 +216,11 @@ pub(crate) struct AgentArgs {
     /// The audience that tokens must name (default: mqtt).
     #[arg(long, value_name = "NAME")]
     pub(crate) audience: Option<String>,
+    /// The name that connect proofs must be made for (default: gw- and 16 hexadecimal digits, drawn at the first start and
+    /// told at each). A letter or digit, then letters, digits and . _ : -, at most 64; no other verifier of the feed may
+    /// have it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     #[command(flatten)]

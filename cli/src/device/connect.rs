@@ -57,7 +57,9 @@ pub(super) async fn prepare(
         broker,
         client_id: card.device.clone(),
         username: card.device.clone(),
-        password: base64url(&password::make(folder, card, &card.device).await?),
+        password: base64url(
+            &password::make(folder, card, &card.device, args.verifier.as_ref()).await?,
+        ),
         version: if args.v5 { Version::V5 } else { Version::V311 },
         keep_alive: limits::KEEP_ALIVE,
     })

@@ -65,7 +65,7 @@ impl HeldToken {
         now.plus(margin) < self.expires
     }
 
-    /// The password for one CONNECT, as raw bytes.
+    /// The password for one CONNECT at the verifier that has the name of the audience, as raw bytes.
     pub fn password(
         &self,
         key: &SecretKey,
@@ -73,10 +73,21 @@ impl HeldToken {
         now: UnixSeconds,
         counter: u32,
     ) -> Vec<u8> {
-        let prove = |message: &[u8]| self.prove(key, message);
-        let (audience, token) = (&self.audience, &self.bytes);
+        self.password_for(&self.audience, key, client_id, now, counter)
+    }
+
+    /// The password for one CONNECT at the verifier of this name, as raw bytes.
+    pub fn password_for(
+        &self,
+        verifier: &str,
+        key: &SecretKey,
+        client_id: &str,
+        now: UnixSeconds,
+        counter: u32,
+    ) -> Vec<u8> {
+        let (prove, token) = (|message: &[u8]| self.prove(key, message), &self.bytes);
         let proof = (!self.bearer)
-            .then(|| ConnectProof::make_by(prove, audience, client_id, token, now, counter));
+            .then(|| ConnectProof::make_by(prove, verifier, client_id, token, now, counter));
         Credential { token: self.bytes.clone(), proof }.to_password()
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tessera_runtime::random::{self, Random, SharedRandom};
 use tessera_runtime::stop::Stop;
+use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
+use tessera_token::text::base64url;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, Sleep};
 
@@ -35,6 +37,8 @@ pub struct Habits {
     pub refresh_over_mqtt: bool,
     /// What kind of token it asks for.
     pub token: TokenKind,
+    /// The verifier that it proves itself for, when that has a name of its own.
+    pub verifier: Option<VerifierName>,
 }
 
 impl Default for Habits {
@@ -45,6 +49,7 @@ impl Default for Habits {
             refresh_percent: 70,
             refresh_over_mqtt: true,
             token: TokenKind::Key,
+            verifier: None,
         }
     }
 }
@@ -125,8 +130,11 @@ impl Device {
     /// A CONNECT with a fresh proof.
     pub fn connect(&self, broker: &Broker) -> Connect {
         let id = self.identity.device.as_str();
-        let password =
-            self.token.password_text(&self.identity.key, id, self.clock.now(), self.counter.next());
+        let (now, counter) = (self.clock.now(), self.counter.next());
+        let verifier = self.habits.verifier.as_ref();
+        let verifier = verifier.map_or(self.token.audience.as_str(), VerifierName::as_str);
+        let password = self.token.password_for(verifier, &self.identity.key, id, now, counter);
+        let password = base64url(&password);
         Connect {
             broker: broker.clone(),
             client_id: id.to_owned(),

@@ -313,8 +313,8 @@ fn connect_proof<T: TrustView>(
     if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
-    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
-    if !token.resumed && !proof.verifies_by(key, audience, &attempt.client_id, presented) {
+    let (verifier, presented) = (trust.verifier(), &attempt.presented.token);
+    if !token.resumed && !proof.verifies_by(key, verifier, &attempt.client_id, presented) {
         return Err(RefusalCode::ProofInvalid);
     }
     Ok(ProofUse { key: token.key_name(key), place: proof.place() })
@@ -348,11 +348,11 @@ pub(super) fn resumed<T: TrustView>(
     let Proof::Connect(proof) = &attempt.presented.proof else {
         return false;
     };
-    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
+    let (verifier, presented) = (trust.verifier(), &attempt.presented.token);
     proof.has_mac()
         && tickets.iter().take(limits::TICKET_KEYS).any(|ticket| {
             let secret = ticket.secret_of(token.hash());
-            proof.resumes(&secret, audience, &attempt.client_id, presented)
+            proof.resumes(&secret, verifier, &attempt.client_id, presented)
         })
 }
 
