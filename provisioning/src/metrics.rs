@@ -22,7 +22,7 @@ pub(crate) struct ServiceMetrics {
 
 impl ServiceMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
-        Ok(Self {
+        let own = Self {
             requests: metrics.counter(
                 "tessera_provisioning_requests_total",
                 "HTTP requests by route and status",
@@ -99,6 +99,8 @@ impl ServiceMetrics {
                 "Restorations from an older copy that no operator has looked at yet",
                 &[],
             )?,
-        })
+        };
+        own.names_shared.set(&[], 0);
+        Ok(own)
     }
 }

@@ -12,6 +12,7 @@
 mod architecture;
 mod backup;
 mod bench;
+mod cbor_peers;
 mod commands;
 mod fleet;
 mod independent;

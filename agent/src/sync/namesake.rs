@@ -38,6 +38,7 @@ impl Namesake {
             "1 while another reader of the trust feed has the verifier name of this one: a connect proof is then good once at each",
             &[],
         )?;
+        gauge.set(&[], 0);
         let reader = format!("{:032x}", u128::from_be_bytes(reader));
         let (shared, told) = (AtomicBool::new(false), Mutex::new(None));
         Ok(Self { name, reader, shared, told, gauge, clock })

@@ -14,7 +14,7 @@ use tessera_runtime::secret::Secret;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
-use tessera_token::messages::{AceError, RefusalAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -99,8 +99,9 @@ impl Drop for Turn {
 }
 
 async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) -> Told {
-    let Ok(request) = TokenRequest::from_cbor(payload) else {
-        return Told::Refused(AceError::InvalidRequest, RefusalCode::RequestMalformed);
+    let request = match TokenRequest::from_cbor(payload) {
+        Ok(request) => request,
+        Err(error) => return malformed(hub, &error),
     };
     if request.tenant != session.tenant || &request.device != session.device.device() {
         return Told::Refused(AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
@@ -135,6 +136,14 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
         }
         Answer::Away => Told::Refused(AceError::InvalidRequest, RefusalCode::NotReady),
     }
+}
+
+/// What is wrong with a request and where, as provisioning says it.
+fn malformed(hub: &Hub, error: &MessageError) -> Told {
+    let code = RefusalCode::RequestMalformed;
+    hub.metrics.token_requests.inc(&[code.as_str()]);
+    let answer = RefusalAnswer::new(AceError::InvalidRequest, code, hub.now().unix);
+    Told::Refusal(answer.because(&error.to_string()).to_cbor())
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {

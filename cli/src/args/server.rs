@@ -106,6 +106,7 @@ A configuration file, every key with its default:
   http = \"127.0.0.1:8080\"
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
+  # verifier: the name in connect proofs; the audience unless given, and each broker of a feed needs its own
   # derivation_key_file: off unless a file is given; to make one:
   #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
   token_seconds = 3600

@@ -67,7 +67,7 @@ pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
         device: id(&wire.client_id)?,
         key: binary("req_cnf.jwk.x", &wire.req_cnf.jwk.x)?,
         claim: wire.claim,
-        nonce: nonce(&wire.nonce)?,
+        nonce: nonce("nonce", &wire.nonce)?,
         signature: signature(&wire.signature)?,
     })
 }
@@ -78,7 +78,10 @@ struct TokenJson {
     grant_type: String,
     client_id: String,
     tenant: String,
-    iat: u64,
+    #[serde(default)]
+    iat: Option<u64>,
+    #[serde(default)]
+    cnonce: Option<String>,
     nonce: String,
     signature: String,
     #[serde(default)]
@@ -99,11 +102,17 @@ pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
     };
     let kind = TokenKind::of(bearer, wire.pop_key.as_deref())
         .ok_or_else(|| Refused::malformed("pop_key is symmetric, for a PoP token"))?;
+    let (time, cnonce) = match (wire.iat, wire.cnonce) {
+        (Some(iat), None) => (iat, None),
+        (None, Some(cnonce)) => (0, Some(nonce("cnonce", &cnonce)?)),
+        _ => return Err(Refused::malformed("either iat or cnonce")),
+    };
     Ok(TokenRequest {
         tenant: id(&wire.tenant)?,
         device: id(&wire.client_id)?,
-        time: UnixSeconds::new(wire.iat),
-        nonce: nonce(&wire.nonce)?,
+        time: UnixSeconds::new(time),
+        cnonce,
+        nonce: nonce("nonce", &wire.nonce)?,
         kind,
         signature: signature(&wire.signature)?,
     })
@@ -163,11 +172,11 @@ impl From<&TokenAnswer> for TokenAnswerJson {
     }
 }
 
-fn nonce(text: &str) -> Result<Vec<u8>, Refused> {
-    let bytes = binary("nonce", text)?;
+fn nonce(name: &str, text: &str) -> Result<Vec<u8>, Refused> {
+    let bytes = binary(name, text)?;
     match tessera_token::limits::NONCE_BYTES.contains(&bytes.len()) {
         true => Ok(bytes),
-        false => Err(Refused::malformed("nonce is 8 to 32 bytes")),
+        false => Err(Refused::malformed(format!("{name} is 8 to 32 bytes"))),
     }
 }
 

@@ -90,6 +90,14 @@ fn token_answer(
     answer(request, app, outcome, TokenAnswer::to_cbor, |answer| TokenAnswerJson::from(answer))
 }
 
+/// What a device signs next whose time or nonce was refused. It must not sign for the time that a refusal tells: nobody
+/// signed that.
+fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
+    let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
+    let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));
+    made.and_then(Result::ok)
+}
+
 fn answer<T, J: Serialize>(
     request: &HttpRequest,
     app: &App,
@@ -99,7 +107,7 @@ fn answer<T, J: Serialize>(
 ) -> HttpResponse {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(problem) => return problem.to_device(request, app.now()),
+        Err(problem) => return problem.to_device(request, app.now(), nonce_for(app, &problem)),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

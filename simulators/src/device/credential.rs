@@ -8,6 +8,8 @@ use tessera_token::proof::{ConnectProof, Credential, Pop, ResumptionSecret, Symm
 use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
+use super::api::time_of;
+
 /// A token and what the device knows of it. No `Debug`: a bearer token is a secret.
 #[derive(Clone)]
 pub struct HeldToken {
@@ -26,13 +28,14 @@ pub struct HeldToken {
 }
 
 impl HeldToken {
-    /// Takes an answer; its `server_time` is the device's time from now on.
+    /// Takes an answer.
     pub fn of(answer: &TokenAnswer) -> Self {
+        let received = time_of(answer).unwrap_or(answer.server_time);
         Self {
             bytes: answer.access_token.clone(),
             audience: answer.audience.as_str().to_owned(),
-            received: answer.server_time,
-            expires: answer.server_time.plus(answer.expires_in),
+            received,
+            expires: received.plus(answer.expires_in),
             bearer: answer.bearer,
             key: answer.key.as_ref().map(|issued| issued.key.clone()),
         }

@@ -301,7 +301,8 @@ impl Device {
                 world.tally.refreshed_by_mqtt.one();
                 Taken::Token
             }
-            Err(error) if error.is_temporary() => Taken::Busy,
+            // A nonce to sign instead of the time: over REST at once.
+            Err(error) if error.is_temporary() || self.clock.has_nonce() => Taken::Busy,
             Err(error) => {
                 world.tally.failure(&error.kind());
                 Taken::Nothing
