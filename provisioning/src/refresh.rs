@@ -49,9 +49,15 @@ fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused
     let Some(cnonce) = &request.cnonce else { return Ok(()) };
     let row = pair(&request.tenant, request.device.as_str());
     let stored = service.tables.refreshes.get_record::<RefreshRecord>(&row)?.unwrap_or_default();
-    match known_answer(&stored, request)? {
-        Some(_) => Ok(()),
-        None => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
+    if known_answer(&stored, request)?.is_some() {
+        return Ok(());
+    }
+    // The used nonces are shared by all devices: one that gets no answer uses up none.
+    let now = service.now().get();
+    let fresh = stored.answers.iter().filter(|answer| answer.until >= now).count();
+    match fresh >= ANSWERS_PER_DEVICE {
+        true => Err(RefusalCode::RateLimited.into()),
+        false => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
     }
 }
 

@@ -26,5 +26,6 @@ mod pauses;
 mod rumqttc;
 mod secrets;
 mod symmetric;
+mod times;
 mod tls;
 mod two_processes;

@@ -141,7 +141,7 @@ codes! {
     /// Nobody gives symmetric keys here.
     SymmetricNotOffered = "symmetric_not_offered": "this service gives no tokens that are bound to a symmetric key",
     /// The answer would tell a secret on a connection that others can read.
-    ChannelInClear = "channel_in_clear": "a symmetric key is told only over TLS, or on the same machine",
+    ChannelInClear = "channel_in_clear": "a symmetric key is told to the signer of its request alone: send answer_key",
     /// The enrolment nonce is unknown, used or expired.
     NonceInvalid = "nonce_invalid": "the nonce is unknown, used or expired: fetch a new one",
     /// The claim code is unknown or expired.

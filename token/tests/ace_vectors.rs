@@ -23,12 +23,13 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, PublicKey, SecretKey};
-use tessera_token::messages::{IssuedKey, TokenAnswer};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
     ConnectProof, Credential, DerivationId, DerivationKey, DerivationKeys, Derived, Pop, PopKey,
     SymmetricKey, TicketKey,
 };
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 
@@ -329,6 +330,44 @@ fn connect_proof_for_a_named_verifier() -> Value {
     })
 }
 
+/// A symmetric key on its way to the signer of its request: HPKE in base mode, to an X25519 key of that request.
+fn sealed_key() -> Value {
+    let by = DerivationKey::new(&[7; 32], Audience::parse("mqtt").unwrap()).unwrap();
+    let claims = claims(SecretKey::from_seed(&[3; 32]).public());
+    let token = issue_symmetric(&claims, &by, Algorithm::Ed25519, &issuer()).unwrap();
+    let issued = IssuedKey { kid: by.kid_of(&claims.serial), key: by.key_of(&token).unwrap() };
+    let opens = OpeningKey::from_random([8; 32]);
+    let time = UnixSeconds::new(NOW);
+    let request =
+        TokenRequest::draft(&claims.tenant, &claims.device, time, &[1; 16], TokenKind::Symmetric)
+            .answered_to(opens.public())
+            .signed_by(&SecretKey::from_seed(&[3; 32]));
+    let answer = TokenAnswer {
+        access_token: token.clone(),
+        expires_in: 3600,
+        bearer: false,
+        key: Some(issued.clone()),
+        audience: claims.audience.clone(),
+        scope: claims.scope.clone(),
+        server_time: time,
+    };
+    let sealed = answer.seal_key(&opens.public(), [9; 32]).unwrap();
+    let whole = answer.to_cbor_sealed(&sealed);
+    assert_eq!(TokenAnswer::from_cbor_for(&whole, &opens), Ok(answer));
+    json!({
+        "opening_key_random": hex::encode([8; 32]),
+        "answer_key": hex::encode(opens.public()),
+        "token_request": hex::encode(request.to_cbor()),
+        "token": hex::encode(token),
+        "info": hex::encode(b"tessera-symmetric-key-1"),
+        "ephemeral_random": hex::encode([9; 32]),
+        "sealed_cnf": hex::encode(sealed),
+        "kid": hex::encode(&issued.kid),
+        "key": hex::encode(issued.key.expose_bytes()),
+        "token_answer": hex::encode(whole),
+    })
+}
+
 fn keys() -> Value {
     let issuer = issuer();
     json!({
@@ -393,6 +432,7 @@ fn committed_vectors_are_what_the_code_makes() {
         ("connect_proof.json", connect_proofs()),
         ("connect_proof_verifier.json", connect_proof_for_a_named_verifier()),
         ("derived_key.json", derived_key()),
+        ("sealed_key.json", sealed_key()),
     ] {
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if write {

@@ -1,8 +1,8 @@
 //! `$tessera/token`: a device asks for its next token, or hands in one that it has.
 //!
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
-//! 2. The answer goes to the session on the same topic, when it listens. One with a symmetric key in it goes over TLS or
-//!    to this machine alone, past the queue, so that no other connection of the session tells it.
+//! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
+//!    the request; an answer that others could read goes no further.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tessera_runtime::secret::Secret;
 use tessera_token::ace::ChallengeProof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
@@ -43,7 +42,7 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
         };
         // Before the answer: who has it may ask again.
         drop(turn);
-        told.tell(&hub, &session, &line);
+        told.tell(&hub, &session);
     });
 }
 
@@ -53,8 +52,6 @@ enum Told {
     Installed,
     /// A token, which is installed.
     Token(Vec<u8>),
-    /// The same with a key in it, which no message may carry.
-    Key(Secret<Vec<u8>>),
     /// What provisioning says.
     Refusal(Vec<u8>),
     /// What the broker says.
@@ -62,14 +59,13 @@ enum Told {
 }
 
 impl Told {
-    fn tell(self, hub: &Hub, session: &Session, line: &Line) {
+    fn tell(self, hub: &Hub, session: &Session) {
         match self {
             Self::Installed => session.ask_status(),
             Self::Token(bytes) => {
                 tell(session, Control::Token, bytes);
                 session.ask_status();
             }
-            Self::Key(secret) => line.tell_aside(secret),
             Self::Refusal(bytes) => {
                 tell(session, Control::Token, bytes);
             }
@@ -106,12 +102,11 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
     if request.tenant != session.tenant || &request.device != session.device.device() {
         return Told::Refused(AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
     }
-    let in_clear = |symmetric: bool| symmetric && !line.is_private();
-    if in_clear(request.kind == TokenKind::Symmetric) {
+    if request.kind == TokenKind::Symmetric && request.answer_key.is_none() {
         return Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear);
     }
     match hub.relay.exchange(payload.to_vec()).await {
-        Answer::Token(answer, _) if in_clear(answer.key.is_some()) => {
+        Answer::Token(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
         Answer::Token(answer, bytes) => {
@@ -125,10 +120,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
             }
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            match answer.key {
-                Some(_) => Told::Key(Secret::new(bytes)),
-                None => Told::Token(bytes),
-            }
+            Told::Token(bytes)
         }
         Answer::Refusal(bytes) => {
             hub.metrics.token_requests.inc(&["refused"]);

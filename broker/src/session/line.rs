@@ -3,7 +3,6 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tessera_runtime::secret::Secret;
 
 use super::machine::End;
 
@@ -17,7 +16,6 @@ pub struct Line {
     privacy: Privacy,
     proved: AtomicBool,
     status: AtomicBool,
-    aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
 }
 
 /// Who may read along.
@@ -26,8 +24,6 @@ pub enum Privacy {
     /// Whoever is on the way.
     #[default]
     Clear,
-    /// Nobody outside this machine: in clear, and from here.
-    Local,
     /// Nobody: TLS.
     Encrypted,
 }
@@ -89,23 +85,6 @@ impl Line {
     /// Whether a resumption secret may be told here.
     pub fn may_hold_secret(&self) -> bool {
         self.privacy == Privacy::Encrypted && self.proved.load(Ordering::Acquire)
-    }
-
-    /// Whether nobody outside this machine reads along.
-    pub fn is_private(&self) -> bool {
-        self.privacy != Privacy::Clear
-    }
-
-    /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no
-    /// other one of the session tells it.
-    pub fn tell_aside(&self, payload: Secret<Vec<u8>>) {
-        *self.aside.lock() = Some(Box::new(payload));
-        self.ask_status();
-    }
-
-    /// What is to be told aside since the last time.
-    pub fn take_aside(&self) -> Option<Box<Secret<Vec<u8>>>> {
-        self.aside.lock().take()
     }
 
     /// Asks the connection to tell its status.

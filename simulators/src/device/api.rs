@@ -11,6 +11,7 @@ use tessera_token::messages::{
     EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 
 use super::clock::DeviceClock;
@@ -124,7 +125,7 @@ impl DeviceApi {
         let Identity { tenant, device, key } = identity;
         let request = EnrolRequest::sign(key, tenant, device, claim, &nonce);
         let body = self.call("/v1/enrol", request.to_cbor(), clock).await?;
-        token_answer(&body, clock)
+        token_answer(&body, clock, None)
     }
 
     /// Asks for a new token with a proof of the device key; once more by a nonce of the service when the time of the
@@ -139,17 +140,17 @@ impl DeviceApi {
         random: &dyn Random,
         kind: TokenKind,
     ) -> Result<TokenAnswer, ApiError> {
-        let request = token_request(identity, clock, random, kind)?;
-        let body = match self.call("/v1/token", request, clock).await {
+        let mut asked = token_request(identity, clock, random, kind)?;
+        let body = match self.call("/v1/token", asked.take_bytes(), clock).await {
             Err(ApiError::Refused(RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid))
                 if clock.has_nonce() =>
             {
-                let request = token_request(identity, clock, random, kind)?;
-                self.call("/v1/token", request, clock).await?
+                asked = token_request(identity, clock, random, kind)?;
+                self.call("/v1/token", asked.take_bytes(), clock).await?
             }
             other => other?,
         };
-        token_answer(&body, clock)
+        token_answer(&body, clock, asked.opens.as_ref())
     }
 
     /// As [`DeviceApi::enrol`], again after temporary faults.
@@ -196,22 +197,50 @@ pub fn token_request(
     clock: &DeviceClock,
     random: &dyn Random,
     kind: TokenKind,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Asked, ApiError> {
     let nonce: [u8; 16] = random::bytes(random).map_err(|_| ApiError::Random)?;
     let Identity { tenant, device, key } = identity;
-    let request = match clock.take_nonce() {
-        Some(given) => TokenRequest::sign_nonce(key, tenant, device, &given, &nonce, kind),
-        None => TokenRequest::sign(key, tenant, device, clock.now(), &nonce, kind),
-    };
-    Ok(request.to_cbor())
+    let mut request = TokenRequest::draft(tenant, device, clock.now(), &nonce, kind);
+    if let Some(given) = clock.take_nonce() {
+        request = request.by_nonce(&given);
+    }
+    let mut opens = None;
+    if kind == TokenKind::Symmetric {
+        let drawn = random::bytes(random).map_err(|_| ApiError::Random)?;
+        let key = opens.insert(OpeningKey::from_random(drawn));
+        request = request.answered_to(key.public());
+    }
+    Ok(Asked { bytes: request.signed_by(key).to_cbor(), opens })
+}
+
+/// A request that was made, and the key that opens a symmetric key in its answer.
+pub struct Asked {
+    /// The request.
+    pub bytes: Vec<u8>,
+    /// What opens the answer.
+    pub opens: Option<OpeningKey>,
+}
+
+impl Asked {
+    fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
 }
 
 /// Reads a token answer or a refusal. The clock learns the time of a token, and from a refusal the nonce to sign.
 ///
 /// # Errors
 /// [`ApiError`] when it is a refusal or unreadable.
-pub fn token_answer(body: &[u8], clock: &DeviceClock) -> Result<TokenAnswer, ApiError> {
-    if let Ok(answer) = TokenAnswer::from_cbor(body) {
+pub fn token_answer(
+    body: &[u8],
+    clock: &DeviceClock,
+    opens: Option<&OpeningKey>,
+) -> Result<TokenAnswer, ApiError> {
+    let read = match opens {
+        Some(opens) => TokenAnswer::from_cbor_for(body, opens),
+        None => TokenAnswer::from_cbor(body),
+    };
+    if let Ok(answer) = read {
         clock.told(answer.server_time);
         if let Some(time) = time_of(&answer) {
             clock.hear(time);

@@ -8,6 +8,7 @@ use tessera_runtime::random::{self, Random, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
+use tessera_token::seal::OpeningKey;
 use tessera_token::text::base64url;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, Sleep};
@@ -79,6 +80,8 @@ pub struct Device {
     pub habits: Habits,
     counter: Counter,
     token: HeldToken,
+    /// What opens the answer to the request that was published last.
+    opens: Option<OpeningKey>,
     refreshed: bool,
     connected: bool,
 }
@@ -119,7 +122,8 @@ impl Device {
         token: HeldToken,
     ) -> Self {
         let counter = Counter::from_clock(clock.now());
-        Self { identity, clock, random, habits, counter, token, refreshed: false, connected: false }
+        let (opens, refreshed, connected) = (None, false, false);
+        Self { identity, clock, random, habits, counter, token, opens, refreshed, connected }
     }
 
     /// The token that it holds.
@@ -293,8 +297,9 @@ impl Device {
     }
 
     fn take_token(&mut self, payload: &[u8], world: &World, step: Step) -> Taken {
-        match token_answer(payload, &self.clock) {
+        match token_answer(payload, &self.clock, self.opens.as_ref()) {
             Ok(answer) => {
+                self.opens = None;
                 let now = self.clock.monotonic();
                 let started = if let Step::AskByRest(asked) = step { asked } else { now };
                 self.hold(HeldToken::of(&answer), world, now.saturating_sub(started));
@@ -319,10 +324,11 @@ impl Device {
         }
     }
 
-    fn ask(&self, link: &Link) -> Option<Duration> {
-        let request =
+    fn ask(&mut self, link: &Link) -> Option<Duration> {
+        let asked =
             token_request(&self.identity, &self.clock, &*self.random, self.habits.token).ok()?;
-        link.publish(TOKEN_TOPIC, true, request).ok()?;
+        link.publish(TOKEN_TOPIC, true, asked.bytes).ok()?;
+        self.opens = asked.opens;
         Some(self.clock.monotonic())
     }
 

@@ -95,6 +95,8 @@ impl fmt::Display for Name {
             CODE => "code",
             CLAIM => "claim",
             POP_KEY => "pop_key",
+            ANSWER_KEY => "answer_key",
+            SEALED_CNF => "sealed_cnf",
             _ => "?",
         };
         write!(f, "{name} ({})", self.0)
@@ -117,6 +119,8 @@ fn must_be(label: i64) -> &'static str {
         SIGNATURE => "a byte string of 64 bytes",
         CLAIM => "a text of at most 128 bytes",
         POP_KEY => "the text `symmetric`, and not with token_type 1",
+        ANSWER_KEY => "an X25519 public key as a byte string of 32, with pop_key `symmetric`",
+        SEALED_CNF => "a byte string that the key of the request opens",
         ERROR_DESCRIPTION | CODE => "a text",
         _ => "of another type",
     }

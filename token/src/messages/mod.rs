@@ -12,6 +12,8 @@ mod enrol;
 mod error;
 mod labels;
 mod pop_key;
+mod refused;
+mod request;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -19,7 +21,9 @@ mod token;
 pub use enrol::{EnrolRequest, NonceAnswer};
 pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};
-pub use token::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
+pub use refused::{AceError, RefusalAnswer};
+pub use request::TokenRequest;
+pub use token::TokenAnswer;
 
 /// The media type of every device message.
 pub const ACE_CBOR: &str = "application/ace+cbor";

@@ -6,6 +6,7 @@ use crate::key::SecretKey;
 use crate::proof::SymmetricKey;
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
+use crate::seal::OpeningKey;
 use crate::time::UnixSeconds;
 
 fn ids() -> (TenantId, DeviceId) {
@@ -60,6 +61,44 @@ fn token_requests_are_signed_over_everything() {
         change(&mut other);
         assert!(!other.verifies(&key.public()));
     }
+}
+
+#[test]
+fn a_symmetric_key_is_sealed_to_the_signer_of_its_request() {
+    let (tenant, device) = ids();
+    let key = SecretKey::from_seed(&[4; 32]);
+    let at = UnixSeconds::new(1_790_000_000);
+    let opens = OpeningKey::from_random([6; 32]);
+    let draft = TokenRequest::draft(&tenant, &device, at, &[1; 16], TokenKind::Symmetric);
+    let request = draft.answered_to(opens.public()).signed_by(&key);
+    assert_eq!(TokenRequest::from_cbor(&request.to_cbor()), Ok(request.clone()));
+    assert!(request.verifies(&key.public()));
+    for answer_key in [None, Some([7; 32])] {
+        let other = TokenRequest { answer_key, ..request.clone() };
+        assert!(!other.verifies(&key.public()));
+    }
+    let secret = SymmetricKey::from_bytes(&[7; 32]).unwrap();
+    let answer = TokenAnswer {
+        access_token: vec![1, 2, 3],
+        expires_in: 60,
+        bearer: false,
+        key: Some(IssuedKey { kid: vec![0xab, 0xcd], key: secret }),
+        audience: Audience::parse("mqtt").unwrap(),
+        scope: Scope::default(),
+        server_time: at,
+    };
+    let sealed = answer.seal_key(&opens.public(), [8; 32]).unwrap();
+    let cbor = answer.to_cbor_sealed(&sealed);
+    assert!(!cbor.windows(32).any(|bytes| bytes == [7; 32]));
+    assert_eq!(TokenAnswer::from_cbor(&cbor).unwrap().key, None);
+    assert_eq!(TokenAnswer::from_cbor_for(&cbor, &opens), Ok(answer.clone()));
+    // By another key, for another token, in clear.
+    let other = OpeningKey::from_random([5; 32]);
+    let bad = Err(MessageError::Member(-65550));
+    assert_eq!(TokenAnswer::from_cbor_for(&cbor, &other), bad);
+    let moved = TokenAnswer { access_token: vec![1, 2, 4], ..answer.clone() };
+    assert_eq!(TokenAnswer::from_cbor_for(&moved.to_cbor_sealed(&sealed), &opens), bad);
+    assert_eq!(TokenAnswer::from_cbor_for(&answer.to_cbor(), &opens), Err(MessageError::Member(8)));
 }
 
 #[test]
