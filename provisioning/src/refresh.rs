@@ -53,9 +53,10 @@ fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused
         return Ok(());
     }
     // The used nonces are shared by all devices: one that gets no answer uses up none.
-    let now = service.now().get();
-    let fresh = stored.answers.iter().filter(|answer| answer.until >= now).count();
-    match fresh >= ANSWERS_PER_DEVICE {
+    let now = service.now();
+    let (oldest, latest) = (now.get(), now.plus(PROOF_WINDOW_SECONDS).get());
+    let counts = |answer: &&AnsweredRefresh| answer.until >= oldest && answer.iat <= latest;
+    match stored.answers.iter().filter(counts).count() >= ANSWERS_PER_DEVICE {
         true => Err(RefusalCode::RateLimited.into()),
         false => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
     }
