@@ -45,6 +45,9 @@ pub struct RawBrokerConfig {
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
+    /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so over
+    /// TLS, where the exporter or the method `tessera-ace-1` proves the same to this very broker, it is not needed.
+    pub ace_challenge: String,
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for a
     /// later connection whose handshake key is the one in the token.
     pub authz_info: bool,
@@ -74,6 +77,7 @@ impl Default for RawBrokerConfig {
             data_dir: PathBuf::from("."),
             provisioning: None,
             ace_as_hint: None,
+            ace_challenge: AceChallenge::ClearOnly.name().to_owned(),
             authz_info: false,
             reason_strings: true,
             shared_for_v311: false,
@@ -95,6 +99,8 @@ pub struct RawLimits {
     pub half_open_per_prefix: usize,
     pub connects_per_second: u32,
     pub suspects_per_second: u32,
+    pub challenges_per_second: u32,
+    pub challenges_per_second_per_prefix: u32,
     pub max_packet: usize,
     pub receive_maximum: u16,
     pub queue_messages: usize,
@@ -130,6 +136,8 @@ impl Default for RawLimits {
             half_open_per_prefix: limits::HALF_OPEN_PER_PREFIX,
             connects_per_second: limits::CONNECTS_PER_SECOND,
             suspects_per_second: limits::SUSPECTS_PER_SECOND,
+            challenges_per_second: limits::CHALLENGES_PER_SECOND,
+            challenges_per_second_per_prefix: limits::CHALLENGES_PER_SECOND_PER_PREFIX,
             max_packet: limits::MAX_PACKET,
             receive_maximum: limits::RECEIVE_MAXIMUM,
             queue_messages: limits::QUEUE_MESSAGES,
@@ -196,6 +204,10 @@ pub struct BrokerConfig {
     pub provisioning: Option<String>,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
+    /// Where the challenge of RFC 9431 lets in.
+    pub ace_challenge: AceChallenge,
+    /// How many challenges of either method there are in a second.
+    pub challenges: ChallengeLimits,
     /// Whether strangers may publish tokens.
     pub authz_info: bool,
     /// Where ticket keys come from.
@@ -212,6 +224,45 @@ pub struct BrokerConfig {
     pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
+}
+
+/// Where the challenge of RFC 9431 lets in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AceChallenge {
+    /// Nowhere.
+    Never,
+    /// On connections in clear.
+    ClearOnly,
+    /// Everywhere, as RFC 9431 asks of a broker.
+    Always,
+}
+
+impl AceChallenge {
+    /// The name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::ClearOnly => "clear_only",
+            Self::Always => "always",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let all = [Self::Never, Self::ClearOnly, Self::Always];
+        all.into_iter().find(|one| one.name() == text).ok_or_else(|| ConfigError {
+            key: "ace_challenge",
+            problem: format!("{text:?}: use never, clear_only or always"),
+        })
+    }
+}
+
+/// Challenges in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeLimits {
+    /// All together.
+    pub per_second: u32,
+    /// Of one address prefix.
+    pub per_second_of_prefix: u32,
 }
 
 /// Limits before authentication.
@@ -267,6 +318,21 @@ impl RawBrokerConfig {
             must_exist: false,
             provisioning,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
+            ace_challenge: AceChallenge::parse(&self.ace_challenge)?,
+            challenges: ChallengeLimits {
+                per_second: within(
+                    "limits.challenges_per_second",
+                    l.challenges_per_second,
+                    1,
+                    1_000_000,
+                )?,
+                per_second_of_prefix: within(
+                    "limits.challenges_per_second_per_prefix",
+                    l.challenges_per_second_per_prefix,
+                    1,
+                    1_000_000,
+                )?,
+            },
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::authz::Authz;
+use crate::challenges::Challenges;
 use crate::config::SessionPolicy;
 use crate::connection::Leaving;
 use crate::control::{revoke, Relay, Withdrawn};
@@ -53,6 +54,7 @@ pub(crate) struct Hub {
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
+    pub(crate) challenges: Challenges,
 }
 
 /// What became of a publish.

@@ -16,6 +16,7 @@ pub mod limits;
 
 pub mod admission;
 pub mod authz;
+mod challenges;
 pub mod shares;
 pub mod transport;
 

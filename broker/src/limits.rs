@@ -178,6 +178,21 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 
 /// Time from accept to the end of the TLS handshake.
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Challenges that are not answered yet, all together: a quarter of the half-open places.
+pub const CHALLENGES_OPEN: usize = 2_048;
+/// Challenges of one address prefix that are not answered yet: a device answers in one round trip, so a fleet of thousands
+/// behind one address has few open at once.
+pub const CHALLENGES_OPEN_PER_PREFIX: usize = 512;
+/// Challenges in one second and at once, all together, unless configured: what a broker of two cores verifies.
+pub const CHALLENGES_PER_SECOND: u32 = 5_000;
+/// Challenges of one address prefix in one second and at once, unless configured.
+pub const CHALLENGES_PER_SECOND_PER_PREFIX: u32 = 1_000;
+/// Address prefixes that are remembered for these.
+pub const CHALLENGE_SOURCES: usize = 4_096;
+/// Re-authentications of one connection at once: an honest one has one in the life of a token.
+pub const REAUTHENTICATIONS_AT_ONCE: u32 = 10;
+/// Time between further ones.
+pub const REAUTHENTICATION_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
 /// chain of client certificates.
 pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
@@ -364,6 +379,8 @@ pub const KEEP_GROUP: usize = 8_192;
 /// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
 /// filters of each of them make of it still fits.
 pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
+/// Time after which rows that found no room on the disk are tried again.
+pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.

@@ -57,6 +57,12 @@ impl Grant {
         self.claims.issued
     }
 
+    /// Whether its token may take the place of that of `held`: see [`crate::claims::Age::is_before`].
+    #[must_use]
+    pub fn is_not_older_than(&self, held: &Self) -> bool {
+        !self.claims.age().is_before(&held.claims.age())
+    }
+
     /// When every right ends.
     pub fn expires(&self) -> UnixSeconds {
         self.claims.expires

@@ -113,6 +113,8 @@ codes! {
     KeyNotProved = "key_not_proved": "this connection was let in without a proof of the device's key, so nothing is renewed on it: connect with a proof by the key",
     /// The ticket key behind the resumption secret that let the connection in is no longer accepted.
     TicketKeyWithdrawn = "ticket_key_withdrawn": "the ticket key behind the resumption secret is no longer accepted: connect with a proof by the key",
+    /// The challenge of RFC 9431 is not offered on this connection, by setting.
+    ChallengeNotAllowed = "challenge_not_allowed": "the challenge of RFC 9431 is not offered on this connection: prove the key over the TLS exporter, or by the method tessera-ace-1",
     /// The token is older than the one whose place it is to take.
     TokenOlder = "token_older": "the token is older than the present one: hand in the newest",
     /// A bearer token where the tenant does not allow it.

@@ -17,6 +17,7 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{json, Map, Value};
 use tessera_token::ace::{self, AuthData, ChallengeProof, ExporterProof};
+use tessera_token::ace::{BoundNonce, BoundProof, BoundResponse, Channel, Meant};
 use tessera_token::ace::{ExporterSecret, Nonce, Response};
 use tessera_token::claims::{Claims, ConfirmationForm, Epochs, Serial};
 use tessera_token::hash::TokenHash;
@@ -175,18 +176,26 @@ fn packet(first: u8, body: Vec<u8>) -> Vec<u8> {
     [vec![first], variable(body.len()), body].concat()
 }
 
-fn properties(data: &[u8]) -> Vec<u8> {
-    let list = [vec![0x15], field(b"ace"), vec![0x16], field(data)].concat();
+fn properties(method: &str, data: &[u8]) -> Vec<u8> {
+    let list = [vec![0x15], field(method.as_bytes()), vec![0x16], field(data)].concat();
     [variable(list.len()), list].concat()
 }
 
 fn connect5(data: &[u8]) -> String {
+    connect5_by(ace::METHOD, data)
+}
+
+fn connect5_by(method: &str, data: &[u8]) -> String {
     let head = [field(b"MQTT"), vec![5, 0x02, 0, 60]].concat();
-    hex::encode(packet(0x10, [head, properties(data), field(DEVICE.as_bytes())].concat()))
+    hex::encode(packet(0x10, [head, properties(method, data), field(DEVICE.as_bytes())].concat()))
 }
 
 fn auth(reason: u8, data: &[u8]) -> String {
-    hex::encode(packet(0xf0, [vec![reason], properties(data)].concat()))
+    auth_by(ace::METHOD, reason, data)
+}
+
+fn auth_by(method: &str, reason: u8, data: &[u8]) -> String {
+    hex::encode(packet(0xf0, [vec![reason], properties(method, data)].concat()))
 }
 
 fn connect311(username: &str, password: &[u8]) -> String {
@@ -220,6 +229,53 @@ fn challenge_response() -> Value {
                 "client_auth_0x19": auth(0x19, &token),
             },
         })
+    })
+}
+
+/// Not of RFC 9431: the method whose answer is bound, in clear and over a channel with an assumed binding.
+fn bound_challenge() -> Value {
+    let one = |client: &Client, channel: &Channel, binding: &[u8]| {
+        let (broker, nonce) =
+            (BoundNonce::from_bytes([0xa5; 16]), BoundNonce::from_bytes([0xb5; 16]));
+        let token = client.token();
+        let meant = Meant { audience: "mqtt", client_id: DEVICE, token: &token };
+        let mut signed = Vec::new();
+        let sign = |message: &[u8]| {
+            signed = message.to_vec();
+            client.sign(message)
+        };
+        let response = BoundResponse::make_by(sign, meant, channel, broker, nonce);
+        let data = response.to_bytes();
+        assert_eq!(BoundResponse::parse(&data).as_ref(), Ok(&response));
+        let pop = hex::encode(response.pop.as_bytes());
+        let proof = BoundProof { broker, channel: channel.clone(), response };
+        assert!(proof.verifies(&client.key(), meant));
+        let begin = AuthData::Token(token.clone()).to_bytes().unwrap();
+        json!({
+            "token": hex::encode(&token),
+            "channel_binding": hex::encode(binding),
+            "connect_authentication_data": hex::encode(&begin),
+            "broker_nonce": hex::encode(broker.as_bytes()),
+            "client_nonce": hex::encode(nonce.as_bytes()),
+            "signed_bytes": hex::encode(signed),
+            "pop": pop,
+            "client_auth_authentication_data": hex::encode(&data),
+            "packets": {
+                "connect": connect5_by(ace::BOUND_METHOD, &begin),
+                "broker_auth_0x18": auth_by(ace::BOUND_METHOD, 0x18, broker.as_bytes()),
+                "client_auth_0x18": auth_by(ace::BOUND_METHOD, 0x18, &data),
+                "client_auth_0x19": auth_by(ace::BOUND_METHOD, 0x19, &begin),
+            },
+        })
+    };
+    let tls = Channel::Tls(ExporterSecret::from_bytes(&exporter()));
+    json!({
+        "method": ace::BOUND_METHOD,
+        "audience": "mqtt",
+        "client_id": DEVICE,
+        "binding_label": ace::BINDING_LABEL,
+        "clear": for_each(|client| one(client, &Channel::Clear, &[])),
+        "tls": for_each(|client| one(client, &tls, &exporter())),
     })
 }
 
@@ -431,6 +487,7 @@ fn committed_vectors_are_what_the_code_makes() {
     for (name, value) in [
         ("keys.json", keys()),
         ("challenge_response.json", challenge_response()),
+        ("bound_challenge.json", bound_challenge()),
         ("tls_exporter.json", tls_exporter()),
         ("malformed.json", malformed()),
         ("connect_proof.json", connect_proofs()),

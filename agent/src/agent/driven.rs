@@ -94,6 +94,11 @@ impl Driven {
         self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
     }
 
+    /// Asks the store whether there is room on its disk again, as it does by itself from time to time. Whether it writes.
+    pub async fn look_for_room(&self) -> bool {
+        self.agent.store.barrier().await.is_ok() && self.agent.store.is_healthy()
+    }
+
     /// Ends it in order.
     pub fn close(mut self) {
         self.core.finish();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tessera_runtime::store::Store;
-use tessera_token::ace::ChallengeProof;
+use tessera_runtime::store::{Store, NO_ROOM};
+use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
 use tessera_token::ids::VerifierName;
@@ -210,7 +210,7 @@ impl Validator {
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no; `client_id_mismatch` or `confirmation_key` when the token is
-    /// not for the holder of `held`, `proof_missing` when it has a key of its own.
+    /// not for the holder of `held`, `proof_missing` when it has a key of its own, `token_older` when that of `held` is newer.
     pub fn renew(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
         self.replaced(token, |verified| verified.renew(held))
     }
@@ -225,7 +225,7 @@ impl Validator {
     }
 
     /// The grant of a token by which the peer re-authenticates (RFC 9431): the answer to a fresh challenge proves the
-    /// key again, which must be the key of `held`, or the device's other kind of key.
+    /// key again, which must be the key of `held`, or the device's other kind of key. `client_id` is that of the session.
     ///
     /// # Errors
     /// As [`Validator::renew`]; `proof_invalid` for a wrong answer, `bearer_not_allowed` for a token without a key.
@@ -233,9 +233,10 @@ impl Validator {
         &self,
         token: &[u8],
         held: &Grant,
-        answer: &ChallengeProof,
+        answer: &Answer,
+        client_id: &str,
     ) -> Result<Grant, Refusal> {
-        self.replaced(token, |verified| verified.renew_with_proof(held, answer))
+        self.replaced(token, |verified| verified.renew_with_proof(held, answer, client_id, token))
     }
 
     fn replaced(
@@ -385,6 +386,7 @@ impl Validator {
             (RefusalCode::TrustStale, _, Some(age)) => {
                 format!("the trust feed last confirmed what is known {age} s ago")
             }
+            (RefusalCode::NotReady, ..) if self.parts.store.is_full() => NO_ROOM.to_owned(),
             _ => code.words().to_owned(),
         }
     }

@@ -115,9 +115,14 @@ impl Connection {
         }
     }
 
-    /// Writes the status, when the session listens.
+    /// Writes what is told aside, and the status, when the session listens.
     pub(super) fn status(&mut self) {
         let (hub, session, line) = (&self.hub, &self.session, &self.line);
+        if let Some(aside) = line.take_aside() {
+            let (to, payload) = (Control::Token, aside.expose().clone());
+            let told = status::write_now(hub, session, line, to, payload, &mut self.out);
+            note(hub, told);
+        }
         note(hub, status::write(hub, session, line, &mut self.out));
     }
 

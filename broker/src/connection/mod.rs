@@ -11,6 +11,7 @@
 
 mod ace;
 mod anonymous;
+mod challenge;
 mod effects;
 mod first;
 mod goodbye;

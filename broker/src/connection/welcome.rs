@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tessera_agent::behaviour::{Connection, Network, Observation};
-use tessera_token::ace::{AS_HINT, METHOD};
+use tessera_token::ace::AS_HINT;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
+use super::challenge::Method;
 use super::{ace, goodbye};
 use crate::admission::Ticket;
 use crate::codec::{
@@ -38,8 +39,8 @@ pub(super) struct Joined {
     pub(super) explain: bool,
     /// What must be durable before the CONNACK leaves.
     pub(super) owed: u64,
-    /// Whether the CONNECT named the method `ace`.
-    pub(super) ace: bool,
+    /// The method of enhanced authentication that the CONNECT named.
+    pub(super) method: Option<Method>,
 }
 
 /// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
@@ -57,7 +58,7 @@ pub(super) async fn join(
         true => Privacy::Encrypted,
         false => Privacy::Clear,
     };
-    let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
+    let evidence = ace::evidence(hub, stream, inbox, &mut connect, ticket.prefix()).await?;
     let suspect = ticket.is_suspect();
     match admit(hub, &mut connect, evidence, privacy, suspect).await {
         Ok(joined) => {
@@ -161,7 +162,7 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
     }
     let granted = told(connect, &hub.policy);
     let properties = match ace::method(connect) {
-        Some(_) => ace::echo(&granted),
+        Some(method) => ace::echo(&granted, method),
         None => granted,
     };
     let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
@@ -196,6 +197,10 @@ async fn enter(
     grant: &Grant,
     line: Line,
 ) -> Result<Joined, RefusalCode> {
+    // Before anything is changed: what is kept for a session could not be written.
+    if !hub.keep.writes() {
+        return Err(RefusalCode::NotReady);
+    }
     let line = Arc::new(line);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant).await {
@@ -292,17 +297,17 @@ fn joined(
     let owed = if kept { hub.keep.ticket() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
-    let ace = ace::method(connect).is_some();
-    if ace {
-        ack.properties = ace::echo(&ack.properties);
+    let method = ace::method(connect).and_then(Method::of);
+    if let Some(method) = method {
+        ack.properties = ace::echo(&ack.properties, method.name());
     }
-    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, ace }
+    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
-/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by the method `ace`.
+/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by enhanced authentication.
 fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
     match hub.gate.hint() {
-        Some(hint) if ace::method(connect) == Some(METHOD) => {
+        Some(hint) if ace::method(connect).is_some_and(|name| Method::of(name).is_some()) => {
             let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
             told.finish().unwrap_or(properties)
         }

@@ -4,7 +4,8 @@
 //!    session: a bearer token or a resumption secret alone is worth what it is worth until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
 //! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
-//!    the request; an answer that others could read goes no further.
+//!    the request; an answer that others could read goes no further. A bearer token passes no queue, so that no other connection of
+//!    the session tells it.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -12,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tessera_token::ace::ChallengeProof;
+use tessera_runtime::secret::Secret;
+use tessera_token::ace::Answer as Proof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, TokenRequest};
@@ -45,7 +47,7 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
         };
         // Before the answer: who has it may ask again.
         drop(turn);
-        told.tell(&hub, &session);
+        told.tell(&hub, &session, &line);
     });
 }
 
@@ -55,6 +57,8 @@ enum Told {
     Installed,
     /// A token, which is installed.
     Token(Vec<u8>),
+    /// A bearer token, which is as good as a key and passes no queue.
+    Aside(Secret<Vec<u8>>),
     /// What provisioning says.
     Refusal(Vec<u8>),
     /// What the broker says.
@@ -62,13 +66,14 @@ enum Told {
 }
 
 impl Told {
-    fn tell(self, hub: &Hub, session: &Session) {
+    fn tell(self, hub: &Hub, session: &Session, line: &Line) {
         match self {
             Self::Installed => session.ask_status(),
             Self::Token(bytes) => {
                 tell(session, Control::Token, bytes);
                 session.ask_status();
             }
+            Self::Aside(secret) => line.tell_aside(secret),
             Self::Refusal(bytes) => {
                 tell(session, Control::Token, bytes);
             }
@@ -119,7 +124,11 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             let installed = install(hub, session, line, held.grant(), grant).await;
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            Told::Token(bytes)
+            // A bearer token is as good as a key.
+            match answer.bearer {
+                true => Told::Aside(Secret::new(bytes)),
+                false => Told::Token(bytes),
+            }
         }
         Answer::Refusal(bytes) => {
             hub.metrics.token_requests.inc(&["refused"]);
@@ -169,10 +178,15 @@ pub(crate) async fn reauthenticate(
     session: &Arc<Session>,
     line: &Arc<Line>,
     token: &[u8],
-    answer: &ChallengeProof,
+    answer: &Proof,
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
-    let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
+    let grant = hub.gate.validator().reauthenticate(
+        token,
+        held.grant(),
+        answer,
+        session.client_id.as_str(),
+    );
     let shown = grant.as_ref().ok().map(Shown::by_key_of);
     install(hub, session, line, held.grant(), grant).await?;
     shown.into_iter().for_each(|shown| line.set_shown(shown));

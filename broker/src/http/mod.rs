@@ -7,6 +7,7 @@ use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
 use serde_json::json;
 use tessera_agent::validator::VERIFIER_NAME_SHARED;
+use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
@@ -70,7 +71,10 @@ async fn ready(hub: Shared) -> HttpResponse {
     match hub.ready() {
         Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(ready_body(&hub)),
         Err((part, code)) => {
-            let why = hub.gate.validator().why_not_ready(code);
+            let why = match part {
+                "store" if hub.keep.is_full() => NO_ROOM.to_owned(),
+                _ => hub.gate.validator().why_not_ready(code),
+            };
             let body = json!({
                 "status": "not ready",
                 "part": part,

@@ -257,3 +257,68 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     keep.close().await;
     running.await.unwrap();
 }
+
+/// A disk that is full, or not.
+#[derive(Default)]
+struct Room(std::sync::atomic::AtomicBool);
+
+impl Room {
+    fn is(&self, full: bool) {
+        self.0.store(full, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl tessera_runtime::store::Watch for Room {
+    fn write(&self, _: &std::path::Path, _: usize) -> std::io::Result<()> {
+        match self.0.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+    fn synced(&self, _: &std::path::Path) {}
+    fn folder_synced(&self, _: &std::path::Path) {}
+    fn pause(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(5)
+    }
+}
+
+/// What was noted is neither acknowledged nor lost: it is written when there is room, without a restart.
+#[tokio::test]
+async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Room::default()));
+    let options =
+        tessera_runtime::store::StoreOptions { watch: Some(disk.clone()), ..Default::default() };
+    let keep = Keep::open_with(folder.path(), &options).unwrap();
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    let (one, two) = (SubscriberId(1), SubscriberId(2));
+    let first = keep.note(Step::Put(Row::Session(one), vec![1]));
+    keep.durable(first).await.unwrap();
+    for round in 1..4u16 {
+        disk.is(true);
+        let refused = keep.note(Step::Put(Row::Incoming(one, round), vec![1]));
+        assert!(keep.durable(refused).await.is_err());
+        assert!(!keep.is_healthy() && keep.is_full() && !keep.writes());
+        let also = keep.note(Step::Put(Row::Session(two), vec![round as u8]));
+        assert!(keep.durable(also).await.is_err());
+        // What was durable before is so still, and nothing else is read.
+        keep.durable(first).await.unwrap();
+        assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round) - 1);
+        disk.is(false);
+        while !keep.is_healthy() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        keep.durable(also).await.unwrap();
+        assert!(keep.writes() && !keep.is_full());
+        assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round));
+        assert_eq!(keep.tables.sessions.len().unwrap(), 2);
+    }
+    // A stop does not wait for room, and the next start finds what was acknowledged.
+    disk.is(true);
+    let lost = keep.note(Step::Delete(Row::Session(one)));
+    assert!(keep.durable(lost).await.is_err());
+    keep.close().await;
+    running.await.unwrap();
+    assert!(!keep.is_healthy());
+    let keep = Keep::open(folder.path()).unwrap();
+    assert_eq!(keep.tables.sessions.len().unwrap(), 2);
+}

@@ -137,13 +137,10 @@ impl Registry {
     ) -> (Arc<Rights>, bool) {
         let mut inner = self.inner.write();
         let old = session.rights();
-        let mut renewed = false;
-        if inner.sessions.contains_key(&session.id) {
-            renewed = session.set_rights(grant.clone(), line);
-        }
+        let renewed = inner.sessions.contains_key(&session.id) && session.set_rights(grant, line);
         if renewed {
             inner.unindex(session.id, old.grant());
-            inner.index(session.id, &grant);
+            inner.index(session.id, session.rights().grant());
         }
         (old, renewed)
     }

@@ -25,6 +25,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
+use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
 use crate::authz::Authz;
+use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::connection;
 use crate::control::{deadlines, revoke, withdrawn, Relay, Withdrawn};
@@ -121,6 +123,11 @@ impl BrokerHandle {
         self.hub.ready().is_ok()
     }
 
+    /// The part that is not ready, and its code, as `/readyz` tells them.
+    pub fn not_ready(&self) -> Option<(&'static str, RefusalCode)> {
+        self.hub.ready().err()
+    }
+
     /// The metrics of the process as text.
     pub fn metrics(&self) -> String {
         self.hub.metrics.render()
@@ -193,6 +200,7 @@ impl Broker {
             keep: Arc::clone(&keep),
             tickets,
             authz: Authz::new(config.authz_info, config.admission.half_open),
+            challenges: Challenges::new(config.ace_challenge, config.challenges),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());

@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use tessera_runtime::secret::Secret;
 use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
 use tessera_token::hash::TokenHash;
@@ -20,6 +21,7 @@ pub struct Line {
     privacy: Privacy,
     shown: Mutex<Shown>,
     status: AtomicBool,
+    aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
 }
 
 /// Who may read along.
@@ -139,6 +141,18 @@ impl Line {
             Shown::Nothing | Shown::Secret(_) => false,
         };
         proved && self.privacy == Privacy::Encrypted
+    }
+
+    /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no
+    /// other one of the session tells it.
+    pub fn tell_aside(&self, payload: Secret<Vec<u8>>) {
+        *self.aside.lock() = Some(Box::new(payload));
+        self.ask_status();
+    }
+
+    /// What is to be told aside since the last time.
+    pub fn take_aside(&self) -> Option<Box<Secret<Vec<u8>>>> {
+        self.aside.lock().take()
     }
 
     /// Asks the connection to tell its status.

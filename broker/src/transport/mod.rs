@@ -22,6 +22,7 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
+use tessera_token::ace;
 use tokio::io::{Interest, Ready};
 
 use tls::Channel;
@@ -149,6 +150,11 @@ impl Stream {
     /// What the TLS handshake says about the peer, over QUIC too; nothing over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
         self.wire.channel()
+    }
+
+    /// What an answer to a challenge is bound to; `None` over TLS whose exporter is not bound to the handshake.
+    pub(crate) fn binding(&self) -> Option<ace::Channel> {
+        self.wire.binding()
     }
 
     /// Whether nobody on the way can read it.

@@ -130,6 +130,23 @@ async fn the_last_words_name_their_subscription() {
     client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
 }
 
+/// A bearer token is as good as a key: it waits in no queue, where the next connection of the session would find it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_a_bearer_token_passes_no_queue() {
+    let (address, service) = provisioning().await;
+    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    client.subscribe(TOKEN, QoS::AtLeastOnce).await;
+    let answer = TokenAnswer::from_cbor(&token_answer(&world, &device_scope("d-1"), 600)).unwrap();
+    for (bearer, qos) in [(false, QoS::AtLeastOnce), (true, QoS::AtMostOnce)] {
+        let answer = TokenAnswer { bearer, ..answer.clone() };
+        client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+        answer_one(&service, "200 OK", &answer.to_cbor()).await;
+        let got = client.message().await;
+        assert_eq!((&got.payload[..], got.qos), (&answer.to_cbor()[..], qos));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_through_the_broker_swaps_the_rights() {
     let (address, service) = provisioning().await;

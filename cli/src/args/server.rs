@@ -117,6 +117,7 @@ A configuration file, every key with its default:
   format = \"text\"
   [broker]
   # ace_as_hint: what refused clients of the method ace are told, such as '{\"AS\":\"https://as/token\"}'
+  ace_challenge = \"clear_only\"   # never, always: where the challenge of RFC 9431 lets in (docs/ace.md)
   [tls]                          # for mqtts, wss and quic
   # cert, key, client_ca: PEM files
   client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given

@@ -104,6 +104,7 @@ pub(crate) struct RawLog {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBroker {
     ace_as_hint: Option<String>,
+    ace_challenge: Option<String>,
     authz_info: Option<bool>,
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
@@ -310,6 +311,7 @@ impl Config {
             data_dir: self.data.join("broker"),
             provisioning: Some(provisioning.to_owned()),
             ace_as_hint: own.ace_as_hint.clone(),
+            ace_challenge: own.ace_challenge.clone().unwrap_or(defaults.ace_challenge),
             authz_info: own.authz_info.unwrap_or(defaults.authz_info),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),

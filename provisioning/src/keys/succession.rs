@@ -191,7 +191,7 @@ pub(super) fn fresh_next(service: &Service, now: u64) -> Result<Known, Refused> 
     let key = files::draw(&*service.random)?;
     let id = service.key_folder.store(&key).map_err(|error| {
         tracing::error!(%error, "issuer key not stored");
-        Refused::from(RefusalCode::Internal)
+        Refused::from(if error.is_full() { RefusalCode::NotReady } else { RefusalCode::Internal })
     })?;
     Ok((id, KeyRecord::next(key.public_bytes(), now)))
 }

@@ -1,5 +1,6 @@
 use actix_web::HttpResponse;
 use serde_json::json;
+use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::{Anybody, By};
@@ -29,6 +30,9 @@ pub(super) async fn readyz(app: App) -> Answer {
             0 => json!({ "status": "ready" }),
             count => json!({ "status": "ready", "restorations": count }),
         })),
+        false if app.store.is_full() => {
+            Err(Refused::because(RefusalCode::NotReady, NO_ROOM).into())
+        }
         false => Err(RefusalCode::NotReady.into()),
     }
 }

@@ -6,6 +6,7 @@ use super::{
     Attempt, IssuerKey, KeyState, ProofUse, Refusal, StalenessBudget, Subject, TenantTrust,
     TrustView, VerifiedToken,
 };
+use crate::ace::Meant;
 use crate::cbor::strict;
 use crate::claims::{Claims, Epochs, KeySource, Raw};
 use crate::cose::{self, Sealed};
@@ -287,7 +288,7 @@ pub(super) fn proof<T: TrustView>(
     match proof {
         Proof::None => Err(RefusalCode::ProofMissing),
         Proof::Connect(proof) => connect_proof(token, key, proof, attempt, tickets, trust, now),
-        other => proved_now(key, other).map(|()| Proved::default()),
+        other => proved_now(key, other, attempt, trust).map(|()| Proved::default()),
     }
 }
 
@@ -335,9 +336,18 @@ pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {
 }
 
 /// A proof that is bound to the connection by itself and needs no counter.
-pub(super) fn proved_now(key: &PopKey, proof: &Proof) -> Result<(), RefusalCode> {
+fn proved_now<T: TrustView>(
+    key: &PopKey,
+    proof: &Proof,
+    attempt: &Attempt,
+    trust: &T,
+) -> Result<(), RefusalCode> {
     let holds = match (proof, key) {
         (Proof::Challenge(proof), _) => proof.verifies(key),
+        (Proof::Bound(proof), _) => {
+            let (audience, client_id) = (trust.audience().as_str(), &*attempt.client_id);
+            proof.verifies(key, Meant { audience, client_id, token: &attempt.presented.token })
+        }
         (Proof::Exporter(proof), _) => proof.verifies(key),
         (Proof::TlsKey(seen), PopKey::Public(key)) => key.thumbprint() == *seen,
         (Proof::TlsKey(_), PopKey::Symmetric(_)) => false,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tessera_token::ace::BINDING_LABEL;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -191,13 +192,23 @@ impl Tls {
         let _ = self.push();
     }
 
-    pub(super) fn channel(&self) -> Channel {
-        let resumed = self.session.handshake_kind() == Some(HandshakeKind::Resumed);
+    /// The channel binding of RFC 9266, of a resumed handshake too: it is another one in each.
+    pub(super) fn binding(&self) -> Option<[u8; 32]> {
+        self.export(BINDING_LABEL.as_bytes())
+    }
+
+    /// Nothing where the secret is not bound to the handshake: on TLS 1.2 without extended main secret.
+    fn export(&self, label: &[u8]) -> Option<[u8; 32]> {
         let bound = self.exporter_on_tls12
             || self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        let exporter = (bound && !resumed)
-            .then(|| self.session.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[])).ok())
-            .flatten();
+        let exported =
+            bound.then(|| self.session.export_keying_material([0; 32], label, Some(&[])));
+        exported?.ok()
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        let resumed = self.session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let exporter = (!resumed).then(|| self.export(EXPORTER_LABEL)).flatten();
         let peer = self.session.peer_certificates().and_then(|chain| chain.first());
         Channel::after(resumed, exporter, peer)
     }

@@ -2,6 +2,7 @@
 
 pub mod ace;
 mod authz;
+mod bound;
 mod certs;
 mod handshake_key;
 mod line;

@@ -567,7 +567,11 @@ async fn nodes_that_share_a_key_file_take_each_others_devices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
     let certs = Certs::new();
-    let world = world_with(|raw| certs.settings(raw)).await;
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.ace_challenge = "always".to_owned();
+    })
+    .await;
     let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
     let mut line = secure(&world, &certs).await;
     line.send(&ace::connect(&world, "d-1", "ace", &ace::layout_b(tokens[0].clone()))).await;

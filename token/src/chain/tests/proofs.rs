@@ -1,9 +1,12 @@
 //! Stage 8, each way of proving a key.
 
 use super::world::*;
-use crate::ace::{ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response};
+use crate::ace::{
+    Answer, BoundNonce, BoundProof, BoundResponse, ChallengeProof, Channel, ExporterProof,
+    ExporterSecret, Meant, Nonce, Response,
+};
 use crate::chain::{admit, admit_with, verify, worth_a_challenge, Admission, Attempt, Refusal};
-use crate::claims::Claims;
+use crate::claims::{Claims, Epochs, Serial};
 use crate::hash::TokenHash;
 use crate::ids::Audience;
 use crate::key::{SecretKey, Thumbprint};
@@ -112,10 +115,11 @@ fn reauthentication_takes_the_same_key_and_a_fresh_answer() {
     let held = admit(&attempt(&token_of(&claims())), &World::new(), now()).unwrap().grant;
     let next = |change: fn(&mut Claims), by: &SecretKey| {
         let mut claims = claims();
-        claims.serial = crate::claims::Serial::from_counter(9);
+        claims.serial = Serial::from_counter(70_000);
         change(&mut claims);
         let token = token_of(&claims);
-        verify(&token, &World::new(), now()).unwrap().renew_with_proof(&held, &answer(by))
+        let verified = verify(&token, &World::new(), now()).unwrap();
+        verified.renew_with_proof(&held, &Answer::Challenge(answer(by)), "s-0042", &token)
     };
     assert_ne!(next(|_| {}, &device_key()).unwrap().token_hash(), held.token_hash());
     assert_eq!(next(|_| {}, &issuer()), Err(ProofInvalid));
@@ -124,6 +128,106 @@ fn reauthentication_takes_the_same_key_and_a_fresh_answer() {
     assert_eq!(rekeyed, Err(ConfirmationKey));
     let other = next(|c| c.device = crate::ids::DeviceId::parse("s-1").unwrap(), &device_key());
     assert_eq!(other, Err(ClientIdMismatch));
+    // No older one takes its place: by its time, within one second by its serial, or by an epoch.
+    let earlier = |claims: &mut Claims| claims.issued = claims.issued.minus(1);
+    let lower = |claims: &mut Claims| claims.serial = Serial::from_counter(9);
+    for older in [earlier, lower] {
+        assert_eq!(next(older, &device_key()), Err(TokenOlder));
+    }
+}
+
+#[test]
+fn a_token_of_a_lower_epoch_is_older_whatever_its_time() {
+    let age = |change: fn(&mut Claims), later: u64| {
+        let mut claims = claims();
+        claims.epochs = Epochs { tenant: 2, group_number: 5, group: 2, device: 2 };
+        claims.issued = claims.issued.plus(later);
+        change(&mut claims);
+        claims.age()
+    };
+    let held = age(|_| {}, 100);
+    let lower: [fn(&mut Claims); 3] = [
+        |claims| claims.epochs.tenant = 1,
+        |claims| claims.epochs.group = 1,
+        |claims| claims.epochs.device = 1,
+    ];
+    for change in lower {
+        assert!(age(change, 200).is_before(&held));
+        assert!(!held.is_before(&age(change, 200)));
+    }
+    // One of a later epoch shows that something was revoked: it is judged by that.
+    assert!(!age(|claims| claims.epochs.device = 3, 0).is_before(&held));
+    // The counter of another group says nothing, and the time counts.
+    let moved = |claims: &mut Claims| (claims.epochs.group_number, claims.epochs.group) = (6, 0);
+    assert!(!age(moved, 100).is_before(&held) && age(moved, 99).is_before(&held));
+    assert!(!held.is_before(&held.clone()));
+}
+
+fn bound_answer(
+    key: &SecretKey,
+    audience: &str,
+    client_id: &str,
+    token: &[u8],
+    channel: &Channel,
+) -> BoundProof {
+    let (broker, client) = (BoundNonce::from_bytes([3; 16]), BoundNonce::from_bytes([4; 16]));
+    let sign = |message: &[u8]| Pop::Signature(key.sign(message));
+    let meant = Meant { audience, client_id, token };
+    let response = BoundResponse::make_by(sign, meant, channel, broker, client);
+    BoundProof { broker, channel: channel.clone(), response }
+}
+
+#[test]
+fn an_answer_of_our_own_method_is_good_for_what_it_was_made_for_alone() {
+    let token = token_of(&claims());
+    let tls = |byte: u8| Channel::Tls(ExporterSecret::from_bytes(&[byte; 32]));
+    let made = |audience: &str, client_id: &str, of: &[u8], channel: &Channel| {
+        bound_answer(&device_key(), audience, client_id, of, channel)
+    };
+    for channel in [Channel::Clear, tls(1)] {
+        let good = made("mqtt", "s-0042", &token, &channel);
+        let admission = judge(&token, Proof::Bound(good)).unwrap();
+        assert_eq!((admission.proof_use, admission.resumed), (None, None));
+    }
+    let mut newer = claims();
+    newer.serial = Serial::from_counter(70_000);
+    let newer = token_of(&newer);
+    let wrong = [
+        made("mqtt2", "s-0042", &token, &tls(1)),
+        made("mqtt", "s-0042~2", &token, &tls(1)),
+        made("mqtt", "s-0042", &newer, &tls(1)),
+        BoundProof { channel: tls(2), ..made("mqtt", "s-0042", &token, &tls(1)) },
+        BoundProof { channel: Channel::Clear, ..made("mqtt", "s-0042", &token, &tls(1)) },
+        BoundProof { channel: tls(1), ..made("mqtt", "s-0042", &token, &Channel::Clear) },
+        BoundProof {
+            broker: BoundNonce::from_bytes([9; 16]),
+            ..made("mqtt", "s-0042", &token, &tls(1))
+        },
+        bound_answer(&issuer(), "mqtt", "s-0042", &token, &tls(1)),
+    ];
+    for proof in wrong {
+        assert_eq!(code(judge(&token, Proof::Bound(proof))), ProofInvalid);
+    }
+    // Nor is the answer of one method one of the other.
+    let both = bound_answer(&device_key(), "mqtt", "s-0042", &token, &Channel::Clear);
+    let response = Response { nonce: CLIENT, pop: both.response.pop };
+    let rfc = ChallengeProof { broker: BROKER, response };
+    assert_eq!(code(judge(&token, Proof::Challenge(rfc))), ProofInvalid);
+}
+
+#[test]
+fn reauthentication_by_our_own_method_is_bound_too() {
+    let held = admit(&attempt(&token_of(&claims())), &World::new(), now()).unwrap().grant;
+    let mut next = claims();
+    next.serial = Serial::from_counter(70_000);
+    let next = token_of(&next);
+    let answer = bound_answer(&device_key(), "mqtt", "s-0042", &next, &Channel::Clear);
+    for (client_id, expected) in [("s-0042", true), ("s-0042~2", false)] {
+        let verified = verify(&next, &World::new(), now()).unwrap();
+        let answer = Answer::Bound(answer.clone());
+        let renewed = verified.renew_with_proof(&held, &answer, client_id, &next);
+        assert_eq!(renewed.map(drop), if expected { Ok(()) } else { Err(ProofInvalid) });
+    }
 }
 
 #[test]
