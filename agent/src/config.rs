@@ -9,6 +9,7 @@ use tessera_token::key::Thumbprint;
 
 use crate::behaviour::BehaviourConfig;
 use crate::limits;
+use crate::verifier::Verifier;
 
 /// An agent's configuration, valid by construction.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// The name that this verifier answers to in `aud`.
     pub audience: Audience,
+    /// The name that a connect proof must be made for.
+    pub verifier: Verifier,
     /// The thumbprint of the root key: what all trust rests on.
     pub root_pin: Thumbprint,
     /// Where trust data comes from; `None` works from the store alone.
@@ -40,6 +43,7 @@ impl AgentConfig {
         Self {
             data_dir: data_dir.into(),
             audience,
+            verifier: Verifier::default(),
             root_pin,
             feed: None,
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,

@@ -55,6 +55,8 @@ pub const SYNC_SNAPSHOT_TOTAL: Duration = Duration::from_secs(120);
 pub const SYNC_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait after many failures: an outage of the service ends at most this late for us.
 pub const SYNC_BACKOFF_LAST: Duration = Duration::from_secs(15);
+/// Time between lines that say again that another reader has the name of this verifier.
+pub const NAMESAKE_TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// Shortest time between two polls that brought nothing: a service that does not wait must not be flooded.
 pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 

@@ -43,6 +43,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
         publish_every: args.every,
         lasts: args.lasts,
         token: args.pop.kind(),
+        verifier: args.verifier,
         hostile: args.hostile,
         expect_refresh: false,
     };
@@ -71,6 +72,7 @@ async fn credentials(args: CredentialsArgs) -> Outcome {
             ProofArg::Connect => Proof::Connect,
             ProofArg::Bearer => Proof::Bearer,
         },
+        verifier: args.verifier,
         seed,
     };
     let random = Arc::new(SeededRandom::predictable(seed));

@@ -66,6 +66,13 @@ pub const PAGE_MOST: usize = 1000;
 pub const POLL_SECONDS: u64 = 60;
 /// Long polls that wait at one time: brokers and agents, not devices.
 pub const POLLERS: usize = 1024;
+/// Verifier names that readers polled under lately. A name takes about 100 bytes; gateways have one each.
+pub const VERIFIER_NAMES: usize = 16 * 1024;
+/// Processes of one verifier name that are remembered after another took their place: more in [`VERIFIER_KEPT`] are no
+/// restarts.
+pub const READERS_OF_A_NAME: usize = 32;
+/// Time for which a reader is remembered. A reader that runs polls at least every 40 seconds.
+pub const VERIFIER_KEPT: Duration = Duration::from_secs(120);
 /// Events kept in the feed: a reader that was away longer takes the snapshot.
 pub const EVENTS_KEPT: u64 = 100_000;
 /// Seconds for which a snapshot may be taken by a reader.

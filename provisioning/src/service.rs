@@ -31,6 +31,7 @@ use crate::strangers::Strangers;
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::hub::Hub;
+use crate::trust::readers::Readers;
 
 /// Everything a request handler may use.
 pub(crate) struct Service {
@@ -52,6 +53,7 @@ pub(crate) struct Service {
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
+    pub(crate) readers: Readers,
     pub(crate) room: Arc<Room>,
     /// Findings that are listed, as far as the evidence that is looked at knows.
     pub(crate) listed: AtomicUsize,

@@ -22,11 +22,12 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// A foreign library, and the one file that may name it.
-const FACADES: [(&str, &str); 11] = [
+const FACADES: [(&str, &str); 12] = [
     ("coset", "token/src/cose.rs"),
     ("ed25519_dalek", "token/src/key/ed25519.rs"),
     ("curve25519_dalek", "token/src/key/ed25519.rs"),
     ("hkdf", "token/src/proof/derived.rs"),
+    ("hpke", "token/src/seal.rs"),
     ("minicbor", "token/src/cbor/mod.rs"),
     ("sled", "runtime/src/store/engine.rs"),
     ("serde_cbor", "runtime/src/store/record.rs"),

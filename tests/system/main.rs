@@ -12,6 +12,7 @@
 mod architecture;
 mod backup;
 mod bench;
+mod cbor_peers;
 mod commands;
 mod fleet;
 mod independent;
@@ -25,5 +26,6 @@ mod pauses;
 mod rumqttc;
 mod secrets;
 mod symmetric;
+mod times;
 mod tls;
 mod two_processes;

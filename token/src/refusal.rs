@@ -104,7 +104,7 @@ codes! {
     /// The proof's time is outside the window.
     ProofNotFresh = "proof_not_fresh": "the proof's time is more than 60 s from the broker's: check the device clock",
     /// The proof's signature does not verify.
-    ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id or token",
+    ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id, token or verifier name",
     /// The proof's place is not above the last one seen of this key and client id.
     ProofReplayed = "proof_replayed": "this proof or a later one was already used: make a new one for each CONNECT, and count up within one second",
     /// The verifier no longer knows which proofs of that second were used: it was stopped without notice, or its clock was set.
@@ -151,7 +151,7 @@ codes! {
     /// Nobody gives symmetric keys here.
     SymmetricNotOffered = "symmetric_not_offered": "this service gives no tokens that are bound to a symmetric key",
     /// The answer would tell a secret on a connection that others can read.
-    ChannelInClear = "channel_in_clear": "a symmetric key is told only over TLS, or on the same machine",
+    ChannelInClear = "channel_in_clear": "a symmetric key is told to the signer of its request alone: send answer_key",
     /// The enrolment nonce is unknown, used or expired.
     NonceInvalid = "nonce_invalid": "the nonce is unknown, used or expired: fetch a new one",
     /// The claim code is unknown or expired.

@@ -24,12 +24,13 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, PublicKey, SecretKey};
-use tessera_token::messages::{IssuedKey, TokenAnswer};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
     ConnectProof, Credential, DerivationId, DerivationKey, DerivationKeys, Derived, Pop, PopKey,
     SymmetricKey, TicketKey,
 };
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 
@@ -363,6 +364,70 @@ fn connect_proofs() -> Value {
     json!({ "audience": "mqtt", "client_id": DEVICE, "time": NOW, "cases": cases })
 }
 
+/// The same password for a verifier that has a name of its own, and the bytes that are signed.
+fn connect_proof_for_a_named_verifier() -> Value {
+    const VERIFIER: &str = "gw-line-3";
+    let time = UnixSeconds::new(NOW);
+    let key = SecretKey::from_seed(&[3; 32]);
+    let token = Client::Ed25519(key).token();
+    let mut signed = Vec::new();
+    let sign = |message: &[u8]| {
+        signed = message.to_vec();
+        Pop::Signature(SecretKey::from_seed(&[3; 32]).sign(message))
+    };
+    let proof = ConnectProof::make_by(sign, VERIFIER, DEVICE, &token, time, 1);
+    let public = SecretKey::from_seed(&[3; 32]).public();
+    assert!(proof.verifies(&public, VERIFIER, DEVICE, &token));
+    assert!(!proof.verifies(&public, "mqtt", DEVICE, &token));
+    json!({
+        "audience": "mqtt",
+        "verifier": VERIFIER,
+        "client_id": DEVICE,
+        "time": NOW,
+        "counter": 1,
+        "signed_bytes": hex::encode(signed),
+        "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()),
+    })
+}
+
+/// A symmetric key on its way to the signer of its request: HPKE in base mode, to an X25519 key of that request.
+fn sealed_key() -> Value {
+    let by = DerivationKey::new(&[7; 32], Audience::parse("mqtt").unwrap()).unwrap();
+    let claims = claims(SecretKey::from_seed(&[3; 32]).public());
+    let token = issue_symmetric(&claims, &by, Algorithm::Ed25519, &issuer()).unwrap();
+    let issued = IssuedKey { kid: by.kid_of(&claims.serial), key: by.key_of(&token).unwrap() };
+    let opens = OpeningKey::from_random([8; 32]);
+    let time = UnixSeconds::new(NOW);
+    let request =
+        TokenRequest::draft(&claims.tenant, &claims.device, time, &[1; 16], TokenKind::Symmetric)
+            .answered_to(opens.public())
+            .signed_by(&SecretKey::from_seed(&[3; 32]));
+    let answer = TokenAnswer {
+        access_token: token.clone(),
+        expires_in: 3600,
+        bearer: false,
+        key: Some(issued.clone()),
+        audience: claims.audience.clone(),
+        scope: claims.scope.clone(),
+        server_time: time,
+    };
+    let sealed = answer.seal_key(&opens.public(), [9; 32]).unwrap();
+    let whole = answer.to_cbor_sealed(&sealed);
+    assert_eq!(TokenAnswer::from_cbor_for(&whole, &opens), Ok(answer));
+    json!({
+        "opening_key_random": hex::encode([8; 32]),
+        "answer_key": hex::encode(opens.public()),
+        "token_request": hex::encode(request.to_cbor()),
+        "token": hex::encode(token),
+        "info": hex::encode(b"tessera-symmetric-key-1"),
+        "ephemeral_random": hex::encode([9; 32]),
+        "sealed_cnf": hex::encode(sealed),
+        "kid": hex::encode(&issued.kid),
+        "key": hex::encode(issued.key.expose_bytes()),
+        "token_answer": hex::encode(whole),
+    })
+}
+
 fn keys() -> Value {
     let issuer = issuer();
     json!({
@@ -426,7 +491,9 @@ fn committed_vectors_are_what_the_code_makes() {
         ("tls_exporter.json", tls_exporter()),
         ("malformed.json", malformed()),
         ("connect_proof.json", connect_proofs()),
+        ("connect_proof_verifier.json", connect_proof_for_a_named_verifier()),
         ("derived_key.json", derived_key()),
+        ("sealed_key.json", sealed_key()),
     ] {
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if write {

@@ -9,9 +9,10 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation::{self, DerivationFileError};
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
-use tessera_runtime::random::SharedRandom;
+use tessera_runtime::random::{RandomError, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
+use tessera_token::ids::IdError;
 
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
@@ -51,6 +52,10 @@ pub enum AgentError {
     Feed(HttpError),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// No randomness.
+    Random(RandomError),
+    /// A verifier name that is none.
+    Name(IdError),
     /// A thread or folder.
     Io(std::io::Error),
 }
@@ -62,6 +67,8 @@ impl fmt::Display for AgentError {
             Self::Metrics(error) => error.fmt(f),
             Self::Feed(error) => write!(f, "trust feed: {error}"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Random(error) => error.fmt(f),
+            Self::Name(error) => write!(f, "verifier name: {error}"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -112,10 +119,10 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
-        let source =
-            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
-        let source = source.map_err(AgentError::Feed)?;
-        let Opened { agent, core, parts } = Opened::open(&config, &clock, random, metrics)?;
+        let opened = Opened::open(&config, &clock, random, metrics)?;
+        let Opened { agent, core, parts, namesake } = opened;
+        let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
+        let source = config.feed.as_ref().map(source).transpose().map_err(AgentError::Feed)?;
         let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
         let core = core.of(url);
         let core = Arc::new(Mutex::new(core));

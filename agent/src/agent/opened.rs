@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
-use tessera_runtime::random::SharedRandom;
+use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;
 
 use super::{Agent, AgentError};
 use crate::behaviour::{self, BehaviourParts};
 use crate::config::AgentConfig;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::SyncCore;
+use crate::sync::{Namesake, SyncCore};
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
@@ -21,6 +21,8 @@ pub(super) struct Opened {
     pub(super) core: SyncCore,
     /// What keeps the behaviour profiles.
     pub(super) parts: BehaviourParts,
+    /// What watches over the verifier's name.
+    pub(super) namesake: Arc<Namesake>,
 }
 
 impl Opened {
@@ -38,6 +40,7 @@ impl Opened {
         let time = TrustTime::new(Arc::clone(clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
+        let namesake = namesake(config, &store, &random, clock, metrics)?;
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         // A copy that came back, and a store that has lost something, lack proofs that were taken.
         let opening = Opening { restored: store.opened().copied };
@@ -47,9 +50,24 @@ impl Opened {
         let ledger = Ledger::open(&store, opening, Arc::clone(clock), trust.now(), counted)?;
         let ledger = Arc::new(ledger);
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
-        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
-        Ok(Self { agent: Agent { validator, observer, trust, ledger, store }, core, parts })
+        let named = Arc::clone(&namesake);
+        let validator = Validator::new(judged, taken, store.clone(), observer.clone(), named);
+        let agent = Agent { validator, observer, trust, ledger, store };
+        Ok(Self { agent, core, parts, namesake })
     }
+}
+
+/// The name of the verifier, and the watch over it.
+fn namesake(
+    config: &AgentConfig,
+    store: &Store,
+    random: &SharedRandom,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<Arc<Namesake>, AgentError> {
+    let name = config.verifier.name(&config.audience, store, random.as_ref())?;
+    let reader = random::bytes(random.as_ref()).map_err(AgentError::Random)?;
+    Ok(Arc::new(Namesake::new(name, reader, Arc::clone(clock), metrics)?))
 }
 
 /// A loss that was accepted is not gone: it stays in the metric for as long as this process runs.

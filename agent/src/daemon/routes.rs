@@ -12,7 +12,7 @@ use super::wire::{Answer, Problem, Question};
 use crate::agent::Agent;
 use crate::behaviour::{Connection, Network, Observation, Observer};
 use crate::limits;
-use crate::validator::Validator;
+use crate::validator::{Validator, VERIFIER_NAME_SHARED};
 
 /// What every route needs.
 pub(super) struct State {
@@ -78,18 +78,19 @@ async fn answer(state: &State, question: &Question) -> HttpResponse {
     let network = question.address.map_or(Network::local(), Network::of);
     let outcome = judge(&state.validator, question).await;
     let age = state.validator.trust_age();
+    let verifier = state.validator.verifier();
     match outcome {
         Ok(admission) => {
             state.answers.inc(&["allow"]);
             note(&state.observer, &admission, network);
-            HttpResponse::Ok().json(Answer::allow(&admission, age))
+            HttpResponse::Ok().json(Answer::allow(&admission, verifier, age))
         }
         Err(refusal) => {
             state.answers.inc(&[refusal.code.as_str()]);
             if let Some(subject) = &refusal.subject {
                 state.observer.observe_refusal(subject, refusal.code, network);
             }
-            HttpResponse::Ok().json(Answer::refuse(&refusal, age))
+            HttpResponse::Ok().json(Answer::refuse(&refusal, verifier, age))
         }
     }
 }
@@ -117,6 +118,12 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
     let validator = &state.validator;
     let ready = validator.ready().and_then(|()| validator.clock_ready());
     match ready.and_then(|()| validator.decides_proofs()) {
+        Ok(()) if validator.shares_its_name() => {
+            let name = validator.verifier();
+            let body =
+                format!("ready\nwarning verifier_name_shared {name}: {VERIFIER_NAME_SHARED}\n");
+            HttpResponse::Ok().content_type("text/plain").body(body)
+        }
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
         Err(code) => {
             let why = state.validator.why_not_ready(code);

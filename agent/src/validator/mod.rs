@@ -8,6 +8,7 @@ use tessera_runtime::store::{Store, NO_ROOM};
 use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
+use tessera_token::ids::VerifierName;
 use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
@@ -17,6 +18,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::behaviour::Observer;
 use crate::ledger::{Ledger, Taken};
 use crate::limits;
+use crate::sync::Namesake;
 use crate::trust::{ClockState, Lapse, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
@@ -28,6 +30,9 @@ mod late;
 #[cfg(test)]
 mod tests;
 mod view;
+
+/// What `/readyz` says beside `ready` while another reader of the feed has the name of this verifier.
+pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// Judges tokens and proofs offline. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +48,7 @@ struct Parts {
     known: KnownKeys,
     late: Late,
     derivation: ArcSwap<DerivationKeys>,
+    namesake: Arc<Namesake>,
 }
 
 /// An admission whose proof is used up. [`Validator::let_in`] makes use of it.
@@ -54,11 +60,17 @@ pub struct Settled {
 }
 
 impl Validator {
-    /// A validator over these parts.
-    pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
+    /// A validator over these parts, for proofs that name this verifier.
+    pub(crate) fn new(
+        trust: Arc<Trust>,
+        ledger: Arc<Ledger>,
+        store: Store,
+        observer: Observer,
+        namesake: Arc<Namesake>,
+    ) -> Self {
         let known = KnownKeys::new(limits::KNOWN_KEYS);
         let (late, derivation) = (Late::default(), ArcSwap::default());
-        let parts = Parts { trust, ledger, store, observer, known, late, derivation };
+        let parts = Parts { trust, ledger, store, observer, known, late, derivation, namesake };
         Self { parts: Arc::new(parts) }
     }
 
@@ -257,8 +269,9 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, derivation, trust: standing, .. } = &*self.parts;
-        View { trust, standing, known, derivation: derivation.load() }
+        let Parts { known, derivation, trust: standing, namesake, .. } = &*self.parts;
+        let verifier = namesake.name().as_str();
+        View { trust, standing, known, verifier, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -283,6 +296,16 @@ impl Validator {
     pub fn can_tell(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
         chain::can_tell(grant, &self.view(&trust), self.now())
+    }
+
+    /// The name that connect proofs must be made for.
+    pub fn verifier(&self) -> &VerifierName {
+        self.parts.namesake.name()
+    }
+
+    /// Whether another reader of the trust feed admits devices under the same name, as the service last said.
+    pub fn shares_its_name(&self) -> bool {
+        self.parts.namesake.is_shared()
     }
 
     /// The number of the newest trust event that is known; it never goes back.

@@ -33,7 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admission::Ticket;
 use crate::codec::Connect;
 use crate::hub::Hub;
-use crate::transport::accept::{is_here, Caller, Door};
+use crate::transport::accept::{Caller, Door};
 use crate::transport::Stream;
 
 /// What an open socket holds in the books of the listener; given back when dropped.
@@ -69,7 +69,7 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let origin = Origin { network: Network::of(peer), local: caller.is_here() && is_here(peer) };
+    let network = Network::of(peer);
     let call = place.ticket.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
@@ -89,20 +89,12 @@ async fn handshake(
         return None;
     }
     let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     place.ticket.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Copy)]
-struct Origin {
-    network: Network,
-    /// From this machine, and not from a balancer here that speaks for somebody else.
-    local: bool,
 }
 
 /// From a caller to its CONNECT; `None` closes it.

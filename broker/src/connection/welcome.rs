@@ -15,7 +15,7 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
-use super::{ace, goodbye, Origin};
+use super::{ace, goodbye};
 use crate::admission::Ticket;
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
@@ -49,16 +49,14 @@ pub(super) async fn join(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     mut connect: Connect,
-    origin: Origin,
+    network: Network,
     accepted: Duration,
     ticket: &mut Ticket,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
-    let network = origin.network;
-    let privacy = match (stream.is_encrypted(), origin.local) {
-        (true, _) => Privacy::Encrypted,
-        (false, true) => Privacy::Local,
-        (false, false) => Privacy::Clear,
+    let privacy = match stream.is_encrypted() {
+        true => Privacy::Encrypted,
+        false => Privacy::Clear,
     };
     let evidence = ace::evidence(hub, stream, inbox, &mut connect, ticket.prefix()).await?;
     let suspect = ticket.is_suspect();

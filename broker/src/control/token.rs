@@ -3,8 +3,9 @@
 //! 0. Only a connection on which the peer proved the key of its device renews anything, and only while it serves the
 //!    session: a bearer token or a resumption secret alone is worth what it is worth until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
-//! 2. The answer goes to the session on the same topic, when it listens. One with a symmetric key in it goes over TLS or
-//!    to this machine alone, past the queue, so that no other connection of the session tells it.
+//! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
+//!    the request; an answer that others could read goes no further. A bearer token passes no queue, so that no other connection of
+//!    the session tells it.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -16,7 +17,7 @@ use tessera_runtime::secret::Secret;
 use tessera_token::ace::Answer as Proof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
-use tessera_token::messages::{AceError, RefusalAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -56,8 +57,8 @@ enum Told {
     Installed,
     /// A token, which is installed.
     Token(Vec<u8>),
-    /// The same with a key in it, or a bearer token, which no message may carry.
-    Key(Secret<Vec<u8>>),
+    /// A bearer token, which is as good as a key and passes no queue.
+    Aside(Secret<Vec<u8>>),
     /// What provisioning says.
     Refusal(Vec<u8>),
     /// What the broker says.
@@ -72,7 +73,7 @@ impl Told {
                 tell(session, Control::Token, bytes);
                 session.ask_status();
             }
-            Self::Key(secret) => line.tell_aside(secret),
+            Self::Aside(secret) => line.tell_aside(secret),
             Self::Refusal(bytes) => {
                 tell(session, Control::Token, bytes);
             }
@@ -102,18 +103,18 @@ impl Drop for Turn {
 }
 
 async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: &[u8]) -> Told {
-    let Ok(request) = TokenRequest::from_cbor(payload) else {
-        return Told::Refused(AceError::InvalidRequest, RefusalCode::RequestMalformed);
+    let request = match TokenRequest::from_cbor(payload) {
+        Ok(request) => request,
+        Err(error) => return malformed(hub, &error),
     };
     if request.tenant != session.tenant || &request.device != session.device.device() {
         return Told::Refused(AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
     }
-    let in_clear = |symmetric: bool| symmetric && !line.is_private();
-    if in_clear(request.kind == TokenKind::Symmetric) {
+    if request.kind == TokenKind::Symmetric && request.answer_key.is_none() {
         return Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear);
     }
     match hub.relay.exchange(payload.to_vec()).await {
-        Answer::Token(answer, _) if in_clear(answer.key.is_some()) => {
+        Answer::Token(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
         Answer::Token(answer, bytes) => {
@@ -124,8 +125,8 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
             // A bearer token is as good as a key.
-            match answer.key.is_some() || answer.bearer {
-                true => Told::Key(Secret::new(bytes)),
+            match answer.bearer {
+                true => Told::Aside(Secret::new(bytes)),
                 false => Told::Token(bytes),
             }
         }
@@ -135,6 +136,14 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
         }
         Answer::Away => Told::Refused(AceError::InvalidRequest, RefusalCode::NotReady),
     }
+}
+
+/// What is wrong with a request and where, as provisioning says it.
+fn malformed(hub: &Hub, error: &MessageError) -> Told {
+    let code = RefusalCode::RequestMalformed;
+    hub.metrics.token_requests.inc(&[code.as_str()]);
+    let answer = RefusalAnswer::new(AceError::InvalidRequest, code, hub.now().unix);
+    Told::Refusal(answer.because(&error.to_string()).to_cbor())
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {

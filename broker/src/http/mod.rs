@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
 use serde_json::json;
+use tessera_agent::validator::VERIFIER_NAME_SHARED;
 use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
@@ -68,9 +69,7 @@ async fn healthy() -> HttpResponse {
 /// A CONNECT that comes now can be judged and served.
 async fn ready(hub: Shared) -> HttpResponse {
     match hub.ready() {
-        Ok(()) => {
-            HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
-        }
+        Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(ready_body(&hub)),
         Err((part, code)) => {
             let why = match part {
                 "store" if hub.keep.is_full() => NO_ROOM.to_owned(),
@@ -87,6 +86,21 @@ async fn ready(hub: Shared) -> HttpResponse {
                 .content_type(ContentType::json())
                 .body(body.to_string())
         }
+    }
+}
+
+/// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
+fn ready_body(hub: &Hub) -> String {
+    let validator = hub.gate.validator();
+    match validator.shares_its_name() {
+        false => r#"{"status":"ready"}"#.to_owned(),
+        true => json!({
+            "status": "ready",
+            "warning": "verifier_name_shared",
+            "verifier": validator.verifier().as_str(),
+            "why": VERIFIER_NAME_SHARED,
+        })
+        .to_string(),
     }
 }
 

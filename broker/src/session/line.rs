@@ -30,8 +30,6 @@ pub enum Privacy {
     /// Whoever is on the way.
     #[default]
     Clear,
-    /// Nobody outside this machine: in clear, and from here.
-    Local,
     /// Nobody: TLS.
     Encrypted,
 }
@@ -143,11 +141,6 @@ impl Line {
             Shown::Nothing | Shown::Secret(_) => false,
         };
         proved && self.privacy == Privacy::Encrypted
-    }
-
-    /// Whether nobody outside this machine reads along.
-    pub fn is_private(&self) -> bool {
-        self.privacy != Privacy::Clear
     }
 
     /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no

@@ -1,6 +1,5 @@
 //! From a socket to a stream. Who stays silent at any step is cut at its deadline.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -18,21 +17,6 @@ use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 pub(crate) enum Caller {
     Tcp(TcpStream),
     Quic(Box<Knock>),
-}
-
-impl Caller {
-    /// Whether the other end of a plain socket is on this machine.
-    pub(crate) fn is_here(&self) -> bool {
-        match self {
-            Self::Tcp(socket) => socket.peer_addr().is_ok_and(|peer| is_here(peer.ip())),
-            Self::Quic(_) => false,
-        }
-    }
-}
-
-/// Whether this is an address of this machine alone.
-pub(crate) fn is_here(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 /// What a listener does with its sockets.

@@ -7,6 +7,7 @@ use tessera_broker::codec::{Properties, PropertyId, QoS, ReasonCode, SubscribeOp
 use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -38,8 +39,16 @@ pub fn request(name: &str) -> Vec<u8> {
 
 pub fn request_for(name: &str, kind: TokenKind) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
-    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], kind)
-        .to_cbor()
+    let mut request = TokenRequest::draft(&tenant(), &device_id(name), now, &[5; 16], kind);
+    if kind == TokenKind::Symmetric {
+        request = request.answered_to(opening().public());
+    }
+    request.signed_by(&device_key(name)).to_cbor()
+}
+
+/// What opens the symmetric keys of all devices here.
+pub fn opening() -> OpeningKey {
+    OpeningKey::from_random([9; 32])
 }
 
 /// A service that gives this answer to the first request and notes the request.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
 
 use super::HttpArg;
@@ -109,6 +110,9 @@ pub(crate) struct PasswordArgs {
     /// The MQTT client id: the device id, or the device id, ~ and a suffix.
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
+    /// The verifier that the password is for, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
     /// As hexadecimal instead of base64url.
     #[arg(long)]
     pub(crate) hex: bool,
@@ -125,6 +129,9 @@ pub(crate) struct ConnectArgs {
     /// The broker.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     pub(crate) mqtt: String,
+    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
     /// Where to publish (default: the first topic that the token allows).
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<String>,

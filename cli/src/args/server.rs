@@ -71,6 +71,15 @@ pub(crate) struct SeedsArgs {
     pub(crate) replace_keys: bool,
 }
 
+/// The name of the verifier.
+#[derive(Args, Clone, Default)]
+pub(crate) struct VerifierArgs {
+    /// The name that connect proofs must be made for (default: the audience): a letter or digit, then letters, digits and
+    /// . _ : -, at most 64. Verifiers that share a name each take the same proof once: give each its own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
+}
+
 /// Tokens with a symmetric key.
 #[derive(Args, Clone, Default)]
 pub(crate) struct DerivationArgs {
@@ -97,6 +106,7 @@ A configuration file, every key with its default:
   http = \"127.0.0.1:8080\"
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
+  # verifier: the name in connect proofs; the audience unless given, and each broker of a feed needs its own
   # derivation_key_file: off unless a file is given; to make one:
   #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
   token_seconds = 3600
@@ -126,6 +136,8 @@ pub(crate) struct UpArgs {
     /// Where provisioning listens (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML; what is given on the command line goes before it.
@@ -182,6 +194,8 @@ pub(crate) struct BrokerArgs {
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
+    #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
@@ -209,6 +223,11 @@ pub(crate) struct AgentArgs {
     /// The audience that tokens must name (default: mqtt).
     #[arg(long, value_name = "NAME")]
     pub(crate) audience: Option<String>,
+    /// The name that connect proofs must be made for (default: gw- and 16 hexadecimal digits, drawn at the first start and
+    /// told at each). A letter or digit, then letters, digits and . _ : -, at most 64; no other verifier of the feed may
+    /// have it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     #[command(flatten)]

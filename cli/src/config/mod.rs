@@ -14,7 +14,7 @@ use tessera_broker::transport::settings::{RawProxy, RawTls};
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
 use tessera_provisioning::ProvisioningConfig;
 use tessera_runtime::log::Format;
-use tessera_token::ids::Audience;
+use tessera_token::ids::{Audience, VerifierName};
 
 use crate::args::{DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, SeedsArgs};
 use crate::fault::Fault;
@@ -40,6 +40,7 @@ pub(crate) struct Raw {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) audience: Option<String>,
+    pub(crate) verifier: Option<String>,
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: Option<u64>,
     pub(crate) drain_seconds: Option<u64>,
@@ -124,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) audience: Audience,
+    /// The name in connect proofs; the audience, or a gateway's own, when there is none.
+    pub(crate) verifier: Option<VerifierName>,
     /// What makes symmetric keys (`docs/ace.md`); for provisioning and broker, never for a gateway.
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: u64,
@@ -183,6 +186,12 @@ impl Raw {
         self
     }
 
+    /// As [`Raw::with_log`], for the verifier's name.
+    pub(crate) fn with_verifier(mut self, name: Option<&String>) -> Self {
+        self.verifier = name.cloned().or(self.verifier);
+        self
+    }
+
     /// As [`Raw::with_log`], for symmetric keys.
     pub(crate) fn with_derivation(mut self, args: &DerivationArgs) -> Self {
         self.derivation_key_file = args.derivation_keys.clone().or(self.derivation_key_file);
@@ -201,6 +210,10 @@ impl Raw {
         let audience = self.audience.as_deref().unwrap_or("mqtt");
         let audience = Audience::parse(audience)
             .map_err(|error| Fault::new(format!("audience {audience:?}: {error}")))?;
+        let verifier = self.verifier.as_deref().map(|name| {
+            VerifierName::parse(name)
+                .map_err(|error| Fault::new(format!("verifier {name:?}: {error}")))
+        });
         let drain = self.drain_seconds.unwrap_or(10);
         if !(1..=600).contains(&drain) {
             return Err(Fault::new("drain_seconds is 1 to 600"));
@@ -220,6 +233,7 @@ impl Raw {
             http: self.http.unwrap_or(loopback(8080)),
             metrics: self.metrics.unwrap_or(loopback(9464)),
             audience,
+            verifier: verifier.transpose()?,
             derivation_key_file: self.derivation_key_file,
             token_seconds: self.token_seconds.unwrap_or(3600),
             drain: Duration::from_secs(drain),

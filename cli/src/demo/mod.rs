@@ -149,6 +149,7 @@ impl System {
             publish_every: PUBLISH_EVERY,
             lasts: args.lasts,
             token: TokenKind::Key,
+            verifier: None,
             hostile: true,
             expect_refresh: args.lasts.is_some_and(long_enough),
         };

@@ -57,11 +57,7 @@ pub(super) async fn refresh(
 ) -> Result<HeldToken, Fault> {
     let api = DeviceApi::new(&card.http)?;
     let identity = folder.identity(card)?;
-    let mut answer = api.token(&identity, clock, &SystemRandom, kind).await;
-    if answer.as_ref().is_err_and(|error| error.kind() == "proof_not_fresh") {
-        // The refusal told the time: once more with it.
-        answer = api.token(&identity, clock, &SystemRandom, kind).await;
-    }
+    let answer = api.token(&identity, clock, &SystemRandom, kind).await;
     folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
     let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
     folder.keep_token(&token)?;

@@ -18,6 +18,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
+        .with_verifier(args.verifier.verifier.as_ref())
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &SeedsArgs::default());
     raw.data = args.data.clone().or(raw.data);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tessera_agent::verifier::Verifier;
 use tessera_agent::{Agent, AgentConfig};
 use tessera_broker::{Broker, BrokerHandle};
 use tessera_provisioning::{Provisioning, ProvisioningHandle};
@@ -40,6 +41,9 @@ impl Feed {
             .with_feed(self.url.clone(), self.token.clone());
         agent.accept_loss = config.accept_loss;
         agent.must_exist = founded::is_there(&config.data);
+        if let Some(name) = &config.verifier {
+            agent.verifier = Verifier::Named(name.clone());
+        }
         agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }

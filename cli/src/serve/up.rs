@@ -55,6 +55,7 @@ fn config(args: &UpArgs) -> Result<Config, Fault> {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
+        .with_verifier(args.verifier.verifier.as_ref())
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);

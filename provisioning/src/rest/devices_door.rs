@@ -1,11 +1,11 @@
 //! The endpoints of devices: `application/ace+cbor` (RFC 9200) or JSON with the same names.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_runtime::random;
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
@@ -38,7 +38,8 @@ pub(super) async fn enrol(
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
-        Ok(enrol::enrol(&app, &message).await?)
+        let answer = enrol::enrol(&app, &message).await?;
+        Ok(Told { answer, sealed: None })
     };
     let outcome = in_its_time(&app, began, outcome.await).await;
     token_answer(&request, &app, outcome)
@@ -54,8 +55,9 @@ pub(super) async fn token(
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
-        told_here(&request, &message)?;
-        Ok(refresh::refresh(&app, &message).await?)
+        told_to_the_signer(&message)?;
+        let answer = refresh::refresh(&app, &message).await?;
+        Told::new(&app, &message, answer).map_err(Problem::from)
     };
     let outcome = in_its_time(&app, began, outcome.await).await;
     token_answer(&request, &app, outcome)
@@ -74,14 +76,37 @@ async fn in_its_time<T>(
     outcome
 }
 
-/// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a
-/// proxy here that speaks TLS to either.
-fn told_here(request: &HttpRequest, message: &TokenRequest) -> Result<(), RefusalCode> {
-    let local = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
-    let private = request.app_config().secure() || request.peer_addr().is_some_and(local);
-    match message.kind == TokenKind::Symmetric && !private {
+/// A symmetric key is told to the signer of the request alone. Whichever channel a request comes on, others may have
+/// seen it on another, and the same bytes get the same answer.
+fn told_to_the_signer(message: &TokenRequest) -> Result<(), RefusalCode> {
+    match message.kind == TokenKind::Symmetric && message.answer_key.is_none() {
         true => Err(RefusalCode::ChannelInClear),
         false => Ok(()),
+    }
+}
+
+/// An answer as it leaves: no key in it can be read by others.
+struct Told {
+    answer: TokenAnswer,
+    sealed: Option<Vec<u8>>,
+}
+
+impl Told {
+    fn new(app: &App, request: &TokenRequest, answer: TokenAnswer) -> Result<Self, Refused> {
+        if answer.key.is_none() {
+            return Ok(Self { answer, sealed: None });
+        }
+        let to = request.answer_key.ok_or(RefusalCode::ChannelInClear)?;
+        let sealed = answer.seal_key(&to, random::bytes(&*app.random)?);
+        let sealed = sealed.ok_or_else(|| Refused::malformed("answer_key is no X25519 key"))?;
+        Ok(Self { answer: TokenAnswer { key: None, ..answer }, sealed: Some(sealed) })
+    }
+
+    fn to_cbor(&self) -> Vec<u8> {
+        match &self.sealed {
+            Some(sealed) => self.answer.to_cbor_sealed(sealed),
+            None => self.answer.to_cbor(),
+        }
     }
 }
 
@@ -101,12 +126,18 @@ fn parse<T>(
     }
 }
 
-fn token_answer(
-    request: &HttpRequest,
-    app: &App,
-    outcome: Result<TokenAnswer, Problem>,
-) -> HttpResponse {
-    answer(request, app, outcome, TokenAnswer::to_cbor, |answer| TokenAnswerJson::from(answer))
+fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>) -> HttpResponse {
+    answer(request, app, outcome, Told::to_cbor, |told| {
+        TokenAnswerJson::new(&told.answer, told.sealed.as_deref())
+    })
+}
+
+/// What a device signs next whose time or nonce was refused. It must not sign for the time that a refusal tells: nobody
+/// signed that.
+fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
+    let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
+    let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));
+    made.and_then(Result::ok)
 }
 
 fn answer<T, J: Serialize>(
@@ -118,7 +149,7 @@ fn answer<T, J: Serialize>(
 ) -> HttpResponse {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(problem) => return problem.to_device(request, app.now()),
+        Err(problem) => return problem.to_device(request, app.now(), nonce_for(app, &problem)),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
 use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
+use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;
@@ -38,7 +39,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.to_response(None)
+        self.to_response(None, None)
     }
 }
 
@@ -54,8 +55,17 @@ impl Problem {
         self
     }
 
-    /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time`.
-    pub(crate) fn to_response(&self, server_time: Option<UnixSeconds>) -> HttpResponse {
+    /// Its code.
+    pub(crate) fn code(&self) -> Code {
+        self.refused.code
+    }
+
+    /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time` and `cnonce`.
+    pub(crate) fn to_response(
+        &self,
+        server_time: Option<UnixSeconds>,
+        cnonce: Option<&[u8]>,
+    ) -> HttpResponse {
         let code = self.refused.code;
         let mut body = json!({
             "type": format!("urn:tessera:refusal:{code}"),
@@ -69,16 +79,33 @@ impl Problem {
         if let Some((body, time)) = body.as_object_mut().zip(server_time) {
             body.insert("server_time".to_owned(), json!(time.get()));
         }
+        if let Some((body, cnonce)) = body.as_object_mut().zip(cnonce) {
+            body.insert("cnonce".to_owned(), json!(base64url(cnonce)));
+        }
         self.finish("application/problem+json", body.to_string().into_bytes())
     }
 
-    /// In the form that the device speaks, with the service's clock so that it can set its own.
-    pub(crate) fn to_device(&self, request: &HttpRequest, now: UnixSeconds) -> HttpResponse {
+    /// In the form that the device speaks, with the service's clock as a hint and a nonce that it may sign instead.
+    pub(crate) fn to_device(
+        &self,
+        request: &HttpRequest,
+        now: UnixSeconds,
+        cnonce: Option<[u8; 32]>,
+    ) -> HttpResponse {
+        let cnonce = cnonce.as_ref().map(<[u8; 32]>::as_slice);
         match speaks_cbor(request) {
-            false => self.to_response(Some(now)),
+            false => self.to_response(Some(now), cnonce),
             true => {
                 let code = self.refused.code;
                 let answer = RefusalAnswer::new(ace_error(code), code, now);
+                let answer = match &self.refused.detail {
+                    Some(detail) => answer.because(detail),
+                    None => answer,
+                };
+                let answer = match cnonce {
+                    Some(cnonce) => answer.with_cnonce(cnonce),
+                    None => answer,
+                };
                 self.finish(ACE_CBOR, answer.to_cbor())
             }
         }

@@ -44,6 +44,7 @@ use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
+use crate::trust::readers::Readers;
 use crate::trust::{lift, restored};
 use crate::{rest, sweep};
 
@@ -277,6 +278,7 @@ pub(super) async fn furnish(
         audit,
         trust,
         hub,
+        readers: Readers::default(),
         room,
         listed: AtomicUsize::default(),
         keys_looked: Mutex::default(),

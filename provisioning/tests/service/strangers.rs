@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tessera_runtime::clock::{Clock, SystemClock};
+use tessera_runtime::clock::SystemClock;
 use tessera_runtime::http::{HttpError, ACE_CBOR};
 use tessera_token::messages::{EnrolRequest, TokenKind, TokenRequest};
 

@@ -11,7 +11,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::HttpError;
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::stop::Stop;
-use tessera_token::ids::TenantId;
+use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::messages::TokenKind;
 use tokio::sync::Semaphore;
 
@@ -57,6 +57,8 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// What kind of token the honest devices ask for.
     pub token: TokenKind,
+    /// The verifier behind the broker's address, when it has a name of its own.
+    pub verifier: Option<VerifierName>,
     /// Whether thief, prober, flooder and a revocation take part.
     pub hostile: bool,
     /// Whether every device must have refreshed by the end.
@@ -217,6 +219,7 @@ impl Run {
             habits: Habits {
                 tick: self.plan.publish_every,
                 token: self.plan.token,
+                verifier: self.plan.verifier.clone(),
                 ..Habits::default()
             },
         }

@@ -246,7 +246,8 @@ impl Worker {
     }
 
     fn validate(&mut self) -> Option<()> {
-        let (device, at, password) = self.proof()?;
+        let (device, at, _) = self.proof()?;
+        let password = self.client.gateway_password(&device);
         self.client.validate_with(&device.id, &password).noted(&mut self.why)?;
         self.facts().used.push(Used { client: device.id, at, password, agent: true });
         Some(())

@@ -122,6 +122,10 @@ pub struct TenantTrust {
 pub trait TrustView {
     /// The name this verifier answers to in `aud`.
     fn audience(&self) -> &Audience;
+    /// The name of this verifier in the connect proofs that are made for it: the audience, unless it has one of its own.
+    fn verifier(&self) -> &str {
+        self.audience().as_str()
+    }
     /// The issuer keys with this kid.
     fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey];
     /// The tenant of this name.

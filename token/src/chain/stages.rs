@@ -315,14 +315,14 @@ fn connect_proof<T: TrustView>(
     if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
-    let (audience, presented) = (trust.audience(), &attempt.presented.token);
+    let (verifier, presented) = (trust.verifier(), &attempt.presented.token);
     let proof_use = ProofUse { key: token.key_name(key), place: proof.place() };
-    if proof.verifies_by(key, audience.as_str(), &attempt.client_id, presented) {
+    if proof.verifies_by(key, verifier, &attempt.client_id, presented) {
         return Ok(Proved { proof_use: Some(proof_use), resumed: None });
     }
     let behind = |ticket: &&TicketKey| {
-        let secret = ticket.secret_of(audience, &proof_use.key, &token.hash);
-        proof.resumes(&secret, audience.as_str(), &attempt.client_id, presented)
+        let secret = ticket.secret_of(trust.audience(), &proof_use.key, &token.hash);
+        proof.resumes(&secret, verifier, &attempt.client_id, presented)
     };
     let mut tickets = tickets.iter().take(limits::TICKET_KEYS).filter(|_| proof.has_mac());
     let ticket = tickets.find(behind).ok_or(RefusalCode::ProofInvalid)?;

@@ -305,6 +305,28 @@ fn the_resumption_secret_stands_in_for_the_signature_of_the_device() {
 }
 
 #[test]
+fn a_proof_is_good_at_the_verifier_that_it_names_and_at_no_other() {
+    let token = token_of(&claims());
+    let names = ["mqtt", "gw-1", "gw-2"];
+    for made_for in names {
+        let by_key = ConnectProof::make(&device_key(), made_for, "s-0042", &token, now(), 5);
+        let secret = ticket(1).secret_of(&audience(), &device_name(), &TokenHash::of(&token));
+        let by_secret = ConnectProof::resume(&secret, made_for, "s-0042", &token, now(), 6);
+        for asked in [None, Some("mqtt"), Some("gw-1"), Some("gw-2")] {
+            let world = World { verifier: asked.map(str::to_owned), ..World::new() };
+            let good = asked.unwrap_or("mqtt") == made_for;
+            for proof in [by_key.clone(), by_secret.clone()] {
+                let presented = Presented { token: token.clone(), proof: Proof::Connect(proof) };
+                let attempt = Attempt::new(presented, "s-0042");
+                let outcome = admit_with(&attempt, &[ticket(1)], &world, now()).map(drop);
+                let wanted = if good { Ok(()) } else { Err(ProofInvalid) };
+                assert_eq!(outcome.map_err(|r| r.code), wanted, "{made_for} at {asked:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn resumption_looks_at_expiry_epochs_and_revocation_as_ever() {
     let token = token_of(&claims());
     let attempt = resuming(&token, &token, &ticket(1), now());
