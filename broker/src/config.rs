@@ -1,5 +1,7 @@
 //! Settings in three steps: what a file says ([`RawBrokerConfig`]), what holds ([`BrokerConfig`]), what is built.
 
+mod shares;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,9 +10,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::shares::ShareLimits;
 use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::proxy::Source;
 use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
+
+pub use shares::{RetainedLimits, SessionLimits};
 
 /// The settings as a file has them. Unknown keys are refused; what is left out has its default.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,6 +106,18 @@ pub struct RawLimits {
     pub keep_alive: u16,
     pub retained_messages: usize,
     pub retained_bytes: usize,
+    pub retained_per_device: usize,
+    pub retained_bytes_per_device: usize,
+    pub retained_per_tenant: usize,
+    pub retained_bytes_per_tenant: usize,
+    pub queued_bytes_per_device: usize,
+    pub queued_bytes_per_tenant: usize,
+    pub queued_bytes_in_all: usize,
+    pub kept_sessions_per_device: usize,
+    pub sessions_per_tenant: usize,
+    pub subscriptions_per_device: usize,
+    pub subscriptions_per_tenant: usize,
+    pub wildcards_per_device: usize,
     pub verification_workers: usize,
 }
 
@@ -124,6 +141,18 @@ impl Default for RawLimits {
             keep_alive: limits::KEEP_ALIVE,
             retained_messages: limits::RETAINED_MESSAGES,
             retained_bytes: limits::RETAINED_BYTES,
+            retained_per_device: limits::RETAINED_PER_DEVICE.0,
+            retained_bytes_per_device: limits::RETAINED_PER_DEVICE.1,
+            retained_per_tenant: limits::RETAINED_PER_TENANT.0,
+            retained_bytes_per_tenant: limits::RETAINED_PER_TENANT.1,
+            queued_bytes_per_device: limits::QUEUED_BYTES_PER_DEVICE,
+            queued_bytes_per_tenant: limits::QUEUED_BYTES_PER_TENANT,
+            queued_bytes_in_all: limits::QUEUED_BYTES_IN_ALL,
+            kept_sessions_per_device: limits::KEPT_SESSIONS_PER_DEVICE,
+            sessions_per_tenant: limits::SESSIONS_PER_TENANT,
+            subscriptions_per_device: limits::SUBSCRIPTIONS_PER_DEVICE,
+            subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
+            wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
             verification_workers: 0,
         }
     }
@@ -175,10 +204,12 @@ pub struct BrokerConfig {
     pub admission: AdmissionLimits,
     /// Sessions.
     pub session: SessionPolicy,
-    /// Sessions in total, and of one device.
-    pub sessions: (usize, usize),
-    /// Retained messages in total, and their bytes.
-    pub retained: (usize, usize),
+    /// Sessions.
+    pub sessions: SessionLimits,
+    /// Retained messages.
+    pub retained: RetainedLimits,
+    /// What devices and tenants may hold of the rest.
+    pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
 }
@@ -283,14 +314,9 @@ impl RawBrokerConfig {
                 shared_for_v311: self.shared_for_v311,
                 suppress_will_on_revocation: self.suppress_will_on_revocation,
             },
-            sessions: (
-                within("limits.sessions", l.sessions, 1, 10_000_000)?,
-                within("limits.sessions_per_device", l.sessions_per_device, 1, 10_000_000)?,
-            ),
-            retained: (
-                within("limits.retained_messages", l.retained_messages, 1, 10_000_000)?,
-                within("limits.retained_bytes", l.retained_bytes, 1024, 1 << 36)?,
-            ),
+            sessions: l.sessions()?,
+            retained: l.retained()?,
+            shares: l.shares()?,
             verification_workers: workers(l.verification_workers)?,
         })
     }

@@ -117,6 +117,9 @@ pub const RETAINED_PER_LOOKUP: usize = 10_000;
 /// leaves it. Small, so that live messages wait behind few and find room.
 pub const RETAINED_AHEAD: usize = 64;
 
+/// The least time between two tellings of what a session missed, while messages wait for it all the time.
+pub const MISSED_TOLD: Duration = Duration::from_secs(1);
+
 // --- admission ---------------------------------------------------------------------------------------------------
 
 /// Open sockets in total, unless configured. Each costs a few KiB; beyond it newcomers wait in the kernel's backlog.
@@ -313,6 +316,48 @@ pub const LINGER: Duration = Duration::from_millis(500);
 pub const TICK: Duration = Duration::from_millis(50);
 /// Longest sleep of a deadline: a wall clock that was set is noticed within it.
 pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
+
+// --- shares ------------------------------------------------------------------------------------------------------
+// One device goes wrong, or one tenant: the others still find room. Each can be configured.
+
+/// Bytes of messages that all sessions of one device or service hold: queues, deliveries under way, QoS 2 received.
+/// Four sessions whose queue and window are full.
+pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
+/// The same of all devices of one tenant: three quarters of the whole.
+pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
+/// The same in all, in memory. What kept sessions hold of it is on the disk too: nothing else of them grows there.
+pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
+/// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: who published it, and its row.
+pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
+/// Bytes of each session that are nobody's share: so one that keeps up touches no counter that it shares with others.
+pub const SHARE_FREE: usize = 2 * 1024;
+/// Bytes that a session takes of a share at once.
+pub const SHARE_STEP: usize = 16 * 1024;
+/// Kept sessions of one device or service.
+pub const KEPT_SESSIONS_PER_DEVICE: usize = 64;
+/// Sessions of one tenant: three quarters of [`SESSIONS`].
+pub const SESSIONS_PER_TENANT: usize = 150_000;
+/// Subscriptions of all sessions of one device or service. Each takes about half a KiB, with the longest filter 3.
+pub const SUBSCRIPTIONS_PER_DEVICE: usize = 2_048;
+/// The same of one tenant.
+pub const SUBSCRIPTIONS_PER_TENANT: usize = 750_000;
+/// The same in all.
+pub const SUBSCRIPTIONS_IN_ALL: usize = 1_000_000;
+/// Wildcard filters of one device or service that need a log of their own: what one session may subscribe to.
+pub const FLEET_LOGS_PER_DEVICE: usize = 256;
+/// Large and middle logs of one device, and of one tenant: a filter beyond them has a smaller log.
+pub const FLEET_LARGE_LOGS: (usize, usize) = (4, 6);
+/// As [`FLEET_LARGE_LOGS`].
+pub const FLEET_MIDDLE_LOGS: (usize, usize) = (32, 96);
+/// Links of one device or service, and of one tenant (three quarters of [`FLEET_LINKS`]).
+pub const FLEET_LINKS_PER_DEVICE: usize = 1_024;
+/// As [`FLEET_LINKS_PER_DEVICE`].
+pub const FLEET_LINKS_PER_TENANT: usize = 12_288;
+/// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each of
+/// its devices.
+pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
+/// The same of one tenant: three quarters of the whole.
+pub const RETAINED_PER_TENANT: (usize, usize) = (75_000, 96 * 1024 * 1024);
 
 /// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
 pub const KEEP_GROUP: usize = 8_192;

@@ -2,7 +2,7 @@
 
 use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
-use crate::ids::{DeviceId, TenantId};
+use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{KeyId, Thumbprint};
 use crate::proof::{symmetric_name, DerivationId};
 use crate::scope::Scope;
@@ -40,6 +40,11 @@ impl Grant {
     /// The device.
     pub fn device(&self) -> &DeviceId {
         &self.claims.device
+    }
+
+    /// Whom the token is for.
+    pub fn audience(&self) -> &Audience {
+        &self.claims.audience
     }
 
     /// The scope.

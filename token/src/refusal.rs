@@ -109,6 +109,12 @@ codes! {
     ProofReplayed = "proof_replayed": "this proof or a later one was already used: make a new one for each CONNECT, and count up within one second",
     /// The verifier no longer knows which proofs of that second were used: it was stopped without notice, or its clock was set.
     ProofUndecided = "proof_undecided": "the server cannot tell whether this proof was used before, after a crash or a wrong clock: make a new one in a few seconds",
+    /// A connection that was let in by less than the key of its token asks for more.
+    KeyNotProved = "key_not_proved": "this connection was let in without a proof of the device's key, so nothing is renewed on it: connect with a proof by the key",
+    /// The ticket key behind the resumption secret that let the connection in is no longer accepted.
+    TicketKeyWithdrawn = "ticket_key_withdrawn": "the ticket key behind the resumption secret is no longer accepted: connect with a proof by the key",
+    /// The token is older than the one whose place it is to take.
+    TokenOlder = "token_older": "the token is older than the present one: hand in the newest",
     /// A bearer token where the tenant does not allow it.
     BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
     // 9 client id
@@ -127,6 +133,8 @@ codes! {
     DeliveryNotAuthorised = "delivery_not_authorised": "the scope no longer covers this message",
     /// A bound of the broker or service was reached.
     LimitReached = "limit_reached": "a limit was reached: slow down",
+    /// A device holds as much as one device may, or a tenant as much as one tenant may.
+    ShareUsedUp = "share_used_up": "the device or its tenant holds as much as it may: let something go first",
     /// Too many attempts from one address or in total.
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.

@@ -292,11 +292,15 @@ fn connect_proofs() -> Value {
         json!({ "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()) })
     });
     let token = Client::Ed25519(SecretKey::from_seed(&[3; 32])).token();
-    let secret = TicketKey::from_bytes(&[6; 32]).secret_of(&TokenHash::of(&token));
+    let key = SecretKey::from_seed(&[3; 32]).public().thumbprint();
+    let audience = Audience::parse("mqtt").unwrap();
+    let ticket = TicketKey::from_bytes(&[6; 32]);
+    let secret = ticket.secret_of(&audience, &key, &TokenHash::of(&token));
     let proof = ConnectProof::resume(&secret, "mqtt", DEVICE, &token, time, 2);
     assert!(proof.resumes(&secret, "mqtt", DEVICE, &token));
     cases["resumption"] = json!({
         "ticket_key": hex::encode([6; 32]),
+        "key_name": hex::encode(key.as_bytes()),
         "secret": hex::encode(secret.expose_bytes()),
         "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()),
     });

@@ -66,7 +66,8 @@ async fn the_highest_counter_by_a_stolen_secret_does_not_end_the_device() {
     let verifier = Verifier::trusting(folder.path(), &world);
     let token = world.token();
     let tickets = [TicketKey::from_bytes(&[9; 32])];
-    let secret = tickets[0].secret_of(&TokenHash::of(&token));
+    let name = world.device_key.public().thumbprint();
+    let secret = tickets[0].secret_of(&"broker".parse().unwrap(), &name, &TokenHash::of(&token));
     let last = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW + 60), u32::MAX);
     let stolen = Credential { token: token.clone(), proof: Some(last) };
     let admission = verifier.validator.judge_with(stolen, DEVICE, &tickets).unwrap();
@@ -336,7 +337,8 @@ async fn the_method_ace_and_the_resumption_secret() {
     assert_eq!(refusal.code, RefusalCode::ProofInvalid);
 
     let tickets = [TicketKey::from_bytes(&[9; 32])];
-    let secret = tickets[0].secret_of(&TokenHash::of(&token));
+    let name = world.device_key.public().thumbprint();
+    let secret = tickets[0].secret_of(&"broker".parse().unwrap(), &name, &TokenHash::of(&token));
     let resume = |counter| {
         let proof = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW), counter);
         Credential { token: token.clone(), proof: Some(proof) }

@@ -205,7 +205,7 @@ impl Connection {
             return Err(RefusalCode::ProofNotFresh);
         }
         let proof = ChallengeProof { broker, response: Response::parse(data)? };
-        token::reauthenticate(&self.hub, &self.session, &token, &proof).await?;
+        token::reauthenticate(&self.hub, &self.session, &self.line, &token, &proof).await?;
         self.line.ask_status();
         self.send(&auth(ReasonCode::SUCCESS, None));
         Ok(())

@@ -73,6 +73,10 @@ impl Connection {
                 controls.push(control);
             } else if let Err(error) = self.join_lane(&one).await {
                 self.session.look(|machine| machine.forget_subscription(&one.subscription));
+                if error == LaneError::QuotaExceeded {
+                    let code = RefusalCode::ShareUsedUp.as_str();
+                    self.hub.metrics.refusals.inc(&["subscribe", code]);
+                }
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
                     *reason = lane_reason(error);
                 }
@@ -123,7 +127,8 @@ impl Connection {
     }
 
     fn refused(&self, code: RefusalCode, topic: &str) {
-        let what = if code == RefusalCode::PublishNotAuthorised { "publish" } else { "subscribe" };
+        let publish = matches!(code, RefusalCode::PublishNotAuthorised | RefusalCode::ShareUsedUp);
+        let what = if publish { "publish" } else { "subscribe" };
         self.hub.metrics.refusals.inc(&[what, code.as_str()]);
         let seen = Observation::Refused { code, topic: Some(topic) };
         self.hub.observer.observe(&self.session.device, seen);
@@ -154,7 +159,7 @@ fn puback_reason(routed: &Routed) -> ReasonCode {
     let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
     match (reached, routed.tally.full) {
         // Some may have it already, but what was asked to be kept is not.
-        _ if routed.stored == Some(Stored::Full) => ReasonCode::QUOTA_EXCEEDED,
+        _ if matches!(routed.stored, Some(Stored::Full(_))) => ReasonCode::QUOTA_EXCEEDED,
         (true, _) => ReasonCode::SUCCESS,
         (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         (false, _) => ReasonCode::QUOTA_EXCEEDED,

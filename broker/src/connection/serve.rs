@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
@@ -21,7 +22,7 @@ use crate::codec::{
 };
 use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
-use crate::limits::{PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
+use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
 use crate::session::{Line, Now, Session, Stepped};
@@ -54,6 +55,8 @@ pub(super) struct Connection {
     /// Whether the CONNECT named the method `ace`.
     pub(super) ace: bool,
     pub(super) pending: Option<Box<Pending>>,
+    /// When losses were told last, in monotonic time.
+    told_missed: Duration,
 }
 
 /// Serves until something ends the connection, then leaves the session and says goodbye.
@@ -121,6 +124,7 @@ impl Connection {
             place,
             ace,
             pending: None,
+            told_missed: Duration::ZERO,
         };
         connection.send(&Packet::ConnAck(ack));
         connection
@@ -273,10 +277,26 @@ impl Connection {
             _ => None,
         };
         self.feed();
+        self.tell_missed();
         if self.line.take_status() {
             self.status();
         }
         end
+    }
+
+    /// Losses are told once what waits was read, or at most every [`MISSED_TOLD`] while more waits all the time.
+    fn tell_missed(&mut self) {
+        let outbox = &self.session.outbox;
+        if !outbox.has_untold() {
+            return;
+        }
+        let now = self.now.monotonic;
+        let is_due = now.saturating_sub(self.told_missed) >= MISSED_TOLD;
+        if is_due || !outbox.has_some() {
+            self.told_missed = now;
+            outbox.take_untold();
+            self.line.ask_status();
+        }
     }
 
     fn pump(&mut self) -> Option<End> {
@@ -356,7 +376,7 @@ impl Connection {
             if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
                 return Poll::Ready(ready.map(Ready::is_readable));
             }
-            match hungry && self.session.outbox.poll_ready(context).is_ready() {
+            match hungry && self.session.outbox.poll_news(context).is_ready() {
                 true => Poll::Ready(Ok(false)),
                 false => Poll::Pending,
             }

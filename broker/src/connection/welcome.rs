@@ -26,7 +26,7 @@ use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
-use crate::session::{Line, Privacy, Session};
+use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;
 
 /// A connection that may begin.
@@ -119,10 +119,11 @@ async fn admit(
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
     let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
     let admission = admission.map_err(stranger)?;
-    if admission.resumed {
+    if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, !admission.resumed);
+    let line = Line::new(privacy, Shown::by(&admission));
+    let ticket = admission.resumed;
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
@@ -145,6 +146,12 @@ async fn admit(
         }
         return Err(known(code));
     }
+    // The same for a ticket key.
+    if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
+        let end = End::ticket_withdrawn(&hub.policy);
+        hub.leave(&joined.session, &joined.line, &end).await;
+        return Err(known(RefusalCode::TicketKeyWithdrawn));
+    }
     Ok(joined)
 }
 
@@ -165,8 +172,11 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 
 /// Refusals that say nothing about the peer.
 pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{LimitReached, NotReady, ProofUndecided, TrustMissing, TrustNotFollowed};
-    matches!(code, LimitReached | NotReady | ProofUndecided | TrustMissing | TrustNotFollowed)
+    use RefusalCode::{
+        LimitReached, NotReady, ProofUndecided, ShareUsedUp, TrustMissing, TrustNotFollowed,
+    };
+    let ours = matches!(code, LimitReached | ShareUsedUp | NotReady | ProofUndecided);
+    ours || matches!(code, TrustMissing | TrustNotFollowed)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
@@ -196,7 +206,7 @@ async fn enter(
             }
         }
     }
-    let outbox = outbox(hub, connect);
+    let outbox = outbox(hub, connect, grant);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
@@ -204,7 +214,7 @@ async fn enter(
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
-        RefusalCode::LimitReached
+        full.code()
     })?;
     let mut kept = session.kept().is_some();
     if let Some(old) = replaced {
@@ -218,14 +228,11 @@ async fn enter(
 }
 
 /// A session that outlives its connection also outlives this process.
-fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
-    let (messages, bytes) = (hub.policy.queue_messages, hub.policy.queue_bytes);
+fn outbox(hub: &Hub, connect: &Connect, grant: &Grant) -> Arc<Outbox> {
     let id = hub.number();
-    if granted_expiry(connect, &hub.policy) == 0 {
-        return Outbox::with_limits(id, messages, bytes);
-    }
-    let kept = Kept::new(Arc::clone(&hub.keep), id);
-    Outbox::kept_with_limits(kept, messages, bytes)
+    let lasts = granted_expiry(connect, &hub.policy) != 0;
+    let kept = lasts.then(|| Kept::new(Arc::clone(&hub.keep), id));
+    hub.outbox(grant, id, kept)
 }
 
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
@@ -255,12 +262,17 @@ async fn resume(
         revoke::end(hub, session, code).await;
         return Ok(None);
     }
-    let lost = session.narrow();
+    let mut lost = session.narrow();
     let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),
     };
+    // The connection that was taken over may have renewed the rights at the last moment: they are not this one's.
+    if session.rights().grant().token_hash() != grant.token_hash() {
+        hub.registry.renew(session, grant.clone());
+        lost.extend(session.narrow());
+    }
     hub.unsubscribe(session, &lost).await;
     if session.look(|machine| machine.control(Control::Alerts)).is_some() {
         hub.alerts.add(session);

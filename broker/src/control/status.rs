@@ -1,5 +1,5 @@
-//! `$tessera/status`: the server's time, when the token expires, why the connection is about to end, and over TLS the
-//! resumption secret.
+//! `$tessera/status`: the server's time, when the token expires, how many messages the session missed, why the connection
+//! is about to end, and over TLS the resumption secret.
 //!
 //! The connection itself writes it, with QoS 0, and it passes no queue: nothing of it can come out on another
 //! connection of the session, which may not be encrypted.
@@ -79,23 +79,26 @@ type Members = serde_json::Map<String, serde_json::Value>;
 
 fn members(hub: &Hub, session: &Session) -> Members {
     let rights = session.rights();
-    Members::from_iter([
+    let missed = session.outbox.missed();
+    let lost = (missed > 0).then(|| ("missed".to_owned(), json!(missed)));
+    let members = [
         ("time".to_owned(), json!(hub.now().unix.get())),
         ("expires".to_owned(), json!(rights.grant().expires().get())),
         ("tenant".to_owned(), json!(session.tenant.as_str())),
         ("client_id".to_owned(), json!(session.client_id.as_str())),
-    ])
+    ];
+    members.into_iter().chain(lost).collect()
 }
 
 /// The secret and the name of the token that it goes with: not over a channel that others read, and not for a peer
-/// that has shown no more than such a secret.
+/// that has not proved the key of that token on this connection.
 fn secret(hub: &Hub, session: &Session, line: &Line) -> Option<[(String, serde_json::Value); 2]> {
     let rights = session.rights();
     let grant = rights.grant();
-    if !line.may_hold_secret() || grant.confirmation().is_none() {
+    if !line.may_hold_secret_of(grant) {
         return None;
     }
-    let secret = hub.tickets.secret_of(&grant.token_hash())?;
+    let secret = hub.tickets.secret_of(grant)?;
     hub.metrics.resumption.inc(&["handed_out"]);
     Some([
         ("resumption".to_owned(), text::base64url(secret.expose_bytes()).into()),

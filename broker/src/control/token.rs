@@ -1,5 +1,7 @@
 //! `$tessera/token`: a device asks for its next token, or hands in one that it has.
 //!
+//! 0. Only a connection on which the peer proved the key of its device renews anything, and only while it serves the
+//!    session: a bearer token or a resumption secret alone is worth what it is worth until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
 //! 2. The answer goes to the session on the same topic, when it listens. One with a symmetric key in it goes over TLS or
 //!    to this machine alone, past the queue, so that no other connection of the session tells it.
@@ -23,7 +25,7 @@ use super::{revoke, tell};
 use crate::hub::Hub;
 use crate::rights::Control;
 use crate::session::machine::End;
-use crate::session::{Line, Session};
+use crate::session::{Line, Session, Shown};
 
 /// The first bytes of every token (RFC 9770 form).
 const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
@@ -37,9 +39,10 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
     let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
-        let told = match payload.starts_with(&TOKEN_START) {
-            true => hand_in(&hub, &session, &payload).await,
-            false => ask(&hub, &session, &line, &payload).await,
+        let told = match (line.has_proved_key(), payload.starts_with(&TOKEN_START)) {
+            (false, _) => Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved),
+            (true, true) => hand_in(&hub, &session, &line, &payload).await,
+            (true, false) => ask(&hub, &session, &line, &payload).await,
         };
         // Before the answer: who has it may ask again.
         drop(turn);
@@ -98,7 +101,7 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) -> Told {
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: &[u8]) -> Told {
     let Ok(request) = TokenRequest::from_cbor(payload) else {
         return Told::Refused(AceError::InvalidRequest, RefusalCode::RequestMalformed);
     };
@@ -117,11 +120,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
             let validator = hub.gate.validator();
             let held = session.rights();
             let grant = validator.renew_as_issued(&answer.access_token, held.grant());
-            let installed = install(hub, session, held.grant(), grant).await;
-            // Provisioning gives a token only for a request that the device's key has signed.
-            if installed.is_ok() {
-                line.set_proved();
-            }
+            let installed = install(hub, session, line, held.grant(), grant).await;
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
             match answer.key {
@@ -137,10 +136,10 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
     }
 }
 
-async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {
+async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
     let held = session.rights();
     let grant = hub.gate.validator().renew(token, held.grant());
-    match install(hub, session, held.grant(), grant).await {
+    match install(hub, session, line, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
             Told::Installed
@@ -153,10 +152,11 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {
 async fn install(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     held: &Grant,
     grant: Result<Grant, Refusal>,
 ) -> Result<(), RefusalCode> {
-    replace(hub, session, held, grant.map_err(|refusal| refusal.code)?).await
+    replace(hub, session, line, held, grant.map_err(|refusal| refusal.code)?).await
 }
 
 /// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
@@ -166,17 +166,22 @@ async fn install(
 pub(crate) async fn reauthenticate(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     token: &[u8],
     answer: &ChallengeProof,
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
     let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
-    install(hub, session, held.grant(), grant).await
+    let shown = grant.as_ref().ok().map(Shown::by_key_of);
+    install(hub, session, line, held.grant(), grant).await?;
+    shown.into_iter().for_each(|shown| line.set_shown(shown));
+    Ok(())
 }
 
 async fn replace(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     held: &Grant,
     grant: Grant,
 ) -> Result<(), RefusalCode> {
@@ -189,7 +194,10 @@ async fn replace(
         return Err(code);
     }
     let narrower = !held.scope().within(grant.scope());
-    let held = hub.registry.renew(session, grant.clone());
+    // Another connection that came meanwhile has shown what it has shown, and goes on with what it brought.
+    let (held, true) = hub.registry.renew_on(session, grant.clone(), line) else {
+        return Err(RefusalCode::NotReady);
+    };
     if narrower {
         narrow(hub, session, &grant).await;
     }

@@ -12,6 +12,7 @@ use crate::limits::REFUSAL_BUCKET;
 pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
+        RefusalCode::ShareUsedUp => ReasonCode::QUOTA_EXCEEDED,
         // Told only once the proof held: the device makes a new one in a few seconds.
         RefusalCode::TrustMissing
         | RefusalCode::TrustNotFollowed
@@ -38,6 +39,7 @@ mod tests {
     fn judgements_about_the_credential_look_the_same() {
         let open = [
             RefusalCode::LimitReached,
+            RefusalCode::ShareUsedUp,
             RefusalCode::TrustMissing,
             RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,

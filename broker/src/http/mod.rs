@@ -9,6 +9,7 @@ use serde_json::json;
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
+use crate::shares::Kind;
 
 /// Adds the routes to an app.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -30,6 +31,13 @@ async fn metrics(hub: Shared) -> HttpResponse {
         hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
     hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
+    for kind in Kind::ALL {
+        let held = i64::try_from(hub.shares.held(kind)).unwrap_or(i64::MAX);
+        hub.metrics.shares.set(&[kind.label()], held);
+    }
+    let (_, retained_bytes) = hub.retained.size();
+    let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
+    hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
     let fleet = hub.lanes.fleet_stats();
     for (what, count) in [
         ("published", fleet.published),

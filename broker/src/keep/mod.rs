@@ -13,6 +13,7 @@
 pub(crate) mod load;
 mod pending;
 pub(crate) mod record;
+pub(crate) mod same;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::record::{self, Outgoing, SessionRecord};
+use super::same::Same;
 use super::{Keep, Kept, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
@@ -41,11 +42,31 @@ fn options() -> Options {
 }
 
 #[test]
+fn rows_of_one_message_become_one_message_again() {
+    let tenant = "acme".parse().unwrap();
+    let mut same = Same::default();
+    let mut read = |message: Message| {
+        let row = record::encode_delivery(&Delivery::new(Arc::new(message), options(), true));
+        match record::decode_outgoing(row, &tenant, &mut same) {
+            Some(Outgoing::Message(delivery)) => delivery.message,
+            _ => panic!(),
+        }
+    };
+    let mut other = message();
+    other.topic = TopicName::parse("a/c").unwrap();
+    let (first, second, other) = (read(message()), read(message()), read(other));
+    assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+    assert!(Arc::ptr_eq(&first.publisher, &other.publisher));
+}
+
+#[test]
 fn rows_read_back_and_cut_ones_do_not() {
     let delivery = Delivery::new(Arc::new(message()), options(), true);
     let row = record::encode_delivery(&delivery);
     let tenant = "acme".parse().unwrap();
-    let Some(Outgoing::Message(back)) = record::decode_outgoing(row.clone(), &tenant) else {
+    let Some(Outgoing::Message(back)) =
+        record::decode_outgoing(row.clone(), &tenant, &mut Same::default())
+    else {
         panic!()
     };
     assert_eq!((back.options, back.retained), (options(), true));
@@ -54,9 +75,9 @@ fn rows_read_back_and_cut_ones_do_not() {
     let (back_by, by) = (&back.message.publisher.author, &message().publisher.author);
     assert_eq!((back_by.device(), back_by.token()), (by.device(), by.token()));
     assert!(by.token().is_some());
-    assert!(record::decode_outgoing(row, &"other".parse().unwrap()).is_none());
+    assert!(record::decode_outgoing(row, &"other".parse().unwrap(), &mut Same::default()).is_none());
     assert!(matches!(
-        record::decode_outgoing(record::encode_released(), &tenant),
+        record::decode_outgoing(record::encode_released(), &tenant, &mut Same::default()),
         Some(Outgoing::Released)
     ));
 

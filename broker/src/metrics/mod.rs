@@ -32,6 +32,7 @@ pub struct BrokerMetrics {
     pub sessions: Gauge,
     pub retained: Gauge,
     pub fleet: Gauge,
+    pub shares: Gauge,
     pub connect_seconds: Histogram,
     pub revocation_seconds: Histogram,
     pub hot: Arc<Hot>,
@@ -138,6 +139,11 @@ impl BrokerMetrics {
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
             sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
+            shares: m.gauge(
+                &n("shares_held"),
+                "What all clients together hold of what is shared out",
+                &["what"],
+            )?,
             fleet: m.gauge(
                 &n("fleet_lane"),
                 "What the fleet lane has done since start",

@@ -46,6 +46,7 @@ use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
+use crate::shares::Shares;
 use crate::tickets::{self, Tickets};
 use crate::transport::accept::Door;
 use crate::transport::quic::Endpoint;
@@ -173,6 +174,7 @@ impl Broker {
         let hub = Arc::new(Hub {
             policy: config.session,
             clock,
+            shares: Shares::new(config.shares, metrics.limits_hit.clone()),
             metrics,
             admission: Admission::new(config.admission),
             gate: Gate::new(workers, actor, validator, random, config.ace_as_hint),

@@ -273,3 +273,44 @@ async fn one_token_request_of_a_session_at_a_time() {
     answer_one(&service, "200 OK", &body).await;
     assert_eq!(&client.message().await.payload[..], &body[..]);
 }
+
+/// [MQTT-4.4.0-1] binds what was taken into a session; what found no room there is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_told_how_many_messages_it_missed() {
+    for (kept, filter) in
+        [(false, "d/d-1/cmd"), (true, "d/d-1/cmd"), (true, "d/d-1/+"), (true, "$share/g/d/d-1/+")]
+    {
+        let world = world_with(|raw| raw.limits.queue_messages = 20).await;
+        let mut slow = plan(&world, "d-1", Version::V5).scope(scope(&[("sub", "d/d-1/#")]));
+        slow.connect.clean_start = !kept;
+        let slow = slow.properties(|p| {
+            p.number(PropertyId::ReceiveMaximum, 1)
+                .number(PropertyId::SessionExpiry, if kept { 600 } else { 0 })
+        });
+        let mut device = slow.open().await;
+        device.subscribe(STATUS, QoS::AtMostOnce).await;
+        assert_eq!(status(&mut device).await.get("missed"), None, "{filter}");
+        device.subscribe(filter, QoS::AtLeastOnce).await;
+        let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+        let mut refused = 0;
+        for _ in 0..60 {
+            match hub.publish_acked("d/d-1/cmd", &[0; 64]).await {
+                ReasonCode::QUOTA_EXCEEDED => refused += 1,
+                code => assert_eq!(code, ReasonCode::SUCCESS),
+            }
+        }
+        assert!((30..60).contains(&refused), "{refused} {filter}");
+        let (mut got, mut missed) = (0, 0);
+        while got + refused < 60 || missed < refused {
+            let message = device.message().await;
+            if &*message.topic != STATUS {
+                got += 1;
+                continue;
+            }
+            let told: Value = serde_json::from_slice(&message.payload).unwrap();
+            missed = told["missed"].as_u64().unwrap();
+        }
+        assert_eq!((got, missed), (60 - refused, refused), "{filter}");
+        device.quiet().await;
+    }
+}

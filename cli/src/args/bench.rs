@@ -102,6 +102,9 @@ pub(crate) struct BenchArgs {
     /// Seconds for which wear watches the disk, first without devices and then with --clients that publish once a minute.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) quiet: u64,
+    /// Options by which wear mounts its disk, as `mount -o` takes them: `commit=300,noatime`.
+    #[arg(long, value_name = "OPTIONS", default_value = "")]
+    pub(crate) mount: String,
     /// Every sample, the medians and the verdicts as JSON into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -13,7 +13,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backup::{BackupArgs, RestoreArgs};
+pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make the data folder of a server from a backup.
     Restore(RestoreArgs),
+    /// Throw the broker's ticket keys away, and with them every resumption secret that was told.
+    NewTicketKeys(TicketKeysArgs),
     /// Watch a simulated fleet, and four who misbehave, on a system of its own in a temporary folder.
     Demo(DemoArgs),
     /// Be a device: enrol, keep key and token in a folder, make passwords, find out why one is refused.

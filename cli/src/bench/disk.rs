@@ -16,15 +16,19 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Makes one in this folder; `None` where that cannot be done.
-    pub(super) fn make(folder: &Path) -> Option<Self> {
-        let (image, mount) = (folder.join("disk.img"), folder.join("disk"));
+    /// Makes one in this folder and mounts it with these options beside `loop`; `None` where that cannot be done.
+    pub(super) fn make(folder: &Path, options: &str) -> Option<Self> {
+        let (image, mount) = (folder.join("disk.img"), Self::mount_in(folder));
+        let options = ["loop", options].join(",");
         std::fs::File::create_new(&image).and_then(|file| file.set_len(IMAGE_BYTES)).ok()?;
         std::fs::create_dir(&mount).ok()?;
         // Tables that ext4 makes later, behind our back, would be counted.
         let now = "lazy_itable_init=0,lazy_journal_init=0";
         run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", now]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount))?;
+        run(Command::new("mount")
+            .args(["-o", options.trim_end_matches(',')])
+            .arg(&image)
+            .arg(&mount))?;
         let name = device_of(&std::fs::read_to_string("/proc/self/mounts").ok()?, &mount);
         let disk = name.map(|name| Self {
             stat: PathBuf::from(format!("/sys/block/{name}/stat")),
@@ -35,6 +39,16 @@ impl Disk {
             unmount(&mount);
         }
         disk
+    }
+
+    /// Where a disk of this folder is mounted.
+    fn mount_in(folder: &Path) -> PathBuf {
+        folder.join("disk")
+    }
+
+    /// Takes away what a bench that was killed has left in this folder.
+    pub(super) fn forget(folder: &Path) {
+        unmount(&Self::mount_in(folder));
     }
 
     /// Where it is mounted.

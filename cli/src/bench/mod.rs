@@ -44,7 +44,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
         Peer::None => None,
     };
     let wear = measures.contains(&Measure::Wear);
-    let folder = if wear { Folder::on_own_disk()? } else { Folder::new()? };
+    let folder = if wear { Folder::on_own_disk(&args.mount)? } else { Folder::new()? };
     if wear && folder.disk().is_none() {
         out::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }

@@ -111,7 +111,7 @@ impl Run {
         // The last thing before the cut takes turns, so that every kind is the last one often.
         let last = Kind::EACH[(cut / 2) % Kind::EACH.len()];
         if worker.act(last).is_none() {
-            self.report.find(format!("{heading}: {last:?} was not acknowledged"));
+            self.report.find(format!("{heading}: {last:?} was not acknowledged: {}", worker.why()));
         }
         let after = self.cut();
         worker.hang_up();

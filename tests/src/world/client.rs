@@ -40,6 +40,14 @@ impl<T> Outcome<T> {
         }
     }
 
+    /// As [`Self::done`]; otherwise `why` is the code.
+    pub fn noted(self, why: &mut String) -> Option<T> {
+        if !matches!(self, Self::Done(_)) {
+            *why = self.code();
+        }
+        self.done()
+    }
+
     /// The code of a refusal, `done`, or why nothing is known.
     pub fn code(&self) -> String {
         match self {

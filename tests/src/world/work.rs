@@ -80,6 +80,7 @@ pub struct Worker {
     mine: Vec<Device>,
     backend: Option<Device>,
     publisher: Option<Mqtt>,
+    why: String,
 }
 
 /// Enrols what every run has: kept sessions, publishers of retained messages, a backend.
@@ -133,11 +134,17 @@ impl Worker {
             mine: Vec::new(),
             backend: None,
             publisher: None,
+            why: String::new(),
         }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap()
+    }
+
+    /// Why the last thing that was not acknowledged was not: the code of the refusal, or how the connection ended.
+    pub fn why(&self) -> &str {
+        &self.why
     }
 
     /// Does one thing of these kinds; whether it was acknowledged.
@@ -171,7 +178,7 @@ impl Worker {
         let id = self.next_name();
         let purpose = purposes[(self.made % 4) as usize];
         let seed = self.dice.bytes();
-        let device = self.client.enrol(&id, "sensor", seed, purpose).done()?;
+        let device = self.client.enrol(&id, "sensor", seed, purpose).noted(&mut self.why)?;
         enrolled(&mut self.facts(), device.clone());
         self.mine.push(device);
         if self.mine.len() > RECENT {
@@ -182,7 +189,7 @@ impl Worker {
 
     /// A device for a purpose; one is enrolled when there is none.
     fn any(&mut self, purpose: Purpose) -> Option<usize> {
-        for _ in 0..4 {
+        for _ in 0..=4 {
             let fit: Vec<usize> =
                 (0..self.mine.len()).filter(|i| self.mine[*i].purpose == purpose).collect();
             if !fit.is_empty() {
@@ -199,7 +206,7 @@ impl Worker {
         let nonce: [u8; 16] = self.dice.bytes();
         let request = self.client.refresh_request(&device, &nonce);
         let at = self.client.now().get();
-        let token = self.client.refresh(&request).done()?;
+        let token = self.client.refresh(&request).noted(&mut self.why)?;
         self.facts().refreshes.push(Refresh { device: device.id, at, request, token });
         Some(())
     }
@@ -208,7 +215,7 @@ impl Worker {
         let at = self.any(Purpose::Revoke)?;
         // It is used up also when no answer comes: its state is then not known.
         let device = self.mine.remove(at);
-        self.client.revoke(&device.id).done()?;
+        self.client.revoke(&device.id).noted(&mut self.why)?;
         let mut facts = self.facts();
         facts.audit.insert(("device.revoke".to_owned(), device.id.clone()));
         facts.revoked.insert(device.id);
@@ -218,7 +225,7 @@ impl Worker {
     fn revoke_token(&mut self) -> Option<()> {
         let at = self.any(Purpose::RevokeToken)?;
         let device = self.mine.remove(at);
-        self.client.revoke_token(&device.token).done()?;
+        self.client.revoke_token(&device.token).noted(&mut self.why)?;
         self.facts().revoked_tokens.insert(device.id);
         Some(())
     }
@@ -232,7 +239,7 @@ impl Worker {
 
     fn connect(&mut self) -> Option<()> {
         let (device, at, password) = self.proof()?;
-        let session = self.client.connect_with(&device.id, &password, true).done()?;
+        let session = self.client.connect_with(&device.id, &password, true).noted(&mut self.why)?;
         self.facts().used.push(Used { client: device.id, at, password, agent: false });
         session.close();
         Some(())
@@ -240,7 +247,7 @@ impl Worker {
 
     fn validate(&mut self) -> Option<()> {
         let (device, at, password) = self.proof()?;
-        self.client.validate_with(&device.id, &password).done()?;
+        self.client.validate_with(&device.id, &password).noted(&mut self.why)?;
         self.facts().used.push(Used { client: device.id, at, password, agent: true });
         Some(())
     }
@@ -251,12 +258,13 @@ impl Worker {
         }
         if self.backend.is_none() {
             let (id, seed) = (format!("b-{}", self.next_name()), self.dice.bytes());
-            let backend = self.client.enrol(&id, "backend", seed, Purpose::Connect).done()?;
+            let backend =
+                self.client.enrol(&id, "backend", seed, Purpose::Connect).noted(&mut self.why)?;
             enrolled(&mut self.facts(), backend.clone());
             self.backend = Some(backend);
         }
         let backend = self.backend.clone()?;
-        self.client.connect(&backend, true).done()
+        self.client.connect(&backend, true).noted(&mut self.why)
     }
 
     fn publish(&mut self) -> Option<()> {
@@ -286,7 +294,7 @@ impl Worker {
         // The worker with the first name is the only one that writes there, so that numbers rise.
         let at = self.any(Purpose::Connect)?;
         let device = self.mine[at].clone();
-        let mut session = self.client.connect(&device, true).done()?;
+        let mut session = self.client.connect(&device, true).noted(&mut self.why)?;
         let topic = format!("d/{}/telemetry", device.id);
         let number = self.made;
         self.made += 1;
@@ -317,20 +325,24 @@ impl Worker {
             ),
             3 => {
                 let path = format!("{at}/claims");
-                let made = self.client.ask(&path, &json!({ "role": "sensor" })).done()?;
+                let made =
+                    self.client.ask(&path, &json!({ "role": "sensor" })).noted(&mut self.why)?;
                 let name = made["claims"][0]["claim"].as_str()?.to_owned();
                 self.facts().rows.insert(Row { path, member: "claim".to_owned(), name });
                 return Some(());
             }
             _ => {
-                let rotated = self.client.ask(&format!("{at}/keys/rotate"), &json!({})).done()?;
+                let rotated = self
+                    .client
+                    .ask(&format!("{at}/keys/rotate"), &json!({}))
+                    .noted(&mut self.why)?;
                 let name = rotated["active"].as_str()?.to_owned();
                 let (path, member) = (format!("{at}/keys"), "key".to_owned());
                 self.facts().rows.insert(Row { path, member, name });
                 return Some(());
             }
         };
-        self.client.ask(&ask, &body).done()?;
+        self.client.ask(&ask, &body).noted(&mut self.why)?;
         self.facts().rows.insert(row);
         Some(())
     }

@@ -15,8 +15,6 @@ pub struct VerifiedToken {
     pub(super) key: Option<PopKey>,
     pub(super) key_id: KeyId,
     pub(super) hash: TokenHash,
-    /// Its connect proof was made by a resumption secret, and that was verified.
-    pub(super) resumed: bool,
 }
 
 impl fmt::Debug for VerifiedToken {

@@ -30,7 +30,7 @@ pub use mac::{SymmetricKey, MAC_BYTES};
 pub use place::Place;
 pub(crate) use pop::symmetric_name;
 pub use pop::{Pop, PopKey};
-pub use resume::{ResumptionSecret, TicketKey};
+pub use resume::{ResumptionSecret, TicketId, TicketKey};
 
 /// How a peer shows that it holds the key of a token. Nothing in it is verified yet.
 #[derive(Clone, PartialEq, Eq, Debug)]

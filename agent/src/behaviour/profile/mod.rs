@@ -105,7 +105,9 @@ impl RefusalGroup {
             RefusalCode::ProofNotFresh => Self::Clock,
             RefusalCode::ClientIdMismatch => Self::Impersonated,
             RefusalCode::TokenRevoked | RefusalCode::DeviceEpoch => Self::Revoked,
-            RefusalCode::LimitReached | RefusalCode::RateLimited => Self::Limit,
+            RefusalCode::LimitReached | RefusalCode::ShareUsedUp | RefusalCode::RateLimited => {
+                Self::Limit
+            }
             _ => Self::Other,
         }
     }

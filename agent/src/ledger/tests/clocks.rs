@@ -30,6 +30,7 @@ async fn what_was_used_is_not_good_again_when_the_clock_goes_back() {
     rig.take(1, NOW, 5).await.unwrap();
     rig.pass(3600);
     rig.take(1, NOW + 3600, 5).await.unwrap();
+    rig.ledger.forget(rig.clock.unix());
     rig.clock.set_unix(at(NOW));
     assert_eq!(rig.take(1, NOW, 5).await, Err(ProofUndecided), "forgotten, but closed");
     assert_eq!(rig.ledger.decides(rig.clock.unix()), Err(ProofUndecided));

@@ -11,6 +11,7 @@
 use super::group::Group;
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
+use crate::lanes::outbox::Push;
 use crate::lanes::Tally;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -38,7 +39,11 @@ impl AtOnce {
         if let Some(tree) = trees.get(&message.tenant) {
             tree.matching(message.topic.as_str(), |groups| {
                 for group in groups {
-                    tally.note(group.offer(message));
+                    let offered = group.offer(message);
+                    if matches!(offered, Push::Full | Push::NoShare) {
+                        group.miss(1);
+                    }
+                    tally.note(offered);
                 }
             });
         }

@@ -215,9 +215,7 @@ impl Feed {
             return;
         }
         self.counters.gaps.fetch_add(missed, Ordering::Relaxed);
-        if let Reader::Session { outbox, .. } = &self.reader {
-            outbox.miss(missed);
-        }
+        self.reader.miss(missed);
         tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a subscriber missed messages: it was too slow, or the router was replaced");
     }
 
@@ -244,6 +242,10 @@ impl Feed {
                     return true;
                 }
                 Push::Closed => return false,
+                Push::NoShare => {
+                    self.reader.miss(1);
+                    return true;
+                }
                 Push::Full => {
                     if !self.room(at, &message).await {
                         return false;
@@ -268,6 +270,13 @@ impl Feed {
 }
 
 impl Reader {
+    fn miss(&self, count: u64) {
+        match self {
+            Self::Session { outbox, .. } => outbox.miss(count),
+            Self::Group(group) => group.miss(count),
+        }
+    }
+
     fn has_had(&self, number: u64) -> bool {
         match self {
             Self::Group(group) => group.has_had(number),

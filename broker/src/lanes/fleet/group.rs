@@ -95,11 +95,20 @@ impl Group {
                     turn.next = (place + 1) % count;
                     return taken;
                 }
-                Push::Full => outcome = Push::Full,
-                Push::Closed => {}
+                // Weighs most: a queue that has room would be waited for without end.
+                Push::NoShare => outcome = Push::NoShare,
+                Push::Full if outcome == Push::Closed => outcome = Push::Full,
+                Push::Full | Push::Closed => {}
             }
         }
         outcome
+    }
+
+    /// Notes messages that no member will see.
+    pub(super) fn miss(&self, count: u64) {
+        for (outbox, _) in &self.turn.lock().members {
+            outbox.miss(count);
+        }
     }
 
     /// Whether all members that are left are away, and the message is one that is not kept for them.

@@ -46,7 +46,14 @@ impl Machine {
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
-            return self.receive(packet_id, message(publish, topic, cx), effects);
+            let (refused, message) = (publish.clone(), message(publish, topic, cx));
+            if !self.may_hold(&message) {
+                let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
+                let topic = message.topic.shared();
+                effects.push(Rarer::Refused { code: why.1, topic });
+                return self.refuse_publish(&refused, why, cx, effects);
+            }
+            return self.receive(packet_id, message, effects);
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Rarer::Token(publish.payload));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Context, Effect, Effects, Machine, Rarer};
+use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
@@ -12,35 +12,50 @@ use crate::rights::Control;
 
 /// Messages that the client has not released, by packet id. Their number is that of Receive Maximum at most.
 #[derive(Default)]
-pub(super) struct Received(Option<Box<HashMap<u16, Arc<Message>>>>);
+pub(super) struct Received {
+    held: Option<Box<HashMap<u16, Arc<Message>>>>,
+    /// Bytes of those that were taken out, still to be given back to the share of the session.
+    ended: usize,
+}
 
 impl Received {
     pub(super) fn has(&self, packet_id: u16) -> bool {
-        self.0.as_ref().is_some_and(|held| held.contains_key(&packet_id))
+        self.held.as_ref().is_some_and(|held| held.contains_key(&packet_id))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |held| held.len())
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     pub(super) fn put(&mut self, packet_id: u16, message: Arc<Message>) {
-        self.0.get_or_insert_default().insert(packet_id, message);
+        self.held.get_or_insert_default().insert(packet_id, message);
     }
 
     fn take(&mut self, packet_id: u16) -> Option<Arc<Message>> {
-        let held = self.0.as_mut()?;
+        let held = self.held.as_mut()?;
         let message = held.remove(&packet_id);
         if held.is_empty() {
-            self.0 = None;
+            self.held = None;
         }
+        self.ended += message.as_ref().map_or(0, |message| message.held());
         message
+    }
+
+    /// Bytes that have left since this was asked.
+    pub(super) fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended)
     }
 }
 
 impl Machine {
+    /// Whether the share of the session's device has room for a message that is held until it is released.
+    pub(super) fn may_hold(&self, message: &Message) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.holding().begin(message.held()))
+    }
+
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             let row = record::encode_message(&message);
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
         }
@@ -71,7 +86,7 @@ impl Machine {
 
     /// The message is no longer held: it is published in the same step, or never.
     pub(crate) fn forget_received(&mut self, packet_id: u16) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             self.ticket = kept.delete(|id| Row::Incoming(id, packet_id));
         }
     }

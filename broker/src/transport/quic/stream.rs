@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::{DONE, MOVED};
 use crate::admission::Prefix;
 use crate::limits::{QUIC_READ, QUIC_WINDOW, WRITE_BATCH};
-use crate::transport::tls::{Channel, PeerKey, EXPORTER_LABEL};
+use crate::transport::tls::{Channel, EXPORTER_LABEL};
 
 /// The one stream of a connection, and the connection, which is closed with it.
 ///
@@ -140,8 +140,8 @@ impl Quic {
         let identity = self.connection.peer_identity();
         let chain =
             identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let raw = chain.as_ref().and_then(|chain| chain.first());
-        Channel { exporter, resumed: false, key: raw.and_then(PeerKey::of) }
+        let peer = chain.as_ref().and_then(|chain| chain.first());
+        Channel::after(false, exporter, peer)
     }
 
     /// A client may get another port or address of its network; one that leaves it has to come again, so that the books

@@ -3,6 +3,7 @@
 pub mod ace;
 mod authz;
 mod certs;
+mod handshake_key;
 mod line;
 mod proxy;
 mod quic;

@@ -93,7 +93,9 @@ fn an_unknown_derivation_key_is_an_unknown_key() {
         assert_eq!(code(judge(&world, &token, Proof::Challenge(answer(&key)))), ConfirmationKey);
         // Also for who has shown the token and its key before.
         let ticket = TicketKey::from_bytes(&[6; 32]);
-        let secret = ticket.secret_of(&TokenHash::of(&token));
+        let name = crate::proof::symmetric_name(&claims().tenant, &claims().device);
+        let secret =
+            ticket.secret_of(&Audience::parse("mqtt").unwrap(), &name, &TokenHash::of(&token));
         let proof = ConnectProof::resume(&secret, "mqtt", "s-0042", &token, now(), 4);
         let presented = Presented { token: token.clone(), proof: Proof::Connect(proof) };
         let resumed = admit_with(&Attempt::new(presented, "s-0042"), &[ticket], &world, now());

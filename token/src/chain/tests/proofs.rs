@@ -5,8 +5,9 @@ use crate::ace::{ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response}
 use crate::chain::{admit, admit_with, verify, worth_a_challenge, Admission, Attempt, Refusal};
 use crate::claims::Claims;
 use crate::hash::TokenHash;
-use crate::key::SecretKey;
-use crate::proof::{ConnectProof, Credential, Pop, Presented, Proof, TicketKey};
+use crate::ids::Audience;
+use crate::key::{SecretKey, Thumbprint};
+use crate::proof::{ConnectProof, Credential, Pop, Presented, Proof, ResumptionSecret, TicketKey};
 use crate::refusal::RefusalCode::{self, *};
 use crate::time::UnixSeconds;
 
@@ -142,15 +143,26 @@ fn ticket(byte: u8) -> TicketKey {
 }
 
 fn resuming(token: &[u8], of: &[u8], ticket: &TicketKey, time: UnixSeconds) -> Attempt {
-    let secret = ticket.secret_of(&TokenHash::of(of));
-    let proof = ConnectProof::resume(&secret, "mqtt", "s-0042", token, time, 7);
+    resuming_by(&ticket.secret_of(&audience(), &device_name(), &TokenHash::of(of)), token, time)
+}
+
+fn device_name() -> Thumbprint {
+    device_key().public().thumbprint()
+}
+
+fn audience() -> Audience {
+    Audience::parse("mqtt").unwrap()
+}
+
+fn resuming_by(secret: &ResumptionSecret, token: &[u8], time: UnixSeconds) -> Attempt {
+    let proof = ConnectProof::resume(secret, "mqtt", "s-0042", token, time, 7);
     let password = Credential { token: token.to_vec(), proof: Some(proof) }.to_password();
     assert_eq!(password.len(), token.len() + 42);
     Attempt::new(Credential::from_password(&password).unwrap(), "s-0042")
 }
 
 #[test]
-fn the_resumption_secret_stands_in_for_both_signatures() {
+fn the_resumption_secret_stands_in_for_the_signature_of_the_device() {
     let token = token_of(&claims());
     let world = World::new();
     let resume = |attempt: &Attempt, tickets: &[TicketKey]| {
@@ -158,6 +170,7 @@ fn the_resumption_secret_stands_in_for_both_signatures() {
     };
     let good = resuming(&token, &token, &ticket(1), now());
     let admission = resume(&good, &[ticket(2), ticket(1)]).unwrap();
+    assert_eq!(admission.resumed, Some(ticket(1).id()));
     let used = admission.proof_use.unwrap();
     assert_eq!((used.key, used.place.counter()), (device_key().public().thumbprint(), 7));
     assert_eq!(admission.grant.confirmation(), Some(device_key().public().thumbprint()));
@@ -172,6 +185,13 @@ fn the_resumption_secret_stands_in_for_both_signatures() {
     let newer = token_of(&newer);
     let crossed = resuming(&newer, &token, &ticket(1), now());
     assert_eq!(resume(&crossed, &[ticket(1)]), Err(ProofInvalid));
+    // Nor does one that was made for another audience or another key of the device.
+    let hash = TokenHash::of(&token);
+    let elsewhere = ticket(1).secret_of(&Audience::parse("mqtt2").unwrap(), &device_name(), &hash);
+    let rekeyed = ticket(1).secret_of(&audience(), &Thumbprint::from_bytes([1; 32]), &hash);
+    for secret in [elsewhere, rekeyed] {
+        assert_eq!(resume(&resuming_by(&secret, &token, now()), &[ticket(1)]), Err(ProofInvalid));
+    }
     let renamed = Attempt { client_id: "s-0042~b".into(), ..good.clone() };
     assert_eq!(resume(&renamed, &[ticket(1)]), Err(ProofInvalid));
     for at in [now().minus(61), now().plus(61)] {
@@ -195,11 +215,25 @@ fn resumption_looks_at_expiry_epochs_and_revocation_as_ever() {
     assert_eq!(says(&|w| w.key().state = crate::chain::KeyState::Compromised), KeyNotValid);
     assert_eq!(says(&|w| w.trusted_at = Some(now().minus(90_000))), TrustStale);
     assert_eq!(says(&|w| w.acme().suspended = true), TenantSuspended);
-    // A token that no issuer signed has no secret: whoever bends one byte has another token hash.
-    let mut bent = token.clone();
-    let last = bent.len() - 1;
-    bent[last] ^= 1;
-    let forged = resuming(&bent, &token, &ticket(1), now());
-    let refusal = admit_with(&forged, &[ticket(1)], &World::new(), now()).unwrap_err();
-    assert_eq!((refusal.code, refusal.subject), (SignatureInvalid, None));
+}
+
+/// Who holds a ticket key makes the secret of every token; a token he does not make.
+#[test]
+fn a_ticket_key_forges_no_token() {
+    let mut all = claims();
+    all.scope = crate::scope::Scope::from_aif(b"\x81\x82\x61#\x81\x63sub").unwrap();
+    for claims in [claims(), all] {
+        let token = token_of(&claims);
+        let resume = |token: &[u8]| {
+            let attempt = resuming(token, token, &ticket(1), now());
+            admit_with(&attempt, &[ticket(1)], &World::new(), now())
+        };
+        assert!(resume(&token).is_ok());
+        let (signed, signature) = token.split_at(token.len() - 64);
+        let bent = signature.iter().map(|byte| byte ^ 1).collect();
+        for signature in [vec![0; 64], bent] {
+            let refusal = resume(&[signed, &signature].concat()).unwrap_err();
+            assert_eq!((refusal.code, refusal.subject), (SignatureInvalid, None));
+        }
+    }
 }
