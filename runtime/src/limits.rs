@@ -78,10 +78,19 @@ pub const SERVER_ANSWER_STEP: Duration = Duration::from_secs(5);
 pub const SERVER_ANSWER_BYTES: u64 = 64 * 1024;
 /// Time for each step of closing: to send what the peer is told, and to read what it still sends.
 pub const SERVER_CLOSING: Duration = Duration::from_secs(1);
+/// Time for which a peer that still sends the body of an answered request is listened to, and not told the end: it would
+/// come again at once.
+pub const SERVER_LINGER: Duration = Duration::from_secs(5);
+/// Time between two looks at what it sends.
+pub const SERVER_LINGER_LOOK: Duration = Duration::from_millis(200);
 /// Bytes read behind the last answer; then the connection is cut.
 pub const SERVER_CLOSING_BYTES: usize = 64 * 1024;
 /// Time after which a connection that keeps the server waiting gives its place to a newcomer that finds none.
 pub const SERVER_STALLED: Duration = Duration::from_secs(1);
+/// Places that change hands a second, and at once: more than all honest peers of an address come anew.
+pub const SERVER_CHANGES: u64 = 2_000;
+/// Time between two looks at those that wait for a place.
+pub const SERVER_TURN: Duration = Duration::from_millis(5);
 /// Such connections that are ended at once: so each newcomer of a flood does not look through all.
 pub const SERVER_EVICTED: usize = 64;
 /// Time for which the kernel keeps what a peer does not take.

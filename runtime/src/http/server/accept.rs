@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{Service, ServiceFactory};
 
-use super::book::{Book, Peer};
+use super::book::Book;
 use super::drive::{drive, Serve};
 use super::link::Stream;
+use super::place::Peer;
 use super::{Making, ServerLimits};
 
 /// How the peer of a socket is told.
@@ -60,6 +61,7 @@ impl<T: Stream + 'static> ServiceFactory<T> for Accepting<T> {
                 stopping.notified().await;
                 told.stop();
             });
+            tokio::task::spawn_local(Arc::clone(&book).give_turns());
             Ok(Accepted { serve, book, limits: Rc::new(limits), tell })
         })
     }
@@ -84,13 +86,13 @@ impl<T: Stream + 'static> Service<T> for Accepted<T> {
 
     fn call(&self, socket: T) -> Self::Future {
         let (peer, addr) = (self.tell)(&socket);
-        let Some(place) = self.book.take(peer) else {
-            self.book.ended("no_place");
-            return Box::pin(async { Ok(()) });
-        };
         let (serve, limits) = (Rc::clone(&self.serve), Rc::clone(&self.limits));
+        let book = Arc::clone(&self.book);
         Box::pin(async move {
-            drive(Box::new(socket), place, addr, serve, limits).await;
+            match book.place(peer, limits.head).await {
+                Some(place) => drive(Box::new(socket), place, addr, serve, limits).await,
+                None => book.ended("no_place"),
+            }
             Ok(())
         })
     }

@@ -4,85 +4,23 @@
 //! address, or all, are taken, the connection that is worth least gives its own. Worth least is one that is being closed,
 //! then one that keeps the server waiting for over a second, then an idle one, then the oldest that is not being answered.
 //! A request whose head and body are here is never interrupted.
+//!
+//! Peers that come again as soon as they are ended would take all the time that there is. So places change hands at a rate;
+//! beyond it newcomers wait, and the last that came is the first that is served: it is the one whose peer still waits.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::task::Context;
+use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::sync::{oneshot, Notify};
+use tokio::time::{sleep, timeout};
 
+use super::place::{Peer, Place, Worth, STALLED};
 use super::{ServerLimits, ServerMetrics};
 use crate::clock::SharedClock;
-use crate::limits::{SERVER_EVICTED, SERVER_STALLED};
-
-/// Whose connections count together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Peer {
-    /// An IPv4 address.
-    V4([u8; 4]),
-    /// The /64 that one IPv6 host has.
-    V6([u8; 8]),
-    /// A user of this machine.
-    User(u32),
-    /// A peer that was gone when it was asked.
-    Unknown,
-}
-
-impl Peer {
-    pub(super) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                address.octets().first_chunk().map_or(Self::Unknown, |prefix| Self::V6(*prefix))
-            }
-        }
-    }
-}
-
-/// What a connection does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// It has sent nothing yet.
-    Silent,
-    /// A head comes in.
-    Head,
-    /// A request is with its handler, and its body is not all here.
-    Body,
-    /// A request is with its handler.
-    Working,
-    /// An answer goes out.
-    Answering,
-    /// It may send another request.
-    Idle,
-    /// It is told that it ends.
-    Closing,
-}
-
-const PHASES: [Phase; 7] = [
-    Phase::Silent,
-    Phase::Head,
-    Phase::Body,
-    Phase::Working,
-    Phase::Answering,
-    Phase::Idle,
-    Phase::Closing,
-];
-
-/// The place of one connection.
-pub(super) struct Place {
-    book: Arc<Book>,
-    peer: Peer,
-    phase: AtomicU8,
-    since: AtomicU64,
-    number: u64,
-    evicted: AtomicBool,
-    at: AtomicUsize,
-    waker: AtomicWaker,
-}
+use crate::limits::{SERVER_CHANGES, SERVER_EVICTED, SERVER_TURN};
 
 /// All places of one listener.
 pub(super) struct Book {
@@ -93,17 +31,37 @@ pub(super) struct Book {
     metrics: ServerMetrics,
     stopping: AtomicBool,
     places: Mutex<Places>,
+    waited: Notify,
+}
+
+/// What a newcomer gets.
+enum Taken {
+    /// A place.
+    Place(Held),
+    /// A place when its turn comes; the sender goes when it does not.
+    Later(oneshot::Receiver<Held>),
+}
+
+/// A place that is given back when it goes out of scope. Not to be dropped under the lock of the book.
+pub(super) struct Held(pub(super) Arc<Place>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut places = self.0.book.places.lock();
+        places.remove(&self.0);
+        self.0.book.show(&places);
+    }
 }
 
 #[derive(Default)]
 struct Places {
+    /// Changes of hands that are left, in thousandths, and when that was so.
+    changes: (u64, u64),
+    waiting: VecDeque<(Peer, oneshot::Sender<Held>)>,
     count: usize,
     taken: u64,
     of: HashMap<Peer, Vec<Arc<Place>>>,
 }
-
-/// How much a place is worth, the least first: its kind, the time since which it has been like this, and its number.
-type Worth = (u8, u64, u64);
 
 impl Book {
     pub(super) fn new(
@@ -119,43 +77,89 @@ impl Book {
             clock,
             metrics,
             stopping: AtomicBool::new(false),
-            places: Mutex::default(),
+            places: Mutex::new(Places { changes: (SERVER_CHANGES * 1000, 0), ..Places::default() }),
+            waited: Notify::new(),
         })
     }
 
-    /// A place for a new connection, at the cost of others when there is none.
-    pub(super) fn take(self: &Arc<Self>, peer: Peer) -> Option<Arc<Place>> {
-        let now = self.now();
+    /// A place for a new connection, at the cost of others when there is none; within `time`.
+    pub(super) async fn place(self: &Arc<Self>, peer: Peer, time: Duration) -> Option<Held> {
+        match self.take(peer) {
+            Taken::Place(place) => Some(place),
+            Taken::Later(turn) => timeout(time, turn).await.ok()?.ok(),
+        }
+    }
+
+    fn take(self: &Arc<Self>, peer: Peer) -> Taken {
         let mut places = self.places.lock();
+        if let Some(place) = self.take_now(&mut places, peer) {
+            return Taken::Place(Held(place));
+        }
+        let (sender, turn) = oneshot::channel();
+        places.waiting.push_back((peer, sender));
+        if places.waiting.len() > self.connections / 2 {
+            places.waiting.pop_front();
+        }
+        self.waited.notify_one();
+        Taken::Later(turn)
+    }
+
+    /// Gives those that wait their turns, the last that came first, for as long as the server runs.
+    pub(super) async fn give_turns(self: Arc<Self>) {
+        loop {
+            self.waited.notified().await;
+            while self.give_some() {
+                sleep(SERVER_TURN).await;
+            }
+        }
+    }
+
+    /// Whether some wait on.
+    fn give_some(self: &Arc<Self>) -> bool {
+        let mut places = self.places.lock();
+        // Those whose peers were not waited for any more give theirs back behind the lock, which goes first.
+        let mut left = Vec::new();
+        let mut goes_on = false;
+        while let Some((peer, turn)) = places.waiting.pop_back() {
+            if turn.is_closed() {
+                continue;
+            }
+            let Some(place) = self.take_now(&mut places, peer) else {
+                places.waiting.push_back((peer, turn));
+                goes_on = true;
+                break;
+            };
+            left.extend(turn.send(Held(place)).err());
+        }
+        drop(places);
+        drop(left);
+        goes_on
+    }
+
+    fn take_now(self: &Arc<Self>, places: &mut Places, peer: Peer) -> Option<Arc<Place>> {
+        let now = self.now();
         if places.of.get(&peer).is_some_and(|own| own.len() >= self.per_peer) {
+            places.change(now)?;
             let own = places.of.get(&peer).into_iter().flatten().cloned().collect();
-            self.evict(&mut places, own, now)?;
+            Self::evict(places, own, now)?;
         } else if places.count >= self.connections {
+            places.change(now)?;
             let all = places.of.values().flatten().cloned().collect();
-            self.evict(&mut places, all, now)?;
+            Self::evict(places, all, now)?;
         }
         places.taken += 1;
         let number = places.taken;
         let own = places.of.entry(peer).or_default();
-        let place = Arc::new(Place {
-            book: Arc::clone(self),
-            peer,
-            phase: AtomicU8::new(Phase::Silent as u8),
-            since: AtomicU64::new(now),
-            number,
-            evicted: AtomicBool::new(false),
-            at: AtomicUsize::new(own.len()),
-            waker: AtomicWaker::new(),
-        });
+        let place = Arc::new(Place::new(Arc::clone(self), peer, number, now, own.len()));
         own.push(Arc::clone(&place));
         places.count += 1;
-        self.show(&places);
+        self.show(places);
         Some(place)
     }
 
     /// Ends some of `places`, those that are worth least. Several that are worth nothing go at once, so that a flood does
     /// not make each newcomer look through all.
-    fn evict(&self, places: &mut Places, mut all: Vec<Arc<Place>>, now: u64) -> Option<()> {
+    fn evict(places: &mut Places, mut all: Vec<Arc<Place>>, now: u64) -> Option<()> {
         let mut ranked: Vec<(Worth, Arc<Place>)> =
             all.drain(..).filter_map(|place| Some((place.worth(now)?, place))).collect();
         if ranked.len() > SERVER_EVICTED {
@@ -167,8 +171,7 @@ impl Book {
         for (nth, ((kind, ..), place)) in ranked.iter().enumerate() {
             if nth == 0 || *kind <= STALLED {
                 places.remove(place);
-                place.evicted.store(true, Ordering::Release);
-                place.waker.wake();
+                place.end();
             }
         }
         Some(())
@@ -177,8 +180,9 @@ impl Book {
     /// Idle connections end, the others after their answer.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        let places = self.places.lock();
-        places.of.values().flatten().for_each(|place| place.waker.wake());
+        let mut places = self.places.lock();
+        places.waiting.clear();
+        places.of.values().flatten().for_each(|place| place.wake());
     }
 
     pub(super) fn ended(&self, why: &str) {
@@ -189,7 +193,11 @@ impl Book {
         self.clock.unix_millis()
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn now(&self) -> u64 {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -200,6 +208,16 @@ impl Book {
 }
 
 impl Places {
+    /// Whether a place may change hands now.
+    fn change(&mut self, now: u64) -> Option<()> {
+        let (left, at) = self.changes;
+        let gained = now.saturating_sub(at).saturating_mul(SERVER_CHANGES);
+        let left = left.saturating_add(gained).min(SERVER_CHANGES * 1000);
+        self.changes = (left, now);
+        self.changes.0 = left.checked_sub(1000)?;
+        Some(())
+    }
+
     fn remove(&mut self, place: &Place) {
         let Some(own) = self.of.get_mut(&place.peer) else { return };
         let at = place.at.load(Ordering::Relaxed);
@@ -214,53 +232,5 @@ impl Places {
             self.of.remove(&place.peer);
         }
         self.count -= 1;
-    }
-}
-
-const CLOSING: u8 = 0;
-const STALLED: u8 = 1;
-const IDLE: u8 = 2;
-const FRESH: u8 = 3;
-
-impl Place {
-    pub(super) fn turn(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-        self.since.store(self.book.now(), Ordering::Relaxed);
-    }
-
-    pub(super) fn book(&self) -> &Book {
-        &self.book
-    }
-
-    /// Another connection has it now; the task is woken when that comes.
-    pub(super) fn is_lost(&self, cx: &Context<'_>) -> bool {
-        self.waker.register(cx.waker());
-        self.evicted.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.book.stopping.load(Ordering::Acquire)
-    }
-
-    /// `None` while it must not be ended.
-    fn worth(&self, now: u64) -> Option<Worth> {
-        let since = self.since.load(Ordering::Relaxed);
-        let is_old = now.saturating_sub(since) >= SERVER_STALLED.as_millis() as u64;
-        let phase = PHASES.get(usize::from(self.phase.load(Ordering::Relaxed)))?;
-        let kind = match (phase, is_old) {
-            (Phase::Working, _) => return None,
-            (Phase::Closing, _) => CLOSING,
-            (Phase::Silent | Phase::Head | Phase::Body | Phase::Answering, true) => STALLED,
-            (Phase::Idle, true) => IDLE,
-            (_, false) => FRESH,
-        };
-        Some((kind, since, self.number))
-    }
-
-    /// Gives it back.
-    pub(super) fn leave(&self) {
-        let mut places = self.book.places.lock();
-        places.remove(self);
-        self.book.show(&places);
     }
 }

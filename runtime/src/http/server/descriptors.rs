@@ -23,8 +23,10 @@ pub(super) fn fit(mut limits: ServerLimits) -> ServerLimits {
             connections = room,
             "fewer file descriptors than HTTP connections are allowed for"
         );
+        // Each peer keeps its part.
+        limits.per_peer = limits.per_peer.saturating_mul(room) / limits.connections;
         limits.connections = room;
     }
-    limits.per_peer = limits.per_peer.min(limits.connections);
+    limits.per_peer = limits.per_peer.clamp(1, limits.connections);
     limits
 }

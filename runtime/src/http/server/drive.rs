@@ -11,12 +11,14 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::answer::Refused;
-use super::book::{Phase, Place};
+use super::book::Held;
 use super::link::{Link, Stream};
+use super::place::Phase;
 use super::wire::Wire;
 use super::ServerLimits;
 use crate::limits::{
-    SERVER_ANSWER_BYTES, SERVER_ANSWER_STEP, SERVER_CLOSING, SERVER_CLOSING_BYTES, SERVER_WARM,
+    SERVER_ANSWER_BYTES, SERVER_ANSWER_STEP, SERVER_CLOSING, SERVER_CLOSING_BYTES, SERVER_LINGER,
+    SERVER_LINGER_LOOK, SERVER_WARM,
 };
 
 type Dispatcher = Pin<Box<dyn Future<Output = ()>>>;
@@ -39,24 +41,15 @@ enum End {
 /// The whole life of a connection.
 pub(super) async fn drive(
     stream: Box<dyn Stream>,
-    place: Arc<Place>,
+    held: Held,
     addr: Option<SocketAddr>,
     serve: Serve,
     limits: Rc<ServerLimits>,
 ) {
-    let _place = Held(Arc::clone(&place));
+    let place = Arc::clone(&held.0);
     let link = Rc::new(Link::new(stream, Arc::clone(&place)));
     let why = live(&link, addr, &serve, &limits).await;
     place.book().ended(why);
-}
-
-/// A place that is given back however the task ends.
-struct Held(Arc<Place>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
 }
 
 async fn live(
@@ -183,22 +176,37 @@ async fn tell(link: &Link, refused: Refused) {
     }
 }
 
-/// Ends our side, and reads for a moment what still comes: a close over unread bytes is a reset, which takes the answer
-/// from the peer.
+/// Ends a connection behind its last answer. A close over unread bytes is a reset, which takes the answer from the peer,
+/// so what still comes of a body is read for a while.
 async fn close(link: &Link) {
+    if link.unread.get() {
+        let _ = timeout(SERVER_LINGER, listen(link)).await;
+    }
     if !matches!(timeout(SERVER_CLOSING, poll_fn(|cx| link.shutdown(cx))).await, Ok(Ok(()))) {
         return;
     }
-    let mut read = 0;
-    let reading = poll_fn(|cx| {
-        while read < SERVER_CLOSING_BYTES && !link.over.get() && !link.place.is_lost(cx) {
-            match ready!(link.discard(cx)) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => read += count,
-            }
-        }
-        Poll::Ready(())
-    });
     // A peer that goes on sending is cut.
-    let _ = timeout(SERVER_CLOSING, reading).await;
+    let _ = timeout(SERVER_CLOSING, listen(link)).await;
+}
+
+/// Reads and forgets, a bounded number of bytes, until the peer ends. Single bytes do not wake it.
+async fn listen(link: &Link) {
+    let mut read = 0;
+    loop {
+        let over = poll_fn(|cx| {
+            while read < SERVER_CLOSING_BYTES && !link.over.get() && !link.place.is_lost(cx) {
+                match link.discard(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
+                    Poll::Ready(Ok(count)) => read += count,
+                    Poll::Pending if read == 0 => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(false),
+                }
+            }
+            Poll::Ready(true)
+        });
+        if over.await {
+            return;
+        }
+        sleep(SERVER_LINGER_LOOK).await;
+    }
 }

@@ -10,8 +10,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Refused;
-use super::book::{Phase, Place};
 use super::boundary::HeadScan;
+use super::place::{Phase, Place};
 use crate::limits::SERVER_READ_BYTES;
 
 /// A stream of bytes: a socket, or TLS over one.
@@ -49,6 +49,8 @@ pub(super) struct Link {
     again: Cell<bool>,
     /// Another request may follow.
     pub(super) keep: Cell<bool>,
+    /// The body of the answered request did not come to its end.
+    pub(super) unread: Cell<bool>,
     /// The last part of the answer was handed to the dispatcher.
     pub(super) answered: Cell<bool>,
     pub(super) refused: Cell<Option<Refused>>,
@@ -68,6 +70,7 @@ impl Link {
             turned: Cell::new(true),
             again: Cell::new(false),
             keep: Cell::new(true),
+            unread: Cell::new(false),
             answered: Cell::new(false),
             refused: Cell::new(None),
             written: Cell::new(0),

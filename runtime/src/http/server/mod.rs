@@ -33,10 +33,13 @@ use crate::clock::SharedClock;
 use crate::limits;
 use crate::metrics::{Counter, Gauge, Metrics, MetricsError};
 use accept::Acceptor;
-use book::{Book, Peer};
+use book::Book;
 use drive::Serve;
+use place::Peer;
 use watch::Watch;
 use wire::Wire;
+
+pub use resource::{accepts, media_type, nothing_here, problem, resource};
 
 mod accept;
 mod answer;
@@ -45,6 +48,8 @@ mod boundary;
 mod descriptors;
 mod drive;
 mod link;
+mod place;
+mod resource;
 mod watch;
 mod wire;
 

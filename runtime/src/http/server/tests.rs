@@ -182,7 +182,8 @@ async fn a_body_that_never_ends_does_not_keep_a_refused_request() {
 async fn a_chunked_body_is_read_and_the_connection_ends_behind_it() {
     let rig = Rig::new();
     let mut peer = rig.connect().await;
-    let body = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let body =
+        "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let (head, body) = peer.ask(body).await;
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
     assert_eq!((body.as_str(), peer.rest().await.as_str()), ("abc", ""));
@@ -255,7 +256,12 @@ fn problem(answer: &(String, String), status: u16, code: &str) {
 #[tokio::test]
 async fn what_the_parser_refuses_is_told_as_problem_details() {
     let rig = Rig::new();
-    for broken in ["\u{ff}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\na b: c\r\n\r\n"] {
+    for broken in [
+        "\u{ff}\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP/1.1\r\na b: c\r\n\r\n",
+    ] {
         let mut peer = rig.connect().await;
         problem(&peer.ask(broken).await, 400, "request_malformed");
         assert_eq!(peer.rest().await, "");

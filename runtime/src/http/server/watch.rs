@@ -20,8 +20,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::timeout;
 
-use super::book::Phase;
 use super::link::{Feed, Link};
+use super::place::Phase;
 use crate::limits::{SERVER_CLOSING, SERVER_LEFT_BYTES};
 
 /// Makes a [`Watched`] of an app.
@@ -157,7 +157,7 @@ impl Exchange {
         let Self { link, body, length, keep } = self;
         let is_read = match (body, length) {
             (None, _) => true,
-            (Some(body), Some(length)) if length <= SERVER_LEFT_BYTES => {
+            (Some(body), Some(length)) if (1..=SERVER_LEFT_BYTES).contains(&length) => {
                 timeout(SERVER_CLOSING, rest(&link, &body)).await.unwrap_or(false)
             }
             _ => link.phase() != Phase::Body,
@@ -167,6 +167,7 @@ impl Exchange {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         link.keep.set(keep);
+        link.unread.set(!is_read);
         link.turn(Phase::Answering);
         let is_empty = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
         link.answered.set(is_empty);

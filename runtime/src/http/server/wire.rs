@@ -8,8 +8,8 @@ use std::task::{ready, Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Refused;
-use super::book::Phase;
 use super::link::{Feed, Link};
+use super::place::Phase;
 use crate::limits::{SERVER_AHEAD_BYTES, SERVER_HEAD_BYTES, SERVER_READ_BYTES};
 
 /// What a dispatcher reads from and writes to.
