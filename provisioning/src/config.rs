@@ -27,7 +27,7 @@ pub struct ProvisioningConfig {
     /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
     /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it nobody gets one.
     pub derivation_key_file: Option<PathBuf>,
-    /// What peers without a credential may ask.
+    /// How often peers may ask.
     pub admission: AdmissionLimits,
     /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
     /// is gone; audited as `store.accept-loss`.
@@ -50,23 +50,37 @@ pub struct ProvisioningConfig {
     pub drain: Duration,
 }
 
-/// Rates for the endpoints that anybody may call.
-#[derive(Debug, Clone, Copy)]
+/// A rate, and what may be saved up of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: u32,
+    /// Requests that may be saved up.
+    pub burst: u32,
+}
+
+/// The rates of requests. Those of an address are of one IPv4 address or one /64 (IPv6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Requests a second from one address (IPv4) or /64 (IPv6).
-    pub per_address: u32,
-    /// Requests one address may save up.
-    pub address_burst: u32,
-    /// Requests a second in total.
-    pub total: u32,
-    /// Requests that may be saved up in total.
-    pub total_burst: u32,
+    /// Of enrolments and refreshes with a right proof, of an address.
+    pub proved: Rate,
+    /// The same in total.
+    pub proved_total: Rate,
+    /// Of requests without any credential, of an address.
+    pub anonymous: Rate,
+    /// The same in total.
+    pub anonymous_total: Rate,
+    /// Of wrong credentials that are told what was wrong, of an address or of an account that relays.
+    pub wrong: Rate,
+    /// Of refreshes with a right proof that one account relays.
+    pub relayed: Rate,
+    /// Of requests with a right proof, of a device.
+    pub device: Rate,
 }
 
 impl Default for AdmissionLimits {
-    /// A thousand devices behind one address may start at once; a core verifies about 8,000 requests a second.
     fn default() -> Self {
-        Self { per_address: 500, address_burst: 5000, total: 4000, total_burst: 20_000 }
+        limits::RATES
     }
 }
 
@@ -122,13 +136,17 @@ impl ProvisioningConfig {
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }
-        let rates = [
-            self.admission.per_address,
-            self.admission.address_burst,
-            self.admission.total,
-            self.admission.total_burst,
-        ];
-        match rates.contains(&0) {
+        let AdmissionLimits {
+            proved,
+            proved_total,
+            anonymous,
+            anonymous_total,
+            wrong,
+            relayed,
+            device,
+        } = self.admission;
+        let rates = [proved, proved_total, anonymous, anonymous_total, wrong, relayed, device];
+        match rates.iter().any(|rate| rate.per_second == 0 || rate.burst == 0) {
             true => Err(StartError::Config("admission rates must be above 0")),
             false => Ok(()),
         }

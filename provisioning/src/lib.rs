@@ -35,13 +35,15 @@ mod heal;
 mod metrics;
 mod refused;
 mod service;
+mod settings;
 mod sweep;
 mod tables;
 
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, ProvisioningConfig};
+pub use config::{AdmissionLimits, ProvisioningConfig, Rate};
 pub use room::TrustLimits;
+pub use settings::RawLimits;
 pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
 pub use trust::restored::mark as mark_restored;

@@ -9,6 +9,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
+use crate::admission::Source;
 use crate::grant::{self, Granted};
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS};
 use crate::refused::Refused;
@@ -21,6 +22,7 @@ use crate::tables::pair;
 pub(crate) async fn refresh(
     service: &Service,
     request: &TokenRequest,
+    source: &Source,
 ) -> Result<TokenAnswer, Refused> {
     if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS {
         return Err(RefusalCode::ProofNotFresh.into());
@@ -31,6 +33,8 @@ pub(crate) async fn refresh(
     if !request.verifies(&key) {
         return Err(RefusalCode::ProofInvalid.into());
     }
+    entitled(service, request, &proved.key)?;
+    service.charge(source, &request.tenant, &request.device)?;
     for _ in 0..ATTEMPTS {
         if let Some(answer) = attempt(service, request, &proved.key).await? {
             return Ok(answer);

@@ -3,16 +3,20 @@
 use std::net::SocketAddr;
 
 use actix_web::http::header;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_runtime::http::server::media_type;
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
+use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
+use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
 use crate::{enrol, refresh};
@@ -29,30 +33,38 @@ pub(super) async fn nonce(
 pub(super) async fn enrol(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
-        Ok(enrol::enrol(&app, &message).await?)
+        Ok(enrol::enrol(&app, &message, &source).await?)
     };
-    token_answer(&request, &app, outcome.await)
+    token_answer(&request, &app, charged(&app, source.clone(), outcome.await))
 }
 
 pub(super) async fn token(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
         told_here(&request, &message)?;
-        Ok(refresh::refresh(&app, &message).await?)
+        Ok(refresh::refresh(&app, &message, &source).await?)
     };
-    token_answer(&request, &app, outcome.await)
+    token_answer(&request, &app, charged(&app, source.clone(), outcome.await))
+}
+
+/// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only
+/// that it asks too often.
+fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
+    let Err(problem) = outcome else { return outcome };
+    match problem.is_of_caller() && !app.admission.wrong(source, app.clock.monotonic()) {
+        true => Err(RefusalCode::RateLimited.into()),
+        false => Err(problem),
+    }
 }
 
 /// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a
@@ -71,14 +83,17 @@ fn parse<T>(
     Body(bytes): &Body,
     cbor: fn(&[u8]) -> Result<T, MessageError>,
     json: fn(&[u8]) -> Result<T, Refused>,
-) -> Result<T, Refused> {
+) -> Result<T, Problem> {
     if bytes.len() > DEVICE_BODY_BYTES {
-        return Err(Refused::malformed("the message is too large"));
+        return Err(Refused::malformed("the message is too large").into());
     }
-    match request.content_type() {
-        ACE_CBOR => cbor(bytes).map_err(|error| Refused::malformed(error.to_string())),
-        "application/json" | "" => json(bytes),
-        _ => Err(Refused::malformed("send application/ace+cbor or application/json")),
+    match media_type(request).as_deref() {
+        Some(ACE_CBOR) => Ok(cbor(bytes).map_err(|error| Refused::malformed(error.to_string()))?),
+        Some("application/json" | "") => Ok(json(bytes)?),
+        _ => {
+            let other = Refused::malformed("send application/ace+cbor or application/json");
+            Err(Problem::from(other).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartErro
         "the clock is not set: not ready, and nothing is founded or signed before it is"
     );
     let app = || {
-        App::new().route("/healthz", web::get().to(alive)).default_service(web::to(not_ready))
+        let alive = server::resource("/healthz", &["get"]).route(web::get().to(alive));
+        App::new().service(alive).default_service(web::to(not_ready))
     };
     let bind = |error| StartError::Bind(addr, error);
     let listeners = vec![Listener::Tcp(server::bind(addr, limits::BACKLOG).map_err(bind)?)];
@@ -64,14 +65,6 @@ async fn alive() -> HttpResponse {
 }
 
 async fn not_ready() -> HttpResponse {
-    let code = RefusalCode::ClockWrong;
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let body = json!({
-        "type": format!("urn:tessera:refusal:{code}"),
-        "title": code.words(),
-        "status": status.as_u16(),
-        "code": code.as_str(),
-        "detail": "the clock shows a time before this program was released",
-    });
-    HttpResponse::build(status).content_type("application/problem+json").body(body.to_string())
+    let detail = "the clock shows a time before this program was released";
+    server::problem(StatusCode::SERVICE_UNAVAILABLE, RefusalCode::ClockWrong, Some(detail))
 }

@@ -16,6 +16,7 @@ mod feed;
 mod keys;
 mod killed;
 mod operators;
+mod rates;
 mod refresh;
 mod registry;
 mod restart;
