@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tessera_runtime::secret::Secret;
 
 use crate::limits;
 use crate::shares::ShareLimits;
@@ -119,6 +120,7 @@ pub struct RawLimits {
     pub subscriptions_per_tenant: usize,
     pub wildcards_per_device: usize,
     pub verification_workers: usize,
+    pub token_requests_per_second: u32,
 }
 
 impl Default for RawLimits {
@@ -154,6 +156,7 @@ impl Default for RawLimits {
             subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
             wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
             verification_workers: 0,
+            token_requests_per_second: limits::TOKEN_REQUESTS_PER_SECOND,
         }
     }
 }
@@ -194,6 +197,10 @@ pub struct BrokerConfig {
     pub must_exist: bool,
     /// Where token requests go.
     pub provisioning: Option<String>,
+    /// The broker's own credential there, an account with role `feed`.
+    pub relay_token: RelayToken,
+    /// Token requests of one device a second.
+    pub token_requests_per_second: u32,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
     /// Whether strangers may publish tokens.
@@ -212,6 +219,16 @@ pub struct BrokerConfig {
     pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
+}
+
+/// A token that is not printed.
+#[derive(Clone, Default)]
+pub struct RelayToken(pub Option<Secret<String>>);
+
+impl fmt::Debug for RelayToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "RelayToken(…)" } else { "RelayToken" })
+    }
 }
 
 /// Limits before authentication.
@@ -266,6 +283,13 @@ impl RawBrokerConfig {
             accept_loss: false,
             must_exist: false,
             provisioning,
+            relay_token: RelayToken::default(),
+            token_requests_per_second: within(
+                "limits.token_requests_per_second",
+                l.token_requests_per_second,
+                1,
+                1_000_000,
+            )?,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,

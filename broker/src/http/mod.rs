@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
 use serde_json::json;
+use tessera_runtime::http::server::{nothing_here, resource};
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
@@ -14,9 +15,10 @@ use crate::shares::Kind;
 /// Adds the routes to an app.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(ready));
+        .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
+        .service(resource("/healthz", &["get"]).route(web::get().to(healthy)))
+        .service(resource("/readyz", &["get"]).route(web::get().to(ready)))
+        .default_service(web::to(nothing_here));
 }
 
 type Shared = web::Data<Arc<Hub>>;
