@@ -143,5 +143,5 @@ pub const VALIDATE_BODY_BYTES: usize = 12 * 1024;
 pub const DAEMON_REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Idle connections are closed after this.
 pub const DAEMON_KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections at once, per listener.
-pub const DAEMON_CONNECTIONS: usize = 256;
+/// Connections at once, per listener. One that does nothing costs some 2 KiB.
+pub const DAEMON_CONNECTIONS: usize = 1024;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tessera_runtime::secret::Secret;
 
 use crate::limits;
 use crate::shares::ShareLimits;
@@ -125,6 +126,7 @@ pub struct RawLimits {
     pub subscriptions_per_tenant: usize,
     pub wildcards_per_device: usize,
     pub verification_workers: usize,
+    pub token_requests_per_second: u32,
 }
 
 impl Default for RawLimits {
@@ -162,6 +164,7 @@ impl Default for RawLimits {
             subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
             wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
             verification_workers: 0,
+            token_requests_per_second: limits::TOKEN_REQUESTS_PER_SECOND,
         }
     }
 }
@@ -202,6 +205,10 @@ pub struct BrokerConfig {
     pub must_exist: bool,
     /// Where token requests go.
     pub provisioning: Option<String>,
+    /// The broker's own credential there, an account with role `feed`.
+    pub relay_token: RelayToken,
+    /// Token requests of one device a second.
+    pub token_requests_per_second: u32,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
     /// Where the challenge of RFC 9431 lets in.
@@ -265,6 +272,16 @@ pub struct ChallengeLimits {
     pub per_second_of_prefix: u32,
 }
 
+/// A token that is not printed.
+#[derive(Clone, Default)]
+pub struct RelayToken(pub Option<Secret<String>>);
+
+impl fmt::Debug for RelayToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "RelayToken(…)" } else { "RelayToken" })
+    }
+}
+
 /// Limits before authentication.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
@@ -317,6 +334,13 @@ impl RawBrokerConfig {
             accept_loss: false,
             must_exist: false,
             provisioning,
+            relay_token: RelayToken::default(),
+            token_requests_per_second: within(
+                "limits.token_requests_per_second",
+                l.token_requests_per_second,
+                1,
+                1_000_000,
+            )?,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             ace_challenge: AceChallenge::parse(&self.ace_challenge)?,
             challenges: ChallengeLimits {

@@ -392,6 +392,12 @@ pub const TOPIC_ALIASES_OUT: u16 = 16;
 
 /// Sessions that one trust effect ends before others get a turn.
 pub const SESSIONS_PER_TURN: usize = 256;
+/// Token requests of one device a second: one for each token, whose life is 2 seconds at least.
+pub const TOKEN_REQUESTS_PER_SECOND: u32 = 2;
+/// Token requests that a device may save up.
+pub const RELAY_BURST: u32 = 20;
+/// Devices whose token requests are counted: those that asked within the last ten seconds. Past it newcomers are refused.
+pub const RELAY_DEVICES: usize = 65_536;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
 /// Least pause between two passes over all queues and retained messages that let go of what was published under a
@@ -409,3 +415,18 @@ pub const RELAY_ANSWER_BYTES: usize = 16 * 1024;
 pub const ALERT_BYTES: usize = 16 * 1024;
 /// Time for connections to say goodbye on stop.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+// --- metrics port ------------------------------------------------------------------------------------------------
+
+/// HTTP connections at once: scrapers and probes.
+pub const HTTP_CONNECTIONS: usize = 1024;
+/// HTTP connections of one address at once.
+pub const HTTP_CONNECTIONS_PER_ADDRESS: usize = 768;
+/// Time for the head of a request.
+pub const HTTP_HEAD: Duration = Duration::from_secs(5);
+/// Idle connections are closed after this: scrapers come every 15 s.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
+/// Time for one request: none has a body that is read.
+pub const HTTP_REQUEST: Duration = Duration::from_secs(10);
+/// Time given to running requests when the broker stops.
+pub const HTTP_DRAIN: Duration = Duration::from_secs(2);

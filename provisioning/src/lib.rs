@@ -35,6 +35,7 @@ mod heal;
 mod metrics;
 mod refused;
 mod service;
+mod settings;
 mod strangers;
 mod sweep;
 mod tables;
@@ -42,8 +43,9 @@ mod tables;
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, ProvisioningConfig};
+pub use config::{AdmissionLimits, ProvisioningConfig, Rate};
 pub use room::TrustLimits;
+pub use settings::RawLimits;
 pub use start::{
     renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
 };

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tessera_token::limits as shared;
 
+use crate::config::{AdmissionLimits, Rate};
+
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
@@ -14,8 +16,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which an idle connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections of one worker: two workers hold the sockets of 8,000 devices at once.
-pub const CONNECTIONS_PER_WORKER: usize = 4096;
+/// Connections at once: the sockets of 16,000 devices, or half of the descriptors. One that does nothing costs some 2 KiB.
+pub const CONNECTIONS: usize = 16_384;
+/// Connections of one address at once: no address has every place.
+pub const CONNECTIONS_PER_ADDRESS: usize = 12_288;
+/// Time for one request: the longest poll, or a reader's evidence after a wait for its turn.
+pub const REQUEST_TIME: Duration = Duration::from_secs(180);
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;
 /// Time given to running requests when the service stops.
@@ -115,7 +121,20 @@ pub const SWEEP_ROWS: usize = 1000;
 /// Time between sweeps.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Addresses whose rate is tracked: past it, idle ones are forgotten, then newcomers share one bucket.
+/// Rates of requests. A thousand devices behind one address may start at once; a core verifies about 8,000 requests a
+/// second; a broker of 15,000 sessions relays some 6 a second and all of them when it was away; a device asks once a token,
+/// which is 2 seconds at least. 25 wrong credentials a second are a fleet of a hundred with the wrong clock.
+pub const RATES: AdmissionLimits = AdmissionLimits {
+    proved: Rate { per_second: 500, burst: 5000 },
+    proved_total: Rate { per_second: 4000, burst: 20_000 },
+    anonymous: Rate { per_second: 500, burst: 5000 },
+    anonymous_total: Rate { per_second: 4000, burst: 20_000 },
+    wrong: Rate { per_second: 25, burst: 250 },
+    relayed: Rate { per_second: 1000, burst: 20_000 },
+    device: Rate { per_second: 2, burst: 100 },
+};
+/// Addresses, devices and accounts whose rates are tracked, of each kind: past it, idle ones are forgotten, then newcomers
+/// share one bucket.
 pub const ADDRESSES: usize = 65_536;
 /// Seconds of an issuer key's validity when nobody rotates it (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;

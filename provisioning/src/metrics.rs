@@ -1,8 +1,10 @@
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 /// What provisioning counts.
 #[derive(Clone)]
 pub(crate) struct ServiceMetrics {
+    pub(crate) http: ServerMetrics,
     pub(crate) requests: Counter,
     pub(crate) seconds: Histogram,
     pub(crate) refusals: Counter,
@@ -23,6 +25,7 @@ pub(crate) struct ServiceMetrics {
 impl ServiceMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         let own = Self {
+            http: ServerMetrics::register(metrics, "tessera_provisioning")?,
             requests: metrics.counter(
                 "tessera_provisioning_requests_total",
                 "HTTP requests by route and status",

@@ -9,6 +9,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
+use crate::admission::Source;
 use crate::grant::{self, Granted};
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
 use crate::refused::Refused;
@@ -21,6 +22,7 @@ use crate::tables::pair;
 pub(crate) async fn refresh(
     service: &Service,
     request: &TokenRequest,
+    source: &Source,
 ) -> Result<TokenAnswer, Refused> {
     match &request.cnonce {
         Some(cnonce) => service.nonces.is_ours(cnonce, service.time.monotonic())?,
@@ -30,6 +32,8 @@ pub(crate) async fn refresh(
         None => {}
     }
     let proved = proved(service, request)?;
+    entitled(service, request, &proved.key)?;
+    service.charge(source, &request.tenant, &request.device)?;
     use_up_nonce(service, request)?;
     for _ in 0..ATTEMPTS {
         if let Some(answer) = attempt(service, request, &proved.key).await? {

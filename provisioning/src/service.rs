@@ -9,13 +9,14 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::DerivationKeys;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Source};
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
@@ -90,6 +91,23 @@ impl<T> Tried<T> {
 impl Service {
     pub(crate) fn now(&self) -> UnixSeconds {
         self.clock.unix()
+    }
+
+    /// Charges a request of a device that has proved its key to the device and to its source.
+    ///
+    /// # Errors
+    /// `rate_limited`; then nothing was done.
+    pub(crate) fn charge(
+        &self,
+        source: &Source,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<(), RefusalCode> {
+        let device = format!("{tenant}/{device}");
+        match self.admission.proved(source, &device, self.clock.monotonic()) {
+            true => Ok(()),
+            false => Err(RefusalCode::RateLimited),
+        }
     }
 
     /// An audit entry of now.

@@ -180,6 +180,8 @@ codes! {
     AlreadyExists = "already_exists": "it exists already",
     /// Nothing by this name.
     NotFound = "not_found": "nothing by this name",
+    /// The path is known, the method is not one of its own.
+    MethodNotAllowed = "method_not_allowed": "this path does not have the method; the header Allow lists those that it has",
     /// Verifiers could not hold what was asked for.
     CapacityReached = "capacity_reached": "verifiers can hold no more of these; nothing was changed",
     /// The operator token is missing or wrong.

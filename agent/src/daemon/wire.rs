@@ -46,15 +46,6 @@ pub(super) struct Right {
     rights: &'static [&'static str],
 }
 
-/// RFC 9457.
-#[derive(Serialize)]
-pub(super) struct Problem {
-    pub(super) title: &'static str,
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) detail: String,
-}
-
 impl Answer {
     pub(super) fn allow(
         admission: &Admission,

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tessera_agent::behaviour::Observation;
 use tessera_runtime::secret::Secret;
 use tessera_token::ace::Answer as Proof;
 use tessera_token::chain::Refusal;
@@ -33,6 +34,10 @@ const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
+    if !hub.relay.admits(&session.tenant, session.device.device(), hub.now().monotonic) {
+        hub.metrics.limits_hit.inc(&["token_requests_per_device"]);
+        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RateLimited);
+    }
     let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
         return refuse(hub, session, AceError::InvalidRequest, RefusalCode::LimitReached);
@@ -130,7 +135,8 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
                 false => Told::Token(bytes),
             }
         }
-        Answer::Refusal(bytes) => {
+        Answer::Refusal(bytes, code) => {
+            observe(hub, session, code);
             hub.metrics.token_requests.inc(&["refused"]);
             Told::Refusal(bytes)
         }
@@ -246,7 +252,21 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
     tracing::info!(client = %session.client_id, subscriptions = lost.len(), retained = gone, "scope narrowed");
 }
 
+/// A refused request is behaviour, unless the service or its bounds are the cause.
+fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
+    match code {
+        RefusalCode::NotReady
+        | RefusalCode::Internal
+        | RefusalCode::ClockWrong
+        | RefusalCode::IssuerKeyMissing
+        | RefusalCode::CapacityReached
+        | RefusalCode::LimitReached => {}
+        _ => hub.observer.observe(&session.device, Observation::RequestRefused { code }),
+    }
+}
+
 fn refuse(hub: &Hub, session: &Session, error: AceError, code: RefusalCode) {
+    observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
     let answer = RefusalAnswer::new(error, code, hub.now().unix);
     tell(session, Control::Token, answer.to_cbor());

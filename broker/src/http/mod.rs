@@ -7,6 +7,7 @@ use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
 use serde_json::json;
 use tessera_agent::validator::VERIFIER_NAME_SHARED;
+use tessera_runtime::http::server::{nothing_here, resource};
 use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
@@ -16,9 +17,10 @@ use crate::shares::Kind;
 /// Adds the routes to an app.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(ready));
+        .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
+        .service(resource("/healthz", &["get"]).route(web::get().to(healthy)))
+        .service(resource("/readyz", &["get"]).route(web::get().to(ready)))
+        .default_service(web::to(nothing_here));
 }
 
 type Shared = web::Data<Arc<Hub>>;

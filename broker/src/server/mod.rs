@@ -147,7 +147,12 @@ impl Broker {
         stop: &Stop,
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
-        let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
+        let relay = Relay::new(
+            config.provisioning.as_deref(),
+            config.relay_token.0.clone(),
+            config.token_requests_per_second,
+        )
+        .map_err(StartError::Provisioning)?;
         descriptors::raise(config.admission.sockets);
         backlog::check();
         let certificates = config.tls.map(Certificates::load).transpose();

@@ -12,7 +12,7 @@ use tessera_broker::config::RawLimits;
 use tessera_broker::tickets::RawResumption;
 use tessera_broker::transport::settings::{RawProxy, RawTls};
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
-use tessera_provisioning::ProvisioningConfig;
+use tessera_provisioning::{ProvisioningConfig, RawLimits as RawProvisioningLimits};
 use tessera_runtime::log::Format;
 use tessera_token::ids::{Audience, VerifierName};
 
@@ -49,6 +49,7 @@ pub(crate) struct Raw {
     pub(crate) tls: RawTls,
     pub(crate) proxy: RawProxy,
     pub(crate) broker: RawBroker,
+    pub(crate) provisioning: RawProvisioning,
     /// Of the command line alone: a file would say it at every start.
     #[serde(skip)]
     pub(crate) accept_loss: bool,
@@ -113,6 +114,12 @@ pub(crate) struct RawBroker {
     limits: RawLimits,
 }
 
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawProvisioning {
+    limits: RawProvisioningLimits,
+}
+
 /// What holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -140,6 +147,7 @@ pub(crate) struct Config {
     tls: RawTls,
     proxy: RawProxy,
     broker: RawBroker,
+    provisioning: RawProvisioning,
 }
 
 /// How to log.
@@ -244,8 +252,10 @@ impl Raw {
             tls: self.tls,
             proxy: self.proxy,
             broker: self.broker,
+            provisioning: self.provisioning,
         };
         config.broker("http://127.0.0.1:1")?;
+        config.provisioning()?;
         if !(2..=tessera_token::limits::TOKEN_LIFE_SECONDS).contains(&config.token_seconds) {
             return Err(Fault::new("token_seconds is 2 seconds to 30 days"));
         }
@@ -292,6 +302,7 @@ impl Config {
         config.derivation_key_file = self.derivation_key_file.clone();
         config.accept_loss = self.accept_loss;
         config.replace_keys = self.replace_keys;
+        self.provisioning.limits.apply(&mut config)?;
         Ok(config)
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tessera_agent::verifier::Verifier;
 use tessera_agent::{Agent, AgentConfig};
+use tessera_broker::config::RelayToken;
 use tessera_broker::{Broker, BrokerHandle};
 use tessera_provisioning::{Provisioning, ProvisioningHandle};
 use tessera_runtime::clock::SharedClock;
@@ -92,6 +93,7 @@ pub(crate) async fn start_broker(
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
     let mut settings = config.broker(&feed.url)?;
     settings.accept_loss = config.accept_loss;
+    settings.relay_token = RelayToken(Some(feed.token.clone()));
     settings.must_exist = founded::is_there(&config.data);
     let handle = Broker::start(settings, &agent, clock.clone(), &metrics, stop).await?;
     founded::note(&config.data)?;

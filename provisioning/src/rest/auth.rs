@@ -8,13 +8,11 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use tessera_token::refusal::RefusalCode;
 
-use super::input::{admit, app};
+use super::input::{anonymous, app, peer};
 use super::problem::Problem;
+use crate::admission::Source;
 use crate::operators::{find, Operator, OperatorRole, Tenants};
 use crate::refused::Refused;
-
-/// Requests of an address's rate that a wrong token costs.
-const FAILURE_COST: u32 = 20;
 
 /// The roles of which the caller must have one.
 pub(crate) trait Needs {
@@ -115,11 +113,14 @@ fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem> {
     {
         Some(Ok(operator)) => operator,
         Some(Err(problem)) => {
-            admit(request, FAILURE_COST)?;
-            return Err(problem);
+            let app = app(request)?;
+            return Err(match app.admission.wrong(peer(request), app.clock.monotonic()) {
+                true => problem,
+                false => RefusalCode::RateLimited.into(),
+            });
         }
         None => {
-            admit(request, 1)?;
+            anonymous(request)?;
             return Err(RefusalCode::OperatorUnknown.into());
         }
     };
@@ -135,12 +136,16 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether the caller shows the token of an account that relays for devices.
-pub(super) fn is_relay(request: &HttpRequest) -> bool {
+/// Who brings a request of a device: the account of a broker that shows its feed token, or the peer itself.
+pub(super) fn source(request: &HttpRequest) -> Source {
     let found = bearer(request)
         .zip(app(request).ok())
         .and_then(|(token, app)| find(&app.tables, token).ok());
-    found.is_some_and(|operator| {
+    let of_all = |operator: &Operator| {
         operator.roles.contains(&OperatorRole::Feed) && operator.tenants == Tenants::All
-    })
+    };
+    match found.filter(of_all) {
+        Some(operator) => Source::Relay(operator.name),
+        None => peer(request),
+    }
 }

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use actix_web::http::header;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_runtime::http::server::media_type;
 use tessera_runtime::random;
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
+use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
+use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
 use crate::strangers::hold_back;
@@ -31,36 +35,46 @@ pub(super) async fn nonce(
 pub(super) async fn enrol(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
     let began = app.clock.monotonic();
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
-        let answer = enrol::enrol(&app, &message).await?;
+        let answer = enrol::enrol(&app, &message, &source).await?;
         Ok(Told { answer, sealed: None })
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = charged(&app, source.clone(), outcome.await);
+    let outcome = in_its_time(&app, began, outcome).await;
     token_answer(&request, &app, outcome)
 }
 
 pub(super) async fn token(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
     let began = app.clock.monotonic();
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
         told_to_the_signer(&message)?;
-        let answer = refresh::refresh(&app, &message).await?;
+        let answer = refresh::refresh(&app, &message, &source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = charged(&app, source.clone(), outcome.await);
+    let outcome = in_its_time(&app, began, outcome).await;
     token_answer(&request, &app, outcome)
+}
+
+/// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only
+/// that it asks too often.
+fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
+    let Err(problem) = outcome else { return outcome };
+    match problem.is_of_caller() && !app.admission.wrong(source, app.clock.monotonic()) {
+        true => Err(RefusalCode::RateLimited.into()),
+        false => Err(problem),
+    }
 }
 
 /// A refusal waits for the end of its time bucket. One for the rate was not looked at and says nothing.
@@ -115,14 +129,17 @@ fn parse<T>(
     Body(bytes): &Body,
     cbor: fn(&[u8]) -> Result<T, MessageError>,
     json: fn(&[u8]) -> Result<T, Refused>,
-) -> Result<T, Refused> {
+) -> Result<T, Problem> {
     if bytes.len() > DEVICE_BODY_BYTES {
-        return Err(Refused::malformed("the message is too large"));
+        return Err(Refused::malformed("the message is too large").into());
     }
-    match request.content_type() {
-        ACE_CBOR => cbor(bytes).map_err(|error| Refused::malformed(error.to_string())),
-        "application/json" | "" => json(bytes),
-        _ => Err(Refused::malformed("send application/ace+cbor or application/json")),
+    match media_type(request).as_deref() {
+        Some(ACE_CBOR) => Ok(cbor(bytes).map_err(|error| Refused::malformed(error.to_string()))?),
+        Some("application/json" | "") => Ok(json(bytes)?),
+        _ => {
+            let other = Refused::malformed("send application/ace+cbor or application/json");
+            Err(Problem::from(other).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
+use tessera_runtime::http::server::{accepts, media_type};
 use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
 use tessera_token::text::base64url;
@@ -47,6 +48,15 @@ impl Problem {
     /// Whether it is of this code.
     pub(crate) fn is(&self, code: Code) -> bool {
         self.refused.code == code
+    }
+
+    /// Whether the caller could have asked better: neither the service nor its bounds are the cause.
+    pub(crate) fn is_of_caller(&self) -> bool {
+        self.status.is_client_error()
+            && !matches!(
+                self.refused.code,
+                Code::RateLimited | Code::LimitReached | Code::CapacityReached
+            )
     }
 
     /// The same refusal under another status.
@@ -131,13 +141,12 @@ impl Problem {
     }
 }
 
-/// Whether the caller sent or wants `application/ace+cbor`.
+/// Whether the caller wants `application/ace+cbor`, or sent it and wants nothing else.
 pub(crate) fn speaks_cbor(request: &HttpRequest) -> bool {
-    let is = |name: header::HeaderName| {
-        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.to_ascii_lowercase().contains(ACE_CBOR))
-    };
-    is(header::CONTENT_TYPE) || is(header::ACCEPT)
+    let wants_json =
+        || accepts(request, "application/json") || accepts(request, "application/problem+json");
+    accepts(request, ACE_CBOR)
+        || media_type(request).is_some_and(|kind| kind == ACE_CBOR) && !wants_json()
 }
 
 fn status(code: Code) -> StatusCode {

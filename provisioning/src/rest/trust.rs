@@ -16,7 +16,7 @@ use super::auth::{By, Feed, Security};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
-use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT};
+use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT, POLL_SECONDS};
 use crate::refused::Refused;
 use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
@@ -43,6 +43,9 @@ pub(super) struct After {
 
 impl After {
     fn asked(self) -> Result<Asked, Refused> {
+        if self.wait > POLL_SECONDS {
+            return Err(Refused::malformed(format!("wait must be 0 to {POLL_SECONDS}")));
+        }
         let nonce = self.nonce.map(|text| text.parse::<FeedNonce>());
         let nonce = nonce.transpose();
         Ok(Asked {

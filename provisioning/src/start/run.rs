@@ -2,15 +2,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Supervisor;
 use actix_web::dev::Server;
-use actix_web::{web, App, HttpServer};
+use actix_web::{web, App};
 use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
 use tessera_runtime::held::HeldClock;
+use tessera_runtime::http::server::{self, Listener};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
@@ -325,23 +325,19 @@ async fn came_back(
 fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {
     let data = web::Data::from(Arc::clone(service));
     let wanted = service.config.http_addr;
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(data.clone())
             .wrap(actix_web::middleware::from_fn(rest::measure::measure))
             .configure(rest::configure)
             .default_service(web::to(rest::nothing_here))
-    })
-    .workers(service.config.workers)
-    .backlog(limits::BACKLOG)
-    .max_connections(limits::CONNECTIONS_PER_WORKER)
-    .client_request_timeout(service.config.head_time)
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .keep_alive(limits::KEEP_ALIVE)
-    .shutdown_timeout(service.config.drain.as_secs())
-    .disable_signals()
-    .bind(wanted)
-    .map_err(|error| StartError::Bind(wanted, error))?;
-    let addr = server.addrs().first().copied().ok_or(StartError::Internal)?;
-    Ok((server.run(), addr))
+    };
+    let bind = |error| StartError::Bind(wanted, error);
+    let listener = server::bind(wanted, limits::BACKLOG).map_err(bind)?;
+    let addr = listener.local_addr().map_err(bind)?;
+    let metrics = service.metrics.http.clone();
+    let limits = service.config.server_limits();
+    let listeners = vec![Listener::Tcp(listener)];
+    let server = server::serve(app, listeners, &limits, service.clock.clone(), metrics);
+    Ok((server.map_err(bind)?, addr))
 }

@@ -29,7 +29,9 @@ fn at(seconds: u64) -> UnixSeconds {
 async fn quick() -> World {
     World::with(|config| {
         config.sweep_every = Duration::from_millis(5);
-        config.admission.address_burst = 1_000_000;
+        config.admission.anonymous.burst = 1_000_000;
+        config.admission.proved.burst = 1_000_000;
+        config.admission.device.burst = 1_000_000;
     })
     .await
 }

@@ -139,7 +139,7 @@ async fn a_retired_key_is_listed_for_a_week_and_then_let_go_of() {
 /// A look at the keys finds the one that signs at every moment, and steps at once wait for each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_there_at_every_moment_of_many_rotations() {
-    let world = World::with(|config| config.admission.address_burst = 100_000).await;
+    let world = World::new().await;
     let (device, _) = world.enrolled("a").await;
     let world = std::sync::Arc::new(world);
     let mut turns = tokio::task::JoinSet::new();

@@ -17,6 +17,7 @@ mod keys;
 mod killed;
 mod matrix;
 mod operators;
+mod rates;
 mod refresh;
 mod registry;
 mod restart;

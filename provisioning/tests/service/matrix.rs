@@ -86,7 +86,7 @@ async fn accounts(world: &World, tenants: Value) -> BTreeMap<&'static str, HttpC
 }
 
 async fn world() -> World {
-    let world = World::with(|config| config.admission.address_burst = 100_000).await;
+    let world = World::with(|config| config.admission.wrong.burst = 100_000).await;
     for tenant in ["acme", "other"] {
         world.post("/v1/tenants", json!({ "tenant": tenant })).await;
     }

@@ -99,7 +99,7 @@ async fn accounts_know_themselves() {
 
 #[tokio::test]
 async fn guessing_tokens_is_slow() {
-    let world = World::with(|config| config.admission.address_burst = 100).await;
+    let world = World::with(|config| config.admission.wrong.burst = 5).await;
     let wrong = world.with_token(&format!("tsr_op_{}", "A".repeat(43)));
     let mut codes = Vec::new();
     for _ in 0..6 {
@@ -255,7 +255,7 @@ async fn accounts_come_and_go() {
 
 #[tokio::test]
 async fn a_broker_that_relays_for_its_devices_is_not_slowed_down() {
-    let world = World::with(|config| config.admission.address_burst = 5).await;
+    let world = World::with(|config| config.admission.anonymous.burst = 5).await;
     for _ in 0..20 {
         world.feed.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
     }

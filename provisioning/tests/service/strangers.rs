@@ -20,7 +20,7 @@ async fn shown(world: &World, path: &str, body: Vec<u8>) -> (u16, String, Vec<u8
 }
 
 async fn world() -> World {
-    let world = World::with(|config| config.admission.address_burst = 1_000_000).await;
+    let world = World::with(|config| config.admission.wrong.burst = 1_000_000).await;
     world.enrolled("known").await;
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     world.post("/v1/tenants/other/revoke", json!({})).await;
@@ -63,7 +63,7 @@ async fn strangers_get_one_answer() {
 #[tokio::test]
 async fn the_audit_log_has_a_sum_of_them() {
     let world = World::with(|config| {
-        config.admission.address_burst = 1_000_000;
+        config.admission.wrong.burst = 1_000_000;
         config.sweep_every = Duration::from_millis(20);
     })
     .await;

@@ -57,8 +57,8 @@ impl Keys {
         World::with(|config| {
             config.derivation_key_file = Some(self.path());
             // Whoever waits for the file asks again and again, on a clock that stands still.
-            config.admission.address_burst = 1_000_000;
-            config.admission.total_burst = 1_000_000;
+            config.admission.wrong.burst = 1_000_000;
+            config.admission.device.burst = 1_000_000;
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! The HTTP client: this file alone names `reqwest`. HTTP/1.1, bounded answers, typed errors.
+//! The HTTP client: this file alone names `reqwest`. HTTP/1.1, bounded answers, typed errors. The server is in [`server`].
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
@@ -13,6 +13,8 @@ use crate::secret::Secret;
 mod error;
 mod request;
 mod response;
+/// The server side.
+pub mod server;
 #[cfg(test)]
 mod tests;
 
