@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_runtime::clock::SystemClock;
+use tessera_runtime::http::Server;
 use tessera_runtime::random::{self, SeededRandom, SystemRandom};
 use tessera_runtime::stop::Stop;
 use tessera_simulators::credentials::{self, Proof, Wanted};
@@ -29,7 +30,7 @@ pub(crate) async fn run(command: SimCommand) -> Outcome {
 
 async fn fleet(args: SimRunArgs) -> Outcome {
     let seed = seed(args.seed)?;
-    let http = args.http.url();
+    let http = args.http.server();
     let plan = Plan {
         operator: operator(&http, &args.operator)?,
         http,
@@ -59,7 +60,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
 
 async fn credentials(args: CredentialsArgs) -> Outcome {
     let seed = seed(args.seed)?;
-    let http = args.http.url();
+    let http = args.http.server();
     let wanted = Wanted {
         operator: operator(&http, &args.operator)?,
         http,
@@ -131,7 +132,7 @@ pub(crate) fn stop_when_told(stop: &Stop) -> Result<(), Fault> {
     Ok(())
 }
 
-fn operator(http: &str, args: &SimOperator) -> Result<OperatorClient, Fault> {
+fn operator(http: &Server, args: &SimOperator) -> Result<OperatorClient, Fault> {
     let token = secrets::operator_token(args.operator_token.as_deref())?;
     Ok(OperatorClient::new(http, token)?)
 }

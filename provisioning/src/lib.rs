@@ -41,7 +41,7 @@ mod tables;
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, ProvisioningConfig};
+pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig};
 pub use room::TrustLimits;
-pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
+pub use start::{reachable, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
 pub use trust::restored::mark as mark_restored;

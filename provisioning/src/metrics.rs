@@ -5,6 +5,7 @@ use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError,
 pub(crate) struct ServiceMetrics {
     pub(crate) requests: Counter,
     pub(crate) seconds: Histogram,
+    pub(crate) turned_away: Counter,
     pub(crate) refusals: Counter,
     pub(crate) issued: Counter,
     pub(crate) revoked: Counter,
@@ -32,6 +33,11 @@ impl ServiceMetrics {
                 "Time to answer by route; long polls wait on purpose",
                 &["route"],
                 SECONDS,
+            )?,
+            turned_away: metrics.counter(
+                "tessera_provisioning_turned_away_total",
+                "Connections closed before HTTP by the rule that they broke",
+                &["rule"],
             )?,
             refusals: metrics.counter(
                 "tessera_provisioning_refusals_total",

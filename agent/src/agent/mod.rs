@@ -116,7 +116,7 @@ impl Agent {
         let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
-        let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
+        let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
         let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?.of(url);
         let source =
             config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();

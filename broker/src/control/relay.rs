@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, ACE_CBOR};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, Server, ACE_CBOR};
 use tessera_token::messages::{RefusalAnswer, TokenAnswer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,17 +23,17 @@ pub(super) enum Answer {
 }
 
 impl Relay {
-    /// A relay to the service at `url`; without one every request finds it away.
+    /// A relay to this service; without one every request finds it away.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn new(url: Option<&str>) -> Result<Self, HttpError> {
+    /// As [`HttpClient::new`].
+    pub fn new(service: Option<Server>) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             total: RELAY_WITHIN,
             response_bytes: RELAY_ANSWER_BYTES,
             ..HttpLimits::default()
         };
-        let client = url.map(|url| HttpClient::new(url, None, limits)).transpose()?;
+        let client = service.map(|at| HttpClient::new(at, None, limits)).transpose()?;
         Ok(Self { client, permits: Arc::new(Semaphore::new(RELAYS)) })
     }
 

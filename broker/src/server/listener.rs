@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use tessera_runtime::proxy::{header, trusted, Source};
 use tessera_runtime::stop::Stop;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpSocket, TcpStream};
@@ -16,7 +17,6 @@ use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
 use crate::transport::accept::{Caller, Door};
-use crate::transport::proxy::{self, Source};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -103,7 +103,7 @@ impl Listener {
             }
             return;
         };
-        let trusted = proxies.iter().any(|source| source.contains(peer.ip()));
+        let trusted = trusted(proxies, peer.ip());
         let waiting = Arc::clone(headers).try_acquire_owned();
         let (true, Ok(waiting)) = (trusted, waiting) else {
             let why = if trusted { "proxy_waiting" } else { "proxy_source" };
@@ -151,7 +151,7 @@ async fn behind_proxy(
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) -> Option<(TcpStream, IpAddr, Place)> {
-    let named = tokio::time::timeout(PROXY_WITHIN, proxy::read(&mut socket, peer)).await;
+    let named = tokio::time::timeout(PROXY_WITHIN, header::read(&mut socket, peer)).await;
     let Some(named) = named.ok().flatten() else {
         hub.metrics.broken.inc(&["proxy_header"]);
         return None;

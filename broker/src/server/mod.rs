@@ -139,7 +139,7 @@ impl Broker {
         stop: &Stop,
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
-        let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
+        let relay = Relay::new(config.provisioning).map_err(StartError::Provisioning)?;
         descriptors::raise(config.admission.sockets);
         backlog::check();
         let certificates = config.tls.map(Certificates::load).transpose();
@@ -209,7 +209,7 @@ impl Broker {
             stop.spawn("broker certificates", watch);
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));
-        let proxies: Arc<[_]> = config.proxies.into();
+        let proxies = config.proxy.from.clone();
         let keep_alive = Duration::from_secs(hub.policy.keep_alive.into());
         let (mut listeners, mut over_quic) = (Vec::new(), Vec::new());
         for (socket, Listen { transport, address, proxied }) in

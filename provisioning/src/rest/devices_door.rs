@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
 use super::device_json::{self, NonceJson, TokenAnswerJson};
-use super::input::{Admitted, App, Body};
+use super::input::{entrance, Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
@@ -59,7 +60,8 @@ pub(super) async fn token(
 /// proxy here that speaks TLS to either.
 fn told_here(request: &HttpRequest, message: &TokenRequest) -> Result<(), RefusalCode> {
     let local = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
-    let private = request.app_config().secure() || request.peer_addr().is_some_and(local);
+    let encrypted = entrance(request).is_some_and(Entrance::is_encrypted);
+    let private = encrypted || request.peer_addr().is_some_and(local);
     match message.kind == TokenKind::Symmetric && !private {
         true => Err(RefusalCode::ChannelInClear),
         false => Ok(()),

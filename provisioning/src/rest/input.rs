@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::is_relay;
@@ -124,11 +125,27 @@ impl FromRequest for Admitted {
 
 pub(crate) fn admit(request: &HttpRequest, cost: u32) -> Result<(), Problem> {
     let service = app(request)?;
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    match service.admission.admit(address, cost, service.clock.monotonic()) {
+    match service.admission.admit(address(request), cost, service.clock.monotonic()) {
         true => Ok(()),
         false => Err(RefusalCode::RateLimited.into()),
     }
+}
+
+/// The address that counts for a request: the peer's, or the one behind proxies that are trusted.
+pub(crate) fn address(request: &HttpRequest) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let values = |name: &str| -> Vec<&[u8]> {
+        request.headers().get_all(name).map(|value| value.as_bytes()).collect()
+    };
+    match entrance(request) {
+        Some(entrance) => entrance.address(peer, &values("forwarded"), &values("x-forwarded-for")),
+        None => peer,
+    }
+}
+
+/// The listener by which a request has come; none where there is no socket.
+pub(crate) fn entrance(request: &HttpRequest) -> Option<&Entrance> {
+    request.app_data::<Data<Entrance>>().map(|entrance| entrance.get_ref())
 }
 
 pub(crate) fn app(request: &HttpRequest) -> Result<&App, Problem> {
