@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tessera_runtime::http::server::ServerLimits;
 use tessera_runtime::proxy::ProxySettings;
 use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
@@ -50,6 +51,10 @@ pub struct ProvisioningConfig {
     pub sweep_every: Duration,
     /// Time for a request's head.
     pub head_time: Duration,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one address at once.
+    pub connections_per_address: usize,
     /// Time given to running requests when the service stops; whole seconds.
     pub drain: Duration,
 }
@@ -105,8 +110,22 @@ impl ProvisioningConfig {
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,
             head_time: limits::HEAD_TIMEOUT,
+            connections: limits::CONNECTIONS,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             drain: limits::DRAIN,
         })
+    }
+
+    pub(crate) fn server_limits(&self) -> ServerLimits {
+        ServerLimits {
+            workers: self.workers,
+            connections: self.connections,
+            per_peer: self.connections_per_address,
+            head: self.head_time,
+            idle: limits::KEEP_ALIVE,
+            request: limits::REQUEST_TIME,
+            drain: self.drain,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), StartError> {
@@ -119,6 +138,9 @@ impl ProvisioningConfig {
         let here = self.http_addr.ip().to_canonical().is_loopback();
         if self.https.is_none() && !here && !self.http_in_clear {
             return Err(StartError::InClear(self.http_addr));
+        }
+        if self.connections == 0 || self.connections_per_address == 0 {
+            return Err(StartError::Config("connections must be above 0"));
         }
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));

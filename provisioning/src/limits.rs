@@ -14,8 +14,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which an idle connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections of one worker: two workers hold the sockets of 8,000 devices at once.
-pub const CONNECTIONS_PER_WORKER: usize = 4096;
+/// Connections at once: the sockets of 8,000 devices.
+pub const CONNECTIONS: usize = 8192;
+/// Connections of one address at once: half of all, so that no address has every place.
+pub const CONNECTIONS_PER_ADDRESS: usize = 4096;
+/// Time for one request: the longest poll, or a reader's evidence after a wait for its turn.
+pub const REQUEST_TIME: Duration = Duration::from_secs(180);
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;
 /// Time given to running requests when the service stops.

@@ -1,11 +1,12 @@
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 /// What provisioning counts.
 #[derive(Clone)]
 pub(crate) struct ServiceMetrics {
+    pub(crate) http: ServerMetrics,
     pub(crate) requests: Counter,
     pub(crate) seconds: Histogram,
-    pub(crate) turned_away: Counter,
     pub(crate) refusals: Counter,
     pub(crate) issued: Counter,
     pub(crate) revoked: Counter,
@@ -23,6 +24,7 @@ pub(crate) struct ServiceMetrics {
 impl ServiceMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         Ok(Self {
+            http: ServerMetrics::register(metrics, "tessera_provisioning")?,
             requests: metrics.counter(
                 "tessera_provisioning_requests_total",
                 "HTTP requests by route and status",
@@ -33,11 +35,6 @@ impl ServiceMetrics {
                 "Time to answer by route; long polls wait on purpose",
                 &["route"],
                 SECONDS,
-            )?,
-            turned_away: metrics.counter(
-                "tessera_provisioning_turned_away_total",
-                "Connections closed before HTTP by the rule that they broke",
-                &["rule"],
             )?,
             refusals: metrics.counter(
                 "tessera_provisioning_refusals_total",

@@ -61,6 +61,32 @@ pub const HTTP_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept per host: enough for a busy client, few enough to spare the server's sockets.
 pub const HTTP_IDLE_PER_HOST: usize = 64;
 
+/// Bytes that a server reads from a connection at once, and holds of a request that is not its turn yet.
+pub const SERVER_READ_BYTES: usize = 4096;
+/// Bytes of a request head: four of the longest headers of browsers and proxies.
+pub const SERVER_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of a body that wait for a handler.
+pub const SERVER_AHEAD_BYTES: usize = 32 * 1024;
+/// Bytes of a body that a handler left and that are read so that the connection can be kept: every refusal of a request of
+/// ours leaves less.
+pub const SERVER_LEFT_BYTES: u64 = 32 * 1024;
+/// Time from the last byte of an answer to the end of its buffers: an idle connection holds none.
+pub const SERVER_WARM: Duration = Duration::from_secs(1);
+/// Time in which a peer must take [`SERVER_ANSWER_BYTES`] of an answer, or the rest of it.
+pub const SERVER_ANSWER_STEP: Duration = Duration::from_secs(5);
+/// See [`SERVER_ANSWER_STEP`]: 13 KiB a second.
+pub const SERVER_ANSWER_BYTES: u64 = 64 * 1024;
+/// Time for each step of closing: to send what the peer is told, and to read what it still sends.
+pub const SERVER_CLOSING: Duration = Duration::from_secs(1);
+/// Bytes read behind the last answer; then the connection is cut.
+pub const SERVER_CLOSING_BYTES: usize = 64 * 1024;
+/// Time after which a connection that keeps the server waiting gives its place to a newcomer that finds none.
+pub const SERVER_STALLED: Duration = Duration::from_secs(1);
+/// Such connections that are ended at once: so each newcomer of a flood does not look through all.
+pub const SERVER_EVICTED: usize = 64;
+/// Time for which the kernel keeps what a peer does not take.
+pub const SERVER_UNTAKEN: Duration = Duration::from_secs(20);
+
 /// Series of one metric family; past it new label values are counted under `other`, so that no peer can grow memory.
 pub const METRIC_SERIES: usize = 512;
 
@@ -120,5 +146,7 @@ pub const PROXY_HEADER_BYTES: usize = 2_048;
 pub const PROXY_LINE_BYTES: usize = 107;
 /// Time for a PROXY header: the balancer sends it with its first packet.
 pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
+/// Sockets of one HTTP listener whose PROXY header has not come yet: only balancers that are trusted get here.
+pub const PROXY_WAITING: usize = 1024;
 /// Entries of `Forwarded` or `X-Forwarded-For` that are walked: more trusted hops than this stand in no row.
 pub const FORWARDED_HOPS: usize = 32;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
@@ -16,6 +17,7 @@ use crate::validator::Validator;
 
 /// What every route needs.
 pub(super) struct State {
+    pub(super) http: ServerMetrics,
     validator: Validator,
     observer: Observer,
     metrics: Metrics,
@@ -35,6 +37,7 @@ impl State {
             &["outcome"],
         )?;
         Ok(Self {
+            http: ServerMetrics::register(metrics, "tessera_agent")?,
             validator: agent.validator().clone(),
             observer: agent.observer().clone(),
             metrics: metrics.clone(),

@@ -5,6 +5,7 @@ mod stripes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 use crate::codec::QoS;
@@ -15,6 +16,7 @@ pub(crate) use stripes::Stripes;
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the help texts below say what they are")]
 pub struct BrokerMetrics {
+    pub http: ServerMetrics,
     pub connects: Counter,
     pub refusals: Counter,
     pub turned_away: Counter,
@@ -101,6 +103,7 @@ impl BrokerMetrics {
     pub fn new(m: &Metrics) -> Result<Self, MetricsError> {
         let n = |name: &str| format!("tessera_broker_{name}");
         Ok(Self {
+            http: ServerMetrics::register(m, "tessera_broker")?,
             connects: m.counter(
                 &n("connects_total"),
                 "Accepted CONNECTs",

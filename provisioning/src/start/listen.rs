@@ -1,19 +1,13 @@
-//! From a socket to a request: actix-server accepts, the [`Entrance`] takes in, actix-http reads.
+//! Where the service listens: HTTPS, or HTTP in clear on this machine.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol};
-use actix_service::{fn_service, map_config, IntoServiceFactory, ServiceFactoryExt};
-use actix_web::dev::{AppConfig, Server};
+use actix_web::dev::Server;
 use actix_web::{web, App};
+use tessera_runtime::http::server::{self, Listener};
 use tessera_runtime::proxy::entrance::Entrance;
-use tessera_runtime::proxy::ProxySettings;
 use tessera_runtime::tls::ServerTls;
-use tokio::net::{TcpSocket, TcpStream};
 
 use super::StartError;
 use crate::service::Service;
@@ -33,91 +27,39 @@ pub(super) fn listen(
     tls: Option<Arc<ServerTls>>,
 ) -> Result<Listening, StartError> {
     let config = &service.config;
-    let outer = bind(config.http_addr)?;
-    let addr = local(&outer, config.http_addr)?;
+    let (outer, addr) = bind(config.http_addr)?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let inner = (config.inner && tls.is_some()).then(|| bind(loopback)).transpose()?;
-    let inner_addr = inner.as_ref().map(|inner| local(inner, loopback)).transpose()?;
     if tls.is_none() && !addr.ip().to_canonical().is_loopback() {
         tracing::warn!(
             %addr,
             "provisioning speaks HTTP in clear beyond this machine, as http_in_clear allows: tokens can be read on the way"
         );
     }
-    let server = Server::build()
-        .workers(config.workers)
-        .max_concurrent_connections(limits::CONNECTIONS_PER_WORKER)
-        .shutdown_timeout(config.drain.as_secs())
-        .disable_signals();
-    let failed = |error| StartError::Bind(config.http_addr, error);
+    let (inner, inner_addr) = inner.unzip();
     let entrance = Entrance::new("http", config.proxy.clone(), tls);
-    let server = serve(server, "provisioning", outer, service, entrance).map_err(failed)?;
-    let server = match inner {
-        None => server,
-        Some(inner) => {
-            let entrance = Entrance::new("inner", ProxySettings::default(), None);
-            serve(server, "provisioning-inner", inner, service, entrance).map_err(failed)?
-        }
-    };
-    Ok(Listening { server: server.run(), addr, inner: inner_addr })
-}
-
-fn bind(wanted: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = || {
-        let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        // Small answers leave at once; what is accepted here inherits it (Linux).
-        socket.set_nodelay(true)?;
-        socket.bind(wanted)?;
-        socket.listen(limits::BACKLOG)?.into_std()
-    };
-    bound().map_err(|error: io::Error| StartError::Bind(wanted, error))
-}
-
-fn local(listener: &TcpListener, wanted: SocketAddr) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Bind(wanted, error))
-}
-
-fn serve(
-    server: actix_server::ServerBuilder,
-    name: &str,
-    listener: TcpListener,
-    service: &Arc<Service>,
-    entrance: Entrance,
-) -> io::Result<actix_server::ServerBuilder> {
-    let service = Arc::clone(service);
-    server.listen(name, listener, move || {
-        let stop = service.stop.clone();
-        let app = App::new()
-            .app_data(web::Data::from(Arc::clone(&service)))
-            .app_data(web::Data::new(entrance.clone()))
+    let data = web::Data::from(Arc::clone(service));
+    let rules = web::Data::new(entrance.clone());
+    let app = move || {
+        App::new()
+            .app_data(data.clone())
+            .app_data(rules.clone())
             .wrap(actix_web::middleware::from_fn(rest::measure::measure))
             .configure(rest::configure)
-            .default_service(web::to(rest::nothing_here));
-        let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stop = stop.clone();
-                async move { stop.stopping().await }
-            })
-            .keep_alive(limits::KEEP_ALIVE)
-            .client_request_timeout(service.config.head_time)
-            .client_disconnect_timeout(Duration::from_secs(1))
-            .finish(map_config(app, |()| AppConfig::default()));
-        let (entrance, metrics) = (entrance.clone(), service.metrics.clone());
-        fn_service(move |socket: TcpStream| {
-            let (entrance, metrics) = (entrance.clone(), metrics.clone());
-            async move {
-                let from = socket.peer_addr().map_err(DispatchError::Io)?;
-                match entrance.open(socket, from).await {
-                    Ok(entered) => Ok((entered.stream, Protocol::Http1, Some(entered.peer))),
-                    Err(rule) => {
-                        metrics.turned_away.inc(&[rule]);
-                        Err(DispatchError::Io(io::Error::other(rule)))
-                    }
-                }
-            }
-        })
-        .and_then(http)
-    })
+            .default_service(web::to(rest::nothing_here))
+    };
+    let listeners = [Listener::Through(outer, entrance)].into_iter();
+    let listeners = listeners.chain(inner.map(Listener::Tcp)).collect();
+    let metrics = service.metrics.http.clone();
+    let (limits, clock) = (config.server_limits(), service.clock.clone());
+    let server = server::serve(app, listeners, &limits, clock, metrics);
+    let server = server.map_err(|error| StartError::Bind(config.http_addr, error))?;
+    Ok(Listening { server, addr, inner: inner_addr })
+}
+
+fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind(wanted, error);
+    let listener = server::bind(wanted, limits::BACKLOG).map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
 }

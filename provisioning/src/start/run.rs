@@ -56,20 +56,23 @@ type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
 
 /// The whole life of the service, on its own thread.
 pub(super) async fn run(parts: Parts, ready: Ready) {
-    if let Err(error) = waiting::for_a_plausible_clock(&parts).await {
+    let tls = match certificates(&parts.config) {
+        Ok(tls) => tls,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if let Err(error) = waiting::for_a_plausible_clock(&parts, tls.clone()).await {
         return drop(ready.send(Err(error)));
     }
     let (service, handle) = match prepare(parts).await {
         Ok(prepared) => prepared,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    let tls = match certificates(&service) {
-        Ok(tls) => tls,
-        Err(error) => return give_up(&service, ready, error),
-    };
     let Listening { server, addr, inner } = match listen(&service, tls.clone()) {
         Ok(listening) => listening,
-        Err(error) => return give_up(&service, ready, error),
+        Err(error) => {
+            let _ = service.store.close();
+            return drop(ready.send(Err(error)));
+        }
     };
     tracing::info!(%addr, https = tls.is_some(), "provisioning listens");
     let handle = ProvisioningHandle { addr, inner, tls: tls.clone(), ..handle };
@@ -89,15 +92,10 @@ pub(super) async fn run(parts: Parts, ready: Ready) {
     tracing::info!("provisioning stopped");
 }
 
-fn certificates(service: &Service) -> Result<Option<Arc<ServerTls>>, StartError> {
-    let files = service.config.https.clone();
+fn certificates(config: &ProvisioningConfig) -> Result<Option<Arc<ServerTls>>, StartError> {
+    let files = config.https.clone();
     let loaded = files.map(|files| ServerTls::load(files.cert, files.key)).transpose();
     Ok(loaded.map_err(StartError::Tls)?.map(Arc::new))
-}
-
-fn give_up(service: &Service, ready: Ready, error: StartError) {
-    let _ = service.store.close();
-    drop(ready.send(Err(error)));
 }
 
 /// The process must not go on without a service that it thinks it has.

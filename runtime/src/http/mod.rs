@@ -1,5 +1,5 @@
 //! The HTTP client: this file alone names `reqwest`. HTTP/1.1 over TLS, or in clear to this machine; bounded answers,
-//! typed errors.
+//! typed errors. The server is in [`server`].
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
@@ -17,6 +17,8 @@ mod error;
 mod origin;
 mod request;
 mod response;
+/// The server side.
+pub mod server;
 #[cfg(test)]
 mod tests;
 

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::forwarded::{resolve, Found, Ignored};
 use super::{header, trusted, ProxySettings};
-use crate::limits::{PROXY_WITHIN, TLS_WITHIN};
+use crate::limits::{PROXY_WAITING, PROXY_WITHIN, TLS_WITHIN};
 use crate::tls::{Carried, ServerTls};
 
 /// What a listener for HTTP does with its sockets. Cheap to clone.
@@ -18,6 +19,8 @@ pub struct Entrance {
     settings: Arc<ProxySettings>,
     expects_header: bool,
     told: Arc<Told>,
+    /// Sockets whose PROXY header has not come yet.
+    waiting: Arc<Semaphore>,
 }
 
 /// What is told in the log once for each cause: strangers could repeat it as they like.
@@ -29,19 +32,12 @@ struct Told {
     no_source: AtomicBool,
 }
 
-/// A connection that has come in.
-pub struct Entered {
-    /// Its bytes.
-    pub stream: Carried,
-    /// Where it comes from: the other end of the socket, or what the balancer there names.
-    pub peer: SocketAddr,
-}
-
 impl Entrance {
     /// The entrance of the listener of this name.
     pub fn new(listener: &str, settings: ProxySettings, tls: Option<Arc<ServerTls>>) -> Self {
         let expects_header = settings.expects(listener);
-        Self { tls, settings: Arc::new(settings), expects_header, told: Arc::default() }
+        let waiting = Arc::new(Semaphore::new(PROXY_WAITING));
+        Self { tls, settings: Arc::new(settings), expects_header, told: Arc::default(), waiting }
     }
 
     /// Whether connections are encrypted from the peer to here.
@@ -49,32 +45,47 @@ impl Entrance {
         self.tls.is_some()
     }
 
-    /// Takes a socket in.
+    /// Whether each connection begins with a PROXY header.
+    pub fn expects_header(&self) -> bool {
+        self.expects_header
+    }
+
+    /// Whether it is a trusted proxy, which speaks for many peers.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        trusted(&self.settings.trusted, peer)
+    }
+
+    /// Where a connection comes from: `from`, or what the balancer there names in the header.
     ///
     /// # Errors
-    /// The rule that the peer broke, as a metric label. It gets no byte but an alert of TLS.
-    pub async fn open(
+    /// The rule that the peer broke, as a metric label. It gets no byte.
+    pub async fn peer(
         &self,
-        mut socket: TcpStream,
+        socket: &mut TcpStream,
         from: SocketAddr,
-    ) -> Result<Entered, &'static str> {
-        let mut peer = from;
-        if self.expects_header {
-            if !trusted(&self.settings.from, from.ip()) {
-                self.tell(&self.told.no_source, from.ip(), "a connection without a PROXY header that counts: its peer is not in proxy.from");
-                return Err("proxy_source");
-            }
-            let named = tokio::time::timeout(PROXY_WITHIN, header::read(&mut socket, from)).await;
-            peer = named.ok().flatten().ok_or("proxy_header")?;
+    ) -> Result<SocketAddr, &'static str> {
+        if !self.expects_header {
+            return Ok(from);
         }
-        let stream: Carried = match &self.tls {
-            None => Box::pin(socket),
-            Some(tls) => {
-                let accepted = tokio::time::timeout(TLS_WITHIN, tls.accept(socket)).await;
-                accepted.map_err(|_| "tls_too_slow")?.map_err(|_| "tls_refused")?
-            }
-        };
-        Ok(Entered { stream, peer })
+        if !trusted(&self.settings.from, from.ip()) {
+            let words = "a connection without a PROXY header that counts: when its peer is your balancer, name it under \
+                         proxy.from";
+            self.tell(&self.told.no_source, from.ip(), words);
+            return Err("proxy_source");
+        }
+        let _waits = self.waiting.try_acquire().map_err(|_| "proxy_waiting")?;
+        let named = tokio::time::timeout(PROXY_WITHIN, header::read(socket, from)).await;
+        named.ok().flatten().ok_or("proxy_header")
+    }
+
+    /// Shakes hands, where the listener speaks TLS.
+    ///
+    /// # Errors
+    /// As [`Entrance::peer`]; the peer may get an alert.
+    pub async fn secure(&self, socket: TcpStream) -> Result<Carried, &'static str> {
+        let Some(tls) = &self.tls else { return Ok(Box::pin(socket)) };
+        let accepted = tokio::time::timeout(TLS_WITHIN, tls.accept(socket)).await;
+        accepted.map_err(|_| "tls_too_slow")?.map_err(|_| "tls_refused")
     }
 
     /// The address that counts for a request, by the values of its headers `Forwarded` and `X-Forwarded-For`.
