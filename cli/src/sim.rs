@@ -11,11 +11,10 @@ use tessera_simulators::credentials::{self, Proof, Wanted};
 use tessera_simulators::operator::OperatorClient;
 use tessera_simulators::report::render;
 use tessera_simulators::scenario::{self, expectations, Outcome as Run, Plan};
-use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
 use tokio::signal::unix::{signal, SignalKind};
 
-use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs, TlsArgs};
 use crate::fault::{Fault, Outcome};
 use crate::screen::Screen;
 use crate::{out, secrets};
@@ -34,7 +33,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
     let plan = Plan {
         operator: operator(&http, &args.operator)?,
         http,
-        broker: broker(&args.mqtt)?,
+        broker: TlsArgs::default().broker(&args.mqtt, args.http.trust.trust())?,
         tenant: TenantId::parse(&args.operator.tenant)?,
         sensor_role: args.role,
         backend_role: args.backend_role,
@@ -135,8 +134,4 @@ pub(crate) fn stop_when_told(stop: &Stop) -> Result<(), Fault> {
 fn operator(http: &Server, args: &SimOperator) -> Result<OperatorClient, Fault> {
     let token = secrets::operator_token(args.operator_token.as_deref())?;
     Ok(OperatorClient::new(http, token)?)
-}
-
-fn broker(text: &str) -> Result<Broker, Fault> {
-    Broker::parse(text).ok_or_else(|| Fault::new(format!("{text:?} is no host:port")))
 }

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
+    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs, TokenArgs,
 };
 pub(crate) use operator::{
     Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,

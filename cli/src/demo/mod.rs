@@ -139,7 +139,7 @@ impl System {
         let plan = Plan {
             operator: OperatorClient::new(&http, self.operator_token.clone())?,
             http: http.into(),
-            broker: Broker { host: mqtt.ip().to_string(), port: mqtt.port() },
+            broker: Broker::plain(mqtt.ip().to_string(), mqtt.port()),
             tenant: TenantId::parse("default")?,
             sensor_role: "sensor".to_owned(),
             backend_role: "backend".to_owned(),
