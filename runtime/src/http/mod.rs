@@ -60,15 +60,15 @@ impl HttpClient {
             .timeout(limits.total)
             .pool_max_idle_per_host(limits::HTTP_IDLE_PER_HOST)
             .tcp_nodelay(true);
-        let builder = match scheme.as_str() {
-            "https" => {
-                let config = client::config(&server.trust, None, b"http/1.1");
-                builder.use_preconfigured_tls(config.map_err(HttpError::Tls)?).https_only(true)
-            }
-            "http" if server.trust.in_clear || origin::is_here(&host) => builder,
+        // In clear no TLS is spoken; the library would still look for settings of its own.
+        let config = match scheme.as_str() {
+            "https" => client::config(&server.trust, None, b"http/1.1"),
+            "http" if server.trust.in_clear || origin::is_here(&host) => client::no_one(),
             "http" => return Err(HttpError::InClear(base)),
             _ => return Err(HttpError::BadUrl(base)),
         };
+        let builder = builder.https_only(scheme == "https");
+        let builder = builder.use_preconfigured_tls(config.map_err(HttpError::Tls)?);
         let client = builder.build().map_err(|error| HttpError::Transport(error.to_string()))?;
         Ok(Self { client, base, bearer, response_bytes: limits.response_bytes })
     }

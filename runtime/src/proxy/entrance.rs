@@ -68,9 +68,7 @@ impl Entrance {
             return Ok(from);
         }
         if !trusted(&self.settings.from, from.ip()) {
-            let words = "a connection without a PROXY header that counts: when its peer is your balancer, name it under \
-                         proxy.from";
-            self.tell(&self.told.no_source, from.ip(), words);
+            self.no_source(from.ip());
             return Err("proxy_source");
         }
         let _waits = self.waiting.try_acquire().map_err(|_| "proxy_waiting")?;
@@ -94,6 +92,13 @@ impl Entrance {
         let found = resolve(peer, &settings.trusted, settings.header, forwarded, x_forwarded_for);
         self.told(peer, &found);
         found.address
+    }
+
+    /// Tells once that a peer may send no PROXY header, where one must come.
+    pub fn no_source(&self, peer: IpAddr) {
+        let words = "a connection whose PROXY header would count for nothing is closed: when its peer is your balancer, \
+                     name it under proxy.from";
+        self.tell(&self.told.no_source, peer, words);
     }
 
     fn told(&self, peer: IpAddr, found: &Found) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -70,10 +70,7 @@ pub(crate) fn config(
     protocol: &[u8],
 ) -> Result<ClientConfig, TlsError> {
     let refused = |error: rustls::Error| TlsError::Certificate(error.to_string());
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(refused)?
-        .with_root_certificates(roots(trust)?);
+    let builder = versions()?.with_root_certificates(roots(trust)?);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -86,6 +83,17 @@ pub(crate) fn config(
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
+}
+
+/// The same for a client that believes no server, and asks none over TLS.
+pub(crate) fn no_one() -> Result<ClientConfig, TlsError> {
+    Ok(versions()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| TlsError::Certificate(error.to_string()))
 }
 
 fn roots(trust: &Trust) -> Result<RootCertStore, TlsError> {
