@@ -28,7 +28,7 @@ impl TlsError {
         use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
         let names = |expected: &str, presented: &[String]| {
             let expected = expected.strip_prefix("DnsName(\"").unwrap_or(expected);
-            let expected = expected.trim_end_matches(|c| matches!(c, '"' | ')'));
+            let expected = expected.trim_end_matches(['"', ')']);
             match presented.is_empty() {
                 true => format!("it names no host, and {expected} was asked for"),
                 false => {

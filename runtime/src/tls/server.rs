@@ -1,7 +1,7 @@
 //! Certificate and key of a listener. Both are read anew when told, and when the files change; connections that are
 //! open keep what they have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -87,7 +87,7 @@ pub async fn watch(tls: Arc<ServerTls>, stop: Stop) {
     }
 }
 
-fn build(cert: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
+fn build(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let refused = |error: rustls::Error| TlsError::Certificate(error.to_string());
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
