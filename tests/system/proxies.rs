@@ -1,5 +1,7 @@
 //! nginx and HAProxy in front: the address of the client counts, not that of the proxy. As docs/doors.md says.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits for a real process, by a real clock")]
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
