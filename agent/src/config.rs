@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tessera_runtime::http::Server;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::StoreOptions;
 use tessera_token::ids::Audience;
@@ -61,9 +62,9 @@ impl AgentConfig {
     }
 
     /// The same with a source of trust data.
-    pub fn with_feed(mut self, url: impl Into<String>, token: Secret<String>) -> Self {
-        let url = url.into();
-        self.feed = Some(FeedConfig { url, token });
+    pub fn with_feed(mut self, server: impl Into<Server>, token: Secret<String>) -> Self {
+        let server = server.into();
+        self.feed = Some(FeedConfig { server, token });
         self
     }
 }
@@ -71,8 +72,8 @@ impl AgentConfig {
 /// The trust feed of a provisioning service.
 #[derive(Clone)]
 pub struct FeedConfig {
-    /// Its base URL: `http://host:port`.
-    pub url: String,
+    /// Where it is, and what makes it believed.
+    pub server: Server,
     /// The token of an operator account with role `feed`.
     pub token: Secret<String>,
 }

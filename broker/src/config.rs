@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tessera_runtime::http::Server;
+use tessera_runtime::proxy::{ProxySettings, RawProxy};
 use tessera_runtime::secret::Secret;
+use tessera_runtime::tls::Trust;
 
 use crate::limits;
 use crate::shares::ShareLimits;
 use crate::tickets::{RawResumption, TicketSettings};
-use crate::transport::proxy::Source;
-use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
+use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 
 pub use shares::{RetainedLimits, SessionLimits};
 
@@ -40,9 +42,12 @@ pub struct RawBrokerConfig {
     pub http: String,
     /// A folder for what the broker keeps.
     pub data_dir: PathBuf,
-    /// The provisioning service to which token requests are relayed, `http://host:port`; without it they are refused
+    /// The provisioning service to which token requests are relayed, `https://host:port`; without it they are refused
     /// with `not_ready`.
     pub provisioning: Option<String>,
+    /// What makes that service believed.
+    #[serde(skip)]
+    pub trust: Trust,
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
@@ -77,6 +82,7 @@ impl Default for RawBrokerConfig {
             http: "127.0.0.1:9883".to_owned(),
             data_dir: PathBuf::from("."),
             provisioning: None,
+            trust: Trust::default(),
             ace_as_hint: None,
             ace_challenge: AceChallenge::ClearOnly.name().to_owned(),
             authz_info: false,
@@ -193,8 +199,8 @@ pub struct BrokerConfig {
     pub listen: Vec<Listen>,
     /// Certificates; there when a listener needs them.
     pub tls: Option<TlsSettings>,
-    /// Who may send PROXY headers.
-    pub proxies: Vec<Source>,
+    /// Whose word counts about where a peer is.
+    pub proxy: ProxySettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http: SocketAddr,
     /// A folder for what the broker keeps.
@@ -204,7 +210,7 @@ pub struct BrokerConfig {
     /// There was a store before: an empty folder is a loss, and no first start.
     pub must_exist: bool,
     /// Where token requests go.
-    pub provisioning: Option<String>,
+    pub provisioning: Option<Server>,
     /// The broker's own credential there, an account with role `feed`.
     pub relay_token: RelayToken,
     /// Token requests of one device a second.
@@ -318,8 +324,12 @@ impl RawBrokerConfig {
     pub fn validate(self) -> Result<BrokerConfig, ConfigError> {
         let l = &self.limits;
         let provisioning = self.provisioning.as_deref().map(service_url).transpose()?;
-        let (proxied, proxies) = self.proxy.validate()?;
-        let listen = self.listen(&proxied)?;
+        let provisioning = provisioning.map(|url| Server::new(url, self.trust.clone()));
+        let proxy = self
+            .proxy
+            .validate()
+            .map_err(|error| ConfigError { key: error.key, problem: error.problem })?;
+        let listen = self.listen(&proxy)?;
         let tls = self.tls.clone().validate()?;
         if tls.is_none() && listen.iter().any(|one| one.transport.is_tls()) {
             let problem = "mqtts, wss and quic need a certificate".to_owned();
@@ -328,7 +338,7 @@ impl RawBrokerConfig {
         Ok(BrokerConfig {
             listen,
             tls,
-            proxies,
+            proxy,
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
             accept_loss: false,
@@ -413,7 +423,7 @@ impl RawBrokerConfig {
 }
 
 impl RawBrokerConfig {
-    fn listen(&self, proxied: &[Transport]) -> Result<Vec<Listen>, ConfigError> {
+    fn listen(&self, proxy: &ProxySettings) -> Result<Vec<Listen>, ConfigError> {
         let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
         let secure = [self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref(), self.quic.as_ref()];
         let places = [mqtt].into_iter().chain(secure);
@@ -421,7 +431,8 @@ impl RawBrokerConfig {
         for (transport, place) in Transport::ALL.into_iter().zip(places) {
             let Some(place) = place else { continue };
             let address = address(transport.as_str(), place)?;
-            listen.push(Listen { transport, address, proxied: proxied.contains(&transport) });
+            let proxied = proxy.expects(transport.as_str());
+            listen.push(Listen { transport, address, proxied });
         }
         match listen.is_empty() {
             true => Err(ConfigError { key: "mqtt", problem: "nothing is listened on".to_owned() }),
@@ -454,10 +465,10 @@ fn hint(text: &str) -> Result<Arc<str>, ConfigError> {
 }
 
 fn service_url(url: &str) -> Result<String, ConfigError> {
-    if url.starts_with("http://") {
+    if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    let problem = format!("{url:?} does not start with http://");
+    let problem = format!("{url:?} does not start with https:// or http://");
     Err(ConfigError { key: "provisioning", problem })
 }
 

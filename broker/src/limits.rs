@@ -200,8 +200,6 @@ pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.
 pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes of a PROXY header behind its first 16. Addresses take 36, the rest is for what balancers add.
-pub const PROXY_HEADER_BYTES: usize = 2_048;
 /// Sockets whose PROXY header has not come yet, and no more than may be half open: only balancers that we trust get
 /// here.
 pub const PROXY_WAITING: usize = 4_096;

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tessera_runtime::http::server::ServerLimits;
+use tessera_runtime::proxy::ProxySettings;
 use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
@@ -18,6 +19,14 @@ pub struct ProvisioningConfig {
     pub data_dir: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub http_addr: SocketAddr,
+    /// Certificate and key: then HTTPS is spoken there, and nothing else.
+    pub https: Option<HttpsFiles>,
+    /// Whether HTTP in clear may be spoken beyond this machine.
+    pub http_in_clear: bool,
+    /// With HTTPS: whether to answer in clear on a free port of 127.0.0.1 too, for the broker of the same process.
+    pub inner: bool,
+    /// Balancers and proxies in front: the listener `http`.
+    pub proxy: ProxySettings,
     /// The audience of all tokens: the name of the broker or cluster.
     pub audience: Audience,
     /// Life of a token in seconds where its role names none.
@@ -48,6 +57,15 @@ pub struct ProvisioningConfig {
     pub connections_per_address: usize,
     /// Time given to running requests when the service stops; whole seconds.
     pub drain: Duration,
+}
+
+/// The files of a server's certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// A rate, and what may be saved up of it.
@@ -91,6 +109,10 @@ impl ProvisioningConfig {
         Ok(Self {
             data_dir: data_dir.into(),
             http_addr,
+            https: None,
+            http_in_clear: false,
+            inner: false,
+            proxy: ProxySettings::default(),
             audience,
             token_seconds: 3600,
             issue_algorithm: Algorithm::default(),
@@ -126,6 +148,10 @@ impl ProvisioningConfig {
         }
         if !(1..=64).contains(&self.workers) {
             return Err(StartError::Config("workers must be 1 to 64"));
+        }
+        let here = self.http_addr.ip().to_canonical().is_loopback();
+        if self.https.is_none() && !here && !self.http_in_clear {
+            return Err(StartError::InClear(self.http_addr));
         }
         if self.connections == 0 || self.connections_per_address == 0 {
             return Err(StartError::Config("connections must be above 0"));

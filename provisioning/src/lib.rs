@@ -43,10 +43,10 @@ mod tables;
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, ProvisioningConfig, Rate};
+pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig, Rate};
 pub use room::TrustLimits;
 pub use settings::RawLimits;
 pub use start::{
-    renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
+    reachable, renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
 };
 pub use trust::restored::mark as mark_restored;

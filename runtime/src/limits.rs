@@ -145,3 +145,20 @@ pub const CLOCK_HELD: Duration = Duration::from_secs(30);
 pub const LIVED_CATCH_UP: u64 = 8;
 /// No clock shows an earlier time than this program was released at (2026-11-01T00:00:00Z, in seconds).
 pub const RELEASED_SECONDS: u64 = 1_793_491_200;
+
+/// Bytes of a file of certificates or keys: chains are a few KiB, the authorities of a whole system some hundred.
+pub const PEM_BYTES: u64 = 1024 * 1024;
+/// How often the files of certificates are looked at.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
+/// Time for a TLS handshake in front of HTTP: two round trips and a signature.
+pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of a PROXY header of version 2 behind its first 16. Addresses take 36, the rest is for what balancers add.
+pub const PROXY_HEADER_BYTES: usize = 2_048;
+/// Bytes of a PROXY header of version 1 with its end of line, as its specification says.
+pub const PROXY_LINE_BYTES: usize = 107;
+/// Time for a PROXY header: the balancer sends it with its first packet.
+pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
+/// Sockets of one HTTP listener whose PROXY header has not come yet: only balancers that are trusted get here.
+pub const PROXY_WAITING: usize = 1024;
+/// Entries of `Forwarded` or `X-Forwarded-For` that are walked: more trusted hops than this stand in no row.
+pub const FORWARDED_HOPS: usize = 32;

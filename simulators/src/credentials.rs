@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::http::HttpError;
+use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{Random, SharedRandom};
 use tessera_runtime::secret::{self, SecretFileError};
 use tessera_token::ids::{TenantId, VerifierName};
@@ -36,7 +36,7 @@ pub enum Proof {
 #[derive(Clone)]
 pub struct Wanted {
     /// `http://host:port` of provisioning.
-    pub http: String,
+    pub http: Server,
     /// An operator who may create claims.
     pub operator: OperatorClient,
     /// The tenant.

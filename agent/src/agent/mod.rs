@@ -123,7 +123,7 @@ impl Agent {
         let Opened { agent, core, parts, namesake } = opened;
         let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
         let source = config.feed.as_ref().map(source).transpose().map_err(AgentError::Feed)?;
-        let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
+        let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
         let core = core.of(url);
         let core = Arc::new(Mutex::new(core));
         host::run("agent-trust", stop, move || TrustActor {

@@ -29,6 +29,8 @@ pub(crate) enum FetchError {
     /// The feed token is not accepted.
     NotAllowed,
     Connect,
+    /// The certificate of what answers is not believed: the service was not heard.
+    NotBelieved,
     Timeout,
     Transport,
     TooLarge,
@@ -55,6 +57,7 @@ impl FetchError {
             Self::Status => "status",
             Self::NotAllowed => "not_allowed",
             Self::Connect => "connect",
+            Self::NotBelieved => "not_believed",
             Self::Timeout => "timeout",
             Self::Transport => "transport",
             Self::TooLarge => "too_large",
@@ -66,7 +69,8 @@ impl FetchError {
     pub(crate) const fn is_lapse(self) -> bool {
         match self {
             Self::Beyond | Self::Refused | Self::NotAllowed | Self::TooLarge => true,
-            Self::Gone | Self::Status | Self::Connect | Self::Timeout | Self::Transport => false,
+            Self::Gone | Self::Status | Self::Connect | Self::NotBelieved => false,
+            Self::Timeout | Self::Transport => false,
         }
     }
 }
@@ -89,7 +93,7 @@ impl Source {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
-        let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
+        let client = HttpClient::new(&config.server, Some(config.token.clone()), limits)?;
         Ok(Self { client, clock, namesake })
     }
 
@@ -144,6 +148,11 @@ fn of(error: &HttpError) -> FetchError {
     match error {
         HttpError::Status { status, .. } => FetchError::of_status(*status),
         HttpError::Connect(_) => FetchError::Connect,
+        HttpError::Tls(error) => {
+            // Bounded by its cause, as every line is.
+            tracing::warn!(%error, "provisioning cannot be asked for trust data");
+            FetchError::NotBelieved
+        }
         HttpError::Timeout => FetchError::Timeout,
         HttpError::TooLarge { .. } => FetchError::TooLarge,
         _ => FetchError::Transport,

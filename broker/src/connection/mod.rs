@@ -75,7 +75,7 @@ async fn handshake(
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket) => Some(first?),
+        first = first_packet(&hub, &door, caller, peer, &mut inbox, &mut place.ticket) => Some(first?),
     };
     let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
@@ -102,10 +102,11 @@ async fn first_packet(
     hub: &Hub,
     door: &Door,
     caller: Caller,
+    peer: IpAddr,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
 ) -> Option<(Stream, Connect)> {
-    match door.open(caller, ticket).await {
+    match door.open(caller, peer, ticket).await {
         Ok(mut stream) => {
             let connect = first::connect(hub, &mut stream, inbox, ticket).await?;
             Some((stream, connect))

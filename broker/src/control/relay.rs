@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, ACE_CBOR};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, Server, ACE_CBOR};
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{RefusalAnswer, TokenAnswer};
@@ -30,13 +30,13 @@ pub(super) enum Answer {
 }
 
 impl Relay {
-    /// A relay to the service at `url`; without one every request finds it away. `token` is the broker's own credential: the
+    /// A relay to this service; without one every request finds it away. `token` is the broker's own credential: the
     /// service then charges each device, and not this broker's address. `per_device` is in requests a second.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
+    /// As [`HttpClient::new`].
     pub fn new(
-        url: Option<&str>,
+        service: Option<Server>,
         token: Option<Secret<String>>,
         per_device: u32,
     ) -> Result<Self, HttpError> {
@@ -45,7 +45,7 @@ impl Relay {
             response_bytes: RELAY_ANSWER_BYTES,
             ..HttpLimits::default()
         };
-        let client = url.map(|url| HttpClient::new(url, token.clone(), limits)).transpose()?;
+        let client = service.map(|at| HttpClient::new(at, token.clone(), limits)).transpose()?;
         let permits = Arc::new(Semaphore::new(RELAYS));
         Ok(Self { client, permits, turns: Mutex::new(Turns::new(per_device)) })
     }

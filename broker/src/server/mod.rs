@@ -22,6 +22,7 @@ use std::time::Duration;
 use tessera_agent::Agent;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
@@ -148,7 +149,7 @@ impl Broker {
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
         let relay = Relay::new(
-            config.provisioning.as_deref(),
+            config.provisioning,
             config.relay_token.0.clone(),
             config.token_requests_per_second,
         )
@@ -224,7 +225,7 @@ impl Broker {
             stop.spawn("broker certificates", watch);
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));
-        let proxies: Arc<[_]> = config.proxies.into();
+        let (proxy, proxies) = (config.proxy.clone(), config.proxy.from.clone());
         let keep_alive = Duration::from_secs(hub.policy.keep_alive.into());
         let (mut listeners, mut over_quic) = (Vec::new(), Vec::new());
         for (socket, Listen { transport, address, proxied }) in
@@ -235,7 +236,9 @@ impl Broker {
             let (hub, permits) = (Arc::clone(&hub), Arc::clone(&permits));
             match socket {
                 Socket::Udp(socket) => {
-                    let door = Door { transport, certificates: None };
+                    let entrance = Entrance::new(transport.as_str(), proxy.clone(), None);
+                    let entrance = Arc::new(entrance);
+                    let door = Door { transport, certificates: None, entrance };
                     let idle = keep_alive * QUIC_IDLE_KEEP_ALIVES;
                     let missing = || io::Error::other("QUIC needs a certificate");
                     let endpoint = certificates.ok_or_else(missing);
@@ -244,10 +247,12 @@ impl Broker {
                     over_quic.push(QuicListener { hub, endpoint, door, permits });
                 }
                 Socket::Tcp(socket) => {
+                    let entrance = Entrance::new(transport.as_str(), proxy.clone(), None);
+                    let entrance = Arc::new(entrance);
                     let listener = Listener {
                         hub,
                         runtime: Handle::current(),
-                        door: Door { transport, certificates },
+                        door: Door { transport, certificates, entrance },
                         permits,
                         proxies: proxied.then(|| Arc::clone(&proxies)),
                     };

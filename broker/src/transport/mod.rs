@@ -12,7 +12,6 @@ pub mod settings;
 pub mod tls;
 
 pub(crate) mod accept;
-pub mod proxy;
 pub(crate) mod quic;
 mod websocket;
 mod wire;

@@ -61,7 +61,7 @@ Runs are for test systems: whoever knows the seed knows the devices' keys.")]
 pub(crate) struct SimRunArgs {
     #[command(flatten)]
     pub(crate) http: HttpArg,
-    /// The broker.
+    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://; --cafile is for both.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     pub(crate) mqtt: String,
     /// The verifier behind it, when it has a name of its own (default: the audience).

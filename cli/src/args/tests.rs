@@ -17,6 +17,11 @@ fn every_line_that_the_documents_show() {
         "tessera up",
         "tessera up --data d --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --metrics 127.0.0.1:0 --config c.toml --log debug",
         "tessera provision --data d --http 127.0.0.1:0",
+        "tessera provision --http 0.0.0.0:8443 --https-cert c --https-key k --trusted-proxy 10.0.0.0/8",
+        "tessera up --http 0.0.0.0:8080 --http-in-clear --trusted-proxy 10.0.0.1 --trusted-proxy 10.0.0.2",
+        "tessera broker --provisioning https://x:1 --cafile ca.pem --feed-token f --root r",
+        "tessera device enrol --http https://x:1 --cafile ca.pem --device d-17 --claim c",
+        "tessera devices --http https://x:1 --cafile ca.pem",
         "tessera broker --data d --mqtt 127.0.0.1:0 --provisioning http://x:1 --feed-token f --root r",
         "tessera agent --provisioning http://x:1 --feed-token f --root r --http 127.0.0.1:0 --socket s",
         "tessera demo --for 30s --devices 20 --seed 7",
@@ -77,6 +82,6 @@ fn what_is_not_known_is_refused() {
 
 #[test]
 fn http_without_a_scheme() {
-    let arg = HttpArg { http: "127.0.0.1:8080".to_owned() };
-    assert_eq!(arg.url(), "http://127.0.0.1:8080");
+    let arg = HttpArg { http: "127.0.0.1:8080".to_owned(), trust: TrustArgs::default() };
+    assert_eq!(arg.server().url, "http://127.0.0.1:8080");
 }

@@ -1,6 +1,6 @@
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Broker, Closed, Connect, Incoming, Link, Version};
+use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Version};
 use tessera_token::claims::Claims;
 use tessera_token::text::base64url;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -52,8 +52,7 @@ pub(super) async fn prepare(
     card: &Card,
     args: &ConnectArgs,
 ) -> Result<Connect, Fault> {
-    let broker = Broker::parse(&args.mqtt)
-        .ok_or_else(|| Fault::new(format!("{:?} is no host:port", args.mqtt)))?;
+    let broker = args.tls.broker(&args.mqtt, card.trust())?;
     Ok(Connect {
         broker,
         client_id: card.device.clone(),

@@ -80,6 +80,8 @@ mod tests {
             http: "http://127.0.0.1:1".into(),
             tenant: "t".into(),
             device: "d-1".into(),
+            cafile: None,
+            http_in_clear: false,
             clock_correction: 0,
         };
         let key = folder.key_or_new(&SystemRandom).unwrap();

@@ -1,6 +1,5 @@
 use serde_json::json;
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::peek::unverified_claims;
@@ -55,7 +54,7 @@ pub(super) async fn refresh(
     clock: &DeviceClock,
     kind: TokenKind,
 ) -> Result<HeldToken, Fault> {
-    let api = DeviceApi::new(&card.http)?;
+    let api = card.api()?;
     let identity = folder.identity(card)?;
     let answer = api.token(&identity, clock, &SystemRandom, kind).await;
     folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;

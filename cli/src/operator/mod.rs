@@ -44,7 +44,7 @@ struct Call {
 impl Call {
     fn of(args: &OperatorArgs) -> Result<Self, Fault> {
         let token = secrets::operator_token(args.operator_token.as_deref())?;
-        Ok(Self { client: OperatorClient::new(&args.http.url(), token)?, json: args.json })
+        Ok(Self { client: OperatorClient::new(args.http.server(), token)?, json: args.json })
     }
 
     /// Shows one answer as a table of two columns, or as JSON.

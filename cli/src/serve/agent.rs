@@ -27,7 +27,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     raw.audience = args.audience.clone();
     raw.verifier = args.verifier.clone();
     let config = raw.validate("./tessera-agent")?;
-    let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    let feed = Feed::read(&args.feed, &config)?;
     own_folder_of(&config.data, &["agent"])?;
     let reload = Reload::start(None, &args.log, &config.log)?;
     let signals = Signals::listen()?;

@@ -8,7 +8,7 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::{copy_provisioning, start_provisioning};
+use super::parts::{copy_provisioning, reload_certificates, start_provisioning};
 use super::signals::Signals;
 use super::{control, first_token, run_file};
 use crate::args::ProvisionArgs;
@@ -18,11 +18,13 @@ use crate::out;
 
 /// Provisioning alone.
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
-    let mut raw =
-        Raw::read(args.config.as_deref())?.with_log(&args.log).with_derivation(&args.derivation);
-    raw = raw.after_loss(&args.loss, &args.seeds);
+    let mut raw = Raw::read(args.config.as_deref())?
+        .with_log(&args.log)
+        .with_service(&args.service)
+        .with_proxy(&args.proxy)
+        .with_derivation(&args.derivation)
+        .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
-    raw.http = args.http.or(raw.http);
     let config = raw.validate("./tessera-data")?;
     if args.new_operator {
         return new_operator(&config.data).await;
@@ -31,7 +33,7 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let stop = Stop::new();
     let clock = SystemClock::shared();
-    let start = start_provisioning(&config, &clock, &stop);
+    let start = start_provisioning(&config, false, &clock, &stop);
     let Some(service) = signals.during(&stop, start).await? else {
         return ended(&drain(&[&stop], config.drain).await);
     };
@@ -45,15 +47,16 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     }
     out::write(&format!(
         "data          {data}
-provisioning  http://{http}   (OpenAPI: /openapi.json)
+provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 
 A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
-  tessera broker --provisioning http://{http} --feed-token {data}/feed.token --root {data}/root.thumbprint
+  tessera broker --provisioning {scheme}://{http} --feed-token {data}/feed.token --root {data}/root.thumbprint
 
 ",
+        scheme = service.scheme(),
         http = service.addr(),
     ));
-    until_told(signals, reload, || true, || {}).await.impatient();
+    until_told(signals, reload, || true, || reload_certificates(&service)).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     run_file::remove(&config.data);
     ended(&left)

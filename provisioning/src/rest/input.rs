@@ -11,6 +11,7 @@ use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 use tessera_runtime::http::server::media_type;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::source;
@@ -153,8 +154,24 @@ pub(crate) fn anonymous(request: &HttpRequest) -> Result<(), Problem> {
 
 /// The address that a request is charged to.
 pub(crate) fn peer(request: &HttpRequest) -> Source {
-    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    Source::Peer(request.peer_addr().map_or(unknown, |peer| peer.ip()).into())
+    Source::Peer(address(request).into())
+}
+
+/// The address that counts for a request: the peer's, or the one behind proxies that are trusted.
+pub(crate) fn address(request: &HttpRequest) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let values = |name: &str| -> Vec<&[u8]> {
+        request.headers().get_all(name).map(|value| value.as_bytes()).collect()
+    };
+    match entrance(request) {
+        Some(entrance) => entrance.address(peer, &values("forwarded"), &values("x-forwarded-for")),
+        None => peer,
+    }
+}
+
+/// The listener by which a request has come; none where there is no socket.
+pub(crate) fn entrance(request: &HttpRequest) -> Option<&Entrance> {
+    request.app_data::<Data<Entrance>>().map(|entrance| entrance.get_ref())
 }
 
 pub(crate) fn app(request: &HttpRequest) -> Result<&App, Problem> {

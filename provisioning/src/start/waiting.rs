@@ -1,12 +1,16 @@
 //! A clock that shows a time before this program was released is not set yet. Nothing is founded and nothing signed by it:
 //! the start waits, answers that it is not ready, and says why.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{web, App, HttpResponse};
 use serde_json::json;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::server::{self, Listener, ServerLimits, ServerMetrics};
 use tessera_runtime::metrics::Metrics;
+use tessera_runtime::proxy::entrance::Entrance;
+use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::run::Parts;
@@ -18,7 +22,10 @@ use crate::limits::{self, CLOCK_LOOK};
 ///
 /// # Errors
 /// [`StartError::Clock`] when the process is told to stop before.
-pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartError> {
+pub(super) async fn for_a_plausible_clock(
+    parts: &Parts,
+    tls: Option<Arc<ServerTls>>,
+) -> Result<(), StartError> {
     if is_plausible(parts.clock.unix()) {
         return Ok(());
     }
@@ -32,7 +39,9 @@ pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartErro
         App::new().service(alive).default_service(web::to(not_ready))
     };
     let bind = |error| StartError::Bind(addr, error);
-    let listeners = vec![Listener::Tcp(server::bind(addr, limits::BACKLOG).map_err(bind)?)];
+    let entrance = Entrance::new("http", parts.config.proxy.clone(), tls);
+    let listener = server::bind(addr, limits::BACKLOG).map_err(bind)?;
+    let listeners = vec![Listener::Through(listener, entrance)];
     // The service registers its own once it starts.
     let metrics = ServerMetrics::register(&Metrics::new(), "tessera_provisioning");
     let metrics = metrics.map_err(StartError::Metrics)?;

@@ -235,7 +235,7 @@ async fn a_first_start_in_1970_founds_nothing_before_the_clock_is_set() {
         Metrics::new(),
         stop.clone(),
     ));
-    let client = HttpClient::new(&format!("http://{addr}"), None, HttpLimits::default()).unwrap();
+    let client = HttpClient::new(format!("http://{addr}"), None, HttpLimits::default()).unwrap();
     until(|| async { client.get("/healthz").await.is_ok() }).await;
     assert_eq!(ready(&client).await, Err("clock_wrong".to_owned()));
     assert!(!starting.is_finished());

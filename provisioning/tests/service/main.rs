@@ -11,6 +11,7 @@
 mod world;
 
 mod clock;
+mod doors;
 mod enrol;
 mod feed;
 mod keys;

@@ -84,7 +84,7 @@ impl World {
     ) -> Self {
         let client = |token: Option<&str>| {
             let secret = token.map(|file| read_secret_text(&dir.path().join(file)).unwrap());
-            HttpClient::new(&format!("http://{}", handle.addr()), secret, HttpLimits::default())
+            HttpClient::new(format!("http://{}", handle.addr()), secret, HttpLimits::default())
                 .unwrap()
         };
         Self {

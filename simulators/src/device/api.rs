@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Server, ACE_CBOR};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::Secret;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
@@ -79,20 +79,23 @@ pub struct DeviceApi {
 }
 
 impl DeviceApi {
-    /// A client of the service at `url`.
+    /// A client of this service.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn new(url: &str) -> Result<Self, HttpError> {
-        Ok(Self { http: HttpClient::new(url, None, HttpLimits::default())? })
+    /// As [`HttpClient::new`].
+    pub fn new(server: impl Into<Server>) -> Result<Self, HttpError> {
+        Ok(Self { http: HttpClient::new(server, None, HttpLimits::default())? })
     }
 
     /// The same as a broker that relays requests of many devices: with its feed token, no rate of an address holds it.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn relaying(url: &str, feed_token: Secret<String>) -> Result<Self, HttpError> {
-        Ok(Self { http: HttpClient::new(url, Some(feed_token), HttpLimits::default())? })
+    /// As [`HttpClient::new`].
+    pub fn relaying(
+        server: impl Into<Server>,
+        feed_token: Secret<String>,
+    ) -> Result<Self, HttpError> {
+        Ok(Self { http: HttpClient::new(server, Some(feed_token), HttpLimits::default())? })
     }
 
     /// Whether the service says that it is ready.

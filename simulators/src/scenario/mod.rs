@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::http::HttpError;
+use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::stop::Stop;
 use tessera_token::ids::{TenantId, VerifierName};
@@ -34,7 +34,7 @@ pub use truth::Truth;
 #[derive(Clone)]
 pub struct Plan {
     /// `http://host:port` of provisioning.
-    pub http: String,
+    pub http: Server,
     /// The broker.
     pub broker: Broker,
     /// An operator who may create claims and revoke.

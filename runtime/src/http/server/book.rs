@@ -11,6 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,6 +45,12 @@ enum Taken {
 
 /// A place that is given back when it goes out of scope. Not to be dropped under the lock of the book.
 pub(super) struct Held(pub(super) Arc<Place>);
+
+impl Held {
+    pub(super) fn is_lost(&self, cx: &mut Context<'_>) -> bool {
+        self.0.is_lost(cx)
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -138,7 +145,8 @@ impl Book {
 
     fn take_now(self: &Arc<Self>, places: &mut Places, peer: Peer) -> Option<Arc<Place>> {
         let now = self.now();
-        if places.of.get(&peer).is_some_and(|own| own.len() >= self.per_peer) {
+        let full = |own: &Vec<Arc<Place>>| own.len() >= self.per_peer;
+        if peer != Peer::Proxy && places.of.get(&peer).is_some_and(full) {
             places.change(now)?;
             let own = places.of.get(&peer).into_iter().flatten().cloned().collect();
             Self::evict(places, own, now)?;

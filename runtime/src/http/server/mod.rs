@@ -32,6 +32,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::clock::SharedClock;
 use crate::limits;
 use crate::metrics::{Counter, Gauge, Metrics, MetricsError};
+use crate::proxy::entrance::Entrance;
 use accept::Acceptor;
 use book::Book;
 use drive::Serve;
@@ -107,6 +108,8 @@ impl ServerMetrics {
 pub enum Listener {
     /// On an address.
     Tcp(TcpListener),
+    /// On an address, behind a PROXY header, TLS, or both.
+    Through(TcpListener, Entrance),
     /// On a Unix socket.
     Unix(UnixListener),
 }
@@ -156,14 +159,14 @@ where
         .disable_signals();
     for listener in listeners {
         let name = match &listener {
-            Listener::Tcp(_) => "tcp",
+            Listener::Tcp(_) | Listener::Through(..) => "tcp",
             Listener::Unix(_) => "unix",
         };
         let book = Book::new(name, &limits, clock.clone(), metrics.clone());
         let (factory, limits) = (factory.clone(), limits.clone());
         let stopping = builder.graceful_shutdown_signal();
         let addr = match &listener {
-            Listener::Tcp(listener) => listener.local_addr()?,
+            Listener::Tcp(listener) | Listener::Through(listener, _) => listener.local_addr()?,
             Listener::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let acceptor = move || Acceptor {
@@ -175,6 +178,10 @@ where
         builder = match listener {
             Listener::Tcp(listener) => {
                 builder.listen("http", listener, move || acceptor().over(tcp))?
+            }
+            Listener::Through(listener, entrance) => {
+                let through = move || acceptor().through(entrance.clone(), tcp);
+                builder.listen("http", listener, through)?
             }
             Listener::Unix(listener) => {
                 builder.listen_uds("http", listener, move || acceptor().over(unix))?

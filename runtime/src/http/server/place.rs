@@ -17,6 +17,8 @@ pub(super) enum Peer {
     V4([u8; 4]),
     /// The /64 that one IPv6 host has.
     V6([u8; 8]),
+    /// A proxy that speaks for many peers, so that its places have no bound but that of all.
+    Proxy,
     /// A user of this machine.
     User(u32),
     /// A peer that was gone when it was asked.
