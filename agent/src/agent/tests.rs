@@ -8,6 +8,10 @@ use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::Store;
+use tessera_token::chain::ProofUse;
+use tessera_token::ids::ClientId;
+use tessera_token::key::Thumbprint;
+use tessera_token::proof::Place;
 use tessera_token::refusal::RefusalCode;
 
 use crate::testing::*;
@@ -140,6 +144,7 @@ async fn a_second_agent_in_the_same_folder_is_refused() {
 async fn a_store_that_came_back_from_a_copy_counts_as_older_than_what_was_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (world, stop) = (World::new(), Stop::new());
+    let mut round = 0;
     for (mark, decides) in [
         (false, Ok(())),
         (false, Ok(())),
@@ -150,10 +155,16 @@ async fn a_store_that_came_back_from_a_copy_counts_as_older_than_what_was_taken(
             Store::mark_copied(folder.path()).unwrap();
         }
         let agent = start(folder.path(), &world, None, &Stop::new()).await;
-        let ahead = at(NOW + tessera_token::limits::PROOF_WINDOW_SECONDS);
+        let ahead = NOW + tessera_token::limits::PROOF_WINDOW_SECONDS;
         assert_eq!(agent.ledger.decides(at(NOW)), decides);
-        assert_eq!(agent.ledger.decides(ahead), decides, "a device may have been ahead");
-        assert_eq!(agent.ledger.decides(ahead.plus(1)), Ok(()));
+        round += 1;
+        let client = ClientId::parse("d").unwrap();
+        for (second, expected) in [(NOW, decides), (ahead, decides), (ahead + 1, Ok(()))] {
+            let key = Thumbprint::from_bytes([round; 32]);
+            let proof = ProofUse { key, place: Place::new(at(second), 1) };
+            let taken = agent.ledger.take(proof, &client, at(NOW)).await;
+            assert_eq!(taken.map(drop), expected, "{round}: {second}, of a device that was ahead");
+        }
         end(&agent, &stop).await;
     }
 }

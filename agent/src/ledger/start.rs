@@ -39,6 +39,8 @@ pub(super) struct Doubt {
     end: End,
     /// What the process before this one was in doubt about.
     carried: Option<(u32, u32)>,
+    /// Whether that process was on a copy, and what was carried reaches beyond its end.
+    is_of_copy: bool,
     until: Duration,
 }
 
@@ -82,7 +84,8 @@ impl Ledger {
         let since = |from: u32, end: End, carried: Option<(u32, u32)>| {
             let (second, began) = (second_of(now), clock.monotonic());
             let until = began + Duration::from_secs(limits::LEDGER_REMEMBER_SECONDS);
-            Some(Doubt { second, began, from, end, carried, until })
+            let is_of_copy = carried.is_some_and(|(_, last)| last >= from);
+            Some(Doubt { second, began, from, end, carried, is_of_copy, until })
         };
         let (closed, doubt) = match &at_rest {
             Some(rest) => {
@@ -209,16 +212,37 @@ impl Doubt {
             return false;
         }
         let (first, last) = self.range(now, monotonic);
+        let carried = self.carried_by(now, monotonic);
         let was_before = |(first, last): (u32, u32)| (first..=last).contains(&second);
-        second <= last && (second >= first || self.carried.is_some_and(was_before))
+        (first..=last).contains(&second) || carried.is_some_and(was_before)
+    }
+
+    /// What was carried over. A process whose clock was ahead carries seconds that are still to come: they are left out,
+    /// but for those in which a device may have been ahead of a copy.
+    fn carried_by(&self, now: UnixSeconds, monotonic: Duration) -> Option<(u32, u32)> {
+        let latest = match self.is_of_copy {
+            true => self.start(now, monotonic).saturating_add(WINDOW),
+            false => self.range(now, monotonic).1,
+        };
+        let carried = self.carried.map(|(first, last)| (first, last.min(latest)));
+        carried.filter(|(first, last)| first <= last)
+    }
+
+    /// The second of the start by the clock of now.
+    fn start(&self, now: UnixSeconds, monotonic: Duration) -> u32 {
+        let elapsed = monotonic.saturating_sub(self.began).as_secs();
+        let dated = second_of(now.minus(elapsed));
+        // Two clocks that go on evenly differ by a second for their parts of seconds alone.
+        if dated.abs_diff(self.second) <= EVEN {
+            self.second
+        } else {
+            dated
+        }
     }
 
     /// First and last second that are in doubt beside what was carried over, by the clock of now.
     pub(super) fn range(&self, now: UnixSeconds, monotonic: Duration) -> (u32, u32) {
-        let elapsed = monotonic.saturating_sub(self.began).as_secs();
-        let dated = second_of(now.minus(elapsed));
-        // Two clocks that go on evenly differ by a second for their parts of seconds alone.
-        let start = if dated.abs_diff(self.second) <= EVEN { self.second } else { dated };
+        let start = self.start(now, monotonic);
         let last = match self.end {
             End::Before => start.saturating_sub(1),
             End::With => start,
@@ -231,8 +255,7 @@ impl Doubt {
     pub(super) fn whole(&self, now: UnixSeconds, monotonic: Duration) -> Option<(u32, u32)> {
         let (first, last) = self.range(now, monotonic);
         let own = (first <= last).then_some((first, last));
-        let carried = self.carried.map(|(first, end)| (first, end.min(last)));
-        match (own, carried.filter(|(first, last)| first <= last)) {
+        match (own, self.carried_by(now, monotonic)) {
             (Some(own), Some(carried)) => Some((own.0.min(carried.0), own.1.max(carried.1))),
             (own, carried) => own.or(carried),
         }

@@ -209,7 +209,11 @@ impl Broker {
             challenges: Challenges::new(config.ace_challenge, config.challenges),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
+        let restored = keep.ticket();
         stop.spawn("broker store", keep.run());
+        // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
+        // broker starts all the same, and lets nobody in.
+        let _ = hub.keep.durable(restored).await;
         let server = thread.serve(http, &hub).await?;
 
         let drained = CancellationToken::new();
