@@ -24,6 +24,7 @@ use crate::control::token;
 use crate::gate::Evidence;
 use crate::hub::Hub;
 use crate::limits::CHALLENGE_WITHIN;
+use crate::refusals::{Refusal, Remote, What};
 use crate::session::machine::End;
 use crate::transport::tls::Channel;
 use crate::transport::Stream;
@@ -39,10 +40,11 @@ pub(super) async fn evidence(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     connect: &mut Connect,
+    remote: Remote,
 ) -> Option<Result<Evidence, RefusalCode>> {
     let channel = stream.channel();
     match method(connect) {
-        Some(ace::METHOD) => enhanced(hub, stream, inbox, connect, &channel).await,
+        Some(ace::METHOD) => enhanced(hub, stream, inbox, connect, &channel, remote).await,
         Some(_) => Some(Err(RefusalCode::MethodNotSupported)),
         None => Some(password(hub, stream, connect, &channel)),
     }
@@ -94,6 +96,7 @@ async fn enhanced(
     inbox: &mut BytesMut,
     connect: &Connect,
     channel: &Channel,
+    remote: Remote,
 ) -> Option<Result<Evidence, RefusalCode>> {
     // RFC 9431 section 2.2.4.1: User Name Flag and Password Flag are 0.
     if connect.user_name.is_some() || connect.password.is_some() {
@@ -116,13 +119,15 @@ async fn enhanced(
     let answer = tokio::time::timeout(CHALLENGE_WITHIN, first::next_packet(stream, inbox)).await;
     let auth = match answer {
         Ok(Some(Packet::Auth(auth))) if is_answer(&auth) => auth,
-        Ok(Some(Packet::Disconnect(_)) | None) => return None,
-        Ok(Some(_)) => {
-            hub.metrics.broken.inc(&["auth_expected"]);
-            return None;
-        }
-        Err(_) => {
-            hub.metrics.broken.inc(&["auth_too_slow"]);
+        other => {
+            let rule = match other {
+                Ok(Some(Packet::Disconnect(_)) | None) => "auth_lost",
+                Ok(Some(_)) => "auth_expected",
+                Err(_) => "auth_too_slow",
+            };
+            hub.metrics.broken.inc(&[rule]);
+            let line = Refusal::of(What::Connect, rule, remote);
+            line.shown_client_id(&connect.client_id).tell();
             return None;
         }
     };

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
-use super::goodbye;
+use super::{goodbye, note_broken};
 use crate::admission::Ticket;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
@@ -11,6 +11,7 @@ use crate::codec::{
 };
 use crate::hub::Hub;
 use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
+use crate::refusals::{Broken, Remote, What};
 use crate::transport::Stream;
 
 /// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
@@ -19,13 +20,14 @@ pub(super) async fn connect(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
+    remote: Remote,
 ) -> Option<Connect> {
     let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox, ticket)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
             Err((error, version)) => {
-                hub.metrics.broken.inc(&[error.rule]);
+                note_broken(hub, remote, &Broken::new(What::Connect, error.rule));
                 answer(stream, error, version).await;
                 return None;
             }
@@ -34,7 +36,7 @@ pub(super) async fn connect(
         Ok(Err(Silent::Lost)) => "lost_before_connect",
         Err(_) => "connect_too_slow",
     };
-    hub.metrics.broken.inc(&[why]);
+    note_broken(hub, remote, &Broken::new(What::Connect, why));
     None
 }
 
@@ -111,8 +113,9 @@ fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
         return codec::peek_version(body);
     }
     let name = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
-    let level = *body.get(2 + name)?;
-    Some(if level > Version::V5.level() { Version::V5 } else { Version::V311 })
+    // Bridges of mosquitto set the highest bit beside the level that they speak.
+    let level = *body.get(2 + name)? & 0x7f;
+    Some(if level >= Version::V5.level() { Version::V5 } else { Version::V311 })
 }
 
 /// A 3.1.1 peer is told only what its return codes can say.

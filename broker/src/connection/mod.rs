@@ -32,6 +32,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admission::Ticket;
 use crate::codec::Connect;
 use crate::hub::Hub;
+use crate::refusals::{Broken, Refusal, Remote, What};
 use crate::transport::accept::{is_here, Caller, Door};
 use crate::transport::Stream;
 
@@ -68,21 +69,24 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let origin = Origin { network: Network::of(peer), local: caller.is_here() && is_here(peer) };
+    let remote = door.remote(peer);
+    let origin =
+        Origin { remote, network: Network::of(peer), local: caller.is_here() && is_here(peer) };
     let call = place.ticket.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket) => Some(first?),
+        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket, remote) => Some(first?),
     };
     let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
+        Refusal::of(What::Connection, "made_room", remote).tell();
         return None;
     };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
         let prefix = place.ticket.prefix();
-        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix)).await {
+        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix, remote)).await {
             place.ticket.blameless();
         }
         return None;
@@ -99,6 +103,7 @@ async fn handshake(
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
 struct Origin {
+    remote: Remote,
     network: Network,
     /// From this machine, and not from a balancer here that speaks for somebody else.
     local: bool,
@@ -111,15 +116,23 @@ async fn first_packet(
     caller: Caller,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
+    remote: Remote,
 ) -> Option<(Stream, Connect)> {
     match door.open(caller, ticket).await {
         Ok(mut stream) => {
-            let connect = first::connect(hub, &mut stream, inbox, ticket).await?;
+            let connect = first::connect(hub, &mut stream, inbox, ticket, remote).await?;
             Some((stream, connect))
         }
-        Err(rule) => {
-            hub.metrics.broken.inc(&[rule]);
+        Err(broken) => {
+            note_broken(hub, remote, &broken);
             None
         }
     }
+}
+
+/// A peer that is not let in broke a rule or went away.
+fn note_broken(hub: &Hub, remote: Remote, broken: &Broken) {
+    hub.metrics.broken.inc(&[broken.rule]);
+    let line = Refusal::of(broken.what, broken.rule, remote);
+    broken.detail.as_deref().map_or(line, |detail| line.detail(detail)).tell();
 }

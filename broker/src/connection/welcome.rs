@@ -24,6 +24,7 @@ use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
+use crate::refusals::{Refusal as Told, Remote, What};
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session};
@@ -59,9 +60,10 @@ pub(super) async fn join(
         (false, true) => Privacy::Local,
         (false, false) => Privacy::Clear,
     };
-    let evidence = ace::evidence(hub, stream, inbox, &mut connect).await?;
+    let evidence = ace::evidence(hub, stream, inbox, &mut connect, origin.remote).await?;
     let suspect = ticket.is_suspect();
-    match admit(hub, &mut connect, evidence, privacy, suspect).await {
+    let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
+    match admitted {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
@@ -79,7 +81,7 @@ pub(super) async fn join(
             if !refused.proved {
                 tokio::time::sleep(answer::hold_back(spent)).await;
             }
-            note_refused(hub, &refused, network, accepted);
+            note_refused(hub, &refused, origin, &connect.client_id, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
             let properties = hint(hub, &connect, properties);
@@ -102,6 +104,7 @@ async fn admit(
     evidence: Result<Evidence, RefusalCode>,
     privacy: Privacy,
     suspect: bool,
+    remote: Remote,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
         let reason = answer::connack_reason(refusal.code);
@@ -122,7 +125,7 @@ async fn admit(
     if admission.resumed {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, !admission.resumed);
+    let line = Line::new(privacy, !admission.resumed, remote);
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
@@ -312,17 +315,19 @@ fn note_connected(hub: &Hub, session: &Session, network: Network) {
 }
 
 /// The true reason, for those who run the broker. Claims that nobody signed are no identity and are not written.
-fn note_refused(hub: &Hub, refused: &Refused, network: Network, accepted: Duration) {
+fn note_refused(hub: &Hub, refused: &Refused, origin: Origin, client_id: &str, accepted: Duration) {
     let code = refused.refusal.code;
     hub.metrics.refusals.inc(&["connect", code.as_str()]);
     let took = hub.clock.monotonic().saturating_sub(accepted);
     hub.metrics.connect_seconds.observe(&["refused"], took.as_secs_f64());
-    match &refused.refusal.subject {
-        Some(subject) => {
-            hub.observer.observe_refusal(subject, code, network);
-            tracing::info!(code = %code, tenant = %subject.tenant, device = %subject.device, "connect refused");
-        }
-        None => tracing::debug!(code = %code, "connect refused"),
+    let mut line = Told::of(What::Connect, code.as_str(), origin.remote);
+    if let Some(subject) = &refused.refusal.subject {
+        hub.observer.observe_refusal(subject, code, origin.network);
+        line = line.owner(&subject.tenant, &subject.device);
+    }
+    match refused.proved {
+        true => line.client_id(client_id).tell(),
+        false => line.shown_client_id(client_id).tell(),
     }
 }
 

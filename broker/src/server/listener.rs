@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
+use crate::refusals::{Refusal, Remote, What};
 use crate::transport::accept::{Caller, Door};
 use crate::transport::proxy::{self, Source};
 
@@ -98,7 +99,7 @@ impl Listener {
         headers: &Arc<Semaphore>,
     ) {
         let Some(proxies) = &self.proxies else {
-            if let Some(place) = admit(&self.hub, peer.ip(), permit) {
+            if let Some(place) = admit(&self.hub, self.door.remote(peer.ip()), permit) {
                 self.serve(socket, peer, place);
             }
             return;
@@ -108,12 +109,12 @@ impl Listener {
         let (true, Ok(waiting)) = (trusted, waiting) else {
             let why = if trusted { "proxy_waiting" } else { "proxy_source" };
             self.hub.metrics.turned_away.inc(&[why]);
-            return;
+            return Refusal::of(What::ProxyHeader, why, self.door.remote(peer.ip())).tell();
         };
         let Some(socket) = self.adopt(socket) else { return };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
         let task = async move {
-            let found = behind_proxy(&hub, socket, peer, permit).await;
+            let found = behind_proxy(&hub, &door, socket, peer, permit).await;
             drop(waiting);
             if let Some((socket, peer, place)) = found {
                 connection::run(hub, door, Caller::Tcp(socket), peer, place).await;
@@ -147,6 +148,7 @@ impl Listener {
 /// The limits count the address that the balancer names, not the balancer's.
 async fn behind_proxy(
     hub: &Hub,
+    door: &Door,
     mut socket: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
@@ -154,17 +156,19 @@ async fn behind_proxy(
     let named = tokio::time::timeout(PROXY_WITHIN, proxy::read(&mut socket, peer)).await;
     let Some(named) = named.ok().flatten() else {
         hub.metrics.broken.inc(&["proxy_header"]);
+        Refusal::of(What::ProxyHeader, "proxy_header", door.remote(peer.ip())).tell();
         return None;
     };
-    let place = admit(hub, named.ip(), permit)?;
+    let place = admit(hub, door.remote(named.ip()), permit)?;
     Some((socket, named.ip(), place))
 }
 
-pub(super) fn admit(hub: &Hub, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
-    match hub.admission.enter(peer, hub.clock.monotonic()) {
+pub(super) fn admit(hub: &Hub, from: Remote, permit: OwnedSemaphorePermit) -> Option<Place> {
+    match hub.admission.enter(from.address, hub.clock.monotonic()) {
         Ok(ticket) => Some(Place { ticket, _permit: permit }),
         Err(turned) => {
             hub.metrics.turned_away.inc(&[turned.as_str()]);
+            Refusal::of(What::Connection, turned.as_str(), from).tell();
             None
         }
     }

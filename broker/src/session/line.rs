@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tessera_runtime::secret::Secret;
 
 use super::machine::End;
+use crate::refusals::Remote;
 
 /// The way to the connection that serves a session: whoever ends it rings here.
 #[derive(Default)]
@@ -15,6 +16,7 @@ pub struct Line {
     rang: AtomicBool,
     bell: AtomicWaker,
     privacy: Privacy,
+    remote: Remote,
     proved: AtomicBool,
     status: AtomicBool,
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
@@ -35,8 +37,13 @@ pub enum Privacy {
 impl Line {
     /// The line of a connection: who may read along, and whether its peer proved the key of its token by more
     /// than a resumption secret.
-    pub fn new(privacy: Privacy, proved: bool) -> Self {
-        Self { privacy, proved: AtomicBool::new(proved), ..Self::default() }
+    pub fn new(privacy: Privacy, proved: bool, remote: Remote) -> Self {
+        Self { privacy, remote, proved: AtomicBool::new(proved), ..Self::default() }
+    }
+
+    /// The other end of the connection.
+    pub fn remote(&self) -> Remote {
+        self.remote
     }
 
     /// Asks the connection to end. The first reason counts, but a withdrawn grant beats every other.

@@ -13,6 +13,7 @@ use super::wire::Wire;
 use super::Stream;
 use crate::admission::Ticket;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
+use crate::refusals::{Broken, Remote, What};
 
 /// Who asks to be let in.
 pub(crate) enum Caller {
@@ -44,20 +45,23 @@ pub(crate) struct Door {
 }
 
 impl Door {
+    /// Who is at the other end of a connection through it.
+    pub(crate) fn remote(&self, address: IpAddr) -> Remote {
+        Remote { address, transport: self.transport.as_str() }
+    }
+
     /// Shakes hands as the transport asks; the ticket is told when the first byte has come.
     ///
     /// # Errors
-    /// The rule that the peer broke, as a metric label.
-    pub(crate) async fn open(
-        &self,
-        caller: Caller,
-        ticket: &mut Ticket,
-    ) -> Result<Stream, &'static str> {
+    /// The step that the peer did not take.
+    pub(crate) async fn open(&self, caller: Caller, ticket: &mut Ticket) -> Result<Stream, Broken> {
+        let broken = |what| move |rule| Broken::new(what, rule);
         let socket = match caller {
             Caller::Tcp(socket) => socket,
             Caller::Quic(knock) => {
                 let quic = tokio::time::timeout(TLS_WITHIN, knock.open(ticket)).await;
-                let quic = quic.map_err(|_| "quic_too_slow")??;
+                let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
+                let quic = quic.map_err(broken(What::Quic))?;
                 return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
             }
         };
@@ -78,7 +82,7 @@ impl Door {
             websocket::accept(&mut wire).await
         };
         let upgrade = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await;
-        let web_socket = upgrade.map_err(|_| "websocket_too_slow")??;
+        let web_socket = upgrade.map_err(|_| broken(What::WebSocket)("websocket_too_slow"))??;
         Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
     }
 
@@ -87,7 +91,8 @@ impl Door {
         socket: TcpStream,
         certificates: &Certificates,
         ticket: &mut Ticket,
-    ) -> Result<Tls, &'static str> {
+    ) -> Result<Tls, Broken> {
+        let broken = |rule| Broken::new(What::Tls, rule);
         let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
         let accept = async {
             // What goes wrong here is found by the one who reads.
@@ -95,9 +100,10 @@ impl Door {
             ticket.heard();
             Tls::accept(socket, certificates.config(inside)).await
         };
-        let tls = tokio::time::timeout(TLS_WITHIN, accept).await.map_err(|_| "tls_too_slow")??;
+        let tls = tokio::time::timeout(TLS_WITHIN, accept).await;
+        let tls = tls.map_err(|_| broken("tls_too_slow"))??;
         if certificates.settings().alpn_required && !tls.named_protocol() {
-            return Err("tls_no_alpn");
+            return Err(broken("tls_no_alpn"));
         }
         Ok(tls)
     }

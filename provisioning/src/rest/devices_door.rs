@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
@@ -13,6 +14,7 @@ use tessera_token::refusal::RefusalCode;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
+use super::told::Shown;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
 use crate::{enrol, refresh};
@@ -35,6 +37,7 @@ pub(super) async fn enrol(
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
+        shown(&request, &message.tenant, &message.device);
         Ok(enrol::enrol(&app, &message).await?)
     };
     token_answer(&request, &app, outcome.await)
@@ -49,10 +52,17 @@ pub(super) async fn token(
     let outcome = async {
         admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
+        shown(&request, &message.tenant, &message.device);
         told_here(&request, &message)?;
         Ok(refresh::refresh(&app, &message).await?)
     };
     token_answer(&request, &app, outcome.await)
+}
+
+/// A line about a refusal names what the request named.
+fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
+    let shown = Shown { tenant: tenant.clone(), device: device.clone() };
+    request.extensions_mut().insert(shown);
 }
 
 /// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a

@@ -124,11 +124,15 @@ impl FromRequest for Admitted {
 
 pub(crate) fn admit(request: &HttpRequest, cost: u32) -> Result<(), Problem> {
     let service = app(request)?;
-    let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    match service.admission.admit(address, cost, service.clock.monotonic()) {
+    match service.admission.admit(address(request), cost, service.clock.monotonic()) {
         true => Ok(()),
         false => Err(RefusalCode::RateLimited.into()),
     }
+}
+
+/// The address that counts for a request.
+pub(crate) fn address(request: &HttpRequest) -> IpAddr {
+    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
 pub(crate) fn app(request: &HttpRequest) -> Result<&App, Problem> {

@@ -28,6 +28,7 @@ mod roles;
 mod server;
 mod tenants;
 mod tokens;
+mod told;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
+use crate::refusals::What;
 use crate::rights::Control;
 
 impl Machine {
@@ -19,7 +20,11 @@ impl Machine {
             Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
-                effects.push(Rarer::Refused { code, topic: Arc::from(&*publish.topic) });
+                effects.push(Rarer::Refused {
+                    what: What::Publish,
+                    code,
+                    topic: Arc::from(&*publish.topic),
+                });
                 return self.refuse_publish(
                     &publish,
                     (ReasonCode::TOPIC_NAME_INVALID, code),
@@ -35,18 +40,22 @@ impl Machine {
                 return effects.push(Effect::Send(Packet::PubRec(ack)));
             }
         }
-        if publish.qos != QoS::AtMostOnce
-            && self.received.len() >= usize::from(cx.policy.receive_maximum)
-        {
+        let full = self.received.len() >= usize::from(cx.policy.receive_maximum);
+        // 3.1.1 knows no Receive Maximum: such a client is not cut for what it was not told.
+        if full && publish.qos != QoS::AtMostOnce && self.version() == Version::V5 {
             let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
             return effects.push(Rarer::End(end));
         }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
-            effects.push(Rarer::Refused { code, topic: topic.shared() });
+            effects.push(Rarer::Refused { what: What::Publish, code, topic: topic.shared() });
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
-            return self.receive(packet_id, message(publish, topic, cx), effects);
+            let message = message(publish, topic, cx);
+            return match full {
+                false => self.receive(packet_id, message, effects),
+                true => self.pass_on(packet_id, message, effects),
+            };
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Rarer::Token(publish.payload));

@@ -7,6 +7,7 @@ use bytes::{Buf, BytesMut};
 
 use super::WebSocket;
 use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
+use crate::refusals::{Broken, What};
 use crate::transport::wire::Wire;
 
 /// Where MQTT is found; `/` is taken too, because many clients name no path.
@@ -19,7 +20,8 @@ enum No {
 }
 
 /// Reads the request and answers it. The caller bounds the time.
-pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, &'static str> {
+pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, Broken> {
+    let broken = |rule| Broken::new(What::WebSocket, rule);
     let mut raw = BytesMut::new();
     match request(wire, &mut raw).await {
         Ok(key) => {
@@ -29,10 +31,10 @@ pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, &
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
             );
-            write(wire, answer.as_bytes()).await.map_err(|_| "websocket_lost")?;
+            write(wire, answer.as_bytes()).await.map_err(|_| broken("websocket_lost"))?;
             Ok(WebSocket::new(raw))
         }
-        Err(No::Lost) => Err("websocket_lost"),
+        Err(No::Lost) => Err(broken("websocket_lost")),
         Err(No::Status(status)) => {
             let more = if status.starts_with("426") {
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -46,7 +48,7 @@ pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, &
             let _ = write(wire, answer.as_bytes()).await;
             wire.say_goodbye();
             let _ = wire.shutdown().await;
-            Err("websocket_refused")
+            Err(broken("websocket_refused").because(status))
         }
     }
 }

@@ -2,10 +2,10 @@
 
 pub mod ace;
 mod authz;
-mod certs;
-mod line;
-mod proxy;
-mod quic;
+pub mod certs;
+pub mod line;
+pub mod proxy;
+pub mod quic;
 mod resumption;
 mod symmetric;
 mod tls;
