@@ -75,7 +75,7 @@ fn asked(mut body: &[u8]) -> Option<usize> {
             (MAX_FRAGMENT_LENGTH, [code @ 1..=4]) => fragment = Some(256 << *code),
             // It counts the byte of the content's type in TLS 1.3, and is the weaker of the two in TLS 1.2.
             (RECORD_SIZE_LIMIT, [high, low]) => {
-                record = Some(usize::from(u16::from_be_bytes([*high, *low])) - 1);
+                record = usize::from(u16::from_be_bytes([*high, *low])).checked_sub(1);
             }
             _ => {}
         }
