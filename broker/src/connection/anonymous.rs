@@ -56,6 +56,10 @@ pub(super) async fn serve(
     let served =
         tokio::time::timeout(ANONYMOUS_WITHIN, peer.run(&mut stream, inbox, connect)).await;
     let end = served.unwrap_or(Some(ReasonCode::MAXIMUM_CONNECT_TIME));
+    if end.is_some() {
+        let line = Refusal::of(What::Session, "anonymous_ended", remote);
+        line.shown_client_id(&connect.client_id).tell();
+    }
     let mut out = BytesMut::new();
     if let (Some(reason), Version::V5) = (end, to.version()) {
         let bye = Packet::Disconnect(Disconnect { reason, properties: Properties::new() });

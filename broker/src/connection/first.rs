@@ -1,5 +1,7 @@
 //! The first packet: a CONNECT of at most 8 KiB within 5 seconds, or nothing.
 
+use std::io::ErrorKind;
+
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
@@ -62,7 +64,7 @@ async fn whole_packet(
             Step::Frame(frame) => return Ok(frame),
             Step::NeedMore(bytes) => bytes,
         };
-        read_more(stream, inbox, wanted).await.ok_or(Silent::Lost)?;
+        read_more(stream, inbox, wanted).await?;
         ticket.heard();
     }
 }
@@ -84,18 +86,23 @@ pub(super) async fn next_packet_as(
             Step::Frame(frame) => return codec::decode(&frame, version, Peer::Client).ok(),
             Step::NeedMore(bytes) => bytes,
         };
-        read_more(stream, inbox, wanted).await?;
+        read_more(stream, inbox, wanted).await.ok()?;
     }
 }
 
-/// Waits for bytes; `None` when there will be none.
-async fn read_more(stream: &mut Stream, inbox: &mut BytesMut, wanted: usize) -> Option<()> {
-    stream.ready(Interest::READABLE).await.ok()?;
+/// Waits for bytes; an error when there will be none.
+async fn read_more(stream: &mut Stream, inbox: &mut BytesMut, wanted: usize) -> Result<(), Silent> {
+    stream.ready(Interest::READABLE).await.map_err(|_| Silent::Lost)?;
     inbox.reserve(wanted.clamp(512, READ_CHUNK));
     match stream.try_read_buf(inbox) {
-        Ok(0) => None,
-        Ok(_) => Some(()),
-        Err(error) => (error.kind() == std::io::ErrorKind::WouldBlock).then_some(()),
+        Ok(0) => Err(Silent::Lost),
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock => Ok(()),
+            // A frame or a record that its layer forbids.
+            ErrorKind::InvalidData => Err(Silent::Broken("transport_broken")),
+            _ => Err(Silent::Lost),
+        },
     }
 }
 

@@ -184,6 +184,17 @@ async fn handshakes_that_are_refused_are_told() {
     drop(stranger.tcp(&world, Transport::Ws).await);
     stranger.told(&mut told, &[kind, "code=websocket_lost ", "transport=ws"]).await;
 
+    let mut line = Line::new(stranger.tcp(&world, Transport::Ws).await);
+    line.send(
+        b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Protocol: mqtt\r\n\r\n\x09\x80\x00\x00\x00\x00",
+    )
+    .await;
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut line.io, &mut Vec::new()).await;
+    let parts = ["connect refused", "code=transport_broken ", "transport=ws"];
+    stranger.told(&mut told, &parts).await;
+
     let at = world.broker.addr(Transport::Quic).unwrap();
     crate::transports::quic::speaks_wrong_protocol(&certs, stranger.0, at).await;
     let parts = ["QUIC handshake refused", "code=quic_refused ", "transport=quic"];

@@ -63,6 +63,7 @@ impl Tls {
         let mut tls = Self { socket, session, readable: 0, exporter_on_tls12 };
         let mut left = TLS_HANDSHAKE_BYTES.saturating_sub(first.len() as u64);
         tls.take_first(&first)?;
+        drop(first);
         while tls.session.is_handshaking() {
             left = left.saturating_sub(tls.step(left).await?);
         }
