@@ -29,6 +29,7 @@ use crate::session::machine::{Context, End, House, Machine, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
 use crate::tickets::Tickets;
+use crate::transport::tls::Certificates;
 
 /// The parts of a running broker.
 pub(crate) struct Hub {
@@ -52,6 +53,7 @@ pub(crate) struct Hub {
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
+    pub(crate) certificates: Option<Arc<Certificates>>,
 }
 
 /// What became of a publish.

@@ -19,7 +19,9 @@ pub mod derivation;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod ready;
 pub mod secret;
 pub mod umask;
+pub mod x509;
 
 pub mod limits;

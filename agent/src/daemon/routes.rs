@@ -3,7 +3,9 @@ use std::time::Duration;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
+use serde_json::json;
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
+use tessera_runtime::ready;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
@@ -114,15 +116,20 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let validator = &state.validator;
-    let ready = validator.ready().and_then(|()| validator.clock_ready());
-    match ready.and_then(|()| validator.decides_proofs()) {
-        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(code) => {
-            let why = state.validator.why_not_ready(code);
-            problem(StatusCode::SERVICE_UNAVAILABLE, code, why)
-        }
-    }
+    let reasons = state.validator.reasons();
+    let Some(first) = reasons.first() else {
+        return HttpResponse::Ok().content_type("text/plain").body("ready\n");
+    };
+    HttpResponse::ServiceUnavailable().content_type("application/problem+json").body(
+        json!({
+            "title": "Service Unavailable",
+            "status": 503,
+            "code": first.code.as_str(),
+            "detail": first.why,
+            "reasons": ready::list(&reasons),
+        })
+        .to_string(),
+    )
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

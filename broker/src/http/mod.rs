@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
 use serde_json::json;
+use tessera_runtime::ready::{self, Reason};
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
@@ -15,7 +16,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/metrics", web::get().to(metrics))
         .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(ready));
+        .route("/readyz", web::get().to(readiness));
 }
 
 type Shared = web::Data<Arc<Hub>>;
@@ -57,45 +58,56 @@ async fn healthy() -> HttpResponse {
 }
 
 /// A CONNECT that comes now can be judged and served.
-async fn ready(hub: Shared) -> HttpResponse {
-    match hub.ready() {
-        Ok(()) => {
-            HttpResponse::Ok().content_type(ContentType::json()).body(r#"{"status":"ready"}"#)
-        }
-        Err((part, code)) => {
-            let why = hub.gate.validator().why_not_ready(code);
-            let body = json!({
-                "status": "not ready",
-                "part": part,
-                "code": code.as_str(),
-                "words": code.words(),
-                "why": why,
-            });
-            HttpResponse::ServiceUnavailable()
-                .content_type(ContentType::json())
-                .body(body.to_string())
-        }
-    }
+async fn readiness(hub: Shared) -> HttpResponse {
+    let reasons = hub.reasons();
+    let Some(first) = reasons.first() else {
+        let warnings = hub.warnings();
+        let body = match warnings.is_empty() {
+            true => json!({ "status": "ready" }),
+            false => json!({ "status": "ready", "warnings": ready::list(&warnings) }),
+        };
+        return HttpResponse::Ok().content_type(ContentType::json()).body(body.to_string());
+    };
+    let body = json!({
+        "status": "not ready",
+        "part": first.part,
+        "code": first.code.as_str(),
+        "words": first.code.words(),
+        "why": first.why,
+        "reasons": ready::list(&reasons),
+    });
+    HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
 }
 
 impl Hub {
-    /// Whether everything is there that a connection needs.
-    pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
-        self.gate.validator().ready().map_err(|code| ("trust", code))?;
-        self.gate.validator().clock_ready().map_err(|code| ("clock", code))?;
-        self.gate.validator().decides_proofs().map_err(|code| ("ledger", code))?;
-        if !self.gate.is_alive() {
-            return Err(("gate", RefusalCode::NotReady));
-        }
-        if !self.keep.is_healthy() {
-            return Err(("store", RefusalCode::NotReady));
-        }
-        if !self.lanes.is_healthy() {
-            return Err(("fleet", RefusalCode::NotReady));
-        }
-        if self.tasks.is_closed() {
-            return Err(("listener", RefusalCode::NotReady));
-        }
-        Ok(())
+    /// Each part that a connection needs and that is not as it should be.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let unless = |good: bool, part, why: &str| {
+            (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
+        };
+        let own = [
+            unless(self.gate.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
+            unless(
+                self.keep.is_healthy(),
+                "store",
+                "the store of kept sessions stopped writing after an error: look at the log, make room on the disk, and \
+                 start the process anew",
+            ),
+            unless(
+                self.lanes.is_healthy(),
+                "fleet",
+                "the router of wildcard and shared subscriptions does not answer",
+            ),
+            unless(!self.tasks.is_closed(), "listener", "the broker stops, or accepts no more"),
+            self.certificates.as_ref().and_then(|own| own.expired(self.now().unix)),
+        ];
+        let mut reasons = self.gate.validator().reasons();
+        reasons.extend(own.into_iter().flatten());
+        reasons
+    }
+
+    /// What is not as it should be and keeps no connection away yet.
+    pub(crate) fn warnings(&self) -> Vec<Reason> {
+        self.certificates.as_ref().and_then(|own| own.not_reloaded()).into_iter().collect()
     }
 }

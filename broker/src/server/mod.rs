@@ -117,7 +117,7 @@ impl BrokerHandle {
 
     /// Whether a CONNECT that comes now can be judged and served.
     pub fn is_ready(&self) -> bool {
-        self.hub.ready().is_ok()
+        self.hub.reasons().is_empty()
     }
 
     /// The metrics of the process as text.
@@ -191,6 +191,7 @@ impl Broker {
             keep: Arc::clone(&keep),
             tickets,
             authz: Authz::new(config.authz_info, config.admission.half_open),
+            certificates: certificates.clone(),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());

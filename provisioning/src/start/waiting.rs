@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::{web, App, HttpResponse, HttpServer};
 use serde_json::json;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::ready::{self, Reason};
 use tessera_token::refusal::RefusalCode;
 
 use super::run::Parts;
@@ -62,12 +63,14 @@ async fn alive() -> HttpResponse {
 async fn not_ready() -> HttpResponse {
     let code = RefusalCode::ClockWrong;
     let status = StatusCode::SERVICE_UNAVAILABLE;
+    let why = "the clock shows a time before this program was released";
     let body = json!({
         "type": format!("urn:tessera:refusal:{code}"),
         "title": code.words(),
         "status": status.as_u16(),
         "code": code.as_str(),
-        "detail": "the clock shows a time before this program was released",
+        "detail": why,
+        "reasons": ready::list(&[Reason::because("clock", code, why)]),
     });
     HttpResponse::build(status).content_type("application/problem+json").body(body.to_string())
 }
