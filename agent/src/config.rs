@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tessera_runtime::http::Server;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::StoreOptions;
 use tessera_token::ids::Audience;
@@ -9,6 +10,7 @@ use tessera_token::key::Thumbprint;
 
 use crate::behaviour::BehaviourConfig;
 use crate::limits;
+use crate::verifier::Verifier;
 
 /// An agent's configuration, valid by construction.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// The name that this verifier answers to in `aud`.
     pub audience: Audience,
+    /// The name that a connect proof must be made for.
+    pub verifier: Verifier,
     /// The thumbprint of the root key: what all trust rests on.
     pub root_pin: Thumbprint,
     /// Where trust data comes from; `None` works from the store alone.
@@ -40,6 +44,7 @@ impl AgentConfig {
         Self {
             data_dir: data_dir.into(),
             audience,
+            verifier: Verifier::default(),
             root_pin,
             feed: None,
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,
@@ -57,9 +62,9 @@ impl AgentConfig {
     }
 
     /// The same with a source of trust data.
-    pub fn with_feed(mut self, url: impl Into<String>, token: Secret<String>) -> Self {
-        let url = url.into();
-        self.feed = Some(FeedConfig { url, token });
+    pub fn with_feed(mut self, server: impl Into<Server>, token: Secret<String>) -> Self {
+        let server = server.into();
+        self.feed = Some(FeedConfig { server, token });
         self
     }
 }
@@ -67,8 +72,8 @@ impl AgentConfig {
 /// The trust feed of a provisioning service.
 #[derive(Clone)]
 pub struct FeedConfig {
-    /// Its base URL: `http://host:port`.
-    pub url: String,
+    /// Where it is, and what makes it believed.
+    pub server: Server,
     /// The token of an operator account with role `feed`.
     pub token: Secret<String>,
 }

@@ -3,7 +3,7 @@
 //! The broker uses it as a library; on a gateway it runs alone ([`daemon`]). What it decides rests on signed, stored
 //! trust data alone, so that it works without a network and never fails open.
 //!
-//! Reading order: [`trust`] (what is known), [`sync`] (how it arrives), [`ledger`] (which proofs were used),
+//! Reading order: [`trust`] (what is known), [`verifier`] (its own name), [`sync`] (how it arrives), [`ledger`] (which proofs were used),
 //! [`validator`] (may this one connect), [`behaviour`] (does it behave as itself), [`agent`] (all of it, started),
 //! [`daemon`] (on a gateway); every limit is in [`limits`].
 
@@ -19,6 +19,7 @@ pub mod behaviour;
 pub mod agent;
 pub mod config;
 pub mod daemon;
+pub mod verifier;
 
 mod host;
 pub mod limits;

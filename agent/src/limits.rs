@@ -55,6 +55,8 @@ pub const SYNC_SNAPSHOT_TOTAL: Duration = Duration::from_secs(120);
 pub const SYNC_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait after many failures: an outage of the service ends at most this late for us.
 pub const SYNC_BACKOFF_LAST: Duration = Duration::from_secs(15);
+/// Time between lines that say again that another reader has the name of this verifier.
+pub const NAMESAKE_TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// Shortest time between two polls that brought nothing: a service that does not wait must not be flooded.
 pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
@@ -141,5 +143,5 @@ pub const VALIDATE_BODY_BYTES: usize = 12 * 1024;
 pub const DAEMON_REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Idle connections are closed after this.
 pub const DAEMON_KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections at once, per listener.
-pub const DAEMON_CONNECTIONS: usize = 256;
+/// Connections at once, per listener. One that does nothing costs some 2 KiB.
+pub const DAEMON_CONNECTIONS: usize = 1024;

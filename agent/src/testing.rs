@@ -24,6 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
+use crate::sync::Namesake;
 use crate::trust::{Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
@@ -214,14 +215,18 @@ impl World {
     }
 
     pub(crate) fn credential(&self, token: &[u8], time: u64, counter: u32) -> Credential {
-        let proof = ConnectProof::make(
-            &self.device_key,
-            audience().as_str(),
-            DEVICE,
-            token,
-            at(time),
-            counter,
-        );
+        self.credential_for(audience().as_str(), token, time, counter)
+    }
+
+    pub(crate) fn credential_for(
+        &self,
+        verifier: &str,
+        token: &[u8],
+        time: u64,
+        counter: u32,
+    ) -> Credential {
+        let (key, time) = (&self.device_key, at(time));
+        let proof = ConnectProof::make(key, verifier, DEVICE, token, time, counter);
         Credential { token: token.to_vec(), proof: Some(proof) }
     }
 
@@ -262,7 +267,10 @@ impl Verifier {
         let ledger =
             Ledger::open(&store, Opening::default(), clock.clone(), trust.now(), counted).unwrap();
         let ledger = Arc::new(ledger);
-        let validator = Validator::new(trust.clone(), ledger.clone(), store.clone(), observer);
+        let name = (&audience()).into();
+        let namesake = Namesake::new(name, [0; 16], clock.clone(), &metrics).unwrap();
+        let (taken, kept) = (ledger.clone(), store.clone());
+        let validator = Validator::new(trust.clone(), taken, kept, observer, Arc::new(namesake));
         Self { clock, store, trust, trust_store, ledger, validator }
     }
 

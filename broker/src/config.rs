@@ -1,16 +1,24 @@
 //! Settings in three steps: what a file says ([`RawBrokerConfig`]), what holds ([`BrokerConfig`]), what is built.
 
+mod shares;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tessera_runtime::http::Server;
+use tessera_runtime::proxy::{ProxySettings, RawProxy};
+use tessera_runtime::secret::Secret;
+use tessera_runtime::tls::Trust;
 
 use crate::limits;
+use crate::shares::ShareLimits;
 use crate::tickets::{RawResumption, TicketSettings};
-use crate::transport::proxy::Source;
-use crate::transport::settings::{Listen, RawProxy, RawTls, TlsSettings, Transport};
+use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
+
+pub use shares::{RetainedLimits, SessionLimits};
 
 /// The settings as a file has them. Unknown keys are refused; what is left out has its default.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,12 +42,18 @@ pub struct RawBrokerConfig {
     pub http: String,
     /// A folder for what the broker keeps.
     pub data_dir: PathBuf,
-    /// The provisioning service to which token requests are relayed, `http://host:port`; without it they are refused
+    /// The provisioning service to which token requests are relayed, `https://host:port`; without it they are refused
     /// with `not_ready`.
     pub provisioning: Option<String>,
+    /// What makes that service believed.
+    #[serde(skip)]
+    pub trust: Trust,
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
+    /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so over
+    /// TLS, where the exporter or the method `tessera-ace-1` proves the same to this very broker, it is not needed.
+    pub ace_challenge: String,
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for a
     /// later connection whose handshake key is the one in the token.
     pub authz_info: bool,
@@ -68,7 +82,9 @@ impl Default for RawBrokerConfig {
             http: "127.0.0.1:9883".to_owned(),
             data_dir: PathBuf::from("."),
             provisioning: None,
+            trust: Trust::default(),
             ace_as_hint: None,
+            ace_challenge: AceChallenge::ClearOnly.name().to_owned(),
             authz_info: false,
             reason_strings: true,
             shared_for_v311: false,
@@ -90,6 +106,8 @@ pub struct RawLimits {
     pub half_open_per_prefix: usize,
     pub connects_per_second: u32,
     pub suspects_per_second: u32,
+    pub challenges_per_second: u32,
+    pub challenges_per_second_per_prefix: u32,
     pub max_packet: usize,
     pub receive_maximum: u16,
     pub queue_messages: usize,
@@ -101,7 +119,20 @@ pub struct RawLimits {
     pub keep_alive: u16,
     pub retained_messages: usize,
     pub retained_bytes: usize,
+    pub retained_per_device: usize,
+    pub retained_bytes_per_device: usize,
+    pub retained_per_tenant: usize,
+    pub retained_bytes_per_tenant: usize,
+    pub queued_bytes_per_device: usize,
+    pub queued_bytes_per_tenant: usize,
+    pub queued_bytes_in_all: usize,
+    pub kept_sessions_per_device: usize,
+    pub sessions_per_tenant: usize,
+    pub subscriptions_per_device: usize,
+    pub subscriptions_per_tenant: usize,
+    pub wildcards_per_device: usize,
     pub verification_workers: usize,
+    pub token_requests_per_second: u32,
 }
 
 impl Default for RawLimits {
@@ -113,6 +144,8 @@ impl Default for RawLimits {
             half_open_per_prefix: limits::HALF_OPEN_PER_PREFIX,
             connects_per_second: limits::CONNECTS_PER_SECOND,
             suspects_per_second: limits::SUSPECTS_PER_SECOND,
+            challenges_per_second: limits::CHALLENGES_PER_SECOND,
+            challenges_per_second_per_prefix: limits::CHALLENGES_PER_SECOND_PER_PREFIX,
             max_packet: limits::MAX_PACKET,
             receive_maximum: limits::RECEIVE_MAXIMUM,
             queue_messages: limits::QUEUE_MESSAGES,
@@ -124,7 +157,20 @@ impl Default for RawLimits {
             keep_alive: limits::KEEP_ALIVE,
             retained_messages: limits::RETAINED_MESSAGES,
             retained_bytes: limits::RETAINED_BYTES,
+            retained_per_device: limits::RETAINED_PER_DEVICE.0,
+            retained_bytes_per_device: limits::RETAINED_PER_DEVICE.1,
+            retained_per_tenant: limits::RETAINED_PER_TENANT.0,
+            retained_bytes_per_tenant: limits::RETAINED_PER_TENANT.1,
+            queued_bytes_per_device: limits::QUEUED_BYTES_PER_DEVICE,
+            queued_bytes_per_tenant: limits::QUEUED_BYTES_PER_TENANT,
+            queued_bytes_in_all: limits::QUEUED_BYTES_IN_ALL,
+            kept_sessions_per_device: limits::KEPT_SESSIONS_PER_DEVICE,
+            sessions_per_tenant: limits::SESSIONS_PER_TENANT,
+            subscriptions_per_device: limits::SUBSCRIPTIONS_PER_DEVICE,
+            subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
+            wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
             verification_workers: 0,
+            token_requests_per_second: limits::TOKEN_REQUESTS_PER_SECOND,
         }
     }
 }
@@ -153,8 +199,8 @@ pub struct BrokerConfig {
     pub listen: Vec<Listen>,
     /// Certificates; there when a listener needs them.
     pub tls: Option<TlsSettings>,
-    /// Who may send PROXY headers.
-    pub proxies: Vec<Source>,
+    /// Whose word counts about where a peer is.
+    pub proxy: ProxySettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http: SocketAddr,
     /// A folder for what the broker keeps.
@@ -164,9 +210,17 @@ pub struct BrokerConfig {
     /// There was a store before: an empty folder is a loss, and no first start.
     pub must_exist: bool,
     /// Where token requests go.
-    pub provisioning: Option<String>,
+    pub provisioning: Option<Server>,
+    /// The broker's own credential there, an account with role `feed`.
+    pub relay_token: RelayToken,
+    /// Token requests of one device a second.
+    pub token_requests_per_second: u32,
     /// What is told about where tokens come from.
     pub ace_as_hint: Option<Arc<str>>,
+    /// Where the challenge of RFC 9431 lets in.
+    pub ace_challenge: AceChallenge,
+    /// How many challenges of either method there are in a second.
+    pub challenges: ChallengeLimits,
     /// Whether strangers may publish tokens.
     pub authz_info: bool,
     /// Where ticket keys come from.
@@ -175,12 +229,63 @@ pub struct BrokerConfig {
     pub admission: AdmissionLimits,
     /// Sessions.
     pub session: SessionPolicy,
-    /// Sessions in total, and of one device.
-    pub sessions: (usize, usize),
-    /// Retained messages in total, and their bytes.
-    pub retained: (usize, usize),
+    /// Sessions.
+    pub sessions: SessionLimits,
+    /// Retained messages.
+    pub retained: RetainedLimits,
+    /// What devices and tenants may hold of the rest.
+    pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,
+}
+
+/// Where the challenge of RFC 9431 lets in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AceChallenge {
+    /// Nowhere.
+    Never,
+    /// On connections in clear.
+    ClearOnly,
+    /// Everywhere, as RFC 9431 asks of a broker.
+    Always,
+}
+
+impl AceChallenge {
+    /// The name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::ClearOnly => "clear_only",
+            Self::Always => "always",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let all = [Self::Never, Self::ClearOnly, Self::Always];
+        all.into_iter().find(|one| one.name() == text).ok_or_else(|| ConfigError {
+            key: "ace_challenge",
+            problem: format!("{text:?}: use never, clear_only or always"),
+        })
+    }
+}
+
+/// Challenges in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeLimits {
+    /// All together.
+    pub per_second: u32,
+    /// Of one address prefix.
+    pub per_second_of_prefix: u32,
+}
+
+/// A token that is not printed.
+#[derive(Clone, Default)]
+pub struct RelayToken(pub Option<Secret<String>>);
+
+impl fmt::Debug for RelayToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "RelayToken(…)" } else { "RelayToken" })
+    }
 }
 
 /// Limits before authentication.
@@ -219,8 +324,12 @@ impl RawBrokerConfig {
     pub fn validate(self) -> Result<BrokerConfig, ConfigError> {
         let l = &self.limits;
         let provisioning = self.provisioning.as_deref().map(service_url).transpose()?;
-        let (proxied, proxies) = self.proxy.validate()?;
-        let listen = self.listen(&proxied)?;
+        let provisioning = provisioning.map(|url| Server::new(url, self.trust.clone()));
+        let proxy = self
+            .proxy
+            .validate()
+            .map_err(|error| ConfigError { key: error.key, problem: error.problem })?;
+        let listen = self.listen(&proxy)?;
         let tls = self.tls.clone().validate()?;
         if tls.is_none() && listen.iter().any(|one| one.transport.is_tls()) {
             let problem = "mqtts, wss and quic need a certificate".to_owned();
@@ -229,13 +338,35 @@ impl RawBrokerConfig {
         Ok(BrokerConfig {
             listen,
             tls,
-            proxies,
+            proxy,
             http: address("http", &self.http)?,
             data_dir: self.data_dir.clone(),
             accept_loss: false,
             must_exist: false,
             provisioning,
+            relay_token: RelayToken::default(),
+            token_requests_per_second: within(
+                "limits.token_requests_per_second",
+                l.token_requests_per_second,
+                1,
+                1_000_000,
+            )?,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
+            ace_challenge: AceChallenge::parse(&self.ace_challenge)?,
+            challenges: ChallengeLimits {
+                per_second: within(
+                    "limits.challenges_per_second",
+                    l.challenges_per_second,
+                    1,
+                    1_000_000,
+                )?,
+                per_second_of_prefix: within(
+                    "limits.challenges_per_second_per_prefix",
+                    l.challenges_per_second_per_prefix,
+                    1,
+                    1_000_000,
+                )?,
+            },
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {
@@ -283,21 +414,16 @@ impl RawBrokerConfig {
                 shared_for_v311: self.shared_for_v311,
                 suppress_will_on_revocation: self.suppress_will_on_revocation,
             },
-            sessions: (
-                within("limits.sessions", l.sessions, 1, 10_000_000)?,
-                within("limits.sessions_per_device", l.sessions_per_device, 1, 10_000_000)?,
-            ),
-            retained: (
-                within("limits.retained_messages", l.retained_messages, 1, 10_000_000)?,
-                within("limits.retained_bytes", l.retained_bytes, 1024, 1 << 36)?,
-            ),
+            sessions: l.sessions()?,
+            retained: l.retained()?,
+            shares: l.shares()?,
             verification_workers: workers(l.verification_workers)?,
         })
     }
 }
 
 impl RawBrokerConfig {
-    fn listen(&self, proxied: &[Transport]) -> Result<Vec<Listen>, ConfigError> {
+    fn listen(&self, proxy: &ProxySettings) -> Result<Vec<Listen>, ConfigError> {
         let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
         let secure = [self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref(), self.quic.as_ref()];
         let places = [mqtt].into_iter().chain(secure);
@@ -305,7 +431,8 @@ impl RawBrokerConfig {
         for (transport, place) in Transport::ALL.into_iter().zip(places) {
             let Some(place) = place else { continue };
             let address = address(transport.as_str(), place)?;
-            listen.push(Listen { transport, address, proxied: proxied.contains(&transport) });
+            let proxied = proxy.expects(transport.as_str());
+            listen.push(Listen { transport, address, proxied });
         }
         match listen.is_empty() {
             true => Err(ConfigError { key: "mqtt", problem: "nothing is listened on".to_owned() }),
@@ -338,10 +465,10 @@ fn hint(text: &str) -> Result<Arc<str>, ConfigError> {
 }
 
 fn service_url(url: &str) -> Result<String, ConfigError> {
-    if url.starts_with("http://") {
+    if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    let problem = format!("{url:?} does not start with http://");
+    let problem = format!("{url:?} does not start with https:// or http://");
     Err(ConfigError { key: "provisioning", problem })
 }
 

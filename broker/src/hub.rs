@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tessera_agent::behaviour::{Observation, Observer};
 use tessera_runtime::clock::SharedClock;
+use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 use tokio::sync::mpsc;
@@ -13,13 +14,14 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::authz::Authz;
+use crate::challenges::Challenges;
 use crate::config::SessionPolicy;
 use crate::connection::Leaving;
 use crate::control::{revoke, Relay, Withdrawn};
 use crate::gate::Gate;
-use crate::keep::Keep;
+use crate::keep::{Keep, Kept};
 use crate::lanes::retained::{Retained, Stored};
-use crate::lanes::{Lanes, Message, Rest, SubscriberId, Tally};
+use crate::lanes::{Lanes, Message, Outbox, Rest, SubscriberId, Tally};
 use crate::metrics::{qos_label, BrokerMetrics};
 use crate::refusals::{Refusal, What};
 use crate::registry::Registry;
@@ -28,6 +30,7 @@ use crate::session::ending::Left;
 use crate::session::machine::{Context, End, House, Machine, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
+use crate::shares::Shares;
 use crate::tickets::Tickets;
 use crate::transport::tls::Certificates;
 
@@ -40,6 +43,7 @@ pub(crate) struct Hub {
     pub(crate) gate: Gate,
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
+    pub(crate) shares: Shares,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
@@ -54,6 +58,7 @@ pub(crate) struct Hub {
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
     pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) challenges: Challenges,
 }
 
 /// What became of a publish.
@@ -78,6 +83,18 @@ impl Hub {
     /// A number for a new session.
     pub(crate) fn number(&self) -> SubscriberId {
         SubscriberId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An empty outbox, of the share of the device that this grant names.
+    pub(crate) fn outbox(
+        &self,
+        grant: &Grant,
+        id: SubscriberId,
+        kept: Option<Kept>,
+    ) -> Arc<Outbox> {
+        let account = self.shares.account(grant.tenant(), grant.device());
+        let most = (self.policy.queue_messages, self.policy.queue_bytes);
+        Outbox::of_account(account, id, kept, most)
     }
 
     /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::finish`].
@@ -125,8 +142,8 @@ impl Hub {
 
     fn route_at_once(&self, message: &Arc<Message>) -> Routed {
         let stored = message.retain.then(|| self.retained.set(message, self.now().unix));
-        if stored == Some(Stored::Full) {
-            self.metrics.limits_hit.inc(&["retained"]);
+        if let Some(Stored::Full(limit)) = stored {
+            self.metrics.limits_hit.inc(&[limit.label()]);
         }
         let mut tally = self.lanes.publish_at_once(message);
         if matches!(stored, Some(Stored::Kept | Stored::Deleted | Stored::Expired)) {

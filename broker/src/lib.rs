@@ -6,7 +6,7 @@
 //!
 //! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`transport`] (what
 //! carries it), [`codec`] (bytes to
-//! packets), [`gate`] (who is it; [`tickets`] make the next time cheap, [`authz`] keeps tokens that came before their connection), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
+//! packets), [`gate`] (who is it; [`tickets`] make the next time cheap, [`authz`] keeps tokens that came before their connection), [`shares`] (how much may it hold), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
 //! [`lanes`] (who gets it), [`keep`] (what survives a
 //! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
@@ -17,6 +17,8 @@ pub mod refusals;
 
 pub mod admission;
 pub mod authz;
+mod challenges;
+pub mod shares;
 pub mod transport;
 
 pub mod codec;

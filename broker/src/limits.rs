@@ -178,6 +178,21 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 
 /// Time from accept to the end of the TLS handshake.
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Challenges that are not answered yet, all together: a quarter of the half-open places.
+pub const CHALLENGES_OPEN: usize = 2_048;
+/// Challenges of one address prefix that are not answered yet: a device answers in one round trip, so a fleet of thousands
+/// behind one address has few open at once.
+pub const CHALLENGES_OPEN_PER_PREFIX: usize = 512;
+/// Challenges in one second and at once, all together, unless configured: what a broker of two cores verifies.
+pub const CHALLENGES_PER_SECOND: u32 = 5_000;
+/// Challenges of one address prefix in one second and at once, unless configured.
+pub const CHALLENGES_PER_SECOND_PER_PREFIX: u32 = 1_000;
+/// Address prefixes that are remembered for these.
+pub const CHALLENGE_SOURCES: usize = 4_096;
+/// Re-authentications of one connection at once: an honest one has one in the life of a token.
+pub const REAUTHENTICATIONS_AT_ONCE: u32 = 10;
+/// Time between further ones.
+pub const REAUTHENTICATION_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
 /// chain of client certificates.
 pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
@@ -190,8 +205,6 @@ pub const TLS_HELLO_CHUNK: usize = 1024;
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.
 pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes of a PROXY header behind its first 16. Addresses take 36, the rest is for what balancers add.
-pub const PROXY_HEADER_BYTES: usize = 2_048;
 /// Sockets whose PROXY header has not come yet, and no more than may be half open: only balancers that we trust get
 /// here.
 pub const PROXY_WAITING: usize = 4_096;
@@ -322,13 +335,59 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// Longest sleep of a deadline: a wall clock that was set is noticed within it.
 pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 
+// --- shares ------------------------------------------------------------------------------------------------------
+// One device goes wrong, or one tenant: the others still find room. Each can be configured.
+
+/// Bytes of messages that all sessions of one device or service hold: queues, deliveries under way, QoS 2 received.
+/// Four sessions whose queue and window are full.
+pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
+/// The same of all devices of one tenant: three quarters of the whole.
+pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
+/// The same in all, in memory. What kept sessions hold of it is on the disk too: nothing else of them grows there.
+pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
+/// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
+pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
+/// Bytes of each session that count for no share: a session that keeps up touches no counter that others touch.
+pub const SHARE_FREE: usize = 2 * 1024;
+/// Bytes that a session takes of a share at once.
+pub const SHARE_STEP: usize = 16 * 1024;
+/// Kept sessions of one device or service.
+pub const KEPT_SESSIONS_PER_DEVICE: usize = 64;
+/// Sessions of one tenant: three quarters of [`SESSIONS`].
+pub const SESSIONS_PER_TENANT: usize = 150_000;
+/// Subscriptions of all sessions of one device or service. Each takes about half a KiB, with the longest filter 3.
+pub const SUBSCRIPTIONS_PER_DEVICE: usize = 2_048;
+/// The same of one tenant.
+pub const SUBSCRIPTIONS_PER_TENANT: usize = 750_000;
+/// The same in all.
+pub const SUBSCRIPTIONS_IN_ALL: usize = 1_000_000;
+/// Wildcard filters of one device or service that need a log of their own: what one session may subscribe to.
+pub const FLEET_LOGS_PER_DEVICE: usize = 256;
+/// Large and middle logs of one device, and of one tenant: a filter beyond them has a smaller log.
+pub const FLEET_LARGE_LOGS: (usize, usize) = (4, 6);
+/// As [`FLEET_LARGE_LOGS`].
+pub const FLEET_MIDDLE_LOGS: (usize, usize) = (32, 96);
+/// Links of one device or service, and of one tenant (three quarters of [`FLEET_LINKS`]).
+pub const FLEET_LINKS_PER_DEVICE: usize = 1_024;
+/// As [`FLEET_LINKS_PER_DEVICE`].
+pub const FLEET_LINKS_PER_TENANT: usize = 12_288;
+/// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each of
+/// its devices.
+pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
+/// The same of one tenant: three quarters of the whole.
+pub const RETAINED_PER_TENANT: (usize, usize) = (75_000, 96 * 1024 * 1024);
+
 /// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
 pub const KEEP_GROUP: usize = 8_192;
 /// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
 /// filters of each of them make of it still fits.
 pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
+/// Time after which rows that found no room on the disk are tried again.
+pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
 pub const KEEP_BEHIND: usize = 16_384;
+/// Bytes of such rows, for the same: large messages that are retained or kept faster than the disk takes them.
+pub const KEEP_BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
 pub const TOPIC_ALIASES_OUT: u16 = 16;
 
@@ -336,6 +395,12 @@ pub const TOPIC_ALIASES_OUT: u16 = 16;
 
 /// Sessions that one trust effect ends before others get a turn.
 pub const SESSIONS_PER_TURN: usize = 256;
+/// Token requests of one device a second: one for each token, whose life is 2 seconds at least.
+pub const TOKEN_REQUESTS_PER_SECOND: u32 = 2;
+/// Token requests that a device may save up.
+pub const RELAY_BURST: u32 = 20;
+/// Devices whose token requests are counted: those that asked within the last ten seconds. Past it newcomers are refused.
+pub const RELAY_DEVICES: usize = 65_536;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
 /// Least pause between two passes over all queues and retained messages that let go of what was published under a
@@ -362,3 +427,18 @@ pub const LOGGED_ID_BYTES: usize = 64;
 pub const LOGGED_TOPIC_BYTES: usize = 128;
 /// Bytes of what a library says about a broken handshake.
 pub const LOGGED_DETAIL_BYTES: usize = 128;
+
+// --- metrics port ------------------------------------------------------------------------------------------------
+
+/// HTTP connections at once: scrapers and probes.
+pub const HTTP_CONNECTIONS: usize = 1024;
+/// HTTP connections of one address at once.
+pub const HTTP_CONNECTIONS_PER_ADDRESS: usize = 768;
+/// Time for the head of a request.
+pub const HTTP_HEAD: Duration = Duration::from_secs(5);
+/// Idle connections are closed after this: scrapers come every 15 s.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
+/// Time for one request: none has a body that is read.
+pub const HTTP_REQUEST: Duration = Duration::from_secs(10);
+/// Time given to running requests when the broker stops.
+pub const HTTP_DRAIN: Duration = Duration::from_secs(2);

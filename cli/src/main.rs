@@ -1,6 +1,6 @@
 //! One binary for all of Tessera.
 //!
-//! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]), the device's folder ([`device`]), the
+//! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
 //! operator interface ([`operator`]), the simulators ([`sim`]) and the load ([`bench`]). What those do stands in their own crates.
 
 mod allocator;
@@ -21,6 +21,7 @@ mod out;
 mod screen;
 mod secrets;
 mod span;
+mod ticket_keys;
 mod when;
 
 use std::process::ExitCode;
@@ -90,6 +91,7 @@ async fn run(command: Command) -> Outcome {
         Command::Agent(args) => serve::agent(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => backup::run_restore(args).await,
+        Command::NewTicketKeys(args) => ticket_keys::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => sim::run(command).await,

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_runtime::clock::SystemClock;
+use tessera_runtime::http::Server;
 use tessera_runtime::random::{self, SeededRandom, SystemRandom};
 use tessera_runtime::stop::Stop;
 use tessera_simulators::credentials::{self, Proof, Wanted};
 use tessera_simulators::operator::OperatorClient;
 use tessera_simulators::report::render;
 use tessera_simulators::scenario::{self, expectations, Outcome as Run, Plan};
-use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
 use tokio::signal::unix::{signal, SignalKind};
 
-use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs, TlsArgs};
 use crate::fault::{Fault, Outcome};
 use crate::screen::Screen;
 use crate::{out, secrets};
@@ -29,11 +29,11 @@ pub(crate) async fn run(command: SimCommand) -> Outcome {
 
 async fn fleet(args: SimRunArgs) -> Outcome {
     let seed = seed(args.seed)?;
-    let http = args.http.url();
+    let http = args.http.server();
     let plan = Plan {
         operator: operator(&http, &args.operator)?,
         http,
-        broker: broker(&args.mqtt)?,
+        broker: TlsArgs::default().broker(&args.mqtt, args.http.trust.trust())?,
         tenant: TenantId::parse(&args.operator.tenant)?,
         sensor_role: args.role,
         backend_role: args.backend_role,
@@ -43,6 +43,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
         publish_every: args.every,
         lasts: args.lasts,
         token: args.pop.kind(),
+        verifier: args.verifier,
         hostile: args.hostile,
         expect_refresh: false,
     };
@@ -59,7 +60,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
 
 async fn credentials(args: CredentialsArgs) -> Outcome {
     let seed = seed(args.seed)?;
-    let http = args.http.url();
+    let http = args.http.server();
     let wanted = Wanted {
         operator: operator(&http, &args.operator)?,
         http,
@@ -71,6 +72,7 @@ async fn credentials(args: CredentialsArgs) -> Outcome {
             ProofArg::Connect => Proof::Connect,
             ProofArg::Bearer => Proof::Bearer,
         },
+        verifier: args.verifier,
         seed,
     };
     let random = Arc::new(SeededRandom::predictable(seed));
@@ -131,11 +133,7 @@ pub(crate) fn stop_when_told(stop: &Stop) -> Result<(), Fault> {
     Ok(())
 }
 
-fn operator(http: &str, args: &SimOperator) -> Result<OperatorClient, Fault> {
+fn operator(http: &Server, args: &SimOperator) -> Result<OperatorClient, Fault> {
     let token = secrets::operator_token(args.operator_token.as_deref())?;
     Ok(OperatorClient::new(http, token)?)
-}
-
-fn broker(text: &str) -> Result<Broker, Fault> {
-    Broker::parse(text).ok_or_else(|| Fault::new(format!("{text:?} is no host:port")))
 }

@@ -1,20 +1,148 @@
-//! Admission before work: token buckets per address and in total for the endpoints that anybody may call.
+//! Admission: token buckets, so that no peer takes the share of others.
+//!
+//! Who proved a credential is charged to one bucket, who showed none to another, who showed a wrong one to a third. Each is
+//! of an address, so a flood of one kind refuses the same kind from the same address alone. What a broker relays is charged
+//! to the account of its feed token and to the device that proved its key, not to the broker's address.
+//!
+//! A request that is refused by one bucket takes nothing from the next.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::config::AdmissionLimits;
+use crate::config::{AdmissionLimits, Rate};
 use crate::limits::ADDRESSES;
 
-/// An IPv4 address, or the /64 that one IPv6 host owns. All strangers share [`Peer::Strangers`] once the map is full.
+/// An IPv4 address, or the /64 that one IPv6 host owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Peer {
+pub(crate) enum Peer {
     V4([u8; 4]),
     V6([u8; 8]),
-    Strangers,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// Who brings a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// A peer of its own.
+    Peer(Peer),
+    /// A broker that relays, by the name of its account.
+    Relay(String),
+}
+
+/// Who may ask now.
+pub(crate) struct Admission {
+    proved: Shared<Peer>,
+    anonymous: Shared<Peer>,
+    wrong: Mutex<Buckets<Source>>,
+    relayed: Mutex<Buckets<String>>,
+    devices: Mutex<Buckets<String>>,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+        Self {
+            proved: Shared::new(limits.proved, limits.proved_total),
+            anonymous: Shared::new(limits.anonymous, limits.anonymous_total),
+            wrong: Buckets::shared(limits.wrong),
+            relayed: Buckets::shared(limits.relayed),
+            devices: Buckets::shared(limits.device),
+        }
+    }
+
+    /// Charges a request without a credential. `now` is monotonic, here and below.
+    pub(crate) fn anonymous(&self, source: Source, now: Duration) -> bool {
+        match source {
+            Source::Peer(peer) => self.anonymous.take(peer, now),
+            Source::Relay(account) => self.relayed.lock().take(account, now),
+        }
+    }
+
+    /// Charges a wrong credential. Without room the peer is only not told what was wrong.
+    pub(crate) fn wrong(&self, source: Source, now: Duration) -> bool {
+        self.wrong.lock().take(source, now)
+    }
+
+    /// Charges a request of a device that has proved its key.
+    pub(crate) fn proved(&self, source: &Source, device: &str, now: Duration) -> bool {
+        let mut devices = self.devices.lock();
+        let device = devices.bucket(device.to_owned(), now);
+        // Asked first and charged last: a device in a loop takes nothing from those who share its way, nor they from it.
+        device.holds_one()
+            && match source {
+                Source::Peer(peer) => self.proved.take(*peer, now),
+                Source::Relay(account) => self.relayed.lock().take(account.clone(), now),
+            }
+            && device.take()
+    }
+}
+
+/// Buckets of addresses with one for all behind them.
+struct Shared<K>(Mutex<(Buckets<K>, Bucket, Rate)>);
+
+impl<K: Eq + Hash + Clone> Shared<K> {
+    fn new(each: Rate, total: Rate) -> Self {
+        Self(Mutex::new((Buckets::new(each), Bucket::full(total, Duration::ZERO), total)))
+    }
+
+    fn take(&self, key: K, now: Duration) -> bool {
+        let (each, total, rate) = &mut *self.0.lock();
+        total.refill(*rate, now);
+        // A request that the common bucket refuses costs its address nothing either.
+        total.holds_one() && each.take(key, now) && total.take()
+    }
+}
+
+/// A bucket for each key. Past [`ADDRESSES`] those that are full are forgotten, then newcomers share one.
+struct Buckets<K> {
+    rate: Rate,
+    of: HashMap<K, Bucket>,
+    strangers: Bucket,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    fn new(rate: Rate) -> Self {
+        Self { rate, of: HashMap::new(), strangers: Bucket::full(rate, Duration::ZERO) }
+    }
+
+    fn shared(rate: Rate) -> Mutex<Self> {
+        Mutex::new(Self::new(rate))
+    }
+
+    fn take(&mut self, key: K, now: Duration) -> bool {
+        self.bucket(key, now).take()
+    }
+
+    /// The bucket of a key as of now.
+    fn bucket(&mut self, key: K, now: Duration) -> &mut Bucket {
+        let rate = self.rate;
+        if self.of.len() >= ADDRESSES && !self.of.contains_key(&key) {
+            self.of.retain(|_, bucket| {
+                bucket.refill(rate, now);
+                !bucket.is_full(rate)
+            });
+        }
+        let bucket = match self.of.len() < ADDRESSES || self.of.contains_key(&key) {
+            true => self.of.entry(key).or_insert(Bucket::full(rate, now)),
+            false => &mut self.strangers,
+        };
+        bucket.refill(rate, now);
+        bucket
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,85 +152,35 @@ struct Bucket {
     at: Duration,
 }
 
-/// Who may ask now.
-pub(crate) struct Admission {
-    limits: AdmissionLimits,
-    state: Mutex<State>,
-}
-
-struct State {
-    total: Bucket,
-    peers: HashMap<Peer, Bucket>,
-}
-
-impl Admission {
-    pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        let total = Bucket::full(limits.total_burst, Duration::ZERO);
-        let state = State { total, peers: HashMap::new() };
-        Self { limits, state: Mutex::new(state) }
-    }
-
-    /// Takes `cost` requests from the address's bucket and one from the common one. `now` is monotonic.
-    pub(crate) fn admit(&self, address: IpAddr, cost: u32, now: Duration) -> bool {
-        let limits = self.limits;
-        let mut state = self.state.lock();
-        let peer = state.room_for(peer(address), limits, now);
-        let fresh = Bucket::full(limits.address_burst, now);
-        let bucket = state.peers.entry(peer).or_insert(fresh);
-        bucket.refill(limits.per_address, limits.address_burst, now);
-        if !bucket.take(cost) {
-            return false;
-        }
-        state.total.refill(limits.total, limits.total_burst, now);
-        state.total.take(1)
-    }
-}
-
-impl State {
-    fn room_for(&mut self, peer: Peer, limits: AdmissionLimits, now: Duration) -> Peer {
-        if self.peers.len() < ADDRESSES || self.peers.contains_key(&peer) {
-            return peer;
-        }
-        self.peers.retain(|_, bucket| {
-            bucket.refill(limits.per_address, limits.address_burst, now);
-            bucket.level < u64::from(limits.address_burst) * 1000
-        });
-        match self.peers.len() < ADDRESSES {
-            true => peer,
-            false => Peer::Strangers,
-        }
-    }
-}
-
 impl Bucket {
-    fn full(burst: u32, at: Duration) -> Self {
-        Self { level: u64::from(burst) * 1000, at }
+    fn full(rate: Rate, at: Duration) -> Self {
+        Self { level: u64::from(rate.burst) * 1000, at }
     }
 
-    fn refill(&mut self, rate: u32, burst: u32, now: Duration) {
+    fn refill(&mut self, rate: Rate, now: Duration) {
         let millis = now.saturating_sub(self.at).as_millis();
-        let gained = u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(u64::from(rate));
+        let gained =
+            u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(u64::from(rate.per_second));
         if gained > 0 {
-            self.level = self.level.saturating_add(gained).min(u64::from(burst) * 1000);
+            self.level = self.level.saturating_add(gained).min(u64::from(rate.burst) * 1000);
             self.at = now;
         }
     }
 
-    fn take(&mut self, cost: u32) -> bool {
-        let cost = u64::from(cost) * 1000;
-        let enough = self.level >= cost;
-        self.level = self.level.saturating_sub(cost);
-        enough
+    fn is_full(&self, rate: Rate) -> bool {
+        self.level >= u64::from(rate.burst) * 1000
     }
-}
 
-fn peer(address: IpAddr) -> Peer {
-    match address.to_canonical() {
-        IpAddr::V4(address) => Peer::V4(address.octets()),
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            octets.first_chunk().map_or(Peer::Strangers, |prefix| Peer::V6(*prefix))
+    fn holds_one(&self) -> bool {
+        self.level >= 1000
+    }
+
+    fn take(&mut self) -> bool {
+        let enough = self.holds_one();
+        if enough {
+            self.level -= 1000;
         }
+        enough
     }
 }
 
@@ -111,11 +189,23 @@ mod tests {
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    const LIMITS: AdmissionLimits =
-        AdmissionLimits { per_address: 2, address_burst: 3, total: 1000, total_burst: 1_000_000 };
+    const SMALL: Rate = Rate { per_second: 2, burst: 3 };
+    const LARGE: Rate = Rate { per_second: 1000, burst: 1_000_000 };
 
-    fn ip(n: u32) -> IpAddr {
-        Ipv4Addr::from(n).into()
+    fn limits() -> AdmissionLimits {
+        AdmissionLimits {
+            proved: SMALL,
+            proved_total: LARGE,
+            anonymous: SMALL,
+            anonymous_total: LARGE,
+            wrong: SMALL,
+            relayed: Rate { per_second: 10, burst: 10 },
+            device: LARGE,
+        }
+    }
+
+    fn ip(n: u32) -> Source {
+        Source::Peer(IpAddr::from(Ipv4Addr::from(n)).into())
     }
 
     fn at(millis: u64) -> Duration {
@@ -124,37 +214,67 @@ mod tests {
 
     #[test]
     fn an_address_has_its_own_rate() {
-        let admission = Admission::new(LIMITS);
-        assert_eq!((0..5).filter(|_| admission.admit(ip(1), 1, at(0))).count(), 3);
-        assert!(admission.admit(ip(2), 1, at(0)));
-        assert!(admission.admit(ip(1), 1, at(500)));
-        assert!(!admission.admit(ip(1), 1, at(500)));
+        let admission = Admission::new(limits());
+        assert_eq!((0..5).filter(|_| admission.anonymous(ip(1), at(0))).count(), 3);
+        assert!(admission.anonymous(ip(2), at(0)));
+        assert!(admission.anonymous(ip(1), at(500)));
+        assert!(!admission.anonymous(ip(1), at(500)));
     }
 
     #[test]
-    fn the_total_has_a_rate() {
-        let admission = Admission::new(AdmissionLimits { total_burst: 4, ..LIMITS });
-        assert_eq!((0..10).filter(|n| admission.admit(ip(*n), 1, at(0))).count(), 4);
+    fn kinds_do_not_share() {
+        let admission = Admission::new(limits());
+        let me = ip(1);
+        assert_eq!((0..9).filter(|_| admission.anonymous(ip(1), at(0))).count(), 3);
+        assert_eq!((0..9).filter(|_| admission.wrong(me.clone(), at(0))).count(), 3);
+        assert_eq!((0..9).filter(|_| admission.proved(&me, "d", at(0))).count(), 3);
+        let relay = Source::Relay("broker".to_owned());
+        assert_eq!((0..20).filter(|_| admission.wrong(relay.clone(), at(0))).count(), 3);
+        assert_eq!((0..20).filter(|_| admission.proved(&relay, "d", at(0))).count(), 10);
+    }
+
+    #[test]
+    fn the_total_has_a_rate_and_a_refusal_takes_nothing() {
+        let anonymous_total = Rate { per_second: 1, burst: 4 };
+        let admission = Admission::new(AdmissionLimits { anonymous_total, ..limits() });
+        // Refused by its own bucket, an address leaves the common one to others.
+        assert_eq!((0..100).filter(|_| admission.anonymous(ip(1), at(0))).count(), 3);
+        assert!(admission.anonymous(ip(2), at(0)));
+        // Refused by the common bucket, an address keeps its own.
+        assert_eq!((0..100).filter(|_| admission.anonymous(ip(3), at(0))).count(), 0);
+        let later = (0..3).filter(|n| admission.anonymous(ip(3), at(1000 * (n + 1)))).count();
+        assert_eq!(later, 3);
+    }
+
+    #[test]
+    fn a_device_in_a_loop_takes_nothing_from_its_relay() {
+        let device = Rate { per_second: 1, burst: 2 };
+        let admission = Admission::new(AdmissionLimits { device, ..limits() });
+        let relay = Source::Relay("broker".to_owned());
+        assert_eq!((0..100).filter(|_| admission.proved(&relay, "loop", at(0))).count(), 2);
+        let others = (0..8).filter(|n| admission.proved(&relay, &format!("d{n}"), at(0)));
+        assert_eq!(others.count(), 8);
     }
 
     #[test]
     fn one_ipv6_host_is_one_peer() {
-        let admission = Admission::new(LIMITS);
+        let admission = Admission::new(limits());
         let host = |n: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n));
-        assert_eq!((0..9).filter(|n| admission.admit(host(*n), 1, at(0))).count(), 3);
+        let asks = |address: IpAddr| admission.anonymous(Source::Peer(address.into()), at(0));
+        assert_eq!((0..9).filter(|n| asks(host(*n))).count(), 3);
         let mapped = IpAddr::from(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped());
-        assert!(admission.admit(mapped, 1, at(0)));
+        assert!(asks(mapped));
     }
 
     #[test]
     fn many_addresses_do_not_grow_memory() {
-        let admission = Admission::new(LIMITS);
+        let admission = Admission::new(limits());
         let most = u32::try_from(ADDRESSES).unwrap();
         for n in 0..most + 100 {
-            admission.admit(ip(n), 1, at(0));
+            admission.anonymous(ip(n), at(0));
         }
-        assert!(admission.state.lock().peers.len() <= ADDRESSES + 1);
-        assert!(!admission.admit(ip(most + 200), 1, at(0)), "strangers share one bucket");
-        assert!(admission.admit(ip(most + 300), 1, at(60_000)), "idle addresses are forgotten");
+        assert!(admission.anonymous.0.lock().0.of.len() <= ADDRESSES);
+        assert!(!admission.anonymous(ip(most + 200), at(0)), "strangers share one bucket");
+        assert!(admission.anonymous(ip(most + 300), at(60_000)), "idle addresses are forgotten");
     }
 }

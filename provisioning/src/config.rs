@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tessera_runtime::http::server::ServerLimits;
+use tessera_runtime::proxy::ProxySettings;
 use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
@@ -17,6 +19,14 @@ pub struct ProvisioningConfig {
     pub data_dir: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub http_addr: SocketAddr,
+    /// Certificate and key: then HTTPS is spoken there, and nothing else.
+    pub https: Option<HttpsFiles>,
+    /// Whether HTTP in clear may be spoken beyond this machine.
+    pub http_in_clear: bool,
+    /// With HTTPS: whether to answer in clear on a free port of 127.0.0.1 too, for the broker of the same process.
+    pub inner: bool,
+    /// Balancers and proxies in front: the listener `http`.
+    pub proxy: ProxySettings,
     /// The audience of all tokens: the name of the broker or cluster.
     pub audience: Audience,
     /// Life of a token in seconds where its role names none.
@@ -26,7 +36,7 @@ pub struct ProvisioningConfig {
     /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
     /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it nobody gets one.
     pub derivation_key_file: Option<PathBuf>,
-    /// What peers without a credential may ask.
+    /// How often peers may ask.
     pub admission: AdmissionLimits,
     /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
     /// is gone; audited as `store.accept-loss`.
@@ -41,27 +51,54 @@ pub struct ProvisioningConfig {
     pub sweep_every: Duration,
     /// Time for a request's head.
     pub head_time: Duration,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one address at once.
+    pub connections_per_address: usize,
     /// Time given to running requests when the service stops; whole seconds.
     pub drain: Duration,
 }
 
-/// Rates for the endpoints that anybody may call.
-#[derive(Debug, Clone, Copy)]
+/// The files of a server's certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// A rate, and what may be saved up of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: u32,
+    /// Requests that may be saved up.
+    pub burst: u32,
+}
+
+/// The rates of requests. Those of an address are of one IPv4 address or one /64 (IPv6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Requests a second from one address (IPv4) or /64 (IPv6).
-    pub per_address: u32,
-    /// Requests one address may save up.
-    pub address_burst: u32,
-    /// Requests a second in total.
-    pub total: u32,
-    /// Requests that may be saved up in total.
-    pub total_burst: u32,
+    /// Of enrolments and refreshes with a right proof, of an address.
+    pub proved: Rate,
+    /// The same in total.
+    pub proved_total: Rate,
+    /// Of requests without any credential, of an address.
+    pub anonymous: Rate,
+    /// The same in total.
+    pub anonymous_total: Rate,
+    /// Of wrong credentials that are told what was wrong, of an address or of an account that relays.
+    pub wrong: Rate,
+    /// Of refreshes with a right proof that one account relays.
+    pub relayed: Rate,
+    /// Of requests with a right proof, of a device.
+    pub device: Rate,
 }
 
 impl Default for AdmissionLimits {
-    /// A thousand devices behind one address may start at once; a core verifies about 8,000 requests a second.
     fn default() -> Self {
-        Self { per_address: 500, address_burst: 5000, total: 4000, total_burst: 20_000 }
+        limits::RATES
     }
 }
 
@@ -72,6 +109,10 @@ impl ProvisioningConfig {
         Ok(Self {
             data_dir: data_dir.into(),
             http_addr,
+            https: None,
+            http_in_clear: false,
+            inner: false,
+            proxy: ProxySettings::default(),
             audience,
             token_seconds: 3600,
             issue_algorithm: Algorithm::default(),
@@ -83,8 +124,22 @@ impl ProvisioningConfig {
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,
             head_time: limits::HEAD_TIMEOUT,
+            connections: limits::CONNECTIONS,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             drain: limits::DRAIN,
         })
+    }
+
+    pub(crate) fn server_limits(&self) -> ServerLimits {
+        ServerLimits {
+            workers: self.workers,
+            connections: self.connections,
+            per_peer: self.connections_per_address,
+            head: self.head_time,
+            idle: limits::KEEP_ALIVE,
+            request: limits::REQUEST_TIME,
+            drain: self.drain,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), StartError> {
@@ -94,19 +149,30 @@ impl ProvisioningConfig {
         if !(1..=64).contains(&self.workers) {
             return Err(StartError::Config("workers must be 1 to 64"));
         }
+        let here = self.http_addr.ip().to_canonical().is_loopback();
+        if self.https.is_none() && !here && !self.http_in_clear {
+            return Err(StartError::InClear(self.http_addr));
+        }
+        if self.connections == 0 || self.connections_per_address == 0 {
+            return Err(StartError::Config("connections must be above 0"));
+        }
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));
         }
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }
-        let rates = [
-            self.admission.per_address,
-            self.admission.address_burst,
-            self.admission.total,
-            self.admission.total_burst,
-        ];
-        match rates.contains(&0) {
+        let AdmissionLimits {
+            proved,
+            proved_total,
+            anonymous,
+            anonymous_total,
+            wrong,
+            relayed,
+            device,
+        } = self.admission;
+        let rates = [proved, proved_total, anonymous, anonymous_total, wrong, relayed, device];
+        match rates.iter().any(|rate| rate.per_second == 0 || rate.burst == 0) {
             true => Err(StartError::Config("admission rates must be above 0")),
             false => Ok(()),
         }

@@ -123,6 +123,11 @@ impl Driven {
         let _ = self.service.audit.send(ChainPending).await;
     }
 
+    /// Asks the store whether there is room on its disk again, as it does by itself from time to time. Whether it writes.
+    pub async fn look_for_room(&self) -> bool {
+        self.service.store.barrier().await.is_ok() && self.service.store.is_healthy()
+    }
+
     /// Ends the service in order.
     pub async fn close(self) {
         self.settle().await;

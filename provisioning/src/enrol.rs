@@ -5,11 +5,12 @@ use tessera_token::key::PublicKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 
+use crate::admission::Source;
 use crate::grant::{self, Granted};
 use crate::limits::{ATTEMPTS, NONCE_SECONDS};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::records::{ClaimUse, DeviceRecord};
+use crate::registry::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::registry::{claims, code, devices, tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
@@ -29,10 +30,13 @@ pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
 pub(crate) async fn enrol(
     service: &Service,
     request: &EnrolRequest,
+    source: &Source,
 ) -> Result<TokenAnswer, Refused> {
     service.nonces.check(&request.nonce, service.time.monotonic())?;
     let key = request.verify()?;
     service.nonces.take(&request.nonce, service.time.monotonic())?;
+    let _ = found(service, request, &key)?;
+    service.charge(source, &request.tenant, &request.device)?;
     for _ in 0..ATTEMPTS {
         if let Tried::Done(granted) = attempt(service, request, &key).await? {
             service.metrics.issued.inc(&["enrol"]);
@@ -47,9 +51,7 @@ async fn attempt(
     request: &EnrolRequest,
     key: &PublicKey,
 ) -> Result<Tried<Granted>, Refused> {
-    let owner = tenants::serving(service, &request.tenant)?;
-    let known = devices::find(service, &request.tenant, &request.device)?;
-    let claim = entitled(service, request, key, known.as_ref())?;
+    let (owner, known, claim) = found(service, request, key)?;
     let mut batch = Batch::new();
     batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
     let record = match known {
@@ -80,17 +82,51 @@ async fn attempt(
     Ok(tried.map(|()| granted))
 }
 
+/// The claim of this code. Without one, tenants and devices get one answer, whether they exist or not.
+fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
+    let known = tenants::known(service, &request.tenant);
+    let found = known.and_then(|_| claims::by_code(service, &request.tenant, &request.claim));
+    found.map_err(|refused| match refused.code {
+        code @ (RefusalCode::TenantUnknown | RefusalCode::ClaimUnknown) => {
+            let subject = (&request.tenant, &request.device);
+            let now = service.clock.monotonic();
+            service.strangers.refused(code, RefusalCode::ClaimUnknown, subject, now)
+        }
+        _ => refused,
+    })
+}
+
+/// The tenant, the device when it is known, and the claim that entitles it.
+fn found(
+    service: &Service,
+    request: &EnrolRequest,
+    key: &PublicKey,
+) -> Result<(TenantRecord, Option<DeviceRecord>, Stored), Refused> {
+    let claim = shown_claim(service, request)?;
+    let owner = tenants::serving(service, &request.tenant)?;
+    let known = devices::find(service, &request.tenant, &request.device)?;
+    let claim = entitled(service, request, key, known.as_ref(), claim)?;
+    Ok((owner, known, claim))
+}
+
 /// The claim, when it entitles this device and key: unused for a new device, used by them for a known one.
 fn entitled(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
     known: Option<&DeviceRecord>,
+    (row, claim): Stored,
 ) -> Result<Stored, Refused> {
+    // A code that another device used up, or that is over, tells nothing of other devices.
+    if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
+        return Err(RefusalCode::ClaimUsed.into());
+    }
+    if claim.used.is_none() && claim.expires <= service.now().get() {
+        return Err(RefusalCode::ClaimUnknown.into());
+    }
     if known.is_some_and(|record| record.key != key.as_bytes()) {
         return Err(RefusalCode::DeviceKeyMismatch.into());
     }
-    let (row, claim) = claims::by_code(service, &request.tenant, &request.claim)?;
     if claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
         return Err(RefusalCode::ClaimMismatch.into());
     }
@@ -101,9 +137,6 @@ fn entitled(
         },
         (Some(_), _) => Err(RefusalCode::ClaimUsed.into()),
         (None, Some(_)) => Err(RefusalCode::AlreadyExists.into()),
-        (None, None) if claim.expires <= service.now().get() => {
-            Err(RefusalCode::ClaimUnknown.into())
-        }
         (None, None) => Ok((row, claim)),
     }
 }

@@ -35,13 +35,18 @@ mod heal;
 mod metrics;
 mod refused;
 mod service;
+mod settings;
+mod strangers;
 mod sweep;
 mod tables;
 
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, ProvisioningConfig};
+pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig, Rate};
 pub use room::TrustLimits;
-pub use start::{FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError};
+pub use settings::RawLimits;
+pub use start::{
+    reachable, renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
+};
 pub use trust::restored::mark as mark_restored;

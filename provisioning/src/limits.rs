@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tessera_token::limits as shared;
 
+use crate::config::{AdmissionLimits, Rate};
+
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
@@ -14,8 +16,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which an idle connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Connections of one worker: two workers hold the sockets of 8,000 devices at once.
-pub const CONNECTIONS_PER_WORKER: usize = 4096;
+/// Connections at once: the sockets of 16,000 devices, or half of the descriptors. One that does nothing costs some 2 KiB.
+pub const CONNECTIONS: usize = 16_384;
+/// Connections of one address at once: no address has every place.
+pub const CONNECTIONS_PER_ADDRESS: usize = 12_288;
+/// Time for one request: the longest poll, or a reader's evidence after a wait for its turn.
+pub const REQUEST_TIME: Duration = Duration::from_secs(180);
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;
 /// Time given to running requests when the service stops.
@@ -66,6 +72,13 @@ pub const PAGE_MOST: usize = 1000;
 pub const POLL_SECONDS: u64 = 60;
 /// Long polls that wait at one time: brokers and agents, not devices.
 pub const POLLERS: usize = 1024;
+/// Verifier names that readers polled under lately. A name takes about 100 bytes; gateways have one each.
+pub const VERIFIER_NAMES: usize = 16 * 1024;
+/// Processes of one verifier name that are remembered after another took their place: more in [`VERIFIER_KEPT`] are no
+/// restarts.
+pub const READERS_OF_A_NAME: usize = 32;
+/// Time for which a reader is remembered. A reader that runs polls at least every 40 seconds.
+pub const VERIFIER_KEPT: Duration = Duration::from_secs(120);
 /// Events kept in the feed: a reader that was away longer takes the snapshot.
 pub const EVENTS_KEPT: u64 = 100_000;
 /// Seconds for which a snapshot may be taken by a reader.
@@ -93,18 +106,35 @@ pub const EVIDENCE_AT_ONCE: usize = 1;
 
 /// Operator accounts: people and brokers, not devices.
 pub const OPERATORS: usize = 1000;
+/// Tenants of one operator account that does not belong to all: its row stays small.
+pub const OPERATOR_TENANTS: usize = 256;
 
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of a text in an audit entry.
 pub const AUDIT_TEXT: usize = 256;
+/// Entries that one page of the audit log looks at for those of an account's tenants: a few milliseconds.
+pub const AUDIT_LOOK: usize = 2_000;
 
 /// Rows removed by one sweep step: keeps each write short.
 pub const SWEEP_ROWS: usize = 1000;
 /// Time between sweeps.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Addresses whose rate is tracked: past it, idle ones are forgotten, then newcomers share one bucket.
+/// Rates of requests. A thousand devices behind one address may start at once; a core verifies about 8,000 requests a
+/// second; a broker of 15,000 sessions relays some 6 a second and all of them when it was away; a device asks once a token,
+/// which is 2 seconds at least. 25 wrong credentials a second are a fleet of a hundred with the wrong clock.
+pub const RATES: AdmissionLimits = AdmissionLimits {
+    proved: Rate { per_second: 500, burst: 5000 },
+    proved_total: Rate { per_second: 4000, burst: 20_000 },
+    anonymous: Rate { per_second: 500, burst: 5000 },
+    anonymous_total: Rate { per_second: 4000, burst: 20_000 },
+    wrong: Rate { per_second: 25, burst: 250 },
+    relayed: Rate { per_second: 1000, burst: 20_000 },
+    device: Rate { per_second: 2, burst: 100 },
+};
+/// Addresses, devices and accounts whose rates are tracked, of each kind: past it, idle ones are forgotten, then newcomers
+/// share one bucket.
 pub const ADDRESSES: usize = 65_536;
 /// Seconds of an issuer key's validity when nobody rotates it (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
@@ -150,9 +180,18 @@ pub const TRUST_BYTES_UNASKED: usize = TRUST_BYTES - 16 * 1024 * 1024;
 pub const TRUST_RECOUNT: Duration = Duration::from_secs(60);
 /// Seconds for which a retired issuer key is still listed. Verifiers know it no more.
 pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
-/// Issuer keys of one tenant past which none is rotated: all of them are looked through for the one that signs, and one
-/// scan of the store (10,000 rows) must hold them.
+/// Issuer keys of one tenant, retired ones aside, past which none is rotated: all of them are looked through for the one
+/// that signs. A compromised key is cut in any case.
 pub const KEYS_PER_TENANT: usize = 8192;
 /// How long an audit entry may wait to be chained before the service is not ready: twelve sweeps, each of which chains
 /// what is left.
 pub const AUDIT_BEHIND: Duration = Duration::from_secs(60);
+
+// --- strangers ---------------------------------------------------------------------------------------------------
+
+/// A refusal at an endpoint of devices is told at a multiple of this after the request, so that its time says nothing.
+pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
+/// Lines in one second that tell why a stranger was refused; the rest is counted in the next line.
+pub const STRANGER_LINES_PER_SECOND: u32 = 5;
+/// Time between two entries of the audit log about refused strangers: 1,440 a day at most.
+pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);

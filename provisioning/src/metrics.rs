@@ -1,8 +1,10 @@
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 /// What provisioning counts.
 #[derive(Clone)]
 pub(crate) struct ServiceMetrics {
+    pub(crate) http: ServerMetrics,
     pub(crate) requests: Counter,
     pub(crate) seconds: Histogram,
     pub(crate) refusals: Counter,
@@ -10,6 +12,7 @@ pub(crate) struct ServiceMetrics {
     pub(crate) revoked: Counter,
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
+    pub(crate) names_shared: Gauge,
     pub(crate) swept: Counter,
     pub(crate) limits_hit: Counter,
     pub(crate) trust_taken: Gauge,
@@ -21,7 +24,8 @@ pub(crate) struct ServiceMetrics {
 
 impl ServiceMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
-        Ok(Self {
+        let own = Self {
+            http: ServerMetrics::register(metrics, "tessera_provisioning")?,
             requests: metrics.counter(
                 "tessera_provisioning_requests_total",
                 "HTTP requests by route and status",
@@ -56,6 +60,11 @@ impl ServiceMetrics {
             pollers: metrics.gauge(
                 "tessera_provisioning_pollers",
                 "Readers waiting for trust events",
+                &[],
+            )?,
+            names_shared: metrics.gauge(
+                "tessera_provisioning_verifier_names_shared",
+                "Verifier names under which more than one process reads the trust feed: each of them takes a connect proof once",
                 &[],
             )?,
             clock_ahead: metrics.gauge(
@@ -93,6 +102,8 @@ impl ServiceMetrics {
                 "Restorations from an older copy that no operator has looked at yet",
                 &[],
             )?,
-        })
+        };
+        own.names_shared.set(&[], 0);
+        Ok(own)
     }
 }

@@ -1,4 +1,4 @@
-//! Enrolment nonces: made without a row, remembered once used.
+//! Nonces for devices to sign, at enrolment and in the place of a time: made without a row, remembered once used.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,6 +42,15 @@ impl Nonces {
         front.copy_from_slice(&body);
         back.copy_from_slice(&self.tag(&body));
         Ok(nonce)
+    }
+
+    /// Whether the nonce is ours and not too old; it may have been used.
+    pub(crate) fn is_ours(&self, nonce: &[u8], now: Duration) -> Result<(), RefusalCode> {
+        let (_, made) = self.open(nonce)?;
+        match now.as_secs().abs_diff(made) > NONCE_SECONDS {
+            true => Err(RefusalCode::NonceInvalid),
+            false => Ok(()),
+        }
     }
 
     /// Whether the nonce is ours and still good; it is not used up by this.

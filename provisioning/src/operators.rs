@@ -1,6 +1,7 @@
 //! Accounts of people and of brokers: opaque tokens, hashed at rest, shown once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -8,14 +9,14 @@ use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::Batch;
 use tessera_token::hash::sha256;
-use tessera_token::ids::RoleId;
+use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
 
-use crate::limits::OPERATORS;
+use crate::limits::{OPERATORS, OPERATOR_TENANTS};
 use crate::refused::Refused;
 use crate::registry::records::octets;
-use crate::registry::Actor;
+use crate::registry::{tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::Tables;
 
@@ -44,6 +45,8 @@ pub(crate) enum OperatorRole {
 pub(crate) struct OperatorRecord {
     pub(crate) name: String,
     pub(crate) roles: BTreeSet<OperatorRole>,
+    #[serde(default)]
+    pub(crate) tenants: Tenants,
     pub(crate) created: u64,
     /// SHA-256 of the token, which is also the row's key.
     #[serde(with = "octets")]
@@ -55,6 +58,55 @@ pub(crate) struct OperatorRecord {
 pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) roles: BTreeSet<OperatorRole>,
+    pub(crate) tenants: Tenants,
+}
+
+/// The tenants of an account: it sees and changes what is theirs, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Tenants {
+    /// Every tenant, and what belongs to none. Accounts of former versions, which knew no tenants, are of this kind.
+    #[default]
+    All,
+    /// These, at least one.
+    These(BTreeSet<String>),
+}
+
+impl Tenants {
+    /// Whether the tenant is one of them.
+    pub(crate) fn cover(&self, tenant: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(tenant),
+        }
+    }
+
+    /// Whether all of the others are among them.
+    pub(crate) fn contain(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::All, _) => true,
+            (Self::These(_), Self::All) => false,
+            (Self::These(these), Self::These(others)) => others.is_subset(these),
+        }
+    }
+
+    /// The tenant of what concerns one alone; empty otherwise, as in the audit log.
+    fn single(&self) -> &str {
+        match self {
+            Self::These(these) if these.len() == 1 => these.first().map_or("", String::as_str),
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all tenants"),
+            Self::These(these) => {
+                f.write_str(&these.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
 }
 
 impl Operator {
@@ -72,7 +124,7 @@ pub(crate) fn draw(random: &dyn Random) -> Result<Secret<String>, RandomError> {
 pub(crate) fn put(
     tables: &Tables,
     batch: &mut Batch,
-    name: &str,
+    (name, tenants): (&str, Tenants),
     token: &Secret<String>,
     roles: &[OperatorRole],
     now: u64,
@@ -81,22 +133,25 @@ pub(crate) fn put(
     let record = OperatorRecord {
         name: name.to_owned(),
         roles: roles.iter().copied().collect(),
+        tenants,
         created: now,
         hash,
     };
     batch.put_record(&tables.operators, hash, &record);
 }
 
-/// A new account; its token is shown once.
+/// A new account within the tenants of its maker; its token is shown once.
 pub(crate) async fn create(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     name: &RoleId,
     roles: &[OperatorRole],
+    tenants: Tenants,
 ) -> Result<Secret<String>, Refused> {
     if roles.is_empty() {
         return Err(Refused::malformed("an account has at least one role"));
     }
+    check_tenants(service, by, roles, &tenants)?;
     let known = all(&service.tables)?;
     if known.len() >= OPERATORS {
         return Err(RefusalCode::LimitReached.into());
@@ -106,9 +161,11 @@ pub(crate) async fn create(
     // The name is a row of its own, so that of two accounts made at once only one gets it.
     batch.expect_absent(&service.tables.meta, name_key(name.as_str()));
     batch.put(&service.tables.meta, name_key(name.as_str()), Vec::new());
-    put(&service.tables, &mut batch, name.as_str(), &token, roles, service.now().get());
-    let entry =
-        service.entry(by, "operator.create", "", name.as_str()).detail(format!("{roles:?}"));
+    let detail = format!("{roles:?} of {tenants}");
+    let entry = service.entry(&by.actor(), "operator.create", tenants.single(), name.as_str());
+    let entry = entry.detail(detail);
+    let account = (name.as_str(), tenants);
+    put(&service.tables, &mut batch, account, &token, roles, service.now().get());
     match known.iter().any(|account| account.name == name.as_str()) {
         true => Err(RefusalCode::AlreadyExists.into()),
         false => match service.write(batch, entry).await? {
@@ -118,24 +175,70 @@ pub(crate) async fn create(
     }
 }
 
+/// A tenant of others is refused exactly like one that does not exist.
+fn check_tenants(
+    service: &Service,
+    by: &Operator,
+    roles: &[OperatorRole],
+    tenants: &Tenants,
+) -> Result<(), Refused> {
+    let Tenants::These(these) = tenants else {
+        return match by.tenants {
+            Tenants::All => Ok(()),
+            Tenants::These(_) => Err(Refused::because(
+                RefusalCode::OperatorNotAllowed,
+                "only an account of all tenants makes another one of all tenants",
+            )),
+        };
+    };
+    if these.is_empty() {
+        return Err(Refused::malformed("tenants is \"all\" or a list of at least one tenant"));
+    }
+    if roles.contains(&OperatorRole::Feed) {
+        return Err(Refused::malformed(
+            "the trust feed is one chain of all tenants: an account with the role feed belongs to all",
+        ));
+    }
+    if these.len() > OPERATOR_TENANTS {
+        return Err(Refused::malformed(format!(
+            "an account has at most {OPERATOR_TENANTS} tenants"
+        )));
+    }
+    for tenant in these {
+        if !by.tenants.cover(tenant) {
+            return Err(RefusalCode::TenantUnknown.into());
+        }
+        let tenant = tenant.parse::<TenantId>().map_err(|_| RefusalCode::TenantUnknown)?;
+        tenants::known(service, &tenant)?;
+    }
+    Ok(())
+}
+
 /// Ends an account at once. Nobody ends their own, so that the last administrator cannot lock everybody out.
-pub(crate) async fn delete(service: &Service, by: &Actor, name: &str) -> Result<(), Refused> {
-    if by.0 == name {
+pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Result<(), Refused> {
+    if by.name == name {
         return Err(Refused::because(
             RefusalCode::OperatorNotAllowed,
             "nobody ends their own account",
         ));
     }
-    let account = all(&service.tables)?.into_iter().find(|account| account.name == name);
+    let account = of(&service.tables, by)?.into_iter().find(|account| account.name == name);
     let account = account.ok_or(RefusalCode::NotFound)?;
     let mut batch = Batch::new();
     batch.delete(&service.tables.operators, account.hash);
     batch.delete(&service.tables.meta, name_key(name));
-    let entry = service.entry(by, "operator.delete", "", name);
+    let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
     match service.write(batch, entry).await? {
         Tried::Done(()) => Ok(()),
         Tried::Again => Err(RefusalCode::LimitReached.into()),
     }
+}
+
+/// The accounts that an operator sees: those within its tenants.
+pub(crate) fn of(tables: &Tables, by: &Operator) -> Result<Vec<OperatorRecord>, Refused> {
+    let mut accounts = all(tables)?;
+    accounts.retain(|account| by.tenants.contain(&account.tenants));
+    Ok(accounts)
 }
 
 /// All accounts, by name.
@@ -160,7 +263,10 @@ pub(crate) fn find(tables: &Tables, token: &str) -> Result<Operator, Refused> {
     let hash = sha256(token.as_bytes());
     let record: OperatorRecord = tables.operators.get_record(hash)?.ok_or(unknown)?;
     match bool::from(record.hash.ct_eq(&hash)) {
-        true => Ok(Operator { name: record.name, roles: record.roles }),
+        true => {
+            let OperatorRecord { name, roles, tenants, .. } = record;
+            Ok(Operator { name, roles, tenants })
+        }
         false => Err(unknown.into()),
     }
 }

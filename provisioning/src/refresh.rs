@@ -9,8 +9,9 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
+use crate::admission::Source;
 use crate::grant::{self, Granted};
-use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS};
+use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
 use crate::refused::Refused;
 use crate::registry::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::registry::{devices, tenants, Actor};
@@ -21,22 +22,76 @@ use crate::tables::pair;
 pub(crate) async fn refresh(
     service: &Service,
     request: &TokenRequest,
+    source: &Source,
 ) -> Result<TokenAnswer, Refused> {
-    if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS {
-        return Err(RefusalCode::ProofNotFresh.into());
+    match &request.cnonce {
+        Some(cnonce) => service.nonces.is_ours(cnonce, service.time.monotonic())?,
+        None if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS => {
+            return Err(RefusalCode::ProofNotFresh.into());
+        }
+        None => {}
     }
-    tenants::known(service, &request.tenant)?;
-    let proved = devices::known(service, &request.tenant, &request.device)?;
-    let key = PublicKey::from_bytes(&proved.key).map_err(|_| RefusalCode::ConfirmationKey)?;
-    if !request.verifies(&key) {
-        return Err(RefusalCode::ProofInvalid.into());
-    }
+    let proved = proved(service, request)?;
+    entitled(service, request, &proved.key)?;
+    service.charge(source, &request.tenant, &request.device)?;
+    use_up_nonce(service, request)?;
     for _ in 0..ATTEMPTS {
         if let Some(answer) = attempt(service, request, &proved.key).await? {
             return Ok(answer);
         }
     }
     Err(RefusalCode::LimitReached.into())
+}
+
+/// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
+/// answer.
+fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Refused> {
+    let known = tenants::known(service, &request.tenant)
+        .and_then(|_| devices::known(service, &request.tenant, &request.device));
+    let unproved = match known {
+        Ok(record) => {
+            let key = PublicKey::from_bytes(&record.key);
+            if request.verifies(&key.map_err(|_| RefusalCode::ConfirmationKey)?) {
+                return Ok(record);
+            }
+            RefusalCode::ProofInvalid
+        }
+        Err(refused) => {
+            if !matches!(refused.code, RefusalCode::TenantUnknown | RefusalCode::DeviceUnknown) {
+                return Err(refused);
+            }
+            // As much work as for a device that exists.
+            let _ = std::hint::black_box(request.verifies(&service.root.public()));
+            refused.code
+        }
+    };
+    let subject = (&request.tenant, &request.device);
+    let now = service.clock.monotonic();
+    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid, subject, now))
+}
+
+/// A nonce of ours is good for one request, which may come again until it is too old: its answer is stored then.
+fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused> {
+    let Some(cnonce) = &request.cnonce else { return Ok(()) };
+    let row = pair(&request.tenant, request.device.as_str());
+    let stored = service.tables.refreshes.get_record::<RefreshRecord>(&row)?.unwrap_or_default();
+    if known_answer(&stored, request)?.is_some() {
+        return Ok(());
+    }
+    // The used nonces are shared by all devices: one that gets no answer uses up none.
+    let now = service.now();
+    let (oldest, latest) = (now.get(), now.plus(PROOF_WINDOW_SECONDS).get());
+    let counts = |answer: &&AnsweredRefresh| answer.until >= oldest && answer.iat <= latest;
+    match stored.answers.iter().filter(counts).count() >= ANSWERS_PER_DEVICE {
+        true => Err(RefusalCode::RateLimited.into()),
+        false => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
+    }
+}
+
+/// What makes a request the same as an earlier one: its nonce, behind that of the service when it has one.
+fn request_nonce(request: &TokenRequest) -> Vec<u8> {
+    let cnonce = request.cnonce.as_deref().unwrap_or_default();
+    [cnonce, &request.nonce].concat()
 }
 
 async fn attempt(
@@ -130,7 +185,8 @@ fn known_answer<'a>(
     stored: &'a RefreshRecord,
     request: &TokenRequest,
 ) -> Result<Option<&'a AnsweredRefresh>, RefusalCode> {
-    let Some(known) = stored.answers.iter().find(|answer| answer.nonce == request.nonce) else {
+    let nonce = request_nonce(request);
+    let Some(known) = stored.answers.iter().find(|answer| answer.nonce == nonce) else {
         return Ok(None);
     };
     let bearer = request.kind == TokenKind::Bearer;
@@ -144,10 +200,13 @@ fn known_answer<'a>(
 
 fn answered(request: &TokenRequest, granted: &Granted, now: UnixSeconds) -> AnsweredRefresh {
     AnsweredRefresh {
-        nonce: request.nonce.clone(),
+        nonce: request_nonce(request),
         iat: request.time.get(),
         bearer: request.kind == TokenKind::Bearer,
-        until: now.max(request.time).plus(PROOF_WINDOW_SECONDS).get(),
+        until: match request.cnonce {
+            Some(_) => now.plus(NONCE_SECONDS).get(),
+            None => now.max(request.time).plus(PROOF_WINDOW_SECONDS).get(),
+        },
         token: granted.issued.token.clone(),
         expires: granted.issued.expires.get(),
         scope: granted.scope.to_aif(),

@@ -30,9 +30,11 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "store");
         match error {
-            StoreError::Poisoned | StoreError::Closed | StoreError::Io(_) => {
-                RefusalCode::NotReady.into()
-            }
+            StoreError::Full(_)
+            | StoreError::Busy
+            | StoreError::Poisoned
+            | StoreError::Closed
+            | StoreError::Io(_) => RefusalCode::NotReady.into(),
             StoreError::Conflict { .. } => RefusalCode::LimitReached.into(),
             _ => RefusalCode::Internal.into(),
         }

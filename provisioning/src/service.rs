@@ -9,13 +9,14 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::DerivationKeys;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Source};
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
@@ -27,9 +28,11 @@ use crate::nonce::Nonces;
 use crate::refused::Refused;
 use crate::registry::Actor;
 use crate::room::{Hold, Load, Purpose, Room};
+use crate::strangers::Strangers;
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::hub::Hub;
+use crate::trust::readers::Readers;
 
 /// Everything a request handler may use.
 pub(crate) struct Service {
@@ -51,6 +54,7 @@ pub(crate) struct Service {
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
+    pub(crate) readers: Readers,
     pub(crate) room: Arc<Room>,
     /// Findings that are listed, as far as the evidence that is looked at knows.
     pub(crate) listed: AtomicUsize,
@@ -58,6 +62,9 @@ pub(crate) struct Service {
     pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
     /// How far it was looked through for those that a wrong clock has dated, or that end soon.
     pub(crate) keys_healed: Mutex<Option<Vec<u8>>>,
+    /// Held while the keys of a tenant take a step: steps at once would only take it from each other.
+    pub(crate) keys_turn: tokio::sync::Mutex<()>,
+    pub(crate) strangers: Strangers,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,
@@ -84,6 +91,23 @@ impl<T> Tried<T> {
 impl Service {
     pub(crate) fn now(&self) -> UnixSeconds {
         self.clock.unix()
+    }
+
+    /// Charges a request of a device that has proved its key to the device and to its source.
+    ///
+    /// # Errors
+    /// `rate_limited`; then nothing was done.
+    pub(crate) fn charge(
+        &self,
+        source: &Source,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<(), RefusalCode> {
+        let device = format!("{tenant}/{device}");
+        match self.admission.proved(source, &device, self.clock.monotonic()) {
+            true => Ok(()),
+            false => Err(RefusalCode::RateLimited),
+        }
     }
 
     /// An audit entry of now.

@@ -69,8 +69,11 @@ impl Round {
 /// That of the first step that failed. All others were taken.
 pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(), Refused> {
     service.nonces.sweep(service.time.monotonic());
+    let shared = service.readers.sweep(service.time.monotonic());
+    service.metrics.names_shared.set(&[], i64::try_from(shared).unwrap_or(i64::MAX));
     let mut round = Round { first: Ok(()) };
     round.took("time", time(service).await);
+    round.took("strangers", strangers(service).await);
     round.took("audit", audit(service).await);
     round.took("lift", crate::trust::lift::run(service).await);
     round.took("metrics", measure(service));
@@ -86,6 +89,13 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
 
 async fn time(service: &Service) -> Result<(), Refused> {
     Ok(service.time.store(&service.store, &service.tables, false).await?)
+}
+
+async fn strangers(service: &Service) -> Result<(), Refused> {
+    let Some(sum) = service.strangers.due(service.time.monotonic()) else { return Ok(()) };
+    let by = crate::registry::Actor("service".to_owned());
+    let entry = service.entry(&by, "strangers.refused", "", "requests without proof").detail(sum);
+    service.write(Batch::new(), entry).await.map(|_| ())
 }
 
 async fn audit(service: &Service) -> Result<(), Refused> {

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`held`] and [`lived`] (what is made of a
 //! clock that may be wrong), [`store`] (acknowledged means
-//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
+//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
 
 pub mod clock;
 pub mod held;
@@ -19,8 +19,10 @@ pub mod derivation;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod proxy;
 pub mod ready;
 pub mod secret;
+pub mod tls;
 pub mod umask;
 pub mod x509;
 

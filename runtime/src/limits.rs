@@ -45,6 +45,9 @@ pub const STORE_MEMORY_MOST: usize = 4;
 pub const STORE_SMALL_BYTES: u64 = 512 * 1024;
 /// Time before a checkpoint that failed, mostly for want of room, is tried again.
 pub const STORE_CHECKPOINT_PAUSE: Duration = Duration::from_secs(60);
+/// Time after which a store that found no room tries again by itself: service is back about a second after there is room,
+/// and a try is one write of [`JOURNAL_STEP_BYTES`] at most.
+pub const STORE_TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Time for the engine to open its file: it needs a second for a gigabyte, and some damage keeps it without end.
 pub const STORE_OPEN: Duration = Duration::from_secs(300);
 /// Time for the engine's own threads to let the folder go when the store is closed; they need milliseconds.
@@ -60,6 +63,41 @@ pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HTTP_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept per host: enough for a busy client, few enough to spare the server's sockets.
 pub const HTTP_IDLE_PER_HOST: usize = 64;
+
+/// Bytes that a server reads from a connection at once, and holds of a request that is not its turn yet.
+pub const SERVER_READ_BYTES: usize = 4096;
+/// Bytes of a request head: four of the longest headers of browsers and proxies.
+pub const SERVER_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of a body that wait for a handler.
+pub const SERVER_AHEAD_BYTES: usize = 32 * 1024;
+/// Bytes of a body that a handler left and that are read so that the connection can be kept: every refusal of a request of
+/// ours leaves less.
+pub const SERVER_LEFT_BYTES: u64 = 32 * 1024;
+/// Time from the last byte of an answer to the end of its buffers: an idle connection holds none.
+pub const SERVER_WARM: Duration = Duration::from_secs(1);
+/// Time in which a peer must take [`SERVER_ANSWER_BYTES`] of an answer, or the rest of it.
+pub const SERVER_ANSWER_STEP: Duration = Duration::from_secs(5);
+/// See [`SERVER_ANSWER_STEP`]: 13 KiB a second.
+pub const SERVER_ANSWER_BYTES: u64 = 64 * 1024;
+/// Time for each step of closing: to send what the peer is told, and to read what it still sends.
+pub const SERVER_CLOSING: Duration = Duration::from_secs(1);
+/// Time for which a peer that still sends the body of an answered request is listened to, and not told the end: it would
+/// come again at once.
+pub const SERVER_LINGER: Duration = Duration::from_secs(5);
+/// Time between two looks at what it sends.
+pub const SERVER_LINGER_LOOK: Duration = Duration::from_millis(200);
+/// Bytes read behind the last answer; then the connection is cut.
+pub const SERVER_CLOSING_BYTES: usize = 64 * 1024;
+/// Time after which a connection that keeps the server waiting gives its place to a newcomer that finds none.
+pub const SERVER_STALLED: Duration = Duration::from_secs(1);
+/// Places that change hands a second, and at once: more than all honest peers of an address come anew.
+pub const SERVER_CHANGES: u64 = 2_000;
+/// Time between two looks at those that wait for a place.
+pub const SERVER_TURN: Duration = Duration::from_millis(5);
+/// Such connections that are ended at once: so each newcomer of a flood does not look through all.
+pub const SERVER_EVICTED: usize = 64;
+/// Time for which the kernel keeps what a peer does not take.
+pub const SERVER_UNTAKEN: Duration = Duration::from_secs(20);
 
 /// Series of one metric family; past it new label values are counted under `other`, so that no peer can grow memory.
 pub const METRIC_SERIES: usize = 512;
@@ -107,3 +145,20 @@ pub const CLOCK_HELD: Duration = Duration::from_secs(30);
 pub const LIVED_CATCH_UP: u64 = 8;
 /// No clock shows an earlier time than this program was released at (2026-11-01T00:00:00Z, in seconds).
 pub const RELEASED_SECONDS: u64 = 1_793_491_200;
+
+/// Bytes of a file of certificates or keys: chains are a few KiB, the authorities of a whole system some hundred.
+pub const PEM_BYTES: u64 = 1024 * 1024;
+/// How often the files of certificates are looked at.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
+/// Time for a TLS handshake in front of HTTP: two round trips and a signature.
+pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of a PROXY header of version 2 behind its first 16. Addresses take 36, the rest is for what balancers add.
+pub const PROXY_HEADER_BYTES: usize = 2_048;
+/// Bytes of a PROXY header of version 1 with its end of line, as its specification says.
+pub const PROXY_LINE_BYTES: usize = 107;
+/// Time for a PROXY header: the balancer sends it with its first packet.
+pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
+/// Sockets of one HTTP listener whose PROXY header has not come yet: only balancers that are trusted get here.
+pub const PROXY_WAITING: usize = 1024;
+/// Entries of `Forwarded` or `X-Forwarded-For` that are walked: more trusted hops than this stand in no row.
+pub const FORWARDED_HOPS: usize = 32;

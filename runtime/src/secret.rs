@@ -64,6 +64,13 @@ impl fmt::Display for SecretFileError {
 
 impl std::error::Error for SecretFileError {}
 
+impl SecretFileError {
+    /// Whether there was no room on the disk: the same may be done when there is some.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(_, error) if crate::store::is_full(error))
+    }
+}
+
 /// Writes `content` readable by the owner alone (mode 0600), all or nothing: a temporary file, fsync, rename, fsync of
 /// the folder.
 ///

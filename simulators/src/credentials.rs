@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::http::HttpError;
+use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{Random, SharedRandom};
 use tessera_runtime::secret::{self, SecretFileError};
-use tessera_token::ids::TenantId;
+use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::Semaphore;
@@ -36,7 +36,7 @@ pub enum Proof {
 #[derive(Clone)]
 pub struct Wanted {
     /// `http://host:port` of provisioning.
-    pub http: String,
+    pub http: Server,
     /// An operator who may create claims.
     pub operator: OperatorClient,
     /// The tenant.
@@ -49,6 +49,8 @@ pub struct Wanted {
     pub devices: usize,
     /// How they prove themselves.
     pub proof: Proof,
+    /// The verifier that they prove themselves for, when it has a name of its own.
+    pub verifier: Option<VerifierName>,
     /// The seed of the keys.
     pub seed: u64,
 }
@@ -110,7 +112,7 @@ pub async fn write(
         Proof::Connect => devices.into_iter().map(holder).collect(),
         Proof::Bearer => bearers(api, devices, &wanted.tenant).await?,
     };
-    let text = lines(&holders, &clock);
+    let text = lines(&holders, wanted.verifier.as_ref(), &clock);
     secret::write_secret_file(out, text.as_bytes()).map_err(CredentialsError::File)?;
     Ok(holders.len())
 }
@@ -183,12 +185,14 @@ async fn bearer(
     Ok(HeldToken::of(&answer))
 }
 
-fn lines(holders: &[Holder], clock: &SharedClock) -> String {
+fn lines(holders: &[Holder], verifier: Option<&VerifierName>, clock: &SharedClock) -> String {
     let counter = Counter::from_clock(DeviceClock::new(Arc::clone(clock), 0).now()).next();
     let mut text = String::new();
     for Holder { device, token } in holders {
         let id = device.identity.device.as_str();
-        let password = token.password(&device.identity.key, id, device.clock.now(), counter);
+        let verifier = verifier.map_or(token.audience.as_str(), VerifierName::as_str);
+        let (key, now) = (&device.identity.key, device.clock.now());
+        let password = token.password_for(verifier, key, id, now, counter);
         let _ = writeln!(text, "{id}\t{id}\t{}", hex::encode(password));
     }
     text

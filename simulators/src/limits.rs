@@ -36,3 +36,7 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration:
 pub const HTTP_TRIES: u32 = 6;
 /// Bytes of an operator's answer: a page of the largest list.
 pub const OPERATOR_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of the answer to a WebSocket upgrade, and its headers.
+pub const UPGRADE_BYTES: usize = 8 * 1024;
+/// See [`UPGRADE_BYTES`].
+pub const UPGRADE_HEADERS: usize = 64;

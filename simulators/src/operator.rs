@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{json, Value};
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, JSON};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, Server, JSON};
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
@@ -70,14 +70,14 @@ struct MadeClaim {
 }
 
 impl OperatorClient {
-    /// A client of the service at `url`.
+    /// A client of this service.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn new(url: &str, token: Secret<String>) -> Result<Self, HttpError> {
+    /// As [`HttpClient::new`].
+    pub fn new(server: impl Into<Server>, token: Secret<String>) -> Result<Self, HttpError> {
         let limits =
             HttpLimits { response_bytes: limits::OPERATOR_ANSWER_BYTES, ..HttpLimits::default() };
-        Ok(Self { http: HttpClient::new(url, Some(token), limits)? })
+        Ok(Self { http: HttpClient::new(server, Some(token), limits)? })
     }
 
     /// Makes `count` single-use claim codes for `role`; temporary faults are waited out.

@@ -8,7 +8,7 @@ use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::device::{self, tenant, Shown, TENANT};
-use super::model::Ended;
+use super::model::{Ended, Token, UNHEARD};
 use super::net::{Asker, Exchange};
 use super::office::Office;
 use super::world::World;
@@ -121,7 +121,7 @@ impl World {
         body: &[u8],
     ) -> Result<(), String> {
         if status >= 500 {
-            return self.unsure(purpose);
+            return self.failed(purpose, status).await;
         }
         if status >= 300 {
             return self.refused(purpose, body);
@@ -133,7 +133,9 @@ impl World {
                 let token = self.model.give(token, *at)?;
                 let known = &mut self.model.devices[*at];
                 known.enrolled = true;
-                known.revoked.get_or_insert(false);
+                if self.model.loss.is_none() {
+                    known.revoked.get_or_insert(false);
+                }
                 self.may_have(*at, "an enrolment")?;
                 self.model.audits("device.enrol", &format!("d-{at}"));
                 self.trail.add(format!("  d-{at} is enrolled with token {token}"));
@@ -159,7 +161,8 @@ impl World {
             }
             Purpose::Reinstate(at) => {
                 self.epoch_of(*at, &json(body)?)?;
-                self.model.devices[*at].revoked = Some(false);
+                // A reader may know that it was revoked in a part that the service has lost.
+                self.model.devices[*at].revoked = self.model.loss.is_none().then_some(false);
                 self.model.audits("device.reinstate", &format!("d-{at}"));
             }
             Purpose::RevokeToken(which) => {
@@ -187,7 +190,7 @@ impl World {
                 self.ended("tenant", |_| true).await?;
             }
             Purpose::ReinstateTenant => {
-                self.model.suspended = Some(false);
+                self.model.suspended = self.model.loss.is_none().then_some(false);
                 self.model.audits("tenant.reinstate", TENANT);
             }
             Purpose::Rotate => {}
@@ -199,18 +202,18 @@ impl World {
         self.hear_events().await
     }
 
-    /// A fault on the side of the service: it may be done or not.
-    fn unsure(&mut self, purpose: &Purpose) -> Result<(), String> {
-        match purpose {
-            Purpose::Revoke(at) | Purpose::Reinstate(at) => self.model.devices[*at].revoked = None,
-            Purpose::RevokeTenant | Purpose::ReinstateTenant => self.model.suspended = None,
-            _ => {}
+    /// A fault on the side of the service: its disk has no room. Nothing is done then, it is not ready, and reads go on.
+    async fn failed(&mut self, purpose: &Purpose, status: u16) -> Result<(), String> {
+        let what = purpose.told();
+        if !self.faults.office_is_full() {
+            return Err(format!("a fault of the service without one of the disk: {what}"));
         }
-        match self.faults.office_is_full() {
-            true => Ok(()),
-            false => {
-                Err(format!("a fault of the service without one of the disk: {}", purpose.told()))
-            }
+        if status != 503 {
+            return Err(format!("no room on the disk is told as {status}: {what}"));
+        }
+        match matches!(purpose, Purpose::Trust) || !self.office.is_unwell().await {
+            true => Err(format!("{what}: 503 of a service that says that it is ready")),
+            false => Ok(()),
         }
     }
 
@@ -225,16 +228,19 @@ impl World {
         let code = code.map_or("none", |code| code.as_str());
         self.trail.add(format!("  refused: {code}"));
         let lost = match (purpose, code) {
-            (Purpose::Refresh(at, _) | Purpose::Revoke(at), "device_unknown") => {
-                self.model.devices[*at].enrolled
-            }
+            // The device signs with its own key: a service that does not know the device says so too.
+            (Purpose::Refresh(at, _), "proof_invalid")
+            | (Purpose::Revoke(at), "device_unknown") => self.model.devices[*at].enrolled,
             (Purpose::Refresh(at, _) | Purpose::Enrol(at), "device_revoked") => {
                 self.model.devices[*at].revoked == Some(false)
             }
             (Purpose::Enrol(_), "claim_unknown") => self.faults.clocks == 0,
             (Purpose::RevokeToken(which), "not_found") => {
-                let expires = self.model.tokens[*which].expires;
-                expires > self.now / 1000 && self.faults.clocks == 0 && !self.clocks_were_wrong
+                let Token { expires, lost, .. } = self.model.tokens[*which];
+                !lost
+                    && expires > self.now / 1000
+                    && self.faults.clocks == 0
+                    && !self.clocks_were_wrong
             }
             _ => false,
         };
@@ -279,13 +285,11 @@ impl World {
         by: &'static str,
         which: impl Fn(&super::model::Token) -> bool,
     ) -> Result<(), String> {
-        self.hear_events().await?;
-        // One that ended with this answer is asked when it is up again: the event is the next one then.
-        let seq = self.model.head + u64::from(!self.office.is_up());
-        let ended = Ended { seq, at: self.now, by };
+        let ended = Ended { seq: UNHEARD, at: self.now, by, sure: true };
         self.model.end(ended, which);
         self.forgive();
-        Ok(())
+        // A service that ended with this answer is asked when it is up again.
+        self.hear_events().await
     }
 
     /// What an answer is to the part that asked, when it still waits.

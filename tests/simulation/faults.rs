@@ -14,6 +14,8 @@ pub struct Faults {
     pub clocks: usize,
     /// Machines whose disk is full.
     full: Vec<bool>,
+    /// Machines whose disk was full since all faults ended last: what they know may not all be stored.
+    was_full: Vec<bool>,
     /// When a machine that is down starts again: the office, then the gates.
     starts_at: Vec<Option<u64>>,
     /// Old copies of the gates.
@@ -31,6 +33,7 @@ struct Allowed {
     new_gates: bool,
     power: bool,
     full: bool,
+    office_restores: bool,
 }
 
 impl Default for Allowed {
@@ -42,6 +45,7 @@ impl Default for Allowed {
             new_gates: allowed("new"),
             power: allowed("power"),
             full: allowed("full"),
+            office_restores: allowed("office"),
         }
     }
 }
@@ -50,7 +54,8 @@ impl Faults {
     pub fn allowed() -> Self {
         let machines = 1 + GATES.len();
         let (starts_at, copies) = (vec![None; machines], vec![None; machines]);
-        Self { starts_at, copies, full: vec![false; machines], ..Self::default() }
+        let none = vec![false; machines];
+        Self { starts_at, copies, full: none.clone(), was_full: none, ..Self::default() }
     }
 }
 
@@ -58,6 +63,21 @@ impl Faults {
     /// Whether the disk of the office is full, so that it may fail and be unsure.
     pub fn office_is_full(&self) -> bool {
         self.full[0]
+    }
+
+    /// The service begins on another disk.
+    pub fn office_begins_anew(&mut self) {
+        (self.full[0], self.was_full[0]) = (false, false);
+    }
+
+    /// Copies of verifiers that may know what the service has lost are shown to nobody later.
+    pub fn forget_copies(&mut self) {
+        self.copies.fill(None);
+    }
+
+    /// Everybody has stored what they know.
+    pub fn all_stored(&mut self) {
+        self.was_full.fill(false);
     }
 
     /// Whether the disk of this verifier is full: a broker that cannot write ends connections without a word.
@@ -94,7 +114,9 @@ impl World {
                 }
             }
             43..=44 if self.faults.allowed.full => self.fill(gate),
-            45..=50 => self.mend_disks().await,
+            45..=50 => self.mend_disks().await?,
+            51..=53 if self.faults.allowed.office_restores => self.back_up_office().await?,
+            54..=55 if self.faults.allowed.office_restores => self.restore_office().await?,
             33..=40 => self.gates[gate].upkeep().await,
             _ => {}
         }
@@ -179,22 +201,36 @@ impl World {
             return;
         }
         machine.disk.set_room(room);
-        self.faults.full[at] = true;
+        (self.faults.full[at], self.faults.was_full[at]) = (true, true);
         self.trail.add(format!("{} has {room} bytes of disk left", machine.name));
     }
 
-    /// Full disks have room again, and their processes are started again, as their log asks for.
-    async fn mend_disks(&mut self) {
+    /// Full disks have room again: their processes go on by themselves, or end at this moment.
+    async fn mend_disks(&mut self) -> Result<(), String> {
         for at in 0..self.faults.full.len() {
-            if self.faults.full[at] {
+            if !self.faults.full[at] {
+                continue;
+            }
+            if self.chance.hits(300) {
                 self.end(at).await;
+                continue;
+            }
+            self.faults.full[at] = false;
+            let machine = if at == 0 { &self.office.machine } else { &self.gates[at - 1].machine };
+            machine.disk.set_room(u64::MAX);
+            self.trail.add(format!("{} has room on its disk again", machine.name));
+            match at {
+                0 => self.office.has_room().await?,
+                at => self.gates[at - 1].has_room().await?,
             }
         }
+        Ok(())
     }
 
-    /// A process with a full disk ends: changes that it could not write are not promised, and the next disk has room.
+    /// A process ends whose disk was full: what it knew and could not write is not promised. The next disk has room.
     fn begins_anew(&mut self, at: usize) {
-        if std::mem::take(&mut self.faults.full[at]) && at > 0 {
+        self.faults.full[at] = false;
+        if std::mem::take(&mut self.faults.was_full[at]) && at > 0 {
             self.reached[at - 1] = 0;
             self.turned_away.retain(|(gate, _)| *gate != at - 1);
         }
@@ -237,7 +273,7 @@ impl World {
     pub async fn end_faults(&mut self) -> Result<(), String> {
         self.trail.add("all faults end");
         self.net.weather = Weather::default();
-        self.mend_disks().await;
+        self.mend_disks().await?;
         self.faults.crash_at_answer = false;
         self.faults.crash_at_accept = false;
         self.faults.crash_at_ack = false;

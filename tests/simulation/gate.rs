@@ -23,6 +23,10 @@ pub const PATIENCE: u64 = 25_000;
 /// Real time in which a broker stops.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Real time between two looks whether a broker has found that there is room again, and how many there are at most.
+const ROOM_LOOK: Duration = Duration::from_millis(10);
+const ROOM_LOOKS: u32 = 2_000;
+
 pub struct Gate {
     pub machine: Machine,
     is_broker: bool,
@@ -130,10 +134,27 @@ impl Gate {
     pub fn ready(&self) -> Result<(), String> {
         let driven = self.driven.as_ref().ok_or("it is not up")?;
         driven.validator().ready().map_err(|code| code.to_string())?;
-        match self.broker.as_ref().is_none_or(|(broker, _)| broker.is_ready()) {
-            true => Ok(()),
-            false => Err("its broker is not".to_owned()),
+        match self.broker.as_ref().and_then(|(broker, _)| broker.not_ready()) {
+            None => Ok(()),
+            Some((part, code)) => Err(format!("{part}: {code}")),
         }
+    }
+
+    /// There is room on its disk again: it must go on without a restart.
+    pub async fn has_room(&mut self) -> Result<(), String> {
+        let Some(driven) = &self.driven else { return Ok(()) };
+        let stays = || format!("{} does not go on although there is room", self.machine.name);
+        if !driven.look_for_room().await {
+            return Err(stays());
+        }
+        for _ in 0..ROOM_LOOKS {
+            let not_ready = self.broker.as_ref().and_then(|(broker, _)| broker.not_ready());
+            if !matches!(not_ready, Some(("store", _))) {
+                return Ok(());
+            }
+            tokio::time::sleep(ROOM_LOOK).await;
+        }
+        Err(stays())
     }
 
     pub fn asks(&self) -> Option<Asked> {

@@ -7,7 +7,7 @@
 //! Reading order: [`chance`] (the draw), [`trail`] (what is told of a failure), [`machine`] (a process: its clock and its
 //! folder), [`office`] (provisioning), [`gate`] (an agent, or a broker with one inside), [`line`] (MQTT to a broker),
 //! [`device`], [`post`] (messages to kept sessions), [`net`] (what is on its way), [`model`] (what was promised), [`check`] (what must hold), [`act`] and
-//! [`faults`] (what can happen), [`heal`] (the end of all faults), [`world`] (one step).
+//! [`faults`] (what can happen), [`restore`] (an old copy of provisioning), [`heal`] (the end of all faults), [`full`] (each server on a full disk alone), [`world`] (one step).
 //!
 //! `tests/simulate --seed S --steps N --runs M` makes long runs.
 
@@ -26,6 +26,7 @@ mod chance;
 mod check;
 mod device;
 mod faults;
+mod full;
 mod gate;
 mod heal;
 mod line;
@@ -34,6 +35,7 @@ mod model;
 mod net;
 mod office;
 mod post;
+mod restore;
 mod trail;
 mod world;
 

@@ -13,18 +13,32 @@ pub struct Token {
     pub device: usize,
     pub kid: [u8; 8],
     pub expires: u64,
+    /// The service that gave it out has lost its record.
+    pub lost: bool,
     /// What ended it, when something did.
     pub ended: Option<Ended>,
 }
 
 #[derive(Clone, Copy)]
 pub struct Ended {
-    /// A verifier that knows the event with this number refuses it.
+    /// A verifier that knows the event with this number refuses it; [`UNHEARD`] before it was read in the feed.
     pub seq: u64,
     /// When that was acknowledged, in true milliseconds.
     pub at: u64,
     pub by: &'static str,
+    /// False when the event was lost with a part of the service: it is so if a reader knew of it.
+    pub sure: bool,
 }
+
+/// The service has come back from an older copy, and it is open what was lost.
+#[derive(Clone, Copy)]
+pub struct Loss {
+    /// It was told so, and did not have to learn it from a reader.
+    pub marked: bool,
+}
+
+/// The number of an event that nobody has read yet.
+pub const UNHEARD: u64 = u64::MAX;
 
 /// What is known of a device.
 #[derive(Clone, Default)]
@@ -45,6 +59,9 @@ pub struct Model {
     pub events: BTreeMap<u64, [u8; 32]>,
     /// The newest event of the present service.
     pub head: u64,
+    /// Where its feed begins.
+    pub start: u64,
+    pub loss: Option<Loss>,
     pub devices: Vec<Known>,
     pub groups: Vec<u64>,
     pub tenant: u64,
@@ -97,7 +114,7 @@ impl Model {
         }
         known.epoch = epochs.device;
         let expires = claims.expires.get();
-        let token = Token { bytes, device, kid, expires, ended: None };
+        let token = Token { bytes, device, kid, expires, lost: false, ended: None };
         self.tokens.push(token);
         Ok(at)
     }
@@ -106,6 +123,17 @@ impl Model {
     pub fn end(&mut self, ended: Ended, which: impl Fn(&Token) -> bool) {
         for token in self.tokens.iter_mut().filter(|token| which(token)) {
             token.ended.get_or_insert(ended);
+        }
+    }
+
+    /// The feed was read to its end: what ended a token is in it.
+    pub fn heard(&mut self) {
+        let head = self.head;
+        let ended = self.tokens.iter_mut().filter_map(|token| token.ended.as_mut());
+        let open = ended.filter(|ended| ended.seq == UNHEARD && ended.sure);
+        // Events of a service that does not know yet that it lost something are told again, above what readers have.
+        if self.loss.is_none_or(|loss| loss.marked) {
+            open.for_each(|ended| ended.seq = head);
         }
     }
 

@@ -76,6 +76,11 @@ impl Net {
         self.under_way.retain(|(_, _, parcel)| matches!(parcel, Parcel::Request(..)));
     }
 
+    /// Cuts everything that is on its way.
+    pub fn clear(&mut self) {
+        self.under_way.clear();
+    }
+
     /// Requests of operators that have not arrived never will.
     pub fn forget_operators(&mut self) {
         let asked = |parcel: &Parcel| match parcel {

@@ -71,6 +71,21 @@ impl Office {
         Some(self.driven.as_ref()?.call(call).await)
     }
 
+    /// There is room on its disk again: it must go on without a restart.
+    pub async fn has_room(&mut self) -> Result<(), String> {
+        let Some(driven) = &self.driven else { return Ok(()) };
+        match driven.look_for_room().await {
+            true => Ok(()),
+            false => Err("office does not go on although there is room again".to_owned()),
+        }
+    }
+
+    /// Whether it says that its store does not write.
+    pub async fn is_unwell(&mut self) -> bool {
+        let call = self.of_operator(false, "/readyz".to_owned(), String::new());
+        !matches!(self.ask(&call).await, Some((200, _)))
+    }
+
     /// What it does behind its answers.
     pub async fn settle(&mut self) {
         if let Some(driven) = &self.driven {

@@ -56,7 +56,7 @@ impl World {
             return Ok(None);
         }
         let session = &self.sessions[gate][at];
-        if kept && session.subscribed && !present {
+        if kept && session.subscribed && !present && self.model.loss.is_none() {
             return Err(format!("the kept session of {client} at {} is gone", GATES[gate]));
         }
         Ok(Some(line))

@@ -16,6 +16,7 @@ use super::model::{Known, Model, Taken};
 use super::net::{Asker, Net, Parcel};
 use super::office::Office;
 use super::post::Session;
+use super::restore::Copy;
 use super::trail::{Broken, Trail};
 
 const DEVICES: usize = 14;
@@ -39,6 +40,8 @@ pub struct World {
     pub net: Net,
     pub model: Model,
     pub faults: Faults,
+    /// An older copy of the office.
+    pub office_copy: Option<Copy>,
     /// What the ledger of each gate has taken.
     pub taken: Vec<Taken>,
     /// Ended tokens that a gate has refused for it: never again there.
@@ -101,6 +104,7 @@ impl World {
             net: Net::default(),
             model,
             faults: Faults::allowed(),
+            office_copy: None,
             taken: vec![Taken::default(); GATES.len()],
             turned_away: Default::default(),
             reached: vec![0; GATES.len()],

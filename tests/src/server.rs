@@ -127,6 +127,14 @@ impl Device {
         password.trim().to_owned()
     }
 
+    /// A password for one CONNECT at a verifier that has a name of its own.
+    pub fn password_at(&self, verifier: &str) -> String {
+        let password = ok(Command::new(tessera())
+            .args(["device", "password", "--verifier", verifier, "--dir"])
+            .arg(&self.folder));
+        password.trim().to_owned()
+    }
+
     /// A mosquitto client with a fresh password, which tells line by line what it does.
     pub fn mosquitto(&self, program: &str) -> Command {
         let mut command = Command::new("stdbuf");

@@ -17,6 +17,9 @@ use crate::process::tessera;
 /// How long a start may take before it counts as one that hangs.
 pub const START_WITHIN: Duration = Duration::from_secs(60);
 
+/// The verifier name of the agent; the broker has that of the audience.
+pub const GATEWAY: &str = "gateway";
+
 /// One of the three processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -339,7 +342,9 @@ impl Site {
             Role::Broker => command
                 .args(["--mqtt", &places.mqtt.to_string()])
                 .args(["--metrics", &places.metrics.to_string()]),
-            Role::Agent => command.args(["--http", &places.agent.to_string()]),
+            Role::Agent => {
+                command.args(["--http", &places.agent.to_string(), "--verifier", GATEWAY])
+            }
         };
         if role != Role::Provision {
             let provision = self.data(Role::Provision);

@@ -22,18 +22,21 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// A foreign library, and the one file that may name it.
-const FACADES: [(&str, &str); 11] = [
+const FACADES: [(&str, &str); 14] = [
     ("coset", "token/src/cose.rs"),
     ("ed25519_dalek", "token/src/key/ed25519.rs"),
     ("curve25519_dalek", "token/src/key/ed25519.rs"),
     ("hkdf", "token/src/proof/derived.rs"),
+    ("hpke", "token/src/seal.rs"),
     ("minicbor", "token/src/cbor/mod.rs"),
     ("sled", "runtime/src/store/engine.rs"),
     ("serde_cbor", "runtime/src/store/record.rs"),
+    ("ppp", "runtime/src/proxy/header.rs"),
+    ("ipnet", "runtime/src/proxy/mod.rs"),
     ("rustix", "runtime/src/umask.rs"),
     ("reqwest", "runtime/src/http/mod.rs"),
     ("rumqttd", "broker/src/lanes/fleet/router.rs"),
-    ("rumqttc", "simulators/src/wire.rs"),
+    ("rumqttc", "simulators/src/wire/protocol.rs"),
 ];
 
 struct Source {

@@ -195,3 +195,51 @@ fn output_that_cannot_be_written_has_an_exit_code_of_its_own() {
     let made = ok(&mut server.operator(&["claim", "list", "--json"]));
     assert_eq!(made.matches("\"open\"").count(), 3, "{made}");
 }
+
+/// What a pipe gets ends in logs: there is the path alone. A lost token is made again on the machine.
+#[test]
+fn the_first_token_is_for_a_terminal_and_a_lost_one_is_made_again() {
+    let server = Server::start();
+    let first = server.operator_token();
+    let told = server.process.output();
+    assert!(told.contains("operator.token") && !told.contains("tsr_op_"), "{told}");
+    ok(&mut server.operator(&["tenant", "create", "acme"]));
+    let data = server.data();
+    let renew =
+        || run(Command::new(tessera()).args(["provision", "--new-operator", "--data"]).arg(&data));
+    let (good, output) = renew();
+    assert!(!good && output.contains("stop the server"), "{output}");
+    let folder = server.stop();
+    let (good, output) = renew();
+    assert!(good && output.contains("operator.token") && !output.contains("tsr_op_"), "{output}");
+    let server = Server::start_with(folder, &[]);
+    assert_ne!(server.operator_token(), first);
+    let log = ok(&mut server.operator(&["audit", "list"]));
+    assert!(log.contains("operator.renew"), "{log}");
+    ok(&mut server.operator(&["audit", "verify"]));
+    let (good, output) =
+        run(server.operator(&["tenant", "list"]).env("TESSERA_OPERATOR_TOKEN", &first));
+    assert!(!good && output.contains("operator_unknown"), "{output}");
+}
+
+#[test]
+fn an_account_of_a_tenant_sees_that_tenant() {
+    let server = Server::start();
+    ok(&mut server.operator(&["tenant", "create", "acme"]));
+    let made = ok(&mut server.operator(&[
+        "operator", "create", "ann", "--role", "viewer", "--tenant", "acme", "--json",
+    ]));
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let as_ann = |words: &[&str]| {
+        run(server.operator(words).env("TESSERA_OPERATOR_TOKEN", made["token"].as_str().unwrap()))
+    };
+    let (good, output) = as_ann(&["tenant", "list"]);
+    assert!(good && output.contains("acme") && !output.contains("default"), "{output}");
+    let (good, foreign) = as_ann(&["devices", "--tenant", "default"]);
+    let (_, none) = as_ann(&["devices", "--tenant", "nothing"]);
+    assert!(!good && foreign.replace("default", "nothing") == none, "{foreign} {none}");
+    let listed = ok(&mut server.operator(&["operator", "list"]));
+    assert!(listed.contains("ann") && listed.contains("acme"), "{listed}");
+    ok(&mut server.operator(&["operator", "delete", "ann"]));
+    assert!(!as_ann(&["tenant", "list"]).0);
+}

@@ -65,3 +65,15 @@ fn an_independent_derivation_makes_the_same_key_of_a_token() {
         assert_eq!(theirs[name], ours[name], "{name}");
     }
 }
+
+#[test]
+fn an_independent_hpke_opens_a_sealed_key() {
+    let vector = root().join("tests/vectors/ace/sealed_key.json");
+    let ours: Value = serde_json::from_slice(&std::fs::read(&vector).unwrap()).unwrap();
+    let script = root().join("tests/clients/sealed_keys.py");
+    let text = ok(Command::new(python()).arg(script).arg(vector));
+    let theirs: Value = serde_json::from_str(&text).unwrap();
+    for name in ["key", "kid", "answer_key"] {
+        assert_eq!(theirs[name], ours[name], "{name}");
+    }
+}

@@ -76,6 +76,56 @@ fn a_stolen_password_that_is_shown_again_and_again_fills_no_disk() {
     assert_eq!(suppressed, told, "{metrics}");
 }
 
+/// What strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
+const BROKEN: [&[u8]; 6] = [
+    b"\xff\r\n\r\n",
+    b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n\xff\r\n\r\n",
+    b"POST /v1/token HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+];
+
+const UPGRADE: &[u8] =
+    b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+/// Sends it, and reads to the end so that it was dealt with.
+fn send(at: SocketAddr, parts: &[&[u8]]) {
+    let mut socket = TcpStream::connect(at).unwrap();
+    for part in parts {
+        socket.write_all(part).unwrap();
+    }
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+    let _ = socket.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn strangers_write_no_errors() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut server = Server::start_with(folder, &["--ws", "127.0.0.1:0"]);
+    let run: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(server.data().join("run.json")).unwrap()).unwrap();
+    let ws: SocketAddr = run["ws"].as_str().unwrap().parse().unwrap();
+    for _ in 0..20 {
+        for broken in BROKEN {
+            send(server.http, &[broken]);
+            send(server.metrics, &[broken]);
+        }
+        for first in [0x08, 0x09, 0x0a, 0x79, 0x0f] {
+            send(ws, &[UPGRADE, &[first, 0x80, 1, 2, 3, 4]]);
+        }
+    }
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    let errors: Vec<&str> = output.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors, Vec::<&str>::new());
+    let lines = output.lines().count();
+    assert!(lines < 100, "{lines} lines\n{output}");
+}
+
 fn http_get(at: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(at).unwrap();
     write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();

@@ -120,7 +120,7 @@ async fn a_pause_of_the_process_splits_no_subscription() {
         assert!(!one.is_finished(), "a session that churned was ended");
         one.abort();
     }
-    let http = HttpClient::new(&format!("http://{}", server.metrics), None, Default::default());
+    let http = HttpClient::new(format!("http://{}", server.metrics), None, Default::default());
     let http = http.unwrap();
     let metrics = http.get("/metrics").await.unwrap();
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();

@@ -12,6 +12,7 @@ use tessera_tests::server::{Device, Server};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
+use tessera_token::seal::OpeningKey;
 use tessera_token::text::{base64url, from_base64url};
 
 use crate::tls::certificate;
@@ -60,7 +61,9 @@ fn key_through_the_broker(device: &Device) -> Vec<u8> {
     let key = SecretKey::from_seed(&hex::decode(seed.trim()).unwrap().try_into().unwrap());
     let (tenant, id) = ("default".parse().unwrap(), device.id.parse().unwrap());
     let now = SystemClock::new().unix();
-    let ask = TokenRequest::sign(&key, &tenant, &id, now, &[3; 16], TokenKind::Symmetric);
+    let opens = OpeningKey::from_random([9; 32]);
+    let ask = TokenRequest::draft(&tenant, &id, now, &[3; 16], TokenKind::Symmetric);
+    let ask = ask.answered_to(opens.public()).signed_by(&key);
     let answer = async {
         let mut options = rumqttc::MqttOptions::new(&device.id, "127.0.0.1", device.mqtt.port());
         options.set_credentials(&device.id, device.password());
@@ -79,7 +82,7 @@ fn key_through_the_broker(device: &Device) -> Vec<u8> {
         }
     };
     let answer = tokio::runtime::Runtime::new().unwrap().block_on(answer);
-    let issued = TokenAnswer::from_cbor(&answer).unwrap().key.unwrap();
+    let issued = TokenAnswer::from_cbor_for(&answer, &opens).unwrap().key.unwrap();
     issued.key.expose_bytes().to_vec()
 }
 

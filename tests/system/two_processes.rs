@@ -6,11 +6,13 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{json, Value};
 use tempfile::TempDir;
 use tessera_tests::process::{ok, run, tessera, Process};
 use tessera_tests::server::Device;
+use tessera_tests::site::Watch;
 
 struct Parts {
     folder: TempDir,
@@ -156,18 +158,88 @@ fn a_gateway_agent_decides_offline() {
     let more = ["--http", "127.0.0.1:0", "--socket", socket.to_str().unwrap()];
     let _agent = parts.reader("agent", "a", &more);
     let http = run_file(&parts.folder, "a")["http"].as_str().unwrap().to_owned();
+    let name = run_file(&parts.folder, "a")["verifier"].as_str().unwrap().to_owned();
     let device = parts.enrol("t-1", "127.0.0.1:1");
     parts.provisioning.kill();
-    let password = device.password();
+    // A password for the broker is none here, so that a gateway that is asked to validate learns nothing it can use.
+    let for_broker = json!({ "client_id": "t-1", "password": device.password() });
+    let answer = ask(TcpStream::connect(&http).unwrap(), &for_broker);
+    assert_eq!((&answer["allow"], &answer["code"]), (&false.into(), &"proof_invalid".into()));
+    assert_eq!(answer["verifier"], name.as_str(), "{answer}");
+    let password = device.password_at(&name);
     let good = json!({ "client_id": "t-1", "password": password });
     let answer = ask(TcpStream::connect(&http).unwrap(), &good);
     assert_eq!((&answer["allow"], &answer["device"]), (&true.into(), &"t-1".into()), "{answer}");
     // The same password again, on the other door: the counter was used.
     let answer = ask(UnixStream::connect(&socket).unwrap(), &good);
     assert_eq!((&answer["allow"], &answer["code"]), (&false.into(), &"proof_replayed".into()));
-    let other = json!({ "client_id": "t-2", "password": device.password() });
+    let other = json!({ "client_id": "t-2", "password": device.password_at(&name) });
     let answer = ask(UnixStream::connect(&socket).unwrap(), &other);
     assert_eq!(answer["code"], "proof_invalid", "{answer}");
+}
+
+/// Two brokers with one name on one feed serve on, and both say it; with names of their own neither does.
+#[test]
+fn brokers_of_one_name_are_told_and_brokers_of_two_names_take_a_proof_once() {
+    let parts = provision(TempDir::new().unwrap());
+    let page = |name: &str, path: &str| {
+        let at = run_file(&parts.folder, name)["metrics"].as_str().unwrap().to_owned();
+        let mut stream = TcpStream::connect(&at).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let more = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let named = [&more[..], &["--verifier", "north"]].concat();
+    let _north = parts.reader("broker", "north", &named);
+    let _one = parts.reader("broker", "one", &more);
+    let ready = page("one", "/readyz");
+    assert!(!ready.contains("verifier_name_shared"), "{ready}");
+    let mut two = parts.reader("broker", "two", &more);
+    for name in ["one", "two"] {
+        let told = Watch::until(Duration::from_secs(60), || {
+            let ready = page(name, "/readyz");
+            ready.contains("HTTP/1.1 200") && ready.contains("\"warning\":\"verifier_name_shared\"")
+        });
+        assert!(told.is_some(), "{name}: {}", page(name, "/readyz"));
+        assert!(page(name, "/metrics").contains("tessera_verifier_name_shared 1"));
+    }
+    two.line("its log", |line| {
+        line.contains("another reader of the trust feed has this verifier name")
+    });
+    let ready = page("north", "/readyz");
+    assert!(ready.contains("HTTP/1.1 200") && !ready.contains("verifier_name_shared"), "{ready}");
+    // One password, shown to two brokers: good at the one that it names.
+    let mqtt = |name: &str| run_file(&parts.folder, name)["mqtt"].as_str().unwrap().to_owned();
+    let device = parts.enrol("t-1", &mqtt("one"));
+    let shown = |at: &str, password: &str| {
+        let port = at.rsplit(':').next().unwrap().to_owned();
+        run(Command::new("mosquitto_pub")
+            .args(["-d", "-h", "127.0.0.1", "-p", &port, "-i", "t-1", "-u", "t-1", "-P", password])
+            .args(["-q", "1", "-t", "d/t-1/telemetry", "-m", "x"]))
+        .0
+    };
+    let password = device.password();
+    assert!(shown(&mqtt("one"), &password));
+    assert!(!shown(&mqtt("north"), &password));
+    let password = device.password_at("north");
+    assert!(!shown(&mqtt("one"), &password));
+    assert!(shown(&mqtt("north"), &password));
+    assert!(!shown(&mqtt("north"), &password), "twice");
+    let told = ok(Command::new(tessera())
+        .args([
+            "device",
+            "connect",
+            "--test",
+            "--verifier",
+            "north",
+            "--mqtt",
+            &mqtt("north"),
+            "--dir",
+        ])
+        .arg(&device.folder));
+    assert!(told.contains("ok") || told.is_empty(), "{told}");
 }
 
 /// Provisioning alone comes back from a copy that is some revocations old: every revocation that it reports holds.

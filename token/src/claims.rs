@@ -91,6 +91,36 @@ impl fmt::Debug for Serial {
     }
 }
 
+/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat`, and within
+/// one second the issuer's serial.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Age {
+    issued: UnixSeconds,
+    serial: Serial,
+    epochs: Epochs,
+}
+
+impl Age {
+    /// `iat`.
+    pub const fn issued(&self) -> UnixSeconds {
+        self.issued
+    }
+
+    /// Whether a token of this age is older than one of `other`. Whoever has one of a later epoch shows that something was
+    /// revoked in between, whenever it was issued: it is not older.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        if self.epochs.moved_since(other.epochs).is_some() {
+            return false;
+        }
+        if other.epochs.moved_since(self.epochs).is_some() {
+            return true;
+        }
+        let order = |age: &Self| (age.issued, age.serial.0.len());
+        (order(self), &self.serial.0) < (order(other), &other.serial.0)
+    }
+}
+
 /// How `cnf` names the key: the whole key for verifiers that know nothing, or a reference, which is
 /// shorter, for verifiers that hold the registry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -146,6 +176,11 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// What tells whether another token of the device is older.
+    pub fn age(&self) -> Age {
+        Age { issued: self.issued, serial: self.serial.clone(), epochs: self.epochs }
+    }
+
     /// The claims set in deterministic CBOR, with the whole key in `cnf`.
     pub fn to_cbor(&self) -> Vec<u8> {
         self.to_cbor_as(ConfirmationForm::Key)

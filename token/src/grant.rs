@@ -2,7 +2,7 @@
 
 use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
-use crate::ids::{DeviceId, TenantId};
+use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{KeyId, Thumbprint};
 use crate::proof::{symmetric_name, DerivationId};
 use crate::scope::Scope;
@@ -42,6 +42,11 @@ impl Grant {
         &self.claims.device
     }
 
+    /// Whom the token is for.
+    pub fn audience(&self) -> &Audience {
+        &self.claims.audience
+    }
+
     /// The scope.
     pub fn scope(&self) -> &Scope {
         &self.claims.scope
@@ -50,6 +55,12 @@ impl Grant {
     /// When the token was issued.
     pub fn issued(&self) -> UnixSeconds {
         self.claims.issued
+    }
+
+    /// Whether its token may take the place of that of `held`: see [`crate::claims::Age::is_before`].
+    #[must_use]
+    pub fn is_not_older_than(&self, held: &Self) -> bool {
+        !self.claims.age().is_before(&held.claims.age())
     }
 
     /// When every right ends.

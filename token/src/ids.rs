@@ -126,6 +126,19 @@ id!(
     Audience, limits::AUDIENCE_BYTES, false
 );
 
+id!(
+    /// The name of one verifier (a broker, a gateway) in the proofs that are made for it, at most 64 characters. It is
+    /// the audience unless the verifier is given a name of its own; verifiers of one name must share a replay ledger.
+    VerifierName, limits::ID_CHARS, true
+);
+
+impl From<&Audience> for VerifierName {
+    fn from(audience: &Audience) -> Self {
+        // An audience is shorter and has no other characters.
+        Self(audience.0.clone())
+    }
+}
+
 /// The MQTT client id of a device: its id, or `id~suffix` for a further connection.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId {

@@ -26,6 +26,7 @@ mod cose;
 pub mod hash;
 pub mod key;
 pub mod scope;
+pub mod seal;
 
 pub mod ace;
 pub mod claims;

@@ -104,11 +104,19 @@ codes! {
     /// The proof's time is outside the window.
     ProofNotFresh = "proof_not_fresh": "the proof's time is more than 60 s from the broker's: check the device clock",
     /// The proof's signature does not verify.
-    ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id or token",
+    ProofInvalid = "proof_invalid": "the proof was not made by the key in the token, or for another client id, token or verifier name",
     /// The proof's place is not above the last one seen of this key and client id.
     ProofReplayed = "proof_replayed": "this proof or a later one was already used: make a new one for each CONNECT, and count up within one second",
     /// The verifier no longer knows which proofs of that second were used: it was stopped without notice, or its clock was set.
     ProofUndecided = "proof_undecided": "the server cannot tell whether this proof was used before, after a crash or a wrong clock: make a new one in a few seconds",
+    /// A connection that was let in by less than the key of its token asks for more.
+    KeyNotProved = "key_not_proved": "this connection was let in without a proof of the device's key, so nothing is renewed on it: connect with a proof by the key",
+    /// The ticket key behind the resumption secret that let the connection in is no longer accepted.
+    TicketKeyWithdrawn = "ticket_key_withdrawn": "the ticket key behind the resumption secret is no longer accepted: connect with a proof by the key",
+    /// The challenge of RFC 9431 is not offered on this connection, by setting.
+    ChallengeNotAllowed = "challenge_not_allowed": "the challenge of RFC 9431 is not offered on this connection: prove the key over the TLS exporter, or by the method tessera-ace-1",
+    /// The token is older than the one whose place it is to take.
+    TokenOlder = "token_older": "the token is older than the present one: hand in the newest",
     /// A bearer token where the tenant does not allow it.
     BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
     // 9 client id
@@ -127,6 +135,8 @@ codes! {
     DeliveryNotAuthorised = "delivery_not_authorised": "the scope no longer covers this message",
     /// A bound of the broker or service was reached.
     LimitReached = "limit_reached": "a limit was reached: slow down",
+    /// A device holds as much as one device may, or a tenant as much as one tenant may.
+    ShareUsedUp = "share_used_up": "the device or its tenant holds as much as it may: let something go first",
     /// Too many attempts from one address or in total.
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.
@@ -141,7 +151,7 @@ codes! {
     /// Nobody gives symmetric keys here.
     SymmetricNotOffered = "symmetric_not_offered": "this service gives no tokens that are bound to a symmetric key",
     /// The answer would tell a secret on a connection that others can read.
-    ChannelInClear = "channel_in_clear": "a symmetric key is told only over TLS, or on the same machine",
+    ChannelInClear = "channel_in_clear": "a symmetric key is told to the signer of its request alone: send answer_key",
     /// The enrolment nonce is unknown, used or expired.
     NonceInvalid = "nonce_invalid": "the nonce is unknown, used or expired: fetch a new one",
     /// The claim code is unknown or expired.
@@ -170,6 +180,8 @@ codes! {
     AlreadyExists = "already_exists": "it exists already",
     /// Nothing by this name.
     NotFound = "not_found": "nothing by this name",
+    /// The path is known, the method is not one of its own.
+    MethodNotAllowed = "method_not_allowed": "this path does not have the method; the header Allow lists those that it has",
     /// Verifiers could not hold what was asked for.
     CapacityReached = "capacity_reached": "verifiers can hold no more of these; nothing was changed",
     /// The operator token is missing or wrong.

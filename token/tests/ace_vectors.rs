@@ -17,18 +17,20 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{json, Map, Value};
 use tessera_token::ace::{self, AuthData, ChallengeProof, ExporterProof};
+use tessera_token::ace::{BoundNonce, BoundProof, BoundResponse, Channel, Meant};
 use tessera_token::ace::{ExporterSecret, Nonce, Response};
 use tessera_token::claims::{Claims, ConfirmationForm, Epochs, Serial};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, PublicKey, SecretKey};
-use tessera_token::messages::{IssuedKey, TokenAnswer};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
     ConnectProof, Credential, DerivationId, DerivationKey, DerivationKeys, Derived, Pop, PopKey,
     SymmetricKey, TicketKey,
 };
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 
@@ -174,18 +176,26 @@ fn packet(first: u8, body: Vec<u8>) -> Vec<u8> {
     [vec![first], variable(body.len()), body].concat()
 }
 
-fn properties(data: &[u8]) -> Vec<u8> {
-    let list = [vec![0x15], field(b"ace"), vec![0x16], field(data)].concat();
+fn properties(method: &str, data: &[u8]) -> Vec<u8> {
+    let list = [vec![0x15], field(method.as_bytes()), vec![0x16], field(data)].concat();
     [variable(list.len()), list].concat()
 }
 
 fn connect5(data: &[u8]) -> String {
+    connect5_by(ace::METHOD, data)
+}
+
+fn connect5_by(method: &str, data: &[u8]) -> String {
     let head = [field(b"MQTT"), vec![5, 0x02, 0, 60]].concat();
-    hex::encode(packet(0x10, [head, properties(data), field(DEVICE.as_bytes())].concat()))
+    hex::encode(packet(0x10, [head, properties(method, data), field(DEVICE.as_bytes())].concat()))
 }
 
 fn auth(reason: u8, data: &[u8]) -> String {
-    hex::encode(packet(0xf0, [vec![reason], properties(data)].concat()))
+    auth_by(ace::METHOD, reason, data)
+}
+
+fn auth_by(method: &str, reason: u8, data: &[u8]) -> String {
+    hex::encode(packet(0xf0, [vec![reason], properties(method, data)].concat()))
 }
 
 fn connect311(username: &str, password: &[u8]) -> String {
@@ -219,6 +229,53 @@ fn challenge_response() -> Value {
                 "client_auth_0x19": auth(0x19, &token),
             },
         })
+    })
+}
+
+/// Not of RFC 9431: the method whose answer is bound, in clear and over a channel with an assumed binding.
+fn bound_challenge() -> Value {
+    let one = |client: &Client, channel: &Channel, binding: &[u8]| {
+        let (broker, nonce) =
+            (BoundNonce::from_bytes([0xa5; 16]), BoundNonce::from_bytes([0xb5; 16]));
+        let token = client.token();
+        let meant = Meant { audience: "mqtt", client_id: DEVICE, token: &token };
+        let mut signed = Vec::new();
+        let sign = |message: &[u8]| {
+            signed = message.to_vec();
+            client.sign(message)
+        };
+        let response = BoundResponse::make_by(sign, meant, channel, broker, nonce);
+        let data = response.to_bytes();
+        assert_eq!(BoundResponse::parse(&data).as_ref(), Ok(&response));
+        let pop = hex::encode(response.pop.as_bytes());
+        let proof = BoundProof { broker, channel: channel.clone(), response };
+        assert!(proof.verifies(&client.key(), meant));
+        let begin = AuthData::Token(token.clone()).to_bytes().unwrap();
+        json!({
+            "token": hex::encode(&token),
+            "channel_binding": hex::encode(binding),
+            "connect_authentication_data": hex::encode(&begin),
+            "broker_nonce": hex::encode(broker.as_bytes()),
+            "client_nonce": hex::encode(nonce.as_bytes()),
+            "signed_bytes": hex::encode(signed),
+            "pop": pop,
+            "client_auth_authentication_data": hex::encode(&data),
+            "packets": {
+                "connect": connect5_by(ace::BOUND_METHOD, &begin),
+                "broker_auth_0x18": auth_by(ace::BOUND_METHOD, 0x18, broker.as_bytes()),
+                "client_auth_0x18": auth_by(ace::BOUND_METHOD, 0x18, &data),
+                "client_auth_0x19": auth_by(ace::BOUND_METHOD, 0x19, &begin),
+            },
+        })
+    };
+    let tls = Channel::Tls(ExporterSecret::from_bytes(&exporter()));
+    json!({
+        "method": ace::BOUND_METHOD,
+        "audience": "mqtt",
+        "client_id": DEVICE,
+        "binding_label": ace::BINDING_LABEL,
+        "clear": for_each(|client| one(client, &Channel::Clear, &[])),
+        "tls": for_each(|client| one(client, &tls, &exporter())),
     })
 }
 
@@ -292,15 +349,83 @@ fn connect_proofs() -> Value {
         json!({ "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()) })
     });
     let token = Client::Ed25519(SecretKey::from_seed(&[3; 32])).token();
-    let secret = TicketKey::from_bytes(&[6; 32]).secret_of(&TokenHash::of(&token));
+    let key = SecretKey::from_seed(&[3; 32]).public().thumbprint();
+    let audience = Audience::parse("mqtt").unwrap();
+    let ticket = TicketKey::from_bytes(&[6; 32]);
+    let secret = ticket.secret_of(&audience, &key, &TokenHash::of(&token));
     let proof = ConnectProof::resume(&secret, "mqtt", DEVICE, &token, time, 2);
     assert!(proof.resumes(&secret, "mqtt", DEVICE, &token));
     cases["resumption"] = json!({
         "ticket_key": hex::encode([6; 32]),
+        "key_name": hex::encode(key.as_bytes()),
         "secret": hex::encode(secret.expose_bytes()),
         "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()),
     });
     json!({ "audience": "mqtt", "client_id": DEVICE, "time": NOW, "cases": cases })
+}
+
+/// The same password for a verifier that has a name of its own, and the bytes that are signed.
+fn connect_proof_for_a_named_verifier() -> Value {
+    const VERIFIER: &str = "gw-line-3";
+    let time = UnixSeconds::new(NOW);
+    let key = SecretKey::from_seed(&[3; 32]);
+    let token = Client::Ed25519(key).token();
+    let mut signed = Vec::new();
+    let sign = |message: &[u8]| {
+        signed = message.to_vec();
+        Pop::Signature(SecretKey::from_seed(&[3; 32]).sign(message))
+    };
+    let proof = ConnectProof::make_by(sign, VERIFIER, DEVICE, &token, time, 1);
+    let public = SecretKey::from_seed(&[3; 32]).public();
+    assert!(proof.verifies(&public, VERIFIER, DEVICE, &token));
+    assert!(!proof.verifies(&public, "mqtt", DEVICE, &token));
+    json!({
+        "audience": "mqtt",
+        "verifier": VERIFIER,
+        "client_id": DEVICE,
+        "time": NOW,
+        "counter": 1,
+        "signed_bytes": hex::encode(signed),
+        "password": hex::encode(Credential { token, proof: Some(proof) }.to_password()),
+    })
+}
+
+/// A symmetric key on its way to the signer of its request: HPKE in base mode, to an X25519 key of that request.
+fn sealed_key() -> Value {
+    let by = DerivationKey::new(&[7; 32], Audience::parse("mqtt").unwrap()).unwrap();
+    let claims = claims(SecretKey::from_seed(&[3; 32]).public());
+    let token = issue_symmetric(&claims, &by, Algorithm::Ed25519, &issuer()).unwrap();
+    let issued = IssuedKey { kid: by.kid_of(&claims.serial), key: by.key_of(&token).unwrap() };
+    let opens = OpeningKey::from_random([8; 32]);
+    let time = UnixSeconds::new(NOW);
+    let request =
+        TokenRequest::draft(&claims.tenant, &claims.device, time, &[1; 16], TokenKind::Symmetric)
+            .answered_to(opens.public())
+            .signed_by(&SecretKey::from_seed(&[3; 32]));
+    let answer = TokenAnswer {
+        access_token: token.clone(),
+        expires_in: 3600,
+        bearer: false,
+        key: Some(issued.clone()),
+        audience: claims.audience.clone(),
+        scope: claims.scope.clone(),
+        server_time: time,
+    };
+    let sealed = answer.seal_key(&opens.public(), [9; 32]).unwrap();
+    let whole = answer.to_cbor_sealed(&sealed);
+    assert_eq!(TokenAnswer::from_cbor_for(&whole, &opens), Ok(answer));
+    json!({
+        "opening_key_random": hex::encode([8; 32]),
+        "answer_key": hex::encode(opens.public()),
+        "token_request": hex::encode(request.to_cbor()),
+        "token": hex::encode(token),
+        "info": hex::encode(b"tessera-symmetric-key-1"),
+        "ephemeral_random": hex::encode([9; 32]),
+        "sealed_cnf": hex::encode(sealed),
+        "kid": hex::encode(&issued.kid),
+        "key": hex::encode(issued.key.expose_bytes()),
+        "token_answer": hex::encode(whole),
+    })
 }
 
 fn keys() -> Value {
@@ -362,10 +487,13 @@ fn committed_vectors_are_what_the_code_makes() {
     for (name, value) in [
         ("keys.json", keys()),
         ("challenge_response.json", challenge_response()),
+        ("bound_challenge.json", bound_challenge()),
         ("tls_exporter.json", tls_exporter()),
         ("malformed.json", malformed()),
         ("connect_proof.json", connect_proofs()),
+        ("connect_proof_verifier.json", connect_proof_for_a_named_verifier()),
         ("derived_key.json", derived_key()),
+        ("sealed_key.json", sealed_key()),
     ] {
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if write {

@@ -1,20 +1,15 @@
 //! A verifier without threads and sockets, for simulations (feature `testing`): the store, the trust state, the step of
 //! the synchronisation, the ledger and the validator of a real agent, and nothing that runs by itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
-use tessera_runtime::store::Store;
 
-use super::{known_trust, opening, Agent, AgentError};
-use crate::behaviour;
+use super::{Agent, AgentError, Opened};
 use crate::config::AgentConfig;
-use crate::ledger::{Ledger, LedgerMetrics};
 use crate::sync::{path, Ask, FetchError, Next, SyncCore};
-use crate::trust::{Trust, TrustStore, TrustTime};
 use crate::validator::Validator;
 
 /// A verifier that does nothing but what it is told.
@@ -47,23 +42,10 @@ impl Driven {
         random: SharedRandom,
         metrics: &Metrics,
     ) -> Result<Self, AgentError> {
-        let store = Store::open_with(&config.data_dir, &config.store_options())?;
-        let trust_store = TrustStore::new(&store, config.root_pin)?;
-        let state = known_trust(&trust_store, config)?;
-        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
-        let trust = Trust::new(state, time);
-        trust.set_lapse_budget(config.not_followed_seconds);
-        let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
-        let (ledger_clock, shown) = (Arc::clone(&clock), Arc::clone(&clock));
-        let (observer, _) = behaviour::start(&store, config.behaviour.clone(), clock, metrics)?;
-        let counted = LedgerMetrics::new(metrics)?;
-        let ledger = Ledger::open(&store, opening(&store), ledger_clock, trust.now(), counted)?;
-        let ledger = Arc::new(ledger);
-        let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
-        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
-        let agent = Agent { validator, observer, trust, ledger, store };
+        let opened = Opened::open(config, &clock, random, metrics)?;
+        let (agent, mut core) = (opened.agent, opened.core);
         let next = core.first();
-        Ok(Self { agent, clock: shown, core, next, cleaned_to: None })
+        Ok(Self { agent, clock, core, next, cleaned_to: None })
     }
 
     /// The agent, for a broker around it.
@@ -110,6 +92,11 @@ impl Driven {
         // A store that does not write is told by the next proof.
         let _ = ledger.clean_former(now).await;
         self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
+    }
+
+    /// Asks the store whether there is room on its disk again, as it does by itself from time to time. Whether it writes.
+    pub async fn look_for_room(&self) -> bool {
+        self.agent.store.barrier().await.is_ok() && self.agent.store.is_healthy()
     }
 
     /// Ends it in order.

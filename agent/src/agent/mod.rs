@@ -9,23 +9,27 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation::{self, DerivationFileError};
 use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::{Metrics, MetricsError};
-use tessera_runtime::random::SharedRandom;
+use tessera_runtime::random::{RandomError, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
+use tessera_token::ids::IdError;
 
 use crate::behaviour::{self, BehaviourActor, Observer};
 use crate::config::AgentConfig;
 use crate::host;
-use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::{Source, SyncCore, TrustActor};
-use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
+use crate::ledger::Ledger;
+use crate::sync::{Source, TrustActor};
+use crate::trust::Trust;
 use crate::validator::Validator;
 
 #[cfg(feature = "testing")]
 pub mod driven;
+mod opened;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+
+use opened::Opened;
 
 /// A running agent. Its tasks end with the [`Stop`] it was started with; its store is closed by [`Agent::close`].
 pub struct Agent {
@@ -48,6 +52,10 @@ pub enum AgentError {
     Feed(HttpError),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// No randomness.
+    Random(RandomError),
+    /// A verifier name that is none.
+    Name(IdError),
     /// A thread or folder.
     Io(std::io::Error),
 }
@@ -59,6 +67,8 @@ impl fmt::Display for AgentError {
             Self::Metrics(error) => error.fmt(f),
             Self::Feed(error) => write!(f, "trust feed: {error}"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Random(error) => error.fmt(f),
+            Self::Name(error) => write!(f, "verifier name: {error}"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -109,24 +119,12 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
-        let store = Store::open_with(&config.data_dir, &config.store_options())?;
-        tell_loss(&store, metrics)?;
-        let trust_store = TrustStore::new(&store, config.root_pin)?;
-        let state = known_trust(&trust_store, &config)?;
-        let time = TrustTime::new(Arc::clone(&clock), trust_store.time()?);
-        let trust = Trust::new(state, time);
-        trust.set_lapse_budget(config.not_followed_seconds);
-        let url = config.feed.as_ref().map_or("", |feed| feed.url.as_str());
-        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?.of(url);
-        let source =
-            config.feed.as_ref().map(|feed| Source::new(feed, Arc::clone(&clock))).transpose();
-        let source = source.map_err(AgentError::Feed)?;
-        let ledger_clock = Arc::clone(&clock);
-        let (observer, parts) = behaviour::start(&store, config.behaviour, clock, metrics)?;
-        let counted = LedgerMetrics::new(metrics)?;
-        let ledger = Ledger::open(&store, opening(&store), ledger_clock, trust.now(), counted)?;
-        let ledger = Arc::new(ledger);
-
+        let opened = Opened::open(&config, &clock, random, metrics)?;
+        let Opened { agent, core, parts, namesake } = opened;
+        let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
+        let source = config.feed.as_ref().map(source).transpose().map_err(AgentError::Feed)?;
+        let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
+        let core = core.of(url);
         let core = Arc::new(Mutex::new(core));
         host::run("agent-trust", stop, move || TrustActor {
             core: Arc::clone(&core),
@@ -134,10 +132,9 @@ impl Agent {
         })?;
         let parts = Arc::new(Mutex::new(parts));
         host::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
-        upkeep::start(Arc::clone(&ledger), Arc::clone(&trust), stop);
+        upkeep::start(Arc::clone(&agent.ledger), Arc::clone(&agent.trust), stop);
 
-        let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
-        let validator = Validator::new(judged, taken, store.clone(), observer.clone());
+        let validator = &agent.validator;
         validator.set_derivation_keys(derivation.unwrap_or_default());
         if let Some(path) = config.derivation_key_file {
             let judge = validator.clone();
@@ -145,7 +142,7 @@ impl Agent {
             let watch = derivation::watch(path, config.audience, stop.clone(), take);
             stop.spawn("agent derivation keys", watch);
         }
-        Ok(Self { validator, observer, trust, ledger, store })
+        Ok(agent)
     }
 
     /// Who may connect.
@@ -180,35 +177,5 @@ impl Agent {
         let finished = self.ledger.finish(self.trust.now());
         self.store.close()?;
         finished
-    }
-}
-
-/// A copy that came back, and a store that has lost something, lack proofs that were taken.
-fn opening(store: &Store) -> Opening {
-    Opening { restored: store.opened().copied }
-}
-
-/// A loss that was accepted is not gone: it stays in the metric for as long as this process runs.
-fn tell_loss(store: &Store, metrics: &Metrics) -> Result<(), AgentError> {
-    let losses = metrics.gauge(
-        "tessera_agent_store_loss_accepted",
-        "1 when this process goes on with a store that held less than it should",
-        &[],
-    )?;
-    losses.set(&[], i64::from(store.opened().accepted.is_some()));
-    if let Some(loss) = &store.opened().accepted {
-        tracing::error!(%loss, "the store holds less than it should; this was accepted");
-    }
-    Ok(())
-}
-
-fn known_trust(store: &TrustStore, config: &AgentConfig) -> Result<TrustState, AgentError> {
-    match store.load(config.audience.clone()) {
-        Ok(state) => Ok(state),
-        Err(TrustStoreError::Store(error)) => Err(error.into()),
-        Err(TrustStoreError::Refused(refusal)) => {
-            tracing::error!(%refusal, "stored trust data is not used: nobody is let in before a new snapshot");
-            Ok(TrustState::empty(config.audience.clone()))
-        }
     }
 }

@@ -12,6 +12,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::testing::*;
 use crate::trust::TrustEffect;
+use crate::verifier::Verifier;
 use crate::{Agent, AgentConfig};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +31,45 @@ async fn end(agent: &Agent, stop: &Stop) {
     let left = stop.finish(PATIENCE).await;
     assert!(left.is_empty(), "{left:?}");
     agent.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_proof_for_one_verifier_of_a_feed_is_no_proof_at_another() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let world = Arc::new(Mutex::new(World::new()));
+    let service = FeedService::start(Arc::clone(&world)).await;
+    let start = async |folder: &std::path::Path, which: Verifier, stop: &Stop| {
+        let mut config = AgentConfig::new(folder, audience(), World::new().pin())
+            .with_feed(service.url(), Secret::new("feed-token".to_owned()));
+        config.verifier = which;
+        let (clock, random) = (ManualClock::at(at(NOW)), SystemRandom::shared());
+        let agent = Agent::start(config, clock, random, &Metrics::new(), stop).await.unwrap();
+        let mut effects = agent.validator().trust_effects();
+        while agent.validator().ready().is_err() {
+            tokio::time::timeout(PATIENCE, effects.recv()).await.unwrap().unwrap();
+        }
+        agent
+    };
+    let stop = Stop::new();
+    let broker = start(one.path(), Verifier::Audience, &stop).await;
+    let gateway = start(two.path(), Verifier::Own, &stop).await;
+    assert_eq!(broker.validator().verifier().as_str(), audience().as_str());
+    let name = gateway.validator().verifier().as_str().to_owned();
+    assert_ne!(name, audience().as_str());
+    let (token, world) = (world.lock().token(), World::new());
+    let admits = async |agent: &Agent, password: &[u8]| {
+        agent.validator().admit(password, DEVICE).await.map(drop).map_err(|refusal| refusal.code)
+    };
+    // Used at the broker, it is worth nothing at the gateway; and the gateway, asked first, gains nothing.
+    let for_broker = world.password(&token, NOW, 1);
+    assert_eq!(admits(&broker, &for_broker).await, Ok(()));
+    assert_eq!(admits(&gateway, &for_broker).await, Err(RefusalCode::ProofInvalid));
+    let for_gateway = world.credential_for(&name, &token, NOW, 2).to_password();
+    assert_eq!(admits(&broker, &for_gateway).await, Err(RefusalCode::ProofInvalid));
+    assert_eq!(admits(&gateway, &for_gateway).await, Ok(()));
+    assert_eq!(admits(&gateway, &for_gateway).await, Err(RefusalCode::ProofReplayed));
+    let left = stop.finish(PATIENCE).await;
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

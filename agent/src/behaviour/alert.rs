@@ -30,6 +30,8 @@ names! {
     Impersonation = "impersonation",
     /// Many refused topics.
     ScopeProbe = "scope_probe",
+    /// Many refused requests for tokens.
+    RefusedRequests = "refused_requests",
     /// Far more messages than ever.
     PublishFlood = "publish_flood",
     /// Far more bytes than ever.

@@ -23,4 +23,4 @@ mod tracker;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use actor::{start, BehaviourActor, StartError};
+pub(crate) use actor::{start, BehaviourActor, BehaviourParts, StartError};

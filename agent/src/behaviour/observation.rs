@@ -24,6 +24,11 @@ pub enum Observation<'a> {
     },
     /// An authorised subscription.
     Subscribed,
+    /// A request for a token was refused.
+    RequestRefused {
+        /// Why.
+        code: RefusalCode,
+    },
     /// Something was refused on the session.
     Refused {
         /// Why.

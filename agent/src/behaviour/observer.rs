@@ -81,6 +81,7 @@ pub(super) enum What {
     Disconnected { clean: bool },
     Subscribed,
     Refused { code: RefusalCode, topic: u64 },
+    RequestRefused { code: RefusalCode },
     Outside { code: RefusalCode, network: u32 },
     Gap(u32),
 }
@@ -121,6 +122,7 @@ impl Observer {
             Observation::Connected(connection) => connected(&connection),
             Observation::Disconnected { clean } => What::Disconnected { clean },
             Observation::Subscribed => What::Subscribed,
+            Observation::RequestRefused { code } => What::RequestRefused { code },
             Observation::Refused { code, topic } => {
                 What::Refused { code, topic: topic.map_or(0, text_hash) }
             }

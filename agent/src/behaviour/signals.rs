@@ -28,6 +28,7 @@ pub(super) fn all(view: &View<'_>) -> Vec<Signal> {
         replayed_proof,
         impersonation,
         scope_probe,
+        refused_requests,
         publish_flood,
         data_volume,
         shared_key,
@@ -103,6 +104,18 @@ fn scope_probe(view: &View<'_>) -> Option<Signal> {
     };
     let words = format!("{refused} requests outside its scope on about {distinct} topics");
     say(SignalName::ScopeProbe, weight, words)
+}
+
+fn refused_requests(view: &View<'_>) -> Option<Signal> {
+    let refused = u32::from(view.profile.counts().requests);
+    // A device whose clock is wrong tries a few times before it has set it.
+    let weight = match refused {
+        0..=9 => return None,
+        10..=49 => 55,
+        _ => 75,
+    };
+    let words = format!("{refused} refused requests for a token");
+    say(SignalName::RefusedRequests, weight, words)
 }
 
 fn publish_flood(view: &View<'_>) -> Option<Signal> {

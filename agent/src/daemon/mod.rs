@@ -7,8 +7,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actix_web::{web, App, HttpServer};
+use actix_web::{web, App};
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::server::{self, Listener, ServerLimits};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
@@ -110,9 +111,10 @@ impl AgentDaemon {
         let tcp = TcpListener::bind(config.http).map_err(listen)?;
         let http = tcp.local_addr().map_err(listen)?;
         let socket = config.socket.as_deref().map(open_socket).transpose()?;
+        let timer = clock.clone();
         let agent = Agent::start(config.agent, clock, random, metrics, stop).await?;
         let state = State::new(&agent, metrics, config.request_time).map_err(AgentError::from)?;
-        serve(tcp, socket, state, config.request_time, stop).map_err(listen)?;
+        serve(tcp, socket, state, config.request_time, timer, stop).map_err(listen)?;
         Ok(Self { agent, http })
     }
 
@@ -149,23 +151,23 @@ fn serve(
     socket: Option<UnixListener>,
     state: State,
     request_time: Duration,
+    clock: SharedClock,
     stop: &Stop,
 ) -> std::io::Result<()> {
+    let metrics = state.http.clone();
     let state = web::Data::new(state);
-    let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(routes::all))
-        .workers(1)
-        .max_connections(limits::DAEMON_CONNECTIONS)
-        .client_request_timeout(request_time)
-        .client_disconnect_timeout(request_time)
-        .keep_alive(limits::DAEMON_KEEP_ALIVE)
-        .shutdown_timeout(2)
-        .disable_signals()
-        .listen(tcp)?;
-    let server = match socket {
-        Some(socket) => server.listen_uds(socket)?,
-        None => server,
-    }
-    .run();
+    let app = move || App::new().app_data(state.clone()).configure(routes::all);
+    let limits = ServerLimits {
+        workers: 1,
+        connections: limits::DAEMON_CONNECTIONS,
+        per_peer: limits::DAEMON_CONNECTIONS,
+        head: request_time,
+        idle: limits::DAEMON_KEEP_ALIVE,
+        request: request_time * 2,
+        drain: Duration::from_secs(2),
+    };
+    let listeners = socket.map(Listener::Unix).into_iter().chain([Listener::Tcp(tcp)]);
+    let server = server::serve(app, listeners.collect(), &limits, clock, metrics)?;
     let handle = server.handle();
     let signal = stop.clone();
     stop.spawn("agent-http", async move {

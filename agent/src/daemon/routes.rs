@@ -4,20 +4,22 @@ use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
 use serde_json::json;
+use tessera_runtime::http::server::{nothing_here, problem, resource, ServerMetrics};
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
 use tessera_runtime::ready;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
 
-use super::wire::{Answer, Problem, Question};
+use super::wire::{Answer, Question};
 use crate::agent::Agent;
 use crate::behaviour::{Connection, Network, Observation, Observer};
 use crate::limits;
-use crate::validator::Validator;
+use crate::validator::{Validator, VERIFIER_NAME_SHARED};
 
 /// What every route needs.
 pub(super) struct State {
+    pub(super) http: ServerMetrics,
     validator: Validator,
     observer: Observer,
     metrics: Metrics,
@@ -37,6 +39,7 @@ impl State {
             &["outcome"],
         )?;
         Ok(Self {
+            http: ServerMetrics::register(metrics, "tessera_agent")?,
             validator: agent.validator().clone(),
             observer: agent.observer().clone(),
             metrics: metrics.clone(),
@@ -52,11 +55,11 @@ pub(super) fn all(config: &mut web::ServiceConfig) {
     config
         .app_data(json)
         .app_data(web::PayloadConfig::new(limits::VALIDATE_BODY_BYTES))
-        .route("/v1/validate", web::post().to(validate))
-        .route("/healthz", web::get().to(healthz))
-        .route("/readyz", web::get().to(readyz))
-        .route("/metrics", web::get().to(metrics))
-        .default_service(web::to(not_found));
+        .service(resource("/v1/validate", &["post"]).route(web::post().to(validate)))
+        .service(resource("/healthz", &["get"]).route(web::get().to(healthz)))
+        .service(resource("/readyz", &["get"]).route(web::get().to(readyz)))
+        .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
+        .default_service(web::to(nothing_here));
 }
 
 async fn validate(
@@ -70,8 +73,8 @@ async fn validate(
         Ok(question) => Ok(answer(&state, &question?.into_inner()).await),
         Err(_) => {
             let code = RefusalCode::RequestMalformed;
-            let detail = "the body did not come in time".to_owned();
-            Ok(problem(StatusCode::REQUEST_TIMEOUT, code, detail))
+            let detail = "the body did not come in time";
+            Ok(problem(StatusCode::REQUEST_TIMEOUT, code, Some(detail)))
         }
     }
 }
@@ -80,18 +83,19 @@ async fn answer(state: &State, question: &Question) -> HttpResponse {
     let network = question.address.map_or(Network::local(), Network::of);
     let outcome = judge(&state.validator, question).await;
     let age = state.validator.trust_age();
+    let verifier = state.validator.verifier();
     match outcome {
         Ok(admission) => {
             state.answers.inc(&["allow"]);
             note(&state.observer, &admission, network);
-            HttpResponse::Ok().json(Answer::allow(&admission, age))
+            HttpResponse::Ok().json(Answer::allow(&admission, verifier, age))
         }
         Err(refusal) => {
             state.answers.inc(&[refusal.code.as_str()]);
             if let Some(subject) = &refusal.subject {
                 state.observer.observe_refusal(subject, refusal.code, network);
             }
-            HttpResponse::Ok().json(Answer::refuse(&refusal, age))
+            HttpResponse::Ok().json(Answer::refuse(&refusal, verifier, age))
         }
     }
 }
@@ -116,9 +120,17 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let reasons = state.validator.reasons();
+    let validator = &state.validator;
+    let reasons = validator.reasons();
     let Some(first) = reasons.first() else {
-        return HttpResponse::Ok().content_type("text/plain").body("ready\n");
+        let body = match validator.shares_its_name() {
+            true => {
+                let name = validator.verifier();
+                format!("ready\nwarning verifier_name_shared {name}: {VERIFIER_NAME_SHARED}\n")
+            }
+            false => "ready\n".to_owned(),
+        };
+        return HttpResponse::Ok().content_type("text/plain").body(body);
     };
     HttpResponse::ServiceUnavailable().content_type("application/problem+json").body(
         json!({
@@ -136,32 +148,18 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render())
 }
 
-async fn not_found() -> HttpResponse {
-    let code = RefusalCode::NotFound;
-    problem(StatusCode::NOT_FOUND, code, code.words().to_owned())
-}
-
 fn bad_body(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
     let too_large = matches!(
         error,
         JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. }
     );
-    let (status, code) = match too_large {
-        true => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::LimitReached),
-        false => (StatusCode::BAD_REQUEST, RefusalCode::RequestMalformed),
+    let (status, code) = match &error {
+        _ if too_large => (StatusCode::PAYLOAD_TOO_LARGE, RefusalCode::LimitReached),
+        JsonPayloadError::ContentType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, RefusalCode::RequestMalformed)
+        }
+        _ => (StatusCode::BAD_REQUEST, RefusalCode::RequestMalformed),
     };
-    let answer = problem(status, code, error.to_string());
+    let answer = problem(status, code, Some(&error.to_string()));
     actix_web::error::InternalError::from_response(error, answer).into()
-}
-
-fn problem(status: StatusCode, code: RefusalCode, detail: String) -> HttpResponse {
-    let body = Problem {
-        title: status.canonical_reason().unwrap_or("error"),
-        status: status.as_u16(),
-        code: code.as_str(),
-        detail,
-    };
-    HttpResponse::build(status)
-        .content_type("application/problem+json")
-        .body(serde_json::to_string(&body).unwrap_or_default())
 }

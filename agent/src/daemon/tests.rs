@@ -43,7 +43,7 @@ async fn rig_with(known: bool, request_time: Duration) -> Rig {
         .await
         .unwrap();
     let client =
-        HttpClient::new(&format!("http://{}", daemon.http()), None, HttpLimits::default()).unwrap();
+        HttpClient::new(format!("http://{}", daemon.http()), None, HttpLimits::default()).unwrap();
     Rig { folder, world, daemon, stop, client }
 }
 

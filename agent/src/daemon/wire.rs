@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tessera_token::chain::{Admission, Refusal};
+use tessera_token::ids::VerifierName;
 
 /// `POST /v1/validate`.
 #[derive(Deserialize)]
@@ -33,6 +34,8 @@ pub(super) struct Answer {
     pub(super) scope: Option<Vec<Right>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<u64>,
+    /// The verifier name that proofs must be made for here.
+    pub(super) verifier: String,
     /// How old the trust data is on which this rests; `null` when there is none.
     pub(super) trust_age_seconds: Option<u64>,
 }
@@ -43,17 +46,12 @@ pub(super) struct Right {
     rights: &'static [&'static str],
 }
 
-/// RFC 9457.
-#[derive(Serialize)]
-pub(super) struct Problem {
-    pub(super) title: &'static str,
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) detail: String,
-}
-
 impl Answer {
-    pub(super) fn allow(admission: &Admission, trust_age_seconds: Option<u64>) -> Self {
+    pub(super) fn allow(
+        admission: &Admission,
+        verifier: &VerifierName,
+        trust_age_seconds: Option<u64>,
+    ) -> Self {
         let grant = &admission.grant;
         let scope = grant.scope().entries().iter().map(|entry| Right {
             filter: entry.filter.as_str().to_owned(),
@@ -67,11 +65,16 @@ impl Answer {
             device: Some(grant.device().to_string()),
             scope: Some(scope.collect()),
             expires: Some(grant.expires().get()),
+            verifier: verifier.to_string(),
             trust_age_seconds,
         }
     }
 
-    pub(super) fn refuse(refusal: &Refusal, trust_age_seconds: Option<u64>) -> Self {
+    pub(super) fn refuse(
+        refusal: &Refusal,
+        verifier: &VerifierName,
+        trust_age_seconds: Option<u64>,
+    ) -> Self {
         let subject = refusal.subject.as_ref();
         Self {
             allow: false,
@@ -81,6 +84,7 @@ impl Answer {
             device: subject.map(|subject| subject.device.to_string()),
             scope: None,
             expires: None,
+            verifier: verifier.to_string(),
             trust_age_seconds,
         }
     }

@@ -17,14 +17,16 @@ struct Held {
 }
 
 impl Ledger {
-    /// Looks what can be forgotten, when a bucket of time has passed since the last look or memory is full.
+    /// Forgets when memory is full. In its time that is done by [`Ledger::clean`], which no CONNECT waits for.
     pub(super) fn look(&self, now: UnixSeconds) {
-        let bucket = bucket_of(second_of(now));
-        let full = self.entries.load(Ordering::Relaxed) > self.look_at.load(Ordering::Relaxed);
-        if self.looked.load(Ordering::Relaxed) == bucket && !full {
+        let entries = self.entries.load(Ordering::Relaxed);
+        if entries <= limits::LEDGER_ENTRIES {
             return;
         }
-        self.forget(now);
+        let is_later = self.looked.load(Ordering::Relaxed) != bucket_of(second_of(now));
+        if is_later || entries > self.look_at.load(Ordering::Relaxed) {
+            self.forget(now);
+        }
     }
 
     /// Forgets what cannot be fresh any more, and more when memory is full. It closes seconds before it forgets them.

@@ -114,7 +114,7 @@ impl Ledger {
             return then(Err(RefusalCode::Internal));
         };
         let mut part = part.lock();
-        let entry = match self.claim(&mut part, &proof, &who) {
+        let entry = match self.claim(&mut part, &proof, &who, now) {
             Ok(entry) => entry,
             Err(code) => {
                 drop(part);
@@ -171,7 +171,7 @@ impl Ledger {
     /// # Errors
     /// `proof_undecided` until the seconds that were reserved before a stop without notice are over.
     pub fn decides(&self, now: UnixSeconds) -> Result<(), RefusalCode> {
-        match self.is_closed(second_of(now)) {
+        match self.is_closed(second_of(now), now) {
             true => Err(RefusalCode::ProofUndecided),
             false => Ok(()),
         }
@@ -183,6 +183,7 @@ impl Ledger {
         part: &mut Part,
         proof: &ProofUse,
         who: &Who,
+        now: UnixSeconds,
     ) -> Result<memory::Entry, RefusalCode> {
         let second = proof.place.second();
         if part.finished {
@@ -192,7 +193,7 @@ impl Ledger {
         if self.former.load().as_ref().is_some_and(|former| former.has_used(proof)) {
             return Err(RefusalCode::ProofReplayed);
         }
-        if self.is_closed(second) {
+        if self.is_closed(second, now) {
             self.metrics.undecided();
             return Err(RefusalCode::ProofUndecided);
         }
@@ -224,9 +225,9 @@ impl Ledger {
         Wait::Nothing
     }
 
-    fn is_closed(&self, second: u32) -> bool {
-        let doubted = || self.doubt.as_ref().is_some_and(|d| d.covers(second, self.monotonic()));
-        self.closed.load().covers(second) || doubted()
+    fn is_closed(&self, second: u32, now: UnixSeconds) -> bool {
+        let doubted = |doubt: &Doubt| doubt.covers(second, now, self.monotonic());
+        self.closed.load().covers(second) || self.doubt.as_ref().is_some_and(doubted)
     }
 
     fn monotonic(&self) -> Duration {

@@ -54,7 +54,7 @@ impl Ledger {
         }
         rest.closed = (*self.closed.load_full()).clone();
         let doubt = self.doubt.as_ref().filter(|doubt| doubt.is_open(self.monotonic()));
-        rest.doubt = doubt.map(|doubt| (doubt.first, doubt.last));
+        rest.doubt = doubt.and_then(|doubt| doubt.whole(now, self.monotonic()));
         self.rest.write(&rest)
     }
 }

@@ -22,13 +22,35 @@ use super::{second_of, Ledger};
 use crate::limits;
 
 const WINDOW: u32 = PROOF_WINDOW_SECONDS as u32;
+/// Seconds by which the start may be dated otherwise without a clock having jumped.
+const EVEN: u32 = 2;
 
-/// Seconds of which it is not known for some time after the start what was used in them, since the store may be a copy
-/// that is older than what its server took. They pass: they depend on the clock of the start, which may be wrong.
+/// Seconds before the start of which it is not known for some time what was used in them, since the store may be a copy
+/// that is older than what its server took. They stand against the start as the clock of now dates it: a start under a
+/// clock that was ahead keeps no second in doubt that is still to come.
 pub(super) struct Doubt {
-    pub(super) first: u32,
-    pub(super) last: u32,
+    /// The start, by the clock of then.
+    second: u32,
+    /// The start, monotonic.
+    began: Duration,
+    /// The first second that can be in doubt: what was taken before a clean stop is known.
+    from: u32,
+    /// How the doubt ends against the start.
+    end: End,
+    /// What the process before this one was in doubt about.
+    carried: Option<(u32, u32)>,
     until: Duration,
+}
+
+/// The last second that is in doubt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The one before the start.
+    Before,
+    /// That of the start.
+    With,
+    /// The last of a proof that could be fresh at the start.
+    Behind,
 }
 
 /// What is known of the store at the start.
@@ -56,19 +78,21 @@ impl Ledger {
         let former = Former::load(store, now, clock.monotonic())?;
         let is_new = used.is_none();
         let at_rest = if opening.restored { None } else { rest.read()? };
-        let (closed, doubt) = match &at_rest {
-            Some(rest) => (rest.closed.clone(), since_the_stop(rest, now)),
-            None if is_new && !opening.restored => (Ranges::default(), None),
-            None => {
-                let second = second_of(now);
-                (used.unwrap_or_default(), Some((second.saturating_sub(WINDOW), second)))
-            }
+        let end = if opening.restored { End::Behind } else { End::With };
+        let since = |from: u32, end: End, carried: Option<(u32, u32)>| {
+            let (second, began) = (second_of(now), clock.monotonic());
+            let until = began + Duration::from_secs(limits::LEDGER_REMEMBER_SECONDS);
+            Some(Doubt { second, began, from, end, carried, until })
         };
-        let doubt = doubt.map(|(first, last)| {
-            let last = if opening.restored { last.saturating_add(WINDOW) } else { last };
-            let until = clock.monotonic() + Duration::from_secs(limits::LEDGER_REMEMBER_SECONDS);
-            Doubt { first, last, until }
-        });
+        let (closed, doubt) = match &at_rest {
+            Some(rest) => {
+                // Another process may have taken proofs after the clean stop.
+                let from = rest.stopped.saturating_add(1);
+                (rest.closed.clone(), since(from, End::Before, rest.doubt))
+            }
+            None if is_new && !opening.restored => (Ranges::default(), None),
+            None => (used.unwrap_or_default(), since(0, end, None)),
+        };
         let mut ledger = Self {
             store: store.clone(),
             clock,
@@ -169,7 +193,7 @@ impl Ledger {
         }
         let second = second_of(now);
         let closed = self.closed.load().end_of(second).unwrap_or(second);
-        let doubted = self.doubt.as_ref().map_or(second, |doubt| doubt.last);
+        let doubted = self.doubt.as_ref().map_or(second, |doubt| doubt.range(now, doubt.began).1);
         let wait = closed.max(doubted).saturating_sub(second);
         tracing::warn!(
             seconds = wait.saturating_add(1),
@@ -180,22 +204,41 @@ impl Ledger {
 }
 
 impl Doubt {
-    pub(super) fn covers(&self, second: u32, monotonic: Duration) -> bool {
-        (self.first..=self.last).contains(&second) && self.is_open(monotonic)
+    pub(super) fn covers(&self, second: u32, now: UnixSeconds, monotonic: Duration) -> bool {
+        if !self.is_open(monotonic) {
+            return false;
+        }
+        let (first, last) = self.range(now, monotonic);
+        let was_before = |(first, last): (u32, u32)| (first..=last).contains(&second);
+        second <= last && (second >= first || self.carried.is_some_and(was_before))
+    }
+
+    /// First and last second that are in doubt beside what was carried over, by the clock of now.
+    pub(super) fn range(&self, now: UnixSeconds, monotonic: Duration) -> (u32, u32) {
+        let elapsed = monotonic.saturating_sub(self.began).as_secs();
+        let dated = second_of(now.minus(elapsed));
+        // Two clocks that go on evenly differ by a second for their parts of seconds alone.
+        let start = if dated.abs_diff(self.second) <= EVEN { self.second } else { dated };
+        let last = match self.end {
+            End::Before => start.saturating_sub(1),
+            End::With => start,
+            End::Behind => start.saturating_add(WINDOW),
+        };
+        (start.saturating_sub(WINDOW).max(self.from), last)
+    }
+
+    /// All of it as one range, for the process after this one.
+    pub(super) fn whole(&self, now: UnixSeconds, monotonic: Duration) -> Option<(u32, u32)> {
+        let (first, last) = self.range(now, monotonic);
+        let own = (first <= last).then_some((first, last));
+        let carried = self.carried.map(|(first, end)| (first, end.min(last)));
+        match (own, carried.filter(|(first, last)| first <= last)) {
+            (Some(own), Some(carried)) => Some((own.0.min(carried.0), own.1.max(carried.1))),
+            (own, carried) => own.or(carried),
+        }
     }
 
     pub(super) fn is_open(&self, monotonic: Duration) -> bool {
         monotonic < self.until
-    }
-}
-
-/// Another process may have taken proofs after the clean stop: between both, and no longer ago than fresh.
-fn since_the_stop(rest: &AtRest, now: UnixSeconds) -> Option<(u32, u32)> {
-    let first = rest.stopped.saturating_add(1).max(second_of(now).saturating_sub(WINDOW));
-    let last = second_of(now).saturating_sub(1);
-    let since = (first <= last).then_some((first, last));
-    match (since, rest.doubt) {
-        (Some(since), Some(doubt)) => Some((since.0.min(doubt.0), since.1.max(doubt.1))),
-        (since, doubt) => since.or(doubt),
     }
 }

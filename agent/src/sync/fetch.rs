@@ -1,12 +1,14 @@
 use std::future::Future;
+use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
 use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
 
-use super::{Ask, Poll};
+use super::{Ask, Namesake, Poll};
 use crate::config::FeedConfig;
 use crate::limits;
 
@@ -27,6 +29,8 @@ pub(crate) enum FetchError {
     /// The feed token is not accepted.
     NotAllowed,
     Connect,
+    /// The certificate of what answers is not believed: the service was not heard.
+    NotBelieved,
     Timeout,
     Transport,
     TooLarge,
@@ -53,6 +57,7 @@ impl FetchError {
             Self::Status => "status",
             Self::NotAllowed => "not_allowed",
             Self::Connect => "connect",
+            Self::NotBelieved => "not_believed",
             Self::Timeout => "timeout",
             Self::Transport => "transport",
             Self::TooLarge => "too_large",
@@ -64,7 +69,8 @@ impl FetchError {
     pub(crate) const fn is_lapse(self) -> bool {
         match self {
             Self::Beyond | Self::Refused | Self::NotAllowed | Self::TooLarge => true,
-            Self::Gone | Self::Status | Self::Connect | Self::Timeout | Self::Transport => false,
+            Self::Gone | Self::Status | Self::Connect | Self::NotBelieved => false,
+            Self::Timeout | Self::Transport => false,
         }
     }
 }
@@ -74,16 +80,21 @@ impl FetchError {
 pub(crate) struct Source {
     client: HttpClient,
     clock: SharedClock,
+    namesake: Arc<Namesake>,
 }
 
 impl Source {
-    pub(crate) fn new(config: &FeedConfig, clock: SharedClock) -> Result<Self, HttpError> {
+    pub(crate) fn new(
+        config: &FeedConfig,
+        clock: SharedClock,
+        namesake: Arc<Namesake>,
+    ) -> Result<Self, HttpError> {
         let limits = HttpLimits {
             response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
-        let client = HttpClient::new(&config.url, Some(config.token.clone()), limits)?;
-        Ok(Self { client, clock })
+        let client = HttpClient::new(&config.server, Some(config.token.clone()), limits)?;
+        Ok(Self { client, clock, namesake })
     }
 
     /// Asks once; `evidence` is what is shown.
@@ -94,18 +105,26 @@ impl Source {
     ) -> impl Future<Output = Answer> + 'static {
         // The service compares its own clock with those of its readers.
         let (client, clock) = (self.client.clone(), self.clock.clone());
+        let namesake = Arc::clone(&self.namesake);
         async move {
             let path = path(ask, clock.unix());
             let request = match ask {
                 Ask::Snapshot => {
                     Request::new(Method::Get, &path).within(limits::SYNC_SNAPSHOT_TOTAL)
                 }
-                Ask::Events(_) => Request::new(Method::Get, &path).within(limits::SYNC_POLL_TOTAL),
+                // It admits devices under this name: the service tells when another reader does.
+                Ask::Events(_) => Request::new(Method::Get, &path)
+                    .header(VERIFIER_HEADER, namesake.name().as_str())
+                    .header(READER_HEADER, namesake.reader())
+                    .within(limits::SYNC_POLL_TOTAL),
                 Ask::Show => Request::new(Method::Post, &path)
                     .body(CBOR, evidence)
                     .within(limits::SYNC_SNAPSHOT_TOTAL),
             };
             let answer = client.send(request.accept(CBOR)).await.map_err(|error| of(&error))?;
+            if matches!(ask, Ask::Events(_)) {
+                namesake.hear(answer.header(VERIFIER_SHARED_HEADER).is_some());
+            }
             Ok(answer.body)
         }
     }
@@ -129,6 +148,11 @@ fn of(error: &HttpError) -> FetchError {
     match error {
         HttpError::Status { status, .. } => FetchError::of_status(*status),
         HttpError::Connect(_) => FetchError::Connect,
+        HttpError::Tls(error) => {
+            // Bounded by its cause, as every line is.
+            tracing::warn!(%error, "provisioning cannot be asked for trust data");
+            FetchError::NotBelieved
+        }
         HttpError::Timeout => FetchError::Timeout,
         HttpError::TooLarge { .. } => FetchError::TooLarge,
         _ => FetchError::Transport,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tessera_runtime::store::Store;
-use tessera_token::ace::ChallengeProof;
+use tessera_runtime::store::{Store, NO_ROOM};
+use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
+use tessera_token::ids::VerifierName;
 use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
@@ -17,6 +18,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::behaviour::Observer;
 use crate::ledger::{Ledger, Taken};
 use crate::limits;
+use crate::sync::Namesake;
 use crate::trust::{ClockState, Lapse, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
@@ -29,6 +31,9 @@ mod readiness;
 #[cfg(test)]
 mod tests;
 mod view;
+
+/// What `/readyz` says beside `ready` while another reader of the feed has the name of this verifier.
+pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// Judges tokens and proofs offline. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +49,7 @@ struct Parts {
     known: KnownKeys,
     late: Late,
     derivation: ArcSwap<DerivationKeys>,
+    namesake: Arc<Namesake>,
 }
 
 /// An admission whose proof is used up. [`Validator::let_in`] makes use of it.
@@ -55,11 +61,17 @@ pub struct Settled {
 }
 
 impl Validator {
-    /// A validator over these parts.
-    pub fn new(trust: Arc<Trust>, ledger: Arc<Ledger>, store: Store, observer: Observer) -> Self {
+    /// A validator over these parts, for proofs that name this verifier.
+    pub(crate) fn new(
+        trust: Arc<Trust>,
+        ledger: Arc<Ledger>,
+        store: Store,
+        observer: Observer,
+        namesake: Arc<Namesake>,
+    ) -> Self {
         let known = KnownKeys::new(limits::KNOWN_KEYS);
         let (late, derivation) = (Late::default(), ArcSwap::default());
-        let parts = Parts { trust, ledger, store, observer, known, late, derivation };
+        let parts = Parts { trust, ledger, store, observer, known, late, derivation, namesake };
         Self { parts: Arc::new(parts) }
     }
 
@@ -199,7 +211,7 @@ impl Validator {
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no; `client_id_mismatch` or `confirmation_key` when the token is
-    /// not for the holder of `held`, `proof_missing` when it has a key of its own.
+    /// not for the holder of `held`, `proof_missing` when it has a key of its own, `token_older` when that of `held` is newer.
     pub fn renew(&self, token: &[u8], held: &Grant) -> Result<Grant, Refusal> {
         self.replaced(token, |verified| verified.renew(held))
     }
@@ -214,7 +226,7 @@ impl Validator {
     }
 
     /// The grant of a token by which the peer re-authenticates (RFC 9431): the answer to a fresh challenge proves the
-    /// key again, which must be the key of `held`, or the device's other kind of key.
+    /// key again, which must be the key of `held`, or the device's other kind of key. `client_id` is that of the session.
     ///
     /// # Errors
     /// As [`Validator::renew`]; `proof_invalid` for a wrong answer, `bearer_not_allowed` for a token without a key.
@@ -222,9 +234,10 @@ impl Validator {
         &self,
         token: &[u8],
         held: &Grant,
-        answer: &ChallengeProof,
+        answer: &Answer,
+        client_id: &str,
     ) -> Result<Grant, Refusal> {
-        self.replaced(token, |verified| verified.renew_with_proof(held, answer))
+        self.replaced(token, |verified| verified.renew_with_proof(held, answer, client_id, token))
     }
 
     fn replaced(
@@ -257,8 +270,9 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, derivation, trust: standing, .. } = &*self.parts;
-        View { trust, standing, known, derivation: derivation.load() }
+        let Parts { known, derivation, trust: standing, namesake, .. } = &*self.parts;
+        let verifier = namesake.name().as_str();
+        View { trust, standing, known, verifier, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -283,6 +297,16 @@ impl Validator {
     pub fn can_tell(&self, grant: &Grant) -> Result<(), RefusalCode> {
         let trust = self.parts.trust.load();
         chain::can_tell(grant, &self.view(&trust), self.now())
+    }
+
+    /// The name that connect proofs must be made for.
+    pub fn verifier(&self) -> &VerifierName {
+        self.parts.namesake.name()
+    }
+
+    /// Whether another reader of the trust feed admits devices under the same name, as the service last said.
+    pub fn shares_its_name(&self) -> bool {
+        self.parts.namesake.is_shared()
     }
 
     /// The number of the newest trust event that is known; it never goes back.
@@ -363,6 +387,7 @@ impl Validator {
             (RefusalCode::TrustStale, _, Some(age)) => {
                 format!("the trust feed last confirmed what is known {age} s ago")
             }
+            (RefusalCode::NotReady, ..) if self.parts.store.is_full() => NO_ROOM.to_owned(),
             _ => code.words().to_owned(),
         }
     }

@@ -66,7 +66,8 @@ async fn the_highest_counter_by_a_stolen_secret_does_not_end_the_device() {
     let verifier = Verifier::trusting(folder.path(), &world);
     let token = world.token();
     let tickets = [TicketKey::from_bytes(&[9; 32])];
-    let secret = tickets[0].secret_of(&TokenHash::of(&token));
+    let name = world.device_key.public().thumbprint();
+    let secret = tickets[0].secret_of(&"broker".parse().unwrap(), &name, &TokenHash::of(&token));
     let last = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW + 60), u32::MAX);
     let stolen = Credential { token: token.clone(), proof: Some(last) };
     let admission = verifier.validator.judge_with(stolen, DEVICE, &tickets).unwrap();
@@ -309,7 +310,7 @@ async fn a_refreshed_token_is_for_the_same_holder() {
 
 #[tokio::test]
 async fn the_method_ace_and_the_resumption_secret() {
-    use tessera_token::ace::{ChallengeProof, Nonce, Response};
+    use tessera_token::ace::{Answer, ChallengeProof, Nonce, Response};
     use tessera_token::hash::TokenHash;
     use tessera_token::proof::{ConnectProof, Presented, Proof, TicketKey};
     let folder = tempfile::tempdir().unwrap();
@@ -329,14 +330,16 @@ async fn the_method_ace_and_the_resumption_secret() {
     assert_eq!(admission.proof_use, None);
     let held = validator.settle(admission).await.unwrap().grant;
     let next = world.token_with(|claims| claims.expires = at(NOW + 7200));
-    let renewed = validator.reauthenticate(&next, &held, &answer(&world.device_key)).unwrap();
+    let again =
+        |key| validator.reauthenticate(&next, &held, &Answer::Challenge(answer(key)), DEVICE);
+    let renewed = again(&world.device_key).unwrap();
     assert_eq!(renewed.expires(), at(NOW + 7200));
-    let thief = answer(&SecretKey::from_seed(&[66; 32]));
-    let refusal = validator.reauthenticate(&next, &held, &thief).unwrap_err();
+    let refusal = again(&SecretKey::from_seed(&[66; 32])).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::ProofInvalid);
 
     let tickets = [TicketKey::from_bytes(&[9; 32])];
-    let secret = tickets[0].secret_of(&TokenHash::of(&token));
+    let name = world.device_key.public().thumbprint();
+    let secret = tickets[0].secret_of(&"broker".parse().unwrap(), &name, &TokenHash::of(&token));
     let resume = |counter| {
         let proof = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW), counter);
         Credential { token: token.clone(), proof: Some(proof) }

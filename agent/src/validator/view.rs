@@ -17,12 +17,17 @@ pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
     pub(super) standing: &'v Trust,
     pub(super) known: &'v KnownKeys,
+    pub(super) verifier: &'v str,
     pub(super) derivation: Guard<Arc<DerivationKeys>>,
 }
 
 impl TrustView for View<'_> {
     fn audience(&self) -> &Audience {
         self.trust.audience()
+    }
+
+    fn verifier(&self) -> &str {
+        self.verifier
     }
 
     fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey] {

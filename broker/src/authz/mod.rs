@@ -3,12 +3,13 @@
 //!
 //! 1. A TLS connection without any credential may publish tokens to `authz-info`, and nothing else
 //!    (`connection/anonymous.rs`). A token is verified once, on the verification threads; what it says is kept here.
-//! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of a kept token, is judged by
-//!    that token; so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
+//! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of the kept token of its device,
+//!    is judged by that token (the user name, when there is one, names the tenant); so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
 //!    checked then, as for every other token.
 //!
 //! Strangers write here, so everything is bounded: tokens in total and from one address prefix, how fast they come,
-//! connections that are open for it, and one token for each key. Memory only: after a restart tokens are published again.
+//! connections that are open for it, and one token for each device of a tenant, so that no tenant's token takes the place
+//! of another's. Memory only: after a restart tokens are published again.
 
 mod sources;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tessera_token::chain::VerifiedToken;
-use tessera_token::ids::DeviceId;
+use tessera_token::claims::Age;
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::Thumbprint;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -31,11 +33,14 @@ use sources::Sources;
 
 /// What a published token says, its signature and all that concerns it alone being verified. Nobody has proved its key.
 pub struct Upload {
-    device: DeviceId,
+    holder: Holder,
     key: Thumbprint,
-    issued: UnixSeconds,
+    age: Age,
     expires: UnixSeconds,
 }
+
+/// Whose token it is.
+type Holder = (TenantId, DeviceId);
 
 impl Upload {
     /// The upload of a verified token.
@@ -49,9 +54,9 @@ impl Upload {
             return Err(RefusalCode::BearerNotAllowed);
         }
         Ok(Self {
-            device: claims.device.clone(),
+            holder: (claims.tenant.clone(), claims.device.clone()),
             key: token.public_key().ok_or(RefusalCode::ConfirmationKey)?,
-            issued: claims.issued,
+            age: claims.age(),
             expires: claims.expires,
         })
     }
@@ -66,8 +71,9 @@ pub(crate) struct Authz {
 
 #[derive(Default)]
 struct Book {
-    tokens: HashMap<Thumbprint, Kept>,
-    devices: HashMap<DeviceId, Vec<Thumbprint>>,
+    tokens: HashMap<Holder, Kept>,
+    /// The holders of this name, one in each tenant.
+    devices: HashMap<DeviceId, Vec<Holder>>,
     sources: Sources,
 }
 
@@ -103,10 +109,10 @@ impl Authz {
         self.book.lock().sources.may_try(from, now)
     }
 
-    /// Keeps a token until it expires. The newest of a key stays.
+    /// Keeps a token until it expires. The newest of a device stays.
     ///
     /// # Errors
-    /// `limit_reached` when there is no room, `token_expired` when a newer one of the key is kept.
+    /// `limit_reached` when there is no room, `token_older` when a newer one of the device is kept.
     pub(crate) fn keep(
         &self,
         token: Bytes,
@@ -115,38 +121,53 @@ impl Authz {
         now: UnixSeconds,
     ) -> Result<(), RefusalCode> {
         let mut book = self.book.lock();
-        if let Some(known) = book.tokens.get(&upload.key) {
-            if known.upload.issued > upload.issued && known.upload.expires > now {
-                return Err(RefusalCode::TokenExpired);
+        if let Some(known) = book.tokens.get(&upload.holder) {
+            if upload.age.is_before(&known.upload.age) && known.upload.expires > now {
+                return Err(RefusalCode::TokenOlder);
             }
         }
-        if !book.has_room(&upload.key, from) {
+        if !book.has_room(&upload.holder, from) {
             book.sweep(now);
         }
-        if !book.has_room(&upload.key, from) {
+        if !book.has_room(&upload.holder, from) {
             return Err(RefusalCode::LimitReached);
         }
-        book.take_out(&upload.key);
+        book.take_out(&upload.holder);
         book.sources.keeps(from);
         // The payload may be a slice of a read buffer.
         let token = Bytes::copy_from_slice(&token);
-        book.devices.entry(upload.device.clone()).or_default().push(upload.key);
-        book.tokens.insert(upload.key, Kept { token, upload, from });
+        book.devices.entry(upload.holder.1.clone()).or_default().push(upload.holder.clone());
+        book.tokens.insert(upload.holder.clone(), Kept { token, upload, from });
         Ok(())
     }
 
-    /// The token of this key.
-    pub(crate) fn of_key(&self, key: &Thumbprint, now: UnixSeconds) -> Option<Bytes> {
-        let book = self.book.lock();
-        let kept = book.tokens.get(key).filter(|kept| kept.upload.expires > now)?;
-        Some(kept.token.clone())
+    /// The token of this device that names this key, when exactly one has not expired: device ids of two tenants may be
+    /// the same, and whoever issues for one tenant can name any key. The name of the `tenant` tells them apart.
+    pub(crate) fn of_key(
+        &self,
+        key: &Thumbprint,
+        device: &str,
+        tenant: Option<&str>,
+        now: UnixSeconds,
+    ) -> Option<Bytes> {
+        let named = |upload: &Upload| tenant.is_none_or(|name| upload.holder.0.as_str() == name);
+        self.only(device, now, |upload| upload.key == *key && named(upload))
     }
 
-    /// The token of this device, when exactly one has not expired: device ids of two tenants may be the same.
+    /// The token of this device, when exactly one has not expired.
     pub(crate) fn of_device(&self, device: &str, now: UnixSeconds) -> Option<Bytes> {
+        self.only(device, now, |_| true)
+    }
+
+    fn only(
+        &self,
+        device: &str,
+        now: UnixSeconds,
+        fits: impl Fn(&Upload) -> bool,
+    ) -> Option<Bytes> {
         let book = self.book.lock();
-        let of_keys = book.devices.get(device)?.iter().filter_map(|key| book.tokens.get(key));
-        let mut good = of_keys.filter(|kept| kept.upload.expires > now);
+        let held = book.devices.get(device)?.iter().filter_map(|holder| book.tokens.get(holder));
+        let mut good = held.filter(|kept| kept.upload.expires > now && fits(&kept.upload));
         let only = good.next()?;
         good.next().is_none().then(|| only.token.clone())
     }
@@ -165,30 +186,30 @@ impl Drop for Visit<'_> {
 }
 
 impl Book {
-    /// Whether a token of this key has room, in the place of the one that it replaces.
-    fn has_room(&self, key: &Thumbprint, from: Prefix) -> bool {
-        let old = self.tokens.get(key);
+    /// Whether a token of this device has room, in the place of the one that it replaces.
+    fn has_room(&self, holder: &Holder, from: Prefix) -> bool {
+        let old = self.tokens.get(holder);
         let others = self.tokens.len() - usize::from(old.is_some());
         let freed = usize::from(old.is_some_and(|old| old.from == from));
         let of_prefix = self.sources.kept(from).saturating_sub(freed);
         others < AUTHZ_TOKENS && of_prefix < AUTHZ_TOKENS_PER_PREFIX
     }
 
-    fn take_out(&mut self, key: &Thumbprint) {
-        let Some(old) = self.tokens.remove(key) else { return };
+    fn take_out(&mut self, holder: &Holder) {
+        let Some(old) = self.tokens.remove(holder) else { return };
         self.sources.lets_go(old.from);
-        if let Some(keys) = self.devices.get_mut(&old.upload.device) {
-            keys.retain(|one| one != key);
-            if keys.is_empty() {
-                self.devices.remove(&old.upload.device);
+        if let Some(holders) = self.devices.get_mut(&holder.1) {
+            holders.retain(|one| one != holder);
+            if holders.is_empty() {
+                self.devices.remove(&holder.1);
             }
         }
     }
 
     fn sweep(&mut self, now: UnixSeconds) {
-        let over = |(key, kept): (&Thumbprint, &Kept)| (kept.upload.expires <= now).then_some(*key);
-        for key in self.tokens.iter().filter_map(over).collect::<Vec<_>>() {
-            self.take_out(&key);
+        let over = self.tokens.values().filter(|kept| kept.upload.expires <= now);
+        for holder in over.map(|kept| kept.upload.holder.clone()).collect::<Vec<_>>() {
+            self.take_out(&holder);
         }
     }
 }

@@ -29,6 +29,7 @@ fn what_cannot_hold_is_named() {
     assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
     assert_eq!(key(|raw| raw.http = String::new()), "http");
     assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+    assert_eq!(key(|raw| raw.ace_challenge = "sometimes".to_owned()), "ace_challenge");
     assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
     assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");
     let unused = |raw: &mut RawBrokerConfig| {
@@ -50,6 +51,8 @@ fn every_number_is_taken_or_named_at_its_ends() {
         "half_open",
         "half_open_per_prefix",
         "connects_per_second",
+        "challenges_per_second",
+        "challenges_per_second_per_prefix",
         "max_packet",
         "receive_maximum",
         "queue_messages",

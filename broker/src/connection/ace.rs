@@ -3,22 +3,24 @@
 //!
 //! 1. CONNECT with method `ace` and token and proof over the TLS exporter: nothing more is asked.
 //! 2. With a token alone: AUTH 0x18 with a nonce, and the answer to it. Whoever sends something that may be a token is
-//!    challenged, whatever stands in it: a challenge tells nothing about issuers, audiences or epochs.
-//! 3. A 3.1.1 client: `ace` and the token as user name, the proof over the exporter as password.
+//!    challenged, whatever stands in it: a challenge tells nothing about issuers, audiences or epochs. How many are
+//!    open and in a second is bounded ([`crate::challenges`]), and the setting `ace_challenge` says where it lets in.
+//! 3. With the method `tessera-ace-1`: as in 2, and the answer is bound to audience, client id, token and channel.
+//! 4. A 3.1.1 client: `ace` and the token as user name, the proof over the exporter as password.
 
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tessera_token::ace::{
-    self, AuthData, ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response,
-};
+use tessera_token::ace::{self, AuthData, ExporterProof, ExporterSecret};
 use tessera_token::ids::ClientId;
 use tessera_token::proof::{Pop, Presented, Proof};
 use tessera_token::refusal::RefusalCode;
 
-use super::first;
-use super::goodbye;
+use super::challenge::{Challenge, Method};
 use super::serve::Connection;
+use super::{first, goodbye};
+use crate::admission::Prefix;
+use crate::challenges::{Again, Open};
 use crate::codec::{Auth, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient};
 use crate::control::token;
 use crate::gate::Evidence;
@@ -40,13 +42,13 @@ pub(super) async fn evidence(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     connect: &mut Connect,
+    from: Prefix,
     remote: Remote,
 ) -> Option<Result<Evidence, RefusalCode>> {
-    let channel = stream.channel();
-    match method(connect) {
-        Some(ace::METHOD) => enhanced(hub, stream, inbox, connect, &channel, remote).await,
-        Some(_) => Some(Err(RefusalCode::MethodNotSupported)),
-        None => Some(password(hub, stream, connect, &channel)),
+    match method(connect).map(Method::of) {
+        Some(Some(method)) => enhanced(hub, stream, inbox, connect, method, (from, remote)).await,
+        Some(None) => Some(Err(RefusalCode::MethodNotSupported)),
+        None => Some(password(hub, stream, connect, &stream.channel())),
     }
 }
 
@@ -57,7 +59,7 @@ fn password(
     channel: &Channel,
 ) -> Result<Evidence, RefusalCode> {
     let Some(password) = connect.password.take() else {
-        return by_handshake(hub, channel).ok_or(RefusalCode::CredentialMissing);
+        return by_handshake(hub, connect, channel).ok_or(RefusalCode::CredentialMissing);
     };
     // A connect proof is longer than both kinds of PoP, so that a user name that happens to begin so does no harm.
     if let (Some(user), Ok(pop)) = (&connect.user_name, Pop::from_bytes(password.expose())) {
@@ -69,10 +71,13 @@ fn password(
     Ok(Evidence::Password { password, key: channel.key.map(Box::new), tickets })
 }
 
-/// The key of the TLS handshake proves a token that was published to `authz-info` before (RFC 9431 section 2.2.2).
-fn by_handshake(hub: &Hub, channel: &Channel) -> Option<Evidence> {
+/// The key of the TLS handshake proves a token that was published to `authz-info` before (RFC 9431 section 2.2.2). The
+/// user name, when there is one, names the tenant.
+fn by_handshake(hub: &Hub, connect: &Connect, channel: &Channel) -> Option<Evidence> {
     let key = channel.key.filter(|_| hub.authz.is_on())?.thumbprint()?;
-    let token = hub.authz.of_key(&key, hub.now().unix)?.to_vec();
+    let client_id = ClientId::parse(&connect.client_id).ok()?;
+    let (device, tenant) = (client_id.subject(), connect.user_name.as_deref());
+    let token = hub.authz.of_key(&key, device, tenant, hub.now().unix)?.to_vec();
     let proof = Proof::TlsKey(key);
     Some(Evidence::Presented(Box::new(Presented { token, proof })))
 }
@@ -95,30 +100,24 @@ async fn enhanced(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     connect: &Connect,
-    channel: &Channel,
-    remote: Remote,
+    method: Method,
+    (from, remote): (Prefix, Remote),
 ) -> Option<Result<Evidence, RefusalCode>> {
-    // RFC 9431 section 2.2.4.1: User Name Flag and Password Flag are 0.
-    if connect.user_name.is_some() || connect.password.is_some() {
-        return Some(Err(RefusalCode::AuthDataMalformed));
-    }
-    let data = connect.properties.binary(PropertyId::AuthData).unwrap_or_default();
-    let token = match AuthData::parse(&data) {
-        Ok(AuthData::Proved { token, pop }) => return Some(over_exporter(token, pop, channel)),
-        Ok(AuthData::Token(token)) => token,
-        Ok(AuthData::NoToken) => match published(hub, connect) {
-            Some(token) => token,
-            None => return Some(Err(RefusalCode::CredentialMissing)),
-        },
+    let token = match begun(hub, stream, connect, method) {
+        Ok(Begun::Proved(evidence)) => return Some(Ok(evidence)),
+        Ok(Begun::ToBeChallenged(token)) => token,
         Err(code) => return Some(Err(code)),
     };
-    let Ok(broker) = hub.gate.nonce() else { return Some(Err(RefusalCode::NotReady)) };
-    if !goodbye::say(stream, &challenge(broker), Recipient::of(connect)).await {
+    let (challenge, _open) = match open(hub, stream, method, from) {
+        Ok(opened) => opened,
+        Err(code) => return Some(Err(code)),
+    };
+    if !goodbye::say(stream, &challenge.packet(), Recipient::of(connect)).await {
         return Some(Err(RefusalCode::RequestMalformed));
     }
     let answer = tokio::time::timeout(CHALLENGE_WITHIN, first::next_packet(stream, inbox)).await;
     let auth = match answer {
-        Ok(Some(Packet::Auth(auth))) if is_answer(&auth) => auth,
+        Ok(Some(Packet::Auth(auth))) if is_answer(method, &auth) => auth,
         other => {
             let rule = match other {
                 Ok(Some(Packet::Disconnect(_)) | None) => "auth_lost",
@@ -132,87 +131,140 @@ async fn enhanced(
         }
     };
     let response = auth.properties.binary(PropertyId::AuthData).unwrap_or_default();
-    Some(Response::parse(&response).map(|response| {
-        let proof = Proof::Challenge(ChallengeProof { broker, response });
+    Some(challenge.answered(&response).map(|answer| {
+        let proof = Proof::from(answer);
         Evidence::Presented(Box::new(Presented { token, proof }))
     }))
 }
 
-fn is_answer(auth: &Auth) -> bool {
-    auth.reason == ReasonCode::CONTINUE_AUTHENTICATION && is_ace(auth)
+/// What a CONNECT of enhanced authentication begins with.
+enum Begun {
+    Proved(Evidence),
+    ToBeChallenged(Vec<u8>),
 }
 
-fn is_ace(auth: &Auth) -> bool {
-    auth.properties.text(PropertyId::AuthMethod) == Some(ace::METHOD)
-}
-
-fn challenge(nonce: Nonce) -> Packet {
-    auth(ReasonCode::CONTINUE_AUTHENTICATION, Some(nonce.as_bytes()))
-}
-
-fn auth(reason: ReasonCode, data: Option<&[u8]>) -> Packet {
-    let mut properties = Properties::build().text(PropertyId::AuthMethod, ace::METHOD);
-    if let Some(data) = data {
-        properties = properties.binary(PropertyId::AuthData, data);
+fn begun(
+    hub: &Hub,
+    stream: &Stream,
+    connect: &Connect,
+    method: Method,
+) -> Result<Begun, RefusalCode> {
+    // RFC 9431 section 2.2.4.1: User Name Flag and Password Flag are 0.
+    if connect.user_name.is_some() || connect.password.is_some() {
+        return Err(RefusalCode::AuthDataMalformed);
     }
-    Packet::Auth(Auth { reason, properties: properties.finish().unwrap_or_default() })
+    let data = connect.properties.binary(PropertyId::AuthData).unwrap_or_default();
+    let token = match (method, AuthData::parse(&data)?) {
+        (_, AuthData::Token(token)) => token,
+        (Method::Rfc, AuthData::Proved { token, pop }) => {
+            return over_exporter(token, pop, &stream.channel()).map(Begun::Proved);
+        }
+        (Method::Rfc, AuthData::NoToken) => {
+            published(hub, connect).ok_or(RefusalCode::CredentialMissing)?
+        }
+        (Method::Bound, AuthData::NoToken) => return Err(RefusalCode::CredentialMissing),
+        (Method::Bound, AuthData::Proved { .. }) => return Err(RefusalCode::AuthDataMalformed),
+    };
+    if method == Method::Rfc {
+        hub.challenges.may_let_in(stream.is_encrypted())?;
+    }
+    Ok(Begun::ToBeChallenged(token))
+}
+
+fn open<'h>(
+    hub: &'h Hub,
+    stream: &Stream,
+    method: Method,
+    from: Prefix,
+) -> Result<(Challenge, Open<'h>), RefusalCode> {
+    let opened = hub.challenges.open(from, hub.clock.monotonic());
+    let opened = opened.inspect_err(|_| hub.metrics.limits_hit.inc(&["challenges"]))?;
+    Ok((Challenge::new(hub, stream, method)?, opened))
+}
+
+fn is_answer(method: Method, auth: &Auth) -> bool {
+    auth.reason == ReasonCode::CONTINUE_AUTHENTICATION && method.is_of(auth)
 }
 
 /// [MQTT-4.12.0-5]: the method of the CONNECT stands in every CONNACK that accepts.
-pub(super) fn echo(properties: &Properties) -> Properties {
-    let echoed = Properties::build().all_of(properties).text(PropertyId::AuthMethod, ace::METHOD);
+pub(super) fn echo(properties: &Properties, method: &str) -> Properties {
+    let echoed = Properties::build().all_of(properties).text(PropertyId::AuthMethod, method);
     echoed.finish().unwrap_or_default()
 }
 
+/// How a session that began with enhanced authentication goes on with it.
+#[derive(Default)]
+pub(super) struct Reauthentication {
+    pending: Option<Pending>,
+    again: Again,
+}
+
 /// A token that waits for the answer to its challenge. The session goes on under the old one.
-pub(super) struct Pending {
+struct Pending {
     token: Vec<u8>,
-    nonce: Nonce,
+    challenge: Challenge,
     since: Duration,
 }
 
 impl Connection {
     /// AUTH on a live session (MQTT 5 section 4.12.1): 0x19 with the next token, then 0x18 with the answer.
     pub(super) async fn authenticate_again(&mut self, packet: &Auth) -> Option<End> {
-        if !self.ace || !is_ace(packet) {
+        let Some(method) = self.method.filter(|method| method.is_of(packet)) else {
             return Some(End::broken(ReasonCode::PROTOCOL_ERROR, "auth_not_expected"));
-        }
+        };
         let data = packet.properties.binary(PropertyId::AuthData).unwrap_or_default();
-        let outcome = match (packet.reason, self.pending.take()) {
-            (ReasonCode::RE_AUTHENTICATE, None) => self.challenge_again(&data),
+        let state = self.reauthentication.get_or_insert_default();
+        let outcome = match (packet.reason, state.pending.take()) {
+            (ReasonCode::RE_AUTHENTICATE, None) => self.challenge_again(method, &data),
             (ReasonCode::CONTINUE_AUTHENTICATION, Some(pending)) => {
-                self.answered(*pending, &data).await
+                self.answered(method, pending, &data).await
             }
             _ => return Some(End::broken(ReasonCode::PROTOCOL_ERROR, "auth_out_of_order")),
         };
         let code = outcome.err()?;
         self.hub.metrics.refusals.inc(&["reauthenticate", code.as_str()]);
-        Some(End::refused(ReasonCode::NOT_AUTHORIZED, code))
+        let reason = match code {
+            RefusalCode::RateLimited => ReasonCode::QUOTA_EXCEEDED,
+            _ => ReasonCode::NOT_AUTHORIZED,
+        };
+        Some(End::refused(reason, code))
     }
 
-    fn challenge_again(&mut self, data: &[u8]) -> Result<(), RefusalCode> {
+    fn challenge_again(&mut self, method: Method, data: &[u8]) -> Result<(), RefusalCode> {
+        let since = self.hub.clock.monotonic();
+        let state = self.reauthentication.get_or_insert_default();
+        let counted = state.again.take(since);
+        counted.inspect_err(|_| self.hub.metrics.limits_hit.inc(&["reauthentications"]))?;
         let token = match AuthData::parse(data)? {
             AuthData::Token(token) => token,
             // The exporter of this connection was used, or could have been, when it began.
             AuthData::Proved { .. } => return Err(RefusalCode::ProofInvalid),
             AuthData::NoToken => return Err(RefusalCode::CredentialMissing),
         };
-        let nonce = self.hub.gate.nonce().map_err(|_| RefusalCode::NotReady)?;
-        let since = self.hub.clock.monotonic();
-        self.pending = Some(Box::new(Pending { token, nonce, since }));
-        self.send(&challenge(nonce));
+        if method == Method::Rfc {
+            self.hub.challenges.may_renew()?;
+        }
+        let challenge = Challenge::new(&self.hub, &self.stream, method)?;
+        let packet = challenge.packet();
+        state.pending = Some(Pending { token, challenge, since });
+        self.send(&packet);
         Ok(())
     }
 
-    async fn answered(&mut self, pending: Pending, data: &[u8]) -> Result<(), RefusalCode> {
-        let Pending { token, nonce: broker, since } = pending;
+    async fn answered(
+        &mut self,
+        method: Method,
+        pending: Pending,
+        data: &[u8],
+    ) -> Result<(), RefusalCode> {
+        let Pending { token, challenge, since } = pending;
         if self.hub.clock.monotonic().saturating_sub(since) > CHALLENGE_WITHIN {
             return Err(RefusalCode::ProofNotFresh);
         }
-        let proof = ChallengeProof { broker, response: Response::parse(data)? };
-        token::reauthenticate(&self.hub, &self.session, &token, &proof).await?;
+        let answer = challenge.answered(data)?;
+        token::reauthenticate(&self.hub, &self.session, &self.line, &token, &answer).await?;
         self.line.ask_status();
-        self.send(&auth(ReasonCode::SUCCESS, None));
+        self.send(&method.auth(ReasonCode::SUCCESS, None));
         Ok(())
     }
 }

@@ -59,6 +59,11 @@ impl Connection {
             Answer::Nothing => None,
         };
         let (routed, rest) = self.hub.route_now(message);
+        // What is retained or kept for others without an answer waits for nothing, but for a disk that is behind.
+        if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.keep.is_behind() {
+            self.hub.metrics.limits_hit.inc(&["keep_behind"]);
+            self.owe(routed.tally.ticket);
+        }
         if let Some(packet_id) = packet_id {
             self.owe(routed.tally.ticket);
             let reason = puback_reason(&routed);
@@ -93,6 +98,10 @@ impl Connection {
                 controls.push(control);
             } else if let Err(error) = self.join_lane(&one).await {
                 self.session.look(|machine| machine.forget_subscription(&one.subscription));
+                if error == LaneError::QuotaExceeded {
+                    let code = RefusalCode::ShareUsedUp.as_str();
+                    self.hub.metrics.refusals.inc(&["subscribe", code]);
+                }
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
                     *reason = lane_reason(error);
                 }
@@ -181,7 +190,7 @@ fn puback_reason(routed: &Routed) -> ReasonCode {
     let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
     match (reached, routed.tally.full) {
         // Some may have it already, but what was asked to be kept is not.
-        _ if routed.stored == Some(Stored::Full) => ReasonCode::QUOTA_EXCEEDED,
+        _ if matches!(routed.stored, Some(Stored::Full(_))) => ReasonCode::QUOTA_EXCEEDED,
         (true, _) => ReasonCode::SUCCESS,
         (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         (false, _) => ReasonCode::QUOTA_EXCEEDED,

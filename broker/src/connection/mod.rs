@@ -11,6 +11,7 @@
 
 mod ace;
 mod anonymous;
+mod challenge;
 mod effects;
 mod first;
 mod goodbye;
@@ -33,7 +34,7 @@ use crate::admission::Ticket;
 use crate::codec::Connect;
 use crate::hub::Hub;
 use crate::refusals::{Broken, Refusal, Remote, What};
-use crate::transport::accept::{is_here, Caller, Door};
+use crate::transport::accept::{Caller, Door};
 use crate::transport::Stream;
 
 /// What an open socket holds in the books of the listener; given back when dropped.
@@ -70,8 +71,7 @@ async fn handshake(
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
     let remote = door.remote(peer);
-    let origin =
-        Origin { remote, network: Network::of(peer), local: caller.is_here() && is_here(peer) };
+    let origin = Origin { remote, network: Network::of(peer) };
     let call = place.ticket.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
@@ -92,7 +92,7 @@ async fn handshake(
         return None;
     }
     let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     place.ticket.connected();
@@ -105,8 +105,6 @@ async fn handshake(
 struct Origin {
     remote: Remote,
     network: Network,
-    /// From this machine, and not from a balancer here that speaks for somebody else.
-    local: bool,
 }
 
 /// From a caller to its CONNECT; `None` closes it.
@@ -118,7 +116,7 @@ async fn first_packet(
     ticket: &mut Ticket,
     remote: Remote,
 ) -> Option<(Stream, Connect)> {
-    match door.open(caller, ticket).await {
+    match door.open(caller, remote.address, ticket).await {
         Ok(mut stream) => {
             let connect = first::connect(hub, &mut stream, inbox, ticket, remote).await?;
             Some((stream, connect))
@@ -131,7 +129,7 @@ async fn first_packet(
 }
 
 /// A peer that is not let in broke a rule or went away.
-fn note_broken(hub: &Hub, remote: Remote, broken: &Broken) {
+pub(crate) fn note_broken(hub: &Hub, remote: Remote, broken: &Broken) {
     hub.metrics.broken.inc(&[broken.rule]);
     let line = Refusal::of(broken.what, broken.rule, remote);
     broken.detail.as_deref().map_or(line, |detail| line.detail(detail)).tell();

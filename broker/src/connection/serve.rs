@@ -11,7 +11,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::ace::Pending;
+use super::ace::Reauthentication;
+use super::challenge::Method;
 use super::goodbye;
 use super::leaving::Leaving;
 use super::retained::Unsent;
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
-    stream: Stream,
+    pub(super) stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
     /// What the next packet lacks, in KiB: it lies where the flags lie, so that an idle connection stays small.
@@ -53,9 +54,9 @@ pub(super) struct Connection {
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
     streaming: bool,
     place: Place,
-    /// Whether the CONNECT named the method `ace`.
-    pub(super) ace: bool,
-    pub(super) pending: Option<Box<Pending>>,
+    /// The method of enhanced authentication that the CONNECT named.
+    pub(super) method: Option<Method>,
+    pub(super) reauthentication: Option<Box<Reauthentication>>,
     /// When losses were told last, in monotonic time.
     told_missed: Duration,
 }
@@ -105,7 +106,7 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, to, explain, owed, ace } = joined;
+        let Joined { session, line, ack, to, explain, owed, method } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
@@ -126,8 +127,8 @@ impl Connection {
             torn: true,
             streaming: false,
             place,
-            ace,
-            pending: None,
+            method,
+            reauthentication: None,
             told_missed: Duration::ZERO,
         };
         connection.send(&Packet::ConnAck(ack));

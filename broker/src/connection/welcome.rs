@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tessera_agent::behaviour::{Connection, Network, Observation};
-use tessera_token::ace::{AS_HINT, METHOD};
+use tessera_token::ace::AS_HINT;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
-use super::{ace, goodbye, Origin};
+use super::challenge::Method;
+use super::{ace, goodbye};
 use crate::admission::Ticket;
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
@@ -27,7 +28,7 @@ use crate::lanes::Outbox;
 use crate::refusals::{Refusal as Told, Remote, What};
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
-use crate::session::{Line, Privacy, Session};
+use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;
 
 /// A connection that may begin.
@@ -39,8 +40,8 @@ pub(super) struct Joined {
     pub(super) explain: bool,
     /// What must be durable before the CONNACK leaves.
     pub(super) owed: u64,
-    /// Whether the CONNECT named the method `ace`.
-    pub(super) ace: bool,
+    /// The method of enhanced authentication that the CONNECT named.
+    pub(super) method: Option<Method>,
 }
 
 /// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
@@ -49,18 +50,17 @@ pub(super) async fn join(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     mut connect: Connect,
-    origin: Origin,
+    network: Network,
     accepted: Duration,
     ticket: &mut Ticket,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
-    let network = origin.network;
-    let privacy = match (stream.is_encrypted(), origin.local) {
-        (true, _) => Privacy::Encrypted,
-        (false, true) => Privacy::Local,
-        (false, false) => Privacy::Clear,
+    let privacy = match stream.is_encrypted() {
+        true => Privacy::Encrypted,
+        false => Privacy::Clear,
     };
-    let evidence = ace::evidence(hub, stream, inbox, &mut connect, origin.remote).await?;
+    let prefix = ticket.prefix();
+    let evidence = ace::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
     let suspect = ticket.is_suspect();
     let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
     match admitted {
@@ -122,10 +122,11 @@ async fn admit(
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
     let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
     let admission = admission.map_err(stranger)?;
-    if admission.resumed {
+    if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, !admission.resumed, remote);
+    let line = Line::new(privacy, Shown::by(&admission), remote);
+    let ticket = admission.resumed;
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
         tenant: grant.tenant().clone(),
@@ -148,6 +149,12 @@ async fn admit(
         }
         return Err(known(code));
     }
+    // The same for a ticket key.
+    if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
+        let end = End::ticket_withdrawn(&hub.policy);
+        hub.leave(&joined.session, &joined.line, &end).await;
+        return Err(known(RefusalCode::TicketKeyWithdrawn));
+    }
     Ok(joined)
 }
 
@@ -159,7 +166,7 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
     }
     let granted = told(connect, &hub.policy);
     let properties = match ace::method(connect) {
-        Some(_) => ace::echo(&granted),
+        Some(method) => ace::echo(&granted, method),
         None => granted,
     };
     let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
@@ -168,8 +175,11 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
 
 /// Refusals that say nothing about the peer.
 pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{LimitReached, NotReady, ProofUndecided, TrustMissing, TrustNotFollowed};
-    matches!(code, LimitReached | NotReady | ProofUndecided | TrustMissing | TrustNotFollowed)
+    use RefusalCode::{
+        LimitReached, NotReady, ProofUndecided, ShareUsedUp, TrustMissing, TrustNotFollowed,
+    };
+    let ours = matches!(code, LimitReached | ShareUsedUp | NotReady | ProofUndecided);
+    ours || matches!(code, TrustMissing | TrustNotFollowed)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
@@ -191,6 +201,10 @@ async fn enter(
     grant: &Grant,
     line: Line,
 ) -> Result<Joined, RefusalCode> {
+    // Before anything is changed: what is kept for a session could not be written.
+    if !hub.keep.writes() {
+        return Err(RefusalCode::NotReady);
+    }
     let line = Arc::new(line);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant).await {
@@ -199,7 +213,7 @@ async fn enter(
             }
         }
     }
-    let outbox = outbox(hub, connect);
+    let outbox = outbox(hub, connect, grant);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
@@ -207,7 +221,7 @@ async fn enter(
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
-        RefusalCode::LimitReached
+        full.code()
     })?;
     let mut kept = session.kept().is_some();
     if let Some(old) = replaced {
@@ -221,14 +235,11 @@ async fn enter(
 }
 
 /// A session that outlives its connection also outlives this process.
-fn outbox(hub: &Hub, connect: &Connect) -> Arc<Outbox> {
-    let (messages, bytes) = (hub.policy.queue_messages, hub.policy.queue_bytes);
+fn outbox(hub: &Hub, connect: &Connect, grant: &Grant) -> Arc<Outbox> {
     let id = hub.number();
-    if granted_expiry(connect, &hub.policy) == 0 {
-        return Outbox::with_limits(id, messages, bytes);
-    }
-    let kept = Kept::new(Arc::clone(&hub.keep), id);
-    Outbox::kept_with_limits(kept, messages, bytes)
+    let lasts = granted_expiry(connect, &hub.policy) != 0;
+    let kept = lasts.then(|| Kept::new(Arc::clone(&hub.keep), id));
+    hub.outbox(grant, id, kept)
 }
 
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
@@ -258,12 +269,17 @@ async fn resume(
         revoke::end(hub, session, code).await;
         return Ok(None);
     }
-    let lost = session.narrow();
+    let mut lost = session.narrow();
     let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),
     };
+    // The connection that was taken over may have renewed the rights at the last moment: they are not this one's.
+    if session.rights().grant().token_hash() != grant.token_hash() {
+        hub.registry.renew(session, grant.clone());
+        lost.extend(session.narrow());
+    }
     hub.unsubscribe(session, &lost).await;
     if session.look(|machine| machine.control(Control::Alerts)).is_some() {
         hub.alerts.add(session);
@@ -285,17 +301,17 @@ fn joined(
     let owed = if kept { hub.keep.ticket() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
-    let ace = ace::method(connect).is_some();
-    if ace {
-        ack.properties = ace::echo(&ack.properties);
+    let method = ace::method(connect).and_then(Method::of);
+    if let Some(method) = method {
+        ack.properties = ace::echo(&ack.properties, method.name());
     }
-    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, ace }
+    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
-/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by the method `ace`.
+/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by enhanced authentication.
 fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
     match hub.gate.hint() {
-        Some(hint) if ace::method(connect) == Some(METHOD) => {
+        Some(hint) if ace::method(connect).is_some_and(|name| Method::of(name).is_some()) => {
             let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
             told.finish().unwrap_or(properties)
         }

@@ -91,14 +91,14 @@ fn members(hub: &Hub, session: &Session) -> Members {
 }
 
 /// The secret and the name of the token that it goes with: not over a channel that others read, and not for a peer
-/// that has shown no more than such a secret.
+/// that has not proved the key of that token on this connection.
 fn secret(hub: &Hub, session: &Session, line: &Line) -> Option<[(String, serde_json::Value); 2]> {
     let rights = session.rights();
     let grant = rights.grant();
-    if !line.may_hold_secret() || grant.confirmation().is_none() {
+    if !line.may_hold_secret_of(grant) {
         return None;
     }
-    let secret = hub.tickets.secret_of(&grant.token_hash())?;
+    let secret = hub.tickets.secret_of(grant)?;
     hub.metrics.resumption.inc(&["handed_out"]);
     Some([
         ("resumption".to_owned(), text::base64url(secret.expose_bytes()).into()),

@@ -1,8 +1,11 @@
 //! `$tessera/token`: a device asks for its next token, or hands in one that it has.
 //!
+//! 0. Only a connection on which the peer proved the key of its device renews anything, and only while it serves the
+//!    session: a bearer token or a resumption secret alone is worth what it is worth until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
-//! 2. The answer goes to the session on the same topic, when it listens. One with a symmetric key in it goes over TLS or
-//!    to this machine alone, past the queue, so that no other connection of the session tells it.
+//! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
+//!    the request; an answer that others could read goes no further. A bearer token passes no queue, so that no other connection of
+//!    the session tells it.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -10,11 +13,12 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tessera_agent::behaviour::Observation;
 use tessera_runtime::secret::Secret;
-use tessera_token::ace::ChallengeProof;
+use tessera_token::ace::Answer as Proof;
 use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
-use tessera_token::messages::{AceError, RefusalAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,13 +28,18 @@ use crate::hub::Hub;
 use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::machine::End;
-use crate::session::{Line, Session};
+use crate::session::{Line, Session, Shown};
 
 /// The first bytes of every token (RFC 9770 form).
 const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
+    if !hub.relay.admits(&session.tenant, session.device.device(), hub.now().monotonic) {
+        hub.metrics.limits_hit.inc(&["token_requests_per_device"]);
+        let code = RefusalCode::RateLimited;
+        return refuse(hub, session, line, AceError::InvalidRequest, code);
+    }
     let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
         let code = RefusalCode::LimitReached;
@@ -39,9 +48,10 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
     let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
-        let told = match payload.starts_with(&TOKEN_START) {
-            true => hand_in(&hub, &session, &payload).await,
-            false => ask(&hub, &session, &line, &payload).await,
+        let told = match (line.has_proved_key(), payload.starts_with(&TOKEN_START)) {
+            (false, _) => Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved),
+            (true, true) => hand_in(&hub, &session, &line, &payload).await,
+            (true, false) => ask(&hub, &session, &line, &payload).await,
         };
         // Before the answer: who has it may ask again.
         drop(turn);
@@ -55,8 +65,8 @@ enum Told {
     Installed,
     /// A token, which is installed.
     Token(Vec<u8>),
-    /// The same with a key in it, which no message may carry.
-    Key(Secret<Vec<u8>>),
+    /// A bearer token, which is as good as a key and passes no queue.
+    Aside(Secret<Vec<u8>>),
     /// What provisioning says.
     Refusal(Vec<u8>),
     /// What the broker says.
@@ -71,7 +81,7 @@ impl Told {
                 tell(session, Control::Token, bytes);
                 session.ask_status();
             }
-            Self::Key(secret) => line.tell_aside(secret),
+            Self::Aside(secret) => line.tell_aside(secret),
             Self::Refusal(bytes) => {
                 let code = RefusalAnswer::from_cbor(&bytes).ok().and_then(|answer| answer.code);
                 let code = code.map_or("refused", RefusalCode::as_str);
@@ -103,38 +113,36 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]) -> Told {
-    let Ok(request) = TokenRequest::from_cbor(payload) else {
-        return Told::Refused(AceError::InvalidRequest, RefusalCode::RequestMalformed);
+async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: &[u8]) -> Told {
+    let request = match TokenRequest::from_cbor(payload) {
+        Ok(request) => request,
+        Err(error) => return malformed(hub, &error),
     };
     if request.tenant != session.tenant || &request.device != session.device.device() {
         return Told::Refused(AceError::UnauthorizedClient, RefusalCode::ClientIdMismatch);
     }
-    let in_clear = |symmetric: bool| symmetric && !line.is_private();
-    if in_clear(request.kind == TokenKind::Symmetric) {
+    if request.kind == TokenKind::Symmetric && request.answer_key.is_none() {
         return Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear);
     }
     match hub.relay.exchange(payload.to_vec()).await {
-        Answer::Token(answer, _) if in_clear(answer.key.is_some()) => {
+        Answer::Token(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
         Answer::Token(answer, bytes) => {
             let validator = hub.gate.validator();
             let held = session.rights();
             let grant = validator.renew_as_issued(&answer.access_token, held.grant());
-            let installed = install(hub, session, held.grant(), grant).await;
-            // Provisioning gives a token only for a request that the device's key has signed.
-            if installed.is_ok() {
-                line.set_proved();
-            }
+            let installed = install(hub, session, line, held.grant(), grant).await;
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
-            match answer.key {
-                Some(_) => Told::Key(Secret::new(bytes)),
-                None => Told::Token(bytes),
+            // A bearer token is as good as a key.
+            match answer.bearer {
+                true => Told::Aside(Secret::new(bytes)),
+                false => Told::Token(bytes),
             }
         }
-        Answer::Refusal(bytes) => {
+        Answer::Refusal(bytes, code) => {
+            observe(hub, session, code);
             hub.metrics.token_requests.inc(&["refused"]);
             Told::Refusal(bytes)
         }
@@ -142,10 +150,18 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Line, payload: &[u8]
     }
 }
 
-async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {
+/// What is wrong with a request and where, as provisioning says it.
+fn malformed(hub: &Hub, error: &MessageError) -> Told {
+    let code = RefusalCode::RequestMalformed;
+    hub.metrics.token_requests.inc(&[code.as_str()]);
+    let answer = RefusalAnswer::new(AceError::InvalidRequest, code, hub.now().unix);
+    Told::Refusal(answer.because(&error.to_string()).to_cbor())
+}
+
+async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
     let held = session.rights();
     let grant = hub.gate.validator().renew(token, held.grant());
-    match install(hub, session, held.grant(), grant).await {
+    match install(hub, session, line, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
             Told::Installed
@@ -158,10 +174,11 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, token: &[u8]) -> Told {
 async fn install(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     held: &Grant,
     grant: Result<Grant, Refusal>,
 ) -> Result<(), RefusalCode> {
-    replace(hub, session, held, grant.map_err(|refusal| refusal.code)?).await
+    replace(hub, session, line, held, grant.map_err(|refusal| refusal.code)?).await
 }
 
 /// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
@@ -171,17 +188,27 @@ async fn install(
 pub(crate) async fn reauthenticate(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     token: &[u8],
-    answer: &ChallengeProof,
+    answer: &Proof,
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
-    let grant = hub.gate.validator().reauthenticate(token, held.grant(), answer);
-    install(hub, session, held.grant(), grant).await
+    let grant = hub.gate.validator().reauthenticate(
+        token,
+        held.grant(),
+        answer,
+        session.client_id.as_str(),
+    );
+    let shown = grant.as_ref().ok().map(Shown::by_key_of);
+    install(hub, session, line, held.grant(), grant).await?;
+    shown.into_iter().for_each(|shown| line.set_shown(shown));
+    Ok(())
 }
 
 async fn replace(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
+    line: &Arc<Line>,
     held: &Grant,
     grant: Grant,
 ) -> Result<(), RefusalCode> {
@@ -194,7 +221,10 @@ async fn replace(
         return Err(code);
     }
     let narrower = !held.scope().within(grant.scope());
-    let held = hub.registry.renew(session, grant.clone());
+    // Another connection that came meanwhile has shown what it has shown, and goes on with what it brought.
+    let (held, true) = hub.registry.renew_on(session, grant.clone(), line) else {
+        return Err(RefusalCode::NotReady);
+    };
     if narrower {
         narrow(hub, session, &grant).await;
     }
@@ -228,7 +258,21 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
     tracing::info!(client = %session.client_id, subscriptions = lost.len(), retained = gone, "scope narrowed");
 }
 
+/// A refused request is behaviour, unless the service or its bounds are the cause.
+fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
+    match code {
+        RefusalCode::NotReady
+        | RefusalCode::Internal
+        | RefusalCode::ClockWrong
+        | RefusalCode::IssuerKeyMissing
+        | RefusalCode::CapacityReached
+        | RefusalCode::LimitReached => {}
+        _ => hub.observer.observe(&session.device, Observation::RequestRefused { code }),
+    }
+}
+
 fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: RefusalCode) {
+    observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
     session.refusal(line, What::Token, code.as_str()).tell();
     let answer = RefusalAnswer::new(error, code, hub.now().unix);

@@ -11,7 +11,9 @@ use crate::limits::REFUSAL_BUCKET;
 /// without a key learns no issuer, audience or epoch; what does not depend on the credential may be told.
 pub fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
-        RefusalCode::LimitReached => ReasonCode::SERVER_BUSY,
+        // Too many of one network, or of all: not about the credential.
+        RefusalCode::LimitReached | RefusalCode::RateLimited => ReasonCode::SERVER_BUSY,
+        RefusalCode::ShareUsedUp => ReasonCode::QUOTA_EXCEEDED,
         // Told only once the proof held: the device makes a new one in a few seconds.
         RefusalCode::TrustMissing
         | RefusalCode::TrustNotFollowed
@@ -38,6 +40,8 @@ mod tests {
     fn judgements_about_the_credential_look_the_same() {
         let open = [
             RefusalCode::LimitReached,
+            RefusalCode::RateLimited,
+            RefusalCode::ShareUsedUp,
             RefusalCode::TrustMissing,
             RefusalCode::TrustNotFollowed,
             RefusalCode::NotReady,

@@ -21,7 +21,7 @@ use actix::Addr;
 use bytes::Bytes;
 use tessera_agent::validator::{Settled, Validator};
 use tessera_runtime::random::{self, RandomError, SharedRandom};
-use tessera_token::ace::Nonce;
+use tessera_token::ace::{BoundNonce, Nonce};
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
@@ -64,6 +64,14 @@ impl Gate {
     /// The system gives no randomness.
     pub fn nonce(&self) -> Result<Nonce, RandomError> {
         random::bytes(&*self.random).map(Nonce::from_bytes)
+    }
+
+    /// The same for our own method.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn bound_nonce(&self) -> Result<BoundNonce, RandomError> {
+        random::bytes(&*self.random).map(BoundNonce::from_bytes)
     }
 
     /// The `ace_as_hint` that is told to those who have no token.

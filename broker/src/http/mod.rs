@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
-use serde_json::json;
+use serde_json::{json, Value};
+use tessera_agent::validator::VERIFIER_NAME_SHARED;
+use tessera_runtime::http::server::{nothing_here, resource};
 use tessera_runtime::ready::{self, Reason};
+use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
+use crate::shares::Kind;
 
 /// Adds the routes to an app.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(readiness));
+        .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
+        .service(resource("/healthz", &["get"]).route(web::get().to(healthy)))
+        .service(resource("/readyz", &["get"]).route(web::get().to(readiness)))
+        .default_service(web::to(nothing_here));
 }
 
 type Shared = web::Data<Arc<Hub>>;
@@ -31,6 +36,13 @@ async fn metrics(hub: Shared) -> HttpResponse {
         hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
     hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
+    for kind in Kind::ALL {
+        let held = i64::try_from(hub.shares.held(kind)).unwrap_or(i64::MAX);
+        hub.metrics.shares.set(&[kind.label()], held);
+    }
+    let (_, retained_bytes) = hub.retained.size();
+    let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
+    hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
     let fleet = hub.lanes.fleet_stats();
     for (what, count) in [
         ("published", fleet.published),
@@ -61,12 +73,8 @@ async fn healthy() -> HttpResponse {
 async fn readiness(hub: Shared) -> HttpResponse {
     let reasons = hub.reasons();
     let Some(first) = reasons.first() else {
-        let warnings = hub.warnings();
-        let body = match warnings.is_empty() {
-            true => json!({ "status": "ready" }),
-            false => json!({ "status": "ready", "warnings": ready::list(&warnings) }),
-        };
-        return HttpResponse::Ok().content_type(ContentType::json()).body(body.to_string());
+        let body = ready_body(&hub).to_string();
+        return HttpResponse::Ok().content_type(ContentType::json()).body(body);
     };
     let body = json!({
         "status": "not ready",
@@ -77,6 +85,22 @@ async fn readiness(hub: Shared) -> HttpResponse {
         "reasons": ready::list(&reasons),
     });
     HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
+}
+
+/// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
+fn ready_body(hub: &Hub) -> Value {
+    let mut body = json!({ "status": "ready" });
+    let warnings = hub.warnings();
+    if !warnings.is_empty() {
+        body["warnings"] = ready::list(&warnings);
+    }
+    let validator = hub.gate.validator();
+    if validator.shares_its_name() {
+        body["warning"] = json!("verifier_name_shared");
+        body["verifier"] = json!(validator.verifier().as_str());
+        body["why"] = json!(VERIFIER_NAME_SHARED);
+    }
+    body
 }
 
 impl Hub {

@@ -14,24 +14,26 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
 use super::record::{self, Incoming, Outgoing, SessionRecord};
+use super::same::Same;
 use super::{Kept, Row, Step};
 use crate::control::revoke;
 use crate::hub::Hub;
-use crate::lanes::{Delivery, Message, Outbox, SubscriberId};
+use crate::lanes::{Delivery, Message, SubscriberId};
 use crate::metrics::qos_label;
 use crate::rights::{Control, Trusted};
 use crate::session::machine::{Held, Restored};
 use crate::session::Session;
 
-/// Rows that are read at once.
-const PAGE: usize = 1_000;
+/// Rows that are read at once. Each may hold a message of the largest size.
+const PAGE: usize = 64;
 
 /// Loads everything. The store is read by this thread: nobody is served yet.
 ///
 /// # Errors
 /// The store cannot be read.
 pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
-    restore_retained(hub)?;
+    let mut same = Same::default();
+    restore_retained(hub, &mut same)?;
     let mut after: Option<Vec<u8>> = None;
     let mut counts = (0, 0);
     let mut replaced = Vec::new();
@@ -42,7 +44,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
         for (key, value) in rows {
             let Some(id) = number(&key).map(SubscriberId) else { continue };
             hub.next_session.fetch_max(id.0 + 1, Ordering::Relaxed);
-            match restore_session(hub, id, value).await? {
+            match restore_session(hub, id, value, &mut same).await? {
                 Ok(former) => {
                     counts.0 += 1;
                     replaced.extend(former);
@@ -94,6 +96,7 @@ async fn restore_session(
     hub: &Arc<Hub>,
     id: SubscriberId,
     row: Vec<u8>,
+    same: &mut Same,
 ) -> Result<Result<Option<Arc<Session>>, Lost>, StoreError> {
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
@@ -106,12 +109,12 @@ async fn restore_session(
         Err(code) => return Ok(Err(Lost::Withdrawn(code))),
     };
     let rows = Rows::read(hub, id)?;
-    let parts = match rows.parts(&record.standing.tenant) {
+    let parts = match rows.parts(&record.standing.tenant, same) {
         Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
     let kept = Kept::new(Arc::clone(&hub.keep), id);
-    let outbox = Outbox::kept_with_limits(kept, hub.policy.queue_messages, hub.policy.queue_bytes);
+    let outbox = hub.outbox(&grant, id, Some(kept));
     outbox.restore(parts.waiting, parts.last_number);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
@@ -174,7 +177,7 @@ impl Rows {
         })
     }
 
-    fn parts(self, tenant: &TenantId) -> Result<Parts, &'static str> {
+    fn parts(self, tenant: &TenantId, same: &mut Same) -> Result<Parts, &'static str> {
         let mut parts = Parts {
             subscriptions: Vec::new(),
             waiting: Vec::new(),
@@ -188,22 +191,28 @@ impl Rows {
             parts.subscriptions.push(held);
         }
         for (key, value) in self.outgoing {
-            parts.outgoing(&key, value, tenant).ok_or("session_outgoing")?;
+            parts.outgoing(&key, value, tenant, same).ok_or("session_outgoing")?;
         }
         for (key, value) in self.incoming {
-            parts.incoming(&key, value, tenant).ok_or("session_incoming")?;
+            parts.incoming(&key, value, tenant, same).ok_or("session_incoming")?;
         }
         Ok(parts)
     }
 }
 
 impl Parts {
-    fn incoming(&mut self, key: &[u8], value: Vec<u8>, tenant: &TenantId) -> Option<()> {
+    fn incoming(
+        &mut self,
+        key: &[u8],
+        value: Vec<u8>,
+        tenant: &TenantId,
+        same: &mut Same,
+    ) -> Option<()> {
         let packet_id = tail(key).map(u16::from_be_bytes)?;
         match record::decode_incoming(value)? {
             Incoming::PassedOn => self.passed_on.push(packet_id),
             Incoming::Held(message) if &message.tenant == tenant => {
-                self.received.push((packet_id, message.detached()));
+                self.received.push((packet_id, Arc::new(same.own(&message))));
             }
             Incoming::Held(_) => return None,
         }
@@ -224,10 +233,16 @@ impl Parts {
         self
     }
 
-    fn outgoing(&mut self, key: &[u8], value: Vec<u8>, tenant: &TenantId) -> Option<()> {
+    fn outgoing(
+        &mut self,
+        key: &[u8],
+        value: Vec<u8>,
+        tenant: &TenantId,
+        same: &mut Same,
+    ) -> Option<()> {
         let number = u64::from_be_bytes(tail(key)?);
         self.last_number = self.last_number.max(number);
-        match record::decode_outgoing(value, tenant)? {
+        match record::decode_outgoing(value, tenant, same)? {
             Outgoing::Released => self.released.push(number),
             Outgoing::Message(mut delivery) => {
                 delivery.sequence.number = number;
@@ -246,29 +261,37 @@ fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
 }
 
 /// Retained messages whose publisher is still trusted, as far as can be said.
-fn restore_retained(hub: &Hub) -> Result<(), StoreError> {
+fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
     let mut counts = (0, 0);
-    for (key, value) in all(&hub.keep.tables.retained, &[])? {
-        let Some(row) = number(&key) else { continue };
-        let kept = match record::decode_message(value) {
-            None => {
-                tracing::error!(row, "a retained message is damaged and was dropped");
-                false
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = hub.keep.tables.retained.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        for (key, value) in rows {
+            let Some(row) = number(&key) else { continue };
+            match restore_one(hub, row, value, same) {
+                true => counts.0 += 1,
+                false => {
+                    counts.1 += 1;
+                    hub.retained.note_row(row);
+                    hub.keep.note(Step::Delete(Row::Retained(row)));
+                }
             }
-            Some(message) => may_come_back(hub, &message) && hub.retained.restore(message, row),
-        };
-        if kept {
-            counts.0 += 1;
-        } else {
-            counts.1 += 1;
-            hub.retained.note_row(row);
-            hub.keep.note(Step::Delete(Row::Retained(row)));
         }
     }
     if counts != (0, 0) {
         tracing::info!(restored = counts.0, dropped = counts.1, "retained messages");
     }
     Ok(())
+}
+
+fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
+    let Some(message) = record::decode_message(value) else {
+        tracing::error!(row, "a retained message is damaged and was dropped");
+        return false;
+    };
+    may_come_back(hub, &message) && hub.retained.restore(same.own(&message), row)
 }
 
 /// Whether a message still may reach somebody. Without trust data nothing can be said yet: it is asked again with every

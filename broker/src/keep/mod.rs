@@ -6,6 +6,9 @@
 //! 3. Whoever is about to tell a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until its ticket
 //!    is [`Keep::durable`] before the bytes leave the process.
 //!
+//! While there is no room on the disk, what was noted waits and is tried again; nobody is told that it is durable, and no
+//! CONNECT is let in, so that it stays little. What was noted is written when there is room, and service goes on.
+//!
 //! What concerns no kept session and is not retained notes nothing, so it never comes here. [`record`] is the form of
 //! the rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token
 //! has been accepted for it.
@@ -13,6 +16,7 @@
 pub(crate) mod load;
 mod pending;
 pub(crate) mod record;
+pub(crate) mod same;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +30,8 @@ use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::lanes::SubscriberId;
-use crate::limits::{KEEP_BEHIND, KEEP_GROUP, KEEP_WHOLE};
-use pending::Pending;
+use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
+use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
 
 /// The durable state of the broker.
@@ -39,6 +43,8 @@ pub struct Keep {
     whole: RwLock<()>,
     bell: Notify,
     progress: watch::Sender<Progress>,
+    /// As in `progress`, for CONNECT.
+    writes: AtomicBool,
     stopping: CancellationToken,
     /// The loaded rows have been judged by a time that is to be relied on.
     settled: AtomicBool,
@@ -55,10 +61,12 @@ pub(crate) struct Tables {
 #[derive(Clone, Copy, Default)]
 struct Progress {
     durable: u64,
+    /// There is no room on the disk: what is not durable waits.
+    waits: bool,
     failed: bool,
 }
 
-/// The store does not write any more: nothing may be acknowledged.
+/// The store does not write: nothing may be acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotKept;
 
@@ -94,6 +102,7 @@ impl Keep {
             whole: RwLock::new(()),
             bell: Notify::new(),
             progress: watch::Sender::new(Progress::default()),
+            writes: AtomicBool::new(true),
             stopping: CancellationToken::new(),
             settled: AtomicBool::new(false),
         }))
@@ -171,20 +180,32 @@ impl Keep {
 
     /// Whether so much waits for the disk that peers should wait too.
     pub(crate) fn is_behind(&self) -> bool {
-        self.pending.lock().len() > KEEP_BEHIND
+        let pending = self.pending.lock();
+        pending.len() > KEEP_BEHIND || pending.bytes() > KEEP_BEHIND_BYTES
     }
 
-    /// Whether it still writes.
+    /// Whether it writes.
     pub fn is_healthy(&self) -> bool {
-        !self.progress.borrow().failed && self.store.is_healthy()
+        self.writes() && self.store.is_healthy()
+    }
+
+    /// Whether it waits for room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        self.progress.borrow().waits || self.store.is_full()
+    }
+
+    /// Whether somebody may come in for whom something would be kept. Costs a look at one byte.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Returns once everything up to `ticket` is durable. Cancel-safe.
     ///
     /// # Errors
-    /// [`NotKept`] when the store failed: it never will be.
+    /// [`NotKept`] when the store failed, and it never will be, or when there is no room on the disk now.
     pub(crate) async fn durable(&self, ticket: u64) -> Result<(), NotKept> {
-        let reached = |progress: &Progress| progress.durable >= ticket || progress.failed;
+        let reached =
+            |progress: &Progress| progress.durable >= ticket || progress.waits || progress.failed;
         if !reached(&self.progress.borrow()) {
             let mut watching = self.progress.subscribe();
             watching.wait_for(reached).await.map_err(|_| NotKept)?;
@@ -210,6 +231,11 @@ impl Keep {
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the sessions could not be closed cleanly");
         }
+        self.fail();
+    }
+
+    fn fail(&self) {
+        self.writes.store(false, Ordering::Relaxed);
         self.progress.send_modify(|progress| progress.failed = true);
     }
 
@@ -228,30 +254,56 @@ impl Keep {
                 self.pending.lock().take()
             };
             let Some(taken) = taken else { return };
-            let ticket = taken.ticket;
-            let outcome = self.write(taken).await;
-            if let Err(error) = &outcome {
+            if let Err(error) = self.write_when_there_is_room(&taken).await {
                 tracing::error!(%error, "kept sessions cannot be written: nothing for them is acknowledged any more");
+                // Once rows were lost, nothing that was noted after them is acknowledged either.
+                return self.fail();
             }
-            // Once rows were lost, nothing that was noted after them is acknowledged either.
-            self.progress.send_modify(|progress| match outcome {
-                Ok(()) if !progress.failed => progress.durable = ticket,
-                Ok(()) => {}
-                Err(_) => progress.failed = true,
-            });
-            if outcome_is_lost(&self.progress) {
-                return;
-            }
+            self.progress.send_modify(|progress| progress.durable = taken.ticket);
         }
     }
 
-    async fn write(&self, taken: pending::Taken) -> Result<(), StoreError> {
+    async fn write_when_there_is_room(&self, taken: &Taken) -> Result<(), StoreError> {
+        let mut written = self.write(taken).await;
+        while let Err(StoreError::Full(_) | StoreError::Busy) = &written {
+            self.wait_for_room(true);
+            if self.stopping.is_cancelled() {
+                return written;
+            }
+            tokio::select! {
+                () = self.stopping.cancelled() => {}
+                () = tokio::time::sleep(KEEP_TRY_AGAIN) => {}
+            }
+            written = self.write(taken).await;
+        }
+        if self.progress.borrow().waits && written.is_ok() {
+            self.wait_for_room(false);
+        }
+        written
+    }
+
+    fn wait_for_room(&self, waits: bool) {
+        let before = self.progress.borrow().waits;
+        self.writes.store(!waits, Ordering::Relaxed);
+        self.progress.send_modify(|progress| progress.waits = waits);
+        match waits {
+            true if !before => {
+                let rows = self.pending.lock().len();
+                tracing::error!(rows, "no room on the disk for kept sessions: no CONNECT is let in until there is some");
+            }
+            false => tracing::info!("there is room for kept sessions again: the broker goes on"),
+            true => {}
+        }
+    }
+
+    async fn write(&self, taken: &Taken) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         let mut steps = 0;
-        for (row, value) in taken.rows {
-            let table = self.tables.of(&row);
+        for (row, value) in &taken.rows {
+            let table = self.tables.of(row);
             match value {
-                Some(value) => batch.put(table, row.key(), value),
+                // A copy, since a full disk asks for the same rows once more.
+                Some(value) => batch.put(table, row.key(), value.as_slice()),
                 None => batch.delete(table, row.key()),
             }
             steps += 1;
@@ -264,8 +316,8 @@ impl Keep {
                 self.store.commit(std::mem::take(&mut batch)).await?;
             }
         }
-        for id in taken.forgotten {
-            for (table, key) in self.rows_of(id)? {
+        for id in &taken.forgotten {
+            for (table, key) in self.rows_of(*id)? {
                 batch.delete(table, key);
                 steps += 1;
                 // Of a session that is over, what a crash leaves is dropped at the next start.
@@ -288,10 +340,6 @@ impl Keep {
         found.push((&self.tables.sessions, prefix.to_vec()));
         Ok(found)
     }
-}
-
-fn outcome_is_lost(progress: &watch::Sender<Progress>) -> bool {
-    progress.borrow().failed
 }
 
 impl Tables {

@@ -58,23 +58,40 @@ pub(super) struct Pending {
     rows: HashMap<Row, Option<Vec<u8>>>,
     forgotten: HashSet<SubscriberId>,
     ticket: u64,
+    /// Of the values in all groups, and of those in the open one.
+    bytes: usize,
+    open_bytes: usize,
 }
 
 pub(super) struct Taken {
     pub(super) rows: Vec<(Row, Option<Vec<u8>>)>,
     pub(super) forgotten: Vec<SubscriberId>,
     pub(super) ticket: u64,
+    bytes: usize,
 }
 
 impl Pending {
     pub(super) fn add(&mut self, step: Step) -> u64 {
         match step {
-            Step::Put(row, value) => drop(self.rows.insert(row, Some(value))),
-            Step::Delete(row) => drop(self.rows.insert(row, None)),
+            Step::Put(row, value) => self.set(row, Some(value)),
+            Step::Delete(row) => self.set(row, None),
             Step::Forget(id) => drop(self.forgotten.insert(id)),
         }
         self.ticket += 1;
         self.ticket
+    }
+
+    fn set(&mut self, row: Row, value: Option<Vec<u8>>) {
+        let length = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        let more = length(&value);
+        let less = self.rows.insert(row, value).as_ref().map_or(0, length);
+        self.open_bytes = self.open_bytes + more - less;
+        self.bytes = self.bytes + more - less;
+    }
+
+    /// Bytes that wait to be committed.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -99,7 +116,9 @@ impl Pending {
 
     /// The oldest group.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        self.sealed.pop_front().or_else(|| self.take_open())
+        let taken = self.sealed.pop_front().or_else(|| self.take_open())?;
+        self.bytes = self.bytes.saturating_sub(taken.bytes);
+        Some(taken)
     }
 
     pub(super) fn ticket(&self) -> u64 {
@@ -116,6 +135,8 @@ impl Pending {
             .into_iter()
             .filter(|(row, _)| !row.session().is_some_and(|id| forgotten.contains(&id)))
             .collect();
-        Some(Taken { rows, forgotten: forgotten.into_iter().collect(), ticket: self.ticket })
+        let bytes = std::mem::take(&mut self.open_bytes);
+        let forgotten = forgotten.into_iter().collect();
+        Some(Taken { rows, forgotten, ticket: self.ticket, bytes })
     }
 }

@@ -14,6 +14,7 @@ use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
+use super::same::Same;
 use crate::codec::{Properties, QoS};
 use crate::lanes::{envelope, Delivery, Message, Options};
 use crate::session::machine::{Held, Will};
@@ -104,12 +105,16 @@ pub(crate) fn encode_released() -> Vec<u8> {
     vec![VERSION, 1]
 }
 
-pub(crate) fn decode_outgoing(raw: Vec<u8>, tenant: &TenantId) -> Option<Outgoing> {
+pub(crate) fn decode_outgoing(
+    raw: Vec<u8>,
+    tenant: &TenantId,
+    same: &mut Same,
+) -> Option<Outgoing> {
     let mut raw = open(raw)?;
     match raw.try_get_u8().ok()? {
         0 => {
             let (options, retained) = options(&mut raw)?;
-            let message = envelope::unwrap(raw, tenant)?.detached();
+            let message = same.message(raw, tenant)?;
             Some(Outgoing::Message(Delivery::new(message, options, retained)))
         }
         1 if raw.is_empty() => Some(Outgoing::Released),

@@ -8,6 +8,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::record::{self, Outgoing, SessionRecord};
+use super::same::Same;
 use super::{Keep, Kept, Row, Step};
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
@@ -41,11 +42,31 @@ fn options() -> Options {
 }
 
 #[test]
+fn rows_of_one_message_become_one_message_again() {
+    let tenant = "acme".parse().unwrap();
+    let mut same = Same::default();
+    let mut read = |message: Message| {
+        let row = record::encode_delivery(&Delivery::new(Arc::new(message), options(), true));
+        match record::decode_outgoing(row, &tenant, &mut same) {
+            Some(Outgoing::Message(delivery)) => delivery.message,
+            _ => panic!(),
+        }
+    };
+    let mut other = message();
+    other.topic = TopicName::parse("a/c").unwrap();
+    let (first, second, other) = (read(message()), read(message()), read(other));
+    assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&first, &other));
+    assert!(Arc::ptr_eq(&first.publisher, &other.publisher));
+}
+
+#[test]
 fn rows_read_back_and_cut_ones_do_not() {
     let delivery = Delivery::new(Arc::new(message()), options(), true);
     let row = record::encode_delivery(&delivery);
     let tenant = "acme".parse().unwrap();
-    let Some(Outgoing::Message(back)) = record::decode_outgoing(row.clone(), &tenant) else {
+    let Some(Outgoing::Message(back)) =
+        record::decode_outgoing(row.clone(), &tenant, &mut Same::default())
+    else {
         panic!()
     };
     assert_eq!((back.options, back.retained), (options(), true));
@@ -54,9 +75,9 @@ fn rows_read_back_and_cut_ones_do_not() {
     let (back_by, by) = (&back.message.publisher.author, &message().publisher.author);
     assert_eq!((back_by.device(), back_by.token()), (by.device(), by.token()));
     assert!(by.token().is_some());
-    assert!(record::decode_outgoing(row, &"other".parse().unwrap()).is_none());
+    assert!(record::decode_outgoing(row, &"other".parse().unwrap(), &mut Same::default()).is_none());
     assert!(matches!(
-        record::decode_outgoing(record::encode_released(), &tenant),
+        record::decode_outgoing(record::encode_released(), &tenant, &mut Same::default()),
         Some(Outgoing::Released)
     ));
 
@@ -233,6 +254,88 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert!(!keep.is_behind());
     // Several times what one group takes.
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
+    // Few rows are as much when they are large; what was replaced or deleted before it was written is nothing.
+    let large = vec![1; 512 * 1024];
+    let count = (crate::limits::KEEP_BEHIND_BYTES / large.len()) as u64;
+    let _whole = keep.together();
+    for row in 0..2 * count {
+        keep.note(Step::Put(Row::Retained(rows), large.clone()));
+        keep.note(Step::Put(Row::Retained(rows + 1 + row), large.clone()));
+        keep.note(Step::Delete(Row::Retained(rows + 1 + row)));
+    }
+    assert!(!keep.is_behind());
+    for row in 0..count {
+        keep.note(Step::Put(Row::Retained(row), large.clone()));
+    }
+    assert!(keep.is_behind());
+    drop(_whole);
+    keep.durable(keep.ticket()).await.unwrap();
+    assert!(!keep.is_behind());
     keep.close().await;
     running.await.unwrap();
+}
+
+/// A disk that is full, or not.
+#[derive(Default)]
+struct Room(std::sync::atomic::AtomicBool);
+
+impl Room {
+    fn is(&self, full: bool) {
+        self.0.store(full, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl tessera_runtime::store::Watch for Room {
+    fn write(&self, _: &std::path::Path, _: usize) -> std::io::Result<()> {
+        match self.0.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+    fn synced(&self, _: &std::path::Path) {}
+    fn folder_synced(&self, _: &std::path::Path) {}
+    fn pause(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(5)
+    }
+}
+
+/// What was noted is neither acknowledged nor lost: it is written when there is room, without a restart.
+#[tokio::test]
+async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Room::default()));
+    let options =
+        tessera_runtime::store::StoreOptions { watch: Some(disk.clone()), ..Default::default() };
+    let keep = Keep::open_with(folder.path(), &options).unwrap();
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    let (one, two) = (SubscriberId(1), SubscriberId(2));
+    let first = keep.note(Step::Put(Row::Session(one), vec![1]));
+    keep.durable(first).await.unwrap();
+    for round in 1..4u16 {
+        disk.is(true);
+        let refused = keep.note(Step::Put(Row::Incoming(one, round), vec![1]));
+        assert!(keep.durable(refused).await.is_err());
+        assert!(!keep.is_healthy() && keep.is_full() && !keep.writes());
+        let also = keep.note(Step::Put(Row::Session(two), vec![round as u8]));
+        assert!(keep.durable(also).await.is_err());
+        // What was durable before is so still, and nothing else is read.
+        keep.durable(first).await.unwrap();
+        assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round) - 1);
+        disk.is(false);
+        while !keep.is_healthy() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        keep.durable(also).await.unwrap();
+        assert!(keep.writes() && !keep.is_full());
+        assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round));
+        assert_eq!(keep.tables.sessions.len().unwrap(), 2);
+    }
+    // A stop does not wait for room, and the next start finds what was acknowledged.
+    disk.is(true);
+    let lost = keep.note(Step::Delete(Row::Session(one)));
+    assert!(keep.durable(lost).await.is_err());
+    keep.close().await;
+    running.await.unwrap();
+    assert!(!keep.is_healthy());
+    let keep = Keep::open(folder.path()).unwrap();
+    assert_eq!(keep.tables.sessions.len().unwrap(), 2);
 }

@@ -4,6 +4,7 @@ use super::fleet::group::Group;
 use super::message::Message;
 use super::outbox::Push;
 use crate::codec::QoS;
+use crate::limits::QUEUED_MESSAGE_OVERHEAD;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Weak};
 
@@ -73,6 +74,14 @@ impl Delivery {
         let group = self.share.as_ref().and_then(Weak::upgrade);
         let pushed = group.map(|group| group.offer(&self.message));
         matches!(pushed, Some(Push::Taken | Push::Kept(_)))
+    }
+
+    /// What it counts for in a share from when it leaves the queue until it is done with: a QoS 0 message is done with then.
+    pub(crate) fn held_under_way(&self) -> usize {
+        match self.qos() {
+            QoS::AtMostOnce => 0,
+            _ => self.cost as usize + QUEUED_MESSAGE_OVERHEAD,
+        }
     }
 
     /// The lower of what was published and what is wished.

@@ -117,6 +117,11 @@ impl Message {
             + self.properties().len()
     }
 
+    /// What it counts for in a share.
+    pub(crate) fn held(&self) -> usize {
+        self.cost() + crate::limits::QUEUED_MESSAGE_OVERHEAD
+    }
+
     /// A copy that holds on to no network buffer, for what is kept long.
     pub fn detached(&self) -> Arc<Self> {
         Arc::new(self.copied())

@@ -65,7 +65,7 @@ impl std::error::Error for LaneError {}
 pub struct Tally {
     /// Sessions whose outbox took it.
     pub taken: usize,
-    /// Sessions whose outbox was full: they miss it.
+    /// Sessions whose outbox was full, or whose share is used up: they miss it.
     pub full: usize,
     /// Filters of the fleet lane that matched.
     pub filters: usize,
@@ -84,7 +84,7 @@ impl Tally {
                 self.taken += 1;
                 self.ticket = self.ticket.max(ticket);
             }
-            Push::Full => self.full += 1,
+            Push::Full | Push::NoShare => self.full += 1,
             Push::Closed => {}
         }
     }

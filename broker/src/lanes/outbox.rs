@@ -3,19 +3,20 @@
 //! Pushing never waits. A lane that can wait (the fleet lane, whose commit log holds the rest) asks for
 //! [`Outbox::room`]; the device lane counts what did not fit. An idle outbox owns no heap memory but itself.
 
+mod waiting;
+
 use super::delivery::Delivery;
 use super::message::SubscriberId;
 use crate::codec::QoS;
 use crate::keep::{record, Kept, Row};
-use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, RETAINED_AHEAD};
+use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, QUEUED_MESSAGE_OVERHEAD, RETAINED_AHEAD};
 use crate::rights::Trusted;
+use crate::shares::{Account, Holding};
 use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tokio::sync::Notify;
 
 /// What [`Outbox::feed`] leaves free of the queue, whatever its share.
@@ -36,6 +37,9 @@ pub enum Push {
     Kept(u64),
     /// No room.
     Full,
+    /// There is room in this queue, and the share of its device, of its tenant or of all is used up: the message is lost
+    /// to it. Waiting for this queue alone would not help.
+    NoShare,
     /// The session is gone.
     Closed,
 }
@@ -51,6 +55,7 @@ pub struct Outbox {
     kept: Option<Kept>,
     waiting: AtomicUsize,
     missed: AtomicU64,
+    holding: Holding,
     /// The part of `missed` that its reader took to tell.
     told: AtomicU64,
     /// Whether something waits or it is closed: what its reader looks at without the lock.
@@ -75,21 +80,33 @@ impl Outbox {
 
     /// An empty outbox that holds at most `max_messages` and, but for a single larger one, `max_bytes`.
     pub fn with_limits(id: SubscriberId, max_messages: usize, max_bytes: usize) -> Arc<Self> {
-        Self::build(id, max_messages, max_bytes, None)
+        Self::build(id, (max_messages, max_bytes), None, None)
+    }
+
+    /// As [`Self::with_limits`], of the share of a device; one with `kept` is kept across restarts.
+    pub(crate) fn of_account(
+        account: Arc<Account>,
+        id: SubscriberId,
+        kept: Option<Kept>,
+        most: (usize, usize),
+    ) -> Arc<Self> {
+        Self::build(id, most, kept, Some(account))
     }
 
     /// As [`Self::with_limits`], for a session that is kept across restarts.
+    #[cfg(test)]
     pub(crate) fn kept_with_limits(kept: Kept, max_messages: usize, max_bytes: usize) -> Arc<Self> {
-        Self::build(kept.id, max_messages, max_bytes, Some(kept))
+        Self::build(kept.id, (max_messages, max_bytes), Some(kept), None)
     }
 
     fn build(
         id: SubscriberId,
-        max_messages: usize,
-        max_bytes: usize,
+        (max_messages, max_bytes): (usize, usize),
         kept: Option<Kept>,
+        account: Option<Arc<Account>>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            holding: Holding::of(account),
             kept,
             id,
             max_messages: max_messages.max(1),
@@ -107,6 +124,11 @@ impl Outbox {
     /// The session it belongs to.
     pub fn id(&self) -> SubscriberId {
         self.id
+    }
+
+    /// What its session holds of the share of its device.
+    pub(crate) fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     /// Whether a delivery of this QoS would reach anybody, now or later: QoS 0 is not kept while nobody is connected.
@@ -167,9 +189,14 @@ impl Outbox {
                 refused = Some(delivery);
                 break;
             }
-            self.add(&mut inner, delivery);
-            share = share.saturating_sub(1);
-            fed += 1;
+            // Without a share it is lost: no drain of this queue would tell when there is one.
+            match self.add(&mut inner, delivery) {
+                Push::NoShare => self.miss(1),
+                _ => {
+                    share = share.saturating_sub(1);
+                    fed += 1;
+                }
+            }
         }
         self.unlock(inner);
         (fed, refused)
@@ -191,6 +218,9 @@ impl Outbox {
         }
         if !self.fits(inner, cost) {
             return Push::Full;
+        }
+        if !self.holding.grow_queue(held(inner.bytes + cost, inner.queue.len() + 1)) {
+            return Push::NoShare;
         }
         self.number(inner, &mut delivery);
         let ticket = delivery.sequence.ticket;
@@ -236,6 +266,7 @@ impl Outbox {
         inner.bytes = deliveries.iter().map(|delivery| delivery.cost as usize).sum();
         inner.queue = deliveries.into();
         inner.unattended = true;
+        self.holding.restore(held(inner.bytes, inner.queue.len()), 0);
         self.unlock(inner);
     }
 
@@ -252,7 +283,7 @@ impl Outbox {
     /// As [`Self::push`]; what does not fit is counted as missed.
     pub fn push_or_miss(&self, delivery: Delivery) -> Push {
         let pushed = self.push(delivery);
-        if pushed == Push::Full {
+        if matches!(pushed, Push::Full | Push::NoShare) {
             self.miss(1);
         }
         pushed
@@ -279,33 +310,6 @@ impl Outbox {
         self.missed.load(Ordering::Acquire)
     }
 
-    /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
-    /// full: somebody else may be faster.
-    pub async fn room(&self, cost: usize) {
-        self.room_if(cost, |_| true).await;
-    }
-
-    /// As [`Self::room`], and until a message of this QoS would reach the client.
-    pub(in crate::lanes) async fn room_to_reach(&self, cost: usize, qos: QoS) {
-        self.room_if(cost, |inner| qos != QoS::AtMostOnce || !inner.unattended).await;
-    }
-
-    async fn room_if(&self, cost: usize, open: impl Fn(&Inner) -> bool) {
-        let _waiting = Waiting::new(&self.waiting);
-        loop {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            drained.as_mut().enable();
-            {
-                let inner = self.inner.lock();
-                if inner.closed || self.fits(&inner, cost) && open(&inner) {
-                    return;
-                }
-            }
-            drained.await;
-        }
-    }
-
     /// Says whether somebody is connected. While nobody is, QoS 0 is let go; what of it waits already is dropped.
     pub fn set_attended(&self, attended: bool) {
         let mut inner = self.inner.lock();
@@ -322,36 +326,9 @@ impl Outbox {
             keep
         });
         inner.bytes = inner.bytes.saturating_sub(freed);
+        self.holding.set_queue(held(inner.bytes, inner.queue.len()), 0);
         self.unlock(inner);
         self.drained.notify_waiters();
-    }
-
-    /// Waits until a message waits or the outbox is closed; takes nothing. Cancel-safe. For one reader.
-    pub async fn ready(&self) {
-        poll_fn(|context| self.poll_ready(context)).await;
-    }
-
-    /// As [`Self::poll_ready`], and ready when messages were missed that the client was not told of.
-    pub(crate) fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
-        match self.poll_ready(context) {
-            // They may have been missed before the waker was there.
-            Poll::Pending if self.has_untold() => Poll::Ready(()),
-            ready => ready,
-        }
-    }
-
-    /// As [`Self::ready`].
-    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_some() {
-            return Poll::Ready(());
-        }
-        self.filled.register(context.waker());
-        // It may have been filled before the waker was there.
-        if self.has_some() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
     }
 
     /// Whether a message waits or it is closed.
@@ -359,32 +336,20 @@ impl Outbox {
         self.some.load(Ordering::Acquire)
     }
 
-    /// The next message; `None` once the outbox is closed. Cancel-safe. For one reader.
-    pub async fn recv(&self) -> Option<Delivery> {
-        let mut one = Vec::with_capacity(1);
-        self.drain(1, &mut one).await;
-        one.pop()
-    }
-
-    /// Waits for messages and appends up to `most` to `out`; appends none only when the outbox is closed. Cancel-safe.
-    /// For one reader.
-    pub async fn drain(&self, most: usize, out: &mut Vec<Delivery>) {
-        loop {
-            if self.try_drain(most, out) > 0 || self.is_closed() {
-                return;
-            }
-            self.ready().await;
-        }
-    }
-
-    /// Appends up to `most` waiting messages to `out` and tells how many.
+    /// Appends up to `most` waiting messages to `out` and tells how many. Those of QoS 1 and 2 are of the session's share
+    /// until [`Holding::end`] is told.
     pub fn try_drain(&self, most: usize, out: &mut Vec<Delivery>) -> usize {
         let mut inner = self.inner.lock();
         let count = inner.queue.len().min(most);
         let start = out.len();
         out.extend(inner.queue.drain(..count));
-        let freed: usize = out.iter().skip(start).map(|delivery| delivery.cost as usize).sum();
+        let (mut freed, mut under_way) = (0, 0);
+        for delivery in out.iter().skip(start) {
+            freed += delivery.cost as usize;
+            under_way += delivery.held_under_way();
+        }
         inner.bytes = inner.bytes.saturating_sub(freed);
+        self.holding.set_queue(held(inner.bytes, inner.queue.len()), under_way);
         if inner.queue.is_empty() && inner.queue.capacity() > 64 {
             inner.queue = VecDeque::new();
         }
@@ -410,6 +375,7 @@ impl Outbox {
             !taken_back
         });
         inner.bytes = inner.bytes.saturating_sub(freed);
+        self.holding.set_queue(held(inner.bytes, inner.queue.len()), 0);
         self.unlock(inner);
         if !dropped.is_empty() {
             self.drained.notify_waiters();
@@ -443,6 +409,7 @@ impl Outbox {
         inner.closed = true;
         inner.bytes = 0;
         let left = std::mem::take(&mut inner.queue);
+        self.holding.set_queue(0, 0);
         self.unlock(inner);
         self.drained.notify_waiters();
         left.into()
@@ -454,17 +421,7 @@ impl Outbox {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
+/// What a queue of so many bytes and messages counts for in a share.
+fn held(bytes: usize, messages: usize) -> usize {
+    bytes.saturating_add(messages.saturating_mul(QUEUED_MESSAGE_OVERHEAD))
 }

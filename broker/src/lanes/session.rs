@@ -4,6 +4,7 @@ use super::delivery::Options;
 use super::fleet::FleetSubscription;
 use super::outbox::Outbox;
 use super::{LaneError, Lanes};
+use crate::shares::{self, Kind};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tessera_token::ids::TenantId;
@@ -43,6 +44,14 @@ impl LaneSession {
             known.set_options(options);
             return Ok(false);
         }
+        let part = match self.held.contains_key(wanted) {
+            true => None,
+            false => {
+                let account = self.outbox.holding().account();
+                let part = shares::part(account, Kind::Subscriptions, 1);
+                Some(part.map_err(|_| LaneError::QuotaExceeded)?)
+            }
+        };
         let held = match exact(wanted) {
             Some(topic) => {
                 self.lanes.device.subscribe(&self.tenant, &topic, &self.outbox, options);
@@ -54,6 +63,8 @@ impl LaneSession {
             }
             None => Held::Fleet(self.subscribe_fleet(wanted, options).await?),
         };
+        // It is given back with the subscription.
+        part.into_iter().flatten().for_each(shares::Part::hold);
         Ok(self.held.insert(wanted.clone(), held).is_none())
     }
 
@@ -73,7 +84,9 @@ impl LaneSession {
 
     /// Unsubscribes; tells whether there was such a subscription.
     pub fn unsubscribe(&mut self, wanted: &Subscription) -> bool {
-        match self.held.remove(wanted) {
+        let held = self.held.remove(wanted);
+        self.give_back(usize::from(held.is_some()));
+        match held {
             None => false,
             Some(Held::Fleet(_)) => true,
             Some(Held::Kept) => {
@@ -82,6 +95,12 @@ impl LaneSession {
             Some(Held::Device(topic)) => {
                 self.lanes.device.unsubscribe(&self.tenant, &topic, self.outbox.id())
             }
+        }
+    }
+
+    fn give_back(&self, subscriptions: usize) {
+        if let Some(account) = self.outbox.holding().account() {
+            account.give_back(Kind::Subscriptions, subscriptions);
         }
     }
 
@@ -107,6 +126,7 @@ fn exact(wanted: &Subscription) -> Option<TopicName> {
 impl Drop for LaneSession {
     fn drop(&mut self) {
         let id = self.outbox.id();
+        self.give_back(self.held.len());
         for (wanted, held) in &self.held {
             match held {
                 Held::Device(topic) => drop(self.lanes.device.unsubscribe(&self.tenant, topic, id)),

@@ -5,6 +5,7 @@ mod stripes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
 use crate::codec::QoS;
@@ -15,6 +16,7 @@ pub(crate) use stripes::Stripes;
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the help texts below say what they are")]
 pub struct BrokerMetrics {
+    pub http: ServerMetrics,
     pub connects: Counter,
     pub refusals: Counter,
     pub turned_away: Counter,
@@ -30,6 +32,7 @@ pub struct BrokerMetrics {
     pub sessions: Gauge,
     pub retained: Gauge,
     pub fleet: Gauge,
+    pub shares: Gauge,
     pub connect_seconds: Histogram,
     pub revocation_seconds: Histogram,
     pub hot: Arc<Hot>,
@@ -101,6 +104,7 @@ impl BrokerMetrics {
     pub fn new(m: &Metrics) -> Result<Self, MetricsError> {
         let n = |name: &str| format!("tessera_broker_{name}");
         Ok(Self {
+            http: ServerMetrics::register(m, "tessera_broker")?,
             connects: m.counter(
                 &n("connects_total"),
                 "Accepted CONNECTs",
@@ -135,6 +139,11 @@ impl BrokerMetrics {
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
             sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
+            shares: m.gauge(
+                &n("shares_held"),
+                "What all clients together hold of what is shared out",
+                &["what"],
+            )?,
             fleet: m.gauge(
                 &n("fleet_lane"),
                 "What the fleet lane has done since start",

@@ -50,6 +50,14 @@ impl<K: Hash + Eq> Index<K> {
         }
     }
 
+    pub(super) fn count(&self, key: &K) -> usize {
+        match self.0.get(key) {
+            None => 0,
+            Some(Ids::One(_)) => 1,
+            Some(Ids::Many(many)) => many.len(),
+        }
+    }
+
     pub(super) fn get(&self, key: &K) -> impl Iterator<Item = &SubscriberId> {
         self.0.get(key).into_iter().flat_map(Ids::ids)
     }

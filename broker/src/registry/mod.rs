@@ -14,18 +14,19 @@ use parking_lot::RwLock;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
+use tessera_token::refusal::RefusalCode;
 
+use crate::config::SessionLimits;
 use crate::lanes::SubscriberId;
 use crate::rights::Rights;
-use crate::session::Session;
+use crate::session::{Line, Session};
 use index::Index;
 use names::Names;
 
 /// The index of sessions.
 pub struct Registry {
     inner: RwLock<Inner>,
-    most: usize,
-    most_of_device: usize,
+    most: SessionLimits,
 }
 
 struct Inner {
@@ -43,8 +44,12 @@ struct Inner {
 pub enum Full {
     /// In all.
     Sessions,
+    /// Of one tenant.
+    OfTenant,
     /// Of one device.
     OfDevice,
+    /// Of one device, those that outlive their connection.
+    KeptOfDevice,
 }
 
 impl Full {
@@ -52,14 +57,24 @@ impl Full {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::OfTenant => "sessions_per_tenant",
             Self::OfDevice => "sessions_per_device",
+            Self::KeptOfDevice => "kept_sessions_per_device",
+        }
+    }
+
+    /// As it is refused.
+    pub const fn code(self) -> RefusalCode {
+        match self {
+            Self::Sessions | Self::OfDevice => RefusalCode::LimitReached,
+            Self::OfTenant | Self::KeptOfDevice => RefusalCode::ShareUsedUp,
         }
     }
 }
 
 impl Registry {
-    /// An empty index for at most so many sessions, and so many of one device.
-    pub fn new((most, most_of_device): (usize, usize)) -> Self {
+    /// An empty index for at most so many sessions.
+    pub fn new(most: SessionLimits) -> Self {
         let inner = Inner {
             sessions: HashMap::new(),
             clients: Names::by(|session| session.client_id.as_str()),
@@ -68,7 +83,7 @@ impl Registry {
             keys: Index::default(),
             tenants: Index::default(),
         };
-        Self { inner: RwLock::new(inner), most, most_of_device }
+        Self { inner: RwLock::new(inner), most }
     }
 
     /// The session of a client id.
@@ -90,15 +105,7 @@ impl Registry {
         let mut inner = self.inner.write();
         let old = inner.clients.get(&session.tenant, session.client_id.as_str()).next();
         let old = old.map(|old| old.id);
-        if old.is_none() {
-            let device = session.device.device().as_str();
-            if inner.devices.get(&session.tenant, device).count() >= self.most_of_device {
-                return Err(Full::OfDevice);
-            }
-            if inner.sessions.len() >= self.most {
-                return Err(Full::Sessions);
-            }
-        }
+        inner.has_room(session, old, self.most)?;
         let replaced = old.and_then(|old| inner.remove(old));
         inner.clients.add(session);
         inner.devices.add(session);
@@ -109,14 +116,33 @@ impl Registry {
 
     /// Gives a session other rights, and files it anew under their group and key; gives those of before.
     pub fn renew(&self, session: &Session, grant: Grant) -> Arc<Rights> {
+        self.renew_if(session, grant, None).0
+    }
+
+    /// The same on behalf of the connection behind `line`; false when that serves the session no more, whose rights stay.
+    pub fn renew_on(
+        &self,
+        session: &Session,
+        grant: Grant,
+        line: &Arc<Line>,
+    ) -> (Arc<Rights>, bool) {
+        self.renew_if(session, grant, Some(line))
+    }
+
+    fn renew_if(
+        &self,
+        session: &Session,
+        grant: Grant,
+        line: Option<&Arc<Line>>,
+    ) -> (Arc<Rights>, bool) {
         let mut inner = self.inner.write();
         let old = session.rights();
-        if inner.sessions.contains_key(&session.id) {
+        let renewed = inner.sessions.contains_key(&session.id) && session.set_rights(grant, line);
+        if renewed {
             inner.unindex(session.id, old.grant());
-            inner.index(session.id, &grant);
-            session.set_rights(grant);
+            inner.index(session.id, session.rights().grant());
         }
-        old
+        (old, renewed)
     }
 
     /// Takes a session out.
@@ -164,6 +190,35 @@ impl Registry {
 }
 
 impl Inner {
+    /// Whether it may enter in the place of `old`.
+    fn has_room(
+        &self,
+        session: &Session,
+        old: Option<SubscriberId>,
+        most: SessionLimits,
+    ) -> Result<(), Full> {
+        let of_device = || self.devices.get(&session.tenant, session.device.device().as_str());
+        if session.kept().is_some() {
+            let others = of_device().filter(|one| one.kept().is_some() && Some(one.id) != old);
+            if others.count() >= most.kept_of_device {
+                return Err(Full::KeptOfDevice);
+            }
+        }
+        if old.is_some() {
+            return Ok(());
+        }
+        if of_device().count() >= most.device {
+            return Err(Full::OfDevice);
+        }
+        if self.tenants.count(&session.tenant) >= most.tenant {
+            return Err(Full::OfTenant);
+        }
+        match self.sessions.len() >= most.all {
+            true => Err(Full::Sessions),
+            false => Ok(()),
+        }
+    }
+
     fn index(&mut self, id: SubscriberId, grant: &Grant) {
         let tenant = grant.tenant();
         self.groups.add((tenant.clone(), grant.epochs().group_number), id);

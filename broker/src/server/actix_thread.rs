@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use actix::Addr;
 use actix_web::dev::ServerHandle;
-use actix_web::{web, App, HttpServer};
+use actix_web::{web, App};
+use tessera_runtime::http::server::{self, Listener, ServerLimits};
 use tokio::sync::oneshot;
 
 use super::StartError;
 use crate::gate::{start_actor, GateActor, Workers};
 use crate::http;
 use crate::hub::Hub;
+use crate::limits;
 
 /// The thread while it waits for the hub.
 pub(super) struct ActixThread {
@@ -56,13 +58,21 @@ async fn run_http(
     hub: Arc<Hub>,
     started: oneshot::Sender<std::io::Result<ServerHandle>>,
 ) {
+    let limits = ServerLimits {
+        workers: 1,
+        connections: limits::HTTP_CONNECTIONS,
+        per_peer: limits::HTTP_CONNECTIONS_PER_ADDRESS,
+        head: limits::HTTP_HEAD,
+        idle: limits::HTTP_IDLE,
+        request: limits::HTTP_REQUEST,
+        drain: limits::HTTP_DRAIN,
+    };
+    let (clock, metrics) = (hub.clock.clone(), hub.metrics.http.clone());
     let hub = web::Data::new(hub);
-    let server = HttpServer::new(move || App::new().app_data(hub.clone()).configure(http::routes))
-        .workers(1)
-        .disable_signals()
-        .listen(listener);
+    let app = move || App::new().app_data(hub.clone()).configure(http::routes);
+    let server = server::serve(app, vec![Listener::Tcp(listener)], &limits, clock, metrics);
     let server = match server {
-        Ok(server) => server.run(),
+        Ok(server) => server,
         Err(error) => {
             // The one who asked has gone: nothing is served and nothing more is owed.
             let _ = started.send(Err(error));

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use tessera_runtime::proxy::{header, trusted, Source};
 use tessera_runtime::stop::Stop;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpSocket, TcpStream};
@@ -17,7 +18,6 @@ use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
 use crate::refusals::{Refusal, Remote, What};
 use crate::transport::accept::{Caller, Door};
-use crate::transport::proxy::{self, Source};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -98,26 +98,31 @@ impl Listener {
         permit: OwnedSemaphorePermit,
         headers: &Arc<Semaphore>,
     ) {
-        let Some(proxies) = &self.proxies else {
+        if self.proxies.is_none() && !self.door.is_fronted(peer.ip()) {
             if let Some(place) = admit(&self.hub, self.door.remote(peer.ip()), permit) {
                 self.serve(socket, peer, place);
             }
             return;
-        };
-        let trusted = proxies.iter().any(|source| source.contains(peer.ip()));
+        }
+        let trusted = self.proxies.as_ref().is_none_or(|from| trusted(from, peer.ip()));
         let waiting = Arc::clone(headers).try_acquire_owned();
         let (true, Ok(waiting)) = (trusted, waiting) else {
             let why = if trusted { "proxy_waiting" } else { "proxy_source" };
+            if !trusted {
+                self.door.entrance.no_source(peer.ip());
+            }
             self.hub.metrics.turned_away.inc(&[why]);
             return Refusal::of(What::ProxyHeader, why, self.door.remote(peer.ip())).tell();
         };
         let Some(socket) = self.adopt(socket) else { return };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let expected = self.proxies.is_some();
         let task = async move {
-            let found = behind_proxy(&hub, &door, socket, peer, permit).await;
+            let found = Box::pin(behind_proxy(&hub, &door, socket, peer, expected)).await;
             drop(waiting);
-            if let Some((socket, peer, place)) = found {
-                connection::run(hub, door, Caller::Tcp(socket), peer, place).await;
+            let Some((caller, peer)) = found else { return };
+            if let Some(place) = admit(&hub, door.remote(peer), permit) {
+                connection::run(hub, door, caller, peer, place).await;
             }
         };
         self.hub.tasks.spawn_on(task, &self.runtime);
@@ -145,22 +150,34 @@ impl Listener {
     }
 }
 
-/// The limits count the address that the balancer names, not the balancer's.
+/// The limits count the address that the balancer or proxy names, not its own. A proxy names it in the upgrade request,
+/// so the handshake comes first there.
 async fn behind_proxy(
     hub: &Hub,
     door: &Door,
     mut socket: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) -> Option<(TcpStream, IpAddr, Place)> {
-    let named = tokio::time::timeout(PROXY_WITHIN, proxy::read(&mut socket, peer)).await;
-    let Some(named) = named.ok().flatten() else {
-        hub.metrics.broken.inc(&["proxy_header"]);
-        Refusal::of(What::ProxyHeader, "proxy_header", door.remote(peer.ip())).tell();
-        return None;
-    };
-    let place = admit(hub, door.remote(named.ip()), permit)?;
-    Some((socket, named.ip(), place))
+    mut peer: SocketAddr,
+    expected: bool,
+) -> Option<(Caller, IpAddr)> {
+    if expected {
+        let named = tokio::time::timeout(PROXY_WITHIN, header::read(&mut socket, peer)).await;
+        let Some(named) = named.ok().flatten() else {
+            hub.metrics.broken.inc(&["proxy_header"]);
+            Refusal::of(What::ProxyHeader, "proxy_header", door.remote(peer.ip())).tell();
+            return None;
+        };
+        peer = named;
+    }
+    if !door.is_fronted(peer.ip()) {
+        return Some((Caller::Tcp(socket), peer.ip()));
+    }
+    match door.open_fronted(socket, peer.ip()).await {
+        Ok((stream, address)) => Some((Caller::Open(Box::new(stream)), address)),
+        Err(broken) => {
+            connection::note_broken(hub, door.remote(peer.ip()), &broken);
+            None
+        }
+    }
 }
 
 pub(super) fn admit(hub: &Hub, from: Remote, permit: OwnedSemaphorePermit) -> Option<Place> {

@@ -22,9 +22,11 @@ use std::time::Duration;
 use tessera_agent::Agent;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
+use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::alerts::{self, Alerts};
 use crate::authz::Authz;
+use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::connection;
 use crate::control::{deadlines, revoke, withdrawn, Relay, Withdrawn};
@@ -46,6 +49,7 @@ use crate::metrics::BrokerMetrics;
 use crate::registry::Registry;
 use crate::session::machine::End;
 use crate::session::timers::Timers;
+use crate::shares::Shares;
 use crate::tickets::{self, Tickets};
 use crate::transport::accept::Door;
 use crate::transport::quic::Endpoint;
@@ -120,6 +124,11 @@ impl BrokerHandle {
         self.hub.reasons().is_empty()
     }
 
+    /// The part that is not ready, and its code, as `/readyz` tells them.
+    pub fn not_ready(&self) -> Option<(&'static str, RefusalCode)> {
+        self.hub.reasons().first().map(|reason| (reason.part, reason.code))
+    }
+
     /// The metrics of the process as text.
     pub fn metrics(&self) -> String {
         self.hub.metrics.render()
@@ -139,7 +148,12 @@ impl Broker {
         stop: &Stop,
     ) -> Result<BrokerHandle, StartError> {
         let metrics = BrokerMetrics::new(metrics).map_err(StartError::Metrics)?;
-        let relay = Relay::new(config.provisioning.as_deref()).map_err(StartError::Provisioning)?;
+        let relay = Relay::new(
+            config.provisioning,
+            config.relay_token.0.clone(),
+            config.token_requests_per_second,
+        )
+        .map_err(StartError::Provisioning)?;
         descriptors::raise(config.admission.sockets);
         backlog::check();
         let certificates = config.tls.map(Certificates::load).transpose();
@@ -173,6 +187,7 @@ impl Broker {
         let hub = Arc::new(Hub {
             policy: config.session,
             clock,
+            shares: Shares::new(config.shares, metrics.limits_hit.clone()),
             metrics,
             admission: Admission::new(config.admission),
             gate: Gate::new(workers, actor, validator, random, config.ace_as_hint),
@@ -192,6 +207,7 @@ impl Broker {
             tickets,
             authz: Authz::new(config.authz_info, config.admission.half_open),
             certificates: certificates.clone(),
+            challenges: Challenges::new(config.ace_challenge, config.challenges),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;
         stop.spawn("broker store", keep.run());
@@ -210,7 +226,7 @@ impl Broker {
             stop.spawn("broker certificates", watch);
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));
-        let proxies: Arc<[_]> = config.proxies.into();
+        let (proxy, proxies) = (config.proxy.clone(), config.proxy.from.clone());
         let keep_alive = Duration::from_secs(hub.policy.keep_alive.into());
         let (mut listeners, mut over_quic) = (Vec::new(), Vec::new());
         for (socket, Listen { transport, address, proxied }) in
@@ -221,7 +237,9 @@ impl Broker {
             let (hub, permits) = (Arc::clone(&hub), Arc::clone(&permits));
             match socket {
                 Socket::Udp(socket) => {
-                    let door = Door { transport, certificates: None };
+                    let entrance = Entrance::new(transport.as_str(), proxy.clone(), None);
+                    let entrance = Arc::new(entrance);
+                    let door = Door { transport, certificates: None, entrance };
                     let idle = keep_alive * QUIC_IDLE_KEEP_ALIVES;
                     let missing = || io::Error::other("QUIC needs a certificate");
                     let endpoint = certificates.ok_or_else(missing);
@@ -230,10 +248,12 @@ impl Broker {
                     over_quic.push(QuicListener { hub, endpoint, door, permits });
                 }
                 Socket::Tcp(socket) => {
+                    let entrance = Entrance::new(transport.as_str(), proxy.clone(), None);
+                    let entrance = Arc::new(entrance);
                     let listener = Listener {
                         hub,
                         runtime: Handle::current(),
-                        door: Door { transport, certificates },
+                        door: Door { transport, certificates, entrance },
                         permits,
                         proxies: proxied.then(|| Arc::clone(&proxies)),
                     };

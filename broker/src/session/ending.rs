@@ -106,6 +106,7 @@ impl Session {
         let will = state.machine.take_will().or(waiting);
         let subscriptions = state.machine.clear_subscriptions();
         let mut undelivered = state.machine.clear_flight();
+        state.machine.settle_share();
         // Whoever joined at this very moment would stay on a session that nobody finds.
         if let Some(line) = &state.line {
             line.end(End::taken_over());

@@ -4,6 +4,10 @@ use std::task::{Context, Poll};
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use tessera_runtime::secret::Secret;
+use tessera_token::chain::Admission;
+use tessera_token::grant::Grant;
+use tessera_token::hash::TokenHash;
+use tessera_token::proof::TicketId;
 
 use super::machine::End;
 use crate::refusals::Remote;
@@ -17,7 +21,7 @@ pub struct Line {
     bell: AtomicWaker,
     privacy: Privacy,
     remote: Remote,
-    proved: AtomicBool,
+    shown: Mutex<Shown>,
     status: AtomicBool,
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
 }
@@ -28,17 +32,47 @@ pub enum Privacy {
     /// Whoever is on the way.
     #[default]
     Clear,
-    /// Nobody outside this machine: in clear, and from here.
-    Local,
     /// Nobody: TLS.
     Encrypted,
 }
 
+/// What the peer of a connection has shown on it.
+#[derive(Clone, Default)]
+pub enum Shown {
+    /// No key: a bearer token.
+    #[default]
+    Nothing,
+    /// A resumption secret, which this ticket key made.
+    Secret(TicketId),
+    /// The public key of the device.
+    Key,
+    /// The symmetric key of this token, which is the key of no other.
+    KeyOf(Box<TokenHash>),
+}
+
+impl Shown {
+    /// What let the peer in.
+    pub fn by(admission: &Admission) -> Self {
+        match admission.resumed {
+            Some(ticket) => Self::Secret(ticket),
+            None => Self::by_key_of(&admission.grant),
+        }
+    }
+
+    /// The key of this grant's token.
+    pub fn by_key_of(grant: &Grant) -> Self {
+        match (grant.confirmation(), grant.derived_by()) {
+            (None, _) => Self::Nothing,
+            (Some(_), None) => Self::Key,
+            (Some(_), Some(_)) => Self::KeyOf(Box::new(grant.token_hash())),
+        }
+    }
+}
+
 impl Line {
-    /// The line of a connection: who may read along, and whether its peer proved the key of its token by more
-    /// than a resumption secret.
-    pub fn new(privacy: Privacy, proved: bool, remote: Remote) -> Self {
-        Self { privacy, remote, proved: AtomicBool::new(proved), ..Self::default() }
+    /// The line of a connection: who may read along, and what its peer has shown.
+    pub fn new(privacy: Privacy, shown: Shown, remote: Remote) -> Self {
+        Self { privacy, remote, shown: Mutex::new(shown), ..Self::default() }
     }
 
     /// The other end of the connection.
@@ -88,19 +122,32 @@ impl Line {
         self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
     }
 
-    /// The peer proved its key on this connection.
-    pub fn set_proved(&self) {
-        self.proved.store(true, Ordering::Release);
+    /// The peer has shown this now.
+    pub fn set_shown(&self, shown: Shown) {
+        *self.shown.lock() = shown;
     }
 
-    /// Whether a resumption secret may be told here.
-    pub fn may_hold_secret(&self) -> bool {
-        self.privacy == Privacy::Encrypted && self.proved.load(Ordering::Acquire)
+    /// Whether the peer proved a key of its device on this connection. Only there anything is renewed.
+    pub fn has_proved_key(&self) -> bool {
+        matches!(*self.shown.lock(), Shown::Key | Shown::KeyOf(_))
     }
 
-    /// Whether nobody outside this machine reads along.
-    pub fn is_private(&self) -> bool {
-        self.privacy != Privacy::Clear
+    /// The ticket key behind the secret that let the peer in.
+    pub fn let_in_by(&self) -> Option<TicketId> {
+        match *self.shown.lock() {
+            Shown::Secret(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// Whether the resumption secret of this grant's token may be told here.
+    pub fn may_hold_secret_of(&self, grant: &Grant) -> bool {
+        let proved = match &*self.shown.lock() {
+            Shown::Key => grant.confirmation().is_some(),
+            Shown::KeyOf(token) => **token == grant.token_hash(),
+            Shown::Nothing | Shown::Secret(_) => false,
+        };
+        proved && self.privacy == Privacy::Encrypted
     }
 
     /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no

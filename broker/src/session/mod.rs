@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
+use tessera_token::proof::TicketId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
@@ -33,7 +34,7 @@ use crate::refusals::{Refusal, What};
 use crate::rights::{Rights, Trusted};
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
-pub use line::{Line, Privacy};
+pub use line::{Line, Privacy, Shown};
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +134,7 @@ impl Session {
         lanes: LaneSession,
     ) -> Arc<Self> {
         let mut machine = Machine::default();
-        machine.keep(outbox.kept().cloned());
+        machine.belong(&outbox);
         Arc::new(Self {
             id: outbox.id(),
             tenant: grant.tenant().clone(),
@@ -161,10 +162,16 @@ impl Session {
         self.rights.load_full()
     }
 
-    /// Puts other rights in the place of the present ones. The caller narrows what is subscribed to.
-    pub fn set_rights(&self, grant: Grant) {
+    /// Puts other rights in the place of the present ones, when `line` still serves the session; without one always.
+    /// The caller narrows what is subscribed to.
+    pub fn set_rights(&self, grant: Grant, line: Option<&Arc<Line>>) -> bool {
+        let state = self.state.lock();
+        if line.is_some_and(|line| !state.is_served_by(line)) {
+            return false;
+        }
         self.rights.store(Arc::new(Rights::new(grant)));
-        self.save(&self.state.lock());
+        self.save(&state);
+        true
     }
 
     /// The part of it that survives a restart, when it is kept.
@@ -244,6 +251,7 @@ impl Session {
         }
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
+        state.machine.settle_share();
         let (ticket, appetite) = (state.machine.take_ticket(), state.machine.appetite());
         Some(Stepped { effects, ticket, appetite })
     }
@@ -282,6 +290,17 @@ impl Session {
             }
             None => false,
         }
+    }
+
+    /// Ends the connection that serves it, when a secret of a ticket key let it in that is not accepted any more.
+    pub(crate) fn hang_up_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
+        let state = self.state.lock();
+        let over = |line: &&Arc<Line>| line.let_in_by().is_some_and(|ticket| !accepted(ticket));
+        let line = state.line.as_ref().filter(over);
+        if let Some(line) = line {
+            line.end(end);
+        }
+        line.is_some()
     }
 
     /// Asks the connection that serves it, if there is one, to tell its status.
@@ -323,6 +342,7 @@ impl Session {
                 pumped.note(state.machine.deliver(delivery, cx, out));
             }
         }
+        state.machine.settle_share();
         pumped.ticket = state.machine.take_ticket();
         pumped.appetite = state.machine.appetite();
         pumped
@@ -330,7 +350,12 @@ impl Session {
 
     /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.
     pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
-        let mut dropped = self.state.lock().machine.drop_taken_back(trusted);
+        let mut dropped = {
+            let machine = &mut self.state.lock().machine;
+            let dropped = machine.drop_taken_back(trusted);
+            machine.settle_share();
+            dropped
+        };
         dropped.extend(self.outbox.drop_taken_back(trusted));
         dropped
     }

@@ -72,7 +72,7 @@ impl Folder {
         let folder = Self(path.to_owned());
         folder.clean().map_err(failed)?;
         let file = folder.file();
-        if !file.try_exists().map_err(failed)? {
+        if !folder.holds_keys()? {
             return Ok((folder, Vec::new()));
         }
         let text = read_secret_text(&file).map_err(TicketError::File)?;
@@ -92,6 +92,12 @@ impl Folder {
             text = Secret::new(longer);
         }
         write_secret_file(&self.file(), text.expose()).map_err(TicketError::File)
+    }
+
+    /// Whether the file is there. Whoever throws the keys away removes it.
+    pub(super) fn holds_keys(&self) -> Result<bool, TicketError> {
+        let file = self.file();
+        file.try_exists().map_err(|error| TicketError::Io(file, error))
     }
 
     fn file(&self) -> PathBuf {

@@ -4,9 +4,11 @@
 //! 2. A new key takes over every [`TicketSettings::rotate_every`] seconds; the one before it is accepted until the next
 //!    change. What a secret of an older key proves is nothing: the device proves its key again.
 //! 3. Nodes of one cluster may share a file of keys instead, which whoever runs them replaces.
+//! 4. A connection that a secret let in ends with the key behind it ([`watch`]). Own keys are thrown away by removing
+//!    their file.
 //!
-//! Whoever holds a ticket key can let anybody in here, as whatever device, for as long as the key is accepted: it is
-//! worth as much as an issuer key, and is handled so. Neither `Debug` nor `Serialize`.
+//! Whoever holds a ticket key and the bytes of a token that an issuer signed can come as its device for as long as both
+//! are accepted; he makes no token. Neither `Debug` nor `Serialize`.
 
 mod files;
 mod settings;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tessera_runtime::random::{self, SharedRandom};
-use tessera_token::hash::TokenHash;
-use tessera_token::proof::{ResumptionSecret, TicketKey};
+use tessera_token::grant::Grant;
+use tessera_token::proof::{ResumptionSecret, TicketId, TicketKey};
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::TICKET_KEYS_KEPT;
@@ -37,6 +39,15 @@ pub(crate) type Accepted = Arc<Vec<TicketKey>>;
 pub(crate) struct Tickets {
     keys: ArcSwap<Vec<TicketKey>>,
     source: Source,
+}
+
+/// What a look at the keys came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Changed {
+    /// There is a new key for secrets that are told from now on.
+    pub(crate) newer: bool,
+    /// A key is not accepted any more.
+    pub(crate) withdrawn: bool,
 }
 
 enum Source {
@@ -83,20 +94,31 @@ impl Tickets {
         self.keys.load_full()
     }
 
-    /// The secret of a token, by the newest key. To be handed over TLS, to a peer that proved the key of the token.
-    pub(crate) fn secret_of(&self, token: &TokenHash) -> Option<ResumptionSecret> {
-        self.keys.load().first().map(|key| key.secret_of(token))
+    /// Whether secrets of this key are taken.
+    pub(crate) fn accepts(&self, ticket: TicketId) -> bool {
+        self.keys.load().iter().any(|key| key.id() == ticket)
     }
 
-    /// Replaces the key when its time has come, or reads the shared file again. Says whether there is a newer key.
-    /// Blocks for a write that is flushed.
+    /// The secret of the token of a grant, by the newest key. To be handed over TLS, to a peer that proved the key of
+    /// the token. A bearer token has none.
+    pub(crate) fn secret_of(&self, grant: &Grant) -> Option<ResumptionSecret> {
+        let (key, keys) = (grant.confirmation()?, self.keys.load());
+        Some(keys.first()?.secret_of(grant.audience(), &key, &grant.token_hash()))
+    }
+
+    /// Replaces the key when its time has come, or reads the shared file again. Own keys whose file is gone are thrown
+    /// away. Blocks for a write that is flushed.
     ///
     /// # Errors
     /// As [`Tickets::open`]; all stays as it was.
-    pub(crate) fn refresh(&self, now: UnixSeconds) -> Result<bool, TicketError> {
-        let before = self.probe();
+    pub(crate) fn refresh(&self, now: UnixSeconds) -> Result<Changed, TicketError> {
+        let before = self.ids();
         self.load(now)?;
-        Ok(self.probe() != before)
+        let after = self.ids();
+        Ok(Changed {
+            newer: after.first() != before.first(),
+            withdrawn: before.iter().any(|key| !after.contains(key)),
+        })
     }
 
     fn load(&self, now: UnixSeconds) -> Result<(), TicketError> {
@@ -112,10 +134,8 @@ impl Tickets {
         Ok(())
     }
 
-    /// Names the newest key without telling it.
-    fn probe(&self) -> Option<[u8; 32]> {
-        let token = TokenHash::from_bytes([0; 33]);
-        self.secret_of(&token).map(|secret| *secret.expose_bytes())
+    fn ids(&self) -> Vec<TicketId> {
+        self.keys.load().iter().map(TicketKey::id).collect()
     }
 }
 
@@ -124,7 +144,10 @@ impl Own {
     fn rotate(&self, now: UnixSeconds) -> Result<Option<Vec<TicketKey>>, TicketError> {
         let mut made = self.made.lock();
         let too_old = |key: &Made| now.since(key.at) >= self.rotate_every * TICKET_KEYS_KEPT as u64;
-        let mut next: Vec<Made> = made.iter().filter(|key| !too_old(key)).cloned().collect();
+        let mut next: Vec<Made> = match self.folder.holds_keys()? {
+            true => made.iter().filter(|key| !too_old(key)).cloned().collect(),
+            false => Vec::new(),
+        };
         // A key of the future was made while the clock was wrong.
         let due = |key: &Made| key.at > now || now.since(key.at) >= self.rotate_every;
         let fresh = next.first().is_none_or(due);

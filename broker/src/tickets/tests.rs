@@ -5,9 +5,11 @@ use std::path::Path;
 use tessera_runtime::random::{RandomError, SeededRandom, SharedRandom};
 use tessera_runtime::secret::SecretFileError;
 use tessera_token::hash::TokenHash;
+use tessera_token::key::Thumbprint;
+use tessera_token::proof::TicketKey;
 use tessera_token::time::UnixSeconds;
 
-use super::{TicketError, TicketSettings, Tickets};
+use super::{Changed, TicketError, TicketSettings, Tickets};
 
 const DAY: u64 = 86_400;
 const NOW: u64 = 1_800_000_000;
@@ -19,13 +21,14 @@ fn open(folder: &Path, now: u64) -> Result<Tickets, TicketError> {
 }
 
 fn newest(tickets: &Tickets) -> [u8; 32] {
-    *tickets.secret_of(&TokenHash::of(b"token")).unwrap().expose_bytes()
+    accepted(tickets)[0]
 }
 
 /// The secrets that are accepted, newest first.
 fn accepted(tickets: &Tickets) -> Vec<[u8; 32]> {
-    let token = TokenHash::of(b"token");
-    tickets.accepted().iter().map(|key| *key.secret_of(&token).expose_bytes()).collect()
+    let (audience, key) = ("broker".parse().unwrap(), Thumbprint::from_bytes([1; 32]));
+    let secret = |ticket: &TicketKey| ticket.secret_of(&audience, &key, &TokenHash::of(b"token"));
+    tickets.accepted().iter().map(|ticket| *secret(ticket).expose_bytes()).collect()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -48,12 +51,12 @@ fn keys_change_on_time_and_the_one_before_is_accepted() {
     let tickets = open(&folder.path().join("t"), NOW).unwrap();
     let first = newest(&tickets);
     let at = |seconds| tickets.refresh(UnixSeconds::new(NOW + seconds)).unwrap();
-    assert!(!at(DAY - 1));
-    assert!(at(DAY));
-    assert!(!at(DAY));
+    assert_eq!(at(DAY - 1), Changed::default());
+    assert_eq!(at(DAY), Changed { newer: true, withdrawn: false });
+    assert_eq!(at(DAY), Changed::default());
     let second = newest(&tickets);
     assert_eq!(accepted(&tickets), [second, first]);
-    assert!(at(2 * DAY));
+    assert_eq!(at(2 * DAY), Changed { newer: true, withdrawn: true });
     let third = newest(&tickets);
     assert_eq!(accepted(&tickets), [third, second]);
     // What is on disk is the same, so that a crash changes nothing.
@@ -95,7 +98,29 @@ fn what_cannot_be_kept_or_made_is_not_used() {
     assert_eq!(accepted(&tickets), [first]);
     // It is tried again.
     fs::create_dir(&path).unwrap();
-    assert!(tickets.refresh(UnixSeconds::new(NOW + DAY)).unwrap());
+    assert!(tickets.refresh(UnixSeconds::new(NOW + DAY)).unwrap().newer);
+}
+
+#[test]
+fn own_keys_can_be_thrown_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t");
+    let tickets = open(&path, NOW).unwrap();
+    tickets.refresh(UnixSeconds::new(NOW + DAY)).unwrap();
+    let before = accepted(&tickets);
+    let names: Vec<_> = tickets.accepted().iter().map(TicketKey::id).collect();
+    fs::remove_file(path.join("keys")).unwrap();
+    let changed = tickets.refresh(UnixSeconds::new(NOW + DAY + 1)).unwrap();
+    assert_eq!(changed, Changed { newer: true, withdrawn: true });
+    assert!(names.iter().all(|name| !tickets.accepts(*name)));
+    let after = accepted(&tickets);
+    assert!(after.len() == 1 && !before.contains(&after[0]));
+    // Also on the disk, over a crash.
+    assert_eq!(accepted(&open(&path, NOW + DAY + 2).unwrap()), after);
+    // What cannot be written is not changed.
+    fs::remove_dir_all(&path).unwrap();
+    assert!(matches!(tickets.refresh(UnixSeconds::new(NOW)), Err(TicketError::File(_))));
+    assert_eq!(accepted(&tickets), after);
 }
 
 #[test]
@@ -151,9 +176,9 @@ fn a_shared_file_is_read_again_and_never_half() {
     let (one, other) = (open().unwrap(), open().unwrap());
     assert_eq!(newest(&one), newest(&other));
     let refresh = || one.refresh(UnixSeconds::new(NOW));
-    assert!(!refresh().unwrap());
+    assert_eq!(refresh().unwrap(), Changed::default());
     write(&format!("{}\n{}\n", key(2), key(1)), 0o600);
-    assert!(refresh().unwrap());
+    assert_eq!(refresh().unwrap(), Changed { newer: true, withdrawn: false });
     assert_eq!(accepted(&one)[1], newest(&other));
     for (text, mode) in [
         (key(3), 0o644),

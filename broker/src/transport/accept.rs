@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tessera_runtime::proxy::entrance::Entrance;
 use tokio::net::TcpStream;
 
 use super::quic::Knock;
 use super::settings::Transport;
 use super::tls::{Certificates, Tls, Use};
-use super::websocket;
+use super::websocket::{self, WebSocket};
 use super::wire::Wire;
 use super::Stream;
 use crate::admission::Ticket;
@@ -18,23 +19,13 @@ use crate::refusals::{Broken, Remote, What};
 /// Who asks to be let in.
 pub(crate) enum Caller {
     Tcp(TcpStream),
+    /// Through an HTTP proxy that named the peer in the upgrade.
+    Open(Box<Stream>),
     Quic(Box<Knock>),
 }
 
-impl Caller {
-    /// Whether the other end of a plain socket is on this machine.
-    pub(crate) fn is_here(&self) -> bool {
-        match self {
-            Self::Tcp(socket) => socket.peer_addr().is_ok_and(|peer| is_here(peer.ip())),
-            Self::Quic(_) => false,
-        }
-    }
-}
-
-/// Whether this is an address of this machine alone.
-pub(crate) fn is_here(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
-}
+/// Told when the first byte has come.
+type Heard<'a> = &'a mut (dyn FnMut() + Send);
 
 /// What a listener does with its sockets.
 #[derive(Clone)]
@@ -42,6 +33,8 @@ pub(crate) struct Door {
     pub(crate) transport: Transport,
     /// There when the transport is TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// Whose word counts about where a peer is.
+    pub(crate) entrance: Arc<Entrance>,
 }
 
 impl Door {
@@ -50,14 +43,28 @@ impl Door {
         Remote { address, transport: self.transport.as_str() }
     }
 
+    /// Whether the address of the peer stands in the upgrade request alone.
+    pub(crate) fn is_fronted(&self, peer: IpAddr) -> bool {
+        self.transport.is_web_socket() && self.entrance.is_proxy(peer)
+    }
+
     /// Shakes hands as the transport asks; the ticket is told when the first byte has come.
     ///
     /// # Errors
     /// The step that the peer did not take.
-    pub(crate) async fn open(&self, caller: Caller, ticket: &mut Ticket) -> Result<Stream, Broken> {
+    pub(crate) async fn open(
+        &self,
+        caller: Caller,
+        peer: IpAddr,
+        ticket: &mut Ticket,
+    ) -> Result<Stream, Broken> {
         let broken = |what| move |rule| Broken::new(what, rule);
         let socket = match caller {
             Caller::Tcp(socket) => socket,
+            Caller::Open(stream) => {
+                ticket.heard();
+                return Ok(*stream);
+            }
             Caller::Quic(knock) => {
                 let quic = tokio::time::timeout(TLS_WITHIN, knock.open(ticket)).await;
                 let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
@@ -65,39 +72,67 @@ impl Door {
                 return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
             }
         };
-        let mut wire = match &self.certificates {
-            None => Wire::Plain(socket),
-            Some(certificates) => {
-                // Boxed: a socket that is silent, or not encrypted, pays no room for it.
-                Wire::Tls(Box::new(Box::pin(self.encrypt(socket, certificates, ticket)).await?))
-            }
-        };
+        let mut heard = || ticket.heard();
+        let mut wire = self.wire(socket, &mut heard).await?;
         if !self.transport.is_web_socket() {
             return Ok(Stream { wire, web_socket: None });
         }
+        let (web_socket, _) = self.upgrade(&mut wire, peer, &mut heard).await?;
+        Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
+    }
+
+    /// The same for a socket of the proxy `peer`, which has no ticket yet: also gives the address that counts.
+    ///
+    /// # Errors
+    /// As [`Door::open`].
+    pub(crate) async fn open_fronted(
+        &self,
+        socket: TcpStream,
+        peer: IpAddr,
+    ) -> Result<(Stream, IpAddr), Broken> {
+        let mut wire = self.wire(socket, &mut || {}).await?;
+        let (web_socket, address) = self.upgrade(&mut wire, peer, &mut || {}).await?;
+        Ok((Stream { wire, web_socket: Some(Box::new(web_socket)) }, address))
+    }
+
+    async fn wire(&self, socket: TcpStream, heard: Heard<'_>) -> Result<Wire, Broken> {
+        Ok(match &self.certificates {
+            None => Wire::Plain(socket),
+            Some(certificates) => {
+                // Boxed: a socket that is silent, or not encrypted, pays no room for it.
+                Wire::Tls(Box::new(Box::pin(self.encrypt(socket, certificates, heard)).await?))
+            }
+        })
+    }
+
+    async fn upgrade(
+        &self,
+        wire: &mut Wire,
+        peer: IpAddr,
+        heard: Heard<'_>,
+    ) -> Result<(WebSocket, IpAddr), Broken> {
         let upgrade = async {
             // What goes wrong here is found by the one who reads.
             let _ = wire.readable().await;
-            ticket.heard();
-            websocket::accept(&mut wire).await
+            heard();
+            websocket::accept(wire, &self.entrance, peer).await
         };
         let upgrade = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await;
-        let web_socket = upgrade.map_err(|_| broken(What::WebSocket)("websocket_too_slow"))??;
-        Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
+        upgrade.map_err(|_| Broken::new(What::WebSocket, "websocket_too_slow"))?
     }
 
     async fn encrypt(
         &self,
         socket: TcpStream,
         certificates: &Certificates,
-        ticket: &mut Ticket,
+        heard: Heard<'_>,
     ) -> Result<Tls, Broken> {
         let broken = |rule| Broken::new(What::Tls, rule);
         let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
         let accept = async {
             // What goes wrong here is found by the one who reads.
             let _ = socket.readable().await;
-            ticket.heard();
+            heard();
             Tls::accept(socket, certificates.config(inside)).await
         };
         let tls = tokio::time::timeout(TLS_WITHIN, accept).await;

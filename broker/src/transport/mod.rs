@@ -12,7 +12,6 @@ pub mod settings;
 pub mod tls;
 
 pub(crate) mod accept;
-pub mod proxy;
 pub(crate) mod quic;
 mod websocket;
 mod wire;
@@ -22,6 +21,7 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
+use tessera_token::ace;
 use tokio::io::{Interest, Ready};
 
 use tls::Channel;
@@ -149,6 +149,11 @@ impl Stream {
     /// What the TLS handshake says about the peer, over QUIC too; nothing over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
         self.wire.channel()
+    }
+
+    /// What an answer to a challenge is bound to; `None` over TLS whose exporter is not bound to the handshake.
+    pub(crate) fn binding(&self) -> Option<ace::Channel> {
+        self.wire.binding()
     }
 
     /// Whether nobody on the way can read it.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::proxy::Source;
 use crate::config::ConfigError;
 
 /// A way to speak MQTT.
@@ -55,18 +54,8 @@ pub struct Listen {
     pub transport: Transport,
     /// Where; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Whether every connection begins with a PROXY protocol v2 header.
+    /// Whether every connection begins with a PROXY header.
     pub proxied: bool,
-}
-
-/// The PROXY protocol as a file has it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawProxy {
-    /// The listeners behind a balancer that sends the header: `mqtt`, `mqtts`, `ws`, `wss`.
-    pub listeners: Vec<String>,
-    /// Who may send it, as `address/bits`; everybody else is closed.
-    pub from: Vec<String>,
 }
 
 /// TLS as a file has it.
@@ -172,29 +161,5 @@ impl RawTls {
             alpn_required: self.alpn_required,
             extended_main_secret: self.extended_main_secret.unwrap_or(true),
         }))
-    }
-}
-
-impl RawProxy {
-    /// The listeners and who may send to them.
-    pub(crate) fn validate(&self) -> Result<(Vec<Transport>, Vec<Source>), ConfigError> {
-        let named = |name: &String| {
-            Transport::ALL
-                .into_iter()
-                .filter(|one| *one != Transport::Quic)
-                .find(|one| one.as_str() == name)
-                .ok_or_else(|| wrong("proxy.listeners", format!("{name:?}: mqtt, mqtts, ws, wss")))
-        };
-        let source = |text: &String| {
-            Source::parse(text).ok_or_else(|| {
-                wrong("proxy.from", format!("{text:?} is no prefix like 10.0.0.0/8"))
-            })
-        };
-        let listeners = self.listeners.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-        let from = self.from.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-        if !listeners.is_empty() && from.is_empty() {
-            return Err(wrong("proxy.from", "nobody may send the header: name the balancers"));
-        }
-        Ok((listeners, from))
     }
 }

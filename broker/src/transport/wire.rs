@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
+use tessera_token::ace::{self, ExporterSecret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -110,6 +111,15 @@ impl Wire {
         if let Self::Quic(quic) = self {
             quic.authenticated();
         }
+    }
+
+    pub(super) fn binding(&self) -> Option<ace::Channel> {
+        let exported = match self {
+            Self::Plain(_) => return Some(ace::Channel::Clear),
+            Self::Tls(tls) => tls.binding(),
+            Self::Quic(quic) => quic.binding(),
+        };
+        exported.map(|bytes| ace::Channel::Tls(ExporterSecret::from_bytes(&bytes)))
     }
 
     pub(super) fn channel(&self) -> Channel {

@@ -7,6 +7,7 @@ use tessera_broker::codec::{Properties, PropertyId, QoS, ReasonCode, SubscribeOp
 use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -38,8 +39,16 @@ pub fn request(name: &str) -> Vec<u8> {
 
 pub fn request_for(name: &str, kind: TokenKind) -> Vec<u8> {
     let now = UnixSeconds::new(NOW);
-    TokenRequest::sign(&device_key(name), &tenant(), &device_id(name), now, &[5; 16], kind)
-        .to_cbor()
+    let mut request = TokenRequest::draft(&tenant(), &device_id(name), now, &[5; 16], kind);
+    if kind == TokenKind::Symmetric {
+        request = request.answered_to(opening().public());
+    }
+    request.signed_by(&device_key(name)).to_cbor()
+}
+
+/// What opens the symmetric keys of all devices here.
+pub fn opening() -> OpeningKey {
+    OpeningKey::from_random([9; 32])
 }
 
 /// A service that gives this answer to the first request and notes the request.
@@ -119,6 +128,23 @@ async fn the_last_words_name_their_subscription() {
         assert_eq!(told["refusal"].as_str(), refused);
     }
     client.ended_with(ReasonCode::NOT_AUTHORIZED).await;
+}
+
+/// A bearer token is as good as a key: it waits in no queue, where the next connection of the session would find it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_a_bearer_token_passes_no_queue() {
+    let (address, service) = provisioning().await;
+    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let mut client = plan(&world, "d-1", Version::V5).open().await;
+    client.subscribe(TOKEN, QoS::AtLeastOnce).await;
+    let answer = TokenAnswer::from_cbor(&token_answer(&world, &device_scope("d-1"), 600)).unwrap();
+    for (bearer, qos) in [(false, QoS::AtLeastOnce), (true, QoS::AtMostOnce)] {
+        let answer = TokenAnswer { bearer, ..answer.clone() };
+        client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;
+        answer_one(&service, "200 OK", &answer.to_cbor()).await;
+        let got = client.message().await;
+        assert_eq!((&got.payload[..], got.qos), (&answer.to_cbor()[..], qos));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

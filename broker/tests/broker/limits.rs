@@ -420,6 +420,40 @@ async fn token_requests_that_are_carried_at_once() {
     assert_eq!(world.metric(outcome), 2);
 }
 
+/// A device that asks in a loop is refused before anything is carried; others are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_requests_of_one_device() {
+    let (address, service) = crate::control::provisioning().await;
+    let world = world_with(|raw| {
+        raw.provisioning = Some(format!("http://{address}"));
+        raw.limits.token_requests_per_second = 1;
+    })
+    .await;
+    let mut looping = plan(&world, "d-1", Version::V5).open().await;
+    looping.subscribe("$tessera/token", QoS::AtMostOnce).await;
+    for n in 0..60 {
+        // Neither is carried, and both are charged: a token of another device, and rubbish.
+        let bad = if n % 2 == 0 { crate::control::request("d-2") } else { b"rubbish".to_vec() };
+        looping.publish("$tessera/token", QoS::AtMostOnce, &bad).await;
+        assert_eq!(&*looping.message().await.topic, "$tessera/token");
+    }
+    assert_eq!(hit(&world, "token_requests_per_device"), 40);
+    // A second session of the device has no turns of its own.
+    let mut second = plan(&world, "d-1", Version::V5).client_id("d-1~2").open().await;
+    second.subscribe("$tessera/token", QoS::AtMostOnce).await;
+    second.publish("$tessera/token", QoS::AtMostOnce, &crate::control::request("d-1")).await;
+    assert_eq!(&*second.message().await.topic, "$tessera/token");
+    assert_eq!(hit(&world, "token_requests_per_device"), 41);
+    let mut other = plan(&world, "d-3", Version::V5).open().await;
+    other.subscribe("$tessera/token", QoS::AtMostOnce).await;
+    other.publish("$tessera/token", QoS::AtMostOnce, &crate::control::request("d-3")).await;
+    let request = crate::control::answer_one(&service, "401 Unauthorized", b"x").await;
+    assert!(request.starts_with("POST /v1/token "), "{request}");
+    world.advance(1);
+    second.publish("$tessera/token", QoS::AtMostOnce, &crate::control::request("d-1")).await;
+    crate::control::answer_one(&service, "401 Unauthorized", b"x").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_of_provisioning_that_is_too_large_is_none() {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();

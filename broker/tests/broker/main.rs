@@ -27,6 +27,7 @@ mod resume;
 mod retained;
 mod revocation;
 mod shared;
+mod shares;
 mod simulation;
 mod standard;
 mod stop;

@@ -370,11 +370,22 @@ impl World {
 /// Another broker on what the first one left, whose trust data know nothing of what was revoked. It gets a copy: the
 /// store of a stopped broker stays locked for as long as this process holds anything of it.
 pub async fn restarted(world: World, left: &Path, copy: &Path, later: u64) -> World {
+    restarted_with(world, left, copy, later, |_| {}).await
+}
+
+/// As [`restarted`], with other settings.
+pub async fn restarted_with(
+    world: World,
+    left: &Path,
+    copy: &Path,
+    later: u64,
+    change: impl FnOnce(&mut RawBrokerConfig),
+) -> World {
     let now = world.agent.validator().now().get() + later;
     let counter = world.next_counter();
     assert_eq!(world.stop.finish(Duration::from_secs(10)).await, Vec::<String>::new());
     copy_folder(left, copy);
-    let world = world_in(copy, now, |_| {}).await;
+    let world = world_in(copy, now, change).await;
     while world.next_counter() < counter {}
     world
 }

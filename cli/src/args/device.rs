@@ -1,9 +1,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tessera_runtime::tls::{Identity, Trust};
+use tessera_simulators::wire::Broker;
+use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
 
 use super::HttpArg;
+use crate::fault::Fault;
 
 #[derive(Subcommand)]
 pub(crate) enum DeviceCommand {
@@ -109,22 +113,61 @@ pub(crate) struct PasswordArgs {
     /// The MQTT client id: the device id, or the device id, ~ and a suffix.
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
+    /// The verifier that the password is for, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
     /// As hexadecimal instead of base64url.
     #[arg(long)]
     pub(crate) hex: bool,
+}
+
+/// TLS towards a broker.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TlsArgs {
+    /// The authorities that may sign the broker's certificate, a file in PEM (else: the one of enrolment, the variable
+    /// TESSERA_CAFILE, or the authorities of the system).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cafile: Option<PathBuf>,
+    /// A certificate to show, in PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// The broker that `text` names, believed by `trust` where no file is given.
+    pub(crate) fn broker(&self, text: &str, trust: Trust) -> Result<Broker, Fault> {
+        let broker = Broker::parse(text).ok_or_else(|| {
+            Fault::new(format!("{text:?} is no broker"))
+                .hint("use host:port, mqtts://host:port, ws://host:port or wss://host:port")
+        })?;
+        let trust = Trust { cafile: self.cafile.clone().or(trust.cafile), ..trust };
+        let files = self.cert.clone().zip(self.key.clone());
+        let identity = files.map(|(cert, key)| Identity { cert, key });
+        Ok(broker.trusting(&trust, identity.as_ref())?)
+    }
 }
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   echo 21.5 | tessera device connect --dir d-17 --topic d/d-17/telemetry
   tessera device connect --dir d-17 --test
-  tessera device doctor --dir d-17 --mqtt 127.0.0.1:1883")]
+  tessera device doctor --dir d-17 --mqtt 127.0.0.1:1883
+  tessera device connect --dir d-17 --mqtt mqtts://broker.example:8883 --cafile ca.pem --test
+  tessera device connect --dir d-17 --mqtt wss://broker.example --cafile ca.pem --test")]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
-    /// The broker.
+    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     pub(crate) mqtt: String,
+    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Where to publish (default: the first topic that the token allows).
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<String>,

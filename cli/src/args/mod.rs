@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tessera_runtime::http::Server;
+use tessera_runtime::tls::Trust;
 
 mod backup;
 mod bench;
@@ -13,18 +15,18 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backup::{BackupArgs, RestoreArgs};
+pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TokenArgs,
+    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs, TokenArgs,
 };
 pub(crate) use operator::{
-    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
-    RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
+    OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 pub(crate) use server::{
-    AgentArgs, BrokerArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProvisionArgs,
-    SeedsArgs, UpArgs,
+    AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
+    ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make the data folder of a server from a backup.
     Restore(RestoreArgs),
+    /// Throw the broker's ticket keys away, and with them every resumption secret that was told.
+    NewTicketKeys(TicketKeysArgs),
     /// Watch a simulated fleet, and four who misbehave, on a system of its own in a temporary folder.
     Demo(DemoArgs),
     /// Be a device: enrol, keep key and token in a folder, make passwords, find out why one is refused.
@@ -87,19 +91,37 @@ pub(crate) enum Command {
 /// Where provisioning is, for a device or a simulator.
 #[derive(Args, Clone)]
 pub(crate) struct HttpArg {
-    /// Provisioning, as a URL or host:port.
+    /// Provisioning, as a URL; host:port is http:// on this machine and https:// elsewhere.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) http: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
 }
 
 impl HttpArg {
-    /// The URL, with `http://` in front when it was left out.
-    pub(crate) fn url(&self) -> String {
-        if self.http.contains("://") {
-            self.http.clone()
-        } else {
-            format!("http://{}", self.http)
-        }
+    /// The service, and what makes it believed.
+    pub(crate) fn server(&self) -> Server {
+        Server::of_text(&self.http, self.trust.trust())
+    }
+}
+
+/// What makes a server believed.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TrustArgs {
+    /// The authorities that may sign the certificates of servers, a file in PEM (else: the variable TESSERA_CAFILE, or
+    /// the authorities of the system).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cafile: Option<PathBuf>,
+    /// Allow http:// to another machine: tokens can be read on the way.
+    #[arg(long)]
+    pub(crate) http_in_clear: bool,
+}
+
+impl TrustArgs {
+    /// With what the environment says.
+    pub(crate) fn trust(&self) -> Trust {
+        let cafile = folder_or_env(self.cafile.as_ref(), "TESSERA_CAFILE");
+        Trust { cafile, in_clear: self.http_in_clear }
     }
 }
 

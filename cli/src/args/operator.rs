@@ -31,6 +31,9 @@ pub(crate) enum OperatorCommand {
     /// Tenants: create, list, show, allow bearer tokens.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Operator accounts, each of some tenants or of all: create, list, delete.
+    #[command(subcommand)]
+    Operator(AccountCommand),
     /// Roles: which topics the devices of a kind may use.
     #[command(subcommand)]
     Role(RoleCommand),
@@ -72,6 +75,50 @@ pub(crate) enum OperatorCommand {
     /// The trust feed: what readers knew beyond a service that came back from an older copy.
     #[command(subcommand)]
     Trust(TrustCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// A new account; its token is shown once.
+    #[command(
+        after_help = "Examples:\n  tessera operator create ann --role viewer --role fleet --tenant acme\n  tessera operator create night-shift --role security --all-tenants"
+    )]
+    Create {
+        /// Its name.
+        name: String,
+        /// What it may do; no role includes another. Given several times, several.
+        #[arg(long = "role", value_name = "ROLE", required = true,
+              value_parser = ["viewer", "fleet", "security", "admin", "feed"])]
+        roles: Vec<String>,
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// The accounts of your tenants.
+    List {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// End an account at once.
+    Delete {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
+
+/// The tenants of a new account: said in any case.
+#[derive(Args, Clone)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Whose {
+    /// A tenant that the account belongs to. Given several times, several.
+    #[arg(long = "tenant", value_name = "ID")]
+    pub(crate) tenants: Vec<String>,
+    /// The account belongs to all tenants, and to what concerns all.
+    #[arg(long)]
+    pub(crate) all_tenants: bool,
 }
 
 #[derive(Subcommand)]

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::TrustArgs;
 use crate::config::Place;
 
 /// How to log.
@@ -53,6 +54,31 @@ pub(crate) struct ListenArgs {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
+/// How provisioning is reached.
+#[derive(Args, Clone, Default)]
+pub(crate) struct ServiceArgs {
+    /// Where provisioning listens (default: 127.0.0.1:8080). Beyond this machine it needs --https-cert.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Speak HTTPS there, with this certificate chain in PEM; read again on SIGHUP and when the file changes.
+    #[arg(long, value_name = "FILE", requires = "https_key")]
+    pub(crate) https_cert: Option<PathBuf>,
+    /// The key of that certificate in PEM.
+    #[arg(long, value_name = "FILE", requires = "https_cert")]
+    pub(crate) https_key: Option<PathBuf>,
+    /// Allow HTTP in clear beyond this machine: tokens can be read on the way.
+    #[arg(long)]
+    pub(crate) http_in_clear: bool,
+}
+
+/// Whose word counts about where a peer is.
+#[derive(Args, Clone, Default)]
+pub(crate) struct ProxyArgs {
+    /// A proxy in front whose Forwarded and X-Forwarded-For count for HTTP and WebSocket: an address, or address/bits.
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) trusted_proxy: Vec<String>,
+}
+
 /// After a loss.
 #[derive(Args, Clone, Default)]
 pub(crate) struct LossArgs {
@@ -71,6 +97,15 @@ pub(crate) struct SeedsArgs {
     pub(crate) replace_keys: bool,
 }
 
+/// The name of the verifier.
+#[derive(Args, Clone, Default)]
+pub(crate) struct VerifierArgs {
+    /// The name that connect proofs must be made for (default: the audience): a letter or digit, then letters, digits and
+    /// . _ : -, at most 64. Verifiers that share a name each take the same proof once: give each its own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
+}
+
 /// Tokens with a symmetric key.
 #[derive(Args, Clone, Default)]
 pub(crate) struct DerivationArgs {
@@ -85,6 +120,7 @@ pub(crate) struct DerivationArgs {
   tessera up
   tessera up --data /var/lib/tessera --mqtt 0.0.0.0:1883 --http 127.0.0.1:8080
   tessera up --mqtts 0.0.0.0:8883 --cert server.pem --key server.key
+  tessera up --http 0.0.0.0:8443 --https-cert server.pem --https-key server.key
   tessera up --config tessera.toml
 
 The first start makes the root key, an issuer key, the tenant `default` with the roles `sensor` and `backend`, and one
@@ -95,8 +131,11 @@ A configuration file, every key with its default:
   mqtt = \"127.0.0.1:1883\"         # or \"off\"
   # mqtts, ws, wss, quic: off unless an address is given
   http = \"127.0.0.1:8080\"
+  http_in_clear = false           # true: HTTP in clear beyond this machine, served and asked for
+  # cafile: authorities of the certificate of provisioning, for a broker elsewhere
   metrics = \"127.0.0.1:9464\"      # of the broker
   audience = \"mqtt\"               # the name in every token
+  # verifier: the name in connect proofs; the audience unless given, and each broker of a feed needs its own
   # derivation_key_file: off unless a file is given; to make one:
   #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
   token_seconds = 3600
@@ -107,24 +146,32 @@ A configuration file, every key with its default:
   format = \"text\"
   [broker]
   # ace_as_hint: what refused clients of the method ace are told, such as '{\"AS\":\"https://as/token\"}'
+  ace_challenge = \"clear_only\"   # never, always: where the challenge of RFC 9431 lets in (docs/ace.md)
   [tls]                          # for mqtts, wss and quic
   # cert, key, client_ca: PEM files
   client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given
   min_version = \"1.2\"
   alpn_required = false
   extended_main_secret = true
-  [proxy]                        # PROXY protocol v2
-  listeners = []                 # such as [\"mqtts\"]
-  from = []                      # who may send it, such as [\"10.0.0.0/8\"]")]
+  [https]                        # HTTPS at the address of http
+  # cert, key: PEM files
+  [proxy]
+  listeners = []                 # where each connection begins with a PROXY header, v1 or v2, such as [\"mqtts\", \"http\"]
+  from = []                      # who may send it, such as [\"10.0.0.0/8\"]
+  trusted = []                   # whose Forwarded and X-Forwarded-For count, for HTTP and WebSocket
+  # header: forwarded or x-forwarded-for, when the proxies set one and pass the other on")]
 pub(crate) struct UpArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
-    /// Where provisioning listens (default: 127.0.0.1:8080).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
+    #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML; what is given on the command line goes before it.
@@ -139,19 +186,26 @@ pub(crate) struct UpArgs {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   tessera provision --data ./provisioning --http 127.0.0.1:8080
+  tessera provision --data ./provisioning --new-operator
+  tessera provision --data ./provisioning --http 0.0.0.0:8443 --https-cert server.pem --https-key server.key
 
 A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
 pub(crate) struct ProvisionArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Where to listen (default: 127.0.0.1:8080).
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
+    /// Make a new token for the account `bootstrap`, in DATA/operator.token, and end: for a token that was lost. The former
+    /// token ends; audited. No server may run in the folder meanwhile.
+    #[arg(long)]
+    pub(crate) new_operator: bool,
     /// A configuration file in TOML (see `tessera up --help`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -174,7 +228,11 @@ pub(crate) struct BrokerArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
+    #[command(flatten)]
     pub(crate) feed: FeedArgs,
+    #[command(flatten)]
+    pub(crate) verifier: VerifierArgs,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
     /// A configuration file in TOML (see `tessera up --help`).
@@ -188,8 +246,8 @@ pub(crate) struct BrokerArgs {
 
 #[derive(Args)]
 #[command(after_help = "Example:
-  tessera agent --data ./agent --provisioning http://provisioning:8080 --feed-token feed.token \\
-    --root root.thumbprint --http 127.0.0.1:9465 --socket /run/tessera.sock")]
+  tessera agent --data ./agent --provisioning https://provisioning.example:8443 --cafile ca.pem \\
+    --feed-token feed.token --root root.thumbprint --http 127.0.0.1:9465 --socket /run/tessera.sock")]
 pub(crate) struct AgentArgs {
     /// The folder of the agent's state (default: ./tessera-agent).
     #[arg(long, value_name = "DIR")]
@@ -203,6 +261,11 @@ pub(crate) struct AgentArgs {
     /// The audience that tokens must name (default: mqtt).
     #[arg(long, value_name = "NAME")]
     pub(crate) audience: Option<String>,
+    /// The name that connect proofs must be made for (default: gw- and 16 hexadecimal digits, drawn at the first start and
+    /// told at each). A letter or digit, then letters, digits and . _ : -, at most 64; no other verifier of the feed may
+    /// have it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<String>,
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
     #[command(flatten)]
@@ -214,9 +277,11 @@ pub(crate) struct AgentArgs {
 /// Where trust comes from.
 #[derive(Args, Clone)]
 pub(crate) struct FeedArgs {
-    /// Provisioning, as a URL.
+    /// Provisioning, as a URL: https://, or http:// on this machine.
     #[arg(long, value_name = "URL")]
     pub(crate) provisioning: String,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// A file with the token for the trust feed.
     #[arg(long, value_name = "FILE")]
     pub(crate) feed_token: PathBuf,

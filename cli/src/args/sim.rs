@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tessera_token::ids::VerifierName;
 
 use super::{HttpArg, PopArg};
 use crate::span;
@@ -60,9 +61,12 @@ Runs are for test systems: whoever knows the seed knows the devices' keys.")]
 pub(crate) struct SimRunArgs {
     #[command(flatten)]
     pub(crate) http: HttpArg,
-    /// The broker.
+    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://; --cafile is for both.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     pub(crate) mqtt: String,
+    /// The verifier behind it, when it has a name of its own (default: the audience).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
     #[command(flatten)]
     pub(crate) operator: SimOperator,
     /// Honest devices.
@@ -125,6 +129,9 @@ pub(crate) struct CredentialsArgs {
     /// How the devices prove themselves.
     #[arg(long, value_enum)]
     pub(crate) proof: ProofArg,
+    /// The verifier that the lines are for, when it has a name of its own (default: the audience).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
     /// The file (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

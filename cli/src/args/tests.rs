@@ -17,6 +17,11 @@ fn every_line_that_the_documents_show() {
         "tessera up",
         "tessera up --data d --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --metrics 127.0.0.1:0 --config c.toml --log debug",
         "tessera provision --data d --http 127.0.0.1:0",
+        "tessera provision --http 0.0.0.0:8443 --https-cert c --https-key k --trusted-proxy 10.0.0.0/8",
+        "tessera up --http 0.0.0.0:8080 --http-in-clear --trusted-proxy 10.0.0.1 --trusted-proxy 10.0.0.2",
+        "tessera broker --provisioning https://x:1 --cafile ca.pem --feed-token f --root r",
+        "tessera device enrol --http https://x:1 --cafile ca.pem --device d-17 --claim c",
+        "tessera devices --http https://x:1 --cafile ca.pem",
         "tessera broker --data d --mqtt 127.0.0.1:0 --provisioning http://x:1 --feed-token f --root r",
         "tessera agent --provisioning http://x:1 --feed-token f --root r --http 127.0.0.1:0 --socket s",
         "tessera demo --for 30s --devices 20 --seed 7",
@@ -30,6 +35,11 @@ fn every_line_that_the_documents_show() {
         "tessera up --derivation-keys derivation.keys",
         "tessera tenant create acme --bearer",
         "tessera tenant bearer acme on",
+        "tessera operator create ann --role viewer --role fleet --tenant acme --tenant north",
+        "tessera operator create night-shift --role security --all-tenants",
+        "tessera operator list",
+        "tessera operator delete ann",
+        "tessera provision --data d --new-operator",
         "tessera role set meter --publish d/{device}/telemetry",
         "tessera claim create --role sensor --http 127.0.0.1:1 --operator-token @f --json",
         "tessera devices d-17",
@@ -61,6 +71,10 @@ fn what_is_not_known_is_refused() {
         "tessera device token --dir d --refresh --pop hmac --bearer",
         "tessera agent --derivation-keys f --provisioning http://x:1 --feed-token f --root r",
         "tessera tenant bearer acme perhaps",
+        "tessera operator create ann --role viewer",
+        "tessera operator create ann --tenant acme",
+        "tessera operator create ann --role viewer --tenant acme --all-tenants",
+        "tessera operator create ann --role root --all-tenants",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -68,6 +82,6 @@ fn what_is_not_known_is_refused() {
 
 #[test]
 fn http_without_a_scheme() {
-    let arg = HttpArg { http: "127.0.0.1:8080".to_owned() };
-    assert_eq!(arg.url(), "http://127.0.0.1:8080");
+    let arg = HttpArg { http: "127.0.0.1:8080".to_owned(), trust: TrustArgs::default() };
+    assert_eq!(arg.server().url, "http://127.0.0.1:8080");
 }

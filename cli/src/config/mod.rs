@@ -10,13 +10,17 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use tessera_broker::config::RawLimits;
 use tessera_broker::tickets::RawResumption;
-use tessera_broker::transport::settings::{RawProxy, RawTls};
+use tessera_broker::transport::settings::RawTls;
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
-use tessera_provisioning::ProvisioningConfig;
+use tessera_provisioning::{HttpsFiles, ProvisioningConfig, RawLimits as RawProvisioningLimits};
+use tessera_runtime::http::Server;
 use tessera_runtime::log::Format;
-use tessera_token::ids::Audience;
+use tessera_runtime::proxy::RawProxy;
+use tessera_token::ids::{Audience, VerifierName};
 
-use crate::args::{DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, SeedsArgs};
+use crate::args::{
+    DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProxyArgs, SeedsArgs, ServiceArgs,
+};
 use crate::fault::Fault;
 
 #[cfg(test)]
@@ -38,8 +42,12 @@ pub(crate) struct Raw {
     pub(crate) wss: Option<SocketAddr>,
     pub(crate) quic: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) http_in_clear: bool,
+    pub(crate) cafile: Option<PathBuf>,
+    pub(crate) https: RawHttps,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) audience: Option<String>,
+    pub(crate) verifier: Option<String>,
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: Option<u64>,
     pub(crate) drain_seconds: Option<u64>,
@@ -48,6 +56,7 @@ pub(crate) struct Raw {
     pub(crate) tls: RawTls,
     pub(crate) proxy: RawProxy,
     pub(crate) broker: RawBroker,
+    pub(crate) provisioning: RawProvisioning,
     /// Of the command line alone: a file would say it at every start.
     #[serde(skip)]
     pub(crate) accept_loss: bool,
@@ -92,6 +101,14 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
+/// The certificate of provisioning.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawHttps {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawLog {
@@ -103,12 +120,19 @@ pub(crate) struct RawLog {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBroker {
     ace_as_hint: Option<String>,
+    ace_challenge: Option<String>,
     authz_info: Option<bool>,
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
     suppress_will_on_revocation: Option<bool>,
     resumption: RawResumption,
     limits: RawLimits,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawProvisioning {
+    limits: RawProvisioningLimits,
 }
 
 /// What holds.
@@ -121,8 +145,15 @@ pub(crate) struct Config {
     pub(crate) wss: Option<SocketAddr>,
     pub(crate) quic: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
+    https: Option<HttpsFiles>,
+    /// Whether HTTP in clear is served, and asked for, beyond this machine.
+    pub(crate) http_in_clear: bool,
+    /// The authorities that may sign the certificate of provisioning.
+    pub(crate) cafile: Option<PathBuf>,
     pub(crate) metrics: SocketAddr,
     pub(crate) audience: Audience,
+    /// The name in connect proofs; the audience, or a gateway's own, when there is none.
+    pub(crate) verifier: Option<VerifierName>,
     /// What makes symmetric keys (`docs/ace.md`); for provisioning and broker, never for a gateway.
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: u64,
@@ -136,6 +167,7 @@ pub(crate) struct Config {
     tls: RawTls,
     proxy: RawProxy,
     broker: RawBroker,
+    provisioning: RawProvisioning,
 }
 
 /// How to log.
@@ -182,6 +214,29 @@ impl Raw {
         self
     }
 
+    /// As [`Raw::with_log`], for the verifier's name.
+    pub(crate) fn with_verifier(mut self, name: Option<&String>) -> Self {
+        self.verifier = name.cloned().or(self.verifier);
+        self
+    }
+
+    /// As [`Raw::with_log`], for provisioning.
+    pub(crate) fn with_service(mut self, args: &ServiceArgs) -> Self {
+        self.http = args.http.or(self.http);
+        self.http_in_clear |= args.http_in_clear;
+        self.https.cert = args.https_cert.clone().or(self.https.cert);
+        self.https.key = args.https_key.clone().or(self.https.key);
+        self
+    }
+
+    /// As [`Raw::with_log`], for proxies in front.
+    pub(crate) fn with_proxy(mut self, args: &ProxyArgs) -> Self {
+        if !args.trusted_proxy.is_empty() {
+            self.proxy.trusted = args.trusted_proxy.clone();
+        }
+        self
+    }
+
     /// As [`Raw::with_log`], for symmetric keys.
     pub(crate) fn with_derivation(mut self, args: &DerivationArgs) -> Self {
         self.derivation_key_file = args.derivation_keys.clone().or(self.derivation_key_file);
@@ -200,6 +255,10 @@ impl Raw {
         let audience = self.audience.as_deref().unwrap_or("mqtt");
         let audience = Audience::parse(audience)
             .map_err(|error| Fault::new(format!("audience {audience:?}: {error}")))?;
+        let verifier = self.verifier.as_deref().map(|name| {
+            VerifierName::parse(name)
+                .map_err(|error| Fault::new(format!("verifier {name:?}: {error}")))
+        });
         let drain = self.drain_seconds.unwrap_or(10);
         if !(1..=600).contains(&drain) {
             return Err(Fault::new("drain_seconds is 1 to 600"));
@@ -217,8 +276,12 @@ impl Raw {
             wss: self.wss,
             quic: self.quic,
             http: self.http.unwrap_or(loopback(8080)),
+            https: self.https.validate()?,
+            http_in_clear: self.http_in_clear,
+            cafile: self.cafile,
             metrics: self.metrics.unwrap_or(loopback(9464)),
             audience,
+            verifier: verifier.transpose()?,
             derivation_key_file: self.derivation_key_file,
             token_seconds: self.token_seconds.unwrap_or(3600),
             drain: Duration::from_secs(drain),
@@ -229,12 +292,25 @@ impl Raw {
             tls: self.tls,
             proxy: self.proxy,
             broker: self.broker,
+            provisioning: self.provisioning,
         };
-        config.broker("http://127.0.0.1:1")?;
+        config.broker(&Server::from("http://127.0.0.1:1"))?;
+        config.provisioning()?;
         if !(2..=tessera_token::limits::TOKEN_LIFE_SECONDS).contains(&config.token_seconds) {
             return Err(Fault::new("token_seconds is 2 seconds to 30 days"));
         }
         Ok(config)
+    }
+}
+
+impl RawHttps {
+    fn validate(self) -> Result<Option<HttpsFiles>, Fault> {
+        match (self.cert, self.key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some(HttpsFiles { cert, key })),
+            (None, _) => Err(Fault::new("https.cert: the certificate file is missing")),
+            (_, None) => Err(Fault::new("https.key: the key file is missing")),
+        }
     }
 }
 
@@ -272,16 +348,20 @@ impl Config {
     /// Provisioning's part.
     pub(crate) fn provisioning(&self) -> Result<ProvisioningConfig, Fault> {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
+        config.https = self.https.clone();
+        config.http_in_clear = self.http_in_clear;
+        config.proxy = self.proxy.validate()?;
         config.audience = self.audience.clone();
         config.token_seconds = self.token_seconds;
         config.derivation_key_file = self.derivation_key_file.clone();
         config.accept_loss = self.accept_loss;
         config.replace_keys = self.replace_keys;
+        self.provisioning.limits.apply(&mut config)?;
         Ok(config)
     }
 
     /// The broker's part; `provisioning` is where it relays token requests to.
-    pub(crate) fn broker(&self, provisioning: &str) -> Result<BrokerConfig, Fault> {
+    pub(crate) fn broker(&self, provisioning: &Server) -> Result<BrokerConfig, Fault> {
         let defaults = RawBrokerConfig::default();
         let own = &self.broker;
         let raw = RawBrokerConfig {
@@ -294,8 +374,10 @@ impl Config {
             proxy: self.proxy.clone(),
             http: self.metrics.to_string(),
             data_dir: self.data.join("broker"),
-            provisioning: Some(provisioning.to_owned()),
+            provisioning: Some(provisioning.url.clone()),
+            trust: provisioning.trust.clone(),
             ace_as_hint: own.ace_as_hint.clone(),
+            ace_challenge: own.ace_challenge.clone().unwrap_or(defaults.ace_challenge),
             authz_info: own.authz_info.unwrap_or(defaults.authz_info),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),

@@ -15,7 +15,15 @@ fn defaults_hold() {
     assert_eq!((config.http.port(), config.metrics.port()), (8080, 9464));
     assert_eq!(config.log, LogConfig { level: LOG_LEVEL.into(), format: Format::Text });
     assert_eq!(config.provisioning().unwrap().token_seconds, 3600);
-    assert_eq!(config.broker("http://x:1").unwrap().provisioning.as_deref(), Some("http://x:1"));
+    assert_eq!(
+        config
+            .broker(&"http://x:1".into())
+            .unwrap()
+            .provisioning
+            .map(|service| service.url)
+            .as_deref(),
+        Some("http://x:1")
+    );
 }
 
 #[test]
@@ -35,7 +43,7 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
     let config = given.validate("d").unwrap();
     assert_eq!((config.mqtt.to_string().as_str(), config.audience.as_str()), ("0.0.0.0:1", "b1"));
     assert_eq!(config.log.level, "debug");
-    let broker = config.broker("http://x:1").unwrap();
+    let broker = config.broker(&"http://x:1".into()).unwrap();
     assert_eq!((broker.admission.sockets, broker.authz_info), (7, true));
     assert_eq!(broker.resumption, tessera_broker::tickets::TicketSettings::Off);
 }
@@ -87,7 +95,7 @@ fn listeners_and_certificates_reach_the_broker() {
         ..ListenArgs::default()
     };
     let config = raw(text).unwrap().with_listeners(&args).validate("d").unwrap();
-    let broker = config.broker("http://x:1").unwrap();
+    let broker = config.broker(&"http://x:1".into()).unwrap();
     let listen: Vec<_> =
         broker.listen.iter().map(|one| (one.transport.as_str(), one.proxied)).collect();
     assert_eq!(listen, [("mqtts", false), ("wss", true), ("quic", false)]);

@@ -107,7 +107,7 @@ impl System {
         front: &Stop,
         back: &Stop,
     ) -> Result<Self, Fault> {
-        let provisioning = start_provisioning(config, clock, back).await?;
+        let provisioning = start_provisioning(config, true, clock, back).await?;
         let http = provisioning.addr();
         let feed = feed(config, &provisioning)?;
         let broker = start_broker(config, &feed, clock, front).await?;
@@ -138,8 +138,8 @@ impl System {
         let long_enough = |lasts: Duration| lasts >= args.token_life.mul_f64(0.9);
         let plan = Plan {
             operator: OperatorClient::new(&http, self.operator_token.clone())?,
-            http,
-            broker: Broker { host: mqtt.ip().to_string(), port: mqtt.port() },
+            http: http.into(),
+            broker: Broker::plain(mqtt.ip().to_string(), mqtt.port()),
             tenant: TenantId::parse("default")?,
             sensor_role: "sensor".to_owned(),
             backend_role: "backend".to_owned(),
@@ -149,6 +149,7 @@ impl System {
             publish_every: PUBLISH_EVERY,
             lasts: args.lasts,
             token: TokenKind::Key,
+            verifier: None,
             hostile: true,
             expect_refresh: args.lasts.is_some_and(long_enough),
         };
@@ -202,7 +203,7 @@ fn local(port: u16) -> SocketAddr {
 
 fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Fault> {
     Ok(Feed {
-        url: format!("http://{}", provisioning.addr()),
+        server: provisioning.inner_url().into(),
         token: tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?,
         root: provisioning.root_thumbprint(),
     })

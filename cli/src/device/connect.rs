@@ -1,6 +1,6 @@
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Broker, Closed, Connect, Incoming, Link, Version};
+use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Version};
 use tessera_token::claims::Claims;
 use tessera_token::text::base64url;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -41,7 +41,8 @@ pub(super) async fn run(args: ConnectArgs) -> Outcome {
 /// The held token may have been ended while the device was away: a new one tells whether the device itself was.
 async fn again(folder: &Folder, card: &Card, args: &ConnectArgs) -> Result<Link, Fault> {
     refresh(folder, card, &clock(card), kind(folder)).await?;
-    let connect = prepare(folder, card, args).await?;
+    // The new token has corrected the clock.
+    let connect = prepare(folder, &folder.card()?, args).await?;
     Link::open(&connect).await.map_err(|closed| refused(&closed, folder))
 }
 
@@ -51,13 +52,14 @@ pub(super) async fn prepare(
     card: &Card,
     args: &ConnectArgs,
 ) -> Result<Connect, Fault> {
-    let broker = Broker::parse(&args.mqtt)
-        .ok_or_else(|| Fault::new(format!("{:?} is no host:port", args.mqtt)))?;
+    let broker = args.tls.broker(&args.mqtt, card.trust())?;
     Ok(Connect {
         broker,
         client_id: card.device.clone(),
         username: card.device.clone(),
-        password: base64url(&password::make(folder, card, &card.device).await?),
+        password: base64url(
+            &password::make(folder, card, &card.device, args.verifier.as_ref()).await?,
+        ),
         version: if args.v5 { Version::V5 } else { Version::V311 },
         keep_alive: limits::KEEP_ALIVE,
     })

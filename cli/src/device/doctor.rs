@@ -2,7 +2,7 @@
 //! would take is taken here first, with the device's own knowledge, and provisioning is asked for the rest.
 
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::{ApiError, DeviceApi};
+use tessera_simulators::device::api::ApiError;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::wire::{Closed, Link};
@@ -96,7 +96,7 @@ fn key(folder: &Folder) -> Finding {
 }
 
 async fn reachable(card: &Card, clock: &DeviceClock) -> Finding {
-    let api = match DeviceApi::new(&card.http) {
+    let api = match card.api() {
         Ok(api) => api,
         Err(error) => return Finding::Bad(None, error.to_string()),
     };
@@ -107,7 +107,8 @@ async fn reachable(card: &Card, clock: &DeviceClock) -> Finding {
 }
 
 fn clock_right(clock: &DeviceClock) -> Finding {
-    let off = clock.correction();
+    // What provisioning told is not signed: good enough for words, and no time to sign for.
+    let off = clock.hint();
     let words = match off {
         -2..=2 => "this machine's clock agrees with provisioning".to_owned(),
         _ => format!(
@@ -130,7 +131,7 @@ fn clock_right(clock: &DeviceClock) -> Finding {
 async fn standing(folder: &Folder, card: &Card, clock: &DeviceClock) -> (Finding, Option<Epochs>) {
     let asked = async {
         let identity = folder.identity(card)?;
-        let api = DeviceApi::new(&card.http)?;
+        let api = card.api()?;
         Ok::<_, Fault>(api.token(&identity, clock, &SystemRandom, TokenKind::Key).await)
     };
     match asked.await {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::{ApiError, DeviceApi};
+use tessera_simulators::device::api::ApiError;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_token::ids::{DeviceId, TenantId};
@@ -23,7 +23,7 @@ pub(super) async fn run(args: EnrolArgs) -> Outcome {
     folder.key_or_new(&SystemRandom)?;
     folder.keep_card(&card)?;
     let clock = DeviceClock::new(SystemClock::shared(), 0);
-    let api = DeviceApi::new(&card.http)?;
+    let api = card.api()?;
     let answer = api.enrol(&folder.identity(&card)?, claim.expose(), &clock).await;
     card.clock_correction = clock.correction();
     folder.keep_card(&card)?;
@@ -35,8 +35,13 @@ pub(super) async fn run(args: EnrolArgs) -> Outcome {
 
 /// A folder belongs to one device for good: its key must never stand for two.
 fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
+    let server = args.http.server();
+    // Later verbs may run in another folder.
+    let cafile = args.http.trust.cafile.as_ref().map(std::path::absolute).transpose()?;
     let card = Card {
-        http: args.http.url(),
+        http: server.url,
+        cafile,
+        http_in_clear: server.trust.in_clear,
         tenant: args.tenant.clone(),
         device: args.device.clone(),
         clock_correction: 0,

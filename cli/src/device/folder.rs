@@ -6,10 +6,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{
     own_folder_of, owner_alone, read_secret_text, write_secret_file, Secret,
 };
+use tessera_runtime::tls::Trust;
+use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
 use tessera_token::ids::{DeviceId, TenantId};
@@ -33,9 +36,28 @@ pub(crate) struct Card {
     pub(crate) http: String,
     pub(crate) tenant: String,
     pub(crate) device: String,
+    /// The authorities that may sign the certificate of provisioning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cafile: Option<PathBuf>,
+    /// Whether provisioning may be asked in clear on another machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) http_in_clear: bool,
     /// Seconds to add to this machine's clock, learned from provisioning.
     #[serde(default)]
     pub(crate) clock_correction: i64,
+}
+
+impl Card {
+    /// What makes servers believed; `TESSERA_CAFILE` stands in where enrolment named no file.
+    pub(crate) fn trust(&self) -> Trust {
+        let cafile = folder_or_env(self.cafile.as_ref(), "TESSERA_CAFILE");
+        Trust { cafile, in_clear: self.http_in_clear }
+    }
+
+    /// A client of its provisioning.
+    pub(crate) fn api(&self) -> Result<DeviceApi, HttpError> {
+        DeviceApi::new(Server::new(self.http.as_str(), self.trust()))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -266,6 +288,8 @@ mod tests {
             http: "http://x:1".into(),
             tenant: "t".into(),
             device: "d-1".into(),
+            cafile: None,
+            http_in_clear: false,
             clock_correction: -3,
         };
         folder.keep_card(&card).unwrap();

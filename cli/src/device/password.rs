@@ -1,6 +1,6 @@
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
-use tessera_token::ids::ClientId;
+use tessera_token::ids::{ClientId, VerifierName};
 use tessera_token::text::base64url;
 
 use super::enrol::clock;
@@ -17,7 +17,7 @@ pub(super) async fn run(args: PasswordArgs) -> Outcome {
     let folder = Folder::of(&args.folder);
     let card = folder.card()?;
     let client_id = args.client_id.as_deref().unwrap_or(&card.device);
-    let password = make(&folder, &card, client_id).await?;
+    let password = make(&folder, &card, client_id, args.verifier.as_ref()).await?;
     match args.hex {
         true => out::line(&hex::encode(password)),
         false => out::line(&base64url(&password)),
@@ -26,7 +26,12 @@ pub(super) async fn run(args: PasswordArgs) -> Outcome {
 }
 
 /// A password for one CONNECT with a token that is good for a while yet.
-pub(super) async fn make(folder: &Folder, card: &Card, client_id: &str) -> Result<Vec<u8>, Fault> {
+pub(super) async fn make(
+    folder: &Folder,
+    card: &Card,
+    client_id: &str,
+    verifier: Option<&VerifierName>,
+) -> Result<Vec<u8>, Fault> {
     let client = ClientId::parse(client_id)?;
     if client.subject() != card.device {
         return Err(Fault::new(format!("{client_id} is no client id of {}", card.device))
@@ -35,7 +40,8 @@ pub(super) async fn make(folder: &Folder, card: &Card, client_id: &str) -> Resul
     let clock = clock(card);
     let token = good_token(folder, card, &clock).await?;
     let counter = folder.next_counter()?;
-    Ok(token.password(&folder.key()?, client_id, clock.now(), counter))
+    let verifier = verifier.map_or(token.audience.as_str(), VerifierName::as_str);
+    Ok(token.password_for(verifier, &folder.key()?, client_id, clock.now(), counter))
 }
 
 /// The token of the folder, renewed when less than a quarter of its life is left.
@@ -74,6 +80,8 @@ mod tests {
             http: "http://127.0.0.1:1".into(),
             tenant: "t".into(),
             device: "d-1".into(),
+            cafile: None,
+            http_in_clear: false,
             clock_correction: 0,
         };
         let key = folder.key_or_new(&SystemRandom).unwrap();
@@ -111,7 +119,7 @@ mod tests {
         let key = folder.key().unwrap().public();
         let mut last = 0;
         for client_id in ["d-1", "d-1~2", "d-1"] {
-            let password = make(&folder, &card, client_id).await.unwrap();
+            let password = make(&folder, &card, client_id, None).await.unwrap();
             let credential = Credential::from_password(&password).unwrap();
             let proof = credential.proof.unwrap();
             assert!(proof.verifies(&key, "mqtt", client_id, &credential.token));
@@ -121,10 +129,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_for_a_named_verifier_is_good_at_no_other() {
+        let (_dir, folder, card) = folder(90);
+        let key = folder.key().unwrap().public();
+        let name = VerifierName::parse("gw-7").unwrap();
+        let password = make(&folder, &card, "d-1", Some(&name)).await.unwrap();
+        let Credential { token, proof } = Credential::from_password(&password).unwrap();
+        let proof = proof.unwrap();
+        assert!(proof.verifies(&key, "gw-7", "d-1", &token));
+        assert!(!proof.verifies(&key, "mqtt", "d-1", &token));
+    }
+
+    #[tokio::test]
     async fn another_devices_client_id_is_refused_here_already() {
         let (_dir, folder, card) = folder(90);
         for client_id in ["d-2", "d-1~", "d-1/x", "d-10"] {
-            assert!(make(&folder, &card, client_id).await.is_err(), "{client_id}");
+            assert!(make(&folder, &card, client_id, None).await.is_err(), "{client_id}");
         }
         assert_eq!(folder.next_counter().unwrap(), 1, "a refused password used a counter");
     }
@@ -132,8 +152,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_still_good_is_good_enough_while_provisioning_is_away() {
         let (_dir, nearly_over, card) = folder(15);
-        assert!(make(&nearly_over, &card, "d-1").await.is_ok());
+        assert!(make(&nearly_over, &card, "d-1", None).await.is_ok());
         let (_dir, over, card) = folder(0);
-        assert!(make(&over, &card, "d-1").await.is_err());
+        assert!(make(&over, &card, "d-1", None).await.is_err());
     }
 }

@@ -1,6 +1,5 @@
 use serde_json::json;
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::peek::unverified_claims;
@@ -55,13 +54,9 @@ pub(super) async fn refresh(
     clock: &DeviceClock,
     kind: TokenKind,
 ) -> Result<HeldToken, Fault> {
-    let api = DeviceApi::new(&card.http)?;
+    let api = card.api()?;
     let identity = folder.identity(card)?;
-    let mut answer = api.token(&identity, clock, &SystemRandom, kind).await;
-    if answer.as_ref().is_err_and(|error| error.kind() == "proof_not_fresh") {
-        // The refusal told the time: once more with it.
-        answer = api.token(&identity, clock, &SystemRandom, kind).await;
-    }
+    let answer = api.token(&identity, clock, &SystemRandom, kind).await;
     folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
     let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
     folder.keep_token(&token)?;

@@ -6,8 +6,8 @@ use tessera_simulators::operator::{
 };
 
 use crate::args::{
-    Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs, OperatorCommand,
-    RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
+    OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 use crate::fault::{Fault, Outcome};
 use crate::{out, secrets};
@@ -22,6 +22,7 @@ mod tests;
 pub(crate) async fn run(command: OperatorCommand) -> Outcome {
     match command {
         OperatorCommand::Tenant(command) => tenant(command).await,
+        OperatorCommand::Operator(command) => account(command).await,
         OperatorCommand::Role(command) => role(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
@@ -43,7 +44,7 @@ struct Call {
 impl Call {
     fn of(args: &OperatorArgs) -> Result<Self, Fault> {
         let token = secrets::operator_token(args.operator_token.as_deref())?;
-        Ok(Self { client: OperatorClient::new(&args.http.url(), token)?, json: args.json })
+        Ok(Self { client: OperatorClient::new(args.http.server(), token)?, json: args.json })
     }
 
     /// Shows one answer as a table of two columns, or as JSON.
@@ -99,6 +100,25 @@ async fn tenant(command: TenantCommand) -> Outcome {
             let call = Call::of(&operator)?;
             let body = json!({ "bearer": state == "on" });
             call.show(call.client.put(&format!("/v1/tenants/{}", segment(&id)), &body).await)
+        }
+    }
+}
+
+async fn account(command: AccountCommand) -> Outcome {
+    match command {
+        AccountCommand::Create { name, roles, whose, operator } => {
+            let call = Call::of(&operator)?;
+            let tenants = if whose.all_tenants { json!("all") } else { json!(whose.tenants) };
+            let body = json!({ "operator": name, "roles": roles, "tenants": tenants });
+            call.show(call.client.post("/v1/operators", &body).await)
+        }
+        AccountCommand::List { operator } => {
+            let columns = ["operator", "roles", "tenants", "created"];
+            Call::of(&operator)?.list("/v1/operators", &columns).await
+        }
+        AccountCommand::Delete { name, operator } => {
+            let call = Call::of(&operator)?;
+            call.show(call.client.delete(&format!("/v1/operators/{}", segment(&name))).await)
         }
     }
 }

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_agent::daemon::{AgentDaemon, DaemonConfig};
+use tessera_agent::verifier::Verifier;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::own_folder_of;
@@ -24,13 +25,18 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     let mut raw = Raw::default().with_log(&args.log).after_loss(&args.loss, &SeedsArgs::default());
     raw.data = args.data.clone();
     raw.audience = args.audience.clone();
+    raw.verifier = args.verifier.clone();
     let config = raw.validate("./tessera-agent")?;
-    let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    let feed = Feed::read(&args.feed, &config)?;
     own_folder_of(&config.data, &["agent"])?;
     let reload = Reload::start(None, &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
-    let mut daemon = DaemonConfig::new(feed.agent(&config.data.join("agent"), &config));
+    let mut agent = feed.agent(&config.data.join("agent"), &config);
+    if config.verifier.is_none() {
+        agent.verifier = Verifier::Own;
+    }
+    let mut daemon = DaemonConfig::new(agent);
     daemon.http = args.http.unwrap_or(HTTP.into());
     daemon.socket = args.socket.clone();
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
@@ -42,9 +48,11 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
         copied.agent().copy_store_to(&to.join("agent")).map_err(|error| error.to_string())
     };
     control::serve(&config.data, &stop, Arc::new(copy));
-    run_file::write(&config.data, &[("http", daemon.http().to_string())])?;
+    let verifier = daemon.agent().validator().verifier();
+    let places = [("http", daemon.http().to_string()), ("verifier", verifier.to_string())];
+    run_file::write(&config.data, &places)?;
     out::write(&format!(
-        "data          {}\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",
+        "data          {}\nverifier      {verifier}   (devices prove themselves for this name)\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",
         config.data.display(),
         daemon.http(),
     ));

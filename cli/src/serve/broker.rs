@@ -18,11 +18,13 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
+        .with_verifier(args.verifier.verifier.as_ref())
+        .with_proxy(&args.proxy)
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &SeedsArgs::default());
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-broker")?;
-    let feed = Feed::read(&args.feed.provisioning, &args.feed.feed_token, &args.feed.root)?;
+    let feed = Feed::read(&args.feed, &config)?;
     own_folder_of(&config.data, &["agent", "broker"])?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
@@ -38,7 +40,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
         "data          {}\n{}broker        http://{metrics}   (/metrics /healthz /readyz)\nprovisioning  {}\n\n",
         config.data.display(),
         broker.told(),
-        feed.url,
+        feed.server.url,
     ));
     until_told(signals, reload, || broker.handle.is_ready(), || broker.reload_certificates())
         .await

@@ -3,6 +3,7 @@
 mod agent;
 mod broker;
 pub(crate) mod control;
+mod first_token;
 mod founded;
 mod life;
 mod parts;

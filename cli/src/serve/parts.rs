@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use tessera_agent::verifier::Verifier;
 use tessera_agent::{Agent, AgentConfig};
+use tessera_broker::config::RelayToken;
 use tessera_broker::{Broker, BrokerHandle};
 use tessera_provisioning::{Provisioning, ProvisioningHandle};
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::Server;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::{own_folder, read_secret_text, Secret};
@@ -13,33 +16,47 @@ use tessera_runtime::stop::Stop;
 use tessera_token::key::Thumbprint;
 
 use super::founded;
+use crate::args::FeedArgs;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::secrets::read_thumbprint;
 
 /// Where trust comes from.
 pub(crate) struct Feed {
-    pub(crate) url: String,
+    pub(crate) server: Server,
     pub(crate) token: Secret<String>,
     pub(crate) root: Thumbprint,
 }
 
 impl Feed {
-    /// From a token file and a thumbprint, which may stand in a file itself.
-    pub(crate) fn read(url: &str, token: &Path, root: &str) -> Result<Self, Fault> {
+    /// From a token file and a thumbprint, which may stand in a file itself. The command line goes before the settings.
+    pub(crate) fn read(args: &FeedArgs, config: &Config) -> Result<Self, Fault> {
+        let mut trust = args.trust.trust();
+        trust.cafile = args.trust.cafile.clone().or(config.cafile.clone()).or(trust.cafile);
+        trust.in_clear |= config.http_in_clear;
+        let server = Server::new(args.provisioning.trim_end_matches('/'), trust);
         Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            token: read_secret_text(token)?,
-            root: read_thumbprint(root)?,
+            server,
+            token: read_secret_text(&args.feed_token)?,
+            root: read_thumbprint(&args.root)?,
         })
     }
 
     /// The agent's part of a configuration.
     pub(super) fn agent(&self, data: &Path, config: &Config) -> AgentConfig {
+        if self.server.is_in_clear() {
+            tracing::warn!(
+                url = self.server.url,
+                "provisioning is asked in clear beyond this machine: tokens can be read on the way"
+            );
+        }
         let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
-            .with_feed(self.url.clone(), self.token.clone());
+            .with_feed(self.server.clone(), self.token.clone());
         agent.accept_loss = config.accept_loss;
         agent.must_exist = founded::is_there(&config.data);
+        if let Some(name) = &config.verifier {
+            agent.verifier = Verifier::Named(name.clone());
+        }
         agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }
@@ -61,11 +78,14 @@ pub(super) fn counted() -> Result<Metrics, Fault> {
 /// Starts provisioning; it makes its folder.
 pub(crate) async fn start_provisioning(
     config: &Config,
+    inner: bool,
     clock: &SharedClock,
     stop: &Stop,
 ) -> Result<ProvisioningHandle, Fault> {
+    let mut settings = config.provisioning()?;
+    settings.inner = inner;
     let started = Provisioning::start(
-        config.provisioning()?,
+        settings,
         clock.clone(),
         SystemRandom::shared(),
         counted()?,
@@ -86,12 +106,18 @@ pub(crate) async fn start_broker(
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
-    let mut settings = config.broker(&feed.url)?;
+    let mut settings = config.broker(&feed.server)?;
     settings.accept_loss = config.accept_loss;
+    settings.relay_token = RelayToken(Some(feed.token.clone()));
     settings.must_exist = founded::is_there(&config.data);
     let handle = Broker::start(settings, &agent, clock.clone(), &metrics, stop).await?;
     founded::note(&config.data)?;
     Ok(BrokerPart { agent, handle })
+}
+
+/// Reads the certificate of provisioning again; it logs how it went.
+pub(super) fn reload_certificates(service: &ProvisioningHandle) {
+    let _ = service.reload_certificates();
 }
 
 /// Writes a copy of provisioning's store below the folder.
@@ -141,6 +167,17 @@ impl BrokerPart {
 mod tests {
     use super::*;
 
+    fn read(token: &Path, root: &str) -> Result<Feed, Fault> {
+        let args = FeedArgs {
+            provisioning: "http://x:1/".to_owned(),
+            trust: Default::default(),
+            feed_token: token.to_owned(),
+            root: root.to_owned(),
+        };
+        let raw = crate::config::Raw { cafile: Some("ca.pem".into()), ..Default::default() };
+        Feed::read(&args, &raw.validate("d")?)
+    }
+
     #[test]
     fn a_root_in_both_spellings_and_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -150,11 +187,13 @@ mod tests {
         std::fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
         let url64 = tessera_token::text::base64url(&[0xab; 32]);
         for root in ["ab".repeat(32), url64, file.display().to_string()] {
-            let feed = Feed::read("http://x:1/", &token, &root).unwrap();
+            let feed = read(&token, &root).unwrap();
             assert_eq!(feed.root.as_bytes(), &[0xab; 32]);
-            assert_eq!((feed.url.as_str(), feed.token.expose().as_str()), ("http://x:1", "t"));
+            let shown = (feed.server.url.as_str(), feed.token.expose().as_str());
+            assert_eq!(shown, ("http://x:1", "t"));
+            assert_eq!(feed.server.trust.cafile.as_deref(), Some(Path::new("ca.pem")));
         }
-        assert!(Feed::read("http://x:1", &token, "nonsense").is_err());
-        assert!(Feed::read("http://x:1", Path::new("/none"), &"ab".repeat(32)).is_err());
+        assert!(read(&token, "nonsense").is_err());
+        assert!(read(Path::new("/none"), &"ab".repeat(32)).is_err());
     }
 }

@@ -1,30 +1,39 @@
+use std::path::Path;
 use std::sync::Arc;
 
+use tessera_provisioning::{renew_operator, StartError};
 use tessera_runtime::clock::SystemClock;
+use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
+use tessera_runtime::store::StoreError;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::{copy_provisioning, start_provisioning};
+use super::parts::{copy_provisioning, reload_certificates, start_provisioning};
 use super::signals::Signals;
-use super::{control, run_file};
+use super::{control, first_token, run_file};
 use crate::args::ProvisionArgs;
 use crate::config::Raw;
-use crate::fault::Outcome;
+use crate::fault::{Fault, Outcome};
 use crate::out;
 
 /// Provisioning alone.
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
-    let mut raw =
-        Raw::read(args.config.as_deref())?.with_log(&args.log).with_derivation(&args.derivation);
-    raw = raw.after_loss(&args.loss, &args.seeds);
+    let mut raw = Raw::read(args.config.as_deref())?
+        .with_log(&args.log)
+        .with_service(&args.service)
+        .with_proxy(&args.proxy)
+        .with_derivation(&args.derivation)
+        .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
-    raw.http = args.http.or(raw.http);
     let config = raw.validate("./tessera-data")?;
+    if args.new_operator {
+        return new_operator(&config.data).await;
+    }
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let mut signals = Signals::listen()?;
     let stop = Stop::new();
     let clock = SystemClock::shared();
-    let start = start_provisioning(&config, &clock, &stop);
+    let start = start_provisioning(&config, false, &clock, &stop);
     let Some(service) = signals.during(&stop, start).await? else {
         return ended(&drain(&[&stop], config.drain).await);
     };
@@ -34,23 +43,38 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let data = config.data.display();
     run_file::write(&config.data, &[("http", service.addr().to_string())])?;
     if let Some(first) = service.first_start() {
-        out::line(&format!(
-            "operator token (shown once; also in {data}/operator.token): {}",
-            first.operator_token.expose()
-        ));
+        first_token::tell(&config.data, first);
     }
     out::write(&format!(
         "data          {data}
-provisioning  http://{http}   (OpenAPI: /openapi.json)
+provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 
 A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
-  tessera broker --provisioning http://{http} --feed-token {data}/feed.token --root {data}/root.thumbprint
+  tessera broker --provisioning {scheme}://{http} --feed-token {data}/feed.token --root {data}/root.thumbprint
 
 ",
+        scheme = service.scheme(),
         http = service.addr(),
     ));
-    until_told(signals, reload, || true, || {}).await.impatient();
+    until_told(signals, reload, || true, || reload_certificates(&service)).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     run_file::remove(&config.data);
     ended(&left)
+}
+
+/// A new token for an operator who lost the first one.
+async fn new_operator(data: &Path) -> Outcome {
+    let random = SystemRandom::shared();
+    let made = renew_operator(data, &SystemClock::shared(), &*random).await;
+    first_token::tell(data, &made.map_err(in_use)?);
+    Ok(0)
+}
+
+fn in_use(error: StartError) -> Fault {
+    let locked = matches!(error, StartError::Store(StoreError::Locked(_)));
+    let fault = Fault::from(error);
+    match locked {
+        true => fault.hint("stop the server of this folder first: it must not write meanwhile"),
+        false => fault,
+    }
 }

@@ -1,14 +1,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tessera_provisioning::ProvisioningHandle;
+use tessera_provisioning::{reachable, ProvisioningHandle};
 use tessera_runtime::clock::SystemClock;
+use tessera_runtime::http::Server;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::{copy_provisioning, start_broker, start_provisioning, BrokerPart, Feed};
+use super::parts::{
+    copy_provisioning, reload_certificates, start_broker, start_provisioning, BrokerPart, Feed,
+};
 use super::signals::Signals;
-use super::{control, run_file};
+use super::{control, first_token, run_file};
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
@@ -21,7 +24,7 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
     let mut signals = Signals::listen()?;
     let clock = SystemClock::shared();
     let (front, back) = (Stop::new(), Stop::new());
-    let start = start_provisioning(&config, &clock, &back);
+    let start = start_provisioning(&config, true, &clock, &back);
     let Some(provisioning) = signals.during(&back, start).await? else {
         return ended(&drain(&[&back], config.drain).await);
     };
@@ -42,7 +45,11 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
     control::serve(&config.data, &front, Arc::new(copy));
     tell(&config, &provisioning, &broker)?;
     let ready = || broker.handle.is_ready();
-    let signals = until_told(signals, reload, ready, || broker.reload_certificates()).await;
+    let signals = until_told(signals, reload, ready, || {
+        reload_certificates(&provisioning);
+        broker.reload_certificates();
+    })
+    .await;
     signals.impatient();
     tracing::info!("draining");
     let left = drain(&[&front, &back], config.drain).await;
@@ -55,10 +62,12 @@ fn config(args: &UpArgs) -> Result<Config, Fault> {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_listeners(&args.listen)
+        .with_verifier(args.verifier.verifier.as_ref())
+        .with_service(&args.service)
+        .with_proxy(&args.proxy)
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
-    raw.http = args.http.or(raw.http);
     raw.validate("./tessera-data")
 }
 
@@ -69,20 +78,9 @@ async fn broker(
     stop: &Stop,
 ) -> Result<BrokerPart, Fault> {
     let token = tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?;
-    let url = format!("http://{}", reachable(provisioning.addr()));
-    let feed = Feed { url, token, root: provisioning.root_thumbprint() };
+    let server = Server::from(provisioning.inner_url());
+    let feed = Feed { server, token, root: provisioning.root_thumbprint() };
     start_broker(config, &feed, clock, stop).await
-}
-
-/// An address to connect to: "everywhere" is listened on, never connected to.
-fn reachable(mut addr: std::net::SocketAddr) -> std::net::SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    addr
 }
 
 fn tell(
@@ -97,23 +95,21 @@ fn tell(
     run_file::write(&config.data, &places)?;
     let data = config.data.display();
     if let Some(first) = provisioning.first_start() {
-        out::line(&format!(
-            "operator token (shown once; also in {data}/operator.token): {}",
-            first.operator_token.expose()
-        ));
+        first_token::tell(&config.data, first);
     }
     out::write(&format!(
         "data          {data}
-{told}provisioning  http://{http}   (OpenAPI: /openapi.json)
+{told}provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 broker        http://{metrics}   (/metrics /healthz /readyz)
 
 Next, in another terminal:
   export TESSERA_OPERATOR_TOKEN=@{data}/operator.token
-  tessera claim create --role sensor --http http://{http}
-  tessera device enrol --http http://{http} --device d-17 --claim CODE --dir d-17
+  tessera claim create --role sensor --http {scheme}://{http}
+  tessera device enrol --http {scheme}://{http} --device d-17 --claim CODE --dir d-17
   mosquitto_pub -h {host} -p {port} -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5
 
 ",
+        scheme = provisioning.scheme(),
         told = broker.told(),
         host = reachable(mqtt).ip(),
         port = mqtt.port(),

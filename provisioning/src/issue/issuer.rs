@@ -115,15 +115,17 @@ impl Issuer {
     }
 
     /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the
-    /// second look finds its successor.
+    /// next look finds its successor.
     fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
-        let id = signing(&self.tables, tenant)?;
-        match self.load(id) {
-            Ok(()) => Ok(id),
-            Err(_) => {
-                let id = signing(&self.tables, tenant)?;
-                self.load(id).map(|()| id)
+        let mut id = signing(&self.tables, tenant)?;
+        loop {
+            let Err(refused) = self.load(id) else { return Ok(id) };
+            let now = signing(&self.tables, tenant)?;
+            if now == id {
+                tracing::error!(%tenant, key = %id, "the seed of the active issuer key is not readable");
+                return Err(refused);
             }
+            id = now;
         }
     }
 
@@ -132,7 +134,7 @@ impl Issuer {
             return Ok(());
         }
         let key = self.folder.load(id).map_err(|error| {
-            tracing::error!(%error, "issuer key not readable");
+            tracing::debug!(%error, key = %id, "an issuer key is not readable");
             Refused::from(RefusalCode::Internal)
         })?;
         self.keys.insert(id, key);

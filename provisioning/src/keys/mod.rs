@@ -16,6 +16,7 @@ use tessera_token::trust::Change;
 use crate::limits::KEY_SECONDS;
 use crate::registry::records::octets;
 use crate::tables::{pair, Tables};
+use tessera_token::limits::TRUST_KEYS;
 
 pub(crate) mod files;
 pub(crate) mod rotate;
@@ -85,12 +86,12 @@ impl KeyRecord {
     }
 }
 
-/// All keys of a tenant, in the order of their ids.
+/// All keys of a tenant, in the order of their ids, as of one moment.
 pub(crate) fn of_tenant(
     tables: &Tables,
     tenant: &TenantId,
 ) -> Result<Vec<(Vec<u8>, KeyRecord)>, StoreError> {
-    tables.keys.scan_records(&pair(tenant, []), None, tessera_runtime::limits::STORE_SCAN_ROWS)
+    tables.keys.scan_whole(&pair(tenant, []), TRUST_KEYS)
 }
 
 /// The key of that state, of which a tenant has one active and one next.

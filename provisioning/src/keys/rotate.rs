@@ -21,9 +21,10 @@ pub(crate) async fn rotate(
     by: &Actor,
     tenant: &TenantId,
 ) -> Result<Rotated, Refused> {
+    let _turn = service.keys_turn.lock().await;
     for _ in 0..ATTEMPTS {
         let step = Step::read(service, tenant)?;
-        if step.keys.len() >= KEYS_PER_TENANT {
+        if step.count() >= KEYS_PER_TENANT {
             service.metrics.limits_hit.inc(&["keys_of_a_tenant"]);
             let detail = format!("no more than {KEYS_PER_TENANT} issuer keys of one tenant");
             return Err(Refused::because(RefusalCode::CapacityReached, detail));
@@ -50,6 +51,7 @@ pub(crate) async fn compromise(
     tenant: &TenantId,
     id: KeyId,
 ) -> Result<(), Refused> {
+    let _turn = service.keys_turn.lock().await;
     for _ in 0..ATTEMPTS {
         let step = Step::read(service, tenant)?;
         let leaving = [(step.by_id(id)?, State::Compromised)];
@@ -136,6 +138,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
 async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), Refused> {
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "key.retire", tenant.as_str(), &id.to_string());
+    let _turn = service.keys_turn.lock().await;
     let step = Step::read(service, tenant)?;
     let leaving = [(step.by_id(id)?, State::Retired)];
     succeed(service, &step, &leaving, Successors::IfRoom, entry).await.map(|_| ())

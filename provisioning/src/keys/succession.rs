@@ -47,6 +47,11 @@ impl Step {
         Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
     }
 
+    /// Keys that verifiers hold: retired ones are listed for a while, and verifiers have forgotten them.
+    pub(super) fn count(&self) -> usize {
+        self.keys.iter().filter(|(_, record)| record.state != State::Retired).count()
+    }
+
     pub(super) fn by_state(&self, state: State) -> Option<&Known> {
         self.keys.iter().find(|(_, record)| record.state == state)
     }
@@ -191,7 +196,7 @@ pub(super) fn fresh_next(service: &Service, now: u64) -> Result<Known, Refused> 
     let key = files::draw(&*service.random)?;
     let id = service.key_folder.store(&key).map_err(|error| {
         tracing::error!(%error, "issuer key not stored");
-        Refused::from(RefusalCode::Internal)
+        Refused::from(if error.is_full() { RefusalCode::NotReady } else { RefusalCode::Internal })
     })?;
     Ok((id, KeyRecord::next(key.public_bytes(), now)))
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -256,4 +258,22 @@ pub(crate) fn list(
     let items =
         rows.into_iter().map(|(key, record)| (String::from_utf8_lossy(&key).into_owned(), record));
     Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+}
+
+/// As [`list`], of these alone.
+pub(crate) fn list_of(
+    service: &Service,
+    these: &BTreeSet<String>,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, TenantRecord)>, Refused> {
+    let mut items = Vec::new();
+    for name in these.iter().filter(|name| after.is_none_or(|after| name.as_str() > after)) {
+        let tenant = name.parse::<TenantId>().map_err(|_| RefusalCode::TenantUnknown)?;
+        items.extend(find(service, &tenant)?.map(|record| (name.clone(), record)));
+        if items.len() > limit {
+            break;
+        }
+    }
+    Ok(Page::of(items, limit, |(id, _)| id.clone()))
 }

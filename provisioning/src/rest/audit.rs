@@ -3,15 +3,17 @@ use serde::Serialize;
 use tessera_token::head::ServiceHead;
 use tessera_token::text::base64url;
 
-use super::auth::{By, Security};
+use super::auth::{Among, By, Security};
 use super::input::{App, PageQuery, Query};
 use super::{page, Answer};
 use crate::audit::actor::ChainPending;
 use crate::audit::{self, Chained};
 use crate::issue::highest_serial;
+use crate::limits::AUDIT_LOOK;
+use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::registry::Page;
-use crate::tables::number_of;
+use crate::tables::{number_of, Tables};
 use crate::trust::ledger as trust;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
@@ -81,16 +83,53 @@ pub(super) async fn head(_by: By<Security>, app: App) -> Answer {
     }))
 }
 
-pub(super) async fn list(_by: By<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
+pub(super) async fn list(by: Among<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
     app.audit.send(ChainPending).await.map_err(Refused::from)??;
     let after = query.cursor.as_deref().map(str::parse::<u64>).transpose();
     let after = after.map_err(|_| Refused::malformed("cursor"))?;
-    let after = after.map(u64::to_be_bytes);
-    let rows = app.tables.audit.scan_records::<Chained>(
-        &[],
-        after.as_ref().map(<[u8; 8]>::as_slice),
-        query.limit() + 1,
-    )?;
-    let found = Page::of(rows, query.limit(), |(key, _)| number_of(key).to_string());
+    let found = match &by.operator().tenants {
+        Tenants::All => entries(&app.tables, after, query.limit())?,
+        tenants => entries_of(&app.tables, tenants, after, query.limit())?,
+    };
     Ok(page(found, EntryView::new))
+}
+
+type Row = (Vec<u8>, Chained);
+
+fn entries(tables: &Tables, after: Option<u64>, limit: usize) -> Result<Page<Row>, Refused> {
+    let after = after.map(u64::to_be_bytes);
+    let after = after.as_ref().map(<[u8; 8]>::as_slice);
+    let rows = tables.audit.scan_records::<Chained>(&[], after, limit + 1)?;
+    Ok(Page::of(rows, limit, |(key, _)| number_of(key).to_string()))
+}
+
+/// Entries of these tenants alone. A page looks at so many entries that the scan stays short; it may hold none, and name
+/// the next.
+fn entries_of(
+    tables: &Tables,
+    tenants: &Tenants,
+    mut after: Option<u64>,
+    limit: usize,
+) -> Result<Page<Row>, Refused> {
+    let (mut items, mut seen) = (Vec::new(), 0);
+    loop {
+        let some = entries(tables, after, limit)?;
+        let is_last = some.next.is_none();
+        for row in some.items {
+            after = Some(number_of(&row.0));
+            seen += 1;
+            if tenants.cover(&row.1.entry.tenant) {
+                items.push(row);
+                if items.len() == limit {
+                    return Ok(Page { items, next: after.map(|seq| seq.to_string()) });
+                }
+            }
+        }
+        if is_last {
+            return Ok(Page { items, next: None });
+        }
+        if seen >= AUDIT_LOOK {
+            return Ok(Page { items, next: after.map(|seq| seq.to_string()) });
+        }
+    }
 }

@@ -8,12 +8,11 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use tessera_token::refusal::RefusalCode;
 
-use super::input::{admit, app};
+use super::input::{anonymous, app, peer};
 use super::problem::Problem;
-use crate::operators::{find, Operator, OperatorRole};
-
-/// Requests of an address's rate that a wrong token costs.
-const FAILURE_COST: u32 = 20;
+use crate::admission::Source;
+use crate::operators::{find, Operator, OperatorRole, Tenants};
+use crate::refused::Refused;
 
 /// The roles of which the caller must have one.
 pub(crate) trait Needs {
@@ -47,7 +46,8 @@ needs! {
     Feed: Feed;
 }
 
-/// The operator who asks; exists only when the token is right and one of the roles is there.
+/// The operator who asks; exists only when the token is right, one of the roles is there, and the account belongs to the
+/// tenant of the path. Without a tenant in the path, it belongs to all.
 pub(crate) struct By<N> {
     operator: Operator,
     needs: PhantomData<N>,
@@ -64,26 +64,68 @@ impl<N: Needs> FromRequest for By<N> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(authorise::<N>(request))
+        ready(authorise::<N>(request).and_then(|operator| {
+            within(request, &operator)?;
+            Ok(Self { operator, needs: PhantomData })
+        }))
     }
 }
 
-fn authorise<N: Needs>(request: &HttpRequest) -> Result<By<N>, Problem> {
+/// As [`By`] for what concerns several tenants: the handler shows and changes what is of the operator's own.
+pub(crate) struct Among<N> {
+    operator: Operator,
+    needs: PhantomData<N>,
+}
+
+impl<N> Among<N> {
+    pub(crate) fn operator(&self) -> &Operator {
+        &self.operator
+    }
+}
+
+impl<N: Needs> FromRequest for Among<N> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let operator = authorise::<N>(request);
+        ready(operator.map(|operator| Self { operator, needs: PhantomData }))
+    }
+}
+
+/// A tenant of others is answered without a look at whether it exists.
+fn within(request: &HttpRequest, operator: &Operator) -> Result<(), Problem> {
+    match (&operator.tenants, request.match_info().get("tenant")) {
+        (Tenants::All, _) => Ok(()),
+        (tenants, Some(tenant)) if tenants.cover(tenant) => Ok(()),
+        (_, Some(_)) => Err(RefusalCode::TenantUnknown.into()),
+        (_, None) => Err(Refused::because(
+            RefusalCode::OperatorNotAllowed,
+            "this concerns all tenants, and the account belongs to some",
+        )
+        .into()),
+    }
+}
+
+fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem> {
     let operator = match bearer(request)
         .map(|token| find(&app(request)?.tables, token).map_err(Problem::from))
     {
         Some(Ok(operator)) => operator,
         Some(Err(problem)) => {
-            admit(request, FAILURE_COST)?;
-            return Err(problem);
+            let app = app(request)?;
+            return Err(match app.admission.wrong(peer(request), app.clock.monotonic()) {
+                true => problem,
+                false => RefusalCode::RateLimited.into(),
+            });
         }
         None => {
-            admit(request, 1)?;
+            anonymous(request)?;
             return Err(RefusalCode::OperatorUnknown.into());
         }
     };
     match N::ONE_OF.iter().any(|role| operator.roles.contains(role)) {
-        true => Ok(By { operator, needs: PhantomData }),
+        true => Ok(operator),
         false => Err(RefusalCode::OperatorNotAllowed.into()),
     }
 }
@@ -94,10 +136,16 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Whether the caller shows the token of an account that relays for devices.
-pub(super) fn is_relay(request: &HttpRequest) -> bool {
+/// Who brings a request of a device: the account of a broker that shows its feed token, or the peer itself.
+pub(super) fn source(request: &HttpRequest) -> Source {
     let found = bearer(request)
         .zip(app(request).ok())
         .and_then(|(token, app)| find(&app.tables, token).ok());
-    found.is_some_and(|operator| operator.roles.contains(&OperatorRole::Feed))
+    let of_all = |operator: &Operator| {
+        operator.roles.contains(&OperatorRole::Feed) && operator.tenants == Tenants::All
+    };
+    match found.filter(of_all) {
+        Some(operator) => Source::Relay(operator.name),
+        None => peer(request),
+    }
 }

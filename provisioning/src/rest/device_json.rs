@@ -1,9 +1,7 @@
 //! The device messages as JSON, with the names of RFC 9200 and binary as base64url.
 
 use serde::{Deserialize, Serialize};
-use tessera_token::messages::{
-    EnrolRequest, IssuedKey, NonceAnswer, TokenAnswer, TokenKind, TokenRequest,
-};
+use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
@@ -67,7 +65,7 @@ pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
         device: id(&wire.client_id)?,
         key: binary("req_cnf.jwk.x", &wire.req_cnf.jwk.x)?,
         claim: wire.claim,
-        nonce: nonce(&wire.nonce)?,
+        nonce: nonce("nonce", &wire.nonce)?,
         signature: signature(&wire.signature)?,
     })
 }
@@ -78,13 +76,18 @@ struct TokenJson {
     grant_type: String,
     client_id: String,
     tenant: String,
-    iat: u64,
+    #[serde(default)]
+    iat: Option<u64>,
+    #[serde(default)]
+    cnonce: Option<String>,
     nonce: String,
     signature: String,
     #[serde(default)]
     token_type: Option<String>,
     #[serde(default)]
     pop_key: Option<String>,
+    #[serde(default)]
+    answer_key: Option<String>,
 }
 
 pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
@@ -99,12 +102,27 @@ pub(super) fn token_request(bytes: &[u8]) -> Result<TokenRequest, Refused> {
     };
     let kind = TokenKind::of(bearer, wire.pop_key.as_deref())
         .ok_or_else(|| Refused::malformed("pop_key is symmetric, for a PoP token"))?;
+    let (time, cnonce) = match (wire.iat, wire.cnonce) {
+        (Some(iat), None) => (iat, None),
+        (None, Some(cnonce)) => (0, Some(nonce("cnonce", &cnonce)?)),
+        _ => return Err(Refused::malformed("either iat or cnonce")),
+    };
+    let answer_key = wire.answer_key.map(|key| {
+        let key = binary("answer_key", &key)?;
+        key.try_into().map_err(|_| Refused::malformed("answer_key is 32 bytes"))
+    });
+    let answer_key = answer_key.transpose()?;
+    if answer_key.is_some() && kind != TokenKind::Symmetric {
+        return Err(Refused::malformed("answer_key goes with pop_key symmetric"));
+    }
     Ok(TokenRequest {
         tenant: id(&wire.tenant)?,
         device: id(&wire.client_id)?,
-        time: UnixSeconds::new(wire.iat),
-        nonce: nonce(&wire.nonce)?,
+        time: UnixSeconds::new(time),
+        cnonce,
+        nonce: nonce("nonce", &wire.nonce)?,
         kind,
+        answer_key,
         signature: signature(&wire.signature)?,
     })
 }
@@ -115,36 +133,16 @@ pub(super) struct TokenAnswerJson {
     expires_in: u64,
     token_type: &'static str,
     audience: String,
+    /// The CBOR of `cnf`, sealed to the `answer_key` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cnf: Option<SharedCnf>,
+    sealed_cnf: Option<String>,
     /// AIF-MQTT: `[[filter, ["pub", "sub"]], …]`.
     scope: Vec<(String, &'static [&'static str])>,
     server_time: u64,
 }
 
-/// `{"jwk": …}` with a symmetric key (RFC 7800, RFC 7518 section 6.4).
-#[derive(Serialize)]
-struct SharedCnf {
-    jwk: SharedJwk,
-}
-
-#[derive(Serialize)]
-struct SharedJwk {
-    kty: &'static str,
-    kid: String,
-    alg: &'static str,
-    k: String,
-}
-
-impl From<&IssuedKey> for SharedCnf {
-    fn from(issued: &IssuedKey) -> Self {
-        let (kid, k) = (base64url(&issued.kid), base64url(issued.key.expose_bytes()));
-        Self { jwk: SharedJwk { kty: "oct", kid, alg: "HS256", k } }
-    }
-}
-
-impl From<&TokenAnswer> for TokenAnswerJson {
-    fn from(answer: &TokenAnswer) -> Self {
+impl TokenAnswerJson {
+    pub(super) fn new(answer: &TokenAnswer, sealed: Option<&[u8]>) -> Self {
         let entries = answer.scope.entries().iter();
         Self {
             access_token: base64url(&answer.access_token),
@@ -154,7 +152,7 @@ impl From<&TokenAnswer> for TokenAnswerJson {
                 false => "PoP",
             },
             audience: answer.audience.as_str().to_owned(),
-            cnf: answer.key.as_ref().map(SharedCnf::from),
+            sealed_cnf: sealed.map(base64url),
             scope: entries
                 .map(|entry| (entry.filter.as_str().to_owned(), entry.permission.words()))
                 .collect(),
@@ -163,11 +161,11 @@ impl From<&TokenAnswer> for TokenAnswerJson {
     }
 }
 
-fn nonce(text: &str) -> Result<Vec<u8>, Refused> {
-    let bytes = binary("nonce", text)?;
+fn nonce(name: &str, text: &str) -> Result<Vec<u8>, Refused> {
+    let bytes = binary(name, text)?;
     match tessera_token::limits::NONCE_BYTES.contains(&bytes.len()) {
         true => Ok(bytes),
-        false => Err(Refused::malformed("nonce is 8 to 32 bytes")),
+        false => Err(Refused::malformed(format!("{name} is 8 to 32 bytes"))),
     }
 }
 

@@ -1,22 +1,28 @@
 //! The endpoints of devices: `application/ace+cbor` (RFC 9200) or JSON with the same names.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
+use tessera_runtime::http::server::media_type;
+use tessera_runtime::random;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
+use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
 use super::told::Shown;
+use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
+use crate::strangers::hold_back;
 use crate::{enrol, refresh};
 
 pub(super) async fn nonce(
@@ -31,32 +37,38 @@ pub(super) async fn nonce(
 pub(super) async fn enrol(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let began = app.clock.monotonic();
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
         shown(&request, &message.tenant, &message.device);
-        Ok(enrol::enrol(&app, &message).await?)
+        let answer = enrol::enrol(&app, &message, &source).await?;
+        Ok(Told { answer, sealed: None })
     };
-    token_answer(&request, &app, outcome.await)
+    let outcome = charged(&app, source.clone(), outcome.await);
+    let outcome = in_its_time(&app, began, outcome).await;
+    token_answer(&request, &app, outcome)
 }
 
 pub(super) async fn token(
     request: HttpRequest,
     app: App,
-    admitted: Result<Admitted, Problem>,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
+    let began = app.clock.monotonic();
+    let source = source(&request);
     let outcome = async {
-        admitted?;
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
         shown(&request, &message.tenant, &message.device);
-        told_here(&request, &message)?;
-        Ok(refresh::refresh(&app, &message).await?)
+        told_to_the_signer(&message)?;
+        let answer = refresh::refresh(&app, &message, &source).await?;
+        Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    token_answer(&request, &app, outcome.await)
+    let outcome = charged(&app, source.clone(), outcome.await);
+    let outcome = in_its_time(&app, began, outcome).await;
+    token_answer(&request, &app, outcome)
 }
 
 /// A line about a refusal names what the request named.
@@ -65,14 +77,60 @@ fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
     request.extensions_mut().insert(shown);
 }
 
-/// A symmetric key is told over TLS, or to this machine: to the device, to a broker here that relays for it, or to a
-/// proxy here that speaks TLS to either.
-fn told_here(request: &HttpRequest, message: &TokenRequest) -> Result<(), RefusalCode> {
-    let local = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
-    let private = request.app_config().secure() || request.peer_addr().is_some_and(local);
-    match message.kind == TokenKind::Symmetric && !private {
+/// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only
+/// that it asks too often.
+fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
+    let Err(problem) = outcome else { return outcome };
+    match problem.is_of_caller() && !app.admission.wrong(source, app.clock.monotonic()) {
+        true => Err(RefusalCode::RateLimited.into()),
+        false => Err(problem),
+    }
+}
+
+/// A refusal waits for the end of its time bucket. One for the rate was not looked at and says nothing.
+async fn in_its_time<T>(
+    app: &App,
+    began: Duration,
+    outcome: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if outcome.as_ref().is_err_and(|problem| !problem.is(RefusalCode::RateLimited)) {
+        let passed = app.clock.monotonic().saturating_sub(began);
+        tokio::time::sleep(hold_back(passed)).await;
+    }
+    outcome
+}
+
+/// A symmetric key is told to the signer of the request alone. Whichever channel a request comes on, others may have
+/// seen it on another, and the same bytes get the same answer.
+fn told_to_the_signer(message: &TokenRequest) -> Result<(), RefusalCode> {
+    match message.kind == TokenKind::Symmetric && message.answer_key.is_none() {
         true => Err(RefusalCode::ChannelInClear),
         false => Ok(()),
+    }
+}
+
+/// An answer as it leaves: no key in it can be read by others.
+struct Told {
+    answer: TokenAnswer,
+    sealed: Option<Vec<u8>>,
+}
+
+impl Told {
+    fn new(app: &App, request: &TokenRequest, answer: TokenAnswer) -> Result<Self, Refused> {
+        if answer.key.is_none() {
+            return Ok(Self { answer, sealed: None });
+        }
+        let to = request.answer_key.ok_or(RefusalCode::ChannelInClear)?;
+        let sealed = answer.seal_key(&to, random::bytes(&*app.random)?);
+        let sealed = sealed.ok_or_else(|| Refused::malformed("answer_key is no X25519 key"))?;
+        Ok(Self { answer: TokenAnswer { key: None, ..answer }, sealed: Some(sealed) })
+    }
+
+    fn to_cbor(&self) -> Vec<u8> {
+        match &self.sealed {
+            Some(sealed) => self.answer.to_cbor_sealed(sealed),
+            None => self.answer.to_cbor(),
+        }
     }
 }
 
@@ -81,23 +139,32 @@ fn parse<T>(
     Body(bytes): &Body,
     cbor: fn(&[u8]) -> Result<T, MessageError>,
     json: fn(&[u8]) -> Result<T, Refused>,
-) -> Result<T, Refused> {
+) -> Result<T, Problem> {
     if bytes.len() > DEVICE_BODY_BYTES {
-        return Err(Refused::malformed("the message is too large"));
+        return Err(Refused::malformed("the message is too large").into());
     }
-    match request.content_type() {
-        ACE_CBOR => cbor(bytes).map_err(|error| Refused::malformed(error.to_string())),
-        "application/json" | "" => json(bytes),
-        _ => Err(Refused::malformed("send application/ace+cbor or application/json")),
+    match media_type(request).as_deref() {
+        Some(ACE_CBOR) => Ok(cbor(bytes).map_err(|error| Refused::malformed(error.to_string()))?),
+        Some("application/json" | "") => Ok(json(bytes)?),
+        _ => {
+            let other = Refused::malformed("send application/ace+cbor or application/json");
+            Err(Problem::from(other).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
     }
 }
 
-fn token_answer(
-    request: &HttpRequest,
-    app: &App,
-    outcome: Result<TokenAnswer, Problem>,
-) -> HttpResponse {
-    answer(request, app, outcome, TokenAnswer::to_cbor, |answer| TokenAnswerJson::from(answer))
+fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>) -> HttpResponse {
+    answer(request, app, outcome, Told::to_cbor, |told| {
+        TokenAnswerJson::new(&told.answer, told.sealed.as_deref())
+    })
+}
+
+/// What a device signs next whose time or nonce was refused. It must not sign for the time that a refusal tells: nobody
+/// signed that.
+fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
+    let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
+    let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));
+    made.and_then(Result::ok)
 }
 
 fn answer<T, J: Serialize>(
@@ -109,7 +176,7 @@ fn answer<T, J: Serialize>(
 ) -> HttpResponse {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(problem) => return problem.to_device(request, app.now()),
+        Err(problem) => return problem.to_device(request, app.now(), nonce_for(app, &problem)),
     };
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

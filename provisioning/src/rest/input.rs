@@ -8,12 +8,15 @@ use std::str::FromStr;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
+use tessera_runtime::http::server::media_type;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::is_relay;
+use super::auth::source;
 use super::problem::Problem;
+use crate::admission::Source;
 use crate::limits::{BODY_BYTES, BODY_TIMEOUT, PAGE, PAGE_MOST};
 use crate::refused::Refused;
 use crate::service::Service;
@@ -57,7 +60,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json =
-            request.content_type().is_empty() || request.content_type() == "application/json";
+            media_type(request).is_some_and(|kind| kind.is_empty() || kind == "application/json");
         let body = Body::from_request(request, payload);
         Box::pin(async move {
             if !is_json {
@@ -81,12 +84,34 @@ pub(crate) struct PageQuery {
     #[serde(default)]
     pub(crate) cursor: Option<String>,
     #[serde(default)]
-    limit: Option<usize>,
+    limit: Limit,
+}
+
+/// Rows of a page; out of range it is refused, as the document says.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(try_from = "usize")]
+struct Limit(usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(PAGE)
+    }
+}
+
+impl TryFrom<usize> for Limit {
+    type Error = String;
+
+    fn try_from(limit: usize) -> Result<Self, String> {
+        match (1..=PAGE_MOST).contains(&limit) {
+            true => Ok(Self(limit)),
+            false => Err(format!("limit must be 1 to {PAGE_MOST}")),
+        }
+    }
 }
 
 impl PageQuery {
     pub(crate) fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE).clamp(1, PAGE_MOST)
+        self.limit.0
     }
 }
 
@@ -106,8 +131,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-/// A peer that may ask now. Without a credential it costs a request of its address's rate; a broker that relays the
-/// refreshes of its devices shows its feed token and pays nothing.
+/// A peer that shows no credential and may ask now. A broker that asks for its devices shows its feed token, and is
+/// charged by its account.
 pub(crate) struct Admitted;
 
 impl FromRequest for Admitted {
@@ -115,24 +140,38 @@ impl FromRequest for Admitted {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(match is_relay(request) {
-            true => Ok(Self),
-            false => admit(request, 1).map(|()| Self),
-        })
+        ready(anonymous(request).map(|()| Self))
     }
 }
 
-pub(crate) fn admit(request: &HttpRequest, cost: u32) -> Result<(), Problem> {
+pub(crate) fn anonymous(request: &HttpRequest) -> Result<(), Problem> {
     let service = app(request)?;
-    match service.admission.admit(address(request), cost, service.clock.monotonic()) {
+    match service.admission.anonymous(source(request), service.clock.monotonic()) {
         true => Ok(()),
         false => Err(RefusalCode::RateLimited.into()),
     }
 }
 
-/// The address that counts for a request.
+/// The address that a request is charged to.
+pub(crate) fn peer(request: &HttpRequest) -> Source {
+    Source::Peer(address(request).into())
+}
+
+/// The address that counts for a request: the peer's, or the one behind proxies that are trusted.
 pub(crate) fn address(request: &HttpRequest) -> IpAddr {
-    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let values = |name: &str| -> Vec<&[u8]> {
+        request.headers().get_all(name).map(|value| value.as_bytes()).collect()
+    };
+    match entrance(request) {
+        Some(entrance) => entrance.address(peer, &values("forwarded"), &values("x-forwarded-for")),
+        None => peer,
+    }
+}
+
+/// The listener by which a request has come; none where there is no socket.
+pub(crate) fn entrance(request: &HttpRequest) -> Option<&Entrance> {
+    request.app_data::<Data<Entrance>>().map(|entrance| entrance.get_ref())
 }
 
 pub(crate) fn app(request: &HttpRequest) -> Result<&App, Problem> {

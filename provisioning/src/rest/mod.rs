@@ -2,7 +2,8 @@
 
 use actix_web::{web, HttpResponse};
 use serde::Serialize;
-use tessera_token::refusal::RefusalCode;
+pub(crate) use tessera_runtime::http::server::nothing_here;
+use tessera_runtime::http::server::resource;
 
 use crate::registry::Page;
 use problem::Problem;
@@ -34,68 +35,58 @@ mod told;
 mod tests;
 
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path;)*) => {
+    ($($path:literal => $($method:ident $handler:path),+;)*) => {
         /// Every route, for the check against the served document.
         #[cfg(test)]
-        pub(crate) const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
+        pub(crate) const ROUTES: &[(&str, &str)] =
+            &[$($((stringify!($method), $path)),+),*];
 
         /// Puts every route in place.
         pub(crate) fn configure(config: &mut web::ServiceConfig) {
-            $(config.route($path, web::$method().to($handler));)*
+            $(config.service(
+                resource($path, &[$(stringify!($method)),+])
+                    $(.route(web::$method().to($handler)))+,
+            );)*
         }
     };
 }
 
 routes! {
-    post "/v1/enrol/nonce" => devices_door::nonce;
-    post "/v1/enrol" => devices_door::enrol;
-    post "/v1/token" => devices_door::token;
-
-    get "/v1/trust/snapshot" => trust::snapshot;
-    get "/v1/trust/events" => trust::events;
-    post "/v1/trust/known" => trust::known;
-    get "/v1/trust/restored" => trust::restored;
-    delete "/v1/trust/restored" => trust::looked_at;
-    get "/.well-known/cose-key-set" => keys::well_known;
-
-    get "/v1/whoami" => server::whoami;
-    get "/v1/operators" => operators::list;
-    post "/v1/operators" => operators::create;
-    delete "/v1/operators/{operator}" => operators::delete;
-    get "/v1/tenants" => tenants::list;
-    post "/v1/tenants" => tenants::create;
-    get "/v1/tenants/{tenant}" => tenants::show;
-    put "/v1/tenants/{tenant}" => tenants::set;
-    post "/v1/tenants/{tenant}/revoke" => tenants::revoke;
-    post "/v1/tenants/{tenant}/reinstate" => tenants::reinstate;
-    get "/v1/tenants/{tenant}/roles" => roles::list;
-    put "/v1/tenants/{tenant}/roles/{role}" => roles::put;
-    get "/v1/tenants/{tenant}/groups" => groups::list;
-    post "/v1/tenants/{tenant}/groups" => groups::create;
-    post "/v1/tenants/{tenant}/groups/{group}/revoke" => groups::revoke;
-    get "/v1/tenants/{tenant}/claims" => claims::list;
-    post "/v1/tenants/{tenant}/claims" => claims::create;
-    delete "/v1/tenants/{tenant}/claims/{claim}" => claims::delete;
-    get "/v1/tenants/{tenant}/devices" => devices::list;
-    get "/v1/tenants/{tenant}/devices/{device}" => devices::show;
-    post "/v1/tenants/{tenant}/devices/{device}/revoke" => devices::revoke;
-    post "/v1/tenants/{tenant}/devices/{device}/reinstate" => devices::reinstate;
-    get "/v1/tenants/{tenant}/keys" => keys::list;
-    post "/v1/tenants/{tenant}/keys/rotate" => keys::rotate;
-    post "/v1/tenants/{tenant}/keys/{key}/compromise" => keys::compromise;
-    post "/v1/tenants/{tenant}/tokens/revoke" => tokens::revoke;
-    get "/v1/audit" => audit::list;
-    get "/v1/audit/head" => audit::head;
-
-    get "/healthz" => server::healthz;
-    get "/readyz" => server::readyz;
-    get "/metrics" => server::metrics;
-    get "/openapi.json" => server::openapi;
-}
-
-/// Everything that is no route.
-pub(crate) async fn nothing_here() -> Result<HttpResponse, Problem> {
-    Err(RefusalCode::NotFound.into())
+    "/v1/enrol/nonce" => post devices_door::nonce;
+    "/v1/enrol" => post devices_door::enrol;
+    "/v1/token" => post devices_door::token;
+    "/v1/trust/snapshot" => get trust::snapshot;
+    "/v1/trust/events" => get trust::events;
+    "/v1/trust/known" => post trust::known;
+    "/v1/trust/restored" => get trust::restored, delete trust::looked_at;
+    "/.well-known/cose-key-set" => get keys::well_known;
+    "/v1/whoami" => get server::whoami;
+    "/v1/operators" => get operators::list, post operators::create;
+    "/v1/operators/{operator}" => delete operators::delete;
+    "/v1/tenants" => get tenants::list, post tenants::create;
+    "/v1/tenants/{tenant}" => get tenants::show, put tenants::set;
+    "/v1/tenants/{tenant}/revoke" => post tenants::revoke;
+    "/v1/tenants/{tenant}/reinstate" => post tenants::reinstate;
+    "/v1/tenants/{tenant}/roles" => get roles::list;
+    "/v1/tenants/{tenant}/roles/{role}" => put roles::put;
+    "/v1/tenants/{tenant}/groups" => get groups::list, post groups::create;
+    "/v1/tenants/{tenant}/groups/{group}/revoke" => post groups::revoke;
+    "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;
+    "/v1/tenants/{tenant}/claims/{claim}" => delete claims::delete;
+    "/v1/tenants/{tenant}/devices" => get devices::list;
+    "/v1/tenants/{tenant}/devices/{device}" => get devices::show;
+    "/v1/tenants/{tenant}/devices/{device}/revoke" => post devices::revoke;
+    "/v1/tenants/{tenant}/devices/{device}/reinstate" => post devices::reinstate;
+    "/v1/tenants/{tenant}/keys" => get keys::list;
+    "/v1/tenants/{tenant}/keys/rotate" => post keys::rotate;
+    "/v1/tenants/{tenant}/keys/{key}/compromise" => post keys::compromise;
+    "/v1/tenants/{tenant}/tokens/revoke" => post tokens::revoke;
+    "/v1/audit" => get audit::list;
+    "/v1/audit/head" => get audit::head;
+    "/healthz" => get server::healthz;
+    "/readyz" => get server::readyz;
+    "/metrics" => get server::metrics;
+    "/openapi.json" => get server::openapi;
 }
 
 /// What an operator's handler returns.

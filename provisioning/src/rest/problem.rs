@@ -6,8 +6,10 @@ use actix_web::http::header;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
+use tessera_runtime::http::server::{accepts, media_type};
 use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
+use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;
@@ -38,19 +40,42 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.to_response(None)
+        self.to_response(None, None)
     }
 }
 
 impl Problem {
+    /// Whether it is of this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.refused.code == code
+    }
+
+    /// Whether the caller could have asked better: neither the service nor its bounds are the cause.
+    pub(crate) fn is_of_caller(&self) -> bool {
+        self.status.is_client_error()
+            && !matches!(
+                self.refused.code,
+                Code::RateLimited | Code::LimitReached | Code::CapacityReached
+            )
+    }
+
     /// The same refusal under another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time`.
-    pub(crate) fn to_response(&self, server_time: Option<UnixSeconds>) -> HttpResponse {
+    /// Its code.
+    pub(crate) fn code(&self) -> Code {
+        self.refused.code
+    }
+
+    /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time` and `cnonce`.
+    pub(crate) fn to_response(
+        &self,
+        server_time: Option<UnixSeconds>,
+        cnonce: Option<&[u8]>,
+    ) -> HttpResponse {
         let code = self.refused.code;
         let mut body = json!({
             "type": format!("urn:tessera:refusal:{code}"),
@@ -64,16 +89,33 @@ impl Problem {
         if let Some((body, time)) = body.as_object_mut().zip(server_time) {
             body.insert("server_time".to_owned(), json!(time.get()));
         }
+        if let Some((body, cnonce)) = body.as_object_mut().zip(cnonce) {
+            body.insert("cnonce".to_owned(), json!(base64url(cnonce)));
+        }
         self.finish("application/problem+json", body.to_string().into_bytes())
     }
 
-    /// In the form that the device speaks, with the service's clock so that it can set its own.
-    pub(crate) fn to_device(&self, request: &HttpRequest, now: UnixSeconds) -> HttpResponse {
+    /// In the form that the device speaks, with the service's clock as a hint and a nonce that it may sign instead.
+    pub(crate) fn to_device(
+        &self,
+        request: &HttpRequest,
+        now: UnixSeconds,
+        cnonce: Option<[u8; 32]>,
+    ) -> HttpResponse {
+        let cnonce = cnonce.as_ref().map(<[u8; 32]>::as_slice);
         match speaks_cbor(request) {
-            false => self.to_response(Some(now)),
+            false => self.to_response(Some(now), cnonce),
             true => {
                 let code = self.refused.code;
                 let answer = RefusalAnswer::new(ace_error(code), code, now);
+                let answer = match &self.refused.detail {
+                    Some(detail) => answer.because(detail),
+                    None => answer,
+                };
+                let answer = match cnonce {
+                    Some(cnonce) => answer.with_cnonce(cnonce),
+                    None => answer,
+                };
                 self.finish(ACE_CBOR, answer.to_cbor())
             }
         }
@@ -99,13 +141,12 @@ impl Problem {
     }
 }
 
-/// Whether the caller sent or wants `application/ace+cbor`.
+/// Whether the caller wants `application/ace+cbor`, or sent it and wants nothing else.
 pub(crate) fn speaks_cbor(request: &HttpRequest) -> bool {
-    let is = |name: header::HeaderName| {
-        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.to_ascii_lowercase().contains(ACE_CBOR))
-    };
-    is(header::CONTENT_TYPE) || is(header::ACCEPT)
+    let wants_json =
+        || accepts(request, "application/json") || accepts(request, "application/problem+json");
+    accepts(request, ACE_CBOR)
+        || media_type(request).is_some_and(|kind| kind == ACE_CBOR) && !wants_json()
 }
 
 fn status(code: Code) -> StatusCode {

@@ -2,21 +2,28 @@ use actix_web::http::header;
 use actix_web::HttpResponse;
 use serde_json::json;
 use tessera_runtime::ready::{self, Reason};
+use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::{Anybody, By};
+use super::auth::{Among, Anybody};
 use super::input::{Admitted, App};
 use super::Answer;
 use crate::audit;
 use crate::limits::AUDIT_BEHIND;
+use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::trust::restored::restorations;
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-pub(super) async fn whoami(by: By<Anybody>) -> Answer {
+/// An account of all tenants is told nothing of tenants.
+pub(super) async fn whoami(by: Among<Anybody>) -> Answer {
     let operator = by.operator();
-    Ok(HttpResponse::Ok().json(json!({ "operator": operator.name, "roles": operator.roles })))
+    let mut body = json!({ "operator": operator.name, "roles": operator.roles });
+    if let (Tenants::These(these), Some(body)) = (&operator.tenants, body.as_object_mut()) {
+        body.insert("tenants".to_owned(), json!(these));
+    }
+    Ok(HttpResponse::Ok().json(body))
 }
 
 pub(super) async fn healthz() -> HttpResponse {
@@ -60,7 +67,10 @@ fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
         unless(
             app.store.is_healthy(),
             "store",
-            "the store stopped writing after an error: look at the log, make room on the disk, and start the process anew",
+            match app.store.is_full() {
+                true => NO_ROOM,
+                false => "the store stopped writing after an error: look at the log, and start the process anew",
+            },
         ),
         unless(app.issuer.connected(), "issuer", "the actor that signs tokens is gone"),
         unless(app.trust.connected(), "trust", "the actor that publishes trust events is gone"),

@@ -2,9 +2,10 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Admin, By, Security, Viewer};
+use super::auth::{Admin, Among, By, Security, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
+use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::registry::records::{Confirmation, Staleness, TenantRecord};
 use crate::registry::tenants;
@@ -54,8 +55,12 @@ pub(super) struct Settings {
     staleness: Option<Staleness>,
 }
 
-pub(super) async fn list(_by: By<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
-    let found = tenants::list(&app, query.cursor.as_deref(), query.limit())?;
+pub(super) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
+    let (after, limit) = (query.cursor.as_deref(), query.limit());
+    let found = match &by.operator().tenants {
+        Tenants::All => tenants::list(&app, after, limit)?,
+        Tenants::These(these) => tenants::list_of(&app, these, after, limit)?,
+    };
     Ok(page(found, |(tenant, record)| TenantView::new(&tenant, &record)))
 }
 

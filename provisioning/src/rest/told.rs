@@ -5,7 +5,9 @@ use actix_web::{HttpMessage, HttpRequest};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::input::address;
+use tessera_runtime::proxy::entrance::Entrance;
+
+use super::input::{address, entrance};
 
 /// The tenant and device that a request names. Their ids are short and of plain characters.
 #[derive(Clone)]
@@ -17,7 +19,10 @@ pub(super) struct Shown {
 /// Writes the line, if its cause may write one.
 pub(super) fn refused(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
     let shown = request.extensions().get::<Shown>().cloned();
-    let transport = if request.app_config().secure() { "https" } else { "http" };
+    let transport = match entrance(request).is_some_and(Entrance::is_encrypted) {
+        true => "https",
+        false => "http",
+    };
     // Each kind is a place of its own: a flood of one takes no line from another.
     macro_rules! line {
         ($message:literal) => {

@@ -1,24 +1,28 @@
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, CACHE_CONTROL};
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use tessera_token::ids::VerifierName;
 use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{EventHash, Evidence, FeedNonce};
+use tessera_token::trust::{
+    EventHash, Evidence, FeedNonce, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
+};
 
 use super::auth::{By, Feed, Security};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
-use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT};
+use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT, POLL_SECONDS};
 use crate::refused::Refused;
 use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
 use crate::trust::adopt::{self, Finding};
 use crate::trust::read::{self, Asked, News};
+use crate::trust::readers::{Admits, Noticed};
 use crate::trust::restored::{restorations, Restoration};
 
 const CBOR: &str = "application/cbor";
@@ -39,6 +43,9 @@ pub(super) struct After {
 
 impl After {
     fn asked(self) -> Result<Asked, Refused> {
+        if self.wait > POLL_SECONDS {
+            return Err(Refused::malformed(format!("wait must be 0 to {POLL_SECONDS}")));
+        }
         let nonce = self.nonce.map(|text| text.parse::<FeedNonce>());
         let nonce = nonce.transpose();
         Ok(Asked {
@@ -63,12 +70,29 @@ pub(super) async fn snapshot(_by: By<Feed>, app: App) -> Answer {
     Ok(cbor(bytes.as_slice().to_vec()))
 }
 
-pub(super) async fn events(by: By<Feed>, app: App, Query(query): Query<After>) -> Answer {
+pub(super) async fn events(
+    request: HttpRequest,
+    by: By<Feed>,
+    app: App,
+    Query(query): Query<After>,
+) -> Answer {
     if let Some(clock) = query.clock {
         app.time.reader_shows(UnixSeconds::new(clock));
     }
+    let admits = admits(request.headers())?;
+    if let Some(admits) = &admits {
+        note(&app, admits, &by.operator().name);
+    }
     match read::events(&app, &by.operator().name, &query.asked()?).await? {
-        News::Feed(feed) => Ok(cbor(feed.to_cbor())),
+        News::Feed(feed) => {
+            let mut answer = cbor(feed.to_cbor());
+            let shared = |one: &Admits| app.readers.is_shared(&one.name, app.time.monotonic());
+            if admits.as_ref().is_some_and(shared) {
+                let name = HeaderName::from_static(VERIFIER_SHARED_HEADER);
+                answer.headers_mut().insert(name, HeaderValue::from_static("1"));
+            }
+            Ok(answer)
+        }
         News::Gone => {
             let gone =
                 Refused::because(RefusalCode::NotFound, "these events are gone: take the snapshot");
@@ -80,6 +104,45 @@ pub(super) async fn events(by: By<Feed>, app: App, Query(query): Query<After>) -
                 "this service does not know that event: show what you know at /v1/trust/known",
             );
             Err(Problem::from(beyond).with_status(StatusCode::CONFLICT))
+        }
+    }
+}
+
+/// The verifier name of a reader that admits devices; none of one that only reads.
+fn admits(headers: &HeaderMap) -> Result<Option<Admits>, Refused> {
+    let (name, reader) = (headers.get(VERIFIER_HEADER), headers.get(READER_HEADER));
+    let Some((name, reader)) = name.zip(reader) else {
+        return match (name, reader) {
+            (None, None) => Ok(None),
+            _ => Err(malformed_reader()),
+        };
+    };
+    let name = name.to_str().ok().and_then(|name| VerifierName::parse(name).ok());
+    let digits = reader.to_str().ok().filter(|digits| {
+        digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    });
+    let reader = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+    let (name, reader) = name.zip(reader).ok_or_else(malformed_reader)?;
+    Ok(Some(Admits { name, reader }))
+}
+
+fn malformed_reader() -> Refused {
+    Refused::malformed(format!(
+        "{VERIFIER_HEADER} is a verifier name and {READER_HEADER} 32 hexadecimal digits; send both or neither"
+    ))
+}
+
+fn note(app: &App, by: &Admits, account: &str) {
+    match app.readers.polls(by, app.time.monotonic()) {
+        Noticed::Nothing => {}
+        Noticed::Full => app.metrics.limits_hit.inc(&["verifier_names"]),
+        Noticed::Shared => {
+            app.metrics.names_shared.add(&[], 1);
+            tracing::warn!(
+                verifier = by.name.as_str(),
+                account,
+                "two processes read the trust feed under this verifier name: a connect proof is good once at each; give each verifier its own name (setting `verifier`)"
+            );
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn found(founding: &Founding<'_>) -> Result<FirstStart, StartEr
     ledger::append(tables, &mut batch, Head::default(), &changes, root, founding.now)
         .map_err(|_| StartError::Internal)?;
     roles(tables, &mut batch, &tenant)?;
-    let operator_token = account(founding, &mut batch, "bootstrap", "operator.token", BOOTSTRAP)?;
+    let operator_token = account(founding, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
     account(founding, &mut batch, "feed", "feed.token", &[OperatorRole::Feed])?;
     let by = Actor("service".to_owned());
     let entry = Entry::new(founding.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
@@ -74,7 +74,10 @@ pub(super) async fn found(founding: &Founding<'_>) -> Result<FirstStart, StartEr
     Ok(FirstStart { operator_token })
 }
 
-const BOOTSTRAP: &[OperatorRole] =
+/// The first account, and where its token is.
+pub(super) const BOOTSTRAP_NAME: &str = "bootstrap";
+pub(super) const BOOTSTRAP_FILE: &str = "operator.token";
+pub(super) const BOOTSTRAP: &[OperatorRole] =
     &[OperatorRole::Viewer, OperatorRole::Fleet, OperatorRole::Security, OperatorRole::Admin];
 
 fn tenant_and_keys(
@@ -129,6 +132,7 @@ fn account(
 ) -> Result<Secret<String>, StartError> {
     let token = operators::draw(founding.random).map_err(|_| StartError::Random)?;
     write_secret_file(&founding.dir.join(file), token.expose().as_bytes())?;
-    operators::put(founding.tables, batch, name, &token, roles, founding.now.get());
+    let account = (name, operators::Tenants::All);
+    operators::put(founding.tables, batch, account, &token, roles, founding.now.get());
     Ok(token)
 }

@@ -12,6 +12,7 @@ use tessera_runtime::random::SharedRandom;
 use tessera_runtime::secret::{Secret, SecretFileError};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
+use tessera_runtime::tls::{ServerTls, TlsError};
 use tessera_token::key::Thumbprint;
 use tokio::sync::oneshot;
 
@@ -19,9 +20,12 @@ use crate::config::ProvisioningConfig;
 pub use crate::keys::files::LostSeed;
 use crate::registry::Actor;
 use crate::service::Service;
+pub use operator::renew as renew_operator;
 
 mod first;
+mod listen;
 mod opening;
+mod operator;
 mod run;
 
 #[cfg(feature = "testing")]
@@ -36,6 +40,8 @@ pub struct Provisioning;
 /// A running service.
 pub struct ProvisioningHandle {
     addr: SocketAddr,
+    inner: Option<SocketAddr>,
+    tls: Option<Arc<ServerTls>>,
     root: Thumbprint,
     first_start: Option<FirstStart>,
     service: Arc<Service>,
@@ -51,6 +57,29 @@ impl ProvisioningHandle {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its URL for a client on this machine that need not ask for a certificate: of the inner listener, if there is one.
+    pub fn inner_url(&self) -> String {
+        format!("http://{}", reachable(self.inner.unwrap_or(self.addr)))
+    }
+
+    /// `https` or `http`, as it is spoken where it listens.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
+    /// Reads certificate and key again, for connections from now on; without HTTPS nothing happens. The files are also
+    /// looked at every few seconds.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then the old ones stay in use.
+    pub fn reload_certificates(&self) -> Result<(), TlsError> {
+        self.tls.as_deref().map_or(Ok(()), ServerTls::reload)
     }
 
     /// The thumbprint that brokers and agents pin.
@@ -74,6 +103,17 @@ impl ProvisioningHandle {
     }
 }
 
+/// An address to connect to: "everywhere" is listened on, never connected to.
+pub fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    addr
+}
+
 /// Why the service did not start. Nothing is listening then.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -86,6 +126,10 @@ pub enum StartError {
     Secret(SecretFileError),
     /// The store; [`StoreError::Locked`] when the service runs already.
     Store(StoreError),
+    /// Certificate and key.
+    Tls(TlsError),
+    /// HTTP in clear was asked for beyond this machine, and nothing says that this is meant.
+    InClear(SocketAddr),
     /// The address cannot be bound.
     Bind(SocketAddr, std::io::Error),
     /// The operating system gave no randomness.
@@ -100,6 +144,8 @@ pub enum StartError {
     SeedsLost(Vec<LostSeed>),
     /// The folder holds keys or tokens of a service, and its store is gone.
     StoreLost(PathBuf),
+    /// The folder holds no service.
+    NotFounded(PathBuf),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
     /// The process was told to stop while the clock still showed a time before the release.
@@ -115,6 +161,13 @@ impl fmt::Display for StartError {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Secret(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "HTTPS: {error}"),
+            Self::InClear(addr) => write!(
+                f,
+                "provisioning would speak HTTP in clear at {addr}, beyond this machine: give it a certificate \
+                 (--https-cert and --https-key), listen on 127.0.0.1 behind a proxy that speaks TLS, or allow it with \
+                 --http-in-clear"
+            ),
             Self::Bind(addr, error) => write!(f, "cannot listen on {addr}: {error}"),
             Self::Random => f.write_str("the operating system gave no randomness"),
             Self::Metrics(error) => error.fmt(f),
@@ -132,6 +185,11 @@ impl fmt::Display for StartError {
                 "{}: there is no store, but keys or tokens of a service lie beside it: it was deleted or moved, or its \
                  first start was cut off. Restore a backup (docs/backup.md), or start once with --accept-loss: then \
                  everything but the root key is made anew",
+                path.display()
+            ),
+            Self::NotFounded(path) => write!(
+                f,
+                "{}: no service was founded here: give the folder of one with --data",
                 path.display()
             ),
             Self::Derivation(error) => error.fmt(f),

@@ -1,12 +1,9 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Supervisor;
 use actix_web::dev::Server;
-use actix_web::{web, App, HttpServer};
 use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
@@ -15,12 +12,14 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Batch, Store};
+use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
 use super::first::{found, is_founded, Founding};
+use super::listen::{listen, Listening};
 use super::opening::{self, Place};
 use super::waiting;
 use super::{ProvisioningHandle, StartError};
@@ -33,18 +32,19 @@ use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
 use crate::keys::rotate::replace_lost;
-use crate::limits;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::registry::Actor;
 use crate::room::Room;
 use crate::service::{Service, Tried};
+use crate::strangers::Strangers;
+use crate::sweep;
 use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
+use crate::trust::readers::Readers;
 use crate::trust::{lift, restored};
-use crate::{rest, sweep};
 
 pub(crate) struct Parts {
     pub(crate) config: ProvisioningConfig,
@@ -58,23 +58,31 @@ type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
 
 /// The whole life of the service, on its own thread.
 pub(super) async fn run(parts: Parts, ready: Ready) {
-    if let Err(error) = waiting::for_a_plausible_clock(&parts).await {
+    let tls = match certificates(&parts.config) {
+        Ok(tls) => tls,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if let Err(error) = waiting::for_a_plausible_clock(&parts, tls.clone()).await {
         return drop(ready.send(Err(error)));
     }
     let (service, handle) = match prepare(parts).await {
         Ok(prepared) => prepared,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    let (server, addr) = match listen(&service) {
+    let Listening { server, addr, inner } = match listen(&service, tls.clone()) {
         Ok(listening) => listening,
         Err(error) => {
             let _ = service.store.close();
             return drop(ready.send(Err(error)));
         }
     };
-    tracing::info!(%addr, "provisioning listens");
-    let _ = ready.send(Ok(ProvisioningHandle { addr, ..handle }));
+    tracing::info!(%addr, https = tls.is_some(), "provisioning listens");
+    let handle = ProvisioningHandle { addr, inner, tls: tls.clone(), ..handle };
+    let _ = ready.send(Ok(handle));
     let _end = End(service.stop.clone());
+    if let Some(tls) = tls {
+        actix_rt::spawn(tls::watch(tls, service.stop.clone()));
+    }
     serve(&service, server).await;
     let _ = service.audit.send(ChainPending).await;
     if let Err(error) = service.time.store(&service.store, &service.tables, true).await {
@@ -84,6 +92,12 @@ pub(super) async fn run(parts: Parts, ready: Ready) {
         tracing::error!(%error, "store not closed cleanly");
     }
     tracing::info!("provisioning stopped");
+}
+
+fn certificates(config: &ProvisioningConfig) -> Result<Option<Arc<ServerTls>>, StartError> {
+    let files = config.https.clone();
+    let loaded = files.map(|files| ServerTls::load(files.cert, files.key)).transpose();
+    Ok(loaded.map_err(StartError::Tls)?.map(Arc::new))
 }
 
 /// The process must not go on without a service that it thinks it has.
@@ -276,10 +290,13 @@ pub(super) async fn furnish(
         audit,
         trust,
         hub,
+        readers: Readers::default(),
         room,
         listed: AtomicUsize::default(),
         keys_looked: Mutex::default(),
         keys_healed: Mutex::default(),
+        keys_turn: tokio::sync::Mutex::new(()),
+        strangers: Strangers::default(),
         stop,
     };
     let service = Arc::new(service);
@@ -287,6 +304,8 @@ pub(super) async fn furnish(
     lift::run(&service).await.map_err(|_| StartError::Internal)?;
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,
+        inner: None,
+        tls: None,
         root: service.root.public().thumbprint(),
         first_start,
         service: Arc::clone(&service),
@@ -315,28 +334,4 @@ async fn came_back(
     let count = restored::restorations(tables)?.len();
     metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));
     Ok(())
-}
-
-fn listen(service: &Arc<Service>) -> Result<(Server, SocketAddr), StartError> {
-    let data = web::Data::from(Arc::clone(service));
-    let wanted = service.config.http_addr;
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .wrap(actix_web::middleware::from_fn(rest::measure::measure))
-            .configure(rest::configure)
-            .default_service(web::to(rest::nothing_here))
-    })
-    .workers(service.config.workers)
-    .backlog(limits::BACKLOG)
-    .max_connections(limits::CONNECTIONS_PER_WORKER)
-    .client_request_timeout(service.config.head_time)
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .keep_alive(limits::KEEP_ALIVE)
-    .shutdown_timeout(service.config.drain.as_secs())
-    .disable_signals()
-    .bind(wanted)
-    .map_err(|error| StartError::Bind(wanted, error))?;
-    let addr = server.addrs().first().copied().ok_or(StartError::Internal)?;
-    Ok((server.run(), addr))
 }

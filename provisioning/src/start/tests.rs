@@ -12,11 +12,13 @@ use tessera_token::time::UnixSeconds;
 use super::*;
 use crate::rest;
 
+mod life;
+
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
-/// A peer of another machine over plain HTTP asks for nothing that must not be read on the way.
+/// A symmetric key is told to the signer alone, wherever the request comes from: no address counts for privacy.
 #[test]
-fn a_symmetric_key_is_asked_for_from_this_machine_alone() {
+fn a_symmetric_key_is_asked_for_with_a_key_to_answer_to_from_everywhere() {
     actix_rt::System::new().block_on(ask_from_everywhere());
 }
 
@@ -32,15 +34,19 @@ async fn ask_from_everywhere() {
     let app = init_service(app).await;
     let (tenant, device) = (TenantId::parse("default").unwrap(), DeviceId::parse("a").unwrap());
     let key = SecretKey::from_seed(&[1; 32]);
-    for (peer, kind, expected) in [
-        ("192.0.2.1:9", TokenKind::Symmetric, RefusalCode::ChannelInClear),
-        ("[2001:db8::1]:9", TokenKind::Symmetric, RefusalCode::ChannelInClear),
-        ("192.0.2.1:9", TokenKind::Key, RefusalCode::DeviceUnknown),
-        ("127.0.0.1:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
-        ("[::1]:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
-        ("[::ffff:127.0.0.1]:9", TokenKind::Symmetric, RefusalCode::DeviceUnknown),
-    ] {
-        let request = TokenRequest::sign(&key, &tenant, &device, NOW, &[1; 16], kind);
+    let peers =
+        ["192.0.2.1:9", "[2001:db8::1]:9", "127.0.0.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9"];
+    let cases = [
+        (TokenKind::Symmetric, None, RefusalCode::ChannelInClear),
+        (TokenKind::Symmetric, Some([5; 32]), RefusalCode::ProofInvalid),
+        (TokenKind::Key, None, RefusalCode::ProofInvalid),
+    ];
+    for (peer, (kind, answer_key, expected)) in
+        peers.iter().flat_map(|peer| cases.map(|case| (*peer, case)))
+    {
+        let mut request = TokenRequest::draft(&tenant, &device, NOW, &[1; 16], kind);
+        request.answer_key = answer_key;
+        let request = request.signed_by(&key);
         let request = TestRequest::post()
             .uri("/v1/token")
             .peer_addr(peer.parse().unwrap())

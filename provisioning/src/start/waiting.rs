@@ -1,23 +1,32 @@
 //! A clock that shows a time before this program was released is not set yet. Nothing is founded and nothing signed by it:
 //! the start waits, answers that it is not ready, and says why.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
-use actix_web::{web, App, HttpResponse, HttpServer};
+use actix_web::{web, App, HttpResponse};
 use serde_json::json;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::server::{self, Listener, ServerLimits, ServerMetrics};
+use tessera_runtime::metrics::Metrics;
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::ready::{self, Reason};
+use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::run::Parts;
 use super::StartError;
 use crate::clock::is_plausible;
-use crate::limits::CLOCK_LOOK;
+use crate::limits::{self, CLOCK_LOOK};
 
 /// Returns once the clock shows a time that can be.
 ///
 /// # Errors
 /// [`StartError::Clock`] when the process is told to stop before.
-pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartError> {
+pub(super) async fn for_a_plausible_clock(
+    parts: &Parts,
+    tls: Option<Arc<ServerTls>>,
+) -> Result<(), StartError> {
     if is_plausible(parts.clock.unix()) {
         return Ok(());
     }
@@ -26,15 +35,20 @@ pub(super) async fn for_a_plausible_clock(parts: &Parts) -> Result<(), StartErro
         unix = parts.clock.unix().get(),
         "the clock is not set: not ready, and nothing is founded or signed before it is"
     );
-    let server = HttpServer::new(|| {
-        App::new().route("/healthz", web::get().to(alive)).default_service(web::to(not_ready))
-    })
-    .workers(1)
-    .shutdown_timeout(parts.config.drain.as_secs())
-    .disable_signals()
-    .bind(addr)
-    .map_err(|error| StartError::Bind(addr, error))?
-    .run();
+    let app = || {
+        let alive = server::resource("/healthz", &["get"]).route(web::get().to(alive));
+        App::new().service(alive).default_service(web::to(not_ready))
+    };
+    let bind = |error| StartError::Bind(addr, error);
+    let entrance = Entrance::new("http", parts.config.proxy.clone(), tls);
+    let listener = server::bind(addr, limits::BACKLOG).map_err(bind)?;
+    let listeners = vec![Listener::Through(listener, entrance)];
+    // The service registers its own once it starts.
+    let metrics = ServerMetrics::register(&Metrics::new(), "tessera_provisioning");
+    let metrics = metrics.map_err(StartError::Metrics)?;
+    let limits = ServerLimits { workers: 1, ..parts.config.server_limits() };
+    let server = server::serve(app, listeners, &limits, parts.clock.clone(), metrics);
+    let server = server.map_err(bind)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     let outcome = wait(&parts.clock, &parts.stop).await;

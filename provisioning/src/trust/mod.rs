@@ -1,7 +1,8 @@
 //! The trust feed: what verifiers must know, in one order, signed by the root key.
 //!
 //! [`ledger`] is the pure step (head and changes in, rows out), [`actor`] runs it one publication after the other,
-//! [`snapshot`] is the whole at one sequence number, [`hub`] wakes the readers that wait. [`restored`] and [`adopt`] are
+//! [`snapshot`] is the whole at one sequence number, [`hub`] wakes the readers that wait, [`readers`]
+//! notices two verifiers of one name. [`restored`] and [`adopt`] are
 //! what happens when the store came back from an older copy.
 
 pub(crate) mod actor;
@@ -10,6 +11,7 @@ pub(crate) mod hub;
 pub(crate) mod ledger;
 pub(crate) mod lift;
 pub(crate) mod read;
+pub(crate) mod readers;
 pub(crate) mod restored;
 pub(crate) mod snapshot;
 #[cfg(test)]

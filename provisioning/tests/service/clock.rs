@@ -29,7 +29,9 @@ fn at(seconds: u64) -> UnixSeconds {
 async fn quick() -> World {
     World::with(|config| {
         config.sweep_every = Duration::from_millis(5);
-        config.admission.address_burst = 1_000_000;
+        config.admission.anonymous.burst = 1_000_000;
+        config.admission.proved.burst = 1_000_000;
+        config.admission.device.burst = 1_000_000;
     })
     .await
 }
@@ -234,7 +236,7 @@ async fn a_first_start_in_1970_founds_nothing_before_the_clock_is_set() {
         Metrics::new(),
         stop.clone(),
     ));
-    let client = HttpClient::new(&format!("http://{addr}"), None, HttpLimits::default()).unwrap();
+    let client = HttpClient::new(format!("http://{addr}"), None, HttpLimits::default()).unwrap();
     until(|| async { client.get("/healthz").await.is_ok() }).await;
     assert_eq!(ready(&client).await, Err("clock_wrong".to_owned()));
     assert!(!starting.is_finished());

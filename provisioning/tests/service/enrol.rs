@@ -125,10 +125,7 @@ async fn nonces_and_proofs() {
 async fn unknown_and_suspended_tenants() {
     let world = World::new().await;
     let claim = world.claim(json!({})).await;
-    assert_eq!(
-        world.enrol(&Device::of("none", "a"), &claim).await,
-        Err(RefusalCode::TenantUnknown)
-    );
+    assert_eq!(world.enrol(&Device::of("none", "a"), &claim).await, Err(RefusalCode::ClaimUnknown));
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     assert_eq!(
         world.enrol(&Device::of("other", "a"), &claim).await,
@@ -171,7 +168,7 @@ async fn of_many_devices_with_one_claim_exactly_one_is_enrolled() {
 
 #[tokio::test]
 async fn anybody_may_ask_only_so_often() {
-    let world = World::with(|config| config.admission.address_burst = 3).await;
+    let world = World::with(|config| config.admission.anonymous.burst = 3).await;
     let ask = || world.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new());
     for _ in 0..3 {
         ask().await.unwrap();

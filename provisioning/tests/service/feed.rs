@@ -6,7 +6,10 @@ use tessera_runtime::http::{Method, Request};
 use tessera_token::chain::{IssuerKey, TenantTrust};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
-use tessera_token::trust::{Change, Event, EventHash, Feed, Heartbeat, Snapshot};
+use tessera_token::trust::{
+    Change, Event, EventHash, Feed, Heartbeat, Snapshot, READER_HEADER, VERIFIER_HEADER,
+    VERIFIER_SHARED_HEADER,
+};
 
 use crate::world::{problem, World};
 
@@ -107,6 +110,62 @@ impl Reader {
 
     pub fn keys(&self) -> impl Iterator<Item = &IssuerKey> {
         self.keys.values()
+    }
+}
+
+/// One poll of a process that admits devices under this name; whether the answer says that another does so too.
+async fn polls(world: &World, name: &str, reader: u8) -> bool {
+    let request = Request::new(Method::Get, "/v1/trust/events?after=0")
+        .header(VERIFIER_HEADER, name)
+        .header(READER_HEADER, hex::encode([reader; 16]));
+    let answer = world.feed.send(request).await.unwrap();
+    answer.header(VERIFIER_SHARED_HEADER).is_some()
+}
+
+#[tokio::test]
+async fn two_processes_of_one_verifier_name_are_both_told() {
+    let world = World::new().await;
+    let shown = async || world.nobody.get("/metrics").await.unwrap().text();
+    // A restart is none, and neither is a gateway with a name of its own.
+    for (name, reader) in [("mqtt", 1), ("mqtt", 1), ("mqtt", 2), ("gw-1", 3), ("mqtt", 2)] {
+        assert!(!polls(&world, name, reader).await, "{name} {reader}");
+    }
+    assert!(shown().await.contains("tessera_provisioning_verifier_names_shared 0"));
+    assert!(!polls(&world, "mqtt", 9).await);
+    assert!(polls(&world, "mqtt", 2).await);
+    assert!(polls(&world, "mqtt", 9).await);
+    assert!(!polls(&world, "gw-1", 3).await);
+    assert!(shown().await.contains("tessera_provisioning_verifier_names_shared 1"));
+    // A reader that only reads says nothing of itself and hears nothing.
+    let plain = world.feed.get("/v1/trust/events?after=0").await.unwrap();
+    assert_eq!(plain.header(VERIFIER_SHARED_HEADER), None);
+    world.clock.advance(Duration::from_secs(121));
+    assert!(!polls(&world, "mqtt", 9).await);
+}
+
+#[tokio::test]
+async fn what_a_reader_says_of_itself_is_checked() {
+    let world = World::new().await;
+    let good = hex::encode([1; 16]);
+    let long = "a".repeat(65);
+    for (name, reader) in [
+        (Some("mqtt"), None),
+        (None, Some(good.as_str())),
+        (Some("#"), Some(good.as_str())),
+        (Some(".x"), Some(good.as_str())),
+        (Some(long.as_str()), Some(good.as_str())),
+        (Some("mqtt"), Some("12")),
+        (Some("mqtt"), Some("+0000000000000000000000000000001")),
+    ] {
+        let mut request = Request::new(Method::Get, "/v1/trust/events?after=0");
+        if let Some(name) = name {
+            request = request.header(VERIFIER_HEADER, name);
+        }
+        if let Some(reader) = reader {
+            request = request.header(READER_HEADER, reader);
+        }
+        let error = world.feed.send(request).await.unwrap_err();
+        assert_eq!((error.status(), error.code()), (Some(400), Some("request_malformed")));
     }
 }
 

@@ -135,3 +135,40 @@ async fn a_retired_key_is_listed_for_a_week_and_then_let_go_of() {
     wait_for(None).await;
     assert_eq!(states(&world).await.len(), 2);
 }
+
+/// A look at the keys finds the one that signs at every moment, and steps at once wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_there_at_every_moment_of_many_rotations() {
+    let world = World::new().await;
+    let (device, _) = world.enrolled("a").await;
+    let world = std::sync::Arc::new(world);
+    let mut turns = tokio::task::JoinSet::new();
+    for turn in 0..17 {
+        let world = std::sync::Arc::clone(&world);
+        turns.spawn(async move {
+            for step in 0..5 {
+                if turn > 0 {
+                    world.post("/v1/tenants/default/keys/rotate", json!({})).await;
+                    continue;
+                }
+                let keys = states(&world).await;
+                assert_eq!(
+                    (of(&keys, "active").len(), of(&keys, "next").len()),
+                    (1, 1),
+                    "{keys:?}"
+                );
+                world.enrolled(&format!("e-{step}")).await;
+            }
+        });
+    }
+    for _ in 0..8 {
+        world.advance(1);
+        world.refresh(&device).await.unwrap();
+    }
+    while let Some(done) = turns.join_next().await {
+        done.unwrap();
+    }
+    let keys = states(&world).await;
+    assert_eq!((of(&keys, "active").len(), of(&keys, "next").len()), (1, 1));
+    assert_eq!(of(&keys, "retiring").len(), 80);
+}

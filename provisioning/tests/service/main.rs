@@ -11,11 +11,14 @@
 mod world;
 
 mod clock;
+mod doors;
 mod enrol;
 mod feed;
 mod keys;
 mod killed;
+mod matrix;
 mod operators;
+mod rates;
 mod refresh;
 mod registry;
 mod restart;
@@ -23,6 +26,7 @@ mod restored;
 mod revoke;
 mod room;
 mod secrets;
+mod strangers;
 mod sweep;
 mod symmetric;
 mod wire;

@@ -99,7 +99,7 @@ async fn accounts_know_themselves() {
 
 #[tokio::test]
 async fn guessing_tokens_is_slow() {
-    let world = World::with(|config| config.admission.address_burst = 100).await;
+    let world = World::with(|config| config.admission.wrong.burst = 5).await;
     let wrong = world.with_token(&format!("tsr_op_{}", "A".repeat(43)));
     let mut codes = Vec::new();
     for _ in 0..6 {
@@ -164,7 +164,7 @@ async fn no_role_includes_another() {
     let code = |made: &Value| made["token"].as_str().unwrap().to_owned();
     let mut tokens = std::collections::HashMap::new();
     for role in ["viewer", "fleet", "security", "admin", "feed"] {
-        let body = json!({ "operator": role.to_uppercase(), "roles": [role] });
+        let body = json!({ "operator": role.to_uppercase(), "roles": [role], "tenants": "all" });
         tokens.insert(role, world.with_token(&code(&world.post("/v1/operators", body).await)));
     }
     let document: Value = world.nobody.get("/openapi.json").await.unwrap().json().unwrap();
@@ -208,7 +208,7 @@ async fn no_role_includes_another() {
 #[tokio::test]
 async fn accounts_come_and_go() {
     let world = World::new().await;
-    let new = json!({ "operator": "ann", "roles": ["viewer", "admin"] });
+    let new = json!({ "operator": "ann", "roles": ["viewer", "admin"], "tenants": "all" });
     let made = world.operator.post_json("/v1/operators", &new).await.unwrap();
     assert_eq!(made.status, 201);
     let ann = world.with_token(made.json::<Value>().unwrap()["token"].as_str().unwrap());
@@ -217,9 +217,15 @@ async fn accounts_come_and_go() {
         problem(world.operator.post_json("/v1/operators", &new).await),
         (409, "already_exists".to_owned())
     );
-    for bad in
-        [json!({ "operator": "x", "roles": [] }), json!({ "operator": "a/b", "roles": ["viewer"] })]
-    {
+    // Nothing that is left out means all.
+    for bad in [
+        json!({ "operator": "x", "roles": [], "tenants": "all" }),
+        json!({ "operator": "a/b", "roles": ["viewer"], "tenants": "all" }),
+        json!({ "operator": "x", "roles": ["viewer"] }),
+        json!({ "operator": "x", "roles": ["viewer"], "tenants": [] }),
+        json!({ "operator": "x", "roles": ["viewer"], "tenants": null }),
+        json!({ "operator": "x", "roles": ["feed"], "tenants": ["default"] }),
+    ] {
         assert_eq!(
             problem(world.operator.post_json("/v1/operators", &bad).await).1,
             "request_malformed"
@@ -249,7 +255,7 @@ async fn accounts_come_and_go() {
 
 #[tokio::test]
 async fn a_broker_that_relays_for_its_devices_is_not_slowed_down() {
-    let world = World::with(|config| config.admission.address_burst = 5).await;
+    let world = World::with(|config| config.admission.anonymous.burst = 5).await;
     for _ in 0..20 {
         world.feed.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
     }

@@ -24,7 +24,9 @@ async fn swept(world: &World, table: &str, rows: u64) {
 async fn quick() -> World {
     World::with(|config| {
         config.sweep_every = Duration::from_millis(5);
-        config.admission.address_burst = 1_000_000;
+        config.admission.anonymous.burst = 1_000_000;
+        config.admission.proved.burst = 1_000_000;
+        config.admission.device.burst = 1_000_000;
     })
     .await
 }
@@ -89,7 +91,9 @@ async fn a_retiring_key_is_retired_when_its_last_token_has_expired() {
 async fn a_key_that_finds_no_room_for_its_successor_holds_up_no_sweep() {
     let world = World::with(|config| {
         config.sweep_every = Duration::from_millis(5);
-        config.admission.address_burst = 1_000_000;
+        config.admission.anonymous.burst = 1_000_000;
+        config.admission.proved.burst = 1_000_000;
+        config.admission.device.burst = 1_000_000;
         config.trust.keys_unasked = 2;
     })
     .await;

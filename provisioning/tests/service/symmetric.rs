@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{json, Value};
 use tessera_provisioning::{Provisioning, ProvisioningConfig, StartError};
 use tessera_runtime::clock::ManualClock;
+use tessera_runtime::http::ACE_CBOR;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::write_secret_file;
@@ -15,13 +16,14 @@ use tessera_runtime::stop::Stop;
 use tessera_token::cbor::{Reader, Writer};
 use tessera_token::claims::Claims;
 use tessera_token::ids::Audience;
-use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind};
+use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{DerivationKey, DerivationKeys};
 use tessera_token::refusal::RefusalCode;
+use tessera_token::seal::OpeningKey;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
-use crate::world::{problem, random, Device, World, START};
+use crate::world::{opening, problem, random, Device, World, START};
 
 /// Lines of a file of derivation keys, newest first.
 fn lines(bytes: &[u8]) -> String {
@@ -55,8 +57,8 @@ impl Keys {
         World::with(|config| {
             config.derivation_key_file = Some(self.path());
             // Whoever waits for the file asks again and again, on a clock that stands still.
-            config.admission.address_burst = 1_000_000;
-            config.admission.total_burst = 1_000_000;
+            config.admission.wrong.burst = 1_000_000;
+            config.admission.device.burst = 1_000_000;
         })
         .await
     }
@@ -121,7 +123,7 @@ async fn a_device_that_signs_gets_a_key_of_its_own_for_each_token() {
     assert_eq!(world.symmetric(&thief).await, Err(RefusalCode::ProofInvalid));
     // A request that was signed for another kind of token.
     let mut bent = world.request(&device, TokenKind::Key);
-    bent.kind = TokenKind::Symmetric;
+    (bent.kind, bent.answer_key) = (TokenKind::Symmetric, Some(opening().public()));
     let bent = world.ask("/v1/token", bent.to_cbor()).await;
     assert_eq!(bent, Err(RefusalCode::ProofInvalid));
     world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
@@ -148,6 +150,42 @@ async fn the_same_request_is_told_the_same_key_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_seen_tells_its_reader_nothing() {
+    let file = Keys::of(&[1]);
+    let world = file.world().await;
+    let (device, _) = world.enrolled("a").await;
+    // As earlier versions asked: whoever saw the bytes could get the key by them.
+    let Device { tenant, id, key } = &device;
+    let (time, nonce) = (world.now(), random());
+    let open = TokenRequest::sign(key, tenant, id, time, &nonce, TokenKind::Symmetric);
+    let asked = world.ask("/v1/token", open.to_cbor()).await;
+    assert_eq!(asked, Err(RefusalCode::ChannelInClear));
+    // The same bytes again get the same key, which the signer alone can open.
+    let request = world.request(&device, TokenKind::Symmetric).to_cbor();
+    let issued = world.ask("/v1/token", request.clone()).await.unwrap().key.unwrap();
+    let again = world.nobody.post("/v1/token", ACE_CBOR, request.clone()).await.unwrap();
+    let secret = issued.key.expose_bytes();
+    assert!(!again.body.windows(secret.len()).any(|bytes| bytes == secret));
+    assert_eq!(TokenAnswer::from_cbor(&again.body).unwrap().key, None);
+    let thief = OpeningKey::from_random([1; 32]);
+    assert!(TokenAnswer::from_cbor_for(&again.body, &thief).is_err());
+    assert_eq!(TokenAnswer::from_cbor_for(&again.body, &opening()).unwrap().key, Some(issued));
+    // Another answer key under the same signature.
+    let mut bent = TokenRequest::from_cbor(&request).unwrap();
+    bent.answer_key = Some(thief.public());
+    let asked = world.ask("/v1/token", bent.to_cbor()).await;
+    assert_eq!(asked, Err(RefusalCode::ProofInvalid));
+    // A point to which nothing can be sealed, and a key where none is asked for.
+    let draft = |kind| TokenRequest::draft(tenant, id, world.now(), &random(), kind);
+    let low = draft(TokenKind::Symmetric).answered_to([0; 32]).signed_by(key);
+    let asked = world.ask("/v1/token", low.to_cbor()).await;
+    assert_eq!(asked, Err(RefusalCode::RequestMalformed));
+    let idle = draft(TokenKind::Key).answered_to(thief.public()).signed_by(key);
+    let asked = world.ask("/v1/token", idle.to_cbor()).await;
+    assert_eq!(asked, Err(RefusalCode::RequestMalformed));
+}
+
+#[tokio::test]
 async fn a_symmetric_key_that_a_device_brings_is_refused() {
     let file = Keys::of(&[1]);
     let world = file.world().await;
@@ -155,7 +193,7 @@ async fn a_symmetric_key_that_a_device_brings_is_refused() {
     let good = world.request(&device, TokenKind::Symmetric);
     let good = good.to_cbor();
     let mut w = Writer::new();
-    w.map(9).int(4).map(1).int(1).map(2).int(1).int(4).int(-1).bytes(&[7; 32]).raw(&good[1..]);
+    w.map(10).int(4).map(1).int(1).map(2).int(1).int(4).int(-1).bytes(&[7; 32]).raw(&good[1..]);
     let brought = world.ask("/v1/token", w.finish()).await;
     assert_eq!(brought, Err(RefusalCode::RequestMalformed));
     assert!(world.ask("/v1/token", good).await.unwrap().key.is_some());
@@ -209,7 +247,7 @@ async fn the_audit_log_tells_that_and_not_what_and_nothing_else_tells_either() {
 }
 
 #[tokio::test]
-async fn json_callers_get_a_jwk() {
+async fn json_callers_get_it_sealed_too() {
     let file = Keys::of(&[1]);
     let world = file.world().await;
     let (device, _) = world.enrolled("a").await;
@@ -217,15 +255,16 @@ async fn json_callers_get_a_jwk() {
     let body = json!({
         "grant_type": "client_credentials", "client_id": "a", "tenant": "default", "iat": request.time.get(),
         "nonce": base64url(&request.nonce), "signature": base64url(&request.signature), "pop_key": "symmetric",
+        "answer_key": base64url(&request.answer_key.unwrap()),
     });
     let answer = world.nobody.post_json("/v1/token", &body).await.unwrap();
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let answer: Value = answer.json().unwrap();
     let token = from_base64url(answer["access_token"].as_str().unwrap()).unwrap();
-    let jwk = &answer["cnf"]["jwk"];
+    let sealed = from_base64url(answer["sealed_cnf"].as_str().unwrap()).unwrap();
+    let cnf = opening().open(&sealed, b"tessera-symmetric-key-1", &token).unwrap();
     let expected = keys(&[1]).newest().unwrap().key_of(&token).unwrap();
-    assert_eq!(jwk["k"], base64url(expected.expose_bytes()));
-    assert_eq!((jwk["kty"].as_str(), jwk["alg"].as_str()), (Some("oct"), Some("HS256")));
+    assert!(cnf.ends_with(expected.expose_bytes()) && answer.get("cnf").is_none());
     assert_eq!(answer["token_type"], "PoP");
     for (member, value) in [("pop_key", "hmac"), ("token_type", "Bearer")] {
         let mut wrong = body.clone();

@@ -79,7 +79,7 @@ async fn malformed_device_messages() {
     );
     let text =
         world.nobody.send(Request::new(Method::Post, "/v1/token").body("text/plain", good)).await;
-    assert_eq!(problem(text), (400, "request_malformed".to_owned()));
+    assert_eq!(problem(text), (415, "request_malformed".to_owned()));
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn metrics_tell_refusals_by_code_and_no_secret() {
     let _ = world.refresh(&Device::new("b")).await;
     let text = world.nobody.get("/metrics").await.unwrap().text();
     assert!(
-        text.contains("tessera_provisioning_refusals_total{code=\"device_unknown\"} 1"),
+        text.contains("tessera_provisioning_refusals_total{code=\"proof_invalid\"} 1"),
         "{text}"
     );
     assert!(text.contains("tessera_provisioning_issued_total{occasion=\"enrol\"} 1"));
@@ -189,4 +189,94 @@ async fn idle_connections_do_not_hold_up_the_end() {
     let mut rest = Vec::new();
     let _ = used.read_to_end(&mut rest).await;
     let _ = fresh.read_to_end(&mut rest).await;
+}
+
+#[tokio::test]
+async fn paths_tell_their_methods() {
+    let world = World::new().await;
+    for (method, path, allow) in [
+        ("GET", "/v1/token", "POST"),
+        ("PUT", "/v1/tenants", "GET, POST, HEAD"),
+        ("TRACE", "/healthz", "GET, HEAD"),
+        ("PATCH", "/v1/tenants/default/devices/x", "GET, HEAD"),
+        ("OPTIONS", "/v1/trust/restored", "GET, DELETE, HEAD"),
+    ] {
+        let (head, body) = raw(&world, method, path, "").await;
+        assert!(head.starts_with("HTTP/1.1 405 "), "{method} {path}: {head}");
+        assert!(head.contains(&format!("\r\nallow: {allow}\r\n")), "{method} {path}: {head}");
+        assert!(body.contains("\"method_not_allowed\""), "{body}");
+    }
+    let (head, body) = raw(&world, "HEAD", "/healthz", "").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 18"), "{head}");
+    assert_eq!(body, "");
+}
+
+async fn raw(world: &World, method: &str, path: &str, more: &str) -> (String, String) {
+    let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (format!("{head}\r\n"), body.to_owned())
+}
+
+#[tokio::test]
+async fn media_types_have_no_case_and_may_have_parameters() {
+    let world = World::new().await;
+    let (device, _) = world.enrolled("a").await;
+    for (kind, wanted) in [
+        ("Application/ACE+CBOR", 200),
+        ("application/ace+cbor; x=y", 200),
+        ("application/ace+cbor-seq", 415),
+        ("text/plain", 415),
+    ] {
+        let body = world.request(&device, TokenKind::Key).to_cbor();
+        let asked = Request::new(Method::Post, "/v1/token").accept(ACE_CBOR).body(kind, body);
+        let status = match world.nobody.send(asked).await {
+            Ok(answer) => answer.status,
+            Err(error) => error.status().unwrap(),
+        };
+        assert_eq!(status, wanted, "{kind}");
+    }
+    let group = |name: &str| format!("{{\"group\":\"{name}\"}}").into_bytes();
+    for (kind, name, wanted) in [
+        ("Application/Json", "a", 201),
+        ("application/json;charset=\"UTF-8\"", "b", 201),
+        ("application/json; charset=utf-16", "c", 415),
+    ] {
+        let path = "/v1/tenants/default/groups";
+        let asked = Request::new(Method::Post, path).body(kind, group(name));
+        let status = match world.operator.send(asked).await {
+            Ok(answer) => answer.status,
+            Err(error) => error.status().unwrap(),
+        };
+        assert_eq!(status, wanted, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_out_of_their_range_are_refused_as_the_document_says() {
+    let world = World::new().await;
+    let lists = [
+        "tenants",
+        "tenants/default/roles",
+        "tenants/default/groups",
+        "tenants/default/claims",
+        "tenants/default/devices",
+        "audit",
+        "trust/restored",
+    ];
+    for list in lists {
+        for limit in ["0", "1001", "-1", "x", "", "1.5", "99999999999999999999"] {
+            let path = format!("/v1/{list}?limit={limit}");
+            let refused = problem(world.operator.get(&path).await);
+            assert_eq!(refused, (400, "request_malformed".to_owned()), "{path}");
+        }
+        for limit in ["1", "1000"] {
+            world.get(&format!("/v1/{list}?limit={limit}")).await;
+        }
+    }
+    let refused = problem(world.feed.get("/v1/trust/events?after=0&wait=61").await);
+    assert_eq!(refused, (400, "request_malformed".to_owned()));
 }

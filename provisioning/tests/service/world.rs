@@ -16,6 +16,7 @@ use tessera_token::messages::{
     EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
+use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 
 pub const START: u64 = 1_800_000_000;
@@ -83,7 +84,7 @@ impl World {
     ) -> Self {
         let client = |token: Option<&str>| {
             let secret = token.map(|file| read_secret_text(&dir.path().join(file)).unwrap());
-            HttpClient::new(&format!("http://{}", handle.addr()), secret, HttpLimits::default())
+            HttpClient::new(format!("http://{}", handle.addr()), secret, HttpLimits::default())
                 .unwrap()
         };
         Self {
@@ -169,13 +170,13 @@ impl World {
         kind: TokenKind,
     ) -> Result<TokenAnswer, RefusalCode> {
         let Device { tenant, id, key } = device;
-        let request = TokenRequest::sign(key, tenant, id, time, nonce, kind);
+        let request = answered(TokenRequest::draft(tenant, id, time, nonce, kind)).signed_by(key);
         self.ask("/v1/token", request.to_cbor()).await
     }
 
     pub async fn ask(&self, path: &str, body: Vec<u8>) -> Result<TokenAnswer, RefusalCode> {
         match self.nobody.post(path, ACE_CBOR, body).await {
-            Ok(answer) => Ok(TokenAnswer::from_cbor(&answer.body).unwrap()),
+            Ok(answer) => Ok(TokenAnswer::from_cbor_for(&answer.body, &opening()).unwrap()),
             Err(HttpError::Status { response, .. }) => {
                 let refusal = RefusalAnswer::from_cbor(&response.body).unwrap();
                 assert_eq!(refusal.server_time, self.now());
@@ -232,7 +233,20 @@ impl World {
     /// A token request of this device, now, with a nonce of its own.
     pub fn request(&self, device: &Device, kind: TokenKind) -> TokenRequest {
         let Device { tenant, id, key } = device;
-        TokenRequest::sign(key, tenant, id, self.now(), &random(), kind)
+        let request = TokenRequest::draft(tenant, id, self.now(), &random(), kind);
+        answered(request).signed_by(key)
+    }
+}
+
+/// What opens the symmetric keys of all devices here.
+pub fn opening() -> OpeningKey {
+    OpeningKey::from_random([9; 32])
+}
+
+fn answered(request: TokenRequest) -> TokenRequest {
+    match request.kind {
+        TokenKind::Symmetric => request.answered_to(opening().public()),
+        _ => request,
     }
 }
 

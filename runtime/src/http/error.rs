@@ -3,13 +3,20 @@ use std::fmt;
 use tessera_token::messages::{RefusalAnswer, ACE_CBOR};
 
 use super::response::HttpResponse;
+use crate::tls::TlsError;
 
 /// Why an exchange gave nothing usable.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The caller's: not an `http://` URL.
+    /// The caller's: not a URL of a server.
     BadUrl(String),
+    /// The caller's: `http://` to another machine, and nothing says that this is meant.
+    InClear(String),
+    /// No TLS, or not with this server.
+    Tls(TlsError),
+    /// The server sends elsewhere, which is not followed.
+    Redirected(String),
     /// The caller's: the value cannot be written as JSON.
     Encode(String),
     /// Nobody answers there: the request was not seen, try again later.
@@ -59,6 +66,7 @@ impl HttpError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout | Self::Transport(_) => true,
+            Self::Tls(TlsError::Handshake(_)) => true,
             Self::Status { status, .. } => matches!(status, 429 | 500..=599),
             _ => false,
         }
@@ -91,7 +99,19 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadUrl(url) => write!(f, "not a usable URL: {url}"),
+            Self::BadUrl(url) => {
+                write!(f, "not a usable URL: {url:?}: give one like https://host:port")
+            }
+            Self::InClear(url) => write!(
+                f,
+                "{url} is not encrypted and on another machine, so tokens could be read on the way: use https://, or \
+                 allow it with --http-in-clear"
+            ),
+            Self::Tls(error) => error.fmt(f),
+            Self::Redirected(to) => write!(
+                f,
+                "the server sends elsewhere ({to:?}), which is not followed: give the URL of the service itself"
+            ),
             Self::Encode(why) => write!(f, "request not encodable: {why}"),
             Self::Connect(why) => write!(f, "cannot connect: {why}"),
             Self::Timeout => f.write_str("no answer in time"),

@@ -1,18 +1,24 @@
-//! The HTTP client: this file alone names `reqwest`. HTTP/1.1, bounded answers, typed errors.
+//! The HTTP client: this file alone names `reqwest`. HTTP/1.1 over TLS, or in clear to this machine; bounded answers,
+//! typed errors. The server is in [`server`].
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
 
 pub use error::HttpError;
+pub use origin::Server;
 pub use request::{HttpLimits, Method, Request};
 pub use response::HttpResponse;
 
 use crate::limits;
 use crate::secret::Secret;
+use crate::tls::{client, TlsError};
 
 mod error;
+mod origin;
 mod request;
 mod response;
+/// The server side.
+pub mod server;
 #[cfg(test)]
 mod tests;
 
@@ -33,30 +39,37 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client of `base_url` (`http://host:port`, a path prefix is kept). `bearer` is sent with every request.
-    /// Proxies of the environment are ignored; redirects are not followed, so that a token never leaves its server.
+    /// A client of one server (`https://host:port`, a path prefix is kept; a URL alone is believed as the system does).
+    /// `bearer` is sent with every request. Proxies of the environment are ignored; redirects are not followed, so that a
+    /// token never leaves its server.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
+    /// [`HttpError::BadUrl`], [`HttpError::InClear`], [`HttpError::Tls`].
     pub fn new(
-        base_url: &str,
+        server: impl Into<Server>,
         bearer: Option<Secret<String>>,
         limits: HttpLimits,
     ) -> Result<Self, HttpError> {
-        let base = base_url.trim_end_matches('/').to_owned();
-        let parsed = reqwest::Url::parse(&base).map_err(|_| HttpError::BadUrl(base.clone()))?;
-        if parsed.scheme() != "http" || parsed.host_str().is_none() {
-            return Err(HttpError::BadUrl(base));
-        }
-        let client = reqwest::Client::builder()
+        let server = server.into();
+        let base = server.url.trim_end_matches('/').to_owned();
+        let (scheme, host) = parts(&base).ok_or_else(|| HttpError::BadUrl(base.clone()))?;
+        let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(limits.connect)
             .timeout(limits.total)
             .pool_max_idle_per_host(limits::HTTP_IDLE_PER_HOST)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| HttpError::Transport(error.to_string()))?;
+            .tcp_nodelay(true);
+        // In clear no TLS is spoken; the library would still look for settings of its own.
+        let config = match scheme.as_str() {
+            "https" => client::config(&server.trust, None, b"http/1.1"),
+            "http" if server.trust.in_clear || origin::is_here(&host) => client::no_one(),
+            "http" => return Err(HttpError::InClear(base)),
+            _ => return Err(HttpError::BadUrl(base)),
+        };
+        let builder = builder.https_only(scheme == "https");
+        let builder = builder.use_preconfigured_tls(config.map_err(HttpError::Tls)?);
+        let client = builder.build().map_err(|error| HttpError::Transport(error.to_string()))?;
         Ok(Self { client, base, bearer, response_bytes: limits.response_bytes })
     }
 
@@ -132,7 +145,11 @@ impl HttpClient {
         let answer = self.build(request).send().await.map_err(transport)?;
         let response = read(answer, self.response_bytes).await?;
         match response.status {
-            0..=399 => Ok(response),
+            0..=299 | 304 => Ok(response),
+            300..=399 => {
+                let location = response.header("location").unwrap_or("nowhere");
+                Err(HttpError::Redirected(location.chars().take(256).collect()))
+            }
             _ => Err(HttpError::of_status(response)),
         }
     }
@@ -175,6 +192,12 @@ impl HttpClient {
     }
 }
 
+/// Scheme and host of a URL.
+fn parts(url: &str) -> Option<(String, String)> {
+    let parsed = reqwest::Url::parse(url).ok()?;
+    Some((parsed.scheme().to_owned(), parsed.host_str()?.to_owned()))
+}
+
 async fn read(mut answer: reqwest::Response, limit: usize) -> Result<HttpResponse, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(transport)? {
@@ -210,6 +233,9 @@ fn headers(answer: &reqwest::Response) -> Vec<(String, String)> {
 
 fn transport(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
+    if let Some(tls) = TlsError::within(&error) {
+        return HttpError::Tls(tls);
+    }
     match () {
         () if error.is_builder() => HttpError::BadUrl(with_causes(&error)),
         () if error.is_connect() => HttpError::Connect(with_causes(&error)),

@@ -75,11 +75,53 @@ async fn a_closed_port_is_a_connect_error() {
 }
 
 #[test]
-fn only_http_urls() {
-    for url in ["ftp://x", "nonsense", "https://x", ""] {
+fn only_urls_of_http() {
+    for url in ["ftp://x", "nonsense", "https://", "mqtts://x", ""] {
         assert!(
             matches!(HttpClient::new(url, None, HttpLimits::default()), Err(HttpError::BadUrl(_))),
             "{url}"
         );
+    }
+}
+
+#[test]
+fn in_clear_is_for_this_machine() {
+    use crate::tls::Trust;
+    let aloud = Trust { cafile: None, in_clear: true };
+    for url in [
+        "http://192.0.2.1:8080",
+        "http://provisioning:8080",
+        "http://[2001:db8::1]",
+        "http://0.0.0.0:1",
+        "http://127.0.0.1@192.0.2.1",
+        "http://127.0.0.1.example",
+        "http://localhost.example",
+    ] {
+        let refused = HttpClient::new(url, None, HttpLimits::default());
+        let error = refused.map(drop).unwrap_err();
+        assert!(matches!(error, HttpError::InClear(_)), "{url} {error:?}");
+        assert!(error.to_string().contains("--http-in-clear"), "{error}");
+        assert!(Server::from(url).is_in_clear());
+        let server = Server::new(url, aloud.clone());
+        assert!(HttpClient::new(server, None, HttpLimits::default()).is_ok(), "{url}");
+    }
+    for url in ["http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:1", "http://LOCALHOST:1"] {
+        assert!(HttpClient::new(url, None, HttpLimits::default()).is_ok(), "{url}");
+        assert!(!Server::from(url).is_in_clear());
+    }
+}
+
+#[test]
+fn what_people_write_is_in_clear_on_this_machine_alone() {
+    for (text, url) in [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("[::1]:8080", "http://[::1]:8080"),
+        ("[2001:db8::1]", "https://[2001:db8::1]"),
+        ("tessera.example", "https://tessera.example"),
+        ("tessera.example:8443/prefix", "https://tessera.example:8443/prefix"),
+        ("http://x:1", "http://x:1"),
+    ] {
+        assert_eq!(Server::of_text(text, Default::default()).url, url);
     }
 }

@@ -30,6 +30,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Whether it waits for what was written before, and does nothing itself.
+    pub(super) fn is_barrier(&self) -> bool {
+        self.expects.is_empty() && self.writes.is_empty()
+    }
+
     /// Sets a row.
     pub fn put(&mut self, table: &Table, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) {
         let value = value.into();

@@ -5,12 +5,14 @@ use std::ops::Bound;
 use std::path::Path;
 
 use super::base::{self, Builder};
+use super::checkpoint;
 use super::core::{at, Core};
-use super::disk::{numbered_path, Disk};
+use super::disk::{self, numbered_path, Disk};
 use super::error::StoreError;
 use super::head::{self, Found, Head, State};
 use super::loss::Loss;
 use super::recover::{lock, new_id};
+use super::view::View;
 
 /// Writes all rows as of one commit into the new folder `to`, as a store that can be opened. It counts as one that was
 /// not closed: proofs used up after the copy was made are not in it.
@@ -21,6 +23,16 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
         (head.state().commit, core.read(|view| Ok(view.clone()))?)
     };
     core.disk.make_folder(to).map_err(|error| at(to, &error))?;
+    let copied = fill(core, &view, commit, to);
+    if copied.is_err() {
+        // Its room is what the store itself may need now.
+        let _ = disk::remove(to);
+    }
+    copied
+}
+
+fn fill(core: &Core, view: &View, commit: u64, to: &Path) -> Result<(), StoreError> {
+    checkpoint::enough_room(to, view.base.bytes, view.bytes())?;
     let path = numbered_path(to, base::KIND, 1);
     let builder = Builder::new(&core.disk, &path)?;
     let (mut base, content) = builder.fill(view.from(Bound::Unbounded))?;

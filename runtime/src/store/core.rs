@@ -141,5 +141,5 @@ fn starts_with(row: &Result<Row, StoreError>, prefix: &[u8]) -> bool {
 
 /// An error of the operating system, with the path it concerns.
 pub(super) fn at(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Io(format!("{}: {error}", path.display()))
+    StoreError::of(error, path.display())
 }

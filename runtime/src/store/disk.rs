@@ -8,6 +8,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::limits::STORE_TRY_AGAIN;
 
 /// Sees what the store asks of the disk.
 pub trait Watch: Send + Sync {
@@ -20,6 +23,10 @@ pub trait Watch: Send + Sync {
     fn synced(&self, path: &Path);
     /// The names in this folder are on the disk.
     fn folder_synced(&self, folder: &Path);
+    /// How long a store that found no room waits before it tries again by itself.
+    fn pause(&self) -> Duration {
+        STORE_TRY_AGAIN
+    }
 }
 
 /// The disk below one store.
@@ -58,6 +65,17 @@ impl Disk {
     ) -> io::Result<()> {
         self.about_to_write(path, bytes.len())?;
         file.write_all_at(bytes, at)
+    }
+
+    /// Cuts a file off behind `length`, durably. It needs no room.
+    pub(super) fn cut(&self, path: &Path, file: &File, length: u64) -> io::Result<()> {
+        file.set_len(length)?;
+        self.sync(path, file)
+    }
+
+    /// How long a store that found no room waits before it tries again by itself.
+    pub(super) fn pause(&self) -> Duration {
+        self.watch.as_ref().map_or(STORE_TRY_AGAIN, |watch| watch.pause())
     }
 
     /// Asks for permission to write what somebody else writes, such as the engine.

@@ -179,5 +179,8 @@ fn unreadable(error: sled::Error) -> Unreadable {
 }
 
 fn io(error: &sled::Error) -> StoreError {
-    StoreError::Io(error.to_string())
+    match error {
+        sled::Error::Io(inner) => StoreError::of(inner, "its base"),
+        other => StoreError::Io(other.to_string()),
+    }
 }

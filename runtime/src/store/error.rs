@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::loss::Loss;
@@ -18,7 +19,10 @@ pub enum StoreError {
         /// Its mode.
         mode: u32,
     },
-    /// The operating system refused: full disk, missing rights, broken device. Nothing was acknowledged.
+    /// There is no room on the disk: nothing was written. The store is not healthy, tries again by itself and goes on when
+    /// there is room.
+    Full(String),
+    /// The operating system refused: missing rights, broken device. Nothing was acknowledged.
     Io(String),
     /// An earlier write failed: the store takes no more until the process is restarted.
     Poisoned,
@@ -65,6 +69,9 @@ impl fmt::Display for StoreError {
                      matter, then chmod 700 {path}"
                 )
             }
+            Self::Full(why) => {
+                write!(f, "no room on the disk: {why}; nothing was written, make room there")
+            }
             Self::Io(why) => write!(f, "store I/O: {why}"),
             Self::Poisoned => f.write_str(
                 "store stopped writing after an I/O error; restart when its cause is mended",
@@ -82,8 +89,23 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl StoreError {
+    /// What the operating system said, and about what.
+    pub(super) fn of(error: &std::io::Error, what: impl fmt::Display) -> Self {
+        match is_full(error) {
+            true => Self::Full(format!("{what}: {error}")),
+            false => Self::Io(format!("{what}: {error}")),
+        }
+    }
+}
+
+/// Whether a write found no room. It is worth another try when somebody has made some.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
-        Self::Io(error.to_string())
+        Self::of(&error, "its folder")
     }
 }

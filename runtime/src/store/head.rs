@@ -108,10 +108,13 @@ impl Head {
         &self.state
     }
 
-    /// Replaces the state, durably.
+    /// Replaces the state, durably. After an error the file may hold either, and the next update is written over what
+    /// failed.
     pub(super) fn update(&mut self, change: impl FnOnce(&mut State)) -> io::Result<()> {
-        change(&mut self.state);
-        self.write()
+        let mut state = self.state.clone();
+        change(&mut state);
+        let before = std::mem::replace(&mut self.state, state);
+        self.write().inspect_err(|_| self.state = before)
     }
 
     /// Notes that this commit is answered from now on. Cheap: one write without a sync.

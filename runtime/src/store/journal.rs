@@ -80,6 +80,25 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes a record back that could not be written as a whole, durably: no start ever reads it.
+    pub(super) fn take_back(&mut self) -> io::Result<()> {
+        self.disk.cut(&self.path, &self.file, self.end)?;
+        self.allocated = self.end;
+        Ok(())
+    }
+
+    /// Allocates blocks for what comes next: the proof that there is room on the disk.
+    pub(super) fn make_room(&mut self) -> io::Result<()> {
+        if self.allocated >= self.end + JOURNAL_STEP_BYTES as u64 {
+            return Ok(());
+        }
+        let zeros = vec![0; JOURNAL_STEP_BYTES];
+        let written = self.disk.write_at(&self.path, &self.file, &zeros, self.end);
+        written.and_then(|()| self.disk.sync(&self.path, &self.file))?;
+        self.allocated = self.allocated.max(self.end + JOURNAL_STEP_BYTES as u64);
+        Ok(())
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.number
     }

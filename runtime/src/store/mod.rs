@@ -3,7 +3,8 @@
 //! One writer thread owns all writes: it drains what waits, checks each batch's preconditions, writes the group to the
 //! [`journal`], syncs it, lets readers see it, and only then answers. Rows that changed lately are in memory, all others
 //! in a [`base`] that is written once: a [`checkpoint`] makes a new one out of both. A [`head`] beside them says what
-//! the store must hold at least; a store that holds less does not open ([`recover`]).
+//! the store must hold at least; a store that holds less does not open ([`recover`]). A commit that finds no room on the
+//! disk is taken back and refused ([`scribe`]); reads go on, and commits do when there is room again.
 //!
 //! ```text
 //! <folder>/head        what there must be
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use batch::Batch;
 pub use disk::Watch;
+pub(crate) use error::is_full;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
@@ -54,6 +56,9 @@ pub mod testing;
 mod tests;
 mod view;
 mod writer;
+
+/// What a process says that is not ready because a store of it [`Store::is_full`].
+pub const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
 
 /// A row: key without the table's prefix, and value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -117,9 +122,9 @@ impl Store {
     /// Cancel-safe: a batch that was queued is written even when the caller goes away.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when a precondition does not hold (nothing is written), [`StoreError::TooLarge`],
-    /// [`StoreError::Io`] when this group could not be made durable (it may or may not survive a restart) and
-    /// [`StoreError::Poisoned`] for everything after that.
+    /// [`StoreError::Conflict`] when a precondition does not hold, [`StoreError::Full`] when there is no room on the disk
+    /// (nothing is written, and a later call may be), [`StoreError::TooLarge`], [`StoreError::Io`] when this group could not
+    /// be made durable (it may or may not survive a restart) and [`StoreError::Poisoned`] for everything after that.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
         self.writer.submit(batch).await
@@ -149,7 +154,7 @@ impl Store {
         block::on(self.commit(batch))
     }
 
-    /// Returns once everything that any reader has seen so far is durable.
+    /// Returns once everything that any reader has seen so far is durable, also while there is no room for more.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -157,9 +162,16 @@ impl Store {
         self.commit(Batch::new()).await
     }
 
-    /// Whether the store still writes: false after an I/O error or after [`Store::close`].
+    /// Whether the store writes: false while there is no room on the disk, after any other I/O error and after
+    /// [`Store::close`].
     pub fn is_healthy(&self) -> bool {
         self.writer.is_healthy() && self.core.is_open()
+    }
+
+    /// Whether it waits for room on the disk. It looks for some every [`crate::limits::STORE_TRY_AGAIN`] and goes on by
+    /// itself.
+    pub fn is_full(&self) -> bool {
+        self.writer.is_full()
     }
 
     /// Bytes on disk, about.
@@ -171,7 +183,7 @@ impl Store {
     /// its own that counts as not closed ([`Opened::clean`] is false).
     ///
     /// # Errors
-    /// [`StoreError::Io`]; the folder is then of no use.
+    /// [`StoreError::Full`], [`StoreError::Io`]; the folder is then removed again.
     pub fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
         copy::copy(&self.core, to)
     }

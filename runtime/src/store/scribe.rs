@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::checkpoint::{self, Frozen};
 use super::core::{at, Core};
 use super::engine::Changes;
-use super::error::StoreError;
+use super::error::{is_full, StoreError};
 use super::journal::{self, Journal};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{
@@ -26,9 +27,21 @@ pub(super) struct Scribe {
     frozen: Option<Frozen>,
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
+    stuck: Option<Stuck>,
     /// Before this moment a checkpoint that failed is not tried again.
-    not_before: std::time::Duration,
-    sync_took: std::time::Duration,
+    not_before: Duration,
+    sync_took: Duration,
+}
+
+/// What a disk without room has left open. Nothing more is written before it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stuck {
+    /// A record could not be written, and what is there of it could not be taken back.
+    Torn,
+    /// The head does not say yet what the last answer rests on.
+    Unmarked,
+    /// There was no room, and nothing else is wrong.
+    Full,
 }
 
 impl Scribe {
@@ -43,6 +56,7 @@ impl Scribe {
             commit,
             frozen: None,
             running: None,
+            stuck: None,
             clock,
             not_before,
             sync_took,
@@ -53,23 +67,99 @@ impl Scribe {
         &self.core
     }
 
-    /// Makes a group durable and lets readers see it.
+    /// Makes a group durable and lets readers see it. With [`StoreError::Full`] nothing of it was written.
     pub(super) fn write(&mut self, changes: Changes) -> Result<(), StoreError> {
+        self.try_again()?;
         let commit = self.commit + 1;
         let before = self.clock.monotonic();
         let core = Arc::clone(&self.core);
-        let io = |error: io::Error| at(&core.folder, &error);
-        if self.journal.is_none() {
-            self.journal = Some(self.new_journal(commit).map_err(io)?);
+        if let Err(error) = self.append(commit, &changes) {
+            return Err(self.not_appended(&error));
         }
-        let Some(journal) = self.journal.as_mut() else { return Err(StoreError::Poisoned) };
-        journal.append(commit, &changes).map_err(io)?;
         self.sync_took = self.clock.monotonic().saturating_sub(before);
         self.commit = commit;
         // Under the lock of the head, so that a copy sees the rows and the number of one commit.
         let mut head = core.head.lock();
         core.apply(changes)?;
-        head.mark(commit).map_err(io)
+        match head.mark(commit) {
+            Err(error) if is_full(&error) => {
+                // The journal holds it, so it is done. A power cut may leave an older mark too.
+                self.stuck = Some(Stuck::Unmarked);
+                self.tell(&error);
+                Ok(())
+            }
+            marked => marked.map_err(|error| at(&core.folder, &error)),
+        }
+    }
+
+    fn append(&mut self, commit: u64, changes: &Changes) -> io::Result<()> {
+        if self.journal.is_none() {
+            self.journal = Some(self.new_journal(commit)?);
+        }
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.append(commit, changes))
+    }
+
+    /// A record that found no room is taken back, so that no start reads what was refused.
+    fn not_appended(&mut self, error: &io::Error) -> StoreError {
+        let refused = at(&self.core.folder, error);
+        if !is_full(error) {
+            return refused;
+        }
+        self.tell(error);
+        match self.journal.as_mut().map_or(Ok(()), Journal::take_back) {
+            Ok(()) => {
+                self.stuck = Some(Stuck::Full);
+                refused
+            }
+            Err(error) => {
+                self.stuck = Some(Stuck::Torn);
+                let folder = self.core.folder.display();
+                StoreError::Io(format!("{folder}: a record is not taken back: {error}"))
+            }
+        }
+    }
+
+    fn tell(&self, error: &io::Error) {
+        let store = self.core.folder.display();
+        tracing::error!(%store, %error, "no room on the disk: the store writes nothing until there is some, and tries again by itself");
+    }
+
+    /// Whether it found no room and has not gone on since.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// How long to wait for the next try while nothing is asked for; `None` when there is nothing to try.
+    pub(super) fn tries_after(&self) -> Option<Duration> {
+        (self.is_stuck() || self.is_full()).then(|| self.core.disk.pause())
+    }
+
+    pub(super) fn clock(&self) -> SystemClock {
+        self.clock
+    }
+
+    /// Finishes what a full disk has left open and goes on when there is room for what comes next.
+    pub(super) fn try_again(&mut self) -> Result<(), StoreError> {
+        let Some(stuck) = self.stuck else { return Ok(()) };
+        self.go_on(stuck).map_err(|error| at(&self.core.folder, &error))?;
+        self.stuck = None;
+        tracing::info!(store = %self.core.folder.display(), "there is room on the disk again: the store goes on");
+        Ok(())
+    }
+
+    fn go_on(&mut self, stuck: Stuck) -> io::Result<()> {
+        match stuck {
+            Stuck::Torn => {
+                self.journal.as_mut().map_or(Ok(()), Journal::take_back)?;
+                self.stuck = Some(Stuck::Full);
+            }
+            Stuck::Unmarked => self.core.head.lock().mark(self.commit)?,
+            Stuck::Full => {}
+        }
+        if self.journal.is_none() {
+            self.journal = Some(self.new_journal(self.commit + 1)?);
+        }
+        self.journal.as_mut().map_or(Ok(()), Journal::make_room)
     }
 
     fn new_journal(&mut self, first_commit: u64) -> io::Result<Journal> {
@@ -168,24 +258,29 @@ impl Scribe {
 
     /// The end: rows that are worth it go into a base, and the head says that the store was closed.
     pub(super) fn finish(mut self) -> Result<(), StoreError> {
+        if let Err(error) = self.try_again() {
+            let _ = self.abandon();
+            return Err(error);
+        }
         self.settle();
         let most = STORE_SMALL_BYTES.max(self.core.base_bytes());
         if self.frozen.is_some() || self.journal_bytes() > most {
             self.compact();
         }
-        let io = |error: io::Error| at(&self.core.folder, &error);
-        if let Some(journal) = &self.journal {
-            journal.trim().map_err(io)?;
-        }
-        journal::remove_spare(&self.core.folder).map_err(io)?;
+        let closed = self.say_closed();
+        self.core.close();
+        closed.map_err(|error| at(&self.core.folder, &error))
+    }
+
+    fn say_closed(&self) -> io::Result<()> {
+        self.journal.as_ref().map_or(Ok(()), Journal::trim)?;
+        journal::remove_spare(&self.core.folder)?;
         let commit = self.commit;
-        let closed = self.core.head.lock().update(|state| {
+        self.core.head.lock().update(|state| {
             state.commit = commit;
             state.clean = true;
             state.copied = false;
-        });
-        self.core.close();
-        closed.map_err(io)
+        })
     }
 
     /// Rows were lost and the loss was accepted: the rest becomes a base before anything else, and the head names it.

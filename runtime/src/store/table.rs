@@ -97,6 +97,22 @@ impl Table {
         rows.into_iter().map(|(key, value)| Ok((key, self.decode(&value)?))).collect()
     }
 
+    /// All rows whose keys begin with `prefix`, at most `most`, as records and as of one moment: no commit comes between
+    /// two of them, as it may between two scans. For parts of a table whose size something else bounds.
+    ///
+    /// # Errors
+    /// As [`Table::get_record`].
+    pub fn scan_whole<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+        most: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        let rows = self.core.scan(&self.full_key(prefix), None, most)?;
+        rows.into_iter()
+            .map(|(key, value)| Ok((self.own_key(&key), self.decode(&value)?)))
+            .collect()
+    }
+
     /// The row with the highest key that begins with `prefix`.
     ///
     /// # Errors

@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::disk::Watch;
+use crate::limits::STORE_TRY_AGAIN;
 use crate::random::{self, Random, SeededRandom};
 
 const SECTOR: usize = 512;
@@ -23,6 +25,10 @@ pub struct LossyDisk {
     names: Mutex<BTreeMap<PathBuf, BTreeSet<PathBuf>>>,
     /// Bytes that can still be written.
     room: AtomicU64,
+    /// Milliseconds after which a store tries a full disk again.
+    pause: AtomicU64,
+    /// Part of a path that no byte is written to.
+    closed: Mutex<Option<String>>,
 }
 
 impl LossyDisk {
@@ -30,7 +36,20 @@ impl LossyDisk {
     pub fn new() -> Arc<Self> {
         let disk = Self::default();
         disk.room.store(u64::MAX, Ordering::SeqCst);
+        disk.set_pause(STORE_TRY_AGAIN);
         Arc::new(disk)
+    }
+
+    /// How long a store waits before it tries a full disk again by itself. A simulation whose time is not that of the
+    /// store makes it long, and asks for each try by a barrier.
+    pub fn set_pause(&self, pause: Duration) {
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.pause.store(millis, Ordering::SeqCst);
+    }
+
+    /// From now on there is no room for paths that hold `part`, and room for all others; for all with `None`.
+    pub fn close_to(&self, part: Option<&str>) {
+        *self.closed.lock() = part.map(str::to_owned);
     }
 
     /// From now on so many bytes can be written before the disk is full; `u64::MAX` for endless room.
@@ -117,7 +136,11 @@ fn mixed(synced: &[u8], now: &[u8], coin: &dyn Fn() -> bool) -> Vec<u8> {
 }
 
 impl Watch for LossyDisk {
-    fn write(&self, _path: &Path, bytes: usize) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: usize) -> io::Result<()> {
+        let is_closed = |part: &String| path.to_string_lossy().contains(part.as_str());
+        if self.closed.lock().as_ref().is_some_and(is_closed) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         let bytes = bytes as u64;
         let take = |room: u64| match room {
             u64::MAX => Some(room),
@@ -148,6 +171,10 @@ impl Watch for LossyDisk {
             }
         }
         self.names.lock().insert(folder.to_owned(), names);
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.pause.load(Ordering::SeqCst))
     }
 }
 

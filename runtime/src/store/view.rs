@@ -103,6 +103,11 @@ impl View {
         Ok(())
     }
 
+    /// Bytes of the rows in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+    }
+
     /// Sets the rows in memory aside for the next base.
     pub(super) fn freeze(&mut self) {
         self.frozen = Some(Arc::new(std::mem::take(&mut self.active)));

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::batch::Batch;
+use super::block;
 use super::core::Core;
 use super::engine::Changes;
 use super::error::StoreError;
@@ -18,8 +19,27 @@ use crate::limits::{STORE_GROUP, STORE_GROUP_BYTES, STORE_PACE, STORE_PACED_BELO
 /// The door of the thread that writes.
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
-    poisoned: Arc<AtomicBool>,
+    state: Arc<Condition>,
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+}
+
+/// How the store is.
+#[derive(Default)]
+struct Condition {
+    /// It writes nothing more in this process.
+    poisoned: AtomicBool,
+    /// There is no room on the disk: it writes nothing until there is.
+    full: AtomicBool,
+}
+
+impl Condition {
+    fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
+    }
+
+    fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
+    }
 }
 
 /// What is done with the outcome, on the thread that writes.
@@ -35,13 +55,13 @@ struct Job {
 impl Writer {
     pub(super) fn start(scribe: Scribe) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel(STORE_QUEUE);
-        let poisoned = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&poisoned);
+        let state = Arc::new(Condition::default());
+        let told = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(scribe, jobs, &flag))
+            .spawn(move || run(scribe, jobs, &told))
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), poisoned, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), state, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) async fn submit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -76,7 +96,11 @@ impl Writer {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        !self.poisoned.load(Ordering::SeqCst)
+        !self.state.is_poisoned() && !self.is_full()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.state.full.load(Ordering::SeqCst)
     }
 
     /// Writes what is queued, closes the journal, and ends the thread.
@@ -94,7 +118,7 @@ impl Writer {
     fn gone(&self) -> StoreError {
         match self.queue.lock().is_some() {
             true => {
-                self.poisoned.store(true, Ordering::SeqCst);
+                self.state.poison();
                 StoreError::Poisoned
             }
             false => StoreError::Closed,
@@ -105,10 +129,10 @@ impl Writer {
 fn run(
     mut scribe: Scribe,
     mut jobs: mpsc::Receiver<Job>,
-    poisoned: &AtomicBool,
+    state: &Condition,
 ) -> Result<(), StoreError> {
-    while let Some(first) = jobs.blocking_recv() {
-        if first.checkpoint && !poisoned.load(Ordering::SeqCst) {
+    while let Some(first) = next(&mut scribe, &mut jobs, state) {
+        if first.checkpoint && !state.is_poisoned() {
             scribe.compact();
         }
         let mut bytes = first.batch.bytes();
@@ -123,8 +147,8 @@ fn run(
             }
         }
         let callers = group.len();
-        commit_group(&mut scribe, group, poisoned);
-        if poisoned.load(Ordering::SeqCst) {
+        commit_group(&mut scribe, group, state);
+        if state.is_poisoned() {
             continue;
         }
         scribe.look_after();
@@ -133,36 +157,62 @@ fn run(
             std::thread::park_timeout(STORE_PACE);
         }
     }
-    match poisoned.load(Ordering::SeqCst) {
+    match state.is_poisoned() {
         true => scribe.abandon(),
         false => scribe.finish(),
     }
 }
 
-fn commit_group(scribe: &mut Scribe, group: Vec<Job>, poisoned: &AtomicBool) {
-    if poisoned.load(Ordering::SeqCst) {
-        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
+/// The next job. While there is no room on the disk, it is looked from time to time whether there is some.
+fn next(scribe: &mut Scribe, jobs: &mut mpsc::Receiver<Job>, state: &Condition) -> Option<Job> {
+    loop {
+        let pause = scribe.tries_after().filter(|_| !state.is_poisoned());
+        state.full.store(pause.is_some(), Ordering::SeqCst);
+        let Some(pause) = pause else { return jobs.blocking_recv() };
+        let clock = scribe.clock();
+        if let Some(job) = block::within(jobs.recv(), pause, &clock) {
+            return job;
+        }
+        // A try that fails says what is known; the next one is after another pause.
+        let _ = scribe.try_again();
+        scribe.look_after();
     }
-    if scribe.is_full() {
-        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Busy));
+}
+
+fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
+    if state.is_poisoned() {
+        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
     }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
     for Job { batch, then, .. } in group {
+        let is_barrier = batch.is_barrier();
         match admit(scribe.core(), &mut changes, batch) {
-            Ok(()) => accepted.push(then),
+            Ok(()) => accepted.push((then, is_barrier)),
             Err(error) => then(Err(error)),
         }
     }
     let outcome = match changes.is_empty() {
-        true => Ok(()),
+        true => {
+            // For those who ask whether there is room again.
+            let _ = scribe.try_again();
+            Ok(())
+        }
+        false if scribe.is_full() => Err(StoreError::Busy),
         false => scribe.write(changes),
     };
     if let Err(error) = &outcome {
-        tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
-        poisoned.store(true, Ordering::SeqCst);
+        if !matches!(error, StoreError::Busy) && !scribe.is_stuck() {
+            tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
+            state.poison();
+        }
     }
-    answer_all(accepted, &outcome);
+    state.full.store(scribe.tries_after().is_some(), Ordering::SeqCst);
+    // What readers see is durable, also while there is no room for more.
+    let seen = if state.is_poisoned() { outcome.clone() } else { Ok(()) };
+    for (then, is_barrier) in accepted {
+        then(if is_barrier { seen.clone() } else { outcome.clone() });
+    }
 }
 
 /// Checks the batch against the store and against what this group has accepted so far, then joins the group.

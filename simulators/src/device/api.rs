@@ -3,16 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Server, ACE_CBOR};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::Secret;
+use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{
     EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
 use tessera_token::refusal::RefusalCode;
+use tessera_token::seal::OpeningKey;
+use tessera_token::time::UnixSeconds;
 
 use super::clock::DeviceClock;
 use super::identity::Identity;
+use super::peek::unverified_claims;
 use crate::limits;
 
 /// Why provisioning gave no token.
@@ -75,20 +79,23 @@ pub struct DeviceApi {
 }
 
 impl DeviceApi {
-    /// A client of the service at `url`.
+    /// A client of this service.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn new(url: &str) -> Result<Self, HttpError> {
-        Ok(Self { http: HttpClient::new(url, None, HttpLimits::default())? })
+    /// As [`HttpClient::new`].
+    pub fn new(server: impl Into<Server>) -> Result<Self, HttpError> {
+        Ok(Self { http: HttpClient::new(server, None, HttpLimits::default())? })
     }
 
     /// The same as a broker that relays requests of many devices: with its feed token, no rate of an address holds it.
     ///
     /// # Errors
-    /// [`HttpError::BadUrl`].
-    pub fn relaying(url: &str, feed_token: Secret<String>) -> Result<Self, HttpError> {
-        Ok(Self { http: HttpClient::new(url, Some(feed_token), HttpLimits::default())? })
+    /// As [`HttpClient::new`].
+    pub fn relaying(
+        server: impl Into<Server>,
+        feed_token: Secret<String>,
+    ) -> Result<Self, HttpError> {
+        Ok(Self { http: HttpClient::new(server, Some(feed_token), HttpLimits::default())? })
     }
 
     /// Whether the service says that it is ready.
@@ -96,14 +103,14 @@ impl DeviceApi {
         self.http.get("/readyz").await.map(drop)
     }
 
-    /// Fetches a nonce; the clock learns the service's time.
+    /// Fetches a nonce; its time is a hint.
     ///
     /// # Errors
     /// [`ApiError`].
     pub async fn nonce(&self, clock: &DeviceClock) -> Result<NonceAnswer, ApiError> {
         let body = self.call("/v1/enrol/nonce", Vec::new(), clock).await?;
         let answer = NonceAnswer::from_cbor(&body).map_err(bad_answer)?;
-        clock.hear(answer.server_time);
+        clock.told(answer.server_time);
         Ok(answer)
     }
 
@@ -121,10 +128,11 @@ impl DeviceApi {
         let Identity { tenant, device, key } = identity;
         let request = EnrolRequest::sign(key, tenant, device, claim, &nonce);
         let body = self.call("/v1/enrol", request.to_cbor(), clock).await?;
-        token_answer(&body, clock)
+        token_answer(&body, clock, None)
     }
 
-    /// Asks for a new token with a proof of the device key.
+    /// Asks for a new token with a proof of the device key; once more by a nonce of the service when the time of the
+    /// request was refused.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -135,9 +143,17 @@ impl DeviceApi {
         random: &dyn Random,
         kind: TokenKind,
     ) -> Result<TokenAnswer, ApiError> {
-        let request = token_request(identity, clock, random, kind)?;
-        let body = self.call("/v1/token", request, clock).await?;
-        token_answer(&body, clock)
+        let mut asked = token_request(identity, clock, random, kind)?;
+        let body = match self.call("/v1/token", asked.take_bytes(), clock).await {
+            Err(ApiError::Refused(RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid))
+                if clock.has_nonce() =>
+            {
+                asked = token_request(identity, clock, random, kind)?;
+                self.call("/v1/token", asked.take_bytes(), clock).await?
+            }
+            other => other?,
+        };
+        token_answer(&body, clock, asked.opens.as_ref())
     }
 
     /// As [`DeviceApi::enrol`], again after temporary faults.
@@ -174,7 +190,8 @@ impl DeviceApi {
     }
 }
 
-/// The bytes of a signed token request, for REST and for `$tessera/token` alike.
+/// The bytes of a signed token request, for REST and for `$tessera/token` alike: over the time, or over the nonce that a
+/// refusal gave.
 ///
 /// # Errors
 /// [`ApiError::Random`].
@@ -183,24 +200,66 @@ pub fn token_request(
     clock: &DeviceClock,
     random: &dyn Random,
     kind: TokenKind,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Asked, ApiError> {
     let nonce: [u8; 16] = random::bytes(random).map_err(|_| ApiError::Random)?;
     let Identity { tenant, device, key } = identity;
-    Ok(TokenRequest::sign(key, tenant, device, clock.now(), &nonce, kind).to_cbor())
+    let mut request = TokenRequest::draft(tenant, device, clock.now(), &nonce, kind);
+    if let Some(given) = clock.take_nonce() {
+        request = request.by_nonce(&given);
+    }
+    let mut opens = None;
+    if kind == TokenKind::Symmetric {
+        let drawn = random::bytes(random).map_err(|_| ApiError::Random)?;
+        let key = opens.insert(OpeningKey::from_random(drawn));
+        request = request.answered_to(key.public());
+    }
+    Ok(Asked { bytes: request.signed_by(key).to_cbor(), opens })
 }
 
-/// Reads a token answer or a refusal; the clock learns the time in either.
+/// A request that was made, and the key that opens a symmetric key in its answer.
+pub struct Asked {
+    /// The request.
+    pub bytes: Vec<u8>,
+    /// What opens the answer.
+    pub opens: Option<OpeningKey>,
+}
+
+impl Asked {
+    fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// Reads a token answer or a refusal. The clock learns the time of a token, and from a refusal the nonce to sign.
 ///
 /// # Errors
 /// [`ApiError`] when it is a refusal or unreadable.
-pub fn token_answer(body: &[u8], clock: &DeviceClock) -> Result<TokenAnswer, ApiError> {
-    if let Ok(answer) = TokenAnswer::from_cbor(body) {
-        clock.hear(answer.server_time);
+pub fn token_answer(
+    body: &[u8],
+    clock: &DeviceClock,
+    opens: Option<&OpeningKey>,
+) -> Result<TokenAnswer, ApiError> {
+    let read = match opens {
+        Some(opens) => TokenAnswer::from_cbor_for(body, opens),
+        None => TokenAnswer::from_cbor(body),
+    };
+    if let Ok(answer) = read {
+        clock.told(answer.server_time);
+        if let Some(time) = time_of(&answer) {
+            clock.hear(time);
+        }
         return Ok(answer);
     }
     let refusal = RefusalAnswer::from_cbor(body).map_err(bad_answer)?;
-    clock.hear(refusal.server_time);
-    Err(of_refusal(refusal))
+    Err(of_refusal(refusal, clock))
+}
+
+/// The time at which an answer was made, as far as its token bears it out: `server_time` between `iat` and a window
+/// later. A device cannot check the token, and need not: a proof names the token's hash, so one for a token that a
+/// stranger made is good nowhere.
+pub fn time_of(answer: &TokenAnswer) -> Option<UnixSeconds> {
+    let issued = unverified_claims(&answer.access_token)?.issued;
+    Some(answer.server_time.clamp(issued, issued.plus(PROOF_WINDOW_SECONDS)))
 }
 
 /// The next wait of a backoff.
@@ -211,8 +270,7 @@ pub fn longer(wait: Duration) -> Duration {
 fn refused(error: HttpError, clock: &DeviceClock) -> ApiError {
     let HttpError::Status { response, code, .. } = &error else { return ApiError::Http(error) };
     if let Ok(refusal) = RefusalAnswer::from_cbor(&response.body) {
-        clock.hear(refusal.server_time);
-        return of_refusal(refusal);
+        return of_refusal(refusal, clock);
     }
     match code.as_deref().map(|code| (RefusalCode::parse(code), code)) {
         Some((Some(code), _)) => ApiError::Refused(code),
@@ -221,7 +279,11 @@ fn refused(error: HttpError, clock: &DeviceClock) -> ApiError {
     }
 }
 
-fn of_refusal(refusal: RefusalAnswer) -> ApiError {
+fn of_refusal(refusal: RefusalAnswer, clock: &DeviceClock) -> ApiError {
+    clock.told(refusal.server_time);
+    if let Some(nonce) = &refusal.cnonce {
+        clock.given(nonce);
+    }
     match refusal.code {
         Some(code) => ApiError::Refused(code),
         None => ApiError::Other(refusal.description),

@@ -1,22 +1,27 @@
-//! A device's own clock: wrong by a fixed amount, corrected by what servers say.
+//! A device's own clock: wrong by a fixed amount, corrected by what was signed. A time that nobody signed is a hint, and
+//! a nonce of the service is signed in the place of a time that was refused.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_token::time::UnixSeconds;
 
-/// True time, plus the fault of a cheap crystal, plus the correction learned from `server_time`.
+/// True time, plus the fault of a cheap crystal, plus the correction learned from tokens.
 pub struct DeviceClock {
     clock: SharedClock,
     skew: i64,
     correction: AtomicI64,
+    hint: AtomicI64,
+    nonce: Mutex<Option<Vec<u8>>>,
 }
 
 impl DeviceClock {
     /// A clock that is `skew` seconds ahead until it hears a server.
     pub fn new(clock: SharedClock, skew: i64) -> Self {
-        Self { clock, skew, correction: AtomicI64::new(0) }
+        let (correction, hint) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { clock, skew, correction, hint, nonce: Mutex::new(None) }
     }
 
     /// The time as the device believes it to be.
@@ -29,12 +34,45 @@ impl DeviceClock {
         self.correction.load(Ordering::Relaxed)
     }
 
-    /// Sets the clock by an answer that said `server`.
-    pub fn hear(&self, server: UnixSeconds) {
-        let raw = self.raw().get();
-        let difference = i128::from(server.get()) - i128::from(raw);
-        let bounded = i64::try_from(difference).unwrap_or_default();
-        self.correction.store(bounded, Ordering::Relaxed);
+    /// Sets the clock by a time that may be signed for.
+    pub fn hear(&self, time: UnixSeconds) {
+        self.correction.store(self.behind(time), Ordering::Relaxed);
+        self.told(time);
+    }
+
+    /// A time that nobody signed: `server_time` of a nonce or a refusal. A device that signed for it would sign for any
+    /// future that a stranger names, and what it signs is good then. It is a hint for a person.
+    pub fn told(&self, server: UnixSeconds) {
+        self.hint.store(self.behind(server), Ordering::Relaxed);
+    }
+
+    /// By how many seconds the uncorrected clock is late, as the last answer told.
+    pub fn hint(&self) -> i64 {
+        self.hint.load(Ordering::Relaxed)
+    }
+
+    /// Takes a nonce of the service: the next request signs it in the place of a time.
+    pub fn given(&self, nonce: &[u8]) {
+        *self.slot() = Some(nonce.to_vec());
+    }
+
+    /// Whether there is a nonce to sign.
+    pub fn has_nonce(&self) -> bool {
+        self.slot().is_some()
+    }
+
+    /// The nonce to sign, once.
+    pub fn take_nonce(&self) -> Option<Vec<u8>> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn behind(&self, time: UnixSeconds) -> i64 {
+        let difference = i128::from(time.get()) - i128::from(self.raw().get());
+        i64::try_from(difference).unwrap_or_default()
     }
 
     /// Monotonic time for latencies.
@@ -72,7 +110,10 @@ mod tests {
         assert_eq!(device.now().get(), 999_600);
         device.hear(UnixSeconds::new(1_000_000));
         assert_eq!(device.now().get(), 1_000_000);
-        assert_eq!(device.correction(), 400);
+        assert_eq!((device.correction(), device.hint()), (400, 400));
+        // What a stranger tells is shown and not signed for.
+        device.told(UnixSeconds::new(9_000_000));
+        assert_eq!((device.now().get(), device.hint()), (1_000_000, 8_000_400));
         truth.advance(Duration::from_secs(9));
         assert_eq!(device.now().get(), 1_000_009);
     }

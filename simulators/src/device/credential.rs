@@ -8,6 +8,8 @@ use tessera_token::proof::{ConnectProof, Credential, Pop, ResumptionSecret, Symm
 use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
+use super::api::time_of;
+
 /// A token and what the device knows of it. No `Debug`: a bearer token is a secret.
 #[derive(Clone)]
 pub struct HeldToken {
@@ -26,13 +28,14 @@ pub struct HeldToken {
 }
 
 impl HeldToken {
-    /// Takes an answer; its `server_time` is the device's time from now on.
+    /// Takes an answer.
     pub fn of(answer: &TokenAnswer) -> Self {
+        let received = time_of(answer).unwrap_or(answer.server_time);
         Self {
             bytes: answer.access_token.clone(),
             audience: answer.audience.as_str().to_owned(),
-            received: answer.server_time,
-            expires: answer.server_time.plus(answer.expires_in),
+            received,
+            expires: received.plus(answer.expires_in),
             bearer: answer.bearer,
             key: answer.key.as_ref().map(|issued| issued.key.clone()),
         }
@@ -65,7 +68,7 @@ impl HeldToken {
         now.plus(margin) < self.expires
     }
 
-    /// The password for one CONNECT, as raw bytes.
+    /// The password for one CONNECT at the verifier that has the name of the audience, as raw bytes.
     pub fn password(
         &self,
         key: &SecretKey,
@@ -73,10 +76,21 @@ impl HeldToken {
         now: UnixSeconds,
         counter: u32,
     ) -> Vec<u8> {
-        let prove = |message: &[u8]| self.prove(key, message);
-        let (audience, token) = (&self.audience, &self.bytes);
+        self.password_for(&self.audience, key, client_id, now, counter)
+    }
+
+    /// The password for one CONNECT at the verifier of this name, as raw bytes.
+    pub fn password_for(
+        &self,
+        verifier: &str,
+        key: &SecretKey,
+        client_id: &str,
+        now: UnixSeconds,
+        counter: u32,
+    ) -> Vec<u8> {
+        let (prove, token) = (|message: &[u8]| self.prove(key, message), &self.bytes);
         let proof = (!self.bearer)
-            .then(|| ConnectProof::make_by(prove, audience, client_id, token, now, counter));
+            .then(|| ConnectProof::make_by(prove, verifier, client_id, token, now, counter));
         Credential { token: self.bytes.clone(), proof }.to_password()
     }
 

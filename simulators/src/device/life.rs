@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tessera_runtime::random::{self, Random, SharedRandom};
 use tessera_runtime::stop::Stop;
+use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
+use tessera_token::seal::OpeningKey;
+use tessera_token::text::base64url;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, Sleep};
 
@@ -35,6 +38,8 @@ pub struct Habits {
     pub refresh_over_mqtt: bool,
     /// What kind of token it asks for.
     pub token: TokenKind,
+    /// The verifier that it proves itself for, when that has a name of its own.
+    pub verifier: Option<VerifierName>,
 }
 
 impl Default for Habits {
@@ -45,6 +50,7 @@ impl Default for Habits {
             refresh_percent: 70,
             refresh_over_mqtt: true,
             token: TokenKind::Key,
+            verifier: None,
         }
     }
 }
@@ -74,6 +80,8 @@ pub struct Device {
     pub habits: Habits,
     counter: Counter,
     token: HeldToken,
+    /// What opens the answer to the request that was published last.
+    opens: Option<OpeningKey>,
     refreshed: bool,
     connected: bool,
 }
@@ -114,7 +122,8 @@ impl Device {
         token: HeldToken,
     ) -> Self {
         let counter = Counter::from_clock(clock.now());
-        Self { identity, clock, random, habits, counter, token, refreshed: false, connected: false }
+        let (opens, refreshed, connected) = (None, false, false);
+        Self { identity, clock, random, habits, counter, token, opens, refreshed, connected }
     }
 
     /// The token that it holds.
@@ -125,8 +134,11 @@ impl Device {
     /// A CONNECT with a fresh proof.
     pub fn connect(&self, broker: &Broker) -> Connect {
         let id = self.identity.device.as_str();
-        let password =
-            self.token.password_text(&self.identity.key, id, self.clock.now(), self.counter.next());
+        let (now, counter) = (self.clock.now(), self.counter.next());
+        let verifier = self.habits.verifier.as_ref();
+        let verifier = verifier.map_or(self.token.audience.as_str(), VerifierName::as_str);
+        let password = self.token.password_for(verifier, &self.identity.key, id, now, counter);
+        let password = base64url(&password);
         Connect {
             broker: broker.clone(),
             client_id: id.to_owned(),
@@ -285,15 +297,17 @@ impl Device {
     }
 
     fn take_token(&mut self, payload: &[u8], world: &World, step: Step) -> Taken {
-        match token_answer(payload, &self.clock) {
+        match token_answer(payload, &self.clock, self.opens.as_ref()) {
             Ok(answer) => {
+                self.opens = None;
                 let now = self.clock.monotonic();
                 let started = if let Step::AskByRest(asked) = step { asked } else { now };
                 self.hold(HeldToken::of(&answer), world, now.saturating_sub(started));
                 world.tally.refreshed_by_mqtt.one();
                 Taken::Token
             }
-            Err(error) if error.is_temporary() => Taken::Busy,
+            // A nonce to sign instead of the time: over REST at once.
+            Err(error) if error.is_temporary() || self.clock.has_nonce() => Taken::Busy,
             Err(error) => {
                 world.tally.failure(&error.kind());
                 Taken::Nothing
@@ -310,10 +324,11 @@ impl Device {
         }
     }
 
-    fn ask(&self, link: &Link) -> Option<Duration> {
-        let request =
+    fn ask(&mut self, link: &Link) -> Option<Duration> {
+        let asked =
             token_request(&self.identity, &self.clock, &*self.random, self.habits.token).ok()?;
-        link.publish(TOKEN_TOPIC, true, request).ok()?;
+        link.publish(TOKEN_TOPIC, true, asked.bytes).ok()?;
+        self.opens = asked.opens;
         Some(self.clock.monotonic())
     }
 

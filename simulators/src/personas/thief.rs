@@ -14,6 +14,8 @@ use crate::wire::{Closed, Connect, Link, Version};
 pub struct Loot {
     /// The victim's token.
     pub token: HeldToken,
+    /// The verifier's name, when that is not the audience.
+    pub verifier: Option<String>,
     /// A CONNECT that the victim made before, with its password.
     pub connect: Connect,
 }
@@ -54,8 +56,9 @@ pub async fn attempt(loot: &Loot, own: &SecretKey, clock: &SharedClock, tally: &
 fn ways(loot: &Loot, own: &SecretKey, clock: &SharedClock) -> [(&'static str, String); 3] {
     let token = &loot.token;
     let id = &loot.connect.client_id;
-    let forged =
-        ConnectProof::make(own, &token.audience, id, &token.bytes, clock.unix(), u32::MAX - 1);
+    let verifier = loot.verifier.as_ref().unwrap_or(&token.audience);
+    let (now, counter) = (clock.unix(), u32::MAX - 1);
+    let forged = ConnectProof::make(own, verifier, id, &token.bytes, now, counter);
     let forged = Credential { token: token.bytes.clone(), proof: Some(forged) };
     let bare = Credential { token: token.bytes.clone(), proof: None };
     [

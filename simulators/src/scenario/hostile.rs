@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tessera_token::ids::DeviceId;
+use tessera_token::ids::{DeviceId, VerifierName};
 
 use super::expectations::{Found, Named};
 use super::{News, Run, Say, ScenarioError, DRAIN};
@@ -29,7 +29,8 @@ const ROUNDS: usize = 3;
 impl Run {
     /// Starts the backend and waits for its subscriptions: what is published before them is seen by nobody.
     pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), ScenarioError> {
-        let habits = Habits { version: Version::V5, ..Habits::default() };
+        let verifier = self.plan.verifier.clone();
+        let habits = Habits { version: Version::V5, verifier, ..Habits::default() };
         let id = self.name("backend");
         let backend = self.enrol(&id, &self.plan.backend_role, habits).await?;
         let duty = Backend::new(
@@ -79,7 +80,8 @@ impl Run {
         let victim = self.sensor(&named.victim).await?;
         let connect = victim.connect(&self.plan.broker);
         let link = Link::open(&connect).await.map_err(|closed| closed.to_string())?;
-        let loot = Loot { token: victim.token().clone(), connect };
+        let verifier = self.plan.verifier.as_ref().map(VerifierName::to_string);
+        let loot = Loot { token: victim.token().clone(), verifier, connect };
         let mut sum = thief::Theft::default();
         for _ in 0..ROUNDS {
             let key = &thief.identity.key;
@@ -164,7 +166,8 @@ impl Run {
     }
 
     async fn sensor_with(&self, id: &str, tick: Duration) -> Result<Device, String> {
-        let habits = Habits { tick, version: Version::V5, ..Habits::default() };
+        let verifier = self.plan.verifier.clone();
+        let habits = Habits { tick, version: Version::V5, verifier, ..Habits::default() };
         let role = &self.plan.sensor_role;
         self.enrol(id, role, habits).await.map_err(|error| error.to_string())
     }

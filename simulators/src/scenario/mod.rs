@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::http::HttpError;
+use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::stop::Stop;
-use tessera_token::ids::TenantId;
+use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::messages::TokenKind;
 use tokio::sync::Semaphore;
 
@@ -34,7 +34,7 @@ pub use truth::Truth;
 #[derive(Clone)]
 pub struct Plan {
     /// `http://host:port` of provisioning.
-    pub http: String,
+    pub http: Server,
     /// The broker.
     pub broker: Broker,
     /// An operator who may create claims and revoke.
@@ -57,6 +57,8 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// What kind of token the honest devices ask for.
     pub token: TokenKind,
+    /// The verifier behind the broker's address, when it has a name of its own.
+    pub verifier: Option<VerifierName>,
     /// Whether thief, prober, flooder and a revocation take part.
     pub hostile: bool,
     /// Whether every device must have refreshed by the end.
@@ -217,6 +219,7 @@ impl Run {
             habits: Habits {
                 tick: self.plan.publish_every,
                 token: self.plan.token,
+                verifier: self.plan.verifier.clone(),
                 ..Habits::default()
             },
         }

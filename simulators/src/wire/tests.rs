@@ -9,6 +9,20 @@ fn broker_addresses() {
     assert_eq!(parsed("127.0.0.1:1884"), Some(("127.0.0.1".to_owned(), 1884)));
     assert_eq!(parsed("[::1]:1884"), Some(("[::1]".to_owned(), 1884)));
     assert_eq!(parsed("broker.example"), Some(("broker.example".to_owned(), 1883)));
+    for (text, told) in [
+        ("mqtt://h", "h:1883"),
+        ("mqtts://h", "mqtts://h:8883"),
+        ("mqtts://[::1]:9", "mqtts://[::1]:9"),
+        ("ws://h:8080", "ws://h:8080"),
+        ("wss://h", "wss://h:443"),
+    ] {
+        assert_eq!(Broker::parse(text).map(|b| b.to_string()).as_deref(), Some(told));
+    }
+    assert_eq!(Broker::parse("wss://h/a/b").unwrap().path, "/a/b");
+    assert_eq!(Broker::parse("wss://h").unwrap().path, "/mqtt");
+    for bad in ["http://h:1", "mqtts://", "mqtts://h/x", "ws://h/a b", "ws://h/a\r\nx"] {
+        assert!(Broker::parse(bad).is_none(), "{bad}");
+    }
     for bad in ["", ":1883", "host:port", "host:0", "host:70000"] {
         assert_eq!(parsed(bad), None, "{bad}");
     }
@@ -28,7 +42,7 @@ async fn listen() -> (TcpListener, Connect) {
 
 fn connect_to(port: u16) -> Connect {
     Connect {
-        broker: Broker { host: "127.0.0.1".to_owned(), port },
+        broker: Broker::plain("127.0.0.1", port),
         client_id: "d-1".to_owned(),
         username: "d-1".to_owned(),
         password: "cGFzc3dvcmQ".to_owned(),

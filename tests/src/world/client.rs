@@ -15,7 +15,7 @@ use super::{Device, Purpose};
 use crate::api::tenant;
 use crate::http::{Answer, Http};
 use crate::mqtt::{Mqtt, Refused};
-use crate::site::Places;
+use crate::site::{Places, GATEWAY};
 
 /// Every proof of a run has a counter above all earlier ones.
 static COUNTER: AtomicU32 = AtomicU32::new(1);
@@ -170,11 +170,20 @@ impl Client {
         }
     }
 
-    /// A password for one CONNECT.
+    /// A password for one CONNECT at the broker.
     pub fn password(&self, device: &Device, client: &str) -> Vec<u8> {
+        self.password_for("mqtt", device, client)
+    }
+
+    /// A password for one look of the agent.
+    pub fn gateway_password(&self, device: &Device) -> Vec<u8> {
+        self.password_for(GATEWAY, device, &device.id)
+    }
+
+    fn password_for(&self, verifier: &str, device: &Device, client: &str) -> Vec<u8> {
         let counter = COUNTER.fetch_add(1, Ordering::SeqCst);
         let (key, now, token) = (device.key(), self.now(), &device.token);
-        let proof = ConnectProof::make(&key, "mqtt", client, token, now, counter);
+        let proof = ConnectProof::make(&key, verifier, client, token, now, counter);
         Credential { token: token.clone(), proof: Some(proof) }.to_password()
     }
 
@@ -205,7 +214,7 @@ impl Client {
 
     /// Shows a new password to the agent.
     pub fn validate(&self, device: &Device) -> Outcome<()> {
-        self.validate_with(&device.id, &self.password(device, &device.id))
+        self.validate_with(&device.id, &self.gateway_password(device))
     }
 }
 

@@ -246,7 +246,8 @@ impl Worker {
     }
 
     fn validate(&mut self) -> Option<()> {
-        let (device, at, password) = self.proof()?;
+        let (device, at, _) = self.proof()?;
+        let password = self.client.gateway_password(&device);
         self.client.validate_with(&device.id, &password).noted(&mut self.why)?;
         self.facts().used.push(Used { client: device.id, at, password, agent: true });
         Some(())
@@ -320,7 +321,7 @@ impl Worker {
             ),
             2 => (
                 "/v1/operators".to_owned(),
-                json!({ "operator": name, "roles": ["viewer"] }),
+                json!({ "operator": name, "roles": ["viewer"], "tenants": "all" }),
                 Row { path: "/v1/operators".to_owned(), member: "operator".to_owned(), name },
             ),
             3 => {

@@ -10,19 +10,26 @@
 //! | 3.1.1 | user name, password | `"ace"` and base64url of the token; raw PoP over the exporter |
 //!
 //! A PoP is raw: 64 bytes of signature or 32 of HMAC-SHA-256, with no length in front.
+//!
+//! Beside it our own method [`BOUND_METHOD`], whose answer is bound to audience, client id, token and channel.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::limits;
-use crate::proof::Pop;
+use crate::proof::{Pop, PopKey};
 use crate::refusal::RefusalCode;
 use crate::text;
 
+mod bound;
 mod challenge;
 #[cfg(test)]
 mod tests;
 
+pub use bound::{
+    BoundNonce, BoundProof, BoundResponse, Channel, Meant, BINDING_LABEL, BOUND_METHOD,
+    BOUND_NONCE_BYTES,
+};
 pub use challenge::{ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response, NONCE_BYTES};
 
 /// The MQTT 5 Authentication Method, and what a 3.1.1 user name starts with.
@@ -37,6 +44,26 @@ pub const EXPORTER_BYTES: usize = 32;
 pub const AS_HINT: &str = "ace_as_hint";
 /// The topic to which a token may be published before the handshake that uses its key.
 pub const AUTHZ_INFO: &str = "authz-info";
+
+/// The answer to a challenge of either method.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// RFC 9431.
+    Challenge(ChallengeProof),
+    /// [`BOUND_METHOD`].
+    Bound(BoundProof),
+}
+
+impl Answer {
+    /// Whether the holder of `key` answered; the RFC's answer says nothing about what it is meant for.
+    #[must_use]
+    pub fn verifies(&self, key: &PopKey, meant: Meant<'_>) -> bool {
+        match self {
+            Self::Challenge(proof) => proof.verifies(key),
+            Self::Bound(proof) => proof.verifies(key, meant),
+        }
+    }
+}
 
 /// What a client sends in CONNECT or AUTH 0x19. Only its layout is known.
 #[derive(Clone, PartialEq, Eq, Debug)]

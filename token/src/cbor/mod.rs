@@ -1,11 +1,13 @@
 //! CBOR (RFC 8949) as this product speaks it: deterministic, without tags, bounded.
 //!
-//! [`strict::check`] decides whether a peer's bytes are acceptable at all; [`Reader`] then takes
+//! [`strict::check`] decides whether bytes that are signed or compared are acceptable at all, [`loose::deterministic`]
+//! brings those of a request into the same form; [`Reader`] then takes
 //! typed items out of them and [`Writer`] makes them. Only this file names the CBOR library.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+pub mod loose;
 pub mod strict;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The pre-check: are these bytes deterministic CBOR (RFC 8949 section 4.2.1) within our bounds?
 //!
-//! Refused: indefinite lengths, heads that are not shortest, map keys out of order or twice, tags,
+//! Refused: indefinite lengths, heads and floats that are not shortest, NaN but `f97e00`, map keys out of order or twice, tags,
 //! floats in keys, unassigned simple values, text that is no UTF-8, more than
 //! [`limits::CBOR_DEPTH`] levels or [`limits::CBOR_ITEMS`] items, anything behind the item.
 //! Nothing is allocated and nothing recurses, whatever length a head declares.
@@ -138,11 +138,14 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, CborError> {
             .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
     }
     if major == 7 {
-        // false, true, null, undefined, and floats of any width; no other simple value.
-        if (20..=23).contains(&info) || (25..=27).contains(&info) {
-            return Ok(Head { major, value, end });
-        }
-        return Err(CborError);
+        // false, true, null, undefined, and floats in their shortest form; no other simple value.
+        return match info {
+            20..=23 => Ok(Head { major, value, end }),
+            25..=27 if shortest_float(float(info, value)) == (info, value) => {
+                Ok(Head { major, value, end })
+            }
+            _ => Err(CborError),
+        };
     }
     let shortest = match extra {
         0 => true,
@@ -156,4 +159,64 @@ fn head(bytes: &[u8], at: usize) -> Result<Head, CborError> {
     } else {
         Err(CborError)
     }
+}
+
+/// The float that these bits of a head are: `info` is 25, 26 or 27.
+pub(super) fn float(info: u8, bits: u64) -> f64 {
+    match info {
+        25 => of_half(bits),
+        26 => f64::from(f32::from_bits(u32::try_from(bits).unwrap_or_default())),
+        _ => f64::from_bits(bits),
+    }
+}
+
+/// The shortest form of a float (RFC 8949 section 4.2.1): `info` and the bits. Every NaN is the one of section 4.2.2.
+pub(super) fn shortest_float(value: f64) -> (u8, u64) {
+    const NAN: u64 = 0x7e00;
+    if value.is_nan() {
+        return (25, NAN);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "whether anything is lost is compared next")]
+    let single = value as f32;
+    if f64::from(single).to_bits() != value.to_bits() {
+        return (27, value.to_bits());
+    }
+    match to_half(single.to_bits()) {
+        Some(half) => (25, half),
+        None => (26, u64::from(single.to_bits())),
+    }
+}
+
+/// A half as a double, which holds every one of them.
+fn of_half(bits: u64) -> f64 {
+    let (sign, exponent, fraction) = ((bits >> 15) & 1, (bits >> 10) & 0x1f, bits & 0x3ff);
+    let wide = match (exponent, fraction) {
+        (0, 0) => 0,
+        (0, _) => {
+            // Subnormal: 2^-24 times the fraction. Its highest bit becomes the hidden one.
+            let high = u64::from(63 - fraction.leading_zeros());
+            ((high + 1023 - 24) << 52) | ((fraction << (52 - high)) & ((1 << 52) - 1))
+        }
+        (0x1f, _) => (0x7ff << 52) | (fraction << 42),
+        _ => ((exponent + 1023 - 15) << 52) | (fraction << 42),
+    };
+    f64::from_bits((sign << 63) | wide)
+}
+
+/// The half that is equal to this single, when there is one. It is no NaN.
+fn to_half(bits: u32) -> Option<u64> {
+    let (sign, exponent, fraction) = (bits >> 31, (bits >> 23) & 0xff, bits & 0x7f_ffff);
+    let half = match exponent {
+        0 if fraction == 0 => 0,
+        0xff => 0x1f << 10,
+        // 2^-14 to 2^15: normal.
+        113..=142 if fraction & 0x1fff == 0 => ((exponent - 112) << 10) | (fraction >> 13),
+        // 2^-24 to 2^-15: subnormal, in units of 2^-24.
+        103..=112 => {
+            let (whole, shift) = (fraction | 0x80_0000, 126 - exponent);
+            (whole.trailing_zeros() >= shift).then_some(whole >> shift)?
+        }
+        _ => return None,
+    };
+    Some(u64::from((sign << 15) | half))
 }

@@ -11,7 +11,7 @@ use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, ClientId, DeviceId, TenantId};
 use crate::key::{KeyId, PublicKey, Thumbprint};
-use crate::proof::{DerivationId, Derived, Place, Presented, Proof, TicketKey};
+use crate::proof::{DerivationId, Derived, Place, Presented, Proof, TicketId, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::standing::Standing;
 use crate::time::UnixSeconds;
@@ -24,7 +24,7 @@ mod verified;
 pub use verified::VerifiedToken;
 
 use stages::{
-    claims, client_id, current, known_key, proof, resumed, revocation, shape, signature, staleness,
+    claims, client_id, current, known_key, proof, revocation, shape, signature, staleness,
 };
 
 /// The state of an issuer key in the trust feed.
@@ -122,6 +122,10 @@ pub struct TenantTrust {
 pub trait TrustView {
     /// The name this verifier answers to in `aud`.
     fn audience(&self) -> &Audience;
+    /// The name of this verifier in the connect proofs that are made for it: the audience, unless it has one of its own.
+    fn verifier(&self) -> &str {
+        self.audience().as_str()
+    }
     /// The issuer keys with this kid.
     fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey];
     /// The tenant of this name.
@@ -231,8 +235,8 @@ pub struct Admission {
     pub client_id: ClientId,
     /// What the ledger must do; `None` unless the proof was a connect proof.
     pub proof_use: Option<ProofUse>,
-    /// Whether a resumption secret made the proof, and not the key of the token.
-    pub resumed: bool,
+    /// The ticket key whose resumption secret made the proof; `None` when the key of the token did.
+    pub resumed: Option<TicketId>,
 }
 
 /// Runs every guard over one attempt, in this order.
@@ -318,13 +322,15 @@ impl Screened {
         now: UnixSeconds,
     ) -> Result<Admission, Refusal> {
         let Self { attempt, current } = self;
-        let resumed = resumed(&current, &attempt, tickets, trust);
-        let token = signed(current, &attempt.presented.token, resumed, trust, now)?;
+        let Presented { token, proof: shown } = &attempt.presented;
+        let by_mac = matches!(shown, Proof::Connect(proof) if proof.has_mac());
+        let token = signed(current, token, by_mac, trust, now)?;
         let named = |code| Refusal { code, subject: Some(token.subject()) };
         /* 8 */
-        let proof_use = proof(&token, &attempt, trust, now).map_err(named)?;
+        let proved = proof(&token, &attempt, tickets, trust, now).map_err(named)?;
         /* 9 */
         let client_id = client_id(&token, &attempt.client_id).map_err(named)?;
+        let stages::Proved { proof_use, resumed } = proved;
         Ok(Admission { grant: token.into_grant(), client_id, proof_use, resumed })
     }
 }
@@ -368,17 +374,18 @@ fn cheap<T: TrustView>(
     current(keyed, trust, now)
 }
 
+/// `by_mac`: the proof is a MAC, so that a public key in `cnf` has no signature to verify.
 fn signed<T: TrustView>(
     current: stages::Current,
     token: &[u8],
-    resumed: bool,
+    by_mac: bool,
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
     /* 4 */
-    let signed = signature(current, resumed)?;
+    let signed = signature(current)?;
     /* 5 */
-    let token = claims(signed, token, trust, now)?;
+    let token = claims(signed, token, by_mac, trust, now)?;
     let named = |code| Refusal { code, subject: Some(token.subject()) };
     /* 6 */
     revocation(&token, trust).map_err(named)?;

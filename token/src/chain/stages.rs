@@ -6,6 +6,7 @@ use super::{
     Attempt, IssuerKey, KeyState, ProofUse, Refusal, StalenessBudget, Subject, TenantTrust,
     TrustView, VerifiedToken,
 };
+use crate::ace::Meant;
 use crate::cbor::strict;
 use crate::claims::{Claims, Epochs, KeySource, Raw};
 use crate::cose::{self, Sealed};
@@ -14,7 +15,7 @@ use crate::hash::TokenHash;
 use crate::ids::{ClientId, DeviceId, TenantId};
 use crate::key::{cose_key, PublicKey};
 use crate::limits;
-use crate::proof::{ConnectProof, Derived, PopKey, Proof, TicketKey};
+use crate::proof::{ConnectProof, Derived, PopKey, Proof, TicketId, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::standing::Standing;
@@ -128,34 +129,23 @@ fn epochs_hold<T: TrustView>(
     Ok(())
 }
 
-/// 4 · The issuer's signature, with at most four keys that share the kid. It was verified before
-/// when the proof was made by a resumption secret of this very token.
+/// 4 · The issuer's signature, with at most four keys that share the kid. It is verified in every attempt,
+/// so that nothing but an issuer key makes a token.
 pub(super) struct Signed {
     shaped: Shaped,
     tenant: TenantId,
-    resumed: bool,
 }
 
-pub(super) fn signature(current: Current, resumed: bool) -> Result<Signed, RefusalCode> {
+pub(super) fn signature(current: Current) -> Result<Signed, RefusalCode> {
     let Keyed { shaped, keys } = current.keyed;
     let sealed = &shaped.sealed;
-    if resumed {
-        // Stage 3 left only keys of the tenant in `iss`.
-        let tenant = keys.into_iter().next().ok_or(RefusalCode::KeyUnknown)?.tenant;
-        return Ok(Signed { shaped, tenant, resumed });
-    }
     let signer =
         keys.into_iter().find(|k| k.key.verifies(sealed.signed_bytes(), &sealed.signature));
     let tenant = signer.ok_or(RefusalCode::SignatureInvalid)?.tenant;
-    Ok(Signed { shaped, tenant, resumed })
+    Ok(Signed { shaped, tenant })
 }
 
 impl Current {
-    /// The name of the token.
-    pub(super) fn hash(&self) -> &TokenHash {
-        &self.keyed.shaped.hash
-    }
-
     pub(super) fn names_a_key(&self) -> bool {
         self.names_a_key
     }
@@ -165,11 +155,12 @@ impl Current {
 pub(super) fn claims<T: TrustView>(
     signed: Signed,
     token: &[u8],
+    by_mac: bool,
     trust: &T,
     now: UnixSeconds,
 ) -> Result<VerifiedToken, Refusal> {
-    let Signed { shaped, tenant, resumed } = signed;
-    let registry = Registry { trust, token, resumed };
+    let Signed { shaped, tenant } = signed;
+    let registry = Registry { trust, token, by_mac };
     let (mut claims, key) = Claims::read(&shaped.sealed.payload, &registry)?;
     let subject = || Subject { tenant: claims.tenant.clone(), device: claims.device.clone() };
     let refuse = |code| Err(Refusal { code, subject: Some(subject()) });
@@ -190,21 +181,22 @@ pub(super) fn claims<T: TrustView>(
     if claims.audience == *trust.audience() {
         claims.audience = trust.audience().clone();
     }
-    Ok(VerifiedToken { claims, key, key_id, hash: shaped.hash, resumed })
+    Ok(VerifiedToken { claims, key, key_id, hash: shaped.hash })
 }
 
 /// Keys as the verifier knows them.
 struct Registry<'t, T> {
     trust: &'t T,
     token: &'t [u8],
-    resumed: bool,
+    /// The key verifies no signature now: its torsion test was made when the secret was told.
+    by_mac: bool,
 }
 
 impl<T: TrustView> KeySource for Registry<'_, T> {
     fn judge(&self, cose_key: &[u8]) -> Option<PublicKey> {
         let record = cose_key::read(cose_key).ok()?;
         let ed25519 = <&[u8; 32]>::try_from(record.as_slice()).ok();
-        if self.resumed || ed25519.is_some_and(|key| self.trust.known_good(key)) {
+        if self.by_mac || ed25519.is_some_and(|key| self.trust.known_good(key)) {
             return PublicKey::from_known_good(&record).ok();
         }
         let judged = PublicKey::from_bytes(&record).ok()?;
@@ -273,21 +265,30 @@ fn budget(scope: &Scope, staleness: StalenessBudget) -> u64 {
     seconds
 }
 
+/// What guard 8 found.
+#[derive(Default)]
+pub(super) struct Proved {
+    pub(super) proof_use: Option<ProofUse>,
+    /// Not the key made the proof, but a secret of this ticket key.
+    pub(super) resumed: Option<TicketId>,
+}
+
 /// 8 · Proof: a token with `cnf` never passes without it; one without passes only where allowed.
 pub(super) fn proof<T: TrustView>(
     token: &VerifiedToken,
     attempt: &Attempt,
+    tickets: &[TicketKey],
     trust: &T,
     now: UnixSeconds,
-) -> Result<Option<ProofUse>, RefusalCode> {
+) -> Result<Proved, RefusalCode> {
     let proof = &attempt.presented.proof;
     let Some(key) = &token.key else {
         return bearer(token, proof, trust);
     };
     match proof {
         Proof::None => Err(RefusalCode::ProofMissing),
-        Proof::Connect(proof) => connect_proof(token, key, proof, attempt, trust, now).map(Some),
-        other => proved_now(key, other).map(|()| None),
+        Proof::Connect(proof) => connect_proof(token, key, proof, attempt, tickets, trust, now),
+        other => proved_now(key, other, attempt, trust).map(|()| Proved::default()),
     }
 }
 
@@ -295,9 +296,9 @@ fn bearer<T: TrustView>(
     token: &VerifiedToken,
     proof: &Proof,
     trust: &T,
-) -> Result<Option<ProofUse>, RefusalCode> {
+) -> Result<Proved, RefusalCode> {
     match (trust.tenant(token.claims.tenant.as_str()), proof) {
-        (Some(tenant), Proof::None) if tenant.bearer => Ok(None),
+        (Some(tenant), Proof::None) if tenant.bearer => Ok(Proved::default()),
         _ => Err(RefusalCode::BearerNotAllowed),
     }
 }
@@ -307,17 +308,25 @@ fn connect_proof<T: TrustView>(
     key: &PopKey,
     proof: &ConnectProof,
     attempt: &Attempt,
+    tickets: &[TicketKey],
     trust: &T,
     now: UnixSeconds,
-) -> Result<ProofUse, RefusalCode> {
+) -> Result<Proved, RefusalCode> {
     if !is_fresh(proof, now) {
         return Err(RefusalCode::ProofNotFresh);
     }
-    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
-    if !token.resumed && !proof.verifies_by(key, audience, &attempt.client_id, presented) {
-        return Err(RefusalCode::ProofInvalid);
+    let (verifier, presented) = (trust.verifier(), &attempt.presented.token);
+    let proof_use = ProofUse { key: token.key_name(key), place: proof.place() };
+    if proof.verifies_by(key, verifier, &attempt.client_id, presented) {
+        return Ok(Proved { proof_use: Some(proof_use), resumed: None });
     }
-    Ok(ProofUse { key: token.key_name(key), place: proof.place() })
+    let behind = |ticket: &&TicketKey| {
+        let secret = ticket.secret_of(trust.audience(), &proof_use.key, &token.hash);
+        proof.resumes(&secret, verifier, &attempt.client_id, presented)
+    };
+    let mut tickets = tickets.iter().take(limits::TICKET_KEYS).filter(|_| proof.has_mac());
+    let ticket = tickets.find(behind).ok_or(RefusalCode::ProofInvalid)?;
+    Ok(Proved { proof_use: Some(proof_use), resumed: Some(ticket.id()) })
 }
 
 pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {
@@ -327,33 +336,24 @@ pub(super) fn is_fresh(proof: &ConnectProof, now: UnixSeconds) -> bool {
 }
 
 /// A proof that is bound to the connection by itself and needs no counter.
-pub(super) fn proved_now(key: &PopKey, proof: &Proof) -> Result<(), RefusalCode> {
+fn proved_now<T: TrustView>(
+    key: &PopKey,
+    proof: &Proof,
+    attempt: &Attempt,
+    trust: &T,
+) -> Result<(), RefusalCode> {
     let holds = match (proof, key) {
         (Proof::Challenge(proof), _) => proof.verifies(key),
+        (Proof::Bound(proof), _) => {
+            let (audience, client_id) = (trust.audience().as_str(), &*attempt.client_id);
+            proof.verifies(key, Meant { audience, client_id, token: &attempt.presented.token })
+        }
         (Proof::Exporter(proof), _) => proof.verifies(key),
         (Proof::TlsKey(seen), PopKey::Public(key)) => key.thumbprint() == *seen,
         (Proof::TlsKey(_), PopKey::Symmetric(_)) => false,
         (Proof::None | Proof::Connect(_), _) => return Err(RefusalCode::ProofMissing),
     };
     holds.then_some(()).ok_or(RefusalCode::ProofInvalid)
-}
-
-/// Whether the connect proof was made by the resumption secret of this very token.
-pub(super) fn resumed<T: TrustView>(
-    token: &Current,
-    attempt: &Attempt,
-    tickets: &[TicketKey],
-    trust: &T,
-) -> bool {
-    let Proof::Connect(proof) = &attempt.presented.proof else {
-        return false;
-    };
-    let (audience, presented) = (trust.audience().as_str(), &attempt.presented.token);
-    proof.has_mac()
-        && tickets.iter().take(limits::TICKET_KEYS).any(|ticket| {
-            let secret = ticket.secret_of(token.hash());
-            proof.resumes(&secret, audience, &attempt.client_id, presented)
-        })
 }
 
 /// 9 · Client id: the subject, or the subject, `~` and a suffix.

@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::Subject;
-use crate::ace::ChallengeProof;
+use crate::ace::{Answer, Meant};
 use crate::claims::Claims;
 use crate::grant::Grant;
 use crate::hash::TokenHash;
@@ -15,8 +15,6 @@ pub struct VerifiedToken {
     pub(super) key: Option<PopKey>,
     pub(super) key_id: KeyId,
     pub(super) hash: TokenHash,
-    /// Its connect proof was made by a resumption secret, and that was verified.
-    pub(super) resumed: bool,
 }
 
 impl fmt::Debug for VerifiedToken {
@@ -54,7 +52,7 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// `client_id_mismatch` when tenant or subject differ from `held`, `confirmation_key` when the
-    /// key does, `proof_missing` for a symmetric token.
+    /// key does, `proof_missing` for a symmetric token, `token_older`.
     pub fn renew(self, held: &Grant) -> Result<Grant, RefusalCode> {
         let next = self.for_holder_of(held)?;
         if next.derived_by().is_some() {
@@ -63,7 +61,7 @@ impl VerifiedToken {
         if next.confirmation() != held.confirmation() {
             return Err(RefusalCode::ConfirmationKey);
         }
-        Ok(next)
+        next.is_not_older_than(held).then_some(next).ok_or(RefusalCode::TokenOlder)
     }
 
     /// The grant for a peer whose request for this very token was signed by the key of its device: the issuer itself
@@ -82,21 +80,25 @@ impl VerifiedToken {
 
     /// The grant for a peer that re-authenticates (RFC 9431 section 4): it answered a fresh challenge
     /// by the key of the new token, which must be the key of the token that it `held` before, or the device's other kind
-    /// of key.
+    /// of key. `token` is the whole token, `client_id` that of the session.
     ///
     /// # Errors
-    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, and as
+    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, `token_older`, and as
     /// [`VerifiedToken::renew_as_issued`].
     pub fn renew_with_proof(
         self,
         held: &Grant,
-        answer: &ChallengeProof,
+        answer: &Answer,
+        client_id: &str,
+        token: &[u8],
     ) -> Result<Grant, RefusalCode> {
         let key = self.key.as_ref().ok_or(RefusalCode::BearerNotAllowed)?;
-        if !answer.verifies(key) {
+        let audience = self.claims.audience.as_str();
+        if !answer.verifies(key, Meant { audience, client_id, token }) {
             return Err(RefusalCode::ProofInvalid);
         }
-        self.renew_as_issued(held)
+        let next = self.renew_as_issued(held)?;
+        next.is_not_older_than(held).then_some(next).ok_or(RefusalCode::TokenOlder)
     }
 
     fn for_holder_of(self, held: &Grant) -> Result<Grant, RefusalCode> {

@@ -7,10 +7,13 @@ use crate::cbor::{CborError, Reader, Writer};
 
 const KTY: i64 = 1;
 const ALG: i64 = 3;
+const KEY_OPS: i64 = 4;
 const CRV: i64 = -1;
 const X: i64 = -2;
 const Y: i64 = -3;
 const PRIVATE: i64 = -4;
+/// The value of `key_ops` for a key that verifies signatures.
+const VERIFY: i64 = 2;
 const OKP: i64 = 1;
 const EC2: i64 = 2;
 const ED25519: i64 = 6;
@@ -55,6 +58,8 @@ struct Members<'b> {
     x: Option<&'b [u8]>,
     y: Option<&'b [u8]>,
     private: bool,
+    /// Whether `key_ops` is there and does not list `verify`.
+    not_to_verify: bool,
 }
 
 impl<'b> Members<'b> {
@@ -66,6 +71,7 @@ impl<'b> Members<'b> {
                 Some(KTY) => members.kty = Some(r.int()?),
                 Some(CRV) => members.crv = Some(r.int()?),
                 Some(ALG) => members.alg = Some(r.int()?),
+                Some(KEY_OPS) => members.not_to_verify = !lists_verify(&mut r)?,
                 Some(X) => members.x = Some(r.bytes()?),
                 Some(Y) => members.y = Some(r.item()?),
                 Some(PRIVATE) => {
@@ -85,7 +91,10 @@ impl<'b> Members<'b> {
             (EC2, P256) => false,
             _ => return None,
         };
-        if self.private || self.alg.is_some_and(|alg| !goes_with(ed25519, alg)) {
+        if self.private
+            || self.not_to_verify
+            || self.alg.is_some_and(|alg| !goes_with(ed25519, alg))
+        {
             return None;
         }
         let x = self.x?;
@@ -94,6 +103,15 @@ impl<'b> Members<'b> {
             false => sec1(x, self.y?),
         }
     }
+}
+
+/// RFC 9052 section 7.1: the key is for these operations alone.
+fn lists_verify(r: &mut Reader<'_>) -> Result<bool, CborError> {
+    let mut found = false;
+    for _ in 0..r.array()? {
+        found |= r.label()? == Some(VERIFY);
+    }
+    Ok(found)
 }
 
 fn sec1(x: &[u8], y: &[u8]) -> Option<Vec<u8>> {

@@ -1,8 +1,9 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::error::{in_member, required, Bad};
 use super::labels::*;
-use super::MessageError;
+use super::{body, label, pairs, MessageError};
 use crate::cbor::{Reader, Writer};
 use crate::hash::sha256;
 use crate::ids::{DeviceId, TenantId};
@@ -43,20 +44,26 @@ impl NonceAnswer {
     /// # Errors
     /// [`MessageError`].
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MessageError> {
-        let mut r = Reader::strict(bytes, limits::MESSAGE_BYTES)?;
+        let body = body(bytes)?;
+        let mut r = Reader::new(&body);
         let (mut nonce, mut expires_in, mut server_time) = (None, None, None);
-        for _ in 0..r.map()? {
-            match r.label()? {
-                Some(EXPIRES_IN) => expires_in = Some(r.uint()?),
-                Some(CNONCE) => nonce = Some(r.bytes()?),
-                Some(SERVER_TIME) => server_time = Some(r.uint()?),
-                _ => r.skip()?,
-            }
+        for _ in 0..pairs(&mut r)? {
+            let label = label(&mut r)?;
+            let mut read = || -> Result<(), Bad> {
+                match label {
+                    Some(EXPIRES_IN) => expires_in = Some(r.uint()?),
+                    Some(CNONCE) => nonce = Some(r.bytes()?),
+                    Some(SERVER_TIME) => server_time = Some(r.uint()?),
+                    _ => r.skip()?,
+                }
+                Ok(())
+            };
+            in_member(label, read())?;
         }
         Ok(Self {
-            nonce: nonce.ok_or(MessageError)?.to_vec(),
-            expires_in: expires_in.ok_or(MessageError)?,
-            server_time: UnixSeconds::new(server_time.ok_or(MessageError)?),
+            nonce: required(CNONCE, nonce)?.to_vec(),
+            expires_in: required(EXPIRES_IN, expires_in)?,
+            server_time: UnixSeconds::new(required(SERVER_TIME, server_time)?),
         })
     }
 }
@@ -148,44 +155,53 @@ impl EnrolRequest {
     /// # Errors
     /// [`MessageError`].
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MessageError> {
-        let mut r = Reader::strict(bytes, limits::MESSAGE_BYTES)?;
+        let body = body(bytes)?;
+        let mut r = Reader::new(&body);
         let (mut key, mut device, mut tenant) = (None, None, None);
         let (mut nonce, mut signature, mut claim) = (None, None, None);
-        for _ in 0..r.map()? {
-            match r.label()? {
-                Some(REQ_CNF) => key = Some(confirmed(&mut r)?),
-                Some(CLIENT_ID) => device = Some(DeviceId::parse(r.text()?)?),
-                Some(TENANT) => tenant = Some(TenantId::parse(r.text()?)?),
-                Some(NONCE) => nonce = Some(r.bytes()?),
-                Some(SIGNATURE) => signature = Some(r.bytes_of()?),
-                Some(CLAIM) => claim = Some(r.text()?),
-                _ => r.skip()?,
-            }
+        for _ in 0..pairs(&mut r)? {
+            let label = label(&mut r)?;
+            let mut read = || -> Result<(), Bad> {
+                match label {
+                    Some(REQ_CNF) => key = Some(confirmed(&mut r)?),
+                    Some(CLIENT_ID) => device = Some(DeviceId::parse(r.text()?)?),
+                    Some(TENANT) => tenant = Some(TenantId::parse(r.text()?)?),
+                    Some(NONCE) => nonce = Some(r.bytes()?),
+                    Some(SIGNATURE) => signature = Some(r.bytes_of()?),
+                    Some(CLAIM) => claim = Some(r.text()?),
+                    _ => r.skip()?,
+                }
+                Ok(())
+            };
+            in_member(label, read())?;
         }
-        let (nonce, claim) = (nonce.ok_or(MessageError)?, claim.ok_or(MessageError)?);
-        if !limits::NONCE_BYTES.contains(&nonce.len()) || claim.len() > limits::CLAIM_CODE_BYTES {
-            return Err(MessageError);
+        let (nonce, claim) = (required(NONCE, nonce)?, required(CLAIM, claim)?);
+        if !limits::NONCE_BYTES.contains(&nonce.len()) {
+            return Err(MessageError::Member(NONCE));
+        }
+        if claim.len() > limits::CLAIM_CODE_BYTES {
+            return Err(MessageError::Member(CLAIM));
         }
         Ok(Self {
-            tenant: tenant.ok_or(MessageError)?,
-            device: device.ok_or(MessageError)?,
-            key: key.ok_or(MessageError)?,
+            tenant: required(TENANT, tenant)?,
+            device: required(CLIENT_ID, device)?,
+            key: required(REQ_CNF, key)?,
             claim: claim.to_string(),
             nonce: nonce.to_vec(),
-            signature: signature.ok_or(MessageError)?,
+            signature: required(SIGNATURE, signature)?,
         })
     }
 }
 
-fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, MessageError> {
+fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, Bad> {
     let mut key = None;
     for _ in 0..r.map()? {
         match r.label()? {
-            Some(COSE_KEY) => key = Some(cose_key::read(r.item()?).map_err(|_| MessageError)?),
+            Some(COSE_KEY) => key = Some(cose_key::read(r.item()?).map_err(|_| Bad)?),
             _ => r.skip()?,
         }
     }
-    key.ok_or(MessageError)
+    key.ok_or(Bad)
 }
 
 fn signed_bytes(

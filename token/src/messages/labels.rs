@@ -20,6 +20,8 @@ pub(super) const SERVER_TIME: i64 = -65544;
 pub(super) const CODE: i64 = -65545;
 pub(super) const CLAIM: i64 = -65547;
 pub(super) const POP_KEY: i64 = -65548;
+pub(super) const ANSWER_KEY: i64 = -65549;
+pub(super) const SEALED_CNF: i64 = -65550;
 
 /// `grant_type` client_credentials.
 pub(super) const CLIENT_CREDENTIALS: u64 = 2;

@@ -3,40 +3,45 @@
 //! A device signs what it asks for with its own key; the same bytes travel over HTTPS and over
 //! MQTT on `$tessera/token`, where the broker relays them unchanged.
 
+use alloc::borrow::Cow;
+
+use crate::cbor::{loose, Reader};
+use crate::limits;
+
 mod enrol;
+mod error;
 mod labels;
 mod pop_key;
+mod refused;
+mod request;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use enrol::{EnrolRequest, NonceAnswer};
+pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};
-pub use token::{AceError, RefusalAnswer, TokenAnswer, TokenRequest};
+pub use refused::{AceError, RefusalAnswer};
+pub use request::TokenRequest;
+pub use token::TokenAnswer;
 
 /// The media type of every device message.
 pub const ACE_CBOR: &str = "application/ace+cbor";
 
-/// A device message could not be read: not strict CBOR, a member missing or of the wrong type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageError;
-
-impl core::fmt::Display for MessageError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the message is not what application/ace+cbor prescribes here")
+/// A message in the form that [`Reader`] takes. Its bytes are neither signed nor compared, so any well-formed CBOR will do.
+fn body(bytes: &[u8]) -> Result<Cow<'_, [u8]>, MessageError> {
+    if bytes.len() > limits::MESSAGE_BYTES {
+        return Err(MessageError::TooLarge);
     }
+    Ok(loose::deterministic(bytes)?)
 }
 
-impl core::error::Error for MessageError {}
-
-impl From<crate::cbor::CborError> for MessageError {
-    fn from(_: crate::cbor::CborError) -> Self {
-        Self
-    }
+/// The pairs of a message.
+fn pairs(r: &mut Reader<'_>) -> Result<usize, MessageError> {
+    r.map().map_err(|_| MessageError::NotAMap)
 }
 
-impl From<crate::ids::IdError> for MessageError {
-    fn from(_: crate::ids::IdError) -> Self {
-        Self
-    }
+/// The label of the next pair.
+fn label(r: &mut Reader<'_>) -> Result<Option<i64>, MessageError> {
+    r.label().map_err(|_| MessageError::NotAMap)
 }

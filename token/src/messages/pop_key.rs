@@ -4,8 +4,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::error::Bad;
 use super::labels::{BEARER, COSE_KEY, POP};
-use super::MessageError;
 use crate::cbor::{CborError, Reader, Writer};
 use crate::proof::SymmetricKey;
 
@@ -84,17 +84,17 @@ impl IssuedKey {
     }
 
     /// Reads the value of `cnf`.
-    pub(super) fn read(cnf: &[u8]) -> Result<Self, MessageError> {
+    pub(super) fn read(cnf: &[u8]) -> Result<Self, Bad> {
         let key = Members::of_cnf(cnf)?;
         let good = key.kty == Some(SYMMETRIC_KTY) && key.alg.is_none_or(|alg| alg == HS256);
         let secret = key.k.filter(|_| good).and_then(SymmetricKey::from_bytes);
-        Ok(Self { kid: key.kid.ok_or(MessageError)?.to_vec(), key: secret.ok_or(MessageError)? })
+        Ok(Self { kid: key.kid.ok_or(Bad)?.to_vec(), key: secret.ok_or(Bad)? })
     }
 }
 
 /// Whether a `req_cnf` brings a symmetric key. RFC 9200 section 5.8.4.1 recommends to refuse it: the service cannot know
 /// who else has it.
-pub(super) fn is_symmetric(req_cnf: &[u8]) -> Result<bool, MessageError> {
+pub(super) fn is_symmetric(req_cnf: &[u8]) -> Result<bool, Bad> {
     Ok(Members::of_cnf(req_cnf)?.kty == Some(SYMMETRIC_KTY))
 }
 

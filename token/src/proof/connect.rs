@@ -1,8 +1,11 @@
 //! The connect proof: shows possession of the key in `cnf` in one MQTT 3.1.1 password.
 //!
 //! Password = token, then a CBOR byte string of 72 bytes: time (u32 BE), counter (u32 BE), signature
-//! over `["tessera-connect-1", aud, client id, SHA-256(token), time, counter]`. A symmetric key or a
+//! over `["tessera-connect-1", verifier, client id, SHA-256(token), time, counter]`. A symmetric key or a
 //! resumption secret puts an HMAC-SHA-256 in the place of the signature, 40 bytes in all.
+//!
+//! `verifier` is the name of the one verifier that the proof is for: its audience, unless it is given a
+//! name of its own ([`crate::ids::VerifierName`]). A proof says nothing at a verifier of another name.
 
 use alloc::vec::Vec;
 
@@ -32,56 +35,56 @@ pub struct ConnectProof {
 }
 
 impl ConnectProof {
-    /// Makes a proof for one CONNECT. Its [`Place`] must be above every earlier one of this key and client id.
+    /// Makes a proof for one CONNECT at the verifier of this name. Its [`Place`] must be above every earlier one of this key and client id.
     pub fn make(
         key: &SecretKey,
-        audience: &str,
+        verifier: &str,
         client_id: &str,
         token: &[u8],
         time: UnixSeconds,
         counter: u32,
     ) -> Self {
         let sign = |message: &[u8]| Pop::Signature(key.sign(message));
-        Self::make_by(sign, audience, client_id, token, time, counter)
+        Self::make_by(sign, verifier, client_id, token, time, counter)
     }
 
     /// As [`ConnectProof::make`], by the secret of an earlier connection with this very token.
     pub fn resume(
         secret: &ResumptionSecret,
-        audience: &str,
+        verifier: &str,
         client_id: &str,
         token: &[u8],
         time: UnixSeconds,
         counter: u32,
     ) -> Self {
         let sign = |message: &[u8]| Pop::Mac(secret.mac(message));
-        Self::make_by(sign, audience, client_id, token, time, counter)
+        Self::make_by(sign, verifier, client_id, token, time, counter)
     }
 
     /// As [`ConnectProof::make`], by whatever signs: a secure element, or [`super::SymmetricKey::prove`].
     pub fn make_by(
         sign: impl FnOnce(&[u8]) -> Pop,
-        audience: &str,
+        verifier: &str,
         client_id: &str,
         token: &[u8],
         time: UnixSeconds,
         counter: u32,
     ) -> Self {
-        let message = signed_bytes(audience, client_id, token, time, counter);
+        let message = signed_bytes(verifier, client_id, token, time, counter);
         Self { time, counter, pop: sign(&message) }
     }
 
     /// Whether the holder of `key` made this proof for this token and client id.
     #[must_use]
-    pub fn verifies(&self, key: &PublicKey, audience: &str, client_id: &str, token: &[u8]) -> bool {
-        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+    pub fn verifies(&self, key: &PublicKey, verifier: &str, client_id: &str, token: &[u8]) -> bool {
+        let message = signed_bytes(verifier, client_id, token, self.time, self.counter);
         self.pop.is_by(key, &message)
     }
 
     /// As [`ConnectProof::verifies`], for a key of either kind.
     #[must_use]
-    pub fn verifies_by(&self, key: &PopKey, audience: &str, client_id: &str, token: &[u8]) -> bool {
-        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+    pub fn verifies_by(&self, key: &PopKey, verifier: &str, client_id: &str, token: &[u8]) -> bool {
+        let message = signed_bytes(verifier, client_id, token, self.time, self.counter);
         key.verifies(&message, &self.pop)
     }
 
@@ -90,14 +93,14 @@ impl ConnectProof {
     pub fn resumes(
         &self,
         secret: &ResumptionSecret,
-        audience: &str,
+        verifier: &str,
         client_id: &str,
         token: &[u8],
     ) -> bool {
         let Pop::Mac(mac) = &self.pop else {
             return false;
         };
-        let message = signed_bytes(audience, client_id, token, self.time, self.counter);
+        let message = signed_bytes(verifier, client_id, token, self.time, self.counter);
         secret.verifies(&message, mac)
     }
 
@@ -142,7 +145,7 @@ impl ConnectProof {
 }
 
 fn signed_bytes(
-    audience: &str,
+    verifier: &str,
     client_id: &str,
     token: &[u8],
     time: UnixSeconds,
@@ -151,7 +154,7 @@ fn signed_bytes(
     let mut w = Writer::new();
     w.array(6)
         .text(CONTEXT)
-        .text(audience)
+        .text(verifier)
         .text(client_id)
         .bytes(&sha256(token))
         .uint(u64::from(short_time(time)))

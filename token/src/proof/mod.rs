@@ -8,7 +8,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use crate::ace::{ChallengeProof, ExporterProof};
+use crate::ace::{Answer, BoundProof, ChallengeProof, ExporterProof};
 use crate::cose;
 use crate::key::Thumbprint;
 use crate::limits;
@@ -30,7 +30,7 @@ pub use mac::{SymmetricKey, MAC_BYTES};
 pub use place::Place;
 pub(crate) use pop::symmetric_name;
 pub use pop::{Pop, PopKey};
-pub use resume::{ResumptionSecret, TicketKey};
+pub use resume::{ResumptionSecret, TicketId, TicketKey};
 
 /// How a peer shows that it holds the key of a token. Nothing in it is verified yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,11 +41,22 @@ pub enum Proof {
     Connect(ConnectProof),
     /// RFC 9431 challenge and response.
     Challenge(ChallengeProof),
+    /// The challenge and response of our own method.
+    Bound(BoundProof),
     /// RFC 9431 over the TLS exporter.
     Exporter(ExporterProof),
     /// The TLS handshake was made with the key of this thumbprint: a raw public key, or the key of
     /// a certificate.
     TlsKey(Thumbprint),
+}
+
+impl From<Answer> for Proof {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Challenge(proof) => Self::Challenge(proof),
+            Answer::Bound(proof) => Self::Bound(proof),
+        }
+    }
 }
 
 /// A token as it was presented, and what is to prove it.

@@ -2,7 +2,7 @@ use super::*;
 use crate::claims::Serial;
 use crate::hash::TokenHash;
 use crate::ids::{Audience, DeviceId, TenantId};
-use crate::key::SecretKey;
+use crate::key::{SecretKey, Thumbprint};
 
 fn shared(key: SymmetricKey) -> PopKey {
     PopKey::Symmetric(Derived { key, by: DerivationId::from_bytes([1; 4]) })
@@ -86,14 +86,29 @@ fn proofs_have_one_of_two_lengths() {
 }
 
 #[test]
-fn a_secret_belongs_to_one_token_and_one_ticket_key() {
-    let ticket = |byte| TicketKey::from_bytes(&[byte; 32]);
-    let secret = |byte, token: &[u8]| *ticket(byte).secret_of(&TokenHash::of(token)).expose_bytes();
-    assert_eq!(secret(1, b"a"), secret(1, b"a"));
-    assert_ne!(secret(1, b"a"), secret(2, b"a"));
-    assert_ne!(secret(1, b"a"), secret(1, b"b"));
-    let told = ResumptionSecret::from_bytes(&secret(1, b"a"));
-    assert_eq!(*told.expose_bytes(), secret(1, b"a"));
+fn a_secret_belongs_to_one_token_audience_device_key_and_ticket_key() {
+    let secret = |ticket: u8, audience: &str, key: u8, token: &[u8]| {
+        let (ticket, audience) = (TicketKey::from_bytes(&[ticket; 32]), Audience::parse(audience));
+        let (key, token) = (Thumbprint::from_bytes([key; 32]), TokenHash::of(token));
+        *ticket.secret_of(&audience.unwrap(), &key, &token).expose_bytes()
+    };
+    let told = secret(1, "mqtt", 2, b"a");
+    assert_eq!(told, secret(1, "mqtt", 2, b"a"));
+    let others = [
+        secret(9, "mqtt", 2, b"a"),
+        secret(1, "mqtt2", 2, b"a"),
+        secret(1, "mqtt", 9, b"a"),
+        secret(1, "mqtt", 2, b"b"),
+    ];
+    assert!(others.iter().all(|other| *other != told));
+    assert_eq!(*ResumptionSecret::from_bytes(&told).expose_bytes(), told);
+}
+
+#[test]
+fn a_ticket_key_has_a_name() {
+    let id = |byte| TicketKey::from_bytes(&[byte; 32]).id();
+    assert_eq!(id(1), id(1));
+    assert_ne!(id(1), id(2));
 }
 
 fn derivation(byte: u8, audience: &str) -> DerivationKey {

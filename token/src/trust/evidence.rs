@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use crate::cbor::{strict, Reader, Writer};
+use crate::cbor::{loose, Reader, Writer};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::time::UnixSeconds;
@@ -53,8 +53,10 @@ impl Evidence {
         if bytes.len() > limits::EVIDENCE_BYTES {
             return Err(TrustError::TooLarge);
         }
-        strict::check_large(bytes, limits::EVIDENCE_EVENTS + 8)?;
-        let mut r = Reader::new(bytes);
+        // The parts are signed, the envelope is not.
+        let bytes = loose::deterministic_large(bytes, limits::EVIDENCE_EVENTS + 8);
+        let bytes = bytes.map_err(|_| TrustError::Malformed)?;
+        let mut r = Reader::new(&bytes);
         r.array_of(3)?;
         let snapshot = r.bytes()?.to_vec();
         let n = r.array()?;

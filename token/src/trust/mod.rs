@@ -29,6 +29,14 @@ pub use evidence::{Evidence, Shown};
 pub use nonce::FeedNonce;
 pub use snapshot::Snapshot;
 
+/// Header of a poll: the verifier name under which the reader admits devices.
+pub const VERIFIER_HEADER: &str = "tessera-verifier";
+/// Header of a poll: the reader's process, 32 hexadecimal digits that are drawn at each start.
+pub const READER_HEADER: &str = "tessera-reader";
+/// Header of an answer: present while another reader polls under the verifier name of the poll. It is not signed, so it
+/// is a warning and decides nothing.
+pub const VERIFIER_SHARED_HEADER: &str = "tessera-verifier-shared";
+
 /// Why a message of the feed is refused. The verifier keeps what it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustError {

@@ -105,7 +105,9 @@ impl RefusalGroup {
             RefusalCode::ProofNotFresh => Self::Clock,
             RefusalCode::ClientIdMismatch => Self::Impersonated,
             RefusalCode::TokenRevoked | RefusalCode::DeviceEpoch => Self::Revoked,
-            RefusalCode::LimitReached | RefusalCode::RateLimited => Self::Limit,
+            RefusalCode::LimitReached | RefusalCode::ShareUsedUp | RefusalCode::RateLimited => {
+                Self::Limit
+            }
             _ => Self::Other,
         }
     }
@@ -158,6 +160,10 @@ impl Profile {
             }
             What::Subscribed => self.totals.subscribes = self.totals.subscribes.saturating_add(1),
             What::Refused { code, topic } => self.refused(code, topic, now_ms),
+            What::RequestRefused { code } => {
+                self.total(code);
+                count(&mut self.window.at(now_ms).requests);
+            }
             What::Outside { code, network } => self.outside(code, network, now_ms),
             What::Gap(gap) => self.gap(gap, now_ms),
         }

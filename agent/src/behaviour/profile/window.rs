@@ -28,6 +28,8 @@ pub(crate) struct Counts {
     pub(crate) impersonated: u16,
     pub(crate) wrong_clock: u16,
     pub(crate) other_refusals: u16,
+    /// Refused requests of its sessions for tokens.
+    pub(crate) requests: u16,
     pub(crate) new_topics: u16,
     /// How often a key's work moved to another network while it was still at work in the one before.
     pub(crate) switches: u16,
@@ -69,6 +71,7 @@ impl Window {
             impersonated: a.impersonated.saturating_add(b.impersonated),
             wrong_clock: a.wrong_clock.saturating_add(b.wrong_clock),
             other_refusals: a.other_refusals.saturating_add(b.other_refusals),
+            requests: a.requests.saturating_add(b.requests),
             new_topics: a.new_topics.saturating_add(b.new_topics),
             switches: a.switches.saturating_add(b.switches),
             largest_gap: a.largest_gap.max(b.largest_gap),

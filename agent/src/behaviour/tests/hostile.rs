@@ -249,3 +249,18 @@ fn a_flood_does_not_become_the_baseline() {
         }
     }
 }
+
+#[test]
+fn a_device_whose_requests_for_tokens_are_refused_again_and_again_is_noticed() {
+    let mut rig = Rig::new();
+    let device = rig.connect("asker", HOME);
+    let refuse = |rig: &Rig, code| {
+        rig.observer.observe(&device, Observation::RequestRefused { code });
+    };
+    for _ in 0..9 {
+        refuse(&rig, RefusalCode::ProofNotFresh);
+    }
+    silent(&mut rig);
+    refuse(&rig, RefusalCode::RateLimited);
+    speaks(&mut rig, "asker", "refused_requests");
+}

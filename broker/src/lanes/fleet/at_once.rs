@@ -40,7 +40,7 @@ impl AtOnce {
             tree.matching(message.topic.as_str(), |groups| {
                 for group in groups {
                     let offered = group.offer(message);
-                    if offered == Push::Full {
+                    if matches!(offered, Push::Full | Push::NoShare) {
                         group.miss(1);
                     }
                     tally.note(offered);

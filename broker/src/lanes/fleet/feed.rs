@@ -215,10 +215,7 @@ impl Feed {
             return;
         }
         self.counters.gaps.fetch_add(missed, Ordering::Relaxed);
-        match &self.reader {
-            Reader::Session { outbox, .. } => outbox.miss(missed),
-            Reader::Group(group) => group.miss(missed),
-        }
+        self.reader.miss(missed);
         tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a subscriber missed messages: it was too slow, or the router was replaced");
     }
 
@@ -245,6 +242,10 @@ impl Feed {
                     return true;
                 }
                 Push::Closed => return false,
+                Push::NoShare => {
+                    self.reader.miss(1);
+                    return true;
+                }
                 Push::Full => {
                     if !self.room(at, &message).await {
                         return false;
@@ -269,6 +270,13 @@ impl Feed {
 }
 
 impl Reader {
+    fn miss(&self, count: u64) {
+        match self {
+            Self::Session { outbox, .. } => outbox.miss(count),
+            Self::Group(group) => group.miss(count),
+        }
+    }
+
     fn has_had(&self, number: u64) -> bool {
         match self {
             Self::Group(group) => group.has_had(number),

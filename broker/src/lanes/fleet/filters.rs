@@ -5,6 +5,7 @@ use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
 use crate::limits::FLEET_LOGS_PER_TENANT;
+use crate::shares::{self, Account, Kind, Part};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -28,8 +29,17 @@ struct OfTenant {
 struct InUse {
     log: Log,
     readers: usize,
+    /// The share of the device that had it first; it pays until the last reader lets go.
+    _paid: Arc<Paid>,
     /// The only reader, if it is one that can be reached past the log.
     near: Option<Arc<Near>>,
+}
+
+/// What a log takes of the shares of a device.
+#[derive(Default)]
+struct Paid {
+    _log: Option<Part>,
+    _size: Option<Part>,
 }
 
 /// A log that a message is to go into.
@@ -55,34 +65,41 @@ pub(super) struct Claim {
     tenant: TenantId,
     filter: TopicFilter,
     log: Log,
+    _link: Option<Part>,
 }
 
 impl Filters {
-    /// Claims the log of a filter. `None` when no log is free. `near` is the reader, should it stay the only one.
+    /// Claims the log of a filter, and the share of a link, for a device. `None` when no log is free, or a share is used
+    /// up. `near` is the reader, should it stay the only one.
     pub(super) fn claim(
         self: &Arc<Self>,
         tenant: &TenantId,
         filter: &TopicFilter,
         near: Option<&Arc<Near>>,
+        account: Option<&Arc<Account>>,
     ) -> Option<Claim> {
+        let link = shares::part(account, Kind::Links, 1).ok()?;
         let mut trees = self.trees.write();
         let OfTenant { tree, logs } = trees.entry(tenant.clone()).or_default();
         let log = match tree.remove(filter) {
             Some(known) => {
                 let log = known.log.clone();
                 // One that has unsubscribed counts as nobody: its feed just has not ended yet.
-                let alone = known.near.is_some_and(|known| known.has_ended());
+                let alone = known.near.as_ref().is_some_and(|known| known.has_ended());
                 let near = near.filter(|_| alone).cloned();
-                tree.put(filter, InUse { log: known.log, readers: known.readers + 1, near });
+                tree.put(filter, InUse { readers: known.readers + 1, near, ..known });
                 log
             }
             None => {
                 if *logs >= FLEET_LOGS_PER_TENANT {
                     return None;
                 }
-                let log = self.pool.lock().take(filter)?;
+                let paid = shares::part(account, Kind::Logs, 1).ok()?;
+                let (log, size) = self.pool.lock().take(filter, account)?;
                 *logs += 1;
-                tree.put(filter, InUse { log: log.clone(), readers: 1, near: near.cloned() });
+                let paid = Arc::new(Paid { _log: paid, _size: size });
+                let near = near.cloned();
+                tree.put(filter, InUse { log: log.clone(), readers: 1, _paid: paid, near });
                 log
             }
         };
@@ -92,6 +109,7 @@ impl Filters {
             tenant: tenant.clone(),
             filter: filter.clone(),
             log,
+            _link: link,
         })
     }
 
@@ -136,6 +154,10 @@ impl Found {
                 self.done += 1;
                 return;
             }
+            Some(Offered::Lost) => {
+                self.filters += 1;
+                return;
+            }
             Some(Offered::ToLog(near)) => Some(near),
             None => None,
         };
@@ -171,7 +193,7 @@ mod tests {
 
     fn claims(filters: &Arc<Filters>, tenant: &TenantId, count: usize) -> Vec<Claim> {
         let filter = |number| TopicFilter::parse(&format!("d/{number}/#")).unwrap();
-        (0..count).map_while(|number| filters.claim(tenant, &filter(number), None)).collect()
+        (0..count).map_while(|number| filters.claim(tenant, &filter(number), None, None)).collect()
     }
 
     #[test]
@@ -185,7 +207,7 @@ mod tests {
         assert_eq!(claims(&filters, &greedy, 10).len(), 10);
         held.pop();
         let one = TopicFilter::parse("d/+/x").unwrap();
-        assert!(filters.claim(&greedy, &one, None).is_some());
+        assert!(filters.claim(&greedy, &one, None, None).is_some());
     }
 
     #[test]
@@ -193,7 +215,7 @@ mod tests {
         let filters = Arc::new(Filters::default());
         let acme = tenant("acme");
         let claim = |filter: &str| {
-            filters.claim(&acme, &TopicFilter::parse(filter).unwrap(), None).unwrap()
+            filters.claim(&acme, &TopicFilter::parse(filter).unwrap(), None, None).unwrap()
         };
         // A device in its own subtree.
         let held: Vec<_> = (0..200).map(|number| claim(&format!("d/x/+/n{number}"))).collect();

@@ -95,8 +95,10 @@ impl Group {
                     turn.next = (place + 1) % count;
                     return taken;
                 }
-                Push::Full => outcome = Push::Full,
-                Push::Closed => {}
+                // Weighs most: a queue that has room would be waited for without end.
+                Push::NoShare => outcome = Push::NoShare,
+                Push::Full if outcome == Push::Closed => outcome = Push::Full,
+                Push::Full | Push::Closed => {}
             }
         }
         outcome

@@ -4,6 +4,7 @@
 //! one, and gives it back. What the router can ever hold is what `limits::FLEET_LOGS` says.
 
 use crate::limits::{FLEET_LOGS, FLEET_OLD_ROUTERS, FLEET_RECORD};
+use crate::shares::{Account, Kind, Part};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -130,13 +131,21 @@ pub(super) struct LogPool {
 impl LogPool {
     /// A log for this filter: the largest that is free for one that gathers from a fleet, a middle one for one that
     /// gathers below fixed levels (which a device may do in its own subtree), a small one for others. `None` when all
-    /// are in use.
-    pub(super) fn take(&mut self, filter: &TopicFilter) -> Option<Log> {
+    /// are in use. What is scarce is shared out: a device or tenant that has its part of a size gets a smaller one.
+    pub(super) fn take(
+        &mut self,
+        filter: &TopicFilter,
+        account: Option<&Arc<Account>>,
+    ) -> Option<(Log, Option<Part>)> {
         let first = first_class(filter).min(FLEET_LOGS.len() - 1);
         self.classes.iter_mut().zip(FLEET_LOGS).enumerate().skip(first).find_map(
             |(class, (pool, (name, most, ..)))| {
+                let part = match (account, SHARED_SIZES.get(class)) {
+                    (Some(account), Some(kind)) => Some(account.part_if_left(*kind, 1)?),
+                    _ => None,
+                };
                 if let Some(log) = pool.free.pop_front() {
-                    return Some(log);
+                    return Some((log, part));
                 }
                 if pool.made.len() >= most {
                     return None;
@@ -144,7 +153,7 @@ impl LogPool {
                 let name = Bytes::from(format!("{name}/{}", pool.made.len() + 1));
                 let log = Log { class, name, written: Arc::default() };
                 pool.made.push(log.clone());
-                Some(log)
+                Some((log, part))
             },
         )
     }
@@ -169,6 +178,9 @@ impl LogPool {
         residue
     }
 }
+
+/// Sizes in the order of [`FLEET_LOGS`] of which there are too few for one device to take all.
+const SHARED_SIZES: [Kind; 2] = [Kind::LargeLogs, Kind::MiddleLogs];
 
 /// The largest for a wildcard among the first two levels, the next for `+` anywhere else but in the last: many
 /// publishers write to it.

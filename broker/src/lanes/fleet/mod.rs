@@ -36,6 +36,7 @@ use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::{LaneError, Tally};
 use crate::metrics::Stripes;
+use crate::shares::Account;
 use at_once::AtOnce;
 use feed::{Feed, Reader};
 use filters::{Filters, Found};
@@ -218,7 +219,8 @@ impl FleetLane {
         let stop = CancellationToken::new();
         let near = Near::new(outbox, &wish);
         let ending = Ending { stop: stop.clone(), near: Arc::clone(&near) };
-        self.open_feed(tenant, filter, reader, Some(near), stop).await?;
+        let account = outbox.holding().account();
+        self.open_feed((tenant, filter), account, reader, Some(near), stop).await?;
         Ok(FleetSubscription { _ending: Some(ending), wish, member: None })
     }
 
@@ -245,7 +247,8 @@ impl FleetLane {
         if !group.group.is_at_once() {
             let opening = group.opened.get_or_try_init(|| {
                 let reader = Reader::Group(Arc::clone(&group.group));
-                self.open_feed(tenant, filter, reader, None, group.stop.clone())
+                let account = outbox.holding().account();
+                self.open_feed((tenant, filter), account, reader, None, group.stop.clone())
             });
             opening.await?;
         }
@@ -283,13 +286,13 @@ impl FleetLane {
 
     async fn open_feed(
         &self,
-        tenant: &TenantId,
-        filter: &TopicFilter,
+        (tenant, filter): (&TenantId, &TopicFilter),
+        account: Option<&Arc<Account>>,
         reader: Reader,
         near: Option<Arc<Near>>,
         stop: CancellationToken,
     ) -> Result<(), LaneError> {
-        let Some(claim) = self.filters.claim(tenant, filter, near.as_ref()) else {
+        let Some(claim) = self.filters.claim(tenant, filter, near.as_ref(), account) else {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
             return Err(LaneError::QuotaExceeded);
         };

@@ -35,6 +35,8 @@ pub(super) enum Offered {
     Done,
     /// It is to go into the log, with this.
     ToLog(OnItsWay),
+    /// The share of the reader is used up.
+    Lost,
     /// There is no reader any more.
     Nobody,
 }
@@ -70,6 +72,10 @@ impl Near {
         };
         match self.outbox.push_if(delivery, || self.way() == OUTBOX, turn_away) {
             Some(Push::Closed) => Offered::Nobody,
+            Some(Push::NoShare) => {
+                self.outbox.miss(1);
+                Offered::Lost
+            }
             Some(_) => Offered::Done,
             None => on_its_way.map_or(Offered::Nobody, Offered::ToLog),
         }

@@ -9,6 +9,7 @@ mod tests;
 mod tree;
 
 use super::message::Message;
+use crate::config::RetainedLimits;
 use crate::keep::{record, Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
 use crate::rights::Trusted;
@@ -29,9 +30,38 @@ pub enum Stored {
     /// An empty payload: there is none now.
     Deleted,
     /// A limit is reached; the topic's older message, if any, stays (MQTT 0x97).
-    Full,
+    Full(Limit),
     /// It was over already: there is none now.
     Expired,
+}
+
+/// Whose limit on retained messages is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// That of all.
+    All,
+    /// That of the tenant.
+    Tenant,
+    /// That of the publisher.
+    Publisher,
+}
+
+impl Limit {
+    /// As a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::All => "retained",
+            Self::Tenant => "retained_per_tenant",
+            Self::Publisher => "retained_per_device",
+        }
+    }
+}
+
+/// Messages, and their bytes.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    count: usize,
+    bytes: usize,
 }
 
 /// Messages found for a filter.
@@ -47,16 +77,26 @@ pub struct Retained {
     inner: RwLock<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
     keep: Option<Arc<Keep>>,
     last_row: u64,
-    tenants: HashMap<TenantId, TopicTree>,
-    publishers: HashMap<(TenantId, DeviceId), HashSet<TopicName>>,
+    tenants: HashMap<TenantId, OfTenant>,
+    publishers: HashMap<(TenantId, DeviceId), OfPublisher>,
     deadlines: BTreeSet<(UnixSeconds, TenantId, TopicName)>,
-    count: usize,
-    bytes: usize,
-    most: (usize, usize),
+    sum: Sum,
+    most: RetainedLimits,
+}
+
+#[derive(Default)]
+struct OfTenant {
+    tree: TopicTree,
+    sum: Sum,
+}
+
+#[derive(Default)]
+struct OfPublisher {
+    topics: HashSet<TopicName>,
+    sum: Sum,
 }
 
 /// The moment from which a retained message must no longer be sent.
@@ -72,19 +112,29 @@ impl Default for Retained {
 }
 
 impl Retained {
-    /// An empty store with the limits of `limits.rs`.
+    /// An empty store with the limits of `limits.rs` on all together.
     pub fn new() -> Self {
-        Self::with(None, (RETAINED_MESSAGES, RETAINED_BYTES))
+        let all = (RETAINED_MESSAGES, RETAINED_BYTES);
+        Self::with(None, RetainedLimits { all, tenant: all, device: all })
     }
 
     /// An empty store whose messages survive a restart, for so many messages and bytes at most.
-    pub(crate) fn kept(keep: Arc<Keep>, most: (usize, usize)) -> Self {
+    pub(crate) fn kept(keep: Arc<Keep>, most: RetainedLimits) -> Self {
         Self::with(Some(keep), most)
     }
 
-    fn with(keep: Option<Arc<Keep>>, most: (usize, usize)) -> Self {
-        let inner = Inner { keep, most, ..Inner::default() };
-        Self { inner: RwLock::new(inner) }
+    fn with(keep: Option<Arc<Keep>>, most: RetainedLimits) -> Self {
+        Self {
+            inner: RwLock::new(Inner {
+                keep,
+                last_row: 0,
+                tenants: HashMap::new(),
+                publishers: HashMap::new(),
+                deadlines: BTreeSet::new(),
+                sum: Sum::default(),
+                most,
+            }),
+        }
     }
 
     /// Puts back what was kept in row `row`; false when there is no room. One that is over is found by no lookup.
@@ -119,7 +169,7 @@ impl Retained {
     pub fn lookup(&self, tenant: &TenantId, filter: &TopicFilter, now: UnixSeconds) -> Found {
         let inner = self.inner.read();
         let mut found = Found { messages: Vec::new(), cut: false };
-        let Some(tree) = inner.tenants.get(tenant) else { return found };
+        let Some(OfTenant { tree, .. }) = inner.tenants.get(tenant) else { return found };
         found.cut = !tree.matching(filter, RETAINED_VISITS, |message| {
             if deadline(message) > now {
                 found.messages.push(Arc::clone(message));
@@ -132,7 +182,7 @@ impl Retained {
     /// Whether this is still the message of its topic, and not over.
     pub fn is_current(&self, message: &Arc<Message>, now: UnixSeconds) -> bool {
         let inner = self.inner.read();
-        let present = inner.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
+        let present = inner.get(&message.tenant, &message.topic);
         present.is_some_and(|present| Arc::ptr_eq(present, message)) && deadline(message) > now
     }
 
@@ -157,10 +207,11 @@ impl Retained {
         lost: impl Fn(&Message) -> bool,
     ) -> usize {
         let mut inner = self.inner.write();
-        let Some(tree) = inner.tenants.get(tenant) else { return 0 };
         let known = inner.publishers.get(&(tenant.clone(), device.clone()));
-        let is_lost = |topic: &&TopicName| tree.get(topic).is_some_and(|message| lost(message));
-        let gone: Vec<_> = known.into_iter().flatten().filter(is_lost).cloned().collect();
+        let known = known.into_iter().flat_map(|known| &known.topics);
+        let is_lost =
+            |topic: &&TopicName| inner.get(tenant, topic).is_some_and(|message| lost(message));
+        let gone: Vec<_> = known.filter(is_lost).cloned().collect();
         for topic in &gone {
             inner.remove(tenant, topic);
         }
@@ -171,7 +222,7 @@ impl Retained {
     pub(crate) fn taken_back(&self, trusted: Trusted<'_>) -> Vec<(TenantId, TopicName)> {
         let inner = self.inner.read();
         let mut found = Vec::new();
-        for (tenant, tree) in &inner.tenants {
+        for (tenant, OfTenant { tree, .. }) in &inner.tenants {
             tree.all(|message| {
                 if message.is_taken_back(trusted) {
                     found.push((tenant.clone(), message.topic.clone()));
@@ -189,7 +240,7 @@ impl Retained {
         trusted: Trusted<'_>,
     ) {
         let mut inner = self.inner.write();
-        let found = inner.tenants.get(tenant).and_then(|tree| tree.get(topic));
+        let found = inner.get(tenant, topic);
         if found.is_some_and(|message| message.is_taken_back(trusted)) {
             inner.remove(tenant, topic);
         }
@@ -198,7 +249,7 @@ impl Retained {
     /// Messages and bytes kept.
     pub fn size(&self) -> (usize, usize) {
         let inner = self.inner.read();
-        (inner.count, inner.bytes)
+        (inner.sum.count, inner.sum.bytes)
     }
 }
 
@@ -213,8 +264,8 @@ impl Inner {
         let row = message.row();
         let keep = self.keep.clone();
         let bytes = keep.as_ref().map(|_| record::encode_message(&message));
-        if !self.has_room(&message) {
-            return Stored::Full;
+        if let Err(limit) = self.has_room(&message) {
+            return Stored::Full(limit);
         }
         if let (Some(keep), Some(bytes)) = (keep, bytes) {
             keep.note(Step::Put(Row::Retained(row), bytes));
@@ -222,45 +273,87 @@ impl Inner {
         self.put(Arc::new(message))
     }
 
-    fn has_room(&self, message: &Message) -> bool {
-        let old = self.tenants.get(&message.tenant).and_then(|tree| tree.get(&message.topic));
-        let (more, bytes) = old.map_or((1, 0), |old| (0, old.cost()));
-        self.count + more <= self.most.0 && self.bytes - bytes + message.cost() <= self.most.1
+    fn get(&self, tenant: &TenantId, topic: &TopicName) -> Option<&Arc<Message>> {
+        self.tenants.get(tenant)?.tree.get(topic)
+    }
+
+    /// The narrowest limit first: a publisher at its own limit is told that one.
+    fn has_room(&self, message: &Message) -> Result<(), Limit> {
+        let old = self.get(&message.tenant, &message.topic);
+        let publisher = publisher(message);
+        let of_publisher = self.publishers.get(&publisher).map_or(Sum::default(), |of| of.sum);
+        let of_tenant = self.tenants.get(&message.tenant).map_or(Sum::default(), |of| of.sum);
+        let is_same = old.is_some_and(|old| old.publisher.author.device() == &publisher.1);
+        let cost = message.cost();
+        let fits = |sum: Sum, old: Option<&Arc<Message>>, (count, bytes): (usize, usize)| {
+            let (more, less) = old.map_or((1, 0), |old| (0, old.cost()));
+            sum.count + more <= count && sum.bytes - less + cost <= bytes
+        };
+        let most = self.most;
+        match () {
+            () if !fits(of_publisher, old.filter(|_| is_same), most.device) => {
+                Err(Limit::Publisher)
+            }
+            () if !fits(of_tenant, old, most.tenant) => Err(Limit::Tenant),
+            () if !fits(self.sum, old, most.all) => Err(Limit::All),
+            () => Ok(()),
+        }
     }
 
     fn put(&mut self, message: Arc<Message>) -> Stored {
         let (tenant, topic) = (message.tenant.clone(), message.topic.clone());
-        if !self.has_room(&message) {
-            return Stored::Full;
+        if let Err(limit) = self.has_room(&message) {
+            return Stored::Full(limit);
         }
         self.remove(&tenant, &topic);
-        self.count += 1;
-        self.bytes += message.cost();
+        let cost = message.cost();
+        self.sum.add(cost);
         self.deadlines.insert((deadline(&message), tenant.clone(), topic.clone()));
-        let publisher = (tenant.clone(), message.publisher.author.device().clone());
-        self.publishers.entry(publisher).or_default().insert(topic);
-        self.tenants.entry(tenant).or_default().put(message);
+        let of_publisher = self.publishers.entry(publisher(&message)).or_default();
+        of_publisher.sum.add(cost);
+        of_publisher.topics.insert(topic);
+        let of_tenant = self.tenants.entry(tenant).or_default();
+        of_tenant.sum.add(cost);
+        of_tenant.tree.put(message);
         Stored::Kept
     }
 
     fn remove(&mut self, tenant: &TenantId, topic: &TopicName) {
-        let Some(tree) = self.tenants.get_mut(tenant) else { return };
-        let Some(old) = tree.remove(topic) else { return };
-        if tree.is_empty() {
+        let Some(of_tenant) = self.tenants.get_mut(tenant) else { return };
+        let Some(old) = of_tenant.tree.remove(topic) else { return };
+        let cost = old.cost();
+        of_tenant.sum.take(cost);
+        if of_tenant.tree.is_empty() {
             self.tenants.remove(tenant);
         }
         if let (Some(keep), true) = (&self.keep, old.row() != 0) {
             keep.note(Step::Delete(Row::Retained(old.row())));
         }
-        self.count -= 1;
-        self.bytes -= old.cost();
+        self.sum.take(cost);
         self.deadlines.remove(&(deadline(&old), tenant.clone(), topic.clone()));
-        let publisher = (tenant.clone(), old.publisher.author.device().clone());
-        if let Some(topics) = self.publishers.get_mut(&publisher) {
-            topics.remove(topic);
-            if topics.is_empty() {
+        let publisher = publisher(&old);
+        if let Some(of_publisher) = self.publishers.get_mut(&publisher) {
+            of_publisher.sum.take(cost);
+            of_publisher.topics.remove(topic);
+            if of_publisher.topics.is_empty() {
                 self.publishers.remove(&publisher);
             }
         }
     }
+}
+
+impl Sum {
+    fn add(&mut self, cost: usize) {
+        self.count += 1;
+        self.bytes += cost;
+    }
+
+    fn take(&mut self, cost: usize) {
+        self.count -= 1;
+        self.bytes -= cost;
+    }
+}
+
+fn publisher(message: &Message) -> (TenantId, DeviceId) {
+    (message.tenant.clone(), message.publisher.author.device().clone())
 }

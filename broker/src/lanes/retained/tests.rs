@@ -1,4 +1,4 @@
-use super::{Retained, Stored};
+use super::{Limit, Retained, Stored};
 use crate::lanes::testing::*;
 use crate::lanes::{Message, Publisher};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
@@ -141,7 +141,7 @@ fn both_limits_refuse_and_leave_what_is_there() {
     for number in 0..RETAINED_MESSAGES {
         assert_eq!(retained.set(&message(&format!("a/{number}"), "x"), NOW), Stored::Kept);
     }
-    assert_eq!(retained.set(&message("one/more", "x"), NOW), Stored::Full);
+    assert_eq!(retained.set(&message("one/more", "x"), NOW), Stored::Full(Limit::Publisher));
     assert_eq!(retained.set(&message("a/7", "replaced"), NOW), Stored::Kept);
     let cut = retained.lookup(&tenant("acme"), &TopicFilter::parse("#").unwrap(), NOW);
     assert!(cut.cut && cut.messages.len() == crate::limits::RETAINED_PER_LOOKUP);
@@ -159,6 +159,6 @@ fn both_limits_refuse_and_leave_what_is_there() {
     remove_all(&retained, "publisher");
     let big = vec![0u8; RETAINED_BYTES / 2];
     assert_eq!(retained.set(&message("big/1", big.clone()), NOW), Stored::Kept);
-    assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full);
+    assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full(Limit::Publisher));
     assert_eq!(retained.set(&message("big/1", big), NOW), Stored::Kept);
 }

@@ -29,7 +29,7 @@ impl Default for Machine {
             subscriptions: HashMap::new(),
             last_subscription: 0,
             will: None,
-            kept: None,
+            outbox: None,
             ticket: 0,
         }
     }
@@ -55,7 +55,7 @@ impl Machine {
         self.out_aliases = Aliases::up_to(p.short(PropertyId::TopicAliasMaximum).unwrap_or(0));
         self.problem_info = p.flag(PropertyId::RequestProblemInfo).unwrap_or(true);
         let window = p.short(PropertyId::ReceiveMaximum).unwrap_or(u16::MAX);
-        self.flight.attach(window.min(IN_FLIGHT));
+        self.flight.attach(window.min(IN_FLIGHT), cx.policy.queue_bytes);
         self.expiry = granted_expiry(connect, cx.policy);
         self.expiry_at_connect = self.expiry;
         self.expiry_most = cx.policy.session_expiry;

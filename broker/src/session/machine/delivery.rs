@@ -105,6 +105,7 @@ impl Machine {
     ) -> Delivered {
         if delivery.message.is_expired(cx.unix) {
             self.drop_row(delivery.sequence.number);
+            self.flight.let_go(&delivery);
             return Delivered::Dropped("expired", delivery.qos());
         }
         if delivery.qos() == QoS::AtMostOnce {

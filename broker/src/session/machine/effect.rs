@@ -212,9 +212,20 @@ impl End {
         Self::refused(ReasonCode::NOT_AUTHORIZED, code)
     }
 
+    /// The ticket key behind the secret that let the connection in is not accepted any more. The session is its
+    /// device's, and stays.
+    pub(crate) fn ticket_withdrawn(policy: &SessionPolicy) -> Self {
+        let will = !policy.suppress_will_on_revocation;
+        let code = RefusalCode::TicketKeyWithdrawn;
+        Self { will, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
+    }
+
     /// Whether the rights of the session ended, so that nothing more may reach it but the word of it.
     pub(crate) fn is_of_rights(&self) -> bool {
-        let over = |code: RefusalCode| code == RefusalCode::TokenExpired || code.cannot_tell();
+        let over = |code: RefusalCode| {
+            let ended = matches!(code, RefusalCode::TokenExpired | RefusalCode::TicketKeyWithdrawn);
+            ended || code.cannot_tell()
+        };
         self.forget || self.code.is_some_and(over)
     }
 

@@ -14,6 +14,11 @@ pub struct Flight {
     /// How many of `open`, from the front, were sent on the present connection. The rest are of an earlier one.
     sent: usize,
     window: usize,
+    /// Bytes of the messages in `open`, and how many of them may be there before no further one is sent.
+    bytes: u32,
+    window_bytes: u32,
+    /// Bytes that have left `open` and are still to be given back to the share of the session.
+    ended: u32,
     last_id: u16,
 }
 
@@ -47,15 +52,16 @@ pub(super) enum Acked {
 const SPREAD: u64 = 60_000;
 
 impl Flight {
-    /// A new connection with this receive maximum: all that is open must be sent again.
-    pub(super) fn attach(&mut self, window: u16) {
+    /// A new connection with this receive maximum and as many bytes, but for the last message: all that is open must be sent again.
+    pub(super) fn attach(&mut self, window: u16, bytes: usize) {
         self.window = usize::from(window);
+        self.window_bytes = small(bytes);
         self.sent = 0;
     }
 
     /// How many new deliveries may be sent now. None while old ones wait to be sent again, so that order is kept.
     pub(super) fn room(&self) -> usize {
-        if self.sent < self.open.len() || self.is_spread() {
+        if self.sent < self.open.len() || self.bytes >= self.window_bytes || self.is_spread() {
             0
         } else {
             self.window.saturating_sub(self.open.len())
@@ -84,14 +90,16 @@ impl Flight {
 
     /// What must be sent again may no longer be sent at all.
     pub(super) fn drop_again(&mut self) -> Option<u64> {
-        self.open.remove(self.sent).map(|open| open.sequence.number)
+        let open = self.open.remove(self.sent)?;
+        self.leaves(&open.what);
+        Some(open.sequence.number)
     }
 
     /// Gives up what waits to be sent again and may no longer reach anybody; what is under way is asked too, so that
     /// the answer is known when its connection ends.
     pub(super) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
         let sent = self.sent;
-        let (mut place, mut dropped) = (0, Vec::new());
+        let (mut place, mut dropped, mut ended) = (0, Vec::new(), 0);
         self.open.retain(|open| {
             let waits = place >= sent;
             place += 1;
@@ -99,9 +107,11 @@ impl Flight {
             let gone = delivery.message.is_taken_back(trusted) && waits;
             if gone {
                 dropped.push((delivery.qos(), open.sequence.number));
+                ended += small(delivery.held_under_way());
             }
             !gone
         });
+        self.left(ended);
         dropped
     }
 
@@ -109,6 +119,7 @@ impl Flight {
     pub(super) fn add(&mut self, delivery: Delivery) -> u16 {
         let sequence = delivery.sequence;
         let packet_id = self.free_id(sequence.number);
+        self.bytes = self.bytes.saturating_add(small(delivery.held_under_way()));
         self.open.push_back(Open { packet_id, sequence, what: What::Message(delivery) });
         self.sent += 1;
         packet_id
@@ -132,7 +143,8 @@ impl Flight {
 
     /// Gives the newest one up: it could not be written.
     pub(super) fn withdraw(&mut self) {
-        if self.open.pop_back().is_some() {
+        if let Some(open) = self.open.pop_back() {
+            self.leaves(&open.what);
             self.sent = self.sent.saturating_sub(1);
         }
     }
@@ -156,8 +168,10 @@ impl Flight {
             What::Message(delivery) if delivery.qos() != QoS::ExactlyOnce => Acked::OutOfPlace,
             What::Message(_) if refused => self.done(place),
             What::Message(_) => {
-                open.what = What::Released;
-                Acked::Good(open.sequence.number)
+                let number = open.sequence.number;
+                let was = std::mem::replace(&mut open.what, What::Released);
+                self.leaves(&was);
+                Acked::Good(number)
             }
         }
     }
@@ -173,12 +187,37 @@ impl Flight {
         }
     }
 
+    /// A message that was taken out to be sent will not be.
+    pub(super) fn let_go(&mut self, delivery: &Delivery) {
+        self.ended += small(delivery.held_under_way());
+    }
+
+    /// Bytes that have left since this was asked.
+    pub(super) fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended) as usize
+    }
+
+    fn leaves(&mut self, what: &What) {
+        if let What::Message(delivery) = what {
+            self.left(small(delivery.held_under_way()));
+        }
+    }
+
+    fn left(&mut self, bytes: u32) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.ended = self.ended.saturating_add(bytes);
+    }
+
     fn find(&mut self, packet_id: u16) -> Option<(usize, &mut Open)> {
         self.open.iter_mut().enumerate().find(|(_, open)| open.packet_id == packet_id)
     }
 
     fn done(&mut self, place: usize) -> Acked {
-        let number = self.open.remove(place).map_or(0, |open| open.sequence.number);
+        let open = self.open.remove(place);
+        let number = open.as_ref().map_or(0, |open| open.sequence.number);
+        if let Some(open) = &open {
+            self.leaves(&open.what);
+        }
         if place < self.sent {
             self.sent -= 1;
         }
@@ -192,6 +231,7 @@ impl Flight {
     pub(super) fn clear(&mut self) -> Vec<Delivery> {
         self.sent = 0;
         let all = std::mem::take(&mut self.open);
+        self.left(self.bytes);
         all.into_iter()
             .filter_map(|open| match open.what {
                 What::Message(delivery) if delivery.qos() == QoS::AtLeastOnce => Some(delivery),
@@ -209,6 +249,11 @@ impl Flight {
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
+}
+
+/// A session holds less than 4 GiB: 256 messages of less than 1 MiB are open at once.
+fn small(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn next_id(packet_id: u16) -> u16 {

@@ -32,7 +32,7 @@ use tessera_token::topic::TopicName;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
 use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
-use crate::lanes::{Delivery, SubscriberId};
+use crate::lanes::{Delivery, Outbox, SubscriberId};
 use crate::rights::{Rights, Trusted};
 use crate::session::Now;
 
@@ -95,7 +95,8 @@ pub struct Machine {
     subscriptions: HashMap<Arc<str>, Held>,
     last_subscription: u32,
     will: Option<Box<Will>>,
-    kept: Option<Kept>,
+    /// Whose share its messages are of, and whether they are kept across restarts.
+    outbox: Option<Arc<Outbox>>,
     /// The newest of what must be durable before anything more is sent.
     ticket: u64,
 }
@@ -161,7 +162,7 @@ impl Machine {
             flight::Acked::Unknown => ReasonCode::PACKET_ID_NOT_FOUND,
             flight::Acked::Again => ReasonCode::SUCCESS,
             flight::Acked::Good(number) => {
-                if let (Some(kept), true) = (&self.kept, number > 0) {
+                if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
                     let row = record::encode_released();
                     self.ticket = kept.put(|id| Row::Outgoing(id, number), row);
                 }
@@ -173,7 +174,7 @@ impl Machine {
 
     /// A delivery is done with; losing this in a crash costs a repetition that the client knows.
     fn drop_row(&self, number: u64) {
-        if let (Some(kept), true) = (&self.kept, number > 0) {
+        if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
             kept.delete(|id| Row::Outgoing(id, number));
         }
     }
@@ -183,9 +184,17 @@ impl Machine {
         std::mem::take(&mut self.ticket)
     }
 
-    /// The session is kept across restarts from now on.
-    pub(crate) fn keep(&mut self, kept: Option<Kept>) {
-        self.kept = kept;
+    /// It is the machine of the session with this outbox, which may be kept across restarts.
+    pub(crate) fn belong(&mut self, outbox: &Arc<Outbox>) {
+        self.outbox = Some(Arc::clone(outbox));
+    }
+
+    /// Gives back to the share what has ended since the last time.
+    pub(crate) fn settle_share(&mut self) {
+        let ended = self.flight.take_ended() + self.received.take_ended();
+        if let Some(outbox) = self.outbox.as_ref().filter(|_| ended > 0) {
+            outbox.holding().end(ended);
+        }
     }
 
     /// Puts back what was there before a restart.
@@ -196,6 +205,9 @@ impl Machine {
             self.flight.restore_released(number);
         }
         for (packet_id, message) in restored.received {
+            if let Some(outbox) = &self.outbox {
+                outbox.holding().restore(0, message.held());
+            }
             self.received.put(packet_id, message);
         }
         for packet_id in restored.passed_on {
@@ -275,6 +287,11 @@ pub(crate) struct Restored {
     pub(crate) received: Vec<(u16, Arc<crate::lanes::Message>)>,
     pub(crate) passed_on: Vec<u16>,
     pub(crate) subscriptions: Vec<Held>,
+}
+
+/// Where what must survive a crash is noted, for a session that is kept.
+fn kept(outbox: &Option<Arc<Outbox>>) -> Option<&Kept> {
+    outbox.as_ref().and_then(|outbox| outbox.kept())
 }
 
 fn out_of_place() -> Effect {

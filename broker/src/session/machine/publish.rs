@@ -51,11 +51,20 @@ impl Machine {
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
-            let message = message(publish, topic, cx);
-            return match full {
-                false => self.receive(packet_id, message, effects),
-                true => self.pass_on(packet_id, message, effects),
-            };
+            let (refused, message) = (publish.clone(), message(publish, topic, cx));
+            if full {
+                return self.pass_on(packet_id, message, effects);
+            }
+            if !self.may_hold(&message) {
+                if self.version() == Version::V311 {
+                    return self.pass_on(packet_id, message, effects);
+                }
+                let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
+                let (what, topic) = (What::Publish, message.topic.shared());
+                effects.push(Rarer::Refused { what, code: why.1, topic });
+                return self.refuse_publish(&refused, why, cx, effects);
+            }
+            return self.receive(packet_id, message, effects);
         }
         if Control::of(topic.as_str()) == Some(Control::Token) {
             effects.push(Rarer::Token(publish.payload));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Answer, Context, Effect, Effects, Machine, Rarer};
+use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
@@ -17,7 +17,11 @@ use crate::rights::Control;
 
 /// What the client has not released, by packet id.
 #[derive(Default)]
-pub(super) struct Received(Option<Box<Open>>);
+pub(super) struct Received {
+    open: Option<Box<Open>>,
+    /// Bytes of those that were taken out, still to be given back to the share of the session.
+    ended: usize,
+}
 
 #[derive(Default)]
 struct Open {
@@ -28,33 +32,41 @@ struct Open {
 
 impl Received {
     pub(super) fn has(&self, packet_id: u16) -> bool {
-        let open = self.0.as_ref();
+        let open = self.open.as_ref();
         open.is_some_and(|o| o.held.contains_key(&packet_id) || o.passed_on.has(packet_id))
     }
 
     /// Messages that are held.
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |open| open.held.len())
+        self.open.as_ref().map_or(0, |open| open.held.len())
     }
 
     pub(super) fn put(&mut self, packet_id: u16, message: Arc<Message>) {
-        self.0.get_or_insert_default().held.insert(packet_id, message);
+        self.open.get_or_insert_default().held.insert(packet_id, message);
     }
 
     pub(super) fn put_passed_on(&mut self, packet_id: u16) {
-        self.0.get_or_insert_default().passed_on.put(packet_id);
+        self.open.get_or_insert_default().passed_on.put(packet_id);
     }
 
     fn take(&mut self, packet_id: u16) -> Option<Taken> {
-        let open = self.0.as_mut()?;
+        let open = self.open.as_mut()?;
         let taken = match open.held.remove(&packet_id) {
-            Some(message) => Some(Taken::Held(message)),
+            Some(message) => {
+                self.ended += message.held();
+                Some(Taken::Held(message))
+            }
             None => open.passed_on.take(packet_id).then_some(Taken::PassedOn),
         };
         if open.held.is_empty() && open.passed_on.is_empty() {
-            self.0 = None;
+            self.open = None;
         }
         taken
+    }
+
+    /// Bytes that have left since this was asked.
+    pub(super) fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended)
     }
 }
 
@@ -105,9 +117,14 @@ fn bit(id: u16) -> u64 {
 }
 
 impl Machine {
+    /// Whether the share of the session's device has room for a message that is held until it is released.
+    pub(super) fn may_hold(&self, message: &Message) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.holding().begin(message.held()))
+    }
+
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             let row = record::encode_message(&message);
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
         }
@@ -129,7 +146,7 @@ impl Machine {
 
     /// The message with this id was passed on: a repetition of it is not.
     pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             let row = record::encode_passed_on();
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
         }
@@ -167,7 +184,7 @@ impl Machine {
 
     /// The message is no longer held: it is published in the same step, or never.
     pub(crate) fn forget_received(&mut self, packet_id: u16) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             self.ticket = kept.delete(|id| Row::Incoming(id, packet_id));
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{Context, Effect, Effects, Granted, Machine, Rarer};
+use super::{kept, Context, Effect, Effects, Granted, Machine, Rarer};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
@@ -109,7 +109,7 @@ impl Machine {
                 self.last_subscription
             }
         };
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             let row = record::encode_subscription(&held);
             self.ticket = kept.put(|id| Row::Subscription(id, held.number), row);
         }
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     fn let_go(&mut self, number: u32) {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = kept(&self.outbox) {
             self.ticket = kept.delete(|id| Row::Subscription(id, number));
         }
     }

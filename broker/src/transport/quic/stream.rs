@@ -6,12 +6,13 @@ use std::task::{ready, Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
+use tessera_token::ace::BINDING_LABEL;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{DONE, MOVED};
 use crate::admission::Prefix;
 use crate::limits::{QUIC_READ, QUIC_WINDOW, WRITE_BATCH};
-use crate::transport::tls::{Channel, PeerKey, EXPORTER_LABEL};
+use crate::transport::tls::{Channel, EXPORTER_LABEL};
 
 /// The one stream of a connection, and the connection, which is closed with it.
 ///
@@ -132,16 +133,25 @@ impl Quic {
         Ok(())
     }
 
+    /// The channel binding of RFC 9266.
+    pub(in crate::transport) fn binding(&self) -> Option<[u8; 32]> {
+        self.export(BINDING_LABEL.as_bytes())
+    }
+
+    fn export(&self, label: &[u8]) -> Option<[u8; 32]> {
+        let mut secret = [0; 32];
+        let exported = self.connection.export_keying_material(&mut secret, label, &[]);
+        exported.is_ok().then_some(secret)
+    }
+
     /// The handshake was a whole one: sessions are not taken up again over QUIC.
     pub(in crate::transport) fn channel(&self) -> Channel {
-        let mut secret = [0; 32];
-        let exported = self.connection.export_keying_material(&mut secret, EXPORTER_LABEL, &[]);
-        let exporter = exported.is_ok().then_some(secret);
+        let exporter = self.export(EXPORTER_LABEL);
         let identity = self.connection.peer_identity();
         let chain =
             identity.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let raw = chain.as_ref().and_then(|chain| chain.first());
-        Channel { exporter, resumed: false, key: raw.and_then(PeerKey::of) }
+        let peer = chain.as_ref().and_then(|chain| chain.first());
+        Channel::after(false, exporter, peer)
     }
 
     /// A client may get another port or address of its network; one that leaves it has to come again, so that the books

@@ -143,10 +143,14 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         true => with_versions(&[&TLS13]),
         false => with_versions(&[&TLS13, &TLS12]),
     }?;
-    // Tickets alone: nothing is kept here for a session that may come back.
-    config.ticketer = ring::Ticketer::new().map_err(TlsError::Certificate)?;
+    // Tickets alone: nothing is kept here for a session that may come back. None where clients prove a key: who takes up
+    // such a session shows neither key nor certificate, whose time may be over meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
+    config.send_tls13_tickets = 0;
+    if settings.client_auth == ClientAuth::Off {
+        config.ticketer = ring::Ticketer::new().map_err(TlsError::Certificate)?;
+        config.send_tls13_tickets = 1;
+    }
     config.require_ems = settings.extended_main_secret;
     // Over QUIC no session is taken up again: nothing would tell us, and nothing can be sent before the handshake.
     let mut over_quic = with_versions(&[&TLS13])?;

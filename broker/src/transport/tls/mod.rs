@@ -11,7 +11,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tessera_token::ace::BINDING_LABEL;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -35,10 +37,23 @@ pub struct Channel {
     /// context). `None` without TLS, on TLS 1.2 when sessions without extended main secret are allowed, and on a
     /// resumed session, where a proof over it may have been made before.
     pub exporter: Option<[u8; 32]>,
-    /// Whether the handshake took up an earlier session.
-    pub resumed: bool,
-    /// The key that the peer proved to hold by its certificate or raw public key.
+    /// The key by which the peer signed this very handshake, with its certificate or as a raw public key. `None` on a
+    /// resumed session, whose ticket names a key that was proved in another handshake.
     pub key: Option<PeerKey>,
+}
+
+impl Channel {
+    /// What holds after a handshake: on one that `resumed` an earlier session nothing was proved.
+    pub(super) fn after(
+        resumed: bool,
+        exporter: Option<[u8; 32]>,
+        peer: Option<&CertificateDer<'_>>,
+    ) -> Self {
+        match resumed {
+            true => Self::default(),
+            false => Self { exporter, key: peer.and_then(PeerKey::of) },
+        }
+    }
 }
 
 /// A TLS connection after its handshake.
@@ -194,15 +209,25 @@ impl Tls {
         let _ = self.push();
     }
 
-    pub(super) fn channel(&self) -> Channel {
-        let resumed = self.session.handshake_kind() == Some(HandshakeKind::Resumed);
+    /// The channel binding of RFC 9266, of a resumed handshake too: it is another one in each.
+    pub(super) fn binding(&self) -> Option<[u8; 32]> {
+        self.export(BINDING_LABEL.as_bytes())
+    }
+
+    /// Nothing where the secret is not bound to the handshake: on TLS 1.2 without extended main secret.
+    fn export(&self, label: &[u8]) -> Option<[u8; 32]> {
         let bound = self.exporter_on_tls12
             || self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        let exporter = (bound && !resumed)
-            .then(|| self.session.export_keying_material([0; 32], EXPORTER_LABEL, Some(&[])).ok())
-            .flatten();
-        let raw = self.session.peer_certificates().and_then(|chain| chain.first());
-        Channel { exporter, resumed, key: raw.and_then(PeerKey::of) }
+        let exported =
+            bound.then(|| self.session.export_keying_material([0; 32], label, Some(&[])));
+        exported?.ok()
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        let resumed = self.session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let exporter = (!resumed).then(|| self.export(EXPORTER_LABEL)).flatten();
+        let peer = self.session.peer_certificates().and_then(|chain| chain.first());
+        Channel::after(resumed, exporter, peer)
     }
 }
 
@@ -265,5 +290,23 @@ impl Write for Io<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_handshake_proves_nothing() {
+        let spki = [
+            &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..],
+            &[7; 32],
+        ];
+        let peer = CertificateDer::from(spki.concat());
+        let whole = Channel::after(false, Some([1; 32]), Some(&peer));
+        assert_eq!((whole.exporter, whole.key), (Some([1; 32]), Some(PeerKey::Ed25519([7; 32]))));
+        let resumed = Channel::after(true, Some([1; 32]), Some(&peer));
+        assert_eq!((resumed.exporter, resumed.key), (None, None));
     }
 }

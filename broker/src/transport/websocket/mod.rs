@@ -101,6 +101,9 @@ impl WebSocket {
             if declared(&self.raw) > self.largest as u64 {
                 return Err(self.broken(CloseCode::Size));
             }
+            if is_broken_control(&self.raw) {
+                return Err(self.broken(CloseCode::Protocol));
+            }
             match self.codec.decode(&mut self.raw) {
                 Ok(None) => return Ok(()),
                 Ok(Some(frame)) => self.frame(frame, inbox)?,
@@ -184,9 +187,27 @@ fn declared(raw: &[u8]) -> u64 {
     }
 }
 
+/// A control frame in fragments (RFC 6455 section 5.5). The codec would write a line about each.
+fn is_broken_control(raw: &[u8]) -> bool {
+    raw.first().is_some_and(|first| first & 0x88 == 0x08)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_frame_in_fragments_is_refused_without_the_codec() {
+        for first in [0x08, 0x09, 0x0a] {
+            let mut socket = WebSocket::new(BytesMut::from(&[first, 0x80, 1, 2, 3, 4][..]));
+            assert!(socket.frames(&mut BytesMut::new()).is_err());
+            assert!(socket.over && socket.raw.len() == 6, "the codec has not seen it");
+            assert_eq!(&socket.out[..4], [0x88, 0x02, 0x03, 0xea], "a close frame with 1002");
+        }
+        for first in [0x88, 0x89, 0x8a, 0x02, 0x82, 0x00] {
+            assert!(!is_broken_control(&[first]));
+        }
+    }
 
     #[test]
     fn pongs_that_nobody_reads_are_bounded() {

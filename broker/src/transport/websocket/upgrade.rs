@@ -1,9 +1,11 @@
 //! The HTTP request that becomes a WebSocket (RFC 6455 section 4.2).
 
 use std::io;
+use std::net::IpAddr;
 
 use actix_http::ws::hash_key;
 use bytes::{Buf, BytesMut};
+use tessera_runtime::proxy::entrance::Entrance;
 
 use super::WebSocket;
 use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
@@ -20,11 +22,17 @@ enum No {
 }
 
 /// Reads the request and answers it. The caller bounds the time.
-pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, Broken> {
+/// The second is the address that counts, as `entrance` finds it for `peer` and the request's headers.
+pub(in crate::transport) async fn accept(
+    wire: &mut Wire,
+    entrance: &Entrance,
+    peer: IpAddr,
+) -> Result<(WebSocket, IpAddr), Broken> {
     let broken = |rule| Broken::new(What::WebSocket, rule);
     let mut raw = BytesMut::new();
-    match request(wire, &mut raw).await {
-        Ok(key) => {
+    let wanted = |forwarded: &[&[u8]], x: &[&[u8]]| entrance.address(peer, forwarded, x);
+    match request(wire, &mut raw, &wanted).await {
+        Ok((key, address)) => {
             let accept = hash_key(key.as_bytes());
             let accept = String::from_utf8_lossy(&accept);
             let answer = format!(
@@ -32,7 +40,7 @@ pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, B
                  Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
             );
             write(wire, answer.as_bytes()).await.map_err(|_| broken("websocket_lost"))?;
-            Ok(WebSocket::new(raw))
+            Ok((WebSocket::new(raw), address))
         }
         Err(No::Lost) => Err(broken("websocket_lost")),
         Err(No::Status(status)) => {
@@ -53,11 +61,18 @@ pub(in crate::transport) async fn accept(wire: &mut Wire) -> Result<WebSocket, B
     }
 }
 
-async fn request(wire: &mut Wire, raw: &mut BytesMut) -> Result<String, No> {
+/// Finds an address by the values of `Forwarded` and `X-Forwarded-For`.
+type Resolve<'a> = dyn Fn(&[&[u8]], &[&[u8]]) -> IpAddr + Sync + 'a;
+
+async fn request(
+    wire: &mut Wire,
+    raw: &mut BytesMut,
+    resolve: &Resolve<'_>,
+) -> Result<(String, IpAddr), No> {
     loop {
-        if let Some((length, key)) = parse(raw)? {
+        if let Some((length, key, address)) = parse(raw, resolve)? {
             raw.advance(length);
-            return Ok(key);
+            return Ok((key, address));
         }
         if raw.len() >= UPGRADE_BYTES {
             return Err(No::Status("431 Request Header Fields Too Large"));
@@ -75,8 +90,8 @@ async fn request(wire: &mut Wire, raw: &mut BytesMut) -> Result<String, No> {
     }
 }
 
-/// Length of the request and its key; `None` when it is not whole yet.
-fn parse(raw: &[u8]) -> Result<Option<(usize, String)>, No> {
+/// Length of the request, its key, and the address that counts; `None` when it is not whole yet.
+fn parse(raw: &[u8], resolve: &Resolve<'_>) -> Result<Option<(usize, String, IpAddr)>, No> {
     let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(raw) {
@@ -108,9 +123,11 @@ fn parse(raw: &[u8]) -> Result<Option<(usize, String)>, No> {
     if !words(request.headers, "sec-websocket-protocol").any(|word| word == "mqtt") {
         return Err(No::Status("400 Bad Request"));
     }
+    let address =
+        resolve(&values(request.headers, "forwarded"), &values(request.headers, "x-forwarded-for"));
     let mut keys = words(request.headers, "sec-websocket-key");
     match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key) => Ok(Some((length, key.to_owned()))),
+        (Some(key), None) if is_key(key) => Ok(Some((length, key.to_owned(), address))),
         _ => Err(No::Status("400 Bad Request")),
     }
 }
@@ -122,6 +139,12 @@ fn words<'a>(headers: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterato
         .filter(move |header| header.name.eq_ignore_ascii_case(name))
         .filter_map(|header| std::str::from_utf8(header.value).ok())
         .flat_map(|value| value.split(',').map(str::trim))
+}
+
+/// The values of all headers of this name.
+fn values<'a>(headers: &'a [httparse::Header<'a>], name: &str) -> Vec<&'a [u8]> {
+    let named = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+    named.map(|header| header.value).collect()
 }
 
 /// 16 bytes in base64.
@@ -152,8 +175,9 @@ mod tests {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, mqtt\r\n\r\n";
 
     fn status(request: &str) -> String {
-        match parse(request.as_bytes()) {
-            Ok(Some((_, key))) => key,
+        let nowhere = |_: &[&[u8]], _: &[&[u8]]| IpAddr::from([0, 0, 0, 0]);
+        match parse(request.as_bytes(), &nowhere) {
+            Ok(Some((_, key, _))) => key,
             Ok(None) => "more".to_owned(),
             Err(No::Status(status)) => status.split(' ').next().unwrap_or_default().to_owned(),
             Err(No::Lost) => "lost".to_owned(),

@@ -78,26 +78,52 @@ impl Certs {
 
     /// A client with a certificate of the authority for this key, or one that the key signed itself.
     pub fn client_with(&self, key: KeyPair, own: bool) -> ClientConfig {
-        let (chain, key) = match own {
-            false => self.issue("device", key),
-            true => {
-                let params = CertificateParams::new(vec!["device".to_owned()]).unwrap();
-                (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-            }
-        };
-        self.with_certificate(&chain, &key)
+        self.client_with_versions(key, own, &[&TLS13, &TLS12])
+    }
+
+    /// The same over these versions of TLS.
+    pub fn client_with_versions(
+        &self,
+        key: KeyPair,
+        own: bool,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let (chain, key) = self.certified(key, own);
+        self.with_certificate(&chain, &key, versions)
+    }
+
+    fn certified(&self, key: KeyPair, own: bool) -> (String, String) {
+        if !own {
+            return self.issue("device", key);
+        }
+        let params = CertificateParams::new(vec!["device".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// A certificate that the key signed itself, and the key, in files.
+    pub fn client_files(&self, key: KeyPair) -> (PathBuf, PathBuf) {
+        let (chain, key) = self.certified(key, true);
+        let paths = (self.path("device.pem"), self.path("device.key"));
+        std::fs::write(&paths.0, chain).unwrap();
+        std::fs::write(&paths.1, key).unwrap();
+        paths
     }
 
     /// A client with a certificate of the authority that has so long a name.
     pub fn client_with_long_name(&self, chars: usize) -> ClientConfig {
         let (chain, key) = self.issue(&"n".repeat(chars), p256());
-        self.with_certificate(&chain, &key)
+        self.with_certificate(&chain, &key, &[&TLS13, &TLS12])
     }
 
-    fn with_certificate(&self, chain: &str, key: &str) -> ClientConfig {
+    fn with_certificate(
+        &self,
+        chain: &str,
+        key: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        self.builder(&[&TLS13, &TLS12]).with_client_auth_cert(chain, key).unwrap()
+        self.builder(versions).with_client_auth_cert(chain, key).unwrap()
     }
 
     /// A client with a raw public key (RFC 7250).

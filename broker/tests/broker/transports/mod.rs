@@ -2,7 +2,9 @@
 
 pub mod ace;
 mod authz;
+mod bound;
 pub mod certs;
+mod handshake_key;
 pub mod line;
 pub mod proxy;
 pub mod quic;

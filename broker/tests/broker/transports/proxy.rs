@@ -72,3 +72,75 @@ async fn tls_begins_behind_the_header() {
     let mut line = Line::new(tls_over(socket, &config).await.unwrap());
     assert_eq!(line.connect(&world, "d-1").await, ReasonCode::SUCCESS);
 }
+
+/// The line of version 1, as nginx sends it, is as good as version 2.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_names_the_client_too() {
+    let world = proxied("127.0.0.0/8", 1).await;
+    let mut lines = Vec::new();
+    for (n, device) in (1..=2).zip(["d-1", "d-2"]) {
+        let mut line = Line::new(tcp(&world, Transport::Mqtt).await);
+        for byte in format!("PROXY TCP4 192.0.{n}.1 10.0.0.1 40000 1883\r\n").as_bytes() {
+            line.send(&[*byte]).await;
+        }
+        assert_eq!(line.connect(&world, device).await, ReasonCode::SUCCESS);
+        lines.push(line);
+    }
+    let mut third = Line::new(tcp(&world, Transport::Mqtt).await);
+    third.send(b"PROXY TCP4 192.0.1.9 10.0.0.1 40000 1883\r\n").await;
+    third.closed().await;
+    assert_eq!(world.metric(r#"tessera_broker_turned_away_total{limit="prefix_sockets"}"#), 1);
+    let mut broken = Line::new(tcp(&world, Transport::Mqtt).await);
+    broken.send(b"PROXY TCP4 192.0.5.1 10.0.0.1 99999 1883\r\n").await;
+    broken.closed().await;
+    let count = || world.metric(r#"tessera_broker_broken_packets_total{rule="proxy_header"}"#);
+    settle(|| count() == 1).await;
+}
+
+async fn upgrade(world: &World, forwarded: &str) -> Option<tokio::net::TcpStream> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tcp(world, Transport::Ws).await;
+    let request = format!(
+        "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Forwarded-For: {forwarded}\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.ok()?;
+    let mut begin = [0; 12];
+    socket.read_exact(&mut begin).await.ok()?;
+    (&begin == b"HTTP/1.1 101").then_some(socket)
+}
+
+async fn behind_http(trusted: &'static str) -> World {
+    world_with(|raw| {
+        raw.ws = Some("127.0.0.1:0".to_owned());
+        raw.proxy.trusted = vec![trusted.to_owned()];
+        raw.limits.sockets_per_prefix = 1;
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_names_the_client_of_a_web_socket() {
+    let world = behind_http("127.0.0.1").await;
+    let turned = || world.metric(r#"tessera_broker_turned_away_total{limit="prefix_sockets"}"#);
+    let held = (
+        upgrade(&world, "192.0.1.1").await.unwrap(),
+        upgrade(&world, "203.0.113.5, 192.0.2.1").await.unwrap(),
+    );
+    settle(|| world.broker.sockets() == 2).await;
+    let _third = upgrade(&world, "192.0.1.9").await;
+    settle(|| turned() == 1).await;
+    // What the client wrote in front of it does not count.
+    let _fourth = upgrade(&world, "198.51.100.1, 192.0.2.7").await;
+    settle(|| turned() == 2).await;
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_says_of_itself_counts_for_nothing() {
+    let world = behind_http("10.0.0.0/8").await;
+    let _held = upgrade(&world, "192.0.1.1").await.unwrap();
+    assert!(upgrade(&world, "192.0.2.1").await.is_none());
+    assert_eq!(world.metric(r#"tessera_broker_turned_away_total{limit="prefix_sockets"}"#), 1);
+}

@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tessera_broker::codec::{
-    Connect, Packet, Password, Properties, PropertyId, QoS, ReasonCode, Subscribe,
+    Ack, Connect, Packet, Password, Properties, PropertyId, QoS, ReasonCode, Subscribe,
     SubscribeOptions, Subscription, Version,
 };
 use tessera_broker::transport::Transport;
 use tessera_token::hash::TokenHash;
-use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
+use tessera_token::messages::{RefusalAnswer, TokenKind};
+use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret, TicketKey};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,7 +26,7 @@ use super::ace;
 use super::certs::{Certs, V13};
 use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
-use crate::control::{answer_one, provisioning, request, token_answer};
+use crate::control::{answer_one, provisioning, request, request_for, token_answer};
 use crate::world::{device_key, device_scope, scope, world_in, world_with, World, NOW};
 
 const STATUS: &str = "$tessera/status";
@@ -93,7 +95,14 @@ async fn listen<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, filter: &
     let entries = vec![Subscription { filter: filter.into(), options }];
     let subscribe = Subscribe { packet_id: 1, properties: Properties::new(), entries };
     line.send(&bytes(&Packet::Subscribe(subscribe))).await;
-    assert!(matches!(line.next().await, Some(Packet::SubAck(_))));
+    loop {
+        match line.next().await {
+            Some(Packet::SubAck(_)) => return,
+            // A kept session listens already.
+            Some(Packet::Publish(message)) if &*message.topic == STATUS => {}
+            other => panic!("expected SUBACK, got {other:?}"),
+        }
+    }
 }
 
 /// The next status.
@@ -268,7 +277,8 @@ async fn an_old_ticket_key_proves_nothing_and_is_not_exchanged_for_a_new_one() {
     assert_eq!(say(&mut by_first, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
     assert!(has_none(&status(&mut by_first).await));
     world.advance(600);
-    assert!(has_none(&told(&mut by_first).await));
+    // It ends with the key that let it in.
+    ends_for_want_of_its_key(&mut by_first).await;
     assert_eq!(world.metric(&counted("key_replaced")), 2);
     assert_eq!(world.tried(&certs, &first, &token).await, ReasonCode::NOT_AUTHORIZED);
     assert_eq!(world.tried(&certs, &second, &token).await, ReasonCode::SUCCESS);
@@ -277,15 +287,58 @@ async fn an_old_ticket_key_proves_nothing_and_is_not_exchanged_for_a_new_one() {
     assert_eq!(world.tried(&certs, &third, &token).await, ReasonCode::SUCCESS);
 }
 
+/// The last words, a DISCONNECT, and the end.
+async fn ends_for_want_of_its_key(line: &mut Secure) {
+    let mut words = None;
+    loop {
+        match line.next().await {
+            Some(Packet::Publish(message)) => {
+                let status: Value = serde_json::from_slice(&message.payload).unwrap();
+                assert!(has_none(&status), "{status}");
+                words = status["refusal"].as_str().map(str::to_owned);
+            }
+            Some(Packet::Disconnect(bye)) => {
+                assert_eq!(bye.reason, ReasonCode::NOT_AUTHORIZED);
+                break;
+            }
+            other => panic!("expected DISCONNECT, got {other:?}"),
+        }
+    }
+    assert_eq!(words.as_deref(), Some("ticket_key_withdrawn"));
+    line.closed().await;
+}
+
+/// What is published on `$tessera/token` is refused with this code, and the connection is told so.
+async fn refused_on_token(line: &mut Secure, payload: &[u8]) {
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, payload))).await;
+    loop {
+        match line.next().await {
+            Some(Packet::Publish(message)) if &*message.topic == TOKEN => {
+                if let Some(id) = message.packet_id {
+                    line.send(&bytes(&Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS)))).await;
+                }
+                let refusal = RefusalAnswer::from_cbor(&message.payload).unwrap();
+                return assert_eq!(refusal.code, Some(RefusalCode::KeyNotProved));
+            }
+            Some(Packet::Publish(message)) => {
+                assert!(has_none(&serde_json::from_slice(&message.payload).unwrap()));
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+}
+
+/// When the session of this line ends, by its status.
+async fn expires(line: &mut Secure) -> u64 {
+    let status = status(line).await;
+    assert!(has_none(&status));
+    status["expires"].as_u64().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refreshed_token_has_a_secret_of_its_own() {
-    let (address, service) = provisioning().await;
     let certs = Certs::new();
-    let world = world_with(|raw| {
-        certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
-    })
-    .await;
+    let world = world_with(|raw| certs.settings(raw)).await;
     let old = world.token("d-1", device_scope("d-1"));
     let mut line = proved(&world, &certs, "d-1", &old).await;
     let first = secret(&status(&mut line).await, &old);
@@ -293,21 +346,195 @@ async fn a_refreshed_token_has_a_secret_of_its_own() {
     line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
     let second = secret(&told(&mut line).await, &next);
     assert_eq!(world.tried(&certs, &first, &next).await, ReasonCode::NOT_AUTHORIZED);
-    // A connection by the secret alone: a token that is handed in brings none, for nobody has signed anything here.
+    assert_eq!(world.tried(&certs, &second, &next).await, ReasonCode::SUCCESS);
+}
+
+/// A secret is worth what the rest of its token's life is worth: neither the bytes of the next token nor a request that
+/// the device has signed elsewhere make more of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_renewed_on_a_connection_by_a_secret() {
+    let (address, service) = provisioning().await;
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.provisioning = Some(format!("http://{address}"));
+    })
+    .await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut line = proved(&world, &certs, "d-1", &token).await;
+    let stolen = secret(&status(&mut line).await, &token);
     let mut line = secure(&world, &certs).await;
-    let password = world.resumed(&second, "d-1", &next);
+    let password = world.resumed(&stolen, "d-1", &token);
     assert_eq!(say(&mut line, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
-    assert!(has_none(&status(&mut line).await));
-    let third = world.token("d-1", device_scope("d-1"));
-    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &third))).await;
-    assert!(has_none(&told(&mut line).await));
-    // Provisioning gives a token to who signs by the device's key.
-    let body = token_answer(&world, &device_scope("d-1"), 7200);
-    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &request("d-1")))).await;
-    answer_one(&service, "200 OK", &body).await;
-    let answer = tessera_token::messages::TokenAnswer::from_cbor(&body).unwrap();
-    let fourth = secret(&told(&mut line).await, &answer.access_token);
-    assert_eq!(world.tried(&certs, &fourth, &answer.access_token).await, ReasonCode::SUCCESS);
+    listen(&mut line, TOKEN).await;
+    let ends = expires(&mut line).await;
+    let later =
+        |claims: &mut tessera_token::claims::Claims| claims.expires = claims.issued.plus(7200);
+    let next = world.token_with("d-1", device_scope("d-1"), later);
+    refused_on_token(&mut line, &next).await;
+    for kind in [TokenKind::Key, TokenKind::Symmetric] {
+        refused_on_token(&mut line, &request_for("d-1", kind)).await;
+    }
+    // Provisioning was not asked.
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(100), service.accept());
+    assert!(asked.await.is_err());
+    assert_eq!(expires(&mut line).await, ends);
+    world.advance(3600);
+    loop {
+        match line.next().await {
+            Some(Packet::Publish(_)) => {}
+            Some(Packet::Disconnect(bye)) => {
+                break assert_eq!(bye.reason, ReasonCode::NOT_AUTHORIZED)
+            }
+            other => panic!("expected DISCONNECT, got {other:?}"),
+        }
+    }
+    line.closed().await;
+    assert_eq!(world.tried(&certs, &stolen, &token).await, ReasonCode::NOT_AUTHORIZED);
+}
+
+/// A bearer has shown no key either.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_renewed_on_a_connection_of_a_bearer() {
+    let certs = Certs::new();
+    let world = world_with(|raw| certs.settings(raw)).await;
+    world.allow_bearer();
+    let bearer =
+        || world.token_with("d-1", device_scope("d-1"), |claims| claims.confirmation = None);
+    let mut line = secure(&world, &certs).await;
+    assert_eq!(say(&mut line, connect(&world, "d-1", bearer())).await, ReasonCode::SUCCESS);
+    listen(&mut line, TOKEN).await;
+    for payload in [bearer(), request("d-1"), request_for("d-1", TokenKind::Symmetric)] {
+        refused_on_token(&mut line, &payload).await;
+    }
+}
+
+/// The device asks for its next token, and while provisioning thinks a thief takes the session over by its secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_comes_too_late_is_not_given_to_who_took_the_session_over() {
+    let (address, service) = provisioning().await;
+    let certs = Certs::new();
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.provisioning = Some(format!("http://{address}"));
+    })
+    .await;
+    let kept = |password| {
+        let mut connect = connect(&world, "d-1", password);
+        connect.clean_start = false;
+        let expiry = Properties::build().number(PropertyId::SessionExpiry, 600);
+        connect.properties = expiry.finish().unwrap();
+        connect
+    };
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut device = secure(&world, &certs).await;
+    let password = world.password("d-1", "d-1", token.clone());
+    assert_eq!(say(&mut device, kept(password)).await, ReasonCode::SUCCESS);
+    let stolen = secret(&status(&mut device).await, &token);
+    device.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &request("d-1")))).await;
+    device.ping().await;
+    let mut thief = secure(&world, &certs).await;
+    let password = world.resumed(&stolen, "d-1", &token);
+    assert_eq!(say(&mut thief, kept(password)).await, ReasonCode::SUCCESS);
+    let ends = expires(&mut thief).await;
+    answer_one(&service, "200 OK", &token_answer(&world, &device_scope("d-1"), 7200)).await;
+    let told = "tessera_broker_token_requests_total{outcome=\"not_ready\"}";
+    super::line::settle(|| world.metric(told) == 1).await;
+    assert_eq!(expires(&mut thief).await, ends);
+}
+
+/// Two lines of a file that others may have seen.
+fn key_file(certs: &Certs, keys: &[u8]) -> std::path::PathBuf {
+    let file = certs.path("cluster.keys");
+    let lines: Vec<_> = keys.iter().map(|byte| format!("{byte:02x}").repeat(32)).collect();
+    std::fs::write(certs.path("next.keys"), lines.join("\n")).unwrap();
+    let owner = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(certs.path("next.keys"), owner).unwrap();
+    std::fs::rename(certs.path("next.keys"), &file).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_a_ticket_key_makes_no_token() {
+    let certs = Certs::new();
+    let file = key_file(&certs, &[0x5a]);
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.resumption.ticket_key_file = Some(file);
+    })
+    .await;
+    let known = TicketKey::from_bytes(&[0x5a; 32]);
+    for (device, rights) in [("nobody", scope(&[("both", "#")])), ("d-1", device_scope("d-1"))] {
+        let good = world.token(device, rights);
+        for signature in [[0; 64], [0xff; 64]] {
+            let mut token = good.clone();
+            let length = token.len();
+            token[length - 64..].copy_from_slice(&signature);
+            let name = device_key(device).public().thumbprint();
+            let audience = "broker".parse().unwrap();
+            let secret = known.secret_of(&audience, &name, &TokenHash::of(&token));
+            let password = world.resumed(&secret, device, &token);
+            let mut line = secure(&world, &certs).await;
+            let reason = say(&mut line, connect(&world, device, password)).await;
+            assert_eq!(reason, ReasonCode::NOT_AUTHORIZED, "{device}");
+        }
+    }
+    let refused = r#"tessera_broker_refusals_total{code="signature_invalid",what="connect"}"#;
+    assert_eq!((world.metric(refused), world.broker.sessions()), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_with_the_ticket_key_that_let_it_in() {
+    let certs = Certs::new();
+    let file = key_file(&certs, &[1, 2]);
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.resumption.ticket_key_file = Some(file);
+    })
+    .await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut by_key = proved(&world, &certs, "d-1", &token).await;
+    let first = secret(&status(&mut by_key).await, &token);
+    let audience = "broker".parse().unwrap();
+    let hash = TokenHash::of(&token);
+    let name = device_key("d-1").public().thumbprint();
+    let second = TicketKey::from_bytes(&[2; 32]).secret_of(&audience, &name, &hash);
+    assert!(first.expose_bytes() != second.expose_bytes());
+    let mut by_second = secure(&world, &certs).await;
+    let password = world.resumed(&second, "d-1", &token);
+    assert_eq!(say(&mut by_second, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    status(&mut by_second).await;
+    let others = world.token("d-2", device_scope("d-2"));
+    let mut other = proved(&world, &certs, "d-2", &others).await;
+    // The second line is dropped. It let nobody in but one.
+    key_file(&certs, &[1]);
+    ends_for_want_of_its_key(&mut by_second).await;
+    assert_eq!(world.tried(&certs, &second, &token).await, ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(world.tried(&certs, &first, &token).await, ReasonCode::SUCCESS);
+    other.ping().await;
+    assert_eq!(world.metric(&counted("ended")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_ticket_keys_are_thrown_away_with_whom_they_let_in() {
+    let (certs, folder) = (Certs::new(), tempfile::tempdir().unwrap());
+    let world = world_in(folder.path(), NOW, |raw| certs.settings(raw)).await;
+    let token = world.token("d-1", device_scope("d-1"));
+    let mut line = proved(&world, &certs, "d-1", &token).await;
+    let stolen = secret(&status(&mut line).await, &token);
+    let mut thief = secure(&world, &certs).await;
+    let password = world.resumed(&stolen, "d-1", &token);
+    assert_eq!(say(&mut thief, connect(&world, "d-1", password)).await, ReasonCode::SUCCESS);
+    status(&mut thief).await;
+    let others = world.token("d-2", device_scope("d-2"));
+    let mut other = proved(&world, &certs, "d-2", &others).await;
+    let before = secret(&status(&mut other).await, &others);
+    std::fs::remove_file(folder.path().join("tickets/keys")).unwrap();
+    ends_for_want_of_its_key(&mut thief).await;
+    assert_eq!(world.tried(&certs, &stolen, &token).await, ReasonCode::NOT_AUTHORIZED);
+    // Who proved its key stays, and is told the secret of the new one.
+    let after = secret(&told(&mut other).await, &others);
+    assert!(before.expose_bytes() != after.expose_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +567,11 @@ async fn nodes_that_share_a_key_file_take_each_others_devices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
     let certs = Certs::new();
-    let world = world_with(|raw| certs.settings(raw)).await;
+    let world = world_with(|raw| {
+        certs.settings(raw);
+        raw.ace_challenge = "always".to_owned();
+    })
+    .await;
     let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
     let mut line = secure(&world, &certs).await;
     line.send(&ace::connect(&world, "d-1", "ace", &ace::layout_b(tokens[0].clone()))).await;

@@ -11,7 +11,7 @@ use tessera_broker::transport::Transport;
 use tessera_runtime::secret::write_secret_file;
 use tessera_token::ace::{self, AuthData};
 use tessera_token::ids::Audience;
-use tessera_token::messages::{IssuedKey, RefusalAnswer, TokenAnswer, TokenKind};
+use tessera_token::messages::{IssuedKey, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
     ConnectProof, Credential, DerivationKey, Pop, ResumptionSecret, SymmetricKey,
 };
@@ -29,9 +29,10 @@ use super::certs::{Certs, V13};
 use super::line::{bytes, settle, tcp, tls, Line};
 use super::proxy::header;
 use crate::client::{plan, publish};
-use crate::control::{answer_one, provisioning, request_for};
+use crate::control::{answer_one, opening, provisioning, request_for};
 use crate::world::{
-    device_key, device_scope, scope, world, world_deriving, world_from, World, AUDIENCE, NOW,
+    device_id, device_key, device_scope, scope, tenant, world, world_deriving, world_from, World,
+    AUDIENCE, NOW,
 };
 
 const TOKEN: &str = "$tessera/token";
@@ -430,8 +431,8 @@ async fn revocation_reaches_a_session_that_proved_itself_by_mac() {
     assert_eq!(world.refused("token_expired"), 1);
 }
 
-/// The answer of provisioning to a request for a token with a symmetric key.
-fn symmetric_answer(world: &World) -> (Vec<u8>, IssuedKey) {
+/// The answer of provisioning to a request for a token with a symmetric key, sealed to the signer, and not sealed.
+fn symmetric_answer(world: &World) -> ([Vec<u8>; 2], IssuedKey) {
     let scope = device_scope("d-1");
     let (access_token, key) = world.symmetric_token("d-1", scope.clone(), &by(NEW));
     let key = IssuedKey { kid: vec![1, 2], key };
@@ -444,11 +445,12 @@ fn symmetric_answer(world: &World) -> (Vec<u8>, IssuedKey) {
         scope,
         server_time: UnixSeconds::new(NOW),
     };
-    (answer.to_cbor(), key)
+    let sealed = answer.seal_key(&opening().public(), [3; 32]).unwrap();
+    ([answer.to_cbor_sealed(&sealed), answer.to_cbor()], key)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_comes_through_the_broker_over_tls_or_on_this_machine_to_one_connection() {
+async fn a_key_comes_through_the_broker_sealed_to_the_signer() {
     let (keys, certs) = (Keys::of(&[NEW]), Certs::new());
     let (address, service) = provisioning().await;
     let world = world_deriving(&keys.path(), |raw| {
@@ -462,13 +464,14 @@ async fn a_key_comes_through_the_broker_over_tls_or_on_this_machine_to_one_conne
     let (mut line, _) = open(Line::new(io), world.connect("d-1", password(), Version::V5)).await;
     subscribe(&mut line, TOKEN).await;
     line.send(&ask).await;
-    let (body, issued) = symmetric_answer(&world);
+    let ([body, _], issued) = symmetric_answer(&world);
     answer_one(&service, "200 OK", &body).await;
     let message = told(&mut line, TOKEN).await;
-    assert_eq!((message.qos, &message.payload[..]), (QoS::AtMostOnce, &body[..]));
-    assert_eq!(TokenAnswer::from_cbor(&message.payload).unwrap().key, Some(issued));
+    assert_eq!(&message.payload[..], &body[..]);
+    let read = TokenAnswer::from_cbor_for(&message.payload, &opening()).unwrap();
+    assert_eq!(read.key, Some(issued));
     // A further one that is only handed in shows no key: whoever read it on the way could do so.
-    let (body, _) = symmetric_answer(&world);
+    let ([body, _], _) = symmetric_answer(&world);
     let next = TokenAnswer::from_cbor(&body).unwrap().access_token;
     line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
     let refusal = RefusalAnswer::from_cbor(&told(&mut line, TOKEN).await.payload).unwrap();
@@ -498,19 +501,38 @@ async fn a_key_is_neither_asked_for_nor_told_in_clear() {
     let (mut line, _) = open(line, world.connect("d-1", password, Version::V5)).await;
     subscribe(&mut line, TOKEN).await;
     let ask = |kind| bytes(&publish(TOKEN, QoS::AtMostOnce, &request_for("d-1", kind)));
-    line.send(&ask(TokenKind::Symmetric)).await;
+    // As earlier versions asked.
+    let now = UnixSeconds::new(NOW);
+    let open = TokenRequest::sign(
+        &device_key("d-1"),
+        &tenant(),
+        &device_id("d-1"),
+        now,
+        &[5; 16],
+        TokenKind::Symmetric,
+    );
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &open.to_cbor()))).await;
     let refusal = RefusalAnswer::from_cbor(&told(&mut line, TOKEN).await.payload).unwrap();
     assert_eq!(refusal.code, Some(RefusalCode::ChannelInClear));
     // A service that gives a key to whoever asked for none: it goes no further. That this is the first request that the
     // service sees shows that the one before was not carried.
     line.send(&ask(TokenKind::Key)).await;
-    let (body, issued) = symmetric_answer(&world);
+    let ([_, body], issued) = symmetric_answer(&world);
     answer_one(&service, "200 OK", &body).await;
     let message = told(&mut line, TOKEN).await;
     let secret = issued.key.expose_bytes();
     assert!(!message.payload.windows(secret.len()).any(|bytes| bytes == secret));
     let refusal = RefusalAnswer::from_cbor(&message.payload).unwrap();
     assert_eq!(refusal.code, Some(RefusalCode::ChannelInClear));
+    // Sealed to the signer it may come over a line that others read.
+    line.send(&ask(TokenKind::Symmetric)).await;
+    let ([body, _], issued) = symmetric_answer(&world);
+    answer_one(&service, "200 OK", &body).await;
+    let message = told(&mut line, TOKEN).await;
+    let secret = issued.key.expose_bytes();
+    assert!(!message.payload.windows(secret.len()).any(|bytes| bytes == secret));
+    let read = TokenAnswer::from_cbor_for(&message.payload, &opening()).unwrap();
+    assert_eq!(read.key, Some(issued));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use super::*;
 use crate::random::{number, SystemRandom};
 
 mod faults;
+mod full;
 
 fn open() -> (tempfile::TempDir, Store, Table) {
     let folder = tempfile::tempdir().unwrap();
@@ -154,10 +155,45 @@ async fn a_full_disk_is_never_acknowledged() {
     let table = store.table("rows").unwrap();
     store.commit(put(&table, b"before", b"1")).await.unwrap();
     disk.set_room(8);
-    assert!(matches!(store.commit(put(&table, b"a", b"1")).await, Err(StoreError::Io(_))));
-    assert!(!store.is_healthy());
+    assert!(matches!(store.commit(put(&table, b"a", b"1")).await, Err(StoreError::Full(_))));
+    assert!(!store.is_healthy() && store.is_full());
     assert!(!table.contains(b"a").unwrap());
-    disk.set_room(u64::MAX);
+    assert!(matches!(store.close(), Err(StoreError::Full(_))));
+    let store = Store::open(folder.path()).unwrap();
+    let table = store.table("rows").unwrap();
+    assert_eq!(table.scan_prefix(b"", None, 9).unwrap(), [(b"before".to_vec(), b"1".to_vec())]);
+    assert!(!store.opened().clean);
+}
+
+/// A disk that breaks at some moment.
+#[derive(Default)]
+struct Breaks(std::sync::atomic::AtomicBool);
+
+impl Watch for Breaks {
+    fn write(&self, _: &Path, _: usize) -> std::io::Result<()> {
+        match self.0.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::Error::other("broken")),
+            false => Ok(()),
+        }
+    }
+    fn synced(&self, _: &Path) {}
+    fn folder_synced(&self, _: &Path) {}
+}
+
+/// Unlike one that is full, it is not tried again: what it holds is not known any more.
+#[tokio::test]
+async fn a_broken_disk_is_never_acknowledged_and_ends_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Breaks::default());
+    let options = StoreOptions { watch: Some(disk.clone()), ..StoreOptions::default() };
+    let store = Store::open_with(folder.path(), &options).unwrap();
+    let table = store.table("rows").unwrap();
+    store.commit(put(&table, b"before", b"1")).await.unwrap();
+    disk.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(store.commit(put(&table, b"a", b"1")).await, Err(StoreError::Io(_))));
+    assert!(!store.is_healthy() && !store.is_full());
+    assert!(!table.contains(b"a").unwrap());
+    disk.0.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(store.commit(put(&table, b"b", b"2")).await, Err(StoreError::Poisoned));
     assert_eq!(store.barrier().await, Err(StoreError::Poisoned));
     assert_eq!(store.close(), Err(StoreError::Poisoned));

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tessera_runtime::random::{SharedRandom, SystemRandom};
+use tessera_runtime::random::{self, SharedRandom, SystemRandom};
 use tessera_token::messages::TokenKind;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -29,9 +29,12 @@ const DAY: f64 = 86_400.0;
 const REFRESHES: f64 = DAY / (3600.0 * 0.7);
 /// Connects of a device in a day: a network that is lost once an hour.
 const CONNECTS: f64 = 24.0;
-/// How often a row goes to the disk: at once to the journal, and about twice more when a store is written anew later,
-/// which a section is too short to see.
-const WRITTEN_IN_ALL: f64 = 3.0;
+/// Bytes of the rows of a device in a store, about.
+const ROWS_OF_DEVICE: f64 = 1024.0;
+/// Bytes of the journal from which on a small store is written anew (`JOURNAL_BYTES`); a large one waits for twice its rows.
+const JOURNAL: f64 = 4.0 * 1024.0 * 1024.0;
+/// Bytes that the engine writes for a byte of rows, with room for what files and their tables add.
+const WRITTEN_ANEW: f64 = 4.0;
 
 /// One round.
 pub(super) async fn run(
@@ -49,7 +52,8 @@ pub(super) async fn run(
     sleep(limits::REST).await;
     connect::churn(stage, &stage.devices, running).await?;
     let (connects, sample) = book.of(connect::churn(stage, &stage.devices, running)).await?;
-    let (alone, ()) = book.of(connect_alone(stage, running)).await?;
+    let (alone, pace) = book.of(connect_alone(stage, running)).await?;
+    let alone = (alone - quiet * pace.as_secs_f64() / window.as_secs_f64().max(1.0)).max(0.0);
     let meter = Meter::start(stage, running)?;
     let (refreshes, ()) = book.of(refresh_all(stage)).await?;
     let refreshed = meter.elapsed().as_secs_f64();
@@ -68,8 +72,8 @@ pub(super) async fn run(
         .with("refreshes_a_second", count / refreshed.max(1e-9))
         .with("quiet_mb_a_day", figures.quiet_day / 1e6)
         .with("active_device_kb_a_day", figures.active_day / 1e3)
-        .with("gb_a_day_1000", figures.a_day(1e3) / 1e9)
-        .with("gb_a_day_100000", figures.a_day(1e5) / 1e9)
+        .with("gb_a_day_1000", figures.a_day(1e3, 0.0) / 1e9)
+        .with("gb_a_day_100000", figures.a_day(1e5, REFRESHES) / 1e9)
         .with("counted_at_disk", f64::from(u8::from(servers.counts_at_disk()))))
 }
 
@@ -77,7 +81,7 @@ pub(super) async fn run(
 struct Figures {
     /// Of a connect among many.
     connect: f64,
-    /// Of one with no other beside it: what is written for a while, for any device that connects in it.
+    /// Of one at the pace of a gateway of 1,000 devices.
     alone: f64,
     refresh: f64,
     /// Of a system without devices, in a day.
@@ -87,11 +91,20 @@ struct Figures {
 }
 
 impl Figures {
-    fn a_day(&self, devices: f64) -> f64 {
-        let each = self.active_day + self.refresh * REFRESHES + self.connect * CONNECTS;
-        let whiles = (CONNECTS * devices).min(DAY / limits::ALONE.as_secs_f64());
-        self.quiet_day + self.alone * whiles + each * WRITTEN_IN_ALL * devices
+    /// Of so many devices, each of which is given so many tokens: none on a gateway, whose provisioning is elsewhere.
+    fn a_day(&self, devices: f64, refreshes: f64) -> f64 {
+        let each = self.active_day + self.refresh * refreshes + self.connect * CONNECTS;
+        // What is written for one serves all that connect within the next two seconds.
+        let alone = (CONNECTS * devices).min(DAY / 2.0);
+        self.quiet_day + self.alone * alone + each * devices * written_in_all(devices)
     }
+}
+
+/// How often a row goes to the disk: at once to the journal, and again when the store is written anew later, which a
+/// section is too short to see.
+fn written_in_all(devices: f64) -> f64 {
+    let rows = devices * ROWS_OF_DEVICE;
+    1.0 + WRITTEN_ANEW * rows / JOURNAL.max(2.0 * rows)
 }
 
 struct Book<'a, S> {
@@ -113,14 +126,23 @@ impl<S: Servers> Book<'_, S> {
     }
 }
 
-/// Connects that are so far apart that none shares a write with another.
-async fn connect_alone(stage: &Stage, running: &Running) -> Result<(), BenchError> {
+/// Connects at the pace of a gateway, and the time that they took.
+async fn connect_alone(stage: &Stage, running: &Running) -> Result<Duration, BenchError> {
+    let began = stage.clock.monotonic();
     for member in stage.devices.members().iter().cycle().take(limits::CONNECTS_ALONE) {
         let packet = stage.devices.connect(member, running.server);
         connect::burst(stage, running, vec![packet], 1, true).await?;
-        sleep(limits::ALONE).await;
+        sleep(limits::ALONE.mul_f64(gap()?)).await;
     }
-    Ok(())
+    Ok(stage.clock.monotonic().saturating_sub(began))
+}
+
+/// The time to the next of events that come at random, by their mean time.
+fn gap() -> Result<f64, BenchError> {
+    let drawn: [u8; 4] =
+        random::bytes(&SystemRandom).map_err(|error| BenchError::new(error.to_string()))?;
+    let part = (f64::from(u32::from_be_bytes(drawn)) + 1.0) / (f64::from(u32::MAX) + 1.0);
+    Ok(-part.ln())
 }
 
 async fn rest(window: Duration) -> Result<(), BenchError> {

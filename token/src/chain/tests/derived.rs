@@ -1,7 +1,7 @@
 //! Tokens whose key follows from the token itself, through the whole chain.
 
 use super::world::*;
-use crate::ace::{ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response};
+use crate::ace::{Answer, ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response};
 use crate::chain::{admit, admit_with, still_holds, verify, Admission, Attempt, Refusal};
 use crate::claims::{Claims, Serial};
 use crate::grant::Grant;
@@ -93,7 +93,9 @@ fn an_unknown_derivation_key_is_an_unknown_key() {
         assert_eq!(code(judge(&world, &token, Proof::Challenge(answer(&key)))), ConfirmationKey);
         // Also for who has shown the token and its key before.
         let ticket = TicketKey::from_bytes(&[6; 32]);
-        let secret = ticket.secret_of(&TokenHash::of(&token));
+        let name = crate::proof::symmetric_name(&claims().tenant, &claims().device);
+        let secret =
+            ticket.secret_of(&Audience::parse("mqtt").unwrap(), &name, &TokenHash::of(&token));
         let proof = ConnectProof::resume(&secret, "mqtt", "s-0042", &token, now(), 4);
         let presented = Presented { token: token.clone(), proof: Proof::Connect(proof) };
         let resumed = admit_with(&Attempt::new(presented, "s-0042"), &[ticket], &world, now());
@@ -130,10 +132,11 @@ fn held_by_key() -> Grant {
 fn a_device_changes_between_its_two_kinds_of_key_by_a_fresh_answer_alone() {
     let world = world_of(&[NEW]);
     let (token, key) = bound(NEW, |_| {});
-    let (next, next_key) = bound(NEW, |claims| claims.serial = Serial::from_counter(1));
+    let (next, next_key) = bound(NEW, |claims| claims.serial = Serial::from_counter(70_000));
     let held = judge(&world, &token, connect(&key, &token)).unwrap().grant;
     let again = |token: &[u8], held: &Grant, by: &ChallengeProof| {
-        verify(token, &world, now()).unwrap().renew_with_proof(held, by).map(drop)
+        let (verified, by) = (verify(token, &world, now()).unwrap(), Answer::Challenge(by.clone()));
+        verified.renew_with_proof(held, &by, "s-0042", token).map(drop)
     };
     let whole = token_of(&claims());
     let signed = {

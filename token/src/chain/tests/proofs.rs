@@ -1,12 +1,16 @@
 //! Stage 8, each way of proving a key.
 
 use super::world::*;
-use crate::ace::{ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response};
+use crate::ace::{
+    Answer, BoundNonce, BoundProof, BoundResponse, ChallengeProof, Channel, ExporterProof,
+    ExporterSecret, Meant, Nonce, Response,
+};
 use crate::chain::{admit, admit_with, verify, worth_a_challenge, Admission, Attempt, Refusal};
-use crate::claims::Claims;
+use crate::claims::{Claims, Epochs, Serial};
 use crate::hash::TokenHash;
-use crate::key::SecretKey;
-use crate::proof::{ConnectProof, Credential, Pop, Presented, Proof, TicketKey};
+use crate::ids::Audience;
+use crate::key::{SecretKey, Thumbprint};
+use crate::proof::{ConnectProof, Credential, Pop, Presented, Proof, ResumptionSecret, TicketKey};
 use crate::refusal::RefusalCode::{self, *};
 use crate::time::UnixSeconds;
 
@@ -111,10 +115,11 @@ fn reauthentication_takes_the_same_key_and_a_fresh_answer() {
     let held = admit(&attempt(&token_of(&claims())), &World::new(), now()).unwrap().grant;
     let next = |change: fn(&mut Claims), by: &SecretKey| {
         let mut claims = claims();
-        claims.serial = crate::claims::Serial::from_counter(9);
+        claims.serial = Serial::from_counter(70_000);
         change(&mut claims);
         let token = token_of(&claims);
-        verify(&token, &World::new(), now()).unwrap().renew_with_proof(&held, &answer(by))
+        let verified = verify(&token, &World::new(), now()).unwrap();
+        verified.renew_with_proof(&held, &Answer::Challenge(answer(by)), "s-0042", &token)
     };
     assert_ne!(next(|_| {}, &device_key()).unwrap().token_hash(), held.token_hash());
     assert_eq!(next(|_| {}, &issuer()), Err(ProofInvalid));
@@ -123,6 +128,106 @@ fn reauthentication_takes_the_same_key_and_a_fresh_answer() {
     assert_eq!(rekeyed, Err(ConfirmationKey));
     let other = next(|c| c.device = crate::ids::DeviceId::parse("s-1").unwrap(), &device_key());
     assert_eq!(other, Err(ClientIdMismatch));
+    // No older one takes its place: by its time, within one second by its serial, or by an epoch.
+    let earlier = |claims: &mut Claims| claims.issued = claims.issued.minus(1);
+    let lower = |claims: &mut Claims| claims.serial = Serial::from_counter(9);
+    for older in [earlier, lower] {
+        assert_eq!(next(older, &device_key()), Err(TokenOlder));
+    }
+}
+
+#[test]
+fn a_token_of_a_lower_epoch_is_older_whatever_its_time() {
+    let age = |change: fn(&mut Claims), later: u64| {
+        let mut claims = claims();
+        claims.epochs = Epochs { tenant: 2, group_number: 5, group: 2, device: 2 };
+        claims.issued = claims.issued.plus(later);
+        change(&mut claims);
+        claims.age()
+    };
+    let held = age(|_| {}, 100);
+    let lower: [fn(&mut Claims); 3] = [
+        |claims| claims.epochs.tenant = 1,
+        |claims| claims.epochs.group = 1,
+        |claims| claims.epochs.device = 1,
+    ];
+    for change in lower {
+        assert!(age(change, 200).is_before(&held));
+        assert!(!held.is_before(&age(change, 200)));
+    }
+    // One of a later epoch shows that something was revoked: it is judged by that.
+    assert!(!age(|claims| claims.epochs.device = 3, 0).is_before(&held));
+    // The counter of another group says nothing, and the time counts.
+    let moved = |claims: &mut Claims| (claims.epochs.group_number, claims.epochs.group) = (6, 0);
+    assert!(!age(moved, 100).is_before(&held) && age(moved, 99).is_before(&held));
+    assert!(!held.is_before(&held.clone()));
+}
+
+fn bound_answer(
+    key: &SecretKey,
+    audience: &str,
+    client_id: &str,
+    token: &[u8],
+    channel: &Channel,
+) -> BoundProof {
+    let (broker, client) = (BoundNonce::from_bytes([3; 16]), BoundNonce::from_bytes([4; 16]));
+    let sign = |message: &[u8]| Pop::Signature(key.sign(message));
+    let meant = Meant { audience, client_id, token };
+    let response = BoundResponse::make_by(sign, meant, channel, broker, client);
+    BoundProof { broker, channel: channel.clone(), response }
+}
+
+#[test]
+fn an_answer_of_our_own_method_is_good_for_what_it_was_made_for_alone() {
+    let token = token_of(&claims());
+    let tls = |byte: u8| Channel::Tls(ExporterSecret::from_bytes(&[byte; 32]));
+    let made = |audience: &str, client_id: &str, of: &[u8], channel: &Channel| {
+        bound_answer(&device_key(), audience, client_id, of, channel)
+    };
+    for channel in [Channel::Clear, tls(1)] {
+        let good = made("mqtt", "s-0042", &token, &channel);
+        let admission = judge(&token, Proof::Bound(good)).unwrap();
+        assert_eq!((admission.proof_use, admission.resumed), (None, None));
+    }
+    let mut newer = claims();
+    newer.serial = Serial::from_counter(70_000);
+    let newer = token_of(&newer);
+    let wrong = [
+        made("mqtt2", "s-0042", &token, &tls(1)),
+        made("mqtt", "s-0042~2", &token, &tls(1)),
+        made("mqtt", "s-0042", &newer, &tls(1)),
+        BoundProof { channel: tls(2), ..made("mqtt", "s-0042", &token, &tls(1)) },
+        BoundProof { channel: Channel::Clear, ..made("mqtt", "s-0042", &token, &tls(1)) },
+        BoundProof { channel: tls(1), ..made("mqtt", "s-0042", &token, &Channel::Clear) },
+        BoundProof {
+            broker: BoundNonce::from_bytes([9; 16]),
+            ..made("mqtt", "s-0042", &token, &tls(1))
+        },
+        bound_answer(&issuer(), "mqtt", "s-0042", &token, &tls(1)),
+    ];
+    for proof in wrong {
+        assert_eq!(code(judge(&token, Proof::Bound(proof))), ProofInvalid);
+    }
+    // Nor is the answer of one method one of the other.
+    let both = bound_answer(&device_key(), "mqtt", "s-0042", &token, &Channel::Clear);
+    let response = Response { nonce: CLIENT, pop: both.response.pop };
+    let rfc = ChallengeProof { broker: BROKER, response };
+    assert_eq!(code(judge(&token, Proof::Challenge(rfc))), ProofInvalid);
+}
+
+#[test]
+fn reauthentication_by_our_own_method_is_bound_too() {
+    let held = admit(&attempt(&token_of(&claims())), &World::new(), now()).unwrap().grant;
+    let mut next = claims();
+    next.serial = Serial::from_counter(70_000);
+    let next = token_of(&next);
+    let answer = bound_answer(&device_key(), "mqtt", "s-0042", &next, &Channel::Clear);
+    for (client_id, expected) in [("s-0042", true), ("s-0042~2", false)] {
+        let verified = verify(&next, &World::new(), now()).unwrap();
+        let answer = Answer::Bound(answer.clone());
+        let renewed = verified.renew_with_proof(&held, &answer, client_id, &next);
+        assert_eq!(renewed.map(drop), if expected { Ok(()) } else { Err(ProofInvalid) });
+    }
 }
 
 #[test]
@@ -142,15 +247,26 @@ fn ticket(byte: u8) -> TicketKey {
 }
 
 fn resuming(token: &[u8], of: &[u8], ticket: &TicketKey, time: UnixSeconds) -> Attempt {
-    let secret = ticket.secret_of(&TokenHash::of(of));
-    let proof = ConnectProof::resume(&secret, "mqtt", "s-0042", token, time, 7);
+    resuming_by(&ticket.secret_of(&audience(), &device_name(), &TokenHash::of(of)), token, time)
+}
+
+fn device_name() -> Thumbprint {
+    device_key().public().thumbprint()
+}
+
+fn audience() -> Audience {
+    Audience::parse("mqtt").unwrap()
+}
+
+fn resuming_by(secret: &ResumptionSecret, token: &[u8], time: UnixSeconds) -> Attempt {
+    let proof = ConnectProof::resume(secret, "mqtt", "s-0042", token, time, 7);
     let password = Credential { token: token.to_vec(), proof: Some(proof) }.to_password();
     assert_eq!(password.len(), token.len() + 42);
     Attempt::new(Credential::from_password(&password).unwrap(), "s-0042")
 }
 
 #[test]
-fn the_resumption_secret_stands_in_for_both_signatures() {
+fn the_resumption_secret_stands_in_for_the_signature_of_the_device() {
     let token = token_of(&claims());
     let world = World::new();
     let resume = |attempt: &Attempt, tickets: &[TicketKey]| {
@@ -158,6 +274,7 @@ fn the_resumption_secret_stands_in_for_both_signatures() {
     };
     let good = resuming(&token, &token, &ticket(1), now());
     let admission = resume(&good, &[ticket(2), ticket(1)]).unwrap();
+    assert_eq!(admission.resumed, Some(ticket(1).id()));
     let used = admission.proof_use.unwrap();
     assert_eq!((used.key, used.place.counter()), (device_key().public().thumbprint(), 7));
     assert_eq!(admission.grant.confirmation(), Some(device_key().public().thumbprint()));
@@ -172,11 +289,40 @@ fn the_resumption_secret_stands_in_for_both_signatures() {
     let newer = token_of(&newer);
     let crossed = resuming(&newer, &token, &ticket(1), now());
     assert_eq!(resume(&crossed, &[ticket(1)]), Err(ProofInvalid));
+    // Nor does one that was made for another audience or another key of the device.
+    let hash = TokenHash::of(&token);
+    let elsewhere = ticket(1).secret_of(&Audience::parse("mqtt2").unwrap(), &device_name(), &hash);
+    let rekeyed = ticket(1).secret_of(&audience(), &Thumbprint::from_bytes([1; 32]), &hash);
+    for secret in [elsewhere, rekeyed] {
+        assert_eq!(resume(&resuming_by(&secret, &token, now()), &[ticket(1)]), Err(ProofInvalid));
+    }
     let renamed = Attempt { client_id: "s-0042~b".into(), ..good.clone() };
     assert_eq!(resume(&renamed, &[ticket(1)]), Err(ProofInvalid));
     for at in [now().minus(61), now().plus(61)] {
         let stale = resuming(&token, &token, &ticket(1), at);
         assert_eq!(resume(&stale, &[ticket(1)]), Err(ProofNotFresh));
+    }
+}
+
+#[test]
+fn a_proof_is_good_at_the_verifier_that_it_names_and_at_no_other() {
+    let token = token_of(&claims());
+    let names = ["mqtt", "gw-1", "gw-2"];
+    for made_for in names {
+        let by_key = ConnectProof::make(&device_key(), made_for, "s-0042", &token, now(), 5);
+        let secret = ticket(1).secret_of(&audience(), &device_name(), &TokenHash::of(&token));
+        let by_secret = ConnectProof::resume(&secret, made_for, "s-0042", &token, now(), 6);
+        for asked in [None, Some("mqtt"), Some("gw-1"), Some("gw-2")] {
+            let world = World { verifier: asked.map(str::to_owned), ..World::new() };
+            let good = asked.unwrap_or("mqtt") == made_for;
+            for proof in [by_key.clone(), by_secret.clone()] {
+                let presented = Presented { token: token.clone(), proof: Proof::Connect(proof) };
+                let attempt = Attempt::new(presented, "s-0042");
+                let outcome = admit_with(&attempt, &[ticket(1)], &world, now()).map(drop);
+                let wanted = if good { Ok(()) } else { Err(ProofInvalid) };
+                assert_eq!(outcome.map_err(|r| r.code), wanted, "{made_for} at {asked:?}");
+            }
+        }
     }
 }
 
@@ -195,11 +341,25 @@ fn resumption_looks_at_expiry_epochs_and_revocation_as_ever() {
     assert_eq!(says(&|w| w.key().state = crate::chain::KeyState::Compromised), KeyNotValid);
     assert_eq!(says(&|w| w.trusted_at = Some(now().minus(90_000))), TrustStale);
     assert_eq!(says(&|w| w.acme().suspended = true), TenantSuspended);
-    // A token that no issuer signed has no secret: whoever bends one byte has another token hash.
-    let mut bent = token.clone();
-    let last = bent.len() - 1;
-    bent[last] ^= 1;
-    let forged = resuming(&bent, &token, &ticket(1), now());
-    let refusal = admit_with(&forged, &[ticket(1)], &World::new(), now()).unwrap_err();
-    assert_eq!((refusal.code, refusal.subject), (SignatureInvalid, None));
+}
+
+/// Who holds a ticket key makes the secret of every token; a token he does not make.
+#[test]
+fn a_ticket_key_forges_no_token() {
+    let mut all = claims();
+    all.scope = crate::scope::Scope::from_aif(b"\x81\x82\x61#\x81\x63sub").unwrap();
+    for claims in [claims(), all] {
+        let token = token_of(&claims);
+        let resume = |token: &[u8]| {
+            let attempt = resuming(token, token, &ticket(1), now());
+            admit_with(&attempt, &[ticket(1)], &World::new(), now())
+        };
+        assert!(resume(&token).is_ok());
+        let (signed, signature) = token.split_at(token.len() - 64);
+        let bent = signature.iter().map(|byte| byte ^ 1).collect();
+        for signature in [vec![0; 64], bent] {
+            let refusal = resume(&[signed, &signature].concat()).unwrap_err();
+            assert_eq!((refusal.code, refusal.subject), (SignatureInvalid, None));
+        }
+    }
 }

@@ -604,6 +604,32 @@ fn stage_5_confirmation_keys() {
             .bytes(&[3; 32]);
     });
     token_is(&cnf(private), ConfirmationKey);
+    // RFC 9052 section 7.1: a key whose key_ops leave out `verify` verifies nothing.
+    let for_ops = |ops: &[u8]| {
+        item(|w| {
+            w.map(4).int(1).int(1).int(4).raw(ops);
+            w.int(-1).int(6).int(-2).bytes(public.as_bytes());
+        })
+    };
+    for (ops, good) in [
+        (&[0x81, 2][..], true),
+        (&[0x82, 1, 2], true),
+        (&[0x82, 2, 0x61, b'x'], true),
+        (&[0x81, 1], false),
+        (&[0x80], false),
+        (&[0x82, 1, 7], false),
+        (&[0x81, 0x66, b'v', b'e', b'r', b'i', b'f', b'y'], false),
+        (&[2], false),
+        (&[0x81, 0x80], false),
+    ] {
+        match good {
+            true => assert!(
+                admit(&attempt(&cnf(for_ops(ops))), &World::new(), now()).is_ok(),
+                "{ops:?}"
+            ),
+            false => token_is(&cnf(for_ops(ops)), ConfirmationKey),
+        }
+    }
     let symmetric = item(|w| {
         w.map(2).int(1).int(4).int(-1).bytes(&[1; 32]);
     });

@@ -37,6 +37,7 @@ const FIXED: DerivationId = DerivationId::from_bytes([9; 4]);
 
 pub(super) struct World {
     pub(super) audience: Audience,
+    pub(super) verifier: Option<String>,
     pub(super) keys: BTreeMap<KeyId, Vec<IssuerKey>>,
     pub(super) tenants: BTreeMap<String, TenantTrust>,
     pub(super) group_epoch: u64,
@@ -54,6 +55,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut world = Self {
             audience: Audience::parse("mqtt").unwrap(),
+            verifier: None,
             keys: BTreeMap::new(),
             tenants: BTreeMap::new(),
             group_epoch: 0,
@@ -107,6 +109,9 @@ impl World {
 impl TrustView for World {
     fn audience(&self) -> &Audience {
         &self.audience
+    }
+    fn verifier(&self) -> &str {
+        self.verifier.as_deref().unwrap_or(self.audience.as_str())
     }
     fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey] {
         self.keys.get(&kid).map_or(&[], Vec::as_slice)

@@ -183,7 +183,7 @@ async fn a_renewed_router_loses_nothing_and_repeats_nothing() {
 async fn a_reader_that_comes_late_into_a_new_router_is_told_at_once_what_it_missed() {
     let lanes = lanes();
     let fleet = &lanes.fleet;
-    let claim = fleet.filters.claim(&tenant("acme"), &filter("a/#").filter, None).unwrap();
+    let claim = fleet.filters.claim(&tenant("acme"), &filter("a/#").filter, None, None).unwrap();
     let log = claim.log().clone();
     let link = fleet.links.open(log.text()).await.ok().unwrap();
     let outbox = Outbox::new(SubscriberId(1));

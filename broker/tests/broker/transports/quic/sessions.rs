@@ -12,6 +12,7 @@ use tessera_token::proof::Pop;
 use super::{config, endpoint, quic_world, shake, Peer};
 use crate::client::{plan, publish};
 use crate::transports::ace::{answer, connack, connect, layout_b, nonce};
+use crate::transports::bound;
 use crate::transports::certs::{ed25519, Certs, V13};
 use crate::transports::line::{bytes, settle};
 use crate::world::{backend_scope, device_key, device_scope, scope, World};
@@ -102,13 +103,14 @@ async fn messages_larger_than_every_window_go_there_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exporter_of_this_connection_proves_the_key_and_that_of_another_does_not() {
     let certs = Certs::new();
-    let world = quic_world(&certs, |_| {}).await;
-    let exporter = |peer: &Peer| {
+    let world = quic_world(&certs, |raw| raw.ace_challenge = "always".to_owned()).await;
+    let exported = |peer: &Peer, label: &str| {
         let mut exported = [0; 32];
-        let label = ace::EXPORTER_LABEL.as_bytes();
+        let label = label.as_bytes();
         peer.connection.export_keying_material(&mut exported, label, &[]).unwrap();
         ExporterSecret::from_bytes(&exported)
     };
+    let exporter = |peer: &Peer| exported(peer, ace::EXPORTER_LABEL);
     let key = device_key("d-1");
     let other = Peer::new(&world, &certs).await;
     for (own, expected) in [(true, ReasonCode::SUCCESS), (false, ReasonCode::NOT_AUTHORIZED)] {
@@ -130,6 +132,18 @@ async fn the_exporter_of_this_connection_proves_the_key_and_that_of_another_does
     let nonce = nonce(&mut peer.line).await;
     peer.line.send(&answer(&key, nonce)).await;
     assert_eq!(connack(&mut peer.line).await.reason, ReasonCode::SUCCESS);
+    // And by our own, which is bound to the connection.
+    for (own, expected) in [(true, ReasonCode::SUCCESS), (false, ReasonCode::NOT_AUTHORIZED)] {
+        let mut peer = Peer::new(&world, &certs).await;
+        let token = world.token("d-1", device_scope("d-1"));
+        let channel = exported(if own { &peer } else { &other }, ace::BINDING_LABEL);
+        let begin = connect(&world, "d-1", ace::BOUND_METHOD, &layout_b(token.clone()));
+        peer.line.send(&begin).await;
+        let nonce = bound::nonce(&mut peer.line).await;
+        let channel = ace::Channel::Tls(channel);
+        peer.line.send(&bound::answer_for("d-1", &token, &channel, nonce)).await;
+        assert_eq!(connack(&mut peer.line).await.reason, expected);
+    }
 }
 
 /// The key of a device, as [`device_key`] makes it.

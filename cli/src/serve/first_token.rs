@@ -1,0 +1,21 @@
+//! The token of the first operator account: shown at a terminal alone. What is written to a pipe ends in logs of service
+//! managers and containers.
+
+use std::path::Path;
+
+use tessera_provisioning::FirstStart;
+
+use crate::out;
+
+/// Says where the token is; at a terminal, what it is too.
+pub(crate) fn tell(data: &Path, first: &FirstStart) {
+    let path = data.join("operator.token");
+    let path = path.display();
+    match out::is_terminal() {
+        true => out::line(&format!(
+            "operator token (shown once; also in {path}): {}",
+            first.operator_token.expose()
+        )),
+        false => out::line(&format!("operator token: in {path}")),
+    }
+}

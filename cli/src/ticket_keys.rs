@@ -1,0 +1,63 @@
+//! `tessera new-ticket-keys`: the broker's own ticket keys are thrown away, and so is what they let in.
+//!
+//! The broker looks at their file every second: one that is gone is made anew, with a key that no other process has
+//! seen (`broker/src/tickets/`). A broker that does not run makes it at its next start.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::args::TicketKeysArgs;
+use crate::fault::{Fault, Outcome};
+use crate::out;
+
+/// Where the keys are in a data folder.
+const FILE: &str = "broker/tickets/keys";
+/// How long a running broker takes at most to make the next key, and how often that is looked at.
+const MADE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Throws the keys away.
+pub(crate) async fn run(args: TicketKeysArgs) -> Outcome {
+    let file = args.data.join(FILE);
+    match fs::remove_file(&file) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_keys(&file)),
+        Err(error) => return Err(Fault::new(format!("{}: {error}", file.display()))),
+    }
+    out::line("the ticket keys are thrown away: no resumption secret of theirs is taken any more");
+    let made = tokio::time::timeout(MADE_WITHIN, async {
+        while !file.exists() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    });
+    out::line(match made.await {
+        Ok(()) => "the running broker has made a new key and ends the connections that the old ones let in",
+        Err(_) => "no broker runs on this folder: its next start makes a new key",
+    });
+    Ok(0)
+}
+
+fn no_keys(file: &Path) -> Fault {
+    Fault::new(format!("{} is not there: no broker on this folder made ticket keys", file.display()))
+        .hint("name the folder that the server was given by --data; the keys of ticket_key_file are replaced in that file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_keys_of_a_stopped_broker_go_and_a_second_time_there_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "keys").unwrap();
+        let args = || TicketKeysArgs { data: folder.path().to_owned() };
+        assert_eq!(run(args()).await.unwrap(), 0);
+        assert!(!file.exists());
+        let fault = run(args()).await.err().unwrap();
+        assert!(fault.to_string().contains("ticket_key_file"), "{fault}");
+    }
+}

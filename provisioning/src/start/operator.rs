@@ -1,0 +1,70 @@
+//! A new token for the first operator account, made on the machine of the service while it does not run.
+
+use std::path::Path;
+
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::random::{self, Random};
+use tessera_runtime::secret::{write_secret_file, Secret};
+use tessera_runtime::store::{Batch, Store};
+
+use super::first::{is_founded, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME};
+use super::opening::{self, Place};
+use super::{FirstStart, StartError};
+use crate::audit::{Entry, Pending};
+use crate::operators::{self, Tenants};
+use crate::registry::Actor;
+use crate::tables::Tables;
+
+/// Gives the account `bootstrap` a new token and all its roles, in `operator.token`; its former token ends. The store is
+/// locked meanwhile: a service that runs in the folder is told by [`StoreError::Locked`]. Audited as `operator.renew`.
+///
+/// [`StoreError::Locked`]: tessera_runtime::store::StoreError::Locked
+///
+/// # Errors
+/// [`StartError`]; [`StartError::NotFounded`] when the folder holds no service.
+pub async fn renew(
+    data: &Path,
+    clock: &SharedClock,
+    random: &dyn Random,
+) -> Result<FirstStart, StartError> {
+    // Nothing is made in a folder that holds no service.
+    if !data.join("root.thumbprint").exists() {
+        return Err(StartError::NotFounded(data.to_owned()));
+    }
+    let place = Place::make(data)?;
+    let store = opening::open(&place, false)?;
+    let renewed = replace(data, &store, clock, random).await;
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    let made = renewed?;
+    closed.map_err(|_| StartError::Internal)??;
+    Ok(made)
+}
+
+async fn replace(
+    data: &Path,
+    store: &Store,
+    clock: &SharedClock,
+    random: &dyn Random,
+) -> Result<FirstStart, StartError> {
+    let tables = Tables::open(store)?;
+    if !is_founded(&tables, None)? {
+        return Err(StartError::NotFounded(data.to_owned()));
+    }
+    let token: Secret<String> = operators::draw(random).map_err(|_| StartError::Random)?;
+    let now = clock.unix().get();
+    let mut batch = Batch::new();
+    let accounts = operators::all(&tables).map_err(|_| StartError::Internal)?;
+    for former in accounts.iter().filter(|account| account.name == BOOTSTRAP_NAME) {
+        batch.delete(&tables.operators, former.hash);
+    }
+    let account = (BOOTSTRAP_NAME, Tenants::All);
+    operators::put(&tables, &mut batch, account, &token, BOOTSTRAP, now);
+    let by = Actor("machine".to_owned());
+    let entry = Entry::new(now, &by, "operator.renew", "", BOOTSTRAP_NAME);
+    let entry = entry.detail("the former token ended");
+    let pending = Pending::from(random::number(random).map_err(|_| StartError::Random)?);
+    pending.add(&tables, &mut batch, now.saturating_mul(1000), &entry);
+    write_secret_file(&data.join(BOOTSTRAP_FILE), token.expose().as_bytes())?;
+    store.commit(batch).await?;
+    Ok(FirstStart { operator_token: token })
+}

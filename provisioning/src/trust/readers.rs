@@ -1,0 +1,182 @@
+//! Which readers of the feed admit devices, and under which verifier name. A connect proof is good once for each replay
+//! ledger, and every verifier process has a ledger of its own, so two processes with one name take one proof each. Both
+//! are told, and so are the log and the metric.
+//!
+//! A process draws a number at its start and tells it with its name. A restarted verifier has a new number, and the old
+//! one is not seen again. A number that is seen *after another one took its place* is a second process that runs.
+//!
+//! Nobody is refused: a feed token alone would then be enough to shut a broker out, by polling under its name.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tessera_token::ids::VerifierName;
+
+use crate::limits::{READERS_OF_A_NAME, VERIFIER_KEPT, VERIFIER_NAMES};
+
+/// The number that a reader drew at its start.
+pub(crate) type ReaderNumber = u128;
+
+/// What a poll says of its reader.
+pub(crate) struct Admits {
+    pub(crate) name: VerifierName,
+    pub(crate) reader: ReaderNumber,
+}
+
+/// The readers that were seen lately. Times are monotonic.
+#[derive(Default)]
+pub(crate) struct Readers(Mutex<HashMap<VerifierName, Named>>);
+
+struct Named {
+    latest: ReaderNumber,
+    seen: Duration,
+    /// Those whose place another one took, and when each was last seen.
+    former: Vec<(ReaderNumber, Duration)>,
+    /// When a former one was last seen again.
+    shared: Option<Duration>,
+}
+
+/// What a poll changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noticed {
+    /// Nothing new.
+    Nothing,
+    /// From now on the name counts as shared.
+    Shared,
+    /// There is no room for one more name.
+    Full,
+}
+
+impl Readers {
+    /// A reader polls.
+    pub(crate) fn polls(&self, by: &Admits, now: Duration) -> Noticed {
+        let mut names = self.0.lock();
+        if let Some(named) = names.get_mut(&by.name) {
+            return named.polls(by.reader, now);
+        }
+        if names.len() >= VERIFIER_NAMES {
+            names.retain(|_, named| is_recent(named.seen, now));
+        }
+        if names.len() >= VERIFIER_NAMES {
+            return Noticed::Full;
+        }
+        let first = Named { latest: by.reader, seen: now, former: Vec::new(), shared: None };
+        names.insert(by.name.clone(), first);
+        Noticed::Nothing
+    }
+
+    /// Whether two processes of this name were seen in turns lately.
+    pub(crate) fn is_shared(&self, name: &VerifierName, now: Duration) -> bool {
+        self.0.lock().get(name).is_some_and(|named| named.is_shared(now))
+    }
+
+    /// How many names are shared at present. Readers that are gone are forgotten.
+    pub(crate) fn sweep(&self, now: Duration) -> usize {
+        let mut names = self.0.lock();
+        names.retain(|_, named| is_recent(named.seen, now));
+        names.values().filter(|named| named.is_shared(now)).count()
+    }
+}
+
+impl Named {
+    fn polls(&mut self, reader: ReaderNumber, now: Duration) -> Noticed {
+        if reader == self.latest {
+            self.seen = now;
+            return Noticed::Nothing;
+        }
+        self.former.retain(|(_, seen)| is_recent(*seen, now));
+        let before = self.former.iter().position(|(known, _)| *known == reader);
+        let again = match before {
+            Some(at) => {
+                self.former.swap_remove(at);
+                true
+            }
+            // More than restarts explain.
+            None => self.former.len() >= READERS_OF_A_NAME,
+        };
+        if self.former.len() < READERS_OF_A_NAME {
+            self.former.push((self.latest, self.seen));
+        }
+        (self.latest, self.seen) = (reader, now);
+        let known = self.is_shared(now);
+        if again {
+            self.shared = Some(now);
+        }
+        match again && !known {
+            true => Noticed::Shared,
+            false => Noticed::Nothing,
+        }
+    }
+
+    fn is_shared(&self, now: Duration) -> bool {
+        self.shared.is_some_and(|at| is_recent(at, now))
+    }
+}
+
+fn is_recent(at: Duration, now: Duration) -> bool {
+    now.saturating_sub(at) <= VERIFIER_KEPT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(name: &str, reader: ReaderNumber) -> Admits {
+        Admits { name: VerifierName::parse(name).unwrap(), reader }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn two_processes_in_turns_share_a_name_and_restarts_do_not() {
+        let readers = Readers::default();
+        // One process, restarted twice.
+        for (second, reader) in [(0, 1), (10, 1), (12, 2), (20, 2), (21, 3), (30, 3)] {
+            assert_eq!(readers.polls(&by("mqtt", reader), at(second)), Noticed::Nothing);
+        }
+        assert!(!readers.is_shared(&by("mqtt", 3).name, at(30)));
+        // A second one comes, and the first goes on.
+        assert_eq!(readers.polls(&by("mqtt", 9), at(31)), Noticed::Nothing);
+        assert_eq!(readers.polls(&by("mqtt", 3), at(40)), Noticed::Shared);
+        assert_eq!(readers.polls(&by("mqtt", 9), at(41)), Noticed::Nothing, "told once");
+        assert!(readers.is_shared(&by("mqtt", 3).name, at(41)));
+        assert!(!readers.is_shared(&by("edge", 3).name, at(41)));
+        assert_eq!(readers.sweep(at(41)), 1);
+        // One of them ends.
+        let over = at(42) + VERIFIER_KEPT;
+        assert_eq!(readers.polls(&by("mqtt", 9), over), Noticed::Nothing);
+        assert!(!readers.is_shared(&by("mqtt", 9).name, over));
+        assert_eq!(readers.sweep(over), 0);
+    }
+
+    #[test]
+    fn names_of_their_own_are_never_shared() {
+        let readers = Readers::default();
+        for second in 0..60 {
+            let name = format!("gw-{}", second % 3);
+            let reader = u128::from(second % 3);
+            assert_eq!(readers.polls(&by(&name, reader), at(second)), Noticed::Nothing);
+        }
+        assert_eq!(readers.sweep(at(60)), 0);
+    }
+
+    #[test]
+    fn everything_is_bounded_and_readers_that_are_gone_are_forgotten() {
+        let readers = Readers::default();
+        for number in 0..VERIFIER_NAMES {
+            readers.polls(&by(&format!("n{number}"), 1), at(0));
+        }
+        assert_eq!(readers.polls(&by("one-more", 1), at(1)), Noticed::Full);
+        let over = at(1) + VERIFIER_KEPT;
+        assert_eq!(readers.polls(&by("one-more", 1), over), Noticed::Nothing);
+        assert_eq!(readers.0.lock().len(), 1);
+        // A crowd of one name larger than what is remembered is noticed too.
+        let crowd = u128::try_from(READERS_OF_A_NAME).unwrap() + 2;
+        let noticed = (0..crowd).map(|reader| readers.polls(&by("crowd", reader), over));
+        assert_eq!(noticed.filter(|noticed| *noticed == Noticed::Shared).count(), 1);
+        assert!(readers.0.lock().values().all(|named| named.former.len() <= READERS_OF_A_NAME));
+    }
+}

@@ -1,0 +1,119 @@
+//! The way from an accepted socket to HTTP: PROXY header, TLS, each bounded in time. It knows no HTTP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::forwarded::{resolve, Found, Ignored};
+use super::{header, trusted, ProxySettings};
+use crate::limits::{PROXY_WAITING, PROXY_WITHIN, TLS_WITHIN};
+use crate::tls::{Carried, ServerTls};
+
+/// What a listener for HTTP does with its sockets. Cheap to clone.
+#[derive(Clone)]
+pub struct Entrance {
+    tls: Option<Arc<ServerTls>>,
+    settings: Arc<ProxySettings>,
+    expects_header: bool,
+    told: Arc<Told>,
+    /// Sockets whose PROXY header has not come yet.
+    waiting: Arc<Semaphore>,
+}
+
+/// What is told in the log once for each cause: strangers could repeat it as they like.
+#[derive(Default)]
+struct Told {
+    untrusted: AtomicBool,
+    disagree: AtomicBool,
+    unreadable: AtomicBool,
+    no_source: AtomicBool,
+}
+
+impl Entrance {
+    /// The entrance of the listener of this name.
+    pub fn new(listener: &str, settings: ProxySettings, tls: Option<Arc<ServerTls>>) -> Self {
+        let expects_header = settings.expects(listener);
+        let waiting = Arc::new(Semaphore::new(PROXY_WAITING));
+        Self { tls, settings: Arc::new(settings), expects_header, told: Arc::default(), waiting }
+    }
+
+    /// Whether connections are encrypted from the peer to here.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether each connection begins with a PROXY header.
+    pub fn expects_header(&self) -> bool {
+        self.expects_header
+    }
+
+    /// Whether it is a trusted proxy, which speaks for many peers.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        trusted(&self.settings.trusted, peer)
+    }
+
+    /// Where a connection comes from: `from`, or what the balancer there names in the header.
+    ///
+    /// # Errors
+    /// The rule that the peer broke, as a metric label. It gets no byte.
+    pub async fn peer(
+        &self,
+        socket: &mut TcpStream,
+        from: SocketAddr,
+    ) -> Result<SocketAddr, &'static str> {
+        if !self.expects_header {
+            return Ok(from);
+        }
+        if !trusted(&self.settings.from, from.ip()) {
+            self.no_source(from.ip());
+            return Err("proxy_source");
+        }
+        let _waits = self.waiting.try_acquire().map_err(|_| "proxy_waiting")?;
+        let named = tokio::time::timeout(PROXY_WITHIN, header::read(socket, from)).await;
+        named.ok().flatten().ok_or("proxy_header")
+    }
+
+    /// Shakes hands, where the listener speaks TLS.
+    ///
+    /// # Errors
+    /// As [`Entrance::peer`]; the peer may get an alert.
+    pub async fn secure(&self, socket: TcpStream) -> Result<Carried, &'static str> {
+        let Some(tls) = &self.tls else { return Ok(Box::pin(socket)) };
+        let accepted = tokio::time::timeout(TLS_WITHIN, tls.accept(socket)).await;
+        accepted.map_err(|_| "tls_too_slow")?.map_err(|_| "tls_refused")
+    }
+
+    /// The address that counts for a request, by the values of its headers `Forwarded` and `X-Forwarded-For`.
+    pub fn address(&self, peer: IpAddr, forwarded: &[&[u8]], x_forwarded_for: &[&[u8]]) -> IpAddr {
+        let settings = &self.settings;
+        let found = resolve(peer, &settings.trusted, settings.header, forwarded, x_forwarded_for);
+        self.told(peer, &found);
+        found.address
+    }
+
+    /// Tells once that a peer may send no PROXY header, where one must come.
+    pub fn no_source(&self, peer: IpAddr) {
+        let words = "a connection whose PROXY header would count for nothing is closed: when its peer is your balancer, \
+                     name it under proxy.from";
+        self.tell(&self.told.no_source, peer, words);
+    }
+
+    fn told(&self, peer: IpAddr, found: &Found) {
+        let Some(ignored) = found.ignored else { return };
+        let once = match ignored {
+            Ignored::Untrusted => &self.told.untrusted,
+            Ignored::Disagree => &self.told.disagree,
+            Ignored::Unreadable => &self.told.unreadable,
+        };
+        self.tell(once, peer, ignored.words());
+    }
+
+    fn tell(&self, once: &AtomicBool, peer: IpAddr, words: &str) {
+        if !once.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%peer, "{words}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! An MQTT client over TCP, TLS and WebSocket. [`broker`] says where and how, [`carrier`] opens the connection,
+//! [`protocol`] makes packets and state with `rumqttc`, [`pump`] drives them.
+//!
+//! One [`Link`] is one connection. A task of its own drives it and hands events on through a bounded queue, so
+//! that a device may wait for an event, a timer and the stop signal at once without losing a half-read packet.
+//!
+//! rumqttc keeps passwords as `String`, so the base64url form of the connect proof is sent.
+
+mod broker;
+mod carrier;
+mod protocol;
+mod pump;
+mod web_socket;
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use broker::{Broker, Scheme};
+use protocol::Asked;
+use pump::Pump;
+
+use crate::limits;
+
+/// The version of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Version {
+    /// MQTT 3.1.1.
+    #[default]
+    V311,
+    /// MQTT 5.0.
+    V5,
+}
+
+/// What a CONNECT holds.
+#[derive(Clone)]
+pub struct Connect {
+    /// Host name or address, and port.
+    pub broker: Broker,
+    /// The client id.
+    pub client_id: String,
+    /// The user name; ignored by the broker on the connect-proof path.
+    pub username: String,
+    /// The password as text: base64url of token and proof. Neither printed nor logged.
+    pub password: String,
+    /// The version to speak.
+    pub version: Version,
+    /// Keep-alive.
+    pub keep_alive: Duration,
+}
+
+/// What comes over a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Incoming {
+    /// A message.
+    Message {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// A QoS 1 publish was acknowledged.
+    Published,
+    /// A QoS 1 publish was refused (MQTT 5 alone can say so), with the name of the reason.
+    PublishRefused(String),
+    /// A subscription was granted.
+    Subscribed,
+    /// A subscription was refused.
+    SubscribeRefused(String),
+    /// The connection is gone; nothing follows.
+    Closed(Closed),
+}
+
+/// Why a connection could not be made or is gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// CONNACK with a reason other than success.
+    Refused(String),
+    /// MQTT 5 DISCONNECT from the broker, with the name of the reason.
+    Disconnected(String),
+    /// The socket closed, broke or stayed silent.
+    Lost(String),
+}
+
+impl Closed {
+    /// A short stable name for counting.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Refused(reason) => format!("connect:{reason}"),
+            Self::Disconnected(reason) => format!("disconnect:{reason}"),
+            Self::Lost(_) => "connection_lost".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
+            Self::Disconnected(reason) => write!(f, "the broker ended the connection: {reason}"),
+            Self::Lost(why) => write!(f, "the connection is gone: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// The queue of outgoing requests is full or the connection is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotSent;
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not sent: the queue is full or the connection is gone")
+    }
+}
+
+impl std::error::Error for NotSent {}
+
+/// One connection whose CONNACK said success.
+pub struct Link {
+    asks: mpsc::Sender<Asked>,
+    events: mpsc::Receiver<Incoming>,
+    pump: JoinHandle<()>,
+}
+
+impl Link {
+    /// Connects and waits for CONNACK.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn open(connect: &Connect) -> Result<Self, Closed> {
+        let wait = Duration::from_secs(limits::CONNECT_SECONDS);
+        let pump = match tokio::time::timeout(wait, Pump::open(connect)).await {
+            Ok(opened) => opened?,
+            Err(_) => return Err(Closed::Lost("no CONNACK in time".to_owned())),
+        };
+        let (asks, asked) = mpsc::channel(limits::LINK_REQUESTS);
+        let (sender, events) = mpsc::channel(limits::LINK_EVENTS);
+        let pump = tokio::spawn(pump.run(asked, sender));
+        Ok(Self { asks, events, pump })
+    }
+
+    /// The next event; after [`Incoming::Closed`] the same again. Cancel-safe.
+    pub async fn next(&mut self) -> Incoming {
+        let event = self.events.recv().await;
+        event.unwrap_or_else(|| Incoming::Closed(Closed::Lost("closed".to_owned())))
+    }
+
+    /// The next event that is no [`Incoming::Message`], within [`limits::ANSWER`].
+    pub async fn answer(&mut self) -> Incoming {
+        let wait = async {
+            loop {
+                match self.next().await {
+                    Incoming::Message { .. } => {}
+                    other => return other,
+                }
+            }
+        };
+        let lost = || Incoming::Closed(Closed::Lost("no answer in time".to_owned()));
+        tokio::time::timeout(limits::ANSWER, wait).await.unwrap_or_else(|_| lost())
+    }
+
+    /// Queues a publish with QoS 0 or 1.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn publish(
+        &self,
+        topic: &str,
+        acknowledged: bool,
+        payload: Vec<u8>,
+    ) -> Result<(), NotSent> {
+        let topic = topic.to_owned();
+        self.ask(Asked::Publish { topic, acknowledged, payload })
+    }
+
+    /// Queues a subscription with QoS 1.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn subscribe(&self, filter: &str) -> Result<(), NotSent> {
+        self.ask(Asked::Subscribe(filter.to_owned()))
+    }
+
+    fn ask(&self, asked: Asked) -> Result<(), NotSent> {
+        self.asks.try_send(asked).map_err(|_| NotSent)
+    }
+
+    /// Sends DISCONNECT and waits a moment until it is written.
+    pub async fn close(mut self) {
+        let sent = self.ask(Asked::Disconnect).is_ok();
+        let gone = async { while !matches!(self.next().await, Incoming::Closed(_)) {} };
+        if sent {
+            let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Packets and session state of MQTT 3.1.1 and 5: the only file that names `rumqttc`.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::v5 as p5;
+use rumqttc::v5::mqttbytes::QoS as QoS5;
+use rumqttc::{v5, QoS as QoS4};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::{Closed, Connect, Incoming, Version};
+use crate::limits;
+
+/// What the user of a link asks for.
+pub(super) enum Asked {
+    Publish { topic: String, acknowledged: bool, payload: Vec<u8> },
+    Subscribe(String),
+    Ping,
+    Disconnect,
+}
+
+/// The client's state of one connection.
+pub(super) enum Protocol {
+    V311(Box<rumqttc::MqttState>, rumqttc::Codec),
+    V5(Box<v5::MqttState>, p5::Codec),
+}
+
+impl Protocol {
+    pub(super) fn new(version: Version) -> Self {
+        let (most, flight) = (limits::PACKET_BYTES, limits::IN_FLIGHT);
+        match version {
+            Version::V311 => {
+                let codec = rumqttc::Codec { max_incoming_size: most, max_outgoing_size: most };
+                Self::V311(Box::new(rumqttc::MqttState::new(flight, false)), codec)
+            }
+            Version::V5 => {
+                let most = u32::try_from(most).ok();
+                let codec = p5::Codec { max_incoming_size: most, max_outgoing_size: None };
+                Self::V5(Box::new(v5::MqttState::new(flight, false)), codec)
+            }
+        }
+    }
+
+    /// The CONNECT.
+    pub(super) fn connect(&mut self, connect: &Connect, out: &mut BytesMut) -> Result<(), Closed> {
+        let (id, name, password) = (&connect.client_id, &connect.username, &connect.password);
+        let keep_alive = u16::try_from(connect.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        match self {
+            Self::V311(_, codec) => {
+                let mut packet = rumqttc::Connect::new(id.as_str());
+                packet.keep_alive = keep_alive;
+                packet.clean_session = true;
+                packet.login =
+                    Some(rumqttc::Login { username: name.clone(), password: password.clone() });
+                codec.encode(rumqttc::Packet::Connect(packet), out).map_err(lost)
+            }
+            Self::V5(_, codec) => {
+                let packet = p5::Connect {
+                    keep_alive,
+                    client_id: id.clone(),
+                    clean_start: true,
+                    properties: None,
+                };
+                let login = p5::Login { username: name.clone(), password: password.clone() };
+                codec.encode(p5::Packet::Connect(packet, None, Some(login)), out).map_err(lost)
+            }
+        }
+    }
+
+    /// Whether the CONNACK has come, and what it says; `keep_alive` becomes what the broker asks for.
+    pub(super) fn connected(
+        &mut self,
+        inbox: &mut BytesMut,
+        keep_alive: &mut Duration,
+    ) -> Result<bool, Closed> {
+        match self {
+            Self::V311(_, codec) => match codec.decode(inbox).map_err(lost)? {
+                None => Ok(false),
+                Some(rumqttc::Packet::ConnAck(ack)) => match ack.code {
+                    rumqttc::ConnectReturnCode::Success => Ok(true),
+                    refused => Err(Closed::Refused(format!("{refused:?}"))),
+                },
+                Some(_) => Err(lost("the first packet is no CONNACK")),
+            },
+            Self::V5(state, codec) => match codec.decode(inbox).map_err(lost)? {
+                None => Ok(false),
+                Some(p5::Packet::ConnAck(ack)) => {
+                    if ack.code != p5::ConnectReturnCode::Success {
+                        return Err(Closed::Refused(format!("{:?}", ack.code)));
+                    }
+                    let told = ack.properties.as_ref();
+                    codec.max_outgoing_size = told.and_then(|all| all.max_packet_size);
+                    if let Some(asked) = told.and_then(|all| all.server_keep_alive) {
+                        *keep_alive = Duration::from_secs(asked.into());
+                    }
+                    // It learns how many publishes the broker takes at once.
+                    state.handle_incoming_packet(p5::Packet::ConnAck(ack)).map_err(closed_5)?;
+                    state.events.clear();
+                    Ok(true)
+                }
+                Some(_) => Err(lost("the first packet is no CONNACK")),
+            },
+        }
+    }
+
+    /// The next whole packet of `inbox`: what it tells, and what it makes us say. `None` when none is whole.
+    #[allow(clippy::option_option, reason = "a packet may tell nothing")]
+    pub(super) fn next(
+        &mut self,
+        inbox: &mut BytesMut,
+        out: &mut BytesMut,
+    ) -> Result<Option<Option<Incoming>>, Closed> {
+        match self {
+            Self::V311(state, codec) => {
+                let Some(packet) = codec.decode(inbox).map_err(lost)? else { return Ok(None) };
+                let reply = state.handle_incoming_packet(packet.clone()).map_err(lost)?;
+                reply.map_or(Ok(()), |reply| codec.encode(reply, out)).map_err(lost)?;
+                state.events.clear();
+                Ok(Some(incoming_311(packet)))
+            }
+            Self::V5(state, codec) => {
+                let Some(packet) = codec.decode(inbox).map_err(lost)? else { return Ok(None) };
+                let reply = state.handle_incoming_packet(packet.clone()).map_err(closed_5)?;
+                reply.map_or(Ok(()), |reply| codec.encode(reply, out)).map_err(lost)?;
+                state.events.clear();
+                Ok(Some(incoming_5(packet)))
+            }
+        }
+    }
+
+    /// Whether another request may be taken: no more are in flight than both sides hold.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::V311(state, _) => {
+                state.inflight() < limits::IN_FLIGHT && state.collision.is_none()
+            }
+            Self::V5(state, _) => state.inflight() < limits::IN_FLIGHT && state.collision.is_none(),
+        }
+    }
+
+    /// Writes what is asked for.
+    pub(super) fn ask(&mut self, asked: Asked, out: &mut BytesMut) -> Result<(), Closed> {
+        match self {
+            Self::V311(state, codec) => {
+                let packet = state.handle_outgoing_packet(request_311(asked)).map_err(lost)?;
+                state.events.clear();
+                packet.map_or(Ok(()), |packet| codec.encode(packet, out)).map_err(lost)
+            }
+            Self::V5(state, codec) => {
+                let packet = state.handle_outgoing_packet(request_5(asked)).map_err(closed_5)?;
+                state.events.clear();
+                packet.map_or(Ok(()), |packet| codec.encode(packet, out)).map_err(lost)
+            }
+        }
+    }
+}
+
+fn request_311(asked: Asked) -> rumqttc::Request {
+    match asked {
+        Asked::Publish { topic, acknowledged, payload } => {
+            let qos = if acknowledged { QoS4::AtLeastOnce } else { QoS4::AtMostOnce };
+            rumqttc::Request::Publish(rumqttc::Publish::new(topic, qos, payload))
+        }
+        Asked::Subscribe(filter) => {
+            rumqttc::Request::Subscribe(rumqttc::Subscribe::new(filter, QoS4::AtLeastOnce))
+        }
+        Asked::Ping => rumqttc::Request::PingReq(rumqttc::PingReq),
+        Asked::Disconnect => rumqttc::Request::Disconnect(rumqttc::Disconnect),
+    }
+}
+
+fn request_5(asked: Asked) -> v5::Request {
+    match asked {
+        Asked::Publish { topic, acknowledged, payload } => {
+            let qos = if acknowledged { QoS5::AtLeastOnce } else { QoS5::AtMostOnce };
+            v5::Request::Publish(p5::Publish::new(topic, qos, payload, None))
+        }
+        Asked::Subscribe(filter) => {
+            let filter = p5::Filter::new(filter, QoS5::AtLeastOnce);
+            v5::Request::Subscribe(p5::Subscribe::new(filter, None))
+        }
+        Asked::Ping => v5::Request::PingReq,
+        Asked::Disconnect => v5::Request::Disconnect,
+    }
+}
+
+fn incoming_311(packet: rumqttc::Packet) -> Option<Incoming> {
+    match packet {
+        rumqttc::Packet::Publish(publish) => {
+            Some(Incoming::Message { topic: publish.topic, payload: publish.payload.to_vec() })
+        }
+        rumqttc::Packet::PubAck(_) => Some(Incoming::Published),
+        rumqttc::Packet::SubAck(ack) => Some(match ack.return_codes.first() {
+            Some(rumqttc::SubscribeReasonCode::Success(_)) => Incoming::Subscribed,
+            _ => Incoming::SubscribeRefused("failure".to_owned()),
+        }),
+        _ => None,
+    }
+}
+
+fn incoming_5(packet: p5::Packet) -> Option<Incoming> {
+    match packet {
+        p5::Packet::Publish(publish) => Some(Incoming::Message {
+            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            payload: publish.payload.to_vec(),
+        }),
+        p5::Packet::PubAck(ack) => Some(match ack.reason {
+            p5::PubAckReason::Success | p5::PubAckReason::NoMatchingSubscribers => {
+                Incoming::Published
+            }
+            refused => Incoming::PublishRefused(format!("{refused:?}")),
+        }),
+        p5::Packet::SubAck(ack) => Some(match ack.return_codes.first() {
+            Some(p5::SubscribeReasonCode::Success(_)) => Incoming::Subscribed,
+            Some(refused) => Incoming::SubscribeRefused(format!("{refused:?}")),
+            None => Incoming::SubscribeRefused("empty".to_owned()),
+        }),
+        _ => None,
+    }
+}
+
+fn lost(error: impl std::fmt::Display) -> Closed {
+    Closed::Lost(error.to_string())
+}
+
+fn closed_5(error: v5::StateError) -> Closed {
+    match error {
+        v5::StateError::ServerDisconnect { reason_code, .. } => {
+            Closed::Disconnected(format!("{reason_code:?}"))
+        }
+        other => lost(other),
+    }
+}

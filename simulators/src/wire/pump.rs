@@ -1,0 +1,109 @@
+//! Drives one connection: what comes, what is asked for, and pings.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+
+use super::carrier::Carrier;
+use super::protocol::{Asked, Protocol};
+use super::{Closed, Connect, Incoming};
+use crate::limits;
+
+pub(super) struct Pump {
+    carrier: Carrier,
+    protocol: Protocol,
+    keep_alive: Duration,
+    inbox: BytesMut,
+    out: BytesMut,
+}
+
+impl Pump {
+    /// Connects and waits for CONNACK. The caller bounds the time.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub(super) async fn open(connect: &Connect) -> Result<Self, Closed> {
+        let carrier = Carrier::open(&connect.broker).await.map_err(Closed::Lost)?;
+        let protocol = Protocol::new(connect.version);
+        let (inbox, out) = (BytesMut::new(), BytesMut::new());
+        let keep_alive = connect.keep_alive;
+        let mut pump = Self { carrier, protocol, keep_alive, inbox, out };
+        pump.protocol.connect(connect, &mut pump.out)?;
+        pump.write().await?;
+        while !pump.protocol.connected(&mut pump.inbox, &mut pump.keep_alive)? {
+            pump.read().await?;
+        }
+        Ok(pump)
+    }
+
+    /// Until one side ends it. What came before the end is told before the end.
+    pub(super) async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<Asked>,
+        events: mpsc::Sender<Incoming>,
+    ) {
+        let closed = match self.serve(&mut asked, &events).await {
+            Ok(()) => return,
+            Err(closed) => closed,
+        };
+        // Nobody waits for it when the link was dropped.
+        let _ = events.send(Incoming::Closed(closed)).await;
+    }
+
+    async fn serve(
+        &mut self,
+        asked: &mut mpsc::Receiver<Asked>,
+        events: &mpsc::Sender<Incoming>,
+    ) -> Result<(), Closed> {
+        // What came with the CONNACK.
+        self.hand_on(events).await?;
+        let mut ping = tokio::time::interval(self.keep_alive.max(Duration::from_secs(1)));
+        ping.tick().await;
+        loop {
+            tokio::select! {
+                read = self.carrier.read(&mut self.inbox) => {
+                    let ended = matches!(read, Ok(0));
+                    read.map_err(|error| Closed::Lost(error.to_string()))?;
+                    self.hand_on(events).await?;
+                    if ended {
+                        return Err(Closed::Lost("the broker closed the connection".to_owned()));
+                    }
+                }
+                one = asked.recv(), if self.protocol.has_room() => {
+                    let Some(one) = one else { return Ok(()) };
+                    self.protocol.ask(one, &mut self.out)?;
+                }
+                _ = ping.tick() => self.protocol.ask(Asked::Ping, &mut self.out)?,
+            }
+            self.write().await?;
+        }
+    }
+
+    async fn hand_on(&mut self, events: &mpsc::Sender<Incoming>) -> Result<(), Closed> {
+        while let Some(told) = self.protocol.next(&mut self.inbox, &mut self.out)? {
+            if let Some(event) = told {
+                let gone = |_| Closed::Lost("closed".to_owned());
+                events.send(event).await.map_err(gone)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<(), Closed> {
+        match self.carrier.read(&mut self.inbox).await {
+            Ok(0) => Err(Closed::Lost("the broker closed the connection".to_owned())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Closed::Lost(error.to_string())),
+        }
+    }
+
+    /// Writes what is ready, within [`limits::ANSWER`].
+    async fn write(&mut self) -> Result<(), Closed> {
+        let bytes = self.out.split();
+        match tokio::time::timeout(limits::ANSWER, self.carrier.write(&bytes)).await {
+            Ok(written) => written.map_err(|error| Closed::Lost(error.to_string())),
+            Err(_) => Err(Closed::Lost("the broker takes nothing".to_owned())),
+        }
+    }
+}
