@@ -92,7 +92,7 @@ async fn handshake(
         return None;
     }
     let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket);
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     place.ticket.connected();

@@ -15,7 +15,7 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
-use super::{ace, goodbye};
+use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
@@ -50,7 +50,7 @@ pub(super) async fn join(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     mut connect: Connect,
-    network: Network,
+    origin: Origin,
     accepted: Duration,
     ticket: &mut Ticket,
 ) -> Option<Joined> {
@@ -69,7 +69,7 @@ pub(super) async fn join(
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
             let resumed = if joined.ack.session_present { "resumed" } else { "new" };
             hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
-            note_connected(hub, &joined.session, network);
+            note_connected(hub, &joined.session, origin.network);
             Some(joined)
         }
         Err(refused) => {

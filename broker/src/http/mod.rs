@@ -114,8 +114,13 @@ impl Hub {
             unless(
                 self.keep.is_healthy(),
                 "store",
-                "the store of kept sessions stopped writing after an error: look at the log, make room on the disk, and \
-                 start the process anew",
+                match self.keep.is_full() {
+                    true => NO_ROOM,
+                    false => {
+                        "the store of kept sessions stopped writing after an error: look at the log, and start the \
+                         process anew"
+                    }
+                },
             ),
             unless(
                 self.lanes.is_healthy(),
