@@ -89,18 +89,18 @@ async fn readiness(hub: Shared) -> HttpResponse {
 
 /// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
 fn ready_body(hub: &Hub) -> Value {
-    let mut body = json!({ "status": "ready" });
-    let warnings = hub.warnings();
-    if !warnings.is_empty() {
-        body["warnings"] = ready::list(&warnings);
-    }
-    let validator = hub.gate.validator();
-    if validator.shares_its_name() {
-        body["warning"] = json!("verifier_name_shared");
-        body["verifier"] = json!(validator.verifier().as_str());
-        body["why"] = json!(VERIFIER_NAME_SHARED);
-    }
-    body
+    let (warnings, validator) = (hub.warnings(), hub.gate.validator());
+    let status = [("status", json!("ready"))];
+    let listed = (!warnings.is_empty()).then(|| ("warnings", ready::list(&warnings)));
+    let shared = validator.shares_its_name().then(|| {
+        [
+            ("warning", json!("verifier_name_shared")),
+            ("verifier", json!(validator.verifier().as_str())),
+            ("why", json!(VERIFIER_NAME_SHARED)),
+        ]
+    });
+    let members = status.into_iter().chain(listed).chain(shared.into_iter().flatten());
+    Value::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 impl Hub {

@@ -116,7 +116,7 @@ async fn a_device_that_finds_no_room_asks_over_rest_and_hands_its_token_in() {
     let tally = Arc::new(Tally::default());
     let world = World {
         broker: Broker::parse(&broker.local_addr().unwrap().to_string()).unwrap(),
-        api: DeviceApi::new(&format!("http://{}", service.local_addr().unwrap())).unwrap(),
+        api: DeviceApi::new(format!("http://{}", service.local_addr().unwrap())).unwrap(),
         tally: Arc::clone(&tally),
         gangway: Arc::new(Semaphore::new(1)),
     };
