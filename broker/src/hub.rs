@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tessera_agent::behaviour::{Observation, Observer};
 use tessera_runtime::clock::SharedClock;
 use tessera_token::grant::Grant;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -22,14 +23,16 @@ use crate::keep::{Keep, Kept};
 use crate::lanes::retained::{Retained, Stored};
 use crate::lanes::{Lanes, Message, Outbox, Rest, SubscriberId, Tally};
 use crate::metrics::{qos_label, BrokerMetrics};
+use crate::refusals::{Refusal, What};
 use crate::registry::Registry;
 use crate::rights::{Author, Trusted};
 use crate::session::ending::Left;
-use crate::session::machine::{Context, End, House, Will};
+use crate::session::machine::{Context, End, House, Machine, Will};
 use crate::session::timers::Timers;
 use crate::session::{Line, Now, Session};
 use crate::shares::Shares;
 use crate::tickets::Tickets;
+use crate::transport::tls::Certificates;
 
 /// The parts of a running broker.
 pub(crate) struct Hub {
@@ -54,6 +57,7 @@ pub(crate) struct Hub {
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,
 }
 
@@ -106,17 +110,17 @@ impl Hub {
         self.route_on(message, routed)
     }
 
-    /// As [`Self::route_now`] for a QoS 2 message that was released: that it is no longer held and that others have it
-    /// survives a crash as one step.
-    pub(crate) fn route_released(
+    /// As [`Self::route_now`] for a QoS 2 message: what its session notes of it, and that others have it, survives a
+    /// crash as one step.
+    pub(crate) fn route_exactly(
         &self,
         session: &Session,
-        packet_id: u16,
         message: &Arc<Message>,
+        note: impl FnOnce(&mut Machine),
     ) -> (Routed, Option<Rest>) {
         let routed = {
             let _together = session.kept().map(|kept| kept.keep.together());
-            session.look(|machine| machine.forget_received(packet_id));
+            session.look(note);
             self.route_at_once(message)
         };
         self.route_on(message, routed)
@@ -165,8 +169,7 @@ impl Hub {
         let validator = self.gate.validator();
         let lost = will.restored && revoke::withdrawn(validator, rights.grant()).is_some();
         if lost || withdrawn && self.policy.suppress_will_on_revocation {
-            let code = tessera_token::refusal::RefusalCode::WillNotAuthorised;
-            return self.metrics.refusals.inc(&["will", code.as_str()]);
+            return self.will_refused(session, RefusalCode::WillNotAuthorised);
         }
         match will.publish(Context::at(&rights, house, session.id, self.now())) {
             Ok(mut message) => {
@@ -176,8 +179,16 @@ impl Hub {
                 }
                 self.route(&Arc::new(message)).await;
             }
-            Err(code) => self.metrics.refusals.inc(&["will", code.as_str()]),
+            Err(code) => self.will_refused(session, code),
         }
+    }
+
+    fn will_refused(&self, session: &Session, code: RefusalCode) {
+        self.metrics.refusals.inc(&["will", code.as_str()]);
+        let line = Refusal::of(What::Will, code.as_str(), None);
+        line.owner(&session.tenant, session.device.device())
+            .client_id(session.client_id.as_str())
+            .tell();
     }
 
     /// A connection is over: leaves the session, which may be over with it.

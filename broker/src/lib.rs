@@ -13,6 +13,7 @@
 
 pub mod config;
 pub mod limits;
+pub mod refusals;
 
 pub mod admission;
 pub mod authz;

@@ -196,6 +196,11 @@ pub const REAUTHENTICATION_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
 /// chain of client certificates.
 pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
+/// Bytes of a ClientHello that are looked at for the size of records that it asks for. A client with buffers that are
+/// small sends fewer than 1 KiB.
+pub const TLS_HELLO_BYTES: usize = 4 * 1024;
+/// Bytes of it that are read at once.
+pub const TLS_HELLO_CHUNK: usize = 1024;
 /// Time for the WebSocket upgrade, from the end of the TLS handshake or from accept.
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.
@@ -413,6 +418,15 @@ pub const RELAY_ANSWER_BYTES: usize = 16 * 1024;
 pub const ALERT_BYTES: usize = 16 * 1024;
 /// Time for connections to say goodbye on stop.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+// --- lines about refusals ----------------------------------------------------------------------------------------
+
+/// Bytes of a client id in a line: all that a valid one has.
+pub const LOGGED_ID_BYTES: usize = 64;
+/// Bytes of a topic or filter in a line.
+pub const LOGGED_TOPIC_BYTES: usize = 128;
+/// Bytes of what a library says about a broken handshake.
+pub const LOGGED_DETAIL_BYTES: usize = 128;
 
 // --- metrics port ------------------------------------------------------------------------------------------------
 

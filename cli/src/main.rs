@@ -31,7 +31,11 @@ use clap::Parser;
 use fault::Outcome;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        Err(asked) => return show(&asked),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -39,16 +43,36 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let serves = is_server(&cli.command);
     let outcome = runtime.block_on(run(cli.command));
     // Whatever still runs has been named by its drain; it does not hold the process.
     runtime.shutdown_background();
     match outcome {
-        Ok(status) => ExitCode::from(status),
+        // How a server ends does not depend on who watches it.
+        Ok(status) if serves => ExitCode::from(status),
+        Ok(status) => ExitCode::from(out::status().unwrap_or(status)),
         Err(fault) => {
             out::complain(&format!("tessera: {fault}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The help or the version, which were asked for.
+fn show(asked: &clap::Error) -> ExitCode {
+    let text = asked.render();
+    match out::is_terminal() {
+        true => out::write(&text.ansi().to_string()),
+        false => out::write(&text.to_string()),
+    }
+    ExitCode::from(out::status().unwrap_or(0))
+}
+
+fn is_server(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Up(_) | Command::Provision(_) | Command::Broker(_) | Command::Agent(_)
+    )
 }
 
 /// Whether it leaves folders with secrets in them. The bench starts mosquitto, which reads its files as another user.

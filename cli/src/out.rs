@@ -1,9 +1,16 @@
-//! Standard output: the one place that writes to it. When its reader has gone, nothing more is written.
+//! Standard output: the one place that writes to it. When its reader has gone, or it takes no more, nothing more is
+//! written, and the process ends with the exit code of that ([`status`], `docs/exit-codes.md`).
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-static CLOSED: AtomicBool = AtomicBool::new(false);
+/// The output was not written: the disk is full, or the device fails (`EX_IOERR` of sysexits.h).
+pub(crate) const NOT_WRITTEN: u8 = 74;
+/// The reader of the output has gone, as a shell names the end by SIGPIPE.
+pub(crate) const READER_GONE: u8 = 141;
+
+/// 0, or one of the two.
+static LOST: AtomicU8 = AtomicU8::new(0);
 
 /// Writes one line.
 pub(crate) fn line(text: &str) {
@@ -16,14 +23,29 @@ pub(crate) fn write(text: &str) {
         return;
     }
     let mut out = io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        CLOSED.store(true, Ordering::Relaxed);
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            LOST.store(READER_GONE, Ordering::Relaxed);
+        }
+        Err(error) => {
+            LOST.store(NOT_WRITTEN, Ordering::Relaxed);
+            complain(&format!(
+                "tessera: standard output cannot be written: {error}. What was asked for goes on, and the rest of what \
+                 it says is lost"
+            ));
+        }
     }
 }
 
-/// Whether the reader has gone: what runs for the sake of being watched may end.
+/// Whether output was lost: what runs for the sake of being watched may end.
 pub(crate) fn is_closed() -> bool {
-    CLOSED.load(Ordering::Relaxed)
+    status().is_some()
+}
+
+/// The exit code, when output was lost.
+pub(crate) fn status() -> Option<u8> {
+    Some(LOST.load(Ordering::Relaxed)).filter(|lost| *lost != 0)
 }
 
 /// Writes one line to the error output; what cannot be written is lost.

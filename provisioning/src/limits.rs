@@ -183,6 +183,9 @@ pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
 /// Issuer keys of one tenant, retired ones aside, past which none is rotated: all of them are looked through for the one
 /// that signs. A compromised key is cut in any case.
 pub const KEYS_PER_TENANT: usize = 8192;
+/// How long an audit entry may wait to be chained before the service is not ready: twelve sweeps, each of which chains
+/// what is left.
+pub const AUDIT_BEHIND: Duration = Duration::from_secs(60);
 
 // --- strangers ---------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,10 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod proxy;
+pub mod ready;
 pub mod secret;
 pub mod tls;
 pub mod umask;
+pub mod x509;
 
 pub mod limits;

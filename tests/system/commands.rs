@@ -1,6 +1,6 @@
 //! What the command line tells people.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::Server;
@@ -130,6 +130,70 @@ fn a_start_that_cannot_be_is_told_in_a_line() {
     let (good, output) = up(&taken, &server.folder.path().join("other"));
     assert!(!good && output.contains(&taken) && output.contains("in use"), "{output}");
     assert!(!output.contains("panicked"), "{output}");
+}
+
+/// The exit status of a command whose standard output goes to this file, and what it says on its error output.
+fn into(command: &mut Command, file: std::fs::File) -> (Option<i32>, String) {
+    let output = command.stdin(Stdio::null()).stdout(file).stderr(Stdio::piped()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A pipe that nobody reads.
+fn unread() -> std::fs::File {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    std::fs::File::from(std::os::fd::OwnedFd::from(writer))
+}
+
+#[test]
+fn output_that_cannot_be_written_has_an_exit_code_of_its_own() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let server = Server::start();
+    let device = server.enrol("w-1", "sensor");
+    let folder = device.folder.display().to_string();
+    let of_device = |words: &[&str]| {
+        let mut command = Command::new(tessera());
+        command.args(["device"]).args(words).args(["--dir", &folder]);
+        command
+    };
+    let mut help = Command::new(tessera());
+    help.arg("--help");
+    let mut verb_help = Command::new(tessera());
+    verb_help.args(["claim", "create", "--help"]);
+    let mut version = Command::new(tessera());
+    version.arg("--version");
+    let mut commands = vec![
+        help,
+        verb_help,
+        version,
+        server.operator(&["devices"]),
+        server.operator(&["devices", "--json"]),
+        server.operator(&["audit", "list"]),
+        server.operator(&["keys", "list"]),
+        server.operator(&["tenant", "list"]),
+        of_device(&["token"]),
+        of_device(&["password"]),
+        of_device(&["doctor"]),
+    ];
+    for command in &mut commands {
+        let (code, told) = into(command, full());
+        assert_eq!(code, Some(74), "{command:?}: {told}");
+        assert!(told.contains("standard output"), "{command:?}: {told}");
+        let (code, told) = into(command, unread());
+        assert_eq!((code, told.as_str()), (Some(141), ""), "{command:?}");
+    }
+    // What was made and cannot be shown again is told.
+    for (words, file, expected) in [
+        (vec!["claim", "create", "--role", "sensor"], full(), 74),
+        (vec!["claim", "create", "--role", "sensor", "--json"], full(), 74),
+        (vec!["claim", "create", "--role", "sensor", "--plain"], unread(), 141),
+    ] {
+        let (code, told) = into(&mut server.operator(&words), file);
+        assert_eq!(code, Some(expected), "{words:?}: {told}");
+        assert!(told.contains("claim delete"), "{words:?}: {told}");
+    }
+    let made = ok(&mut server.operator(&["claim", "list", "--json"]));
+    assert_eq!(made.matches("\"open\"").count(), 3, "{made}");
 }
 
 /// What a pipe gets ends in logs: there is the path alone. A lost token is made again on the machine.

@@ -133,3 +133,38 @@ fn http_get(at: SocketAddr, path: &str) -> String {
     socket.read_to_string(&mut answer).unwrap();
     answer
 }
+
+/// Strangers who send anything at all write a bounded number of lines, and each kind is there.
+#[test]
+fn a_flood_of_strangers_is_told_in_few_lines() {
+    let mut server = Server::start();
+    let (mqtt, http) = (server.mqtt, server.http);
+    let strange: [&[u8]; 4] =
+        [b"\xc0\x00", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\x7f", b"\x00"];
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(move || {
+                for turn in 0..SHOWN / THREADS {
+                    let _ = show(mqtt, strange[turn % strange.len()]);
+                    let body = "POST /v1/enrol HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+                    let mut socket = TcpStream::connect(http).unwrap();
+                    let _ = socket.write_all(body.as_bytes());
+                    let _ = socket.read_to_string(&mut String::new());
+                }
+            });
+        }
+    });
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    let lines = |words: &str| {
+        let of_it = output.lines().filter(|line| line.contains(words));
+        of_it.partition::<Vec<&str>, _>(|line| line.contains("more of the same"))
+    };
+    for kind in ["connect refused", "enrolment refused"] {
+        let (closing, written) = lines(kind);
+        assert!((20..150).contains(&written.len()), "{kind}: {} lines\n{output}", written.len());
+        assert!(!closing.is_empty(), "{kind}\n{output}");
+    }
+    assert!(output.lines().count() < 400, "{}", output.lines().count());
+}

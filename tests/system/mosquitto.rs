@@ -1,4 +1,7 @@
-//! mosquitto's clients against the started binary.
+//! mosquitto's clients, and its bridge, against the started binary.
+
+use std::net::TcpListener;
+use std::process::Command;
 
 use tessera_tests::process::{run, Process};
 use tessera_tests::server::Server;
@@ -180,4 +183,64 @@ fn sigterm_drains_and_a_restart_goes_on() {
     ]));
     assert!(sent, "{output}");
     server.stop();
+}
+
+/// The server of mosquitto, where Debian puts it.
+fn mosquitto() -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("mosquitto");
+    command.env("PATH", format!("{path}:/usr/sbin"));
+    command
+}
+
+/// A bridge sends its level with the highest bit set (`try_private`, its default), which no standard knows. It is told so
+/// in the form of 3.1.1, and comes again without the bit.
+#[test]
+fn a_bridge_connects_by_its_second_try() {
+    let mut server = Server::start();
+    let sensor = server.enrol("m-1", "sensor");
+    let backend = server.enrol("back-1", "backend");
+    let mut reader = Process::start(backend.mosquitto("mosquitto_sub").args([
+        "-v",
+        "-q",
+        "1",
+        "-C",
+        "1",
+        "-t",
+        "d/+/telemetry",
+    ]));
+    reader.line("SUBACK", |l| l.contains("received SUBACK"));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = server.folder.path().join("bridge.conf");
+    let lines = [
+        "user root".to_owned(),
+        "log_dest stderr".to_owned(),
+        "log_type all".to_owned(),
+        format!("listener {port} 127.0.0.1"),
+        "allow_anonymous true".to_owned(),
+        "connection up".to_owned(),
+        format!("address {}", server.mqtt),
+        "try_private true".to_owned(),
+        "notifications false".to_owned(),
+        "restart_timeout 1".to_owned(),
+        "remote_clientid m-1".to_owned(),
+        "remote_username m-1".to_owned(),
+        format!("remote_password {}", sensor.password()),
+        "topic telemetry out 1 local/ d/m-1/".to_owned(),
+    ];
+    std::fs::write(&config, lines.join("\n") + "\n").unwrap();
+    let mut bridge = Process::start(mosquitto().arg("-c").arg(&config));
+    bridge.line("refusal", |l| l.contains("unacceptable protocol version"));
+    let port = port.to_string();
+    let words = ["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", "local/telemetry", "-m", "21.5"];
+    let (sent, output) = run(Command::new("mosquitto_pub").args(words));
+    assert!(sent, "{output}");
+    reader.line("message", |l| l == "d/m-1/telemetry 21.5");
+    assert!(reader.wait().success());
+    bridge.kill();
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    let told = output.lines().find(|line| line.contains("code=protocol_version"));
+    assert!(told.is_some_and(|line| line.contains("address=127.0.0.1 transport=mqtt")), "{output}");
 }

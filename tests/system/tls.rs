@@ -90,3 +90,73 @@ fn a_renewed_certificate_is_used_after_sighup() {
     }
     secure.server.stop();
 }
+
+/// An MQTT 3.1.1 CONNECT with a keep-alive of a second, and a SUBSCRIBE to the device's commands.
+fn connect_and_subscribe(device: &Device) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&length[..], text.as_bytes()].concat()
+    };
+    let packet = |kind: u8, body: Vec<u8>| {
+        let length = match body.len() {
+            short @ 0..128 => vec![short as u8],
+            long => vec![(long % 128) as u8 | 0x80, (long / 128) as u8],
+        };
+        [&[kind][..], &length, &body].concat()
+    };
+    let head = b"\x00\x04MQTT\x04\xc2\x00\x01".to_vec();
+    let texts = [text(&device.id), text(&device.id), text(&device.password())];
+    let connect = packet(0x10, [head, texts.concat()].concat());
+    let filter = text(&format!("d/{}/cmd", device.id));
+    [connect, packet(0x82, [&[0, 1][..], &filter, &[0]].concat())].concat()
+}
+
+/// The lengths of the server's records, as `openssl s_client -msg` shows them.
+fn records(output: &str) -> Vec<usize> {
+    let mut lines = output.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.contains("<<< ") && line.contains("RecordHeader") {
+            let bytes = hex::decode(lines.next().unwrap().replace(' ', "")).unwrap();
+            found.push(usize::from(u16::from_be_bytes([bytes[3], bytes[4]])));
+        }
+    }
+    found
+}
+
+/// What the largest record may have beside its content: nonce, tag, type.
+const OF_THE_RECORD: usize = 32;
+
+#[test]
+fn a_client_with_small_buffers_gets_small_records() {
+    let secure = start();
+    let backend = secure.server.enrol("back-1", "backend");
+    let device = secure.server.enrol("m-1", "sensor");
+    let large = "x".repeat(9_000);
+    let retained = ["-r", "-q", "1", "-t", "d/m-1/cmd", "-m", &large];
+    let (sent, output) = run(backend.mosquitto("mosquitto_pub").args(retained));
+    assert!(sent, "{output}");
+    let input = secure.server.folder.path().join("packets");
+    let largest = |more: &[&str]| {
+        std::fs::write(&input, connect_and_subscribe(&device)).unwrap();
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &format!("127.0.0.1:{}", secure.port)])
+            .args(["-CAfile", &secure.cert, "-ign_eof", "-msg"])
+            .args(more)
+            .stdin(std::fs::File::open(&input).unwrap())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&output.stdout);
+        let records = records(&output);
+        assert!(records.iter().sum::<usize>() > large.len(), "{records:?}\n{output}");
+        records.into_iter().max().unwrap()
+    };
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (asked, most) in [("512", 512), ("1024", 1_024), ("2048", 2_048)] {
+            let found = largest(&[version, "-maxfraglen", asked]);
+            assert!((most..=most + OF_THE_RECORD).contains(&found), "{version} {asked}: {found}");
+        }
+        assert!(largest(&[version]) > 4_096, "{version}");
+    }
+    secure.server.stop();
+}

@@ -3,8 +3,10 @@ use std::time::Duration;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
+use serde_json::json;
 use tessera_runtime::http::server::{nothing_here, problem, resource, ServerMetrics};
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
+use tessera_runtime::ready;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
@@ -119,20 +121,27 @@ async fn healthz() -> HttpResponse {
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     let validator = &state.validator;
-    let ready = validator.ready().and_then(|()| validator.clock_ready());
-    match ready.and_then(|()| validator.decides_proofs()) {
-        Ok(()) if validator.shares_its_name() => {
-            let name = validator.verifier();
-            let body =
-                format!("ready\nwarning verifier_name_shared {name}: {VERIFIER_NAME_SHARED}\n");
-            HttpResponse::Ok().content_type("text/plain").body(body)
-        }
-        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(code) => {
-            let why = state.validator.why_not_ready(code);
-            problem(StatusCode::SERVICE_UNAVAILABLE, code, Some(&why))
-        }
-    }
+    let reasons = validator.reasons();
+    let Some(first) = reasons.first() else {
+        let body = match validator.shares_its_name() {
+            true => {
+                let name = validator.verifier();
+                format!("ready\nwarning verifier_name_shared {name}: {VERIFIER_NAME_SHARED}\n")
+            }
+            false => "ready\n".to_owned(),
+        };
+        return HttpResponse::Ok().content_type("text/plain").body(body);
+    };
+    HttpResponse::ServiceUnavailable().content_type("application/problem+json").body(
+        json!({
+            "title": "Service Unavailable",
+            "status": 503,
+            "code": first.code.as_str(),
+            "detail": first.why,
+            "reasons": ready::list(&reasons),
+        })
+        .to_string(),
+    )
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::clock::ManualClock;
-use tessera_runtime::http::{HttpClient, HttpLimits, JSON};
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, JSON};
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::store::Store;
 use tessera_token::text::base64url;
@@ -128,6 +128,9 @@ async fn without_trust_it_lives_but_is_not_ready() {
     assert_eq!(rig.status("/healthz").await, 200);
     let error = rig.client.get("/readyz").await.unwrap_err();
     assert_eq!((error.status(), error.code()), (Some(503), Some("trust_missing")));
+    let HttpError::Status { response, .. } = error else { panic!("{error}") };
+    let body: Value = response.json().unwrap();
+    assert_eq!(body["reasons"][0]["part"], "trust", "{body}");
     let answer = rig.ask(&rig.question(1)).await;
     assert_eq!(answer["code"], "trust_missing");
     assert_eq!(answer["trust_age_seconds"], Value::Null);

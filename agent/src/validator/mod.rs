@@ -27,6 +27,7 @@ use view::View;
 
 mod known;
 mod late;
+mod readiness;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -26,6 +26,7 @@ use crate::control::token;
 use crate::gate::Evidence;
 use crate::hub::Hub;
 use crate::limits::CHALLENGE_WITHIN;
+use crate::refusals::{Refusal, Remote, What};
 use crate::session::machine::End;
 use crate::transport::tls::Channel;
 use crate::transport::Stream;
@@ -42,9 +43,10 @@ pub(super) async fn evidence(
     inbox: &mut BytesMut,
     connect: &mut Connect,
     from: Prefix,
+    remote: Remote,
 ) -> Option<Result<Evidence, RefusalCode>> {
     match method(connect).map(Method::of) {
-        Some(Some(method)) => enhanced(hub, stream, inbox, connect, method, from).await,
+        Some(Some(method)) => enhanced(hub, stream, inbox, connect, method, (from, remote)).await,
         Some(None) => Some(Err(RefusalCode::MethodNotSupported)),
         None => Some(password(hub, stream, connect, &stream.channel())),
     }
@@ -99,7 +101,7 @@ async fn enhanced(
     inbox: &mut BytesMut,
     connect: &Connect,
     method: Method,
-    from: Prefix,
+    (from, remote): (Prefix, Remote),
 ) -> Option<Result<Evidence, RefusalCode>> {
     let token = match begun(hub, stream, connect, method) {
         Ok(Begun::Proved(evidence)) => return Some(Ok(evidence)),
@@ -116,13 +118,15 @@ async fn enhanced(
     let answer = tokio::time::timeout(CHALLENGE_WITHIN, first::next_packet(stream, inbox)).await;
     let auth = match answer {
         Ok(Some(Packet::Auth(auth))) if is_answer(method, &auth) => auth,
-        Ok(Some(Packet::Disconnect(_)) | None) => return None,
-        Ok(Some(_)) => {
-            hub.metrics.broken.inc(&["auth_expected"]);
-            return None;
-        }
-        Err(_) => {
-            hub.metrics.broken.inc(&["auth_too_slow"]);
+        other => {
+            let rule = match other {
+                Ok(Some(Packet::Disconnect(_)) | None) => "auth_lost",
+                Ok(Some(_)) => "auth_expected",
+                Err(_) => "auth_too_slow",
+            };
+            hub.metrics.broken.inc(&[rule]);
+            let line = Refusal::of(What::Connect, rule, remote);
+            line.shown_client_id(&connect.client_id).tell();
             return None;
         }
     };

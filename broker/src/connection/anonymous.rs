@@ -17,6 +17,7 @@ use crate::codec::{
 use crate::gate::answer;
 use crate::hub::Hub;
 use crate::limits::{ANONYMOUS_PACKETS, ANONYMOUS_WITHIN, MAX_PACKET_BEFORE_AUTH};
+use crate::refusals::{Refusal, Remote, What};
 use crate::transport::Stream;
 
 /// Whether the CONNECT asks for nothing but `authz-info`: no credential of any kind and no will.
@@ -38,20 +39,27 @@ pub(super) async fn serve(
     inbox: &mut BytesMut,
     connect: &Connect,
     from: Prefix,
+    remote: Remote,
 ) -> bool {
     let to = Recipient::of(connect);
     let Some(_visit) = hub.authz.enter(from, hub.clock.monotonic()) else {
         hub.metrics.limits_hit.inc(&["anonymous"]);
+        let line = Refusal::of(What::Connect, "anonymous_limit", remote);
+        line.shown_client_id(&connect.client_id).tell();
         let (reason, properties) = (ReasonCode::SERVER_BUSY, Properties::new());
         let ack = ConnAck { session_present: false, reason, properties };
         goodbye::refuse(&mut stream, ack, to, false).await;
         return false;
     };
     hub.metrics.authz_info.inc(&["connected"]);
-    let mut peer = Anonymous { hub, to, from, received: Vec::new(), useful: false };
+    let mut peer = Anonymous { hub, to, from, remote, received: Vec::new(), useful: false };
     let served =
         tokio::time::timeout(ANONYMOUS_WITHIN, peer.run(&mut stream, inbox, connect)).await;
     let end = served.unwrap_or(Some(ReasonCode::MAXIMUM_CONNECT_TIME));
+    if end.is_some() {
+        let line = Refusal::of(What::Session, "anonymous_ended", remote);
+        line.shown_client_id(&connect.client_id).tell();
+    }
     let mut out = BytesMut::new();
     if let (Some(reason), Version::V5) = (end, to.version()) {
         let bye = Packet::Disconnect(Disconnect { reason, properties: Properties::new() });
@@ -67,6 +75,7 @@ struct Anonymous<'h> {
     hub: &'h Hub,
     to: Recipient,
     from: Prefix,
+    remote: Remote,
     /// QoS 2 messages that are not released yet.
     received: Vec<u16>,
     useful: bool,
@@ -196,7 +205,7 @@ impl Anonymous<'_> {
         if matches!(code, RefusalCode::LimitReached | RefusalCode::RateLimited) {
             self.hub.metrics.limits_hit.inc(&["authz_info"]);
         }
-        tracing::debug!(code = %code, from = %self.from, "not kept from authz-info");
+        Refusal::of(What::Token, code.as_str(), self.remote).topic(AUTHZ_INFO).tell();
         reason_of(code)
     }
 }

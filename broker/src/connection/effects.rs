@@ -11,8 +11,9 @@ use crate::control::{status, token};
 use crate::hub::{Hub, Routed};
 use crate::lanes::retained::Stored;
 use crate::lanes::{LaneError, Message, Rest};
+use crate::refusals::{Refusal, What};
 use crate::rights::Control;
-use crate::session::machine::{Answer, Delivered, End, Granted, Rarer};
+use crate::session::machine::{Answer, Delivered, End, Granted, Machine, Rarer};
 
 impl Connection {
     /// Does one of the rarer things; gives the end when that is it.
@@ -30,7 +31,7 @@ impl Connection {
             Rarer::Token(payload) => {
                 token::submit(&self.hub, &self.session, &self.line, payload);
             }
-            Rarer::Refused { code, topic } => self.refused(code, &topic),
+            Rarer::Refused { what, code, topic } => self.refused(what, code, &topic),
             Rarer::End(end) => return Some(end),
         }
         None
@@ -44,7 +45,16 @@ impl Connection {
             Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
         let packet_id = match answer {
-            Answer::PubComp(packet_id) => return self.publish_released(message, packet_id),
+            Answer::PubComp(packet_id) => {
+                let note = move |machine: &mut Machine| machine.forget_received(packet_id);
+                let ack = Packet::PubComp(Ack::new(packet_id, ReasonCode::SUCCESS));
+                return self.publish_exactly(message, note, &ack);
+            }
+            Answer::PubRec(packet_id) => {
+                let note = move |machine: &mut Machine| machine.note_passed_on(packet_id);
+                let ack = Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS));
+                return self.publish_exactly(message, note, &ack);
+            }
             Answer::PubAck(packet_id) => Some(packet_id),
             Answer::Nothing => None,
         };
@@ -56,16 +66,26 @@ impl Connection {
         }
         if let Some(packet_id) = packet_id {
             self.owe(routed.tally.ticket);
-            self.send(&Packet::PubAck(Ack::new(packet_id, puback_reason(&routed))));
+            let reason = puback_reason(&routed);
+            if reason.is_error() {
+                let line = self.refusal(What::Publish, RefusalCode::LimitReached.as_str());
+                line.topic(message.topic.as_str()).tell();
+            }
+            self.send(&Packet::PubAck(Ack::new(packet_id, reason)));
         }
         rest
     }
 
-    fn publish_released(&mut self, message: &Arc<Message>, packet_id: u16) -> Option<Rest> {
-        let (routed, rest) = self.hub.route_released(&self.session, packet_id, message);
+    fn publish_exactly(
+        &mut self,
+        message: &Arc<Message>,
+        note: impl FnOnce(&mut Machine),
+        ack: &Packet,
+    ) -> Option<Rest> {
+        let (routed, rest) = self.hub.route_exactly(&self.session, message, note);
         self.owe(routed.tally.ticket);
         self.owe(self.session.look(|machine| machine.take_ticket()));
-        self.send(&Packet::PubComp(Ack::new(packet_id, ReasonCode::SUCCESS)));
+        self.send(ack);
         rest
     }
 
@@ -85,6 +105,8 @@ impl Connection {
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
                     *reason = lane_reason(error);
                 }
+                let line = self.refusal(What::Subscribe, lane_code(error).as_str());
+                line.topic(one.subscription.filter.as_str()).tell();
             } else if one.retained {
                 retained.push(one);
             }
@@ -131,13 +153,17 @@ impl Connection {
         note(hub, status::write(hub, session, line, &mut self.out));
     }
 
-    fn refused(&self, code: RefusalCode, topic: &str) {
-        let publish = matches!(code, RefusalCode::PublishNotAuthorised | RefusalCode::ShareUsedUp);
-        let what = if publish { "publish" } else { "subscribe" };
-        self.hub.metrics.refusals.inc(&[what, code.as_str()]);
+    fn refused(&self, what: What, code: RefusalCode, topic: &str) {
+        let label = if what == What::Publish { "publish" } else { "subscribe" };
+        self.hub.metrics.refusals.inc(&[label, code.as_str()]);
         let seen = Observation::Refused { code, topic: Some(topic) };
         self.hub.observer.observe(&self.session.device, seen);
-        tracing::debug!(client = %self.session.client_id, code = %code, topic, "refused on the session");
+        self.refusal(what, code.as_str()).topic(topic).tell();
+    }
+
+    /// The line about something that is refused to this client.
+    pub(super) fn refusal<'a>(&'a self, what: What, code: &'a str) -> Refusal<'a> {
+        self.session.refusal(&self.line, what, code)
     }
 
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.
@@ -175,5 +201,12 @@ fn lane_reason(error: LaneError) -> ReasonCode {
     match error {
         LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
         LaneError::Unavailable => ReasonCode::UNSPECIFIED,
+    }
+}
+
+fn lane_code(error: LaneError) -> RefusalCode {
+    match error {
+        LaneError::QuotaExceeded => RefusalCode::LimitReached,
+        LaneError::Unavailable => RefusalCode::NotReady,
     }
 }

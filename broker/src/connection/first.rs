@@ -1,9 +1,11 @@
 //! The first packet: a CONNECT of at most 8 KiB within 5 seconds, or nothing.
 
+use std::io::ErrorKind;
+
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
-use super::goodbye;
+use super::{goodbye, note_broken};
 use crate::admission::Ticket;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
@@ -11,6 +13,7 @@ use crate::codec::{
 };
 use crate::hub::Hub;
 use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
+use crate::refusals::{Broken, Remote, What};
 use crate::transport::Stream;
 
 /// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
@@ -19,13 +22,14 @@ pub(super) async fn connect(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
+    remote: Remote,
 ) -> Option<Connect> {
     let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox, ticket)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
             Err((error, version)) => {
-                hub.metrics.broken.inc(&[error.rule]);
+                note_broken(hub, remote, &Broken::new(What::Connect, error.rule));
                 answer(stream, error, version).await;
                 return None;
             }
@@ -34,7 +38,7 @@ pub(super) async fn connect(
         Ok(Err(Silent::Lost)) => "lost_before_connect",
         Err(_) => "connect_too_slow",
     };
-    hub.metrics.broken.inc(&[why]);
+    note_broken(hub, remote, &Broken::new(What::Connect, why));
     None
 }
 
@@ -60,7 +64,7 @@ async fn whole_packet(
             Step::Frame(frame) => return Ok(frame),
             Step::NeedMore(bytes) => bytes,
         };
-        read_more(stream, inbox, wanted).await.ok_or(Silent::Lost)?;
+        read_more(stream, inbox, wanted).await?;
         ticket.heard();
     }
 }
@@ -82,18 +86,23 @@ pub(super) async fn next_packet_as(
             Step::Frame(frame) => return codec::decode(&frame, version, Peer::Client).ok(),
             Step::NeedMore(bytes) => bytes,
         };
-        read_more(stream, inbox, wanted).await?;
+        read_more(stream, inbox, wanted).await.ok()?;
     }
 }
 
-/// Waits for bytes; `None` when there will be none.
-async fn read_more(stream: &mut Stream, inbox: &mut BytesMut, wanted: usize) -> Option<()> {
-    stream.ready(Interest::READABLE).await.ok()?;
+/// Waits for bytes; an error when there will be none.
+async fn read_more(stream: &mut Stream, inbox: &mut BytesMut, wanted: usize) -> Result<(), Silent> {
+    stream.ready(Interest::READABLE).await.map_err(|_| Silent::Lost)?;
     inbox.reserve(wanted.clamp(512, READ_CHUNK));
     match stream.try_read_buf(inbox) {
-        Ok(0) => None,
-        Ok(_) => Some(()),
-        Err(error) => (error.kind() == std::io::ErrorKind::WouldBlock).then_some(()),
+        Ok(0) => Err(Silent::Lost),
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::WouldBlock => Ok(()),
+            // A frame or a record that its layer forbids.
+            ErrorKind::InvalidData => Err(Silent::Broken("transport_broken")),
+            _ => Err(Silent::Lost),
+        },
     }
 }
 
@@ -111,8 +120,9 @@ fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
         return codec::peek_version(body);
     }
     let name = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
-    let level = *body.get(2 + name)?;
-    Some(if level > Version::V5.level() { Version::V5 } else { Version::V311 })
+    // Bridges of mosquitto set the highest bit beside the level that they speak.
+    let level = *body.get(2 + name)? & 0x7f;
+    Some(if level >= Version::V5.level() { Version::V5 } else { Version::V311 })
 }
 
 /// A 3.1.1 peer is told only what its return codes can say.

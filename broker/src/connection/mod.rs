@@ -33,6 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admission::Ticket;
 use crate::codec::Connect;
 use crate::hub::Hub;
+use crate::refusals::{Broken, Refusal, Remote, What};
 use crate::transport::accept::{Caller, Door};
 use crate::transport::Stream;
 
@@ -69,27 +70,29 @@ async fn handshake(
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let network = Network::of(peer);
+    let remote = door.remote(peer);
+    let origin = Origin { remote, network: Network::of(peer) };
     let call = place.ticket.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, peer, &mut inbox, &mut place.ticket) => Some(first?),
+        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket, remote) => Some(first?),
     };
     let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
+        Refusal::of(What::Connection, "made_room", remote).tell();
         return None;
     };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
         let prefix = place.ticket.prefix();
-        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix)).await {
+        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix, remote)).await {
             place.ticket.blameless();
         }
         return None;
     }
     let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, network, accepted, ticket);
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     place.ticket.connected();
@@ -97,23 +100,37 @@ async fn handshake(
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }
 
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    remote: Remote,
+    network: Network,
+}
+
 /// From a caller to its CONNECT; `None` closes it.
 async fn first_packet(
     hub: &Hub,
     door: &Door,
     caller: Caller,
-    peer: IpAddr,
     inbox: &mut BytesMut,
     ticket: &mut Ticket,
+    remote: Remote,
 ) -> Option<(Stream, Connect)> {
-    match door.open(caller, peer, ticket).await {
+    match door.open(caller, remote.address, ticket).await {
         Ok(mut stream) => {
-            let connect = first::connect(hub, &mut stream, inbox, ticket).await?;
+            let connect = first::connect(hub, &mut stream, inbox, ticket, remote).await?;
             Some((stream, connect))
         }
-        Err(rule) => {
-            hub.metrics.broken.inc(&[rule]);
+        Err(broken) => {
+            note_broken(hub, remote, &broken);
             None
         }
     }
+}
+
+/// A peer that is not let in broke a rule or went away.
+pub(crate) fn note_broken(hub: &Hub, remote: Remote, broken: &Broken) {
+    hub.metrics.broken.inc(&[broken.rule]);
+    let line = Refusal::of(broken.what, broken.rule, remote);
+    broken.detail.as_deref().map_or(line, |detail| line.detail(detail)).tell();
 }

@@ -25,6 +25,7 @@ use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
+use crate::refusals::What;
 use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
 use crate::session::{Line, Now, Session, Stepped};
 use crate::transport::Stream;
@@ -65,6 +66,9 @@ pub(super) async fn run(mut connection: Box<Connection>) {
     connection.hub.connected.fetch_add(1, Ordering::Relaxed);
     let mut end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
+    if end.is_refusal() {
+        connection.refusal(What::Session, end.why).tell();
+    }
     if end.is_by_peer() {
         let leaving = connection.hub.leaving.clone();
         // In line with the others that leave; when the line is too long, here and now.

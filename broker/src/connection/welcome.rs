@@ -15,7 +15,7 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
-use super::{ace, goodbye};
+use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
@@ -25,6 +25,7 @@ use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
+use crate::refusals::{Refusal as Told, Remote, What};
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session, Shown};
@@ -49,7 +50,7 @@ pub(super) async fn join(
     stream: &mut Stream,
     inbox: &mut BytesMut,
     mut connect: Connect,
-    network: Network,
+    origin: Origin,
     accepted: Duration,
     ticket: &mut Ticket,
 ) -> Option<Joined> {
@@ -58,15 +59,17 @@ pub(super) async fn join(
         true => Privacy::Encrypted,
         false => Privacy::Clear,
     };
-    let evidence = ace::evidence(hub, stream, inbox, &mut connect, ticket.prefix()).await?;
+    let prefix = ticket.prefix();
+    let evidence = ace::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
     let suspect = ticket.is_suspect();
-    match admit(hub, &mut connect, evidence, privacy, suspect).await {
+    let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
+    match admitted {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
             hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
             let resumed = if joined.ack.session_present { "resumed" } else { "new" };
             hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
-            note_connected(hub, &joined.session, network);
+            note_connected(hub, &joined.session, origin.network);
             Some(joined)
         }
         Err(refused) => {
@@ -78,7 +81,7 @@ pub(super) async fn join(
             if !refused.proved {
                 tokio::time::sleep(answer::hold_back(spent)).await;
             }
-            note_refused(hub, &refused, network, accepted);
+            note_refused(hub, &refused, origin, &connect.client_id, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
             let properties = if explain { goodbye::words(code) } else { Properties::new() };
             let properties = hint(hub, &connect, properties);
@@ -101,6 +104,7 @@ async fn admit(
     evidence: Result<Evidence, RefusalCode>,
     privacy: Privacy,
     suspect: bool,
+    remote: Remote,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
         let reason = answer::connack_reason(refusal.code);
@@ -121,7 +125,7 @@ async fn admit(
     if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, Shown::by(&admission));
+    let line = Line::new(privacy, Shown::by(&admission), remote);
     let ticket = admission.resumed;
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
@@ -327,17 +331,19 @@ fn note_connected(hub: &Hub, session: &Session, network: Network) {
 }
 
 /// The true reason, for those who run the broker. Claims that nobody signed are no identity and are not written.
-fn note_refused(hub: &Hub, refused: &Refused, network: Network, accepted: Duration) {
+fn note_refused(hub: &Hub, refused: &Refused, origin: Origin, client_id: &str, accepted: Duration) {
     let code = refused.refusal.code;
     hub.metrics.refusals.inc(&["connect", code.as_str()]);
     let took = hub.clock.monotonic().saturating_sub(accepted);
     hub.metrics.connect_seconds.observe(&["refused"], took.as_secs_f64());
-    match &refused.refusal.subject {
-        Some(subject) => {
-            hub.observer.observe_refusal(subject, code, network);
-            tracing::info!(code = %code, tenant = %subject.tenant, device = %subject.device, "connect refused");
-        }
-        None => tracing::debug!(code = %code, "connect refused"),
+    let mut line = Told::of(What::Connect, code.as_str(), origin.remote);
+    if let Some(subject) = &refused.refusal.subject {
+        hub.observer.observe_refusal(subject, code, origin.network);
+        line = line.owner(&subject.tenant, &subject.device);
+    }
+    match refused.proved {
+        true => line.client_id(client_id).tell(),
+        false => line.shown_client_id(client_id).tell(),
     }
 }
 

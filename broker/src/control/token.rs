@@ -25,6 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::relay::Answer;
 use super::{revoke, tell};
 use crate::hub::Hub;
+use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::machine::End;
 use crate::session::{Line, Session, Shown};
@@ -36,11 +37,13 @@ const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
     if !hub.relay.admits(&session.tenant, session.device.device(), hub.now().monotonic) {
         hub.metrics.limits_hit.inc(&["token_requests_per_device"]);
-        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::RateLimited);
+        let code = RefusalCode::RateLimited;
+        return refuse(hub, session, line, AceError::InvalidRequest, code);
     }
     let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
-        return refuse(hub, session, AceError::InvalidRequest, RefusalCode::LimitReached);
+        let code = RefusalCode::LimitReached;
+        return refuse(hub, session, line, AceError::InvalidRequest, code);
     };
     let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
@@ -80,9 +83,12 @@ impl Told {
             }
             Self::Aside(secret) => line.tell_aside(secret),
             Self::Refusal(bytes) => {
+                let code = RefusalAnswer::from_cbor(&bytes).ok().and_then(|answer| answer.code);
+                let code = code.map_or("refused", RefusalCode::as_str);
+                session.refusal(line, What::Token, code).tell();
                 tell(session, Control::Token, bytes);
             }
-            Self::Refused(error, code) => refuse(hub, session, error, code),
+            Self::Refused(error, code) => refuse(hub, session, line, error, code),
         }
     }
 }
@@ -265,9 +271,10 @@ fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
     }
 }
 
-fn refuse(hub: &Hub, session: &Session, error: AceError, code: RefusalCode) {
+fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: RefusalCode) {
     observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
+    session.refusal(line, What::Token, code.as_str()).tell();
     let answer = RefusalAnswer::new(error, code, hub.now().unix);
     tell(session, Control::Token, answer.to_cbor());
 }

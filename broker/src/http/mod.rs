@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use actix_web::http::header::ContentType;
 use actix_web::{web, HttpResponse};
-use serde_json::json;
+use serde_json::{json, Value};
 use tessera_agent::validator::VERIFIER_NAME_SHARED;
 use tessera_runtime::http::server::{nothing_here, resource};
+use tessera_runtime::ready::{self, Reason};
 use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
@@ -19,7 +20,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
         .service(resource("/healthz", &["get"]).route(web::get().to(healthy)))
-        .service(resource("/readyz", &["get"]).route(web::get().to(ready)))
+        .service(resource("/readyz", &["get"]).route(web::get().to(readiness)))
         .default_service(web::to(nothing_here));
 }
 
@@ -69,61 +70,73 @@ async fn healthy() -> HttpResponse {
 }
 
 /// A CONNECT that comes now can be judged and served.
-async fn ready(hub: Shared) -> HttpResponse {
-    match hub.ready() {
-        Ok(()) => HttpResponse::Ok().content_type(ContentType::json()).body(ready_body(&hub)),
-        Err((part, code)) => {
-            let why = match part {
-                "store" if hub.keep.is_full() => NO_ROOM.to_owned(),
-                _ => hub.gate.validator().why_not_ready(code),
-            };
-            let body = json!({
-                "status": "not ready",
-                "part": part,
-                "code": code.as_str(),
-                "words": code.words(),
-                "why": why,
-            });
-            HttpResponse::ServiceUnavailable()
-                .content_type(ContentType::json())
-                .body(body.to_string())
-        }
-    }
+async fn readiness(hub: Shared) -> HttpResponse {
+    let reasons = hub.reasons();
+    let Some(first) = reasons.first() else {
+        let body = ready_body(&hub).to_string();
+        return HttpResponse::Ok().content_type(ContentType::json()).body(body);
+    };
+    let body = json!({
+        "status": "not ready",
+        "part": first.part,
+        "code": first.code.as_str(),
+        "words": first.code.words(),
+        "why": first.why,
+        "reasons": ready::list(&reasons),
+    });
+    HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
 }
 
 /// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
-fn ready_body(hub: &Hub) -> String {
-    let validator = hub.gate.validator();
-    match validator.shares_its_name() {
-        false => r#"{"status":"ready"}"#.to_owned(),
-        true => json!({
-            "status": "ready",
-            "warning": "verifier_name_shared",
-            "verifier": validator.verifier().as_str(),
-            "why": VERIFIER_NAME_SHARED,
-        })
-        .to_string(),
-    }
+fn ready_body(hub: &Hub) -> Value {
+    let (warnings, validator) = (hub.warnings(), hub.gate.validator());
+    let status = [("status", json!("ready"))];
+    let listed = (!warnings.is_empty()).then(|| ("warnings", ready::list(&warnings)));
+    let shared = validator.shares_its_name().then(|| {
+        [
+            ("warning", json!("verifier_name_shared")),
+            ("verifier", json!(validator.verifier().as_str())),
+            ("why", json!(VERIFIER_NAME_SHARED)),
+        ]
+    });
+    let members = status.into_iter().chain(listed).chain(shared.into_iter().flatten());
+    Value::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 impl Hub {
-    /// Whether everything is there that a connection needs.
-    pub(crate) fn ready(&self) -> Result<(), (&'static str, RefusalCode)> {
-        self.gate.validator().ready().map_err(|code| ("trust", code))?;
-        self.gate.validator().clock_ready().map_err(|code| ("clock", code))?;
-        self.gate.validator().decides_proofs().map_err(|code| ("ledger", code))?;
-        if !self.gate.is_alive() {
-            return Err(("gate", RefusalCode::NotReady));
-        }
-        if !self.keep.is_healthy() {
-            return Err(("store", RefusalCode::NotReady));
-        }
-        if !self.lanes.is_healthy() {
-            return Err(("fleet", RefusalCode::NotReady));
-        }
-        if self.tasks.is_closed() {
-            return Err(("listener", RefusalCode::NotReady));
-        }
-        Ok(())
+    /// Each part that a connection needs and that is not as it should be.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let unless = |good: bool, part, why: &str| {
+            (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
+        };
+        let own = [
+            unless(self.gate.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
+            unless(
+                self.keep.is_healthy(),
+                "store",
+                match self.keep.is_full() {
+                    true => NO_ROOM,
+                    false => {
+                        "the store of kept sessions stopped writing after an error: look at the log, and start the \
+                         process anew"
+                    }
+                },
+            ),
+            unless(
+                self.lanes.is_healthy(),
+                "fleet",
+                "the router of wildcard and shared subscriptions does not answer",
+            ),
+            unless(!self.tasks.is_closed(), "listener", "the broker stops, or accepts no more"),
+            self.certificates.as_ref().and_then(|own| own.expired(self.now().unix)),
+        ];
+        let mut reasons = self.gate.validator().reasons();
+        reasons.extend(own.into_iter().flatten());
+        reasons
+    }
+
+    /// What is not as it should be and keeps no connection away yet.
+    pub(crate) fn warnings(&self) -> Vec<Reason> {
+        self.certificates.as_ref().and_then(|own| own.not_reloaded()).into_iter().collect()
     }
 }

@@ -13,7 +13,7 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
-use super::record::{self, Outgoing, SessionRecord};
+use super::record::{self, Incoming, Outgoing, SessionRecord};
 use super::same::Same;
 use super::{Kept, Row, Step};
 use crate::control::revoke;
@@ -131,6 +131,7 @@ async fn restore_session(
         will: record.will,
         released: parts.released,
         received: parts.received,
+        passed_on: parts.passed_on,
         subscriptions: parts.subscriptions,
     };
     session.restore(restored, record.left, now);
@@ -161,6 +162,7 @@ struct Parts {
     waiting: Vec<Delivery>,
     released: Vec<u64>,
     received: Vec<(u16, Arc<Message>)>,
+    passed_on: Vec<u16>,
     last_number: u64,
 }
 
@@ -181,6 +183,7 @@ impl Rows {
             waiting: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
+            passed_on: Vec::new(),
             last_number: 0,
         };
         for (key, value) in self.subscriptions {
@@ -191,18 +194,31 @@ impl Rows {
             parts.outgoing(&key, value, tenant, same).ok_or("session_outgoing")?;
         }
         for (key, value) in self.incoming {
-            let packet_id = tail(&key).map(u16::from_be_bytes);
-            let message = record::decode_message(value).filter(|one| &one.tenant == tenant);
-            let (Some(packet_id), Some(message)) = (packet_id, message) else {
-                return Err("session_incoming");
-            };
-            parts.received.push((packet_id, Arc::new(same.own(&message))));
+            parts.incoming(&key, value, tenant, same).ok_or("session_incoming")?;
         }
         Ok(parts)
     }
 }
 
 impl Parts {
+    fn incoming(
+        &mut self,
+        key: &[u8],
+        value: Vec<u8>,
+        tenant: &TenantId,
+        same: &mut Same,
+    ) -> Option<()> {
+        let packet_id = tail(key).map(u16::from_be_bytes)?;
+        match record::decode_incoming(value)? {
+            Incoming::PassedOn => self.passed_on.push(packet_id),
+            Incoming::Held(message) if &message.tenant == tenant => {
+                self.received.push((packet_id, Arc::new(same.own(&message))));
+            }
+            Incoming::Held(_) => return None,
+        }
+        Some(())
+    }
+
     /// The same without what may no longer reach anybody.
     fn without(mut self, id: SubscriberId, hub: &Hub) -> Self {
         self.waiting.retain(|delivery| {

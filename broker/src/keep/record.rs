@@ -130,6 +130,25 @@ pub(crate) fn encode_message(message: &Message) -> Vec<u8> {
     out
 }
 
+/// A message that was passed on before its publisher released it.
+pub(crate) fn encode_passed_on() -> Vec<u8> {
+    vec![VERSION]
+}
+
+/// What a publisher has not released.
+pub(crate) enum Incoming {
+    /// Held until then.
+    Held(Message),
+    PassedOn,
+}
+
+pub(crate) fn decode_incoming(raw: Vec<u8>) -> Option<Incoming> {
+    match raw == encode_passed_on() {
+        true => Some(Incoming::PassedOn),
+        false => decode_message(raw).map(Incoming::Held),
+    }
+}
+
 pub(crate) fn decode_message(raw: Vec<u8>) -> Option<Message> {
     let mut raw = open(raw)?;
     let tenant = TenantId::parse(&text(&mut raw)?).ok()?;

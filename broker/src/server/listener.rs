@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
+use crate::refusals::{Refusal, Remote, What};
 use crate::transport::accept::{Caller, Door};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
@@ -98,7 +99,7 @@ impl Listener {
         headers: &Arc<Semaphore>,
     ) {
         if self.proxies.is_none() && !self.door.is_fronted(peer.ip()) {
-            if let Some(place) = admit(&self.hub, peer.ip(), permit) {
+            if let Some(place) = admit(&self.hub, self.door.remote(peer.ip()), permit) {
                 self.serve(socket, peer, place);
             }
             return;
@@ -111,7 +112,7 @@ impl Listener {
                 self.door.entrance.no_source(peer.ip());
             }
             self.hub.metrics.turned_away.inc(&[why]);
-            return;
+            return Refusal::of(What::ProxyHeader, why, self.door.remote(peer.ip())).tell();
         };
         let Some(socket) = self.adopt(socket) else { return };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
@@ -120,7 +121,7 @@ impl Listener {
             let found = Box::pin(behind_proxy(&hub, &door, socket, peer, expected)).await;
             drop(waiting);
             let Some((caller, peer)) = found else { return };
-            if let Some(place) = admit(&hub, peer, permit) {
+            if let Some(place) = admit(&hub, door.remote(peer), permit) {
                 connection::run(hub, door, caller, peer, place).await;
             }
         };
@@ -162,6 +163,7 @@ async fn behind_proxy(
         let named = tokio::time::timeout(PROXY_WITHIN, header::read(&mut socket, peer)).await;
         let Some(named) = named.ok().flatten() else {
             hub.metrics.broken.inc(&["proxy_header"]);
+            Refusal::of(What::ProxyHeader, "proxy_header", door.remote(peer.ip())).tell();
             return None;
         };
         peer = named;
@@ -171,18 +173,19 @@ async fn behind_proxy(
     }
     match door.open_fronted(socket, peer.ip()).await {
         Ok((stream, address)) => Some((Caller::Open(Box::new(stream)), address)),
-        Err(rule) => {
-            hub.metrics.broken.inc(&[rule]);
+        Err(broken) => {
+            connection::note_broken(hub, door.remote(peer.ip()), &broken);
             None
         }
     }
 }
 
-pub(super) fn admit(hub: &Hub, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Place> {
-    match hub.admission.enter(peer, hub.clock.monotonic()) {
+pub(super) fn admit(hub: &Hub, from: Remote, permit: OwnedSemaphorePermit) -> Option<Place> {
+    match hub.admission.enter(from.address, hub.clock.monotonic()) {
         Ok(ticket) => Some(Place { ticket, _permit: permit }),
         Err(turned) => {
             hub.metrics.turned_away.inc(&[turned.as_str()]);
+            Refusal::of(What::Connection, turned.as_str(), from).tell();
             None
         }
     }

@@ -121,12 +121,12 @@ impl BrokerHandle {
 
     /// Whether a CONNECT that comes now can be judged and served.
     pub fn is_ready(&self) -> bool {
-        self.hub.ready().is_ok()
+        self.hub.reasons().is_empty()
     }
 
     /// The part that is not ready, and its code, as `/readyz` tells them.
     pub fn not_ready(&self) -> Option<(&'static str, RefusalCode)> {
-        self.hub.ready().err()
+        self.hub.reasons().first().map(|reason| (reason.part, reason.code))
     }
 
     /// The metrics of the process as text.
@@ -206,6 +206,7 @@ impl Broker {
             keep: Arc::clone(&keep),
             tickets,
             authz: Authz::new(config.authz_info, config.admission.half_open),
+            certificates: certificates.clone(),
             challenges: Challenges::new(config.ace_challenge, config.challenges),
         });
         load::restore(&hub).await.map_err(StartError::Store)?;

@@ -9,6 +9,7 @@ use super::listener;
 use crate::connection;
 use crate::hub::Hub;
 use crate::limits::LINGER;
+use crate::refusals::{Refusal, What};
 use crate::transport::accept::{Caller, Door};
 use crate::transport::quic::{Endpoint, Knock};
 
@@ -50,10 +51,11 @@ impl QuicListener {
         };
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             self.hub.metrics.limits_hit.inc(&["sockets"]);
+            Refusal::of(What::Connection, "sockets", self.door.remote(knock.peer().ip())).tell();
             return knock.turn_away();
         };
         let peer = knock.peer().ip();
-        match listener::admit(&self.hub, peer, permit) {
+        match listener::admit(&self.hub, self.door.remote(peer), permit) {
             Some(place) => {
                 let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
                 let caller = Caller::Quic(Box::new(knock));

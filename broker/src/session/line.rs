@@ -10,6 +10,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::proof::TicketId;
 
 use super::machine::End;
+use crate::refusals::Remote;
 
 /// The way to the connection that serves a session: whoever ends it rings here.
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub struct Line {
     rang: AtomicBool,
     bell: AtomicWaker,
     privacy: Privacy,
+    remote: Remote,
     shown: Mutex<Shown>,
     status: AtomicBool,
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
@@ -69,8 +71,13 @@ impl Shown {
 
 impl Line {
     /// The line of a connection: who may read along, and what its peer has shown.
-    pub fn new(privacy: Privacy, shown: Shown) -> Self {
-        Self { privacy, shown: Mutex::new(shown), ..Self::default() }
+    pub fn new(privacy: Privacy, shown: Shown, remote: Remote) -> Self {
+        Self { privacy, remote, shown: Mutex::new(shown), ..Self::default() }
+    }
+
+    /// The other end of the connection.
+    pub fn remote(&self) -> Remote {
+        self.remote
     }
 
     /// Asks the connection to end. The first reason counts, but a withdrawn grant beats every other.

@@ -30,6 +30,7 @@ use crate::keep::record::SessionRecord;
 use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
+use crate::refusals::{Refusal, What};
 use crate::rights::{Rights, Trusted};
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
@@ -118,6 +119,12 @@ pub struct Pumped {
 }
 
 impl Session {
+    /// The line about something that is refused to the client on this connection.
+    pub(crate) fn refusal<'a>(&'a self, line: &Line, what: What, code: &'a str) -> Refusal<'a> {
+        let refusal = Refusal::of(what, code, line.remote());
+        refusal.owner(&self.tenant, self.device.device()).client_id(self.client_id.as_str())
+    }
+
     /// A session that nobody is connected to yet.
     pub fn new(
         grant: Grant,

@@ -14,6 +14,7 @@ use super::wire::Wire;
 use super::Stream;
 use crate::admission::Ticket;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
+use crate::refusals::{Broken, Remote, What};
 
 /// Who asks to be let in.
 pub(crate) enum Caller {
@@ -37,6 +38,11 @@ pub(crate) struct Door {
 }
 
 impl Door {
+    /// Who is at the other end of a connection through it.
+    pub(crate) fn remote(&self, address: IpAddr) -> Remote {
+        Remote { address, transport: self.transport.as_str() }
+    }
+
     /// Whether the address of the peer stands in the upgrade request alone.
     pub(crate) fn is_fronted(&self, peer: IpAddr) -> bool {
         self.transport.is_web_socket() && self.entrance.is_proxy(peer)
@@ -45,13 +51,14 @@ impl Door {
     /// Shakes hands as the transport asks; the ticket is told when the first byte has come.
     ///
     /// # Errors
-    /// The rule that the peer broke, as a metric label.
+    /// The step that the peer did not take.
     pub(crate) async fn open(
         &self,
         caller: Caller,
         peer: IpAddr,
         ticket: &mut Ticket,
-    ) -> Result<Stream, &'static str> {
+    ) -> Result<Stream, Broken> {
+        let broken = |what| move |rule| Broken::new(what, rule);
         let socket = match caller {
             Caller::Tcp(socket) => socket,
             Caller::Open(stream) => {
@@ -60,7 +67,8 @@ impl Door {
             }
             Caller::Quic(knock) => {
                 let quic = tokio::time::timeout(TLS_WITHIN, knock.open(ticket)).await;
-                let quic = quic.map_err(|_| "quic_too_slow")??;
+                let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
+                let quic = quic.map_err(broken(What::Quic))?;
                 return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
             }
         };
@@ -81,13 +89,13 @@ impl Door {
         &self,
         socket: TcpStream,
         peer: IpAddr,
-    ) -> Result<(Stream, IpAddr), &'static str> {
+    ) -> Result<(Stream, IpAddr), Broken> {
         let mut wire = self.wire(socket, &mut || {}).await?;
         let (web_socket, address) = self.upgrade(&mut wire, peer, &mut || {}).await?;
         Ok((Stream { wire, web_socket: Some(Box::new(web_socket)) }, address))
     }
 
-    async fn wire(&self, socket: TcpStream, heard: Heard<'_>) -> Result<Wire, &'static str> {
+    async fn wire(&self, socket: TcpStream, heard: Heard<'_>) -> Result<Wire, Broken> {
         Ok(match &self.certificates {
             None => Wire::Plain(socket),
             Some(certificates) => {
@@ -102,7 +110,7 @@ impl Door {
         wire: &mut Wire,
         peer: IpAddr,
         heard: Heard<'_>,
-    ) -> Result<(WebSocket, IpAddr), &'static str> {
+    ) -> Result<(WebSocket, IpAddr), Broken> {
         let upgrade = async {
             // What goes wrong here is found by the one who reads.
             let _ = wire.readable().await;
@@ -110,7 +118,7 @@ impl Door {
             websocket::accept(wire, &self.entrance, peer).await
         };
         let upgrade = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await;
-        upgrade.map_err(|_| "websocket_too_slow")?
+        upgrade.map_err(|_| Broken::new(What::WebSocket, "websocket_too_slow"))?
     }
 
     async fn encrypt(
@@ -118,7 +126,8 @@ impl Door {
         socket: TcpStream,
         certificates: &Certificates,
         heard: Heard<'_>,
-    ) -> Result<Tls, &'static str> {
+    ) -> Result<Tls, Broken> {
+        let broken = |rule| Broken::new(What::Tls, rule);
         let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
         let accept = async {
             // What goes wrong here is found by the one who reads.
@@ -126,9 +135,10 @@ impl Door {
             heard();
             Tls::accept(socket, certificates.config(inside)).await
         };
-        let tls = tokio::time::timeout(TLS_WITHIN, accept).await.map_err(|_| "tls_too_slow")??;
+        let tls = tokio::time::timeout(TLS_WITHIN, accept).await;
+        let tls = tls.map_err(|_| broken("tls_too_slow"))??;
         if certificates.settings().alpn_required && !tls.named_protocol() {
-            return Err("tls_no_alpn");
+            return Err(broken("tls_no_alpn"));
         }
         Ok(tls)
     }

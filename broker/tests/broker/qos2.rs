@@ -6,7 +6,7 @@ use tessera_broker::codec::{
 };
 
 use crate::client::{plan, publish, Client, VERSIONS};
-use crate::world::{backend_scope, scope, world, world_with};
+use crate::world::{backend_scope, restarted, scope, world, world_in, world_with, NOW};
 
 fn exactly(topic: &str, id: u16, payload: &[u8], dup: bool) -> Packet {
     match publish(topic, QoS::ExactlyOnce, payload) {
@@ -408,4 +408,80 @@ async fn what_a_leaving_member_did_not_get_goes_to_the_others() {
     }
     got.sort_unstable();
     assert_eq!(got, [0, 1, 2, 3, 4, 5]);
+}
+
+/// MQTT 3.1.1 has no Receive Maximum: a client that knows no limit is not cut at one. What is more is passed on at once
+/// ([MQTT-4.3.3-2], method B), and only its packet id is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_knows_no_limit_may_have_thousands_open() {
+    const OPEN: u16 = 3_000;
+    let world = world_with(|raw| {
+        raw.limits.receive_maximum = 100;
+        raw.limits.queue_messages = 10_000;
+    })
+    .await;
+    let mut back = plan(&world, "back", Version::V5).scope(backend_scope()).open().await;
+    back.subscribe("d/d-1/telemetry", QoS::AtMostOnce).await;
+    for kept in [0, u32::MAX] {
+        let mut device = plan(&world, "d-1", Version::V311).kept(kept).open().await;
+        let number = |id: u16| id.to_be_bytes();
+        for id in 1..=OPEN {
+            device.send(&exactly("d/d-1/telemetry", id, &number(id), false)).await;
+        }
+        for id in 1..=OPEN {
+            received(&mut device, id).await;
+        }
+        // The same once more, of both kinds.
+        for id in [1, OPEN] {
+            device.send(&exactly("d/d-1/telemetry", id, &number(id), true)).await;
+            received(&mut device, id).await;
+        }
+        device.publish_acked("d/d-1/status", b"qos 1 goes on").await;
+        for id in 1..=OPEN {
+            device.send(&pubrel(id)).await;
+        }
+        for id in 1..=OPEN {
+            completed(&mut device, id).await;
+        }
+        let mut seen = Vec::new();
+        for _ in 1..=OPEN {
+            let payload = back.message().await.payload;
+            seen.push(u16::from_be_bytes([payload[0], payload[1]]));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=OPEN).collect::<Vec<_>>());
+        back.quiet().await;
+        // All ids are free again.
+        for id in [1, OPEN] {
+            send_exactly(&mut device, "d/d-1/telemetry", id, &number(id)).await;
+            assert_eq!(back.message().await.payload[..], number(id));
+        }
+        device.goodbye().await;
+    }
+}
+
+/// That a message was passed on, and its id, survive together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_passed_on_before_a_restart_is_not_passed_on_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let first = world_in(folder.path(), NOW, |raw| raw.limits.receive_maximum = 1).await;
+    let mut device = plan(&first, "d-1", Version::V311).kept(u32::MAX).open().await;
+    for id in [1, 2] {
+        device.send(&exactly("d/d-1/telemetry", id, b"x", false)).await;
+        received(&mut device, id).await;
+    }
+    drop(device);
+    let world = restarted(first, folder.path(), copy.path(), 10).await;
+    let mut back = plan(&world, "back", Version::V5).scope(backend_scope()).open().await;
+    back.subscribe("d/d-1/telemetry", QoS::AtMostOnce).await;
+    let mut device = plan(&world, "d-1", Version::V311).kept(u32::MAX).open().await;
+    device.send(&exactly("d/d-1/telemetry", 2, b"x", true)).await;
+    received(&mut device, 2).await;
+    for id in [2, 1] {
+        device.send(&pubrel(id)).await;
+        assert_eq!(completed(&mut device, id).await, ReasonCode::SUCCESS);
+    }
+    assert_eq!(back.message().await.payload[..], *b"x");
+    back.quiet().await;
 }

@@ -32,6 +32,12 @@ async fn a_connect_that_is_not_accepted_gets_its_return_code_or_nothing() {
     let cases = [
         ("level 3", connect("03", "02", ANY), "20 02 00 01"),
         ("level 0", connect("00", "02", ANY), "20 02 00 01"),
+        // A bridge of mosquitto (`try_private`), which comes again with 04 when it is told 1.
+        ("bridge, level 4", connect("84", "02", ANY), "20 02 00 01"),
+        ("bridge, level 3", connect("83", "02", ANY), "20 02 00 01"),
+        ("bridge, level 5", connect("85", "02", ANY), "20 03 00 84 00"),
+        ("level 6", connect("06", "02", ANY), "20 03 00 84 00"),
+        ("level 255", connect("ff", "02", ANY), "20 03 00 84 00"),
         ("another protocol", connect("04", "02", ANY).replace("5454", "5458"), "20 02 00 01"),
         ("empty id, session kept", connect("04", "00", "0000"), "20 02 00 02"),
         ("empty id", connect("04", "c2", &format!("0000 {user} {password}")), "20 02 00 02"),

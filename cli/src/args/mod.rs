@@ -41,7 +41,14 @@ pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperato
   tessera up --data ./tessera-data       run provisioning and broker for real
   tessera claim create --role sensor     make a code by which one device may enrol
   tessera device enrol --http http://127.0.0.1:8080 --device d-17 --claim CODE
-  mosquitto_pub -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5"
+  mosquitto_pub -i d-17 -u d-17 -P \"$(tessera device password --dir d-17)\" -t d/d-17/telemetry -m 21.5
+
+Exit codes:
+  0    done
+  1    not done, or not as it should be: the error output says why
+  2    the words on the command line are wrong
+  74   standard output could not be written; what was asked for is done
+  141  the reader of standard output has gone; what was asked for is done"
 )]
 pub(crate) struct Cli {
     /// What to do.

@@ -163,6 +163,9 @@ async fn claim(command: ClaimCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, "claims");
             let made = call.client.post(&path, &body).await.map_err(words)?;
             show_claims(&call, &made, plain);
+            if out::is_closed() {
+                complain_of_lost_codes(&made);
+            }
             Ok(0)
         }
         ClaimCommand::List { tenant } => {
@@ -188,6 +191,18 @@ fn show_claims(call: &Call, made: &Value, plain: bool) {
         return codes.for_each(out::line);
     }
     out::write(&table::many(&claims, &["claim", "code", "expires"]));
+}
+
+/// Codes are kept as hashes: one that was not shown is of no use to anybody.
+fn complain_of_lost_codes(made: &Value) {
+    let claims = made.get("claims").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ids: Vec<&str> =
+        claims.iter().filter_map(|claim| claim.get("claim").and_then(Value::as_str)).collect();
+    out::complain(&format!(
+        "tessera: claims were made, and not all of their codes were shown. They cannot be shown again: take them back \
+         with `tessera claim delete ID` and make others. The ids: {}",
+        ids.join(" ")
+    ));
 }
 
 async fn devices(device: Option<String>, tenant: TenantArgs) -> Outcome {

@@ -4,11 +4,13 @@
 //! pending rows in order. Refreshes are not audited: each issued token has a record of its own until it expires.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::cbor::Writer;
 use tessera_token::hash::sha256;
+use tessera_token::time::UnixSeconds;
 
 use crate::limits::{AUDIT_GROUP, AUDIT_TEXT};
 use crate::registry::records::octets;
@@ -112,6 +114,13 @@ pub(crate) fn newest_entry(tables: &Tables) -> Result<Option<Entry>, StoreError>
     let head: Head = tables.meta.get_record(HEAD)?.unwrap_or_default();
     let chained: Option<Chained> = tables.audit.get_record(head.seq.to_be_bytes())?;
     Ok(chained.map(|chained| chained.entry))
+}
+
+/// For how long the oldest entry has waited to be chained.
+pub(crate) fn behind(tables: &Tables, now: UnixSeconds) -> Result<Duration, StoreError> {
+    let oldest = tables.audit_pending.scan_records::<Entry>(&[], None, 1)?;
+    let since = oldest.first().map_or(now, |(_, entry)| UnixSeconds::new(entry.at));
+    Ok(Duration::from_secs(now.since(since)))
 }
 
 /// The write that chains what is pending, at most [`AUDIT_GROUP`] entries; `None` when nothing is.

@@ -34,6 +34,25 @@ async fn the_chain_continues_across_groups_and_restarts() {
     assert_eq!(rows[600].1.entry.subject, "1-93");
 }
 
+#[tokio::test]
+async fn an_entry_that_waits_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let tables = Tables::open(&store).unwrap();
+    let now = UnixSeconds::new(1_000);
+    assert_eq!(behind(&tables, now).unwrap(), Duration::ZERO);
+    let mut batch = Batch::new();
+    let entry = Entry::new(900, &Actor("op".into()), "device.revoke", "t", "s");
+    Pending::default().add(&tables, &mut batch, 900_000, &entry);
+    store.commit(batch).await.unwrap();
+    assert_eq!(behind(&tables, now).unwrap(), Duration::from_secs(100));
+    assert_eq!(behind(&tables, UnixSeconds::new(800)).unwrap(), Duration::ZERO);
+    while let Some(batch) = chain_pending(&tables).unwrap() {
+        store.commit(batch).await.unwrap();
+    }
+    assert_eq!(behind(&tables, now).unwrap(), Duration::ZERO);
+}
+
 #[test]
 fn a_changed_entry_breaks_the_chain() {
     let entry = Entry::new(5, &Actor("op".into()), "a", "t", "s");

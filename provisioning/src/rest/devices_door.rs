@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 use tessera_runtime::http::server::media_type;
 use tessera_runtime::random;
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{
     EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
@@ -17,6 +18,7 @@ use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
+use super::told::Shown;
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
@@ -41,6 +43,7 @@ pub(super) async fn enrol(
     let source = source(&request);
     let outcome = async {
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
+        shown(&request, &message.tenant, &message.device);
         let answer = enrol::enrol(&app, &message, &source).await?;
         Ok(Told { answer, sealed: None })
     };
@@ -58,6 +61,7 @@ pub(super) async fn token(
     let source = source(&request);
     let outcome = async {
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
+        shown(&request, &message.tenant, &message.device);
         told_to_the_signer(&message)?;
         let answer = refresh::refresh(&app, &message, &source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
@@ -65,6 +69,12 @@ pub(super) async fn token(
     let outcome = charged(&app, source.clone(), outcome.await);
     let outcome = in_its_time(&app, began, outcome).await;
     token_answer(&request, &app, outcome)
+}
+
+/// A line about a refusal names what the request named.
+fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
+    let shown = Shown { tenant: tenant.clone(), device: device.clone() };
+    request.extensions_mut().insert(shown);
 }
 
 /// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only

@@ -4,6 +4,7 @@ use actix_web::middleware::Next;
 use tessera_token::refusal::RefusalCode;
 
 use super::input::App;
+use super::told;
 
 /// Counts and times every request by its route, and every refusal by its code.
 pub(crate) async fn measure(
@@ -24,7 +25,7 @@ pub(crate) async fn measure(
     app.metrics.seconds.observe(&[&route], elapsed);
     if let Some(code) = response.response().extensions().get::<RefusalCode>() {
         app.metrics.refusals.inc(&[code.as_str()]);
-        tracing::debug!(%method, %route, %code, "refused");
+        told::refused(response.request(), &method, &route, *code);
     }
     Ok(response)
 }

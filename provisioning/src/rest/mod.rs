@@ -29,6 +29,7 @@ mod roles;
 mod server;
 mod tenants;
 mod tokens;
+mod told;
 
 #[cfg(test)]
 mod tests;

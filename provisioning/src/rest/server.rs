@@ -1,11 +1,15 @@
+use actix_web::http::header;
 use actix_web::HttpResponse;
 use serde_json::json;
+use tessera_runtime::ready::{self, Reason};
 use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::{Among, Anybody};
 use super::input::{Admitted, App};
 use super::Answer;
+use crate::audit;
+use crate::limits::AUDIT_BEHIND;
 use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::trust::restored::restorations;
@@ -27,20 +31,58 @@ pub(super) async fn healthz() -> HttpResponse {
 }
 
 pub(super) async fn readyz(app: App) -> Answer {
-    if let Some(wrong) = app.time.wrong() {
-        return Err(Refused::because(RefusalCode::ClockWrong, wrong.to_string()).into());
-    }
-    let actors = app.issuer.connected() && app.trust.connected() && app.audit.connected();
-    match actors && app.store.is_healthy() && !app.stop.is_stopping() {
-        true => Ok(HttpResponse::Ok().json(match restorations(&app.tables)?.len() {
+    let reasons = reasons(&app)?;
+    let Some(first) = reasons.first() else {
+        return Ok(HttpResponse::Ok().json(match restorations(&app.tables)?.len() {
             0 => json!({ "status": "ready" }),
             count => json!({ "status": "ready", "restorations": count }),
-        })),
-        false if app.store.is_full() => {
-            Err(Refused::because(RefusalCode::NotReady, NO_ROOM).into())
-        }
-        false => Err(RefusalCode::NotReady.into()),
-    }
+        }));
+    };
+    let body = json!({
+        "type": format!("urn:tessera:refusal:{}", first.code),
+        "title": first.code.words(),
+        "status": 503,
+        "code": first.code.as_str(),
+        "detail": first.why,
+        "reasons": ready::list(&reasons),
+    });
+    Ok(HttpResponse::ServiceUnavailable()
+        .content_type("application/problem+json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::RETRY_AFTER, "1"))
+        .body(body.to_string()))
+}
+
+/// Each part of the service that is not as it should be.
+fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
+    let clock = app
+        .time
+        .wrong()
+        .map(|wrong| Reason::because("clock", RefusalCode::ClockWrong, wrong.to_string()));
+    let unless = |good: bool, part, why: &str| {
+        (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
+    };
+    let behind = audit::behind(&app.tables, app.now())?;
+    let others = [
+        unless(
+            app.store.is_healthy(),
+            "store",
+            match app.store.is_full() {
+                true => NO_ROOM,
+                false => "the store stopped writing after an error: look at the log, and start the process anew",
+            },
+        ),
+        unless(app.issuer.connected(), "issuer", "the actor that signs tokens is gone"),
+        unless(app.trust.connected(), "trust", "the actor that publishes trust events is gone"),
+        unless(app.audit.connected(), "audit", "the actor that chains audit entries is gone"),
+        unless(
+            behind < AUDIT_BEHIND,
+            "audit",
+            "audit entries wait to be chained: look at the log for what keeps the store from writing",
+        ),
+        unless(!app.stop.is_stopping(), "listener", "the service stops"),
+    ];
+    Ok(clock.into_iter().chain(others.into_iter().flatten()).collect())
 }
 
 pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {

@@ -10,6 +10,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::server::{self, Listener, ServerLimits, ServerMetrics};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::proxy::entrance::Entrance;
+use tessera_runtime::ready::{self, Reason};
 use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
@@ -74,6 +75,16 @@ async fn alive() -> HttpResponse {
 }
 
 async fn not_ready() -> HttpResponse {
-    let detail = "the clock shows a time before this program was released";
-    server::problem(StatusCode::SERVICE_UNAVAILABLE, RefusalCode::ClockWrong, Some(detail))
+    let code = RefusalCode::ClockWrong;
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let why = "the clock shows a time before this program was released";
+    let body = json!({
+        "type": format!("urn:tessera:refusal:{code}"),
+        "title": code.words(),
+        "status": status.as_u16(),
+        "code": code.as_str(),
+        "detail": why,
+        "reasons": ready::list(&[Reason::because("clock", code, why)]),
+    });
+    HttpResponse::build(status).content_type("application/problem+json").body(body.to_string())
 }

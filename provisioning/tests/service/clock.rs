@@ -42,6 +42,7 @@ async fn ready(client: &HttpClient) -> Result<(), String> {
         Err(HttpError::Status { response, .. }) => {
             let body: Value = response.json().unwrap();
             assert_eq!(response.status, 503);
+            assert_eq!(body["reasons"][0]["part"], "clock", "{body}");
             Err(body["code"].as_str().unwrap().to_owned())
         }
         Err(error) => panic!("{error}"),

@@ -11,6 +11,7 @@ use tessera_token::topic::Subscription;
 use crate::codec::{Packet, ReasonCode, SubAck};
 use crate::config::SessionPolicy;
 use crate::lanes::{Message, Options};
+use crate::refusals::What;
 use crate::rights::Control;
 
 /// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
@@ -48,6 +49,8 @@ pub enum Rarer {
     Token(Bytes),
     /// Something was refused and the connection goes on.
     Refused {
+        /// What: a publish or a subscription.
+        what: What,
         /// Why.
         code: RefusalCode,
         /// The topic or filter, for the observer.
@@ -99,6 +102,8 @@ pub enum Answer {
     PubAck(u16),
     /// QoS 2, released: PUBCOMP with this packet id.
     PubComp(u16),
+    /// QoS 2, passed on before it is released: PUBREC with this packet id.
+    PubRec(u16),
 }
 
 /// A subscription that the rights allow.
@@ -155,6 +160,19 @@ impl End {
     /// Whether the peer ended it, or there is nothing to tell it.
     pub const fn is_by_peer(&self) -> bool {
         self.reason.is_none()
+    }
+
+    /// Whether the broker refuses to go on with the peer: not when either side goes in order, nor when the network did.
+    pub fn is_refusal(&self) -> bool {
+        let in_order = [
+            ReasonCode::KEEP_ALIVE_TIMEOUT,
+            ReasonCode::SESSION_TAKEN_OVER,
+            ReasonCode::SERVER_SHUTTING_DOWN,
+        ];
+        match self.reason {
+            Some(reason) => !in_order.contains(&reason),
+            None => !matches!(self.why, "client" | "lost"),
+        }
     }
 
     /// Bytes or packets that MQTT forbids.

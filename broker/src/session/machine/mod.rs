@@ -210,6 +210,9 @@ impl Machine {
             }
             self.received.put(packet_id, message);
         }
+        for packet_id in restored.passed_on {
+            self.received.put_passed_on(packet_id);
+        }
         for held in restored.subscriptions {
             self.last_subscription = self.last_subscription.max(held.number);
             self.subscriptions.insert(held.text(), held);
@@ -282,6 +285,7 @@ pub(crate) struct Restored {
     pub(crate) will: Option<Will>,
     pub(crate) released: Vec<u64>,
     pub(crate) received: Vec<(u16, Arc<crate::lanes::Message>)>,
+    pub(crate) passed_on: Vec<u16>,
     pub(crate) subscriptions: Vec<Held>,
 }
 

@@ -10,6 +10,7 @@ use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
+use crate::refusals::What;
 use crate::rights::Control;
 
 impl Machine {
@@ -19,7 +20,11 @@ impl Machine {
             Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
-                effects.push(Rarer::Refused { code, topic: Arc::from(&*publish.topic) });
+                effects.push(Rarer::Refused {
+                    what: What::Publish,
+                    code,
+                    topic: Arc::from(&*publish.topic),
+                });
                 return self.refuse_publish(
                     &publish,
                     (ReasonCode::TOPIC_NAME_INVALID, code),
@@ -35,22 +40,28 @@ impl Machine {
                 return effects.push(Effect::Send(Packet::PubRec(ack)));
             }
         }
-        if publish.qos != QoS::AtMostOnce
-            && self.received.len() >= usize::from(cx.policy.receive_maximum)
-        {
+        let full = self.received.len() >= usize::from(cx.policy.receive_maximum);
+        // 3.1.1 knows no Receive Maximum: such a client is not cut for what it was not told.
+        if full && publish.qos != QoS::AtMostOnce && self.version() == Version::V5 {
             let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
             return effects.push(Rarer::End(end));
         }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
-            effects.push(Rarer::Refused { code, topic: topic.shared() });
+            effects.push(Rarer::Refused { what: What::Publish, code, topic: topic.shared() });
             return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
             let (refused, message) = (publish.clone(), message(publish, topic, cx));
+            if full {
+                return self.pass_on(packet_id, message, effects);
+            }
             if !self.may_hold(&message) {
+                if self.version() == Version::V311 {
+                    return self.pass_on(packet_id, message, effects);
+                }
                 let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
-                let topic = message.topic.shared();
-                effects.push(Rarer::Refused { code: why.1, topic });
+                let (what, topic) = (What::Publish, message.topic.shared());
+                effects.push(Rarer::Refused { what, code: why.1, topic });
                 return self.refuse_publish(&refused, why, cx, effects);
             }
             return self.receive(packet_id, message, effects);

@@ -1,4 +1,8 @@
 //! QoS 2 of the client (MQTT 5 section 4.3.3): PUBLISH is held until PUBREL, and published then, with the rights of then.
+//!
+//! A client of MQTT 5 is told how many it may have open. One of 3.1.1 cannot be told, and reading no more from it would
+//! leave its PUBRELs unread too. What it has open beyond that number is passed on when it comes (method B of figure 4.3),
+//! and only the packet id is held.
 
 use std::sync::Arc;
 
@@ -8,43 +12,108 @@ use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::{record, Row};
 use crate::lanes::Message;
+use crate::refusals::What;
 use crate::rights::Control;
 
-/// Messages that the client has not released, by packet id. Their number is that of Receive Maximum at most.
+/// What the client has not released, by packet id.
 #[derive(Default)]
 pub(super) struct Received {
-    held: Option<Box<HashMap<u16, Arc<Message>>>>,
+    open: Option<Box<Open>>,
     /// Bytes of those that were taken out, still to be given back to the share of the session.
     ended: usize,
 }
 
+#[derive(Default)]
+struct Open {
+    /// Messages that wait. Their number is that of Receive Maximum at most.
+    held: HashMap<u16, Arc<Message>>,
+    passed_on: PacketIds,
+}
+
 impl Received {
     pub(super) fn has(&self, packet_id: u16) -> bool {
-        self.held.as_ref().is_some_and(|held| held.contains_key(&packet_id))
+        let open = self.open.as_ref();
+        open.is_some_and(|o| o.held.contains_key(&packet_id) || o.passed_on.has(packet_id))
     }
 
+    /// Messages that are held.
     pub(super) fn len(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.len())
+        self.open.as_ref().map_or(0, |open| open.held.len())
     }
 
     pub(super) fn put(&mut self, packet_id: u16, message: Arc<Message>) {
-        self.held.get_or_insert_default().insert(packet_id, message);
+        self.open.get_or_insert_default().held.insert(packet_id, message);
     }
 
-    fn take(&mut self, packet_id: u16) -> Option<Arc<Message>> {
-        let held = self.held.as_mut()?;
-        let message = held.remove(&packet_id);
-        if held.is_empty() {
-            self.held = None;
+    pub(super) fn put_passed_on(&mut self, packet_id: u16) {
+        self.open.get_or_insert_default().passed_on.put(packet_id);
+    }
+
+    fn take(&mut self, packet_id: u16) -> Option<Taken> {
+        let open = self.open.as_mut()?;
+        let taken = match open.held.remove(&packet_id) {
+            Some(message) => {
+                self.ended += message.held();
+                Some(Taken::Held(message))
+            }
+            None => open.passed_on.take(packet_id).then_some(Taken::PassedOn),
+        };
+        if open.held.is_empty() && open.passed_on.is_empty() {
+            self.open = None;
         }
-        self.ended += message.as_ref().map_or(0, |message| message.held());
-        message
+        taken
     }
 
     /// Bytes that have left since this was asked.
     pub(super) fn take_ended(&mut self) -> usize {
         std::mem::take(&mut self.ended)
     }
+}
+
+enum Taken {
+    Held(Arc<Message>),
+    PassedOn,
+}
+
+/// A set of packet ids in 8 KiB, whatever a client does.
+#[derive(Default)]
+struct PacketIds {
+    words: Vec<u64>,
+    count: usize,
+}
+
+impl PacketIds {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn has(&self, id: u16) -> bool {
+        self.words.get(usize::from(id >> 6)).is_some_and(|word| word & bit(id) != 0)
+    }
+
+    fn put(&mut self, id: u16) {
+        self.words.resize(PACKET_ID_WORDS, 0);
+        if let Some(word) = self.words.get_mut(usize::from(id >> 6)) {
+            self.count += usize::from(*word & bit(id) == 0);
+            *word |= bit(id);
+        }
+    }
+
+    fn take(&mut self, id: u16) -> bool {
+        let had = self.has(id);
+        if let Some(word) = self.words.get_mut(usize::from(id >> 6)).filter(|_| had) {
+            *word &= !bit(id);
+            self.count -= 1;
+        }
+        had
+    }
+}
+
+/// Words of 64 bits for all packet ids.
+const PACKET_ID_WORDS: usize = 1 << 10;
+
+fn bit(id: u16) -> u64 {
+    1 << (id & 63)
 }
 
 impl Machine {
@@ -63,12 +132,38 @@ impl Machine {
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
     }
 
+    /// Passes a message on when it comes. That it was, and its packet id, are noted in one step:
+    /// [`Self::note_passed_on`].
+    pub(super) fn pass_on(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
+        if Control::of(message.topic.as_str()).is_none() {
+            let answer = Answer::PubRec(packet_id);
+            return effects.push(Effect::Publish { message, answer });
+        }
+        effects.push(Rarer::Token(message.payload.clone()));
+        self.note_passed_on(packet_id);
+        effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
+    }
+
+    /// The message with this id was passed on: a repetition of it is not.
+    pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
+        if let Some(kept) = kept(&self.outbox) {
+            let row = record::encode_passed_on();
+            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+        }
+        self.received.put_passed_on(packet_id);
+    }
+
     /// PUBREL: what was allowed when it came must be allowed still.
     pub(super) fn release(&mut self, ack: &Ack, cx: Context<'_>, effects: &mut Effects) {
         let packet_id = ack.packet_id;
         let comp = |reason| Effect::Send(Packet::PubComp(Ack::new(packet_id, reason)));
-        let Some(message) = self.received.take(packet_id) else {
-            return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND));
+        let message = match self.received.take(packet_id) {
+            Some(Taken::Held(message)) => message,
+            Some(Taken::PassedOn) => {
+                self.forget_received(packet_id);
+                return effects.push(comp(ReasonCode::SUCCESS));
+            }
+            None => return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND)),
         };
         let allowed = cx.rights.publish(&message.topic, cx.unix);
         if allowed.is_ok() && Control::of(message.topic.as_str()).is_none() {
@@ -79,7 +174,10 @@ impl Machine {
         self.forget_received(packet_id);
         match allowed {
             Ok(()) => effects.push(Rarer::Token(message.payload.clone())),
-            Err(code) => effects.push(Rarer::Refused { code, topic: message.topic.shared() }),
+            Err(code) => {
+                let (what, topic) = (What::Publish, message.topic.shared());
+                effects.push(Rarer::Refused { what, code, topic });
+            }
         }
         effects.push(comp(ReasonCode::SUCCESS));
     }
@@ -100,5 +198,25 @@ impl Machine {
         let mut copy = message.copied();
         copy.publisher = publisher;
         Arc::new(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_id_has_its_bit() {
+        let mut ids = PacketIds::default();
+        for id in 1..=u16::MAX {
+            assert!(!ids.has(id) && !ids.take(id));
+            ids.put(id);
+            ids.put(id);
+        }
+        assert_eq!((ids.count, ids.words.len()), (65_535, PACKET_ID_WORDS));
+        for id in (1..=u16::MAX).rev() {
+            assert!(ids.has(id) && ids.take(id) && !ids.has(id));
+        }
+        assert!(ids.is_empty());
     }
 }

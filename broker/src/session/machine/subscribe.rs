@@ -13,6 +13,7 @@ use crate::codec::{
 };
 use crate::keep::{record, Row};
 use crate::lanes::Options;
+use crate::refusals::What;
 use crate::rights::{Control, Rights};
 
 /// A subscription that the session holds.
@@ -52,7 +53,8 @@ impl Machine {
                 Err((reason, code)) => {
                     reasons.push(reason);
                     refused = Some(code);
-                    effects.push(Rarer::Refused { code, topic: Arc::from(&*entry.filter) });
+                    let (what, topic) = (What::Subscribe, Arc::from(&*entry.filter));
+                    effects.push(Rarer::Refused { what, code, topic });
                 }
             }
         }

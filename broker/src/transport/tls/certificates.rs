@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,6 +13,11 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use tessera_runtime::ready::Reason;
+use tessera_runtime::x509;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
 
 use super::error::TlsError;
 use super::verifier::AnyKey;
@@ -31,12 +37,16 @@ pub(crate) struct Certificates {
     settings: TlsSettings,
     first: Stamp,
     current: ArcSwap<Configs>,
+    /// Why the newest files are not used.
+    not_reloaded: Mutex<Option<String>>,
 }
 
 struct Configs {
     mqtt: Arc<ServerConfig>,
     web_socket: Arc<ServerConfig>,
     quic: quic::Crypto,
+    /// The end of the chain's certificate that ends first.
+    ends: Option<UnixSeconds>,
 }
 
 /// What tells that a file is another: its time, length and whether it is there.
@@ -47,13 +57,33 @@ impl Certificates {
     pub(crate) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let first = stamp(&settings);
         let current = ArcSwap::from_pointee(build(&settings)?);
-        Ok(Self { settings, first, current })
+        Ok(Self { settings, first, current, not_reloaded: Mutex::default() })
     }
 
     /// Reads everything again for handshakes from now on. On an error all stays as it is.
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(build(&self.settings)?));
+        let built = build(&self.settings);
+        *self.not_reloaded.lock() = built.as_ref().err().map(ToString::to_string);
+        self.current.store(Arc::new(built?));
         Ok(())
+    }
+
+    /// Whether a certificate of the chain is over.
+    pub(crate) fn expired(&self, now: UnixSeconds) -> Option<Reason> {
+        let ends = self.current.load().ends.filter(|ends| *ends < now)?;
+        let why = format!(
+            "the certificate of {} ended at {} (seconds since 1970): put a new one in its place",
+            self.settings.cert.display(),
+            ends.get()
+        );
+        Some(Reason::because("tls", RefusalCode::NotReady, why))
+    }
+
+    /// Whether newer files are there that cannot be used.
+    pub(crate) fn not_reloaded(&self) -> Option<Reason> {
+        let error = self.not_reloaded.lock().clone()?;
+        let why = format!("the new certificates are not used, the old ones stay: {error}");
+        Some(Reason::because("tls", RefusalCode::NotReady, why))
     }
 
     /// For the next handshake.
@@ -135,6 +165,7 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         mqtt: with_alpn(&config, b"mqtt"),
         web_socket: with_alpn(&config, b"http/1.1"),
         quic: quic::crypto(with_alpn(&over_quic, b"mqtt")).map_err(TlsError::Certificate)?,
+        ends: chain.iter().filter_map(|one| x509::not_after(one)).min(),
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod error;
+mod hello;
 mod peer;
 mod verifier;
 
@@ -16,7 +17,11 @@ use tessera_token::ace::BINDING_LABEL;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{TLS_HANDSHAKE_BYTES, TLS_READS_PER_TURN, WRITE_BATCH};
+use crate::limits::{
+    TLS_HANDSHAKE_BYTES, TLS_HELLO_BYTES, TLS_HELLO_CHUNK, TLS_READS_PER_TURN, WRITE_BATCH,
+};
+use crate::refusals::{Broken, What};
+use hello::Hello;
 
 pub(crate) use certificates::{Certificates, Use};
 pub use error::TlsError;
@@ -64,40 +69,52 @@ impl Tls {
     pub(super) async fn accept(
         socket: TcpStream,
         config: Arc<ServerConfig>,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<Self, Broken> {
         let exporter_on_tls12 = config.require_ems;
-        let mut session = ServerConnection::new(config).map_err(|_| "tls_refused")?;
+        let first = client_hello(&socket).await?;
+        let config = with_records_for(&first, config);
+        let mut session = ServerConnection::new(config).map_err(|e| refused(&e))?;
         session.set_buffer_limit(Some(WRITE_BATCH));
         let mut tls = Self { socket, session, readable: 0, exporter_on_tls12 };
-        let mut left = TLS_HANDSHAKE_BYTES;
+        let mut left = TLS_HANDSHAKE_BYTES.saturating_sub(first.len() as u64);
+        tls.take_first(&first)?;
+        drop(first);
         while tls.session.is_handshaking() {
             left = left.saturating_sub(tls.step(left).await?);
         }
-        tls.push().map_err(|_| "tls_lost")?;
+        tls.push().map_err(|_| lost())?;
         Ok(tls)
     }
 
-    /// Gives the bytes that it read, `most` of them: the library itself would hold 64 KiB of one message.
-    async fn step(&mut self, most: u64) -> Result<u64, &'static str> {
-        if most == 0 {
-            return Err("tls_too_large");
+    fn take_first(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            self.session.read_tls(&mut bytes).map_err(|_| lost())?;
+            self.open_records().map_err(|e| refused(&e))?;
         }
-        self.push().map_err(|_| "tls_lost")?;
+        Ok(())
+    }
+
+    /// Gives the bytes that it read, `most` of them: the library itself would hold 64 KiB of one message.
+    async fn step(&mut self, most: u64) -> Result<u64, Broken> {
+        if most == 0 {
+            return Err(Broken::new(What::Tls, "tls_too_large"));
+        }
+        self.push().map_err(|_| lost())?;
         let interest = match self.session.wants_write() {
             true => Interest::READABLE | Interest::WRITABLE,
             false => Interest::READABLE,
         };
-        let ready = self.socket.ready(interest).await.map_err(|_| "tls_lost")?;
+        let ready = self.socket.ready(interest).await.map_err(|_| lost())?;
         if !ready.is_readable() && !ready.is_read_closed() {
             return Ok(0);
         }
         let read = match self.session.read_tls(&mut Io(&self.socket).take(most)) {
-            Ok(0) => return Err("tls_lost"),
+            Ok(0) => return Err(lost()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(_) => return Err("tls_lost"),
+            Err(_) => return Err(lost()),
         };
-        self.open_records().map_err(|_| "tls_refused")?;
+        self.open_records().map_err(|e| refused(&e))?;
         Ok(u64::try_from(read).unwrap_or(u64::MAX))
     }
 
@@ -212,6 +229,45 @@ impl Tls {
         let peer = self.session.peer_certificates().and_then(|chain| chain.first());
         Channel::after(resumed, exporter, peer)
     }
+}
+
+/// The first bytes of a client: its ClientHello, as far as it is looked at.
+async fn client_hello(socket: &TcpStream) -> Result<Vec<u8>, Broken> {
+    let mut first = Vec::new();
+    while hello::look(&first) == Hello::NeedMore && first.len() < TLS_HELLO_BYTES {
+        socket.readable().await.map_err(|_| lost())?;
+        first.reserve(TLS_HELLO_CHUNK);
+        match socket.try_read_buf(&mut first) {
+            Ok(0) => return Err(lost()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(lost()),
+        }
+    }
+    Ok(first)
+}
+
+/// Our records are as small as the client asks.
+fn with_records_for(first: &[u8], config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    match hello::look(first) {
+        Hello::Asks(Some(most)) => {
+            let mut own = (*config).clone();
+            own.max_fragment_size = Some(most + RECORD_HEAD);
+            Arc::new(own)
+        }
+        _ => config,
+    }
+}
+
+/// The head of a record, which rustls counts too.
+const RECORD_HEAD: usize = 5;
+
+fn lost() -> Broken {
+    Broken::new(What::Tls, "tls_lost")
+}
+
+fn refused(error: &impl ToString) -> Broken {
+    Broken::new(What::Tls, "tls_refused").because(error.to_string())
 }
 
 /// The socket as the blocking reader and writer that rustls asks for.

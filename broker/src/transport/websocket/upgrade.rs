@@ -9,6 +9,7 @@ use tessera_runtime::proxy::entrance::Entrance;
 
 use super::WebSocket;
 use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
+use crate::refusals::{Broken, What};
 use crate::transport::wire::Wire;
 
 /// Where MQTT is found; `/` is taken too, because many clients name no path.
@@ -26,7 +27,8 @@ pub(in crate::transport) async fn accept(
     wire: &mut Wire,
     entrance: &Entrance,
     peer: IpAddr,
-) -> Result<(WebSocket, IpAddr), &'static str> {
+) -> Result<(WebSocket, IpAddr), Broken> {
+    let broken = |rule| Broken::new(What::WebSocket, rule);
     let mut raw = BytesMut::new();
     let wanted = |forwarded: &[&[u8]], x: &[&[u8]]| entrance.address(peer, forwarded, x);
     match request(wire, &mut raw, &wanted).await {
@@ -37,10 +39,10 @@ pub(in crate::transport) async fn accept(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
             );
-            write(wire, answer.as_bytes()).await.map_err(|_| "websocket_lost")?;
+            write(wire, answer.as_bytes()).await.map_err(|_| broken("websocket_lost"))?;
             Ok((WebSocket::new(raw), address))
         }
-        Err(No::Lost) => Err("websocket_lost"),
+        Err(No::Lost) => Err(broken("websocket_lost")),
         Err(No::Status(status)) => {
             let more = if status.starts_with("426") {
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -54,7 +56,7 @@ pub(in crate::transport) async fn accept(
             let _ = write(wire, answer.as_bytes()).await;
             wire.say_goodbye();
             let _ = wire.shutdown().await;
-            Err("websocket_refused")
+            Err(broken("websocket_refused").because(status))
         }
     }
 }

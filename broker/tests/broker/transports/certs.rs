@@ -42,6 +42,17 @@ impl Certs {
         CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()
     }
 
+    /// A certificate of the server that ends so many days after the time at which worlds begin.
+    pub fn ends_after_days(&self, days: u64) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let (year, month, day) = (2027, 1, 15 + u8::try_from(days).unwrap());
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        let key = p256();
+        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        std::fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

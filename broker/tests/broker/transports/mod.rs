@@ -3,11 +3,11 @@
 pub mod ace;
 mod authz;
 mod bound;
-mod certs;
+pub mod certs;
 mod handshake_key;
-mod line;
-mod proxy;
-mod quic;
+pub mod line;
+pub mod proxy;
+pub mod quic;
 mod resumption;
 mod symmetric;
 mod tls;

@@ -6,6 +6,7 @@ use tessera_broker::codec::{
 };
 use tessera_broker::limits::TLS_HANDSHAKE_BYTES;
 use tessera_broker::transport::Transport;
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits};
 use tokio::io::AsyncWriteExt;
 
 use super::certs::{p256, Certs, V12, V13};
@@ -293,4 +294,48 @@ async fn half_open_handshakes_are_bounded() {
     drop(held);
     settle(|| world.broker.sockets() == 0).await;
     assert!(tls_over(tcp(&world, Transport::Mqtts).await, &config).await.is_ok());
+}
+
+/// What `/readyz` says, and its status.
+async fn readyz(world: &World) -> (u16, serde_json::Value) {
+    let url = format!("http://{}", world.broker.http_addr);
+    let client = HttpClient::new(&url, None, HttpLimits::default()).unwrap();
+    let response = match client.get("/readyz").await {
+        Ok(response) => response,
+        Err(HttpError::Status { response, .. }) => *response,
+        Err(error) => panic!("{error}"),
+    };
+    (response.status, response.json().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_of_certificates_that_ended_or_are_not_used() {
+    let certs = Certs::new();
+    certs.ends_after_days(10);
+    let world = world_with(|raw| certs.settings(raw)).await;
+    assert_eq!(readyz(&world).await, (200, serde_json::json!({ "status": "ready" })));
+    std::fs::write(certs.path("key.pem"), "rubbish").unwrap();
+    assert!(world.broker.reload_certificates().is_err());
+    let (status, body) = readyz(&world).await;
+    assert_eq!((status, &body["status"]), (200, &"ready".into()), "{body}");
+    let warning = &body["warnings"][0];
+    assert_eq!(warning["part"], "tls", "{body}");
+    assert!(warning["why"].as_str().unwrap().contains("key.pem"), "{body}");
+    world.advance(11 * 86_400);
+    let (status, body) = readyz(&world).await;
+    assert_eq!((status, &body["part"]), (503, &"tls".into()), "{body}");
+    assert_eq!(body["reasons"].as_array().unwrap().len(), 1, "{body}");
+    certs.renew();
+    world.broker.reload_certificates().unwrap();
+    assert_eq!(readyz(&world).await, (200, serde_json::json!({ "status": "ready" })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_every_reason() {
+    let world = world_with(|_| {}).await;
+    // The feed is silent beyond every budget.
+    world.advance_alone(3 * 86_400);
+    let (status, body) = readyz(&world).await;
+    assert_eq!((status, &body["code"]), (503, &"trust_stale".into()), "{body}");
+    assert_eq!(body["reasons"][0]["part"], "trust", "{body}");
 }

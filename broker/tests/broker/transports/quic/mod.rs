@@ -88,3 +88,12 @@ impl Peer {
         }
     }
 }
+
+/// A client from this address that speaks something else inside.
+pub async fn speaks_wrong_protocol(certs: &Certs, from: std::net::Ipv4Addr, broker: SocketAddr) {
+    let mut tls = certs.client(V13);
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let mut endpoint = Endpoint::client((from, 0).into()).unwrap();
+    endpoint.set_default_client_config(config(tls));
+    endpoint.connect(broker, "localhost").unwrap().await.expect_err("another protocol");
+}

@@ -1,0 +1,46 @@
+//! One line at `info` for each request that is refused. `docs/logs.md` lists the fields; the log bounds the lines by
+//! place and code.
+
+use actix_web::{HttpMessage, HttpRequest};
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
+
+use tessera_runtime::proxy::entrance::Entrance;
+
+use super::input::{address, entrance};
+
+/// The tenant and device that a request names. Their ids are short and of plain characters.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) tenant: TenantId,
+    pub(super) device: DeviceId,
+}
+
+/// Writes the line, if its cause may write one.
+pub(super) fn refused(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
+    let shown = request.extensions().get::<Shown>().cloned();
+    let transport = match entrance(request).is_some_and(Entrance::is_encrypted) {
+        true => "https",
+        false => "http",
+    };
+    // Each kind is a place of its own: a flood of one takes no line from another.
+    macro_rules! line {
+        ($message:literal) => {
+            tracing::info!(
+                %code,
+                shown_tenant = shown.as_ref().map(|shown| display(&shown.tenant)),
+                shown_device = shown.as_ref().map(|shown| display(&shown.device)),
+                address = %address(request),
+                transport,
+                %method,
+                %route,
+                $message
+            )
+        };
+    }
+    match route {
+        "/v1/enrol" => line!("enrolment refused"),
+        "/v1/token" => line!("token request refused"),
+        _ => line!("request refused"),
+    }
+}
