@@ -1,5 +1,7 @@
 //! Settings in three steps: what a file says ([`RawBrokerConfig`]), what holds ([`BrokerConfig`]), what is built.
 
+mod challenges;
+mod relay;
 mod shares;
 
 use std::fmt;
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tessera_runtime::http::Server;
 use tessera_runtime::proxy::{ProxySettings, RawProxy};
-use tessera_runtime::secret::Secret;
 use tessera_runtime::tls::Trust;
 
 use crate::limits;
@@ -18,6 +19,8 @@ use crate::shares::ShareLimits;
 use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 
+pub use challenges::{AceChallenge, ChallengeLimits};
+pub use relay::RelayToken;
 pub use shares::{RetainedLimits, SessionLimits};
 
 /// The settings as a file has them. Unknown keys are refused; what is left out has its default.
@@ -239,55 +242,6 @@ pub struct BrokerConfig {
     pub verification_workers: usize,
 }
 
-/// Where the challenge of RFC 9431 lets in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AceChallenge {
-    /// Nowhere.
-    Never,
-    /// On connections in clear.
-    ClearOnly,
-    /// Everywhere, as RFC 9431 asks of a broker.
-    Always,
-}
-
-impl AceChallenge {
-    /// The name in settings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::ClearOnly => "clear_only",
-            Self::Always => "always",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, ConfigError> {
-        let all = [Self::Never, Self::ClearOnly, Self::Always];
-        all.into_iter().find(|one| one.name() == text).ok_or_else(|| ConfigError {
-            key: "ace_challenge",
-            problem: format!("{text:?}: use never, clear_only or always"),
-        })
-    }
-}
-
-/// Challenges in a second.
-#[derive(Clone, Copy, Debug)]
-pub struct ChallengeLimits {
-    /// All together.
-    pub per_second: u32,
-    /// Of one address prefix.
-    pub per_second_of_prefix: u32,
-}
-
-/// A token that is not printed.
-#[derive(Clone, Default)]
-pub struct RelayToken(pub Option<Secret<String>>);
-
-impl fmt::Debug for RelayToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "RelayToken(…)" } else { "RelayToken" })
-    }
-}
-
 /// Limits before authentication.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
@@ -353,20 +307,7 @@ impl RawBrokerConfig {
             )?,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
             ace_challenge: AceChallenge::parse(&self.ace_challenge)?,
-            challenges: ChallengeLimits {
-                per_second: within(
-                    "limits.challenges_per_second",
-                    l.challenges_per_second,
-                    1,
-                    1_000_000,
-                )?,
-                per_second_of_prefix: within(
-                    "limits.challenges_per_second_per_prefix",
-                    l.challenges_per_second_per_prefix,
-                    1,
-                    1_000_000,
-                )?,
-            },
+            challenges: l.challenges()?,
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
             admission: AdmissionLimits {

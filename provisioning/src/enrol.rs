@@ -34,9 +34,10 @@ pub(crate) async fn enrol(
 ) -> Result<TokenAnswer, Refused> {
     service.nonces.check(&request.nonce, service.time.monotonic())?;
     let key = request.verify()?;
-    service.nonces.take(&request.nonce, service.time.monotonic())?;
     let _ = found(service, request, &key)?;
     service.charge(source, &request.tenant, &request.device)?;
+    // The used nonces are shared by all: a stranger without a claim uses up none.
+    service.nonces.take(&request.nonce, service.time.monotonic())?;
     for _ in 0..ATTEMPTS {
         if let Tried::Done(granted) = attempt(service, request, &key).await? {
             service.metrics.issued.inc(&["enrol"]);
@@ -124,11 +125,11 @@ fn entitled(
     if claim.used.is_none() && claim.expires <= service.now().get() {
         return Err(RefusalCode::ClaimUnknown.into());
     }
-    if known.is_some_and(|record| record.key != key.as_bytes()) {
-        return Err(RefusalCode::DeviceKeyMismatch.into());
-    }
     if claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
         return Err(RefusalCode::ClaimMismatch.into());
+    }
+    if known.is_some_and(|record| record.key != key.as_bytes()) {
+        return Err(RefusalCode::DeviceKeyMismatch.into());
     }
     match (&claim.used, known) {
         (Some(used), Some(record)) if is_same(used, request, key) => match record.revoked {

@@ -90,6 +90,9 @@ pub const SERVER_LINGER_LOOK: Duration = Duration::from_millis(200);
 pub const SERVER_CLOSING_BYTES: usize = 64 * 1024;
 /// Time after which a connection that keeps the server waiting gives its place to a newcomer that finds none.
 pub const SERVER_STALLED: Duration = Duration::from_secs(1);
+/// Bytes of a body or an answer that are progress: a connection on which fewer go in [`SERVER_STALLED`] keeps the server
+/// waiting.
+pub const SERVER_PROGRESS_BYTES: usize = 4 * 1024;
 /// Places that change hands a second, and at once: more than all honest peers of an address come anew.
 pub const SERVER_CHANGES: u64 = 2_000;
 /// Time between two looks at those that wait for a place.

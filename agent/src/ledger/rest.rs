@@ -12,6 +12,8 @@ use crate::limits;
 const TABLE: &str = "proofs_at_rest";
 /// Written last: the rows beside it are whole.
 const DONE: &[u8] = b"done";
+/// What a process after a copy is in doubt about, while it runs: a crash does not end that.
+const DOUBT: &[u8] = b"doubt";
 const PLACES: u8 = b'p';
 const SUFFIXED: u8 = b's';
 const PLACE_BYTES: usize = 24;
@@ -66,7 +68,7 @@ impl Rest {
 
     /// Writes it down; until the last step is durable, nothing of it counts.
     pub(super) fn write(&self, rest: &AtRest) -> Result<(), StoreError> {
-        self.wake()?;
+        self.wake(None)?;
         let places = rest
             .places
             .iter()
@@ -111,12 +113,21 @@ impl Rest {
         Ok(whole.then_some(rest))
     }
 
-    /// Removes what was written, the last step first: from here on a stop is one without notice.
-    pub(super) fn wake(&self) -> Result<(), StoreError> {
+    /// What a process that did not stop cleanly had to be in doubt about since a copy.
+    pub(super) fn doubt(&self) -> Result<Option<(u32, u32)>, StoreError> {
+        let row = self.table.get(DOUBT)?;
+        Ok(row.and_then(|row| {
+            let (first, last) = row.split_first_chunk::<4>()?;
+            Some((u32::from_be_bytes(*first), u32::from_be_bytes(last.try_into().ok()?)))
+        }))
+    }
+
+    /// Removes what was written, the last step first: from here on a stop is one without notice. `doubt` outlives it.
+    pub(super) fn wake(&self, doubt: Option<(u32, u32)>) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.delete(&self.table, DONE);
         let mut after: Option<Vec<u8>> = None;
-        let mut is_empty = !self.table.contains(DONE)?;
+        let mut is_empty = !self.table.contains(DONE)? && doubt.is_none();
         loop {
             let page = self.table.scan_prefix(&[], after.as_deref(), limits::LEDGER_REST_PAGE)?;
             for (key, _) in &page {
@@ -126,7 +137,16 @@ impl Rest {
             match page.into_iter().next_back() {
                 Some((last, _)) => after = Some(last),
                 None if is_empty => return Ok(()),
-                None => return self.store.commit_blocking(batch),
+                None => {
+                    if let Some((first, last)) = doubt {
+                        batch.put(
+                            &self.table,
+                            DOUBT,
+                            [first.to_be_bytes(), last.to_be_bytes()].concat(),
+                        );
+                    }
+                    return self.store.commit_blocking(batch);
+                }
             }
         }
     }

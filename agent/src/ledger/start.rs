@@ -94,7 +94,7 @@ impl Ledger {
                 (rest.closed.clone(), since(from, End::Before, rest.doubt))
             }
             None if is_new && !opening.restored => (Ranges::default(), None),
-            None => (used.unwrap_or_default(), since(0, end, None)),
+            None => (used.unwrap_or_default(), since(0, end, rest.doubt()?)),
         };
         let mut ledger = Self {
             store: store.clone(),
@@ -115,7 +115,8 @@ impl Ledger {
         ledger.close_former();
         ledger.bring_back(at_rest.as_ref())?;
         // From here on a stop is one without notice.
-        ledger.rest.wake()?;
+        let of_copy = ledger.doubt.as_ref().filter(|doubt| doubt.is_of_copy);
+        ledger.rest.wake(of_copy.and_then(|doubt| doubt.carried))?;
         ledger.tell(at_rest.is_some(), is_new, now);
         Ok(ledger)
     }

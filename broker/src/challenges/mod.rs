@@ -39,7 +39,7 @@ struct Source {
 }
 
 /// When the takes so far would have been due, had they come one by one.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Rate(Duration);
 
 impl Rate {
@@ -106,15 +106,18 @@ impl Challenges {
         if *open >= CHALLENGES_OPEN {
             return Err(RefusalCode::LimitReached);
         }
+        // A challenge that the rate of all refuses costs its prefix nothing.
+        let mut taken = *rate;
+        if !taken.take_of_second(now, self.limits.per_second) {
+            return Err(RefusalCode::LimitReached);
+        }
         let source = known.entry(from).or_default();
         if source.open >= CHALLENGES_OPEN_PER_PREFIX
             || !source.rate.take_of_second(now, self.limits.per_second_of_prefix)
         {
             return Err(RefusalCode::RateLimited);
         }
-        if !rate.take_of_second(now, self.limits.per_second) {
-            return Err(RefusalCode::LimitReached);
-        }
+        *rate = taken;
         source.open += 1;
         *open += 1;
         Ok(Open { challenges: self, from })

@@ -152,7 +152,10 @@ async fn admit(
     // The same for a ticket key.
     if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
         let end = End::ticket_withdrawn(&hub.policy);
-        hub.leave(&joined.session, &joined.line, &end).await;
+        match joined.ack.session_present {
+            true => hub.leave(&joined.session, &joined.line, &end).await,
+            false => hub.forget(&joined.session).map_or((), drop),
+        }
         return Err(known(RefusalCode::TicketKeyWithdrawn));
     }
     Ok(joined)

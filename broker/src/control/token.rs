@@ -35,6 +35,11 @@ const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
+    // Ahead of the rate, which is that of the device: who has not its key takes nothing of it.
+    if !line.has_proved_key() {
+        let code = RefusalCode::KeyNotProved;
+        return refuse(hub, session, line, AceError::InvalidGrant, code);
+    }
     if !hub.relay.admits(&session.tenant, session.device.device(), hub.now().monotonic) {
         hub.metrics.limits_hit.inc(&["token_requests_per_device"]);
         let code = RefusalCode::RateLimited;
@@ -48,10 +53,9 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
     let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
-        let told = match (line.has_proved_key(), payload.starts_with(&TOKEN_START)) {
-            (false, _) => Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved),
-            (true, true) => hand_in(&hub, &session, &line, &payload).await,
-            (true, false) => ask(&hub, &session, &line, &payload).await,
+        let told = match payload.starts_with(&TOKEN_START) {
+            true => hand_in(&hub, &session, &line, &payload).await,
+            false => ask(&hub, &session, &line, &payload).await,
         };
         // Before the answer: who has it may ask again.
         drop(turn);
@@ -128,6 +132,9 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
         Answer::Token(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
+        Answer::Token(answer, _) if answer.bearer && !line.has_proved_own_key() => {
+            Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved)
+        }
         Answer::Token(answer, bytes) => {
             let validator = hub.gate.validator();
             let held = session.rights();
@@ -142,7 +149,10 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             }
         }
         Answer::Refusal(bytes, code) => {
-            observe(hub, session, code);
+            // The rates of the service are those of many devices.
+            if code != RefusalCode::RateLimited {
+                observe(hub, session, code);
+            }
             hub.metrics.token_requests.inc(&["refused"]);
             Told::Refusal(bytes)
         }
@@ -159,6 +169,10 @@ fn malformed(hub: &Hub, error: &MessageError) -> Told {
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
+    // Bytes of a token are no secret: the key of a former one is not worth the next.
+    if !line.has_proved_own_key() {
+        return Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved);
+    }
     let held = session.rights();
     let grant = hub.gate.validator().renew(token, held.grant());
     match install(hub, session, line, held.grant(), grant).await {

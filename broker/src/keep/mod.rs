@@ -248,7 +248,8 @@ impl Keep {
     }
 
     async fn commit(&self) {
-        loop {
+        // Behind rows that were lost, nothing is written: no later ticket may stand for them.
+        while !self.progress.borrow().failed {
             let taken = {
                 let _whole = self.whole.write();
                 self.pending.lock().take()

@@ -132,6 +132,11 @@ impl Line {
         matches!(*self.shown.lock(), Shown::Key | Shown::KeyOf(_))
     }
 
+    /// Whether that was the device's own key, and not the symmetric key of one token.
+    pub fn has_proved_own_key(&self) -> bool {
+        matches!(*self.shown.lock(), Shown::Key)
+    }
+
     /// The ticket key behind the secret that let the peer in.
     pub fn let_in_by(&self) -> Option<TicketId> {
         match *self.shown.lock() {

@@ -110,11 +110,16 @@ impl Tickets {
     /// away. Blocks for a write that is flushed.
     ///
     /// # Errors
-    /// As [`Tickets::open`]; all stays as it was.
+    /// As [`Tickets::open`]; all stays as it was, but for keys that were thrown away.
     pub(crate) fn refresh(&self, now: UnixSeconds) -> Result<Changed, TicketError> {
         let before = self.ids();
-        self.load(now)?;
+        let loaded = self.load(now);
         let after = self.ids();
+        match loaded {
+            Err(error) if after == before => return Err(error),
+            Err(error) => tracing::error!(%error, "no new ticket key: none is used"),
+            Ok(()) => {}
+        }
         Ok(Changed {
             newer: after.first() != before.first(),
             withdrawn: before.iter().any(|key| !after.contains(key)),
@@ -125,9 +130,16 @@ impl Tickets {
         let keys = match &self.source {
             Source::Off => return Ok(()),
             Source::Shared(path) => files::shared(path)?,
-            Source::Own(own) => match own.rotate(now)? {
-                Some(keys) => keys,
-                None => return Ok(()),
+            Source::Own(own) => match own.rotate(now) {
+                Ok(Some(keys)) => keys,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // Also without room for a new key, one that was thrown away lets in no more.
+                    if own.folder.holds_keys().is_ok_and(|holds| !holds) {
+                        self.keys.store(Arc::default());
+                    }
+                    return Err(error);
+                }
             },
         };
         self.keys.store(Arc::new(keys));

@@ -273,16 +273,21 @@ async fn messages_that_are_received_and_not_released() {
                 }
                 client.send(&packet).await;
                 match client.next().await {
+                    // A client of 3.1.1 cannot be told: what has no share is passed on at once, and only its id is kept.
+                    Some(Packet::PubRec(_)) if version == Version::V311 && held == 20 => {
+                        break 'all None;
+                    }
                     Some(Packet::PubRec(ack)) if ack.reason == ReasonCode::SUCCESS => held += 1,
                     Some(Packet::PubRec(ack)) => break 'all Some(ack.reason),
                     _ => break 'all None,
                 }
             }
         };
-        assert!((3..=6).contains(&held), "{held}");
-        assert_eq!(told, (version == Version::V5).then_some(QUOTA));
+        let is_told = version == Version::V5;
+        assert!(if is_told { (3..=6).contains(&held) } else { held == 20 }, "{held}");
+        assert_eq!(told, is_told.then_some(QUOTA));
         assert!(hit(&world, "queued_bytes_per_device") >= 1);
-        assert_eq!(refused(&world, "publish"), 1);
+        assert_eq!(refused(&world, "publish"), u64::from(is_told));
         let mut other = plan(&world, "d-2", version).scope(all()).open().await;
         other.publish("t/1", QoS::ExactlyOnce, &[7; 10 * KIB]).await;
         assert!(

@@ -47,9 +47,8 @@ pub(super) async fn enrol(
         let answer = enrol::enrol(&app, &message, &source).await?;
         Ok(Told { answer, sealed: None })
     };
-    let outcome = charged(&app, source.clone(), outcome.await);
-    let outcome = in_its_time(&app, began, outcome).await;
-    token_answer(&request, &app, outcome)
+    let outcome = in_its_time(&app, began, outcome.await).await;
+    token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
 pub(super) async fn token(
@@ -66,9 +65,8 @@ pub(super) async fn token(
         let answer = refresh::refresh(&app, &message, &source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    let outcome = charged(&app, source.clone(), outcome.await);
-    let outcome = in_its_time(&app, began, outcome).await;
-    token_answer(&request, &app, outcome)
+    let outcome = in_its_time(&app, began, outcome.await).await;
+    token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
 /// A line about a refusal names what the request named.
@@ -81,13 +79,22 @@ fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
 /// that it asks too often.
 fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
     let Err(problem) = outcome else { return outcome };
-    match problem.is_of_caller() && !app.admission.wrong(source, app.clock.monotonic()) {
-        true => Err(RefusalCode::RateLimited.into()),
-        false => Err(problem),
+    let now = app.clock.monotonic();
+    let within = match problem.code() {
+        // It brings a nonce, and costs what a nonce costs: devices without a clock depend on it.
+        RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid => {
+            app.admission.anonymous(source, now)
+        }
+        _ => !problem.is_of_caller() || app.admission.wrong(source, now),
+    };
+    match within {
+        true => Err(problem),
+        false => Err(RefusalCode::RateLimited.into()),
     }
 }
 
-/// A refusal waits for the end of its time bucket. One for the rate was not looked at and says nothing.
+/// A refusal waits for the end of its time bucket, before it is charged: past its rate it took the same work. One for the
+/// rate of proved requests says nothing of what exists.
 async fn in_its_time<T>(
     app: &App,
     began: Duration,

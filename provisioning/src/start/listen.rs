@@ -29,7 +29,9 @@ pub(super) fn listen(
     let config = &service.config;
     let (outer, addr) = bind(config.http_addr)?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let inner = (config.inner && tls.is_some()).then(|| bind(loopback)).transpose()?;
+    // Its own broker speaks in clear and sends no PROXY header.
+    let is_apart = tls.is_some() || config.proxy.expects("http");
+    let inner = (config.inner && is_apart).then(|| bind(loopback)).transpose()?;
     if tls.is_none() && !addr.ip().to_canonical().is_loopback() {
         tracing::warn!(
             %addr,

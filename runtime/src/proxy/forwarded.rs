@@ -100,7 +100,9 @@ fn walk(
     let mut hops = 0;
     for value in values.iter().rev() {
         // One line that cannot be taken apart is one entry that cannot be read.
-        let entries = std::str::from_utf8(value).ok().and_then(&split);
+        // What is no text is so in its entry alone: a client cannot take the entries of proxies with it.
+        let text = String::from_utf8_lossy(value);
+        let entries = split(&text);
         let unreadable = Found { address: at, ignored: Some(Ignored::Unreadable) };
         let Some(entries) = entries else { return unreadable };
         for entry in entries.into_iter().rev() {

@@ -80,7 +80,12 @@ pub(super) fn recover(
     let found = head::read(folder).map_err(|error| at(folder, &error))?;
     let loss = match found {
         Found::State(state) => match restore(folder, state) {
-            Ok((view, state)) => return go_on(disk, folder, view, state),
+            Ok((view, state, unsynced)) => {
+                if unsynced {
+                    write_again(disk, folder)?;
+                }
+                return go_on(disk, folder, view, state);
+            }
             Err(Fault::Loss(loss)) => loss,
             Err(Fault::Store(error)) => return Err(error),
         },
@@ -138,8 +143,8 @@ fn start_new(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
     })
 }
 
-/// Base and journals as the head says, or what is missing.
-fn restore(folder: &Path, mut state: State) -> Result<(View, State), Fault> {
+/// Base and journals as the head says, and whether the journals hold more than the head knows of; or what is missing.
+fn restore(folder: &Path, mut state: State) -> Result<(View, State, bool), Fault> {
     let base = match state.base {
         0 => Base::default(),
         number => read_base(folder, number, &state.tables)?,
@@ -153,8 +158,9 @@ fn restore(folder: &Path, mut state: State) -> Result<(View, State), Fault> {
             Err(Fault::Loss(Loss::new(folder, missing)))
         }
         None => {
+            let unsynced = last > state.commit;
             state.commit = last;
-            Ok((view, state))
+            Ok((view, state, unsynced))
         }
     }
 }
@@ -175,6 +181,21 @@ fn read_base(folder: &Path, number: u64, wanted: &[TableState]) -> Result<Base, 
             Err(Fault::Loss(Loss::new(folder, format!("its base {number} cannot be read: {why}"))))
         }
     }
+}
+
+/// The process before this one ended between the write of a record and the word that it is on the disk: it may be in the
+/// kernel's memory alone, where a sync that failed leaves it as if it were written. It counts from now on, so it is written
+/// again, and synced.
+fn write_again(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
+    let io = |error| at(folder, &error);
+    for number in numbered(folder, journal::KIND).map_err(io)? {
+        let path = numbered_path(folder, journal::KIND, number);
+        let bytes = std::fs::read(&path).map_err(io)?;
+        let file = disk.open(&path).map_err(io)?;
+        disk.write_at(&path, &file, &bytes, 0).map_err(io)?;
+        disk.sync(&path, &file).map_err(io)?;
+    }
+    Ok(())
 }
 
 /// sled keeps a snapshot of its page table beside its log and fails on a bent one, although the log has everything.
@@ -239,7 +260,10 @@ fn replay(
             Ending::Whole => continue,
             // A journal of which only the beginning was made: nothing was answered from it. It goes, for at the start
             // after this one it would stand before journals that are whole.
-            Ending::NoHeader if last >= state.commit => {
+            Ending::NoHeader
+                if last >= state.commit
+                    && journal::identify(folder, number).map_err(io)?.is_none() =>
+            {
                 disk::remove(&numbered_path(folder, journal::KIND, number)).map_err(io)?;
                 continue;
             }

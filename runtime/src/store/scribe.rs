@@ -111,6 +111,8 @@ impl Scribe {
                 self.stuck = Some(Stuck::Full);
                 refused
             }
+            // Not for want of room: what is on the disk is not known, and nothing more is written.
+            Err(error) if !is_full(&error) => at(&self.core.folder, &error),
             Err(error) => {
                 self.stuck = Some(Stuck::Torn);
                 let folder = self.core.folder.display();
@@ -141,7 +143,13 @@ impl Scribe {
     /// Finishes what a full disk has left open and goes on when there is room for what comes next.
     pub(super) fn try_again(&mut self) -> Result<(), StoreError> {
         let Some(stuck) = self.stuck else { return Ok(()) };
-        self.go_on(stuck).map_err(|error| at(&self.core.folder, &error))?;
+        if let Err(error) = self.go_on(stuck) {
+            if !is_full(&error) {
+                // Another fault than the one that is waited for: the store ends, as by any such.
+                self.stuck = None;
+            }
+            return Err(at(&self.core.folder, &error));
+        }
         self.stuck = None;
         tracing::info!(store = %self.core.folder.display(), "there is room on the disk again: the store goes on");
         Ok(())
@@ -177,6 +185,10 @@ impl Scribe {
 
     /// Begins a checkpoint when one is due, and takes in one that has ended.
     pub(super) fn look_after(&mut self) {
+        if self.stuck == Some(Stuck::Torn) {
+            // The journal that holds a refused record must not be set aside with it.
+            return;
+        }
         let crowded = self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES;
         if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
             self.settle();

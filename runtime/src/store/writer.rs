@@ -174,8 +174,19 @@ fn next(scribe: &mut Scribe, jobs: &mut mpsc::Receiver<Job>, state: &Condition) 
             return job;
         }
         // A try that fails says what is known; the next one is after another pause.
-        let _ = scribe.try_again();
+        try_again(scribe, state);
         scribe.look_after();
+    }
+}
+
+/// A fault that is not for want of room ends the store.
+fn try_again(scribe: &mut Scribe, state: &Condition) {
+    let was_stuck = scribe.is_stuck();
+    if let Err(error) = scribe.try_again() {
+        if was_stuck && !scribe.is_stuck() {
+            tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
+            state.poison();
+        }
     }
 }
 
@@ -195,7 +206,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     let outcome = match changes.is_empty() {
         true => {
             // For those who ask whether there is room again.
-            let _ = scribe.try_again();
+            try_again(scribe, state);
             Ok(())
         }
         false if scribe.is_full() => Err(StoreError::Busy),

@@ -92,8 +92,7 @@ pub(super) const WATCH_EVERY: Duration = Duration::from_millis(100);
 pub(super) const ACTIVE_EVERY: Duration = Duration::from_secs(60);
 /// Time for what runs behind an answer to be written: the broker writes proofs within a second or two.
 pub(super) const WRITTEN: Duration = Duration::from_secs(4);
-/// Connects that come one by one, at times that have nothing to do with each other, and the mean time between them: that of
-/// 1,000 devices that connect once an hour.
-pub(super) const CONNECTS_ALONE: usize = 150;
-/// See [`CONNECTS_ALONE`].
+/// Time for which connects come one by one, at times that have nothing to do with each other, unless `--quiet` is shorter.
+pub(super) const ALONE_FOR: Duration = Duration::from_secs(540);
+/// The mean time between them: that of 1,000 devices that connect once an hour.
 pub(super) const ALONE: Duration = Duration::from_millis(3_600);

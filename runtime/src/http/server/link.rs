@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::answer::Refused;
 use super::boundary::HeadScan;
 use super::place::{Phase, Place};
-use crate::limits::SERVER_READ_BYTES;
+use crate::limits::{SERVER_PROGRESS_BYTES, SERVER_READ_BYTES};
 
 /// A stream of bytes: a socket, or TLS over one.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -55,6 +55,8 @@ pub(super) struct Link {
     pub(super) answered: Cell<bool>,
     pub(super) refused: Cell<Option<Refused>>,
     pub(super) written: Cell<u64>,
+    /// Bytes that went either way since the place was last told of progress.
+    moved: Cell<usize>,
 }
 
 impl Link {
@@ -74,6 +76,7 @@ impl Link {
             answered: Cell::new(false),
             refused: Cell::new(None),
             written: Cell::new(0),
+            moved: Cell::new(0),
         }
     }
 
@@ -128,7 +131,18 @@ impl Link {
             self.over.set(true);
         }
         self.received.borrow_mut().extend_from_slice(part);
+        self.note_moved(part.len());
         Poll::Ready(Ok(part.len()))
+    }
+
+    /// A peer that moves a transfer on does not keep the server waiting; one that sends byte by byte does.
+    fn note_moved(&self, bytes: usize) {
+        let moved = self.moved.get().saturating_add(bytes);
+        let is_progress = moved >= SERVER_PROGRESS_BYTES;
+        self.moved.set(if is_progress { 0 } else { moved });
+        if is_progress && matches!(self.phase(), Phase::Body | Phase::Answering) {
+            self.place.progress();
+        }
     }
 
     /// Reads and forgets.
@@ -154,6 +168,7 @@ impl Link {
         let mut stream = self.stream.borrow_mut();
         let written = std::task::ready!(Pin::new(&mut **stream).poll_write(cx, bytes))?;
         self.written.set(self.written.get().saturating_add(written as u64));
+        self.note_moved(written);
         Poll::Ready(Ok(written))
     }
 

@@ -116,6 +116,11 @@ impl Place {
         self.since.store(self.book.now(), Ordering::Relaxed);
     }
 
+    /// What it does goes on: it keeps the server waiting from now on only.
+    pub(super) fn progress(&self) {
+        self.since.store(self.book.now(), Ordering::Relaxed);
+    }
+
     pub(super) fn book(&self) -> &Book {
         &self.book
     }

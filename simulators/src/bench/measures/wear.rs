@@ -52,7 +52,7 @@ pub(super) async fn run(
     sleep(limits::REST).await;
     connect::churn(stage, &stage.devices, running).await?;
     let (connects, sample) = book.of(connect::churn(stage, &stage.devices, running)).await?;
-    let (alone, pace) = book.of(connect_alone(stage, running)).await?;
+    let (alone, (pace, connected)) = book.of(connect_alone(stage, running, window)).await?;
     let alone = (alone - quiet * pace.as_secs_f64() / window.as_secs_f64().max(1.0)).max(0.0);
     let meter = Meter::start(stage, running)?;
     let (refreshes, ()) = book.of(refresh_all(stage)).await?;
@@ -60,7 +60,7 @@ pub(super) async fn run(
     let days = window.as_secs_f64() / DAY;
     let figures = Figures {
         connect: connects / count,
-        alone: alone / limits::CONNECTS_ALONE as f64,
+        alone: alone / connected.max(1.0),
         refresh: refreshes / count,
         quiet_day: quiet / days,
         active_day: (active - quiet).max(0.0) / count / days,
@@ -126,15 +126,25 @@ impl<S: Servers> Book<'_, S> {
     }
 }
 
-/// Connects at the pace of a gateway, and the time that they took.
-async fn connect_alone(stage: &Stage, running: &Running) -> Result<Duration, BenchError> {
+/// Connects at the pace of a gateway; the time that they took, and how many there were.
+async fn connect_alone(
+    stage: &Stage,
+    running: &Running,
+    window: Duration,
+) -> Result<(Duration, f64), BenchError> {
     let began = stage.clock.monotonic();
-    for member in stage.devices.members().iter().cycle().take(limits::CONNECTS_ALONE) {
+    let passed = || stage.clock.monotonic().saturating_sub(began);
+    let mut count = 0.0;
+    for member in stage.devices.members().iter().cycle() {
+        if passed() >= window.min(limits::ALONE_FOR) {
+            break;
+        }
         let packet = stage.devices.connect(member, running.server);
         connect::burst(stage, running, vec![packet], 1, true).await?;
+        count += 1.0;
         sleep(limits::ALONE.mul_f64(gap()?)).await;
     }
-    Ok(stage.clock.monotonic().saturating_sub(began))
+    Ok((passed(), count))
 }
 
 /// The time to the next of events that come at random, by their mean time.
