@@ -112,6 +112,10 @@ async fn nonces_and_proofs() {
     let mut weak = sign(&nonce);
     weak.key = [vec![1], vec![0; 31]].concat();
     assert_eq!(world.ask("/v1/enrol", weak.to_cbor()).await, Err(RefusalCode::ConfirmationKey));
+    let no_claim = "TSR-00000-00000-00000-00000";
+    let stranger = EnrolRequest::sign(&device.key, &device.tenant, &device.id, no_claim, &nonce);
+    assert_eq!(world.ask("/v1/enrol", stranger.to_cbor()).await, Err(RefusalCode::ClaimUnknown));
+    // None of these has used the nonce up.
     let request = sign(&nonce).to_cbor();
     world.ask("/v1/enrol", request.clone()).await.unwrap();
     assert_eq!(

@@ -6,6 +6,7 @@ use serde_json::json;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::http::{HttpError, ACE_CBOR};
 use tessera_token::messages::{EnrolRequest, TokenKind, TokenRequest};
+use tessera_token::refusal::RefusalCode;
 
 use crate::world::{random, Device, World};
 
@@ -56,6 +57,20 @@ async fn strangers_get_one_answer() {
     let metrics = world.nobody.get("/metrics").await.unwrap().text();
     for code in ["device_unknown", "tenant_unknown", "tenant_suspended"] {
         assert!(!metrics.contains(&format!("refusals_total{{code=\"{code}\"")), "{code}");
+    }
+}
+
+/// A request past the rate of wrong ones took the same work: its answer waits as long.
+#[tokio::test]
+async fn past_the_rate_the_time_says_nothing_either() {
+    let world = World::with(|config| config.admission.wrong.burst = 2).await;
+    let clock = SystemClock::shared();
+    for round in 0..5 {
+        let began = clock.monotonic();
+        let refused = world.ask("/v1/token", token_request(&world, SUBJECTS[1])).await;
+        let expected = if round < 2 { RefusalCode::ProofInvalid } else { RefusalCode::RateLimited };
+        assert_eq!(refused.err(), Some(expected), "{round}");
+        assert!(clock.monotonic() - began >= Duration::from_millis(20), "{round}");
     }
 }
 

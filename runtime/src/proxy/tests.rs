@@ -170,6 +170,18 @@ fn x_forwarded_for_is_walked_from_the_right() {
     }
 }
 
+/// What a client has sent is beside what its proxy adds, in one line.
+#[test]
+fn bytes_that_are_no_text_hide_no_entry_of_a_proxy() {
+    let peer = "10.9.9.9".parse().unwrap();
+    let line: &[u8] = b"\xff\xfe, 203.0.113.9";
+    let found = resolve(peer, &sources(), Header::Either, &[], &[line]);
+    assert_eq!((found.address.to_string().as_str(), found.ignored), ("203.0.113.9", None));
+    let line: &[u8] = b"for=\xff, for=203.0.113.9";
+    let found = resolve(peer, &sources(), Header::Either, &[line], &[]);
+    assert_eq!((found.address.to_string().as_str(), found.ignored), ("203.0.113.9", None));
+}
+
 #[test]
 fn forwarded_is_walked_from_the_right() {
     for (values, address, ignored) in [
