@@ -260,10 +260,7 @@ fn replay(
             Ending::Whole => continue,
             // A journal of which only the beginning was made: nothing was answered from it. It goes, for at the start
             // after this one it would stand before journals that are whole.
-            Ending::NoHeader
-                if last >= state.commit
-                    && journal::identify(folder, number).map_err(io)?.is_none() =>
-            {
+            Ending::NoHeader if last >= state.commit => {
                 disk::remove(&numbered_path(folder, journal::KIND, number)).map_err(io)?;
                 continue;
             }
