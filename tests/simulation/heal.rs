@@ -28,6 +28,8 @@ impl World {
         self.pass_a_minute().await?;
         self.check_office().await?;
         for at in 0..GATES.len() {
+            // Its stores look for room by the time of the machine, of which a simulated minute takes a moment.
+            self.gates[at].has_room().await?;
             self.serves(at)?;
         }
         for at in 0..self.devices.len() {
