@@ -36,7 +36,9 @@ pub fn target(data: &[u8]) {
             assert!((1..=1_000_000).contains(&admission.connects_per_second));
             assert!((1..=1_000_000).contains(&admission.suspects_per_second));
             assert!((1..=256).contains(&config.verification_workers));
-            assert!(config.provisioning.is_none_or(|url| url.starts_with("http://")));
+            assert!(config.provisioning.is_none_or(|at| {
+                at.url.starts_with("http://") || at.url.starts_with("https://")
+            }));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version};
+use tessera_broker::config::SessionLimits;
 use tessera_broker::lanes::{Delivery, Message, Publisher, Push, SubscriberId};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
@@ -99,7 +100,12 @@ pub(super) struct Sim {
 impl Sim {
     pub(super) fn new() -> Self {
         Self {
-            registry: Registry::new((SESSIONS, SESSIONS_PER_DEVICE)),
+            registry: Registry::new(SessionLimits {
+                all: SESSIONS,
+                tenant: SESSIONS,
+                device: SESSIONS_PER_DEVICE,
+                kept_of_device: SESSIONS_PER_DEVICE,
+            }),
             world: World::new(),
             unix: NOW,
             monotonic: Duration::from_secs(1),
