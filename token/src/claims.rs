@@ -82,6 +82,13 @@ impl Serial {
     }
 }
 
+impl Serial {
+    /// Serials of one issuer in the order in which they were given out.
+    fn order(&self) -> (usize, &[u8]) {
+        (self.0.len(), &self.0)
+    }
+}
+
 impl fmt::Debug for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in &self.0 {
@@ -91,8 +98,8 @@ impl fmt::Debug for Serial {
     }
 }
 
-/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat`, and within
-/// one second the issuer's serial.
+/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat` together
+/// with the issuer's serial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Age {
     issued: UnixSeconds,
@@ -106,8 +113,9 @@ impl Age {
         self.issued
     }
 
-    /// Whether a token of this age is older than one of `other`. Whoever has one of a later epoch shows that something was
-    /// revoked in between, whenever it was issued: it is not older.
+    /// Whether a token of this age is older than one of `other`. One of a later epoch is not, whenever it was issued: something
+    /// was revoked in between. Of two that `iat` and serial order in different ways neither is: the issuer's clock was set
+    /// back, or it came back from an old copy.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
         if self.epochs.moved_since(other.epochs).is_some() {
@@ -116,8 +124,8 @@ impl Age {
         if other.epochs.moved_since(self.epochs).is_some() {
             return true;
         }
-        let order = |age: &Self| (age.issued, age.serial.0.len());
-        (order(self), &self.serial.0) < (order(other), &other.serial.0)
+        let (own, others) = (self.serial.order(), other.serial.order());
+        self.issued <= other.issued && own <= others && (self.issued, own) != (other.issued, others)
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, p
 enum Told {
     /// The token that was handed in is installed.
     Installed,
-    /// A token, which is installed.
+    /// A token, which is installed where the peer has proved the key of its device.
     Token(Vec<u8>),
     /// A bearer token, which is as good as a key and passes no queue.
     Aside(Secret<Vec<u8>>),
@@ -139,7 +139,12 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             let validator = hub.gate.validator();
             let held = session.rights();
             let grant = validator.renew_as_issued(&answer.access_token, held.grant());
-            let installed = install(hub, session, line, held.grant(), grant).await;
+            // A request that was seen in clear is answered again: only its signer has the key that signs anew, and a
+            // symmetric key is that of one token.
+            let installed = match line.has_proved_own_key() {
+                true => install(hub, session, line, held.grant(), grant).await,
+                false => Err(RefusalCode::KeyNotProved),
+            };
             let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
             // A bearer token is as good as a key.
@@ -236,9 +241,7 @@ async fn replace(
     }
     let narrower = !held.scope().within(grant.scope());
     // Another connection that came meanwhile has shown what it has shown, and goes on with what it brought.
-    let (held, true) = hub.registry.renew_on(session, grant.clone(), line) else {
-        return Err(RefusalCode::NotReady);
-    };
+    let held = hub.registry.renew_on(session, grant.clone(), line)?;
     if narrower {
         narrow(hub, session, &grant).await;
     }

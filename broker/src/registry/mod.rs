@@ -119,14 +119,19 @@ impl Registry {
         self.renew_if(session, grant, None).0
     }
 
-    /// The same on behalf of the connection behind `line`; false when that serves the session no more, whose rights stay.
+    /// The same on behalf of the connection behind `line`.
+    ///
+    /// # Errors
+    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the line
+    /// serves the session no more.
     pub fn renew_on(
         &self,
         session: &Session,
         grant: Grant,
         line: &Arc<Line>,
-    ) -> (Arc<Rights>, bool) {
-        self.renew_if(session, grant, Some(line))
+    ) -> Result<Arc<Rights>, RefusalCode> {
+        let (old, renewed) = self.renew_if(session, grant, Some(line));
+        renewed.map(|()| old)
     }
 
     fn renew_if(
@@ -134,15 +139,19 @@ impl Registry {
         session: &Session,
         grant: Grant,
         line: Option<&Arc<Line>>,
-    ) -> (Arc<Rights>, bool) {
+    ) -> (Arc<Rights>, Result<(), RefusalCode>) {
         let mut inner = self.inner.write();
         let old = session.rights();
-        let renewed = inner.sessions.contains_key(&session.id) && session.set_rights(grant, line);
-        if renewed {
-            inner.unindex(session.id, old.grant());
-            inner.index(session.id, session.rights().grant());
+        // Under the lock: another renewal may have come since the grant was judged.
+        if line.is_some() && !grant.is_not_older_than(old.grant()) {
+            return (old, Err(RefusalCode::TokenOlder));
         }
-        (old, renewed)
+        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, line) {
+            return (old, Err(RefusalCode::NotReady));
+        }
+        inner.unindex(session.id, old.grant());
+        inner.index(session.id, session.rights().grant());
+        (old, Ok(()))
     }
 
     /// Takes a session out.

@@ -61,7 +61,7 @@ impl VerifiedToken {
         if next.confirmation() != held.confirmation() {
             return Err(RefusalCode::ConfirmationKey);
         }
-        next.is_not_older_than(held).then_some(next).ok_or(RefusalCode::TokenOlder)
+        Ok(next)
     }
 
     /// The grant for a peer whose request for this very token was signed by the key of its device: the issuer itself
@@ -69,7 +69,8 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// `client_id_mismatch` when tenant or subject differ from `held`, `confirmation_key` when the
-    /// device is no longer the one of `held`: its public key is another, or the kind of token changed to bearer.
+    /// device is no longer the one of `held`: its public key is another, or the kind of token changed to bearer;
+    /// `token_older`.
     pub fn renew_as_issued(self, held: &Grant) -> Result<Grant, RefusalCode> {
         let next = self.for_holder_of(held)?;
         match next.goes_on_from(held.confirmation()) {
@@ -83,7 +84,7 @@ impl VerifiedToken {
     /// of key. `token` is the whole token, `client_id` that of the session.
     ///
     /// # Errors
-    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, `token_older`, and as
+    /// `bearer_not_allowed` for a token without `cnf`, `proof_invalid` for a wrong answer, and as
     /// [`VerifiedToken::renew_as_issued`].
     pub fn renew_with_proof(
         self,
@@ -97,16 +98,15 @@ impl VerifiedToken {
         if !answer.verifies(key, Meant { audience, client_id, token }) {
             return Err(RefusalCode::ProofInvalid);
         }
-        let next = self.renew_as_issued(held)?;
-        next.is_not_older_than(held).then_some(next).ok_or(RefusalCode::TokenOlder)
+        self.renew_as_issued(held)
     }
 
     fn for_holder_of(self, held: &Grant) -> Result<Grant, RefusalCode> {
         let next = self.into_grant();
-        match next.tenant() == held.tenant() && next.device() == held.device() {
-            true => Ok(next),
-            false => Err(RefusalCode::ClientIdMismatch),
+        if next.tenant() != held.tenant() || next.device() != held.device() {
+            return Err(RefusalCode::ClientIdMismatch);
         }
+        next.is_not_older_than(held).then_some(next).ok_or(RefusalCode::TokenOlder)
     }
 
     pub(super) fn key_name(&self, key: &PopKey) -> Thumbprint {

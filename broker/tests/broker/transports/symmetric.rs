@@ -431,6 +431,51 @@ async fn revocation_reaches_a_session_that_proved_itself_by_mac() {
     assert_eq!(world.refused("token_expired"), 1);
 }
 
+/// The thief of one token's key replays what the device has signed, and hands in what it has got.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_one_token_renews_nothing() {
+    let keys = Keys::of(&[NEW]);
+    let (address, service) = provisioning().await;
+    let world = world_deriving(&keys.path(), |raw| {
+        raw.provisioning = Some(format!("http://{address}"));
+    })
+    .await;
+    let (token, key) = world.bound("d-1", NEW);
+    let mut line = world.session("d-1", &token, &key).await;
+    subscribe(&mut line, TOKEN).await;
+    let next = world.token_with("d-1", device_scope("d-1"), |claims| {
+        claims.expires = claims.issued.plus(9_000);
+    });
+    let public = TokenAnswer {
+        access_token: next.clone(),
+        expires_in: 9_000,
+        bearer: false,
+        key: None,
+        audience: AUDIENCE.parse().unwrap(),
+        scope: device_scope("d-1"),
+        server_time: UnixSeconds::new(NOW),
+    };
+    let ([sealed, _], _) = symmetric_answer(&world);
+    for (kind, body) in [(TokenKind::Key, public.to_cbor()), (TokenKind::Symmetric, sealed)] {
+        line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &request_for("d-1", kind)))).await;
+        answer_one(&service, "200 OK", &body).await;
+        assert_eq!(&told(&mut line, TOKEN).await.payload[..], &body[..]);
+    }
+    // A bearer token is told to its signer elsewhere.
+    let bearer = TokenAnswer { bearer: true, ..public };
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &request_for("d-1", TokenKind::Key)))).await;
+    answer_one(&service, "200 OK", &bearer.to_cbor()).await;
+    let not_proved = Some(RefusalCode::KeyNotProved);
+    let refusal = RefusalAnswer::from_cbor(&told(&mut line, TOKEN).await.payload).unwrap();
+    assert_eq!(refusal.code, not_proved);
+    line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
+    let refusal = RefusalAnswer::from_cbor(&told(&mut line, TOKEN).await.payload).unwrap();
+    assert_eq!(refusal.code, not_proved);
+    // The session ends with the token of that key, and with its derivation key.
+    keys.replace(&[OLD]);
+    ends_with(&mut line, ReasonCode::ADMINISTRATIVE_ACTION).await;
+}
+
 /// The answer of provisioning to a request for a token with a symmetric key, sealed to the signer, and not sealed.
 fn symmetric_answer(world: &World) -> ([Vec<u8>; 2], IssuedKey) {
     let scope = device_scope("d-1");

@@ -128,8 +128,11 @@ fn reauthentication_takes_the_same_key_and_a_fresh_answer() {
     assert_eq!(rekeyed, Err(ConfirmationKey));
     let other = next(|c| c.device = crate::ids::DeviceId::parse("s-1").unwrap(), &device_key());
     assert_eq!(other, Err(ClientIdMismatch));
-    // No older one takes its place: by its time, within one second by its serial, or by an epoch.
-    let earlier = |claims: &mut Claims| claims.issued = claims.issued.minus(1);
+    // No older one takes its place: by its time and serial, within one second by its serial, or by an epoch.
+    let earlier = |claims: &mut Claims| {
+        claims.issued = claims.issued.minus(1);
+        claims.serial = Serial::from_counter(9);
+    };
     let lower = |claims: &mut Claims| claims.serial = Serial::from_counter(9);
     for older in [earlier, lower] {
         assert_eq!(next(older, &device_key()), Err(TokenOlder));
@@ -161,6 +164,9 @@ fn a_token_of_a_lower_epoch_is_older_whatever_its_time() {
     let moved = |claims: &mut Claims| (claims.epochs.group_number, claims.epochs.group) = (6, 0);
     assert!(!age(moved, 100).is_before(&held) && age(moved, 99).is_before(&held));
     assert!(!held.is_before(&held.clone()));
+    // An issuer whose clock was set back: its next token has a lower `iat` and a higher serial.
+    let next = age(|claims| claims.serial = Serial::from_counter(1 << 30), 50);
+    assert!(!next.is_before(&held) && !held.is_before(&next));
 }
 
 fn bound_answer(
