@@ -91,6 +91,9 @@ pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
 pub const UNKNOWN_JUMP: u64 = 1 << 32;
 /// Group numbers that it jumps over: they stand in tokens, so no more than is enough.
 pub const GROUPS_JUMP: u64 = 1 << 16;
+/// Serials that a service gives out in a second at most, over the time between two restorations: after one they go on above
+/// the time by so many, so that two restorations of one copy give none out twice. They take 6 bytes in a token then.
+pub const SERIALS_A_SECOND: u64 = 1 << 13;
 /// Restorations that are remembered.
 pub const RESTORATIONS: usize = 32;
 /// Things that readers knew beyond a restored service and that are listed for an operator; more are taken in all the same.

@@ -38,15 +38,20 @@ pub(crate) struct Reservation {
     pub(crate) serials: Range<u64>,
 }
 
-/// Leaves out `by` serials: for a service that may have given out more than it knows. The issuer must forget its
-/// reservation when the batch is written ([`Issuer::forget_serials`]).
-pub(crate) fn jump(tables: &Tables, batch: &mut Batch, by: u64) -> Result<(), StoreError> {
+/// Leaves out `by` serials, and all below `floor`: for a service that may have given out more than it knows. The issuer
+/// must forget its reservation when the batch is written ([`Issuer::forget_serials`]).
+pub(crate) fn jump(
+    tables: &Tables,
+    batch: &mut Batch,
+    by: u64,
+    floor: u64,
+) -> Result<(), StoreError> {
     let before = tables.meta.get_record::<u64>(SERIALS)?;
     match &before {
         Some(before) => batch.expect_record(&tables.meta, SERIALS, before),
         None => batch.expect_absent(&tables.meta, SERIALS),
     }
-    batch.put_record(&tables.meta, SERIALS, &before.unwrap_or(1).saturating_add(by));
+    batch.put_record(&tables.meta, SERIALS, &before.unwrap_or(1).saturating_add(by).max(floor));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use tessera_token::trust::EventHash;
 
 use super::ledger::Head;
 use crate::issue;
-use crate::limits::{GROUPS_JUMP, RESTORATIONS, UNKNOWN_JUMP};
+use crate::limits::{GROUPS_JUMP, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
 use crate::registry::records::TenantRecord;
 use crate::tables::Tables;
 
@@ -84,9 +84,10 @@ impl Jump {
         let new = Head { seq: to, hash, start: to, start_hash: hash };
         let floor = epoch_floor(tables)?.saturating_add(1).max(now.get());
         batch.put_record(&tables.meta, EPOCH_FLOOR, &floor.max(self.epoch.saturating_add(1)));
-        batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?);
+        // The time too: the same copy may be brought back twice, and knows nothing of the first time.
+        batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?.max(now.get()));
         lift_since(tables, batch, self.since)?;
-        issue::jump(tables, batch, UNKNOWN_JUMP)?;
+        issue::jump(tables, batch, UNKNOWN_JUMP, now.get().saturating_mul(SERIALS_A_SECOND))?;
         let why = self.why.to_owned();
         let restoration = Restoration { at: now.get(), from: head.seq, to, why };
         let mut list = restorations(tables)?;

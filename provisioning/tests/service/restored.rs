@@ -210,6 +210,34 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     assert!(next.device("c") > 0);
 }
 
+fn mark(dir: &Path) {
+    let store = Store::open(&dir.join("provisioning").join("store")).unwrap();
+    tessera_provisioning::mark_restored(&store, UnixSeconds::new(1)).unwrap();
+    store.close().unwrap();
+}
+
+/// The second time it knows nothing of the first, and no reader has come yet.
+#[tokio::test]
+async fn a_copy_that_is_brought_back_twice_gives_no_number_twice() {
+    let mut world = copied(World::new().await).await;
+    let (mut serials, mut groups, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..2 {
+        world = brought_back(world, mark).await;
+        for number in 0..3 {
+            let (_, token) = world.enrolled(&format!("d-{round}-{number}")).await;
+            serials.push(serial(&token.access_token));
+            let name = json!({ "group": format!("g-{round}-{number}") });
+            let group = world.post("/v1/tenants/default/groups", name).await;
+            groups.push(group["number"].as_u64().unwrap());
+        }
+        lines.push(Keeper::new(&world).await);
+    }
+    assert!(serials.is_sorted_by(|one, next| one < next), "{serials:?}");
+    assert!(groups.is_sorted_by(|one, next| one < next), "{groups:?}");
+    // A reader of the first time is told apart.
+    assert_eq!(lines[0].poll(&world).await, Err(409));
+}
+
 #[tokio::test]
 async fn a_marked_copy_jumps_before_it_serves_anybody() {
     let world = World::new().await;
@@ -225,12 +253,7 @@ async fn a_marked_copy_jumps_before_it_serves_anybody() {
     // Reinstated in the lost part: its tokens of there must end all the same.
     world.post("/v1/tenants/default/devices/b/reinstate", json!({})).await;
     let alive = world.refresh(&b).await.unwrap().access_token;
-    let world = brought_back(world, |dir| {
-        let store = Store::open(&dir.join("provisioning").join("store")).unwrap();
-        tessera_provisioning::mark_restored(&store, UnixSeconds::new(1)).unwrap();
-        store.close().unwrap();
-    })
-    .await;
+    let world = brought_back(world, mark).await;
     let fresh = Keeper::new(&world).await;
     assert!(fresh.seq > beyond.seq + (1 << 31));
     assert!(fresh.device("b") > claims(&alive).epochs.device);
