@@ -48,7 +48,7 @@ pub struct RawBrokerConfig {
     /// The provisioning service to which token requests are relayed, `https://host:port`; without it they are refused
     /// with `not_ready`.
     pub provisioning: Option<String>,
-    /// What makes that service believed.
+    /// The trust settings for that service.
     #[serde(skip)]
     pub trust: Trust,
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
@@ -236,7 +236,7 @@ pub struct BrokerConfig {
     pub sessions: SessionLimits,
     /// Retained messages.
     pub retained: RetainedLimits,
-    /// What devices and tenants may hold of the rest.
+    /// The shares of devices and tenants in the rest.
     pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,

@@ -32,7 +32,7 @@ mod readiness;
 mod tests;
 mod view;
 
-/// What `/readyz` says beside `ready` while another reader of the feed has the name of this verifier.
+/// The warning of `/readyz` beside `ready` while another reader of the feed has the name of this verifier.
 pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// Judges tokens and proofs offline. Cheap to clone.

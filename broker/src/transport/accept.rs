@@ -38,7 +38,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Who is at the other end of a connection through it.
+    /// The other end of a connection through it.
     pub(crate) fn remote(&self, address: IpAddr) -> Remote {
         Remote { address, transport: self.transport.as_str() }
     }

@@ -1,4 +1,4 @@
-//! Waiting for an outbox: for room in it, and for what comes.
+//! Waiting for an outbox: for room in it, and for messages.
 
 use super::{Inner, Outbox};
 use crate::codec::QoS;
