@@ -76,7 +76,7 @@ fn a_stolen_password_that_is_shown_again_and_again_fills_no_disk() {
     assert_eq!(suppressed, told, "{metrics}");
 }
 
-/// What strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
+/// Bytes that strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
 const BROKEN: [&[u8]; 6] = [
     b"\xff\r\n\r\n",
     b"GET / HTTP/1.1\r\na b: c\r\n\r\n",

@@ -91,7 +91,7 @@ impl fmt::Debug for Serial {
     }
 }
 
-/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat`, and within
+/// The age by which two tokens of one device are ordered: the epochs, which never move back, then `iat`, and within
 /// one second the issuer's serial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Age {
@@ -106,7 +106,7 @@ impl Age {
         self.issued
     }
 
-    /// Whether a token of this age is older than one of `other`. Whoever has one of a later epoch shows that something was
+    /// Whether a token of this age is older than one of `other`. A token of a later epoch shows that something was
     /// revoked in between, whenever it was issued: it is not older.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
@@ -176,7 +176,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// What tells whether another token of the device is older.
+    /// The age by which it is compared with another token of the device.
     pub fn age(&self) -> Age {
         Age { issued: self.issued, serial: self.serial.clone(), epochs: self.epochs }
     }

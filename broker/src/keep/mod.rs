@@ -10,8 +10,8 @@
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. [`record`] is the form of the
-//! rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token has been
-//! accepted for it.
+//! rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
+//! been accepted for it.
 
 pub(crate) mod load;
 mod pending;

@@ -90,7 +90,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
-    /// What the operating system said, and about what.
+    /// The error of the operating system, about `what`.
     pub(super) fn of(error: &std::io::Error, what: impl fmt::Display) -> Self {
         match is_full(error) {
             true => Self::Full(format!("{what}: {error}")),
