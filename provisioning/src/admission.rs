@@ -2,8 +2,8 @@
 //!
 //! A peer that proved a credential is charged to one bucket, a peer that showed none to another, a peer that showed a
 //! wrong one to a third. Each bucket is of an address, so a flood of one kind refuses the same kind from the same
-//! address alone. Requests that a broker relays are charged to the account of its feed token and to the device that proved its
-//! key, not to the broker's address.
+//! address alone. Requests that a broker relays are charged to the account of its feed token and to the device that
+//! proved its key, not to the broker's address.
 //!
 //! A request that is refused by one bucket takes nothing from the next.
 

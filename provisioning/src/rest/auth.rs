@@ -46,8 +46,8 @@ needs! {
     Feed: Feed;
 }
 
-/// The operator of a request; exists only when the token is right, one of the roles is there, and the account belongs to
-/// the tenant of the path. Without a tenant in the path, it belongs to all.
+/// The operator of a request; exists only when the token is right, one of the roles is there, and the account belongs
+/// to the tenant of the path. Without a tenant in the path, it belongs to all.
 pub(crate) struct By<N> {
     operator: Operator,
     needs: PhantomData<N>,

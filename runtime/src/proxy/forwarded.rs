@@ -1,8 +1,8 @@
 //! The source of a request, as HTTP proxies name it: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Both lists grow at their right end, so they are walked from there: while a hop is trusted, the entry that it added is
-//! believed, and the first address that is not a trusted hop's is the peer's. An unreadable entry ends the walk at the hop
-//! that sent it.
+//! Both lists grow at their right end, so they are walked from there: while a hop is trusted, the entry that it added
+//! is believed, and the first address that is not a trusted hop's is the peer's. An unreadable entry ends the walk at
+//! the hop that sent it.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -33,7 +33,7 @@ pub struct TokenRequest {
     pub nonce: Vec<u8>,
     /// The binding that the token is to have.
     pub kind: TokenKind,
-    /// The key to which a symmetric key is sealed. It is of this one request, so that the answer tells its signer alone.
+    /// The key to which a symmetric key is sealed. It is of this request alone, so that only its signer can read it.
     pub answer_key: Option<SealKey>,
     /// The device key's signature.
     pub signature: [u8; SIGNATURE_BYTES],
