@@ -202,7 +202,7 @@ pub struct BrokerConfig {
     pub listen: Vec<Listen>,
     /// Certificates; there when a listener needs them.
     pub tls: Option<TlsSettings>,
-    /// Whose word counts about where a peer is.
+    /// The balancers and proxies that may name the address of a peer.
     pub proxy: ProxySettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http: SocketAddr,

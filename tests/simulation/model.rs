@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// The feed was read to its end: what ended a token is in it.
+    /// The feed was read to its end: the event that ended a token is in it.
     pub fn heard(&mut self) {
         let head = self.head;
         let ended = self.tokens.iter_mut().filter_map(|token| token.ended.as_mut());

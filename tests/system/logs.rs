@@ -134,7 +134,7 @@ fn http_get(at: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Strangers who send anything at all write a bounded number of lines, and each kind is there.
+/// A flood of strangers causes a bounded number of lines, and each kind is there.
 #[test]
 fn a_flood_of_strangers_is_told_in_few_lines() {
     let mut server = Server::start();

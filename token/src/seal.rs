@@ -22,7 +22,7 @@ type Encapped = <X25519HkdfSha256 as Kem>::EncappedKey;
 /// The public half of an [`OpeningKey`], as it came: it is judged when something is sealed to it.
 pub type SealKey = [u8; SEAL_KEY_BYTES];
 
-/// The key of one request, which opens its answer. Neither `Debug` of its bytes nor `Serialize`; what it is made of is
+/// The key of one request, which opens its answer. Neither `Debug` of its bytes nor `Serialize`; its random bytes are
 /// wiped on drop.
 pub struct OpeningKey {
     random: Zeroizing<[u8; 32]>,

@@ -375,7 +375,7 @@ impl Validator {
         }
     }
 
-    /// Why it is not ready, in words for the person who has to mend it.
+    /// Why it is not ready, in words for the operator.
     pub fn why_not_ready(&self, code: RefusalCode) -> String {
         match (code, self.trust_lapse(), self.trust_age()) {
             (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(

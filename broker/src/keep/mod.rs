@@ -61,7 +61,7 @@ pub(crate) struct Tables {
 #[derive(Clone, Copy, Default)]
 struct Progress {
     durable: u64,
-    /// There is no room on the disk: what is not durable waits.
+    /// There is no room on the disk: steps that are not durable wait.
     waits: bool,
     failed: bool,
 }
@@ -194,7 +194,7 @@ impl Keep {
         self.progress.borrow().waits || self.store.is_full()
     }
 
-    /// Whether somebody may come in for whom something would be kept. Costs a look at one byte.
+    /// Whether a client may come in for which something would be kept. Costs a look at one byte.
     pub(crate) fn writes(&self) -> bool {
         self.writes.load(Ordering::Relaxed)
     }

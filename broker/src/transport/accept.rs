@@ -33,7 +33,7 @@ pub(crate) struct Door {
     pub(crate) transport: Transport,
     /// There when the transport is TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
-    /// Whose word counts about where a peer is.
+    /// The balancers and proxies that may name the address of a peer.
     pub(crate) entrance: Arc<Entrance>,
 }
 

@@ -71,7 +71,7 @@ pub(crate) struct ServiceArgs {
     pub(crate) http_in_clear: bool,
 }
 
-/// Whose word counts about where a peer is.
+/// The balancers and proxies that may name the address of a peer.
 #[derive(Args, Clone, Default)]
 pub(crate) struct ProxyArgs {
     /// A proxy in front whose Forwarded and X-Forwarded-For count for HTTP and WebSocket: an address, or address/bits.

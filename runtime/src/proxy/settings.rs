@@ -14,7 +14,7 @@ pub struct RawProxy {
     pub listeners: Vec<String>,
     /// The sources that may send that header, as `address/bits`; connections from elsewhere are closed.
     pub from: Vec<String>,
-    /// Whose `Forwarded` and `X-Forwarded-For` count, as `address/bits`.
+    /// The proxies whose `Forwarded` and `X-Forwarded-For` count, as `address/bits`.
     pub trusted: Vec<String>,
     /// Which of them the trusted proxies set: `forwarded` or `x-forwarded-for`; without it, the one that is there.
     pub header: Option<String>,
@@ -27,7 +27,7 @@ pub struct ProxySettings {
     pub listeners: Vec<String>,
     /// The sources that may send it.
     pub from: Arc<[Source]>,
-    /// Whose headers of HTTP count.
+    /// The proxies whose HTTP headers count.
     pub trusted: Arc<[Source]>,
     /// Which of them.
     pub header: Header,

@@ -99,7 +99,7 @@ impl StoreError {
     }
 }
 
-/// Whether a write found no room. It is worth another try when somebody has made some.
+/// Whether a write found no room. Another try is worth it when there is room again.
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -205,7 +205,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     }
     let outcome = match changes.is_empty() {
         true => {
-            // For those who ask whether there is room again.
+            // For callers that ask whether there is room again.
             try_again(scribe, state);
             Ok(())
         }

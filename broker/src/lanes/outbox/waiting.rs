@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 impl Outbox {
     /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
-    /// full: somebody else may be faster.
+    /// full: another caller may be faster.
     pub async fn room(&self, cost: usize) {
         self.room_if(cost, |_| true).await;
     }

@@ -10,7 +10,7 @@ use atomic_waker::AtomicWaker;
 use super::book::Book;
 use crate::limits::SERVER_STALLED;
 
-/// Whose connections count together.
+/// The peer whose connections count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     /// An IPv4 address.
