@@ -187,7 +187,7 @@ pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
 /// that signs. A compromised key is cut in any case.
 pub const KEYS_PER_TENANT: usize = 8192;
 /// How long an audit entry may wait to be chained before the service is not ready: twelve sweeps, each of which chains
-/// what is left.
+/// the rest.
 pub const AUDIT_BEHIND: Duration = Duration::from_secs(60);
 
 // --- strangers ---------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused
     }
 }
 
-/// What makes a request the same as an earlier one: its nonce, behind that of the service when it has one.
+/// The bytes by which a repeated request is recognised: its nonce, behind that of the service when it has one.
 fn request_nonce(request: &TokenRequest) -> Vec<u8> {
     let cnonce = request.cnonce.as_deref().unwrap_or_default();
     [cnonce, &request.nonce].concat()

@@ -1,7 +1,7 @@
-//! Requests of devices that prove no key: all of them get one answer, and the true reason stays in the house.
+//! Requests of devices that prove no key: all of them get one answer, and the true reason is not told to the peer.
 //!
-//! A stranger who asks for tokens or offers claim codes would learn from codes and times which tenants and devices there
-//! are. The code that is told and counted in metrics, which are public, is the same for all; the true one goes to
+//! A stranger that asks for tokens or offers claim codes would learn from codes and times which tenants and devices
+//! there are. The code that is told and counted in metrics, which are public, is the same for all; the true one goes to
 //! the log, a few lines a second, and as a sum to the audit log, once a minute at most.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tessera_token::refusal::RefusalCode;
 use crate::limits::{REFUSAL_BUCKET, STRANGERS_AUDITED_EVERY, STRANGER_LINES_PER_SECOND};
 use crate::refused::Refused;
 
-/// What strangers were refused for.
+/// Refusals of strangers, by their true codes.
 #[derive(Default)]
 pub(crate) struct Strangers(Mutex<Seen>);
 
@@ -41,7 +41,7 @@ impl Strangers {
     ) -> Refused {
         if let Some(left_out) = self.note(true_code, now) {
             let code = true_code.as_str();
-            // The names are what was shown: nothing proves them.
+            // The names were shown: nothing proves them.
             tracing::info!(code, shown_tenant = %tenant, shown_device = %device, left_out, "a request without proof was refused");
         }
         told.into()
@@ -62,7 +62,7 @@ impl Strangers {
         Some(std::mem::take(&mut seen.left_out))
     }
 
-    /// What the audit log is to be told, when it is due.
+    /// The text for the audit log, when it is due.
     pub(crate) fn due(&self, now: Duration) -> Option<String> {
         let mut seen = self.0.lock();
         let waits = |at: Duration| now.saturating_sub(at) < STRANGERS_AUDITED_EVERY;

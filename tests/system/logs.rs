@@ -76,7 +76,7 @@ fn a_stolen_password_that_is_shown_again_and_again_fills_no_disk() {
     assert_eq!(suppressed, told, "{metrics}");
 }
 
-/// What strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
+/// Bytes that strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
 const BROKEN: [&[u8]; 6] = [
     b"\xff\r\n\r\n",
     b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
@@ -134,7 +134,7 @@ fn http_get(at: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Strangers who send anything at all write a bounded number of lines, and each kind is there.
+/// A flood of strangers causes a bounded number of lines, and each kind is there.
 #[test]
 fn a_flood_of_strangers_is_told_in_few_lines() {
     let mut server = Server::start();

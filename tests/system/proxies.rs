@@ -188,7 +188,7 @@ fn nginx_names_the_client_by_the_proxy_header_of_version_1() {
         .args(["-t", "d/m-3/telemetry", "-m", "1"]));
     assert!(!let_in);
     assert!(site.metric(turned) > before);
-    // Without a header, or from elsewhere, nobody is served.
+    // Without a header, or from elsewhere, no client is served.
     let (let_in, _) = run(one.mosquitto("mosquitto_pub").args([
         "-A",
         "127.0.4.1",
@@ -203,7 +203,7 @@ fn nginx_names_the_client_by_the_proxy_header_of_version_1() {
     site.server.stop();
 }
 
-/// `tessera device connect` over `wss` through nginx; what the proxy names is what counts.
+/// `tessera device connect` over `wss` through nginx; the address that the proxy names counts.
 #[test]
 fn nginx_names_the_client_of_a_web_socket() {
     let site = site(&format!("{ONE_EACH}[proxy]\ntrusted = [\"127.0.0.1\"]\n"));

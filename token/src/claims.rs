@@ -98,7 +98,7 @@ impl fmt::Debug for Serial {
     }
 }
 
-/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat` together
+/// The age by which two tokens of one device are ordered: the epochs, which never move back, then `iat` together
 /// with the issuer's serial.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Age {
@@ -184,7 +184,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// What tells whether another token of the device is older.
+    /// The age by which it is compared with another token of the device.
     pub fn age(&self) -> Age {
         Age { issued: self.issued, serial: self.serial.clone(), epochs: self.epochs }
     }

@@ -213,7 +213,7 @@ impl Broker {
         let restored = keep.ticket();
         stop.spawn("broker store", keep.run());
         // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
-        // broker starts all the same, and lets nobody in.
+        // broker starts all the same, and lets no client in.
         let _ = hub.keep.durable(restored).await;
         let server = thread.serve(http, &hub).await?;
 

@@ -151,7 +151,7 @@ impl Stream {
         self.wire.channel()
     }
 
-    /// What an answer to a challenge is bound to; `None` over TLS whose exporter is not bound to the handshake.
+    /// The channel binding of an answer to a challenge; `None` over TLS whose exporter is not bound to the handshake.
     pub(crate) fn binding(&self) -> Option<ace::Channel> {
         self.wire.binding()
     }

@@ -69,19 +69,19 @@ pub(super) async fn token(
     token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
-/// A line about a refusal names what the request named.
+/// Notes the names in the request for the line about its refusal.
 fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
     let shown = Shown { tenant: tenant.clone(), device: device.clone() };
     request.extensions_mut().insert(shown);
 }
 
-/// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only
-/// that it asks too often.
+/// Charges a wrong request to its source, apart from right ones: past its rate a source is told only that it asks too
+/// often.
 fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
     let Err(problem) = outcome else { return outcome };
     let now = app.clock.monotonic();
     let within = match problem.code() {
-        // It brings a nonce, and costs what a nonce costs: devices without a clock depend on it.
+        // The refusal brings a nonce and is charged as a nonce is: devices without a clock depend on it.
         RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid => {
             app.admission.anonymous(source, now)
         }
@@ -166,8 +166,8 @@ fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>
     })
 }
 
-/// What a device signs next whose time or nonce was refused. It must not sign for the time that a refusal tells: nobody
-/// signed that.
+/// The nonce that a device signs next when its time or nonce was refused. It must not sign for the time that a refusal
+/// tells, which is not signed.
 fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
     let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
     let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));

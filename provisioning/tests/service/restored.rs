@@ -323,7 +323,7 @@ async fn the_epoch_of_a_group_is_above_what_a_reader_holds_as_soon_as_it_says_so
     assert_eq!(Keeper::new(&world).await.wide().0, epoch);
 }
 
-/// The jump comes first and is a write of its own: what was asked for is made behind it.
+/// The jump comes first and is a write of its own: the tenant is made behind it.
 #[tokio::test]
 async fn a_tenant_is_made_while_a_reader_says_that_it_is_beyond() {
     let world = World::new().await;

@@ -14,7 +14,7 @@ pub enum TlsError {
     Certificate(String),
     /// No authority is known by which a server could be believed.
     NoRoots,
-    /// The certificate of the server is not believed: what is wrong with it.
+    /// The certificate of the server is not trusted, with the reason.
     Untrusted(String),
     /// The certificate of the server is for other names than the one that was asked for.
     WrongName(String),
@@ -23,7 +23,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// What the library says about a handshake.
+    /// The library's error about a handshake.
     pub(crate) fn of(error: &rustls::Error) -> Self {
         use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
         let names = |expected: &str, presented: &[String]| {

@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM, read with a bound; and what tells that a file has changed.
+//! Certificates and keys in PEM, read with a bound; and the stamp that tells that a file has changed.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::TlsError;
 use crate::limits::PEM_BYTES;
 
-/// What tells that files are others: time and length of each, and whether it is there.
+/// The stamp by which changed files are noticed: time and length of each, and whether it is there.
 pub type Stamp = Vec<Option<(SystemTime, u64)>>;
 
 /// The state of these files now.

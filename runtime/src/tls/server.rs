@@ -70,7 +70,7 @@ impl ServerTls {
 
 /// Looks after the files of a listener until stop is told.
 pub async fn watch(tls: Arc<ServerTls>, stop: Stop) {
-    // What changed between the first reading and now must be noticed too.
+    // A change between the first reading and now must be noticed too.
     let mut seen = tls.first.clone();
     let mut check = tokio::time::interval(CERTIFICATE_CHECK);
     loop {

@@ -143,8 +143,8 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         true => with_versions(&[&TLS13]),
         false => with_versions(&[&TLS13, &TLS12]),
     }?;
-    // Tickets alone: nothing is kept here for a session that may come back. None where clients prove a key: who takes up
-    // such a session shows neither key nor certificate, whose time may be over meanwhile.
+    // Tickets alone: nothing is kept here for a session that may come back. No ticket where clients prove a key: a
+    // resumed session shows neither key nor certificate, and the certificate may have expired meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if settings.client_auth == ClientAuth::Off {

@@ -1,7 +1,7 @@
-//! Who has a place. Each listener has a book of its own.
+//! The places of connections. Each listener has a book of its own.
 //!
 //! No newcomer waits and none is turned away while a connection that does nothing has a place: when the places of its
-//! address, or all, are taken, the connection that is worth least gives its own. Worth least is one that is being closed,
+//! address, or all, are taken, the connection that is worth least gives its own. Worth least: one that is being closed,
 //! then one that keeps the server waiting for over a second, then an idle one, then the oldest that is not being answered.
 //! A request whose head and body are here is never interrupted.
 //!
@@ -35,7 +35,7 @@ pub(super) struct Book {
     waited: Notify,
 }
 
-/// What a newcomer gets.
+/// The outcome for a newcomer.
 enum Taken {
     /// A place.
     Place(Held),

@@ -8,8 +8,8 @@
 //!
 //! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own.
 //! 2. It waits for bytes without a buffer. Then a dispatcher of actix-http serves it.
-//! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and what the dispatcher would say
-//!    itself to a broken head is said as problem details ([`answer`]).
+//! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and replaces the dispatcher's
+//!    own answer to a broken head by problem details ([`answer`]).
 //! 4. [`watch`] sees each request and its answer: it tells the phase, reads small bodies that a handler left, and closes
 //!    behind all other unread bodies.
 //! 5. A second after an answer the dispatcher goes, and the connection waits as in 2.
@@ -76,7 +76,7 @@ pub struct ServerLimits {
     pub drain: Duration,
 }
 
-/// What one server counts.
+/// The metrics of one server.
 #[derive(Clone)]
 pub struct ServerMetrics {
     ended: Counter,
@@ -203,7 +203,7 @@ fn unix(stream: &UnixStream) -> (Peer, Option<SocketAddr>) {
     (stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::User(peer.uid())), None)
 }
 
-/// What makes a dispatcher for a connection.
+/// The function that makes a dispatcher for a connection.
 async fn dispatchers<I, S, B>(app: I, addr: SocketAddr) -> Result<Serve, ()>
 where
     I: IntoServiceFactory<S, Request>,

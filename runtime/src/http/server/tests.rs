@@ -139,7 +139,7 @@ impl Peering {
         self.answer().await
     }
 
-    /// What comes until the end, which is a close or a reset.
+    /// The bytes until the end, which is a close or a reset.
     async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         let read = self.0.read_to_end(&mut bytes);

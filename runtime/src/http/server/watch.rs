@@ -148,7 +148,7 @@ impl Exchange {
         link.answered.set(false);
         link.turn(if over { Phase::Working } else { Phase::Body });
         link.go_on();
-        // What stands behind a chunked body in one read is with the dispatcher: the connection ends there.
+        // Bytes behind a chunked body in one read are with the dispatcher: the connection ends there.
         let keep = !chunked && request.head().connection_type() == ConnectionType::KeepAlive;
         Self { link, body, length, keep }
     }
@@ -175,7 +175,7 @@ impl Exchange {
     }
 }
 
-/// Reads what a handler left of a small body, and says whether all of it came.
+/// Reads the rest that a handler left of a small body, and says whether all of it came.
 async fn rest(link: &Link, body: &Left) -> bool {
     poll_fn(|cx| loop {
         if link.phase() != Phase::Body {
