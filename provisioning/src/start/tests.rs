@@ -238,7 +238,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         let mut batch = tessera_runtime::store::Batch::new();
         batch.delete(&tables.moved_devices, &row);
         batch.put_record(&tables.meta, "epoch_floor", &FLOOR);
-        restored::lift_since(tables, &mut batch, 0).unwrap();
+        restored::lift_after(tables, &mut batch, 0).unwrap();
         service.store.commit(batch).await.unwrap();
         chained(&service).await;
 
