@@ -127,6 +127,27 @@ pub fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// An app of actix-web, as [`serve`] takes it.
+pub trait Web<B>:
+    ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Error: Into<actix_web::Error>,
+        InitError: fmt::Debug,
+        Response: Into<Response<B>>,
+    > + 'static
+{
+}
+
+impl<S, B> Web<B> for S
+where
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>>,
+{
+}
+
 /// Serves the app that `factory` makes, one for each worker and listener. Call it in an actix system or a tokio runtime; the
 /// server runs while the returned future is polled.
 ///
@@ -142,12 +163,7 @@ pub fn serve<F, I, S, B>(
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     let limits = descriptors::fit(limits.clone());
@@ -170,7 +186,7 @@ where
             Listener::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let acceptor = move || Acceptor {
-            serve: server(factory(), addr),
+            serve: Box::pin(server(factory().into_factory(), addr)),
             book: Arc::clone(&book),
             limits: limits.clone(),
             stopping: stopping.clone(),
@@ -203,16 +219,12 @@ fn unix(stream: &UnixStream) -> (Peer, Option<SocketAddr>) {
     (stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::User(peer.uid())), None)
 }
 
+type Making = std::pin::Pin<Box<dyn std::future::Future<Output = Result<Serve, ()>>>>;
+
 /// What makes a dispatcher for a connection.
-async fn dispatchers<I, S, B>(app: I, addr: SocketAddr) -> Result<Serve, ()>
+async fn server<S, B>(app: S, addr: SocketAddr) -> Result<Serve, ()>
 where
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     let config = AppConfig::__priv_test_new(false, addr.to_string(), addr);
@@ -222,27 +234,11 @@ where
         .client_disconnect_timeout(Duration::ZERO)
         .local_addr(addr)
         .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.link())))
-        .h1(Watch::new(app.into_factory(), config))
+        .h1(Watch::new(app, config))
         .new_service(())
         .await?;
     Ok(Rc::new(move |wire, addr| {
         let served = service.call((wire, addr));
         Box::pin(async move { drop(served.await) })
     }))
-}
-
-type Making = std::pin::Pin<Box<dyn std::future::Future<Output = Result<Serve, ()>>>>;
-
-fn server<I, S, B>(app: I, addr: SocketAddr) -> Making
-where
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
-    B: MessageBody + 'static,
-{
-    Box::pin(dispatchers::<S, S, B>(app.into_factory(), addr))
 }
