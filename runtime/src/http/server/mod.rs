@@ -104,13 +104,32 @@ impl ServerMetrics {
     }
 }
 
-/// Where a server listens.
-pub enum Listener {
+/// Where a server listens. The name is that of its gauge, another for each listener of a process.
+pub struct Listener {
+    name: &'static str,
+    socket: Socket,
+}
+
+impl Listener {
     /// On an address.
-    Tcp(TcpListener),
+    pub fn tcp(name: &'static str, listener: TcpListener) -> Self {
+        Self { name, socket: Socket::Tcp(listener) }
+    }
+
     /// On an address, behind a PROXY header, TLS, or both.
-    Through(TcpListener, Entrance),
+    pub fn through(name: &'static str, listener: TcpListener, entrance: Entrance) -> Self {
+        Self { name, socket: Socket::Through(listener, entrance) }
+    }
+
     /// On a Unix socket.
+    pub fn unix(name: &'static str, listener: UnixListener) -> Self {
+        Self { name, socket: Socket::Unix(listener) }
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Through(TcpListener, Entrance),
     Unix(UnixListener),
 }
 
@@ -173,17 +192,13 @@ where
         .max_concurrent_connections(usize::MAX >> 1)
         .shutdown_timeout(limits.drain.as_secs())
         .disable_signals();
-    for listener in listeners {
-        let name = match &listener {
-            Listener::Tcp(_) | Listener::Through(..) => "tcp",
-            Listener::Unix(_) => "unix",
-        };
+    for Listener { name, socket } in listeners {
         let book = Book::new(name, &limits, clock.clone(), metrics.clone());
         let (factory, limits) = (factory.clone(), limits.clone());
         let stopping = builder.graceful_shutdown_signal();
-        let addr = match &listener {
-            Listener::Tcp(listener) | Listener::Through(listener, _) => listener.local_addr()?,
-            Listener::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+        let addr = match &socket {
+            Socket::Tcp(listener) | Socket::Through(listener, _) => listener.local_addr()?,
+            Socket::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let acceptor = move || Acceptor {
             serve: Box::pin(server(factory().into_factory(), addr)),
@@ -191,15 +206,15 @@ where
             limits: limits.clone(),
             stopping: stopping.clone(),
         };
-        builder = match listener {
-            Listener::Tcp(listener) => {
+        builder = match socket {
+            Socket::Tcp(listener) => {
                 builder.listen("http", listener, move || acceptor().over(tcp))?
             }
-            Listener::Through(listener, entrance) => {
+            Socket::Through(listener, entrance) => {
                 let through = move || acceptor().through(entrance.clone(), tcp);
                 builder.listen("http", listener, through)?
             }
-            Listener::Unix(listener) => {
+            Socket::Unix(listener) => {
                 builder.listen_uds("http", listener, move || acceptor().over(unix))?
             }
         };
