@@ -6,7 +6,8 @@
 //! no answer, and none for the memory of an idle connection (two buffers of 8 KiB). Its limit of connections stops
 //! accepting, for all. So each connection is driven by [`drive`]:
 //!
-//! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own.
+//! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own
+//!    ([`ranking`]).
 //! 2. It waits for bytes without a buffer. Then a dispatcher of actix-http serves it.
 //! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and what the dispatcher would say
 //!    itself to a broken head is said as problem details ([`answer`]).
@@ -50,6 +51,7 @@ mod descriptors;
 mod drive;
 mod link;
 mod place;
+mod ranking;
 mod resource;
 mod watch;
 mod wire;
