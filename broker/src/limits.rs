@@ -208,12 +208,8 @@ pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
 /// Sockets whose PROXY header has not come yet, and no more than may be half open: only balancers that we trust get
 /// here.
 pub const PROXY_WAITING: usize = 4_096;
-/// Bytes of a certificate, key or authorities file.
-pub const PEM_BYTES: u64 = 1024 * 1024;
 /// Time for the answer to a challenge of RFC 9431: the nonce is good for as long.
 pub const CHALLENGE_WITHIN: Duration = Duration::from_secs(10);
-/// How often certificate files are looked at.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
 /// Times that one turn reads TLS records without plaintext (tickets, key updates) before others get a turn.
 pub const TLS_READS_PER_TURN: usize = 16;
 /// Connections over QUIC that shake hands from an address that is not proved yet, all together; further ones are asked to

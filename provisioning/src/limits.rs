@@ -194,7 +194,5 @@ pub const AUDIT_BEHIND: Duration = Duration::from_secs(60);
 
 /// A refusal at an endpoint of devices is told at a multiple of this after the request, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
-/// Lines in one second that tell why a stranger was refused; the rest is counted in the next line.
-pub const STRANGER_LINES_PER_SECOND: u32 = 5;
 /// Time between two entries of the audit log about refused strangers: 1,440 a day at most.
 pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);

@@ -65,9 +65,7 @@ fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Ref
             refused.code
         }
     };
-    let subject = (&request.tenant, &request.device);
-    let now = service.clock.monotonic();
-    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid, subject, now))
+    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid))
 }
 
 /// A nonce of ours is good for one request, which may come again until it is too old: its answer is stored then.

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
+use tessera_tests::process::{run, tessera};
 use tessera_tests::server::Server;
 
 /// Enough for a flood; fewer than an hour's worth of one thief in the field.
@@ -132,6 +134,32 @@ fn http_get(at: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// The answer to a stranger does not say whether the tenant exists; the one line in the log does.
+#[test]
+fn a_stranger_at_enrolment_is_told_in_one_line_with_the_true_code() {
+    let mut server = Server::start();
+    for (tenant, device) in [("default", "s-1"), ("nothing", "s-2")] {
+        let (done, output) = run(Command::new(tessera())
+            .args(["device", "enrol", "--claim", "AAAA-BBBB-CCCC-DDDD", "--tenant", tenant])
+            .args(["--http", &server.http.to_string(), "--device", device, "--dir"])
+            .arg(server.folder.path().join(device)));
+        assert!(!done && output.contains("claim_unknown"), "{output}");
+        assert!(!output.contains("tenant_unknown"), "{output}");
+    }
+    let metrics = http_get(server.http, "/metrics");
+    assert!(!metrics.contains("code=\"tenant_unknown\""), "{metrics}");
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    for (device, code) in [("s-1", "claim_unknown"), ("s-2", "tenant_unknown")] {
+        let shown = format!("shown_device={device}");
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(&shown)).collect();
+        let [line] = lines[..] else { panic!("{lines:#?}") };
+        assert!(line.contains("enrolment refused"), "{line}");
+        assert!(line.contains(&format!("code={code} ")), "{line}");
+    }
 }
 
 /// A flood of strangers causes a bounded number of lines, and each kind is there.

@@ -6,7 +6,6 @@
 mod accept_thread;
 mod actix_thread;
 mod backlog;
-mod certificates;
 mod descriptors;
 mod error;
 mod listener;
@@ -26,6 +25,7 @@ use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
+use tessera_runtime::tls::renewal;
 use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
@@ -93,7 +93,7 @@ impl BrokerHandle {
     /// # Errors
     /// [`TlsError`]; then the old ones stay in use.
     pub fn reload_certificates(&self) -> Result<(), TlsError> {
-        self.certificates.as_deref().map_or(Ok(()), certificates::reload)
+        self.certificates.as_deref().map_or(Ok(()), renewal::reload)
     }
 
     /// Writes a consistent copy of the kept sessions and retained messages into the new folder `to`.
@@ -226,7 +226,7 @@ impl Broker {
         let alerts = agent.observer().alerts();
         stop.spawn("broker alerts", alerts::watch(Arc::clone(&hub), alerts, stop.clone()));
         if let Some(certificates) = &certificates {
-            let watch = certificates::watch(Arc::clone(certificates), stop.clone());
+            let watch = renewal::watch(Arc::clone(certificates), stop.clone());
             stop.spawn("broker certificates", watch);
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));

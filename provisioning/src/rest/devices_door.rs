@@ -18,7 +18,7 @@ use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
-use super::told::Shown;
+use super::told::{self, Shown};
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
@@ -47,7 +47,7 @@ pub(super) async fn enrol(
         let answer = enrol::enrol(&app, &message, &source).await?;
         Ok(Told { answer, sealed: None })
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = in_its_time(&request, &app, began, outcome.await).await;
     token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn token(
         let answer = refresh::refresh(&app, &message, &source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = in_its_time(&request, &app, began, outcome.await).await;
     token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
@@ -94,13 +94,19 @@ fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<
 }
 
 /// A refusal waits for the end of its time bucket, before it is charged: past its rate it took the same work. One for the
-/// rate of proved requests says nothing of what exists.
+/// rate of proved requests says nothing of what exists. The line about a stranger is written before the wait: whether the
+/// log has room for its true code says nothing either.
 async fn in_its_time<T>(
+    request: &HttpRequest,
     app: &App,
     began: Duration,
     outcome: Result<T, Problem>,
 ) -> Result<T, Problem> {
-    if outcome.as_ref().is_err_and(|problem| !problem.is(RefusalCode::RateLimited)) {
+    let problem = outcome.as_ref().err();
+    if let Some(truth) = problem.and_then(Problem::truth) {
+        told::stranger(request, truth);
+    }
+    if problem.is_some_and(|problem| !problem.is(RefusalCode::RateLimited)) {
         let passed = app.clock.monotonic().saturating_sub(began);
         tokio::time::sleep(hold_back(passed)).await;
     }

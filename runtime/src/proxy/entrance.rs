@@ -45,11 +45,6 @@ impl Entrance {
         self.tls.is_some()
     }
 
-    /// Whether each connection begins with a PROXY header.
-    pub fn expects_header(&self) -> bool {
-        self.expects_header
-    }
-
     /// Whether it is a trusted proxy, which speaks for many peers.
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         trusted(&self.settings.trusted, peer)

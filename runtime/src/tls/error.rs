@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustls::CertificateError;
 
+use super::files::FileError;
+
 /// Why TLS is not possible, or not with this peer.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -79,6 +81,12 @@ impl TlsError {
 
     pub(super) fn of_io(error: &io::Error) -> Self {
         Self::within(error).unwrap_or_else(|| Self::Handshake(error.to_string()))
+    }
+}
+
+impl From<FileError> for TlsError {
+    fn from(error: FileError) -> Self {
+        Self::File(error.path, error.why)
     }
 }
 

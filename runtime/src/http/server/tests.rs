@@ -48,7 +48,7 @@ impl Rig {
         let (started, handle) = sync_channel(1);
         let body = move || {
             actix_rt::System::new().block_on(async move {
-                let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
+                let listeners = vec![Listener::tcp("tcp", tcp), Listener::unix("unix", unix)];
                 let clock = SystemClock::shared();
                 let server = serve(app, listeners, &limits, clock, counted).unwrap();
                 started.send(server.handle()).unwrap();

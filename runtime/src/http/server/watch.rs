@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt;
 use std::future::{poll_fn, Future};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -22,6 +21,7 @@ use tokio::time::timeout;
 
 use super::link::{Feed, Link};
 use super::place::Phase;
+use super::Web;
 use crate::limits::{SERVER_CLOSING, SERVER_LEFT_BYTES};
 
 /// Makes a [`Watched`] of an app.
@@ -39,13 +39,7 @@ impl<S, B> Watch<S, B> {
 
 impl<S, B> ServiceFactory<Request> for Watch<S, B>
 where
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
-    S::Future: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     type Response = Response<Told>;
