@@ -7,7 +7,6 @@
 use crate::lanes::delivery::{Delivery, Options};
 use crate::lanes::message::{Message, SubscriberId};
 use crate::lanes::outbox::{Outbox, Push};
-use crate::limits::GROUP_MEMBERS;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
@@ -31,15 +30,15 @@ struct Turn {
 }
 
 impl Group {
-    /// Adds a member or changes its options; `None` when the group is full, else whether it is new.
-    pub(super) fn join(&self, outbox: &Arc<Outbox>, options: Options) -> Option<bool> {
+    /// Adds a member or changes its options; `None` when the group has `most` members, else whether it is new.
+    pub(super) fn join(&self, outbox: &Arc<Outbox>, options: Options, most: usize) -> Option<bool> {
         let mut turn = self.turn.lock();
         let id = outbox.id();
         if let Some(known) = turn.members.iter_mut().find(|(member, _)| member.id() == id) {
             known.1 = options;
             return Some(false);
         }
-        if turn.members.len() >= GROUP_MEMBERS {
+        if turn.members.len() >= most {
             return None;
         }
         turn.members.push((Arc::clone(outbox), options));
@@ -156,7 +155,7 @@ mod tests {
         let full = Outbox::with_limits(SubscriberId(1), 1, 1 << 20);
         let away = Outbox::new(SubscriberId(2));
         for outbox in [&full, &away] {
-            assert_eq!(group.join(outbox, Options::default()), Some(true));
+            assert_eq!(group.join(outbox, Options::default(), 2), Some(true));
         }
         away.set_attended(false);
         let mut message = message("a", "x");

@@ -35,6 +35,7 @@ use super::delivery::Options;
 use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::{LaneError, Tally};
+use crate::limits::GROUP_MEMBERS;
 use crate::metrics::Stripes;
 use crate::shares::Account;
 use at_once::AtOnce;
@@ -237,13 +238,8 @@ impl FleetLane {
         options: Options,
     ) -> Result<FleetSubscription, LaneError> {
         let key = (tenant.clone(), Arc::clone(name), filter.clone());
-        let group = self.enter_group(&key, outbox, options)?;
-        let member = Member {
-            groups: Arc::clone(&self.groups),
-            at_once: Arc::clone(&self.at_once),
-            key,
-            outbox: Arc::clone(outbox),
-        };
+        let group = self.enter_group(&key, outbox, options, GROUP_MEMBERS)?;
+        let subscription = self.member(key, outbox, options);
         if !group.group.is_at_once() {
             let opening = group.opened.get_or_try_init(|| {
                 let reader = Reader::Group(Arc::clone(&group.group));
@@ -252,11 +248,34 @@ impl FleetLane {
             });
             opening.await?;
         }
-        Ok(FleetSubscription {
-            _ending: None,
-            wish: Arc::new(Wish::new(options)),
-            member: Some(member),
-        })
+        Ok(subscription)
+    }
+
+    /// As [`Self::join`] for a session that was kept over a restart, which was a member before: however many there are,
+    /// and without a log or a link, since a group with a kept member needs none.
+    pub(in crate::lanes) fn rejoin(
+        &self,
+        tenant: &TenantId,
+        name: &Arc<str>,
+        filter: &TopicFilter,
+        outbox: &Arc<Outbox>,
+        options: Options,
+    ) -> FleetSubscription {
+        let key = (tenant.clone(), Arc::clone(name), filter.clone());
+        let entered = self.enter_group(&key, outbox, options, usize::MAX);
+        debug_assert!(entered.is_ok(), "a group without a bound on its members refuses none");
+        self.member(key, outbox, options)
+    }
+
+    fn member(&self, key: GroupKey, outbox: &Arc<Outbox>, options: Options) -> FleetSubscription {
+        let member = Member {
+            groups: Arc::clone(&self.groups),
+            at_once: Arc::clone(&self.at_once),
+            key,
+            outbox: Arc::clone(outbox),
+        };
+        let wish = Arc::new(Wish::new(options));
+        FleetSubscription { _ending: None, wish, member: Some(member) }
     }
 
     fn enter_group(
@@ -264,13 +283,14 @@ impl FleetLane {
         key: &GroupKey,
         outbox: &Arc<Outbox>,
         options: Options,
+        most: usize,
     ) -> Result<Arc<GroupFeed>, LaneError> {
         let mut groups = self.groups.lock();
         let feed = groups.entry(key.clone()).or_insert_with(|| {
             let stop = CancellationToken::new();
             Arc::new(GroupFeed { group: Arc::default(), stop, opened: OnceCell::new() })
         });
-        match feed.group.join(outbox, options) {
+        match feed.group.join(outbox, options, most) {
             Some(_) => {
                 if outbox.is_kept() {
                     self.at_once.add(&key.0, &key.2, &feed.group);
@@ -350,7 +370,7 @@ impl FleetSubscription {
         self.wish.set(options);
         if let Some(member) = &self.member {
             if let Some(feed) = member.groups.lock().get(&member.key) {
-                feed.group.join(&member.outbox, options);
+                feed.group.join(&member.outbox, options, GROUP_MEMBERS);
             }
         }
     }

@@ -137,12 +137,12 @@ impl Retained {
         }
     }
 
-    /// Puts back what was kept in row `row`; false when there is no room. One that is over is found by no lookup.
-    pub(crate) fn restore(&self, mut message: Message, row: u64) -> bool {
+    /// Puts back what was kept in row `row`, whatever the limits say. One that is over is found by no lookup.
+    pub(crate) fn restore(&self, mut message: Message, row: u64) {
         let mut inner = self.inner.write();
         inner.last_row = inner.last_row.max(row);
         message.set_row(row);
-        inner.put(Arc::new(message)) == Stored::Kept
+        inner.insert(Arc::new(message));
     }
 
     /// Row numbers up to this one have been used.
@@ -270,14 +270,16 @@ impl Inner {
         if let (Some(keep), Some(bytes)) = (keep, bytes) {
             keep.note(Step::Put(Row::Retained(row), bytes));
         }
-        self.put(Arc::new(message))
+        self.insert(Arc::new(message));
+        Stored::Kept
     }
 
     fn get(&self, tenant: &TenantId, topic: &TopicName) -> Option<&Arc<Message>> {
         self.tenants.get(tenant)?.tree.get(topic)
     }
 
-    /// The narrowest limit first: a publisher at its own limit is told that one.
+    /// The narrowest limit first: a publisher at its own limit is told that one. A message that is no larger than the one
+    /// that it replaces takes nothing more: it fits, also while there is more than there may be.
     fn has_room(&self, message: &Message) -> Result<(), Limit> {
         let old = self.get(&message.tenant, &message.topic);
         let publisher = publisher(message);
@@ -286,8 +288,8 @@ impl Inner {
         let is_same = old.is_some_and(|old| old.publisher.author.device() == &publisher.1);
         let cost = message.cost();
         let fits = |sum: Sum, old: Option<&Arc<Message>>, (count, bytes): (usize, usize)| {
-            let (more, less) = old.map_or((1, 0), |old| (0, old.cost()));
-            sum.count + more <= count && sum.bytes - less + cost <= bytes
+            let Some(old) = old else { return sum.count < count && sum.bytes + cost <= bytes };
+            cost <= old.cost() || sum.bytes - old.cost() + cost <= bytes
         };
         let most = self.most;
         match () {
@@ -300,11 +302,9 @@ impl Inner {
         }
     }
 
-    fn put(&mut self, message: Arc<Message>) -> Stored {
+    /// Puts it in the place of the topic's older one. The caller has asked [`Self::has_room`].
+    fn insert(&mut self, message: Arc<Message>) {
         let (tenant, topic) = (message.tenant.clone(), message.topic.clone());
-        if let Err(limit) = self.has_room(&message) {
-            return Stored::Full(limit);
-        }
         self.remove(&tenant, &topic);
         let cost = message.cost();
         self.sum.add(cost);
@@ -315,7 +315,6 @@ impl Inner {
         let of_tenant = self.tenants.entry(tenant).or_default();
         of_tenant.sum.add(cost);
         of_tenant.tree.put(message);
-        Stored::Kept
     }
 
     fn remove(&mut self, tenant: &TenantId, topic: &TopicName) {

@@ -133,6 +133,26 @@ async fn a_group_has_a_limit() {
     assert_eq!((late.subscriptions().count(), lanes.fleet_stats().refused), (0, 1));
 }
 
+/// Two sessions of one client may come back from a crash: for a moment there is a member more than there may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_back_past_the_limit_of_a_group() {
+    let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+    let (_keep, outbox) = kept(folder.path());
+    let mut members = Vec::new();
+    for id in 0..=GROUP_MEMBERS as u64 {
+        let mut member = lanes.session(tenant("acme"), outbox(id, 1_000));
+        member.restore(&filter("$share/g/a"), qos1());
+        members.push(member);
+    }
+    let mut late = lanes.session(tenant("acme"), Outbox::new(SubscriberId(u64::MAX - 1)));
+    let refused = late.subscribe(&filter("$share/g/a"), qos1()).await;
+    assert_eq!(refused, Err(LaneError::QuotaExceeded));
+    for round in 0..=GROUP_MEMBERS as u32 {
+        assert_eq!(lanes.deliver(&numbered("a", round)).await.taken, 1);
+    }
+    assert!(members.iter().all(|member| member.outbox().len() == 1));
+}
+
 /// A keeper that writes, and the outbox of a session that it keeps.
 fn kept(folder: &std::path::Path) -> (Arc<Keep>, impl Fn(u64, usize) -> Arc<Outbox>) {
     let keep = Keep::open(folder).unwrap();
