@@ -254,21 +254,18 @@ impl Retained {
 }
 
 impl Inner {
-    /// The new row is noted before the old one goes: one of them is there at every moment.
+    /// The new row is noted before the old one goes: one of them is there at every moment. What is refused is not copied
+    /// and takes no row.
     fn keep_and_put(&mut self, message: &Message) -> Stored {
-        let mut message = message.copied();
-        if self.keep.is_some() {
-            self.last_row += 1;
-            message.set_row(self.last_row);
-        }
-        let row = message.row();
-        let keep = self.keep.clone();
-        let bytes = keep.as_ref().map(|_| record::encode_message(&message));
-        if let Err(limit) = self.has_room(&message) {
+        if let Err(limit) = self.has_room(message) {
             return Stored::Full(limit);
         }
-        if let (Some(keep), Some(bytes)) = (keep, bytes) {
-            keep.note(Step::Put(Row::Retained(row), bytes));
+        let mut message = message.copied();
+        if let Some(keep) = &self.keep {
+            self.last_row += 1;
+            message.set_row(self.last_row);
+            let row = record::encode_message(&message);
+            keep.note(Step::Put(Row::Retained(self.last_row), row));
         }
         self.insert(Arc::new(message));
         Stored::Kept
