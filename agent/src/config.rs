@@ -72,7 +72,7 @@ impl AgentConfig {
 /// The trust feed of a provisioning service.
 #[derive(Clone)]
 pub struct FeedConfig {
-    /// Where it is, and what makes it believed.
+    /// Its URL, and the trust settings for it.
     pub server: Server,
     /// The token of an operator account with role `feed`.
     pub token: Secret<String>,

@@ -48,7 +48,7 @@ pub struct RawBrokerConfig {
     /// The provisioning service to which token requests are relayed, `https://host:port`; without it they are refused
     /// with `not_ready`.
     pub provisioning: Option<String>,
-    /// What makes that service believed.
+    /// The trust settings for that service.
     #[serde(skip)]
     pub trust: Trust,
     /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
@@ -202,7 +202,7 @@ pub struct BrokerConfig {
     pub listen: Vec<Listen>,
     /// Certificates; there when a listener needs them.
     pub tls: Option<TlsSettings>,
-    /// Whose word counts about where a peer is.
+    /// The balancers and proxies that may name the address of a peer.
     pub proxy: ProxySettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub http: SocketAddr,
@@ -236,7 +236,7 @@ pub struct BrokerConfig {
     pub sessions: SessionLimits,
     /// Retained messages.
     pub retained: RetainedLimits,
-    /// What devices and tenants may hold of the rest.
+    /// The shares of devices and tenants in the rest.
     pub shares: ShareLimits,
     /// Threads that verify CONNECTs.
     pub verification_workers: usize,

@@ -110,8 +110,8 @@ impl Hub {
         self.route_on(message, routed)
     }
 
-    /// As [`Self::route_now`] for a QoS 2 message: what its session notes of it, and that others have it, survives a
-    /// crash as one step.
+    /// As [`Self::route_now`] for a QoS 2 message: the note of its session and the delivery to others survive a crash
+    /// as one step.
     pub(crate) fn route_exactly(
         &self,
         session: &Session,

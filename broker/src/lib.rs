@@ -4,11 +4,11 @@
 //! asks the grant on every publish, subscription, will and delivery, and ends what a trust event ends. It issues
 //! nothing, and it decides nothing about tokens by itself.
 //!
-//! Reading order is the way of a connection: [`admission`] (may this socket be read at all), [`transport`] (what
-//! carries it), [`codec`] (bytes to
-//! packets), [`gate`] (who is it; [`tickets`] make the next time cheap, [`authz`] keeps tokens that came before their connection), [`shares`] (how much may it hold), [`registry`] and [`session`] (what MQTT keeps for it), [`rights`] (what may it do),
-//! [`lanes`] (who gets it), [`keep`] (what survives a
-//! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for those who watch.
+//! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
+//! carrier of the bytes), [`codec`] (bytes to packets), [`gate`] (authentication; [`tickets`] make the next time cheap,
+//! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
+//! and [`session`] (the MQTT session), [`rights`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
+//! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for operators.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;

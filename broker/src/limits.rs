@@ -82,7 +82,7 @@ pub const FLEET_HUNG_TICKS: u32 = 40;
 /// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
 /// so many, no further one starts, and readiness says so until the process is started anew.
 pub const FLEET_OLD_ROUTERS: usize = 4;
-/// Steps that the writer waits for the readers to have links into a new router; a later reader is told what it missed.
+/// Steps that the writer waits for the readers to have links into a new router; a later one is told how much it missed.
 pub const FLEET_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.
 pub const FLEET_DRAIN_TICKS: u32 = 8;
@@ -117,7 +117,7 @@ pub const RETAINED_PER_LOOKUP: usize = 10_000;
 /// leaves it. Small, so that live messages wait behind few and find room.
 pub const RETAINED_AHEAD: usize = 64;
 
-/// The least time between two tellings of what a session missed, while messages wait for it all the time.
+/// The least time between two reports of missed messages to a session, while messages wait for it all the time.
 pub const MISSED_TOLD: Duration = Duration::from_secs(1);
 
 // --- admission ---------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ pub const CHALLENGES_OPEN: usize = 2_048;
 /// Challenges of one address prefix that are not answered yet: a device answers in one round trip, so a fleet of thousands
 /// behind one address has few open at once.
 pub const CHALLENGES_OPEN_PER_PREFIX: usize = 512;
-/// Challenges in one second and at once, all together, unless configured: what a broker of two cores verifies.
+/// Challenges in one second and at once, all together, unless configured: a broker of two cores verifies as many.
 pub const CHALLENGES_PER_SECOND: u32 = 5_000;
 /// Challenges of one address prefix in one second and at once, unless configured.
 pub const CHALLENGES_PER_SECOND_PER_PREFIX: u32 = 1_000;
@@ -208,12 +208,8 @@ pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
 /// Sockets whose PROXY header has not come yet, and no more than may be half open: only balancers that we trust get
 /// here.
 pub const PROXY_WAITING: usize = 4_096;
-/// Bytes of a certificate, key or authorities file.
-pub const PEM_BYTES: u64 = 1024 * 1024;
 /// Time for the answer to a challenge of RFC 9431: the nonce is good for as long.
 pub const CHALLENGE_WITHIN: Duration = Duration::from_secs(10);
-/// How often certificate files are looked at.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
 /// Times that one turn reads TLS records without plaintext (tickets, key updates) before others get a turn.
 pub const TLS_READS_PER_TURN: usize = 16;
 /// Connections over QUIC that shake hands from an address that is not proved yet, all together; further ones are asked to
@@ -343,7 +339,7 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
 /// The same of all devices of one tenant: three quarters of the whole.
 pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
-/// The same in all, in memory. What kept sessions hold of it is on the disk too: nothing else of them grows there.
+/// The same in all, in memory. The part of kept sessions is on the disk too, and nothing else of them grows there.
 pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
 /// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
 pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
@@ -361,7 +357,7 @@ pub const SUBSCRIPTIONS_PER_DEVICE: usize = 2_048;
 pub const SUBSCRIPTIONS_PER_TENANT: usize = 750_000;
 /// The same in all.
 pub const SUBSCRIPTIONS_IN_ALL: usize = 1_000_000;
-/// Wildcard filters of one device or service that need a log of their own: what one session may subscribe to.
+/// Wildcard filters of one device or service that need a log of their own: as many as one session may subscribe to.
 pub const FLEET_LOGS_PER_DEVICE: usize = 256;
 /// Large and middle logs of one device, and of one tenant: a filter beyond them has a smaller log.
 pub const FLEET_LARGE_LOGS: (usize, usize) = (4, 6);
@@ -425,7 +421,7 @@ pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 pub const LOGGED_ID_BYTES: usize = 64;
 /// Bytes of a topic or filter in a line.
 pub const LOGGED_TOPIC_BYTES: usize = 128;
-/// Bytes of what a library says about a broken handshake.
+/// Bytes of a library's text about a broken handshake.
 pub const LOGGED_DETAIL_BYTES: usize = 128;
 
 // --- metrics port ------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 //! One line at `info` for each thing that the broker refuses. `docs/logs.md` lists the lines and their fields; the log
 //! bounds them by place and code.
 //!
-//! What a peer has not proved stands in fields that begin with `shown_`, cut at a length. Nothing is formatted for a
-//! line that is not written.
+//! Names that a peer has not proved stand in fields that begin with `shown_`, cut at a length. Nothing is formatted for
+//! a line that is not written.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,7 +15,7 @@ use crate::limits::{LOGGED_DETAIL_BYTES, LOGGED_ID_BYTES, LOGGED_TOPIC_BYTES};
 pub struct Remote {
     /// Its address, or the one that a balancer names.
     pub address: IpAddr,
-    /// What it speaks: `mqtt`, `mqtts`, `ws`, `wss` or `quic`.
+    /// Its transport: `mqtt`, `mqtts`, `ws`, `wss` or `quic`.
     pub transport: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Default for Remote {
     }
 }
 
-/// What is refused.
+/// The kind of thing that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A socket, before a byte of it was read.
@@ -38,7 +38,7 @@ pub enum What {
     Quic,
     /// The HTTP request that should become a WebSocket.
     WebSocket,
-    /// A CONNECT, or what came in its place.
+    /// A CONNECT, or anything that came in its place.
     Connect,
     /// A PUBLISH.
     Publish,
@@ -58,7 +58,7 @@ pub(crate) struct Broken {
     pub(crate) what: What,
     /// The rule that it broke, as a metric label.
     pub(crate) rule: &'static str,
-    /// What the library of that step says, if there is one.
+    /// The text of the library of that step, if there is one.
     pub(crate) detail: Option<String>,
 }
 

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     // Whatever still runs has been named by its drain; it does not hold the process.
     runtime.shutdown_background();
     match outcome {
-        // How a server ends does not depend on who watches it.
+        // The exit code of a server does not depend on the reader of its output.
         Ok(status) if serves => ExitCode::from(status),
         Ok(status) => ExitCode::from(out::status().unwrap_or(status)),
         Err(fault) => {

@@ -31,14 +31,14 @@ pub(crate) fn write(text: &str) {
         Err(error) => {
             LOST.store(NOT_WRITTEN, Ordering::Relaxed);
             complain(&format!(
-                "tessera: standard output cannot be written: {error}. What was asked for goes on, and the rest of what \
-                 it says is lost"
+                "tessera: standard output cannot be written: {error}. The command goes on, and the rest of its output \
+                 is lost"
             ));
         }
     }
 }
 
-/// Whether output was lost: what runs for the sake of being watched may end.
+/// Whether output was lost: a command that runs to be watched may end.
 pub(crate) fn is_closed() -> bool {
     status().is_some()
 }

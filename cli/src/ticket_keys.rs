@@ -1,4 +1,4 @@
-//! `tessera new-ticket-keys`: the broker's own ticket keys are thrown away, and so is what they let in.
+//! `tessera new-ticket-keys`: the broker's own ticket keys are thrown away, and connections that they let in end.
 //!
 //! The broker looks at their file every second: one that is gone is made anew, with a key that no other process has
 //! seen (`broker/src/tickets/`). A broker that does not run makes it at its next start.

@@ -1,8 +1,9 @@
 //! Admission: token buckets, so that no peer takes the share of others.
 //!
-//! Who proved a credential is charged to one bucket, who showed none to another, who showed a wrong one to a third. Each is
-//! of an address, so a flood of one kind refuses the same kind from the same address alone. What a broker relays is charged
-//! to the account of its feed token and to the device that proved its key, not to the broker's address.
+//! A peer that proved a credential is charged to one bucket, a peer that showed none to another, a peer that showed a
+//! wrong one to a third. Each bucket is of an address, so a flood of one kind refuses the same kind from the same
+//! address alone. Requests that a broker relays are charged to the account of its feed token and to the device that
+//! proved its key, not to the broker's address.
 //!
 //! A request that is refused by one bucket takes nothing from the next.
 
@@ -35,7 +36,7 @@ impl From<IpAddr> for Peer {
     }
 }
 
-/// Who brings a request.
+/// The source of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// A peer of its own.
@@ -44,7 +45,7 @@ pub(crate) enum Source {
     Relay(String),
 }
 
-/// Who may ask now.
+/// The token buckets of all kinds of requests.
 pub(crate) struct Admission {
     proved: Shared<Peer>,
     anonymous: Shared<Peer>,
@@ -81,7 +82,7 @@ impl Admission {
     pub(crate) fn proved(&self, source: &Source, device: &str, now: Duration) -> bool {
         let mut devices = self.devices.lock();
         let device = devices.bucket(device.to_owned(), now);
-        // Asked first and charged last: a device in a loop takes nothing from those who share its way, nor they from it.
+        // Asked first and charged last: a device in a loop takes nothing from others of its source, nor they from it.
         device.holds_one()
             && match source {
                 Source::Peer(peer) => self.proved.take(*peer, now),

@@ -68,7 +68,7 @@ pub struct HttpsFiles {
     pub key: PathBuf,
 }
 
-/// A rate, and what may be saved up of it.
+/// A rate and its burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Requests a second.

@@ -89,9 +89,7 @@ fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refu
     let found = known.and_then(|_| claims::by_code(service, &request.tenant, &request.claim));
     found.map_err(|refused| match refused.code {
         code @ (RefusalCode::TenantUnknown | RefusalCode::ClaimUnknown) => {
-            let subject = (&request.tenant, &request.device);
-            let now = service.clock.monotonic();
-            service.strangers.refused(code, RefusalCode::ClaimUnknown, subject, now)
+            service.strangers.refused(code, RefusalCode::ClaimUnknown)
         }
         _ => refused,
     })

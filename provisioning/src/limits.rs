@@ -187,14 +187,12 @@ pub const KEY_KEPT_SECONDS: u64 = 7 * 24 * 3600;
 /// that signs. A compromised key is cut in any case.
 pub const KEYS_PER_TENANT: usize = 8192;
 /// How long an audit entry may wait to be chained before the service is not ready: twelve sweeps, each of which chains
-/// what is left.
+/// the rest.
 pub const AUDIT_BEHIND: Duration = Duration::from_secs(60);
 
 // --- strangers ---------------------------------------------------------------------------------------------------
 
 /// A refusal at an endpoint of devices is told at a multiple of this after the request, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
-/// Lines in one second that tell why a stranger was refused; the rest is counted in the next line.
-pub const STRANGER_LINES_PER_SECOND: u32 = 5;
 /// Time between two entries of the audit log about refused strangers: 1,440 a day at most.
 pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);

@@ -64,7 +64,7 @@ pub(crate) struct Operator {
 /// The tenants of an account: it sees and changes what is theirs, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum Tenants {
-    /// Every tenant, and what belongs to none. Accounts of former versions, which knew no tenants, are of this kind.
+    /// Every tenant, and data that belong to none. Accounts of former versions, without tenants, are of this kind.
     #[default]
     All,
     /// These, at least one.
@@ -89,7 +89,7 @@ impl Tenants {
         }
     }
 
-    /// The tenant of what concerns one alone; empty otherwise, as in the audit log.
+    /// The tenant, where there is one alone; empty otherwise, as in the audit log.
     fn single(&self) -> &str {
         match self {
             Self::These(these) if these.len() == 1 => these.first().map_or("", String::as_str),

@@ -65,9 +65,7 @@ fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Ref
             refused.code
         }
     };
-    let subject = (&request.tenant, &request.device);
-    let now = service.clock.monotonic();
-    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid, subject, now))
+    Err(service.strangers.refused(unproved, RefusalCode::ProofInvalid))
 }
 
 /// A nonce of ours is good for one request, which may come again until it is too old: its answer is stored then.
@@ -88,7 +86,7 @@ fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused
     }
 }
 
-/// What makes a request the same as an earlier one: its nonce, behind that of the service when it has one.
+/// The bytes by which a repeated request is recognised: its nonce, behind that of the service when it has one.
 fn request_nonce(request: &TokenRequest) -> Vec<u8> {
     let cnonce = request.cnonce.as_deref().unwrap_or_default();
     [cnonce, &request.nonce].concat()

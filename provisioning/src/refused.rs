@@ -8,11 +8,13 @@ use tessera_token::refusal::RefusalCode;
 pub(crate) struct Refused {
     pub(crate) code: RefusalCode,
     pub(crate) detail: Option<String>,
+    /// The true reason, where `code` is what strangers are told in its place: for the log and never for the caller.
+    pub(crate) truth: Option<RefusalCode>,
 }
 
 impl Refused {
     pub(crate) fn because(code: RefusalCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: Some(detail.into()) }
+        Self { code, detail: Some(detail.into()), truth: None }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -22,7 +24,7 @@ impl Refused {
 
 impl From<RefusalCode> for Refused {
     fn from(code: RefusalCode) -> Self {
-        Self { code, detail: None }
+        Self { code, detail: None, truth: None }
     }
 }
 

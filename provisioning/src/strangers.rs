@@ -1,68 +1,38 @@
-//! Requests of devices that prove no key: all of them get one answer, and the true reason stays in the house.
+//! Requests of devices that prove no key: all of them get one answer, and the true reason is not told to the peer.
 //!
-//! A stranger who asks for tokens or offers claim codes would learn from codes and times which tenants and devices there
-//! are. The code that is told and counted in metrics, which are public, is the same for all; the true one goes to
-//! the log, a few lines a second, and as a sum to the audit log, once a minute at most.
+//! A stranger that asks for tokens or offers claim codes would learn from codes and times which tenants and devices there
+//! are. The code that is told and counted in metrics, which are public, is the same for all; the true one goes to the line
+//! of the log about the refusal, and as a sum to the audit log, once a minute at most.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use crate::limits::{REFUSAL_BUCKET, STRANGERS_AUDITED_EVERY, STRANGER_LINES_PER_SECOND};
+use crate::limits::{REFUSAL_BUCKET, STRANGERS_AUDITED_EVERY};
 use crate::refused::Refused;
 
-/// What strangers were refused for.
+/// Refusals of strangers, by their true codes.
 #[derive(Default)]
 pub(crate) struct Strangers(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    /// The second in which lines were written last, how many, and how many were left out since.
-    second: u64,
-    lines: u32,
-    left_out: u64,
     /// Refusals that the audit log does not have yet, and when it was told last.
     counts: BTreeMap<&'static str, u64>,
     audited: Option<Duration>,
 }
 
 impl Strangers {
-    /// Notes the true reason, and gives the one that is told.
-    pub(crate) fn refused(
-        &self,
-        true_code: RefusalCode,
-        told: RefusalCode,
-        (tenant, device): (&TenantId, &DeviceId),
-        now: Duration,
-    ) -> Refused {
-        if let Some(left_out) = self.note(true_code, now) {
-            let code = true_code.as_str();
-            // The names are what was shown: nothing proves them.
-            tracing::info!(code, shown_tenant = %tenant, shown_device = %device, left_out, "a request without proof was refused");
-        }
-        told.into()
+    /// Counts the true reason, and gives the refusal that is told in its place.
+    pub(crate) fn refused(&self, truth: RefusalCode, told: RefusalCode) -> Refused {
+        *self.0.lock().counts.entry(truth.as_str()).or_default() += 1;
+        Refused { truth: Some(truth), ..told.into() }
     }
 
-    /// Counts it, and gives how many lines were left out before, when there may be one now.
-    fn note(&self, code: RefusalCode, now: Duration) -> Option<u64> {
-        let mut seen = self.0.lock();
-        *seen.counts.entry(code.as_str()).or_default() += 1;
-        if seen.second != now.as_secs() {
-            (seen.second, seen.lines) = (now.as_secs(), 0);
-        }
-        if seen.lines >= STRANGER_LINES_PER_SECOND {
-            seen.left_out += 1;
-            return None;
-        }
-        seen.lines += 1;
-        Some(std::mem::take(&mut seen.left_out))
-    }
-
-    /// What the audit log is to be told, when it is due.
+    /// The text for the audit log, when it is due.
     pub(crate) fn due(&self, now: Duration) -> Option<String> {
         let mut seen = self.0.lock();
         let waits = |at: Duration| now.saturating_sub(at) < STRANGERS_AUDITED_EVERY;
@@ -90,18 +60,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_writes_few_lines_and_one_sum() {
+    fn a_flood_is_one_sum_and_the_true_code_is_apart_from_the_told() {
         let strangers = Strangers::default();
         let at = |seconds: u64| Duration::from_secs(seconds);
-        let lines = |code, second, count: u64| {
-            (0..count).filter_map(|_| strangers.note(code, at(second))).collect::<Vec<_>>()
+        let refuse = |truth, count: u64| {
+            for _ in 0..count {
+                let refused = strangers.refused(truth, RefusalCode::ProofInvalid);
+                assert_eq!((refused.code, refused.truth), (RefusalCode::ProofInvalid, Some(truth)));
+                assert_eq!(refused.detail, None);
+            }
         };
-        assert_eq!(lines(RefusalCode::DeviceUnknown, 7, 1_000), [0; 5]);
-        assert_eq!(lines(RefusalCode::TenantUnknown, 8, 1), [995]);
+        refuse(RefusalCode::DeviceUnknown, 1_000);
+        refuse(RefusalCode::TenantUnknown, 1);
         let sum = "device_unknown 1000, tenant_unknown 1";
         assert_eq!(strangers.due(at(8)).as_deref(), Some(sum));
         assert_eq!(strangers.due(at(9)), None);
-        lines(RefusalCode::DeviceUnknown, 9, 2);
+        refuse(RefusalCode::DeviceUnknown, 2);
         assert_eq!(strangers.due(at(67)), None);
         assert_eq!(strangers.due(at(68)).as_deref(), Some("device_unknown 2"));
         assert_eq!(strangers.due(at(500)), None);

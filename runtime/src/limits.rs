@@ -97,8 +97,15 @@ pub const SERVER_PROGRESS_BYTES: usize = 4 * 1024;
 pub const SERVER_CHANGES: u64 = 2_000;
 /// Time between two looks at those that wait for a place.
 pub const SERVER_TURN: Duration = Duration::from_millis(5);
-/// Such connections that are ended at once: so each newcomer of a flood does not look through all.
+/// Connections that keep the server waiting that are ended at once: so a flood leaves room for the next newcomers.
 pub const SERVER_EVICTED: usize = 64;
+/// Places up to which each newcomer that finds none looks at all; of more, so many that are worth least are kept in order,
+/// and serve one newcomer each.
+pub const SERVER_RANKED: usize = 1024;
+/// Time for which that order is used: a place that has become worth less than those in it ends this much later.
+pub const SERVER_RANKING: Duration = Duration::from_millis(100);
+/// Time between two looks at all places when the order is used up: 50 looks of a millisecond in a second.
+pub const SERVER_LOOK: Duration = Duration::from_millis(20);
 /// Time for which the kernel keeps what a peer does not take.
 pub const SERVER_UNTAKEN: Duration = Duration::from_secs(20);
 

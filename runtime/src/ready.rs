@@ -10,7 +10,7 @@ pub struct Reason {
     pub part: &'static str,
     /// The stable code.
     pub code: RefusalCode,
-    /// What is wrong, and what to do.
+    /// The fault, and the remedy.
     pub why: String,
 }
 

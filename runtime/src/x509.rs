@@ -1,4 +1,4 @@
-//! What we read of a certificate: when it ends. The facade of `x509-parser`.
+//! The time at which a certificate ends. The facade of `x509-parser`.
 
 use tessera_token::time::UnixSeconds;
 use x509_parser::parse_x509_certificate;

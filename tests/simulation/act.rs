@@ -292,7 +292,7 @@ impl World {
         self.hear_events().await
     }
 
-    /// What an answer is to the part that asked, when it still waits.
+    /// Hands an answer to the part that asked, when it still waits.
     pub fn heard(&mut self, to: Exchange, status: u16, body: Vec<u8>) {
         let id = Some(to.id);
         match to.from {

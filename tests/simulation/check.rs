@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    /// The registry says of a device what was promised.
+    /// The registry holds the promised state of a device.
     pub async fn check_device(&mut self, at: usize) -> Result<(), String> {
         if !self.model.devices[at].enrolled {
             return Ok(());
@@ -85,7 +85,7 @@ impl World {
         match self.office.ask(&call).await {
             None => Ok(None),
             Some((200, body)) => Ok(serde_json::from_slice(&body).ok()),
-            // What waits to be chained is chained before it is told, which is a write.
+            // Entries that wait to be chained are chained before they are told, which is a write.
             Some((503, _)) if self.faults.office_is_full() && path.starts_with("/v1/audit") => {
                 Ok(None)
             }

@@ -14,7 +14,7 @@ pub struct Faults {
     pub clocks: usize,
     /// Machines whose disk is full.
     full: Vec<bool>,
-    /// Machines whose disk was full since all faults ended last: what they know may not all be stored.
+    /// Machines whose disk was full since all faults ended last: their knowledge may not all be stored.
     was_full: Vec<bool>,
     /// When a machine that is down starts again: the office, then the gates.
     starts_at: Vec<Option<u64>>,
@@ -70,12 +70,12 @@ impl Faults {
         (self.full[0], self.was_full[0]) = (false, false);
     }
 
-    /// Copies of verifiers that may know what the service has lost are shown to nobody later.
+    /// Drops copies of verifiers that may know changes which the service has lost.
     pub fn forget_copies(&mut self) {
         self.copies.fill(None);
     }
 
-    /// Everybody has stored what they know.
+    /// Every machine has stored its knowledge.
     pub fn all_stored(&mut self) {
         self.was_full.fill(false);
     }
@@ -227,7 +227,7 @@ impl World {
         Ok(())
     }
 
-    /// A process ends whose disk was full: what it knew and could not write is not promised. The next disk has room.
+    /// A process whose disk was full ends: knowledge that it could not write is not promised. The next disk has room.
     fn begins_anew(&mut self, at: usize) {
         self.faults.full[at] = false;
         if std::mem::take(&mut self.faults.was_full[at]) && at > 0 {

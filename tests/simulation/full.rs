@@ -49,7 +49,7 @@ fn provisioning_refuses_and_is_not_ready_until_there_is_room() {
                 let is_revoked = shown.1.contains(r#""state":"revoked""#);
                 let was_revoked = before.1.contains(r#""state":"revoked""#);
                 let done: Vec<_> = answers.iter().filter(|status| **status == 200).collect();
-                // What was refused did not happen.
+                // A refused change did not happen.
                 let wanted = if done.is_empty() { was_revoked } else { done.len() % 2 == 1 };
                 assert_eq!(is_revoked, wanted, "room {room}: {answers:?}");
                 if status == 503 {
@@ -59,7 +59,7 @@ fn provisioning_refuses_and_is_not_ready_until_there_is_room() {
             assert_eq!(answers.last(), Some(&503), "room {room}: {answers:?}");
             let (status, words) = ask(&mut world, false, "/readyz").await;
             assert!(status == 503 && words.contains("no room on the disk"), "{words}");
-            // Readers hear of what was acknowledged.
+            // Readers hear of acknowledged changes.
             world.hear_events().await.unwrap();
             assert_eq!(world.model.head > head, answers.contains(&200), "room {room}");
             world.office.machine.disk.set_room(u64::MAX);

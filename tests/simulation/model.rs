@@ -1,4 +1,4 @@
-//! What was promised, in the plainest form: each answer of provisioning is held against every part from then on.
+//! The promises, in the plainest form: each answer of provisioning is held against every part from then on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ pub struct Token {
     pub expires: u64,
     /// The service that gave it out has lost its record.
     pub lost: bool,
-    /// What ended it, when something did.
+    /// Its end, when it was ended.
     pub ended: Option<Ended>,
 }
 
@@ -30,14 +30,14 @@ pub struct Ended {
     pub sure: bool,
 }
 
-/// The service has come back from an older copy, and it is open what was lost.
+/// The service has come back from an older copy, and its loss is not known yet.
 #[derive(Clone, Copy)]
 pub struct Loss {
     /// It was told so, and did not have to learn it from a reader.
     pub marked: bool,
 }
 
-/// The number of an event that nobody has read yet.
+/// The number of an event that no reader has read yet.
 pub const UNHEARD: u64 = u64::MAX;
 
 /// What is known of a device.
@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// The feed was read to its end: what ended a token is in it.
+    /// The feed was read to its end: the event that ended a token is in it.
     pub fn heard(&mut self) {
         let head = self.head;
         let ended = self.tokens.iter_mut().filter_map(|token| token.ended.as_mut());

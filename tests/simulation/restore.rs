@@ -1,8 +1,8 @@
 //! Provisioning comes back from an older copy of its folder, with the mark that `tessera restore` sets or without it.
 //!
-//! What came after the copy is lost, but for what a reader knew: readers show it, and the service takes it in. Which of
-//! both it is stays open until all faults have ended for a minute ([`World::settle_loss`]). Until then the model promises
-//! nothing of what was lost, but that a verifier which knew of a revocation goes on refusing.
+//! Changes after the copy are lost, except those that a reader knew: readers show them, and the service takes them in.
+//! Which of both holds stays open until all faults have ended for a minute ([`World::settle_loss`]). Until then the
+//! model promises nothing of the lost part, but that a verifier which knew of a revocation goes on refusing.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::machine::End;
 use super::model::{Loss, Model, UNHEARD};
 use super::world::{World, GATES};
 
-/// A copy of the office, and what was promised when it was made.
+/// A copy of the office, and the promises at the time when it was made.
 pub struct Copy {
     folder: PathBuf,
     model: Model,
@@ -23,7 +23,7 @@ pub struct Copy {
 }
 
 impl World {
-    /// Somebody copies the folder of the service.
+    /// Copies the folder of the service.
     pub async fn back_up_office(&mut self) -> Result<(), String> {
         if !self.office.is_up() || self.model.loss.is_some() || self.faults.office_is_full() {
             return Ok(());
@@ -57,7 +57,7 @@ impl World {
         self.start(0).await
     }
 
-    /// What came after the copy is promised no more.
+    /// Changes after the copy are promised no more.
     fn lose(&mut self, copy: Copy, marked: bool) {
         let (head, known) = (copy.model.head, copy.model.tokens.len());
         for (at, token) in self.model.tokens.iter_mut().enumerate() {
@@ -109,7 +109,7 @@ impl World {
         Ok(())
     }
 
-    /// All readers have shown what they know: what the service says from now on is so.
+    /// All readers have shown their knowledge: the state of the service is final from now on.
     pub async fn settle_loss(&mut self) -> Result<(), String> {
         self.hear_events().await?;
         self.model.loss = None;

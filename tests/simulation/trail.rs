@@ -1,4 +1,4 @@
-//! The last steps, for the person who has to find out why.
+//! The last steps, for the search of a cause.
 
 use std::collections::VecDeque;
 use std::fmt;

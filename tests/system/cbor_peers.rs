@@ -25,7 +25,7 @@ fn members(request: &EnrolRequest) -> Value {
     ])
 }
 
-/// What the peers make of it.
+/// The encodings of the peers.
 fn encoded(request: &EnrolRequest) -> Vec<Vec<u8>> {
     let members = members(request).to_string();
     let clients = root().join("tests/clients");
@@ -75,7 +75,7 @@ fn a_device_enrols_with_the_encoder_that_its_language_has() {
         TokenAnswer::from_cbor(&answer.body).unwrap();
     }
     assert_eq!(different.len(), 2, "some of the forms are not ours, and one is");
-    // What is refused says what and where.
+    // A refusal names the fault and its place.
     let request = sign(200, &claim(1)[0]);
     let mut body = encoded(&request).swap_remove(0);
     body.push(0);

@@ -138,7 +138,7 @@ fn into(command: &mut Command, file: std::fs::File) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A pipe that nobody reads.
+/// A pipe that is not read.
 fn unread() -> std::fs::File {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -182,7 +182,7 @@ fn output_that_cannot_be_written_has_an_exit_code_of_its_own() {
         let (code, told) = into(command, unread());
         assert_eq!((code, told.as_str()), (Some(141), ""), "{command:?}");
     }
-    // What was made and cannot be shown again is told.
+    // A thing that was made and cannot be shown again is told.
     for (words, file, expected) in [
         (vec!["claim", "create", "--role", "sensor"], full(), 74),
         (vec!["claim", "create", "--role", "sensor", "--json"], full(), 74),
@@ -196,7 +196,7 @@ fn output_that_cannot_be_written_has_an_exit_code_of_its_own() {
     assert_eq!(made.matches("\"open\"").count(), 3, "{made}");
 }
 
-/// What a pipe gets ends in logs: there is the path alone. A lost token is made again on the machine.
+/// Output to a pipe ends in logs, so it has the path alone. A lost token is made again on the machine.
 #[test]
 fn the_first_token_is_for_a_terminal_and_a_lost_one_is_made_again() {
     let server = Server::start();

@@ -181,3 +181,19 @@ fn http_in_clear_beyond_this_machine_is_said_aloud() {
     process.terminate();
     assert!(process.wait().success());
 }
+
+/// The listener for others and that of its own broker are two: each has a gauge of its own.
+#[test]
+fn each_listener_of_provisioning_has_a_gauge_of_its_own() {
+    let site = start();
+    let metrics = format!("{}/metrics", site.https());
+    let text = ok(Command::new("curl").args(["-s", "--cacert", &site.cert, &metrics]));
+    let open = |listener: &str| -> u64 {
+        let gauge = format!("tessera_provisioning_http_connections{{listener=\"{listener}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&gauge));
+        value.unwrap_or_else(|| panic!("no {gauge}in\n{text}")).parse().unwrap()
+    };
+    assert_eq!(open("https"), 1, "curl alone\n{text}");
+    assert!(open("inner") > 0, "its broker follows the trust feed\n{text}");
+    assert!(!text.contains("http_connections{listener=\"tcp\"}"), "{text}");
+}

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
+use tessera_tests::process::{run, tessera};
 use tessera_tests::server::Server;
 
 /// Enough for a flood; fewer than an hour's worth of one thief in the field.
@@ -76,7 +78,7 @@ fn a_stolen_password_that_is_shown_again_and_again_fills_no_disk() {
     assert_eq!(suppressed, told, "{metrics}");
 }
 
-/// What strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
+/// Bytes that strangers send to an HTTP port, whole or broken, and before the CONNECT of a WebSocket.
 const BROKEN: [&[u8]; 6] = [
     b"\xff\r\n\r\n",
     b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
@@ -134,7 +136,33 @@ fn http_get(at: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Strangers who send anything at all write a bounded number of lines, and each kind is there.
+/// The answer to a stranger does not say whether the tenant exists; the one line in the log does.
+#[test]
+fn a_stranger_at_enrolment_is_told_in_one_line_with_the_true_code() {
+    let mut server = Server::start();
+    for (tenant, device) in [("default", "s-1"), ("nothing", "s-2")] {
+        let (done, output) = run(Command::new(tessera())
+            .args(["device", "enrol", "--claim", "AAAA-BBBB-CCCC-DDDD", "--tenant", tenant])
+            .args(["--http", &server.http.to_string(), "--device", device, "--dir"])
+            .arg(server.folder.path().join(device)));
+        assert!(!done && output.contains("claim_unknown"), "{output}");
+        assert!(!output.contains("tenant_unknown"), "{output}");
+    }
+    let metrics = http_get(server.http, "/metrics");
+    assert!(!metrics.contains("code=\"tenant_unknown\""), "{metrics}");
+    server.process.terminate();
+    assert!(server.process.wait().success());
+    let output = server.process.output();
+    for (device, code) in [("s-1", "claim_unknown"), ("s-2", "tenant_unknown")] {
+        let shown = format!("shown_device={device}");
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(&shown)).collect();
+        let [line] = lines[..] else { panic!("{lines:#?}") };
+        assert!(line.contains("enrolment refused"), "{line}");
+        assert!(line.contains(&format!("code={code} ")), "{line}");
+    }
+}
+
+/// A flood of strangers causes a bounded number of lines, and each kind is there.
 #[test]
 fn a_flood_of_strangers_is_told_in_few_lines() {
     let mut server = Server::start();

@@ -34,7 +34,7 @@ fn system_command(program: &str) -> Command {
     command
 }
 
-/// nginx as docs/doors.md sets it up: HTTPS and `wss` to one port, `stream` with the PROXY header (version 1) to another.
+/// nginx as docs/doors.md sets it up: HTTPS and `wss` to one port, HTTP/1.0 to provisioning as it does by itself, `stream` with the PROXY header (version 1) to another.
 struct Nginx {
     _process: Process,
     https: u16,
@@ -56,10 +56,10 @@ http {{
   server {{
     listen 127.0.0.1:{https} ssl;
     ssl_certificate {cert}; ssl_certificate_key {key};
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_http_version 1.1;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     location / {{ proxy_pass http://{http}; }}
     location /mqtt {{
-      proxy_pass http://{ws};
+      proxy_pass http://{ws}; proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
     }}
   }}
@@ -188,7 +188,7 @@ fn nginx_names_the_client_by_the_proxy_header_of_version_1() {
         .args(["-t", "d/m-3/telemetry", "-m", "1"]));
     assert!(!let_in);
     assert!(site.metric(turned) > before);
-    // Without a header, or from elsewhere, nobody is served.
+    // Without a header, or from elsewhere, no client is served.
     let (let_in, _) = run(one.mosquitto("mosquitto_pub").args([
         "-A",
         "127.0.4.1",
@@ -203,7 +203,7 @@ fn nginx_names_the_client_by_the_proxy_header_of_version_1() {
     site.server.stop();
 }
 
-/// `tessera device connect` over `wss` through nginx; what the proxy names is what counts.
+/// `tessera device connect` over `wss` through nginx; the address that the proxy names counts.
 #[test]
 fn nginx_names_the_client_of_a_web_socket() {
     let site = site(&format!("{ONE_EACH}[proxy]\ntrusted = [\"127.0.0.1\"]\n"));

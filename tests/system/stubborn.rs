@@ -18,7 +18,7 @@ use tessera_tests::server::Server;
 use tessera_token::ids::DeviceId;
 use tessera_token::key::SecretKey;
 
-/// What is asked for; an honest peer on an idle machine needs a tenth of it.
+/// The bound for 99 of 100 calls; an honest peer on an idle machine needs a tenth of it.
 const P99: Duration = Duration::from_millis(250);
 /// How long the honest peer is watched.
 const WATCH: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ fn connections() -> usize {
     soft.saturating_sub(600).min(8_400)
 }
 
-/// What one stubborn connection says first, and what it goes on with.
+/// The first bytes of one stubborn connection, and those with which it goes on.
 const WAYS: [(&str, &str); 5] = [
     (
         "POST /v1/token HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n",

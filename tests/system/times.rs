@@ -1,4 +1,4 @@
-//! Times that nobody signed: a device signs for none of them, and a device whose clock is wrong comes back by a nonce.
+//! Unsigned times: a device signs for none of them, and a device whose clock is wrong comes back by a nonce.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,7 +29,7 @@ fn device(words: &[&str], device: &Device) -> (bool, String) {
     run(Command::new(tessera()).arg("device").args(words).arg("--dir").arg(&device.folder))
 }
 
-/// A stranger in the place of provisioning, who says that it is a month later and keeps what it is sent.
+/// A stranger in the place of provisioning. It says that it is a month later, and keeps what it is sent.
 fn stranger() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (at, kept) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));

@@ -124,7 +124,7 @@ fn records(output: &str) -> Vec<usize> {
     found
 }
 
-/// What the largest record may have beside its content: nonce, tag, type.
+/// The bytes that the largest record may have beside its content: nonce, tag, type.
 const OF_THE_RECORD: usize = 32;
 
 #[test]

@@ -1,5 +1,5 @@
-//! HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305: what the holder of one
-//! X25519 key alone can read. The only file that names the library.
+//! HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305: only the holder of
+//! one X25519 key can read the sealed bytes. The only file that names the library.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,7 +22,7 @@ type Encapped = <X25519HkdfSha256 as Kem>::EncappedKey;
 /// The public half of an [`OpeningKey`], as it came: it is judged when something is sealed to it.
 pub type SealKey = [u8; SEAL_KEY_BYTES];
 
-/// The key of one request, which opens its answer. Neither `Debug` of its bytes nor `Serialize`; what it is made of is
+/// The key of one request, which opens its answer. Neither `Debug` of its bytes nor `Serialize`; its random bytes are
 /// wiped on drop.
 pub struct OpeningKey {
     random: Zeroizing<[u8; 32]>,
@@ -43,7 +43,7 @@ impl OpeningKey {
         Self { random, public: public.to_bytes().into() }
     }
 
-    /// What others seal to.
+    /// The public half, to which others seal.
     pub fn public(&self) -> SealKey {
         self.public
     }

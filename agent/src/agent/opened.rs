@@ -1,4 +1,4 @@
-//! What an agent is made of, before anything of it runs by itself.
+//! The parts of an agent, before any of its tasks runs.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::validator::Validator;
 
 pub(super) struct Opened {
     pub(super) agent: Agent,
-    /// What follows the trust feed.
+    /// The core that follows the trust feed.
     pub(super) core: SyncCore,
-    /// What keeps the behaviour profiles.
+    /// The parts that keep the behaviour profiles.
     pub(super) parts: BehaviourParts,
-    /// What watches over the verifier's name.
+    /// The watch over the verifier's name.
     pub(super) namesake: Arc<Namesake>,
 }
 
@@ -89,7 +89,7 @@ fn known_trust(store: &TrustStore, config: &AgentConfig) -> Result<TrustState, A
         Ok(state) => Ok(state),
         Err(TrustStoreError::Store(error)) => Err(error.into()),
         Err(TrustStoreError::Refused(refusal)) => {
-            tracing::error!(%refusal, "stored trust data is not used: nobody is let in before a new snapshot");
+            tracing::error!(%refusal, "stored trust data is not used: no client is let in before a new snapshot");
             Ok(TrustState::empty(config.audience.clone()))
         }
     }

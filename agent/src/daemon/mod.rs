@@ -166,7 +166,8 @@ fn serve(
         request: request_time * 2,
         drain: Duration::from_secs(2),
     };
-    let listeners = socket.map(Listener::Unix).into_iter().chain([Listener::Tcp(tcp)]);
+    let socket = socket.map(|socket| Listener::unix("unix", socket));
+    let listeners = socket.into_iter().chain([Listener::tcp("tcp", tcp)]);
     let server = server::serve(app, listeners.collect(), &limits, clock, metrics)?;
     let handle = server.handle();
     let signal = stop.clone();

@@ -104,7 +104,7 @@ impl Reserve {
             let next = state.wanted.clone();
             let mut batch = Batch::new();
             batch.put(&self.table, ROW, next.to_bytes());
-            // Queued while the state is held: what is wanted later is written later.
+            // Queued while the state is held, so that a later wish is written later.
             let queued = self.store.commit_then(batch, move |written| drop(tell.send(written)));
             queued.map_err(|(error, _)| error)?;
             next

@@ -12,7 +12,7 @@ use crate::limits;
 const TABLE: &str = "proofs_at_rest";
 /// Written last: the rows beside it are whole.
 const DONE: &[u8] = b"done";
-/// What a process after a copy is in doubt about, while it runs: a crash does not end that.
+/// The seconds that a process after a copy is in doubt about, while it runs: a crash does not end the doubt.
 const DOUBT: &[u8] = b"doubt";
 const PLACES: u8 = b'p';
 const SUFFIXED: u8 = b's';
@@ -113,7 +113,7 @@ impl Rest {
         Ok(whole.then_some(rest))
     }
 
-    /// What a process that did not stop cleanly had to be in doubt about since a copy.
+    /// The seconds that a process which did not stop cleanly had to be in doubt about since a copy.
     pub(super) fn doubt(&self) -> Result<Option<(u32, u32)>, StoreError> {
         let row = self.table.get(DOUBT)?;
         Ok(row.and_then(|row| {
@@ -122,7 +122,7 @@ impl Rest {
         }))
     }
 
-    /// Removes what was written, the last step first: from here on a stop is one without notice. `doubt` outlives it.
+    /// Removes the written rows, the last one first: from here on a stop is one without notice. `doubt` outlives it.
     pub(super) fn wake(&self, doubt: Option<(u32, u32)>) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.delete(&self.table, DONE);

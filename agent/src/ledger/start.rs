@@ -25,21 +25,21 @@ const WINDOW: u32 = PROOF_WINDOW_SECONDS as u32;
 /// Seconds by which the start may be dated otherwise without a clock having jumped.
 const EVEN: u32 = 2;
 
-/// Seconds before the start of which it is not known for some time what was used in them, since the store may be a copy
-/// that is older than what its server took. They stand against the start as the clock of now dates it: a start under a
-/// clock that was ahead keeps no second in doubt that is still to come.
+/// Seconds before the start that are in doubt for some time: the store may be a copy that is older than the last proofs
+/// that its server took. They are counted from the start as the present clock dates it: after a start under a clock
+/// that was ahead, no second that is still to come stays in doubt.
 pub(super) struct Doubt {
     /// The start, by the clock of then.
     second: u32,
     /// The start, monotonic.
     began: Duration,
-    /// The first second that can be in doubt: what was taken before a clean stop is known.
+    /// The first second that can be in doubt: proofs taken before a clean stop are known.
     from: u32,
     /// How the doubt ends against the start.
     end: End,
-    /// What the process before this one was in doubt about.
+    /// The seconds that the process before this one was in doubt about.
     carried: Option<(u32, u32)>,
-    /// Whether that process was on a copy, and what was carried reaches beyond its end.
+    /// Whether that process was on a copy, and `carried` reaches beyond its end.
     is_of_copy: bool,
     until: Duration,
 }
@@ -218,7 +218,7 @@ impl Doubt {
         (first..=last).contains(&second) || carried.is_some_and(was_before)
     }
 
-    /// What was carried over. A process whose clock was ahead carries seconds that are still to come: they are left out,
+    /// The carried seconds. A process whose clock was ahead carries seconds that are still to come: they are left out,
     /// but for those in which a device may have been ahead of a copy.
     fn carried_by(&self, now: UnixSeconds, monotonic: Duration) -> Option<(u32, u32)> {
         let latest = match self.is_of_copy {
@@ -241,7 +241,7 @@ impl Doubt {
         }
     }
 
-    /// First and last second that are in doubt beside what was carried over, by the clock of now.
+    /// First and last second that are in doubt beside the carried ones, by the clock of now.
     pub(super) fn range(&self, now: UnixSeconds, monotonic: Duration) -> (u32, u32) {
         let start = self.start(now, monotonic);
         let last = match self.end {

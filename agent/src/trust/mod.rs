@@ -81,11 +81,11 @@ impl Trust {
         &self.time
     }
 
-    /// Seconds since a heartbeat last answered this verifier, by monotonic time; what an earlier run was told counts with
-    /// the stored times. `None` when none ever did.
+    /// Seconds since a heartbeat last answered this verifier, by monotonic time; an answer to an earlier run counts
+    /// with the stored times. `None` when none ever did.
     ///
-    /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is also what
-    /// the time by which everything is judged says, less what clocks may differ.
+    /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is at
+    /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
         let age = self.standing.age(self.time.monotonic())?;
         if age <= limits::CLOCK_WITNESS.as_secs() {

@@ -189,8 +189,8 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores a verified snapshot in the place of everything before it, and what `state`, which it has become, knows beyond
-    /// it.
+    /// Stores a verified snapshot in the place of everything before it, and the knowledge of `state`, which it has
+    /// become, beyond it.
     ///
     /// # Errors
     /// [`StoreError`].

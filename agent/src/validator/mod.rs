@@ -32,7 +32,7 @@ mod readiness;
 mod tests;
 mod view;
 
-/// What `/readyz` says beside `ready` while another reader of the feed has the name of this verifier.
+/// The warning of `/readyz` beside `ready` while another reader of the feed has the name of this verifier.
 pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// Judges tokens and proofs offline. Cheap to clone.
@@ -375,7 +375,7 @@ impl Validator {
         }
     }
 
-    /// Why it is not ready, in words for the person who has to mend it.
+    /// Why it is not ready, in words for the operator.
     pub fn why_not_ready(&self, code: RefusalCode) -> String {
         match (code, self.trust_lapse(), self.trust_age()) {
             (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(

@@ -142,7 +142,7 @@ impl Authz {
     }
 
     /// The token of this device that names this key, when exactly one has not expired: device ids of two tenants may be
-    /// the same, and whoever issues for one tenant can name any key. The name of the `tenant` tells them apart.
+    /// the same, and an issuer of one tenant can name any key. The name of the `tenant` tells them apart.
     pub(crate) fn of_key(
         &self,
         key: &Thumbprint,

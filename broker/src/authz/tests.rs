@@ -87,7 +87,7 @@ fn the_newest_token_of_a_device_stays_until_it_expires() {
     assert_eq!(authz.of_device("d-1", NOW).as_deref(), Some(&b"30"[..]));
 }
 
-/// Who issues for one tenant can name the key of another tenant's device.
+/// An issuer of one tenant can name the key of another tenant's device.
 #[test]
 fn a_token_of_another_tenant_takes_the_place_of_none() {
     let authz = Authz::new(true, HALF_OPEN);

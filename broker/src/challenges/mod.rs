@@ -79,7 +79,7 @@ impl Challenges {
     }
 
     /// Whether it renews a session that began with the method `ace`. Over TLS that has proved its key over the exporter
-    /// unless the challenge may let in there too, so whoever relays a challenge has no session to renew.
+    /// unless the challenge may let in there too, so a relay of a challenge has no session to renew.
     ///
     /// # Errors
     /// `challenge_not_allowed`.

@@ -1,4 +1,4 @@
-//! What devices, tenants and all together may hold, as it is set.
+//! The shares of devices, of tenants and of all together, as configured.
 
 use super::{within, ConfigError, RawLimits};
 use crate::limits;

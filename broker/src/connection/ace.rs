@@ -137,7 +137,7 @@ async fn enhanced(
     }))
 }
 
-/// What a CONNECT of enhanced authentication begins with.
+/// The first step of a CONNECT with enhanced authentication.
 enum Begun {
     Proved(Evidence),
     ToBeChallenged(Vec<u8>),

@@ -1,4 +1,4 @@
-//! A challenge of either method: the RFC's, and ours, which is bound to what it is for.
+//! A challenge of either method: the RFC's, and ours, which is bound to its purpose.
 
 use tessera_token::ace::{
     self, Answer, BoundNonce, BoundProof, BoundResponse, ChallengeProof, Channel, Nonce, Response,
@@ -68,7 +68,7 @@ impl Challenge {
         })
     }
 
-    /// What is sent.
+    /// The AUTH packet that carries it.
     pub(super) fn packet(&self) -> Packet {
         let (method, nonce): (_, &[u8]) = match self {
             Self::Rfc(nonce) => (Method::Rfc, nonce.as_bytes()),
@@ -77,7 +77,7 @@ impl Challenge {
         method.auth(ReasonCode::CONTINUE_AUTHENTICATION, Some(nonce))
     }
 
-    /// With what came back.
+    /// The challenge with the client's answer.
     ///
     /// # Errors
     /// `auth_data_malformed`.

@@ -59,7 +59,7 @@ impl Connection {
             Answer::Nothing => None,
         };
         let (routed, rest) = self.hub.route_now(message);
-        // What is retained or kept for others without an answer waits for nothing, but for a disk that is behind.
+        // A message without an answer that is retained or kept for others waits only for a disk that is behind.
         if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.keep.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
             self.owe(routed.tally.ticket);

@@ -204,7 +204,7 @@ async fn enter(
     grant: &Grant,
     line: Line,
 ) -> Result<Joined, RefusalCode> {
-    // Before anything is changed: what is kept for a session could not be written.
+    // Before anything is changed: rows of a kept session could not be written.
     if !hub.keep.writes() {
         return Err(RefusalCode::NotReady);
     }
@@ -311,7 +311,7 @@ fn joined(
     Joined { session, line, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
-/// Where tokens come from (RFC 9431 section 2.4.1), for those who asked by enhanced authentication.
+/// Where tokens come from (RFC 9431 section 2.4.1), for clients that asked by enhanced authentication.
 fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
     match hub.gate.hint() {
         Some(hint) if ace::method(connect).is_some_and(|name| Method::of(name).is_some()) => {

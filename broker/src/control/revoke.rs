@@ -58,7 +58,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     }
 }
 
-/// Why what rests on this grant must not go on, for any client: not because the token expired, and not because the
+/// Why no client may go on by this grant: not because the token expired, and not because the
 /// broker cannot tell. A kept session waits for its device with a next token or for fresh trust data, and timers
 /// end connected ones.
 pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {

@@ -1,7 +1,7 @@
 //! `$tessera/token`: a device asks for its next token, or hands in one that it has.
 //!
 //! 0. Only a connection on which the peer proved the key of its device renews anything, and only while it serves the
-//!    session: a bearer token or a resumption secret alone is worth what it is worth until it ends.
+//!    session: a bearer token or a resumption secret alone renews nothing, and is good until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
 //! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
 //!    the request; an answer that others could read goes no further. A bearer token passes no queue, so that no other connection of
@@ -35,7 +35,7 @@ const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
 pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
-    // Ahead of the rate, which is that of the device: who has not its key takes nothing of it.
+    // Before the rate, which is the device's: a connection that has not proved the key takes nothing of it.
     if !line.has_proved_key() {
         let code = RefusalCode::KeyNotProved;
         return refuse(hub, session, line, AceError::InvalidGrant, code);
@@ -165,7 +165,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
     }
 }
 
-/// What is wrong with a request and where, as provisioning says it.
+/// The refusal of a malformed request, with the fault and its place, as provisioning words it.
 fn malformed(hub: &Hub, error: &MessageError) -> Told {
     let code = RefusalCode::RequestMalformed;
     hub.metrics.token_requests.inc(&[code.as_str()]);
@@ -240,7 +240,7 @@ async fn replace(
         return Err(code);
     }
     let narrower = !held.scope().within(grant.scope());
-    // Another connection that came meanwhile has shown what it has shown, and goes on with what it brought.
+    // Another connection that came meanwhile goes on with its own proof and its own token.
     let held = hub.registry.renew_on(session, grant.clone(), line)?;
     if narrower {
         narrow(hub, session, &grant).await;

@@ -92,7 +92,7 @@ async fn readiness(hub: Shared) -> HttpResponse {
     HttpResponse::ServiceUnavailable().content_type(ContentType::json()).body(body.to_string())
 }
 
-/// A shared verifier name weakens what a proof is worth and stops nothing, so it stands beside `ready`.
+/// A shared verifier name weakens proofs and stops nothing, so it stands beside `ready`.
 fn ready_body(hub: &Hub) -> Value {
     let (warnings, validator) = (hub.warnings(), hub.gate.validator());
     let status = [("status", json!("ready"))];
@@ -140,7 +140,7 @@ impl Hub {
         reasons
     }
 
-    /// What is not as it should be and keeps no connection away yet.
+    /// Faults that keep no connection away yet.
     pub(crate) fn warnings(&self) -> Vec<Reason> {
         self.certificates.as_ref().and_then(|own| own.not_reloaded()).into_iter().collect()
     }

@@ -1,17 +1,17 @@
 //! What survives `kill -9`: sessions that are kept, what waits for them, and retained messages.
 //!
-//! 1. Whoever changes something that is kept notes a [`Step`] and gets a ticket; nothing waits for the disk yet.
+//! 1. A change of something that is kept is noted as a [`Step`] and gets a ticket; nothing waits for the disk yet.
 //! 2. One task ([`Keep::run`]) takes what was noted and commits it, group by group. Steps that belong together
 //!    ([`Keep::together`]) are never divided.
-//! 3. Whoever is about to tell a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until its ticket
-//!    is [`Keep::durable`] before the bytes leave the process.
+//! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the ticket is
+//!    [`Keep::durable`] before its bytes leave the process.
 //!
-//! While there is no room on the disk, what was noted waits and is tried again; nobody is told that it is durable, and no
-//! CONNECT is let in, so that it stays little. What was noted is written when there is room, and service goes on.
+//! While there is no room on the disk, noted steps wait and are tried again. None of them is reported as durable, and
+//! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
-//! What concerns no kept session and is not retained notes nothing, so it never comes here. [`record`] is the form of
-//! the rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token
-//! has been accepted for it.
+//! Changes of other sessions, and messages that are not retained, are not noted here. [`record`] is the form of the
+//! rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
+//! been accepted for it.
 
 pub(crate) mod load;
 mod pending;
@@ -61,7 +61,7 @@ pub(crate) struct Tables {
 #[derive(Clone, Copy, Default)]
 struct Progress {
     durable: u64,
-    /// There is no room on the disk: what is not durable waits.
+    /// There is no room on the disk: steps that are not durable wait.
     waits: bool,
     failed: bool,
 }
@@ -194,7 +194,7 @@ impl Keep {
         self.progress.borrow().waits || self.store.is_full()
     }
 
-    /// Whether somebody may come in for whom something would be kept. Costs a look at one byte.
+    /// Whether a client may come in for which something would be kept. Costs a look at one byte.
     pub(crate) fn writes(&self) -> bool {
         self.writes.load(Ordering::Relaxed)
     }

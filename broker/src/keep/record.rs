@@ -135,7 +135,7 @@ pub(crate) fn encode_passed_on() -> Vec<u8> {
     vec![VERSION]
 }
 
-/// What a publisher has not released.
+/// A QoS 2 message that its publisher has not released.
 pub(crate) enum Incoming {
     /// Held until then.
     Held(Message),

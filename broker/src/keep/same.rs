@@ -14,7 +14,7 @@ use tessera_token::time::UnixSeconds;
 
 use crate::lanes::{envelope, Message, Publisher, SubscriberId};
 
-/// What has been read so far. For the time of a start.
+/// The messages and publishers that were read so far. Lives for the time of a start.
 #[derive(Default)]
 pub(crate) struct Same {
     hasher: DefaultHashBuilder,

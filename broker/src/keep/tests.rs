@@ -254,7 +254,7 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert!(!keep.is_behind());
     // Several times what one group takes.
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
-    // Few rows are as much when they are large; what was replaced or deleted before it was written is nothing.
+    // A few large rows are as much; rows that were replaced or deleted before they were written are nothing.
     let large = vec![1; 512 * 1024];
     let count = (crate::limits::KEEP_BEHIND_BYTES / large.len()) as u64;
     let _whole = keep.together();
@@ -299,7 +299,7 @@ impl tessera_runtime::store::Watch for Room {
     }
 }
 
-/// What was noted is neither acknowledged nor lost: it is written when there is room, without a restart.
+/// Noted steps are neither acknowledged nor lost: they are written when there is room, without a restart.
 #[tokio::test]
 async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
     let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Room::default()));
@@ -317,7 +317,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
         assert!(!keep.is_healthy() && keep.is_full() && !keep.writes());
         let also = keep.note(Step::Put(Row::Session(two), vec![round as u8]));
         assert!(keep.durable(also).await.is_err());
-        // What was durable before is so still, and nothing else is read.
+        // Steps that were durable before stay durable, and nothing else is read.
         keep.durable(first).await.unwrap();
         assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round) - 1);
         disk.is(false);
@@ -329,7 +329,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
         assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round));
         assert_eq!(keep.tables.sessions.len().unwrap(), 2);
     }
-    // A stop does not wait for room, and the next start finds what was acknowledged.
+    // A stop does not wait for room, and the next start finds the acknowledged steps.
     disk.is(true);
     let lost = keep.note(Step::Delete(Row::Session(one)));
     assert!(keep.durable(lost).await.is_err());

@@ -76,7 +76,7 @@ impl Delivery {
         matches!(pushed, Some(Push::Taken | Push::Kept(_)))
     }
 
-    /// What it counts for in a share from when it leaves the queue until it is done with: a QoS 0 message is done with then.
+    /// Its bytes in a share from when it leaves the queue until it is done with; a QoS 0 message is done with at once.
     pub(crate) fn held_under_way(&self) -> usize {
         match self.qos() {
             QoS::AtMostOnce => 0,

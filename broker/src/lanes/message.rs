@@ -117,7 +117,7 @@ impl Message {
             + self.properties().len()
     }
 
-    /// What it counts for in a share.
+    /// The bytes that it counts for in a share.
     pub(crate) fn held(&self) -> usize {
         self.cost() + crate::limits::QUEUED_MESSAGE_OVERHEAD
     }

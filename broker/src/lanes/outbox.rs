@@ -126,7 +126,7 @@ impl Outbox {
         self.id
     }
 
-    /// What its session holds of the share of its device.
+    /// The bytes that its session holds of the share of its device.
     pub(crate) fn holding(&self) -> &Holding {
         &self.holding
     }
@@ -421,7 +421,7 @@ impl Outbox {
     }
 }
 
-/// What a queue of so many bytes and messages counts for in a share.
+/// The bytes that a queue of so many bytes and messages counts for in a share.
 fn held(bytes: usize, messages: usize) -> usize {
     bytes.saturating_add(messages.saturating_mul(QUEUED_MESSAGE_OVERHEAD))
 }

@@ -141,7 +141,7 @@ impl BrokerMetrics {
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
             shares: m.gauge(
                 &n("shares_held"),
-                "What all clients together hold of what is shared out",
+                "Amount of each shared resource that all clients together hold",
                 &["what"],
             )?,
             fleet: m.gauge(

@@ -70,7 +70,7 @@ async fn run_http(
     let (clock, metrics) = (hub.clock.clone(), hub.metrics.http.clone());
     let hub = web::Data::new(hub);
     let app = move || App::new().app_data(hub.clone()).configure(http::routes);
-    let server = server::serve(app, vec![Listener::Tcp(listener)], &limits, clock, metrics);
+    let server = server::serve(app, vec![Listener::tcp("tcp", listener)], &limits, clock, metrics);
     let server = match server {
         Ok(server) => server,
         Err(error) => {

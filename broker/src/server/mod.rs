@@ -6,7 +6,6 @@
 mod accept_thread;
 mod actix_thread;
 mod backlog;
-mod certificates;
 mod descriptors;
 mod error;
 mod listener;
@@ -26,6 +25,7 @@ use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{StoreError, StoreOptions};
+use tessera_runtime::tls::renewal;
 use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, Semaphore};
@@ -93,7 +93,7 @@ impl BrokerHandle {
     /// # Errors
     /// [`TlsError`]; then the old ones stay in use.
     pub fn reload_certificates(&self) -> Result<(), TlsError> {
-        self.certificates.as_deref().map_or(Ok(()), certificates::reload)
+        self.certificates.as_deref().map_or(Ok(()), renewal::reload)
     }
 
     /// Writes a consistent copy of the kept sessions and retained messages into the new folder `to`.
@@ -213,7 +213,7 @@ impl Broker {
         let restored = keep.ticket();
         stop.spawn("broker store", keep.run());
         // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
-        // broker starts all the same, and lets nobody in.
+        // broker starts all the same, and lets no client in.
         let _ = hub.keep.durable(restored).await;
         let server = thread.serve(http, &hub).await?;
 
@@ -226,7 +226,7 @@ impl Broker {
         let alerts = agent.observer().alerts();
         stop.spawn("broker alerts", alerts::watch(Arc::clone(&hub), alerts, stop.clone()));
         if let Some(certificates) = &certificates {
-            let watch = certificates::watch(Arc::clone(certificates), stop.clone());
+            let watch = renewal::watch(Arc::clone(certificates), stop.clone());
             stop.spawn("broker certificates", watch);
         }
         let permits = Arc::new(Semaphore::new(config.admission.sockets));

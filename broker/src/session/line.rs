@@ -36,7 +36,7 @@ pub enum Privacy {
     Encrypted,
 }
 
-/// What the peer of a connection has shown on it.
+/// The proof that the peer of a connection has shown on it.
 #[derive(Clone, Default)]
 pub enum Shown {
     /// No key: a bearer token.
@@ -51,7 +51,7 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// What let the peer in.
+    /// The proof that let the peer in.
     pub fn by(admission: &Admission) -> Self {
         match admission.resumed {
             Some(ticket) => Self::Secret(ticket),
@@ -70,7 +70,7 @@ impl Shown {
 }
 
 impl Line {
-    /// The line of a connection: who may read along, and what its peer has shown.
+    /// The line of a connection: its privacy, the proof of its peer, and its other end.
     pub fn new(privacy: Privacy, shown: Shown, remote: Remote) -> Self {
         Self { privacy, remote, shown: Mutex::new(shown), ..Self::default() }
     }

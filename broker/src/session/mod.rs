@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Puts other rights in the place of the present ones, when `line` still serves the session; without one always.
-    /// The caller narrows what is subscribed to.
+    /// The caller narrows the subscriptions.
     pub fn set_rights(&self, grant: Grant, line: Option<&Arc<Line>>) -> bool {
         let state = self.state.lock();
         if line.is_some_and(|line| !state.is_served_by(line)) {
@@ -189,7 +189,7 @@ impl Session {
         kept.put(Row::Session, row);
     }
 
-    /// Puts back what was there before a restart: no client is connected, since `left` or since the restart. Until
+    /// Puts back the state from before a restart: no client is connected, since `left` or since the restart. Until
     /// [`Self::settle`] it is kept as if its time began now.
     pub(crate) fn restore(&self, mut restored: Restored, left: Option<UnixSeconds>, now: Now) {
         let mut state = self.state.lock();

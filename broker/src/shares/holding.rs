@@ -9,14 +9,14 @@ use super::{Account, Kind};
 use crate::limits::{SHARE_FREE, SHARE_STEP};
 
 /// Bytes that wait in the queue of a session, and bytes that are under way. The first [`SHARE_FREE`] count for no share;
-/// what goes beyond is taken in steps of [`SHARE_STEP`], so that most changes look at this session's own numbers alone.
+/// the rest is taken in steps of [`SHARE_STEP`], so that most changes look at this session's own numbers alone.
 pub(crate) struct Holding {
     account: Option<Arc<Account>>,
     /// In the queue. Set by the queue, under its lock.
     queued: AtomicUsize,
     /// Taken out of the queue and not acknowledged, or received and not released.
     under_way: AtomicUsize,
-    /// What was taken of the share.
+    /// Bytes that were taken of the share.
     granted: AtomicUsize,
     /// Held while `granted` changes.
     change: Mutex<()>,
@@ -43,7 +43,7 @@ impl Holding {
         covered
     }
 
-    /// The queue holds so many bytes now, fewer than before or what a restart brought back; so many more are under way.
+    /// The queue holds so many bytes now, fewer than before or those of before a restart; so many more are under way.
     pub(crate) fn set_queue(&self, queued: usize, under_way: usize) {
         if under_way > 0 {
             self.under_way.fetch_add(under_way, Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl Holding {
     /// So many bytes are under way no more.
     pub(crate) fn end(&self, bytes: usize) {
         if bytes > 0 {
-            // What did not come out of the queue, such as a status message, was not counted in.
+            // A message that did not come out of the queue, such as a status message, was not counted in.
             let less = |under_way: usize| Some(under_way.saturating_sub(bytes));
             let _ = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             self.settle();
@@ -91,7 +91,7 @@ impl Holding {
         self.queued.load(Ordering::Relaxed).saturating_add(self.under_way.load(Ordering::Relaxed))
     }
 
-    /// What must have been taken for what is held.
+    /// The bytes that must be taken of the share for those that are held.
     fn wanted(&self) -> usize {
         self.held().saturating_sub(SHARE_FREE).div_ceil(SHARE_STEP).saturating_mul(SHARE_STEP)
     }
@@ -110,7 +110,7 @@ impl Holding {
         covered
     }
 
-    /// Gives back what is not needed: all of it once little is held, or else what is more than a few steps.
+    /// Gives back bytes that are not needed: all of them once little is held, or else those above a few steps.
     fn settle(&self) {
         let granted = self.granted.load(Ordering::Relaxed);
         if granted == 0 || !is_spare(granted, self.wanted()) {

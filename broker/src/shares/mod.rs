@@ -1,7 +1,7 @@
 //! Shares: how much one device, one tenant and all clients together may hold of what the broker keeps for them.
 //!
 //! The [`Account`] of a device counts what its sessions hold, its tenant counts all its devices, and the whole counts all
-//! tenants. What goes beyond one of the three is refused to the client that asks, and counted in `limits_hit_total`;
+//! tenants. A request beyond one of the three is refused to the client that asks, and counted in `limits_hit_total`;
 //! others are served. A session takes bytes in steps ([`Holding`]), so that one that keeps up touches no counter that it
 //! shares with others.
 
@@ -19,7 +19,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 
 pub(crate) use holding::Holding;
 
-/// What is shared out.
+/// A resource that is shared out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Bytes of messages that wait for sessions, are under way to them, or were received and not released.
@@ -117,7 +117,7 @@ struct OfTenant {
     all: Arc<All>,
 }
 
-/// What one device holds. It lasts as long as something of the device does.
+/// The resources that one device holds. It lasts as long as something of the device does.
 pub struct Account {
     device: DeviceId,
     used: Used,
@@ -219,7 +219,7 @@ impl Account {
         }
     }
 
-    /// As [`Self::part`], for what there is a substitute for: nothing is counted.
+    /// As [`Self::part`], for resources that have a substitute: nothing is counted.
     pub(crate) fn part_if_left(self: &Arc<Self>, kind: Kind, amount: usize) -> Option<Part> {
         self.try_take(kind, amount).ok()?;
         Some(Part { account: Arc::clone(self), kind, amount })

@@ -52,17 +52,17 @@ fn a_session_takes_steps_and_gives_all_back() {
     let (shares, hits) = shares(Most { device: most, tenant: most, all: most });
     let [one, two] = [(); 2].map(|()| Holding::of(Some(account(&shares, "x", "a"))));
     assert!(one.grow_queue(SHARE_FREE));
-    assert_eq!(shares.held(Kind::QueuedBytes), 0, "what little waits counts for no share");
+    assert_eq!(shares.held(Kind::QueuedBytes), 0, "a few waiting bytes count for no share");
     assert!(one.grow_queue(SHARE_FREE + 1));
     assert_eq!(shares.held(Kind::QueuedBytes), SHARE_STEP);
-    // What left the queue and is under way counts on.
+    // Bytes that left the queue and are under way count on.
     one.set_queue(0, SHARE_FREE + 1);
     assert!(!one.grow_queue(2 * SHARE_STEP));
     assert!(two.begin(SHARE_FREE + SHARE_STEP) && !two.begin(1));
     assert_eq!(hits.value(&["queued_bytes_per_device"]), 2);
     one.end(SHARE_FREE + 1);
     assert_eq!(shares.held(Kind::QueuedBytes), SHARE_STEP);
-    // What a restart brings back is there, and refuses what is new.
+    // Bytes that a restart brings back are there, and new ones are refused.
     one.restore(3 * SHARE_STEP, 0);
     assert!(shares.held(Kind::QueuedBytes) > most && !one.begin(1 + SHARE_FREE));
     drop((one, two));

@@ -7,8 +7,8 @@
 //! 4. A connection that a secret let in ends with the key behind it ([`watch`]). Own keys are thrown away by removing
 //!    their file.
 //!
-//! Whoever holds a ticket key and the bytes of a token that an issuer signed can come as its device for as long as both
-//! are accepted; he makes no token. Neither `Debug` nor `Serialize`.
+//! The holder of a ticket key and of the bytes of a token that an issuer signed can come as its device for as long as
+//! both are accepted. It can make no token. Neither `Debug` nor `Serialize`.
 
 mod files;
 mod settings;
@@ -41,7 +41,7 @@ pub(crate) struct Tickets {
     source: Source,
 }
 
-/// What a look at the keys came to.
+/// The outcome of a look at the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Changed {
     /// There is a new key for secrets that are told from now on.

@@ -33,12 +33,12 @@ pub(crate) struct Door {
     pub(crate) transport: Transport,
     /// There when the transport is TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
-    /// Whose word counts about where a peer is.
+    /// The balancers and proxies that may name the address of a peer.
     pub(crate) entrance: Arc<Entrance>,
 }
 
 impl Door {
-    /// Who is at the other end of a connection through it.
+    /// The other end of a connection through it.
     pub(crate) fn remote(&self, address: IpAddr) -> Remote {
         Remote { address, transport: self.transport.as_str() }
     }

@@ -1,8 +1,8 @@
 //! What carries MQTT: plain TCP, TLS, WebSocket over either, QUIC; a PROXY header in front of the first by setting.
 //!
 //! 1. [`settings`] says what is listened on and how.
-//! 2. [`accept`] turns a socket into a [`Stream`]: PROXY header, TLS handshake, WebSocket upgrade, each bounded in time
-//!    and bytes. [`quic`] does it for a first packet over UDP.
+//! 2. The listener reads the PROXY header. Then [`accept`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
+//!    upgrade, each bounded in time and bytes. [`quic`] does it for a first packet over UDP.
 //! 3. [`Stream`] is read and written without waiting; waiting is one call, [`Stream::ready`], so that an idle plain
 //!    session pays nothing for the others.
 //!
@@ -151,7 +151,7 @@ impl Stream {
         self.wire.channel()
     }
 
-    /// What an answer to a challenge is bound to; `None` over TLS whose exporter is not bound to the handshake.
+    /// The channel binding of an answer to a challenge; `None` over TLS whose exporter is not bound to the handshake.
     pub(crate) fn binding(&self) -> Option<ace::Channel> {
         self.wire.binding()
     }

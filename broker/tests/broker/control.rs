@@ -46,7 +46,7 @@ pub fn request_for(name: &str, kind: TokenKind) -> Vec<u8> {
     request.signed_by(&device_key(name)).to_cbor()
 }
 
-/// What opens the symmetric keys of all devices here.
+/// The key that opens the symmetric keys of all devices here.
 pub fn opening() -> OpeningKey {
     OpeningKey::from_random([9; 32])
 }
@@ -300,7 +300,7 @@ async fn one_token_request_of_a_session_at_a_time() {
     assert_eq!(&client.message().await.payload[..], &body[..]);
 }
 
-/// [MQTT-4.4.0-1] binds what was taken into a session; what found no room there is told.
+/// [MQTT-4.4.0-1] binds messages that a session took; the number of those without room is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_told_how_many_messages_it_missed() {
     for (kept, filter) in

@@ -410,8 +410,8 @@ async fn what_a_leaving_member_did_not_get_goes_to_the_others() {
     assert_eq!(got, [0, 1, 2, 3, 4, 5]);
 }
 
-/// MQTT 3.1.1 has no Receive Maximum: a client that knows no limit is not cut at one. What is more is passed on at once
-/// ([MQTT-4.3.3-2], method B), and only its packet id is held.
+/// MQTT 3.1.1 has no Receive Maximum: a client that knows no limit is not cut at one. Further messages are passed on
+/// at once ([MQTT-4.3.3-2], method B), and only their packet ids are held.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_knows_no_limit_may_have_thousands_open() {
     const OPEN: u16 = 3_000;

@@ -1,4 +1,4 @@
-//! Each thing that is refused writes one line that says what, why, to whom and from where.
+//! Each refusal writes one line with its kind, its code, the peer and its address.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What one device may hold, reached by one device: it is refused, and its neighbour is served.
+//! The shares of one device, used up by one device: it is refused, and its neighbour is served.
 
 use tessera_broker::codec::{Packet, PropertyId, QoS, ReasonCode, Version};
 use tessera_broker::RawBrokerConfig;
@@ -203,7 +203,7 @@ async fn bytes_that_wait_for_all_sessions_of_one_device() {
     // A neighbour has its own share.
     drop(keep(&world, "d-2", "d-2", "t/9").await);
     assert!(fill(&mut hub, "t/9", 10 * KIB).await >= 8);
-    // What is taken away makes room for the rest.
+    // Messages that are taken out make room for the rest.
     let mut back = resume(&world, "d-1", "d-1~1").await;
     for _ in 0..filled[1] {
         back.message().await;
@@ -277,7 +277,7 @@ async fn messages_that_are_received_and_not_released() {
                 }
                 client.send(&packet).await;
                 match client.next().await {
-                    // A client of 3.1.1 cannot be told: what has no share is passed on at once, and only its id is kept.
+                    // A client of 3.1.1 cannot be told: a message without a share is passed on and only its id is kept.
                     Some(Packet::PubRec(_)) if version == Version::V311 && held == 20 => {
                         break 'all None;
                     }
@@ -300,7 +300,7 @@ async fn messages_that_are_received_and_not_released() {
     }
 }
 
-/// What came back at a start counts as it did before it.
+/// State that came back at a start counts as it did before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_are_the_same_after_a_restart() {
     let [left, copy] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -47,8 +47,8 @@ Exit codes:
   0    done
   1    not done, or not as it should be: the error output says why
   2    the words on the command line are wrong
-  74   standard output could not be written; what was asked for is done
-  141  the reader of standard output has gone; what was asked for is done"
+  74   standard output could not be written; the command itself is done
+  141  the reader of standard output has gone; the command itself is done"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -99,13 +99,13 @@ pub(crate) struct HttpArg {
 }
 
 impl HttpArg {
-    /// The service, and what makes it believed.
+    /// The service, with the trust settings.
     pub(crate) fn server(&self) -> Server {
         Server::of_text(&self.http, self.trust.trust())
     }
 }
 
-/// What makes a server believed.
+/// The trust settings for servers.
 #[derive(Args, Clone, Default)]
 pub(crate) struct TrustArgs {
     /// The authorities that may sign the certificates of servers, a file in PEM (else: the variable TESSERA_CAFILE, or
@@ -118,7 +118,7 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// With what the environment says.
+    /// The settings, with the variables of the environment.
     pub(crate) fn trust(&self) -> Trust {
         let cafile = folder_or_env(self.cafile.as_ref(), "TESSERA_CAFILE");
         Trust { cafile, in_clear: self.http_in_clear }

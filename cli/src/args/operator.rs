@@ -86,7 +86,7 @@ pub(crate) enum AccountCommand {
     Create {
         /// Its name.
         name: String,
-        /// What it may do; no role includes another. Given several times, several.
+        /// A role of the account; no role includes another. Give it several times for several roles.
         #[arg(long = "role", value_name = "ROLE", required = true,
               value_parser = ["viewer", "fleet", "security", "admin", "feed"])]
         roles: Vec<String>,
@@ -116,7 +116,7 @@ pub(crate) struct Whose {
     /// A tenant that the account belongs to. Given several times, several.
     #[arg(long = "tenant", value_name = "ID")]
     pub(crate) tenants: Vec<String>,
-    /// The account belongs to all tenants, and to what concerns all.
+    /// The account belongs to all tenants, and may do what concerns all.
     #[arg(long)]
     pub(crate) all_tenants: bool,
 }

@@ -71,7 +71,7 @@ pub(crate) struct ServiceArgs {
     pub(crate) http_in_clear: bool,
 }
 
-/// Whose word counts about where a peer is.
+/// The balancers and proxies that may name the address of a peer.
 #[derive(Args, Clone, Default)]
 pub(crate) struct ProxyArgs {
     /// A proxy in front whose Forwarded and X-Forwarded-For count for HTTP and WebSocket: an address, or address/bits.
@@ -157,7 +157,7 @@ A configuration file, every key with its default:
   # cert, key: PEM files
   [proxy]
   listeners = []                 # where each connection begins with a PROXY header, v1 or v2, such as [\"mqtts\", \"http\"]
-  from = []                      # who may send it, such as [\"10.0.0.0/8\"]
+  from = []                      # sources that may send it, such as [\"10.0.0.0/8\"]
   trusted = []                   # whose Forwarded and X-Forwarded-For count, for HTTP and WebSocket
   # header: forwarded or x-forwarded-for, when the proxies set one and pass the other on")]
 pub(crate) struct UpArgs {

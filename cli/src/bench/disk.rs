@@ -46,7 +46,7 @@ impl Disk {
         folder.join("disk")
     }
 
-    /// Takes away what a bench that was killed has left in this folder.
+    /// Removes the files that a killed bench has left in this folder.
     pub(super) fn forget(folder: &Path) {
         unmount(&Self::mount_in(folder));
     }

@@ -107,7 +107,7 @@ async fn reachable(card: &Card, clock: &DeviceClock) -> Finding {
 }
 
 fn clock_right(clock: &DeviceClock) -> Finding {
-    // What provisioning told is not signed: good enough for words, and no time to sign for.
+    // The time of provisioning is not signed: a hint in words, and no time to sign for.
     let off = clock.hint();
     let words = match off {
         -2..=2 => "this machine's clock agrees with provisioning".to_owned(),

@@ -48,7 +48,7 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    /// What makes servers believed; `TESSERA_CAFILE` stands in where enrolment named no file.
+    /// The trust settings for servers; `TESSERA_CAFILE` stands in where enrolment named no file.
     pub(crate) fn trust(&self) -> Trust {
         let cafile = folder_or_env(self.cafile.as_ref(), "TESSERA_CAFILE");
         Trust { cafile, in_clear: self.http_in_clear }

@@ -193,7 +193,7 @@ fn show_claims(call: &Call, made: &Value, plain: bool) {
     out::write(&table::many(&claims, &["claim", "code", "expires"]));
 }
 
-/// Codes are kept as hashes: one that was not shown is of no use to anybody.
+/// Codes are kept as hashes: one that was not shown is of no use.
 fn complain_of_lost_codes(made: &Value) {
     let claims = made.get("claims").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ids: Vec<&str> =

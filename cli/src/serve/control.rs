@@ -31,8 +31,8 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Writes copies of all stores of this process below the folder, each under its place in the data folder.
 pub(super) type Copier = Arc<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
 
-/// Answers until the process stops. A server whose socket cannot be made serves all the same: backups are not what
-/// devices wait for.
+/// Answers until the process stops. A server serves also when its socket cannot be made: no device waits for
+/// backups.
 pub(super) fn serve(data: &Path, stop: &Stop, copier: Copier) {
     if let Err(fault) = listen(data, stop, copier) {
         tracing::error!(

@@ -1,4 +1,4 @@
-//! The token of the first operator account: shown at a terminal alone. What is written to a pipe ends in logs of service
+//! The token of the first operator account: shown at a terminal alone. Output to a pipe ends in logs of service
 //! managers and containers.
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use tessera_provisioning::FirstStart;
 
 use crate::out;
 
-/// Says where the token is; at a terminal, what it is too.
+/// Prints the path of the token; at a terminal, the token too.
 pub(crate) fn tell(data: &Path, first: &FirstStart) {
     let path = data.join("operator.token");
     let path = path.display();

@@ -46,8 +46,8 @@ needs! {
     Feed: Feed;
 }
 
-/// The operator who asks; exists only when the token is right, one of the roles is there, and the account belongs to the
-/// tenant of the path. Without a tenant in the path, it belongs to all.
+/// The operator of a request; exists only when the token is right, one of the roles is there, and the account belongs
+/// to the tenant of the path. Without a tenant in the path, it belongs to all.
 pub(crate) struct By<N> {
     operator: Operator,
     needs: PhantomData<N>,
@@ -71,7 +71,7 @@ impl<N: Needs> FromRequest for By<N> {
     }
 }
 
-/// As [`By`] for what concerns several tenants: the handler shows and changes what is of the operator's own.
+/// As [`By`] for requests about several tenants: the handler shows and changes data of the operator's tenants alone.
 pub(crate) struct Among<N> {
     operator: Operator,
     needs: PhantomData<N>,
@@ -136,7 +136,7 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Who brings a request of a device: the account of a broker that shows its feed token, or the peer itself.
+/// The source of a device's request: the account of a broker that shows its feed token, or the peer itself.
 pub(super) fn source(request: &HttpRequest) -> Source {
     let found = bearer(request)
         .zip(app(request).ok())

@@ -18,7 +18,7 @@ use super::auth::source;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
-use super::told::Shown;
+use super::told::{self, Shown};
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
@@ -47,7 +47,7 @@ pub(super) async fn enrol(
         let answer = enrol::enrol(&app, &message, &source).await?;
         Ok(Told { answer, sealed: None })
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = in_its_time(&request, &app, began, outcome.await).await;
     token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
@@ -65,23 +65,23 @@ pub(super) async fn token(
         let answer = refresh::refresh(&app, &message, &source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    let outcome = in_its_time(&app, began, outcome.await).await;
+    let outcome = in_its_time(&request, &app, began, outcome.await).await;
     token_answer(&request, &app, charged(&app, source.clone(), outcome))
 }
 
-/// A line about a refusal names what the request named.
+/// Notes the names in the request for the line about its refusal.
 fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
     let shown = Shown { tenant: tenant.clone(), device: device.clone() };
     request.extensions_mut().insert(shown);
 }
 
-/// What is wrong with a request is charged to its source, apart from what is right: past its rate a source is told only
-/// that it asks too often.
+/// Charges a wrong request to its source, apart from right ones: past its rate a source is told only that it asks too
+/// often.
 fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
     let Err(problem) = outcome else { return outcome };
     let now = app.clock.monotonic();
     let within = match problem.code() {
-        // It brings a nonce, and costs what a nonce costs: devices without a clock depend on it.
+        // The refusal brings a nonce and is charged as a nonce is: devices without a clock depend on it.
         RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid => {
             app.admission.anonymous(source, now)
         }
@@ -94,13 +94,19 @@ fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<
 }
 
 /// A refusal waits for the end of its time bucket, before it is charged: past its rate it took the same work. One for the
-/// rate of proved requests says nothing of what exists.
+/// rate of proved requests says nothing of what exists. The line about a stranger is written before the wait: whether the
+/// log has room for its true code says nothing either.
 async fn in_its_time<T>(
+    request: &HttpRequest,
     app: &App,
     began: Duration,
     outcome: Result<T, Problem>,
 ) -> Result<T, Problem> {
-    if outcome.as_ref().is_err_and(|problem| !problem.is(RefusalCode::RateLimited)) {
+    let problem = outcome.as_ref().err();
+    if let Some(truth) = problem.and_then(Problem::truth) {
+        told::stranger(request, truth);
+    }
+    if problem.is_some_and(|problem| !problem.is(RefusalCode::RateLimited)) {
         let passed = app.clock.monotonic().saturating_sub(began);
         tokio::time::sleep(hold_back(passed)).await;
     }
@@ -166,8 +172,8 @@ fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>
     })
 }
 
-/// What a device signs next whose time or nonce was refused. It must not sign for the time that a refusal tells: nobody
-/// signed that.
+/// The nonce that a device signs next when its time or nonce was refused. It must not sign for the time that a refusal
+/// tells, which is not signed.
 fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
     let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
     let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));

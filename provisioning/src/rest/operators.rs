@@ -19,7 +19,7 @@ pub(super) struct NewOperator {
     tenants: Wanted,
 }
 
-/// `"all"`, or a list. Said in any case: what is left out never means all.
+/// `"all"`, or a list. The member is required: an omission never means all.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Wanted {

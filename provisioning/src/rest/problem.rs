@@ -70,6 +70,11 @@ impl Problem {
         self.refused.code
     }
 
+    /// The true reason, where strangers are told another. For the log alone.
+    pub(crate) fn truth(&self) -> Option<Code> {
+        self.refused.truth
+    }
+
     /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time` and `cnonce`.
     pub(crate) fn to_response(
         &self,

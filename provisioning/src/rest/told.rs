@@ -16,8 +16,24 @@ pub(super) struct Shown {
     pub(super) device: DeviceId,
 }
 
-/// Writes the line, if its cause may write one.
+/// The line about this request is there.
+struct Written;
+
+/// Writes the line of a stranger's request with the true code, before the answer that tells another.
+pub(super) fn stranger(request: &HttpRequest, truth: RefusalCode) {
+    let route = request.match_pattern().unwrap_or_default();
+    line(request, request.method().as_str(), &route, truth);
+    request.extensions_mut().insert(Written);
+}
+
+/// Writes the line, unless it is there.
 pub(super) fn refused(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
+    if !request.extensions().contains::<Written>() {
+        line(request, method, route, code);
+    }
+}
+
+fn line(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
     let shown = request.extensions().get::<Shown>().cloned();
     let transport = match entrance(request).is_some_and(Entrance::is_encrypted) {
         true => "https",

@@ -147,7 +147,7 @@ fn note(app: &App, by: &Admits, account: &str) {
     }
 }
 
-/// What a reader knows beyond this service. One at a time, and one of each account: it is as large as a snapshot.
+/// Takes in data of a reader beyond this service. One at a time, one of each account: they are as large as a snapshot.
 pub(super) async fn known(by: By<Feed>, app: App, payload: Payload) -> Answer {
     let seat = app.hub.show(&by.operator().name, EVIDENCE_WAIT).await;
     let _seat = seat.map_err(|code| {

@@ -300,7 +300,7 @@ pub(super) async fn furnish(
         stop,
     };
     let service = Arc::new(service);
-    // Subjects that a cut off run left to be lifted are revoked again before anybody is answered.
+    // Subjects that a cut off run left to be lifted are revoked again before any request is answered.
     lift::run(&service).await.map_err(|_| StartError::Internal)?;
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,

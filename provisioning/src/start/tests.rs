@@ -238,7 +238,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         let mut batch = tessera_runtime::store::Batch::new();
         batch.delete(&tables.moved_devices, &row);
         batch.put_record(&tables.meta, "epoch_floor", &FLOOR);
-        restored::lift_since(tables, &mut batch, 0).unwrap();
+        restored::lift_after(tables, &mut batch, 0).unwrap();
         service.store.commit(batch).await.unwrap();
         chained(&service).await;
 
@@ -254,7 +254,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
     });
 }
 
-/// A connection that breaks drops the future of its request wherever that stands; what was written stays counted.
+/// A connection that breaks drops the future of its request wherever that stands; written rows stay counted.
 #[test]
 fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
     actix_rt::System::new().block_on(async {
@@ -307,7 +307,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
                         tokio::task::yield_now().await;
                     }
                 }
-                // What goes on alone is done when the count holds still at what is written.
+                // Work that goes on alone is done when the count holds still at the written rows.
                 for _ in 0..2000 {
                     service.trust.send(TakeSnapshot).await.unwrap().unwrap();
                     if taken() == written() {

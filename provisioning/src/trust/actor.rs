@@ -7,7 +7,6 @@ use actix::{
 };
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
-use tessera_token::limits::CLOCK_SKEW_SECONDS;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash};
 
@@ -226,8 +225,8 @@ pub(crate) struct Shown {
     pub(crate) head: EventHash,
     /// The largest epoch that was shown.
     pub(crate) epoch: u64,
-    /// The newest signed time that was shown.
-    pub(crate) time: UnixSeconds,
+    /// Numbers and hashes of the events that were shown.
+    pub(crate) marks: Vec<(u64, EventHash)>,
     /// What else is to be written with the jump.
     pub(crate) batch: Batch,
 }
@@ -269,15 +268,15 @@ impl TrustActor {
         if place != Place::Elsewhere {
             return Ok(None);
         }
-        let since = shown.time.minus(CLOCK_SKEW_SECONDS).get();
+        let after = restored::common(&self.tables, &head, &shown.marks)?;
         if shown.seq < head.start {
-            // It was beyond this line before the jump; now it is known since when there were two.
+            // It was beyond this line before the jump; now it is known where there were two.
             let mut batch = Batch::new();
-            restored::lift_since(&self.tables, &mut batch, since)?;
+            restored::lift_after(&self.tables, &mut batch, after)?;
             return Ok(Some((batch, Written { head, jumped: None })));
         }
         let jump =
-            Jump { above: shown.seq.max(head.seq), epoch: shown.epoch, since, why: "reader" };
+            Jump { above: shown.seq.max(head.seq), epoch: shown.epoch, after, why: "reader" };
         let mut batch = shown.batch;
         head.expect(&self.tables, &mut batch);
         let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;

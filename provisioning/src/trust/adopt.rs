@@ -64,7 +64,7 @@ async fn jump(service: &Service, by: &Actor, shown: &Shown) -> Result<(), Refuse
             seq: shown.seq,
             head: shown.head,
             epoch: shown.changes.iter().map(epoch).max().unwrap_or(0),
-            time: shown.time,
+            marks: shown.marks.clone(),
             batch,
         };
         if let Tried::Done(jumped) = service.trust.send(message).await?? {

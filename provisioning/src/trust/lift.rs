@@ -29,15 +29,15 @@ enum Subject {
 
 /// Lifts what is due; nothing in a service that lost nothing. It may be cut off anywhere and goes on with the next call.
 pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
-    let Some(since) = lifting(&service.tables)? else { return Ok(()) };
+    let Some(from) = lifting(&service.tables)? else { return Ok(()) };
     let mut subjects = revoked(service)?;
-    moved_since(service, since, &mut subjects)?;
+    moved_after(service, from, &mut subjects)?;
     let floor = epoch_floor(&service.tables)?;
     for subject in &subjects {
         lift(service, subject, floor).await?;
     }
     let mut batch = Batch::new();
-    lifted(&service.tables, &mut batch, since);
+    lifted(&service.tables, &mut batch, from);
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "trust.lift", "", "service");
     let entry = entry.detail(format!("{} subjects above epoch {floor}", subjects.len()));
@@ -82,27 +82,21 @@ fn revoked(service: &Service) -> Result<BTreeSet<Subject>, Refused> {
     }
 }
 
-/// What was moved since the lost part last spoke, by this process in all likelihood.
-fn moved_since(
+/// Subjects of the events above this number, which this process has said itself.
+fn moved_after(
     service: &Service,
-    since: u64,
+    from: u64,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
-    if since == u64::MAX {
-        return Ok(());
-    }
-    let mut after: Option<Vec<u8>> = None;
+    let mut after = from.to_be_bytes().to_vec();
     loop {
-        let rows =
-            service.tables.trust_events.scan_prefix(&[], after.as_deref(), STORE_SCAN_ROWS)?;
+        let rows = service.tables.trust_events.scan_prefix(&[], Some(&after), STORE_SCAN_ROWS)?;
         let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = Some(last.clone());
+        after.clone_from(last);
         for (_, bytes) in &rows {
             let event = Event::open(bytes, &service.root.public());
             let event = event.map_err(|_| RefusalCode::Internal)?;
-            if event.time.get() >= since {
-                subjects.extend(subject(&event.change));
-            }
+            subjects.extend(subject(&event.change));
         }
     }
 }

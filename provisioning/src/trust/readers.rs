@@ -5,7 +5,7 @@
 //! A process draws a number at its start and tells it with its name. A restarted verifier has a new number, and the old
 //! one is not seen again. A number that is seen *after another one took its place* is a second process that runs.
 //!
-//! Nobody is refused: a feed token alone would then be enough to shut a broker out, by polling under its name.
+//! No reader is refused: a feed token alone would then be enough to shut a broker out, by polling under its name.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::limits::{READERS_OF_A_NAME, VERIFIER_KEPT, VERIFIER_NAMES};
 /// The number that a reader drew at its start.
 pub(crate) type ReaderNumber = u128;
 
-/// What a poll says of its reader.
+/// The name and the number of a reader, as a poll tells them.
 pub(crate) struct Admits {
     pub(crate) name: VerifierName,
     pub(crate) reader: ReaderNumber,
@@ -37,7 +37,7 @@ struct Named {
     shared: Option<Duration>,
 }
 
-/// What a poll changed.
+/// The effect of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Noticed {
     /// Nothing new.
@@ -173,7 +173,7 @@ mod tests {
         let over = at(1) + VERIFIER_KEPT;
         assert_eq!(readers.polls(&by("one-more", 1), over), Noticed::Nothing);
         assert_eq!(readers.0.lock().len(), 1);
-        // A crowd of one name larger than what is remembered is noticed too.
+        // A crowd of one name larger than the memory of readers is noticed too.
         let crowd = u128::try_from(READERS_OF_A_NAME).unwrap() + 2;
         let noticed = (0..crowd).map(|reader| readers.polls(&by("crowd", reader), over));
         assert_eq!(noticed.filter(|noticed| *noticed == Noticed::Shared).count(), 1);

@@ -24,8 +24,8 @@ const RESTORED: &str = "restored";
 const EPOCH_FLOOR: &str = "epoch_floor";
 /// No group gets a lower number.
 const GROUP_FLOOR: &str = "group_floor";
-/// Subjects that still have to be lifted above the epoch floor: those of changes since this time, and all revoked ones.
-const LIFTING: &str = "lifting";
+/// Subjects that still have to be lifted above the epoch floor: those of events above this number, and all revoked ones.
+const LIFTING: &str = "lifting_after";
 /// The last [`RESTORATIONS`].
 const LIST: &str = "restorations";
 
@@ -58,8 +58,9 @@ pub(crate) struct Jump {
     pub(crate) above: u64,
     /// Epochs go on above this one.
     pub(crate) epoch: u64,
-    /// Subjects of changes since then are lifted: this process may have moved them below what the lost part gave out.
-    pub(crate) since: u64,
+    /// Subjects of events above this number are lifted: this process may have moved them below what the lost part gave
+    /// out.
+    pub(crate) after: u64,
     pub(crate) why: &'static str,
 }
 
@@ -67,7 +68,7 @@ impl Jump {
     /// For a copy whose loss is unknown.
     pub(crate) fn unknown(head: &Head, why: &'static str) -> Self {
         let above = head.seq.saturating_add(UNKNOWN_JUMP);
-        Self { above, epoch: 0, since: u64::MAX, why }
+        Self { above, epoch: 0, after: u64::MAX, why }
     }
 
     /// Puts the jump into the batch and gives the head behind it; the caller writes the head.
@@ -86,7 +87,7 @@ impl Jump {
         batch.put_record(&tables.meta, EPOCH_FLOOR, &floor.max(self.epoch.saturating_add(1)));
         // The time too: the same copy may be brought back twice, and knows nothing of the first time.
         batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?.max(now.get()));
-        lift_since(tables, batch, self.since)?;
+        lift_after(tables, batch, self.after)?;
         issue::jump(tables, batch, UNKNOWN_JUMP, now.get().saturating_mul(SERIALS_A_SECOND))?;
         let why = self.why.to_owned();
         let restoration = Restoration { at: now.get(), from: head.seq, to, why };
@@ -153,23 +154,40 @@ pub(crate) fn group_floor(tables: &Tables) -> Result<u64, StoreError> {
     Ok(tables.meta.get_record(GROUP_FLOOR)?.unwrap_or(0))
 }
 
-/// Subjects of changes since then, and all revoked ones, have to be lifted above the floor.
-pub(crate) fn lift_since(tables: &Tables, batch: &mut Batch, since: u64) -> Result<(), StoreError> {
+/// The number of the last event that this line and the one that was shown have in common, as far as both still know: what
+/// stands above it was said by this process. Not told by times: the clock of either may have been wrong.
+pub(crate) fn common(
+    tables: &Tables,
+    head: &Head,
+    marks: &[(u64, EventHash)],
+) -> Result<u64, StoreError> {
+    let mut newest_first = marks.to_vec();
+    newest_first.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    for (seq, hash) in newest_first {
+        if Place::of(tables, head, seq, hash)? == Place::Here {
+            return Ok(seq);
+        }
+    }
+    Ok(0)
+}
+
+/// Subjects of events above this number, and all revoked ones, have to be lifted above the floor.
+pub(crate) fn lift_after(tables: &Tables, batch: &mut Batch, after: u64) -> Result<(), StoreError> {
     let before = tables.meta.get(LIFTING)?;
     let known = lifting(tables)?.unwrap_or(u64::MAX);
     batch.expect(&tables.meta, LIFTING, before);
-    batch.put_record(&tables.meta, LIFTING, &known.min(since));
+    batch.put_record(&tables.meta, LIFTING, &known.min(after));
     Ok(())
 }
 
-/// Since when changes have to be lifted above the floor; `None` when that is done.
+/// Above which number subjects of events have to be lifted above the floor; `None` when that is done.
 pub(crate) fn lifting(tables: &Tables) -> Result<Option<u64>, StoreError> {
     tables.meta.get_record(LIFTING)
 }
 
-/// Notes that everything was lifted that had to be since `since`.
-pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, since: u64) {
-    batch.expect_record(&tables.meta, LIFTING, &since);
+/// Notes that everything above `after` was lifted.
+pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, after: u64) {
+    batch.expect_record(&tables.meta, LIFTING, &after);
     batch.delete(&tables.meta, LIFTING);
 }
 
@@ -178,7 +196,7 @@ pub(crate) fn restorations(tables: &Tables) -> Result<Vec<Restoration>, StoreErr
     Ok(tables.meta.get_record(LIST)?.unwrap_or_default())
 }
 
-/// Forgets them: somebody has looked. Floors and the beginning of the line stay.
+/// Forgets them: an operator has looked. Floors and the beginning of the line stay.
 pub(crate) fn looked_at(tables: &Tables, batch: &mut Batch) {
     batch.delete(&tables.meta, LIST);
 }

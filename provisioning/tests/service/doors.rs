@@ -48,11 +48,11 @@ async fn each_client_of_a_trusted_proxy_has_a_bucket_of_its_own() {
     ] {
         assert_eq!(let_in(&world, &headers, 5).await, burst, "{headers:?}");
     }
-    // What a client writes in front changes nothing.
+    // An entry that a client writes in front changes nothing.
     for spoofed in ["6.6.6.7, 203.0.113.1", "203.0.113.9,203.0.113.1", "x, 203.0.113.1"] {
         assert_eq!(let_in(&world, &[("x-forwarded-for", spoofed)], 1).await, 0, "{spoofed}");
     }
-    // What cannot be read, or disagrees, is the proxy's own.
+    // With an unreadable entry, or headers that disagree, the proxy's own address counts.
     let rubbish = [("x-forwarded-for", "203.0.113.8, _hidden")];
     assert_eq!(let_in(&world, &rubbish, 5).await, burst);
     let both = [("x-forwarded-for", "203.0.113.10"), ("forwarded", "for=203.0.113.11")];
@@ -74,7 +74,7 @@ async fn headers_of_others_count_for_nothing() {
     world.stop().await;
 }
 
-/// What comes back for one request behind these bytes.
+/// The answer to one request behind these bytes.
 async fn ask(world: &World, header: &[u8]) -> String {
     let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
     for byte in header {

@@ -100,7 +100,7 @@ async fn each_account_does_what_its_role_and_its_tenants_allow() {
     let bound = accounts(&world, json!(["acme"])).await;
     let mut asked = 0;
     for Operation { method, path, roles, tenants } in operations(&world).await {
-        // It would change the state of others: what it answers is asked in other tests.
+        // It would change the state of others: its answers are checked in other tests.
         let harmless = !path.ends_with("/rotate") && path != "/v1/tenants/{tenant}/revoke";
         for role in ROLES {
             let may = roles.iter().any(|one| one == role);
@@ -189,7 +189,7 @@ async fn lists_hold_what_is_of_the_tenants_of_the_account() {
     }
     bound["admin"].delete("/v1/operators/ours").await.unwrap();
 
-    // The audit log: what concerns its tenants, page by page.
+    // The audit log: entries of its tenants, page by page.
     let mut path = "/v1/audit?limit=1".to_owned();
     let mut seen = Vec::new();
     loop {

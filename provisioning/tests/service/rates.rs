@@ -1,4 +1,4 @@
-//! Rates: what one kind of request uses up, another does not miss.
+//! Rates: one kind of request uses up nothing of another.
 
 use serde_json::json;
 use tessera_provisioning::{Rate, RawLimits};

@@ -70,7 +70,7 @@ async fn the_clock_window() {
     }
 }
 
-/// What a refused request got to sign instead of a time.
+/// The code of a refused request, and the nonce that it got to sign instead of a time.
 async fn nonce_after(world: &World, request: &TokenRequest) -> (RefusalCode, Vec<u8>) {
     let asked = world.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await;
     let Err(HttpError::Status { response, .. }) = asked else { panic!("not refused") };
@@ -101,13 +101,13 @@ async fn a_device_without_a_clock_signs_a_nonce_of_the_service() {
     let (code, fresh) = nonce_after(&world, &second).await;
     assert_eq!(code, RefusalCode::NonceInvalid);
     assert!(world.ask("/v1/token", by(&fresh, &nonce)).await.is_ok());
-    // What was signed for a nonce is over with it, and what a stranger gave to sign never began.
+    // A signature over a nonce ends with the nonce, and one over bytes of a stranger was never good.
     world.advance(121);
     for stale in [&cnonce, &vec![7; 32], &vec![7; 8]] {
         let asked = world.ask("/v1/token", by(stale, &nonce)).await;
         assert_eq!(asked.map(drop), Err(RefusalCode::NonceInvalid));
     }
-    // The nonces of enrolment are the same; what was signed over them is told apart.
+    // The nonces of enrolment are the same; signatures over them are told apart.
     let given = world.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await.unwrap();
     let given = NonceAnswer::from_cbor(&given.body).unwrap().nonce;
     let thief = Device::new("a");

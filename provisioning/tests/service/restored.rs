@@ -323,7 +323,7 @@ async fn the_epoch_of_a_group_is_above_what_a_reader_holds_as_soon_as_it_says_so
     assert_eq!(Keeper::new(&world).await.wide().0, epoch);
 }
 
-/// The jump comes first and is a write of its own: what was asked for is made behind it.
+/// The jump comes first and is a write of its own: the tenant is made behind it.
 #[tokio::test]
 async fn a_tenant_is_made_while_a_reader_says_that_it_is_beyond() {
     let world = World::new().await;
@@ -358,6 +358,30 @@ async fn a_service_that_has_gone_on_past_its_readers_is_told_apart_too() {
     assert_eq!(reader.show(&world).await.unwrap(), 204);
     let next = Keeper::new(&world).await;
     assert!(next.device("a") > reader.device("a") && next.device("b") > 3);
+}
+
+/// A revocation that was answered before the service knew of the lost part ends every token of it, whatever the clock of
+/// the lost part said.
+#[tokio::test]
+async fn what_was_said_unknowing_is_lifted_also_when_the_lost_part_had_a_clock_that_was_ahead() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let right = world.now();
+    let path = "/v1/tenants/default/groups/default/revoke";
+    world.advance(7200);
+    for _ in 0..2 {
+        world.post(path, json!({})).await;
+    }
+    reader.poll(&world).await.unwrap();
+    world.clock.set_unix(UnixSeconds::new(right.get() - 3540));
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(world.now(), right.plus(60));
+    assert_eq!(world.post(path, json!({})).await["epoch"], 1);
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let (lost, told) = (reader.wide().0, Keeper::new(&world).await.wide().0);
+    assert!(told > lost, "{told} {lost}");
 }
 
 #[tokio::test]

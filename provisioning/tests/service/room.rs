@@ -127,7 +127,7 @@ async fn a_key_is_cut_also_without_room_for_a_successor() {
     world.enrol(&Device::new("late"), &claim).await.unwrap();
 }
 
-/// What is kept back for successors is used by them, one by one.
+/// Room that is kept back for successors is used by them, one by one.
 #[tokio::test]
 async fn lost_keys_are_replaced_and_keys_retired_between_the_two_limits_of_keys() {
     let (unasked, most) = (2, 5);

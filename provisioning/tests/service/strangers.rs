@@ -110,7 +110,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Medians of many requests, taken in turns, so that what else the machine does hits all alike.
+/// Medians of many requests, taken in turns, so that other load of the machine hits all alike.
 #[tokio::test]
 async fn times_of_strangers_say_nothing() {
     let world = world().await;

@@ -154,7 +154,7 @@ async fn a_request_that_was_seen_tells_its_reader_nothing() {
     let file = Keys::of(&[1]);
     let world = file.world().await;
     let (device, _) = world.enrolled("a").await;
-    // As earlier versions asked: whoever saw the bytes could get the key by them.
+    // The request of earlier versions: an observer of its bytes could get the key by them.
     let Device { tenant, id, key } = &device;
     let (time, nonce) = (world.now(), random());
     let open = TokenRequest::sign(key, tenant, id, time, &nonce, TokenKind::Symmetric);

@@ -238,7 +238,7 @@ impl World {
     }
 }
 
-/// What opens the symmetric keys of all devices here.
+/// The key that opens the symmetric keys of all devices here.
 pub fn opening() -> OpeningKey {
     OpeningKey::from_random([9; 32])
 }

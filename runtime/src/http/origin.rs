@@ -2,12 +2,12 @@ use std::net::IpAddr;
 
 use crate::tls::Trust;
 
-/// A server, and what makes a client believe that it is the one.
+/// A server, and the trust settings by which a client recognises it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Its base URL: `https://host:port`, or `http://` on this machine.
     pub url: String,
-    /// What is believed.
+    /// The trust settings.
     pub trust: Trust,
 }
 
@@ -23,7 +23,7 @@ impl Server {
         url.is_some_and(|(scheme, host)| scheme == "http" && !is_here(&host))
     }
 
-    /// What people write: a URL, or `host:port`, which is `http://` on this machine and `https://` elsewhere.
+    /// The server that a text names: URL, or `host:port`, which is `http://` on this machine and `https://` elsewhere.
     pub fn of_text(text: &str, trust: Trust) -> Self {
         if text.contains("://") {
             return Self::new(text, trust);

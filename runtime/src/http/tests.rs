@@ -47,6 +47,24 @@ async fn a_problem_is_typed() {
     assert!(request.contains("accept: application/ace+cbor"));
 }
 
+/// RFC 9110 section 8.6; a proxy that speaks HTTP/1.0 passes nothing on that would say it otherwise.
+#[tokio::test]
+async fn a_post_without_a_body_says_so() {
+    for (method, says) in
+        [(Method::Post, true), (Method::Put, true), (Method::Get, false), (Method::Delete, false)]
+    {
+        let (url, request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        client(&url, HttpLimits::default()).send(Request::new(method, "/x")).await.unwrap();
+        let request = request.await.unwrap().to_ascii_lowercase();
+        let lengths = request.matches("content-length: 0\r\n").count();
+        assert_eq!(lengths, usize::from(says), "{method:?}: {request}");
+    }
+    let (url, request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    client(&url, HttpLimits::default()).post("/x", JSON, Vec::new()).await.unwrap();
+    let request = request.await.unwrap().to_ascii_lowercase();
+    assert_eq!(request.matches("content-length").count(), 1, "{request}");
+}
+
 #[tokio::test]
 async fn a_large_answer_is_cut_off() {
     let (url, _request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789").await;

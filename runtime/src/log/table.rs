@@ -120,7 +120,7 @@ impl Table {
         let wanted = if keys < LOG_KEYS { own } else { (place.id, shared(&own.1)) };
         match self.0.contains_key(&wanted) || self.0.len() < LOG_CAUSES {
             true => wanted,
-            // Errors are not told as what came first at another level.
+            // Errors do not share the row of another level.
             false => (0, format!("(further causes, {})", place.level)),
         }
     }

@@ -12,7 +12,7 @@ use super::{header, trusted, ProxySettings};
 use crate::limits::{PROXY_WAITING, PROXY_WITHIN, TLS_WITHIN};
 use crate::tls::{Carried, ServerTls};
 
-/// What a listener for HTTP does with its sockets. Cheap to clone.
+/// The way of a listener's sockets to HTTP. Cheap to clone.
 #[derive(Clone)]
 pub struct Entrance {
     tls: Option<Arc<ServerTls>>,
@@ -23,7 +23,7 @@ pub struct Entrance {
     waiting: Arc<Semaphore>,
 }
 
-/// What is told in the log once for each cause: strangers could repeat it as they like.
+/// The causes that the log has told. Each is told once, since strangers could repeat it as they like.
 #[derive(Default)]
 struct Told {
     untrusted: AtomicBool,
@@ -45,17 +45,12 @@ impl Entrance {
         self.tls.is_some()
     }
 
-    /// Whether each connection begins with a PROXY header.
-    pub fn expects_header(&self) -> bool {
-        self.expects_header
-    }
-
     /// Whether it is a trusted proxy, which speaks for many peers.
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         trusted(&self.settings.trusted, peer)
     }
 
-    /// Where a connection comes from: `from`, or what the balancer there names in the header.
+    /// The source of a connection: `from`, or the address that the balancer there names in the header.
     ///
     /// # Errors
     /// The rule that the peer broke, as a metric label. It gets no byte.

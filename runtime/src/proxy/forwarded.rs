@@ -1,8 +1,8 @@
-//! What HTTP proxies say about where a request comes from: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
+//! The source of a request, as HTTP proxies name it: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Both lists grow at their right end, so they are walked from there: while a hop is trusted, what it has added is
-//! believed, and the first address that is not a trusted hop's is the peer's. What cannot be read ends the walk at the hop
-//! that sent it.
+//! Both lists grow at their right end, so they are walked from there: while a hop is trusted, the entry that it added
+//! is believed, and the first address that is not a trusted hop's is the peer's. An unreadable entry ends the walk at
+//! the hop that sent it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -51,12 +51,12 @@ impl Ignored {
     }
 }
 
-/// What the headers of one request come to.
+/// The outcome of the headers of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Found {
     /// The address that counts.
     pub address: IpAddr,
-    /// What does not.
+    /// The reason why a header does not count, if there is one.
     pub ignored: Option<Ignored>,
 }
 
@@ -100,7 +100,7 @@ fn walk(
     let mut hops = 0;
     for value in values.iter().rev() {
         // One line that cannot be taken apart is one entry that cannot be read.
-        // What is no text is so in its entry alone: a client cannot take the entries of proxies with it.
+        // Bytes that are no text spoil their own entry alone: a client cannot take the entries of proxies with it.
         let text = String::from_utf8_lossy(value);
         let entries = split(&text);
         let unreadable = Found { address: at, ignored: Some(Ignored::Unreadable) };

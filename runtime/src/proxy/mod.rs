@@ -1,6 +1,6 @@
-//! Which address stands behind a balancer or a proxy that we trust: [`header`] reads the PROXY protocol in front of a
-//! connection, [`forwarded`] what HTTP proxies add to a request. [`entrance`] is the way from a socket to HTTP. A peer that
-//! is not trusted is believed nothing.
+//! The address of a peer behind a balancer or a proxy that we trust: [`header`] reads the PROXY protocol in front of a
+//! connection, [`forwarded`] the headers that HTTP proxies add. [`entrance`] is the way from a socket to HTTP. A peer
+//! that is not trusted can name no address.
 
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -12,22 +12,22 @@ use super::Source;
 pub struct RawProxy {
     /// The listeners on which every connection begins with a PROXY header: `mqtt`, `mqtts`, `ws`, `wss`, `http`.
     pub listeners: Vec<String>,
-    /// Who may send that header, as `address/bits`; everybody else is closed.
+    /// The sources that may send that header, as `address/bits`; connections from elsewhere are closed.
     pub from: Vec<String>,
-    /// Whose `Forwarded` and `X-Forwarded-For` count, as `address/bits`.
+    /// The proxies whose `Forwarded` and `X-Forwarded-For` count, as `address/bits`.
     pub trusted: Vec<String>,
     /// Which of them the trusted proxies set: `forwarded` or `x-forwarded-for`; without it, the one that is there.
     pub header: Option<String>,
 }
 
-/// Who is believed what about a peer's address.
+/// The sources that may name a peer's address, and how.
 #[derive(Clone, Debug, Default)]
 pub struct ProxySettings {
     /// The listeners that expect the PROXY header, by their names.
     pub listeners: Vec<String>,
-    /// Who may send it.
+    /// The sources that may send it.
     pub from: Arc<[Source]>,
-    /// Whose headers of HTTP count.
+    /// The proxies whose HTTP headers count.
     pub trusted: Arc<[Source]>,
     /// Which of them.
     pub header: Header,
@@ -38,7 +38,7 @@ pub struct ProxySettings {
 pub struct ProxyError {
     /// The key.
     pub key: &'static str,
-    /// What is wrong and what would be right.
+    /// The fault, and the remedy.
     pub problem: String,
 }
 
@@ -74,7 +74,7 @@ impl RawProxy {
         };
         let from = sources("proxy.from", &self.from)?;
         if !self.listeners.is_empty() && from.is_empty() {
-            let problem = "nobody may send the header: name the balancers".to_owned();
+            let problem = "no source may send the header: name the balancers".to_owned();
             return wrong("proxy.from", problem);
         }
         let trusted = sources("proxy.trusted", &self.trusted)?;

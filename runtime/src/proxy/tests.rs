@@ -170,7 +170,7 @@ fn x_forwarded_for_is_walked_from_the_right() {
     }
 }
 
-/// What a client has sent is beside what its proxy adds, in one line.
+/// The bytes of a client stand beside the entry of its proxy, in one line.
 #[test]
 fn bytes_that_are_no_text_hide_no_entry_of_a_proxy() {
     let peer = "10.9.9.9".parse().unwrap();

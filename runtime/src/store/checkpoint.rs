@@ -58,7 +58,7 @@ pub(super) fn run(core: &Core, frozen: Frozen) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes the base, durably. What was written of one that cannot be finished gives its room back.
+/// Writes the base, durably. A base that cannot be finished gives the room of its written part back.
 fn build(
     core: &Core,
     number: u64,

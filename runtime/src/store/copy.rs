@@ -25,7 +25,7 @@ pub(super) fn copy(core: &Core, to: &Path) -> Result<(), StoreError> {
     core.disk.make_folder(to).map_err(|error| at(to, &error))?;
     let copied = fill(core, &view, commit, to);
     if copied.is_err() {
-        // Its room is what the store itself may need now.
+        // The store itself may need its room now.
         let _ = disk::remove(to);
     }
     copied

@@ -90,7 +90,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
-    /// What the operating system said, and about what.
+    /// The error of the operating system, about `what`.
     pub(super) fn of(error: &std::io::Error, what: impl fmt::Display) -> Self {
         match is_full(error) {
             true => Self::Full(format!("{what}: {error}")),
@@ -99,7 +99,7 @@ impl StoreError {
     }
 }
 
-/// Whether a write found no room. It is worth another try when somebody has made some.
+/// Whether a write found no room. Another try is worth it when there is room again.
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -57,7 +57,7 @@ mod tests;
 mod view;
 mod writer;
 
-/// What a process says that is not ready because a store of it [`Store::is_full`].
+/// The reason that a process gives while it is not ready because a store of it [`Store::is_full`].
 pub const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
 
 /// A row: key without the table's prefix, and value.

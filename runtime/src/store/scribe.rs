@@ -23,7 +23,7 @@ pub(super) struct Scribe {
     journal: Option<Journal>,
     next_journal: u64,
     commit: u64,
-    /// What waits for its base, or is on its way there; its rows are in the view alone.
+    /// The part that waits for its base, or is on its way there; its rows are in the view alone.
     frozen: Option<Frozen>,
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
@@ -33,10 +33,10 @@ pub(super) struct Scribe {
     sync_took: Duration,
 }
 
-/// What a disk without room has left open. Nothing more is written before it is done.
+/// The work that a disk without room has left open. Nothing more is written before it is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stuck {
-    /// A record could not be written, and what is there of it could not be taken back.
+    /// A record could not be written, and its written part could not be taken back.
     Torn,
     /// The head does not say yet what the last answer rests on.
     Unmarked,
@@ -111,7 +111,7 @@ impl Scribe {
                 self.stuck = Some(Stuck::Full);
                 refused
             }
-            // Not for want of room: what is on the disk is not known, and nothing more is written.
+            // Not for want of room: the content of the disk is unknown, and nothing more is written.
             Err(error) if !is_full(&error) => at(&self.core.folder, &error),
             Err(error) => {
                 self.stuck = Some(Stuck::Torn);
@@ -140,7 +140,7 @@ impl Scribe {
         self.clock
     }
 
-    /// Finishes what a full disk has left open and goes on when there is room for what comes next.
+    /// Finishes what a full disk has left open and goes on when there is room for the next record.
     pub(super) fn try_again(&mut self) -> Result<(), StoreError> {
         let Some(stuck) = self.stuck else { return Ok(()) };
         if let Err(error) = self.go_on(stuck) {

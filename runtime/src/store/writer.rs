@@ -173,7 +173,7 @@ fn next(scribe: &mut Scribe, jobs: &mut mpsc::Receiver<Job>, state: &Condition) 
         if let Some(job) = block::within(jobs.recv(), pause, &clock) {
             return job;
         }
-        // A try that fails says what is known; the next one is after another pause.
+        // A failed try tells nothing new; the next one is after another pause.
         try_again(scribe, state);
         scribe.look_after();
     }
@@ -205,7 +205,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     }
     let outcome = match changes.is_empty() {
         true => {
-            // For those who ask whether there is room again.
+            // For callers that ask whether there is room again.
             try_again(scribe, state);
             Ok(())
         }
@@ -219,7 +219,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
         }
     }
     state.full.store(scribe.tries_after().is_some(), Ordering::SeqCst);
-    // What readers see is durable, also while there is no room for more.
+    // The rows that readers see are durable, also while there is no room for more.
     let seen = if state.is_poisoned() { outcome.clone() } else { Ok(()) };
     for (then, is_barrier) in accepted {
         then(if is_barrier { seen.clone() } else { outcome.clone() });

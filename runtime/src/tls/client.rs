@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{files, provider, Carried, TlsError};
 
-/// What a client believes.
+/// The trust settings of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     /// The authorities, a file in PEM; without one those of the system.

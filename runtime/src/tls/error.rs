@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustls::CertificateError;
 
+use super::files::FileError;
+
 /// Why TLS is not possible, or not with this peer.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -14,7 +16,7 @@ pub enum TlsError {
     Certificate(String),
     /// No authority is known by which a server could be believed.
     NoRoots,
-    /// The certificate of the server is not believed: what is wrong with it.
+    /// The certificate of the server is not trusted, with the reason.
     Untrusted(String),
     /// The certificate of the server is for other names than the one that was asked for.
     WrongName(String),
@@ -23,7 +25,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// What the library says about a handshake.
+    /// The library's error about a handshake.
     pub(crate) fn of(error: &rustls::Error) -> Self {
         use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
         let names = |expected: &str, presented: &[String]| {
@@ -79,6 +81,12 @@ impl TlsError {
 
     pub(super) fn of_io(error: &io::Error) -> Self {
         Self::within(error).unwrap_or_else(|| Self::Handshake(error.to_string()))
+    }
+}
+
+impl From<FileError> for TlsError {
+    fn from(error: FileError) -> Self {
+        Self::File(error.path, error.why)
     }
 }
 

@@ -1,10 +1,11 @@
 //! TLS (rustls on ring) for HTTP servers and for every client of ours: this folder alone names it in this crate.
 //!
-//! [`files`] reads certificates and keys, [`server`] holds those of a listener and takes new ones while it runs,
-//! [`client`] says which servers a client believes.
+//! [`files`] reads certificates and keys, [`renewal`] has them read again while they are in use; both serve the listeners
+//! of the broker too. [`server`] holds those of a listener for HTTP, [`client`] says which servers a client believes.
 
 pub mod client;
 pub mod files;
+pub mod renewal;
 pub mod server;
 
 mod error;
@@ -21,7 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use client::{Identity, TlsClient, Trust};
 pub use error::TlsError;
-pub use server::{watch, ServerTls};
+pub use files::FileError;
+pub use renewal::watch;
+pub use server::ServerTls;
 
 /// Bytes both ways, encrypted or not.
 pub trait Io: AsyncRead + AsyncWrite + Send + Sync {}

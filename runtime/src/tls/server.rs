@@ -12,9 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::files::{self, Stamp};
+use super::renewal::{reload, Renew};
 use super::{provider, Carried, TlsError};
-use crate::limits::CERTIFICATE_CHECK;
-use crate::stop::Stop;
 
 /// TLS 1.2 and 1.3 for one listener of HTTP/1.1; clients prove nothing by it, and no session is taken up again.
 pub struct ServerTls {
@@ -40,17 +39,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`]; then the old ones stay in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        match build(&self.cert, &self.key) {
-            Ok(config) => {
-                *self.current.write() = config;
-                tracing::info!("certificates read again");
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!(%error, "the new certificates are not used; the old ones stay");
-                Err(error)
-            }
-        }
+        reload(self)
     }
 
     /// Shakes hands. The caller bounds the time.
@@ -62,28 +51,22 @@ impl ServerTls {
         let accepted = TlsAcceptor::from(config).accept(socket).await;
         Ok(Box::pin(accepted.map_err(|error| TlsError::of_io(&error))?))
     }
+}
+
+impl Renew for ServerTls {
+    type Error = TlsError;
+
+    fn renew(&self) -> Result<(), TlsError> {
+        *self.current.write() = build(&self.cert, &self.key)?;
+        Ok(())
+    }
+
+    fn first_stamp(&self) -> Stamp {
+        self.first.clone()
+    }
 
     fn stamp(&self) -> Stamp {
         files::stamp([&self.cert, &self.key])
-    }
-}
-
-/// Looks after the files of a listener until stop is told.
-pub async fn watch(tls: Arc<ServerTls>, stop: Stop) {
-    // What changed between the first reading and now must be noticed too.
-    let mut seen = tls.first.clone();
-    let mut check = tokio::time::interval(CERTIFICATE_CHECK);
-    loop {
-        tokio::select! {
-            () = stop.stopping() => return,
-            _ = check.tick() => {}
-        }
-        let found = tls.stamp();
-        if found != seen {
-            seen = found;
-            // Told in the log; the next change is another chance.
-            let _ = tls.reload();
-        }
     }
 }
 

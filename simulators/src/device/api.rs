@@ -220,7 +220,7 @@ pub fn token_request(
 pub struct Asked {
     /// The request.
     pub bytes: Vec<u8>,
-    /// What opens the answer.
+    /// The key that opens the answer.
     pub opens: Option<OpeningKey>,
 }
 

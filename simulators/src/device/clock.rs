@@ -1,5 +1,5 @@
-//! A device's own clock: wrong by a fixed amount, corrected by what was signed. A time that nobody signed is a hint, and
-//! a nonce of the service is signed in the place of a time that was refused.
+//! A device's own clock: wrong by a fixed amount, corrected by signed times. An unsigned time is a hint, and a
+//! nonce of the service is signed in the place of a time that was refused.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,8 +40,8 @@ impl DeviceClock {
         self.told(time);
     }
 
-    /// A time that nobody signed: `server_time` of a nonce or a refusal. A device that signed for it would sign for any
-    /// future that a stranger names, and what it signs is good then. It is a hint for a person.
+    /// An unsigned time: `server_time` of a nonce or a refusal. A device that signed for it would sign for any
+    /// future that a stranger names, and its signature is good then. It is a hint for a person.
     pub fn told(&self, server: UnixSeconds) {
         self.hint.store(self.behind(server), Ordering::Relaxed);
     }
@@ -111,7 +111,7 @@ mod tests {
         device.hear(UnixSeconds::new(1_000_000));
         assert_eq!(device.now().get(), 1_000_000);
         assert_eq!((device.correction(), device.hint()), (400, 400));
-        // What a stranger tells is shown and not signed for.
+        // The time that a stranger tells is shown and not signed for.
         device.told(UnixSeconds::new(9_000_000));
         assert_eq!((device.now().get(), device.hint()), (1_000_000, 8_000_400));
         truth.advance(Duration::from_secs(9));

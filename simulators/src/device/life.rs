@@ -80,7 +80,7 @@ pub struct Device {
     pub habits: Habits,
     counter: Counter,
     token: HeldToken,
-    /// What opens the answer to the request that was published last.
+    /// The key that opens the answer to the request that was published last.
     opens: Option<OpeningKey>,
     refreshed: bool,
     connected: bool,

@@ -122,7 +122,7 @@ fn answers_and_refusals_are_told_apart_and_a_token_alone_sets_the_clock() {
     assert_eq!((request.cnonce.as_deref(), request.time.get()), (Some(&[9; 32][..]), 0));
     assert!(request.verifies(&identity.key.public()));
     assert_eq!((next().cnonce, next().time), (None, NOW.minus(300)));
-    // Nor does an answer move the clock beyond what its token bears out.
+    // An answer does not move the clock beyond the times in its token either.
     let clock = late();
     let bent = TokenAnswer { server_time: future, ..answer(&identity) };
     token_answer(&bent.to_cbor(), &clock, None).unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tessera_runtime::tls::{Identity, TlsClient, TlsError, Trust};
 
-/// What carries MQTT.
+/// The transport of MQTT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Scheme {
     /// TCP.
@@ -44,7 +44,7 @@ impl Scheme {
 /// Where the broker is, and how it is spoken to. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    /// What carries MQTT.
+    /// The transport of MQTT.
     pub scheme: Scheme,
     /// Host name or address.
     pub host: String,
@@ -86,7 +86,7 @@ impl Broker {
         named.then(|| Self { scheme, path: path.to_owned(), ..Self::plain(host, port) })
     }
 
-    /// The same with what makes it believed, and what it is shown. Without TLS nothing is read.
+    /// The same with trust settings, and the client's identity for it. Without TLS nothing is read.
     ///
     /// # Errors
     /// [`TlsError`]: a file.

@@ -34,7 +34,7 @@ pub enum Version {
     V5,
 }
 
-/// What a CONNECT holds.
+/// The broker, and the fields of a CONNECT.
 #[derive(Clone)]
 pub struct Connect {
     /// Host name or address, and port.
@@ -51,7 +51,7 @@ pub struct Connect {
     pub keep_alive: Duration,
 }
 
-/// What comes over a connection.
+/// An event of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// A message.

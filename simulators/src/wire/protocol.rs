@@ -11,7 +11,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::{Closed, Connect, Incoming, Version};
 use crate::limits;
 
-/// What the user of a link asks for.
+/// A request by the user of a link.
 pub(super) enum Asked {
     Publish { topic: String, acknowledged: bool, payload: Vec<u8> },
     Subscribe(String),

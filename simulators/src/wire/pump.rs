@@ -1,4 +1,4 @@
-//! Drives one connection: what comes, what is asked for, and pings.
+//! Drives one connection: received packets, requests and pings.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Pump {
         Ok(pump)
     }
 
-    /// Until one side ends it. What came before the end is told before the end.
+    /// Runs until one side ends it. Events from before the end are told before the end.
     pub(super) async fn run(
         mut self,
         mut asked: mpsc::Receiver<Asked>,
@@ -47,7 +47,7 @@ impl Pump {
             Ok(()) => return,
             Err(closed) => closed,
         };
-        // Nobody waits for it when the link was dropped.
+        // No receiver waits for it when the link was dropped.
         let _ = events.send(Incoming::Closed(closed)).await;
     }
 
@@ -56,7 +56,7 @@ impl Pump {
         asked: &mut mpsc::Receiver<Asked>,
         events: &mpsc::Sender<Incoming>,
     ) -> Result<(), Closed> {
-        // What came with the CONNACK.
+        // Packets that came with the CONNACK.
         self.hand_on(events).await?;
         let mut ping = tokio::time::interval(self.keep_alive.max(Duration::from_secs(1)));
         ping.tick().await;

@@ -1,6 +1,6 @@
 //! Our own method beside RFC 9431: a challenge whose answer is bound to what it is meant for.
 //!
-//! The RFC's answer covers two nonces and nothing else, so whoever stands between a client and a broker can
+//! The RFC's answer covers two nonces and nothing else, so an attacker between a client and a broker can
 //! pass the broker's nonce on and use the answer for another token of the same key, or another client id.
 //! Here the client signs the deterministic CBOR array
 //!
@@ -12,8 +12,8 @@
 //! | AUTH 0x18 from the broker | [`BoundNonce`], 16 bytes |
 //! | AUTH 0x18 from the client | `nonce (16), PoP (64 or 32)`: [`BoundResponse`] |
 //!
-//! `channel` is the channel binding `tls-exporter` of RFC 9266, and empty in clear. The client takes the audience from
-//! what its issuer told it with the token, never from the broker.
+//! `channel` is the channel binding `tls-exporter` of RFC 9266, and empty in clear. The client takes the audience that
+//! its issuer told it with the token, never one from the broker.
 
 use alloc::vec::Vec;
 
@@ -54,7 +54,7 @@ impl BoundNonce {
     }
 }
 
-/// What carries the exchange.
+/// The channel of the exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Channel {
     /// Nothing that could be bound: plain TCP. An answer that was made for it is good on no TLS connection.
@@ -72,7 +72,7 @@ impl Channel {
     }
 }
 
-/// What an answer is meant for.
+/// The purpose of an answer.
 #[derive(Clone, Copy)]
 pub struct Meant<'a> {
     /// The verifier, by the `aud` of the token.
@@ -121,12 +121,12 @@ impl BoundResponse {
     }
 }
 
-/// What is proved by it: the broker's nonce and channel of *this* connection, and the answer.
+/// The parts of the proof: the broker's nonce and channel of *this* connection, and the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BoundProof {
     /// The nonce that the broker sent.
     pub broker: BoundNonce,
-    /// What the broker's end of the connection is.
+    /// The channel at the broker's end of the connection.
     pub channel: Channel,
     /// The client's answer.
     pub response: BoundResponse,

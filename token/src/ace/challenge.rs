@@ -104,7 +104,7 @@ fn signed_bytes(broker: Nonce, client: Nonce) -> [u8; 2 * NONCE_BYTES] {
 pub struct ExporterSecret(Zeroizing<[u8; EXPORTER_BYTES]>);
 
 impl ExporterSecret {
-    /// What the exporter gave for [`super::EXPORTER_LABEL`] and an empty context, never of a resumed
+    /// The output of the exporter for [`super::EXPORTER_LABEL`] and an empty context, never of a resumed
     /// TLS session, and once per connection; or for [`super::BINDING_LABEL`].
     pub fn from_bytes(bytes: &[u8; EXPORTER_BYTES]) -> Self {
         Self(Zeroizing::new(*bytes))

@@ -18,12 +18,12 @@ const SELF_DESCRIBED: u64 = 55_799;
 const UINT8_ARRAY: u64 = 64;
 const EXPLICIT_MAP: u64 = 259;
 
-/// What is wrong with the CBOR of a request, and where.
+/// A fault in the CBOR of a request, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The byte at which the item starts, counted from 0.
     pub at: usize,
-    /// What it is.
+    /// Its kind, in words.
     pub what: &'static str,
 }
 

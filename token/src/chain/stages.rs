@@ -265,7 +265,7 @@ fn budget(scope: &Scope, staleness: StalenessBudget) -> u64 {
     seconds
 }
 
-/// What guard 8 found.
+/// The findings of guard 8.
 #[derive(Default)]
 pub(super) struct Proved {
     pub(super) proof_use: Option<ProofUse>,

@@ -59,7 +59,7 @@ impl From<IdError> for Bad {
     }
 }
 
-/// What was read of the member with this label.
+/// The result of reading the member with this label.
 pub(super) fn in_member<T>(label: Option<i64>, read: Result<T, Bad>) -> Result<T, MessageError> {
     // Members without a label of ours are left out whole, which cannot fail on CBOR that was checked.
     read.map_err(|Bad| label.map_or(MessageError::NotAMap, MessageError::Member))

@@ -17,11 +17,11 @@ use crate::time::UnixSeconds;
 pub enum AceError {
     /// The request is malformed.
     InvalidRequest = 1,
-    /// Who asks is not who they say.
+    /// The requester is not the client that it names.
     InvalidClient = 2,
-    /// What was presented is no longer good.
+    /// The presented grant is no longer good.
     InvalidGrant = 3,
-    /// Who asks may not.
+    /// The client may not make this request.
     UnauthorizedClient = 4,
     /// Another grant type than client_credentials.
     UnsupportedGrantType = 5,
@@ -40,7 +40,7 @@ pub struct RefusalAnswer {
     pub description: String,
     /// The stable refusal code, when this version knows it.
     pub code: Option<RefusalCode>,
-    /// The service's clock. Nobody signed it: a hint for a person, and no time to sign for.
+    /// The service's clock. It is not signed: a hint for a person, and no time to sign for.
     pub server_time: UnixSeconds,
     /// A nonce to sign in the place of the time, when the time or the nonce of the request was refused.
     pub cnonce: Option<Vec<u8>>,

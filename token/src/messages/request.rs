@@ -31,9 +31,9 @@ pub struct TokenRequest {
     pub cnonce: Option<Vec<u8>>,
     /// 8 to 32 bytes: the same nonce asks for the same answer again.
     pub nonce: Vec<u8>,
-    /// What the token is to be bound to.
+    /// The binding that the token is to have.
     pub kind: TokenKind,
-    /// To what a symmetric key is sealed: a key of this one request, so that the answer tells its signer alone.
+    /// The key to which a symmetric key is sealed. It is of this request alone, so that only its signer can read it.
     pub answer_key: Option<SealKey>,
     /// The device key's signature.
     pub signature: [u8; SIGNATURE_BYTES],

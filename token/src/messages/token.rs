@@ -41,7 +41,7 @@ impl TokenAnswer {
         self.write(None)
     }
 
-    /// As `application/ace+cbor`, with what [`TokenAnswer::seal_key`] made in the place of the key.
+    /// As `application/ace+cbor`, with the bytes of [`TokenAnswer::seal_key`] in the place of the key.
     pub fn to_cbor_sealed(&self, sealed: &[u8]) -> Vec<u8> {
         Self { key: None, ..self.clone() }.write(Some(sealed))
     }

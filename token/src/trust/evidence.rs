@@ -3,7 +3,6 @@ use alloc::vec::Vec;
 use crate::cbor::{loose, Reader, Writer};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::time::UnixSeconds;
 
 use super::{Change, Event, EventHash, Heartbeat, Snapshot, TrustError};
 
@@ -27,8 +26,8 @@ pub struct Shown {
     pub seq: u64,
     /// The hash of the event of that number.
     pub head: EventHash,
-    /// The newest signed time.
-    pub time: UnixSeconds,
+    /// Every number that was signed, with the hash of its event: they tell where two lines part.
+    pub marks: Vec<(u64, EventHash)>,
     /// What was said, in order.
     pub changes: Vec<Change>,
 }
@@ -74,25 +73,21 @@ impl Evidence {
     /// # Errors
     /// [`TrustError`] of the first part that is not good; [`TrustError::Malformed`] when there is none.
     pub fn verify(&self, root: &PublicKey) -> Result<Shown, TrustError> {
-        let mut shown = Shown {
-            seq: 0,
-            head: EventHash::default(),
-            time: UnixSeconds::new(0),
-            changes: Vec::new(),
-        };
+        let mut shown =
+            Shown { seq: 0, head: EventHash::default(), marks: Vec::new(), changes: Vec::new() };
         if !self.snapshot.is_empty() {
             let (snapshot, _) = Snapshot::open(&self.snapshot, &root.thumbprint())?;
-            shown.see(snapshot.seq, snapshot.head, snapshot.time);
+            shown.see(snapshot.seq, snapshot.head);
             shown.changes = snapshot.state;
         }
         for bytes in &self.events {
             let event = Event::open(bytes, root)?;
-            shown.see(event.seq, EventHash::of(bytes), event.time);
+            shown.see(event.seq, EventHash::of(bytes));
             shown.changes.push(event.change);
         }
         if !self.heartbeat.is_empty() {
             let (beat, _) = Heartbeat::open_answer(&self.heartbeat, root)?;
-            shown.see(beat.seq, beat.head, beat.time);
+            shown.see(beat.seq, beat.head);
         }
         match self.snapshot.is_empty() && self.events.is_empty() && self.heartbeat.is_empty() {
             true => Err(TrustError::Malformed),
@@ -102,10 +97,10 @@ impl Evidence {
 }
 
 impl Shown {
-    fn see(&mut self, seq: u64, head: EventHash, time: UnixSeconds) {
+    fn see(&mut self, seq: u64, head: EventHash) {
         if seq >= self.seq {
             (self.seq, self.head) = (seq, head);
         }
-        self.time = self.time.max(time);
+        self.marks.push((seq, head));
     }
 }

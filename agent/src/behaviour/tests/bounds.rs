@@ -90,7 +90,7 @@ fn rows_that_cannot_be_removed_are_remembered_up_to_a_limit_and_counted() {
     assert_eq!((rig.tracker.rows_left_total(), rig.tracker.take_evicted().len()), (9, 1));
 }
 
-/// What an earlier run could not remove, or a larger table has left.
+/// A profile that an earlier run could not remove, or that a larger table has left.
 #[test]
 fn a_stored_profile_without_room_is_removed() {
     let mut rig = Rig::with(BehaviourConfig { most_devices: 1, ..BehaviourConfig::default() });

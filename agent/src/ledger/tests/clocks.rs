@@ -95,7 +95,8 @@ async fn a_broker_whose_clock_is_slow_writes_a_row_for_each_and_takes_all() {
     assert_eq!(rig.take(60, NOW + 30, 1).await, Ok(None));
 }
 
-/// Service is back once the clock is right, and what another process may have taken before the start stays in doubt.
+/// Service is back once the clock is right. Seconds before the start in which another process may have taken proofs
+/// stay in doubt.
 #[tokio::test]
 async fn a_start_under_a_clock_that_was_ahead_keeps_no_second_in_doubt_that_is_to_come() {
     for ahead in [30, 61, 90, 150, 7200] {

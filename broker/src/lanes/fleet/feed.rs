@@ -48,7 +48,7 @@ struct At {
 
 struct Next {
     link: OwnedLink,
-    /// The place of the first message that can come out of `link`: what was written before it was asked for does not.
+    /// The place of the first message that can come out of `link`: messages from before the request for it do not.
     floor: u64,
 }
 

@@ -35,7 +35,7 @@ struct InUse {
     near: Option<Arc<Near>>,
 }
 
-/// What a log takes of the shares of a device.
+/// The parts of a device's shares that a log takes.
 #[derive(Default)]
 struct Paid {
     _log: Option<Part>,

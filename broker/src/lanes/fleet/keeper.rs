@@ -261,7 +261,7 @@ impl Keeper {
 
     async fn replace(&mut self, cause: Cause) -> Result<(), RouterGone> {
         if cause != Cause::Residue {
-            // The writer lets go of the fence, and no caller waits for what will not come.
+            // The writer lets go of the fence, and no caller waits in vain.
             self.current.era.give_up();
         }
         self.forget_the_ended();

@@ -157,7 +157,7 @@ impl Links {
         &self.fence
     }
 
-    /// One step of the keeper: the pause before what failed is tried again.
+    /// One step of the keeper: the pause before another try of a failed step.
     pub(super) fn tick(&self) -> Duration {
         self.tick
     }

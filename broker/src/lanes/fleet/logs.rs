@@ -131,7 +131,7 @@ pub(super) struct LogPool {
 impl LogPool {
     /// A log for this filter: the largest that is free for one that gathers from a fleet, a middle one for one that
     /// gathers below fixed levels (which a device may do in its own subtree), a small one for others. `None` when all
-    /// are in use. What is scarce is shared out: a device or tenant that has its part of a size gets a smaller one.
+    /// are in use. Scarce logs are shared out: a device or tenant that has its part of a size gets a smaller one.
     pub(super) fn take(
         &mut self,
         filter: &TopicFilter,

@@ -161,7 +161,7 @@ impl Router {
     /// Ends its thread, as soon as that runs, and all memory of it. Never waits; to be tried again until
     /// [`Self::is_dead`], since its queue may be full.
     pub(super) fn end(&mut self) {
-        // What an earlier attempt left stays there when the queue is full (`try_publish` pushes first).
+        // The pill of an earlier attempt stays there when the queue is full (`try_publish` pushes first).
         self.ender.buffer().clear();
         let _ = self.ender.try_publish("end", Bytes::from_owner(Pill));
     }

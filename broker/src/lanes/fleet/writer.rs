@@ -84,7 +84,7 @@ struct Thread {
     ahead: usize,
 }
 
-/// What the thread has of the router.
+/// The thread's link into the router.
 enum Held {
     Nothing,
     /// A link that leads nowhere any more: its name and its place among the links stay the thread's.

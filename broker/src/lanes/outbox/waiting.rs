@@ -1,4 +1,4 @@
-//! Waiting for an outbox: for room in it, and for what comes.
+//! Waiting for an outbox: for room in it, and for messages.
 
 use super::{Inner, Outbox};
 use crate::codec::QoS;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 impl Outbox {
     /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
-    /// full: somebody else may be faster.
+    /// full: another caller may be faster.
     pub async fn room(&self, cost: usize) {
         self.room_if(cost, |_| true).await;
     }

@@ -49,7 +49,7 @@ pub enum Rarer {
     Token(Bytes),
     /// Something was refused and the connection goes on.
     Refused {
-        /// What: a publish or a subscription.
+        /// A publish or a subscription.
         what: What,
         /// Why.
         code: RefusalCode,

@@ -189,7 +189,7 @@ impl Machine {
         self.outbox = Some(Arc::clone(outbox));
     }
 
-    /// Gives back to the share what has ended since the last time.
+    /// Gives back to the share the bytes that have ended since the last time.
     pub(crate) fn settle_share(&mut self) {
         let ended = self.flight.take_ended() + self.received.take_ended();
         if let Some(outbox) = self.outbox.as_ref().filter(|_| ended > 0) {
@@ -289,7 +289,7 @@ pub(crate) struct Restored {
     pub(crate) subscriptions: Vec<Held>,
 }
 
-/// Where what must survive a crash is noted, for a session that is kept.
+/// The place for notes that must survive a crash, for a session that is kept.
 fn kept(outbox: &Option<Arc<Outbox>>) -> Option<&Kept> {
     outbox.as_ref().and_then(|outbox| outbox.kept())
 }

@@ -41,7 +41,7 @@ impl Machine {
             }
         }
         let full = self.received.len() >= usize::from(cx.policy.receive_maximum);
-        // 3.1.1 knows no Receive Maximum: such a client is not cut for what it was not told.
+        // 3.1.1 knows no Receive Maximum: such a client is not cut at a limit that it was not told.
         if full && publish.qos != QoS::AtMostOnce && self.version() == Version::V5 {
             let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
             return effects.push(Rarer::End(end));

@@ -1,7 +1,7 @@
 //! QoS 2 of the client (MQTT 5 section 4.3.3): PUBLISH is held until PUBREL, and published then, with the rights of then.
 //!
 //! A client of MQTT 5 is told how many it may have open. One of 3.1.1 cannot be told, and reading no more from it would
-//! leave its PUBRELs unread too. What it has open beyond that number is passed on when it comes (method B of figure 4.3),
+//! leave its PUBRELs unread too. A message beyond that number is passed on when it comes (method B of figure 4.3),
 //! and only the packet id is held.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::lanes::Message;
 use crate::refusals::What;
 use crate::rights::Control;
 
-/// What the client has not released, by packet id.
+/// The messages that the client has not released, by packet id.
 #[derive(Default)]
 pub(super) struct Received {
     open: Option<Box<Open>>,

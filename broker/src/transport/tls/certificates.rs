@@ -1,27 +1,24 @@
 //! Certificates and keys from files, made anew when the files change; connections that are open keep what they have.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::crypto::{ring, CryptoProvider};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use tessera_runtime::ready::Reason;
+use tessera_runtime::tls::files::{self, certificates, private_key, Stamp};
+use tessera_runtime::tls::renewal::Renew;
 use tessera_runtime::x509;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use super::error::TlsError;
 use super::verifier::AnyKey;
-use crate::limits::PEM_BYTES;
 use crate::transport::quic;
 use crate::transport::settings::{ClientAuth, TlsSettings};
 
@@ -49,23 +46,12 @@ struct Configs {
     ends: Option<UnixSeconds>,
 }
 
-/// What tells that a file is another: its time, length and whether it is there.
-pub(crate) type Stamp = Vec<Option<(SystemTime, u64)>>;
-
 impl Certificates {
     /// Reads everything once.
     pub(crate) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let first = stamp(&settings);
         let current = ArcSwap::from_pointee(build(&settings)?);
         Ok(Self { settings, first, current, not_reloaded: Mutex::default() })
-    }
-
-    /// Reads everything again for handshakes from now on. On an error all stays as it is.
-    pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        let built = build(&self.settings);
-        *self.not_reloaded.lock() = built.as_ref().err().map(ToString::to_string);
-        self.current.store(Arc::new(built?));
-        Ok(())
     }
 
     /// Whether a certificate of the chain is over.
@@ -103,32 +89,34 @@ impl Certificates {
     pub(crate) fn settings(&self) -> &TlsSettings {
         &self.settings
     }
+}
 
-    /// The state of the files just before they were first read.
-    pub(crate) fn first_stamp(&self) -> Stamp {
+impl Renew for Certificates {
+    type Error = TlsError;
+
+    fn renew(&self) -> Result<(), TlsError> {
+        let built = build(&self.settings);
+        *self.not_reloaded.lock() = built.as_ref().err().map(ToString::to_string);
+        self.current.store(Arc::new(built?));
+        Ok(())
+    }
+
+    fn first_stamp(&self) -> Stamp {
         self.first.clone()
     }
 
-    /// The state of the files now.
-    pub(crate) fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> Stamp {
         stamp(&self.settings)
     }
 }
 
 fn stamp(settings: &TlsSettings) -> Stamp {
-    let files = [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()];
-    let stamp = |path: &PathBuf| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len()))
-    };
-    files.into_iter().flatten().map(stamp).collect()
+    files::stamp([&settings.cert, &settings.key].into_iter().chain(&settings.client_ca))
 }
 
 fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
     let chain = certificates(&settings.cert)?;
-    let pem = read(&settings.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| TlsError::File(settings.key.clone(), error.to_string()))?;
+    let key = private_key(&settings.key)?;
     let provider = Arc::new(ring::default_provider());
     let verifier = verifier(settings, &provider)?;
     let with_versions = |versions: &[&'static SupportedProtocolVersion]| {
@@ -143,8 +131,8 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         true => with_versions(&[&TLS13]),
         false => with_versions(&[&TLS13, &TLS12]),
     }?;
-    // Tickets alone: nothing is kept here for a session that may come back. None where clients prove a key: who takes up
-    // such a session shows neither key nor certificate, whose time may be over meanwhile.
+    // Tickets alone: nothing is kept here for a session that may come back. No ticket where clients prove a key: a
+    // resumed session shows neither key nor certificate, and the certificate may have expired meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     if settings.client_auth == ClientAuth::Off {
@@ -192,27 +180,10 @@ fn verifier(
     Ok(verifier)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| TlsError::File(path.to_owned(), error.to_string()))?;
-    if found.is_empty() {
-        return Err(TlsError::File(path.to_owned(), "holds no certificate in PEM".to_owned()));
-    }
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let named = |why: String| TlsError::File(path.to_owned(), why);
-    let size = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
-    if size > PEM_BYTES {
-        return Err(named(format!("larger than {PEM_BYTES} bytes")));
-    }
-    std::fs::read(path).map_err(|error| named(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
+    use tessera_runtime::limits::PEM_BYTES;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use tessera_runtime::tls::FileError;
+
 /// Why certificates cannot be used. The ones in use stay.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -11,6 +13,12 @@ pub enum TlsError {
     Certificate(rustls::Error),
     /// The authorities of clients.
     Authorities(String),
+}
+
+impl From<FileError> for TlsError {
+    fn from(error: FileError) -> Self {
+        Self::File(error.path, error.why)
+    }
 }
 
 impl fmt::Display for TlsError {

@@ -13,7 +13,7 @@ const LARGEST: usize = 1 << 14;
 /// The least that RFC 8449 allows.
 const LEAST: usize = 64;
 
-/// What the first bytes of a connection say.
+/// The finding in the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hello {
     /// The ClientHello is not whole yet.
@@ -22,7 +22,7 @@ pub(super) enum Hello {
     Asks(Option<usize>),
 }
 
-/// Looks at what has come. What is no ClientHello asks for nothing: rustls says what is wrong with it.
+/// Looks at the first bytes. Bytes that are no ClientHello ask for nothing: rustls says what is wrong with them.
 pub(super) fn look(bytes: &[u8]) -> Hello {
     let mut rest = bytes;
     let mut message = Vec::new();

@@ -43,7 +43,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// What holds after a handshake: on one that `resumed` an earlier session nothing was proved.
+    /// The channel after a handshake: one that `resumed` an earlier session proves nothing.
     pub(super) fn after(
         resumed: bool,
         exporter: Option<[u8; 32]>,

@@ -1,5 +1,5 @@
-//! What a challenge proves, and to whom: that of RFC 9431 is bound to nothing, that of `tessera-ace-1` to audience, client
-//! id, token and channel. How many there are is bounded.
+//! The binding of challenges: that of RFC 9431 is bound to nothing, that of `tessera-ace-1` to audience, client id,
+//! token and channel. The number of challenges is bounded.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub async fn nonce<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> Bou
     }
 }
 
-/// What a device answers that believes it talks to its broker over this channel.
+/// The answer of a device that believes it talks to its broker over this channel.
 pub fn answer_for(client_id: &str, token: &[u8], channel: &Channel, broker: BoundNonce) -> Vec<u8> {
     let key = device_key("d-1");
     let sign = |message: &[u8]| Pop::Signature(key.sign(message));
@@ -172,7 +172,7 @@ async fn an_answer_of_our_method_lets_in_where_it_was_meant_to_and_nowhere_else(
             assert_eq!(reason, NO, "{client_id} {same_channel}");
             rogue.closed().await;
         }
-        // What was meant for a connection in clear is not good over TLS.
+        // An answer for a connection in clear is not good over TLS.
         let mut rogue = secure(&world, &certs, versions).await;
         let clear = ("d-1", &token[..], &Channel::Clear);
         assert_eq!(tried(&world, &mut rogue, ("d-1", &token), clear).await, NO);
@@ -391,7 +391,7 @@ async fn a_session_does_not_reauthenticate_in_a_loop() {
     }
 }
 
-/// Neither a fresh proof nor a hand-in brings back what an older token allowed.
+/// Neither a fresh proof nor a hand-in brings back the rights of an older token.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_token_does_not_take_the_place_of_the_present_one() {
     let world = world().await;

@@ -1,5 +1,5 @@
-//! The key of a TLS handshake proves something only where this handshake was signed by it: a session that is taken up
-//! again without the key lets in nobody.
+//! The key of a TLS handshake proves something only where it signed this handshake: a session that is resumed without
+//! the key lets no client in.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -109,7 +109,7 @@ async fn a_session_that_is_taken_up_without_the_key_proves_nothing() {
             let (config, key) = losable(config);
             let mut line = open(&world, &config).await;
             assert_eq!(say(&mut line, packet(&world, Some(&token))).await, OK);
-            // What comes behind the handshake is read with the CONNACK.
+            // Bytes behind the handshake are read with the CONNACK.
             line.ping().await;
             key.lost.store(true, Ordering::SeqCst);
             for generation in 1..=4 {
@@ -152,7 +152,7 @@ async fn nor_does_it_use_a_token_of_authz_info() {
         drop(line);
         settle(|| world.broker.sessions() == 0).await;
         key.lost.store(true, Ordering::SeqCst);
-        // It is a stranger, who may publish tokens and nothing else.
+        // It is a stranger: it may publish tokens and nothing else.
         let mut line = open(&world, &config).await;
         assert_eq!(say(&mut line, packet(&world, None)).await, OK);
         assert_eq!(world.broker.sessions(), 0, "{versions:?}");
@@ -215,8 +215,8 @@ async fn where_clients_prove_nothing_sessions_are_taken_up() {
     }
 }
 
-/// What `openssl s_client` got back for a CONNECT of 3.1.1 and a PINGREQ; nothing when the handshake failed. That there is
-/// an answer to the PINGREQ says that everything that comes behind the handshake was read.
+/// The bytes that `openssl s_client` got back for a CONNECT of 3.1.1 and a PINGREQ; none when the handshake failed. An
+/// answer to the PINGREQ says that everything behind the handshake was read.
 fn s_client(world: &World, more: &[&str], connect: &Connect) -> Vec<u8> {
     let address = world.broker.addr(Transport::Mqtts).unwrap().to_string();
     let mut packets = BytesMut::new();

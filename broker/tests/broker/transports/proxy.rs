@@ -131,7 +131,7 @@ async fn a_trusted_proxy_names_the_client_of_a_web_socket() {
     settle(|| world.broker.sockets() == 2).await;
     let _third = upgrade(&world, "192.0.1.9").await;
     settle(|| turned() == 1).await;
-    // What the client wrote in front of it does not count.
+    // An entry that the client wrote in front of it does not count.
     let _fourth = upgrade(&world, "198.51.100.1, 192.0.2.7").await;
     settle(|| turned() == 2).await;
     drop(held);

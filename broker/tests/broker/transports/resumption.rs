@@ -308,7 +308,7 @@ async fn ends_for_want_of_its_key(line: &mut Secure) {
     line.closed().await;
 }
 
-/// What is published on `$tessera/token` is refused with this code, and the connection is told so.
+/// A publish on `$tessera/token` is refused with this code, and the connection is told so.
 async fn refused_on_token(line: &mut Secure, payload: &[u8]) {
     line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, payload))).await;
     loop {
@@ -349,8 +349,8 @@ async fn a_refreshed_token_has_a_secret_of_its_own() {
     assert_eq!(world.tried(&certs, &second, &next).await, ReasonCode::SUCCESS);
 }
 
-/// A secret is worth what the rest of its token's life is worth: neither the bytes of the next token nor a request that
-/// the device has signed elsewhere make more of it.
+/// A secret is good for the rest of its token's life: neither the bytes of the next token nor a request that the device
+/// has signed elsewhere extend it.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_renewed_on_a_connection_by_a_secret() {
     let (address, service) = provisioning().await;
@@ -506,7 +506,7 @@ async fn a_connection_ends_with_the_ticket_key_that_let_it_in() {
     status(&mut by_second).await;
     let others = world.token("d-2", device_scope("d-2"));
     let mut other = proved(&world, &certs, "d-2", &others).await;
-    // The second line is dropped. It let nobody in but one.
+    // The second line of the key file is dropped. Its key let in one connection alone.
     key_file(&certs, &[1]);
     ends_for_want_of_its_key(&mut by_second).await;
     assert_eq!(world.tried(&certs, &second, &token).await, ReasonCode::NOT_AUTHORIZED);
@@ -532,7 +532,7 @@ async fn own_ticket_keys_are_thrown_away_with_whom_they_let_in() {
     std::fs::remove_file(folder.path().join("tickets/keys")).unwrap();
     ends_for_want_of_its_key(&mut thief).await;
     assert_eq!(world.tried(&certs, &stolen, &token).await, ReasonCode::NOT_AUTHORIZED);
-    // Who proved its key stays, and is told the secret of the new one.
+    // The device that proved its key stays, and is told the secret of the new ticket key.
     let after = secret(&told(&mut other).await, &others);
     assert!(before.expose_bytes() != after.expose_bytes());
 }

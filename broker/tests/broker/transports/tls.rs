@@ -296,7 +296,7 @@ async fn half_open_handshakes_are_bounded() {
     assert!(tls_over(tcp(&world, Transport::Mqtts).await, &config).await.is_ok());
 }
 
-/// What `/readyz` says, and its status.
+/// The status and the body of `/readyz`.
 async fn readyz(world: &World) -> (u16, serde_json::Value) {
     let url = format!("http://{}", world.broker.http_addr);
     let client = HttpClient::new(&url, None, HttpLimits::default()).unwrap();

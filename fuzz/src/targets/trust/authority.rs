@@ -112,7 +112,7 @@ impl Authority {
         beat.answer(nonce, &keys().root).expect("a heartbeat can be signed")
     }
 
-    /// What was recorded: a heartbeat that answers no nonce, or another.
+    /// A recorded answer: a heartbeat that answers no nonce, or another.
     fn recorded(&self, first: bool) -> Vec<u8> {
         let (seq, head) = (self.seq(), self.head_at(self.seq()));
         let beat = Heartbeat { seq, head, time: at(NOW) };

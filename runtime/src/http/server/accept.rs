@@ -23,7 +23,7 @@ use crate::proxy::entrance::Entrance;
 /// How the peer of a socket is told.
 type Tell<T> = fn(&T) -> (Peer, Option<SocketAddr>);
 
-/// What one worker needs for one listener.
+/// The parts that one worker needs for one listener.
 pub(super) struct Acceptor {
     pub(super) serve: Making,
     pub(super) book: Arc<Book>,
@@ -47,10 +47,10 @@ impl Acceptor {
     }
 }
 
-/// What takes a socket from its accept to its end.
+/// The function that takes a socket from its accept to its end.
 type Enter<T> = Rc<dyn Fn(T, Option<SocketAddr>, Serving) -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// What serves a connection once it is in.
+/// The parts that serve a connection once it is in.
 #[derive(Clone)]
 struct Serving {
     serve: Serve,

@@ -1,4 +1,4 @@
-//! What a connection is told where no handler saw a request: problem details (RFC 9457), as everywhere else.
+//! Answers to a connection where no handler saw a request: problem details (RFC 9457), as everywhere else.
 
 use std::time::{Duration, UNIX_EPOCH};
 

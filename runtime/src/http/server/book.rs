@@ -1,9 +1,11 @@
-//! Who has a place. Each listener has a book of its own.
+//! The places of connections. Each listener has a book of its own.
 //!
 //! No newcomer waits and none is turned away while a connection that does nothing has a place: when the places of its
-//! address, or all, are taken, the connection that is worth least gives its own. Worth least is one that is being closed,
+//! address, or all, are taken, the connection that is worth least gives its own. Worth least: one that is being closed,
 //! then one that keeps the server waiting for over a second, then an idle one, then the oldest that is not being answered.
-//! A request whose head and body are here is never interrupted.
+//! A request whose head and body are here is never interrupted. Of more than [`SERVER_RANKED`](crate::limits::SERVER_RANKED)
+//! places the order is that of a [`ranking`](super::ranking), a tenth of a second old at most; when it is used up, newcomers
+//! wait for the next, [`SERVER_LOOK`](crate::limits::SERVER_LOOK) at most.
 //!
 //! Peers that come again as soon as they are ended would take all the time that there is. So places change hands at a rate;
 //! beyond it newcomers wait, and the last that came is the first that is served: it is the one whose peer still waits.
@@ -18,10 +20,11 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, Notify};
 use tokio::time::{sleep, timeout};
 
-use super::place::{Peer, Place, Worth, STALLED};
+use super::place::{Peer, Place};
+use super::ranking::Ranking;
 use super::{ServerLimits, ServerMetrics};
 use crate::clock::SharedClock;
-use crate::limits::{SERVER_CHANGES, SERVER_EVICTED, SERVER_TURN};
+use crate::limits::{SERVER_CHANGES, SERVER_TURN};
 
 /// All places of one listener.
 pub(super) struct Book {
@@ -35,7 +38,7 @@ pub(super) struct Book {
     waited: Notify,
 }
 
-/// What a newcomer gets.
+/// The outcome for a newcomer.
 enum Taken {
     /// A place.
     Place(Held),
@@ -67,7 +70,16 @@ struct Places {
     waiting: VecDeque<(Peer, oneshot::Sender<Held>)>,
     count: usize,
     taken: u64,
-    of: HashMap<Peer, Vec<Arc<Place>>>,
+    of: HashMap<Peer, Own>,
+    /// Of the places of all.
+    ranking: Ranking,
+}
+
+/// The places of one peer.
+#[derive(Default)]
+struct Own {
+    places: Vec<Arc<Place>>,
+    ranking: Ranking,
 }
 
 impl Book {
@@ -145,19 +157,17 @@ impl Book {
 
     fn take_now(self: &Arc<Self>, places: &mut Places, peer: Peer) -> Option<Arc<Place>> {
         let now = self.now();
-        let full = |own: &Vec<Arc<Place>>| own.len() >= self.per_peer;
+        let full = |own: &Own| own.places.len() >= self.per_peer;
         if peer != Peer::Proxy && places.of.get(&peer).is_some_and(full) {
             places.change(now)?;
-            let own = places.of.get(&peer).into_iter().flatten().cloned().collect();
-            Self::evict(places, own, now)?;
+            places.evict_of(peer, now)?;
         } else if places.count >= self.connections {
             places.change(now)?;
-            let all = places.of.values().flatten().cloned().collect();
-            Self::evict(places, all, now)?;
+            places.evict_of_all(now)?;
         }
         places.taken += 1;
         let number = places.taken;
-        let own = places.of.entry(peer).or_default();
+        let own = &mut places.of.entry(peer).or_default().places;
         let place = Arc::new(Place::new(Arc::clone(self), peer, number, now, own.len()));
         own.push(Arc::clone(&place));
         places.count += 1;
@@ -165,32 +175,12 @@ impl Book {
         Some(place)
     }
 
-    /// Ends some of `places`, those that are worth least. Several that are worth nothing go at once, so that a flood does
-    /// not make each newcomer look through all.
-    fn evict(places: &mut Places, mut all: Vec<Arc<Place>>, now: u64) -> Option<()> {
-        let mut ranked: Vec<(Worth, Arc<Place>)> =
-            all.drain(..).filter_map(|place| Some((place.worth(now)?, place))).collect();
-        if ranked.len() > SERVER_EVICTED {
-            ranked.select_nth_unstable_by_key(SERVER_EVICTED, |(worth, _)| *worth);
-            ranked.truncate(SERVER_EVICTED);
-        }
-        ranked.sort_unstable_by_key(|(worth, _)| *worth);
-        ranked.first()?;
-        for (nth, ((kind, ..), place)) in ranked.iter().enumerate() {
-            if nth == 0 || *kind <= STALLED {
-                places.remove(place);
-                place.end();
-            }
-        }
-        Some(())
-    }
-
     /// Idle connections end, the others after their answer.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let mut places = self.places.lock();
         places.waiting.clear();
-        places.of.values().flatten().for_each(|place| place.wake());
+        places.all().for_each(|place| place.wake());
     }
 
     pub(super) fn ended(&self, why: &str) {
@@ -226,11 +216,69 @@ impl Places {
         Some(())
     }
 
-    fn remove(&mut self, place: &Place) {
-        let Some(own) = self.of.get_mut(&place.peer) else { return };
+    fn all(&self) -> impl Iterator<Item = &Arc<Place>> {
+        self.of.values().flat_map(|own| &own.places)
+    }
+
+    /// Ends the place of this peer that is worth least.
+    fn evict_of(&mut self, peer: Peer, now: u64) -> Option<()> {
+        let own = self.of.get_mut(&peer)?;
+        let (count, mut ranking) = (own.places.len(), std::mem::take(&mut own.ranking));
+        let look = |places: &Self, ranking: &mut Ranking| {
+            ranking.look(places.of.get(&peer).into_iter().flat_map(|own| &own.places), now);
+        };
+        let evicted = self.evict(&mut ranking, count, look, now);
+        if let Some(own) = self.of.get_mut(&peer) {
+            own.ranking = ranking;
+        }
+        evicted
+    }
+
+    /// The same among all.
+    fn evict_of_all(&mut self, now: u64) -> Option<()> {
+        let mut ranking = std::mem::take(&mut self.ranking);
+        let all = |places: &Self, ranking: &mut Ranking| ranking.look(places.all(), now);
+        let evicted = self.evict(&mut ranking, self.count, all, now);
+        self.ranking = ranking;
+        evicted
+    }
+
+    fn evict(
+        &mut self,
+        ranking: &mut Ranking,
+        count: usize,
+        look: impl Fn(&Self, &mut Ranking),
+        now: u64,
+    ) -> Option<()> {
+        let end = |places: &mut Self, ranking: &mut Ranking| {
+            ranking.take(now, |place| {
+                let was_there = places.remove(place);
+                if was_there {
+                    place.end();
+                }
+                was_there
+            })
+        };
+        if ranking.is_over(count, now) {
+            look(self, ranking);
+        }
+        if end(self, ranking).is_some() {
+            return Some(());
+        }
+        if !ranking.may_look(now) {
+            return None;
+        }
+        look(self, ranking);
+        end(self, ranking)
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, place: &Place) -> bool {
+        let Some(own) = self.of.get_mut(&place.peer) else { return false };
+        let own = &mut own.places;
         let at = place.at.load(Ordering::Relaxed);
         if !own.get(at).is_some_and(|there| std::ptr::eq(&**there, place)) {
-            return;
+            return false;
         }
         own.swap_remove(at);
         if let Some(moved) = own.get(at) {
@@ -240,5 +288,9 @@ impl Places {
             self.of.remove(&place.peer);
         }
         self.count -= 1;
+        true
     }
 }
+
+#[cfg(test)]
+mod tests;

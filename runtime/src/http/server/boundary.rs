@@ -1,7 +1,7 @@
 //! Where a request head ends. The rule is httparse's: lines end in LF or CRLF, empty lines before the request line do not
 //! count.
 
-/// What was seen of a head.
+/// The state of a scan over a head.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct HeadScan {
     line: Line,

@@ -6,10 +6,11 @@
 //! no answer, and none for the memory of an idle connection (two buffers of 8 KiB). Its limit of connections stops
 //! accepting, for all. So each connection is driven by [`drive`]:
 //!
-//! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own.
+//! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own
+//!    ([`ranking`]).
 //! 2. It waits for bytes without a buffer. Then a dispatcher of actix-http serves it.
-//! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and what the dispatcher would say
-//!    itself to a broken head is said as problem details ([`answer`]).
+//! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and replaces the dispatcher's
+//!    own answer to a broken head by problem details ([`answer`]).
 //! 4. [`watch`] sees each request and its answer: it tells the phase, reads small bodies that a handler left, and closes
 //!    behind all other unread bodies.
 //! 5. A second after an answer the dispatcher goes, and the connection waits as in 2.
@@ -50,6 +51,7 @@ mod descriptors;
 mod drive;
 mod link;
 mod place;
+mod ranking;
 mod resource;
 mod watch;
 mod wire;
@@ -76,7 +78,7 @@ pub struct ServerLimits {
     pub drain: Duration,
 }
 
-/// What one server counts.
+/// The metrics of one server.
 #[derive(Clone)]
 pub struct ServerMetrics {
     ended: Counter,
@@ -104,13 +106,32 @@ impl ServerMetrics {
     }
 }
 
-/// Where a server listens.
-pub enum Listener {
+/// Where a server listens. The name is that of its gauge, another for each listener of a process.
+pub struct Listener {
+    name: &'static str,
+    socket: Socket,
+}
+
+impl Listener {
     /// On an address.
-    Tcp(TcpListener),
+    pub fn tcp(name: &'static str, listener: TcpListener) -> Self {
+        Self { name, socket: Socket::Tcp(listener) }
+    }
+
     /// On an address, behind a PROXY header, TLS, or both.
-    Through(TcpListener, Entrance),
+    pub fn through(name: &'static str, listener: TcpListener, entrance: Entrance) -> Self {
+        Self { name, socket: Socket::Through(listener, entrance) }
+    }
+
     /// On a Unix socket.
+    pub fn unix(name: &'static str, listener: UnixListener) -> Self {
+        Self { name, socket: Socket::Unix(listener) }
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Through(TcpListener, Entrance),
     Unix(UnixListener),
 }
 
@@ -125,6 +146,27 @@ pub fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+/// An app of actix-web, as [`serve`] takes it.
+pub trait Web<B>:
+    ServiceFactory<
+        Request,
+        Config = AppConfig,
+        Error: Into<actix_web::Error>,
+        InitError: fmt::Debug,
+        Response: Into<Response<B>>,
+    > + 'static
+{
+}
+
+impl<S, B> Web<B> for S
+where
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>>,
+{
 }
 
 /// Serves the app that `factory` makes, one for each worker and listener. Call it in an actix system or a tokio runtime; the
@@ -142,12 +184,7 @@ pub fn serve<F, I, S, B>(
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     let limits = descriptors::fit(limits.clone());
@@ -157,33 +194,29 @@ where
         .max_concurrent_connections(usize::MAX >> 1)
         .shutdown_timeout(limits.drain.as_secs())
         .disable_signals();
-    for listener in listeners {
-        let name = match &listener {
-            Listener::Tcp(_) | Listener::Through(..) => "tcp",
-            Listener::Unix(_) => "unix",
-        };
+    for Listener { name, socket } in listeners {
         let book = Book::new(name, &limits, clock.clone(), metrics.clone());
         let (factory, limits) = (factory.clone(), limits.clone());
         let stopping = builder.graceful_shutdown_signal();
-        let addr = match &listener {
-            Listener::Tcp(listener) | Listener::Through(listener, _) => listener.local_addr()?,
-            Listener::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+        let addr = match &socket {
+            Socket::Tcp(listener) | Socket::Through(listener, _) => listener.local_addr()?,
+            Socket::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let acceptor = move || Acceptor {
-            serve: server(factory(), addr),
+            serve: Box::pin(server(factory().into_factory(), addr)),
             book: Arc::clone(&book),
             limits: limits.clone(),
             stopping: stopping.clone(),
         };
-        builder = match listener {
-            Listener::Tcp(listener) => {
+        builder = match socket {
+            Socket::Tcp(listener) => {
                 builder.listen("http", listener, move || acceptor().over(tcp))?
             }
-            Listener::Through(listener, entrance) => {
+            Socket::Through(listener, entrance) => {
                 let through = move || acceptor().through(entrance.clone(), tcp);
                 builder.listen("http", listener, through)?
             }
-            Listener::Unix(listener) => {
+            Socket::Unix(listener) => {
                 builder.listen_uds("http", listener, move || acceptor().over(unix))?
             }
         };
@@ -203,16 +236,12 @@ fn unix(stream: &UnixStream) -> (Peer, Option<SocketAddr>) {
     (stream.peer_cred().map_or(Peer::Unknown, |peer| Peer::User(peer.uid())), None)
 }
 
-/// What makes a dispatcher for a connection.
-async fn dispatchers<I, S, B>(app: I, addr: SocketAddr) -> Result<Serve, ()>
+type Making = std::pin::Pin<Box<dyn std::future::Future<Output = Result<Serve, ()>>>>;
+
+/// The function that makes a dispatcher for a connection.
+async fn server<S, B>(app: S, addr: SocketAddr) -> Result<Serve, ()>
 where
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     let config = AppConfig::__priv_test_new(false, addr.to_string(), addr);
@@ -222,27 +251,11 @@ where
         .client_disconnect_timeout(Duration::ZERO)
         .local_addr(addr)
         .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.link())))
-        .h1(Watch::new(app.into_factory(), config))
+        .h1(Watch::new(app, config))
         .new_service(())
         .await?;
     Ok(Rc::new(move |wire, addr| {
         let served = service.call((wire, addr));
         Box::pin(async move { drop(served.await) })
     }))
-}
-
-type Making = std::pin::Pin<Box<dyn std::future::Future<Output = Result<Serve, ()>>>>;
-
-fn server<I, S, B>(app: I, addr: SocketAddr) -> Making
-where
-    I: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
-    B: MessageBody + 'static,
-{
-    Box::pin(dispatchers::<S, S, B>(app.into_factory(), addr))
 }

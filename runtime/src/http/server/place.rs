@@ -1,4 +1,4 @@
-//! The place of one connection: whose it is, what it does, and how much it is worth.
+//! The place of one connection: its peer, its phase and its worth.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use atomic_waker::AtomicWaker;
 use super::book::Book;
 use crate::limits::SERVER_STALLED;
 
-/// Whose connections count together.
+/// The peer whose connections count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     /// An IPv4 address.
@@ -36,7 +36,7 @@ impl Peer {
     }
 }
 
-/// What a connection does.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -116,7 +116,7 @@ impl Place {
         self.since.store(self.book.now(), Ordering::Relaxed);
     }
 
-    /// What it does goes on: it keeps the server waiting from now on only.
+    /// Its phase makes progress: it keeps the server waiting from now on only.
     pub(super) fn progress(&self) {
         self.since.store(self.book.now(), Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Paths with their methods, and problem details (RFC 9457) for what no handler answers.
+//! Paths with their methods, and problem details (RFC 9457) for requests that no handler answers.
 
 use actix_web::http::{header, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse, Resource};
@@ -31,7 +31,7 @@ pub async fn nothing_here() -> HttpResponse {
     problem(StatusCode::NOT_FOUND, RefusalCode::NotFound, None)
 }
 
-/// Problem details. The code is in the extensions of the answer too, for what counts refusals.
+/// Problem details. The code is in the extensions of the answer too, for the count of refusals.
 pub fn problem(status: StatusCode, code: RefusalCode, detail: Option<&str>) -> HttpResponse {
     let mut body = json!({
         "type": format!("urn:tessera:refusal:{code}"),

@@ -48,7 +48,7 @@ impl Rig {
         let (started, handle) = sync_channel(1);
         let body = move || {
             actix_rt::System::new().block_on(async move {
-                let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
+                let listeners = vec![Listener::tcp("tcp", tcp), Listener::unix("unix", unix)];
                 let clock = SystemClock::shared();
                 let server = serve(app, listeners, &limits, clock, counted).unwrap();
                 started.send(server.handle()).unwrap();
@@ -139,7 +139,7 @@ impl Peering {
         self.answer().await
     }
 
-    /// What comes until the end, which is a close or a reset.
+    /// The bytes until the end, which is a close or a reset.
     async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         let read = self.0.read_to_end(&mut bytes);

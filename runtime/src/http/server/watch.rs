@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt;
 use std::future::{poll_fn, Future};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -22,6 +21,7 @@ use tokio::time::timeout;
 
 use super::link::{Feed, Link};
 use super::place::Phase;
+use super::Web;
 use crate::limits::{SERVER_CLOSING, SERVER_LEFT_BYTES};
 
 /// Makes a [`Watched`] of an app.
@@ -39,13 +39,7 @@ impl<S, B> Watch<S, B> {
 
 impl<S, B> ServiceFactory<Request> for Watch<S, B>
 where
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<actix_web::Error> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    S::Service: 'static,
-    S::Future: 'static,
+    S: Web<B>,
     B: MessageBody + 'static,
 {
     type Response = Response<Told>;
@@ -148,7 +142,7 @@ impl Exchange {
         link.answered.set(false);
         link.turn(if over { Phase::Working } else { Phase::Body });
         link.go_on();
-        // What stands behind a chunked body in one read is with the dispatcher: the connection ends there.
+        // Bytes behind a chunked body in one read are with the dispatcher: the connection ends there.
         let keep = !chunked && request.head().connection_type() == ConnectionType::KeepAlive;
         Self { link, body, length, keep }
     }
@@ -175,7 +169,7 @@ impl Exchange {
     }
 }
 
-/// Reads what a handler left of a small body, and says whether all of it came.
+/// Reads the rest that a handler left of a small body, and says whether all of it came.
 async fn rest(link: &Link, body: &Left) -> bool {
     poll_fn(|cx| loop {
         if link.phase() != Phase::Body {

@@ -12,7 +12,7 @@ use super::link::{Feed, Link};
 use super::place::Phase;
 use crate::limits::{SERVER_AHEAD_BYTES, SERVER_HEAD_BYTES, SERVER_READ_BYTES};
 
-/// What a dispatcher reads from and writes to.
+/// The stream that a dispatcher reads from and writes to.
 pub(super) struct Wire(pub(super) Rc<Link>);
 
 impl Wire {

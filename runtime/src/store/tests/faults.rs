@@ -417,7 +417,7 @@ impl Watch for NoBase {
     fn folder_synced(&self, _: &Path) {}
 }
 
-/// Rows that find no base cannot grow memory without end, and what was answered is there all the same.
+/// Rows that find no base cannot grow memory without end, and answered changes are there all the same.
 #[test]
 fn rows_that_find_no_base_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
@@ -440,7 +440,7 @@ fn rows_that_find_no_base_are_bounded() {
     assert_eq!(store.table("rows").unwrap().len().unwrap() as u64, answered);
 }
 
-/// What a crash left of the take-over of a former store never comes back as the store.
+/// Files that a crash left of the take-over of a former store never come back as the store.
 #[test]
 fn what_is_left_of_the_former_layout_is_removed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A disk without room: what is refused was not written, what was answered stays, and service comes back by itself.
+//! A disk without room: refused changes are not written, answered changes stay, and service comes back by itself.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn is_full(outcome: Result<(), StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Full(_)))
 }
 
-/// Nobody asks for anything: the store finds by itself that there is room.
+/// Waits without a request until the store finds by itself that there is room.
 fn healthy_by_itself(store: &Store) {
     for _ in 0..2000 {
         if store.is_healthy() {
@@ -30,7 +30,7 @@ fn healthy_by_itself(store: &Store) {
     panic!("it does not go on");
 }
 
-/// What a kill and what a power cut at this moment leave has these rows.
+/// A kill and a power cut at this moment both leave these rows.
 fn leaves(folder: &Path, disk: &LossyDisk, model: &Model, seed: u64) {
     let outer = tempfile::tempdir().unwrap();
     let (killed, cut) = (outer.path().join("killed"), outer.path().join("cut"));

@@ -180,7 +180,7 @@ impl Watch for Breaks {
     fn folder_synced(&self, _: &Path) {}
 }
 
-/// Unlike one that is full, it is not tried again: what it holds is not known any more.
+/// Unlike one that is full, it is not tried again: its content is unknown.
 #[tokio::test]
 async fn a_broken_disk_is_never_acknowledged_and_ends_the_store() {
     let folder = tempfile::tempdir().unwrap();

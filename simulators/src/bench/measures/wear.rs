@@ -94,7 +94,7 @@ impl Figures {
     /// Of so many devices, each of which is given so many tokens: none on a gateway, whose provisioning is elsewhere.
     fn a_day(&self, devices: f64, refreshes: f64) -> f64 {
         let each = self.active_day + self.refresh * refreshes + self.connect * CONNECTS;
-        // What is written for one serves all that connect within the next two seconds.
+        // The write for one device serves all that connect within the next two seconds.
         let alone = (CONNECTS * devices).min(DAY / 2.0);
         self.quiet_day + self.alone * alone + each * devices * written_in_all(devices)
     }

@@ -349,7 +349,7 @@ fn resumption_looks_at_expiry_epochs_and_revocation_as_ever() {
     assert_eq!(says(&|w| w.acme().suspended = true), TenantSuspended);
 }
 
-/// Who holds a ticket key makes the secret of every token; a token he does not make.
+/// The holder of a ticket key can make the secret of every token, and can make no token.
 #[test]
 fn a_ticket_key_forges_no_token() {
     let mut all = claims();

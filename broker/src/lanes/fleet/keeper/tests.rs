@@ -29,7 +29,7 @@ async fn one_link_too_many_is_refused_and_a_closed_one_makes_room() {
 
 type Answered = oneshot::Receiver<Result<OwnedLink, NoLink>>;
 
-/// What the keeper does with one request.
+/// Gives the keeper one request.
 async fn ask(keeper: &mut Keeper, request: impl FnOnce(Answer) -> Request) -> Answered {
     let (answer, answered) = oneshot::channel();
     keeper.serve(request(answer)).await;
@@ -51,7 +51,7 @@ async fn move_on(keeper: &mut Keeper, log: &str, link: OwnedLink) -> OwnedLink {
     moved
 }
 
-/// Stops the present router until what comes back is dropped.
+/// Stops the present router until the returned sender is dropped.
 async fn hang(keeper: &mut Keeper) -> std::sync::mpsc::SyncSender<()> {
     keeper.connect(u32::MAX, None).await.ok().unwrap().hang_router()
 }
@@ -72,7 +72,7 @@ async fn the_writer_comes_after_the_readers_into_each_router_also_when_one_hangs
     // Nearly all the time that the readers have.
     keeper.writer.as_mut().unwrap().ticks = FLEET_MOVE_TICKS - 1;
     let release = hang(&mut keeper).await;
-    // The last reader's request is what finds it: it gets its link in router 3, and the writer's turn comes next.
+    // The last reader's request finds that: it gets its link in router 3, and the writer's turn comes next.
     let two = move_on(&mut keeper, "small/2", two).await;
     assert_eq!((keeper.current.era.number(), two.era().number()), (3, 3));
     step(&mut keeper).await;

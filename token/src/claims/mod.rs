@@ -1,7 +1,8 @@
 //! The claims of an access token, typed (RFC 8392, RFC 8747, RFC 9200; layout in ARCHITECTURE.md).
 
+mod age;
+
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::cbor::{CborError, Reader, Writer};
 use crate::ids::{Audience, DeviceId, TenantId};
@@ -11,6 +12,8 @@ use crate::proof::{Derived, PopKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
+
+pub use age::{Age, Serial};
 
 pub(crate) const ISS: i64 = 1;
 pub(crate) const SUB: i64 = 2;
@@ -56,76 +59,6 @@ impl Epochs {
         } else {
             None
         }
-    }
-}
-
-/// The issuer's serial number of a token, 1 to 16 bytes.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Serial(Vec<u8>);
-
-impl Serial {
-    /// A serial from a counter, in shortest bytes.
-    pub fn from_counter(counter: u64) -> Self {
-        let bytes = counter.to_be_bytes();
-        let zeros = bytes.iter().take(7).take_while(|b| **b == 0).count();
-        Self(bytes.iter().skip(zeros).copied().collect())
-    }
-
-    /// A serial as it stands in a token.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (1..=limits::CTI_BYTES).contains(&bytes.len()).then(|| Self(bytes.to_vec()))
-    }
-
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Serial {
-    /// Serials of one issuer in the order in which they were given out.
-    fn order(&self) -> (usize, &[u8]) {
-        (self.0.len(), &self.0)
-    }
-}
-
-impl fmt::Debug for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in &self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// What tells which of two tokens of one device is the older one: the epochs, which never move back, then `iat` together
-/// with the issuer's serial.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Age {
-    issued: UnixSeconds,
-    serial: Serial,
-    epochs: Epochs,
-}
-
-impl Age {
-    /// `iat`.
-    pub const fn issued(&self) -> UnixSeconds {
-        self.issued
-    }
-
-    /// Whether a token of this age is older than one of `other`. One of a later epoch is not, whenever it was issued: something
-    /// was revoked in between. Of two that `iat` and serial order in different ways neither is: the issuer's clock was set
-    /// back, or it came back from an old copy.
-    #[must_use]
-    pub fn is_before(&self, other: &Self) -> bool {
-        if self.epochs.moved_since(other.epochs).is_some() {
-            return false;
-        }
-        if other.epochs.moved_since(self.epochs).is_some() {
-            return true;
-        }
-        let (own, others) = (self.serial.order(), other.serial.order());
-        self.issued <= other.issued && own <= others && (self.issued, own) != (other.issued, others)
     }
 }
 
@@ -184,7 +117,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// What tells whether another token of the device is older.
+    /// The age by which it is compared with another token of the device.
     pub fn age(&self) -> Age {
         Age { issued: self.issued, serial: self.serial.clone(), epochs: self.epochs }
     }
