@@ -14,6 +14,17 @@ fn shares(queued: Most) -> (Shares, Counter) {
     (Shares::new(ShareLimits(most), hits.clone()), hits)
 }
 
+/// The account of a device that may hold so much of one kind.
+pub(crate) fn account_with(kind: Kind, device: usize) -> Arc<Account> {
+    let hits = Metrics::new().counter("hits", "hits", &["limit"]).unwrap();
+    let free = Most { device: usize::MAX, tenant: usize::MAX, all: usize::MAX };
+    let most = Kind::ALL.map(|one| match one == kind {
+        true => Most { device, ..free },
+        false => free,
+    });
+    account(&Shares::new(ShareLimits(most), hits), "acme", "d-1")
+}
+
 fn account(shares: &Shares, tenant: &str, device: &str) -> Arc<Account> {
     shares.account(&TenantId::parse(tenant).unwrap(), &DeviceId::parse(device).unwrap())
 }
