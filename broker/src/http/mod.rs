@@ -48,6 +48,7 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
     let (_, retained_bytes) = hub.retained.size();
     let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
     hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
+    hub.metrics.found_no_room(hub.lanes.take_lost());
     let fleet = hub.lanes.fleet_stats();
     for (what, count) in [
         ("published", fleet.published),

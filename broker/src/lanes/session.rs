@@ -49,7 +49,7 @@ impl LaneSession {
             false => {
                 let account = self.outbox.holding().account();
                 let part = shares::part(account, Kind::Subscriptions, 1);
-                Some(part.map_err(|_| LaneError::QuotaExceeded)?)
+                Some(part.map_err(|_| LaneError::ShareUsedUp)?)
             }
         };
         let held = match exact(wanted) {

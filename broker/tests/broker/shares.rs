@@ -245,6 +245,7 @@ async fn wildcard_subscribers_without_a_share_lose_and_do_not_stop_others() {
     live.subscribe("$share/g/t/shared", QoS::AtLeastOnce).await;
     let mut other = free(&world, "d-2", "d-2").await;
     other.subscribe("t/live/#", QoS::AtLeastOnce).await;
+    let before = lost(&world);
     for topic in ["t/live/1", "t/shared"] {
         hub.publish_acked(topic, &[7; 10 * KIB]).await;
     }
@@ -256,6 +257,22 @@ async fn wildcard_subscribers_without_a_share_lose_and_do_not_stop_others() {
     }
     assert_eq!(live.message().await.payload, b"small"[..]);
     assert_eq!(live.message().await.payload, b"small"[..]);
+    // Each loss is counted, also one that is found after the publisher was answered.
+    until(|| lost(&world) == before + 2).await;
+    // The publisher is told when it was the only subscriber: as soon as its way past the log is open.
+    live.subscribe("t/alone/+", QoS::AtLeastOnce).await;
+    let mut told = Vec::new();
+    while told.last() != Some(&QUOTA) && told.len() < 1_000 {
+        told.push(hub.publish_acked("t/alone/1", &[7; 10 * KIB]).await);
+    }
+    assert_eq!(told.last(), Some(&QUOTA));
+    until(|| lost(&world) == before + 2 + told.len() as u64).await;
+    // So is a retained one that a new subscription would be sent.
+    hub.send(&retained("t/kept", &[7; 10 * KIB])).await;
+    assert_eq!(hub.acked().await, ReasonCode::SUCCESS);
+    live.subscribe("t/kept", QoS::AtLeastOnce).await;
+    live.quiet().await;
+    assert_eq!(lost(&world), before + 3 + told.len() as u64);
     drop(full);
 }
 

@@ -245,6 +245,9 @@ impl Feed {
                 Push::Closed => return false,
                 Push::NoShare => {
                     self.reader.miss(1);
+                    if let Some(count) = self.counters.no_share.get(message.qos as usize) {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                     return true;
                 }
                 Push::Full => {

@@ -4,6 +4,7 @@ use super::logs::{Log, LogPool, Residue};
 use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
+use crate::lanes::LaneError;
 use crate::limits::FLEET_LOGS_PER_TENANT;
 use crate::shares::{self, Account, Kind, Part};
 use hashbrown::HashMap;
@@ -55,6 +56,8 @@ pub(super) struct Found {
     pub(super) filters: usize,
     /// Readers that have it already.
     pub(super) done: u64,
+    /// Readers that miss it: their share is used up.
+    pub(super) lost: usize,
     /// Logs that are to get it.
     pub(super) routes: Vec<Route>,
 }
@@ -69,16 +72,20 @@ pub(super) struct Claim {
 }
 
 impl Filters {
-    /// Claims the log of a filter, and the share of a link, for a device. `None` when no log is free, or a share is used
-    /// up. `near` is the reader, should it stay the only one.
+    /// Claims the log of a filter, and the share of a link, for a device. `near` is the reader, should it stay the only
+    /// one.
+    ///
+    /// # Errors
+    /// A share is used up, or no log is free.
     pub(super) fn claim(
         self: &Arc<Self>,
         tenant: &TenantId,
         filter: &TopicFilter,
         near: Option<&Arc<Near>>,
         account: Option<&Arc<Account>>,
-    ) -> Option<Claim> {
-        let link = shares::part(account, Kind::Links, 1).ok()?;
+    ) -> Result<Claim, LaneError> {
+        let used_up = |_| LaneError::ShareUsedUp;
+        let link = shares::part(account, Kind::Links, 1).map_err(used_up)?;
         let mut trees = self.trees.write();
         let OfTenant { tree, logs } = trees.entry(tenant.clone()).or_default();
         let log = match tree.remove(filter) {
@@ -92,10 +99,11 @@ impl Filters {
             }
             None => {
                 if *logs >= FLEET_LOGS_PER_TENANT {
-                    return None;
+                    return Err(LaneError::ShareUsedUp);
                 }
-                let paid = shares::part(account, Kind::Logs, 1).ok()?;
-                let (log, size) = self.pool.lock().take(filter, account)?;
+                let paid = shares::part(account, Kind::Logs, 1).map_err(used_up)?;
+                let taken = self.pool.lock().take(filter, account);
+                let (log, size) = taken.ok_or(LaneError::QuotaExceeded)?;
                 *logs += 1;
                 let paid = Arc::new(Paid { _log: paid, _size: size });
                 let near = near.cloned();
@@ -104,7 +112,7 @@ impl Filters {
             }
         };
         drop(trees);
-        Some(Claim {
+        Ok(Claim {
             filters: Arc::clone(self),
             tenant: tenant.clone(),
             filter: filter.clone(),
@@ -156,6 +164,7 @@ impl Found {
             }
             Some(Offered::Lost) => {
                 self.filters += 1;
+                self.lost += 1;
                 return;
             }
             Some(Offered::ToLog(near)) => Some(near),
@@ -193,7 +202,9 @@ mod tests {
 
     fn claims(filters: &Arc<Filters>, tenant: &TenantId, count: usize) -> Vec<Claim> {
         let filter = |number| TopicFilter::parse(&format!("d/{number}/#")).unwrap();
-        (0..count).map_while(|number| filters.claim(tenant, &filter(number), None, None)).collect()
+        (0..count)
+            .map_while(|number| filters.claim(tenant, &filter(number), None, None).ok())
+            .collect()
     }
 
     #[test]
@@ -207,7 +218,10 @@ mod tests {
         assert_eq!(claims(&filters, &greedy, 10).len(), 10);
         held.pop();
         let one = TopicFilter::parse("d/+/x").unwrap();
-        assert!(filters.claim(&greedy, &one, None, None).is_some());
+        let _one = filters.claim(&greedy, &one, None, None).unwrap();
+        let two = TopicFilter::parse("d/+/y").unwrap();
+        let refused = filters.claim(&greedy, &two, None, None).err();
+        assert_eq!(refused, Some(LaneError::ShareUsedUp));
     }
 
     #[test]

@@ -91,6 +91,8 @@ struct Counters {
     refused: AtomicU64,
     publishers_waited: AtomicU64,
     links_waited: AtomicU64,
+    /// Messages that came out of a log and found no share, by QoS, until they are told.
+    no_share: [AtomicU64; 3],
 }
 
 /// What the lane has done since start.
@@ -184,18 +186,19 @@ impl FleetLane {
         self.at_once.publish(message, tally)
     }
 
-    /// Gives the message to the filters whose only reader keeps up; tells how many filters match, and what is still to
-    /// be written for the others. `number` says which groups had it already.
-    pub fn offer(&self, message: &Arc<Message>, number: u64) -> (usize, Option<Rest>) {
-        let Found { filters, done, routes } = self.filters.route(message);
+    /// Gives the message to the filters whose only reader keeps up; notes how many filters match, and tells what is
+    /// still to be written for the others. The number in the tally says which groups had it already.
+    pub fn offer(&self, message: &Arc<Message>, tally: &mut Tally) -> Option<Rest> {
+        let Found { filters, done, lost, routes } = self.filters.route(message);
+        (tally.filters, tally.lost) = (filters, lost);
         if done > 0 {
             self.counters.delivered.here().fetch_add(done, Ordering::Relaxed);
         }
         if routes.is_empty() {
-            return (filters, None);
+            return None;
         }
-        let envelope = envelope::wrap_numbered(number, message);
-        (filters, Some(Rest(Entry { routes, envelope })))
+        let envelope = envelope::wrap_numbered(tally.number, message);
+        Some(Rest(Entry { routes, envelope }))
     }
 
     /// Gives the rest to the router. Waits while its queue is full. Cancel-safe: a cancelled call has written nothing.
@@ -312,10 +315,10 @@ impl FleetLane {
         near: Option<Arc<Near>>,
         stop: CancellationToken,
     ) -> Result<(), LaneError> {
-        let Some(claim) = self.filters.claim(tenant, filter, near.as_ref(), account) else {
+        let claim = self.filters.claim(tenant, filter, near.as_ref(), account);
+        let claim = claim.inspect_err(|_| {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(LaneError::QuotaExceeded);
-        };
+        })?;
         let link = self.links.open(claim.log().text()).await.map_err(|reason| match reason {
             NoLink::TooMany => LaneError::QuotaExceeded,
             NoLink::Unavailable => LaneError::Unavailable,
@@ -341,6 +344,11 @@ impl FleetLane {
     /// Whether its router answers.
     pub fn is_healthy(&self) -> bool {
         self.links.health().is_good() && !self.links.is_closed()
+    }
+
+    /// As [`Lanes::take_lost`](super::Lanes::take_lost).
+    pub(in crate::lanes) fn take_lost(&self) -> [u64; 3] {
+        self.counters.no_share.each_ref().map(|count| count.swap(0, Ordering::Relaxed))
     }
 
     /// What the lane has done since start.

@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{TopicFilter, TopicName};
 use tree::TopicTree;
@@ -53,6 +54,14 @@ impl Limit {
             Self::All => "retained",
             Self::Tenant => "retained_per_tenant",
             Self::Publisher => "retained_per_device",
+        }
+    }
+
+    /// As it is refused.
+    pub const fn code(self) -> RefusalCode {
+        match self {
+            Self::All => RefusalCode::LimitReached,
+            Self::Tenant | Self::Publisher => RefusalCode::ShareUsedUp,
         }
     }
 }
