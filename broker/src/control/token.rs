@@ -71,8 +71,8 @@ enum Told {
     Token(Vec<u8>),
     /// A bearer token, which is as good as a key and passes no queue.
     Aside(Secret<Vec<u8>>),
-    /// What provisioning says.
-    Refusal(Vec<u8>),
+    /// What provisioning says, and its code.
+    Refusal(Vec<u8>, RefusalCode),
     /// What the broker says.
     Refused(AceError, RefusalCode),
 }
@@ -86,10 +86,8 @@ impl Told {
                 session.ask_status();
             }
             Self::Aside(secret) => line.tell_aside(secret),
-            Self::Refusal(bytes) => {
-                let code = RefusalAnswer::from_cbor(&bytes).ok().and_then(|answer| answer.code);
-                let code = code.map_or("refused", RefusalCode::as_str);
-                session.refusal(line, What::Token, code).tell();
+            Self::Refusal(bytes, code) => {
+                session.refusal(line, What::Token, code.as_str()).tell();
                 tell(session, Control::Token, bytes);
             }
             Self::Refused(error, code) => refuse(hub, session, line, error, code),
@@ -159,7 +157,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
                 observe(hub, session, code);
             }
             hub.metrics.token_requests.inc(&["refused"]);
-            Told::Refusal(bytes)
+            Told::Refusal(bytes, code)
         }
         Answer::Away => Told::Refused(AceError::InvalidRequest, RefusalCode::NotReady),
     }
@@ -170,7 +168,7 @@ fn malformed(hub: &Hub, error: &MessageError) -> Told {
     let code = RefusalCode::RequestMalformed;
     hub.metrics.token_requests.inc(&[code.as_str()]);
     let answer = RefusalAnswer::new(AceError::InvalidRequest, code, hub.now().unix);
-    Told::Refusal(answer.because(&error.to_string()).to_cbor())
+    Told::Refusal(answer.because(&error.to_string()).to_cbor(), code)
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
@@ -277,14 +275,8 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
 
 /// A refused request is behaviour, unless the service or its bounds are the cause.
 fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
-    match code {
-        RefusalCode::NotReady
-        | RefusalCode::Internal
-        | RefusalCode::ClockWrong
-        | RefusalCode::IssuerKeyMissing
-        | RefusalCode::CapacityReached
-        | RefusalCode::LimitReached => {}
-        _ => hub.observer.observe(&session.device, Observation::RequestRefused { code }),
+    if !code.is_of_the_server() {
+        hub.observer.observe(&session.device, Observation::RequestRefused { code });
     }
 }
 
