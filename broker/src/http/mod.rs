@@ -41,7 +41,7 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
         hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
     hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let held = i64::try_from(hub.shares.held(kind)).unwrap_or(i64::MAX);
         hub.metrics.shares.set(&[kind.label()], held);
     }

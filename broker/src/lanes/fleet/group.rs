@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_member_without_a_share_loses_nothing_for_one_that_is_full() {
         let group = Arc::new(Group::default());
-        let account = account_with(Kind::QueuedBytes, SHARE_STEP);
+        let account = account_with(SHARE_STEP);
         let most = (100, 1 << 20);
         let poor = Outbox::of_account(Arc::clone(&account), SubscriberId(1), None, most);
         let full = Outbox::with_limits(SubscriberId(2), 1, 1 << 20);

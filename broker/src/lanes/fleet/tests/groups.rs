@@ -99,7 +99,7 @@ async fn a_full_member_is_passed_over_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_without_a_share_is_passed_over_and_nothing_is_lost() {
     let lanes = lanes();
-    let account = account_with(Kind::QueuedBytes, SHARE_STEP);
+    let account = account_with(SHARE_STEP);
     let others = account.part(Kind::QueuedBytes, SHARE_STEP).unwrap();
     let poor = Outbox::of_account(account, SubscriberId(1), None, (1_000, 1 << 20));
     let poor = subscriber_with(&lanes, poor, &["$share/g/a/#"]).await;

@@ -57,7 +57,7 @@ async fn settled(lanes: &Arc<Lanes>, session: &LaneSession) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_for_want_of_a_share_is_counted_on_both_ways() {
     let lanes = lanes();
-    let account = account_with(Kind::QueuedBytes, 4 * SHARE_STEP);
+    let account = account_with(4 * SHARE_STEP);
     let outbox = Outbox::of_account(Arc::clone(&account), SubscriberId(1), None, (1_000, 1 << 20));
     let poor = subscriber_with(&lanes, outbox, &["a/+"]).await;
     settled(&lanes, &poor).await;
