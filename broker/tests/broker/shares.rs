@@ -93,6 +93,25 @@ async fn subscriptions_of_one_device_over_all_its_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_of_many_devices_of_one_tenant() {
+    let world = world_with(|raw| raw.limits.subscriptions_per_tenant = 3).await;
+    let mut one = free(&world, "d-1", "d-1").await;
+    let mut two = keep(&world, "d-2", "d-2", "t/+").await;
+    for filter in ["t/1", "$share/g/t/1"] {
+        assert_eq!(one.subscribe(filter, QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+    }
+    for (n, filter) in (1..).zip(["t/2", "t/2/#", "$share/g/t/1"]) {
+        assert_eq!(two.subscribe(filter, QoS::AtMostOnce).await, QUOTA, "{filter}");
+        assert_eq!(hit(&world, "subscriptions_per_tenant"), n);
+        assert_eq!(refused(&world, "subscribe"), n);
+    }
+    // One that is there may be changed, and one that has ended makes room for others.
+    assert_eq!(two.subscribe("t/+", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+    one.unsubscribe("t/1").await;
+    assert_eq!(two.subscribe("t/2", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retained_messages_and_bytes_of_one_publisher() {
     let few = world_with(|raw| raw.limits.retained_per_device = 2).await;
     let small = world_with(|raw| raw.limits.retained_bytes_per_device = 1024).await;

@@ -199,6 +199,8 @@ impl Drop for Claim {
 mod tests {
     use super::*;
     use crate::lanes::testing::tenant;
+    use crate::shares::tests::{account, shares_with, ALL_FREE, FREE};
+    use crate::shares::{Most, ShareLimits};
 
     fn claims(filters: &Arc<Filters>, tenant: &TenantId, count: usize) -> Vec<Claim> {
         let filter = |number| TopicFilter::parse(&format!("d/{number}/#")).unwrap();
@@ -233,9 +235,59 @@ mod tests {
         };
         // A device in its own subtree.
         let held: Vec<_> = (0..200).map(|number| claim(&format!("d/x/+/n{number}"))).collect();
-        let class = |claim: &Claim| claim.log.text().split('/').next().unwrap().to_owned();
         assert_eq!((class(&held[0]), class(&held[199])), ("middle".into(), "small".into()));
         assert_eq!(class(&claim("d/+/telemetry")), "large");
         assert_eq!(class(&claim("d/x/#")), "small");
+    }
+
+    fn class(claim: &Claim) -> String {
+        claim.log.text().split('/').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn links_of_one_device_and_of_one_tenant() {
+        let links = Most { device: 2, tenant: 3, ..FREE };
+        let (shares, hits) = shares_with(ShareLimits { links, ..ALL_FREE });
+        let [one, two] = ["d-1", "d-2"].map(|device| account(&shares, "acme", device));
+        let filters = Arc::new(Filters::default());
+        let (acme, filter) = (tenant("acme"), TopicFilter::parse("a/#").unwrap());
+        // A filter that has its log already needs a link for each reader.
+        let claim = |account: &Arc<Account>| filters.claim(&acme, &filter, None, Some(account));
+        let refused = Some(LaneError::ShareUsedUp);
+        let first = claim(&one).unwrap();
+        let _second = claim(&one).unwrap();
+        assert_eq!((claim(&one).err(), hits.value(&["links_per_device"])), (refused, 1));
+        let _third = claim(&two).unwrap();
+        assert_eq!((claim(&two).err(), hits.value(&["links_per_tenant"])), (refused, 1));
+        drop(first);
+        assert!(claim(&two).is_ok());
+    }
+
+    #[test]
+    fn scarce_logs_of_one_device_and_of_one_tenant() {
+        let (large_logs, middle_logs) =
+            (Most { device: 1, tenant: 2, ..FREE }, Most { device: 2, tenant: 3, ..FREE });
+        let (shares, hits) = shares_with(ShareLimits { large_logs, middle_logs, ..ALL_FREE });
+        let filters = Arc::new(Filters::default());
+        let acme = tenant("acme");
+        let mut held = Vec::new();
+        let mut classes = |device: &str, count: usize| {
+            let account = account(&shares, "acme", device);
+            let mut classes = Vec::new();
+            for number in 0..count {
+                let filter = TopicFilter::parse(&format!("+/{device}/{number}")).unwrap();
+                let claim = filters.claim(&acme, &filter, None, Some(&account)).unwrap();
+                classes.push(class(&claim));
+                held.push(claim);
+            }
+            classes
+        };
+        assert_eq!(classes("d-1", 5), ["large", "middle", "middle", "small", "small"]);
+        assert_eq!(classes("d-2", 3), ["large", "middle", "small"]);
+        assert_eq!(classes("d-3", 1), ["small"]);
+        // Nothing was refused, so nothing is counted.
+        for limit in ["large_logs_per_device", "middle_logs_per_device", "large_logs_per_tenant"] {
+            assert_eq!(hits.value(&[limit]), 0);
+        }
     }
 }
