@@ -25,6 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::relay::Answer;
 use super::{revoke, tell};
 use crate::hub::Hub;
+use crate::lanes::Push;
 use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::machine::End;
@@ -82,13 +83,13 @@ impl Told {
         match self {
             Self::Installed => session.ask_status(),
             Self::Token(bytes) => {
-                tell(session, Control::Token, bytes);
+                answer(hub, session, bytes);
                 session.ask_status();
             }
             Self::Aside(secret) => line.tell_aside(secret),
             Self::Refusal(bytes, code) => {
                 session.refusal(line, What::Token, code.as_str()).tell();
-                tell(session, Control::Token, bytes);
+                answer(hub, session, bytes);
             }
             Self::Refused(error, code) => refuse(hub, session, line, error, code),
         }
@@ -284,6 +285,13 @@ fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: Refu
     observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
     session.refusal(line, What::Token, code.as_str()).tell();
-    let answer = RefusalAnswer::new(error, code, hub.now().unix);
-    tell(session, Control::Token, answer.to_cbor());
+    let told = RefusalAnswer::new(error, code, hub.now().unix);
+    answer(hub, session, told.to_cbor());
+}
+
+/// Tells a session that listens; an answer that finds no room is lost like any message.
+fn answer(hub: &Hub, session: &Session, bytes: Vec<u8>) {
+    if matches!(tell(session, Control::Token, bytes), Some(Push::Full | Push::NoShare)) {
+        hub.metrics.found_no_room([0, 1, 0]);
+    }
 }
