@@ -13,8 +13,9 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::control;
 use crate::hub::Hub;
-use crate::lanes::{Push, SubscriberId};
+use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
+use crate::message::SubscriberId;
 use crate::rights::Control;
 use crate::session::Session;
 

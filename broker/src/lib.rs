@@ -31,6 +31,7 @@ pub mod tickets;
 
 pub mod keep;
 pub mod lanes;
+pub mod message;
 
 mod connection;
 pub mod control;

@@ -182,7 +182,7 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     }
     let now = hub.now();
     let rights = Rights::new(grant.clone());
-    let session = crate::lanes::SubscriberId(0);
+    let session = crate::message::SubscriberId(0);
     let cx = Context::at(&rights, hub.house(), session, now);
     check_will(connect, cx).map(drop)
 }

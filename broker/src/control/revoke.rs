@@ -12,9 +12,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
 use crate::hub::Hub;
-use crate::lanes::Message;
 use crate::limits::SESSIONS_PER_TURN;
-use crate::rights::PublishedUnder;
+use crate::message::Message;
+use crate::message::PublishedUnder;
 use crate::session::machine::End;
 use crate::session::Session;
 

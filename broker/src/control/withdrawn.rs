@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::hub::Hub;
 use crate::limits::{SESSIONS_PER_TURN, WITHDRAWN_SWEEP, WITHDRAWN_SWEEP_REST};
+use crate::message::Trusted;
 use crate::metrics::qos_label;
-use crate::rights::Trusted;
 
 /// Asks for a pass; several wishes are one.
 #[derive(Default)]

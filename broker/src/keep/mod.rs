@@ -15,8 +15,6 @@
 
 pub(crate) mod load;
 mod pending;
-pub(crate) mod record;
-pub(crate) mod same;
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +27,8 @@ use tessera_runtime::store::{Batch, Refused, Store, StoreError, StoreOptions, Ta
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::lanes::SubscriberId;
 use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
+use crate::message::SubscriberId;
 use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
 

@@ -19,7 +19,7 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 use crate::rights::Rights;
 use crate::session::{Line, Session};
 use index::Index;

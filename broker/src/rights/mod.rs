@@ -3,8 +3,6 @@
 //! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
-mod author;
-
 use std::sync::{Arc, OnceLock};
 
 use tessera_token::ace::AUTHZ_INFO;
@@ -13,9 +11,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
-use crate::lanes::{Publisher, SubscriberId};
-
-pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
+use crate::message::{Author, Publisher, SubscriberId, Trusted};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,7 +12,6 @@
 //! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
 
 mod at_once;
-pub(crate) mod envelope;
 mod era;
 mod feed;
 mod filters;
@@ -31,11 +30,12 @@ pub(in crate::lanes) mod tree;
 mod wish;
 mod writer;
 
-use super::delivery::Options;
-use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::{LaneError, Tally};
 use crate::limits::GROUP_MEMBERS;
+use crate::message::envelope;
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use crate::metrics::Stripes;
 use crate::shares::Account;
 use at_once::AtOnce;
