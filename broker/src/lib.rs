@@ -36,6 +36,7 @@ pub mod message;
 mod connection;
 pub mod control;
 mod hub;
+mod relay;
 
 pub mod alerts;
 mod http;

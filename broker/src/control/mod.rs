@@ -4,14 +4,10 @@
 //! [`withdrawn`] lets go of what lost its publisher; [`status`] tells devices the time and what became of them.
 
 pub(crate) mod deadlines;
-mod relay;
 pub(crate) mod revoke;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod withdrawn;
-
-pub use relay::Relay;
-pub(crate) use withdrawn::Withdrawn;
 
 use std::sync::Arc;
 

@@ -10,10 +10,9 @@
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. [`record`] is the form of the
-//! rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
+//! rows; `server::restore` reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
 //! been accepted for it.
 
-pub(crate) mod load;
 mod pending;
 #[cfg(test)]
 mod tests;
@@ -23,7 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use tessera_runtime::store::{Batch, Refused, Store, StoreError, StoreOptions, Table};
+use tessera_runtime::store::{
+    Batch, Refused, Row as Stored, Store, StoreError, StoreOptions, Table,
+};
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,9 @@ use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, 
 use crate::message::SubscriberId;
 use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
+
+/// Rows that are read at once. Each may hold a message of the largest size.
+pub(crate) const PAGE: usize = 64;
 
 /// The durable state of the broker.
 pub struct Keep {
@@ -336,7 +340,7 @@ impl Keep {
         let prefix = id.0.to_be_bytes();
         let mut found = Vec::new();
         for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
-            found.extend(load::all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
+            found.extend(all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
         }
         // Last: without it a start would not find the others.
         found.push((&self.tables.sessions, prefix.to_vec()));
@@ -380,5 +384,18 @@ impl Kept {
     /// The session is over: nothing of it stays, also not what is noted for it from now on.
     pub(crate) fn forget(&self) -> u64 {
         self.keep.note_of(&self.over, Step::Forget(self.id))
+    }
+}
+
+/// All rows with this prefix.
+pub(crate) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
+    let mut found: Vec<Stored> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.clone());
+        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        found.extend(page);
     }
 }

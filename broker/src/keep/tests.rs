@@ -232,8 +232,8 @@ fn a_kill_never_divides_what_belongs_together() {
         child.kill().unwrap();
         child.wait().unwrap();
         let keep = Keep::open(folder.path()).unwrap();
-        let rows = super::load::all(&keep.tables.sessions, &[]).unwrap();
-        let incoming = super::load::all(&keep.tables.incoming, &[]).unwrap();
+        let rows = super::all(&keep.tables.sessions, &[]).unwrap();
+        let incoming = super::all(&keep.tables.incoming, &[]).unwrap();
         assert_eq!((rows.len() as u64, incoming.len()), (WHOLE, 1));
         let round = incoming[0].1[0];
         assert!(round >= durable, "{round} after {durable} was told");

@@ -3,6 +3,8 @@
 //! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
+pub(crate) mod revoked;
+
 use std::sync::{Arc, OnceLock};
 
 use tessera_token::ace::AUTHZ_INFO;

@@ -9,15 +9,14 @@ use crate::lanes::row;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use tessera_runtime::store::{Row as Stored, StoreError, Table};
+use tessera_runtime::store::{Row as Stored, StoreError};
 use tessera_token::grant::Grant;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
-use super::{Kept, Row, Step};
-use crate::control::revoke;
 use crate::hub::Hub;
+use crate::keep::{all, Kept, Row, Step, PAGE};
 use crate::lanes::row::Outgoing;
 use crate::lanes::Delivery;
 use crate::message::encoding;
@@ -26,13 +25,11 @@ use crate::message::same::Same;
 use crate::message::Trusted;
 use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
+use crate::rights::revoked;
 use crate::rights::Control;
 use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;
-
-/// Rows that are read at once. Each may hold a message of the largest size.
-const PAGE: usize = 64;
 
 /// Loads everything. The store is read by this thread: nobody is served yet.
 ///
@@ -149,7 +146,7 @@ fn restore_session(
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.gate.validator();
-    match validator.trust_age().and_then(|_| revoke::withdrawn(validator, &grant)) {
+    match validator.trust_age().and_then(|_| revoked::withdrawn(validator, &grant)) {
         None => Ok(grant),
         Some(code) => Err(code),
     }
@@ -310,18 +307,6 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
     let validator = hub.gate.validator();
     validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
-}
-
-pub(super) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
-    let mut found: Vec<Stored> = Vec::new();
-    loop {
-        let after = found.last().map(|(key, _)| key.clone());
-        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
-        if page.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page);
-    }
 }
 
 fn number(key: &[u8]) -> Option<u64> {
