@@ -2,18 +2,28 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{json, Value};
 use tempfile::TempDir;
+use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{ok, run, tessera, Process};
 use tessera_tests::server::{Device, Server};
 use tessera_tests::site::Watch;
+use tessera_token::claims::{Claims, Epochs, Serial};
+use tessera_token::ids::{Audience, DeviceId, TenantId};
+use tessera_token::issue::issue;
+use tessera_token::key::{Algorithm, PublicKey, SecretKey};
+use tessera_token::messages::{NonceAnswer, TokenAnswer};
+use tessera_token::proof::Credential;
+use tessera_token::scope::Scope;
 use tessera_token::text::{base64url, from_base64url};
+use tessera_token::time::UnixSeconds;
 
 use crate::tls::certificate;
 
@@ -249,6 +259,7 @@ fn the_clock_and_the_counter_of_the_folder_are_mended() {
     let server = Server::start();
     let sensor = server.enrol("t-1", "sensor");
     for wrong in [4_000, -40_000_000, 90] {
+        let serial = sensor.token()["serial"].clone();
         change(&sensor, "device.json", |card| card["clock_correction"] = json!(wrong));
         Said::of(&sensor, &["--topic", "d/t-1/telemetry"]).names(
             "proof_not_fresh",
@@ -258,6 +269,8 @@ fn the_clock_and_the_counter_of_the_folder_are_mended() {
         change(&sensor, "device.json", |card| {
             assert!(card["clock_correction"].as_i64().unwrap().abs() < 60, "{card}");
         });
+        // Token and time go together.
+        assert_ne!(sensor.token()["serial"], serial);
         let said = Said::of(&sensor, &[]);
         assert!(said.well, "{}", said.text);
     }
@@ -288,6 +301,7 @@ fn the_clock_and_the_counter_of_the_folder_are_mended() {
     // A copy of the folder that is ahead within the window: a later proof was used.
     change(&sensor, "device.json", |card| card["clock_correction"] = json!(50));
     assert!(publish().0);
+    change(&sensor, "device.json", |card| card["clock_correction"] = json!(0));
     Said::of(&sensor, &[]).names("proof_replayed", "later proof", "two minutes");
 }
 
@@ -458,4 +472,127 @@ fn a_token_for_another_audience_is_named() {
     let said = doctor(&sensor.folder, &server.mqtt.to_string(), &[]);
     said.names("audience_mismatch", "north", "device token --refresh");
     assert!(said.cause().contains("south"), "{}", said.text);
+}
+
+/// One request over HTTP: its first line.
+fn request(stream: &mut TcpStream) -> String {
+    let mut seen = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).unwrap_or(0);
+        seen.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, _)| {
+            let length = head.split("content-length: ").nth(1).map_or("0", |rest| rest);
+            let length: usize = length.split("\r\n").next().unwrap().trim().parse().unwrap();
+            seen.len() >= head.len() + 4 + length
+        });
+        if whole || read == 0 {
+            return text.lines().next().unwrap_or_default().to_owned();
+        }
+    }
+}
+
+/// A stranger in the place of provisioning, whose tokens are issued so many seconds from now.
+fn stranger(device: &Device, ahead: u64) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let seed = fs::read_to_string(device.folder.join("device.key")).unwrap();
+    let seed: [u8; 32] = hex::decode(seed.trim()).unwrap().try_into().unwrap();
+    let key = SecretKey::from_seed(&seed).public();
+    let id = device.id.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let first = request(&mut stream);
+            let time = SystemClock::new().unix().plus(ahead);
+            let body = match first.contains("/v1/enrol/nonce") {
+                true => {
+                    NonceAnswer { nonce: vec![7; 32], expires_in: 60, server_time: time }.to_cbor()
+                }
+                false => false_token(&id, &key, time),
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/ace+cbor\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    at
+}
+
+fn false_token(device: &str, key: &PublicKey, time: UnixSeconds) -> Vec<u8> {
+    let claims = Claims {
+        tenant: TenantId::parse("default").unwrap(),
+        device: DeviceId::parse(device).unwrap(),
+        audience: Audience::parse("mqtt").unwrap(),
+        expires: time.plus(3600),
+        not_before: None,
+        issued: time,
+        serial: Serial::from_counter(1),
+        confirmation: Some(key.clone()),
+        scope: Scope::default(),
+        epochs: Epochs::default(),
+    };
+    let issuer = SecretKey::from_seed(&[9; 32]);
+    let answer = TokenAnswer {
+        access_token: issue(&claims, Algorithm::Ed25519, &issuer).unwrap(),
+        expires_in: 3600,
+        bearer: false,
+        key: None,
+        audience: claims.audience,
+        scope: Scope::default(),
+        server_time: time,
+    };
+    answer.to_cbor()
+}
+
+/// A broker that refuses everybody, and keeps the passwords that it is shown.
+fn keeping() -> (SocketAddr, Arc<Mutex<Vec<Credential>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, kept) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let keeps = Arc::clone(&kept);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut packet = vec![0; 4096];
+            let read = stream.read(&mut packet).unwrap_or(0);
+            // The password is the last field, as text.
+            let begin = packet[..read].windows(5).position(|five| five == b"2D3Sh");
+            let password = begin.map(|begin| Credential::from_password(&packet[begin..read]));
+            keeps.lock().unwrap().extend(password.map(Result::unwrap));
+            let _ = stream.write_all(&[0x20, 3, 0, 0x87, 0]);
+        }
+    });
+    (at, kept)
+}
+
+/// What the device has is signed for by the clock that it has, never by the time in a token that nothing here verifies.
+#[test]
+fn a_stranger_gets_no_proof_for_a_true_token_at_a_time_of_its_choice() {
+    let server = Server::start();
+    for (number, ahead) in [50, 1_000].into_iter().enumerate() {
+        let sensor = server.enrol(&format!("t-{number}"), "sensor");
+        let (genuine, password) =
+            (from_base64url(&sensor.token_text()).unwrap(), sensor.password());
+        let service = stranger(&sensor, ahead);
+        change(&sensor, "device.json", |card| card["http"] = json!(format!("http://{service}")));
+        let (broker, kept) = keeping();
+        for more in [&[][..], &["--password", &password]] {
+            assert!(!doctor(&sensor.folder, &broker.to_string(), more).well);
+        }
+        let kept = kept.lock().unwrap();
+        let now = SystemClock::new().unix();
+        for shown in kept.iter().filter(|shown| shown.token == genuine) {
+            let time = shown.proof.as_ref().unwrap().time;
+            assert!(time <= now, "{ahead}: {} s ahead", time.since(now));
+        }
+        assert!(kept.iter().any(|shown| shown.token != genuine), "the new token is tried");
+        let (well, made) =
+            run(Command::new(tessera()).args(["device", "password", "--dir"]).arg(&sensor.folder));
+        assert!(well, "{made}");
+        let made = Credential::from_password(made.trim().as_bytes()).unwrap();
+        assert!(made.token != genuine || made.proof.unwrap().time <= now.plus(5));
+    }
 }

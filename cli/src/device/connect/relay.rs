@@ -18,7 +18,7 @@ use tessera_simulators::wire::{Closed, Incoming, Link};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use super::super::enrol::clock;
-use super::super::folder::Card;
+use super::super::folder::{Card, Folder};
 use super::super::token::kind;
 use super::line::{print, Line};
 use crate::fault::{Fault, Outcome};
@@ -83,12 +83,7 @@ impl Holding {
             match one {
                 News::Asked => asked += 1,
                 News::Token { token, .. } => {
-                    let card = line
-                        .folder
-                        .card()
-                        .map(|card| Card { clock_correction: self.clock.correction(), ..card });
-                    let kept = card.and_then(|card| line.folder.keep_card(&card));
-                    let kept = kept.and_then(|()| line.folder.keep_token(&token));
+                    let kept = self.keep(&token, line.folder);
                     out::complain(&match kept {
                         Ok(()) => format!("the token is renewed, for {}", when::span(token.life())),
                         Err(fault) => format!("the token is renewed and cannot be kept: {fault}"),
@@ -101,6 +96,13 @@ impl Holding {
             }
         }
         asked
+    }
+
+    /// The token before the clock: nothing may be signed for an earlier token by the time of a later one.
+    fn keep(&self, token: &HeldToken, folder: &Folder) -> Result<(), Fault> {
+        folder.keep_token(token)?;
+        let card = folder.card()?;
+        folder.keep_card(&Card { clock_correction: self.clock.correction(), ..card })
     }
 }
 

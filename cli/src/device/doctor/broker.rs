@@ -19,6 +19,17 @@ use super::trouble::{Bearer, BrokerFault, ProofFault, TokenFault, Trouble};
 use super::visit::Visit;
 use crate::fault::Fault;
 
+/// The clocks of a visit.
+pub(super) struct Clocks {
+    /// The clock of the tokens that the device had: proofs for them are signed by no other.
+    pub(super) kept: Arc<DeviceClock>,
+    /// The clock by the new token, for proofs of that one alone: a device cannot verify a token, so the time in it may
+    /// be a stranger's.
+    pub(super) told: Arc<DeviceClock>,
+    /// Whether the folder's token and clock were replaced in this visit.
+    pub(super) is_corrected: bool,
+}
+
 /// The device at the door of the broker.
 pub(super) struct Door<'a> {
     pub(super) broker: Broker,
@@ -26,7 +37,7 @@ pub(super) struct Door<'a> {
     pub(super) verifier: Option<VerifierName>,
     pub(super) folder: &'a Folder,
     pub(super) key: SecretKey,
-    pub(super) clock: Arc<DeviceClock>,
+    pub(super) clocks: Clocks,
     /// The token of the folder, or the new one when the folder has none.
     pub(super) token: Option<HeldToken>,
     pub(super) fresh: Option<Fresh>,
@@ -127,7 +138,12 @@ impl Door<'_> {
     }
 
     async fn open_by(&self, token: &HeldToken, id: &str, version: Version) -> Result<Link, End> {
-        let (now, counter) = place(self.folder, &self.clock).await.map_err(End::Fault)?;
+        let is_fresh = |fresh: &Fresh| fresh.token.bytes == token.bytes;
+        let clock = match self.fresh.as_ref().is_some_and(is_fresh) {
+            true => &self.clocks.told,
+            false => &self.clocks.kept,
+        };
+        let (now, counter) = place(self.folder, clock).await.map_err(End::Fault)?;
         let verifier = self.verifier.as_ref().map_or(token.audience.as_str(), VerifierName::as_str);
         let raw = token.password_for(verifier, &self.key, id, now, counter);
         Ok(Link::open(&self.packet(id, base64url(&raw), version)).await?)

@@ -46,7 +46,7 @@ pub(super) fn of(trouble: &Trouble, ward: &Ward) -> Cure {
         Trouble::KeptClock(late) => Cure::new(
             RefusalCode::ProofNotFresh,
             format!("the clock that this folder kept was {}; it is corrected now", off(*late)),
-            "connect again: the correction is kept in the folder",
+            "connect again: the folder has the correction, and a new token",
         ),
         Trouble::Proof(fault) => proof(fault, ward),
         Trouble::ServiceBusy(code) => Cure::new(
@@ -54,9 +54,14 @@ pub(super) fn of(trouble: &Trouble, ward: &Ward) -> Cure {
             format!("provisioning refuses for now: {}", code.words()),
             "wait a minute and ask again",
         ),
+        Trouble::ServiceTls(why) => Cure::new(
+            None,
+            format!("provisioning at {} is not reached over TLS: {why}", ward.http),
+            format!("name the authority that signed its certificate: `cafile` in {}/device.json, or the variable TESSERA_CAFILE", ward.dir),
+        ),
         Trouble::ServiceAway(why) => Cure::new(
             None,
-            format!("provisioning at {} does not answer ({why})", ward.http),
+            format!("provisioning at {} does not answer as it should ({why})", ward.http),
             format!("make {} reachable before the token expires", ward.http),
         ),
         Trouble::Unreachable(obstacle, why) => cure_broker::unreachable(*obstacle, why, ward),

@@ -24,6 +24,7 @@ use tessera_simulators::device::identity::Identity;
 use tessera_token::claims::Claims;
 use tessera_token::ids::{DeviceId, TenantId, VerifierName};
 use tessera_token::key::SecretKey;
+use tessera_token::proof::SymmetricKey;
 
 use super::enrol::clock;
 use super::folder::{Card, Folder};
@@ -31,7 +32,7 @@ use crate::args::{DoctorArgs, TlsArgs};
 use crate::fault::Outcome;
 use crate::when;
 use acts::Rights;
-use broker::Door;
+use broker::{Clocks, Door};
 use password::{Meant, Proved, Shown};
 use service::Fresh;
 use token::Known;
@@ -74,23 +75,25 @@ async fn examine(visit: &mut Visit, folder: &Folder, card: &Card, args: &DoctorA
         let words = "device.json names no tenant or no device".to_owned();
         return visit.bad("folder", Trouble::Folder(words, remedy.to_owned()));
     };
-    let clock = clock(card);
+    // The clock of what the folder has, and the one that the answer of provisioning sets.
+    let (kept, told) = (clock(card), clock(card));
     let identity = Identity { tenant, device, key: key.clone() };
-    let fresh = service::standing(visit, card, &identity, &clock).await;
-    service::clock(visit, folder, card, &clock, fresh.is_some());
+    let fresh = service::standing(visit, card, &identity, &told).await;
+    let corrected = service::clock(visit, folder, card, &told, fresh.is_some()).await;
     let known = Known {
         tenant: &card.tenant,
         device: &card.device,
         key: &key.public(),
         fresh: fresh.as_ref().map(|fresh| &fresh.claims),
-        now: clock.now(),
+        now: told.now(),
     };
     let shown = match args.password.as_deref().map(password::read) {
         Some(Err(trouble)) => return visit.bad("password", trouble),
         Some(Ok(shown)) => Some(shown),
         None => None,
     };
-    let held = match (&shown, folder.token()) {
+    let is_corrected = corrected.is_some();
+    let held = match (&shown, corrected.map_or_else(|| folder.token(), Ok)) {
         (_, Ok(held)) => Some(held),
         (Some(_), Err(_)) => None,
         (None, Err(fault)) => {
@@ -102,7 +105,9 @@ async fn examine(visit: &mut Visit, folder: &Folder, card: &Card, args: &DoctorA
     let mut proof = None;
     let claims = match &shown {
         Some(shown) => {
-            proof = judge_password(visit, shown, &known, args.verifier.as_ref());
+            let same = held.as_ref().filter(|held| held.bytes == shown.credential.token);
+            let symmetric = same.and_then(|held| held.key.as_ref());
+            proof = judge_password(visit, shown, &known, args.verifier.as_ref(), symmetric);
             Some(shown.claims.clone())
         }
         None => {
@@ -114,8 +119,13 @@ async fn examine(visit: &mut Visit, folder: &Folder, card: &Card, args: &DoctorA
     let foreign = shown.as_ref().and_then(|shown| {
         token::owner(&shown.claims, &known).or_else(|| token::foreign_key(&shown.claims, &known))
     });
-    let given = Given { key, counter_lost, held, fresh, shown, foreign, proof, claims };
-    attempt(visit, folder, args, clock, given).await;
+    let clocks = Clocks {
+        kept: if is_corrected { folder.card().map_or(kept, |card| clock(&card)) } else { kept },
+        told,
+        is_corrected,
+    };
+    let given = Given { key, counter_lost, held, fresh, shown, foreign, proof, clocks, claims };
+    attempt(visit, folder, args, given).await;
 }
 
 /// What the steps before the broker found.
@@ -129,16 +139,11 @@ struct Given {
     foreign: Option<TokenFault>,
     /// What seems wrong with its proof.
     proof: Option<ProofFault>,
+    clocks: Clocks,
     claims: Option<Claims>,
 }
 
-async fn attempt(
-    visit: &mut Visit,
-    folder: &Folder,
-    args: &DoctorArgs,
-    clock: std::sync::Arc<tessera_simulators::device::clock::DeviceClock>,
-    given: Given,
-) {
+async fn attempt(visit: &mut Visit, folder: &Folder, args: &DoctorArgs, given: Given) {
     let trust = folder.card().map(|card| card.trust()).unwrap_or_default();
     let broker = match TlsArgs::find(&args.mqtt) {
         Err(fault) => return visit.bad("broker", Trouble::Address(fault.words().to_owned())),
@@ -148,7 +153,7 @@ async fn attempt(
         Err(fault) => return visit.bad("broker", Trouble::TlsFile(fault.words().to_owned())),
         Ok(broker) => broker,
     };
-    let Given { key, counter_lost, held, fresh, shown, foreign, proof, claims } = given;
+    let Given { key, counter_lost, held, fresh, shown, foreign, proof, clocks, claims } = given;
     let new = fresh.as_ref().map(|fresh| fresh.claims.clone());
     let door = Door {
         broker,
@@ -156,7 +161,7 @@ async fn attempt(
         verifier: args.verifier.clone(),
         folder,
         key,
-        clock,
+        clocks,
         token: held.or_else(|| fresh.as_ref().map(|fresh| fresh.token.clone())),
         fresh,
         shown,
@@ -201,6 +206,7 @@ fn judge_password(
     shown: &Shown,
     known: &Known<'_>,
     verifier: Option<&VerifierName>,
+    symmetric: Option<&SymmetricKey>,
 ) -> Option<ProofFault> {
     let claims = &shown.claims;
     let words = format!("of device {} of tenant {}", claims.device, claims.tenant);
@@ -216,7 +222,8 @@ fn judge_password(
     }
     let client_id = visit.ward.client_id.clone();
     let verifier = verifier.map_or(claims.audience.as_str(), VerifierName::as_str);
-    let meant = Meant { client_id: &client_id, verifier, own: known.key, now: known.now };
+    let (own, now) = (known.key, known.now);
+    let meant = Meant { client_id: &client_id, verifier, own, symmetric, now };
     let made = shown.credential.proof.as_ref().map(|proof| when::utc(proof.time.get()));
     let made = made.unwrap_or_default();
     match shown.proved(&meant) {

@@ -6,7 +6,7 @@ use tessera_runtime::secret::{read_secret_file, SecretFileError};
 use tessera_token::claims::Claims;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
-use tessera_token::proof::{ConnectProof, Credential};
+use tessera_token::proof::{ConnectProof, Credential, DerivationId, Derived, PopKey, SymmetricKey};
 use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
@@ -76,6 +76,8 @@ pub(super) struct Meant<'a> {
     pub(super) verifier: &'a str,
     /// The key of the folder.
     pub(super) own: &'a PublicKey,
+    /// The symmetric key of this very token, when the folder has it.
+    pub(super) symmetric: Option<&'a SymmetricKey>,
     pub(super) now: UnixSeconds,
 }
 
@@ -92,14 +94,21 @@ impl Shown {
     /// Judges the proof. None for a token alone.
     pub(super) fn proved(&self, meant: &Meant<'_>) -> Option<Proved> {
         let proof = self.credential.proof.as_ref()?;
-        if proof.has_mac() {
-            return Some(stale(proof, meant.now).map_or(Proved::NotHere, Proved::No));
-        }
-        let bound = self.claims.confirmation.as_ref().unwrap_or(meant.own);
-        let by = |key: &PublicKey, client: &str, verifier: &str| {
-            proof.verifies(key, verifier, client, &self.credential.token)
+        let token = &self.credential.token;
+        let bound = match (proof.has_mac(), meant.symmetric) {
+            (false, _) => {
+                PopKey::Public(self.claims.confirmation.as_ref().unwrap_or(meant.own).clone())
+            }
+            (true, Some(key)) => symmetric(key),
+            (true, None) => {
+                return Some(stale(proof, meant.now).map_or(Proved::NotHere, Proved::No))
+            }
         };
-        let found = match self.made_for(|client, verifier| by(bound, client, verifier), meant) {
+        let by = |key: &PopKey, client: &str, verifier: &str| {
+            proof.verifies_by(key, verifier, client, token)
+        };
+        let own = PopKey::Public(meant.own.clone());
+        let found = match self.made_for(|client, verifier| by(&bound, client, verifier), meant) {
             Some((client, _)) if client != meant.client_id => {
                 Proved::No(ProofFault::ClientId(client))
             }
@@ -107,9 +116,9 @@ impl Shown {
                 Proved::No(ProofFault::Verifier(verifier))
             }
             Some(_) => stale(proof, meant.now).map_or(Proved::Yes, Proved::No),
-            None if bound != meant.own && by(meant.own, meant.client_id, meant.verifier) => {
-                Proved::No(ProofFault::FolderKey)
-            }
+            None if by(&own, meant.client_id, meant.verifier) => Proved::No(ProofFault::FolderKey),
+            // A resumption secret makes MACs too, and is not here.
+            None if proof.has_mac() => Proved::NotHere,
             None => Proved::No(ProofFault::Unknown),
         };
         Some(found)
@@ -129,6 +138,11 @@ impl Shown {
         let found = pairs.find(|(client, verifier)| is_for(client, verifier));
         found.map(|(client, verifier)| (client, verifier.to_owned()))
     }
+}
+
+fn symmetric(key: &SymmetricKey) -> PopKey {
+    // The derivation key behind it is not known here, and says nothing about a proof.
+    PopKey::Symmetric(Derived { key: key.clone(), by: DerivationId::from_bytes([0; 4]) })
 }
 
 fn stale(proof: &ConnectProof, now: UnixSeconds) -> Option<ProofFault> {
@@ -178,7 +192,8 @@ mod tests {
 
     fn fault(password: &[u8]) -> Option<ProofFault> {
         let own = SecretKey::from_seed(&[2; 32]).public();
-        let meant = Meant { client_id: "d-1", verifier: "mqtt", own: &own, now: NOW };
+        let meant =
+            Meant { client_id: "d-1", verifier: "mqtt", own: &own, symmetric: None, now: NOW };
         match take_apart(password).unwrap().proved(&meant).unwrap() {
             Proved::Yes => None,
             Proved::NotHere => panic!("a signature"),
@@ -203,11 +218,29 @@ mod tests {
         assert_eq!(fault(&password(&other, "mqtt", "d-1", NOW)), Some(ProofFault::Unknown));
         // A broker with a name of its own, and a password for the audience.
         let own = key.public();
-        let meant = Meant { client_id: "d-1", verifier: "north", own: &own, now: NOW };
+        let meant =
+            Meant { client_id: "d-1", verifier: "north", own: &own, symmetric: None, now: NOW };
         let shown = take_apart(&password(&key, "mqtt", "d-1", NOW)).unwrap();
         assert!(
             matches!(shown.proved(&meant), Some(Proved::No(ProofFault::Verifier(name))) if name == "mqtt")
         );
+    }
+
+    #[test]
+    fn a_symmetric_key_of_the_folder_is_asked_too() {
+        let token = token(None);
+        let (shared, own) = (SymmetricKey::from_bytes(&[5; 32]).unwrap(), key().public());
+        let prove = |message: &[u8]| shared.prove(message);
+        let proof = ConnectProof::make_by(prove, "mqtt", "d-1", &token, NOW, 7);
+        let shown = take_apart(&Credential { token, proof: Some(proof) }.to_password()).unwrap();
+        let proved = |client_id, symmetric| {
+            let meant = Meant { client_id, verifier: "mqtt", own: &own, symmetric, now: NOW };
+            shown.proved(&meant).unwrap()
+        };
+        assert!(matches!(proved("d-1", Some(&shared)), Proved::Yes));
+        let Proved::No(fault) = proved("d-1~2", Some(&shared)) else { panic!("it is for d-1") };
+        assert_eq!(fault, ProofFault::ClientId("d-1".into()));
+        assert!(matches!(proved("d-1", None), Proved::NotHere));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What provisioning says, and the clock that its token sets.
 
+use tessera_runtime::http::HttpError;
 use tessera_runtime::random::SystemRandom;
 use tessera_simulators::device::api::{ApiError, DeviceApi};
 use tessera_simulators::device::clock::DeviceClock;
@@ -10,7 +11,9 @@ use tessera_token::claims::Claims;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::TokenKind;
 
+use super::super::enrol::clock as kept;
 use super::super::folder::{Card, Folder};
+use super::super::token::{kind, refresh};
 use super::cure::off;
 use super::home::of_fault;
 use super::trouble::Trouble;
@@ -35,7 +38,7 @@ pub(super) async fn standing(
     let api = match card.api() {
         Ok(api) => api,
         Err(error) => {
-            visit.bad("provisioning", Trouble::ServiceAway(error.to_string()));
+            visit.bad("provisioning", trouble(&ApiError::Http(error)));
             return None;
         }
     };
@@ -73,6 +76,7 @@ fn trouble(error: &ApiError) -> Trouble {
             Trouble::ServiceBusy(*code)
         }
         ApiError::Refused(code) => Trouble::Standing(*code),
+        ApiError::Http(HttpError::Tls(why)) => Trouble::ServiceTls(why.to_string()),
         other => Trouble::ServiceAway(other.to_string()),
     }
 }
@@ -82,35 +86,47 @@ fn is_own_fault(code: tessera_token::refusal::RefusalCode) -> bool {
     matches!(code, ClockWrong | Internal)
 }
 
-/// Compares the clock that the folder kept with the one that the new token set, and keeps the latter.
-pub(super) fn clock(
+/// Compares the clock that the folder kept with the one that the new token set. One that is wrong is corrected as a
+/// refresh does it: token and correction are kept together, because nothing may be signed for an earlier token by the time
+/// of a later one, which nothing here can verify. The token that the folder has then.
+pub(super) async fn clock(
     visit: &mut Visit,
     folder: &Folder,
     card: &Card,
     clock: &DeviceClock,
     signed: bool,
-) {
+) -> Option<HeldToken> {
     let machine = match clock.hint() {
-        off @ (1.. | ..=-1) if off.unsigned_abs() > SAME_SECONDS => {
-            format!("this machine's clock is {}", self::off(off))
+        wrong if wrong.unsigned_abs() > SAME_SECONDS => {
+            format!("this machine's clock is {}", off(wrong))
         }
         _ => "this machine's clock agrees with provisioning".to_owned(),
     };
     if !signed {
         // The time of a refusal is not signed: a hint in words, and no time to sign for.
         visit.good("clock", format!("{machine} (by its unsigned word)"));
-        return;
+        return None;
     }
     let late = clock.correction().saturating_sub(card.clock_correction);
-    if late.unsigned_abs() > SAME_SECONDS {
-        let kept = Card { clock_correction: clock.correction(), ..card.clone() };
-        if let Err(fault) = folder.keep_card(&kept) {
-            visit.bad("clock", of_fault(&fault, "make the folder writable for you"));
-            return;
-        }
+    if late.unsigned_abs() <= PROOF_WINDOW_SECONDS {
+        let kept = match late {
+            late if late.unsigned_abs() > SAME_SECONDS => {
+                format!("that of the folder is {}: within the window of a proof", off(late))
+            }
+            _ => "proofs go by the one of provisioning".to_owned(),
+        };
+        visit.good("clock", format!("{machine}; {kept}"));
+        return None;
     }
-    match late.unsigned_abs() > PROOF_WINDOW_SECONDS {
-        true => visit.bad("clock", Trouble::KeptClock(late)),
-        false => visit.good("clock", format!("{machine}; proofs go by the one of provisioning")),
+    // By the kept clock: its time is refused, and a nonce is signed in its place.
+    match refresh(folder, card, &kept(card), kind(folder)).await {
+        Ok(token) => {
+            visit.bad("clock", Trouble::KeptClock(late));
+            Some(token)
+        }
+        Err(fault) => {
+            visit.bad("clock", of_fault(&fault, "make the folder writable for you"));
+            None
+        }
     }
 }

@@ -49,6 +49,8 @@ pub(super) enum Trouble {
     Subscribe(Act),
     /// Provisioning refuses for now.
     ServiceBusy(RefusalCode),
+    /// The certificate of provisioning is not trusted, or there is no TLS, in words.
+    ServiceTls(String),
     /// Provisioning does not answer, in words.
     ServiceAway(String),
 }

@@ -76,7 +76,8 @@ impl Verdict {
         };
         let mut found = cure::of(first, ward);
         // A device that cannot ask cannot renew: that is the one thing to mend.
-        let away = troubles.iter().find(|one| matches!(one, Trouble::ServiceAway(_)));
+        let away = |one: &&Trouble| matches!(one, Trouble::ServiceAway(_) | Trouble::ServiceTls(_));
+        let away = troubles.iter().find(away);
         if let (Trouble::Token(_, fault), Some(away)) = (first, away) {
             if fault.needs_provisioning() {
                 let away = cure::of(away, ward);

@@ -274,6 +274,7 @@ fn kinds() -> Vec<(Trouble, Option<RefusalCode>, &'static str, &'static str)> {
             "operator",
         ),
         (Trouble::ServiceBusy(C::RateLimited), Some(C::RateLimited), "for now", "wait"),
+        (Trouble::ServiceTls(text("no authority")), None, "no authority", "TESSERA_CAFILE"),
         (Trouble::ServiceAway(text("why")), None, "http://p:1", "reachable"),
     ]
 }
