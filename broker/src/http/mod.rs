@@ -137,6 +137,6 @@ impl Hub {
 
     /// Faults that keep no connection away yet.
     pub(crate) fn warnings(&self) -> Vec<Reason> {
-        self.certificates.as_ref().and_then(|own| own.not_reloaded()).into_iter().collect()
+        self.certificates.as_ref().and_then(|own| own.warning()).into_iter().collect()
     }
 }

@@ -384,6 +384,31 @@ async fn what_was_said_unknowing_is_lifted_also_when_the_lost_part_had_a_clock_t
     assert!(told > lost, "{told} {lost}");
 }
 
+/// A revocation counts also when the clock of the lost part was behind by more than the life of a token.
+#[tokio::test]
+async fn a_revocation_of_a_lost_part_with_a_clock_that_was_behind_is_taken_in() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let right = world.now();
+    world.clock.set_unix(UnixSeconds::new(right.get() - 40 * 24 * 3600));
+    // It is believed once it has stayed.
+    for _ in 0..2 {
+        let _ = world.operator.get("/readyz").await;
+        world.advance(60);
+    }
+    revoke(&world, "a").await;
+    reader.poll(&world).await.unwrap();
+    world.clock.set_unix(right);
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let shown = world.get("/v1/tenants/default/devices/a").await;
+    assert_eq!(shown["state"], "revoked", "{shown}");
+    assert!(Keeper::new(&world).await.device("a") > reader.device("a"));
+}
+
 #[tokio::test]
 async fn what_the_root_key_did_not_sign_moves_nothing() {
     let world = World::new().await;
