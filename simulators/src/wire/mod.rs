@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 pub use broker::{Broker, Scheme};
 use carrier::Carrier;
 pub use challenge::Challenge;
-pub use obstacle::Obstacle;
+pub use obstacle::{Obstacle, Told};
 use protocol::Asked;
 use pump::Pump;
 

@@ -1,4 +1,4 @@
-//! What stands between a client and a broker before CONNACK.
+//! What stands between a client and a broker: before CONNACK, and in it.
 
 use std::io::{self, ErrorKind};
 
@@ -62,6 +62,39 @@ impl Obstacle {
     }
 }
 
+/// What the reason of a CONNACK says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The credential is refused. Until a proof holds, every judgement about it looks like this.
+    Unauthorised,
+    /// Too many attempts or connections: for now.
+    Busy,
+    /// The broker cannot judge: for now.
+    NotReady,
+    /// A share is used up.
+    Share,
+    /// A reason that no broker of ours gives for a password.
+    Other,
+}
+
+impl Told {
+    /// By the name of the reason in [`super::Closed::Refused`].
+    pub fn of(reason: &str) -> Self {
+        match reason {
+            "NotAuthorized" | "BadUserNamePassword" => Self::Unauthorised,
+            "ServerBusy" | "ConnectionRateExceeded" => Self::Busy,
+            "ServerUnavailable" | "ServiceUnavailable" => Self::NotReady,
+            "QuotaExceeded" => Self::Share,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the same may be taken later.
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Busy | Self::NotReady)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +110,21 @@ mod tests {
         ] {
             assert_eq!(Obstacle::of_answer(first, why), obstacle, "{first:?} {why}");
         }
+    }
+
+    #[test]
+    fn reasons_of_a_connack_are_told_apart() {
+        for (reason, told) in [
+            ("NotAuthorized", Told::Unauthorised),
+            ("BadUserNamePassword", Told::Unauthorised),
+            ("ServerBusy", Told::Busy),
+            ("ServerUnavailable", Told::NotReady),
+            ("ServiceUnavailable", Told::NotReady),
+            ("QuotaExceeded", Told::Share),
+            ("Banned", Told::Other),
+        ] {
+            assert_eq!(Told::of(reason), told, "{reason}");
+        }
+        assert!(Told::Busy.is_passing() && !Told::Unauthorised.is_passing());
     }
 }

@@ -3,7 +3,7 @@
 use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::device::renewal::TOKEN_TOPIC;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Version};
+use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Told, Version};
 use tessera_token::claims::Claims;
 use tessera_token::text::base64url;
 
@@ -34,7 +34,7 @@ impl End {
     /// Whether the same may succeed later. A refusal of the credential is for good: it comes after a new token.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Closed(Closed::Refused(reason)) => is_passing(reason),
+            Self::Closed(Closed::Refused(reason)) => Told::of(reason).is_passing(),
             Self::Closed(_) => true,
             Self::Fault(fault) => fault.is_passing(),
         }
@@ -54,14 +54,6 @@ impl End {
     }
 }
 
-/// Whether a CONNACK refuses for now.
-fn is_passing(reason: &str) -> bool {
-    matches!(
-        reason,
-        "ServerBusy" | "ServerUnavailable" | "ServiceUnavailable" | "ConnectionRateExceeded"
-    )
-}
-
 impl<'a> Line<'a> {
     pub(super) fn of(folder: &'a Folder, args: &'a ConnectArgs) -> Result<Self, Fault> {
         Ok(Self { folder, card: folder.card()?, args })
@@ -72,7 +64,7 @@ impl<'a> Line<'a> {
     pub(super) async fn open(&self) -> Result<Link, End> {
         let connect = self.prepare().await.map_err(End::Fault)?;
         let opened = match Link::open(&connect).await {
-            Err(Closed::Refused(reason)) if !is_passing(&reason) => {
+            Err(Closed::Refused(reason)) if !Told::of(&reason).is_passing() => {
                 out::complain(&format!("refused ({reason}); once more with a new token"));
                 self.open_again().await?
             }
@@ -156,11 +148,13 @@ async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
         loop {
             match link.next().await {
                 Incoming::Subscribed => return Ok(()),
-                Incoming::SubscribeRefused(why) => {
-                    return Err(Fault::new(format!("refused ({why}): subscribe to {filter}")).hint(
-                        "subscribe_not_authorised: no single entry of the token's scope covers this filter",
-                    ))
-                }
+                Incoming::SubscribeRefused(why) => return Err(Fault::new(format!(
+                    "refused ({why}): subscribe to {filter}"
+                ))
+                .hint(
+                    "subscribe_not_authorised: no single entry of the token's scope covers this \
+                            filter",
+                )),
                 Incoming::Closed(closed) => return Err(ended(&closed)),
                 Incoming::Message { topic, payload } => print(&topic, &payload),
                 Incoming::Published | Incoming::PublishRefused(_) => {}
@@ -176,7 +170,8 @@ async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
 pub(super) fn ended(closed: &Closed) -> Fault {
     let passing = matches!(closed, Closed::Lost(_) | Closed::NotOpened(..));
     Fault::new(closed.to_string()).passing(passing).hint(
-        "a publish or subscription outside the scope may end a 3.1.1 connection: tessera device doctor tries them",
+        "a publish or subscription outside the scope may end a 3.1.1 connection: tessera device \
+            doctor tries them",
     )
 }
 

@@ -7,6 +7,7 @@ mod relay;
 use tessera_simulators::wire::{Incoming, Link};
 
 use super::folder::Folder;
+use super::TEST_MESSAGE;
 use crate::args::ConnectArgs;
 use crate::fault::{Fault, Outcome};
 use crate::out;
@@ -29,7 +30,7 @@ async fn test(line: &Line<'_>, mut link: Link) -> Outcome {
     let topic = line
         .topic()?
         .ok_or_else(|| Fault::new("the token allows publishing to no single topic"))?;
-    link.publish(&topic, true, b"{\"test\":true}".to_vec())?;
+    link.publish(&topic, true, TEST_MESSAGE.to_vec())?;
     match link.answer().await {
         Incoming::PublishRefused(why) => {
             return Err(Fault::new(format!("refused ({why}): publish to {topic}"))

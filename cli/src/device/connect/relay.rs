@@ -167,9 +167,13 @@ impl<'a> Relay<'a> {
         match self.in_vain < IN_VAIN {
             true => Ok(closed.to_string()),
             false => Err(Fault::new(format!(
-                "{closed}: the connection ended {IN_VAIN} times before the broker acknowledged a message"
+                "{closed}: the connection ended {IN_VAIN} times before the broker acknowledged a \
+                    message"
             ))
-            .hint("a publish outside the scope may end a 3.1.1 connection: tessera device doctor --topic TOPIC tries it")),
+            .hint(
+                "a publish outside the scope may end a 3.1.1 connection: tessera device doctor \
+                --topic TOPIC tries it",
+            )),
         }
     }
 

@@ -4,11 +4,9 @@ use tessera_simulators::wire::{Incoming, Link};
 use tessera_token::claims::Claims;
 use tessera_token::topic::{Subscription, TopicName};
 
+use super::super::TEST_MESSAGE;
 use super::trouble::{Act, Trouble};
 use super::visit::Visit;
-
-/// The payload of a test message.
-pub(super) const TEST: &[u8] = b"{\"test\":true}";
 
 /// What the device may do by its token, and by a new one.
 pub(super) struct Rights<'a> {
@@ -90,7 +88,7 @@ async fn subscribed(link: &mut Option<Link>, filter: &str) -> Result<(), String>
 
 async fn published(link: &mut Option<Link>, topic: &str) -> Result<(), String> {
     let open = link.as_mut().ok_or(NOT_TRIED)?;
-    open.publish(topic, true, TEST.to_vec()).map_err(|error| error.to_string())?;
+    open.publish(topic, true, TEST_MESSAGE.to_vec()).map_err(|error| error.to_string())?;
     answer(link).await
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Broker, Closed, Connect, Link, Obstacle, Version};
+use tessera_simulators::wire::{Broker, Closed, Connect, Link, Obstacle, Told, Version};
 use tessera_token::ids::VerifierName;
 use tessera_token::key::SecretKey;
 use tessera_token::text::base64url;
@@ -50,15 +50,14 @@ pub(super) struct Door<'a> {
     pub(super) counter_lost: bool,
 }
 
-/// What a CONNACK or an end without one says about the door.
-pub(super) fn fault_of(reason: &str) -> Option<BrokerFault> {
-    match reason {
-        // Until a proof holds, every judgement about a credential looks like this.
-        "NotAuthorized" | "BadUserNamePassword" => None,
-        "ServerBusy" | "ConnectionRateExceeded" => Some(BrokerFault::Busy),
-        "ServerUnavailable" | "ServiceUnavailable" => Some(BrokerFault::NotReady),
-        "QuotaExceeded" => Some(BrokerFault::Share),
-        other => Some(BrokerFault::Foreign(other.to_owned())),
+/// What a CONNACK says beside a refusal of the credential.
+fn fault_of(reason: &str) -> Option<BrokerFault> {
+    match Told::of(reason) {
+        Told::Unauthorised => None,
+        Told::Busy => Some(BrokerFault::Busy),
+        Told::NotReady => Some(BrokerFault::NotReady),
+        Told::Share => Some(BrokerFault::Share),
+        Told::Other => Some(BrokerFault::Foreign(reason.to_owned())),
     }
 }
 
@@ -102,7 +101,7 @@ impl Door<'_> {
         let first = self.connect_by(token, &self.client_id).await;
         match &first {
             Err(End::Closed(Closed::Refused(reason)))
-                if fault_of(reason).is_none() && !is_explained(visit) => {}
+                if Told::of(reason) == Told::Unauthorised && !is_explained(visit) => {}
             _ => return first,
         }
         tokio::time::sleep(A_SECOND).await;
@@ -217,25 +216,5 @@ pub(super) enum End {
 impl From<Closed> for End {
     fn from(closed: Closed) -> Self {
         Self::Closed(closed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_of_a_broker_are_told_apart() {
-        for (reason, fault) in [
-            ("NotAuthorized", None),
-            ("BadUserNamePassword", None),
-            ("ServerBusy", Some(BrokerFault::Busy)),
-            ("ServerUnavailable", Some(BrokerFault::NotReady)),
-            ("ServiceUnavailable", Some(BrokerFault::NotReady)),
-            ("QuotaExceeded", Some(BrokerFault::Share)),
-            ("Banned", Some(BrokerFault::Foreign("Banned".to_owned()))),
-        ] {
-            assert_eq!(fault_of(reason), fault, "{reason}");
-        }
     }
 }

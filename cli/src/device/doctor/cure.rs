@@ -57,7 +57,11 @@ pub(super) fn of(trouble: &Trouble, ward: &Ward) -> Cure {
         Trouble::ServiceTls(why) => Cure::new(
             None,
             format!("provisioning at {} is not reached over TLS: {why}", ward.http),
-            format!("name the authority that signed its certificate: `cafile` in {}/device.json, or the variable TESSERA_CAFILE", ward.dir),
+            format!(
+                "name the authority that signed its certificate: `cafile` in {}/device.json, or \
+                the variable TESSERA_CAFILE",
+                ward.dir
+            ),
         ),
         Trouble::ServiceAway(why) => Cure::new(
             None,
@@ -184,18 +188,27 @@ fn token(bearer: Bearer, fault: &TokenFault, ward: &Ward) -> Cure {
 fn proof(fault: &ProofFault, ward: &Ward) -> Cure {
     let cause = match fault {
         ProofFault::ClientId(made) => {
-            format!("the proof in the password is for client id {made}, and {} is tried", ward.client_id)
+            format!("the proof in the password is for client id {made}, and {} is tried",
+                ward.client_id)
         }
         ProofFault::Verifier(made) => {
-            let remedy = format!("give the verifier of the broker to both: --verifier {made}, or make the password for the name that the broker has");
-            let cause = format!("the proof in the password is for the verifier {made}, and another one is tried");
+            let cause = format!(
+                "the proof in the password is for the verifier {made}, and another one is tried"
+            );
+            let remedy = format!(
+                "make the password for the name that the broker has: tessera device password \
+                    --verifier NAME --dir {}",
+                ward.dir
+            );
             return Cure::new(RefusalCode::ProofInvalid, cause, remedy);
         }
         ProofFault::FolderKey => {
-            "the key of this folder made the proof, and the token in the password is bound to another".to_owned()
+            "the key of this folder made the proof, and the token in the password is bound to \
+                another".to_owned()
         }
         ProofFault::Unknown => format!(
-            "the proof in the password was made by another key, or for another client id than {} or another verifier",
+            "the proof in the password was made by another key, or for another client id than {} or \
+                another verifier",
             ward.client_id
         ),
         ProofFault::Stale(ago) => {

@@ -37,7 +37,9 @@ pub(super) fn unreachable(obstacle: Obstacle, why: &str, ward: &Ward) -> Cure {
         ),
         Obstacle::Upgrade => (
             format!("no WebSocket for MQTT at {at}: {why}"),
-            "give the path of the broker's WebSocket, /mqtt, or the port of another listener".to_owned(),
+            "give the path of the broker's WebSocket, /mqtt, or the port of another \
+                listener"
+                .to_owned(),
         ),
         Obstacle::SpeaksTls => (
             format!("{at} speaks TLS, and was spoken to in clear"),
@@ -49,11 +51,15 @@ pub(super) fn unreachable(obstacle: Obstacle, why: &str, ward: &Ward) -> Cure {
         ),
         Obstacle::Closed => (
             format!("{at} took the CONNECT and closed the connection without an answer ({why})"),
-            "see that it is the MQTT port of the broker; when it is, wait a minute: it may bound this address".to_owned(),
+            "see that it is the MQTT port of the broker; when it is, wait a minute: it may bound \
+                this address"
+                .to_owned(),
         ),
         Obstacle::Silent => (
             format!("{at} took the connection and does not answer CONNECT ({why})"),
-            "see that it is the MQTT port of the broker, and that the broker is not overloaded".to_owned(),
+            "see that it is the MQTT port of the broker, and that the broker is not \
+                overloaded"
+                .to_owned(),
         ),
         Obstacle::NotMqtt => (
             format!("{at} answers with something that is no MQTT ({why})"),
@@ -73,7 +79,8 @@ pub(super) fn told(fault: &BrokerFault, ward: &Ward) -> Cure {
         ),
         BrokerFault::NotReady => Cure::new(
             RefusalCode::NotReady,
-            format!("{at} cannot judge now: it stops, came back from a crash (proof_undecided), or has no trust data (trust_missing, trust_not_followed)"),
+            format!("{at} cannot judge now: it stops, came back from a crash (proof_undecided), or \
+                has no trust data (trust_missing, trust_not_followed)"),
             "connect again in a few seconds; when it stays so, /readyz of the broker names the part",
         ),
         BrokerFault::Share => Cure::new(
@@ -123,17 +130,20 @@ pub(super) fn refused(reason: &Reason, ward: &Ward) -> Cure {
         ),
         Reason::IssuerKey(bearer) => Cure::new(
             RefusalCode::KeyNotValid,
-            format!("the broker does not take the issuer key of {}: it was withdrawn, or is of another provisioning (key_unknown); a new token is taken", whose(bearer)),
+            format!("the broker does not take the issuer key of {}: it was withdrawn, or is of \
+                another provisioning (key_unknown); a new token is taken", whose(bearer)),
             renew(bearer),
         ),
         Reason::SymmetricKey => Cure::new(
             RefusalCode::ConfirmationKey,
-            "the broker does not take the symmetric key of the token: its derivation key was withdrawn, or the token was revoked",
+            "the broker does not take the symmetric key of the token: its derivation key was \
+                withdrawn, or the token was revoked",
             format!("{} --pop key", refresh(ward)),
         ),
         Reason::BearerToken => Cure::new(
             RefusalCode::BearerNotAllowed,
-            "the token is bound to no key, and the tenant does not allow that (or the token was revoked)",
+            "the token is bound to no key, and the tenant does not allow that (or the token was \
+                revoked)",
             refresh(ward),
         ),
         Reason::Clock(late, set) => {
@@ -141,7 +151,8 @@ pub(super) fn refused(reason: &Reason, ward: &Ward) -> Cure {
                 true => ("the time of provisioning", "set the clock of the broker".to_owned()),
                 false => (
                     "the clock of this device",
-                    format!("set the clock of this machine, or make {http} reachable: its token sets the clock"),
+                    format!("set the clock of this machine, or make {http} reachable: its token \
+                        sets the clock"),
                 ),
             };
             let span = super::cure::off(late.saturating_neg());
@@ -151,19 +162,25 @@ pub(super) fn refused(reason: &Reason, ward: &Ward) -> Cure {
         Reason::Verifier(name, given) => Cure::new(
             RefusalCode::ProofInvalid,
             match given {
-                true => format!("the verifier of {mqtt} is not named {name}: the broker knows token and key, and takes no proof for that name"),
-                false => format!("the verifier of {mqtt} has a name of its own, which is not the audience {name}: the broker knows token and key, and takes no proof for that name"),
+                true => format!("the verifier of {mqtt} is not named {name}: the broker knows token \
+                    and key, and takes no proof for that name"),
+                false => format!("the verifier of {mqtt} has a name of its own, which is not the \
+                    audience {name}: the broker knows token and key, and takes no proof for that name"),
             },
             "ask its operator for the name (`verifier`), and give it: --verifier NAME",
         ),
         Reason::NotOurs(audience) => Cure::new(
             RefusalCode::AudienceMismatch,
-            format!("{mqtt} takes no token of {http}: it has another audience than {audience}, or follows another provisioning (key_unknown)"),
-            format!("correct --mqtt; or set `audience` of the broker to {audience} and its root.thumbprint to the one of {http}"),
+            format!("{mqtt} takes no token of {http}: it has another audience than {audience}, or \
+                follows another provisioning (key_unknown)"),
+            format!("correct --mqtt; or set `audience` of the broker to {audience} and its \
+                root.thumbprint to the one of {http}"),
         ),
         Reason::Unknown => Cure::new(
             None,
-            format!("{mqtt} refuses the connection, and all that this device can see is well: another audience or verifier name, other trust data, or trust data that are too old (trust_stale)"),
+            format!("{mqtt} refuses the connection, and all that this device can see is well: \
+                another audience or verifier name, other trust data, or trust data that are too old \
+                (trust_stale)"),
             "read the code of the refusal in the log of the broker",
         ),
     }
@@ -196,7 +213,11 @@ fn right(code: RefusalCode, act: &Act, verb: &str, option: &str, ward: &Ward) ->
     let cause = format!("the token may not {verb} {name} ({may})");
     let remedy = match (by_new, rights.first()) {
         (true, _) => refresh(ward),
-        (false, Some(first)) => format!("use a right of the token, as {option} {first}, or let an operator add the topic to the role of {}", ward.device),
+        (false, Some(first)) => format!(
+            "use a right of the token, as {option} {first}, or let an \
+            operator add the topic to the role of {}",
+            ward.device
+        ),
         (false, None) => format!("let an operator add the topic to the role of {}", ward.device),
     };
     Cure::new(code, cause, remedy)

@@ -7,13 +7,13 @@ use tessera_runtime::random::{self, SystemRandom};
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::peek::unverified_header;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Challenge, Closed, Incoming, Link, Version};
+use tessera_simulators::wire::{Challenge, Closed, Incoming, Link, Told, Version};
 use tessera_token::ace::{BoundNonce, Channel};
 use tessera_token::ids::VerifierName;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::TokenKind;
 
-use super::broker::{fault_of, Door, End};
+use super::broker::{Door, End};
 use super::trouble::{Bearer, Reason};
 use super::visit::Visit;
 
@@ -53,7 +53,7 @@ impl Door<'_> {
             Ok(link) => self.by_challenge(link, token).await,
             // Behind a proxy that ends TLS the channel of the broker is another, and the answer says nothing.
             Err(Closed::Refused(reason))
-                if fault_of(&reason).is_none()
+                if Told::of(&reason) == Told::Unauthorised
                     && self.fresh.is_some()
                     && !self.broker.scheme.is_tls() =>
             {

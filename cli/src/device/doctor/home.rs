@@ -27,7 +27,8 @@ pub(super) fn key(visit: &mut Visit, folder: &Folder) -> Option<SecretKey> {
             Some(key)
         }
         Err(fault) => {
-            let otherwise = "bring the key of the device back, or enrol again into a new folder: tessera device enrol --help";
+            let otherwise = "bring the key of the device back, or enrol again into a new folder: \
+                tessera device enrol --help";
             visit.bad("key", of_fault(&fault, otherwise));
             None
         }

@@ -129,7 +129,7 @@ fn kinds() -> Vec<(Trouble, Option<RefusalCode>, &'static str, &'static str)> {
             Trouble::Proof(ProofFault::Verifier(text("north"))),
             Some(C::ProofInvalid),
             "verifier north",
-            "--verifier north",
+            "--verifier NAME",
         ),
         (
             Trouble::Proof(ProofFault::FolderKey),
