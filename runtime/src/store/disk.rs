@@ -27,6 +27,11 @@ pub trait Watch: Send + Sync {
     fn pause(&self) -> Duration {
         STORE_TRY_AGAIN
     }
+    /// Whether there may be room since a write found none: a store that is asked for something then need not wait for its
+    /// next try. A disk that knows it belongs to a simulation, whose time is not that of the store.
+    fn has_room_again(&self) -> bool {
+        false
+    }
 }
 
 /// The disk below one store.
@@ -76,6 +81,11 @@ impl Disk {
     /// How long a store that found no room waits before it tries again by itself.
     pub(super) fn pause(&self) -> Duration {
         self.watch.as_ref().map_or(STORE_TRY_AGAIN, |watch| watch.pause())
+    }
+
+    /// Whether a store that found no room may try again at once.
+    pub(super) fn has_room_again(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_room_again())
     }
 
     /// Asks for permission to write what somebody else writes, such as the engine.

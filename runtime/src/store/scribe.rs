@@ -28,6 +28,10 @@ pub(super) struct Scribe {
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
     stuck: Option<Stuck>,
+    /// What the last try met.
+    why: Option<StoreError>,
+    /// Before this moment a disk without room is not tried again.
+    next_try: Duration,
     /// Before this moment a checkpoint that failed is not tried again.
     not_before: Duration,
     sync_took: Duration,
@@ -48,7 +52,7 @@ impl Scribe {
     pub(super) fn new(core: Arc<Core>, next_journal: u64) -> Self {
         let commit = core.head.lock().state().commit;
         let clock = SystemClock::new();
-        let (not_before, sync_took) = Default::default();
+        let (next_try, not_before, sync_took) = Default::default();
         Self {
             core,
             journal: None,
@@ -57,7 +61,9 @@ impl Scribe {
             frozen: None,
             running: None,
             stuck: None,
+            why: None,
             clock,
+            next_try,
             not_before,
             sync_took,
         }
@@ -69,7 +75,7 @@ impl Scribe {
 
     /// Makes a group durable and lets readers see it. With [`StoreError::Full`] nothing of it was written.
     pub(super) fn write(&mut self, changes: Changes) -> Result<(), StoreError> {
-        self.try_again()?;
+        self.try_when_due()?;
         let commit = self.commit + 1;
         let before = self.clock.monotonic();
         let core = Arc::clone(&self.core);
@@ -84,7 +90,7 @@ impl Scribe {
         match head.mark(commit) {
             Err(error) if is_full(&error) => {
                 // The journal holds it, so it is done. A power cut may leave an older mark too.
-                self.stuck = Some(Stuck::Unmarked);
+                self.wait(Stuck::Unmarked, at(&core.folder, &error));
                 self.tell(&error);
                 Ok(())
             }
@@ -108,13 +114,13 @@ impl Scribe {
         self.tell(error);
         match self.journal.as_mut().map_or(Ok(()), Journal::take_back) {
             Ok(()) => {
-                self.stuck = Some(Stuck::Full);
+                self.wait(Stuck::Full, refused.clone());
                 refused
             }
             // Not for want of room: the content of the disk is unknown, and nothing more is written.
             Err(error) if !is_full(&error) => at(&self.core.folder, &error),
             Err(error) => {
-                self.stuck = Some(Stuck::Torn);
+                self.wait(Stuck::Torn, refused);
                 let folder = self.core.folder.display();
                 StoreError::Io(format!("{folder}: a record is not taken back: {error}"))
             }
@@ -131,26 +137,46 @@ impl Scribe {
         self.stuck.is_some()
     }
 
-    /// How long to wait for the next try while nothing is asked for; `None` when there is nothing to try.
+    /// How long to wait for the next try; `None` when there is nothing to try.
     pub(super) fn tries_after(&self) -> Option<Duration> {
-        (self.is_stuck() || self.is_full()).then(|| self.core.disk.pause())
+        match self.stuck {
+            Some(_) => Some(self.next_try.saturating_sub(self.clock.monotonic())),
+            None => self.is_full().then(|| self.core.disk.pause()),
+        }
     }
 
     pub(super) fn clock(&self) -> SystemClock {
         self.clock
     }
 
+    fn wait(&mut self, stuck: Stuck, why: StoreError) {
+        (self.stuck, self.why) = (Some(stuck), Some(why));
+        self.next_try = self.clock.monotonic().saturating_add(self.core.disk.pause());
+    }
+
+    /// As [`Self::try_again`] for callers. Each try writes, so their number must not grow with that of the callers: until
+    /// the next one is due, they are refused by what the last one met.
+    pub(super) fn try_when_due(&mut self) -> Result<(), StoreError> {
+        let is_due = self.clock.monotonic() >= self.next_try || self.core.disk.has_room_again();
+        match &self.why {
+            Some(why) if self.is_stuck() && !is_due => Err(why.clone()),
+            _ => self.try_again(),
+        }
+    }
+
     /// Finishes what a full disk has left open and goes on when there is room for the next record.
     pub(super) fn try_again(&mut self) -> Result<(), StoreError> {
         let Some(stuck) = self.stuck else { return Ok(()) };
         if let Err(error) = self.go_on(stuck) {
-            if !is_full(&error) {
+            let why = at(&self.core.folder, &error);
+            match (is_full(&error), self.stuck) {
+                (true, Some(stuck)) => self.wait(stuck, why.clone()),
                 // Another fault than the one that is waited for: the store ends, as by any such.
-                self.stuck = None;
+                _ => self.stuck = None,
             }
-            return Err(at(&self.core.folder, &error));
+            return Err(why);
         }
-        self.stuck = None;
+        (self.stuck, self.why) = (None, None);
         tracing::info!(store = %self.core.folder.display(), "there is room on the disk again: the store goes on");
         Ok(())
     }

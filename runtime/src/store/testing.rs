@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub struct LossyDisk {
     pause: AtomicU64,
     /// Part of a path that no byte is written to.
     closed: Mutex<Option<String>>,
+    /// Whether its room was changed since a write found none.
+    changed: AtomicBool,
+    /// Writes that were asked for, also those that found no room.
+    writes: AtomicU64,
 }
 
 impl LossyDisk {
@@ -41,7 +45,7 @@ impl LossyDisk {
     }
 
     /// How long a store waits before it tries a full disk again by itself. A simulation whose time is not that of the
-    /// store makes it long, and asks for each try by a barrier.
+    /// store makes it long, and asks for each try by a barrier: one that comes after the room was changed is not put off.
     pub fn set_pause(&self, pause: Duration) {
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         self.pause.store(millis, Ordering::SeqCst);
@@ -50,11 +54,28 @@ impl LossyDisk {
     /// From now on there is no room for paths that hold `part`, and room for all others; for all with `None`.
     pub fn close_to(&self, part: Option<&str>) {
         *self.closed.lock() = part.map(str::to_owned);
+        self.changed.store(true, Ordering::SeqCst);
     }
 
     /// From now on so many bytes can be written before the disk is full; `u64::MAX` for endless room.
     pub fn set_room(&self, bytes: u64) {
         self.room.store(bytes, Ordering::SeqCst);
+        self.changed.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes that were asked for so far, also those that found no room.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Whether its store waits without end until it is asked.
+    fn is_of_simulation(&self) -> bool {
+        self.pause.load(Ordering::SeqCst) == u64::MAX
+    }
+
+    fn no_room(&self) -> io::Error {
+        self.changed.store(false, Ordering::SeqCst);
+        io::Error::from(io::ErrorKind::StorageFull)
     }
 
     /// Takes what is in this folder as synced: it was just mounted.
@@ -137,9 +158,10 @@ fn mixed(synced: &[u8], now: &[u8], coin: &dyn Fn() -> bool) -> Vec<u8> {
 
 impl Watch for LossyDisk {
     fn write(&self, path: &Path, bytes: usize) -> io::Result<()> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
         let is_closed = |part: &String| path.to_string_lossy().contains(part.as_str());
         if self.closed.lock().as_ref().is_some_and(is_closed) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
+            return Err(self.no_room());
         }
         let bytes = bytes as u64;
         let take = |room: u64| match room {
@@ -148,7 +170,7 @@ impl Watch for LossyDisk {
         };
         match self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
             Ok(_) => Ok(()),
-            Err(_) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Err(_) => Err(self.no_room()),
         }
     }
 
@@ -175,6 +197,10 @@ impl Watch for LossyDisk {
 
     fn pause(&self) -> Duration {
         Duration::from_millis(self.pause.load(Ordering::SeqCst))
+    }
+
+    fn has_room_again(&self) -> bool {
+        self.is_of_simulation() && self.changed.load(Ordering::SeqCst)
     }
 }
 

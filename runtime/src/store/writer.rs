@@ -174,15 +174,19 @@ fn next(scribe: &mut Scribe, jobs: &mut mpsc::Receiver<Job>, state: &Condition) 
             return job;
         }
         // A failed try tells nothing new; the next one is after another pause.
-        try_again(scribe, state);
+        try_again(scribe, state, Scribe::try_again);
         scribe.look_after();
     }
 }
 
 /// A fault that is not for want of room ends the store.
-fn try_again(scribe: &mut Scribe, state: &Condition) {
+fn try_again(
+    scribe: &mut Scribe,
+    state: &Condition,
+    again: impl FnOnce(&mut Scribe) -> Result<(), StoreError>,
+) {
     let was_stuck = scribe.is_stuck();
-    if let Err(error) = scribe.try_again() {
+    if let Err(error) = again(scribe) {
         if was_stuck && !scribe.is_stuck() {
             tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
             state.poison();
@@ -206,7 +210,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     let outcome = match changes.is_empty() {
         true => {
             // For callers that ask whether there is room again.
-            try_again(scribe, state);
+            try_again(scribe, state, Scribe::try_when_due);
             Ok(())
         }
         false if scribe.is_full() => Err(StoreError::Busy),
