@@ -49,6 +49,7 @@ mod options;
 mod record;
 mod recover;
 mod scribe;
+mod settle;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

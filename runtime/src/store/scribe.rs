@@ -211,10 +211,6 @@ impl Scribe {
 
     /// Begins a checkpoint when one is due, and takes in one that has ended.
     pub(super) fn look_after(&mut self) {
-        if self.stuck == Some(Stuck::Torn) {
-            // The journal that holds a refused record must not be set aside with it.
-            return;
-        }
         let crowded = self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES;
         if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
             self.settle();
@@ -264,6 +260,10 @@ impl Scribe {
 
     /// What goes into the next base: what an earlier try set aside, or all rows of now.
     fn freeze(&mut self) -> Option<Frozen> {
+        if self.stuck == Some(Stuck::Torn) {
+            // The journal that holds a refused record must not be set aside with it.
+            return None;
+        }
         if self.frozen.is_none() {
             // The next commit begins a journal of its own.
             if let Some(journal) = self.journal.take() {

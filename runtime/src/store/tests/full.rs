@@ -88,7 +88,7 @@ fn until_the_next_try_callers_of_a_full_disk_are_refused_without_a_write() {
     store.commit_blocking(put(&table, b"before", b"1")).unwrap();
     disk.set_room(0);
     assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
-    let tried = disk.writes();
+    let tried = disk.asked().len();
     for _ in 0..500 {
         assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
         block::on(store.barrier()).unwrap();
@@ -97,7 +97,7 @@ fn until_the_next_try_callers_of_a_full_disk_are_refused_without_a_write() {
     disk.set_room(u64::MAX);
     let refused = store.commit_blocking(put(&table, b"a", b"1")).unwrap_err();
     assert!(refused.to_string().contains("nothing was written"), "{refused}");
-    assert_eq!(disk.writes(), tried);
+    assert_eq!(disk.asked().len(), tried);
     assert!(!store.is_healthy() && store.is_full());
     // A stop does not wait for it.
     store.close().unwrap();
@@ -114,7 +114,7 @@ fn a_full_disk_is_tried_once_in_a_pause_and_found_to_have_room_under_any_load() 
     disk.set_room(0);
     assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
     let clock = SystemClock::new();
-    let (began, tried) = (clock.monotonic(), disk.writes());
+    let (began, tried) = (clock.monotonic(), disk.asked().len());
     let callers: Vec<_> = (0..4u8)
         .map(|caller| {
             let (store, table, disk) = (store.clone(), table.clone(), disk.clone());
@@ -124,9 +124,9 @@ fn a_full_disk_is_tried_once_in_a_pause_and_found_to_have_room_under_any_load() 
                     refused += 1;
                     let elapsed = clock.monotonic() - began;
                     if caller == 0 && elapsed > pause * 12 {
-                        let tries = disk.writes() - tried;
+                        let tries = disk.asked().len() - tried;
                         let most = elapsed.as_millis() / pause.as_millis() + 1;
-                        assert!(tries >= 2 && u128::from(tries) <= most, "{tries} of {most}");
+                        assert!(tries >= 2 && tries as u128 <= most, "{tries} of {most}");
                         disk.set_room(u64::MAX);
                     }
                 }

@@ -8,6 +8,7 @@ use super::testing::LossyDisk;
 use super::*;
 use crate::random::{number, SystemRandom};
 
+mod broken;
 mod faults;
 mod full;
 
