@@ -24,7 +24,7 @@ pub(crate) use error::is_full;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
-pub use table::Table;
+pub use table::{Rows, Table};
 pub use writer::Then;
 
 use self::core::Core;
