@@ -2,7 +2,6 @@ use actix_web::http::header;
 use actix_web::HttpResponse;
 use serde_json::json;
 use tessera_runtime::ready::{self, Reason};
-use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::{Among, Anybody};
@@ -67,10 +66,9 @@ fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
         unless(
             app.store.is_healthy(),
             "store",
-            match app.store.is_full() {
-                true => NO_ROOM,
-                false => "the store stopped writing after an error: look at the log, and start the process anew",
-            },
+            app.store.waits_for().unwrap_or(
+                "the store stopped writing after an error: look at the log, and start the process anew",
+            ),
         ),
         unless(app.issuer.connected(), "issuer", "the actor that signs tokens is gone"),
         unless(app.trust.connected(), "trust", "the actor that publishes trust events is gone"),

@@ -32,8 +32,12 @@ pub(super) struct Scribe {
     why: Option<StoreError>,
     /// Before this moment a disk without room is not tried again.
     next_try: Duration,
+    /// Why the last checkpoint failed; `None` once one has been made.
+    failed: Option<StoreError>,
     /// Before this moment a checkpoint that failed is not tried again.
     not_before: Duration,
+    /// Whether it was told that nothing is taken until there is a new base.
+    told_crowded: bool,
     sync_took: Duration,
 }
 
@@ -64,7 +68,9 @@ impl Scribe {
             why: None,
             clock,
             next_try,
+            failed: None,
             not_before,
+            told_crowded: false,
             sync_took,
         }
     }
@@ -141,7 +147,7 @@ impl Scribe {
     pub(super) fn tries_after(&self) -> Option<Duration> {
         match self.stuck {
             Some(_) => Some(self.next_try.saturating_sub(self.clock.monotonic())),
-            None => self.is_full().then(|| self.core.disk.pause()),
+            None => self.is_crowded().then(|| self.core.disk.pause()),
         }
     }
 
@@ -211,10 +217,15 @@ impl Scribe {
 
     /// Begins a checkpoint when one is due, and takes in one that has ended.
     pub(super) fn look_after(&mut self) {
-        let crowded = self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES;
-        if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
+        let waits = self.has_too_much() && self.failed.is_none();
+        if self.running.as_ref().is_some_and(|thread| thread.is_finished() || waits) {
             self.settle();
         }
+        self.begin_when_due();
+        self.tell_crowded();
+    }
+
+    fn begin_when_due(&mut self) {
         if self.running.is_some() || self.clock.monotonic() < self.not_before {
             return;
         }
@@ -223,11 +234,31 @@ impl Scribe {
         }
     }
 
-    /// Whether rows in memory wait for a base that cannot be written: nothing more is taken until it can.
-    pub(super) fn is_full(&self) -> bool {
-        self.frozen.is_some()
-            && self.running.is_none()
-            && self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES
+    /// Whether rows in memory wait for a base that could not be written: nothing more is taken until it is, also while it
+    /// is tried again.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.failed.is_some() && self.frozen.is_some() && self.has_too_much()
+    }
+
+    fn has_too_much(&self) -> bool {
+        self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES
+    }
+
+    fn tell_crowded(&mut self) {
+        let is_crowded = self.is_crowded();
+        if is_crowded == std::mem::replace(&mut self.told_crowded, is_crowded) {
+            return;
+        }
+        let store = self.core.folder.display();
+        match &self.failed {
+            Some(error) if is_crowded => tracing::error!(
+                %store,
+                %error,
+                "rows in memory wait for a new base, which cannot be written: the store takes no change until it is, and \
+                 tries each minute; make room for three times the bytes of the store, or mend what the error names"
+            ),
+            _ => tracing::info!(%store, "the new base is written: the store takes changes again"),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -282,15 +313,18 @@ impl Scribe {
     fn settle(&mut self) {
         let Some(thread) = self.running.take() else { return };
         match thread.join() {
-            Ok(Ok(())) => self.frozen = None,
+            Ok(Ok(())) => (self.frozen, self.failed) = (None, None),
             Ok(Err(error)) => self.failed(&error),
             Err(_) => self.failed(&StoreError::Io("the checkpoint panicked".to_owned())),
         }
     }
 
     fn failed(&mut self, error: &StoreError) {
-        let store = self.core.folder.display();
-        tracing::error!(%store, %error, "store not compacted; the journal goes on and the next try is in a minute");
+        if !self.told_crowded {
+            let store = self.core.folder.display();
+            tracing::error!(%store, %error, "the new base of the store is not written: its journal goes on, and the next try is in a minute");
+        }
+        self.failed = Some(error.clone());
         self.not_before = self.clock.monotonic() + STORE_CHECKPOINT_PAUSE;
     }
 
@@ -343,7 +377,7 @@ impl Scribe {
             }
         });
         match done {
-            Ok(()) => self.frozen = None,
+            Ok(()) => (self.frozen, self.failed) = (None, None),
             Err(error) => self.failed(&error),
         }
     }

@@ -99,6 +99,7 @@ fn until_the_next_try_callers_of_a_full_disk_are_refused_without_a_write() {
     assert!(refused.to_string().contains("nothing was written"), "{refused}");
     assert_eq!(disk.asked().len(), tried);
     assert!(!store.is_healthy() && store.is_full());
+    assert!(store.waits_for().is_some_and(|why| why.contains("no room on the disk")));
     // A stop does not wait for it.
     store.close().unwrap();
     assert!(Store::open(folder.path()).unwrap().opened().clean);
