@@ -135,3 +135,54 @@ async fn a_doubt_that_is_carried_over_a_stop_keeps_no_second_that_is_to_come() {
     rig.pass(40);
     assert_eq!(rig.wait(1).await, 0);
 }
+
+/// The store may be a copy. Its proofs of the minute before the start are in doubt; that does not end with a clock that goes
+/// back behind it.
+#[tokio::test]
+async fn what_was_in_doubt_is_not_good_when_the_clock_goes_back_later() {
+    for (restored, crash, ahead) in
+        [(false, false, 0), (false, true, 0), (true, false, 0), (true, true, 0), (false, true, 90)]
+    {
+        let context = format!("{restored} {crash} {ahead}");
+        let rig = Rig::new();
+        rig.take(1, NOW, 1).await.unwrap();
+        rig.pass(100);
+        let start = NOW + 100;
+        // A clock that is ahead at the start comes right within a minute.
+        rig.clock.set_unix(at(start + ahead));
+        let mut rig = rig.again(Opening { restored }, false);
+        rig.pass(30);
+        rig.clock.set_unix(at(start + 30));
+        assert_eq!(rig.take(2, start - 10, 1).await, Err(ProofUndecided), "{context}");
+        rig.pass(149);
+        clean(&rig).await;
+        rig.pass(1);
+        assert_eq!(rig.take(2, start - 10, 1).await, Err(ProofUndecided), "{context}: not closed");
+        clean(&rig).await;
+        assert!(rig.take(3, rig.now(), 1).await.is_ok(), "{context}: service goes on");
+        if crash {
+            rig = rig.crash();
+            rig.pass(200);
+            clean(&rig).await;
+        } else {
+            rig = rig.stop();
+        }
+        rig.clock.set_unix(at(start + 5));
+        for before in [1, 10, 59] {
+            let other = rig.take(2, start - before, 1).await;
+            assert_eq!(other, Err(ProofUndecided), "{context} {before}");
+        }
+        rig.clock.set_unix(at(start + 600));
+        assert_eq!(rig.wait(4).await, 0, "{context}");
+    }
+}
+
+async fn clean(rig: &Rig) {
+    let mut after = None;
+    loop {
+        after = rig.ledger.clean(after, rig.clock.unix()).await.unwrap();
+        if after.is_none() {
+            return;
+        }
+    }
+}
