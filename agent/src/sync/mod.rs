@@ -18,6 +18,7 @@ use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustS
 
 use counters::Counters;
 use trouble::Trouble;
+use unstored::Unstored;
 
 pub(crate) use actor::TrustActor;
 #[cfg(feature = "testing")]
@@ -32,25 +33,33 @@ mod namesake;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod unstored;
 
 /// What to ask the service for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Everything.
-    Snapshot,
+    /// Everything. The service is told where this verifier stands, unless it has been shown what is known here: a snapshot
+    /// of another line would hide from it that something is known that it has lost.
+    Snapshot(Option<Stand>),
     /// What came after what is known.
     Events(Poll),
     /// Nothing: it is shown what it does not know any more.
     Show,
 }
 
-/// One poll.
+/// The newest event that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Poll {
-    /// The number of the newest event that is known.
+pub(crate) struct Stand {
+    /// Its number.
     pub(crate) after: u64,
     /// Its hash.
     pub(crate) head: EventHash,
+}
+
+/// One poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Poll {
+    pub(crate) stand: Stand,
     /// What the heartbeat must answer.
     pub(crate) nonce: FeedNonce,
     /// Seconds that the service may wait for news.
@@ -77,8 +86,8 @@ pub(crate) struct SyncCore {
     failures: u32,
     /// Whether a heartbeat has answered since the last snapshot or trouble: until then the service does not wait.
     settled: bool,
-    /// Whether what is known is not all in the store: then a whole snapshot is stored next.
-    unstored: bool,
+    /// What is known and not in the store, when there is anything: then a whole snapshot is stored next.
+    unstored: Option<Unstored>,
     /// Whether the end of the short budget was told.
     ended: bool,
     /// Events behind the stored snapshot.
@@ -112,7 +121,7 @@ impl SyncCore {
             url: String::new(),
             failures: 0,
             settled: false,
-            unstored: false,
+            unstored: None,
             ended: false,
             stored,
             no_snapshot: None,
@@ -135,12 +144,12 @@ impl SyncCore {
     /// Takes an answer in.
     pub(crate) fn answer(&mut self, ask: Ask, answer: Answer) -> Next {
         let outcome = match (ask, answer) {
-            (Ask::Snapshot, Ok(bytes)) => self.snapshot(&bytes),
+            (Ask::Snapshot(_), Ok(bytes)) => self.snapshot(&bytes),
             (Ask::Events(poll), Ok(bytes)) => self.events(&poll, &bytes),
-            (Ask::Show, Ok(_)) => Ok(Next { wait: Duration::ZERO, ask: Ask::Snapshot }),
+            (Ask::Show, Ok(_)) => Ok(Next { wait: Duration::ZERO, ask: Ask::Snapshot(None) }),
             (_, Err(error)) => Err(error.into()),
         };
-        if matches!(ask, Ask::Snapshot) && outcome.is_err() {
+        if matches!(ask, Ask::Snapshot(_)) && outcome.is_err() {
             self.no_snapshot = Some(self.trust.monotonic());
         }
         let next = match outcome {
@@ -154,13 +163,17 @@ impl SyncCore {
         next
     }
 
-    /// What a service that knows less is shown: everything that the root key signed and that is stored.
+    /// What a service that knows less is shown: everything that the root key signed and that is known, stored or not.
     pub(crate) fn evidence(&self) -> Vec<u8> {
-        let evidence = self.store.evidence().unwrap_or_else(|error| {
-            tracing::error!(%error, url = self.url, "nothing can be shown to the service");
+        let stored = self.store.evidence().unwrap_or_else(|error| {
+            tracing::error!(%error, url = self.url, "what is stored cannot be shown to the service");
             Default::default()
         });
-        evidence.to_cbor()
+        match &self.unstored {
+            Some(unstored) => unstored.behind(stored),
+            None => stored,
+        }
+        .to_cbor()
     }
 
     /// What is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
@@ -198,7 +211,7 @@ impl SyncCore {
         self.no_snapshot = None;
         self.saved_beat = None;
         self.settled = false;
-        self.unstored = saved.is_err();
+        self.unstored = saved.is_err().then(|| Unstored::of_snapshot(bytes));
         let same = !old.is_empty() && state.seq() == old.seq();
         let (seq, left_out) = (state.seq(), state.left_out());
         let effect = (!same).then_some(TrustEffect::Reloaded);
@@ -238,7 +251,7 @@ impl SyncCore {
             // The service knows more and does not tell it.
             return Err(TrustRefusal::Order.into());
         }
-        if confirmed.is_some() && !left_out && !self.unstored {
+        if confirmed.is_some() && !left_out && self.unstored.is_none() {
             self.following();
         }
         let wait = if taken == 0 { limits::SYNC_PAUSE } else { Duration::ZERO };
@@ -250,16 +263,21 @@ impl SyncCore {
         let due = self.saved_beat.is_none_or(|saved| {
             now.saturating_sub(saved) >= limits::TRUST_HEARTBEAT_STEP || now < saved
         });
+        let events = feed.events.iter().take(applied.taken);
         // Behind a gap no event may be stored: the next snapshot holds it.
-        if self.unstored || (applied.taken == 0 && !(applied.beat && due)) {
+        if let Some(unstored) = &mut self.unstored {
+            unstored.add(events);
+            return Ok(());
+        }
+        if applied.taken == 0 && !(applied.beat && due) {
             return Ok(());
         }
         let beat = applied.state.confirmed_at().filter(|_| applied.beat);
         let beat = beat.map(|signed| (feed.heartbeat.as_slice(), signed));
-        let events = feed.events.iter().take(applied.taken);
-        let saved = self.store.save_events(first, events, beat);
-        self.unstored = saved.is_err();
-        saved?;
+        if let Err(error) = self.store.save_events(first, events.clone(), beat) {
+            self.unstored.get_or_insert_default().add(events);
+            return Err(error);
+        }
         self.stored += applied.taken;
         self.saved_beat = applied.beat.then_some(now);
         Ok(())
@@ -278,17 +296,25 @@ impl SyncCore {
         let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
         let nonce = random::bytes(self.random.as_ref()).map(FeedNonce::from_bytes);
         let ask = match nonce {
-            Ok(nonce) if !(state.is_empty() || long || self.unstored) => Ask::Events(Poll {
-                after: state.seq(),
-                head: state.head(),
-                nonce,
-                wait: if self.settled { limits::SYNC_WAIT_SECONDS } else { 0 },
-                made: self.trust.monotonic(),
-            }),
+            Ok(nonce) if !(state.is_empty() || long || self.unstored.is_some()) => {
+                Ask::Events(Poll {
+                    stand: Stand { after: state.seq(), head: state.head() },
+                    nonce,
+                    wait: if self.settled { limits::SYNC_WAIT_SECONDS } else { 0 },
+                    made: self.trust.monotonic(),
+                })
+            }
             // Without randomness nothing could be confirmed: a snapshot confirms nothing.
-            _ => Ask::Snapshot,
+            _ => self.whole(),
         };
         Next { wait: Duration::ZERO, ask }
+    }
+
+    /// The snapshot, behind what is known.
+    fn whole(&self) -> Ask {
+        let state = self.trust.load();
+        let stand = Stand { after: state.seq(), head: state.head() };
+        Ask::Snapshot((!state.is_empty()).then_some(stand))
     }
 
     /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events

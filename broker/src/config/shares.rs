@@ -64,7 +64,7 @@ impl RawLimits {
     pub(super) fn shares(&self) -> Result<ShareLimits, ConfigError> {
         let bytes = |key, value| within(key, value, limits::SHARE_STEP, 1 << 40);
         let count = |key, value| within(key, value, 1, 10_000_000);
-        let queued = Most {
+        let queued_bytes = Most {
             device: bytes("limits.queued_bytes_per_device", self.queued_bytes_per_device)?,
             tenant: bytes("limits.queued_bytes_per_tenant", self.queued_bytes_per_tenant)?,
             all: bytes("limits.queued_bytes_in_all", self.queued_bytes_in_all)?,
@@ -78,13 +78,13 @@ impl RawLimits {
         // The lane bounds the rest itself.
         let of = |device, tenant| Most { device, tenant, all: usize::MAX };
         let links = limits::FLEET_LINKS_PER_DEVICE.max(wildcards);
-        Ok(ShareLimits([
-            queued,
+        Ok(ShareLimits {
+            queued_bytes,
             subscriptions,
-            of(links, limits::FLEET_LINKS_PER_TENANT),
-            of(wildcards, usize::MAX),
-            of(limits::FLEET_MIDDLE_LOGS.0, limits::FLEET_MIDDLE_LOGS.1),
-            of(limits::FLEET_LARGE_LOGS.0, limits::FLEET_LARGE_LOGS.1),
-        ]))
+            links: of(links, limits::FLEET_LINKS_PER_TENANT),
+            logs: of(wildcards, usize::MAX),
+            middle_logs: of(limits::FLEET_MIDDLE_LOGS.0, limits::FLEET_MIDDLE_LOGS.1),
+            large_logs: of(limits::FLEET_LARGE_LOGS.0, limits::FLEET_LARGE_LOGS.1),
+        })
     }
 }

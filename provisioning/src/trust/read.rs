@@ -35,9 +35,7 @@ pub(crate) struct Asked {
 /// The events behind the place that is asked for.
 pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result<News, Refused> {
     let Asked { after, wait, .. } = *asked;
-    if beyond(service, asked)? {
-        let at = service.clock.monotonic();
-        service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
+    if is_beyond(service, by, after, asked.head).await? {
         return Ok(News::Beyond);
     }
     if wait > 0 && Head::read(&service.tables)?.seq == after {
@@ -67,10 +65,21 @@ pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result
     }))
 }
 
-fn beyond(service: &Service, asked: &Asked) -> Result<bool, Refused> {
-    let Some(hash) = asked.head else { return Ok(false) };
+/// Whether a reader that knows the event `after` by this hash knows what this service has lost; that is noted.
+pub(crate) async fn is_beyond(
+    service: &Service,
+    by: &str,
+    after: u64,
+    hash: Option<EventHash>,
+) -> Result<bool, Refused> {
+    let Some(hash) = hash else { return Ok(false) };
     let head = Head::read(&service.tables)?;
-    Ok(Place::of(&service.tables, &head, asked.after, hash)? == Place::Elsewhere)
+    if Place::of(&service.tables, &head, after, hash)? != Place::Elsewhere {
+        return Ok(false);
+    }
+    let at = service.clock.monotonic();
+    service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
+    Ok(true)
 }
 
 fn oldest(service: &Service) -> Result<u64, Refused> {

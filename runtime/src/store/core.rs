@@ -1,6 +1,6 @@
 //! What readers, the writer and checkpoints share: the layers of rows, the head, the list of journals.
 
-use std::fs::File;
+use super::recover::Lock;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ pub(super) struct Core {
     /// Journals that are complete and not in the base, with their bytes.
     pub(super) former: Mutex<Vec<(u64, u64)>>,
     /// Held for as long as the store is open.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Core {
     pub(super) fn new(
         disk: Disk,
         folder: PathBuf,
-        lock: File,
+        lock: Lock,
         recovered: Recovered,
     ) -> Result<Self, StoreError> {
         let numbers = disk::numbered(&folder, journal::KIND)?;

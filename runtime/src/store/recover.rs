@@ -32,8 +32,26 @@ pub(super) struct Recovered {
     pub(super) rebuild: bool,
 }
 
-/// Takes the folder for this process alone; it is free again when the file is dropped.
-pub(super) fn lock(disk: &Disk, folder: &Path) -> Result<fs::File, StoreError> {
+/// The lock of a folder. A process that is just being started from this one holds a copy of the open file, so closing it
+/// would not give the folder free: it is unlocked.
+pub(super) struct Lock(fs::File);
+
+#[cfg(test)]
+impl Lock {
+    pub(super) fn copy(&self) -> fs::File {
+        self.0.try_clone().unwrap()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // An error cannot be mended here; the file is closed next, which unlocks it too.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the folder for this process alone; it is free again when the lock is dropped.
+pub(super) fn lock(disk: &Disk, folder: &Path) -> Result<Lock, StoreError> {
     match fs::metadata(folder) {
         Ok(found) => owner_alone(folder, &found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_folders(disk, folder)?,
@@ -42,7 +60,7 @@ pub(super) fn lock(disk: &Disk, folder: &Path) -> Result<fs::File, StoreError> {
     let path = folder.join(LOCK);
     let file = disk.open(&path).map_err(|error| at(&path, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(StoreError::Locked(folder.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(at(&path, &error)),
     }

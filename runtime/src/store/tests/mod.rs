@@ -233,6 +233,18 @@ async fn a_broken_disk_is_never_acknowledged_and_ends_the_store() {
     assert!(!store.opened().clean);
 }
 
+/// A process that is being started holds every open file of this one until it runs its own program.
+#[test]
+fn a_dropped_lock_is_free_also_when_a_copy_of_its_file_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new(None);
+    let lock = recover::lock(&disk, folder.path()).unwrap();
+    assert!(matches!(recover::lock(&disk, folder.path()), Err(StoreError::Locked(_))));
+    let _copy = lock.copy();
+    drop(lock);
+    assert!(recover::lock(&disk, folder.path()).is_ok());
+}
+
 #[tokio::test]
 async fn a_second_opener_is_told() {
     let (folder, _store, _table) = open();
