@@ -31,8 +31,9 @@ pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-pub(super) async fn readyz(app: App, entrance: web::Data<Entrance>) -> Answer {
-    let tls = entrance.certificates();
+pub(super) async fn readyz(app: App, entrance: Option<web::Data<Entrance>>) -> Answer {
+    // A service that is driven without a listener has none.
+    let tls = entrance.as_ref().and_then(|entrance| entrance.certificates());
     let mut reasons = reasons(&app)?;
     reasons.extend(tls.and_then(|tls| tls.expired(app.now())));
     let Some(first) = reasons.first() else {
