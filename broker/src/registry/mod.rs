@@ -3,9 +3,12 @@
 //! A trust event costs the number of sessions it hits. The index holds no actor and no task: it outlives both.
 
 mod index;
+mod limits;
 mod names;
 #[cfg(test)]
 mod tests;
+
+pub use limits::SessionLimits;
 
 use std::sync::Arc;
 
@@ -16,7 +19,6 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
-use crate::config::SessionLimits;
 use crate::lanes::SubscriberId;
 use crate::rights::Rights;
 use crate::session::{Line, Session};

@@ -4,12 +4,14 @@
 //! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
 //! check; what survives a restart is for the store, which loads through [`Retained::set`].
 
+mod limits;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use limits::RetainedLimits;
+
 use super::message::Message;
-use crate::config::RetainedLimits;
 use crate::keep::{record, Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
 use crate::rights::Trusted;

@@ -1,5 +1,5 @@
+use super::RetainedLimits;
 use super::{Limit, Retained, Stored};
-use crate::config::RetainedLimits;
 use crate::keep::Keep;
 use crate::lanes::testing::*;
 use crate::lanes::{Message, Publisher};
