@@ -191,9 +191,10 @@ impl Keep {
         self.writes() && self.store.is_healthy()
     }
 
-    /// Whether it waits for room on the disk.
-    pub(crate) fn is_full(&self) -> bool {
-        self.progress.borrow().waits || self.store.is_full()
+    /// What it waits for, in words for the operator; `None` while it writes, and when it never will again.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        let waits = self.progress.borrow().waits;
+        self.store.waits_for().or(waits.then_some("rows that found no room are tried again"))
     }
 
     /// Whether a client may come in for which something would be kept. Costs a look at one byte.
@@ -296,9 +297,13 @@ impl Keep {
         match waits {
             true if !before => {
                 let rows = self.pending.lock().len();
-                tracing::error!(rows, "no room on the disk for kept sessions: no CONNECT is let in until there is some");
+                tracing::error!(
+                    rows,
+                    why = self.waits_for(),
+                    "kept sessions cannot be written now: no CONNECT is let in until they are; they are tried again without a restart"
+                );
             }
-            false => tracing::info!("there is room for kept sessions again: the broker goes on"),
+            false => tracing::info!("kept sessions are written again: the broker goes on"),
             true => {}
         }
     }

@@ -318,7 +318,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
         disk.is(true);
         let refused = keep.note(Step::Put(Row::Incoming(one, round), vec![1]));
         assert!(keep.durable(refused).await.is_err());
-        assert!(!keep.is_healthy() && keep.is_full() && !keep.writes());
+        assert!(!keep.is_healthy() && keep.waits_for().is_some() && !keep.writes());
         let also = keep.note(Step::Put(Row::Session(two), vec![round as u8]));
         assert!(keep.durable(also).await.is_err());
         // Steps that were durable before stay durable, and nothing else is read.
@@ -329,7 +329,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         keep.durable(also).await.unwrap();
-        assert!(keep.writes() && !keep.is_full());
+        assert!(keep.writes() && keep.waits_for().is_none());
         assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round));
         assert_eq!(keep.tables.sessions.len().unwrap(), 2);
     }
