@@ -7,6 +7,8 @@
 //! [`validator`] (may this one connect), [`behaviour`] (does it behave as itself), [`agent`] (all of it, started),
 //! [`daemon`] (on a gateway); every limit is in [`limits`].
 
+mod error;
+mod namesake;
 pub mod trust;
 
 pub mod ledger;

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::Namesake;
+use crate::namesake::Namesake;
 use crate::trust::{Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 

@@ -7,11 +7,13 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;
 
-use super::{Agent, AgentError};
+use super::Agent;
 use crate::behaviour::{self, BehaviourParts};
 use crate::config::AgentConfig;
+use crate::error::AgentError;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::{Namesake, SyncCore};
+use crate::namesake::Namesake;
+use crate::sync::SyncCore;
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 

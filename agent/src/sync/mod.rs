@@ -24,12 +24,10 @@ pub(crate) use actor::TrustActor;
 #[cfg(feature = "testing")]
 pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
-pub(crate) use namesake::Namesake;
 
 mod actor;
 mod counters;
 mod fetch;
-mod namesake;
 #[cfg(test)]
 mod tests;
 mod trouble;

@@ -10,6 +10,7 @@ mod backup;
 mod bench;
 mod device;
 mod operator;
+mod place;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
+pub(crate) use place::Place;
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
     ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,

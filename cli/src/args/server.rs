@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::Place;
 use super::TrustArgs;
-use crate::config::Place;
 
 /// How to log.
 #[derive(Args, Clone, Default)]
