@@ -2,12 +2,14 @@ use std::time::Duration;
 
 use tessera_token::limits::EVENTS_PER_ANSWER;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{EventHash, Feed, FeedNonce};
+use tessera_token::trust::{BoundFeed, EventHash, Feed, FeedNonce};
 
 use super::actor::Claimed;
 use super::ledger::Head;
 use super::restored::Place;
+use super::view;
 use crate::limits::POLL_SECONDS;
+use crate::operators::Operator;
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::number_of;
@@ -15,6 +17,8 @@ use crate::tables::number_of;
 /// What a reader that asks for events gets.
 pub(crate) enum News {
     Feed(Feed),
+    /// That of a reader of some tenants.
+    Bound(BoundFeed),
     /// The asked place was compacted away or was never reached: take the snapshot.
     Gone,
     /// The reader stands on another past, or beyond: it knows what this service has lost.
@@ -32,14 +36,29 @@ pub(crate) struct Asked {
     pub(crate) nonce: Option<FeedNonce>,
 }
 
-/// The events behind the place that is asked for.
-pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result<News, Refused> {
-    let Asked { after, wait, .. } = *asked;
-    if beyond(service, asked)? {
-        let at = service.clock.monotonic();
-        service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
-        return Ok(News::Beyond);
+/// The events behind the place that is asked for, of the tenants of the account.
+pub(crate) async fn events(
+    service: &Service,
+    by: &Operator,
+    asked: &Asked,
+) -> Result<News, Refused> {
+    let tenants = by.tenants.set()?;
+    let beyond = beyond(service, asked)?;
+    match tenants {
+        // Its word alone moves nothing, since a jump concerns all tenants: it shows what the root key signed.
+        Some(_) if beyond => Ok(News::Beyond),
+        Some(tenants) => view::events(service, &by.name, &tenants, asked).await,
+        None if beyond => {
+            let (by, at) = (by.name.clone(), service.clock.monotonic());
+            service.trust.send(Claimed { by, seq: asked.after, at }).await?;
+            Ok(News::Beyond)
+        }
+        None => all_events(service, asked).await,
     }
+}
+
+async fn all_events(service: &Service, asked: &Asked) -> Result<News, Refused> {
+    let Asked { after, wait, .. } = *asked;
     if wait > 0 && Head::read(&service.tables)?.seq == after {
         let _seat = service.hub.seat().ok_or(RefusalCode::LimitReached)?;
         service.metrics.pollers.set(&[], count(service.hub.waiting()));
@@ -59,12 +78,22 @@ pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result
         EVENTS_PER_ANSWER,
     )?;
     Ok(News::Feed(Feed {
-        events: rows.into_iter().map(|(_, event)| event).collect(),
-        heartbeat: match &asked.nonce {
-            Some(nonce) => head.answer(nonce, &service.root, service.now())?,
-            None => head.heartbeat(&service.root, service.now())?,
-        },
+        // One that came in this moment lies beyond the heartbeat.
+        events: rows
+            .into_iter()
+            .take_while(|(key, _)| number_of(key) <= head.seq)
+            .map(|(_, event)| event)
+            .collect(),
+        heartbeat: heartbeat(service, &head, asked)?,
     }))
+}
+
+/// The heartbeat of this head for the reader that asks.
+pub(super) fn heartbeat(service: &Service, head: &Head, asked: &Asked) -> Result<Vec<u8>, Refused> {
+    Ok(match &asked.nonce {
+        Some(nonce) => head.answer(nonce, &service.root, service.now())?,
+        None => head.heartbeat(&service.root, service.now())?,
+    })
 }
 
 fn beyond(service: &Service, asked: &Asked) -> Result<bool, Refused> {

@@ -14,7 +14,7 @@ use super::TrustError;
 pub struct TenantSet(Vec<TenantId>);
 
 /// The name of a [`TenantSet`]: SHA-256 of its CBOR. A view is as small for many tenants as for one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TenantSetId([u8; 32]);
 
 impl TenantSetId {
