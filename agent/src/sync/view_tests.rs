@@ -72,7 +72,7 @@ async fn no_event_of_its_own_can_be_hidden() {
     let acme = set(&["acme"]);
     let theirs = set(&["nobody"]);
     type Bend = fn(&World, &Poll, BoundFeed, &TenantSet) -> BoundFeed;
-    let bends: [(&str, &str, Bend); 9] = [
+    let bends: [(&str, &str, Bend); 11] = [
         // The true view of another account, in which every revocation is foreign.
         ("tenants", "another's", |world, poll, _, theirs| {
             world.bound_feed(theirs, &poll.nonce, poll.after, NOW)
@@ -102,6 +102,19 @@ async fn no_event_of_its_own_can_be_hidden() {
         // A view of an earlier answer begins elsewhere.
         ("order", "elsewhere", |world, poll, _, _| {
             world.bound_feed(&set(&["acme"]), &poll.nonce, 0, NOW)
+        }),
+        // True views that begin behind one of its events, with and without one of its own.
+        ("order", "over one", |world, poll, _, _| {
+            world.bound_feed(&set(&["acme"]), &poll.nonce, 2, NOW)
+        }),
+        ("order", "over all", |world, poll, mut answer, _| {
+            let mut view = View::open(&answer.view, &world.root.public()).unwrap();
+            (view.after, view.after_head) = (3, EventHash::of(&world.events[2]));
+            view.included.clear();
+            answer.view = view.sign(&world.root).unwrap();
+            answer.feed.events.clear();
+            assert_eq!(poll.after, 1);
+            answer
         }),
         ("signature", "unsigned", |_, _, mut answer, _| {
             *answer.view.last_mut().unwrap() ^= 1;

@@ -11,13 +11,14 @@ use tessera_token::key::PublicKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, RefusalAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     BoundFeed, BoundSnapshot, Change, EventHash, Evidence, Feed, FeedAnswer, FeedNonce, Heartbeat,
     Snapshot, TenantSet, View, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
 };
 
 use crate::restored::{brought_back, copied, Keeper};
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, World, START};
 
 const NONCE: FeedNonce = FeedNonce::from_bytes([8; 16]);
 
@@ -411,19 +412,16 @@ async fn names_of_verifiers_are_told_within_the_tenants() {
 #[tokio::test]
 async fn its_clock_is_no_witness_against_that_of_the_service() {
     let world = two_tenants().await;
-    let client = account(&world, "gateway", &["acme"]).await;
-    let shown = async || world.nobody.get("/metrics").await.unwrap().text();
-    let ahead = |text: &str| -> Value {
-        let line = text.lines().find(|line| line.starts_with("tessera_provisioning_clock_ahead"));
-        json!(line.unwrap())
+    let token = token(&world, "gateway", &["acme"]).await;
+    world.clock.set_unix(UnixSeconds::new(START + 7200));
+    let world = world.restart().await;
+    let polls = async |client: &HttpClient| {
+        client.get(&format!("/v1/trust/events?after=3&clock={START}")).await.unwrap();
+        world.nobody.get("/readyz").await.map_err(|error| error.code().map(str::to_owned)).err()
     };
-    let before = ahead(&shown().await);
-    let clock = world.now().get() - 100_000;
-    for _ in 0..5 {
-        client.get(&format!("/v1/trust/events?after=0&clock={clock}")).await.unwrap();
-    }
-    let ready = world.nobody.get("/readyz").await.map(|answer| answer.status);
-    assert_eq!((ahead(&shown().await), ready.unwrap()), (before, 200));
+    assert_eq!(polls(&world.with_token(&token)).await, None);
+    // As that of a reader of all tenants is.
+    assert_eq!(polls(&world.feed).await, Some(Some("clock_wrong".to_owned())));
 }
 
 #[tokio::test]
