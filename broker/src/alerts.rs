@@ -13,7 +13,7 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::control;
 use crate::hub::Hub;
-use crate::lanes::SubscriberId;
+use crate::lanes::{Push, SubscriberId};
 use crate::limits::ALERT_BYTES;
 use crate::rights::Control;
 use crate::session::Session;
@@ -91,7 +91,8 @@ fn text(alert: &Alert, limits_hit: &Counter) -> Option<String> {
 fn publish(hub: &Hub, alert: &Alert) {
     let Some(text) = text(alert, &hub.metrics.limits_hit) else { return };
     for session in hub.alerts.of(&alert.tenant) {
-        if !control::tell(&session, Control::Alerts, text.clone().into_bytes()) {
+        let told = control::tell(&session, Control::Alerts, text.clone().into_bytes());
+        if told != Some(Push::Taken) {
             hub.metrics.dropped.inc(&["alert_not_taken", "1"]);
         }
     }

@@ -15,7 +15,6 @@ use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::authz::Authz;
 use crate::challenges::Challenges;
-use crate::config::SessionPolicy;
 use crate::connection::Leaving;
 use crate::control::{revoke, Relay, Withdrawn};
 use crate::gate::Gate;
@@ -29,6 +28,7 @@ use crate::rights::{Author, Trusted};
 use crate::session::ending::Left;
 use crate::session::machine::{Context, End, House, Machine, Will};
 use crate::session::timers::Timers;
+use crate::session::SessionPolicy;
 use crate::session::{Line, Now, Session};
 use crate::shares::Shares;
 use crate::tickets::Tickets;
@@ -66,6 +66,22 @@ pub(crate) struct Hub {
 pub(crate) struct Routed {
     pub(crate) tally: Tally,
     pub(crate) stored: Option<Stored>,
+}
+
+impl Routed {
+    /// Why something of the publish is refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<RefusalCode> {
+        match self.stored {
+            // Some may have it already, but what was asked to be kept is not.
+            Some(Stored::Full(limit)) => Some(limit.code()),
+            Some(Stored::Kept | Stored::Deleted | Stored::Expired) => None,
+            // Every subscriber misses it.
+            None if self.tally.missed() > 0 && !self.tally.has_reached() => {
+                Some(RefusalCode::LimitReached)
+            }
+            None => None,
+        }
+    }
 }
 
 impl Hub {
@@ -134,8 +150,7 @@ impl Hub {
     }
 
     fn route_on(&self, message: &Arc<Message>, mut routed: Routed) -> (Routed, Option<Rest>) {
-        let (filters, rest) = self.lanes.publish_to_fleet(message, &routed.tally);
-        routed.tally.filters = filters;
+        let rest = self.lanes.publish_to_fleet(message, &mut routed.tally);
         self.note_routed(message, &routed);
         (routed, rest)
     }
@@ -155,8 +170,9 @@ impl Hub {
     fn note_routed(&self, message: &Message, routed: &Routed) {
         let tally = &routed.tally;
         self.metrics.hot.routed(tally);
-        if tally.full > 0 {
-            self.metrics.dropped.add(&["queue_full", qos_label(message.qos)], tally.full as u64);
+        let missed = tally.missed();
+        if missed > 0 {
+            self.metrics.dropped.add(&["queue_full", qos_label(message.qos)], missed as u64);
         }
     }
 
@@ -177,7 +193,10 @@ impl Hub {
                     let by = Arc::make_mut(&mut message.publisher);
                     by.author = Author::broker(rights.grant().device().clone());
                 }
-                self.route(&Arc::new(message)).await;
+                let routed = self.route(&Arc::new(message)).await;
+                if let Some(code) = routed.refusal() {
+                    self.will_refused(session, code);
+                }
             }
             Err(code) => self.will_refused(session, code),
         }

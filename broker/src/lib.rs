@@ -12,6 +12,7 @@
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;
+mod config_error;
 pub mod limits;
 pub mod refusals;
 
@@ -41,5 +42,6 @@ pub mod metrics;
 
 mod server;
 
-pub use config::{BrokerConfig, ConfigError, RawBrokerConfig};
+pub use config::{BrokerConfig, RawBrokerConfig};
+pub use config_error::ConfigError;
 pub use server::{Broker, BrokerHandle, StartError};

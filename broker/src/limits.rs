@@ -196,11 +196,6 @@ pub const REAUTHENTICATION_EVERY: Duration = Duration::from_secs(10);
 /// Bytes that a client may send until the TLS handshake is over: a ClientHello of today takes 2 KiB, the rest is for a
 /// chain of client certificates.
 pub const TLS_HANDSHAKE_BYTES: u64 = 16 * 1024;
-/// Bytes of a ClientHello that are looked at for the size of records that it asks for. A client with buffers that are
-/// small sends fewer than 1 KiB.
-pub const TLS_HELLO_BYTES: usize = 4 * 1024;
-/// Bytes of it that are read at once.
-pub const TLS_HELLO_CHUNK: usize = 1024;
 /// Time for the WebSocket upgrade, from the end of the TLS handshake or from accept.
 pub const UPGRADE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a PROXY header, from accept: balancers send it first thing.

@@ -26,6 +26,8 @@ const LIVED: &str = "lived";
 struct Row {
     began: u64,
     lived: u64,
+    #[serde(default)]
+    former: u64,
 }
 
 /// The clock of the service.
@@ -59,15 +61,16 @@ impl ServiceClock {
     pub(crate) fn open(held: Arc<HeldClock>, tables: &Tables) -> Result<Arc<Self>, StoreError> {
         let (now, monotonic) = (held.unix(), held.monotonic());
         let lived = match tables.meta.get_record::<Row>(LIVED)? {
-            Some(Row { began, lived }) => {
+            Some(Row { began, lived, former }) => {
                 LivedTime::restore(UnixSeconds::new(began), UnixSeconds::new(lived), monotonic)
+                    .after(UnixSeconds::new(former))
             }
             None => {
                 let known = newest_entry(tables)?.map_or(now, |entry| UnixSeconds::new(entry.at));
                 LivedTime::begin(known.min(now), monotonic)
             }
         };
-        let stored = Mutex::new(Row { began: 0, lived: 0 });
+        let stored = Mutex::new(Row { began: 0, lived: 0, former: 0 });
         let (lived, readers) = (Mutex::new(lived), Mutex::default());
         Ok(Arc::new(Self { held, lived, stored, readers }))
     }
@@ -114,11 +117,13 @@ impl ServiceClock {
     ) -> Result<(), StoreError> {
         let row = {
             let lived = self.lived.lock();
-            Row { began: lived.began().get(), lived: lived.reached().get() }
+            let (began, former) = (lived.began().get(), lived.former().get());
+            Row { began, lived: lived.reached().get(), former }
         };
         let before = *self.stored.lock();
         let step = if end { 1 } else { LIVED_STEP_SECONDS };
-        if row.began == before.began && row.lived < before.lived.saturating_add(step) {
+        let same_life = (row.began, row.former) == (before.began, before.former);
+        if same_life && row.lived < before.lived.saturating_add(step) {
             return Ok(());
         }
         let mut batch = Batch::new();

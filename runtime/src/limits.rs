@@ -162,6 +162,11 @@ pub const PEM_BYTES: u64 = 1024 * 1024;
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(5);
 /// Time for a TLS handshake in front of HTTP: two round trips and a signature.
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of a ClientHello that are looked at for the size of records that it asks for. A client with buffers that are
+/// small sends fewer than 1 KiB.
+pub const TLS_HELLO_BYTES: usize = 4 * 1024;
+/// Bytes of it that are read at once.
+pub const TLS_HELLO_CHUNK: usize = 1024;
 /// Bytes of a PROXY header of version 2 behind its first 16. Addresses take 36, the rest is for what balancers add.
 pub const PROXY_HEADER_BYTES: usize = 2_048;
 /// Bytes of a PROXY header of version 1 with its end of line, as its specification says.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::LIVED_CATCH_UP;
@@ -15,6 +16,8 @@ use crate::limits::LIVED_CATCH_UP;
 pub struct LivedTime {
     began: u64,
     lived: u64,
+    /// How far the life before this one came; 0 when nothing is to be said about it.
+    former: u64,
     /// Monotonic time of the last step.
     last: Duration,
 }
@@ -28,7 +31,13 @@ impl LivedTime {
     /// A life that goes on from what was stored.
     pub fn restore(began: UnixSeconds, lived: UnixSeconds, monotonic: Duration) -> Self {
         let of = |time: UnixSeconds| time.get().saturating_mul(1000);
-        Self { began: of(began), lived: of(lived).max(of(began)), last: monotonic }
+        Self { began: of(began), lived: of(lived).max(of(began)), former: 0, last: monotonic }
+    }
+
+    /// The same after a life that came so far.
+    #[must_use]
+    pub fn after(self, former: UnixSeconds) -> Self {
+        Self { former: former.get().saturating_mul(1000), ..self }
     }
 
     /// When it began.
@@ -39,6 +48,11 @@ impl LivedTime {
     /// How far it has come.
     pub fn reached(&self) -> UnixSeconds {
         UnixSeconds::new(self.lived / 1000)
+    }
+
+    /// How far the life before this one came; 0 when that no longer matters.
+    pub fn former(&self) -> UnixSeconds {
+        UnixSeconds::new(self.former / 1000)
     }
 
     /// Seconds that were lived through.
@@ -53,12 +67,16 @@ impl LivedTime {
         self.last = monotonic;
         let wall = wall.get().saturating_mul(1000);
         if wall.saturating_add(1000) <= self.began {
+            self.former = self.former.max(self.lived);
             (self.began, self.lived) = (wall, wall);
             return;
         }
         let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
         let further = passed.saturating_add(passed / LIVED_CATCH_UP);
         self.lived = self.lived.saturating_add(further).min(wall).max(self.lived);
+        if wall >= self.former || self.span() >= TOKEN_LIFE_SECONDS {
+            self.former = 0;
+        }
     }
 
     /// The moment by which things are removed.
@@ -67,8 +85,10 @@ impl LivedTime {
     }
 
     /// The moment that something which is kept for a time is stamped with: a clock that is behind does not make it old.
+    /// When a clock made life begin anew, either that clock is wrong or the former life was: until a whole life of a token
+    /// was lived through since, the stamp counts for both.
     pub fn stamp(&self, wall: UnixSeconds) -> UnixSeconds {
-        self.reached().max(wall)
+        self.reached().max(wall).max(self.former())
     }
 }
 
@@ -114,6 +134,29 @@ mod tests {
         lived.step(at(NOW + DAY), after(100 * DAY + 60));
         assert_eq!(lived.removal(at(NOW + DAY)), at(NOW + DAY));
         assert_eq!(lived.stamp(at(NOW + DAY)), at(NOW + 100 * DAY));
+    }
+
+    /// Rows are judged by others too: by a service that came back from an older copy, whose time is right.
+    #[test]
+    fn a_clock_that_is_behind_the_beginning_makes_nothing_old_either() {
+        let mut lived = LivedTime::begin(at(NOW), after(0));
+        lived.step(at(NOW + DAY), after(DAY));
+        lived.step(at(NOW - 40 * DAY), after(DAY + 60));
+        assert_eq!(lived.removal(at(NOW - 40 * DAY)), at(NOW - 40 * DAY));
+        assert_eq!(lived.stamp(at(NOW - 40 * DAY)), at(NOW + DAY));
+        // Over a restart too.
+        let again = LivedTime::restore(lived.began(), lived.reached(), after(0));
+        assert_eq!(again.after(lived.former()).stamp(at(NOW - 40 * DAY)), at(NOW + DAY));
+        let mut right_again = lived.clone();
+        right_again.step(at(NOW + 2 * DAY), after(DAY + 120));
+        assert_eq!(
+            (right_again.former(), right_again.stamp(at(NOW + 2 * DAY))),
+            (at(0), at(NOW + 2 * DAY))
+        );
+        // It was the former life that was wrong.
+        let life = TOKEN_LIFE_SECONDS;
+        lived.step(at(NOW - 40 * DAY + life), after(DAY + 60 + life));
+        assert_eq!(lived.stamp(at(NOW - 40 * DAY + life)), at(NOW - 40 * DAY + life));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Gate {
     pub fn answered(&mut self, answer: Option<(u16, Vec<u8>)>) {
         if let Some(driven) = &mut self.driven {
             driven.answered(answer.map(|(status, body)| match status {
-                200 => Ok(body),
+                200..300 => Ok(body),
                 status => Err(status),
             }));
         }

@@ -194,6 +194,10 @@ fn output_that_cannot_be_written_has_an_exit_code_of_its_own() {
     }
     let made = ok(&mut server.operator(&["claim", "list", "--json"]));
     assert_eq!(made.matches("\"open\"").count(), 3, "{made}");
+    let account = ["operator", "create", "night", "--role", "viewer", "--tenant", "default"];
+    let (code, told) = into(&mut server.operator(&account), full());
+    assert_eq!(code, Some(74), "{told}");
+    assert!(told.contains("tessera operator delete night"), "{told}");
 }
 
 /// Output to a pipe ends in logs, so it has the path alone. A lost token is made again on the machine.

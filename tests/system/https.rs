@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tessera_tests::process::{ok, run, tessera, Process};
 
-use crate::tls::certificate;
+use crate::tls::{certificate, records, OF_THE_RECORD};
 
 struct Site {
     folder: TempDir,
@@ -196,4 +196,55 @@ fn each_listener_of_provisioning_has_a_gauge_of_its_own() {
     assert_eq!(open("https"), 1, "curl alone\n{text}");
     assert!(open("inner") > 0, "its broker follows the trust feed\n{text}");
     assert!(!text.contains("http_connections{listener=\"tcp\"}"), "{text}");
+}
+
+#[test]
+fn a_client_with_small_buffers_gets_small_records_over_https() {
+    let site = start();
+    let input = site.folder.path().join("request");
+    let largest = |more: &[&str]| {
+        std::fs::write(
+            &input,
+            "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        )
+        .unwrap();
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &format!("127.0.0.1:{}", site.port("http"))])
+            .args(["-CAfile", &site.cert, "-ign_eof", "-msg"])
+            .args(more)
+            .stdin(std::fs::File::open(&input).unwrap())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&output.stdout);
+        let records = records(&output);
+        assert!(records.iter().sum::<usize>() > 20_000, "{records:?}\n{output}");
+        records.into_iter().max().unwrap()
+    };
+    for version in ["-tls1_2", "-tls1_3"] {
+        let found = largest(&[version, "-maxfraglen", "512"]);
+        assert!((512..=512 + OF_THE_RECORD).contains(&found), "{version}: {found}");
+        assert!(largest(&[version]) > 4_096, "{version}");
+    }
+    site.stop();
+}
+
+#[test]
+fn a_handshake_that_fails_is_told_in_the_log_and_files_that_cannot_be_used_in_readyz() {
+    let mut site = start();
+    let in_clear = format!("http://127.0.0.1:{}/healthz", site.port("http"));
+    assert!(!run(Command::new("curl").args(["-s", &in_clear])).0);
+    site.process.line("the refusal", |line| {
+        ["TLS handshake refused", "code=\"tls_refused\"", "address=127.0.0.1", "https", "detail="]
+            .iter()
+            .all(|part| line.contains(part))
+    });
+    std::fs::write(&site.cert, "no certificate").unwrap();
+    site.process.signal("HUP");
+    let ready = format!("https://localhost:{}/readyz", site.port("http"));
+    site.process.line("the error", |line| line.contains("the new certificates are not used"));
+    let told = ok(Command::new("curl").args(["-sk", &ready]));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["status"], "ready", "the old ones are good: {told}");
+    assert_eq!(told["warnings"][0]["part"], "tls", "{told}");
+    site.stop();
 }

@@ -112,7 +112,7 @@ fn connect_and_subscribe(device: &Device) -> Vec<u8> {
 }
 
 /// The lengths of the server's records, as `openssl s_client -msg` shows them.
-fn records(output: &str) -> Vec<usize> {
+pub(crate) fn records(output: &str) -> Vec<usize> {
     let mut lines = output.lines();
     let mut found = Vec::new();
     while let Some(line) = lines.next() {
@@ -125,7 +125,7 @@ fn records(output: &str) -> Vec<usize> {
 }
 
 /// The bytes that the largest record may have beside its content: nonce, tag, type.
-const OF_THE_RECORD: usize = 32;
+pub(crate) const OF_THE_RECORD: usize = 32;
 
 #[test]
 fn a_client_with_small_buffers_gets_small_records() {

@@ -197,6 +197,16 @@ impl RefusalCode {
     pub const fn cannot_tell(self) -> bool {
         matches!(self, Self::TrustMissing | Self::TrustNotFollowed | Self::TrustStale)
     }
+
+    /// Whether the server is the cause: its state, its clock or its bounds. Such a refusal says nothing about the peer.
+    /// `rate_limited` is not one of them: the peer itself asked too often.
+    pub const fn is_of_the_server(self) -> bool {
+        let is_bound =
+            matches!(self, Self::LimitReached | Self::ShareUsedUp | Self::CapacityReached);
+        let is_fault = matches!(self, Self::Internal | Self::ClockWrong | Self::IssuerKeyMissing);
+        let is_state = matches!(self, Self::NotReady | Self::ProofUndecided) || self.cannot_tell();
+        is_bound || is_fault || is_state
+    }
 }
 
 impl fmt::Display for RefusalCode {
@@ -210,6 +220,29 @@ impl core::error::Error for RefusalCode {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_of_the_server_say_nothing_about_the_peer() {
+        let of_the_server: Vec<&str> = RefusalCode::ALL
+            .iter()
+            .filter(|code| code.is_of_the_server())
+            .map(|code| code.as_str())
+            .collect();
+        let expected = [
+            "trust_stale",
+            "trust_missing",
+            "trust_not_followed",
+            "proof_undecided",
+            "limit_reached",
+            "share_used_up",
+            "not_ready",
+            "clock_wrong",
+            "issuer_key_missing",
+            "capacity_reached",
+            "internal",
+        ];
+        assert_eq!(of_the_server, expected);
+    }
 
     #[test]
     fn codes_are_distinct_and_parse_back() {

@@ -35,7 +35,7 @@ impl TrustActor {
         };
         let evidence = match next.ask {
             Ask::Show => self.core.lock().evidence(),
-            Ask::Snapshot | Ask::Events(_) => Vec::new(),
+            Ask::Snapshot(_) | Ask::Events(_) => Vec::new(),
         };
         let fetch = source.fetch(next.ask, evidence);
         let ask = async move {

@@ -8,7 +8,7 @@ use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
 
-use super::{Ask, Namesake, Poll};
+use super::{Ask, Namesake, Poll, Stand};
 use crate::config::FeedConfig;
 use crate::limits;
 
@@ -109,7 +109,7 @@ impl Source {
         async move {
             let path = path(ask, clock.unix());
             let request = match ask {
-                Ask::Snapshot => {
+                Ask::Snapshot(_) => {
                     Request::new(Method::Get, &path).within(limits::SYNC_SNAPSHOT_TOTAL)
                 }
                 // It admits devices under this name: the service tells when another reader does.
@@ -133,15 +133,18 @@ impl Source {
 /// Path and query; `clock` is what the reader's clock shows.
 pub(crate) fn path(ask: Ask, clock: UnixSeconds) -> String {
     match ask {
-        Ask::Snapshot => "/v1/trust/snapshot".to_owned(),
-        Ask::Events(Poll { after, head, nonce, wait, .. }) => {
-            let head = base64url(head.as_bytes());
-            format!(
-                "/v1/trust/events?after={after}&head={head}&nonce={nonce}&wait={wait}&clock={clock}"
-            )
+        Ask::Snapshot(None) => "/v1/trust/snapshot".to_owned(),
+        Ask::Snapshot(Some(stand)) => format!("/v1/trust/snapshot?{}", place(stand)),
+        Ask::Events(Poll { stand, nonce, wait, .. }) => {
+            let place = place(stand);
+            format!("/v1/trust/events?{place}&nonce={nonce}&wait={wait}&clock={clock}")
         }
         Ask::Show => "/v1/trust/known".to_owned(),
     }
+}
+
+fn place(Stand { after, head }: Stand) -> String {
+    format!("after={after}&head={}", base64url(head.as_bytes()))
 }
 
 fn of(error: &HttpError) -> FetchError {

@@ -18,6 +18,7 @@ use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustS
 
 use counters::Counters;
 use trouble::Trouble;
+use unstored::Unstored;
 
 pub(crate) use actor::TrustActor;
 #[cfg(feature = "testing")]
@@ -32,6 +33,7 @@ mod namesake;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod unstored;
 #[cfg(test)]
 mod view_tests;
 mod viewed;
@@ -39,21 +41,28 @@ mod viewed;
 /// What to ask the service for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// Everything.
-    Snapshot,
+    /// Everything. The service is told where this verifier stands, unless it has been shown what is known here: a snapshot
+    /// of another line would hide from it that something is known that it has lost.
+    Snapshot(Option<Stand>),
     /// What came after what is known.
     Events(Poll),
     /// Nothing: it is shown what it does not know any more.
     Show,
 }
 
-/// One poll.
+/// The newest event that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Poll {
-    /// The number of the newest event that is known.
+pub(crate) struct Stand {
+    /// Its number.
     pub(crate) after: u64,
     /// Its hash.
     pub(crate) head: EventHash,
+}
+
+/// One poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Poll {
+    pub(crate) stand: Stand,
     /// What the heartbeat must answer.
     pub(crate) nonce: FeedNonce,
     /// Seconds that the service may wait for news.
@@ -82,8 +91,8 @@ pub(crate) struct SyncCore {
     failures: u32,
     /// Whether a heartbeat has answered since the last snapshot or trouble: until then the service does not wait.
     settled: bool,
-    /// Whether what is known is not all in the store: then a whole snapshot is stored next.
-    unstored: bool,
+    /// What is known and not in the store, when there is anything: then a whole snapshot is stored next.
+    unstored: Option<Unstored>,
     /// Whether the end of the short budget was told.
     ended: bool,
     /// Events behind the stored snapshot.
@@ -121,7 +130,7 @@ impl SyncCore {
             waiting: Vec::new(),
             failures: 0,
             settled: false,
-            unstored: false,
+            unstored: None,
             ended: false,
             stored,
             no_snapshot: None,
@@ -150,12 +159,12 @@ impl SyncCore {
     /// Takes an answer in.
     pub(crate) fn answer(&mut self, ask: Ask, answer: Answer) -> Next {
         let outcome = match (ask, answer) {
-            (Ask::Snapshot, Ok(bytes)) => self.snapshot(&bytes),
+            (Ask::Snapshot(_), Ok(bytes)) => self.snapshot(&bytes),
             (Ask::Events(poll), Ok(bytes)) => self.events(&poll, &bytes),
-            (Ask::Show, Ok(_)) => Ok(Next { wait: Duration::ZERO, ask: Ask::Snapshot }),
+            (Ask::Show, Ok(_)) => Ok(Next { wait: Duration::ZERO, ask: Ask::Snapshot(None) }),
             (_, Err(error)) => Err(error.into()),
         };
-        if matches!(ask, Ask::Snapshot) && outcome.is_err() {
+        if matches!(ask, Ask::Snapshot(_)) && outcome.is_err() {
             self.no_snapshot = Some(self.trust.monotonic());
         }
         let next = match outcome {
@@ -169,12 +178,18 @@ impl SyncCore {
         next
     }
 
-    /// What a service that knows less is shown: everything that the root key signed and that is stored.
+    /// What a service that knows less is shown: everything that the root key signed and that is known, stored or not.
     pub(crate) fn evidence(&self) -> Vec<u8> {
-        let evidence = self.store.evidence().unwrap_or_else(|error| {
-            tracing::error!(%error, url = self.url, "nothing can be shown to the service");
+        let stored = self.store.evidence().unwrap_or_else(|error| {
+            tracing::error!(%error, url = self.url, "what is stored cannot be shown to the service");
             Default::default()
         });
+        let mut evidence = match &self.unstored {
+            Some(unstored) => unstored.behind(stored),
+            None => stored,
+        };
+        // They tell how far it stands.
+        evidence.views.extend(self.waiting.iter().map(|viewed| viewed.view.clone()));
         evidence.to_cbor()
     }
 
@@ -215,7 +230,7 @@ impl SyncCore {
         self.no_snapshot = None;
         self.saved_beat = None;
         self.settled = false;
-        self.unstored = saved.is_err();
+        self.unstored = saved.is_err().then(|| Unstored::of_snapshot(bytes));
         let others = state.tenants() != old.tenants();
         if others && !old.is_empty() {
             let (before, tenants) = (whose(old.tenants()), whose(state.tenants()));
@@ -261,7 +276,7 @@ impl SyncCore {
             // The service knows more and does not tell it.
             return Err(TrustRefusal::Order.into());
         }
-        if confirmed.is_some() && !left_out && !self.unstored {
+        if confirmed.is_some() && !left_out && self.unstored.is_none() {
             self.following();
         }
         let wait = if taken > 0 || more { Duration::ZERO } else { limits::SYNC_PAUSE };
@@ -277,16 +292,21 @@ impl SyncCore {
     }
 
     fn store_feed(&mut self, first: u64, feed: &Feed, applied: &Applied) -> Result<(), StoreError> {
+        let events = feed.events.iter().take(applied.taken);
         // Behind a gap no event may be stored: the next snapshot holds it.
-        if self.unstored || (applied.taken == 0 && !(applied.beat && self.beat_due())) {
+        if let Some(unstored) = &mut self.unstored {
+            unstored.add(events);
+            return Ok(());
+        }
+        if applied.taken == 0 && !(applied.beat && self.beat_due()) {
             return Ok(());
         }
         let beat = applied.state.confirmed_at().filter(|_| applied.beat);
         let beat = beat.map(|signed| (feed.heartbeat.as_slice(), signed));
-        let events = feed.events.iter().take(applied.taken);
-        let saved = self.store.save_events(first, events, beat);
-        self.unstored = saved.is_err();
-        saved?;
+        if let Err(error) = self.store.save_events(first, events.clone(), beat) {
+            self.unstored.get_or_insert_default().add(events);
+            return Err(error);
+        }
         self.stored += applied.taken;
         self.saved_beat = applied.beat.then(|| self.trust.monotonic());
         Ok(())
@@ -306,19 +326,25 @@ impl SyncCore {
         let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
         let nonce = random::bytes(self.random.as_ref()).map(FeedNonce::from_bytes);
         let ask = match nonce {
-            Ok(nonce) if !(state.is_empty() || long || others || self.unstored) => {
+            Ok(nonce) if !(state.is_empty() || long || others || self.unstored.is_some()) => {
                 Ask::Events(Poll {
-                    after: state.seq(),
-                    head: state.head(),
+                    stand: Stand { after: state.seq(), head: state.head() },
                     nonce,
                     wait: if self.settled { limits::SYNC_WAIT_SECONDS } else { 0 },
                     made: self.trust.monotonic(),
                 })
             }
             // Without randomness nothing could be confirmed: a snapshot confirms nothing.
-            _ => Ask::Snapshot,
+            _ => self.whole(),
         };
         Next { wait: Duration::ZERO, ask }
+    }
+
+    /// The snapshot, behind what is known.
+    fn whole(&self) -> Ask {
+        let state = self.trust.load();
+        let stand = Stand { after: state.seq(), head: state.head() };
+        Ask::Snapshot((!state.is_empty()).then_some(stand))
     }
 
     /// A snapshot that only shortens the start is not worth that revocations wait for it: while it cannot be had, events

@@ -20,8 +20,8 @@ pub(super) struct Rig {
 /// The number that a poll asks from.
 pub(super) fn after(ask: Ask) -> Option<u64> {
     match ask {
-        Ask::Events(poll) => Some(poll.after),
-        Ask::Snapshot | Ask::Show => None,
+        Ask::Events(poll) => Some(poll.stand.after),
+        Ask::Snapshot(_) | Ask::Show => None,
     }
 }
 
@@ -42,7 +42,7 @@ fn rig_in(folder: tempfile::TempDir, pin: Thumbprint, now: u64) -> Rig {
 impl Rig {
     /// A poll that the world answers.
     fn poll(&mut self, world: &World, time: u64) -> Next {
-        self.poll_with(|poll| world.feed_for(&poll.nonce, poll.after, time))
+        self.poll_with(|poll| world.feed_for(&poll.nonce, poll.stand.after, time))
     }
 
     fn poll_with(&mut self, answer: impl FnOnce(&Poll) -> Feed) -> Next {
@@ -53,7 +53,7 @@ impl Rig {
 
     /// Snapshot and heartbeat, as at a first start.
     fn settled(&mut self, world: &World) {
-        self.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        self.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
         self.poll(world, NOW);
         assert_eq!(self.verifier.validator.ready(), Ok(()));
     }
@@ -91,10 +91,10 @@ impl Rig {
 async fn first_a_snapshot_then_events() {
     let mut world = World::new();
     let mut rig = rig(&world);
-    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    assert!(matches!(rig.core.first().ask, Ask::Snapshot(_)));
     assert!(rig.shows("tessera_trust_age_seconds -1"));
     let mut effects = rig.verifier.trust.effects();
-    let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!((next.wait, after(next.ask)), (Duration::ZERO, Some(0)));
     assert_eq!(effects.try_recv().unwrap(), TrustEffect::Reloaded);
     assert_eq!(rig.stored_seq(), 0);
@@ -113,7 +113,7 @@ async fn first_a_snapshot_then_events() {
 async fn an_empty_answer_refreshes_the_age_and_pauses() {
     let world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.poll(&world, NOW);
     rig.advance(100);
     assert!(rig.shows("tessera_trust_age_seconds 100"));
@@ -126,14 +126,14 @@ async fn an_empty_answer_refreshes_the_age_and_pauses() {
 async fn rubbish_keeps_the_old_state_counts_and_asks_for_a_snapshot() {
     let mut world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     world.event(device_change("d-1", 1, NOW));
     let next = rig.poll_with(|poll| {
         let mut forged = world.feed_for(&poll.nonce, 0, NOW);
         *forged.events[0].last_mut().unwrap() ^= 1;
         forged
     });
-    assert_eq!(next.ask, Ask::Snapshot);
+    assert!(matches!(next.ask, Ask::Snapshot(_)));
     assert!(!next.wait.is_zero());
     assert_eq!(rig.verifier.trust.load().seq(), 0);
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"signature\"} 1"));
@@ -141,7 +141,7 @@ async fn rubbish_keeps_the_old_state_counts_and_asks_for_a_snapshot() {
     rig.core.answer(ask, Ok(b"rubbish".to_vec()));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"malformed\"} 1"));
     // The snapshot mends it.
-    let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!(after(next.ask), Some(1));
     assert_eq!(rig.stored_seq(), 1);
 }
@@ -152,8 +152,8 @@ async fn an_older_snapshot_changes_nothing() {
     let mut rig = rig(&world);
     let old = world.snapshot();
     world.event(device_change("d-1", 1, NOW));
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    let next = rig.core.answer(Ask::Snapshot, Ok(old));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(old));
     assert_eq!(after(next.ask), Some(1));
     assert_eq!(rig.verifier.trust.load().seq(), 1);
     assert_eq!(rig.stored_seq(), 1);
@@ -168,7 +168,7 @@ async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
     let mut world = World::new();
     let mut rig = rig(&world);
     let (token, kid) = (world.token(), world.issuer.public().key_id());
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     world.event(device_change("d-1", 5, NOW));
     world.event(token_change(&token, NOW + 3600));
     world.event(group_change(1, 9));
@@ -186,7 +186,7 @@ async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
     world.changes.clear();
     for epoch in 1..3 {
         world.event(device_change("d-2", epoch, NOW));
-        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
         known(&rig.verifier.trust.load());
         let stored = rig.verifier.trust_store.load(audience()).unwrap();
         known(&stored);
@@ -198,7 +198,7 @@ async fn what_a_restored_service_has_lost_is_known_after_a_restart_too() {
     world.event(group_change(1, 9));
     world.event(Change::Tenant(tenant_trust(7)));
     world.event(world.key_change(KeyState::Compromised));
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     known(&rig.verifier.trust_store.load(audience()).unwrap());
     assert!(rig.verifier.trust.load().floor().is_empty());
     assert_eq!(rig.verifier.store.table("trust_floor").unwrap().len().unwrap(), 0);
@@ -210,8 +210,8 @@ async fn a_foreign_root_is_never_taken() {
     let mut rig = rig(&world);
     let mut stranger = World::new();
     stranger.root = SecretKey::from_seed(&[9; 32]);
-    let next = rig.core.answer(Ask::Snapshot, Ok(stranger.snapshot()));
-    assert_eq!(next.ask, Ask::Snapshot);
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(stranger.snapshot()));
+    assert!(matches!(next.ask, Ask::Snapshot(_)));
     assert!(rig.verifier.trust.load().is_empty());
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"root\"} 1"));
 }
@@ -220,9 +220,9 @@ async fn a_foreign_root_is_never_taken() {
 async fn compacted_events_lead_to_a_snapshot_and_an_outage_does_not() {
     let world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     let next = rig.fails(FetchError::Gone);
-    assert_eq!(next.ask, Ask::Snapshot);
+    assert!(matches!(next.ask, Ask::Snapshot(_)));
     let next = rig.fails(FetchError::Connect);
     assert_eq!(after(next.ask), Some(0));
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"gone\"} 1"));
@@ -234,10 +234,10 @@ async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
     use tessera_token::chain::TrustView;
     let mut world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.core.stored = limits::TRUST_EVENTS_STORED + 1;
-    assert_eq!(rig.core.first().ask, Ask::Snapshot);
-    let next = rig.core.answer(Ask::Snapshot, Err(FetchError::TooLarge));
+    assert!(matches!(rig.core.first().ask, Ask::Snapshot(_)));
+    let next = rig.core.answer(Ask::Snapshot(None), Err(FetchError::TooLarge));
     assert_eq!(after(next.ask), Some(0));
     world.event(device_change("d-1", 3, NOW));
     let next = rig.poll(&world, NOW);
@@ -247,14 +247,14 @@ async fn revocations_arrive_while_the_snapshot_that_is_due_cannot_be_had() {
     // A poll that fails is followed by another poll.
     assert_eq!(after(rig.core.answer(next.ask, Err(FetchError::Timeout)).ask), Some(1));
     // One that cannot be mended by events is not, however short ago the snapshot was asked for.
-    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot);
-    rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout));
+    assert!(matches!(rig.core.answer(next.ask, Err(FetchError::Gone)).ask, Ask::Snapshot(_)));
+    rig.core.answer(Ask::Snapshot(None), Err(FetchError::Timeout));
     let pause = limits::TRUST_SNAPSHOT_PAUSE;
     rig.verifier.clock.advance(pause - Duration::from_secs(1));
     assert_eq!(after(rig.core.first().ask), Some(1));
     rig.verifier.clock.advance(Duration::from_secs(1));
-    assert_eq!(rig.core.first().ask, Ask::Snapshot);
-    let next = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert!(matches!(rig.core.first().ask, Ask::Snapshot(_)));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!(after(next.ask), Some(1));
 }
 
@@ -264,11 +264,11 @@ async fn waits_grow_to_a_limit_and_start_anew_after_success() {
     let mut rig = rig(&world);
     let mut last = Duration::ZERO;
     for _ in 0..20 {
-        last = rig.core.answer(Ask::Snapshot, Err(FetchError::Timeout)).wait;
+        last = rig.core.answer(Ask::Snapshot(None), Err(FetchError::Timeout)).wait;
         assert!(last >= limits::SYNC_BACKOFF_FIRST / 2 && last <= limits::SYNC_BACKOFF_LAST);
     }
     assert!(last >= limits::SYNC_BACKOFF_LAST / 2);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     let wait = rig.fails(FetchError::Timeout).wait;
     assert!(wait <= limits::SYNC_BACKOFF_FIRST);
 }
@@ -277,7 +277,7 @@ async fn waits_grow_to_a_limit_and_start_anew_after_success() {
 async fn a_service_that_holds_events_back_is_not_polled_without_end() {
     let mut world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     world.event(device_change("d-1", 1, NOW));
     let next = rig.poll_with(|poll| Feed {
         events: vec![],
@@ -292,7 +292,7 @@ async fn how_far_time_has_come_is_stored_in_steps_and_nothing_of_the_wall_clock(
     let world = World::new();
     let mut rig = rig(&world);
     let stored = |rig: &Rig| rig.verifier.trust_store.time().unwrap().signed;
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.poll(&world, NOW);
     rig.verifier.clock.set_unix(at(NOW + 7200));
     rig.verifier.clock.advance(limits::TRUST_TIME_STEP - Duration::from_secs(1));
@@ -316,7 +316,7 @@ async fn a_service_that_was_ahead_stops_no_device_once_it_is_right() {
     for ahead in [7200, 40 * DAY, 365 * DAY] {
         let mut world = World::new();
         let mut rig = rig(&world);
-        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
         rig.poll(&world, NOW);
         let token = world.token();
         let password = world.password(&token, NOW, 1);
@@ -347,7 +347,7 @@ async fn a_clock_that_is_ahead_here_says_so_and_refuses_no_device_while_the_serv
     use tessera_token::refusal::RefusalCode;
     let world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.poll(&world, NOW);
     let token = world.token();
     assert_eq!(rig.verifier.validator.clock_ready(), Ok(()));
@@ -366,7 +366,7 @@ async fn a_clock_that_is_ahead_here_says_so_and_refuses_no_device_while_the_serv
 async fn a_full_store_does_not_hold_a_revocation_back() {
     let mut world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.verifier.store.close().unwrap();
     world.event(device_change("d-1", 3, NOW));
     rig.poll(&world, NOW);
@@ -380,7 +380,7 @@ async fn a_recorded_world_makes_no_verifier() {
     // Forty days ago somebody recorded snapshot and polls; the clock here stands there.
     let world = World::new();
     let mut rig = rig(&world);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     let token = world.token();
     for _ in 0..3 {
         rig.poll_with(|_| world.feed(0, NOW));
@@ -410,7 +410,7 @@ async fn the_service_waits_only_for_who_is_confirmed() {
         Ask::Events(poll) => poll.wait,
         _ => panic!("{next:?}"),
     };
-    let first = rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    let first = rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!(wait(first), 0);
     let next = rig.poll(&world, NOW);
     assert_eq!(wait(next), limits::SYNC_WAIT_SECONDS);
@@ -451,12 +451,12 @@ async fn who_cannot_follow_is_not_ready_says_why_and_stops_after_minutes() {
     let held = rig.verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await.unwrap();
     world.event(device_change("d-9", 1, NOW));
     let bent = |poll: &Poll| {
-        let mut feed = world.feed_for(&poll.nonce, poll.after, NOW);
+        let mut feed = world.feed_for(&poll.nonce, poll.stand.after, NOW);
         feed.events[0][40] ^= 1;
         feed
     };
     let next = rig.poll_with(bent);
-    assert_eq!(next.ask, Ask::Snapshot);
+    assert!(matches!(next.ask, Ask::Snapshot(_)));
     assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustNotFollowed));
     let why = rig.verifier.validator.why_not_ready(RefusalCode::TrustNotFollowed);
     assert!(why.contains("signature") || why.contains("malformed"), "{why}");
@@ -479,7 +479,7 @@ async fn who_cannot_follow_is_not_ready_says_why_and_stops_after_minutes() {
     let mut rig = rig.restarted();
     assert_eq!(judged(&rig, 2).await.unwrap_err(), RefusalCode::TrustNotFollowed);
     // The snapshot holds what was behind the bad event, and everything is good again.
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     rig.poll(&world, NOW + 300);
     assert_eq!(rig.verifier.validator.ready(), Ok(()));
     assert!(rig.shows("tessera_trust_following 1"));
@@ -505,7 +505,7 @@ async fn a_token_of_the_feed_that_is_taken_away_is_no_outage() {
     ] {
         rig.fails(error);
         assert_eq!(rig.verifier.trust.lapse().is_some(), lapse, "{error:?}");
-        rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+        rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
         rig.poll(&world, NOW);
         assert_eq!(rig.verifier.trust.lapse(), None);
     }
@@ -528,14 +528,14 @@ async fn who_is_beyond_its_service_shows_what_it_knows_and_takes_the_new_line() 
     assert!(shown.changes.contains(&device_change("d-1", 1, NOW)));
     // It has jumped: its snapshot is taken, and nothing that was known is lost.
     let next = rig.core.answer(Ask::Show, Ok(Vec::new()));
-    assert_eq!(next.ask, Ask::Snapshot);
+    assert!(matches!(next.ask, Ask::Snapshot(_)));
     world.changes.clear();
     let jumped = world.snapshot_with(|snapshot| snapshot.seq = 1 << 20);
-    let next = rig.core.answer(Ask::Snapshot, Ok(jumped));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(jumped));
     assert_eq!(after(next.ask), Some(1 << 20));
     assert_eq!(rig.verifier.trust.load().device_epoch(&tenant(), "d-1"), 1);
     // A service that takes nothing is asked for its snapshot all the same.
-    assert_eq!(rig.core.answer(Ask::Show, Err(FetchError::Refused)).ask, Ask::Snapshot);
+    assert!(matches!(rig.core.answer(Ask::Show, Err(FetchError::Refused)).ask, Ask::Snapshot(_)));
 }
 
 #[tokio::test]
@@ -543,10 +543,36 @@ async fn what_could_not_be_stored_is_stored_whole_before_anything_follows() {
     let mut world = World::new();
     let mut rig = rig(&world);
     rig.settled(&world);
-    rig.core.unstored = true;
+    rig.core.unstored = Some(Unstored::default());
     world.event(device_change("d-1", 3, NOW));
-    assert_eq!(rig.core.first().ask, Ask::Snapshot);
-    rig.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert!(matches!(rig.core.first().ask, Ask::Snapshot(_)));
+    rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!(rig.stored_seq(), 1);
     assert_eq!(after(rig.core.first().ask), Some(1));
+}
+
+/// A service that came back from an older copy hears of them, though this verifier takes whole snapshots meanwhile.
+#[tokio::test]
+async fn events_that_could_not_be_stored_are_shown_to_a_service_that_has_lost_them() {
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    let ask = rig.core.first().ask;
+    let Ask::Events(poll) = ask else { panic!("{ask:?}") };
+    rig.core.unstored = Some(Unstored::default());
+    world.event(device_change("d-1", 1, NOW));
+    let feed = world.feed_for(&poll.nonce, poll.stand.after, NOW);
+    let next = rig.core.answer(ask, Ok(feed.to_cbor()));
+    let stand = Stand { after: 1, head: world.head() };
+    assert_eq!(next.ask, Ask::Snapshot(Some(stand)));
+    assert_eq!(rig.core.answer(next.ask, Err(FetchError::Beyond)).ask, Ask::Show);
+    let evidence = Evidence::from_cbor(&rig.core.evidence()).unwrap();
+    let shown = evidence.verify(&world.root.public()).unwrap();
+    assert_eq!((shown.seq, shown.head), (1, world.head()));
+    assert!(shown.changes.contains(&device_change("d-1", 1, NOW)));
+    // It is shown until it is taken in.
+    for error in [FetchError::Status, FetchError::Timeout, FetchError::NotAllowed] {
+        assert_eq!(rig.core.answer(Ask::Show, Err(error)).ask, Ask::Show);
+    }
+    assert_eq!(rig.core.answer(Ask::Show, Ok(Vec::new())).ask, Ask::Snapshot(None));
 }

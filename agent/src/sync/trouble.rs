@@ -14,27 +14,35 @@ pub(super) struct Trouble {
     /// Whether the feed was heard and cannot be followed.
     lapse: bool,
     /// What may help; `None` asks again as before.
-    help: Option<Ask>,
+    help: Option<Help>,
+    /// Whether asking again brings the same.
+    is_final: bool,
+}
+
+enum Help {
+    Snapshot,
+    Show,
 }
 
 impl From<FetchError> for Trouble {
     fn from(error: FetchError) -> Self {
         let help = match error {
-            FetchError::Gone => Some(Ask::Snapshot),
-            FetchError::Beyond => Some(Ask::Show),
+            FetchError::Gone => Some(Help::Snapshot),
+            FetchError::Beyond => Some(Help::Show),
             _ => None,
         };
-        Self { reason: error.reason(), lapse: error.is_lapse(), help }
+        let is_final = matches!(error, FetchError::Refused | FetchError::TooLarge);
+        Self { reason: error.reason(), lapse: error.is_lapse(), help, is_final }
     }
 }
 
 impl From<TrustRefusal> for Trouble {
     fn from(refusal: TrustRefusal) -> Self {
         let help = match refusal {
-            TrustRefusal::Beyond => Ask::Show,
-            _ => Ask::Snapshot,
+            TrustRefusal::Beyond => Help::Show,
+            _ => Help::Snapshot,
         };
-        Self { reason: refusal.as_str(), lapse: true, help: Some(help) }
+        Self { reason: refusal.as_str(), lapse: true, help: Some(help), is_final: false }
     }
 }
 
@@ -42,7 +50,7 @@ impl From<TrustRefusal> for Trouble {
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "trust data not stored");
-        Self { reason: "store", lapse: true, help: None }
+        Self { reason: "store", lapse: true, help: None, is_final: false }
     }
 }
 
@@ -61,19 +69,16 @@ impl SyncCore {
             tracing::warn!(reason, failures, url, until, seconds, "trust feed brought nothing");
         }
         let ask = match (ask, trouble.help) {
+            // A service that cannot take it in loses nothing by giving its snapshot.
+            (Ask::Show, _) if trouble.is_final => Ask::Snapshot(None),
+            // What is known here and nowhere else is shown until it is taken in.
+            (Ask::Show, _) => Ask::Show,
+            (_, Some(Help::Show)) => Ask::Show,
             // It asks for the missing data as before, and for the snapshot once more after that.
-            (Ask::Snapshot, Some(Ask::Snapshot)) | (_, None) => self.otherwise(ask),
-            (_, Some(help)) => help,
+            (Ask::Snapshot(_), Some(Help::Snapshot)) | (_, None) => self.soon().ask,
+            (_, Some(Help::Snapshot)) => self.whole(),
         };
         Next { wait: self.backoff(), ask }
-    }
-
-    /// A verifier that could not show what it knows takes the snapshot all the same: it loses nothing by it.
-    fn otherwise(&mut self, ask: Ask) -> Ask {
-        match ask {
-            Ask::Show => Ask::Snapshot,
-            Ask::Snapshot | Ask::Events(_) => self.soon().ask,
-        }
     }
 
     /// Notes that the feed was heard and cannot be followed, and tells each reason once.

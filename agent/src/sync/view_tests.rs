@@ -23,7 +23,7 @@ fn of(rig: Rig, tenants: &TenantSet) -> Rig {
 
 fn bound(world: &World, tenants: &TenantSet) -> Rig {
     let mut rig = of(rig(world), tenants);
-    let next = rig.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(tenants)));
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(tenants)));
     assert_eq!(after(next.ask), Some(world.seq()));
     poll(&mut rig, world, tenants);
     assert_eq!(rig.verifier.validator.ready(), Ok(()));
@@ -31,13 +31,17 @@ fn bound(world: &World, tenants: &TenantSet) -> Rig {
 }
 
 fn poll(rig: &mut Rig, world: &World, tenants: &TenantSet) -> Next {
-    poll_with(rig, |poll| world.bound_feed(tenants, &poll.nonce, poll.after, NOW).to_cbor())
+    poll_with(rig, |poll| world.bound_feed(tenants, &poll.nonce, poll.stand.after, NOW).to_cbor())
 }
 
 fn poll_with(rig: &mut Rig, answer: impl FnOnce(&Poll) -> Vec<u8>) -> Next {
     let ask = rig.core.first().ask;
     let Ask::Events(poll) = ask else { panic!("{ask:?}") };
     rig.core.answer(ask, Ok(answer(&poll)))
+}
+
+fn is_snapshot(ask: Ask) -> bool {
+    matches!(ask, Ask::Snapshot(_))
 }
 
 fn refused(rig: &Rig, reason: &str) -> bool {
@@ -75,7 +79,7 @@ async fn no_event_of_its_own_can_be_hidden() {
     let bends: [(&str, &str, Bend); 11] = [
         // The true view of another account, in which every revocation is foreign.
         ("tenants", "another's", |world, poll, _, theirs| {
-            world.bound_feed(theirs, &poll.nonce, poll.after, NOW)
+            world.bound_feed(theirs, &poll.nonce, poll.stand.after, NOW)
         }),
         ("order", "left out", |_, _, mut answer, _| {
             answer.feed.events.clear();
@@ -113,7 +117,7 @@ async fn no_event_of_its_own_can_be_hidden() {
             view.included.clear();
             answer.view = view.sign(&world.root).unwrap();
             answer.feed.events.clear();
-            assert_eq!(poll.after, 1);
+            assert_eq!(poll.stand.after, 1);
             answer
         }),
         ("signature", "unsigned", |_, _, mut answer, _| {
@@ -135,7 +139,7 @@ async fn no_event_of_its_own_can_be_hidden() {
         world.event(device_change_of(OTHER, "theirs", 1));
         world.event(device_change("d-2", 1, NOW));
         let next = poll_with(&mut rig, |poll| {
-            let honest = world.bound_feed(&acme, &poll.nonce, poll.after, NOW);
+            let honest = world.bound_feed(&acme, &poll.nonce, poll.stand.after, NOW);
             bend(&world, poll, honest, &theirs).to_cbor()
         });
         let told = rig.verifier.trust.lapse().map(|lapse| lapse.reason);
@@ -143,12 +147,12 @@ async fn no_event_of_its_own_can_be_hidden() {
         // It stands behind nothing that it was not told.
         let knows = |seq, name| state.seq() < seq || state.device_epoch(&tenant(), name) == 1;
         let stands = knows(2, "d-1") && knows(4, "d-2");
-        if told != Some(reason) || next.ask != Ask::Snapshot || !stands {
+        if told != Some(reason) || !is_snapshot(next.ask) || !stands {
             wrong.push((what, told, state.seq()));
             continue;
         }
         // The snapshot mends it, and what a restart finds is whole.
-        let next = rig.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(&acme)));
+        let next = rig.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(&acme)));
         assert_eq!(after(next.ask), Some(4), "{what}");
         poll(&mut rig, &world, &acme);
         assert_eq!(rig.verifier.validator.ready(), Ok(()), "{what}");
@@ -167,7 +171,7 @@ async fn a_good_event_in_front_of_a_bad_one_counts() {
     world.event(device_change_of(OTHER, "theirs", 1));
     world.event(device_change("d-2", 1, NOW));
     poll_with(&mut rig, |poll| {
-        let mut answer = world.bound_feed(&acme, &poll.nonce, poll.after, NOW);
+        let mut answer = world.bound_feed(&acme, &poll.nonce, poll.stand.after, NOW);
         *answer.feed.events[1].last_mut().unwrap() ^= 1;
         answer.to_cbor()
     });
@@ -175,8 +179,13 @@ async fn a_good_event_in_front_of_a_bad_one_counts() {
     assert_eq!((state.seq(), state.device_epoch(&tenant(), "d-1")), (1, 1));
     assert_eq!(state.device_epoch(&tenant(), "d-2"), 0);
     // It is not in the store without the rest of its view: the next thing that is stored is a snapshot.
-    assert_eq!(rig.core.first().ask, Ask::Snapshot);
+    assert!(is_snapshot(rig.core.first().ask));
     assert_eq!(rig.verifier.trust_store.load(audience()).unwrap().seq(), 0);
+    // A service that has lost it is shown it all the same.
+    let evidence = tessera_token::trust::Evidence::from_cbor(&rig.core.evidence()).unwrap();
+    let shown = evidence.verify(&world.root.public()).unwrap();
+    assert!(shown.changes.contains(&device_change("d-1", 1, NOW)));
+    assert!(!shown.changes.contains(&device_change("d-2", 1, NOW)));
 }
 
 #[tokio::test]
@@ -186,23 +195,25 @@ async fn each_takes_its_own_kind_alone() {
     world.event(device_change("d-1", 1, NOW));
     // A verifier of all tenants, and an account of some.
     let mut full = rig(&world);
-    let next = full.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(&acme)));
-    assert!(refused(&full, "tenants") && next.ask == Ask::Snapshot);
+    let next = full.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(&acme)));
+    assert!(refused(&full, "tenants") && is_snapshot(next.ask));
     assert!(full.verifier.trust.load().is_empty());
-    full.core.answer(Ask::Snapshot, Ok(world.snapshot()));
-    poll_with(&mut full, |poll| world.bound_feed(&acme, &poll.nonce, poll.after, NOW).to_cbor());
+    full.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
+    poll_with(&mut full, |poll| {
+        world.bound_feed(&acme, &poll.nonce, poll.stand.after, NOW).to_cbor()
+    });
     assert_eq!(full.verifier.trust.lapse().unwrap().reason, "tenants");
     // A verifier of some, and an account of all or of others.
     for theirs in [world.snapshot(), world.bound_snapshot(&set(&[OTHER]))] {
         let mut rig = of(rig(&world), &acme);
-        rig.core.answer(Ask::Snapshot, Ok(theirs));
+        rig.core.answer(Ask::Snapshot(None), Ok(theirs));
         assert!(refused(&rig, "tenants"));
         assert!(rig.verifier.trust.load().is_empty());
         assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustMissing));
     }
     let mut rig = bound(&world, &acme);
     let next = poll_with(&mut rig, |poll| world.feed_for(&poll.nonce, 1, NOW).to_cbor());
-    assert!(refused(&rig, "tenants") && next.ask == Ask::Snapshot);
+    assert!(refused(&rig, "tenants") && is_snapshot(next.ask));
 }
 
 #[tokio::test]
@@ -289,32 +300,33 @@ async fn other_tenants_need_a_snapshot_and_its_own_go_on_meanwhile() {
     };
     // All to some: narrowed at once, as an agent does it when it starts.
     let mut all = rig(&world);
-    all.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    all.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     let mut some = of(all.restarted(), &acme);
     let mut narrowed = some.verifier.trust.load().as_ref().clone();
     narrowed.narrow_to(&acme);
     some.verifier.trust.publish(narrowed, None);
     assert_eq!(known(&some), (1, 0));
-    assert_eq!(some.core.first().ask, Ask::Snapshot);
-    some.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(&acme)));
+    assert!(is_snapshot(some.core.first().ask));
+    some.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(&acme)));
     assert_eq!(known(&some), (1, 0));
     assert_eq!(some.verifier.trust_store.load(audience()).unwrap().tenants(), Some(&acme));
     // Some to more, with the floor of what is its own.
     world.changes.retain(|change| *change.tenant() == other());
     let mut more = of(some.restarted(), &both);
-    assert_eq!((known(&more), more.core.first().ask), ((1, 0), Ask::Snapshot));
-    more.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(&both)));
+    assert_eq!(known(&more), (1, 0));
+    assert!(is_snapshot(more.core.first().ask));
+    more.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(&both)));
     assert_eq!(known(&more), (1, 3));
     // And to fewer: nothing of those that left is in the store, nor in what is known beyond the snapshot.
     let mut fewer = of(more.restarted(), &set(&[OTHER]));
-    fewer.core.answer(Ask::Snapshot, Ok(world.bound_snapshot(&set(&[OTHER]))));
+    fewer.core.answer(Ask::Snapshot(None), Ok(world.bound_snapshot(&set(&[OTHER]))));
     assert_eq!(known(&fewer), (0, 3));
     let stored = fewer.verifier.trust_store.load(audience()).unwrap();
     assert_eq!(stored.device_epoch(&tenant(), "d-1"), 0);
     // A token of all tenants: nothing silently becomes all.
     let mut all = fewer.restarted();
-    assert_eq!(all.core.first().ask, Ask::Snapshot);
-    let next = all.core.answer(Ask::Snapshot, Ok(world.snapshot()));
+    assert!(is_snapshot(all.core.first().ask));
+    let next = all.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));
     assert_eq!((known(&all).1, after(next.ask)), (3, Some(2)));
 }
 
@@ -326,12 +338,15 @@ async fn it_shows_its_views_to_a_service_that_knows_less() {
     world.event(device_change_of(OTHER, "theirs", 1));
     world.event(device_change("d-1", 1, NOW));
     poll(&mut rig, &world, &acme);
+    // It stands behind an event of others, whose view is not stored yet.
+    world.event(device_change_of(OTHER, "theirs", 2));
+    poll(&mut rig, &world, &acme);
     let ask = rig.core.first().ask;
     assert_eq!(rig.core.answer(ask, Err(FetchError::Beyond)).ask, Ask::Show);
     let evidence = tessera_token::trust::Evidence::from_cbor(&rig.core.evidence()).unwrap();
-    assert_eq!((evidence.events.len(), evidence.views.len()), (1, 1));
+    assert_eq!((evidence.events.len(), evidence.views.len()), (1, 2));
     let shown = evidence.verify(&world.root.public()).unwrap();
-    assert_eq!((shown.seq, shown.head), (2, world.head()));
+    assert_eq!((shown.seq, shown.head), (3, world.head()));
     assert!(shown.changes.iter().all(|change| *change.tenant() == tenant()));
 }
 

@@ -4,7 +4,7 @@
 use tessera_runtime::store::StoreError;
 use tessera_token::trust::{BoundFeed, FeedAnswer};
 
-use super::SyncCore;
+use super::{SyncCore, Unstored};
 use crate::limits;
 use crate::trust::{Applied, Viewed};
 
@@ -23,13 +23,18 @@ impl SyncCore {
     }
 
     fn store_view(&mut self, bound: &BoundFeed, applied: &Applied) -> Result<(), StoreError> {
-        if self.unstored {
+        let taken = || bound.feed.events.iter().take(applied.taken);
+        if let Some(unstored) = &mut self.unstored {
+            if applied.moved {
+                unstored.add_view(&bound.view, taken());
+            }
             return Ok(());
         }
         if applied.broken && applied.moved {
-            // The snapshot that is asked for now holds the good events in front of the bad one.
-            self.unstored = true;
-            self.waiting.clear();
+            // A view without all of its events is none for the store: the snapshot that is asked for now holds the good
+            // ones in front of the bad one.
+            let views = std::mem::take(&mut self.waiting);
+            self.not_stored(&views).add_view(&bound.view, taken());
             return Ok(());
         }
         if applied.moved {
@@ -44,11 +49,19 @@ impl SyncCore {
         let beat = applied.state.confirmed_at().filter(|_| applied.beat);
         let beat = beat.map(|signed| (bound.feed.heartbeat.as_slice(), signed));
         let views = std::mem::take(&mut self.waiting);
-        let saved = self.store.save_views(&views, beat);
-        self.unstored = saved.is_err();
-        saved?;
+        if let Err(error) = self.store.save_views(&views, beat) {
+            self.not_stored(&views);
+            return Err(error);
+        }
         self.stored += views.iter().map(|view| 1 + view.events.len()).sum::<usize>();
         self.saved_beat = applied.beat.then(|| self.trust.monotonic());
         Ok(())
+    }
+    fn not_stored(&mut self, views: &[Viewed]) -> &mut Unstored {
+        let unstored = self.unstored.get_or_insert_default();
+        for Viewed { view, events, .. } in views {
+            unstored.add_view(view, events.iter());
+        }
+        unstored
     }
 }

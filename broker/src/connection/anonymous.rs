@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::refusal::RefusalCode;
 
-use super::welcome::is_ours;
 use super::{ace, first, goodbye};
 use crate::admission::Prefix;
 use crate::codec::{
@@ -179,7 +178,7 @@ impl Anonymous<'_> {
     async fn upload(&mut self, payload: Bytes) -> ReasonCode {
         let began = self.hub.clock.monotonic();
         let kept = self.verify_and_keep(payload).await;
-        self.useful |= kept.map_or_else(is_ours, |()| true);
+        self.useful |= kept.map_or_else(RefusalCode::is_of_the_server, |()| true);
         match kept {
             Ok(()) => {
                 self.hub.metrics.authz_info.inc(&["kept"]);

@@ -9,7 +9,6 @@ use super::serve::Connection;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::hub::{Hub, Routed};
-use crate::lanes::retained::Stored;
 use crate::lanes::{LaneError, Message, Rest};
 use crate::refusals::{Refusal, What};
 use crate::rights::Control;
@@ -59,6 +58,7 @@ impl Connection {
             Answer::Nothing => None,
         };
         let (routed, rest) = self.hub.route_now(message);
+        self.tell_routed(message, &routed);
         // A message without an answer that is retained or kept for others waits only for a disk that is behind.
         if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.keep.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
@@ -66,16 +66,13 @@ impl Connection {
         }
         if let Some(packet_id) = packet_id {
             self.owe(routed.tally.ticket);
-            let reason = puback_reason(&routed);
-            if reason.is_error() {
-                let line = self.refusal(What::Publish, RefusalCode::LimitReached.as_str());
-                line.topic(message.topic.as_str()).tell();
-            }
-            self.send(&Packet::PubAck(Ack::new(packet_id, reason)));
+            self.send(&Packet::PubAck(Ack::new(packet_id, puback_reason(&routed))));
         }
         rest
     }
 
+    /// The answer of a QoS 2 message has no code for what is refused here: PUBCOMP has none, and its PUBREC went out
+    /// before, or goes to a client of 3.1.1.
     fn publish_exactly(
         &mut self,
         message: &Arc<Message>,
@@ -83,6 +80,7 @@ impl Connection {
         ack: &Packet,
     ) -> Option<Rest> {
         let (routed, rest) = self.hub.route_exactly(&self.session, message, note);
+        self.tell_routed(message, &routed);
         self.owe(routed.tally.ticket);
         self.owe(self.session.look(|machine| machine.take_ticket()));
         self.send(ack);
@@ -98,15 +96,11 @@ impl Connection {
                 controls.push(control);
             } else if let Err(error) = self.join_lane(&one).await {
                 self.session.look(|machine| machine.forget_subscription(&one.subscription));
-                if error == LaneError::QuotaExceeded {
-                    let code = RefusalCode::ShareUsedUp.as_str();
-                    self.hub.metrics.refusals.inc(&["subscribe", code]);
-                }
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
                     *reason = lane_reason(error);
                 }
-                let line = self.refusal(What::Subscribe, lane_code(error).as_str());
-                line.topic(one.subscription.filter.as_str()).tell();
+                let filter = one.subscription.filter.as_str();
+                self.tell_refused(What::Subscribe, error.code(), filter);
             } else if one.retained {
                 retained.push(one);
             }
@@ -153,11 +147,23 @@ impl Connection {
         note(hub, status::write(hub, session, line, &mut self.out));
     }
 
+    /// What the client may not do, which is behaviour too.
     fn refused(&self, what: What, code: RefusalCode, topic: &str) {
-        let label = if what == What::Publish { "publish" } else { "subscribe" };
-        self.hub.metrics.refusals.inc(&[label, code.as_str()]);
         let seen = Observation::Refused { code, topic: Some(topic) };
         self.hub.observer.observe(&self.session.device, seen);
+        self.tell_refused(what, code, topic);
+    }
+
+    fn tell_routed(&self, message: &Message, routed: &Routed) {
+        if let Some(code) = routed.refusal() {
+            self.tell_refused(What::Publish, code, message.topic.as_str());
+        }
+    }
+
+    /// Counts what is refused of a PUBLISH or SUBSCRIBE of this client, and writes its line.
+    fn tell_refused(&self, what: What, code: RefusalCode, topic: &str) {
+        let label = if what == What::Publish { "publish" } else { "subscribe" };
+        self.hub.metrics.refusals.inc(&[label, code.as_str()]);
         self.refusal(what, code.as_str()).topic(topic).tell();
     }
 
@@ -187,26 +193,18 @@ fn note(hub: &Hub, told: Option<Delivered>) {
 }
 
 fn puback_reason(routed: &Routed) -> ReasonCode {
-    let reached = routed.tally.taken + routed.tally.filters > 0 || routed.stored.is_some();
-    match (reached, routed.tally.full) {
-        // Some may have it already, but what was asked to be kept is not.
-        _ if matches!(routed.stored, Some(Stored::Full(_))) => ReasonCode::QUOTA_EXCEEDED,
-        (true, _) => ReasonCode::SUCCESS,
-        (false, 0) => ReasonCode::NO_MATCHING_SUBSCRIBERS,
-        (false, _) => ReasonCode::QUOTA_EXCEEDED,
+    match routed.refusal() {
+        Some(_) => ReasonCode::QUOTA_EXCEEDED,
+        None if routed.stored.is_none() && routed.tally.is_nobody() => {
+            ReasonCode::NO_MATCHING_SUBSCRIBERS
+        }
+        None => ReasonCode::SUCCESS,
     }
 }
 
 fn lane_reason(error: LaneError) -> ReasonCode {
     match error {
-        LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+        LaneError::ShareUsedUp | LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
         LaneError::Unavailable => ReasonCode::UNSPECIFIED,
-    }
-}
-
-fn lane_code(error: LaneError) -> RefusalCode {
-    match error {
-        LaneError::QuotaExceeded => RefusalCode::LimitReached,
-        LaneError::Unavailable => RefusalCode::NotReady,
     }
 }

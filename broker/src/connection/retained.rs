@@ -101,9 +101,10 @@ impl Unsent {
         while let Some(options) = self.begin(hub, session, now) {
             let found = &mut self.found;
             let next = || Some(Delivery::new(take(found, &hub.retained, now)?, options, true));
-            let (fed, refused) = session.outbox.feed(self.left / 2, Free::Nothing, next);
-            self.left = self.left.saturating_sub(2 * fed);
-            self.put_back(refused);
+            let fed = session.outbox.feed(self.left / 2, Free::Nothing, next);
+            hub.metrics.found_no_room(fed.lost);
+            self.left = self.left.saturating_sub(2 * fed.count);
+            self.put_back(fed.refused);
             if !self.found.is_empty() {
                 return true;
             }
@@ -159,9 +160,10 @@ impl Unsent {
                     return Some(delivery);
                 }
             };
-            let (_, refused) = session.outbox.feed(usize::MAX, free, &mut next);
+            let fed = session.outbox.feed(usize::MAX, free, &mut next);
+            hub.metrics.found_no_room(fed.lost);
             let mut lost = 0;
-            for delivery in refused.into_iter().chain(std::iter::from_fn(next)) {
+            for delivery in fed.refused.into_iter().chain(std::iter::from_fn(next)) {
                 hub.metrics.dropped.inc(&["queue_full", qos_label(delivery.qos())]);
                 lost += 1;
             }

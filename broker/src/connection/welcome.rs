@@ -74,7 +74,7 @@ pub(super) async fn join(
         }
         Err(refused) => {
             let code = refused.refusal.code;
-            if is_ours(code) {
+            if code.is_of_the_server() {
                 ticket.blameless();
             }
             let spent = hub.clock.monotonic().saturating_sub(began);
@@ -174,15 +174,6 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
     };
     let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
     to.can_be_told(&Packet::ConnAck(ack))
-}
-
-/// Refusals that say nothing about the peer.
-pub(super) fn is_ours(code: RefusalCode) -> bool {
-    use RefusalCode::{
-        LimitReached, NotReady, ProofUndecided, ShareUsedUp, TrustMissing, TrustNotFollowed,
-    };
-    let ours = matches!(code, LimitReached | ShareUsedUp | NotReady | ProofUndecided);
-    ours || matches!(code, TrustMissing | TrustNotFollowed)
 }
 
 fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {

@@ -20,17 +20,17 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
+use crate::lanes::{Delivery, Message, Options, Publisher, Push, SubscriberId};
 use crate::rights::{Author, Control};
 use crate::session::Session;
 
-/// A message of the broker's own to one session, when it listens; it never enters a lane.
-pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> bool {
-    let Some(options) = session.look(|machine| machine.control(control)) else { return false };
-    let Some(message) = message(session, control, payload, QoS::AtLeastOnce) else { return false };
+/// A message of the broker's own to one session; it never enters a lane. `None` when the session does not listen.
+pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> Option<Push> {
+    let options = session.look(|machine| machine.control(control))?;
+    let message = message(session, control, payload, QoS::AtLeastOnce)?;
     let options = Options { no_local: false, ..options };
     let delivery = Delivery::new(message, options, false).live_only();
-    session.outbox.push_or_miss(delivery) == crate::lanes::Push::Taken
+    Some(session.outbox.push_or_miss(delivery))
 }
 
 fn message(

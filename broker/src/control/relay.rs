@@ -66,23 +66,25 @@ impl Relay {
         let request = Request::new(tessera_runtime::http::Method::Post, "/v1/token")
             .accept(ACE_CBOR)
             .body(ACE_CBOR, request);
-        match client.send(request).await {
+        let error = match client.send(request).await {
             Ok(response) => match TokenAnswer::from_cbor(&response.body) {
-                Ok(answer) => Answer::Token(answer, response.body),
-                Err(_) => Answer::Away,
+                Ok(answer) => return Answer::Token(answer, response.body),
+                Err(error) => error.to_string(),
             },
-            Err(HttpError::Status { response, .. })
-                if RefusalAnswer::from_cbor(&response.body).is_ok() =>
-            {
-                let refusal = RefusalAnswer::from_cbor(&response.body).ok();
-                let code = refusal.and_then(|refusal| refusal.code);
-                Answer::Refusal(response.body, code.unwrap_or(RefusalCode::RequestMalformed))
+            Err(HttpError::Status { status, response, .. }) => {
+                match RefusalAnswer::from_cbor(&response.body) {
+                    // A code of a later version counts as the most general one.
+                    Ok(RefusalAnswer { code, .. }) => {
+                        let code = code.unwrap_or(RefusalCode::RequestMalformed);
+                        return Answer::Refusal(response.body, code);
+                    }
+                    Err(error) => format!("HTTP status {status}: {error}"),
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "provisioning did not answer a token request");
-                Answer::Away
-            }
-        }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(%error, "provisioning gave no usable answer to a token request");
+        Answer::Away
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::relay::Answer;
 use super::{revoke, tell};
 use crate::hub::Hub;
+use crate::lanes::Push;
 use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::machine::End;
@@ -71,8 +72,8 @@ enum Told {
     Token(Vec<u8>),
     /// A bearer token, which is as good as a key and passes no queue.
     Aside(Secret<Vec<u8>>),
-    /// What provisioning says.
-    Refusal(Vec<u8>),
+    /// What provisioning says, and its code.
+    Refusal(Vec<u8>, RefusalCode),
     /// What the broker says.
     Refused(AceError, RefusalCode),
 }
@@ -82,15 +83,13 @@ impl Told {
         match self {
             Self::Installed => session.ask_status(),
             Self::Token(bytes) => {
-                tell(session, Control::Token, bytes);
+                answer(hub, session, bytes);
                 session.ask_status();
             }
             Self::Aside(secret) => line.tell_aside(secret),
-            Self::Refusal(bytes) => {
-                let code = RefusalAnswer::from_cbor(&bytes).ok().and_then(|answer| answer.code);
-                let code = code.map_or("refused", RefusalCode::as_str);
-                session.refusal(line, What::Token, code).tell();
-                tell(session, Control::Token, bytes);
+            Self::Refusal(bytes, code) => {
+                session.refusal(line, What::Token, code.as_str()).tell();
+                answer(hub, session, bytes);
             }
             Self::Refused(error, code) => refuse(hub, session, line, error, code),
         }
@@ -159,7 +158,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
                 observe(hub, session, code);
             }
             hub.metrics.token_requests.inc(&["refused"]);
-            Told::Refusal(bytes)
+            Told::Refusal(bytes, code)
         }
         Answer::Away => Told::Refused(AceError::InvalidRequest, RefusalCode::NotReady),
     }
@@ -170,7 +169,7 @@ fn malformed(hub: &Hub, error: &MessageError) -> Told {
     let code = RefusalCode::RequestMalformed;
     hub.metrics.token_requests.inc(&[code.as_str()]);
     let answer = RefusalAnswer::new(AceError::InvalidRequest, code, hub.now().unix);
-    Told::Refusal(answer.because(&error.to_string()).to_cbor())
+    Told::Refusal(answer.because(&error.to_string()).to_cbor(), code)
 }
 
 async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
@@ -277,14 +276,8 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
 
 /// A refused request is behaviour, unless the service or its bounds are the cause.
 fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
-    match code {
-        RefusalCode::NotReady
-        | RefusalCode::Internal
-        | RefusalCode::ClockWrong
-        | RefusalCode::IssuerKeyMissing
-        | RefusalCode::CapacityReached
-        | RefusalCode::LimitReached => {}
-        _ => hub.observer.observe(&session.device, Observation::RequestRefused { code }),
+    if !code.is_of_the_server() {
+        hub.observer.observe(&session.device, Observation::RequestRefused { code });
     }
 }
 
@@ -292,6 +285,13 @@ fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: Refu
     observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
     session.refusal(line, What::Token, code.as_str()).tell();
-    let answer = RefusalAnswer::new(error, code, hub.now().unix);
-    tell(session, Control::Token, answer.to_cbor());
+    let told = RefusalAnswer::new(error, code, hub.now().unix);
+    answer(hub, session, told.to_cbor());
+}
+
+/// Tells a session that listens; an answer that finds no room is lost like any message.
+fn answer(hub: &Hub, session: &Session, bytes: Vec<u8>) {
+    if matches!(tell(session, Control::Token, bytes), Some(Push::Full | Push::NoShare)) {
+        hub.metrics.found_no_room([0, 1, 0]);
+    }
 }

@@ -27,6 +27,11 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 type Shared = web::Data<Arc<Hub>>;
 
 async fn metrics(hub: Shared) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(metrics_text(&hub))
+}
+
+/// All metrics of the process, as of now.
+pub(crate) fn metrics_text(hub: &Hub) -> String {
     let (messages, _) = hub.retained.size();
     hub.metrics.retained.set(&[], i64::try_from(messages).unwrap_or(i64::MAX));
     hub.metrics.half_open.set(&[], i64::try_from(hub.admission.half_open()).unwrap_or(i64::MAX));
@@ -36,13 +41,14 @@ async fn metrics(hub: Shared) -> HttpResponse {
         hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
     hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let held = i64::try_from(hub.shares.held(kind)).unwrap_or(i64::MAX);
         hub.metrics.shares.set(&[kind.label()], held);
     }
     let (_, retained_bytes) = hub.retained.size();
     let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
     hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
+    hub.metrics.found_no_room(hub.lanes.take_lost());
     let fleet = hub.lanes.fleet_stats();
     for (what, count) in [
         ("published", fleet.published),
@@ -61,7 +67,7 @@ async fn metrics(hub: Shared) -> HttpResponse {
     ] {
         hub.metrics.fleet.set(&[what], i64::try_from(count).unwrap_or(i64::MAX));
     }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(hub.metrics.render())
+    hub.metrics.render()
 }
 
 /// The process runs and answers.
@@ -137,6 +143,6 @@ impl Hub {
 
     /// Faults that keep no connection away yet.
     pub(crate) fn warnings(&self) -> Vec<Reason> {
-        self.certificates.as_ref().and_then(|own| own.not_reloaded()).into_iter().collect()
+        self.certificates.as_ref().and_then(|own| own.warning()).into_iter().collect()
     }
 }

@@ -1,7 +1,8 @@
 //! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
 //!
 //! A session with a row that does not read is dropped whole, with an error in the log; so is one whose device has been
-//! revoked meanwhile. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
+//! revoked meanwhile. No limit and no share is asked: what was acknowledged comes back and counts, and what is new is
+//! refused until there is room. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
 //! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
 
 use std::sync::atomic::Ordering;
@@ -44,7 +45,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
         for (key, value) in rows {
             let Some(id) = number(&key).map(SubscriberId) else { continue };
             hub.next_session.fetch_max(id.0 + 1, Ordering::Relaxed);
-            match restore_session(hub, id, value, &mut same).await? {
+            match restore_session(hub, id, value, &mut same)? {
                 Ok(former) => {
                     counts.0 += 1;
                     replaced.extend(former);
@@ -73,7 +74,6 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
 enum Lost {
     Damaged(&'static str),
     Over,
-    Full,
     Withdrawn(RefusalCode),
 }
 
@@ -83,7 +83,6 @@ fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
         Lost::Damaged(table) => {
             tracing::error!(session = id.0, table, "a kept session is damaged and was dropped");
         }
-        Lost::Full => tracing::error!(session = id.0, "a kept session has no room and was dropped"),
         Lost::Over => tracing::debug!(session = id.0, "a kept session is over"),
         Lost::Withdrawn(code) => {
             tracing::info!(session = id.0, code = %code, "a kept session lost its rights");
@@ -92,7 +91,7 @@ fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
 }
 
 /// Gives the session in whose place this one had come, when a crash came before the end of the former was written.
-async fn restore_session(
+fn restore_session(
     hub: &Arc<Hub>,
     id: SubscriberId,
     row: Vec<u8>,
@@ -120,12 +119,12 @@ async fn restore_session(
     let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     for held in &parts.subscriptions {
         let lane = Control::of(held.subscription.filter.as_str()).is_none();
-        if lane && lanes.subscribe(&held.subscription, held.options).await.is_err() {
-            return Ok(Err(Lost::Full));
+        if lane {
+            lanes.restore(&held.subscription, held.options);
         }
     }
     let session = Session::new(grant, record.client_id, device, outbox, lanes);
-    let Ok(former) = hub.registry.enter(&session) else { return Ok(Err(Lost::Full)) };
+    let former = hub.registry.enter_restored(&session);
     let restored = Restored {
         expiry: record.expiry,
         will: record.will,
@@ -291,7 +290,11 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
         tracing::error!(row, "a retained message is damaged and was dropped");
         return false;
     };
-    may_come_back(hub, &message) && hub.retained.restore(same.own(&message), row)
+    let comes_back = may_come_back(hub, &message);
+    if comes_back {
+        hub.retained.restore(same.own(&message), row);
+    }
+    comes_back
 }
 
 /// Whether a message still may reach somebody. Without trust data nothing can be said yet: it is asked again with every

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use tessera_runtime::store::{Batch, Store, StoreError, StoreOptions, Table};
+use tessera_runtime::store::{Batch, Refused, Store, StoreError, StoreOptions, Table};
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
@@ -255,32 +255,36 @@ impl Keep {
                 self.pending.lock().take()
             };
             let Some(taken) = taken else { return };
-            if let Err(error) = self.write_when_there_is_room(&taken).await {
+            let ticket = taken.ticket;
+            if let Err(error) = self.write(taken).await {
                 tracing::error!(%error, "kept sessions cannot be written: nothing for them is acknowledged any more");
                 // Once rows were lost, nothing that was noted after them is acknowledged either.
                 return self.fail();
             }
-            self.progress.send_modify(|progress| progress.durable = taken.ticket);
+            self.progress.send_modify(|progress| progress.durable = ticket);
         }
     }
 
-    async fn write_when_there_is_room(&self, taken: &Taken) -> Result<(), StoreError> {
-        let mut written = self.write(taken).await;
-        while let Err(StoreError::Full(_) | StoreError::Busy) = &written {
+    /// Commits a batch; waits while there is no room for it.
+    async fn commit_when_there_is_room(&self, mut batch: Batch) -> Result<(), StoreError> {
+        while let Err(Refused { error, batch: refused }) =
+            self.store.commit_or_give_back(batch).await
+        {
+            let Some(refused) = refused else { return Err(error) };
             self.wait_for_room(true);
             if self.stopping.is_cancelled() {
-                return written;
+                return Err(error);
             }
             tokio::select! {
                 () = self.stopping.cancelled() => {}
                 () = tokio::time::sleep(KEEP_TRY_AGAIN) => {}
             }
-            written = self.write(taken).await;
+            batch = refused;
         }
-        if self.progress.borrow().waits && written.is_ok() {
+        if self.progress.borrow().waits {
             self.wait_for_room(false);
         }
-        written
+        Ok(())
     }
 
     fn wait_for_room(&self, waits: bool) {
@@ -297,14 +301,13 @@ impl Keep {
         }
     }
 
-    async fn write(&self, taken: &Taken) -> Result<(), StoreError> {
+    async fn write(&self, taken: Taken) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         let mut steps = 0;
-        for (row, value) in &taken.rows {
-            let table = self.tables.of(row);
+        for (row, value) in taken.rows {
+            let table = self.tables.of(&row);
             match value {
-                // A copy, since a full disk asks for the same rows once more.
-                Some(value) => batch.put(table, row.key(), value.as_slice()),
+                Some(value) => batch.put(table, row.key(), value),
                 None => batch.delete(table, row.key()),
             }
             steps += 1;
@@ -314,21 +317,21 @@ impl Keep {
                     rows = KEEP_WHOLE,
                     "more rows than one commit holds: a crash now may divide them"
                 );
-                self.store.commit(std::mem::take(&mut batch)).await?;
+                self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
             }
         }
-        for id in &taken.forgotten {
-            for (table, key) in self.rows_of(*id)? {
+        for id in taken.forgotten {
+            for (table, key) in self.rows_of(id)? {
                 batch.delete(table, key);
                 steps += 1;
                 // Of a session that is over, what a crash leaves is dropped at the next start.
                 if steps == KEEP_WHOLE {
                     steps = 0;
-                    self.store.commit(std::mem::take(&mut batch)).await?;
+                    self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
                 }
             }
         }
-        self.store.commit(batch).await
+        self.commit_when_there_is_room(batch).await
     }
 
     fn rows_of(&self, id: SubscriberId) -> Result<Vec<(&Table, Vec<u8>)>, StoreError> {

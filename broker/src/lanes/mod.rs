@@ -38,20 +38,35 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
 use tokio::runtime::Handle;
 
 /// Why a subscription could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneError {
-    /// A limit of `limits.rs` is reached (MQTT 0x97).
+    /// The share of the device, of its tenant or of all is used up (MQTT 0x97).
+    ShareUsedUp,
+    /// A limit of `limits.rs` on all or on one group is reached (MQTT 0x97).
     QuotaExceeded,
     /// The router cannot be reached (MQTT 0x80).
     Unavailable,
 }
 
+impl LaneError {
+    /// As it is refused.
+    pub const fn code(self) -> RefusalCode {
+        match self {
+            Self::ShareUsedUp => RefusalCode::ShareUsedUp,
+            Self::QuotaExceeded => RefusalCode::LimitReached,
+            Self::Unavailable => RefusalCode::NotReady,
+        }
+    }
+}
+
 impl fmt::Display for LaneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ShareUsedUp => "the device or its tenant has as many subscriptions as it may",
             Self::QuotaExceeded => "a limit on subscriptions is reached",
             Self::Unavailable => "the fleet lane cannot be reached",
         })
@@ -69,6 +84,8 @@ pub struct Tally {
     pub full: usize,
     /// Filters of the fleet lane that matched.
     pub filters: usize,
+    /// Of these, such whose only reader has no share left: it misses the message.
+    pub lost: usize,
     /// What must be durable before the publisher is answered; 0 when nothing is kept.
     pub ticket: u64,
     /// Names the shared groups that had it at once: [`Lanes::publish_to_fleet`] leaves them out.
@@ -87,6 +104,16 @@ impl Tally {
             Push::Full | Push::NoShare => self.full += 1,
             Push::Closed => {}
         }
+    }
+
+    /// Subscribers that miss it for want of room, as far as that is known yet: a log may turn out to have such too.
+    pub fn missed(&self) -> usize {
+        self.full + self.lost
+    }
+
+    /// Whether it has a subscriber that has it or may get it.
+    pub fn has_reached(&self) -> bool {
+        self.taken > 0 || self.filters > self.lost
     }
 
     /// Whether nobody listens to the topic (PUBACK 0x10).
@@ -122,8 +149,7 @@ impl Lanes {
     /// Delivers a message to all who can be reached without waiting, and tells what is left for [`Lanes::finish`].
     pub fn publish(&self, message: &Arc<Message>) -> (Tally, Option<Rest>) {
         let mut tally = self.publish_at_once(message);
-        let (filters, rest) = self.publish_to_fleet(message, &tally);
-        tally.filters = filters;
+        let rest = self.publish_to_fleet(message, &mut tally);
         (tally, rest)
     }
 
@@ -136,9 +162,9 @@ impl Lanes {
         tally
     }
 
-    /// The other part, with the tally of the first; tells how many filters matched, and what is left.
-    pub fn publish_to_fleet(&self, message: &Arc<Message>, tally: &Tally) -> (usize, Option<Rest>) {
-        self.fleet.offer(message, tally.number)
+    /// The other part, with the tally of the first, which it completes; tells what is left.
+    pub fn publish_to_fleet(&self, message: &Arc<Message>, tally: &mut Tally) -> Option<Rest> {
+        self.fleet.offer(message, tally)
     }
 
     /// Delivers what is left. Waits while the queue of the fleet lane is full: the caller reads no further packet of
@@ -165,6 +191,12 @@ impl Lanes {
     /// What the fleet lane has done since start.
     pub fn fleet_stats(&self) -> FleetStats {
         self.fleet.stats()
+    }
+
+    /// Messages, by QoS, that were lost for want of a share after their publishers had been answered, since this was
+    /// asked last.
+    pub(crate) fn take_lost(&self) -> [u64; 3] {
+        self.fleet.take_lost()
     }
 
     /// Topics with at least one exact subscriber.

@@ -28,6 +28,17 @@ pub(crate) enum Free {
     Half,
 }
 
+/// What [`Outbox::feed`] did.
+#[derive(Default)]
+pub(crate) struct Fed {
+    /// Messages that were added.
+    pub(crate) count: usize,
+    /// Messages that were lost for want of a share, by QoS.
+    pub(crate) lost: [u64; 3],
+    /// The one that found no room.
+    pub(crate) refused: Option<Delivery>,
+}
+
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Push {
@@ -162,17 +173,16 @@ impl Outbox {
     }
 
     /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far
-    /// as there is room. Tells how many, and gives back the one that found none. `next` is called under the lock of the
-    /// queue: what is pushed after `next` looked comes behind.
+    /// as there is room. `next` is called under the lock of the queue: what is pushed after `next` looked comes behind.
     pub(crate) fn feed(
         &self,
         mut share: usize,
         free: Free,
         mut next: impl FnMut() -> Option<Delivery>,
-    ) -> (usize, Option<Delivery>) {
+    ) -> Fed {
         let mut inner = self.inner.lock();
         let few = RETAINED_AHEAD.min(self.max_messages / 2).max(1);
-        let (mut fed, mut refused) = (0, None);
+        let mut fed = Fed::default();
         while !inner.closed {
             let is_low = inner.queue.len() < few && inner.bytes <= self.max_bytes / 2;
             let is_left_free = match free {
@@ -186,20 +196,26 @@ impl Outbox {
             }
             let Some(delivery) = next() else { break };
             if !self.fits(&inner, delivery.cost as usize) {
-                refused = Some(delivery);
+                fed.refused = Some(delivery);
                 break;
             }
+            let qos = delivery.qos();
             // Without a share it is lost: no drain of this queue would tell when there is one.
             match self.add(&mut inner, delivery) {
-                Push::NoShare => self.miss(1),
+                Push::NoShare => {
+                    self.miss(1);
+                    if let Some(count) = fed.lost.get_mut(qos as usize) {
+                        *count += 1;
+                    }
+                }
                 _ => {
                     share = share.saturating_sub(1);
-                    fed += 1;
+                    fed.count += 1;
                 }
             }
         }
         self.unlock(inner);
-        (fed, refused)
+        fed
     }
 
     /// Does something that no push may come in between.

@@ -49,7 +49,7 @@ impl LaneSession {
             false => {
                 let account = self.outbox.holding().account();
                 let part = shares::part(account, Kind::Subscriptions, 1);
-                Some(part.map_err(|_| LaneError::QuotaExceeded)?)
+                Some(part.map_err(|_| LaneError::ShareUsedUp)?)
             }
         };
         let held = match exact(wanted) {
@@ -66,6 +66,29 @@ impl LaneSession {
         // It is given back with the subscription.
         part.into_iter().flatten().for_each(shares::Part::hold);
         Ok(self.held.insert(wanted.clone(), held).is_none())
+    }
+
+    /// Puts back what a kept session subscribed to before a restart: it counts in the share in any case. Nothing of the
+    /// router is needed, so nothing can refuse it: kept sessions are served as messages are published.
+    pub(crate) fn restore(&mut self, known: &Subscription, options: Options) {
+        let Self { lanes, tenant, outbox, .. } = self;
+        let held = match (exact(known), &known.share) {
+            (Some(topic), _) => {
+                lanes.device.subscribe(tenant, &topic, outbox, options);
+                Held::Device(topic)
+            }
+            (None, Some(name)) => {
+                Held::Fleet(lanes.fleet.rejoin(tenant, name, &known.filter, outbox, options))
+            }
+            (None, None) => {
+                lanes.kept.subscribe(tenant, &known.filter, outbox, options);
+                Held::Kept
+            }
+        };
+        let is_new = self.held.insert(known.clone(), held).is_none();
+        if let (Some(account), true) = (self.outbox.holding().account(), is_new) {
+            account.force(Kind::Subscriptions, 1);
+        }
     }
 
     async fn subscribe_fleet(

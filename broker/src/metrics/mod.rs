@@ -173,6 +173,15 @@ impl BrokerMetrics {
         })
     }
 
+    /// Messages found no room in a queue, or no share, by QoS.
+    pub(crate) fn found_no_room(&self, counts: [u64; 3]) {
+        for (count, qos) in counts.into_iter().zip(["0", "1", "2"]) {
+            if count > 0 {
+                self.dropped.add(&["queue_full", qos], count);
+            }
+        }
+    }
+
     /// All metrics of the process as text.
     pub fn render(&self) -> String {
         self.carry_over();

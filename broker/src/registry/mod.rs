@@ -3,9 +3,12 @@
 //! A trust event costs the number of sessions it hits. The index holds no actor and no task: it outlives both.
 
 mod index;
+mod limits;
 mod names;
 #[cfg(test)]
 mod tests;
+
+pub use limits::SessionLimits;
 
 use std::sync::Arc;
 
@@ -16,7 +19,6 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
-use crate::config::SessionLimits;
 use crate::lanes::SubscriberId;
 use crate::rights::Rights;
 use crate::session::{Line, Session};
@@ -101,17 +103,14 @@ impl Registry {
     /// # Errors
     /// [`Full`]: nothing was changed.
     pub fn enter(&self, session: &Arc<Session>) -> Result<Option<Arc<Session>>, Full> {
-        let rights = session.rights();
         let mut inner = self.inner.write();
-        let old = inner.clients.get(&session.tenant, session.client_id.as_str()).next();
-        let old = old.map(|old| old.id);
-        inner.has_room(session, old, self.most)?;
-        let replaced = old.and_then(|old| inner.remove(old));
-        inner.clients.add(session);
-        inner.devices.add(session);
-        inner.index(session.id, rights.grant());
-        inner.sessions.insert(session.id, Arc::clone(session));
-        Ok(replaced)
+        inner.has_room(session, self.most)?;
+        Ok(inner.insert(session))
+    }
+
+    /// As [`Self::enter`] for a session that was kept over a restart: no limit is asked.
+    pub(crate) fn enter_restored(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        self.inner.write().insert(session)
     }
 
     /// Gives a session other rights, and files it anew under their group and key; gives those of before.
@@ -199,24 +198,33 @@ impl Registry {
 }
 
 impl Inner {
-    /// Whether it may enter in the place of `old`.
-    fn has_room(
-        &self,
-        session: &Session,
-        old: Option<SubscriberId>,
-        most: SessionLimits,
-    ) -> Result<(), Full> {
-        let of_device = || self.devices.get(&session.tenant, session.device.device().as_str());
-        if session.kept().is_some() {
-            let others = of_device().filter(|one| one.kept().is_some() && Some(one.id) != old);
-            if others.count() >= most.kept_of_device {
-                return Err(Full::KeptOfDevice);
-            }
-        }
-        if old.is_some() {
+    /// The session in whose place this one enters.
+    fn former(&self, session: &Session) -> Option<&Arc<Session>> {
+        self.clients.get(&session.tenant, session.client_id.as_str()).next()
+    }
+
+    /// Whether it may enter. One that takes the place of another needs no more than that one had, also while there are
+    /// more than there may be.
+    fn has_room(&self, session: &Session, most: SessionLimits) -> Result<(), Full> {
+        let former = self.former(session);
+        let is_more = former.is_none();
+        let is_more_kept =
+            session.kept().is_some() && former.is_none_or(|former| former.kept().is_none());
+        if !is_more && !is_more_kept {
             return Ok(());
         }
-        if of_device().count() >= most.device {
+        let (mut all, mut kept) = (0, 0);
+        for one in self.devices.get(&session.tenant, session.device.device().as_str()) {
+            all += 1;
+            kept += usize::from(one.kept().is_some());
+        }
+        if is_more_kept && kept >= most.kept_of_device {
+            return Err(Full::KeptOfDevice);
+        }
+        if !is_more {
+            return Ok(());
+        }
+        if all >= most.device {
             return Err(Full::OfDevice);
         }
         if self.tenants.count(&session.tenant) >= most.tenant {
@@ -226,6 +234,18 @@ impl Inner {
             true => Err(Full::Sessions),
             false => Ok(()),
         }
+    }
+
+    /// Gives the session in whose place it entered.
+    fn insert(&mut self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        let rights = session.rights();
+        let former = self.former(session).map(|former| former.id);
+        let replaced = former.and_then(|former| self.remove(former));
+        self.clients.add(session);
+        self.devices.add(session);
+        self.index(session.id, rights.grant());
+        self.sessions.insert(session.id, Arc::clone(session));
+        replaced
     }
 
     fn index(&mut self, id: SubscriberId, grant: &Grant) {

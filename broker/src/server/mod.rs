@@ -131,7 +131,7 @@ impl BrokerHandle {
 
     /// The metrics of the process as text.
     pub fn metrics(&self) -> String {
-        self.hub.metrics.render()
+        crate::http::metrics_text(&self.hub)
     }
 }
 

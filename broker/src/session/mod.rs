@@ -7,6 +7,7 @@
 pub mod ending;
 mod line;
 pub mod machine;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 pub mod timers;
@@ -35,6 +36,7 @@ use crate::rights::{Rights, Trusted};
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
 pub use line::{Line, Privacy, Shown};
+pub use policy::SessionPolicy;
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]

@@ -66,9 +66,8 @@ impl Holding {
     /// So many bytes are under way no more.
     pub(crate) fn end(&self, bytes: usize) {
         if bytes > 0 {
-            // A message that did not come out of the queue, such as a status message, was not counted in.
-            let less = |under_way: usize| Some(under_way.saturating_sub(bytes));
-            let _ = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            let before = self.under_way.fetch_sub(bytes, Ordering::Relaxed);
+            debug_assert!(before >= bytes, "{bytes} bytes end, and {before} are under way");
             self.settle();
         }
     }

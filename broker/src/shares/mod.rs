@@ -6,8 +6,9 @@
 //! shares with others.
 
 mod holding;
+mod kind;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -18,69 +19,8 @@ use tessera_runtime::metrics::Counter;
 use tessera_token::ids::{DeviceId, TenantId};
 
 pub(crate) use holding::Holding;
-
-/// A resource that is shared out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Bytes of messages that wait for sessions, are under way to them, or were received and not released.
-    QueuedBytes,
-    /// Subscriptions in the lanes.
-    Subscriptions,
-    /// Links into the router: wildcard subscriptions and shared groups.
-    Links,
-    /// Commit logs of the router: filters that no other device had before.
-    Logs,
-    /// Commit logs of the middle size, and of the largest: without a share of these a filter has a smaller one.
-    MiddleLogs,
-    /// As [`Kind::MiddleLogs`].
-    LargeLogs,
-}
-
-const KINDS: usize = 6;
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; KINDS] = [
-        Self::QueuedBytes,
-        Self::Subscriptions,
-        Self::Links,
-        Self::Logs,
-        Self::MiddleLogs,
-        Self::LargeLogs,
-    ];
-
-    /// Labels of `limits_hit_total`: of a device, of a tenant, in all.
-    const fn labels(self) -> [&'static str; 3] {
-        match self {
-            Self::QueuedBytes => {
-                ["queued_bytes_per_device", "queued_bytes_per_tenant", "queued_bytes_in_all"]
-            }
-            Self::Subscriptions => {
-                ["subscriptions_per_device", "subscriptions_per_tenant", "subscriptions_in_all"]
-            }
-            Self::Links => ["links_per_device", "links_per_tenant", "links_in_all"],
-            Self::Logs => ["logs_per_device", "logs_per_tenant", "logs_in_all"],
-            Self::MiddleLogs => {
-                ["middle_logs_per_device", "middle_logs_per_tenant", "middle_logs_in_all"]
-            }
-            Self::LargeLogs => {
-                ["large_logs_per_device", "large_logs_per_tenant", "large_logs_in_all"]
-            }
-        }
-    }
-
-    /// Its name as the label of a gauge.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::QueuedBytes => "queued_bytes",
-            Self::Subscriptions => "subscriptions",
-            Self::Links => "links",
-            Self::Logs => "logs",
-            Self::MiddleLogs => "middle_logs",
-            Self::LargeLogs => "large_logs",
-        }
-    }
-}
+use kind::Level;
+pub use kind::{Kind, PerKind};
 
 /// The most of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,12 +33,11 @@ pub struct Most {
     pub all: usize,
 }
 
-/// The most of every kind, in the order of [`Kind::ALL`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ShareLimits(pub [Most; KINDS]);
+/// The most of every kind.
+pub type ShareLimits = PerKind<Most>;
 
 #[derive(Default)]
-struct Used([AtomicUsize; KINDS]);
+struct Used(PerKind<AtomicUsize>);
 
 /// All accounts.
 pub(crate) struct Shares(Arc<All>);
@@ -168,47 +107,46 @@ impl Shares {
 
     /// How much of a kind is held in all.
     pub(crate) fn held(&self, kind: Kind) -> usize {
-        self.0.used.of(kind).load(Ordering::Relaxed)
+        self.0.used.0.of(kind).load(Ordering::Relaxed)
     }
 }
 
 impl Account {
     /// Takes so much, if the device, its tenant and the whole have it left; counts the limit that is hit otherwise.
     pub(crate) fn take(&self, kind: Kind, amount: usize) -> bool {
-        self.try_take(kind, amount).inspect_err(|label| self.tenant.all.hits.inc(&[label])).is_ok()
+        let taken = self.try_take(kind, amount);
+        taken.inspect_err(|level| self.tenant.all.hits.inc(&[kind.limit(*level)])).is_ok()
     }
 
-    fn try_take(&self, kind: Kind, amount: usize) -> Result<(), &'static str> {
+    fn try_take(&self, kind: Kind, amount: usize) -> Result<(), Level> {
         let most = self.tenant.all.most.of(kind);
-        let [device, tenant, all] = kind.labels();
-        let levels = [
-            (&self.used, most.device, device),
-            (&self.tenant.used, most.tenant, tenant),
-            (&self.tenant.all.used, most.all, all),
-        ];
-        for (level, (used, most, label)) in levels.iter().enumerate() {
-            if !used.take(kind, amount, *most) {
-                for (below, ..) in levels.iter().take(level) {
-                    below.give_back(kind, amount);
-                }
-                return Err(label);
+        let most = [most.device, most.tenant, most.all];
+        let names = [Level::Device, Level::Tenant, Level::All];
+        let levels = self.levels();
+        for (place, ((used, most), name)) in levels.iter().zip(most).zip(names).enumerate() {
+            if !used.take(kind, amount, most) {
+                levels.iter().take(place).for_each(|below| below.give_back(kind, amount));
+                return Err(name);
             }
         }
         Ok(())
     }
 
+    /// What the device, its tenant and the whole hold.
+    fn levels(&self) -> [&Used; 3] {
+        [&self.used, &self.tenant.used, &self.tenant.all.used]
+    }
+
     /// Takes so much in any case: it is there already.
     pub(crate) fn force(&self, kind: Kind, amount: usize) {
-        for used in [&self.used, &self.tenant.used, &self.tenant.all.used] {
-            used.of(kind).fetch_add(amount, Ordering::Relaxed);
+        for used in self.levels() {
+            used.0.of(kind).fetch_add(amount, Ordering::Relaxed);
         }
     }
 
     /// Gives so much back.
     pub(crate) fn give_back(&self, kind: Kind, amount: usize) {
-        for used in [&self.used, &self.tenant.used, &self.tenant.all.used] {
-            used.give_back(kind, amount);
-        }
+        self.levels().iter().for_each(|used| used.give_back(kind, amount));
     }
 
     /// As [`Self::take`], until the part is dropped.
@@ -268,36 +206,10 @@ fn forget<K: std::hash::Hash + Eq, T>(known: &mut HashMap<K, Weak<T>>, key: &K) 
     }
 }
 
-impl ShareLimits {
-    fn of(&self, kind: Kind) -> Most {
-        let [queued, subscriptions, links, logs, middle, large] = self.0;
-        match kind {
-            Kind::QueuedBytes => queued,
-            Kind::Subscriptions => subscriptions,
-            Kind::Links => links,
-            Kind::Logs => logs,
-            Kind::MiddleLogs => middle,
-            Kind::LargeLogs => large,
-        }
-    }
-}
-
 impl Used {
-    fn of(&self, kind: Kind) -> &AtomicUsize {
-        let [queued, subscriptions, links, logs, middle, large] = &self.0;
-        match kind {
-            Kind::QueuedBytes => queued,
-            Kind::Subscriptions => subscriptions,
-            Kind::Links => links,
-            Kind::Logs => logs,
-            Kind::MiddleLogs => middle,
-            Kind::LargeLogs => large,
-        }
-    }
-
     /// Two that ask at once for the last part may both be refused; never do both get it.
     fn take(&self, kind: Kind, amount: usize, most: usize) -> bool {
-        let before = self.of(kind).fetch_add(amount, Ordering::Relaxed);
+        let before = self.0.of(kind).fetch_add(amount, Ordering::Relaxed);
         let fits = before.saturating_add(amount) <= most;
         if !fits {
             self.give_back(kind, amount);
@@ -306,6 +218,7 @@ impl Used {
     }
 
     fn give_back(&self, kind: Kind, amount: usize) {
-        self.of(kind).fetch_sub(amount, Ordering::Relaxed);
+        let before = self.0.of(kind).fetch_sub(amount, Ordering::Relaxed);
+        debug_assert!(before >= amount, "{kind:?}: {amount} given back of {before}");
     }
 }

@@ -6,15 +6,35 @@ use tessera_token::ids::{DeviceId, TenantId};
 use super::*;
 use crate::limits::{SHARE_FREE, SHARE_STEP};
 
-fn shares(queued: Most) -> (Shares, Counter) {
+pub(crate) const FREE: Most = Most { device: usize::MAX, tenant: usize::MAX, all: usize::MAX };
+
+/// Nothing is bounded.
+pub(crate) const ALL_FREE: ShareLimits = ShareLimits {
+    queued_bytes: FREE,
+    subscriptions: FREE,
+    links: FREE,
+    logs: FREE,
+    middle_logs: FREE,
+    large_logs: FREE,
+};
+
+/// With these limits, and the counter of those that are hit.
+pub(crate) fn shares_with(most: ShareLimits) -> (Shares, Counter) {
     let hits = Metrics::new().counter("hits", "hits", &["limit"]).unwrap();
-    let free = Most { device: usize::MAX, tenant: usize::MAX, all: usize::MAX };
-    let mut most = [free; KINDS];
-    most[0] = queued;
-    (Shares::new(ShareLimits(most), hits.clone()), hits)
+    (Shares::new(most, hits.clone()), hits)
 }
 
-fn account(shares: &Shares, tenant: &str, device: &str) -> Arc<Account> {
+fn shares(queued_bytes: Most) -> (Shares, Counter) {
+    shares_with(ShareLimits { queued_bytes, ..ALL_FREE })
+}
+
+/// The account of a device whose sessions may hold so many bytes.
+pub(crate) fn account_with(queued_bytes: usize) -> Arc<Account> {
+    let (shares, _) = shares(Most { device: queued_bytes, ..FREE });
+    account(&shares, "acme", "d-1")
+}
+
+pub(crate) fn account(shares: &Shares, tenant: &str, device: &str) -> Arc<Account> {
     shares.account(&TenantId::parse(tenant).unwrap(), &DeviceId::parse(device).unwrap())
 }
 

@@ -7,7 +7,7 @@ use tessera_broker::codec::{Packet, ReasonCode, Version};
 use tessera_runtime::http::{HttpClient, HttpLimits};
 
 use crate::client::{plan, until, Client};
-use crate::world::{world, world_with, World};
+use crate::world::{backend_scope, world, world_with, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_packet_that_is_no_connect_is_closed_without_an_answer() {
@@ -137,6 +137,20 @@ async fn a_flood_from_one_prefix_leaves_others_served_and_its_honest_neighbours_
         assert!(tries < 40);
     }
     held.quiet().await;
+}
+
+/// A feed that is too old is the broker's own trouble: clients that connect meanwhile are not suspects afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_for_want_of_fresh_trust_are_no_strikes() {
+    let world = world_with(|raw| raw.limits.suspects_per_second = 5).await;
+    world.advance_alone(631);
+    let tries = 2 * u64::from(tessera_broker::limits::SUSPECT_STRIKES);
+    for _ in 0..tries {
+        let hub = plan(&world, "hub", Version::V5).scope(backend_scope());
+        assert_eq!(hub.refused().await, ReasonCode::NOT_AUTHORIZED);
+    }
+    let stale = r#"tessera_broker_refusals_total{code="trust_stale",what="connect"}"#;
+    assert_eq!((world.metric(stale), turned(&world, "suspect_rate")), (tries, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::client::{plan, retained, Client, VERSIONS};
+use crate::client::{plan, retained, until, Client, VERSIONS};
 use crate::world::{
     backend_scope, device_id, device_key, device_scope, scope, tenant, world, world_with, World,
     NOW,
@@ -339,4 +339,25 @@ async fn a_session_is_told_how_many_messages_it_missed() {
         assert_eq!((got, missed), (60 - refused, refused), "{filter}");
         device.quiet().await;
     }
+}
+
+/// An answer on `$tessera/token` that finds no room is lost like any message, and counted like one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_finds_no_room_is_counted() {
+    let world = world_with(|raw| raw.limits.queue_messages = 1).await;
+    let lost = || world.metric(r#"tessera_broker_dropped_total{qos="1",why="queue_full"}"#);
+    let slow = plan(&world, "d-1", Version::V5)
+        .properties(|properties| properties.number(PropertyId::ReceiveMaximum, 1));
+    let mut slow = slow.open().await;
+    for filter in ["$tessera/token", "d/d-1/cmd"] {
+        assert!(!slow.subscribe(filter, QoS::AtLeastOnce).await.is_error());
+    }
+    // One is under way and not acknowledged, and one waits.
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"1").await, ReasonCode::SUCCESS);
+    slow.unacked_message().await;
+    assert_eq!(hub.publish_acked("d/d-1/cmd", b"2").await, ReasonCode::SUCCESS);
+    slow.publish("$tessera/token", QoS::AtLeastOnce, b"rubbish").await;
+    assert_eq!(slow.acked().await, ReasonCode::SUCCESS);
+    until(|| lost() == 1).await;
 }

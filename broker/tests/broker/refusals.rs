@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tessera_broker::codec::{
-    Auth, Packet, Password, Properties, PropertyId, QoS, ReasonCode, Version,
+    Ack, Auth, Packet, Password, Properties, PropertyId, Publish, QoS, ReasonCode, Version,
 };
 use tessera_broker::transport::Transport;
+use tessera_broker::RawBrokerConfig;
 use tessera_runtime::clock::Clock;
 use tessera_runtime::log::{subscriber, Format};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::{plan, publish, Client};
+use crate::client::{plan, publish, until, Client, VERSIONS};
 use crate::transports::certs::{Certs, V13};
 use crate::transports::line::{bytes, settle, tls_over, Line};
 use crate::transports::proxy::proxied;
-use crate::world::{device_scope, world, world_with, World};
+use crate::world::{device_scope, scope, world, world_with, World};
 
 /// All lines of this process at `info`, of all tests.
 #[derive(Clone, Default)]
@@ -307,4 +308,125 @@ async fn a_session_that_breaks_the_protocol_is_told() {
     client.closed().await;
     let parts = ["connection ended by the broker", "code=second_connect ", "client_id=\"d-1\""];
     stranger.told(&mut 0, &parts).await;
+}
+
+const QUOTA: ReasonCode = ReasonCode::QUOTA_EXCEEDED;
+const LARGE: [u8; 10 * 1024] = [7; 10 * 1024];
+
+fn refused(world: &World, what: &str, code: &str) -> u64 {
+    world.metric(&format!(r#"tessera_broker_refusals_total{{code="{code}",what="{what}"}}"#))
+}
+
+/// A session on `t/poor` of a device whose share another session of it has used up: larger messages are lost to it.
+async fn poor(world: &World) -> Client {
+    let all = || scope(&[("both", "t/#")]);
+    let away = plan(world, "d-2", Version::V5).client_id("d-2~away").scope(all()).kept(600);
+    let mut away = away.open().await;
+    away.subscribe("t/away", QoS::AtLeastOnce).await;
+    drop(away);
+    let mut hub = plan(world, "hub", Version::V5).scope(all()).open().await;
+    while hub.publish_acked("t/away", &LARGE).await == ReasonCode::SUCCESS {}
+    let mut poor = plan(world, "d-2", Version::V5).scope(all()).open().await;
+    poor.subscribe("t/poor", QoS::ExactlyOnce).await;
+    poor
+}
+
+/// The reason that the publisher is told at the end, if it is told anything.
+async fn publish_wholly(client: &mut Client, packet: Publish) -> Option<ReasonCode> {
+    let qos = packet.qos;
+    client.send(&Packet::Publish(packet)).await;
+    match qos {
+        QoS::AtMostOnce => {
+            client.quiet().await;
+            return None;
+        }
+        QoS::AtLeastOnce => return Some(client.acked().await),
+        QoS::ExactlyOnce => {}
+    }
+    assert!(matches!(client.next().await, Some(Packet::PubRec(ack)) if !ack.reason.is_error()));
+    client.send(&Packet::PubRel(Ack::new(9, ReasonCode::SUCCESS))).await;
+    match client.next().await {
+        Some(Packet::PubComp(ack)) => Some(ack.reason),
+        other => panic!("expected PUBCOMP, got {other:?}"),
+    }
+}
+
+/// One line, one count and one code, whatever the QoS, and a reason wherever the answer has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_limit_takes_of_a_publish_is_told_in_every_qos() {
+    type Limit = fn(&mut RawBrokerConfig);
+    let cases: [(&str, Limit, &str); 3] = [
+        ("t/poor", |raw| raw.limits.queued_bytes_per_device = 32 * 1024, "limit_reached"),
+        ("t/kept", |raw| raw.limits.retained_per_device = 1, "share_used_up"),
+        ("t/kept", |raw| raw.limits.retained_messages = 1, "limit_reached"),
+    ];
+    let mut number = 20;
+    for (topic, limit, code) in cases {
+        for version in VERSIONS {
+            let (world, stranger, mut told) = (world_with(limit).await, Stranger::new(number), 0);
+            number += 1;
+            let is_kept = topic == "t/kept";
+            let _poor = if is_kept { None } else { Some(poor(&world).await) };
+            let client = Client::from(&world, stranger.0, version).await;
+            let plan = plan(&world, "d-1", version).scope(scope(&[("both", "t/#")]));
+            let (mut client, _) = plan.try_over(client).await;
+            if is_kept {
+                client.send(&crate::client::retained("t/first", b"1")).await;
+                assert_eq!(client.acked().await, ReasonCode::SUCCESS);
+            }
+            let before = refused(&world, "publish", code);
+            for (qos, count) in [(QoS::AtMostOnce, 1), (QoS::AtLeastOnce, 2), (QoS::ExactlyOnce, 3)]
+            {
+                let Packet::Publish(packet) = publish(topic, qos, &LARGE) else { unreachable!() };
+                let reason =
+                    publish_wholly(&mut client, Publish { retain: is_kept, ..packet }).await;
+                let expected = match (qos, version) {
+                    (QoS::AtMostOnce, _) => None,
+                    (QoS::AtLeastOnce, Version::V5) => Some(QUOTA),
+                    _ => Some(ReasonCode::SUCCESS),
+                };
+                assert_eq!(reason, expected, "{topic} {code} {version:?} {qos:?}");
+                let [code_shown, topic_shown] =
+                    [format!("code={code} "), format!("topic=\"{topic}\"")];
+                let peer = "device=d-1 client_id=\"d-1\"";
+                let parts = ["publish refused", &code_shown, peer, &topic_shown];
+                stranger.told(&mut told, &parts).await;
+                assert_eq!(refused(&world, "publish", code), before + count);
+            }
+        }
+    }
+}
+
+/// A will is published like any message: what a limit takes of it is told and counted as of a will.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_that_finds_no_room_among_the_retained_is_counted() {
+    let world = world_with(|raw| raw.limits.retained_per_device = 1).await;
+    let plan = plan(&world, "d-1", Version::V5).scope(scope(&[("both", "t/#")]));
+    let mut client = plan.will("t/will", Properties::new()).retained().open().await;
+    client.send(&crate::client::retained("t/first", b"1")).await;
+    assert_eq!(client.acked().await, ReasonCode::SUCCESS);
+    drop(client);
+    until(|| refused(&world, "will", "share_used_up") == 1).await;
+    assert_eq!(refused(&world, "publish", "share_used_up"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_beyond_a_share_is_told_with_one_code() {
+    for (version, number) in VERSIONS.into_iter().zip(30..) {
+        let world = world_with(|raw| raw.limits.subscriptions_per_device = 1).await;
+        let (stranger, mut told) = (Stranger::new(number), 0);
+        let client = Client::from(&world, stranger.0, version).await;
+        let plan = plan(&world, "d-1", version).scope(scope(&[("both", "t/#")]));
+        let (mut client, _) = plan.try_over(client).await;
+        assert_eq!(client.subscribe("t/1", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+        let expected = if version == Version::V5 { QUOTA } else { ReasonCode::UNSPECIFIED };
+        for (filter, count) in [("t/2", 1), ("t/+", 2)] {
+            assert_eq!(client.subscribe(filter, QoS::AtMostOnce).await, expected);
+            let topic = format!("topic=\"{filter}\"");
+            let parts = ["subscribe refused", "code=share_used_up ", &topic];
+            stranger.told(&mut told, &parts).await;
+            assert_eq!(refused(&world, "subscribe", "share_used_up"), count);
+        }
+        assert_eq!(refused(&world, "subscribe", "limit_reached"), 0);
+    }
 }

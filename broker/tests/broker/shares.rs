@@ -17,6 +17,11 @@ fn refused(world: &World, what: &str) -> u64 {
     world.metric(&format!(r#"tessera_broker_refusals_total{{code="share_used_up",what="{what}"}}"#))
 }
 
+/// Messages that found no room in a queue, or no share.
+fn lost(world: &World) -> u64 {
+    world.metric(r#"tessera_broker_dropped_total{qos="1",why="queue_full"}"#)
+}
+
 /// A session of a device with every right on `t/…`.
 async fn free(world: &World, device: &str, client_id: &str) -> Client {
     let all = scope(&[("both", "t/#")]);
@@ -85,6 +90,25 @@ async fn subscriptions_of_one_device_over_all_its_sessions() {
     assert_eq!(other.subscribe("t/3", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
     one.unsubscribe("t/1").await;
     assert_eq!(two.subscribe("t/3", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_of_many_devices_of_one_tenant() {
+    let world = world_with(|raw| raw.limits.subscriptions_per_tenant = 3).await;
+    let mut one = free(&world, "d-1", "d-1").await;
+    let mut two = keep(&world, "d-2", "d-2", "t/+").await;
+    for filter in ["t/1", "$share/g/t/1"] {
+        assert_eq!(one.subscribe(filter, QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+    }
+    for (n, filter) in (1..).zip(["t/2", "t/2/#", "$share/g/t/1"]) {
+        assert_eq!(two.subscribe(filter, QoS::AtMostOnce).await, QUOTA, "{filter}");
+        assert_eq!(hit(&world, "subscriptions_per_tenant"), n);
+        assert_eq!(refused(&world, "subscribe"), n);
+    }
+    // One that is there may be changed, and one that has ended makes room for others.
+    assert_eq!(two.subscribe("t/+", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
+    one.unsubscribe("t/1").await;
+    assert_eq!(two.subscribe("t/2", QoS::AtMostOnce).await, ReasonCode::SUCCESS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,8 +218,7 @@ async fn bytes_that_wait_for_all_sessions_of_one_device() {
     assert!(total * 10 * KIB <= 136 * KIB, "{filled:?}");
     assert!(total >= 8 && filled[3] == 0, "{filled:?}");
     assert!(hit(&world, "queued_bytes_per_device") >= 3);
-    let lost = world.metric(r#"tessera_broker_dropped_total{qos="1",why="queue_full"}"#);
-    assert!(lost >= 3, "{lost}");
+    assert!(lost(&world) >= 3, "{}", lost(&world));
     // A neighbour has its own share.
     drop(keep(&world, "d-2", "d-2", "t/9").await);
     assert!(fill(&mut hub, "t/9", 10 * KIB).await >= 8);
@@ -241,6 +264,7 @@ async fn wildcard_subscribers_without_a_share_lose_and_do_not_stop_others() {
     live.subscribe("$share/g/t/shared", QoS::AtLeastOnce).await;
     let mut other = free(&world, "d-2", "d-2").await;
     other.subscribe("t/live/#", QoS::AtLeastOnce).await;
+    let before = lost(&world);
     for topic in ["t/live/1", "t/shared"] {
         hub.publish_acked(topic, &[7; 10 * KIB]).await;
     }
@@ -252,6 +276,22 @@ async fn wildcard_subscribers_without_a_share_lose_and_do_not_stop_others() {
     }
     assert_eq!(live.message().await.payload, b"small"[..]);
     assert_eq!(live.message().await.payload, b"small"[..]);
+    // Each loss is counted, also one that is found after the publisher was answered.
+    until(|| lost(&world) == before + 2).await;
+    // The publisher is told when it was the only subscriber: as soon as its way past the log is open.
+    live.subscribe("t/alone/+", QoS::AtLeastOnce).await;
+    let mut told = Vec::new();
+    while told.last() != Some(&QUOTA) && told.len() < 1_000 {
+        told.push(hub.publish_acked("t/alone/1", &[7; 10 * KIB]).await);
+    }
+    assert_eq!(told.last(), Some(&QUOTA));
+    until(|| lost(&world) == before + 2 + told.len() as u64).await;
+    // So is a retained one that a new subscription would be sent.
+    hub.send(&retained("t/kept", &[7; 10 * KIB])).await;
+    assert_eq!(hub.acked().await, ReasonCode::SUCCESS);
+    live.subscribe("t/kept", QoS::AtLeastOnce).await;
+    live.quiet().await;
+    assert_eq!(lost(&world), before + 3 + told.len() as u64);
     drop(full);
 }
 
@@ -317,6 +357,147 @@ async fn shares_are_the_same_after_a_restart() {
     }
     back.quiet().await;
     assert_eq!(hub.publish_acked("t/2", &[7; 10 * KIB]).await, ReasonCode::SUCCESS);
+}
+
+type Lower = fn(&mut RawBrokerConfig);
+
+/// Whatever limit is lower at a start than what is there: what was acknowledged comes back, and what is new is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_sessions_come_back_past_lowered_limits() {
+    let cases: [(&str, Lower); 6] = [
+        ("kept_sessions_per_device", |raw| raw.limits.kept_sessions_per_device = 1),
+        ("sessions_per_device", |raw| raw.limits.sessions_per_device = 1),
+        ("sessions_per_tenant", |raw| raw.limits.sessions_per_tenant = 1),
+        ("sessions", |raw| raw.limits.sessions = 1),
+        ("subscriptions_per_device", |raw| raw.limits.subscriptions_per_device = 1),
+        ("subscriptions_per_tenant", |raw| raw.limits.subscriptions_per_tenant = 1),
+    ];
+    for (limit, lower) in cases {
+        let [left, copy] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let world = world_in(left.path(), NOW, |_| {}).await;
+        let mut hub = free(&world, "hub", "hub").await;
+        for n in 0..3 {
+            let id = format!("d-1~{n}");
+            let mut client = keep(&world, "d-1", &id, &format!("t/{n}")).await;
+            for filter in [format!("t/w/{n}/+"), format!("$share/g{n}/t/s/{n}")] {
+                assert!(!client.subscribe(&filter, QoS::AtLeastOnce).await.is_error());
+            }
+        }
+        until(|| world.broker.sockets() == 1).await;
+        for n in 0..3 {
+            for topic in [format!("t/{n}"), format!("t/w/{n}/x"), format!("t/s/{n}")] {
+                assert_eq!(hub.publish_acked(&topic, b"x").await, ReasonCode::SUCCESS);
+            }
+        }
+
+        let world = restarted_with(world, left.path(), copy.path(), 1, lower).await;
+        assert_eq!(world.broker.sessions(), 3, "{limit}");
+        let shares =
+            |what| world.metric(&format!(r#"tessera_broker_shares_held{{what="{what}"}}"#));
+        assert_eq!(shares("subscriptions"), 9, "{limit}");
+        let mut clients = Vec::new();
+        for n in 0..3 {
+            let mut back = resume(&world, "d-1", &format!("d-1~{n}")).await;
+            for topic in [format!("t/{n}"), format!("t/w/{n}/x"), format!("t/s/{n}")] {
+                assert_eq!(&*back.message().await.topic, topic, "{limit}");
+            }
+            back.quiet().await;
+            clients.push(back);
+        }
+        assert_eq!(hit(&world, limit), 0);
+        let more = plan(&world, "d-1", Version::V5).client_id("d-1~9");
+        let more = more.scope(scope(&[("both", "t/#")])).kept(600).try_open().await;
+        let (mut more, ack) = (more.0, more.1.unwrap());
+        if !ack.reason.is_error() {
+            assert_eq!(more.subscribe("t/9", QoS::AtMostOnce).await, QUOTA, "{limit}");
+        }
+        assert_eq!(hit(&world, limit), 1, "{limit}");
+        // What is there may be taken up, replaced and changed.
+        assert!(!clients[0].subscribe("t/0", QoS::AtMostOnce).await.is_error());
+        let mut fresh = plan(&world, "d-1", Version::V5).client_id("d-1~1").kept(600);
+        fresh.connect.clean_start = true;
+        fresh.open().await.quiet().await;
+        assert_eq!(hit(&world, limit), 1, "{limit}");
+    }
+}
+
+/// A shared filter whose log another device had paid for, which does not come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_members_of_groups_that_others_had_paid_for_come_back() {
+    let [left, copy] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let small = |raw: &mut RawBrokerConfig| raw.limits.wildcards_per_device = 1;
+    let world = world_in(left.path(), NOW, small).await;
+    let mut hub = free(&world, "hub", "hub").await;
+    let mut payers = Vec::new();
+    for n in 0..3 {
+        let mut payer = free(&world, &format!("p-{n}"), &format!("p-{n}")).await;
+        let filter = format!("$share/g/t/{n}/+");
+        assert!(!payer.subscribe(&filter, QoS::AtLeastOnce).await.is_error());
+        drop(keep(&world, "d-1", &format!("d-1~{n}"), &filter).await);
+        payer.unsubscribe(&filter).await;
+        payers.push(payer);
+    }
+    until(|| world.broker.sockets() == 4).await;
+    for n in 0..3 {
+        assert_eq!(hub.publish_acked(&format!("t/{n}/x"), b"x").await, ReasonCode::SUCCESS);
+    }
+    let world = restarted_with(world, left.path(), copy.path(), 1, small).await;
+    assert_eq!(world.broker.sessions(), 3);
+    let mut hub = free(&world, "hub", "hub").await;
+    for n in 0..3 {
+        let topic = format!("t/{n}/x");
+        assert_eq!(hub.publish_acked(&topic, b"y").await, ReasonCode::SUCCESS);
+        let mut back = resume(&world, "d-1", &format!("d-1~{n}")).await;
+        for payload in [b"x", b"y"] {
+            assert_eq!(back.message().await.payload, payload[..]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retained_messages_come_back_past_lowered_limits() {
+    let cases: [(&str, Lower); 6] = [
+        ("retained_per_device", |raw| raw.limits.retained_per_device = 1),
+        ("retained_per_tenant", |raw| raw.limits.retained_per_tenant = 1),
+        ("retained", |raw| raw.limits.retained_messages = 1),
+        ("retained_per_device", |raw| raw.limits.retained_bytes_per_device = 1024),
+        ("retained_per_tenant", |raw| raw.limits.retained_bytes_per_tenant = 1024),
+        ("retained", |raw| raw.limits.retained_bytes = 1024),
+    ];
+    for (limit, lower) in cases {
+        let [left, copy] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let world = world_in(left.path(), NOW, |_| {}).await;
+        let mut client = free(&world, "d-1", "d-1").await;
+        let topics = ["t/1", "t/2", "t/3"];
+        for topic in topics {
+            client.send(&retained(topic, &[7; 600])).await;
+            assert_eq!(client.acked().await, ReasonCode::SUCCESS);
+        }
+        // Two starts: nothing goes at the first of them either.
+        let world = restarted_with(world, left.path(), copy.path(), 1, lower).await;
+        let (left, copy) = (copy, tempfile::tempdir().unwrap());
+        let world = restarted_with(world, left.path(), copy.path(), 1, lower).await;
+        let mut client = free(&world, "d-1", "d-1").await;
+        client.subscribe("t/#", QoS::AtLeastOnce).await;
+        let mut found = Vec::new();
+        for _ in topics {
+            found.push(client.message().await.topic.to_string());
+        }
+        found.sort();
+        assert_eq!(found, topics, "{limit}");
+        client.unsubscribe("t/#").await;
+        let good = ReasonCode::SUCCESS;
+        // One that is no larger than the one that it replaces takes nothing more.
+        for (topic, payload, told) in [("t/4", 600, QUOTA), ("t/1", 600, good), ("t/2", 0, good)] {
+            client.send(&retained(topic, &vec![8; payload])).await;
+            assert_eq!(client.acked().await, told, "{limit}: {payload} bytes on {topic}");
+        }
+        assert!(hit(&world, limit) >= 1);
+        for (topic, payload) in [("t/1", 0), ("t/3", 0), ("t/4", 600)] {
+            client.send(&retained(topic, &vec![8; payload])).await;
+            assert_eq!(client.acked().await, good, "{limit}: {topic}");
+        }
+    }
 }
 
 /// The default share, on the disk and after a start: one device with as many kept sessions as it may have.

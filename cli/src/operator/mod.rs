@@ -110,7 +110,15 @@ async fn account(command: AccountCommand) -> Outcome {
             let call = Call::of(&operator)?;
             let tenants = if whose.all_tenants { json!("all") } else { json!(whose.tenants) };
             let body = json!({ "operator": name, "roles": roles, "tenants": tenants });
-            call.show(call.client.post("/v1/operators", &body).await)
+            let outcome = call.show(call.client.post("/v1/operators", &body).await)?;
+            if out::is_closed() {
+                // Tokens are kept as hashes: one that was not shown is of no use.
+                out::complain(&format!(
+                    "tessera: the account {name} was made, and its token was not shown. It cannot be shown again: delete \
+                     the account with `tessera operator delete {name}` and make it anew"
+                ));
+            }
+            Ok(outcome)
         }
         AccountCommand::List { operator } => {
             let columns = ["operator", "roles", "tenants", "created"];

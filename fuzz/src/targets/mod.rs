@@ -8,6 +8,7 @@ pub mod config;
 pub mod messages;
 pub mod packets;
 pub mod password;
+pub mod proxy;
 pub mod scope;
 pub mod session;
 pub mod token;
@@ -52,6 +53,7 @@ targets! {
     scope: 120000 runs, 1000 outcomes;
     cbor: 1000000 runs, 2500 outcomes;
     config: 300000 runs, 1000 outcomes;
+    proxy: 2000000 runs, 1000 outcomes;
 }
 
 /// Numbered seeds.

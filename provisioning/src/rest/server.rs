@@ -1,8 +1,10 @@
 use actix_web::http::header;
-use actix_web::HttpResponse;
-use serde_json::json;
+use actix_web::{web, HttpResponse};
+use serde_json::{json, Map};
+use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::ready::{self, Reason};
 use tessera_runtime::store::NO_ROOM;
+use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::{Among, Anybody};
@@ -30,13 +32,20 @@ pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-pub(super) async fn readyz(app: App) -> Answer {
-    let reasons = reasons(&app)?;
+pub(super) async fn readyz(app: App, entrance: web::Data<Entrance>) -> Answer {
+    let tls = entrance.certificates();
+    let mut reasons = reasons(&app)?;
+    reasons.extend(tls.and_then(|tls| tls.expired(app.now())));
     let Some(first) = reasons.first() else {
-        return Ok(HttpResponse::Ok().json(match restorations(&app.tables)?.len() {
-            0 => json!({ "status": "ready" }),
-            count => json!({ "status": "ready", "restorations": count }),
-        }));
+        let mut body = Map::from_iter([("status".to_owned(), json!("ready"))]);
+        let restorations = restorations(&app.tables)?.len();
+        if restorations > 0 {
+            body.insert("restorations".to_owned(), json!(restorations));
+        }
+        if let Some(warning) = tls.and_then(ServerTls::warning) {
+            body.insert("warnings".to_owned(), ready::list(&[warning]));
+        }
+        return Ok(HttpResponse::Ok().json(body));
     };
     let body = json!({
         "type": format!("urn:tessera:refusal:{}", first.code),

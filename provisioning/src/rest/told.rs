@@ -35,10 +35,7 @@ pub(super) fn refused(request: &HttpRequest, method: &str, route: &str, code: Re
 
 fn line(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
     let shown = request.extensions().get::<Shown>().cloned();
-    let transport = match entrance(request).is_some_and(Entrance::is_encrypted) {
-        true => "https",
-        false => "http",
-    };
+    let transport = entrance(request).map_or("http", Entrance::transport);
     // Each kind is a place of its own: a flood of one takes no line from another.
     macro_rules! line {
         ($message:literal) => {

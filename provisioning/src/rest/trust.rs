@@ -67,7 +67,20 @@ fn hash(text: &str) -> Result<EventHash, Refused> {
         .ok_or_else(|| Refused::malformed("head is a hash of 32 bytes as base64url"))
 }
 
-pub(super) async fn snapshot(by: Among<Feed>, app: App) -> Answer {
+/// Where a reader stands that takes a snapshot.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stands {
+    after: Option<u64>,
+    /// The hash of the event `after`, as base64url.
+    head: Option<String>,
+}
+
+pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
+    let head = stands.head.map(|text| hash(&text)).transpose()?;
+    if read::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
+        return Err(beyond());
+    }
     let bytes = match by.operator().tenants.set()? {
         Some(tenants) => bound::take(&app, &tenants).await?,
         None => app.trust.send(TakeSnapshot).await.map_err(Refused::from)??,
@@ -99,14 +112,16 @@ pub(super) async fn events(
                 Refused::because(RefusalCode::NotFound, "these events are gone: take the snapshot");
             Err(Problem::from(gone).with_status(StatusCode::GONE))
         }
-        News::Beyond => {
-            let beyond = Refused::because(
-                RefusalCode::NotFound,
-                "this service does not know that event: show what you know at /v1/trust/known",
-            );
-            Err(Problem::from(beyond).with_status(StatusCode::CONFLICT))
-        }
+        News::Beyond => Err(beyond()),
     }
+}
+
+fn beyond() -> Problem {
+    let beyond = Refused::because(
+        RefusalCode::NotFound,
+        "this service does not know that event: show what you know at /v1/trust/known",
+    );
+    Problem::from(beyond).with_status(StatusCode::CONFLICT)
 }
 
 /// An answer of the feed, with the warning about another reader of the name.

@@ -39,7 +39,6 @@ pub(super) fn listen(
         );
     }
     let (inner, inner_addr) = inner.unzip();
-    let name = name(tls.is_some());
     let entrance = Entrance::new("http", config.proxy.clone(), tls);
     let data = web::Data::from(Arc::clone(service));
     let rules = web::Data::new(entrance.clone());
@@ -52,20 +51,15 @@ pub(super) fn listen(
             .default_service(web::to(rest::nothing_here))
     };
     let inner = inner.map(|inner| Listener::tcp("inner", inner));
-    let listeners = [Listener::through(name, outer, entrance)].into_iter().chain(inner).collect();
+    let listeners = [Listener::through(entrance.transport(), outer, entrance)]
+        .into_iter()
+        .chain(inner)
+        .collect();
     let metrics = service.metrics.http.clone();
     let (limits, clock) = (config.server_limits(), service.clock.clone());
     let server = server::serve(app, listeners, &limits, clock, metrics);
     let server = server.map_err(|error| StartError::Bind(config.http_addr, error))?;
     Ok(Listening { server, addr, inner: inner_addr })
-}
-
-/// The name of the listener for others, in metrics.
-pub(super) fn name(is_encrypted: bool) -> &'static str {
-    match is_encrypted {
-        true => "https",
-        false => "http",
-    }
 }
 
 fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -15,7 +15,7 @@ use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::run::Parts;
-use super::{listen, StartError};
+use super::StartError;
 use crate::clock::is_plausible;
 use crate::limits::{self, CLOCK_LOOK};
 
@@ -40,10 +40,9 @@ pub(super) async fn for_a_plausible_clock(
         App::new().service(alive).default_service(web::to(not_ready))
     };
     let bind = |error| StartError::Bind(addr, error);
-    let name = listen::name(tls.is_some());
     let entrance = Entrance::new("http", parts.config.proxy.clone(), tls);
     let listener = server::bind(addr, limits::BACKLOG).map_err(bind)?;
-    let listeners = vec![Listener::through(name, listener, entrance)];
+    let listeners = vec![Listener::through(entrance.transport(), listener, entrance)];
     // The service registers its own once it starts.
     let metrics = ServerMetrics::register(&Metrics::new(), "tessera_provisioning");
     let metrics = metrics.map_err(StartError::Metrics)?;

@@ -278,6 +278,7 @@ impl TrustActor {
         if shown.seq < head.start {
             // It was beyond this line before the jump; now it is known where there were two.
             let mut batch = Batch::new();
+            restored::rise_above(&self.tables, &mut batch, shown.epoch)?;
             restored::lift_after(&self.tables, &mut batch, after)?;
             return Ok(Some((batch, Written { head, jumped: None })));
         }

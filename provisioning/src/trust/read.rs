@@ -9,7 +9,7 @@ use super::ledger::Head;
 use super::restored::Place;
 use super::view;
 use crate::limits::POLL_SECONDS;
-use crate::operators::Operator;
+use crate::operators::{Operator, Tenants};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::number_of;
@@ -42,17 +42,11 @@ pub(crate) async fn events(
     by: &Operator,
     asked: &Asked,
 ) -> Result<News, Refused> {
-    let tenants = by.tenants.set()?;
-    let beyond = beyond(service, asked)?;
-    match tenants {
-        // Its word alone moves nothing, since a jump concerns all tenants: it shows what the root key signed.
-        Some(_) if beyond => Ok(News::Beyond),
+    if is_beyond(service, by, asked.after, asked.head).await? {
+        return Ok(News::Beyond);
+    }
+    match by.tenants.set()? {
         Some(tenants) => view::events(service, &by.name, &tenants, asked).await,
-        None if beyond => {
-            let (by, at) = (by.name.clone(), service.clock.monotonic());
-            service.trust.send(Claimed { by, seq: asked.after, at }).await?;
-            Ok(News::Beyond)
-        }
         None => all_events(service, asked).await,
     }
 }
@@ -96,10 +90,24 @@ pub(super) fn heartbeat(service: &Service, head: &Head, asked: &Asked) -> Result
     })
 }
 
-fn beyond(service: &Service, asked: &Asked) -> Result<bool, Refused> {
-    let Some(hash) = asked.head else { return Ok(false) };
+/// Whether a reader that knows the event `after` by this hash knows what this service has lost; that is noted. The
+/// word of an account of some tenants moves nothing, since a jump concerns all: it shows what the root key signed.
+pub(crate) async fn is_beyond(
+    service: &Service,
+    by: &Operator,
+    after: u64,
+    hash: Option<EventHash>,
+) -> Result<bool, Refused> {
+    let Some(hash) = hash else { return Ok(false) };
     let head = Head::read(&service.tables)?;
-    Ok(Place::of(&service.tables, &head, asked.after, hash)? == Place::Elsewhere)
+    if Place::of(&service.tables, &head, after, hash)? != Place::Elsewhere {
+        return Ok(false);
+    }
+    if by.tenants == Tenants::All {
+        let (by, at) = (by.name.clone(), service.clock.monotonic());
+        service.trust.send(Claimed { by, seq: after, at }).await?;
+    }
+    Ok(true)
 }
 
 fn oldest(service: &Service) -> Result<u64, Refused> {

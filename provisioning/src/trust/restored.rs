@@ -138,6 +138,16 @@ pub(crate) fn at_start(
     Ok(Some(restoration))
 }
 
+/// No epoch that moves from now on is this one or below it. The floor of a jump counts on the clocks of both lines, and
+/// one of them may have been wrong.
+pub(crate) fn rise_above(tables: &Tables, batch: &mut Batch, epoch: u64) -> Result<(), StoreError> {
+    let floor = epoch_floor(tables)?;
+    if floor <= epoch {
+        batch.put_record(&tables.meta, EPOCH_FLOOR, &epoch.saturating_add(1));
+    }
+    Ok(())
+}
+
 /// The epoch that follows `old`.
 pub(crate) fn next_epoch(tables: &Tables, old: u64) -> Result<u64, StoreError> {
     Ok(old.saturating_add(1).max(epoch_floor(tables)?))

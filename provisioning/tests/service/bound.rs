@@ -293,6 +293,10 @@ async fn its_word_moves_nothing_and_its_evidence_its_own_tenants() {
         world.get(&format!("/v1/tenants/{tenant}/devices/{device}")).await["state"].clone()
     };
     assert_eq!(reader.poll(0).await, Err(409));
+    let stands = reader.path(0).replace("events", "snapshot");
+    let (stands, _) = stands.split_once("&nonce").unwrap();
+    let beyond = reader.client.get(stands).await;
+    assert_eq!(problem(beyond), (409, "not_found".to_owned()));
     // A jump concerns all tenants: the word of an account of some makes none.
     world.post("/v1/tenants/rival/groups", json!({ "group": "g" })).await;
     world.post("/v1/tenants/rival/groups/g/revoke", json!({})).await;

@@ -384,6 +384,53 @@ async fn what_was_said_unknowing_is_lifted_also_when_the_lost_part_had_a_clock_t
     assert!(told > lost, "{told} {lost}");
 }
 
+/// A reader that takes a snapshot says where it stands too, so that no snapshot hides from the service what it has lost.
+#[tokio::test]
+async fn a_snapshot_is_refused_to_a_reader_that_knows_more() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    revoke(&world, "a").await;
+    reader.poll(&world).await.unwrap();
+    let (after, head) = (reader.seq, base64url(reader.head.as_bytes()));
+    let stands = format!("/v1/trust/snapshot?after={after}&head={head}");
+    assert_eq!(world.feed.get(&stands).await.unwrap().status, 200);
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(problem(world.feed.get(&stands).await).0, 409);
+    // A publication goes where that reader hears of it.
+    world.post("/v1/tenants", json!({ "tenant": "other" })).await;
+    assert!(Keeper::new(&world).await.seq > after);
+    assert_eq!(problem(world.feed.get(&stands).await).0, 409, "it has not shown it yet");
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    assert!(Keeper::new(&world).await.device("a") > 0);
+}
+
+/// A revocation counts also when the clock of the lost part was behind by more than the life of a token.
+#[tokio::test]
+async fn a_revocation_of_a_lost_part_with_a_clock_that_was_behind_is_taken_in() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let right = world.now();
+    world.clock.set_unix(UnixSeconds::new(right.get() - 40 * 24 * 3600));
+    // It is believed once it has stayed.
+    for _ in 0..2 {
+        let _ = world.operator.get("/readyz").await;
+        world.advance(60);
+    }
+    revoke(&world, "a").await;
+    reader.poll(&world).await.unwrap();
+    world.clock.set_unix(right);
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let shown = world.get("/v1/tenants/default/devices/a").await;
+    assert_eq!(shown["state"], "revoked", "{shown}");
+    assert!(Keeper::new(&world).await.device("a") > reader.device("a"));
+}
+
 #[tokio::test]
 async fn what_the_root_key_did_not_sign_moves_nothing() {
     let world = World::new().await;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::forwarded::{resolve, Found, Ignored};
 use super::{header, trusted, ProxySettings};
 use crate::limits::{PROXY_WAITING, PROXY_WITHIN, TLS_WITHIN};
-use crate::tls::{Carried, ServerTls};
+use crate::tls::{Carried, ServerTls, TlsError};
 
 /// The way of a listener's sockets to HTTP. Cheap to clone.
 #[derive(Clone)]
@@ -40,9 +40,12 @@ impl Entrance {
         Self { tls, settings: Arc::new(settings), expects_header, told: Arc::default(), waiting }
     }
 
-    /// Whether connections are encrypted from the peer to here.
-    pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
+    /// The transport of its connections, as lines of the log name it.
+    pub fn transport(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// Whether it is a trusted proxy, which speaks for many peers.
@@ -53,8 +56,20 @@ impl Entrance {
     /// The source of a connection: `from`, or the address that the balancer there names in the header.
     ///
     /// # Errors
-    /// The rule that the peer broke, as a metric label. It gets no byte.
+    /// The rule that the peer broke, as a metric label; the log has a line about it. It gets no byte.
     pub async fn peer(
+        &self,
+        socket: &mut TcpStream,
+        from: SocketAddr,
+    ) -> Result<SocketAddr, &'static str> {
+        let named = self.named(socket, from).await;
+        if let Err(code) = named {
+            tracing::info!(code, address = %from.ip(), transport = self.transport(), "PROXY header refused");
+        }
+        named
+    }
+
+    async fn named(
         &self,
         socket: &mut TcpStream,
         from: SocketAddr,
@@ -75,10 +90,26 @@ impl Entrance {
     ///
     /// # Errors
     /// As [`Entrance::peer`]; the peer may get an alert.
-    pub async fn secure(&self, socket: TcpStream) -> Result<Carried, &'static str> {
+    pub async fn secure(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<Carried, &'static str> {
         let Some(tls) = &self.tls else { return Ok(Box::pin(socket)) };
-        let accepted = tokio::time::timeout(TLS_WITHIN, tls.accept(socket)).await;
-        accepted.map_err(|_| "tls_too_slow")?.map_err(|_| "tls_refused")
+        let (code, detail) = match tokio::time::timeout(TLS_WITHIN, tls.accept(socket)).await {
+            Ok(Ok(carried)) => return Ok(carried),
+            Ok(Err(TlsError::Lost)) => ("tls_lost", None),
+            Ok(Err(error)) => ("tls_refused", Some(error.to_string())),
+            Err(_) => ("tls_too_slow", None),
+        };
+        let (address, transport) = (peer.ip(), self.transport());
+        tracing::info!(code, %address, transport, detail, "TLS handshake refused");
+        Err(code)
+    }
+
+    /// The certificates of the listener, where it speaks TLS.
+    pub fn certificates(&self) -> Option<&ServerTls> {
+        self.tls.as_deref()
     }
 
     /// The address that counts for a request, by the values of its headers `Forwarded` and `X-Forwarded-For`.

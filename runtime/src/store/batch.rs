@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::engine::Changes;
 use super::error::StoreError;
 use super::record;
 use super::table::Table;
@@ -101,6 +102,11 @@ impl Batch {
     pub(super) fn bytes(&self) -> usize {
         let value = |write: &Write| write.value.as_ref().map_or(0, Vec::len);
         self.writes.iter().map(|write| write.key.len() + value(write)).sum()
+    }
+
+    /// Puts back what was taken out of it to be written, each key once.
+    pub(super) fn take_back(&mut self, changes: Changes) {
+        self.writes = changes.into_iter().map(|(key, value)| Write { key, value }).collect();
     }
 
     pub(super) fn check(&self) -> Result<(), StoreError> {

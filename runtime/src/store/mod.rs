@@ -25,7 +25,7 @@ pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
 pub use table::Table;
-pub use writer::Then;
+pub use writer::{Refused, Then};
 
 use self::core::Core;
 use disk::Disk;
@@ -128,6 +128,18 @@ impl Store {
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
         self.writer.submit(batch).await
+    }
+
+    /// As [`Store::commit`]; a batch that was refused for want of room comes back ([`Refused::batch`]), so that the
+    /// caller needs no copy to try again.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_or_give_back(&self, batch: Batch) -> Result<(), Refused> {
+        if let Err(error) = batch.check() {
+            return Err(Refused { error, batch: None });
+        }
+        self.writer.submit_or_give_back(batch).await
     }
 
     /// As [`Store::commit`] for code that does not wait: `then` gets the outcome on the thread that writes, which it

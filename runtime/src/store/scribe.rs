@@ -67,15 +67,28 @@ impl Scribe {
         &self.core
     }
 
-    /// Makes a group durable and lets readers see it. With [`StoreError::Full`] nothing of it was written.
-    pub(super) fn write(&mut self, changes: Changes) -> Result<(), StoreError> {
-        self.try_again()?;
+    /// Makes a group durable and lets readers see it. With [`StoreError::Full`] nothing of it was written, and it is
+    /// given back.
+    pub(super) fn write(&mut self, changes: Changes) -> Result<(), (StoreError, Changes)> {
+        if let Err(error) = self.try_again() {
+            return Err((error, changes));
+        }
         let commit = self.commit + 1;
         let before = self.clock.monotonic();
-        let core = Arc::clone(&self.core);
         if let Err(error) = self.append(commit, &changes) {
-            return Err(self.not_appended(&error));
+            return Err((self.not_appended(&error), changes));
         }
+        self.take_in(commit, before, changes).map_err(|error| (error, Changes::new()))
+    }
+
+    /// The journal holds the group: readers see it.
+    fn take_in(
+        &mut self,
+        commit: u64,
+        before: Duration,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.core);
         self.sync_took = self.clock.monotonic().saturating_sub(before);
         self.commit = commit;
         // Under the lock of the head, so that a copy sees the rows and the number of one commit.

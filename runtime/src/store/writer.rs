@@ -45,11 +45,38 @@ impl Condition {
 /// What is done with the outcome, on the thread that writes.
 pub type Then = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// A batch that was not written. It has no text: its rows may be secret.
+pub struct Refused {
+    /// Why.
+    pub error: StoreError,
+    /// The batch, when there was no room for it: a later call may write it.
+    pub batch: Option<Batch>,
+}
+
 struct Job {
     batch: Batch,
     /// A checkpoint is made before the batch.
     checkpoint: bool,
-    then: Then,
+    then: Answer,
+}
+
+/// Who is told the outcome.
+enum Answer {
+    Then(Then),
+    /// A caller that gets a refused batch back. Such a batch is a group of its own.
+    GiveBack(oneshot::Sender<Result<(), Refused>>),
+}
+
+impl Answer {
+    fn tell(self, outcome: Result<(), StoreError>, batch: Option<Batch>) {
+        match self {
+            Self::Then(then) => then(outcome),
+            // The caller may have gone meanwhile.
+            Self::GiveBack(caller) => {
+                drop(caller.send(outcome.map_err(|error| Refused { error, batch })));
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -65,24 +92,42 @@ impl Writer {
     }
 
     pub(super) async fn submit(&self, batch: Batch) -> Result<(), StoreError> {
-        let queue = self.queue.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, wait) = oneshot::channel();
         // The caller may have gone meanwhile.
         let then: Then = Box::new(move |outcome| drop(answer.send(outcome)));
+        self.send(batch, Answer::Then(then)).await?;
+        wait.await.map_err(|_| self.gone())?
+    }
+
+    /// As [`Self::submit`]; a batch for which there is no room comes back.
+    pub(super) async fn submit_or_give_back(&self, batch: Batch) -> Result<(), Refused> {
+        let lost = |error| Refused { error, batch: None };
+        let (answer, wait) = oneshot::channel();
+        self.send(batch, Answer::GiveBack(answer)).await.map_err(lost)?;
+        wait.await.map_err(|_| lost(self.gone()))?
+    }
+
+    async fn send(&self, batch: Batch, then: Answer) -> Result<(), StoreError> {
+        let queue = self.queue.lock().clone().ok_or(StoreError::Closed)?;
         let sent = queue.send(Job { batch, checkpoint: false, then }).await;
         // A holder of the queue keeps the thread going: a task that is not polled would hold up the close behind it.
         drop(queue);
-        sent.map_err(|_| self.gone())?;
-        wait.await.map_err(|_| self.gone())?
+        sent.map_err(|_| self.gone())
     }
 
     /// Queues the batch, or gives `then` back at once.
     pub(super) fn offer(&self, batch: Batch, then: Then) -> Result<(), (StoreError, Then)> {
         let Some(queue) = self.queue.lock().clone() else { return Err((StoreError::Closed, then)) };
-        queue.try_send(Job { batch, checkpoint: false, then }).map_err(|refused| match refused {
-            TrySendError::Full(job) => (StoreError::Busy, job.then),
-            TrySendError::Closed(job) => (self.gone(), job.then),
-        })
+        // A place first: `then` is given back as it came.
+        let refused = match queue.try_reserve() {
+            Ok(place) => {
+                place.send(Job { batch, checkpoint: false, then: Answer::Then(then) });
+                return Ok(());
+            }
+            Err(TrySendError::Full(())) => StoreError::Busy,
+            Err(TrySendError::Closed(())) => self.gone(),
+        };
+        Err((refused, then))
     }
 
     #[cfg(any(test, feature = "testing"))]
@@ -90,7 +135,7 @@ impl Writer {
         let queue = self.queue.lock().clone().ok_or(StoreError::Closed)?;
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let then: Then = Box::new(move |outcome| drop(tell.send(outcome)));
-        let job = Job { batch: Batch::new(), checkpoint: true, then };
+        let job = Job { batch: Batch::new(), checkpoint: true, then: Answer::Then(then) };
         queue.try_send(job).map_err(|_| StoreError::Busy)?;
         told.recv().map_err(|_| self.gone())?
     }
@@ -147,7 +192,9 @@ fn run(
             }
         }
         let callers = group.len();
-        commit_group(&mut scribe, group, state);
+        for part in apart(group) {
+            commit_group(&mut scribe, part, state);
+        }
         if state.is_poisoned() {
             continue;
         }
@@ -190,27 +237,50 @@ fn try_again(scribe: &mut Scribe, state: &Condition) {
     }
 }
 
+/// Batches that may come back are groups of their own: what is refused of a group is not told apart.
+fn apart(group: Vec<Job>) -> Vec<Vec<Job>> {
+    let comes_back = |job: &Job| matches!(job.then, Answer::GiveBack(_));
+    if !group.iter().any(comes_back) {
+        return vec![group];
+    }
+    let mut parts: Vec<Vec<Job>> = Vec::new();
+    let mut goes_on = false;
+    for job in group {
+        let alone = comes_back(&job);
+        match parts.last_mut().filter(|_| goes_on && !alone) {
+            Some(part) => part.push(job),
+            None => parts.push(vec![job]),
+        }
+        goes_on = !alone;
+    }
+    parts
+}
+
 fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     if state.is_poisoned() {
-        return answer_all(group.into_iter().map(|job| job.then), &Err(StoreError::Poisoned));
+        let answers = group.into_iter().map(|job| job.then);
+        return answers.for_each(|then| then.tell(Err(StoreError::Poisoned), None));
     }
     let mut changes = Changes::new();
     let mut accepted = Vec::new();
-    for Job { batch, then, .. } in group {
+    for Job { mut batch, then, .. } in group {
         let is_barrier = batch.is_barrier();
-        match admit(scribe.core(), &mut changes, batch) {
-            Ok(()) => accepted.push((then, is_barrier)),
-            Err(error) => then(Err(error)),
+        match admit(scribe.core(), &mut changes, &mut batch) {
+            Ok(()) => accepted.push((then, batch, is_barrier)),
+            Err(error) => then.tell(Err(error), None),
         }
     }
-    let outcome = match changes.is_empty() {
+    let (outcome, refused) = match changes.is_empty() {
         true => {
             // For callers that ask whether there is room again.
             try_again(scribe, state);
-            Ok(())
+            (Ok(()), None)
         }
-        false if scribe.is_full() => Err(StoreError::Busy),
-        false => scribe.write(changes),
+        false if scribe.is_full() => (Err(StoreError::Busy), Some(changes)),
+        false => match scribe.write(changes) {
+            Ok(()) => (Ok(()), None),
+            Err((error, changes)) => (Err(error), Some(changes)),
+        },
     };
     if let Err(error) = &outcome {
         if !matches!(error, StoreError::Busy) && !scribe.is_stuck() {
@@ -221,13 +291,19 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     state.full.store(scribe.tries_after().is_some(), Ordering::SeqCst);
     // The rows that readers see are durable, also while there is no room for more.
     let seen = if state.is_poisoned() { outcome.clone() } else { Ok(()) };
-    for (then, is_barrier) in accepted {
-        then(if is_barrier { seen.clone() } else { outcome.clone() });
+    let is_for_later = matches!(outcome, Err(StoreError::Full(_) | StoreError::Busy));
+    let mut refused = refused.filter(|_| is_for_later);
+    for (then, mut batch, is_barrier) in accepted {
+        let batch = refused.take_if(|_| matches!(then, Answer::GiveBack(_))).map(|changes| {
+            batch.take_back(changes);
+            batch
+        });
+        then.tell(if is_barrier { seen.clone() } else { outcome.clone() }, batch);
     }
 }
 
 /// Checks the batch against the store and against what this group has accepted so far, then joins the group.
-fn admit(core: &Core, changes: &mut Changes, batch: Batch) -> Result<(), StoreError> {
+fn admit(core: &Core, changes: &mut Changes, batch: &mut Batch) -> Result<(), StoreError> {
     for expect in &batch.expects {
         let found = match changes.get(&expect.key) {
             Some(value) => value.clone(),
@@ -237,14 +313,29 @@ fn admit(core: &Core, changes: &mut Changes, batch: Batch) -> Result<(), StoreEr
             return Err(StoreError::Conflict { table: expect.table });
         }
     }
-    for write in batch.writes {
+    for write in batch.writes.drain(..) {
         changes.insert(write.key, write.value);
     }
     Ok(())
 }
 
-fn answer_all(answers: impl IntoIterator<Item = Then>, outcome: &Result<(), StoreError>) {
-    for then in answers {
-        then(outcome.clone());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_may_come_back_are_groups_of_their_own() {
+        let job = |comes_back: &bool| {
+            let then = match comes_back {
+                true => Answer::GiveBack(oneshot::channel().0),
+                false => Answer::Then(Box::new(drop)),
+            };
+            Job { batch: Batch::new(), checkpoint: false, then }
+        };
+        let sizes = |group: &[bool]| -> Vec<usize> {
+            apart(group.iter().map(job).collect()).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[false, false, false]), [3]);
+        assert_eq!(sizes(&[false, false, true, true, false, false, true]), [2, 1, 1, 2, 1]);
     }
 }

@@ -22,6 +22,8 @@ pub enum TlsError {
     WrongName(String),
     /// The handshake failed: the peer speaks no TLS, or none that we speak.
     Handshake(String),
+    /// The peer went away before the handshake was over.
+    Lost,
 }
 
 impl TlsError {
@@ -80,7 +82,11 @@ impl TlsError {
     }
 
     pub(super) fn of_io(error: &io::Error) -> Self {
-        Self::within(error).unwrap_or_else(|| Self::Handshake(error.to_string()))
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        Self::within(error).unwrap_or_else(|| match error.kind() {
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Self::Lost,
+            _ => Self::Handshake(error.to_string()),
+        })
     }
 }
 
@@ -108,6 +114,7 @@ impl fmt::Display for TlsError {
                 "the server's certificate is not for this host: {why}. Use a name that stands in the certificate"
             ),
             Self::Handshake(why) => write!(f, "no TLS handshake: {why}"),
+            Self::Lost => f.write_str("no TLS handshake: the peer went away"),
         }
     }
 }

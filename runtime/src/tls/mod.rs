@@ -1,14 +1,17 @@
 //! TLS (rustls on ring) for HTTP servers and for every client of ours: this folder alone names it in this crate.
 //!
 //! [`files`] reads certificates and keys, [`renewal`] has them read again while they are in use; both serve the listeners
-//! of the broker too. [`server`] holds those of a listener for HTTP, [`client`] says which servers a client believes.
+//! of the broker too, as do [`hello`] (small records) and [`health`] (`/readyz`). [`server`] holds those of a listener for HTTP, [`client`] says which servers a client believes.
 
 pub mod client;
 pub mod files;
+pub mod health;
+pub mod hello;
 pub mod renewal;
 pub mod server;
 
 mod error;
+mod replay;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

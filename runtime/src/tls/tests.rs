@@ -135,3 +135,25 @@ fn files_are_bounded_and_named() {
     let missing = Trust { cafile: Some("/no/such.pem".into()), in_clear: false };
     assert!(matches!(TlsClient::new(&missing, None, b"mqtt"), Err(TlsError::File(..))));
 }
+
+#[test]
+fn an_expired_certificate_and_files_that_cannot_be_used_are_told() {
+    let authority = Authority::new();
+    let (cert, key) = authority.sign(&["localhost"]);
+    let tls = ServerTls::load(cert.clone(), key).unwrap();
+    let chain = files::certificates(&cert).unwrap();
+    let ends = health::ends(&chain).unwrap();
+    assert_eq!(tls.expired(ends), None);
+    let reason = tls.expired(ends.plus(1)).unwrap();
+    assert!(reason.part == "tls" && reason.why.contains("server.pem"), "{reason:?}");
+    assert_eq!(tls.warning(), None);
+    std::fs::write(&cert, "no certificate").unwrap();
+    assert!(tls.reload().is_err());
+    let warning = tls.warning().unwrap();
+    assert!(warning.part == "tls" && warning.why.contains("server.pem"), "{warning:?}");
+    // The old one is in use, and its end counts still.
+    assert!(tls.expired(ends.plus(1)).is_some());
+    authority.sign(&["localhost"]);
+    tls.reload().unwrap();
+    assert_eq!(tls.warning(), None);
+}

@@ -9,7 +9,7 @@ use super::router::Event;
 use super::wish::Wish;
 use super::Counters;
 use crate::lanes::delivery::Delivery;
-use crate::lanes::message::Message;
+use crate::lanes::message::{Message, SubscriberId};
 use crate::lanes::outbox::{Outbox, Push};
 use crate::limits::FLEET_DRAIN_TICKS;
 use bytes::{Buf, Bytes};
@@ -235,8 +235,9 @@ impl Feed {
             return true;
         }
         let message = Arc::new(message);
+        let mut no_share = Vec::new();
         loop {
-            match self.reader.offer(&message) {
+            match self.reader.offer(&message, &mut no_share) {
                 Push::Taken | Push::Kept(_) => {
                     self.counters.delivered.here().fetch_add(1, Ordering::Relaxed);
                     return true;
@@ -244,10 +245,13 @@ impl Feed {
                 Push::Closed => return false,
                 Push::NoShare => {
                     self.reader.miss(1);
+                    if let Some(count) = self.counters.no_share.get(message.qos as usize) {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                     return true;
                 }
                 Push::Full => {
-                    if !self.room(at, &message).await {
+                    if !self.room(at, &message, &no_share).await {
                         return false;
                     }
                 }
@@ -257,14 +261,16 @@ impl Feed {
 }
 
 impl Feed {
-    /// Waits until the message may fit; follows a new router meanwhile. False when it is to end.
-    async fn room(&self, at: &mut At, message: &Message) -> bool {
+    /// Waits until the message may fit; follows a new router meanwhile. False when it is to end. While there are members
+    /// in `no_share`, the group is asked again after each tick: other sessions of their devices may have let go.
+    async fn room(&self, at: &mut At, message: &Message, no_share: &[SubscriberId]) -> bool {
         let era = Arc::clone(at.link.era());
         let following = at.next.is_none();
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = era.replaced(), if following => self.follow(at, false).await,
-            () = self.reader.room(message) => true,
+            () = self.reader.room(message, no_share) => true,
+            () = sleep(self.links.tick()), if !no_share.is_empty() => true,
         }
     }
 }
@@ -284,10 +290,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn offer(&self, message: &Arc<Message>) -> Push {
+    /// `no_share` is as in [`Group::offer_noting`].
+    fn offer(&self, message: &Arc<Message>, no_share: &mut Vec<SubscriberId>) -> Push {
         match self {
             // A group whose members are all leaving waits for others: it ends by its stop signal alone.
-            Self::Group(group) => match group.offer(message) {
+            Self::Group(group) => match group.offer_noting(message, no_share) {
                 Push::Closed if group.lets_go(message) => Push::Taken,
                 Push::Closed => Push::Full,
                 other => other,
@@ -302,9 +309,9 @@ impl Reader {
         }
     }
 
-    async fn room(&self, message: &Message) {
+    async fn room(&self, message: &Message, no_share: &[SubscriberId]) {
         match self {
-            Self::Group(group) => group.room(message).await,
+            Self::Group(group) => group.room(message, no_share).await,
             Self::Session { outbox, .. } => outbox.room(message.cost()).await,
         }
     }

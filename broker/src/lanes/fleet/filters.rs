@@ -4,6 +4,7 @@ use super::logs::{Log, LogPool, Residue};
 use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
 use crate::lanes::message::Message;
+use crate::lanes::LaneError;
 use crate::limits::FLEET_LOGS_PER_TENANT;
 use crate::shares::{self, Account, Kind, Part};
 use hashbrown::HashMap;
@@ -55,6 +56,8 @@ pub(super) struct Found {
     pub(super) filters: usize,
     /// Readers that have it already.
     pub(super) done: u64,
+    /// Readers that miss it: their share is used up.
+    pub(super) lost: usize,
     /// Logs that are to get it.
     pub(super) routes: Vec<Route>,
 }
@@ -69,16 +72,20 @@ pub(super) struct Claim {
 }
 
 impl Filters {
-    /// Claims the log of a filter, and the share of a link, for a device. `None` when no log is free, or a share is used
-    /// up. `near` is the reader, should it stay the only one.
+    /// Claims the log of a filter, and the share of a link, for a device. `near` is the reader, should it stay the only
+    /// one.
+    ///
+    /// # Errors
+    /// A share is used up, or no log is free.
     pub(super) fn claim(
         self: &Arc<Self>,
         tenant: &TenantId,
         filter: &TopicFilter,
         near: Option<&Arc<Near>>,
         account: Option<&Arc<Account>>,
-    ) -> Option<Claim> {
-        let link = shares::part(account, Kind::Links, 1).ok()?;
+    ) -> Result<Claim, LaneError> {
+        let used_up = |_| LaneError::ShareUsedUp;
+        let link = shares::part(account, Kind::Links, 1).map_err(used_up)?;
         let mut trees = self.trees.write();
         let OfTenant { tree, logs } = trees.entry(tenant.clone()).or_default();
         let log = match tree.remove(filter) {
@@ -92,10 +99,11 @@ impl Filters {
             }
             None => {
                 if *logs >= FLEET_LOGS_PER_TENANT {
-                    return None;
+                    return Err(LaneError::ShareUsedUp);
                 }
-                let paid = shares::part(account, Kind::Logs, 1).ok()?;
-                let (log, size) = self.pool.lock().take(filter, account)?;
+                let paid = shares::part(account, Kind::Logs, 1).map_err(used_up)?;
+                let taken = self.pool.lock().take(filter, account);
+                let (log, size) = taken.ok_or(LaneError::QuotaExceeded)?;
                 *logs += 1;
                 let paid = Arc::new(Paid { _log: paid, _size: size });
                 let near = near.cloned();
@@ -104,7 +112,7 @@ impl Filters {
             }
         };
         drop(trees);
-        Some(Claim {
+        Ok(Claim {
             filters: Arc::clone(self),
             tenant: tenant.clone(),
             filter: filter.clone(),
@@ -156,6 +164,7 @@ impl Found {
             }
             Some(Offered::Lost) => {
                 self.filters += 1;
+                self.lost += 1;
                 return;
             }
             Some(Offered::ToLog(near)) => Some(near),
@@ -190,10 +199,14 @@ impl Drop for Claim {
 mod tests {
     use super::*;
     use crate::lanes::testing::tenant;
+    use crate::shares::tests::{account, shares_with, ALL_FREE, FREE};
+    use crate::shares::{Most, ShareLimits};
 
     fn claims(filters: &Arc<Filters>, tenant: &TenantId, count: usize) -> Vec<Claim> {
         let filter = |number| TopicFilter::parse(&format!("d/{number}/#")).unwrap();
-        (0..count).map_while(|number| filters.claim(tenant, &filter(number), None, None)).collect()
+        (0..count)
+            .map_while(|number| filters.claim(tenant, &filter(number), None, None).ok())
+            .collect()
     }
 
     #[test]
@@ -207,7 +220,10 @@ mod tests {
         assert_eq!(claims(&filters, &greedy, 10).len(), 10);
         held.pop();
         let one = TopicFilter::parse("d/+/x").unwrap();
-        assert!(filters.claim(&greedy, &one, None, None).is_some());
+        let _one = filters.claim(&greedy, &one, None, None).unwrap();
+        let two = TopicFilter::parse("d/+/y").unwrap();
+        let refused = filters.claim(&greedy, &two, None, None).err();
+        assert_eq!(refused, Some(LaneError::ShareUsedUp));
     }
 
     #[test]
@@ -219,9 +235,59 @@ mod tests {
         };
         // A device in its own subtree.
         let held: Vec<_> = (0..200).map(|number| claim(&format!("d/x/+/n{number}"))).collect();
-        let class = |claim: &Claim| claim.log.text().split('/').next().unwrap().to_owned();
         assert_eq!((class(&held[0]), class(&held[199])), ("middle".into(), "small".into()));
         assert_eq!(class(&claim("d/+/telemetry")), "large");
         assert_eq!(class(&claim("d/x/#")), "small");
+    }
+
+    fn class(claim: &Claim) -> String {
+        claim.log.text().split('/').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn links_of_one_device_and_of_one_tenant() {
+        let links = Most { device: 2, tenant: 3, ..FREE };
+        let (shares, hits) = shares_with(ShareLimits { links, ..ALL_FREE });
+        let [one, two] = ["d-1", "d-2"].map(|device| account(&shares, "acme", device));
+        let filters = Arc::new(Filters::default());
+        let (acme, filter) = (tenant("acme"), TopicFilter::parse("a/#").unwrap());
+        // A filter that has its log already needs a link for each reader.
+        let claim = |account: &Arc<Account>| filters.claim(&acme, &filter, None, Some(account));
+        let refused = Some(LaneError::ShareUsedUp);
+        let first = claim(&one).unwrap();
+        let _second = claim(&one).unwrap();
+        assert_eq!((claim(&one).err(), hits.value(&["links_per_device"])), (refused, 1));
+        let _third = claim(&two).unwrap();
+        assert_eq!((claim(&two).err(), hits.value(&["links_per_tenant"])), (refused, 1));
+        drop(first);
+        assert!(claim(&two).is_ok());
+    }
+
+    #[test]
+    fn scarce_logs_of_one_device_and_of_one_tenant() {
+        let (large_logs, middle_logs) =
+            (Most { device: 1, tenant: 2, ..FREE }, Most { device: 2, tenant: 3, ..FREE });
+        let (shares, hits) = shares_with(ShareLimits { large_logs, middle_logs, ..ALL_FREE });
+        let filters = Arc::new(Filters::default());
+        let acme = tenant("acme");
+        let mut held = Vec::new();
+        let mut classes = |device: &str, count: usize| {
+            let account = account(&shares, "acme", device);
+            let mut classes = Vec::new();
+            for number in 0..count {
+                let filter = TopicFilter::parse(&format!("+/{device}/{number}")).unwrap();
+                let claim = filters.claim(&acme, &filter, None, Some(&account)).unwrap();
+                classes.push(class(&claim));
+                held.push(claim);
+            }
+            classes
+        };
+        assert_eq!(classes("d-1", 5), ["large", "middle", "middle", "small", "small"]);
+        assert_eq!(classes("d-2", 3), ["large", "middle", "small"]);
+        assert_eq!(classes("d-3", 1), ["small"]);
+        // Nothing was refused, so nothing is counted.
+        for limit in ["large_logs_per_device", "middle_logs_per_device", "large_logs_per_tenant"] {
+            assert_eq!(hits.value(&[limit]), 0);
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Shared subscriptions: the members of one `$share/<name>/<filter>` take turns (MQTT 5 section 4.8.2).
 //!
 //! A group reads its filter through one link and hands each message to the next member that has room; only when no
-//! member has, it waits, and the commit log holds the rest. A group with a kept member is served by
-//! [`super::at_once`] instead.
+//! member has, it waits, and the commit log holds the rest. It waits for members whose queue is full. A member that has
+//! room and no share is not waited for; when all members are like that, the message is lost. A group with a kept member
+//! is served by [`super::at_once`] instead.
 
 use crate::lanes::delivery::{Delivery, Options};
 use crate::lanes::message::{Message, SubscriberId};
 use crate::lanes::outbox::{Outbox, Push};
-use crate::limits::GROUP_MEMBERS;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
@@ -31,15 +31,15 @@ struct Turn {
 }
 
 impl Group {
-    /// Adds a member or changes its options; `None` when the group is full, else whether it is new.
-    pub(super) fn join(&self, outbox: &Arc<Outbox>, options: Options) -> Option<bool> {
+    /// Adds a member or changes its options; `None` when the group has `most` members, else whether it is new.
+    pub(super) fn join(&self, outbox: &Arc<Outbox>, options: Options, most: usize) -> Option<bool> {
         let mut turn = self.turn.lock();
         let id = outbox.id();
         if let Some(known) = turn.members.iter_mut().find(|(member, _)| member.id() == id) {
             known.1 = options;
             return Some(false);
         }
-        if turn.members.len() >= GROUP_MEMBERS {
+        if turn.members.len() >= most {
             return None;
         }
         turn.members.push((Arc::clone(outbox), options));
@@ -79,6 +79,16 @@ impl Group {
 
     /// Hands the message to the next member that takes it.
     pub(in crate::lanes) fn offer(self: &Arc<Self>, message: &Arc<Message>) -> Push {
+        self.offer_noting(message, &mut Vec::new())
+    }
+
+    /// As [`Self::offer`]; the members that have room and no share are in `no_share` then, for [`Self::room`].
+    pub(super) fn offer_noting(
+        self: &Arc<Self>,
+        message: &Arc<Message>,
+        no_share: &mut Vec<SubscriberId>,
+    ) -> Push {
+        no_share.clear();
         let mut turn = self.turn.lock();
         let count = turn.members.len();
         let mut outcome = Push::Closed;
@@ -95,10 +105,15 @@ impl Group {
                     turn.next = (place + 1) % count;
                     return taken;
                 }
-                // Weighs most: a queue that has room would be waited for without end.
-                Push::NoShare => outcome = Push::NoShare,
-                Push::Full if outcome == Push::Closed => outcome = Push::Full,
-                Push::Full | Push::Closed => {}
+                // Weighs most: this member will have room, so the message is not lost.
+                Push::Full => outcome = Push::Full,
+                Push::NoShare => {
+                    no_share.push(outbox.id());
+                    if outcome == Push::Closed {
+                        outcome = Push::NoShare;
+                    }
+                }
+                Push::Closed => {}
             }
         }
         outcome
@@ -119,13 +134,15 @@ impl Group {
             && here.all(|(outbox, options)| !outbox.would_reach(message.qos.min(options.qos)))
     }
 
-    /// Waits until the message may reach some member, or members came or went. Cancel-safe.
-    pub(super) async fn room(&self, message: &Message) {
+    /// Waits until the message may reach some member, or members came or went. Those in `no_share` are not waited for:
+    /// their queues have room, and it is not told when a share has. Cancel-safe.
+    pub(super) async fn room(&self, message: &Message, no_share: &[SubscriberId]) {
         let members: Vec<(Arc<Outbox>, Options)> = self.turn.lock().members.clone();
         let cost = message.cost();
         let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> =
             vec![Box::pin(self.changed.notified())];
-        for (outbox, options) in members.iter().filter(|(outbox, _)| !outbox.is_closed()) {
+        let waited_for = |outbox: &Outbox| !outbox.is_closed() && !no_share.contains(&outbox.id());
+        for (outbox, options) in members.iter().filter(|(outbox, _)| waited_for(outbox)) {
             let qos = message.qos.min(options.qos);
             waits.push(Box::pin(outbox.room_to_reach(cost, qos)));
         }
@@ -149,6 +166,9 @@ mod tests {
     use super::*;
     use crate::codec::QoS;
     use crate::lanes::testing::message;
+    use crate::limits::{SHARE_FREE, SHARE_STEP};
+    use crate::shares::tests::account_with;
+    use crate::shares::Kind;
 
     #[test]
     fn who_is_away_is_no_room_for_what_is_not_kept() {
@@ -156,7 +176,7 @@ mod tests {
         let full = Outbox::with_limits(SubscriberId(1), 1, 1 << 20);
         let away = Outbox::new(SubscriberId(2));
         for outbox in [&full, &away] {
-            assert_eq!(group.join(outbox, Options::default()), Some(true));
+            assert_eq!(group.join(outbox, Options::default(), 2), Some(true));
         }
         away.set_attended(false);
         let mut message = message("a", "x");
@@ -166,8 +186,8 @@ mod tests {
         assert_eq!(group.offer(&message), Push::Full);
         let mut context = Context::from_waker(Waker::noop());
         // That they joined is news once.
-        assert!(pin!(group.room(&message)).poll(&mut context).is_ready());
-        let mut room = pin!(group.room(&message));
+        assert!(pin!(group.room(&message, &[])).poll(&mut context).is_ready());
+        let mut room = pin!(group.room(&message, &[]));
         assert!(room.as_mut().poll(&mut context).is_pending(), "it would be asked for ever");
         assert!(!group.lets_go(&message));
         away.set_attended(true);
@@ -178,5 +198,40 @@ mod tests {
         full.close();
         assert_eq!(group.offer(&message), Push::Closed);
         assert!(group.lets_go(&message));
+    }
+
+    #[test]
+    fn a_member_without_a_share_loses_nothing_for_one_that_is_full() {
+        let group = Arc::new(Group::default());
+        let account = account_with(SHARE_STEP);
+        let most = (100, 1 << 20);
+        let poor = Outbox::of_account(Arc::clone(&account), SubscriberId(1), None, most);
+        let full = Outbox::with_limits(SubscriberId(2), 1, 1 << 20);
+        for outbox in [&poor, &full] {
+            assert_eq!(group.join(outbox, Options::default(), 2), Some(true));
+        }
+        let others = account.part(Kind::QueuedBytes, SHARE_STEP).unwrap();
+        let message = Arc::new(message("a", vec![0; 2 * SHARE_FREE]));
+        let mut no_share = Vec::new();
+        let offer = |no_share: &mut Vec<_>| group.offer_noting(&message, no_share);
+        assert_eq!(offer(&mut no_share), Push::Taken);
+        assert_eq!((offer(&mut no_share), &*no_share), (Push::Full, &[SubscriberId(1)][..]));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(group.room(&message, &no_share)).poll(&mut context).is_ready(), "both joined");
+        {
+            let mut room = pin!(group.room(&message, &no_share));
+            assert!(room.as_mut().poll(&mut context).is_pending(), "it would be asked for ever");
+            full.try_drain(1, &mut Vec::new());
+            assert!(room.as_mut().poll(&mut context).is_ready());
+        }
+        assert_eq!(offer(&mut no_share), Push::Taken);
+        // A member that has a share again is asked like all others.
+        drop(others);
+        assert_eq!((offer(&mut no_share), &*no_share), (Push::Taken, &[][..]));
+        // When no queue is full, there is nothing to wait for.
+        full.close();
+        while poor.try_drain(1, &mut Vec::new()) > 0 {}
+        let _others = account.part(Kind::QueuedBytes, SHARE_STEP).unwrap();
+        assert_eq!(offer(&mut no_share), Push::NoShare);
     }
 }

@@ -35,6 +35,7 @@ use super::delivery::Options;
 use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::{LaneError, Tally};
+use crate::limits::GROUP_MEMBERS;
 use crate::metrics::Stripes;
 use crate::shares::Account;
 use at_once::AtOnce;
@@ -90,6 +91,8 @@ struct Counters {
     refused: AtomicU64,
     publishers_waited: AtomicU64,
     links_waited: AtomicU64,
+    /// Messages that came out of a log and found no share, by QoS, until they are told.
+    no_share: [AtomicU64; 3],
 }
 
 /// What the lane has done since start.
@@ -183,18 +186,19 @@ impl FleetLane {
         self.at_once.publish(message, tally)
     }
 
-    /// Gives the message to the filters whose only reader keeps up; tells how many filters match, and what is still to
-    /// be written for the others. `number` says which groups had it already.
-    pub fn offer(&self, message: &Arc<Message>, number: u64) -> (usize, Option<Rest>) {
-        let Found { filters, done, routes } = self.filters.route(message);
+    /// Gives the message to the filters whose only reader keeps up; notes how many filters match, and tells what is
+    /// still to be written for the others. The number in the tally says which groups had it already.
+    pub fn offer(&self, message: &Arc<Message>, tally: &mut Tally) -> Option<Rest> {
+        let Found { filters, done, lost, routes } = self.filters.route(message);
+        (tally.filters, tally.lost) = (filters, lost);
         if done > 0 {
             self.counters.delivered.here().fetch_add(done, Ordering::Relaxed);
         }
         if routes.is_empty() {
-            return (filters, None);
+            return None;
         }
-        let envelope = envelope::wrap_numbered(number, message);
-        (filters, Some(Rest(Entry { routes, envelope })))
+        let envelope = envelope::wrap_numbered(tally.number, message);
+        Some(Rest(Entry { routes, envelope }))
     }
 
     /// Gives the rest to the router. Waits while its queue is full. Cancel-safe: a cancelled call has written nothing.
@@ -237,13 +241,8 @@ impl FleetLane {
         options: Options,
     ) -> Result<FleetSubscription, LaneError> {
         let key = (tenant.clone(), Arc::clone(name), filter.clone());
-        let group = self.enter_group(&key, outbox, options)?;
-        let member = Member {
-            groups: Arc::clone(&self.groups),
-            at_once: Arc::clone(&self.at_once),
-            key,
-            outbox: Arc::clone(outbox),
-        };
+        let group = self.enter_group(&key, outbox, options, GROUP_MEMBERS)?;
+        let subscription = self.member(key, outbox, options);
         if !group.group.is_at_once() {
             let opening = group.opened.get_or_try_init(|| {
                 let reader = Reader::Group(Arc::clone(&group.group));
@@ -252,11 +251,34 @@ impl FleetLane {
             });
             opening.await?;
         }
-        Ok(FleetSubscription {
-            _ending: None,
-            wish: Arc::new(Wish::new(options)),
-            member: Some(member),
-        })
+        Ok(subscription)
+    }
+
+    /// As [`Self::join`] for a session that was kept over a restart, which was a member before: however many there are,
+    /// and without a log or a link, since a group with a kept member needs none.
+    pub(in crate::lanes) fn rejoin(
+        &self,
+        tenant: &TenantId,
+        name: &Arc<str>,
+        filter: &TopicFilter,
+        outbox: &Arc<Outbox>,
+        options: Options,
+    ) -> FleetSubscription {
+        let key = (tenant.clone(), Arc::clone(name), filter.clone());
+        let entered = self.enter_group(&key, outbox, options, usize::MAX);
+        debug_assert!(entered.is_ok(), "a group without a bound on its members refuses none");
+        self.member(key, outbox, options)
+    }
+
+    fn member(&self, key: GroupKey, outbox: &Arc<Outbox>, options: Options) -> FleetSubscription {
+        let member = Member {
+            groups: Arc::clone(&self.groups),
+            at_once: Arc::clone(&self.at_once),
+            key,
+            outbox: Arc::clone(outbox),
+        };
+        let wish = Arc::new(Wish::new(options));
+        FleetSubscription { _ending: None, wish, member: Some(member) }
     }
 
     fn enter_group(
@@ -264,13 +286,14 @@ impl FleetLane {
         key: &GroupKey,
         outbox: &Arc<Outbox>,
         options: Options,
+        most: usize,
     ) -> Result<Arc<GroupFeed>, LaneError> {
         let mut groups = self.groups.lock();
         let feed = groups.entry(key.clone()).or_insert_with(|| {
             let stop = CancellationToken::new();
             Arc::new(GroupFeed { group: Arc::default(), stop, opened: OnceCell::new() })
         });
-        match feed.group.join(outbox, options) {
+        match feed.group.join(outbox, options, most) {
             Some(_) => {
                 if outbox.is_kept() {
                     self.at_once.add(&key.0, &key.2, &feed.group);
@@ -292,10 +315,10 @@ impl FleetLane {
         near: Option<Arc<Near>>,
         stop: CancellationToken,
     ) -> Result<(), LaneError> {
-        let Some(claim) = self.filters.claim(tenant, filter, near.as_ref(), account) else {
+        let claim = self.filters.claim(tenant, filter, near.as_ref(), account);
+        let claim = claim.inspect_err(|_| {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(LaneError::QuotaExceeded);
-        };
+        })?;
         let link = self.links.open(claim.log().text()).await.map_err(|reason| match reason {
             NoLink::TooMany => LaneError::QuotaExceeded,
             NoLink::Unavailable => LaneError::Unavailable,
@@ -321,6 +344,11 @@ impl FleetLane {
     /// Whether its router answers.
     pub fn is_healthy(&self) -> bool {
         self.links.health().is_good() && !self.links.is_closed()
+    }
+
+    /// As [`Lanes::take_lost`](super::Lanes::take_lost).
+    pub(in crate::lanes) fn take_lost(&self) -> [u64; 3] {
+        self.counters.no_share.each_ref().map(|count| count.swap(0, Ordering::Relaxed))
     }
 
     /// What the lane has done since start.
@@ -350,7 +378,7 @@ impl FleetSubscription {
         self.wish.set(options);
         if let Some(member) = &self.member {
             if let Some(feed) = member.groups.lock().get(&member.key) {
-                feed.group.join(&member.outbox, options);
+                feed.group.join(&member.outbox, options, GROUP_MEMBERS);
             }
         }
     }

@@ -4,12 +4,14 @@
 //! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
 //! check; what survives a restart is for the store, which loads through [`Retained::set`].
 
+mod limits;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use limits::RetainedLimits;
+
 use super::message::Message;
-use crate::config::RetainedLimits;
 use crate::keep::{record, Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
 use crate::rights::Trusted;
@@ -18,6 +20,7 @@ use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{TopicFilter, TopicName};
 use tree::TopicTree;
@@ -53,6 +56,14 @@ impl Limit {
             Self::All => "retained",
             Self::Tenant => "retained_per_tenant",
             Self::Publisher => "retained_per_device",
+        }
+    }
+
+    /// As it is refused.
+    pub const fn code(self) -> RefusalCode {
+        match self {
+            Self::All => RefusalCode::LimitReached,
+            Self::Tenant | Self::Publisher => RefusalCode::ShareUsedUp,
         }
     }
 }
@@ -137,12 +148,12 @@ impl Retained {
         }
     }
 
-    /// Puts back what was kept in row `row`; false when there is no room. One that is over is found by no lookup.
-    pub(crate) fn restore(&self, mut message: Message, row: u64) -> bool {
+    /// Puts back what was kept in row `row`, whatever the limits say. One that is over is found by no lookup.
+    pub(crate) fn restore(&self, mut message: Message, row: u64) {
         let mut inner = self.inner.write();
         inner.last_row = inner.last_row.max(row);
         message.set_row(row);
-        inner.put(Arc::new(message)) == Stored::Kept
+        inner.insert(Arc::new(message));
     }
 
     /// Row numbers up to this one have been used.
@@ -254,30 +265,29 @@ impl Retained {
 }
 
 impl Inner {
-    /// The new row is noted before the old one goes: one of them is there at every moment.
+    /// The new row is noted before the old one goes: one of them is there at every moment. What is refused is not copied
+    /// and takes no row.
     fn keep_and_put(&mut self, message: &Message) -> Stored {
-        let mut message = message.copied();
-        if self.keep.is_some() {
-            self.last_row += 1;
-            message.set_row(self.last_row);
-        }
-        let row = message.row();
-        let keep = self.keep.clone();
-        let bytes = keep.as_ref().map(|_| record::encode_message(&message));
-        if let Err(limit) = self.has_room(&message) {
+        if let Err(limit) = self.has_room(message) {
             return Stored::Full(limit);
         }
-        if let (Some(keep), Some(bytes)) = (keep, bytes) {
-            keep.note(Step::Put(Row::Retained(row), bytes));
+        let mut message = message.copied();
+        if let Some(keep) = &self.keep {
+            self.last_row += 1;
+            message.set_row(self.last_row);
+            let row = record::encode_message(&message);
+            keep.note(Step::Put(Row::Retained(self.last_row), row));
         }
-        self.put(Arc::new(message))
+        self.insert(Arc::new(message));
+        Stored::Kept
     }
 
     fn get(&self, tenant: &TenantId, topic: &TopicName) -> Option<&Arc<Message>> {
         self.tenants.get(tenant)?.tree.get(topic)
     }
 
-    /// The narrowest limit first: a publisher at its own limit is told that one.
+    /// The narrowest limit first: a publisher at its own limit is told that one. A message that is no larger than the one
+    /// that it replaces takes nothing more: it fits, also while there is more than there may be.
     fn has_room(&self, message: &Message) -> Result<(), Limit> {
         let old = self.get(&message.tenant, &message.topic);
         let publisher = publisher(message);
@@ -286,8 +296,8 @@ impl Inner {
         let is_same = old.is_some_and(|old| old.publisher.author.device() == &publisher.1);
         let cost = message.cost();
         let fits = |sum: Sum, old: Option<&Arc<Message>>, (count, bytes): (usize, usize)| {
-            let (more, less) = old.map_or((1, 0), |old| (0, old.cost()));
-            sum.count + more <= count && sum.bytes - less + cost <= bytes
+            let Some(old) = old else { return sum.count < count && sum.bytes + cost <= bytes };
+            cost <= old.cost() || sum.bytes - old.cost() + cost <= bytes
         };
         let most = self.most;
         match () {
@@ -300,11 +310,9 @@ impl Inner {
         }
     }
 
-    fn put(&mut self, message: Arc<Message>) -> Stored {
+    /// Puts it in the place of the topic's older one. The caller has asked [`Self::has_room`].
+    fn insert(&mut self, message: Arc<Message>) {
         let (tenant, topic) = (message.tenant.clone(), message.topic.clone());
-        if let Err(limit) = self.has_room(&message) {
-            return Stored::Full(limit);
-        }
         self.remove(&tenant, &topic);
         let cost = message.cost();
         self.sum.add(cost);
@@ -315,7 +323,6 @@ impl Inner {
         let of_tenant = self.tenants.entry(tenant).or_default();
         of_tenant.sum.add(cost);
         of_tenant.tree.put(message);
-        Stored::Kept
     }
 
     fn remove(&mut self, tenant: &TenantId, topic: &TopicName) {

@@ -1,4 +1,6 @@
+use super::RetainedLimits;
 use super::{Limit, Retained, Stored};
+use crate::keep::Keep;
 use crate::lanes::testing::*;
 use crate::lanes::{Message, Publisher};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
@@ -161,4 +163,20 @@ fn both_limits_refuse_and_leave_what_is_there() {
     assert_eq!(retained.set(&message("big/1", big.clone()), NOW), Stored::Kept);
     assert_eq!(retained.set(&message("big/2", big.clone()), NOW), Stored::Full(Limit::Publisher));
     assert_eq!(retained.set(&message("big/1", big), NOW), Stored::Kept);
+}
+
+#[test]
+fn what_is_refused_takes_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    let (any, one) = ((usize::MAX, usize::MAX), (1, usize::MAX));
+    let most = RetainedLimits { all: any, tenant: any, device: one };
+    let retained = Retained::kept(Arc::clone(&keep), most);
+    assert_eq!(retained.set(&message("a", "x"), NOW), Stored::Kept);
+    for _ in 0..3 {
+        assert_eq!(retained.set(&message("b", "x"), NOW), Stored::Full(Limit::Publisher));
+    }
+    assert_eq!(retained.set(&message("a", "y"), NOW), Stored::Kept);
+    // Two messages, and the end of the first.
+    assert_eq!((retained.inner.read().last_row, keep.ticket()), (2, 3));
 }

@@ -30,10 +30,10 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
-use crate::config::SessionPolicy;
 use crate::keep::{record, Kept, Row};
 use crate::lanes::{Delivery, Outbox, SubscriberId};
 use crate::rights::{Rights, Trusted};
+use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 
 pub use connect::check_will;

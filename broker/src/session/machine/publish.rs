@@ -15,6 +15,7 @@ use crate::rights::Control;
 
 impl Machine {
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Effects) {
+        let exchange = (publish.qos, publish.packet_id);
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
             Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
@@ -25,15 +26,11 @@ impl Machine {
                     code,
                     topic: Arc::from(&*publish.topic),
                 });
-                return self.refuse_publish(
-                    &publish,
-                    (ReasonCode::TOPIC_NAME_INVALID, code),
-                    cx,
-                    effects,
-                );
+                let why = (ReasonCode::TOPIC_NAME_INVALID, code);
+                return self.refuse_publish(exchange, why, cx, effects);
             }
         };
-        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+        if let (QoS::ExactlyOnce, Some(packet_id)) = exchange {
             if self.received.has(packet_id) {
                 // [MQTT-4.3.3-10]: the same message once more, until it is released.
                 let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
@@ -48,10 +45,10 @@ impl Machine {
         }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
             effects.push(Rarer::Refused { what: What::Publish, code, topic: topic.shared() });
-            return self.refuse_publish(&publish, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+            return self.refuse_publish(exchange, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
-        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
-            let (refused, message) = (publish.clone(), message(publish, topic, cx));
+        if let (QoS::ExactlyOnce, Some(packet_id)) = exchange {
+            let message = message(publish, topic, cx);
             if full {
                 return self.pass_on(packet_id, message, effects);
             }
@@ -62,7 +59,7 @@ impl Machine {
                 let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
                 let (what, topic) = (What::Publish, message.topic.shared());
                 effects.push(Rarer::Refused { what, code: why.1, topic });
-                return self.refuse_publish(&refused, why, cx, effects);
+                return self.refuse_publish(exchange, why, cx, effects);
             }
             return self.receive(packet_id, message, effects);
         }
@@ -112,15 +109,15 @@ impl Machine {
     /// RFC 9431 section 3.2: QoS 0 ends an MQTT 5 connection, QoS 1 and 2 are answered, 3.1.1 is ended always.
     fn refuse_publish(
         &self,
-        publish: &Publish,
+        (qos, packet_id): (QoS, Option<u16>),
         (reason, code): (ReasonCode, RefusalCode),
         cx: Context<'_>,
         effects: &mut Effects,
     ) {
-        match publish.packet_id {
+        match packet_id {
             Some(packet_id) if self.version() == Version::V5 => {
                 let ack = Ack { packet_id, reason, properties: self.explain(code, cx) };
-                let packet = match publish.qos {
+                let packet = match qos {
                     QoS::ExactlyOnce => Packet::PubRec(ack),
                     _ => Packet::PubAck(ack),
                 };

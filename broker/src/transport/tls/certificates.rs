@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
@@ -12,9 +11,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use tessera_runtime::ready::Reason;
 use tessera_runtime::tls::files::{self, certificates, private_key, Stamp};
+use tessera_runtime::tls::health::{ends, Health};
 use tessera_runtime::tls::renewal::Renew;
-use tessera_runtime::x509;
-use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use super::error::TlsError;
@@ -34,8 +32,7 @@ pub(crate) struct Certificates {
     settings: TlsSettings,
     first: Stamp,
     current: ArcSwap<Configs>,
-    /// Why the newest files are not used.
-    not_reloaded: Mutex<Option<String>>,
+    health: Health,
 }
 
 struct Configs {
@@ -50,26 +47,20 @@ impl Certificates {
     /// Reads everything once.
     pub(crate) fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let first = stamp(&settings);
-        let current = ArcSwap::from_pointee(build(&settings)?);
-        Ok(Self { settings, first, current, not_reloaded: Mutex::default() })
+        let built = build(&settings)?;
+        let health = Health::default();
+        health.in_use(built.ends);
+        Ok(Self { settings, first, current: ArcSwap::from_pointee(built), health })
     }
 
     /// Whether a certificate of the chain is over.
     pub(crate) fn expired(&self, now: UnixSeconds) -> Option<Reason> {
-        let ends = self.current.load().ends.filter(|ends| *ends < now)?;
-        let why = format!(
-            "the certificate of {} ended at {} (seconds since 1970): put a new one in its place",
-            self.settings.cert.display(),
-            ends.get()
-        );
-        Some(Reason::because("tls", RefusalCode::NotReady, why))
+        self.health.expired(&self.settings.cert, now)
     }
 
     /// Whether newer files are there that cannot be used.
-    pub(crate) fn not_reloaded(&self) -> Option<Reason> {
-        let error = self.not_reloaded.lock().clone()?;
-        let why = format!("the new certificates are not used, the old ones stay: {error}");
-        Some(Reason::because("tls", RefusalCode::NotReady, why))
+    pub(crate) fn warning(&self) -> Option<Reason> {
+        self.health.warning()
     }
 
     /// For the next handshake.
@@ -95,10 +86,17 @@ impl Renew for Certificates {
     type Error = TlsError;
 
     fn renew(&self) -> Result<(), TlsError> {
-        let built = build(&self.settings);
-        *self.not_reloaded.lock() = built.as_ref().err().map(ToString::to_string);
-        self.current.store(Arc::new(built?));
-        Ok(())
+        match build(&self.settings) {
+            Ok(built) => {
+                self.health.in_use(built.ends);
+                self.current.store(Arc::new(built));
+                Ok(())
+            }
+            Err(error) => {
+                self.health.not_reloaded(error.to_string());
+                Err(error)
+            }
+        }
     }
 
     fn first_stamp(&self) -> Stamp {
@@ -153,7 +151,7 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         mqtt: with_alpn(&config, b"mqtt"),
         web_socket: with_alpn(&config, b"http/1.1"),
         quic: quic::crypto(with_alpn(&over_quic, b"mqtt")).map_err(TlsError::Certificate)?,
-        ends: chain.iter().filter_map(|one| x509::not_after(one)).min(),
+        ends: ends(&chain),
     })
 }
 

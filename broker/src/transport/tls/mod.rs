@@ -3,7 +3,6 @@
 
 mod certificates;
 mod error;
-mod hello;
 mod peer;
 mod verifier;
 
@@ -13,15 +12,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tessera_runtime::tls::hello;
 use tessera_token::ace::BINDING_LABEL;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{
-    TLS_HANDSHAKE_BYTES, TLS_HELLO_BYTES, TLS_HELLO_CHUNK, TLS_READS_PER_TURN, WRITE_BATCH,
-};
+use crate::limits::{TLS_HANDSHAKE_BYTES, TLS_READS_PER_TURN, WRITE_BATCH};
 use crate::refusals::{Broken, What};
-use hello::Hello;
 
 pub(crate) use certificates::{Certificates, Use};
 pub use error::TlsError;
@@ -71,8 +68,8 @@ impl Tls {
         config: Arc<ServerConfig>,
     ) -> Result<Self, Broken> {
         let exporter_on_tls12 = config.require_ems;
-        let first = client_hello(&socket).await?;
-        let config = with_records_for(&first, config);
+        let first = hello::read(&socket).await.map_err(|_| lost())?;
+        let config = hello::with_records_for(&first, config);
         let mut session = ServerConnection::new(config).map_err(|e| refused(&e))?;
         session.set_buffer_limit(Some(WRITE_BATCH));
         let mut tls = Self { socket, session, readable: 0, exporter_on_tls12 };
@@ -230,37 +227,6 @@ impl Tls {
         Channel::after(resumed, exporter, peer)
     }
 }
-
-/// The first bytes of a client: its ClientHello, as far as it is looked at.
-async fn client_hello(socket: &TcpStream) -> Result<Vec<u8>, Broken> {
-    let mut first = Vec::new();
-    while hello::look(&first) == Hello::NeedMore && first.len() < TLS_HELLO_BYTES {
-        socket.readable().await.map_err(|_| lost())?;
-        first.reserve(TLS_HELLO_CHUNK);
-        match socket.try_read_buf(&mut first) {
-            Ok(0) => return Err(lost()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(lost()),
-        }
-    }
-    Ok(first)
-}
-
-/// Our records are as small as the client asks.
-fn with_records_for(first: &[u8], config: Arc<ServerConfig>) -> Arc<ServerConfig> {
-    match hello::look(first) {
-        Hello::Asks(Some(most)) => {
-            let mut own = (*config).clone();
-            own.max_fragment_size = Some(most + RECORD_HEAD);
-            Arc::new(own)
-        }
-        _ => config,
-    }
-}
-
-/// The head of a record, which rustls counts too.
-const RECORD_HEAD: usize = 5;
 
 fn lost() -> Broken {
     Broken::new(What::Tls, "tls_lost")

@@ -79,7 +79,7 @@ async fn enter(
     let lost = poll_fn(|cx| if place.is_lost(cx) { Poll::Ready(()) } else { Poll::Pending });
     let secured = tokio::select! {
         () = lost => Err("evicted"),
-        secured = entrance.secure(socket) => secured,
+        secured = entrance.secure(socket, peer) => secured,
     };
     match secured {
         Ok(stream) => drive(Box::new(stream), place, Some(peer), serve, limits).await,

@@ -45,6 +45,41 @@ fn leaves(folder: &Path, disk: &LossyDisk, model: &Model, seed: u64) {
     }
 }
 
+/// The caller needs no copy to try again: rows and conditions come back, of each batch its own.
+#[tokio::test]
+async fn a_batch_that_finds_no_room_comes_back_whole() {
+    let outer = tempfile::tempdir().unwrap();
+    let (disk, store, table) = watched_store(&outer.path().join("a"));
+    store.commit(put(&table, b"old", b"1")).await.unwrap();
+    disk.set_room(0);
+    let mut batch = put(&table, b"a", b"1");
+    batch.put(&table, b"a", b"2");
+    batch.delete(&table, b"old");
+    batch.expect(&table, b"old", Some(b"1".to_vec()));
+    let mut unless = put(&table, b"c", b"1");
+    unless.expect_absent(&table, b"a");
+    let (one, other, two) = tokio::join!(
+        store.commit_or_give_back(batch),
+        store.commit(put(&table, b"b", b"1")),
+        store.commit_or_give_back(unless),
+    );
+    assert!(is_full(other));
+    let [one, two] = [one, two].map(|refused| match refused {
+        Err(Refused { error: StoreError::Full(_), batch: Some(batch) }) => batch,
+        _ => panic!("there is no room, and the batch comes back"),
+    });
+    assert!(rows(&store) == Model::from([(b"old".to_vec(), b"1".to_vec())]));
+    disk.set_room(u64::MAX);
+    assert!(store.commit_or_give_back(one).await.is_ok());
+    let model = Model::from([(b"a".to_vec(), b"2".to_vec())]);
+    assert!(rows(&store) == model);
+    // A batch whose condition does not hold never fits, so it does not come back.
+    let refused = store.commit_or_give_back(two).await;
+    assert!(matches!(refused, Err(Refused { error: StoreError::Conflict { .. }, batch: None })));
+    assert!(rows(&store) == model);
+    store.close().unwrap();
+}
+
 #[test]
 fn what_finds_no_room_is_refused_whole_and_the_store_goes_on_by_itself() {
     // Nothing, a part of the record, the record without what is allocated behind it, and more than that.

@@ -2,7 +2,9 @@ use crate::codec::QoS;
 use crate::keep::{Keep, Kept};
 use crate::lanes::testing::*;
 use crate::lanes::{LaneError, LaneSession, Lanes, Outbox, SubscriberId};
-use crate::limits::GROUP_MEMBERS;
+use crate::limits::{GROUP_MEMBERS, SHARE_FREE, SHARE_STEP};
+use crate::shares::tests::account_with;
+use crate::shares::Kind;
 use std::sync::Arc;
 
 async fn publish(lanes: &Arc<Lanes>, name: &str, count: u32) {
@@ -93,6 +95,33 @@ async fn a_full_member_is_passed_over_and_nothing_is_lost() {
     assert_eq!(stuck.outbox().missed(), 0, "it shares: others took it");
 }
 
+/// A member whose device has no share left is passed over, and its group loses nothing while another member is full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_without_a_share_is_passed_over_and_nothing_is_lost() {
+    let lanes = lanes();
+    let account = account_with(SHARE_STEP);
+    let others = account.part(Kind::QueuedBytes, SHARE_STEP).unwrap();
+    let poor = Outbox::of_account(account, SubscriberId(1), None, (1_000, 1 << 20));
+    let poor = subscriber_with(&lanes, poor, &["$share/g/a/#"]).await;
+    let small = Outbox::with_limits(SubscriberId(2), 2, 1 << 20);
+    let small = subscriber_with(&lanes, small, &["$share/g/a/#"]).await;
+    let large = |number: u32| {
+        let mut payload = number.to_be_bytes().to_vec();
+        payload.resize(2 * SHARE_FREE, 0);
+        Arc::new(message("a/x", payload))
+    };
+    for round in 0..100 {
+        lanes.deliver(&large(round)).await;
+    }
+    for round in 0..50 {
+        assert_eq!(number(&next(&small).await), round);
+    }
+    assert_eq!((poor.outbox().len(), poor.outbox().missed(), small.outbox().missed()), (0, 0, 0));
+    // It has its share again, while the other one stays full: its turn comes.
+    drop(others);
+    next(&poor).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_members_are_full_the_log_waits_for_them() {
     let lanes = lanes();
@@ -131,6 +160,26 @@ async fn a_group_has_a_limit() {
     let refused = late.subscribe(&filter("$share/g/a"), qos1()).await;
     assert_eq!(refused, Err(LaneError::QuotaExceeded));
     assert_eq!((late.subscriptions().count(), lanes.fleet_stats().refused), (0, 1));
+}
+
+/// Two sessions of one client may come back from a crash: for a moment there is a member more than there may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_back_past_the_limit_of_a_group() {
+    let (lanes, folder) = (lanes(), tempfile::tempdir().unwrap());
+    let (_keep, outbox) = kept(folder.path());
+    let mut members = Vec::new();
+    for id in 0..=GROUP_MEMBERS as u64 {
+        let mut member = lanes.session(tenant("acme"), outbox(id, 1_000));
+        member.restore(&filter("$share/g/a"), qos1());
+        members.push(member);
+    }
+    let mut late = lanes.session(tenant("acme"), Outbox::new(SubscriberId(u64::MAX - 1)));
+    let refused = late.subscribe(&filter("$share/g/a"), qos1()).await;
+    assert_eq!(refused, Err(LaneError::QuotaExceeded));
+    for round in 0..=GROUP_MEMBERS as u32 {
+        assert_eq!(lanes.deliver(&numbered("a", round)).await.taken, 1);
+    }
+    assert!(members.iter().all(|member| member.outbox().len() == 1));
 }
 
 /// A keeper that writes, and the outbox of a session that it keeps.

@@ -1,6 +1,10 @@
 use crate::lanes::testing::*;
 use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
+use crate::limits::{SHARE_FREE, SHARE_STEP};
+use crate::shares::tests::account_with;
+use crate::shares::Kind;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn through_the_router(lanes: &Lanes) -> u64 {
     lanes.fleet_stats().published
@@ -46,6 +50,39 @@ async fn settled(lanes: &Arc<Lanes>, session: &LaneSession) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A reader without a share misses the message on both ways. It is counted there, and the publisher is told where that
+/// is known when it is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_for_want_of_a_share_is_counted_on_both_ways() {
+    let lanes = lanes();
+    let account = account_with(4 * SHARE_STEP);
+    let outbox = Outbox::of_account(Arc::clone(&account), SubscriberId(1), None, (1_000, 1 << 20));
+    let poor = subscriber_with(&lanes, outbox, &["a/+"]).await;
+    settled(&lanes, &poor).await;
+    let _others = account.part(Kind::QueuedBytes, 4 * SHARE_STEP).unwrap();
+    let large = Arc::new(message("a/b", vec![0; 2 * SHARE_FREE]));
+    let tally = lanes.deliver(&large).await;
+    assert_eq!((tally.filters, tally.lost, tally.missed()), (1, 1, 1));
+    assert!(!tally.has_reached() && !tally.is_nobody());
+    assert_eq!((poor.outbox().missed(), lanes.take_lost()), (1, [0; 3]));
+    // With a second reader the messages of the filter go through its log.
+    let other = subscriber(&lanes, 2, &["a/+"]).await;
+    let tally = lanes.deliver(&large).await;
+    assert_eq!((tally.filters, tally.lost, tally.has_reached()), (1, 0, true));
+    next(&other).await;
+    let counted = async {
+        loop {
+            let lost = lanes.take_lost();
+            if lost != [0; 3] {
+                return lost;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let lost = tokio::time::timeout(Duration::from_secs(10), counted).await.expect("not counted");
+    assert_eq!((lost, lanes.take_lost(), poor.outbox().missed()), ([0, 1, 0], [0; 3], 2));
 }
 
 /// However often the reader falls behind and catches up, on both ways together nothing is lost or out of order.

@@ -4,6 +4,14 @@
 //! them either; a client that gets no answer takes records of any size in theory, and in practice has the buffers that
 //! it asked for. All of our records fit into them, those of the handshake too.
 
+use std::io;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+
+use crate::limits::{TLS_HELLO_BYTES, TLS_HELLO_CHUNK};
+
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const MAX_FRAGMENT_LENGTH: u16 = 1;
@@ -12,10 +20,43 @@ const RECORD_SIZE_LIMIT: u16 = 28;
 const LARGEST: usize = 1 << 14;
 /// The least that RFC 8449 allows.
 const LEAST: usize = 64;
+/// The head of a record, which rustls counts too.
+const RECORD_HEAD: usize = 5;
+
+/// The first bytes of a client: its ClientHello, as far as it is looked at. The caller bounds the time.
+///
+/// # Errors
+/// The client is gone.
+pub async fn read(socket: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    while look(&first) == Hello::NeedMore && first.len() < TLS_HELLO_BYTES {
+        socket.readable().await?;
+        first.reserve(TLS_HELLO_CHUNK);
+        match socket.try_read_buf(&mut first) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(first)
+}
+
+/// The configuration with which our records are as small as the client asks.
+pub fn with_records_for(first: &[u8], config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    match look(first) {
+        Hello::Asks(Some(most)) => {
+            let mut own = (*config).clone();
+            own.max_fragment_size = Some(most + RECORD_HEAD);
+            Arc::new(own)
+        }
+        _ => config,
+    }
+}
 
 /// The finding in the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hello {
+enum Hello {
     /// The ClientHello is not whole yet.
     NeedMore,
     /// Records of at most so many bytes of content are asked for, or nothing is.
@@ -23,7 +64,7 @@ pub(super) enum Hello {
 }
 
 /// Looks at the first bytes. Bytes that are no ClientHello ask for nothing: rustls says what is wrong with them.
-pub(super) fn look(bytes: &[u8]) -> Hello {
+fn look(bytes: &[u8]) -> Hello {
     let mut rest = bytes;
     let mut message = Vec::new();
     loop {
@@ -95,7 +136,7 @@ fn take<'a>(from: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// A ClientHello with these extensions, in records of at most so many bytes.

@@ -1,8 +1,7 @@
 //! Settings in three steps: what a file says ([`RawBrokerConfig`]), what holds ([`BrokerConfig`]), what is built.
 
-mod challenges;
+mod raw_limits;
 mod relay;
-mod shares;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,9 +18,14 @@ use crate::shares::ShareLimits;
 use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 
-pub use challenges::{AceChallenge, ChallengeLimits};
+pub use crate::admission::AdmissionLimits;
+pub use crate::challenges::{AceChallenge, ChallengeLimits};
+pub use crate::config_error::ConfigError;
+pub use crate::lanes::retained::RetainedLimits;
+pub use crate::registry::SessionLimits;
+pub use crate::session::SessionPolicy;
+pub use raw_limits::RawLimits;
 pub use relay::RelayToken;
-pub use shares::{RetainedLimits, SessionLimits};
 
 /// The settings as a file has them. Unknown keys are refused; what is left out has its default.
 #[derive(Clone, Debug, Deserialize)]
@@ -98,103 +102,6 @@ impl Default for RawBrokerConfig {
     }
 }
 
-/// The limits that can be configured. See [`crate::limits`] for units and reasons.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
-pub struct RawLimits {
-    pub sockets: usize,
-    pub sockets_per_prefix: usize,
-    pub half_open: usize,
-    pub half_open_per_prefix: usize,
-    pub connects_per_second: u32,
-    pub suspects_per_second: u32,
-    pub challenges_per_second: u32,
-    pub challenges_per_second_per_prefix: u32,
-    pub max_packet: usize,
-    pub receive_maximum: u16,
-    pub queue_messages: usize,
-    pub queue_bytes: usize,
-    pub subscriptions: usize,
-    pub sessions: usize,
-    pub sessions_per_device: usize,
-    pub session_expiry: u32,
-    pub keep_alive: u16,
-    pub retained_messages: usize,
-    pub retained_bytes: usize,
-    pub retained_per_device: usize,
-    pub retained_bytes_per_device: usize,
-    pub retained_per_tenant: usize,
-    pub retained_bytes_per_tenant: usize,
-    pub queued_bytes_per_device: usize,
-    pub queued_bytes_per_tenant: usize,
-    pub queued_bytes_in_all: usize,
-    pub kept_sessions_per_device: usize,
-    pub sessions_per_tenant: usize,
-    pub subscriptions_per_device: usize,
-    pub subscriptions_per_tenant: usize,
-    pub wildcards_per_device: usize,
-    pub verification_workers: usize,
-    pub token_requests_per_second: u32,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self {
-            sockets: limits::SOCKETS,
-            sockets_per_prefix: limits::SOCKETS_PER_PREFIX,
-            half_open: limits::HALF_OPEN,
-            half_open_per_prefix: limits::HALF_OPEN_PER_PREFIX,
-            connects_per_second: limits::CONNECTS_PER_SECOND,
-            suspects_per_second: limits::SUSPECTS_PER_SECOND,
-            challenges_per_second: limits::CHALLENGES_PER_SECOND,
-            challenges_per_second_per_prefix: limits::CHALLENGES_PER_SECOND_PER_PREFIX,
-            max_packet: limits::MAX_PACKET,
-            receive_maximum: limits::RECEIVE_MAXIMUM,
-            queue_messages: limits::QUEUE_MESSAGES,
-            queue_bytes: limits::QUEUE_BYTES,
-            subscriptions: limits::SUBSCRIPTIONS,
-            sessions: limits::SESSIONS,
-            sessions_per_device: limits::SESSIONS_PER_DEVICE,
-            session_expiry: limits::SESSION_EXPIRY,
-            keep_alive: limits::KEEP_ALIVE,
-            retained_messages: limits::RETAINED_MESSAGES,
-            retained_bytes: limits::RETAINED_BYTES,
-            retained_per_device: limits::RETAINED_PER_DEVICE.0,
-            retained_bytes_per_device: limits::RETAINED_PER_DEVICE.1,
-            retained_per_tenant: limits::RETAINED_PER_TENANT.0,
-            retained_bytes_per_tenant: limits::RETAINED_PER_TENANT.1,
-            queued_bytes_per_device: limits::QUEUED_BYTES_PER_DEVICE,
-            queued_bytes_per_tenant: limits::QUEUED_BYTES_PER_TENANT,
-            queued_bytes_in_all: limits::QUEUED_BYTES_IN_ALL,
-            kept_sessions_per_device: limits::KEPT_SESSIONS_PER_DEVICE,
-            sessions_per_tenant: limits::SESSIONS_PER_TENANT,
-            subscriptions_per_device: limits::SUBSCRIPTIONS_PER_DEVICE,
-            subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
-            wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
-            verification_workers: 0,
-            token_requests_per_second: limits::TOKEN_REQUESTS_PER_SECOND,
-        }
-    }
-}
-
-/// A setting that cannot hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The key.
-    pub key: &'static str,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "broker setting {}: {}", self.key, self.problem)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 /// Settings that hold.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -242,34 +149,6 @@ pub struct BrokerConfig {
     pub verification_workers: usize,
 }
 
-/// Limits before authentication.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
-pub struct AdmissionLimits {
-    pub sockets: usize,
-    pub sockets_per_prefix: usize,
-    pub half_open: usize,
-    pub half_open_per_prefix: usize,
-    pub connects_per_second: u32,
-    pub suspects_per_second: u32,
-}
-
-/// What every session is held to.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
-pub struct SessionPolicy {
-    pub max_packet: usize,
-    pub receive_maximum: u16,
-    pub queue_messages: usize,
-    pub queue_bytes: usize,
-    pub subscriptions: usize,
-    pub session_expiry: u32,
-    pub keep_alive: u16,
-    pub reason_strings: bool,
-    pub shared_for_v311: bool,
-    pub suppress_will_on_revocation: bool,
-}
-
 impl RawBrokerConfig {
     /// Checks every setting.
     ///
@@ -310,51 +189,8 @@ impl RawBrokerConfig {
             challenges: l.challenges()?,
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
-            admission: AdmissionLimits {
-                sockets: within("limits.sockets", l.sockets, 1, 10_000_000)?,
-                sockets_per_prefix: within(
-                    "limits.sockets_per_prefix",
-                    l.sockets_per_prefix,
-                    1,
-                    10_000_000,
-                )?,
-                half_open: within("limits.half_open", l.half_open, 1, 1_000_000)?,
-                half_open_per_prefix: within(
-                    "limits.half_open_per_prefix",
-                    l.half_open_per_prefix,
-                    1,
-                    1_000_000,
-                )?,
-                connects_per_second: within(
-                    "limits.connects_per_second",
-                    l.connects_per_second,
-                    1,
-                    1_000_000,
-                )?,
-                suspects_per_second: within(
-                    "limits.suspects_per_second",
-                    l.suspects_per_second,
-                    1,
-                    1_000_000,
-                )?,
-            },
-            session: SessionPolicy {
-                max_packet: within(
-                    "limits.max_packet",
-                    l.max_packet,
-                    limits::MAX_PACKET_BEFORE_AUTH,
-                    limits::MAX_PACKET_MOST,
-                )?,
-                receive_maximum: within("limits.receive_maximum", l.receive_maximum, 1, u16::MAX)?,
-                queue_messages: within("limits.queue_messages", l.queue_messages, 1, 1_000_000)?,
-                queue_bytes: within("limits.queue_bytes", l.queue_bytes, 1024, 1024 * 1024 * 1024)?,
-                subscriptions: within("limits.subscriptions", l.subscriptions, 1, 100_000)?,
-                session_expiry: within("limits.session_expiry", l.session_expiry, 0, u32::MAX - 1)?,
-                keep_alive: within("limits.keep_alive", l.keep_alive, 1, u16::MAX)?,
-                reason_strings: self.reason_strings,
-                shared_for_v311: self.shared_for_v311,
-                suppress_will_on_revocation: self.suppress_will_on_revocation,
-            },
+            admission: l.admission()?,
+            session: self.session()?,
             sessions: l.sessions()?,
             retained: l.retained()?,
             shares: l.shares()?,
@@ -364,6 +200,27 @@ impl RawBrokerConfig {
 }
 
 impl RawBrokerConfig {
+    fn session(&self) -> Result<SessionPolicy, ConfigError> {
+        let l = &self.limits;
+        Ok(SessionPolicy {
+            max_packet: within(
+                "limits.max_packet",
+                l.max_packet,
+                limits::MAX_PACKET_BEFORE_AUTH,
+                limits::MAX_PACKET_MOST,
+            )?,
+            receive_maximum: within("limits.receive_maximum", l.receive_maximum, 1, u16::MAX)?,
+            queue_messages: within("limits.queue_messages", l.queue_messages, 1, 1_000_000)?,
+            queue_bytes: within("limits.queue_bytes", l.queue_bytes, 1024, 1024 * 1024 * 1024)?,
+            subscriptions: within("limits.subscriptions", l.subscriptions, 1, 100_000)?,
+            session_expiry: within("limits.session_expiry", l.session_expiry, 0, u32::MAX - 1)?,
+            keep_alive: within("limits.keep_alive", l.keep_alive, 1, u16::MAX)?,
+            reason_strings: self.reason_strings,
+            shared_for_v311: self.shared_for_v311,
+            suppress_will_on_revocation: self.suppress_will_on_revocation,
+        })
+    }
+
     fn listen(&self, proxy: &ProxySettings) -> Result<Vec<Listen>, ConfigError> {
         let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
         let secure = [self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref(), self.quic.as_ref()];

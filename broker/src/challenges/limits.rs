@@ -1,6 +1,6 @@
-//! Challenges of the method `ace`, as they are set.
+//! Where challenges are offered, and how many of them, as settings give it.
 
-use super::{within, ConfigError, RawLimits};
+use crate::config_error::ConfigError;
 
 /// Where the challenge of RFC 9431 lets in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +23,11 @@ impl AceChallenge {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let all = [Self::Never, Self::ClearOnly, Self::Always];
         all.into_iter().find(|one| one.name() == text).ok_or_else(|| ConfigError {
             key: "ace_challenge",
@@ -39,17 +43,4 @@ pub struct ChallengeLimits {
     pub per_second: u32,
     /// Of one address prefix.
     pub per_second_of_prefix: u32,
-}
-
-impl RawLimits {
-    pub(super) fn challenges(&self) -> Result<ChallengeLimits, ConfigError> {
-        let rate = |key, value| within(key, value, 1, 1_000_000);
-        Ok(ChallengeLimits {
-            per_second: rate("limits.challenges_per_second", self.challenges_per_second)?,
-            per_second_of_prefix: rate(
-                "limits.challenges_per_second_per_prefix",
-                self.challenges_per_second_per_prefix,
-            )?,
-        })
-    }
 }
