@@ -189,7 +189,8 @@ impl SyncCore {
             None => stored,
         };
         // They tell how far it stands.
-        evidence.views.extend(self.waiting.iter().map(|viewed| viewed.view.clone()));
+        let waiting = self.waiting.iter().map(|viewed| viewed.view.clone());
+        unstored::extend(&mut evidence, waiting);
         evidence.to_cbor()
     }
 

@@ -38,13 +38,40 @@ impl Unstored {
         };
         evidence.events.extend(self.events.iter().cloned());
         newest(&mut evidence.events, EVIDENCE_EVENTS);
-        evidence.views.extend(self.views.iter().cloned());
-        // Both together within the bytes of evidence.
-        newest(&mut evidence.views, EVIDENCE_EVENTS - evidence.events.len());
+        extend(&mut evidence, self.views.iter().cloned());
         evidence
     }
 }
 
+/// Views behind the others, as many as find room beside the events.
+pub(super) fn extend(evidence: &mut Evidence, views: impl Iterator<Item = Vec<u8>>) {
+    evidence.views.extend(views);
+    newest(&mut evidence.views, EVIDENCE_EVENTS.saturating_sub(evidence.events.len()));
+}
+
 fn newest(parts: &mut Vec<Vec<u8>>, most: usize) {
     parts.drain(..parts.len().saturating_sub(most));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_and_views_find_room_together_and_the_newest_count() {
+        let part = |number: usize| number.to_be_bytes().to_vec();
+        let mut unstored = Unstored::default();
+        for number in 0..EVIDENCE_EVENTS {
+            unstored.add_view(&part(number), [part(number)].iter());
+        }
+        let stored = Evidence { views: vec![part(0); 3], ..Evidence::default() };
+        assert_eq!(unstored.behind(stored).views, [] as [Vec<u8>; 0]);
+        unstored.events.truncate(10);
+        let mut evidence = unstored.behind(Evidence::default());
+        let last = vec![7];
+        extend(&mut evidence, [last.clone()].into_iter());
+        assert_eq!(evidence.events.len() + evidence.views.len(), EVIDENCE_EVENTS);
+        assert_eq!(evidence.views.last(), Some(&last));
+        assert!(Evidence::from_cbor(&evidence.to_cbor()).is_ok());
+    }
 }
