@@ -31,10 +31,12 @@ pub mod tickets;
 
 pub mod keep;
 pub mod lanes;
+pub mod message;
 
 mod connection;
 pub mod control;
 mod hub;
+mod relay;
 
 pub mod alerts;
 mod http;

@@ -11,10 +11,11 @@ mod tree;
 
 pub use limits::RetainedLimits;
 
-use super::message::Message;
-use crate::keep::{record, Keep, Row, Step};
+use crate::keep::{Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
-use crate::rights::Trusted;
+use crate::message::encoding;
+use crate::message::Message;
+use crate::message::Trusted;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -275,7 +276,7 @@ impl Inner {
         if let Some(keep) = &self.keep {
             self.last_row += 1;
             message.set_row(self.last_row);
-            let row = record::encode_message(&message);
+            let row = encoding::encode_message(&message);
             keep.note(Step::Put(Row::Retained(self.last_row), row));
         }
         self.insert(Arc::new(message));

@@ -9,7 +9,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use crate::codec::{Packet, ReasonCode, SubAck};
-use crate::lanes::{Message, Options};
+use crate::message::{Message, Options};
 use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::policy::SessionPolicy;

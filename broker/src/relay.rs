@@ -1,3 +1,5 @@
+//! Carries token requests of devices to provisioning, within bounds.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::limits::{RELAYS, RELAY_ANSWER_BYTES, RELAY_BURST, RELAY_DEVICES, RELAY_WITHIN};
 
 /// Carries token requests to provisioning, a bounded number at once.
-pub struct Relay {
+pub(crate) struct Relay {
     client: Option<HttpClient>,
     permits: Arc<Semaphore>,
     turns: Mutex<Turns>,
 }
 
 /// What provisioning said.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// A token, and the bytes of the answer.
     Token(TokenAnswer, Vec<u8>),
     /// A refusal, as bytes, and its code.
@@ -35,7 +37,7 @@ impl Relay {
     ///
     /// # Errors
     /// As [`HttpClient::new`].
-    pub fn new(
+    pub(crate) fn new(
         service: Option<Server>,
         token: Option<Secret<String>>,
         per_device: u32,
@@ -51,17 +53,17 @@ impl Relay {
     }
 
     /// Charges a request to its device, whatever comes of it. `now` is monotonic.
-    pub(super) fn admits(&self, tenant: &TenantId, device: &DeviceId, now: Duration) -> bool {
+    pub(crate) fn admits(&self, tenant: &TenantId, device: &DeviceId, now: Duration) -> bool {
         self.turns.lock().take(tenant, device, now)
     }
 
     /// A place for one request, when there is one.
-    pub(super) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     /// Carries one request, as it came: the broker sees no key.
-    pub(super) async fn exchange(&self, request: Vec<u8>) -> Answer {
+    pub(crate) async fn exchange(&self, request: Vec<u8>) -> Answer {
         let Some(client) = &self.client else { return Answer::Away };
         let request = Request::new(tessera_runtime::http::Method::Post, "/v1/token")
             .accept(ACE_CBOR)

@@ -1,14 +1,22 @@
-//! One application message inside the broker, shared by all who receive it.
+//! One application message inside the broker, shared by all its receivers; its author, and its form as bytes.
+
+pub(crate) mod author;
+pub(crate) mod encoding;
+pub(crate) mod envelope;
+mod options;
+pub(crate) mod same;
 
 use crate::codec::publish::{encode_head, PublishHead};
 use crate::codec::{Properties, QoS, Version};
 use crate::limits::SHARED_FRAME_PAYLOAD;
-use crate::rights::{Author, Trusted};
 use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, OnceLock};
 use tessera_token::ids::TenantId;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
+
+pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
+pub use options::Options;
 
 /// Number of a session within one run of the broker; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

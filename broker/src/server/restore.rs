@@ -5,28 +5,31 @@
 //! refused until there is room. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
 //! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
 
+use crate::lanes::row;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use tessera_runtime::store::{Row as Stored, StoreError, Table};
+use tessera_runtime::store::{Row as Stored, StoreError};
 use tessera_token::grant::Grant;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
-use super::record::{self, Incoming, Outgoing, SessionRecord};
-use super::same::Same;
-use super::{Kept, Row, Step};
-use crate::control::revoke;
 use crate::hub::Hub;
-use crate::lanes::{Delivery, Message, SubscriberId};
+use crate::keep::{all, Kept, Row, Step, PAGE};
+use crate::lanes::row::Outgoing;
+use crate::lanes::Delivery;
+use crate::message::encoding;
+use crate::message::encoding::Incoming;
+use crate::message::same::Same;
+use crate::message::Trusted;
+use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
-use crate::rights::{Control, Trusted};
+use crate::rights::revoked;
+use crate::rights::Control;
 use crate::session::machine::{Held, Restored};
+use crate::session::row::SessionRecord;
 use crate::session::Session;
-
-/// Rows that are read at once. Each may hold a message of the largest size.
-const PAGE: usize = 64;
 
 /// Loads everything. The store is read by this thread: nobody is served yet.
 ///
@@ -143,7 +146,7 @@ fn restore_session(
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.gate.validator();
-    match validator.trust_age().and_then(|_| revoke::withdrawn(validator, &grant)) {
+    match validator.trust_age().and_then(|_| revoked::withdrawn(validator, &grant)) {
         None => Ok(grant),
         Some(code) => Err(code),
     }
@@ -208,7 +211,7 @@ impl Parts {
         same: &mut Same,
     ) -> Option<()> {
         let packet_id = tail(key).map(u16::from_be_bytes)?;
-        match record::decode_incoming(value)? {
+        match encoding::decode_incoming(value)? {
             Incoming::PassedOn => self.passed_on.push(packet_id),
             Incoming::Held(message) if &message.tenant == tenant => {
                 self.received.push((packet_id, Arc::new(same.own(&message))));
@@ -241,7 +244,7 @@ impl Parts {
     ) -> Option<()> {
         let number = u64::from_be_bytes(tail(key)?);
         self.last_number = self.last_number.max(number);
-        match record::decode_outgoing(value, tenant, same)? {
+        match row::decode_outgoing(value, tenant, same)? {
             Outgoing::Released => self.released.push(number),
             Outgoing::Message(mut delivery) => {
                 delivery.sequence.number = number;
@@ -255,7 +258,7 @@ impl Parts {
 
 fn subscription(key: &[u8], value: Vec<u8>) -> Option<Held> {
     let number = u32::from_be_bytes(tail(key)?);
-    let (subscription, options) = record::decode_subscription(value)?;
+    let (subscription, options) = encoding::decode_subscription(value)?;
     Some(Held { subscription, options, number })
 }
 
@@ -286,7 +289,7 @@ fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
 }
 
 fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
-    let Some(message) = record::decode_message(value) else {
+    let Some(message) = encoding::decode_message(value) else {
         tracing::error!(row, "a retained message is damaged and was dropped");
         return false;
     };
@@ -304,18 +307,6 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
     let validator = hub.gate.validator();
     validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
-}
-
-pub(super) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
-    let mut found: Vec<Stored> = Vec::new();
-    loop {
-        let after = found.last().map(|(key, _)| key.clone());
-        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
-        if page.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page);
-    }
 }
 
 fn number(key: &[u8]) -> Option<u64> {

@@ -1,25 +1,20 @@
-//! The rows as bytes: a version, then fields in order. Whatever does not read to its last byte is damaged.
+//! The row of a session: its client id, its token without rights, and its will.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tessera_token::claims::Epochs;
-
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Thumbprint};
 use tessera_token::proof::DerivationId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
-use tessera_token::topic::{Subscription, TopicName};
+use tessera_token::topic::TopicName;
 
-use super::same::Same;
+use super::machine::Will;
 use crate::codec::{Properties, QoS};
-use crate::lanes::{envelope, Delivery, Message, Options};
-use crate::session::machine::{Held, Will};
-
-const VERSION: u8 = 1;
+use crate::message::encoding::{array, bytes, open, put_bytes, put_time, text, time, VERSION};
 
 /// A session as it is kept. Its rights are not.
 pub(crate) struct SessionRecord {
@@ -30,14 +25,6 @@ pub(crate) struct SessionRecord {
     /// When its connection ended; `None` while there is one.
     pub(crate) left: Option<UnixSeconds>,
     pub(crate) will: Option<Will>,
-}
-
-/// What waits for a client.
-pub(crate) enum Outgoing {
-    /// Perhaps sent, not acknowledged.
-    Message(Delivery),
-    /// Received by the client (PUBREC), to be released.
-    Released,
 }
 
 impl SessionRecord {
@@ -80,130 +67,6 @@ impl SessionRecord {
     }
 }
 
-pub(crate) fn encode_subscription(held: &Held) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    put_options(&mut out, &held.options, false);
-    put_bytes(&mut out, held.text().as_bytes());
-    out
-}
-
-pub(crate) fn decode_subscription(raw: Vec<u8>) -> Option<(Subscription, Options)> {
-    let mut raw = open(raw)?;
-    let (options, _) = options(&mut raw)?;
-    let subscription = Subscription::parse(&text(&mut raw)?).ok()?;
-    raw.is_empty().then_some((subscription, options))
-}
-
-pub(crate) fn encode_delivery(delivery: &Delivery) -> Vec<u8> {
-    let mut out = vec![VERSION, 0];
-    put_options(&mut out, &delivery.options, delivery.retained);
-    out.extend_from_slice(&envelope::wrap(&delivery.message));
-    out
-}
-
-pub(crate) fn encode_released() -> Vec<u8> {
-    vec![VERSION, 1]
-}
-
-pub(crate) fn decode_outgoing(
-    raw: Vec<u8>,
-    tenant: &TenantId,
-    same: &mut Same,
-) -> Option<Outgoing> {
-    let mut raw = open(raw)?;
-    match raw.try_get_u8().ok()? {
-        0 => {
-            let (options, retained) = options(&mut raw)?;
-            let message = same.message(raw, tenant)?;
-            Some(Outgoing::Message(Delivery::new(message, options, retained)))
-        }
-        1 if raw.is_empty() => Some(Outgoing::Released),
-        _ => None,
-    }
-}
-
-/// A retained message, or one that its publisher has not released.
-pub(crate) fn encode_message(message: &Message) -> Vec<u8> {
-    let mut out = vec![VERSION];
-    put_bytes(&mut out, message.tenant.as_str().as_bytes());
-    out.extend_from_slice(&envelope::wrap(message));
-    out
-}
-
-/// A message that was passed on before its publisher released it.
-pub(crate) fn encode_passed_on() -> Vec<u8> {
-    vec![VERSION]
-}
-
-/// A QoS 2 message that its publisher has not released.
-pub(crate) enum Incoming {
-    /// Held until then.
-    Held(Message),
-    PassedOn,
-}
-
-pub(crate) fn decode_incoming(raw: Vec<u8>) -> Option<Incoming> {
-    match raw == encode_passed_on() {
-        true => Some(Incoming::PassedOn),
-        false => decode_message(raw).map(Incoming::Held),
-    }
-}
-
-pub(crate) fn decode_message(raw: Vec<u8>) -> Option<Message> {
-    let mut raw = open(raw)?;
-    let tenant = TenantId::parse(&text(&mut raw)?).ok()?;
-    envelope::unwrap(raw, &tenant)
-}
-
-fn open(raw: Vec<u8>) -> Option<Bytes> {
-    let mut raw = Bytes::from(raw);
-    (raw.try_get_u8().ok()? == VERSION).then_some(raw)
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn bytes(raw: &mut Bytes) -> Option<Bytes> {
-    let length = raw.try_get_u32().ok()? as usize;
-    (raw.len() >= length).then(|| raw.split_to(length))
-}
-
-fn text(raw: &mut Bytes) -> Option<String> {
-    String::from_utf8(bytes(raw)?.to_vec()).ok()
-}
-
-fn put_time(out: &mut Vec<u8>, time: Option<UnixSeconds>) {
-    let number = time.map_or(0, |time| time.get().saturating_add(1));
-    out.extend_from_slice(&number.to_be_bytes());
-}
-
-fn time(raw: &mut Bytes) -> Option<Option<UnixSeconds>> {
-    Some(raw.try_get_u64().ok()?.checked_sub(1).map(UnixSeconds::new))
-}
-
-fn put_options(out: &mut Vec<u8>, options: &Options, retained: bool) {
-    out.push(
-        options.qos as u8
-            | (u8::from(options.no_local) << 2)
-            | (u8::from(options.retain_as_published) << 3)
-            | (u8::from(retained) << 4),
-    );
-    out.extend_from_slice(&options.id.map_or(0, NonZeroU32::get).to_be_bytes());
-}
-
-fn options(raw: &mut Bytes) -> Option<(Options, bool)> {
-    let flags = raw.try_get_u8().ok()?;
-    let options = Options {
-        qos: QoS::from_bits(flags & 0b11)?,
-        no_local: flags & 0b100 != 0,
-        retain_as_published: flags & 0b1000 != 0,
-        id: NonZeroU32::new(raw.try_get_u32().ok()?),
-    };
-    Some((options, flags & 0b1_0000 != 0))
-}
-
 fn put_standing(out: &mut Vec<u8>, standing: &Standing) {
     put_bytes(out, standing.tenant.as_str().as_bytes());
     put_bytes(out, standing.device.as_str().as_bytes());
@@ -240,13 +103,6 @@ fn standing(raw: &mut Bytes) -> Option<Standing> {
         _ => return None,
     };
     Some(Standing { tenant, device, epochs, key_id, token, confirmation, derived_by, expires })
-}
-
-fn array<const N: usize>(raw: &mut Bytes) -> Option<[u8; N]> {
-    if raw.len() < N {
-        return None;
-    }
-    raw.split_to(N).as_ref().try_into().ok()
 }
 
 fn put_will(out: &mut Vec<u8>, will: &Will) {

@@ -1,13 +1,15 @@
+//! Replaces ticket keys on time, and ends connections whose key is gone.
+
 use std::sync::Arc;
 
 use tessera_runtime::stop::Stop;
 use tokio::time::MissedTickBehavior;
 
-use super::Changed;
 use crate::hub::Hub;
 use crate::limits::{SESSIONS_PER_TURN, TICKET_CHECK};
 use crate::session::machine::End;
 use crate::session::Session;
+use crate::tickets::Changed;
 
 /// Replaces ticket keys on time until stop is told, tells every listening session its new secret, and ends connections
 /// whose key is gone.

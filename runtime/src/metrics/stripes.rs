@@ -1,12 +1,14 @@
+//! A count of many threads without one cache line between them.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stripes of a count: more threads than these share some.
 const STRIPES: usize = 8;
 
-/// A value for each of the threads that count all the time, so that they do not pass one cache line to and fro. Who
-/// reads takes all together.
+/// A value for each of the threads that count all the time, so that they do not pass one cache line to and fro. A
+/// reader takes all together.
 #[derive(Default)]
-pub(crate) struct Stripes<T>([Apart<T>; STRIPES]);
+pub struct Stripes<T>([Apart<T>; STRIPES]);
 
 #[derive(Default)]
 #[repr(align(128))]
@@ -20,13 +22,13 @@ thread_local! {
 
 impl<T> Stripes<T> {
     /// The value of this thread.
-    pub(crate) fn here(&self) -> &T {
+    pub fn here(&self) -> &T {
         let [first, ..] = &self.0;
         &PLACE.with(|place| self.0.get(*place)).unwrap_or(first).0
     }
 
     /// The values of all threads.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+    pub fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|apart| &apart.0)
     }
 }

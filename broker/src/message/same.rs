@@ -12,7 +12,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 
-use crate::lanes::{envelope, Message, Publisher, SubscriberId};
+use crate::message::{envelope, Message, Publisher, SubscriberId};
 
 /// The messages and publishers that were read so far. Lives for the time of a start.
 #[derive(Default)]

@@ -4,8 +4,8 @@
 //! the real topic travel here, and come out without a copy of the payload. What is kept on disk has the same form.
 
 use crate::codec::{Properties, QoS};
-use crate::lanes::message::{Message, Publisher, SubscriberId};
-use crate::rights::{Author, PublishedUnder};
+use crate::message::{Author, PublishedUnder};
+use crate::message::{Message, Publisher, SubscriberId};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tessera_token::claims::Epochs;
 use tessera_token::hash::TokenHash;
@@ -29,7 +29,7 @@ pub(crate) fn wrap(message: &Message) -> Bytes {
 }
 
 /// The same behind a number, which is taken off before [`unwrap`], for this run alone.
-pub(super) fn wrap_numbered(number: u64, message: &Message) -> Bytes {
+pub(crate) fn wrap_numbered(number: u64, message: &Message) -> Bytes {
     wrap_behind(&number.to_be_bytes(), message, message.publisher.author.verdict())
 }
 
