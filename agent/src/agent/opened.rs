@@ -38,12 +38,20 @@ impl Opened {
         let store = Store::open_with(&config.data_dir, &config.store_options())?;
         tell_loss(&store, metrics)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
-        let state = known_trust(&trust_store, config)?;
+        let tenants = config.feed.as_ref().and_then(|feed| feed.tenants.clone());
+        let mut state = known_trust(&trust_store, config)?;
+        if let Some(tenants) = &tenants {
+            // What is stored may be of more tenants, until the next snapshot.
+            state.narrow_to(tenants);
+        }
         let time = TrustTime::new(Arc::clone(clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
         let namesake = namesake(config, &store, &random, clock, metrics)?;
-        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        if config.feed.is_some() {
+            core = core.of_tenants(tenants);
+        }
         // A copy that came back, and a store that has lost something, lack proofs that were taken.
         let opening = Opening { restored: store.opened().copied };
         let (observer, parts) =

@@ -207,6 +207,7 @@ fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Faul
         server: provisioning.inner_url().into(),
         token: tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?,
         root: provisioning.root_thumbprint(),
+        tenants: None,
     })
 }
 
