@@ -50,7 +50,7 @@ fn connect(c: &mut Criterion) {
     });
 }
 
-/// Target of issue 3: at most 100 ns.
+/// Target: at most 100 ns.
 fn authorise(c: &mut Criterion) {
     let scope = scope(10);
     let last = TopicName::parse("d/d-1/topic-9").unwrap();

@@ -1,5 +1,5 @@
 //! Structured logs to stderr, as text or JSON. No control character of a logged value reaches a terminal or splits a
-//! line (LESSONS B8.4). The lines of each cause are bounded; lines left out are counted and told in a closing line
+//! line. The lines of each cause are bounded; lines left out are counted and told in a closing line
 //! ([`Bounds`], `docs/logs.md`).
 
 use std::fmt;

@@ -13,7 +13,7 @@
 //! <folder>/lock        held by the process that has it open
 //! ```
 //!
-//! Source: DESIGN section 10 rule 1.
+//! Why: `docs/decisions/0008-durable-store.md`.
 
 use std::path::Path;
 use std::sync::Arc;
