@@ -10,6 +10,7 @@ mod backup;
 mod bench;
 mod device;
 mod operator;
+mod pages;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
+pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
     ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
@@ -83,6 +85,10 @@ pub(crate) enum Command {
     Sim(SimCommand),
     /// Measure Tessera beside mosquitto on this machine.
     Bench(BenchArgs),
+    /// Print the completion script of a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages, one file for each command.
+    Man(ManArgs),
     /// Everything that an operator does.
     #[command(flatten)]
     Operator(OperatorCommand),
