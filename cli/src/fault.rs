@@ -1,4 +1,4 @@
-//! What ends a command: words for a person, and what to try next.
+//! The error that ends a command: words for a person, and what to try next.
 
 use std::fmt;
 
@@ -34,5 +34,5 @@ impl<E: std::error::Error> From<E> for Fault {
     }
 }
 
-/// What a command returns: the exit status.
+/// Result of a command: the exit status.
 pub(crate) type Outcome = Result<u8, Fault>;

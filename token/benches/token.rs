@@ -1,4 +1,4 @@
-//! What a connect and a publish cost in the token crate: `cargo bench -p tessera-token`.
+//! Cost of a connect and of a publish in the token crate: `cargo bench -p tessera-token`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The command line: names, help and examples. What a command does stands elsewhere.
+//! The command line: names, help and examples. The commands themselves are in other modules.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ Exit codes:
   141  the reader of standard output has gone; the command itself is done"
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }

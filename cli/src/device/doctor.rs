@@ -20,7 +20,7 @@ use crate::args::ConnectArgs;
 use crate::fault::{Fault, Outcome};
 use crate::{out, when};
 
-/// What one step found.
+/// Finding of one step.
 enum Finding {
     Good(String),
     /// A code when the broker or provisioning would refuse for it, and what to do.

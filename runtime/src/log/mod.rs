@@ -77,7 +77,7 @@ impl LogControl {
     }
 }
 
-/// What bounds the lines of this process, once logging is set up.
+/// Bounds of the lines of this process, once logging is set up.
 static PROCESS: OnceLock<Bounds> = OnceLock::new();
 
 /// Sends the logs of the whole process to stderr, with a handle by which the level can be changed later. `level` is

@@ -104,7 +104,7 @@ impl Store {
         Ok(Self { core, writer, opened: Arc::new(opened) })
     }
 
-    /// What opening it found.
+    /// Findings of opening it.
     pub fn opened(&self) -> &Opened {
         &self.opened
     }

@@ -1,4 +1,4 @@
-//! What the writing thread does with a group: journal, sync, rows in memory, mark. And when a checkpoint begins.
+//! The steps of the writing thread for a group: journal, sync, rows in memory, mark. And when a checkpoint begins.
 
 use std::io;
 use std::sync::Arc;
@@ -249,7 +249,7 @@ impl Scribe {
         }
     }
 
-    /// What goes into the next base: what an earlier try set aside, or all rows of now.
+    /// Contents of the next base: what an earlier try set aside, or all rows of now.
     fn freeze(&mut self) -> Option<Frozen> {
         if self.frozen.is_none() {
             // The next commit begins a journal of its own.

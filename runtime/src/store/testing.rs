@@ -73,7 +73,7 @@ impl LossyDisk {
         Ok(())
     }
 
-    /// What a power cut at this moment leaves of the store in `folder`, written to the new folder `to`: all that was
+    /// The state that a power cut at this moment leaves of the store in `folder`, written to the new folder `to`: all that was
     /// synced, and of what was written since any part, drawn from the seed, sector by sector and name by name.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub struct Event {
     pub previous: EventHash,
     /// When it happened.
     pub time: UnixSeconds,
-    /// What happened.
+    /// The change.
     pub change: Change,
 }
 
