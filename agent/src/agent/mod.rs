@@ -145,7 +145,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Who may connect.
+    /// The validator.
     pub fn validator(&self) -> &Validator {
         &self.validator
     }
@@ -155,7 +155,7 @@ impl Agent {
         &self.observer
     }
 
-    /// What is known.
+    /// The trust data.
     pub fn trust(&self) -> &Arc<Trust> {
         &self.trust
     }

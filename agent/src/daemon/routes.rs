@@ -17,7 +17,7 @@ use crate::behaviour::{Connection, Network, Observation, Observer};
 use crate::limits;
 use crate::validator::{Validator, VERIFIER_NAME_SHARED};
 
-/// What every route needs.
+/// State of all routes.
 pub(super) struct State {
     pub(super) http: ServerMetrics,
     validator: Validator,

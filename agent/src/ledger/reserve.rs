@@ -27,7 +27,7 @@ pub(super) type Waiter = Box<dyn FnOnce(Result<(), RefusalCode>) + Send>;
 #[derive(Default)]
 struct State {
     wanted: Ranges,
-    /// What is on its way to the disk.
+    /// Reservations on their way to the disk.
     writing: Option<Ranges>,
     waiting: Vec<(u32, Waiter)>,
 }

@@ -55,7 +55,7 @@ enum End {
     Behind,
 }
 
-/// What is known of the store at the start.
+/// State of the store at the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// The store is known to be older than what was taken: a restored copy, or one that has lost something.

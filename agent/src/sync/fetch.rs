@@ -12,7 +12,7 @@ use super::{Ask, Namesake, Poll, Stand};
 use crate::config::FeedConfig;
 use crate::limits;
 
-/// What came back.
+/// The answer.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 
 /// Why nothing came back.
@@ -37,7 +37,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// What a status of HTTP that is no success says.
+    /// Meaning of an HTTP status that is no success.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             410 => Self::Gone,

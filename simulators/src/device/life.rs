@@ -36,7 +36,7 @@ pub struct Habits {
     pub refresh_percent: u64,
     /// Whether it refreshes over `$tessera/token`; else over REST.
     pub refresh_over_mqtt: bool,
-    /// What kind of token it asks for.
+    /// Kind of token that it asks for.
     pub token: TokenKind,
     /// The verifier that it proves itself for, when that has a name of its own.
     pub verifier: Option<VerifierName>,
@@ -55,7 +55,7 @@ impl Default for Habits {
     }
 }
 
-/// What all devices of a run share.
+/// State that all devices of a run share.
 #[derive(Clone)]
 pub struct World {
     /// The broker.
@@ -70,7 +70,7 @@ pub struct World {
 
 /// An enrolled device that can live.
 pub struct Device {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// Its clock.
     pub clock: DeviceClock,
@@ -86,7 +86,7 @@ pub struct Device {
     connected: bool,
 }
 
-/// What an event was to the token that is held.
+/// Effect of an event on the token that is held.
 enum Taken {
     /// A new one.
     Token,
@@ -95,7 +95,7 @@ enum Taken {
     Nothing,
 }
 
-/// What the device does about its token when the time comes.
+/// Step for the token when its time comes.
 #[derive(Clone, Copy)]
 enum Step {
     /// It asks for the next one.

@@ -1,4 +1,4 @@
-//! Who the virtual devices are: honest duties, and hostile ones that hold something valid.
+//! Roles of the virtual devices: honest duties, and hostile ones that hold something valid.
 
 use crate::report::Tally;
 use crate::wire::Link;
@@ -14,7 +14,7 @@ pub use backend::Backend;
 pub use flooder::Flooder;
 pub use sensor::Sensor;
 
-/// What a device does while it is connected; [`crate::device::life::Device`] does the rest.
+/// The work of a device while it is connected; [`crate::device::life::Device`] does the rest.
 pub trait Duty: Send {
     /// The filters that it subscribes to.
     fn filters(&self) -> Vec<String>;
