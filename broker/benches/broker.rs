@@ -15,8 +15,9 @@ use tessera_broker::codec::{
     decode, encode, FrameReader, Packet, Peer, Properties, Publish, QoS, Step, Version,
 };
 use tessera_broker::lanes::device::DeviceLane;
-use tessera_broker::lanes::{Message, Options, Outbox, Publisher, SubscriberId, Tally};
-use tessera_broker::rights::Author;
+use tessera_broker::lanes::{Outbox, Tally};
+use tessera_broker::message::Author;
+use tessera_broker::message::{Message, Options, Publisher, SubscriberId};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;

@@ -2,58 +2,17 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use parking_lot::Mutex;
 use tessera_agent::behaviour::Alert;
 use tessera_runtime::metrics::Counter;
 use tessera_runtime::stop::Stop;
-use tessera_token::ids::TenantId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
 use crate::control;
 use crate::hub::Hub;
-use crate::lanes::{Push, SubscriberId};
+use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
 use crate::rights::Control;
-use crate::session::Session;
-
-/// Who listens, by tenant.
-#[derive(Default)]
-pub struct Alerts {
-    listeners: Mutex<HashMap<TenantId, HashMap<SubscriberId, Arc<Session>>>>,
-}
-
-impl Alerts {
-    /// Adds a session whose subscription was granted.
-    pub(crate) fn add(&self, session: &Arc<Session>) {
-        let mut listeners = self.listeners.lock();
-        listeners
-            .entry(session.tenant.clone())
-            .or_default()
-            .insert(session.id, Arc::clone(session));
-        drop(listeners);
-        // Whoever ended it meanwhile took out nothing.
-        if session.has_ended() {
-            self.remove(session);
-        }
-    }
-
-    /// Takes a session out.
-    pub(crate) fn remove(&self, session: &Session) {
-        let mut listeners = self.listeners.lock();
-        let Some(of_tenant) = listeners.get_mut(&session.tenant) else { return };
-        of_tenant.remove(&session.id);
-        if of_tenant.is_empty() {
-            listeners.remove(&session.tenant);
-        }
-    }
-
-    fn of(&self, tenant: &TenantId) -> Vec<Arc<Session>> {
-        let listeners = self.listeners.lock();
-        listeners.get(tenant).map_or_else(Vec::new, |sessions| sessions.values().cloned().collect())
-    }
-}
 
 /// Publishes alerts until stop is told. The right to receive is asked again as each is written.
 pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop: Stop) {

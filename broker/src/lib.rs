@@ -12,6 +12,7 @@
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;
+mod config_error;
 pub mod limits;
 pub mod refusals;
 
@@ -30,10 +31,12 @@ pub mod tickets;
 
 pub mod keep;
 pub mod lanes;
+pub mod message;
 
 mod connection;
 pub mod control;
 mod hub;
+mod relay;
 
 pub mod alerts;
 mod http;
@@ -41,5 +44,6 @@ pub mod metrics;
 
 mod server;
 
-pub use config::{BrokerConfig, ConfigError, RawBrokerConfig};
+pub use config::{BrokerConfig, RawBrokerConfig};
+pub use config_error::ConfigError;
 pub use server::{Broker, BrokerHandle, StartError};

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_broker::codec::QoS;
-use tessera_broker::lanes::{
-    LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId,
-};
-use tessera_broker::rights::Author;
+use tessera_broker::lanes::{LaneSession, Lanes, Outbox};
+use tessera_broker::message::Author;
+use tessera_broker::message::{Message, Options, Publisher, SubscriberId};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};

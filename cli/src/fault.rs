@@ -7,12 +7,33 @@ use std::fmt;
 pub(crate) struct Fault {
     words: String,
     hint: Option<String>,
+    passing: bool,
 }
 
 impl Fault {
     /// In these words.
     pub(crate) fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into(), hint: None }
+        Self { words: words.into(), hint: None, passing: false }
+    }
+
+    /// The event.
+    pub(crate) fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// The next thing to try, when that is known.
+    pub(crate) fn what_next(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Whether the same may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// As one that may pass by itself, or not.
+    pub(crate) fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
     }
 
     /// With what to try next.

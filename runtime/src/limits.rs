@@ -45,8 +45,8 @@ pub const STORE_MEMORY_MOST: usize = 4;
 pub const STORE_SMALL_BYTES: u64 = 512 * 1024;
 /// Time before a checkpoint that failed, mostly for want of room, is tried again.
 pub const STORE_CHECKPOINT_PAUSE: Duration = Duration::from_secs(60);
-/// Time after which a store that found no room tries again by itself: service is back about a second after there is room,
-/// and a try is one write of [`JOURNAL_STEP_BYTES`] at most.
+/// Time between two tries of a store that found no room, by itself or for a caller: service is back about a second after
+/// there is room, and a try is one write of [`JOURNAL_STEP_BYTES`] and one record at most.
 pub const STORE_TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Time for the engine to open its file: it needs a second for a gigabyte, and some damage keeps it without end.
 pub const STORE_OPEN: Duration = Duration::from_secs(300);

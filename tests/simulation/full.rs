@@ -1,5 +1,6 @@
 //! Each server on a disk that is full, then not any more: it refuses and says so, and goes on without a restart.
 
+use tessera_agent::limits::LEDGER_RESERVE_SELDOM;
 use tessera_broker::codec::ReasonCode;
 use tessera_token::refusal::RefusalCode;
 
@@ -80,7 +81,7 @@ fn verifiers_refuse_and_are_not_ready_until_there_is_room() {
             world.gates[gate].machine.disk.set_room(0);
             // Seconds that are reserved already are good still.
             let mut refused = Ok(());
-            for _ in 0..6 {
+            for _ in 0..=LEDGER_RESERVE_SELDOM + 1 {
                 world.pass(1_000).await;
                 refused = show(&mut world, gate).await;
             }

@@ -14,6 +14,8 @@ mod backup;
 mod bench;
 mod cbor_peers;
 mod commands;
+mod connecting;
+mod doctor;
 mod fleet;
 mod https;
 mod independent;

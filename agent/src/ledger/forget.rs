@@ -72,6 +72,7 @@ impl Ledger {
         now: UnixSeconds,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         self.forget(now);
+        self.end_doubt(now).await?;
         let page = self.ahead.page(after.as_deref())?;
         let closed = self.closed.load_full();
         let is_closed = |bucket: Option<u32>| {
@@ -86,6 +87,20 @@ impl Ledger {
             self.ahead.remove(&gone).await?;
         }
         Ok(next)
+    }
+
+    /// Closes what is in doubt since the start when that has lasted long enough, durably. Until then it stays in doubt.
+    async fn end_doubt(&self, now: UnixSeconds) -> Result<(), StoreError> {
+        let Some(doubt) = &self.doubt else { return Ok(()) };
+        let Some(due) = doubt.due(now, self.monotonic()) else { return Ok(()) };
+        self.reserve.cover_all(&due).await?;
+        self.closed.rcu(|closed| {
+            let mut closed = (**closed).clone();
+            closed.add_all(&due);
+            closed
+        });
+        doubt.end();
+        Ok(())
     }
 
     /// Lets go of what a former version left, once none of its proofs can be fresh, and removes a page of its rows.

@@ -5,7 +5,7 @@
 //!    bucket is forgotten when none of its proofs can be fresh and a time by the monotonic clock has passed since it was
 //!    used; its seconds are then *closed*: no proof of them is taken any more, whatever the clock says later.
 //! 2. **Reserved seconds** ([`reserve`]): the seconds in which proofs are taken are durable before the first of them is
-//!    answered, a second or two in advance, and are extended in the background while proofs come in. So a proof waits for
+//!    answered, some seconds in advance, and are extended in the background while proofs come in. So a proof waits for
 //!    no disk. After a stop without notice the reserved seconds are closed: whose clock is right waits for their end.
 //! 3. **Ahead**: a proof whose time lies beyond what is reserved, by a device whose clock is ahead, has a row of its own,
 //!    durable before its answer, so that one such device does not make all others wait after a crash.

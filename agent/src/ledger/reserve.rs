@@ -7,7 +7,9 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
 use super::ranges::Ranges;
-use crate::limits::{LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_WAITING};
+use crate::limits::{
+    LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_RESERVE_SELDOM, LEDGER_WAITING,
+};
 
 const TABLE: &str = "proof_seconds";
 const ROW: &[u8] = b"used";
@@ -29,6 +31,8 @@ struct State {
     wanted: Ranges,
     /// Reservations on their way to the disk.
     writing: Option<Ranges>,
+    /// The last second that a proof of this process had reserved.
+    end: Option<u32>,
     waiting: Vec<(u32, Waiter)>,
 }
 
@@ -62,11 +66,11 @@ impl Reserve {
         !self.durable.load().covers(second.saturating_add(1))
     }
 
-    /// Reserves a second and the next, in the background.
+    /// Reserves a second and the next ones, in the background.
     pub(super) fn extend(self: &Arc<Self>, second: u32) {
         let mut state = self.state.lock();
         if !state.wanted.covers(second.saturating_add(1)) {
-            state.want(second);
+            state.want(second, LEDGER_RESERVE_SECONDS);
         }
         self.write(&mut state);
     }
@@ -83,7 +87,10 @@ impl Reserve {
             return Err(waiter);
         }
         if !state.wanted.covers(second) {
-            state.want(second);
+            // What was reserved ended without a proof in its last second: they come seldom.
+            let seldom = state.end.is_some_and(|end| end < second);
+            let seconds = if seldom { LEDGER_RESERVE_SELDOM } else { LEDGER_RESERVE_SECONDS };
+            state.want(second, seconds);
         }
         state.waiting.push((second, waiter));
         let refused = self.write(&mut state);
@@ -160,9 +167,11 @@ impl Reserve {
 }
 
 impl State {
-    fn want(&mut self, second: u32) {
-        let first = second.saturating_sub(LEDGER_RESERVE_BEFORE);
-        self.wanted.add(first, second.saturating_add(LEDGER_RESERVE_SECONDS));
+    fn want(&mut self, second: u32, seconds: u32) {
+        let (first, last) =
+            (second.saturating_sub(LEDGER_RESERVE_BEFORE), second.saturating_add(seconds));
+        self.wanted.add(first, last);
+        self.end = Some(last);
     }
 }
 

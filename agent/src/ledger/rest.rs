@@ -55,7 +55,7 @@ impl Ledger {
             }
         }
         rest.closed = (*self.closed.load_full()).clone();
-        let doubt = self.doubt.as_ref().filter(|doubt| doubt.is_open(self.monotonic()));
+        let doubt = self.doubt.as_ref().filter(|doubt| doubt.is_open());
         rest.doubt = doubt.and_then(|doubt| doubt.whole(now, self.monotonic()));
         self.rest.write(&rest)
     }

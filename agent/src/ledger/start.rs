@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ const EVEN: u32 = 2;
 
 /// Seconds before the start that are in doubt for some time: the store may be a copy that is older than the last proofs
 /// that its server took. They are counted from the start as the present clock dates it: after a start under a clock
-/// that was ahead, no second that is still to come stays in doubt.
+/// that was ahead, no second that is still to come stays in doubt. In the end they are closed: it ends by lived time, and a
+/// clock that goes back behind it brings none of them again.
 pub(super) struct Doubt {
     /// The start, by the clock of then.
     second: u32,
@@ -42,6 +43,8 @@ pub(super) struct Doubt {
     /// Whether that process was on a copy, and `carried` reaches beyond its end.
     is_of_copy: bool,
     until: Duration,
+    /// Its seconds are closed.
+    ended: AtomicBool,
 }
 
 /// The last second that is in doubt.
@@ -85,7 +88,8 @@ impl Ledger {
             let (second, began) = (second_of(now), clock.monotonic());
             let until = began + Duration::from_secs(limits::LEDGER_REMEMBER_SECONDS);
             let is_of_copy = carried.is_some_and(|(_, last)| last >= from);
-            Some(Doubt { second, began, from, end, carried, is_of_copy, until })
+            let ended = AtomicBool::new(false);
+            Some(Doubt { second, began, from, end, carried, is_of_copy, until, ended })
         };
         let (closed, doubt) = match &at_rest {
             Some(rest) => {
@@ -209,7 +213,7 @@ impl Ledger {
 
 impl Doubt {
     pub(super) fn covers(&self, second: u32, now: UnixSeconds, monotonic: Duration) -> bool {
-        if !self.is_open(monotonic) {
+        if !self.is_open() {
             return false;
         }
         let (first, last) = self.range(now, monotonic);
@@ -231,8 +235,7 @@ impl Doubt {
 
     /// The second of the start by the clock of now.
     fn start(&self, now: UnixSeconds, monotonic: Duration) -> u32 {
-        let elapsed = monotonic.saturating_sub(self.began).as_secs();
-        let dated = second_of(now.minus(elapsed));
+        let dated = second_of(now.minus(monotonic.saturating_sub(self.began).as_secs()));
         // Two clocks that go on evenly differ by a second for their parts of seconds alone.
         if dated.abs_diff(self.second) <= EVEN {
             self.second
@@ -243,13 +246,39 @@ impl Doubt {
 
     /// First and last second that are in doubt beside the carried ones, by the clock of now.
     pub(super) fn range(&self, now: UnixSeconds, monotonic: Duration) -> (u32, u32) {
-        let start = self.start(now, monotonic);
+        self.around(self.start(now, monotonic))
+    }
+
+    /// First and last second that are in doubt for a start at this one.
+    fn around(&self, start: u32) -> (u32, u32) {
         let last = match self.end {
             End::Before => start.saturating_sub(1),
             End::With => start,
             End::Behind => start.saturating_add(WINDOW),
         };
         (start.saturating_sub(WINDOW).max(self.from), last)
+    }
+
+    /// The range to close once it has lasted long enough: its seconds as the clock of now dates them, and as that of the start
+    /// did when they are over. `None` while it lasts, and when it is closed.
+    pub(super) fn due(&self, now: UnixSeconds, monotonic: Duration) -> Option<Ranges> {
+        if !self.is_open() || monotonic < self.until {
+            return None;
+        }
+        let own = [Some(self.range(now, monotonic)), Some(self.around(self.second))];
+        let carried = [self.carried_by(now, monotonic), self.carried];
+        let is_over = |(first, last): &(u32, u32)| first <= last && *last <= second_of(now);
+        let mut due = Ranges::default();
+        own.into_iter()
+            .chain(carried)
+            .flatten()
+            .filter(is_over)
+            .for_each(|(first, last)| due.add(first, last));
+        Some(due)
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     /// All of it as one range, for the process after this one.
@@ -262,7 +291,7 @@ impl Doubt {
         }
     }
 
-    pub(super) fn is_open(&self, monotonic: Duration) -> bool {
-        monotonic < self.until
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tessera_runtime::store::{Store, NO_ROOM};
+use tessera_runtime::store::Store;
 use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
@@ -387,7 +387,9 @@ impl Validator {
             (RefusalCode::TrustStale, _, Some(age)) => {
                 format!("the trust feed last confirmed what is known {age} s ago")
             }
-            (RefusalCode::NotReady, ..) if self.parts.store.is_full() => NO_ROOM.to_owned(),
+            (RefusalCode::NotReady, ..) => {
+                self.parts.store.waits_for().unwrap_or(code.words()).to_owned()
+            }
             _ => code.words().to_owned(),
         }
     }

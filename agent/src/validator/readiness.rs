@@ -1,7 +1,6 @@
 //! All that keeps a verifier from judging a credential that comes now.
 
 use tessera_runtime::ready::Reason;
-use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use super::Validator;
@@ -10,12 +9,9 @@ impl Validator {
     /// Each part that is not as it should be, for `/readyz`.
     pub fn reasons(&self) -> Vec<Reason> {
         let store = (!self.parts.store.is_healthy()).then(|| {
-            let why = match self.parts.store.is_full() {
-                true => NO_ROOM,
-                false => {
-                    "the store of trust data stopped writing after an error: look at the log, and start the process anew"
-                }
-            };
+            let why = self.parts.store.waits_for().unwrap_or(
+                "the store of trust data stopped writing after an error: look at the log, and start the process anew",
+            );
             Reason::because("agent_store", RefusalCode::NotReady, why)
         });
         let trust = self.ready().err().filter(|code| *code != RefusalCode::NotReady);

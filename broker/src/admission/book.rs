@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::shares::Shares;
 use super::usage::Usage;
 use super::waiting::{Kind, Waiting};
+use super::AdmissionLimits;
 use super::{Prefix, Turned};
-use crate::config::AdmissionLimits;
 use crate::limits::{
     CALLED_SOCKETS, FEW_HALF_OPEN, PREFIXES, SILENT_AT_LEAST, SUSPECT_AT_LEAST, SUSPECT_PART,
     UNRESERVED_QUARTERS,

@@ -12,9 +12,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::config::AdmissionLimits;
-
 mod book;
+mod limits;
 mod prefix;
 mod shares;
 mod standing;
@@ -24,6 +23,7 @@ mod usage;
 mod waiting;
 
 use book::{Book, Entry};
+pub use limits::AdmissionLimits;
 pub use prefix::Prefix;
 use waiting::Kind;
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::shares::Taken;
 use super::standing::Standing;
+use super::AdmissionLimits;
 use super::Turned;
-use crate::config::AdmissionLimits;
 
 /// What one prefix uses: sockets, and a token bucket of connects. And what it did before.
 pub(super) struct Usage {

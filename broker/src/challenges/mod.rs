@@ -2,8 +2,11 @@
 //! prefix and all together; and how often one session re-authenticates. A challenge costs the broker randomness, a packet
 //! and a half-open place, and may be relayed to a device that does not know for whom it answers.
 
+mod limits;
 #[cfg(test)]
 mod tests;
+
+pub use limits::{AceChallenge, ChallengeLimits};
 
 use std::time::Duration;
 
@@ -12,7 +15,6 @@ use parking_lot::Mutex;
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Prefix;
-use crate::config::{AceChallenge, ChallengeLimits};
 use crate::limits::{
     CHALLENGES_OPEN, CHALLENGES_OPEN_PER_PREFIX, CHALLENGE_SOURCES, REAUTHENTICATIONS_AT_ONCE,
     REAUTHENTICATION_EVERY,

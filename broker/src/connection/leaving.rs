@@ -1,23 +1,14 @@
-//! Those whose peer has gone, in line to leave their session.
+//! Lets connections whose peer has gone leave their session in turn.
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::{TaskTracker, TaskTrackerToken};
+use tokio_util::task::TaskTracker;
 
-use super::serve::Connection;
+use crate::hub::Leaving;
 use crate::limits::LEAVING_AT_ONCE;
-use crate::session::machine::End;
 
-/// A connection whose peer has gone, and that has to leave its session.
-pub(crate) struct Leaving {
-    pub(super) connection: Box<Connection>,
-    pub(super) end: End,
-    /// Whoever stops waits for it.
-    pub(super) _counted: TaskTrackerToken,
-}
-
-/// Lets those who leave do so, a few at a time: when everybody goes at once, those who stay are served in between. Once
-/// the connections have been waited for, those who are in line are the last.
+/// Connections leave a few at a time: when many go at once, those that stay are served in between. Once the connections
+/// have been waited for, those in line are the last.
 pub(crate) async fn see_off(
     tasks: TaskTracker,
     mut leaving: mpsc::Receiver<Leaving>,
@@ -37,7 +28,7 @@ pub(crate) async fn see_off(
             return;
         }
         for leaving in some.drain(..) {
-            tasks.spawn(leaving.connection.close(leaving.end));
+            tasks.spawn(leaving.connection.leave(leaving.end));
         }
         tokio::task::yield_now().await;
     }

@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-pub(crate) use leaving::{see_off, Leaving};
+pub(crate) use leaving::see_off;
 use serve::Connection;
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;

@@ -1,7 +1,9 @@
 //! The life of an authenticated connection: read, step, write, wait.
 
 use std::future::poll_fn;
+use std::future::Future;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +16,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::ace::Reauthentication;
 use super::challenge::Method;
 use super::goodbye;
-use super::leaving::Leaving;
 use super::retained::Unsent;
 use super::welcome::Joined;
 use super::Place;
@@ -22,6 +23,7 @@ use crate::codec::{
     self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
 };
 use crate::hub::Hub;
+use crate::hub::{Leave, Leaving};
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
@@ -64,7 +66,7 @@ pub(super) struct Connection {
 /// Serves until something ends the connection, then leaves the session and says goodbye.
 pub(super) async fn run(mut connection: Box<Connection>) {
     connection.hub.connected.fetch_add(1, Ordering::Relaxed);
-    let mut end = connection.live().await;
+    let end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
     if end.is_refusal() {
         connection.refusal(What::Session, end.why).tell();
@@ -76,11 +78,17 @@ pub(super) async fn run(mut connection: Box<Connection>) {
         match leaving.try_send(Leaving { connection, end, _counted: counted }) {
             Ok(()) => return,
             Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
-                (connection, end) = (back.connection, back.end);
+                return back.connection.leave(back.end).await;
             }
         }
     }
-    Box::pin(connection.close(end)).await;
+    connection.leave(end).await;
+}
+
+impl Leave for Connection {
+    fn leave(self: Box<Self>, end: End) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.close(end))
+    }
 }
 
 /// How far a packet was handled.

@@ -26,6 +26,7 @@ use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::refusals::{Refusal as Told, Remote, What};
+use crate::rights::revoked;
 use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session, Shown};
@@ -141,7 +142,7 @@ async fn admit(
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since the gate looked found no session to end.
     if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        let lasts = revoke::withdrawn(hub.gate.validator(), &grant).is_none();
+        let lasts = revoked::withdrawn(hub.gate.validator(), &grant).is_none();
         if joined.ack.session_present && lasts {
             hub.leave(&joined.session, &joined.line, &End::too_late()).await;
         } else {
@@ -182,7 +183,7 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     }
     let now = hub.now();
     let rights = Rights::new(grant.clone());
-    let session = crate::lanes::SubscriberId(0);
+    let session = crate::message::SubscriberId(0);
     let cx = Context::at(&rights, hub.house(), session, now);
     check_will(connect, cx).map(drop)
 }
@@ -241,7 +242,7 @@ async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Optio
     hub.settle_one(&session, hub.now());
     // A device may come with its next token before the end of the former one has reached its session.
     let held = session.rights();
-    if let Some(code) = revoke::revoked_between(hub.gate.validator(), held.grant(), grant) {
+    if let Some(code) = revoked::revoked_between(hub.gate.validator(), held.grant(), grant) {
         revoke::end(hub, &session, code).await;
         return None;
     }
@@ -259,7 +260,7 @@ async fn resume(
 ) -> Result<Option<ConnAck>, RefusalCode> {
     let held = hub.registry.renew(session, grant.clone());
     // What ended it since it was found looked at the rights of before, or will look at those of now.
-    if let Some(code) = revoke::withdrawn(hub.gate.validator(), held.grant()) {
+    if let Some(code) = revoked::withdrawn(hub.gate.validator(), held.grant()) {
         revoke::end(hub, session, code).await;
         return Ok(None);
     }

@@ -4,14 +4,10 @@
 //! [`withdrawn`] lets go of what lost its publisher; [`status`] tells devices the time and what became of them.
 
 pub(crate) mod deadlines;
-mod relay;
 pub(crate) mod revoke;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod withdrawn;
-
-pub use relay::Relay;
-pub(crate) use withdrawn::Withdrawn;
 
 use std::sync::Arc;
 
@@ -20,8 +16,10 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Message, Options, Publisher, Push, SubscriberId};
-use crate::rights::{Author, Control};
+use crate::lanes::{Delivery, Push};
+use crate::message::Author;
+use crate::message::{Message, Options, Publisher, SubscriberId};
+use crate::rights::Control;
 use crate::session::Session;
 
 /// A message of the broker's own to one session; it never enters a lane. `None` when the session does not listen.

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use tessera_agent::trust::TrustEffect;
-use tessera_agent::validator::Validator;
 use tessera_runtime::stop::Stop;
-use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
 use crate::hub::Hub;
-use crate::lanes::Message;
 use crate::limits::SESSIONS_PER_TURN;
-use crate::rights::PublishedUnder;
+use crate::message::{Message, PublishedUnder};
+use crate::rights::revoked::withdrawn;
 use crate::session::machine::End;
 use crate::session::Session;
 
@@ -50,34 +47,12 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             tokio::task::yield_now().await;
         }
     }
-    hub.withdrawn.look();
+    hub.withdrawn.notify_one();
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
         tracing::info!(effect = effect.kind(), sessions = lost.len(), "rights ended");
     }
-}
-
-/// Why no client may go on by this grant: not because the token expired, and not because the
-/// broker cannot tell. A kept session waits for its device with a next token or for fresh trust data, and timers
-/// end connected ones.
-pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
-    match validator.still_holds(grant).err()? {
-        RefusalCode::TokenExpired => validator.taken_back(&Standing::of(grant)),
-        code if code.cannot_tell() => validator.taken_back(&Standing::of(grant)),
-        // A key whose time has not come, or is over, by a clock that may be wrong: refused now, and not withdrawn.
-        _ => validator.withdrawn(grant).or_else(|| validator.taken_back(&Standing::of(grant))),
-    }
-}
-
-/// Why a session that rests on `held` must not go on with `next`. Who has a token of a later epoch was revoked in
-/// between, even when the trust feed has not told so yet; and that it was, nobody can tell by `next` afterwards.
-pub(crate) fn revoked_between(
-    validator: &Validator,
-    held: &Grant,
-    next: &Grant,
-) -> Option<RefusalCode> {
-    withdrawn(validator, held).or_else(|| next.epochs().moved_since(held.epochs()))
 }
 
 /// Ends one session whose grant no longer holds: its connection, subscriptions, queue, will and retained messages.

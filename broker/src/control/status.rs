@@ -13,7 +13,8 @@ use tessera_token::text;
 
 use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
-use crate::lanes::{Delivery, Options};
+use crate::lanes::Delivery;
+use crate::message::Options;
 use crate::rights::Control;
 use crate::session::machine::{Context, Delivered};
 use crate::session::{Line, Session};

@@ -22,11 +22,12 @@ use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, 
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::relay::Answer;
 use super::{revoke, tell};
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::refusals::What;
+use crate::relay::Answer;
+use crate::rights::revoked;
 use crate::rights::Control;
 use crate::session::machine::End;
 use crate::session::{Line, Session, Shown};
@@ -234,7 +235,7 @@ async fn replace(
     if session.has_ended() {
         return Err(RefusalCode::NotReady);
     }
-    if let Some(code) = revoke::revoked_between(validator, held, &grant) {
+    if let Some(code) = revoked::revoked_between(validator, held, &grant) {
         revoke::end(hub, session, code).await;
         return Err(code);
     }
@@ -246,7 +247,7 @@ async fn replace(
     }
     hub.schedule(session, hub.now());
     // A revocation that came in since the token was judged found the old grant, or looked at neither.
-    let ended = revoke::withdrawn(validator, held.grant());
+    let ended = revoked::withdrawn(validator, held.grant());
     match ended.map_or_else(|| validator.still_holds(&grant), Err) {
         Ok(()) => Ok(()),
         Err(code) if code.cannot_tell() => {

@@ -6,30 +6,18 @@
 use std::sync::Arc;
 
 use tessera_runtime::stop::Stop;
-use tokio::sync::Notify;
 
 use crate::hub::Hub;
 use crate::limits::{SESSIONS_PER_TURN, WITHDRAWN_SWEEP, WITHDRAWN_SWEEP_REST};
+use crate::message::Trusted;
 use crate::metrics::qos_label;
-use crate::rights::Trusted;
-
-/// Asks for a pass; several wishes are one.
-#[derive(Default)]
-pub(crate) struct Withdrawn(Notify);
-
-impl Withdrawn {
-    /// Trust changed.
-    pub(crate) fn look(&self) {
-        self.0.notify_one();
-    }
-}
 
 /// Makes passes, with pauses, until stop is told.
 pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
     loop {
         tokio::select! {
             () = stop.stopping() => return,
-            () = hub.withdrawn.0.notified() => {}
+            () = hub.withdrawn.notified() => {}
         }
         let began = hub.clock.monotonic();
         pass(&hub).await;

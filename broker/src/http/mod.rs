@@ -9,7 +9,6 @@ use serde_json::{json, Value};
 use tessera_agent::validator::VERIFIER_NAME_SHARED;
 use tessera_runtime::http::server::{nothing_here, resource};
 use tessera_runtime::ready::{self, Reason};
-use tessera_runtime::store::NO_ROOM;
 use tessera_token::refusal::RefusalCode;
 
 use crate::hub::Hub;
@@ -120,13 +119,10 @@ impl Hub {
             unless(
                 self.keep.is_healthy(),
                 "store",
-                match self.keep.is_full() {
-                    true => NO_ROOM,
-                    false => {
-                        "the store of kept sessions stopped writing after an error: look at the log, and start the \
-                         process anew"
-                    }
-                },
+                self.keep.waits_for().unwrap_or(
+                    "the store of kept sessions stopped writing after an error: look at the log, and start the process \
+                     anew",
+                ),
             ),
             unless(
                 self.lanes.is_healthy(),

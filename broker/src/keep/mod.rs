@@ -10,13 +10,10 @@
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. [`record`] is the form of the
-//! rows; [`load`] reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
+//! rows; `server::restore` reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
 //! been accepted for it.
 
-pub(crate) mod load;
 mod pending;
-pub(crate) mod record;
-pub(crate) mod same;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +22,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use tessera_runtime::store::{Batch, Refused, Store, StoreError, StoreOptions, Table};
+use tessera_runtime::store::{
+    Batch, Refused, Row as Stored, Store, StoreError, StoreOptions, Table,
+};
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::lanes::SubscriberId;
 use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
+use crate::message::SubscriberId;
 use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
+
+/// Rows that are read at once. Each may hold a message of the largest size.
+pub(crate) const PAGE: usize = 64;
 
 /// The durable state of the broker.
 pub struct Keep {
@@ -189,9 +191,10 @@ impl Keep {
         self.writes() && self.store.is_healthy()
     }
 
-    /// Whether it waits for room on the disk.
-    pub(crate) fn is_full(&self) -> bool {
-        self.progress.borrow().waits || self.store.is_full()
+    /// What it waits for, in words for the operator; `None` while it writes, and when it never will again.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        let waits = self.progress.borrow().waits;
+        self.store.waits_for().or(waits.then_some("rows that found no room are tried again"))
     }
 
     /// Whether a client may come in for which something would be kept. Costs a look at one byte.
@@ -294,9 +297,13 @@ impl Keep {
         match waits {
             true if !before => {
                 let rows = self.pending.lock().len();
-                tracing::error!(rows, "no room on the disk for kept sessions: no CONNECT is let in until there is some");
+                tracing::error!(
+                    rows,
+                    why = self.waits_for(),
+                    "kept sessions cannot be written now: no CONNECT is let in until they are; they are tried again without a restart"
+                );
             }
-            false => tracing::info!("there is room for kept sessions again: the broker goes on"),
+            false => tracing::info!("kept sessions are written again: the broker goes on"),
             true => {}
         }
     }
@@ -338,7 +345,7 @@ impl Keep {
         let prefix = id.0.to_be_bytes();
         let mut found = Vec::new();
         for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
-            found.extend(load::all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
+            found.extend(all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
         }
         // Last: without it a start would not find the others.
         found.push((&self.tables.sessions, prefix.to_vec()));
@@ -382,5 +389,18 @@ impl Kept {
     /// The session is over: nothing of it stays, also not what is noted for it from now on.
     pub(crate) fn forget(&self) -> u64 {
         self.keep.note_of(&self.over, Step::Forget(self.id))
+    }
+}
+
+/// All rows with this prefix.
+pub(crate) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
+    let mut found: Vec<Stored> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.clone());
+        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
+        if page.is_empty() {
+            return Ok(found);
+        }
+        found.extend(page);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 
 /// The name of one row.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -1,5 +1,6 @@
 //! Rows read back as they were written, and damaged ones do not read.
 
+use crate::lanes::row;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -7,15 +8,18 @@ use bytes::Bytes;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
-use super::record::{self, Outgoing, SessionRecord};
-use super::same::Same;
 use super::{Keep, Kept, Row, Step};
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Message, Options, Publisher, SubscriberId};
+use crate::lanes::row::Outgoing;
+use crate::lanes::Delivery;
 use crate::limits::KEEP_GROUP;
+use crate::message::encoding;
+use crate::message::same::Same;
+use crate::message::Author;
+use crate::message::{Message, Options, Publisher, SubscriberId};
 use crate::rights::tests::rights;
-use crate::rights::Author;
 use crate::session::machine::Held;
+use crate::session::row::SessionRecord;
 use tessera_token::standing::Standing;
 
 fn message() -> Message {
@@ -46,8 +50,8 @@ fn rows_of_one_message_become_one_message_again() {
     let tenant = "acme".parse().unwrap();
     let mut same = Same::default();
     let mut read = |message: Message| {
-        let row = record::encode_delivery(&Delivery::new(Arc::new(message), options(), true));
-        match record::decode_outgoing(row, &tenant, &mut same) {
+        let row = row::encode_delivery(&Delivery::new(Arc::new(message), options(), true));
+        match row::decode_outgoing(row, &tenant, &mut same) {
             Some(Outgoing::Message(delivery)) => delivery.message,
             _ => panic!(),
         }
@@ -62,10 +66,10 @@ fn rows_of_one_message_become_one_message_again() {
 #[test]
 fn rows_read_back_and_cut_ones_do_not() {
     let delivery = Delivery::new(Arc::new(message()), options(), true);
-    let row = record::encode_delivery(&delivery);
+    let row = row::encode_delivery(&delivery);
     let tenant = "acme".parse().unwrap();
     let Some(Outgoing::Message(back)) =
-        record::decode_outgoing(row.clone(), &tenant, &mut Same::default())
+        row::decode_outgoing(row.clone(), &tenant, &mut Same::default())
     else {
         panic!()
     };
@@ -75,16 +79,16 @@ fn rows_read_back_and_cut_ones_do_not() {
     let (back_by, by) = (&back.message.publisher.author, &message().publisher.author);
     assert_eq!((back_by.device(), back_by.token()), (by.device(), by.token()));
     assert!(by.token().is_some());
-    assert!(record::decode_outgoing(row, &"other".parse().unwrap(), &mut Same::default()).is_none());
+    assert!(row::decode_outgoing(row, &"other".parse().unwrap(), &mut Same::default()).is_none());
     assert!(matches!(
-        record::decode_outgoing(record::encode_released(), &tenant, &mut Same::default()),
+        row::decode_outgoing(row::encode_released(), &tenant, &mut Same::default()),
         Some(Outgoing::Released)
     ));
 
     let subscription = Subscription::parse("$share/g/a/+").unwrap();
     let held = Held { subscription: subscription.clone(), options: options(), number: 3 };
-    let row = record::encode_subscription(&held);
-    assert_eq!(record::decode_subscription(row.clone()), Some((subscription, options())));
+    let row = encoding::encode_subscription(&held.text(), &held.options);
+    assert_eq!(encoding::decode_subscription(row.clone()), Some((subscription, options())));
 
     let standing = Standing::of(rights(&[]).grant());
     let client = tessera_token::ids::ClientId::parse("d-1").unwrap();
@@ -99,7 +103,7 @@ fn rows_read_back_and_cut_ones_do_not() {
         assert!(SessionRecord::decode(session[..cut].to_vec()).is_none(), "{cut}");
     }
     for cut in 0..row.len() {
-        assert!(record::decode_subscription(row[..cut].to_vec()).is_none(), "{cut}");
+        assert!(encoding::decode_subscription(row[..cut].to_vec()).is_none(), "{cut}");
     }
 }
 
@@ -228,8 +232,8 @@ fn a_kill_never_divides_what_belongs_together() {
         child.kill().unwrap();
         child.wait().unwrap();
         let keep = Keep::open(folder.path()).unwrap();
-        let rows = super::load::all(&keep.tables.sessions, &[]).unwrap();
-        let incoming = super::load::all(&keep.tables.incoming, &[]).unwrap();
+        let rows = super::all(&keep.tables.sessions, &[]).unwrap();
+        let incoming = super::all(&keep.tables.incoming, &[]).unwrap();
         assert_eq!((rows.len() as u64, incoming.len()), (WHOLE, 1));
         let round = incoming[0].1[0];
         assert!(round >= durable, "{round} after {durable} was told");
@@ -314,7 +318,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
         disk.is(true);
         let refused = keep.note(Step::Put(Row::Incoming(one, round), vec![1]));
         assert!(keep.durable(refused).await.is_err());
-        assert!(!keep.is_healthy() && keep.is_full() && !keep.writes());
+        assert!(!keep.is_healthy() && keep.waits_for().is_some() && !keep.writes());
         let also = keep.note(Step::Put(Row::Session(two), vec![round as u8]));
         assert!(keep.durable(also).await.is_err());
         // Steps that were durable before stay durable, and nothing else is read.
@@ -325,7 +329,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         keep.durable(also).await.unwrap();
-        assert!(keep.writes() && !keep.is_full());
+        assert!(keep.writes() && keep.waits_for().is_none());
         assert_eq!(keep.tables.incoming.len().unwrap(), usize::from(round));
         assert_eq!(keep.tables.sessions.len().unwrap(), 2);
     }

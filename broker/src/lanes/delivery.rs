@@ -1,25 +1,11 @@
 //! One message on its way to one session.
 
 use super::fleet::group::Group;
-use super::message::Message;
 use super::outbox::Push;
 use crate::codec::QoS;
 use crate::limits::QUEUED_MESSAGE_OVERHEAD;
-use std::num::NonZeroU32;
+use crate::message::{Message, Options};
 use std::sync::{Arc, Weak};
-
-/// What a subscription asks of each delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// Highest QoS to deliver with.
-    pub qos: QoS,
-    /// Not what this session published itself.
-    pub no_local: bool,
-    /// Keep the publisher's retain flag.
-    pub retain_as_published: bool,
-    /// Subscription identifier.
-    pub id: Option<NonZeroU32>,
-}
 
 /// One message on its way to one session.
 #[derive(Clone)]

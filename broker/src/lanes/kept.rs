@@ -3,12 +3,12 @@
 //! What is acknowledged for them must be durable, and the router's commit logs are memory: so their messages go to
 //! their outboxes at once, where each gets its row. A session that does not drain loses from its limit on (counted).
 
-use super::delivery::Options;
 use super::device::subscribers::{Subscriber, Subscribers};
 use super::fleet::tree::FilterTree;
-use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::Tally;
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

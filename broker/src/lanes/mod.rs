@@ -9,11 +9,10 @@
 mod delivery;
 pub mod device;
 pub mod fleet;
-pub(crate) use fleet::envelope;
 mod kept;
-mod message;
 mod outbox;
 pub mod retained;
+pub(crate) mod row;
 mod session;
 #[cfg(test)]
 mod speed;
@@ -22,13 +21,13 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use delivery::{Delivery, Options, Sequence};
-pub use message::{Message, Publisher, SubscriberId};
+pub use delivery::{Delivery, Sequence};
 pub(crate) use outbox::Free;
 pub use outbox::{Outbox, Push};
 pub use session::LaneSession;
 
 use crate::limits::FLEET_TICK;
+use crate::message::Message;
 use core::fmt;
 use device::DeviceLane;
 pub(crate) use fleet::Rest;

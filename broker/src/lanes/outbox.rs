@@ -6,11 +6,12 @@
 mod waiting;
 
 use super::delivery::Delivery;
-use super::message::SubscriberId;
+use super::row;
 use crate::codec::QoS;
-use crate::keep::{record, Kept, Row};
+use crate::keep::{Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, QUEUED_MESSAGE_OVERHEAD, RETAINED_AHEAD};
-use crate::rights::Trusted;
+use crate::message::SubscriberId;
+use crate::message::Trusted;
 use crate::shares::{Account, Holding};
 use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
@@ -270,7 +271,7 @@ impl Outbox {
         let number = inner.last_number;
         delivery.sequence.number = number;
         if !delivery.live_only {
-            let row = record::encode_delivery(delivery);
+            let row = row::encode_delivery(delivery);
             delivery.sequence.ticket = kept.put(|id| Row::Outgoing(id, number), row);
         }
     }

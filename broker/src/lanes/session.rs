@@ -1,9 +1,9 @@
 //! The subscriptions of one session, in whichever lane each belongs.
 
-use super::delivery::Options;
 use super::fleet::FleetSubscription;
 use super::outbox::Outbox;
 use super::{LaneError, Lanes};
+use crate::message::Options;
 use crate::shares::{self, Kind};
 use hashbrown::HashMap;
 use std::sync::Arc;

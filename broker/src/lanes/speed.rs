@@ -2,7 +2,8 @@
 
 use super::device::DeviceLane;
 use super::testing::*;
-use super::{Options, Outbox, SubscriberId, Tally};
+use super::{Outbox, Tally};
+use crate::message::{Options, SubscriberId};
 use std::sync::Arc;
 use std::time::Duration;
 use tessera_runtime::clock::{Clock, SystemClock};

@@ -1,10 +1,9 @@
 //! Words that the tests of the lanes share.
 
-use super::{
-    Delivery, LaneSession, Lanes, Message, Options, Outbox, Publisher, SubscriberId, Tally,
-};
+use super::{Delivery, LaneSession, Lanes, Outbox, Tally};
 use crate::codec::QoS;
-use crate::rights::Author;
+use crate::message::Author;
+use crate::message::{Message, Options, Publisher, SubscriberId};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! Outbox, message, and both lanes behind one session.
 
 use super::testing::*;
-use super::{Delivery, Message, Options, Outbox, Push, SubscriberId};
+use super::{Delivery, Outbox, Push};
 use crate::codec::*;
+use crate::message::Trusted;
+use crate::message::{Message, Options, SubscriberId};
 use crate::rights::tests::{rights, Told};
-use crate::rights::Trusted;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,16 +1,15 @@
 //! What the broker counts. Names begin with `tessera_broker_`.
 
-mod stripes;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use tessera_runtime::http::server::ServerMetrics;
-use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
+use tessera_runtime::metrics::{
+    Counter, Gauge, Histogram, Metrics, MetricsError, Stripes, SECONDS,
+};
 
 use crate::codec::QoS;
 use crate::lanes::Tally;
-pub(crate) use stripes::Stripes;
 
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]

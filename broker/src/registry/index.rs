@@ -2,7 +2,7 @@ use std::hash::Hash;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 
 /// Sessions by one thing they have in common. One alone takes no set of its own.
 pub(super) struct Index<K>(HashMap<K, Ids>);

@@ -2,10 +2,15 @@
 //!
 //! A trust event costs the number of sessions it hits. The index holds no actor and no task: it outlives both.
 
+mod alert_listeners;
 mod index;
+mod limits;
 mod names;
 #[cfg(test)]
 mod tests;
+
+pub use alert_listeners::AlertListeners;
+pub use limits::SessionLimits;
 
 use std::sync::Arc;
 
@@ -16,8 +21,7 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
-use crate::config::SessionLimits;
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 use crate::rights::Rights;
 use crate::session::{Line, Session};
 use index::Index;

@@ -5,7 +5,7 @@ use hashbrown::hash_table::{Entry, HashTable};
 use hashbrown::{DefaultHashBuilder, HashMap};
 use tessera_token::ids::TenantId;
 
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 use crate::session::Session;
 
 /// Sessions by a name within their tenant. Most names have one session, which holds the name itself: the table keeps no

@@ -1,5 +1,5 @@
 use super::index::Index;
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 
 fn ids(index: &Index<&'static str>, key: &'static str) -> Vec<u64> {
     let mut ids: Vec<u64> = index.get(&key).map(|id| id.0).collect();

@@ -3,7 +3,7 @@
 //! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
-mod author;
+pub(crate) mod revoked;
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,9 +13,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
-use crate::lanes::{Publisher, SubscriberId};
-
-pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
+use crate::message::{Author, Publisher, SubscriberId, Trusted};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,3 +1,4 @@
+use crate::message::{Trusted, Withdrawals};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tessera_token::chain::{self, IssuerKey, KeyState, StalenessBudget, TenantTrust, TrustView};

@@ -7,6 +7,8 @@
 pub mod ending;
 mod line;
 pub mod machine;
+pub mod policy;
+pub(crate) mod row;
 #[cfg(test)]
 mod tests;
 pub mod timers;
@@ -26,15 +28,18 @@ use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
 use crate::codec::{Packet, QoS};
-use crate::keep::record::SessionRecord;
 use crate::keep::{Kept, Row};
-use crate::lanes::{Delivery, LaneSession, Outbox, SubscriberId};
+use crate::lanes::{Delivery, LaneSession, Outbox};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
+use crate::message::SubscriberId;
+use crate::message::Trusted;
 use crate::refusals::{Refusal, What};
-use crate::rights::{Rights, Trusted};
+use crate::rights::Rights;
+use crate::session::row::SessionRecord;
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
 pub use line::{Line, Privacy, Shown};
+pub use policy::SessionPolicy;
 
 /// One look at the clock.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::lanes::SubscriberId;
+use crate::message::SubscriberId;
 
 /// The deadlines, monotonic.
 #[derive(Default)]

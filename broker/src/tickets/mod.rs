@@ -4,7 +4,7 @@
 //! 2. A new key takes over every [`TicketSettings::rotate_every`] seconds; the one before it is accepted until the next
 //!    change. What a secret of an older key proves is nothing: the device proves its key again.
 //! 3. Nodes of one cluster may share a file of keys instead, which whoever runs them replaces.
-//! 4. A connection that a secret let in ends with the key behind it ([`watch`]). Own keys are thrown away by removing
+//! 4. A connection that a secret let in ends with the key behind it (`server::ticket_rotation`). Own keys are thrown away by removing
 //!    their file.
 //!
 //! The holder of a ticket key and of the bytes of a token that an issuer signed can come as its device for as long as
@@ -14,7 +14,6 @@ mod files;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +29,6 @@ use crate::limits::TICKET_KEYS_KEPT;
 pub use files::TicketError;
 use files::{Folder, Made};
 pub use settings::{RawResumption, TicketSettings};
-pub(crate) use watch::watch;
 
 /// The keys by which a secret may have been made, newest first; none where none is accepted.
 pub(crate) type Accepted = Arc<Vec<TicketKey>>;

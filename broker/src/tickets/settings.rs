@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::limits::{TICKET_ROTATION, TICKET_ROTATION_LEAST};
 
 /// The resumption secret as a file has it.

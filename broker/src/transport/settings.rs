@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// A way to speak MQTT.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

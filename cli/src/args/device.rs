@@ -20,7 +20,7 @@ pub(crate) enum DeviceCommand {
     /// Connect over MQTT, subscribe, and publish the lines of the standard input.
     Connect(ConnectArgs),
     /// Find out, step by step, why a device is refused.
-    Doctor(ConnectArgs),
+    Doctor(DoctorArgs),
 }
 
 /// The folder of one device.
@@ -139,10 +139,19 @@ pub(crate) struct TlsArgs {
 impl TlsArgs {
     /// The broker that `text` names, believed by `trust` where no file is given.
     pub(crate) fn broker(&self, text: &str, trust: Trust) -> Result<Broker, Fault> {
-        let broker = Broker::parse(text).ok_or_else(|| {
+        self.trusting(Self::find(text)?, trust)
+    }
+
+    /// The broker that `text` names.
+    pub(crate) fn find(text: &str) -> Result<Broker, Fault> {
+        Broker::parse(text).ok_or_else(|| {
             Fault::new(format!("{text:?} is no broker"))
                 .hint("use host:port, mqtts://host:port, ws://host:port or wss://host:port")
-        })?;
+        })
+    }
+
+    /// The same with the files of TLS.
+    pub(crate) fn trusting(&self, broker: Broker, trust: Trust) -> Result<Broker, Fault> {
         let trust = Trust { cafile: self.cafile.clone().or(trust.cafile), ..trust };
         let files = self.cert.clone().zip(self.key.clone());
         let identity = files.map(|(cert, key)| Identity { cert, key });
@@ -154,9 +163,12 @@ impl TlsArgs {
 #[command(after_help = "Examples:
   echo 21.5 | tessera device connect --dir d-17 --topic d/d-17/telemetry
   tessera device connect --dir d-17 --test
-  tessera device doctor --dir d-17 --mqtt 127.0.0.1:1883
   tessera device connect --dir d-17 --mqtt mqtts://broker.example:8883 --cafile ca.pem --test
-  tessera device connect --dir d-17 --mqtt wss://broker.example --cafile ca.pem --test")]
+  tessera device connect --dir d-17 --mqtt wss://broker.example --cafile ca.pem --test
+
+It renews its token while it runs, on the same connection or over REST, keeps it in the folder,
+and comes back with it when the connection is lost. It ends when its input ends and everything
+is acknowledged, or when the device is refused for good.")]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
@@ -180,4 +192,55 @@ pub(crate) struct ConnectArgs {
     /// Speak MQTT 5 instead of 3.1.1.
     #[arg(long)]
     pub(crate) v5: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera device doctor --dir d-17
+  tessera device doctor --dir d-17 --topic d/d-17/telemetry --subscribe d/d-17/cmd
+  tessera device doctor --dir d-17 --mqtt mqtts://broker.example:8883 --cafile ca.pem
+  tessera device doctor --dir d-17 --client-id d-17~2 --password @password.txt
+  tessera device doctor --dir d-17 --json
+
+A broker tells a refused client no reason. So each of its checks is made here first,
+provisioning is asked for the standing of the device, and then all that was asked for is tried:
+the connect, a test message to each --topic, each --subscribe. The last line names one cause and
+one thing to do:
+
+  cause: token_revoked: the token was revoked; do: tessera device token --refresh --dir d-17
+
+The cause begins with a code of docs/refusals.md where there is one. The exit code is 0 when the
+device is well, and 1 when it is not.
+
+The connect takes the place of a connection of the same client id: for a device that is
+connected give --client-id d-17~2. A password is good once, so one that is tried is used up.")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    pub(crate) mqtt: String,
+    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    /// The MQTT client id to connect with (default: the device id).
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// A password to look into and to try, or @FILE with it (default: a new one of the folder).
+    #[arg(long, value_name = "TEXT|@FILE")]
+    pub(crate) password: Option<String>,
+    /// Publish a test message there; may be repeated.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+    /// Subscribe to it; may be repeated.
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) subscribe: Vec<String>,
+    /// Speak MQTT 5 alone (default: MQTT 5, which tells reasons, and 3.1.1 where the broker does not speak it).
+    #[arg(long)]
+    pub(crate) v5: bool,
+    /// One JSON object: well, steps, code, cause, do.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -19,7 +19,8 @@ mod tests;
 pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs, TokenArgs,
+    ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
+    TokenArgs,
 };
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,

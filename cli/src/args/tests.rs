@@ -32,6 +32,8 @@ fn every_line_that_the_documents_show() {
         "tessera device password --dir d",
         "tessera device connect --dir d --mqtt x:1 --test",
         "tessera device doctor --dir d",
+        "tessera device doctor --dir d --topic a --topic b --subscribe c --client-id d~2 --password @p --json --v5",
+        "tessera device doctor --dir d --mqtt mqtts://b:1 --cafile ca.pem --verifier north",
         "tessera device token --dir d --refresh --pop hmac",
         "tessera sim run --devices 5 --pop hmac --operator-token T",
         "tessera up --derivation-keys derivation.keys",

@@ -29,6 +29,8 @@ pub(super) async fn run(args: EnrolArgs) -> Outcome {
     folder.keep_card(&card)?;
     let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
     folder.keep_token(&token)?;
+    // From now on a folder without a counter has lost it.
+    folder.next_counter(clock.now())?;
     tell(&args, &path, &token);
     Ok(0)
 }
@@ -70,7 +72,7 @@ fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
 }
 
 pub(super) fn refused(error: &ApiError) -> Fault {
-    Fault::new(error.to_string())
+    Fault::new(error.to_string()).passing(error.is_temporary())
 }
 
 /// The clock of a device whose folder knows how wrong this machine is.

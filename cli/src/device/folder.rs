@@ -1,5 +1,5 @@
 //! A device's folder: `device.json` (who it is), `device.key` (32 bytes as hex, mode 0600), `token.json` (mode 0600)
-//! and `counter` (the last proof counter, durable before the proof that uses it leaves).
+//! and `counter` (the last proof counter, durable before the proof that uses it leaves; a lost one goes on from the time).
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -130,13 +130,6 @@ impl Folder {
         self.key()
     }
 
-    /// Permission bits of the key file.
-    pub(crate) fn key_mode(&self) -> Result<u32, Fault> {
-        let path = self.file("device.key");
-        let found = fs::metadata(&path).map_err(|error| fault(&path, &error))?;
-        Ok(found.permissions().mode() & 0o777)
-    }
-
     /// Card and key together.
     pub(crate) fn identity(&self, card: &Card) -> Result<Identity, Fault> {
         Ok(Identity {
@@ -179,22 +172,37 @@ impl Folder {
         Ok(write_secret_file(&self.file("token.json"), text.expose().as_bytes())?)
     }
 
-    /// The next proof counter: above every earlier one, and durable before it is returned. Two commands that run at
-    /// the same time get two counters. It orders the proofs of one second alone, so one that is used up or lost starts
-    /// anew.
-    pub(crate) fn next_counter(&self) -> Result<u32, Fault> {
+    /// The next proof counter: above every earlier one, never below the seconds of `now`, and durable before it is
+    /// returned. Two commands that run at the same time get two counters. A file that was lost, is broken or came back
+    /// from an old copy therefore goes on above what was used, and one that is used up starts anew: a counter orders the
+    /// proofs of one second alone.
+    pub(crate) fn next_counter(&self, now: UnixSeconds) -> Result<u32, Fault> {
         let _lock = self.lock()?;
-        let path = self.file("counter");
-        let last = match path.exists() {
-            true => {
-                let text = read_secret_text(&path)?;
-                text.expose().trim().parse::<u32>().unwrap_or(0)
-            }
-            false => 0,
+        let time = u32::try_from(now.get()).unwrap_or(u32::MAX);
+        let next = match self.counter()? {
+            Some(last) => last.checked_add(1).map_or(time, |next| next.max(time)),
+            None => time,
         };
-        let next = last.checked_add(1).unwrap_or(1);
-        write_secret_file(&path, next.to_string().as_bytes())?;
+        write_secret_file(&self.file("counter"), next.to_string().as_bytes())?;
         Ok(next)
+    }
+
+    /// The last proof counter; `None` when the file is lost or broken.
+    pub(crate) fn counter(&self) -> Result<Option<u32>, Fault> {
+        let path = self.file("counter");
+        match path.exists() {
+            true => Ok(read_secret_text(&path)?.expose().trim().parse().ok()),
+            false => Ok(None),
+        }
+    }
+
+    /// The first of the folder and its secret files that others than the owner can get at, and its mode.
+    pub(crate) fn open_to_others(&self) -> Option<(PathBuf, u32)> {
+        let names = ["device.key", "token.json", "counter"].map(|name| self.file(name));
+        [self.path.clone()].into_iter().chain(names).find_map(|path| {
+            let mode = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
+            (mode & 0o077 != 0).then_some((path, mode))
+        })
     }
 
     fn lock(&self) -> Result<File, Fault> {
@@ -241,15 +249,17 @@ mod tests {
         let first = folder.key_or_new(&SystemRandom).unwrap();
         let second = folder.key_or_new(&SystemRandom).unwrap();
         assert_eq!(first.public(), second.public());
-        assert_eq!(folder.key_mode().unwrap(), 0o600);
+        assert_eq!(folder.open_to_others(), None);
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
         open(&folder.path, 0o755);
+        assert_eq!(folder.open_to_others(), Some((folder.path.clone(), 0o755)));
         let told = folder.key().err().unwrap().to_string();
         assert!(told.contains("0755") && told.contains("chmod 700"), "{told}");
         open(&folder.path, 0o700);
         open(&folder.file("device.key"), 0o640);
+        assert_eq!(folder.open_to_others(), Some((folder.file("device.key"), 0o640)));
         let told = folder.key().err().unwrap().to_string();
         assert!(told.contains("0640") && told.contains("chmod 600"), "{told}");
     }
@@ -262,22 +272,32 @@ mod tests {
             let path = path.clone();
             std::thread::spawn(move || {
                 let folder = Folder { path };
-                (0..10).map(|_| folder.next_counter().unwrap()).collect::<Vec<_>>()
+                (0..10)
+                    .map(|_| folder.next_counter(UnixSeconds::new(0)).unwrap())
+                    .collect::<Vec<_>>()
             })
         };
         let threads: Vec<_> = (0..4).map(draw).collect();
         let drawn: BTreeSet<u32> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
-        assert_eq!(drawn, (1..=40).collect());
-        assert_eq!(Folder { path: folder.path }.next_counter().unwrap(), 41);
+        assert_eq!(drawn, (0..40).collect());
+        let again = Folder { path: folder.path };
+        assert_eq!(again.next_counter(UnixSeconds::new(0)).unwrap(), 40);
     }
 
     #[test]
-    fn a_counter_that_is_broken_or_used_up_starts_anew() {
+    fn a_counter_that_is_lost_broken_old_or_used_up_goes_on_from_the_time() {
         let (_dir, folder) = folder();
-        write_secret_file(&folder.file("counter"), b"x").unwrap();
-        assert_eq!(folder.next_counter().unwrap(), 1);
-        write_secret_file(&folder.file("counter"), u32::MAX.to_string().as_bytes()).unwrap();
-        assert_eq!(folder.next_counter().unwrap(), 1);
+        let next = |seconds| folder.next_counter(UnixSeconds::new(seconds)).unwrap();
+        assert_eq!((folder.counter().unwrap(), next(1_000)), (None, 1_000));
+        assert_eq!((next(1_000), next(1_000)), (1_001, 1_002));
+        assert_eq!(next(990), 1_003, "a clock that was set back takes no counter back");
+        for bad in ["x", "", "-1", "4294967296", "7", "4294967295"] {
+            write_secret_file(&folder.file("counter"), bad.as_bytes()).unwrap();
+            assert_eq!((next(2_000), next(2_000)), (2_000, 2_001), "{bad:?}");
+        }
+        assert_eq!(next(u64::MAX), u32::MAX);
+        fs::remove_file(folder.file("counter")).unwrap();
+        assert_eq!(next(3_000), 3_000);
     }
 
     #[test]

@@ -10,6 +10,9 @@ mod folder;
 mod password;
 mod token;
 
+/// The payload of a test message.
+const TEST_MESSAGE: &[u8] = b"{\"test\":true}";
+
 /// Carries out one verb.
 pub(crate) async fn run(command: DeviceCommand) -> Outcome {
     match command {

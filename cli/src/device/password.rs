@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_token::ids::{ClientId, VerifierName};
 use tessera_token::text::base64url;
+use tessera_token::time::UnixSeconds;
 
 use super::enrol::clock;
 use super::folder::{Card, Folder};
@@ -10,6 +13,8 @@ use crate::args::PasswordArgs;
 use crate::fault::{Fault, Outcome};
 use crate::out;
 
+/// After it no proof of this second is made any more.
+pub(super) const A_SECOND: Duration = Duration::from_secs(1);
 /// Seconds of life that a token must still have to be worth a password.
 const MARGIN_SECONDS: u64 = 5;
 
@@ -39,9 +44,22 @@ pub(super) async fn make(
     }
     let clock = clock(card);
     let token = good_token(folder, card, &clock).await?;
-    let counter = folder.next_counter()?;
+    let (now, counter) = place(folder, &clock).await?;
     let verifier = verifier.map_or(token.audience.as_str(), VerifierName::as_str);
-    Ok(token.password_for(verifier, &folder.key()?, client_id, clock.now(), counter))
+    Ok(token.password_for(verifier, &folder.key()?, client_id, now, counter))
+}
+
+/// Time and counter of the next proof, above every earlier one.
+pub(super) async fn place(
+    folder: &Folder,
+    clock: &DeviceClock,
+) -> Result<(UnixSeconds, u32), Fault> {
+    if folder.counter()?.is_none() {
+        // The lost counter may have gone ahead of the time within this second, and orders the proofs of one second.
+        tokio::time::sleep(A_SECOND).await;
+    }
+    let now = clock.now();
+    Ok((now, folder.next_counter(now)?))
 }
 
 /// The token of the folder, renewed when less than a quarter of its life is left.
@@ -141,12 +159,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn after_a_lost_counter_the_next_proof_is_above_all_that_were_made() {
+        let (_dir, folder, card) = folder(90);
+        let mut last = None;
+        for lost in [false, false, false, true, false] {
+            if lost {
+                std::fs::remove_file(folder.path().join("counter")).unwrap();
+            }
+            let password = make(&folder, &card, "d-1", None).await.unwrap();
+            let proof = Credential::from_password(&password).unwrap().proof.unwrap();
+            assert!(Some(proof.place()) > last, "{proof:?}");
+            assert!(u64::from(proof.counter) >= proof.time.get(), "{proof:?}");
+            last = Some(proof.place());
+        }
+    }
+
+    #[tokio::test]
     async fn another_devices_client_id_is_refused_here_already() {
         let (_dir, folder, card) = folder(90);
         for client_id in ["d-2", "d-1~", "d-1/x", "d-10"] {
             assert!(make(&folder, &card, client_id, None).await.is_err(), "{client_id}");
         }
-        assert_eq!(folder.next_counter().unwrap(), 1, "a refused password used a counter");
+        assert_eq!(folder.counter().unwrap(), None, "a refused password used a counter");
     }
 
     #[tokio::test]

@@ -57,9 +57,10 @@ pub(super) async fn refresh(
     let api = card.api()?;
     let identity = folder.identity(card)?;
     let answer = api.token(&identity, clock, &SystemRandom, kind).await;
-    folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
     let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
+    // In this order: nothing may be signed for an earlier token by the time of a later one.
     folder.keep_token(&token)?;
+    folder.keep_card(&Card { clock_correction: clock.correction(), ..card.clone() })?;
     Ok(token)
 }
 

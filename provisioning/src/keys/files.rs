@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{
     own_folder, read_secret_file, write_secret_file, Secret, SecretFileError,
@@ -65,22 +64,17 @@ impl KeyFolder {
     /// What the records ask for and the folder does not hold.
     pub(crate) fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
         let mut survey = Survey::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows =
-                tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), STORE_SCAN_ROWS)?;
-            let Some((last, _)) = rows.last() else { return Ok(survey) };
-            after = Some(last.clone());
-            for (key, record) in &rows {
-                if !matches!(record.state, State::Active | State::Next) {
-                    continue;
-                }
-                let named = tenant_of(key).zip(id_of(key));
-                let (tenant, id) = named.ok_or(StartError::Internal)?;
-                survey.named.insert(id);
-                self.look(tenant, id, record, &mut survey)?;
+        for row in tables.keys.records::<KeyRecord>(&[]) {
+            let (key, record) = row?;
+            if !matches!(record.state, State::Active | State::Next) {
+                continue;
             }
+            let named = tenant_of(&key).zip(id_of(&key));
+            let (tenant, id) = named.ok_or(StartError::Internal)?;
+            survey.named.insert(id);
+            self.look(tenant, id, &record, &mut survey)?;
         }
+        Ok(survey)
     }
 
     fn look(

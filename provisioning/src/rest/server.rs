@@ -3,7 +3,6 @@ use actix_web::{web, HttpResponse};
 use serde_json::{json, Map};
 use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::ready::{self, Reason};
-use tessera_runtime::store::NO_ROOM;
 use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
@@ -32,8 +31,9 @@ pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-pub(super) async fn readyz(app: App, entrance: web::Data<Entrance>) -> Answer {
-    let tls = entrance.certificates();
+pub(super) async fn readyz(app: App, entrance: Option<web::Data<Entrance>>) -> Answer {
+    // A service that is driven without a listener has none.
+    let tls = entrance.as_ref().and_then(|entrance| entrance.certificates());
     let mut reasons = reasons(&app)?;
     reasons.extend(tls.and_then(|tls| tls.expired(app.now())));
     let Some(first) = reasons.first() else {
@@ -76,10 +76,9 @@ fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
         unless(
             app.store.is_healthy(),
             "store",
-            match app.store.is_full() {
-                true => NO_ROOM,
-                false => "the store stopped writing after an error: look at the log, and start the process anew",
-            },
+            app.store.waits_for().unwrap_or(
+                "the store stopped writing after an error: look at the log, and start the process anew",
+            ),
         ),
         unless(app.issuer.connected(), "issuer", "the actor that signs tokens is gone"),
         unless(app.trust.connected(), "trust", "the actor that publishes trust events is gone"),

@@ -2,8 +2,7 @@
 //! lengths of names and the widest form of numbers; none is below four bytes for each CBOR item, so that a snapshot within
 //! its bytes is also within its items (16 Mi).
 
-use tessera_runtime::limits::STORE_SCAN_ROWS;
-use tessera_runtime::store::{Row, StoreError, Table};
+use tessera_runtime::store::StoreError;
 use tessera_token::trust::Change;
 
 use crate::registry::records::{DeviceRecord, TenantRecord};
@@ -125,11 +124,11 @@ impl Load {
     /// The device keys of a tenant.
     pub(crate) fn of_device_keys(tables: &Tables, tenant: &str) -> Result<Self, StoreError> {
         let mut sum = Self::default();
-        walk(&tables.devices, &pair(tenant, []), |(key, value)| {
+        for row in tables.devices.rows(&pair(tenant, []), None) {
+            let (key, value) = row?;
             let record: DeviceRecord = tables.devices.decode(&value)?;
             sum = sum.plus(&Self::device_key(tenant, &text(second(&key)), record.key.len()));
-            Ok(())
-        })?;
+        }
         Ok(sum)
     }
 
@@ -137,37 +136,37 @@ impl Load {
     pub(crate) fn of_all(tables: &Tables) -> Result<Self, StoreError> {
         let mut sum = Self::default();
         let mut publishing = Vec::new();
-        walk(&tables.tenants, &[], |(key, value)| {
+        for row in tables.tenants.rows(&[], None) {
+            let (key, value) = row?;
             let tenant = text(&key);
             sum = sum.plus(&Self::tenant(&tenant));
             if tables.tenants.decode::<TenantRecord>(&value)?.keys_published {
                 publishing.push(tenant);
             }
-            Ok(())
-        })?;
+        }
         for tenant in &publishing {
             sum = sum.plus(&Self::of_device_keys(tables, tenant)?);
         }
         let named = |sum: &mut Self, key: &[u8], load: fn(&str, &str) -> Self| {
             *sum = sum.plus(&load(&text(first(key)), &text(second(key))));
         };
-        walk(&tables.groups, &[], |(key, _)| {
+        for row in tables.groups.rows(&[], None) {
+            let (key, _) = row?;
             named(&mut sum, &key, Self::group);
-            Ok(())
-        })?;
-        walk(&tables.keys, &[], |(key, _)| {
+        }
+        for row in tables.keys.rows(&[], None) {
+            let (key, _) = row?;
             sum = sum.plus(&Self::key(&text(first(&key))));
-            Ok(())
-        })?;
-        walk(&tables.moved_devices, &[], |(key, _)| {
+        }
+        for row in tables.moved_devices.rows(&[], None) {
+            let (key, _) = row?;
             named(&mut sum, &key, Self::device);
-            Ok(())
-        })?;
-        walk(&tables.revoked_tokens, &[], |(_, value)| {
+        }
+        for row in tables.revoked_tokens.rows(&[], None) {
+            let (_, value) = row?;
             let row: RevokedRow = tables.revoked_tokens.decode(&value)?;
             sum = sum.plus(&Self::token(&row.tenant, &row.device));
-            Ok(())
-        })?;
+        }
         Ok(sum)
     }
 }
@@ -178,18 +177,4 @@ fn first(key: &[u8]) -> &[u8] {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn walk(
-    table: &Table,
-    prefix: &[u8],
-    mut visit: impl FnMut(Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows = table.scan_prefix(prefix, after.as_deref(), STORE_SCAN_ROWS)?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after = Some(last.clone());
-        rows.into_iter().try_for_each(&mut visit)?;
-    }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::store::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -48,38 +47,21 @@ pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
 /// A subject that is revoked now has no token that must live on.
 fn revoked(service: &Service) -> Result<BTreeSet<Subject>, Refused> {
     let mut subjects = BTreeSet::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows = service.tables.moved_devices.scan_records::<MovedDevice>(
-            &[],
-            after.as_deref(),
-            STORE_SCAN_ROWS,
-        )?;
-        let Some((last, _)) = rows.last() else { break };
-        after = Some(last.clone());
-        for (key, _) in &rows {
-            let record = service.tables.devices.get_record::<DeviceRecord>(key)?;
-            if record.is_some_and(|record| record.revoked) {
-                let (tenant, device) = names(key)?;
-                subjects.insert(Subject::Device(tenant, device));
-            }
+    for row in service.tables.moved_devices.records::<MovedDevice>(&[]) {
+        let (key, _) = row?;
+        let record = service.tables.devices.get_record::<DeviceRecord>(&key)?;
+        if record.is_some_and(|record| record.revoked) {
+            let (tenant, device) = names(&key)?;
+            subjects.insert(Subject::Device(tenant, device));
         }
     }
-    after = None;
-    loop {
-        let rows = service.tables.tenants.scan_records::<TenantRecord>(
-            &[],
-            after.as_deref(),
-            STORE_SCAN_ROWS,
-        )?;
-        let Some((last, _)) = rows.last() else { return Ok(subjects) };
-        after = Some(last.clone());
-        for (key, tenant) in rows {
-            if tenant.suspended {
-                subjects.insert(Subject::Tenant(text(&key)?));
-            }
+    for row in service.tables.tenants.records::<TenantRecord>(&[]) {
+        let (key, tenant) = row?;
+        if tenant.suspended {
+            subjects.insert(Subject::Tenant(text(&key)?));
         }
     }
+    Ok(subjects)
 }
 
 /// Subjects of the events above this number, which this process has said itself.
@@ -88,17 +70,12 @@ fn moved_after(
     from: u64,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
-    let mut after = from.to_be_bytes().to_vec();
-    loop {
-        let rows = service.tables.trust_events.scan_prefix(&[], Some(&after), STORE_SCAN_ROWS)?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
-        after.clone_from(last);
-        for (_, bytes) in &rows {
-            let event = Event::open(bytes, &service.root.public());
-            let event = event.map_err(|_| RefusalCode::Internal)?;
-            subjects.extend(subject(&event.change));
-        }
+    for row in service.tables.trust_events.rows(&[], Some(&from.to_be_bytes())) {
+        let event = Event::open(&row?.1, &service.root.public());
+        let event = event.map_err(|_| RefusalCode::Internal)?;
+        subjects.extend(subject(&event.change));
     }
+    Ok(())
 }
 
 fn subject(change: &Change) -> Option<Subject> {

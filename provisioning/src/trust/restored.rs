@@ -6,7 +6,6 @@
 //! is beyond it, or on another past.
 
 use serde::{Deserialize, Serialize};
-use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
@@ -111,13 +110,8 @@ fn beginning(head: &Head, to: u64, now: UnixSeconds) -> [u8; 32] {
 /// Above every group number of the copy, and what the lost part may have given out.
 fn next_groups(tables: &Tables) -> Result<u64, StoreError> {
     let mut highest = group_floor(tables)?;
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows =
-            tables.tenants.scan_records::<TenantRecord>(&[], after.as_deref(), STORE_SCAN_ROWS)?;
-        let Some((last, _)) = rows.last() else { break };
-        after = Some(last.clone());
-        highest = rows.iter().fold(highest, |most, (_, tenant)| most.max(tenant.next_group));
+    for row in tables.tenants.records::<TenantRecord>(&[]) {
+        highest = highest.max(row?.1.next_group);
     }
     Ok(highest.saturating_add(GROUPS_JUMP))
 }

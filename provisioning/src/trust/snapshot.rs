@@ -1,4 +1,3 @@
-use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::store::Table;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
@@ -118,17 +117,11 @@ fn each<T: serde::de::DeserializeOwned>(
     prefix: &[u8],
     mut visit: impl FnMut(&[u8], T) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let rows = table.scan_records::<T>(prefix, after.as_deref(), STORE_SCAN_ROWS)?;
-        let Some((last, _)) = rows.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        for (key, record) in rows {
-            visit(&key, record)?;
-        }
+    for row in table.records::<T>(prefix) {
+        let (key, record) = row?;
+        visit(&key, record)?;
     }
+    Ok(())
 }
 
 fn tenant_id(key: &[u8]) -> Result<TenantId, RefusalCode> {

@@ -9,7 +9,10 @@ use prometheus::{
 };
 use series::SeriesSet;
 
+pub use stripes::Stripes;
+
 mod series;
+mod stripes;
 #[cfg(test)]
 mod tests;
 

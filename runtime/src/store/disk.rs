@@ -1,7 +1,7 @@
 //! Files as the store uses them: what is written, when it is on the disk, and who may look.
 //!
-//! A [`Watch`] sees every write before it is made and every sync after it. Tests and simulations use it to know what a
-//! power cut would leave, and to make a disk full.
+//! A [`Watch`] sees every write, cut and sync before it is made, and after it. Tests and simulations use it to know what a
+//! power cut would leave, and to make a disk full, or fail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,6 +19,29 @@ pub trait Watch: Send + Sync {
     /// # Errors
     /// Whatever the disk is meant to answer.
     fn write(&self, path: &Path, bytes: usize) -> io::Result<()>;
+    /// As [`Watch::write`], with how many of the bytes reach the file before an error.
+    fn takes(&self, path: &Path, bytes: usize) -> (usize, io::Result<()>) {
+        match self.write(path, bytes) {
+            Ok(()) => (bytes, Ok(())),
+            Err(error) => (0, Err(error)),
+        }
+    }
+    /// So many bytes were written to this file at this place.
+    fn wrote(&self, _path: &Path, _at: u64, _bytes: usize) {}
+    /// Before a file is made shorter.
+    ///
+    /// # Errors
+    /// Whatever the disk is meant to answer.
+    fn cut(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    /// Before a file or a folder is synced.
+    ///
+    /// # Errors
+    /// Whatever the disk is meant to answer.
+    fn sync(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// The content of this file is on the disk.
     fn synced(&self, path: &Path);
     /// The names in this folder are on the disk.
@@ -26,6 +49,11 @@ pub trait Watch: Send + Sync {
     /// How long a store that found no room waits before it tries again by itself.
     fn pause(&self) -> Duration {
         STORE_TRY_AGAIN
+    }
+    /// Whether there may be room since a write found none: a store that is asked for something then need not wait for its
+    /// next try. A disk that knows it belongs to a simulation, whose time is not that of the store.
+    fn has_room_again(&self) -> bool {
+        false
     }
 }
 
@@ -63,12 +91,17 @@ impl Disk {
         bytes: &[u8],
         at: u64,
     ) -> io::Result<()> {
-        self.about_to_write(path, bytes.len())?;
-        file.write_all_at(bytes, at)
+        let Some(watch) = &self.watch else { return file.write_all_at(bytes, at) };
+        let (taken, outcome) = watch.takes(path, bytes.len());
+        let taken = bytes.get(..taken).unwrap_or(bytes);
+        file.write_all_at(taken, at)?;
+        watch.wrote(path, at, taken.len());
+        outcome
     }
 
     /// Cuts a file off behind `length`, durably. It needs no room.
     pub(super) fn cut(&self, path: &Path, file: &File, length: u64) -> io::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.cut(path))?;
         file.set_len(length)?;
         self.sync(path, file)
     }
@@ -78,13 +111,23 @@ impl Disk {
         self.watch.as_ref().map_or(STORE_TRY_AGAIN, |watch| watch.pause())
     }
 
+    /// Whether a store that found no room may try again at once.
+    pub(super) fn has_room_again(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_room_again())
+    }
+
     /// Asks for permission to write what somebody else writes, such as the engine.
     pub(super) fn about_to_write(&self, path: &Path, bytes: usize) -> io::Result<()> {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.write(path, bytes))
     }
 
+    fn about_to_sync(&self, path: &Path) -> io::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.sync(path))
+    }
+
     /// Returns once the content of the file is on the disk, with as much of its metadata as reading it back needs.
     pub(super) fn sync(&self, path: &Path, file: &File) -> io::Result<()> {
+        self.about_to_sync(path)?;
         file.sync_data()?;
         self.watch.iter().for_each(|watch| watch.synced(path));
         Ok(())
@@ -92,6 +135,7 @@ impl Disk {
 
     /// Returns once the names in the folder are on the disk.
     pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.about_to_sync(folder)?;
         File::open(folder)?.sync_all()?;
         self.watch.iter().for_each(|watch| watch.folder_synced(folder));
         Ok(())
@@ -106,6 +150,7 @@ impl Disk {
                 self.sync_tree(&path)?;
             } else {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                self.about_to_sync(&path)?;
                 File::open(&path)?.sync_all()?;
                 self.watch.iter().for_each(|watch| watch.synced(&path));
             }

@@ -28,7 +28,8 @@ pub enum StoreError {
     Poisoned,
     /// The store was closed.
     Closed,
-    /// More wait to be written than the store takes; nothing was written.
+    /// More wait to be written than the store takes, in its queue or in memory for a new base; nothing was written, and a
+    /// later try may be.
     Busy,
     /// A precondition of the batch does not hold; nothing was written.
     Conflict {
@@ -77,7 +78,9 @@ impl fmt::Display for StoreError {
                 "store stopped writing after an I/O error; restart when its cause is mended",
             ),
             Self::Closed => f.write_str("store is closed"),
-            Self::Busy => f.write_str("store has too much to write"),
+            Self::Busy => {
+                f.write_str("store has more to write than it can take now; nothing was written")
+            }
             Self::Conflict { table } => write!(f, "a row of {table} is not what was expected"),
             Self::TooLarge(what) => write!(f, "{what} over its limit"),
             Self::Damaged { table, why } => write!(f, "damaged record in {table}: {why}"),

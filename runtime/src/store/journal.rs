@@ -110,8 +110,7 @@ impl Journal {
 
     /// Gives back what is allocated beyond the last record.
     pub(super) fn trim(&self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
-        self.disk.sync(&self.path, &self.file)
+        self.disk.cut(&self.path, &self.file, self.end)
     }
 }
 

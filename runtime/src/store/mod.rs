@@ -24,7 +24,7 @@ pub(crate) use error::is_full;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
-pub use table::Table;
+pub use table::{Rows, Table};
 pub use writer::{Refused, Then};
 
 use self::core::Core;
@@ -49,6 +49,7 @@ mod options;
 mod record;
 mod recover;
 mod scribe;
+mod settle;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -57,8 +58,10 @@ mod tests;
 mod view;
 mod writer;
 
-/// The reason that a process gives while it is not ready because a store of it [`Store::is_full`].
-pub const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
+/// Wait of a store that found no room on its disk.
+const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
+/// Wait of a store whose rows in memory find no base.
+const NO_BASE: &str = "a new base of the store cannot be written, which the log tells with its cause: no change is taken until it is; it needs room for three times the bytes of the store";
 
 /// A row: key without the table's prefix, and value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -123,7 +126,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when a precondition does not hold, [`StoreError::Full`] when there is no room on the disk
-    /// (nothing is written, and a later call may be), [`StoreError::TooLarge`], [`StoreError::Io`] when this group could not
+    /// (nothing is written, and a later call may be), [`StoreError::Busy`] while rows wait for a base that cannot be written
+    /// (the same), [`StoreError::TooLarge`], [`StoreError::Io`] when this group could not
     /// be made durable (it may or may not survive a restart) and [`StoreError::Poisoned`] for everything after that.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
@@ -180,10 +184,15 @@ impl Store {
         self.writer.is_healthy() && self.core.is_open()
     }
 
-    /// Whether it waits for room on the disk. It looks for some every [`crate::limits::STORE_TRY_AGAIN`] and goes on by
-    /// itself.
+    /// Whether it waits for room on the disk, or for a new base. It tries every [`crate::limits::STORE_TRY_AGAIN`], a base
+    /// every [`crate::limits::STORE_CHECKPOINT_PAUSE`], and goes on by itself.
     pub fn is_full(&self) -> bool {
         self.writer.is_full()
+    }
+
+    /// Its wait while [`Store::is_full`], in words for the operator.
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.writer.waits_for()
     }
 
     /// Bytes on disk, about.

@@ -14,6 +14,7 @@ use super::head::{self, Found, Head, State, TableState};
 use super::journal::{self, Ending, StoreId};
 use super::loss::Loss;
 use super::options::{Opened, StoreOptions};
+use super::settle;
 use super::view::View;
 use crate::random::{self, SystemRandom};
 
@@ -98,11 +99,9 @@ pub(super) fn recover(
     let found = head::read(folder).map_err(|error| at(folder, &error))?;
     let loss = match found {
         Found::State(state) => match restore(folder, state) {
-            Ok((view, state, unsynced)) => {
-                if unsynced {
-                    write_again(disk, folder)?;
-                }
-                return go_on(disk, folder, view, state);
+            Ok((view, state, end)) => {
+                settle::settle(disk, folder, &state, &end)?;
+                return go_on(disk, folder, view, State { commit: end.commit, ..state });
             }
             Err(Fault::Loss(loss)) => loss,
             Err(Fault::Store(error)) => return Err(error),
@@ -161,25 +160,29 @@ fn start_new(disk: &Disk, folder: &Path) -> Result<Recovered, StoreError> {
     })
 }
 
-/// Base and journals as the head says, and whether the journals hold more than the head knows of; or what is missing.
-fn restore(folder: &Path, mut state: State) -> Result<(View, State, bool), Fault> {
+/// Where the journals end.
+pub(super) struct End {
+    /// The last commit.
+    pub(super) commit: u64,
+    /// The last journal, and the end of its last record.
+    pub(super) journal: Option<(u64, u64)>,
+}
+
+/// Base and journals as the head says, and where the journals end; or what is missing.
+fn restore(folder: &Path, state: State) -> Result<(View, State, End), Fault> {
     let base = match state.base {
         0 => Base::default(),
         number => read_base(folder, number, &state.tables)?,
     };
     let mut view = View { base: base.into(), ..View::default() };
-    let (last, end) = replay(folder, &state, &mut view)?;
-    match end {
+    let (end, loss) = replay(folder, &state, &mut view)?;
+    match loss {
         Some(loss) => Err(Fault::Loss(loss)),
-        None if last < state.commit => {
-            let missing = format!("commits {} to {} of the journal", last + 1, state.commit);
+        None if end.commit < state.commit => {
+            let missing = format!("commits {} to {} of the journal", end.commit + 1, state.commit);
             Err(Fault::Loss(Loss::new(folder, missing)))
         }
-        None => {
-            let unsynced = last > state.commit;
-            state.commit = last;
-            Ok((view, state, unsynced))
-        }
+        None => Ok((view, state, end)),
     }
 }
 
@@ -199,21 +202,6 @@ fn read_base(folder: &Path, number: u64, wanted: &[TableState]) -> Result<Base, 
             Err(Fault::Loss(Loss::new(folder, format!("its base {number} cannot be read: {why}"))))
         }
     }
-}
-
-/// The process before this one ended between the write of a record and the word that it is on the disk: it may be in the
-/// kernel's memory alone, where a sync that failed leaves it as if it were written. It counts from now on, so it is written
-/// again, and synced.
-fn write_again(disk: &Disk, folder: &Path) -> Result<(), StoreError> {
-    let io = |error| at(folder, &error);
-    for number in numbered(folder, journal::KIND).map_err(io)? {
-        let path = numbered_path(folder, journal::KIND, number);
-        let bytes = std::fs::read(&path).map_err(io)?;
-        let file = disk.open(&path).map_err(io)?;
-        disk.write_at(&path, &file, &bytes, 0).map_err(io)?;
-        disk.sync(&path, &file).map_err(io)?;
-    }
-    Ok(())
 }
 
 /// sled keeps a snapshot of its page table beside its log and fails on a bent one, although the log has everything.
@@ -249,45 +237,48 @@ fn differences(folder: &Path, wanted: &[TableState], content: &Content) -> Optio
     loss
 }
 
-/// Applies the journals; returns the last commit and what is wrong with them.
+/// Applies the journals; returns where they end and what is wrong with them.
 fn replay(
     folder: &Path,
     state: &State,
     view: &mut View,
-) -> Result<(u64, Option<Loss>), StoreError> {
+) -> Result<(End, Option<Loss>), StoreError> {
     let io = |error| at(folder, &error);
     let numbers = numbered(folder, journal::KIND).map_err(io)?;
     let mut numbers: Vec<u64> =
         numbers.into_iter().filter(|number| *number >= state.first_journal).collect();
-    let mut last = state.base_commit;
+    let mut end = End { commit: state.base_commit, journal: None };
     let mut failed = Ok(());
     for (place, number) in (state.first_journal..).zip(numbers.drain(..)) {
         if place != number {
             let loss = Loss::new(folder, format!("its journal {place} is missing"));
-            return Ok((last, Some(loss)));
+            return Ok((end, Some(loss)));
         }
-        let read = journal::replay(folder, &state.store, number, last + 1, |changes| {
+        let read = journal::replay(folder, &state.store, number, end.commit + 1, |changes| {
             if failed.is_ok() {
                 failed = view.apply(changes);
             }
         });
         let read = read.map_err(io)?;
         failed.clone()?;
-        last = read.last_commit;
+        end.commit = read.last_commit;
         let wrong = match read.ending {
-            Ending::Whole => continue,
+            Ending::Whole => {
+                end.journal = Some((number, read.bytes));
+                continue;
+            }
             // A journal of which only the beginning was made: nothing was answered from it. It goes, for at the start
             // after this one it would stand before journals that are whole.
-            Ending::NoHeader if last >= state.commit => {
+            Ending::NoHeader if end.commit >= state.commit => {
                 disk::remove(&numbered_path(folder, journal::KIND, number)).map_err(io)?;
                 continue;
             }
             Ending::NoHeader => format!("journal {number} is not the one that was written"),
-            Ending::Hole => format!("journal {number} is damaged behind commit {last}"),
+            Ending::Hole => format!("journal {number} is damaged behind commit {}", end.commit),
         };
-        return Ok((last, Some(Loss::new(folder, wrong))));
+        return Ok((end, Some(Loss::new(folder, wrong))));
     }
-    Ok((last, None))
+    Ok((end, None))
 }
 
 fn go_on(disk: &Disk, folder: &Path, view: View, state: State) -> Result<Recovered, StoreError> {
@@ -379,7 +370,7 @@ fn salvage(disk: &Disk, folder: &Path, loss: Loss) -> Result<Recovered, StoreErr
     view.apply(rows)?;
     let mut commit = 0;
     if let Some(state) = &old {
-        commit = replay(folder, state, &mut view)?.0.max(state.commit);
+        commit = replay(folder, state, &mut view)?.0.commit.max(state.commit);
     }
     let next = journals.last().map_or(1, |last| last + 1);
     let state = State {

@@ -28,8 +28,16 @@ pub(super) struct Scribe {
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
     stuck: Option<Stuck>,
+    /// Outcome of the last try.
+    why: Option<StoreError>,
+    /// Before this moment a disk without room is not tried again.
+    next_try: Duration,
+    /// Why the last checkpoint failed; `None` once one has been made.
+    failed: Option<StoreError>,
     /// Before this moment a checkpoint that failed is not tried again.
     not_before: Duration,
+    /// Whether it was told that nothing is taken until there is a new base.
+    told_crowded: bool,
     sync_took: Duration,
 }
 
@@ -48,7 +56,7 @@ impl Scribe {
     pub(super) fn new(core: Arc<Core>, next_journal: u64) -> Self {
         let commit = core.head.lock().state().commit;
         let clock = SystemClock::new();
-        let (not_before, sync_took) = Default::default();
+        let (next_try, not_before, sync_took) = Default::default();
         Self {
             core,
             journal: None,
@@ -57,8 +65,12 @@ impl Scribe {
             frozen: None,
             running: None,
             stuck: None,
+            why: None,
             clock,
+            next_try,
+            failed: None,
             not_before,
+            told_crowded: false,
             sync_took,
         }
     }
@@ -70,7 +82,7 @@ impl Scribe {
     /// Makes a group durable and lets readers see it. With [`StoreError::Full`] nothing of it was written, and it is
     /// given back.
     pub(super) fn write(&mut self, changes: Changes) -> Result<(), (StoreError, Changes)> {
-        if let Err(error) = self.try_again() {
+        if let Err(error) = self.try_when_due() {
             return Err((error, changes));
         }
         let commit = self.commit + 1;
@@ -97,7 +109,7 @@ impl Scribe {
         match head.mark(commit) {
             Err(error) if is_full(&error) => {
                 // The journal holds it, so it is done. A power cut may leave an older mark too.
-                self.stuck = Some(Stuck::Unmarked);
+                self.wait(Stuck::Unmarked, at(&core.folder, &error));
                 self.tell(&error);
                 Ok(())
             }
@@ -121,13 +133,13 @@ impl Scribe {
         self.tell(error);
         match self.journal.as_mut().map_or(Ok(()), Journal::take_back) {
             Ok(()) => {
-                self.stuck = Some(Stuck::Full);
+                self.wait(Stuck::Full, refused.clone());
                 refused
             }
             // Not for want of room: the content of the disk is unknown, and nothing more is written.
             Err(error) if !is_full(&error) => at(&self.core.folder, &error),
             Err(error) => {
-                self.stuck = Some(Stuck::Torn);
+                self.wait(Stuck::Torn, refused);
                 let folder = self.core.folder.display();
                 StoreError::Io(format!("{folder}: a record is not taken back: {error}"))
             }
@@ -144,26 +156,46 @@ impl Scribe {
         self.stuck.is_some()
     }
 
-    /// How long to wait for the next try while nothing is asked for; `None` when there is nothing to try.
+    /// How long to wait for the next try; `None` when there is nothing to try.
     pub(super) fn tries_after(&self) -> Option<Duration> {
-        (self.is_stuck() || self.is_full()).then(|| self.core.disk.pause())
+        match self.stuck {
+            Some(_) => Some(self.next_try.saturating_sub(self.clock.monotonic())),
+            None => self.is_crowded().then(|| self.core.disk.pause()),
+        }
     }
 
     pub(super) fn clock(&self) -> SystemClock {
         self.clock
     }
 
+    fn wait(&mut self, stuck: Stuck, why: StoreError) {
+        (self.stuck, self.why) = (Some(stuck), Some(why));
+        self.next_try = self.clock.monotonic().saturating_add(self.core.disk.pause());
+    }
+
+    /// As [`Self::try_again`] for callers. Each try writes, so their number must not grow with that of the callers: until
+    /// the next one is due, they are refused by what the last one met.
+    pub(super) fn try_when_due(&mut self) -> Result<(), StoreError> {
+        let is_due = self.clock.monotonic() >= self.next_try || self.core.disk.has_room_again();
+        match &self.why {
+            Some(why) if self.is_stuck() && !is_due => Err(why.clone()),
+            _ => self.try_again(),
+        }
+    }
+
     /// Finishes what a full disk has left open and goes on when there is room for the next record.
     pub(super) fn try_again(&mut self) -> Result<(), StoreError> {
         let Some(stuck) = self.stuck else { return Ok(()) };
         if let Err(error) = self.go_on(stuck) {
-            if !is_full(&error) {
+            let why = at(&self.core.folder, &error);
+            match (is_full(&error), self.stuck) {
+                (true, Some(stuck)) => self.wait(stuck, why.clone()),
                 // Another fault than the one that is waited for: the store ends, as by any such.
-                self.stuck = None;
+                _ => self.stuck = None,
             }
-            return Err(at(&self.core.folder, &error));
+            return Err(why);
         }
-        self.stuck = None;
+        (self.stuck, self.why) = (None, None);
         tracing::info!(store = %self.core.folder.display(), "there is room on the disk again: the store goes on");
         Ok(())
     }
@@ -198,14 +230,15 @@ impl Scribe {
 
     /// Begins a checkpoint when one is due, and takes in one that has ended.
     pub(super) fn look_after(&mut self) {
-        if self.stuck == Some(Stuck::Torn) {
-            // The journal that holds a refused record must not be set aside with it.
-            return;
-        }
-        let crowded = self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES;
-        if self.running.as_ref().is_some_and(|thread| thread.is_finished() || crowded) {
+        let waits = self.has_too_much() && self.failed.is_none();
+        if self.running.as_ref().is_some_and(|thread| thread.is_finished() || waits) {
             self.settle();
         }
+        self.begin_when_due();
+        self.tell_crowded();
+    }
+
+    fn begin_when_due(&mut self) {
         if self.running.is_some() || self.clock.monotonic() < self.not_before {
             return;
         }
@@ -214,11 +247,31 @@ impl Scribe {
         }
     }
 
-    /// Whether rows in memory wait for a base that cannot be written: nothing more is taken until it can.
-    pub(super) fn is_full(&self) -> bool {
-        self.frozen.is_some()
-            && self.running.is_none()
-            && self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES
+    /// Whether rows in memory wait for a base that could not be written: nothing more is taken until it is, also while it
+    /// is tried again.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.failed.is_some() && self.frozen.is_some() && self.has_too_much()
+    }
+
+    fn has_too_much(&self) -> bool {
+        self.memory() > STORE_MEMORY_MOST * STORE_MEMORY_BYTES
+    }
+
+    fn tell_crowded(&mut self) {
+        let is_crowded = self.is_crowded();
+        if is_crowded == std::mem::replace(&mut self.told_crowded, is_crowded) {
+            return;
+        }
+        let store = self.core.folder.display();
+        match &self.failed {
+            Some(error) if is_crowded => tracing::error!(
+                %store,
+                %error,
+                "rows in memory wait for a new base, which cannot be written: the store takes no change until it is, and \
+                 tries each minute; make room for three times the bytes of the store, or mend what the error names"
+            ),
+            _ => tracing::info!(%store, "the new base is written: the store takes changes again"),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -251,6 +304,10 @@ impl Scribe {
 
     /// Contents of the next base: what an earlier try set aside, or all rows of now.
     fn freeze(&mut self) -> Option<Frozen> {
+        if self.stuck == Some(Stuck::Torn) {
+            // The journal that holds a refused record must not be set aside with it.
+            return None;
+        }
         if self.frozen.is_none() {
             // The next commit begins a journal of its own.
             if let Some(journal) = self.journal.take() {
@@ -269,15 +326,18 @@ impl Scribe {
     fn settle(&mut self) {
         let Some(thread) = self.running.take() else { return };
         match thread.join() {
-            Ok(Ok(())) => self.frozen = None,
+            Ok(Ok(())) => (self.frozen, self.failed) = (None, None),
             Ok(Err(error)) => self.failed(&error),
             Err(_) => self.failed(&StoreError::Io("the checkpoint panicked".to_owned())),
         }
     }
 
     fn failed(&mut self, error: &StoreError) {
-        let store = self.core.folder.display();
-        tracing::error!(%store, %error, "store not compacted; the journal goes on and the next try is in a minute");
+        if !self.told_crowded {
+            let store = self.core.folder.display();
+            tracing::error!(%store, %error, "the new base of the store is not written: its journal goes on, and the next try is in a minute");
+        }
+        self.failed = Some(error.clone());
         self.not_before = self.clock.monotonic() + STORE_CHECKPOINT_PAUSE;
     }
 
@@ -330,7 +390,7 @@ impl Scribe {
             }
         });
         match done {
-            Ok(()) => self.frozen = None,
+            Ok(()) => (self.frozen, self.failed) = (None, None),
             Err(error) => self.failed(&error),
         }
     }

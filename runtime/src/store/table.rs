@@ -97,6 +97,24 @@ impl Table {
         rows.into_iter().map(|(key, value)| Ok((key, self.decode(&value)?))).collect()
     }
 
+    /// All rows whose keys begin with `prefix`, from the first key behind `after`, in key order. They are read in pages of
+    /// [`limits::STORE_SCAN_ROWS`], so a commit may come between two of them. Ends behind the first error.
+    pub fn rows(&self, prefix: &[u8], after: Option<&[u8]>) -> Rows<'_> {
+        let after = after.map(<[u8]>::to_vec);
+        Rows { table: Some(self), prefix: prefix.to_vec(), after, page: Vec::new().into_iter() }
+    }
+
+    /// As [`Table::rows`], as records.
+    pub fn records<T: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, T), StoreError>> + '_ {
+        self.rows(prefix, None).map(|row| {
+            let (key, value) = row?;
+            Ok((key, self.decode(&value)?))
+        })
+    }
+
     /// All rows whose keys begin with `prefix`, at most `most`, as records and as of one moment: no commit comes between
     /// two of them, as it may between two scans. For parts of a table whose size something else bounds.
     ///
@@ -144,5 +162,35 @@ impl Table {
 
     fn own_key(&self, full: &[u8]) -> Vec<u8> {
         full.get(self.prefix.len()..).unwrap_or_default().to_vec()
+    }
+}
+
+/// See [`Table::rows`].
+pub struct Rows<'a> {
+    /// `None` when there is no further page.
+    table: Option<&'a Table>,
+    prefix: Vec<u8>,
+    /// The key before the next page.
+    after: Option<Vec<u8>>,
+    page: std::vec::IntoIter<Row>,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(row) = self.page.next() {
+            return Some(Ok(row));
+        }
+        let table = self.table.take()?;
+        match table.scan_prefix(&self.prefix, self.after.as_deref(), limits::STORE_SCAN_ROWS) {
+            Ok(page) => {
+                let (last, _) = page.last()?;
+                (self.after, self.table) = (Some(last.clone()), Some(table));
+                self.page = page.into_iter();
+                self.page.next().map(Ok)
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::core::Core;
 use super::engine::Changes;
 use super::error::StoreError;
 use super::scribe::Scribe;
+use super::{NO_BASE, NO_ROOM};
 use crate::limits::{STORE_GROUP, STORE_GROUP_BYTES, STORE_PACE, STORE_PACED_BELOW, STORE_QUEUE};
 
 /// The door of the thread that writes.
@@ -28,8 +29,10 @@ pub(super) struct Writer {
 struct Condition {
     /// It writes nothing more in this process.
     poisoned: AtomicBool,
-    /// There is no room on the disk: it writes nothing until there is.
+    /// It writes nothing until there is room on the disk, or a new base.
     full: AtomicBool,
+    /// It is for the new base alone.
+    crowded: AtomicBool,
 }
 
 impl Condition {
@@ -39,6 +42,12 @@ impl Condition {
 
     fn poison(&self) {
         self.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    fn show(&self, scribe: &Scribe) {
+        self.crowded.store(scribe.is_crowded() && !scribe.is_stuck(), Ordering::SeqCst);
+        let waits = scribe.tries_after().is_some() && !self.is_poisoned();
+        self.full.store(waits, Ordering::SeqCst);
     }
 }
 
@@ -148,6 +157,11 @@ impl Writer {
         self.state.full.load(Ordering::SeqCst)
     }
 
+    pub(super) fn waits_for(&self) -> Option<&'static str> {
+        let why = if self.state.crowded.load(Ordering::SeqCst) { NO_BASE } else { NO_ROOM };
+        self.is_full().then_some(why)
+    }
+
     /// Writes what is queued, closes the journal, and ends the thread.
     pub(super) fn stop(&self) -> Result<(), StoreError> {
         drop(self.queue.lock().take());
@@ -214,22 +228,26 @@ fn run(
 fn next(scribe: &mut Scribe, jobs: &mut mpsc::Receiver<Job>, state: &Condition) -> Option<Job> {
     loop {
         let pause = scribe.tries_after().filter(|_| !state.is_poisoned());
-        state.full.store(pause.is_some(), Ordering::SeqCst);
+        state.show(scribe);
         let Some(pause) = pause else { return jobs.blocking_recv() };
         let clock = scribe.clock();
         if let Some(job) = block::within(jobs.recv(), pause, &clock) {
             return job;
         }
         // A failed try tells nothing new; the next one is after another pause.
-        try_again(scribe, state);
+        try_again(scribe, state, Scribe::try_again);
         scribe.look_after();
     }
 }
 
 /// A fault that is not for want of room ends the store.
-fn try_again(scribe: &mut Scribe, state: &Condition) {
+fn try_again(
+    scribe: &mut Scribe,
+    state: &Condition,
+    again: impl FnOnce(&mut Scribe) -> Result<(), StoreError>,
+) {
     let was_stuck = scribe.is_stuck();
-    if let Err(error) = scribe.try_again() {
+    if let Err(error) = again(scribe) {
         if was_stuck && !scribe.is_stuck() {
             tracing::error!(store = %scribe.core().folder.display(), %error, "store stops writing");
             state.poison();
@@ -273,10 +291,10 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     let (outcome, refused) = match changes.is_empty() {
         true => {
             // For callers that ask whether there is room again.
-            try_again(scribe, state);
+            try_again(scribe, state, Scribe::try_when_due);
             (Ok(()), None)
         }
-        false if scribe.is_full() => (Err(StoreError::Busy), Some(changes)),
+        false if scribe.is_crowded() => (Err(StoreError::Busy), Some(changes)),
         false => match scribe.write(changes) {
             Ok(()) => (Ok(()), None),
             Err((error, changes)) => (Err(error), Some(changes)),
@@ -288,7 +306,7 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
             state.poison();
         }
     }
-    state.full.store(scribe.tries_after().is_some(), Ordering::SeqCst);
+    state.show(scribe);
     // The rows that readers see are durable, also while there is no room for more.
     let seen = if state.is_poisoned() { outcome.clone() } else { Ok(()) };
     let is_for_later = matches!(outcome, Err(StoreError::Full(_) | StoreError::Busy));

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
 use super::{files, provider, Carried, TlsError};
@@ -55,11 +56,36 @@ impl TlsClient {
     /// # Errors
     /// [`TlsError`].
     pub async fn connect(&self, host: &str, socket: TcpStream) -> Result<Carried, TlsError> {
+        Ok(Box::pin(self.shake_hands(host, socket).await?))
+    }
+
+    /// As [`TlsClient::connect`], with 32 bytes of the exporter of the connection for this label and an empty context:
+    /// none for TLS 1.2 without the extended main secret.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub async fn connect_bound(
+        &self,
+        host: &str,
+        socket: TcpStream,
+        label: &str,
+    ) -> Result<(Carried, Option<[u8; 32]>), TlsError> {
+        let connected = self.shake_hands(host, socket).await?;
+        let (_, session) = connected.get_ref();
+        let bound = session.export_keying_material([0; 32], label.as_bytes(), Some(&[])).ok();
+        Ok((Box::pin(connected), bound))
+    }
+
+    async fn shake_hands(
+        &self,
+        host: &str,
+        socket: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, TlsError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare)
             .map_err(|_| TlsError::WrongName(format!("{host:?} is no name of a host")))?;
         let connected = TlsConnector::from(Arc::clone(&self.config)).connect(name, socket).await;
-        Ok(Box::pin(connected.map_err(|error| TlsError::of_io(&error))?))
+        connected.map_err(|error| TlsError::of_io(&error))
     }
 }
 

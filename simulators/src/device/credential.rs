@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tessera_token::ace::{BoundNonce, BoundResponse, Channel, Meant};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{TokenAnswer, TokenKind};
 use tessera_token::proof::{ConnectProof, Credential, Pop, ResumptionSecret, SymmetricKey};
@@ -92,6 +93,20 @@ impl HeldToken {
         let proof = (!self.bearer)
             .then(|| ConnectProof::make_by(prove, verifier, client_id, token, now, counter));
         Credential { token: self.bytes.clone(), proof }.to_password()
+    }
+
+    /// The answer to a challenge of the method `tessera-ace-1` on this channel.
+    pub fn answer_challenge(
+        &self,
+        key: &SecretKey,
+        client_id: &str,
+        channel: &Channel,
+        broker: BoundNonce,
+        own: BoundNonce,
+    ) -> BoundResponse {
+        let meant = Meant { audience: &self.audience, client_id, token: &self.bytes };
+        let prove = |message: &[u8]| self.prove(key, message);
+        BoundResponse::make_by(prove, meant, channel, broker, own)
     }
 
     /// The password for one CONNECT over TLS, as raw bytes, by the resumption secret that the broker told for this token

@@ -6,5 +6,6 @@ pub mod credential;
 pub mod identity;
 pub mod life;
 pub mod peek;
+pub mod renewal;
 #[cfg(test)]
 mod tests;

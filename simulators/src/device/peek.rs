@@ -10,13 +10,23 @@ const TAGS: usize = 3;
 /// The claims of `token`; `None` when it is no token of ours. A key that `cnf` only names is left out. **Nothing is
 /// verified.**
 pub fn unverified_claims(token: &[u8]) -> Option<Claims> {
+    let (_, payload) = parts(token)?;
+    Claims::from_cbor(payload).or_else(|_| Claims::from_cbor_without_key(payload)).ok()
+}
+
+/// The protected header of `token`, which names algorithm and issuer key. **Nothing is verified.**
+pub fn unverified_header(token: &[u8]) -> Option<&[u8]> {
+    parts(token).map(|(header, _)| header)
+}
+
+/// Protected header and payload.
+fn parts(token: &[u8]) -> Option<(&[u8], &[u8])> {
     if token.len() > TOKEN_BYTES {
         return None;
     }
     let mut reader = Reader::new(token.get(TAGS..)?);
     reader.array_of(4).ok()?;
-    reader.bytes().ok()?;
+    let header = reader.bytes().ok()?;
     reader.skip().ok()?;
-    let payload = reader.bytes().ok()?;
-    Claims::from_cbor(payload).or_else(|_| Claims::from_cbor_without_key(payload)).ok()
+    Some((header, reader.bytes().ok()?))
 }

@@ -8,6 +8,8 @@
 
 mod broker;
 mod carrier;
+mod challenge;
+mod obstacle;
 mod protocol;
 mod pump;
 mod web_socket;
@@ -19,6 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use broker::{Broker, Scheme};
+use carrier::Carrier;
+pub use challenge::Challenge;
+pub use obstacle::{Obstacle, Told};
 use protocol::Asked;
 use pump::Pump;
 
@@ -82,6 +87,8 @@ pub enum Closed {
     Disconnected(String),
     /// The socket closed, broke or stayed silent.
     Lost(String),
+    /// There was no connection to lose yet: what was in the way, and in words.
+    NotOpened(Obstacle, String),
 }
 
 impl Closed {
@@ -90,7 +97,7 @@ impl Closed {
         match self {
             Self::Refused(reason) => format!("connect:{reason}"),
             Self::Disconnected(reason) => format!("disconnect:{reason}"),
-            Self::Lost(_) => "connection_lost".to_owned(),
+            Self::Lost(_) | Self::NotOpened(..) => "connection_lost".to_owned(),
         }
     }
 }
@@ -101,6 +108,7 @@ impl fmt::Display for Closed {
             Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
             Self::Disconnected(reason) => write!(f, "the broker ended the connection: {reason}"),
             Self::Lost(why) => write!(f, "the connection is gone: {why}"),
+            Self::NotOpened(_, why) => write!(f, "no connection to the broker: {why}"),
         }
     }
 }
@@ -132,10 +140,33 @@ impl Link {
     /// # Errors
     /// [`Closed`].
     pub async fn open(connect: &Connect) -> Result<Self, Closed> {
+        Self::open_by(connect, None).await
+    }
+
+    /// As [`Link::open`], by a challenge in the place of the password: MQTT 5 alone.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn open_challenged(
+        connect: &Connect,
+        challenge: &Challenge<'_>,
+    ) -> Result<Self, Closed> {
+        Self::open_by(connect, Some(challenge)).await
+    }
+
+    async fn open_by(connect: &Connect, challenge: Option<&Challenge<'_>>) -> Result<Self, Closed> {
         let wait = Duration::from_secs(limits::CONNECT_SECONDS);
-        let pump = match tokio::time::timeout(wait, Pump::open(connect)).await {
+        let mut reached = false;
+        let opening = async {
+            let carrier = Carrier::open(&connect.broker).await;
+            let carrier = carrier.map_err(|(obstacle, why)| Closed::NotOpened(obstacle, why))?;
+            reached = true;
+            Pump::open(carrier, connect, challenge).await
+        };
+        let pump = match tokio::time::timeout(wait, opening).await {
             Ok(opened) => opened?,
-            Err(_) => return Err(Closed::Lost("no CONNACK in time".to_owned())),
+            Err(_) if reached => return Err(too_late(Obstacle::Silent, "no CONNACK in time")),
+            Err(_) => return Err(too_late(Obstacle::Address, "no answer in time")),
         };
         let (asks, asked) = mpsc::channel(limits::LINK_REQUESTS);
         let (sender, events) = mpsc::channel(limits::LINK_EVENTS);
@@ -197,6 +228,10 @@ impl Link {
             let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
         }
     }
+}
+
+fn too_late(obstacle: Obstacle, why: &str) -> Closed {
+    Closed::NotOpened(obstacle, why.to_owned())
 }
 
 impl Drop for Link {

@@ -6,9 +6,10 @@ use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::v5 as p5;
 use rumqttc::v5::mqttbytes::QoS as QoS5;
 use rumqttc::{v5, QoS as QoS4};
+use tessera_token::ace::BOUND_METHOD;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Closed, Connect, Incoming, Version};
+use super::{Challenge, Closed, Connect, Incoming, Version};
 use crate::limits;
 
 /// A request by the user of a link.
@@ -41,8 +42,13 @@ impl Protocol {
         }
     }
 
-    /// The CONNECT.
-    pub(super) fn connect(&mut self, connect: &Connect, out: &mut BytesMut) -> Result<(), Closed> {
+    /// The CONNECT; with a challenge (MQTT 5 alone) it has the token in the place of user name and password.
+    pub(super) fn connect(
+        &mut self,
+        connect: &Connect,
+        challenge: Option<&Challenge<'_>>,
+        out: &mut BytesMut,
+    ) -> Result<(), Closed> {
         let (id, name, password) = (&connect.client_id, &connect.username, &connect.password);
         let keep_alive = u16::try_from(connect.keep_alive.as_secs()).unwrap_or(u16::MAX);
         match self {
@@ -55,14 +61,22 @@ impl Protocol {
                 codec.encode(rumqttc::Packet::Connect(packet), out).map_err(lost)
             }
             Self::V5(_, codec) => {
-                let packet = p5::Connect {
+                let mut packet = p5::Connect {
                     keep_alive,
                     client_id: id.clone(),
                     clean_start: true,
                     properties: None,
                 };
-                let login = p5::Login { username: name.clone(), password: password.clone() };
-                codec.encode(p5::Packet::Connect(packet, None, Some(login)), out).map_err(lost)
+                let mut login =
+                    Some(p5::Login { username: name.clone(), password: password.clone() });
+                if let Some(challenge) = challenge {
+                    let mut properties = p5::ConnectProperties::new();
+                    properties.authentication_method = Some(BOUND_METHOD.to_owned());
+                    properties.authentication_data = Some(challenge.data()?.into());
+                    packet.properties = Some(properties);
+                    login = None;
+                }
+                codec.encode(p5::Packet::Connect(packet, None, login), out).map_err(lost)
             }
         }
     }

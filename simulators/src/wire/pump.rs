@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::carrier::Carrier;
 use super::protocol::{Asked, Protocol};
-use super::{Closed, Connect, Incoming};
+use super::{Challenge, Closed, Connect, Incoming, Obstacle};
 use crate::limits;
 
 pub(super) struct Pump {
@@ -19,22 +19,50 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// Connects and waits for CONNACK. The caller bounds the time.
+    /// Sends CONNECT and waits for CONNACK. The caller bounds the time.
     ///
     /// # Errors
     /// [`Closed`].
-    pub(super) async fn open(connect: &Connect) -> Result<Self, Closed> {
-        let carrier = Carrier::open(&connect.broker).await.map_err(Closed::Lost)?;
+    pub(super) async fn open(
+        carrier: Carrier,
+        connect: &Connect,
+        challenge: Option<&Challenge<'_>>,
+    ) -> Result<Self, Closed> {
         let protocol = Protocol::new(connect.version);
         let (inbox, out) = (BytesMut::new(), BytesMut::new());
         let keep_alive = connect.keep_alive;
         let mut pump = Self { carrier, protocol, keep_alive, inbox, out };
-        pump.protocol.connect(connect, &mut pump.out)?;
-        pump.write().await?;
-        while !pump.protocol.connected(&mut pump.inbox, &mut pump.keep_alive)? {
-            pump.read().await?;
-        }
+        pump.protocol.connect(connect, challenge, &mut pump.out)?;
+        let mut first = Vec::new();
+        let welcomed = pump.welcome(challenge, &mut first).await;
+        welcomed.map_err(|closed| match closed {
+            Closed::Lost(why) => Closed::NotOpened(Obstacle::of_answer(&first, &why), why),
+            other => other,
+        })?;
         Ok(pump)
+    }
+
+    /// Writes the CONNECT and reads up to the CONNACK; `first` takes the first bytes of the answer.
+    async fn welcome(
+        &mut self,
+        challenge: Option<&Challenge<'_>>,
+        first: &mut Vec<u8>,
+    ) -> Result<(), Closed> {
+        self.write().await?;
+        loop {
+            if first.is_empty() {
+                first.extend(self.inbox.iter().take(8));
+            }
+            let answered = challenge
+                .map(|one| one.take(self.carrier.channel(), &mut self.inbox, &mut self.out));
+            if answered.transpose()? == Some(true) {
+                self.write().await?;
+            }
+            if self.protocol.connected(&mut self.inbox, &mut self.keep_alive)? {
+                return Ok(());
+            }
+            self.read().await?;
+        }
     }
 
     /// Runs until one side ends it. Events from before the end are told before the end.

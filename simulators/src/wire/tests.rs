@@ -102,5 +102,6 @@ async fn nobody_there_is_no_refusal() {
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let connect = connect_to(silent.local_addr().unwrap().port());
-    assert!(matches!(Link::open(&connect).await.err(), Some(Closed::Lost(_))));
+    let opened = Link::open(&connect).await;
+    assert!(matches!(opened.err(), Some(Closed::NotOpened(Obstacle::Port, _))));
 }

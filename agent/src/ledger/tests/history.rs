@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use super::*;
 
 /// A small generator, so that a failure is repeated by its seed.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(super) fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -129,7 +129,7 @@ impl World {
         assert!(self.wait().await <= 1);
         self.rig = self.rig.crash();
         let waited = self.wait().await;
-        assert!(waited <= 4, "{waited} s after a crash");
+        assert!(waited <= WAIT_SELDOM + 1, "{waited} s after a crash");
         self
     }
 

@@ -23,6 +23,11 @@ mod history;
 mod order;
 mod stops;
 
+/// Seconds that a device whose clock is right waits at most after a crash, while proofs come one after the other, and
+/// when they come seldom.
+const WAIT: u64 = limits::LEDGER_RESERVE_SECONDS as u64 + 1;
+const WAIT_SELDOM: u64 = limits::LEDGER_RESERVE_SELDOM as u64 + 1;
+
 /// A ledger in a folder, with a clock of its own.
 struct Rig {
     folder: TempDir,

@@ -7,11 +7,11 @@ pub(in crate::lanes) mod subscribers;
 #[cfg(test)]
 mod tests;
 
-use super::delivery::Options;
-use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::Tally;
 use crate::limits::DEVICE_LANE_SHARDS;
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use hashbrown::DefaultHashBuilder;
 use hashbrown::{Equivalent, HashMap};
 use parking_lot::RwLock;

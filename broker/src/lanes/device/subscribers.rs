@@ -1,10 +1,11 @@
 //! Everybody who subscribed to one topic.
 
-use crate::lanes::delivery::{Delivery, Options};
-use crate::lanes::message::{Message, SubscriberId};
+use crate::lanes::delivery::Delivery;
 use crate::lanes::outbox::Outbox;
 use crate::lanes::Tally;
 use crate::limits::DEVICE_LANE_INDEX_ABOVE;
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use hashbrown::HashMap;
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 use super::DeviceLane;
 use crate::lanes::testing::*;
-use crate::lanes::{Options, Outbox, SubscriberId, Tally};
+use crate::lanes::{Outbox, Tally};
 use crate::limits::DEVICE_LANE_INDEX_ABOVE;
+use crate::message::{Options, SubscriberId};
 use std::sync::Arc;
 
 fn publish(lane: &DeviceLane, name: &str) -> Tally {

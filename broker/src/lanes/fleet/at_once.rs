@@ -10,9 +10,9 @@
 
 use super::group::Group;
 use super::tree::FilterTree;
-use crate::lanes::message::Message;
 use crate::lanes::outbox::Push;
 use crate::lanes::Tally;
+use crate::message::Message;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,5 @@
 //! Reads one link for one reader (a session or a group), as fast as the reader drains and no faster.
 
-use super::envelope;
 use super::filters::Claim;
 use super::group::Group;
 use super::links::{Links, NoLink, OwnedLink};
@@ -9,9 +8,10 @@ use super::router::Event;
 use super::wish::Wish;
 use super::Counters;
 use crate::lanes::delivery::Delivery;
-use crate::lanes::message::{Message, SubscriberId};
 use crate::lanes::outbox::{Outbox, Push};
 use crate::limits::FLEET_DRAIN_TICKS;
+use crate::message::envelope;
+use crate::message::{Message, SubscriberId};
 use bytes::{Buf, Bytes};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 use super::logs::{Log, LogPool, Residue};
 use super::near::{Near, Offered, OnItsWay};
 use super::tree::FilterTree;
-use crate::lanes::message::Message;
 use crate::lanes::LaneError;
 use crate::limits::FLEET_LOGS_PER_TENANT;
+use crate::message::Message;
 use crate::shares::{self, Account, Kind, Part};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};

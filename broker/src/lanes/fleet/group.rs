@@ -5,9 +5,10 @@
 //! room and no share is not waited for; when all members are like that, the message is lost. A group with a kept member
 //! is served by [`super::at_once`] instead.
 
-use crate::lanes::delivery::{Delivery, Options};
-use crate::lanes::message::{Message, SubscriberId};
+use crate::lanes::delivery::Delivery;
 use crate::lanes::outbox::{Outbox, Push};
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
 use std::pin::Pin;

@@ -12,7 +12,6 @@
 //! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
 
 mod at_once;
-pub(crate) mod envelope;
 mod era;
 mod feed;
 mod filters;
@@ -31,12 +30,12 @@ pub(in crate::lanes) mod tree;
 mod wish;
 mod writer;
 
-use super::delivery::Options;
-use super::message::{Message, SubscriberId};
 use super::outbox::Outbox;
 use super::{LaneError, Tally};
 use crate::limits::GROUP_MEMBERS;
-use crate::metrics::Stripes;
+use crate::message::envelope;
+use crate::message::Options;
+use crate::message::{Message, SubscriberId};
 use crate::shares::Account;
 use at_once::AtOnce;
 use feed::{Feed, Reader};
@@ -51,6 +50,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
+use tessera_runtime::metrics::Stripes;
 use tessera_token::ids::TenantId;
 use tessera_token::topic::TopicFilter;
 use tokio::runtime::Handle;

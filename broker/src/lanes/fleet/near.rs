@@ -7,8 +7,8 @@
 
 use super::wish::Wish;
 use crate::lanes::delivery::Delivery;
-use crate::lanes::message::Message;
 use crate::lanes::outbox::{Outbox, Push};
+use crate::message::Message;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 use crate::codec::QoS;
-use crate::lanes::delivery::Options;
+use crate::message::Options;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 

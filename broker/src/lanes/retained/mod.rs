@@ -4,15 +4,18 @@
 //! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
 //! check; what survives a restart is for the store, which loads through [`Retained::set`].
 
+mod limits;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use super::message::Message;
-use crate::config::RetainedLimits;
-use crate::keep::{record, Keep, Row, Step};
+pub use limits::RetainedLimits;
+
+use crate::keep::{Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
-use crate::rights::Trusted;
+use crate::message::encoding;
+use crate::message::Message;
+use crate::message::Trusted;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -273,7 +276,7 @@ impl Inner {
         if let Some(keep) = &self.keep {
             self.last_row += 1;
             message.set_row(self.last_row);
-            let row = record::encode_message(&message);
+            let row = encoding::encode_message(&message);
             keep.note(Step::Put(Row::Retained(self.last_row), row));
         }
         self.insert(Arc::new(message));

@@ -1,10 +1,10 @@
+use super::RetainedLimits;
 use super::{Limit, Retained, Stored};
-use crate::config::RetainedLimits;
 use crate::keep::Keep;
 use crate::lanes::testing::*;
-use crate::lanes::{Message, Publisher};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
-use crate::rights::Author;
+use crate::message::Author;
+use crate::message::{Message, Publisher};
 use std::sync::Arc;
 use tessera_token::ids::DeviceId;
 use tessera_token::topic::TopicFilter;

@@ -1,6 +1,6 @@
 //! Topics by level: finds those that match a filter without looking at the rest.
 
-use crate::lanes::message::Message;
+use crate::message::Message;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tessera_token::topic::{TopicFilter, TopicName};

@@ -9,8 +9,8 @@ use super::alias::Aliases;
 use super::release::Received;
 use super::{Context, Flight, Machine, Will};
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Recipient, Version};
-use crate::config::SessionPolicy;
 use crate::limits::{IN_FLIGHT, TOPIC_ALIASES};
+use crate::session::policy::SessionPolicy;
 
 impl Default for Machine {
     fn default() -> Self {

@@ -11,7 +11,7 @@ use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
 use crate::codec::{Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 use crate::lanes::Delivery;
-use crate::rights::Trusted;
+use crate::message::Trusted;
 
 /// What became of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

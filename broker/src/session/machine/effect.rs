@@ -9,10 +9,10 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use crate::codec::{Packet, ReasonCode, SubAck};
-use crate::config::SessionPolicy;
-use crate::lanes::{Message, Options};
+use crate::message::{Message, Options};
 use crate::refusals::What;
 use crate::rights::Control;
+use crate::session::policy::SessionPolicy;
 
 /// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
 pub enum Effect {

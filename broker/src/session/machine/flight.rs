@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Sequence};
-use crate::rights::Trusted;
+use crate::message::Trusted;
 
 /// The window of one client.
 #[derive(Default)]

@@ -30,10 +30,13 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
-use crate::config::SessionPolicy;
-use crate::keep::{record, Kept, Row};
-use crate::lanes::{Delivery, Outbox, SubscriberId};
-use crate::rights::{Rights, Trusted};
+use crate::keep::{Kept, Row};
+use crate::lanes::row;
+use crate::lanes::{Delivery, Outbox};
+use crate::message::SubscriberId;
+use crate::message::Trusted;
+use crate::rights::Rights;
+use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 
 pub use connect::check_will;
@@ -163,7 +166,7 @@ impl Machine {
             flight::Acked::Again => ReasonCode::SUCCESS,
             flight::Acked::Good(number) => {
                 if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
-                    let row = record::encode_released();
+                    let row = row::encode_released();
                     self.ticket = kept.put(|id| Row::Outgoing(id, number), row);
                 }
                 ReasonCode::SUCCESS
@@ -284,7 +287,7 @@ pub(crate) struct Restored {
     pub(crate) expiry: u32,
     pub(crate) will: Option<Will>,
     pub(crate) released: Vec<u64>,
-    pub(crate) received: Vec<(u16, Arc<crate::lanes::Message>)>,
+    pub(crate) received: Vec<(u16, Arc<crate::message::Message>)>,
     pub(crate) passed_on: Vec<u16>,
     pub(crate) subscriptions: Vec<Held>,
 }

@@ -8,8 +8,8 @@ use tessera_token::topic::TopicName;
 
 use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
-use crate::lanes::Message;
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
+use crate::message::Message;
 use crate::refusals::What;
 use crate::rights::Control;
 

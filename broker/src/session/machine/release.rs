@@ -10,8 +10,9 @@ use hashbrown::HashMap;
 
 use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::codec::{Ack, Packet, ReasonCode};
-use crate::keep::{record, Row};
-use crate::lanes::Message;
+use crate::keep::Row;
+use crate::message::encoding;
+use crate::message::Message;
 use crate::refusals::What;
 use crate::rights::Control;
 
@@ -125,7 +126,7 @@ impl Machine {
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
         if let Some(kept) = kept(&self.outbox) {
-            let row = record::encode_message(&message);
+            let row = encoding::encode_message(&message);
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put(packet_id, message);
@@ -147,7 +148,7 @@ impl Machine {
     /// The message with this id was passed on: a repetition of it is not.
     pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
         if let Some(kept) = kept(&self.outbox) {
-            let row = record::encode_passed_on();
+            let row = encoding::encode_passed_on();
             self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put_passed_on(packet_id);

@@ -11,8 +11,9 @@ use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
 };
-use crate::keep::{record, Row};
-use crate::lanes::Options;
+use crate::keep::Row;
+use crate::message::encoding;
+use crate::message::Options;
 use crate::refusals::What;
 use crate::rights::{Control, Rights};
 
@@ -110,7 +111,7 @@ impl Machine {
             }
         };
         if let Some(kept) = kept(&self.outbox) {
-            let row = record::encode_subscription(&held);
+            let row = encoding::encode_subscription(&held.text(), &held.options);
             self.ticket = kept.put(|id| Row::Subscription(id, held.number), row);
         }
         self.subscriptions.insert(key, held);

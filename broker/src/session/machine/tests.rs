@@ -13,9 +13,10 @@ use crate::codec::{
     SubscribeOptions, Subscription,
 };
 use crate::config::RawBrokerConfig;
-use crate::lanes::{Delivery, Message, Options, Publisher};
+use crate::lanes::Delivery;
+use crate::message::Author;
+use crate::message::{Message, Options, Publisher};
 use crate::rights::tests::{rights, Told};
-use crate::rights::Author;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 

@@ -8,7 +8,7 @@ use tessera_token::topic::TopicName;
 
 use super::{Context, Machine};
 use crate::codec::{self, Properties, PropertyId, QoS};
-use crate::lanes::Message;
+use crate::message::Message;
 
 /// A will that was authorised at CONNECT.
 pub struct Will {

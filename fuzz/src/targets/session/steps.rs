@@ -7,7 +7,8 @@ use tessera_broker::codec::{
     self, Ack, Connect, Disconnect, FrameReader, Packet, Peer, Properties, PropertyId, Publish,
     QoS, ReasonCode, Step, Subscribe, SubscribeOptions, Subscription, Unsubscribe, Version,
 };
-use tessera_broker::lanes::{Outbox, SubscriberId};
+use tessera_broker::lanes::Outbox;
+use tessera_broker::message::SubscriberId;
 use tessera_broker::rights::Rights;
 use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
 use tessera_broker::session::{Line, Session, Stepped};

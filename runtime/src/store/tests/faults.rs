@@ -401,13 +401,14 @@ fn a_journal_of_which_only_the_beginning_was_made_costs_nothing() {
     }
 }
 
-/// A disk that takes journals and no base.
-struct NoBase;
+/// A disk that takes journals, and bases when it is told to.
+#[derive(Default)]
+struct NoBase(std::sync::atomic::AtomicBool);
 
 impl Watch for NoBase {
     fn write(&self, path: &Path, _: usize) -> std::io::Result<()> {
-        let is_base = path.to_string_lossy().contains("/base-");
-        if is_base {
+        let takes_bases = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        if !takes_bases && path.to_string_lossy().contains("/base-") {
             Err(std::io::ErrorKind::StorageFull.into())
         } else {
             Ok(())
@@ -421,7 +422,8 @@ impl Watch for NoBase {
 #[test]
 fn rows_that_find_no_base_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    let options = StoreOptions { watch: Some(std::sync::Arc::new(NoBase)), ..Default::default() };
+    let disk = std::sync::Arc::new(NoBase::default());
+    let options = StoreOptions { watch: Some(disk.clone()), ..Default::default() };
     let store = Store::open_with(folder.path(), &options).unwrap();
     let table = store.table("rows").unwrap();
     let most = STORE_MEMORY_BYTES * (STORE_MEMORY_MOST + 2);
@@ -433,9 +435,25 @@ fn rows_that_find_no_base_are_bounded() {
         done.err()
     });
     assert_eq!(refused, Some(StoreError::Busy));
-    // Nothing is taken, so it is not well, and waits for room.
-    assert!(!store.is_healthy() && store.is_full());
+    // Nothing is taken, so it is not well, and says what it waits for. A try that fails lets nothing more in.
+    for _ in 0..2 {
+        assert!(!store.is_healthy() && store.is_full());
+        assert!(store.waits_for().is_some_and(|why| why.contains("new base")));
+        store.checkpoint().unwrap();
+        assert_eq!(store.commit_blocking(put(&table, b"more", b"1")), Err(StoreError::Busy));
+    }
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join("copy");
+    copy_tree(folder.path(), &copy);
+    // With a base it goes on.
+    disk.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    store.checkpoint().unwrap();
+    assert!(store.is_healthy() && store.waits_for().is_none());
+    store.commit_blocking(put(&table, b"more", b"1")).unwrap();
+    answered += 1;
     store.close().unwrap();
+    let left = Store::open(&copy).unwrap();
+    assert_eq!(left.table("rows").unwrap().len().unwrap() as u64, answered - 1);
     let store = Store::open(folder.path()).unwrap();
     assert_eq!(store.table("rows").unwrap().len().unwrap() as u64, answered);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::faults::{copy_tree, drawn, rows, watched, work, Model};
 use super::*;
+use crate::clock::{Clock, SystemClock};
 use crate::random::SeededRandom;
 
 /// A store on a disk of its own, which looks for room often.
@@ -113,19 +114,65 @@ fn what_finds_no_room_is_refused_whole_and_the_store_goes_on_by_itself() {
     }
 }
 
-/// A caller that comes back need not wait for the next look.
+/// Each try writes: they are as many as the pauses, and not as the callers.
 #[test]
-fn a_commit_goes_on_as_soon_as_there_is_room() {
-    let (folder, disk) = (tempfile::tempdir().unwrap(), LossyDisk::new());
+fn until_the_next_try_callers_of_a_full_disk_are_refused_without_a_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, store, table) = watched_store(folder.path());
     disk.set_pause(Duration::from_secs(3600));
-    let store = Store::open_with(folder.path(), &watched(&disk)).unwrap();
-    let table = store.table("rows").unwrap();
+    store.commit_blocking(put(&table, b"before", b"1")).unwrap();
     disk.set_room(0);
     assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
+    let tried = disk.asked().len();
+    for _ in 0..500 {
+        assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
+        block::on(store.barrier()).unwrap();
+    }
+    // Also when one of them would find room.
     disk.set_room(u64::MAX);
-    assert!(!store.is_healthy());
-    store.commit_blocking(put(&table, b"a", b"2")).unwrap();
-    assert!(store.is_healthy() && table.get(b"a").unwrap().unwrap() == b"2");
+    let refused = store.commit_blocking(put(&table, b"a", b"1")).unwrap_err();
+    assert!(refused.to_string().contains("nothing was written"), "{refused}");
+    assert_eq!(disk.asked().len(), tried);
+    assert!(!store.is_healthy() && store.is_full());
+    assert!(store.waits_for().is_some_and(|why| why.contains("no room on the disk")));
+    // A stop does not wait for it.
+    store.close().unwrap();
+    assert!(Store::open(folder.path()).unwrap().opened().clean);
+}
+
+/// Callers that never let off neither make the tries more nor put them off.
+#[test]
+fn a_full_disk_is_tried_once_in_a_pause_and_found_to_have_room_under_any_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, store, table) = watched_store(folder.path());
+    let pause = Duration::from_millis(40);
+    disk.set_pause(pause);
+    disk.set_room(0);
+    assert!(is_full(store.commit_blocking(put(&table, b"a", b"1"))));
+    let clock = SystemClock::new();
+    let (began, tried) = (clock.monotonic(), disk.asked().len());
+    let callers: Vec<_> = (0..4u8)
+        .map(|caller| {
+            let (store, table, disk) = (store.clone(), table.clone(), disk.clone());
+            std::thread::spawn(move || {
+                let mut refused = 0u64;
+                while is_full(store.commit_blocking(put(&table, &[caller], b"1"))) {
+                    refused += 1;
+                    let elapsed = clock.monotonic() - began;
+                    if caller == 0 && elapsed > pause * 12 {
+                        let tries = disk.asked().len() - tried;
+                        let most = elapsed.as_millis() / pause.as_millis() + 1;
+                        assert!(tries >= 2 && tries as u128 <= most, "{tries} of {most}");
+                        disk.set_room(u64::MAX);
+                    }
+                }
+                refused
+            })
+        })
+        .collect();
+    let refused: u64 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
+    assert!(refused > 100, "{refused}");
+    assert!(store.is_healthy() && table.len().unwrap() == 4);
 }
 
 /// A store that could write one more small record and then none is not told as well: it goes on with room for many.
@@ -236,7 +283,7 @@ fn a_disk_that_fills_up_at_any_moment_loses_nothing_and_keeps_nothing_that_was_r
         let random = SeededRandom::predictable(seed);
         let outer = tempfile::tempdir().unwrap();
         let (disk, mut folder) = (LossyDisk::new(), outer.path().join("0"));
-        disk.set_pause(Duration::from_secs(3600));
+        disk.set_pause(Duration::MAX);
         let (mut model, mut refused) = (Model::new(), 0);
         for life in 1..5u64 {
             let store = Store::open_with(&folder, &watched(&disk)).unwrap();

@@ -8,6 +8,7 @@ use super::testing::LossyDisk;
 use super::*;
 use crate::random::{number, SystemRandom};
 
+mod broken;
 mod faults;
 mod full;
 
@@ -71,6 +72,35 @@ async fn scans_page_in_order() {
     assert_eq!(seen, (0..25).collect::<Vec<u8>>());
     assert_eq!(table.last(b"p").unwrap().unwrap().1, [24]);
     assert_eq!(table.scan_prefix(b"p", Some(b"a"), 1).unwrap().len(), 1);
+}
+
+#[test]
+fn all_rows_are_read_over_pages_and_an_error_ends_them() {
+    let (_folder, store, table) = open();
+    let rows = u32::try_from(crate::limits::STORE_SCAN_ROWS).unwrap() * 2;
+    let mut batch = Batch::new();
+    for n in 0..rows {
+        batch.put(&table, [b"p".as_slice(), &n.to_be_bytes()].concat(), b"");
+    }
+    batch.put(&table, b"q", b"x");
+    store.commit_blocking(batch).unwrap();
+    let number =
+        |row: Result<Row, StoreError>| u32::from_be_bytes(row.unwrap().0[1..].try_into().unwrap());
+    assert!(table.rows(b"p", None).map(number).eq(0..rows));
+    let after = [b"p".as_slice(), &14_999u32.to_be_bytes()].concat();
+    assert!(table.rows(b"p", Some(&after)).map(number).eq(15_000..rows));
+    assert_eq!(table.rows(b"", None).count(), rows as usize + 1);
+    assert_eq!(table.rows(b"r", None).count(), 0);
+    assert!(matches!(
+        table.records::<Device>(b"").next(),
+        Some(Err(StoreError::Damaged { table: "rows", .. }))
+    ));
+    let mut left = table.rows(b"", None);
+    let first = left.next().map(|row| row.map(|(key, _)| key));
+    assert_eq!(first, Some(Ok(b"p\0\0\0\0".to_vec())));
+    store.close().unwrap();
+    let left: Vec<_> = left.filter(Result::is_err).collect();
+    assert_eq!(left, [Err(StoreError::Closed)]);
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Debug)]

@@ -1,5 +1,6 @@
 use crate::lanes::testing::*;
-use crate::lanes::{Outbox, SubscriberId};
+use crate::lanes::Outbox;
+use crate::message::SubscriberId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_session_gets_everything_in_order_from_the_log() {

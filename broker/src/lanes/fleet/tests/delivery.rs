@@ -1,6 +1,6 @@
 use crate::codec::{Properties, PropertyId, QoS};
 use crate::lanes::testing::*;
-use crate::lanes::{Options, SubscriberId};
+use crate::message::{Options, SubscriberId};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ async fn a_message_comes_out_as_it_went_in() {
     let got = next(&session).await;
     assert_eq!(got.message.topic, sent.topic);
     assert_eq!(got.message.payload, sent.payload);
-    let who = |one: &crate::lanes::Message| {
+    let who = |one: &crate::message::Message| {
         let by = &one.publisher;
         (by.author.device().clone(), by.author.token().copied(), by.session, by.token_expires)
     };

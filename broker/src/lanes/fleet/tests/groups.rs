@@ -1,8 +1,9 @@
 use crate::codec::QoS;
 use crate::keep::{Keep, Kept};
 use crate::lanes::testing::*;
-use crate::lanes::{LaneError, LaneSession, Lanes, Outbox, SubscriberId};
+use crate::lanes::{LaneError, LaneSession, Lanes, Outbox};
 use crate::limits::{GROUP_MEMBERS, SHARE_FREE, SHARE_STEP};
+use crate::message::SubscriberId;
 use crate::shares::tests::account_with;
 use crate::shares::Kind;
 use std::sync::Arc;

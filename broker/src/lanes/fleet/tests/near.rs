@@ -1,6 +1,7 @@
 use crate::lanes::testing::*;
-use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
+use crate::lanes::{LaneSession, Lanes, Outbox};
 use crate::limits::{SHARE_FREE, SHARE_STEP};
+use crate::message::SubscriberId;
 use crate::shares::tests::account_with;
 use crate::shares::Kind;
 use std::sync::Arc;

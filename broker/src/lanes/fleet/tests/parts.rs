@@ -1,11 +1,11 @@
 //! Tree, log names, envelope, and what rumqttd's own `$share` does.
 
-use crate::lanes::fleet::envelope;
 use crate::lanes::fleet::logs::LogPool;
 use crate::lanes::fleet::router::{Event, Router};
 use crate::lanes::fleet::tree::FilterTree;
 use crate::lanes::testing::*;
 use crate::limits::FLEET_LOGS;
+use crate::message::envelope;
 use bytes::Bytes;
 use std::collections::HashSet;
 use tessera_token::topic::TopicFilter;

@@ -1,7 +1,8 @@
 use crate::lanes::fleet::feed::{Feed, Reader};
 use crate::lanes::fleet::wish::Wish;
 use crate::lanes::testing::*;
-use crate::lanes::{LaneSession, Lanes, Outbox, SubscriberId};
+use crate::lanes::{LaneSession, Lanes, Outbox};
+use crate::message::SubscriberId;
 use std::sync::Arc;
 use std::time::Duration;
 

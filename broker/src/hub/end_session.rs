@@ -1,0 +1,83 @@
+//! The end of a connection, and of its session.
+
+use std::sync::Arc;
+
+use tessera_agent::behaviour::Observation;
+
+use super::Hub;
+use crate::metrics::qos_label;
+use crate::session::ending::Left;
+use crate::session::machine::{End, Will};
+use crate::session::{Line, Now, Session};
+
+impl Hub {
+    /// A connection is over: leaves the session, which may be over with it.
+    pub(crate) async fn leave(&self, session: &Arc<Session>, line: &Arc<Line>, end: &End) {
+        let now = self.now();
+        let clean = end.reason.is_none() && end.why == "client";
+        self.observer.observe(&session.device, Observation::Disconnected { clean });
+        tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
+        match session.leave(line, end, now) {
+            Left::Replaced(next) => next.nudge(),
+            Left::Outlived => {}
+            Left::Kept(will) => {
+                self.schedule(session, now);
+                if let Some(will) = will {
+                    self.publish_will(session, will).await;
+                }
+            }
+            Left::Over(will) => {
+                if let Some(will) = will {
+                    self.publish_will(session, will).await;
+                }
+                self.forget(session);
+            }
+        }
+    }
+
+    /// Takes a session out of everything. Its will is published by whoever knows that it is due.
+    pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
+        self.registry.remove(session);
+        // What a shared subscription passes on to others leaves this session in the same step.
+        let together = session.kept().map(|kept| kept.keep.together());
+        let finished = session.finish();
+        // Behind the end, which whoever adds it looks for.
+        self.alerts.remove(session);
+        match session.lanes.try_lock() {
+            Ok(mut lanes) => drop(lanes.take()),
+            // A subscribe is under way: whoever ends sessions does not wait for it.
+            Err(_) => {
+                let session = Arc::clone(session);
+                self.tasks.spawn(async move { drop(session.lanes.lock().await.take()) });
+            }
+        }
+        for delivery in &finished.undelivered {
+            if delivery.offer_to_others() {
+                continue;
+            }
+            self.metrics.dropped.inc(&["session_over", qos_label(delivery.qos())]);
+        }
+        drop(together);
+        finished.will
+    }
+
+    /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
+    /// what time it is. Those whose time is over end with the next look at deadlines.
+    pub(crate) fn settle(&self) {
+        if self.keep.is_settled() || !self.gate.validator().time_is_settled() {
+            return;
+        }
+        let now = self.now();
+        for session in self.registry.all() {
+            self.settle_one(&session, now);
+        }
+        self.keep.settled();
+    }
+
+    /// As [`Self::settle`], for one that somebody asks for.
+    pub(crate) fn settle_one(&self, session: &Session, now: Now) {
+        if self.gate.validator().time_is_settled() && session.settle(now) {
+            self.timers.add(now.monotonic, session.id);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Wills, published with the rights of the session that set them.
+
+use std::sync::Arc;
+
+use tessera_token::refusal::RefusalCode;
+
+use super::Hub;
+use crate::message::Author;
+use crate::refusals::{Refusal, What};
+use crate::rights::revoked::withdrawn as is_withdrawn;
+use crate::session::machine::{Context, Will};
+use crate::session::Session;
+
+impl Hub {
+    /// Publishes a will with the rights of the session that set it. By setting also that of somebody who was revoked:
+    /// it is the broker that says it then.
+    pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
+        let rights = session.rights();
+        let house = self.house();
+        let withdrawn = rights.trusted(session.id, house.trusted).is_err();
+        let validator = self.gate.validator();
+        let lost = will.restored && is_withdrawn(validator, rights.grant()).is_some();
+        if lost || withdrawn && self.policy.suppress_will_on_revocation {
+            return self.will_refused(session, RefusalCode::WillNotAuthorised);
+        }
+        match will.publish(Context::at(&rights, house, session.id, self.now())) {
+            Ok(mut message) => {
+                if withdrawn {
+                    let by = Arc::make_mut(&mut message.publisher);
+                    by.author = Author::broker(rights.grant().device().clone());
+                }
+                let routed = self.route(&Arc::new(message)).await;
+                if let Some(code) = routed.refusal() {
+                    self.will_refused(session, code);
+                }
+            }
+            Err(code) => self.will_refused(session, code),
+        }
+    }
+
+    fn will_refused(&self, session: &Session, code: RefusalCode) {
+        self.metrics.refusals.inc(&["will", code.as_str()]);
+        let line = Refusal::of(What::Will, code.as_str(), None);
+        line.owner(&session.tenant, session.device.device())
+            .client_id(session.client_id.as_str())
+            .tell();
+    }
+}

@@ -1,0 +1,18 @@
+//! What a subscription asks of each delivery.
+
+use std::num::NonZeroU32;
+
+use crate::codec::QoS;
+
+/// What a subscription asks of each delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Highest QoS to deliver with.
+    pub qos: QoS,
+    /// Not what this session published itself.
+    pub no_local: bool,
+    /// Keep the publisher's retain flag.
+    pub retain_as_published: bool,
+    /// Subscription identifier.
+    pub id: Option<NonZeroU32>,
+}

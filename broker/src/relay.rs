@@ -1,0 +1,150 @@
+//! Carries token requests of devices to provisioning, within bounds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, Server, ACE_CBOR};
+use tessera_runtime::secret::Secret;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::{RefusalAnswer, TokenAnswer};
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{RELAYS, RELAY_ANSWER_BYTES, RELAY_BURST, RELAY_DEVICES, RELAY_WITHIN};
+
+/// Carries token requests to provisioning, a bounded number at once.
+pub(crate) struct Relay {
+    client: Option<HttpClient>,
+    permits: Arc<Semaphore>,
+    turns: Mutex<Turns>,
+}
+
+/// What provisioning said.
+pub(crate) enum Answer {
+    /// A token, and the bytes of the answer.
+    Token(TokenAnswer, Vec<u8>),
+    /// A refusal, as bytes, and its code.
+    Refusal(Vec<u8>, RefusalCode),
+    /// Nothing usable.
+    Away,
+}
+
+impl Relay {
+    /// A relay to this service; without one every request finds it away. `token` is the broker's own credential: the
+    /// service then charges each device, and not this broker's address. `per_device` is in requests a second.
+    ///
+    /// # Errors
+    /// As [`HttpClient::new`].
+    pub(crate) fn new(
+        service: Option<Server>,
+        token: Option<Secret<String>>,
+        per_device: u32,
+    ) -> Result<Self, HttpError> {
+        let limits = HttpLimits {
+            total: RELAY_WITHIN,
+            response_bytes: RELAY_ANSWER_BYTES,
+            ..HttpLimits::default()
+        };
+        let client = service.map(|at| HttpClient::new(at, token.clone(), limits)).transpose()?;
+        let permits = Arc::new(Semaphore::new(RELAYS));
+        Ok(Self { client, permits, turns: Mutex::new(Turns::new(per_device)) })
+    }
+
+    /// Charges a request to its device, whatever comes of it. `now` is monotonic.
+    pub(crate) fn admits(&self, tenant: &TenantId, device: &DeviceId, now: Duration) -> bool {
+        self.turns.lock().take(tenant, device, now)
+    }
+
+    /// A place for one request, when there is one.
+    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Carries one request, as it came: the broker sees no key.
+    pub(crate) async fn exchange(&self, request: Vec<u8>) -> Answer {
+        let Some(client) = &self.client else { return Answer::Away };
+        let request = Request::new(tessera_runtime::http::Method::Post, "/v1/token")
+            .accept(ACE_CBOR)
+            .body(ACE_CBOR, request);
+        let error = match client.send(request).await {
+            Ok(response) => match TokenAnswer::from_cbor(&response.body) {
+                Ok(answer) => return Answer::Token(answer, response.body),
+                Err(error) => error.to_string(),
+            },
+            Err(HttpError::Status { status, response, .. }) => {
+                match RefusalAnswer::from_cbor(&response.body) {
+                    // A code of a later version counts as the most general one.
+                    Ok(RefusalAnswer { code, .. }) => {
+                        let code = code.unwrap_or(RefusalCode::RequestMalformed);
+                        return Answer::Refusal(response.body, code);
+                    }
+                    Err(error) => format!("HTTP status {status}: {error}"),
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(%error, "provisioning gave no usable answer to a token request");
+        Answer::Away
+    }
+}
+
+/// How often each device may ask: a bucket of [`RELAY_BURST`] requests. A device whose bucket is full has no row.
+struct Turns {
+    per_second: u32,
+    /// Thousandths of a request that were used, and when that was so.
+    used: HashMap<(TenantId, DeviceId), (u64, Duration)>,
+}
+
+impl Turns {
+    fn new(per_second: u32) -> Self {
+        Self { per_second, used: HashMap::new() }
+    }
+
+    fn take(&mut self, tenant: &TenantId, device: &DeviceId, now: Duration) -> bool {
+        let rate = u64::from(self.per_second);
+        let left = |(used, at): (u64, Duration)| {
+            let millis = u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX);
+            used.saturating_sub(millis.saturating_mul(rate))
+        };
+        let key = (tenant.clone(), device.clone());
+        if self.used.len() >= RELAY_DEVICES && !self.used.contains_key(&key) {
+            self.used.retain(|_, row| left(*row) > 0);
+            if self.used.len() >= RELAY_DEVICES {
+                return false;
+            }
+        }
+        let row = self.used.entry(key).or_insert((0, now));
+        let used = left(*row) + 1000;
+        if used > u64::from(RELAY_BURST) * 1000 {
+            return false;
+        }
+        *row = (used, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_device_has_its_own_turns_and_memory_is_bounded() {
+        let mut turns = Turns::new(2);
+        let (tenant, device) = (TenantId::parse("t").unwrap(), DeviceId::parse("d").unwrap());
+        let at = Duration::from_millis;
+        let most = RELAY_BURST as usize;
+        assert_eq!((0..500).filter(|_| turns.take(&tenant, &device, at(0))).count(), most);
+        assert!(!turns.take(&tenant, &device, at(499)));
+        assert!(turns.take(&tenant, &device, at(500)));
+        for n in 0..RELAY_DEVICES + 10 {
+            let other = DeviceId::parse(&format!("d{n}")).unwrap();
+            let has_room = n + 1 < RELAY_DEVICES;
+            assert_eq!(turns.take(&tenant, &other, at(500)), has_room, "{n}");
+        }
+        assert_eq!(turns.used.len(), RELAY_DEVICES);
+        let late = DeviceId::parse("late").unwrap();
+        assert!(turns.take(&tenant, &late, at(60_000)), "those that waited have no row");
+    }
+}

@@ -1,0 +1,41 @@
+//! The tasks that act on time and on trust while the broker runs.
+
+use std::sync::Arc;
+
+use tessera_agent::behaviour::Alert;
+use tessera_agent::trust::TrustEffect;
+use tessera_runtime::stop::Stop;
+use tessera_runtime::tls::renewal;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::ticket_rotation;
+use crate::control::{deadlines, revoke, withdrawn};
+use crate::hub::{Hub, Leaving};
+use crate::{alerts, connection};
+
+/// The sources that they watch.
+pub(super) struct Watched {
+    pub(super) effects: Receiver<TrustEffect>,
+    pub(super) alerts: Receiver<Arc<Alert>>,
+    pub(super) gone: mpsc::Receiver<Leaving>,
+}
+
+/// Starts them; all end with `stop`. The token is for the moment at which the connections have been waited for.
+pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> CancellationToken {
+    let Watched { effects, alerts, gone } = watched;
+    let drained = CancellationToken::new();
+    let see_off = connection::see_off(hub.tasks.clone(), gone, drained.clone());
+    stop.spawn("broker leaving", see_off);
+    stop.spawn("broker trust effects", revoke::watch(Arc::clone(hub), effects, stop.clone()));
+    stop.spawn("broker withdrawn messages", withdrawn::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker ticket keys", ticket_rotation::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker alerts", alerts::watch(Arc::clone(hub), alerts, stop.clone()));
+    if let Some(certificates) = &hub.certificates {
+        let watch = renewal::watch(Arc::clone(certificates), stop.clone());
+        stop.spawn("broker certificates", watch);
+    }
+    drained
+}

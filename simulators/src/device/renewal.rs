@@ -1,0 +1,219 @@
+//! How a connected device renews its token: at about 70 % of its life over `$tessera/token`; over REST when that has no
+//! answer in time or finds no room, and then it hands the new token in, because the session ends with the token that the
+//! broker knows.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tessera_runtime::random::{self, Random};
+use tessera_token::messages::TokenKind;
+use tessera_token::seal::OpeningKey;
+use tokio::time::{sleep, Sleep};
+
+use super::api::{token_answer, token_request, ApiError, DeviceApi};
+use super::clock::DeviceClock;
+use super::credential::HeldToken;
+use super::identity::Identity;
+use crate::limits;
+use crate::wire::Link;
+
+/// The control topic for tokens.
+pub const TOKEN_TOPIC: &str = "$tessera/token";
+
+/// Share of a token's life after which it is renewed, in percent, unless a device has another habit.
+pub const RENEW_PERCENT: u64 = 70;
+
+/// A device, as far as its token is renewed.
+pub struct Holder<'a> {
+    /// Its identity.
+    pub identity: &'a Identity,
+    /// Its clock, which each new token sets.
+    pub clock: &'a DeviceClock,
+    /// Its randomness.
+    pub random: &'a dyn Random,
+    /// Provisioning.
+    pub api: &'a DeviceApi,
+    /// The token that it holds.
+    pub token: &'a HeldToken,
+    /// The kind that it asks for.
+    pub kind: TokenKind,
+}
+
+/// Outcome of a step.
+pub enum News {
+    /// Something was published on [`TOKEN_TOPIC`], which will be acknowledged.
+    Asked,
+    /// A new token.
+    Token {
+        /// The token.
+        token: HeldToken,
+        /// How long it took.
+        took: Duration,
+        /// Whether it came over MQTT.
+        over_mqtt: bool,
+    },
+    /// No answer came over MQTT, and REST is asked: a failure only if that has none either.
+    AskedTwice,
+    /// Provisioning refuses or is away.
+    Failed(ApiError),
+    /// The queue of the connection is full.
+    QueueFull,
+}
+
+/// Step for the token when its time comes.
+#[derive(Clone, Copy)]
+enum Step {
+    /// It asks for the next one.
+    Ask,
+    /// It asked over MQTT at this time, and asks over REST.
+    AskByRest(Duration),
+    /// It gives the broker what came over REST.
+    HandIn,
+}
+
+/// The renewal on one connection.
+pub struct Renewal {
+    percent: u64,
+    over_mqtt: bool,
+    step: Step,
+    due: Pin<Box<Sleep>>,
+    /// The key that opens the answer to the request that was published last.
+    opens: Option<OpeningKey>,
+}
+
+impl Renewal {
+    /// Of the token that is held, after this share of its life; over MQTT first, or over REST alone.
+    pub fn new(percent: u64, over_mqtt: bool, holder: &Holder<'_>) -> Self {
+        let due = Box::pin(sleep(wait(percent, holder.token, holder)));
+        Self { percent, over_mqtt, step: Step::Ask, due, opens: None }
+    }
+
+    /// Until the next step is due. Cancel-safe.
+    pub async fn due(&mut self) {
+        self.due.as_mut().await;
+    }
+
+    /// Takes the step that is due.
+    pub async fn act(&mut self, link: &Link, holder: &Holder<'_>) -> Vec<News> {
+        let mut news = Vec::new();
+        match self.step {
+            Step::Ask if self.over_mqtt => {
+                let asked = self.ask(link, holder);
+                self.step = asked.map_or(Step::Ask, Step::AskByRest);
+                self.after(patience(holder.token));
+                news.extend(asked.map(|_| News::Asked));
+                return news;
+            }
+            Step::Ask | Step::AskByRest(_) => {
+                if matches!(self.step, Step::AskByRest(_)) {
+                    news.push(News::AskedTwice);
+                }
+                self.ask_by_rest(link, holder, &mut news).await;
+            }
+            Step::HandIn => {
+                news.extend(hand_in(link, holder.token));
+                self.after(wait(self.percent, holder.token, holder));
+            }
+        }
+        self.step = Step::Ask;
+        news
+    }
+
+    /// Takes a message on [`TOKEN_TOPIC`].
+    pub fn take(&mut self, payload: &[u8], holder: &Holder<'_>) -> Option<News> {
+        match token_answer(payload, holder.clock, self.opens.as_ref()) {
+            Ok(answer) => {
+                self.opens = None;
+                let now = holder.clock.monotonic();
+                let started = if let Step::AskByRest(asked) = self.step { asked } else { now };
+                let token = HeldToken::of(&answer);
+                self.step = Step::Ask;
+                self.after(wait(self.percent, &token, holder));
+                Some(News::Token { token, took: now.saturating_sub(started), over_mqtt: true })
+            }
+            // A nonce to sign instead of the time: over REST at once.
+            Err(error) if error.is_temporary() || holder.clock.has_nonce() => {
+                match self.step {
+                    Step::AskByRest(_) => self.after(Duration::ZERO),
+                    Step::Ask | Step::HandIn => {
+                        self.step = Step::HandIn;
+                        self.after(jitter(limits::HAND_IN_AGAIN, holder.random));
+                    }
+                }
+                None
+            }
+            Err(error) => Some(News::Failed(error)),
+        }
+    }
+
+    fn ask(&mut self, link: &Link, holder: &Holder<'_>) -> Option<Duration> {
+        let Holder { identity, clock, random, kind, .. } = holder;
+        let asked = token_request(identity, clock, *random, *kind).ok()?;
+        link.publish(TOKEN_TOPIC, true, asked.bytes).ok()?;
+        self.opens = asked.opens;
+        Some(clock.monotonic())
+    }
+
+    async fn ask_by_rest(&mut self, link: &Link, holder: &Holder<'_>, news: &mut Vec<News>) {
+        match by_rest(holder).await {
+            Ok((token, took)) => {
+                news.extend(hand_in(link, &token));
+                self.after(wait(self.percent, &token, holder));
+                news.push(News::Token { token, took, over_mqtt: false });
+            }
+            Err(error) => {
+                self.after(wait(self.percent, holder.token, holder));
+                news.push(News::Failed(error));
+            }
+        }
+    }
+
+    fn after(&mut self, wait: Duration) {
+        self.due = Box::pin(sleep(wait));
+    }
+}
+
+/// A new token over REST, and how long it took.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn by_rest(holder: &Holder<'_>) -> Result<(HeldToken, Duration), ApiError> {
+    let started = holder.clock.monotonic();
+    let Holder { identity, clock, random, api, kind, .. } = holder;
+    let answer = api.token(identity, clock, *random, *kind).await?;
+    Ok((HeldToken::of(&answer), clock.monotonic().saturating_sub(started)))
+}
+
+/// A symmetric token cannot be handed in: nothing on this connection has proved its key.
+fn hand_in(link: &Link, token: &HeldToken) -> Option<News> {
+    if token.key.is_some() {
+        return None;
+    }
+    let sent = link.publish(TOKEN_TOPIC, true, token.bytes.clone());
+    Some(sent.map_or(News::QueueFull, |()| News::Asked))
+}
+
+/// This share of the life after the token was received, give or take 5 %.
+fn wait(percent: u64, token: &HeldToken, holder: &Holder<'_>) -> Duration {
+    let life = Duration::from_secs(token.life()).as_secs_f64();
+    let share = percent as f64 / 100.0 - 0.05 + 0.1 * fraction(holder.random);
+    let age = holder.clock.now().since(token.received) as f64;
+    Duration::from_secs_f64((life * share - age).max(0.2))
+}
+
+/// How long an answer on [`TOKEN_TOPIC`] is waited for before REST is asked.
+fn patience(token: &HeldToken) -> Duration {
+    let tenth = Duration::from_secs(token.life()) / 10;
+    tenth.clamp(Duration::from_secs(1), limits::ANSWER)
+}
+
+/// Half to one and a half of `wait`.
+pub fn jitter(wait: Duration, random: &dyn Random) -> Duration {
+    Duration::from_secs_f64(wait.as_secs_f64() * (0.5 + fraction(random)))
+}
+
+/// A number from 0 to 1.
+pub fn fraction(random: &dyn Random) -> f64 {
+    let number = random::number(random).unwrap_or(u64::MAX / 2);
+    (number >> 11) as f64 / (1u64 << 53) as f64
+}
