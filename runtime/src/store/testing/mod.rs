@@ -25,9 +25,9 @@ const SECTOR: usize = 512;
 
 /// Remembers of each file what its last sync covered, and of each folder which names its last sync covered.
 ///
-/// Files of folders that are synced as a whole, such as a base, count from then on as they are. What a sync that failed
-/// should have covered is read back as it was written, and no later sync brings it to the disk: as Linux does it, it must
-/// be written again.
+/// Files of folders that are synced as a whole, such as a base, count from then on as they are. Bytes of a failed sync
+/// are read back as they were written, and no later sync brings them to the disk: as Linux does it, they must be written
+/// again.
 #[derive(Default)]
 pub struct LossyDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<Vec<u8>>>>,

@@ -237,7 +237,7 @@ fn a_refused_record_that_cannot_be_taken_back_never_comes_back_as_refused() {
     }
 }
 
-/// Bytes of a failed sync are read, and a later sync alone does not bring it there: the
+/// Bytes of a failed sync are read, and a later sync alone does not bring them to the disk: the
 /// control of these tests.
 #[test]
 fn a_disk_whose_sync_failed_does_not_bring_it_later() {
