@@ -28,7 +28,7 @@ const FOLDERS: [&str; 12] = [
 const CRATES_HAVE: [&str; 5] = ["src", "tests", "benches", "fuzz", "examples"];
 
 /// Names of other standards and systems that pages cite.
-const FOREIGN: [&str; 5] = [
+const FOREIGN: [&str; 7] = [
     "TCP_QUICKACK",
     "malloc_trim",
     "max_fragment_length",
@@ -103,19 +103,19 @@ fn expanded(path: &str) -> Vec<String> {
 /// Whether a cited word is a path of the tree: it begins with a folder of it, or ends like a source file.
 fn is_path(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-{},*".contains(c);
-    let source = [".rs", ".py", ".js"].iter().any(|end| word.ends_with(end));
+    let source = [".rs", ".py", ".js", ".c"].iter().any(|end| word.ends_with(end));
     let mut parts = word.split('/');
     let first = parts.next().is_some_and(|first| FOLDERS.contains(&first));
     // `provisioning/keys` is a folder of data, `provisioning/src/keys` one of the tree; `TARGET` stands for a name.
     let second = parts.next().unwrap_or_default();
     let inner = CRATES_HAVE.contains(&second)
-        || ["docs", "tests", "fuzz", ".ci"].iter().any(|f| word.starts_with(f));
+        || ["docs", "tests", "fuzz", "examples", ".ci"].iter().any(|f| word.starts_with(f));
     let stands_for_others = word.split('/').any(|part| part == "TARGET");
     let known = first && inner && !stands_for_others;
     word.contains('/') && word.chars().all(plain) && (known || source)
 }
 
-/// Whether a path is there: as it stands, or, of a source file, as the end of exactly that many folders.
+/// Whether a path is there: as it stands, or as the end of the path of a file.
 fn is_there(path: &str, files: &[String]) -> bool {
     if path.contains('*') {
         let head = path.split('*').next().unwrap();
@@ -192,7 +192,7 @@ fn links_lead_somewhere_and_every_page_is_in_an_index() {
 
 /// Every word of the sources that could be a name.
 fn names(files: &[String]) -> BTreeSet<String> {
-    const SOURCES: [&str; 8] = [".rs", ".txt", ".py", ".js", ".json", ".toml", ".snap", ".hpp"];
+    const SOURCES: [&str; 7] = [".rs", ".txt", ".py", ".js", ".c", ".json", ".toml"];
     let mut names = BTreeSet::new();
     let sources = files.iter().filter(|file| SOURCES.iter().any(|end| file.ends_with(end)));
     for file in sources.filter(|file| *file != "tests/system/pages.rs") {
