@@ -34,6 +34,8 @@ const FOREIGN: [&str; 7] = [
     "max_fragment_length",
     "record_size_limit",
     "CONNECTION_REFUSED",
+    "O_DIRECT",
+    "O_DSYNC",
 ];
 
 /// Folders that are not part of the tree.
