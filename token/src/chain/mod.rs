@@ -391,8 +391,8 @@ impl Screened {
 ///     keys: vec![IssuerKey {
 ///         tenant: tenant.clone(),
 ///         key: issuer.public(),
-///         not_before: now.minus(3_600),
-///         not_after: now.plus(3_600),
+///         not_before: now.minus(86_400),
+///         not_after: now.plus(86_400),
 ///         state: KeyState::Active,
 ///     }],
 ///     tenant: TenantTrust {
