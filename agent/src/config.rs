@@ -1,4 +1,4 @@
-//! What an agent needs to be told.
+//! Configuration of an agent.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub struct AgentConfig {
     /// Seconds for which it decides all the same when it hears the feed and cannot follow it.
     pub not_followed_seconds: u64,
     /// A file of derivation keys, which it shares with the issuer: symmetric tokens are taken (RFC 9202 section 3.3.2).
-    /// A gateway has none: whoever holds them can make the key of every symmetric token of the audience.
+    /// A gateway has none: their holder can make the key of every symmetric token of the audience.
     pub derivation_key_file: Option<PathBuf>,
     /// Go on with what is left of a store that holds less than it should.
     pub accept_loss: bool,

@@ -182,7 +182,7 @@ impl World {
         beat.answer(nonce, &self.root).unwrap()
     }
 
-    /// What the service answers to `after` and [`NONCE`].
+    /// Answer of the service to `after` and [`NONCE`].
     pub(crate) fn feed(&self, after: u64, time: u64) -> Feed {
         self.feed_for(&NONCE, after, time)
     }

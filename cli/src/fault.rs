@@ -1,4 +1,4 @@
-//! What ends a command: words for a person, and what to try next.
+//! The error that ends a command: words for a person, and what to try next.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ impl Fault {
         Self { words: words.into(), hint: None, passing: false }
     }
 
-    /// What happened.
+    /// The event.
     pub(crate) fn words(&self) -> &str {
         &self.words
     }
 
-    /// What to try next, when that is known.
+    /// The next thing to try, when that is known.
     pub(crate) fn what_next(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -55,5 +55,5 @@ impl<E: std::error::Error> From<E> for Fault {
     }
 }
 
-/// What a command returns: the exit status.
+/// Result of a command: the exit status.
 pub(crate) type Outcome = Result<u8, Fault>;

@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]), the simulators ([`sim`]) and the load ([`bench`]). What those do stands in their own crates.
+//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]) and the load ([`bench`]). The work is done by the other crates.
 
 mod allocator;
 mod args;
@@ -18,6 +18,7 @@ mod sim;
 
 mod fault;
 mod out;
+mod pages;
 mod screen;
 mod secrets;
 mod span;
@@ -77,7 +78,10 @@ fn is_server(command: &Command) -> bool {
 
 /// Whether it leaves folders with secrets in them. The bench starts mosquitto, which reads its files as another user.
 fn keeps_secrets(command: &Command) -> bool {
-    !matches!(command, Command::Bench(_) | Command::Operator(_))
+    !matches!(
+        command,
+        Command::Bench(_) | Command::Operator(_) | Command::Completions(_) | Command::Man(_)
+    )
 }
 
 async fn run(command: Command) -> Outcome {
@@ -96,6 +100,8 @@ async fn run(command: Command) -> Outcome {
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => sim::run(command).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Completions(args) => pages::completions(args),
+        Command::Man(args) => pages::man(args),
         Command::Operator(command) => operator::run(command).await,
     }
 }

@@ -1,4 +1,4 @@
-//! What a person sees while a run goes on: notes stay, the progress line is overwritten on a terminal and told every
+//! Progress on the terminal during a run: notes stay, the progress line is overwritten on a terminal and told every
 //! five seconds elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tessera_simulators::scenario::News;
 
 use crate::out;
 
-/// Progress lines between two that are told when nobody watches a terminal.
+/// Progress lines between two that are told when no terminal is watched.
 const EVERY: u64 = 5;
 
 /// The screen.
@@ -19,7 +19,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// The screen of this process; `stop` is told when nobody reads it any more.
+    /// The screen of this process; `stop` is told when its reader is gone.
     pub(crate) fn new(stop: &Stop) -> Self {
         Self { terminal: out::is_terminal(), lines: AtomicU64::new(0), stop: stop.clone() }
     }

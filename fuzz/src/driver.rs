@@ -16,7 +16,7 @@ const POOL: usize = 4096;
 /// Attempts to make a failing input smaller.
 const SHRINK_ATTEMPTS: usize = 4000;
 
-/// What to run.
+/// The order.
 pub struct Plan {
     /// Executions beyond regressions and seeds.
     pub runs: u64,
@@ -28,7 +28,7 @@ pub struct Plan {
     pub demand: bool,
 }
 
-/// What a run came to.
+/// Outcome of a run.
 pub struct Report {
     /// Executions in all.
     pub executions: u64,
@@ -38,7 +38,7 @@ pub struct Report {
 
 /// An input that broke an invariant.
 pub struct Failure {
-    /// What the panic said, and where.
+    /// Message and place of the panic.
     pub message: String,
     /// The input, made small.
     pub input: Vec<u8>,
@@ -54,7 +54,7 @@ pub enum Fault {
 
 static EXECUTED: AtomicU64 = AtomicU64::new(0);
 
-/// Executions so far, for whoever watches whether the run goes on.
+/// Executions so far, so that a watcher sees progress.
 pub fn executed() -> u64 {
     EXECUTED.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! What a run has reached: outcomes that the targets name themselves.
+//! Outcomes that a run has reached: outcomes that the targets name themselves.
 //!
 //! Stable Rust has no coverage to steer by, so a target notes which refusal, rule or path it came to. The driver keeps
 //! inputs that reach something new, and a target that no longer reaches enough fails: it would check nothing.

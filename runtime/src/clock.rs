@@ -1,4 +1,4 @@
-//! The one place that reads the clock. Everybody else is handed a [`SharedClock`].
+//! The one place that reads the clock. All other code is handed a [`SharedClock`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

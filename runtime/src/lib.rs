@@ -1,4 +1,4 @@
-//! What every Tessera process needs once: clock, randomness, durable store, HTTP client, metrics, logs, stop.
+//! Parts that every Tessera process needs once: clock, randomness, durable store, HTTP client, metrics, logs, stop.
 //!
 //! It is the floor under `agent`, `broker`, `provisioning`, `simulators` and `cli`, so that each foreign library
 //! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.

@@ -1,7 +1,7 @@
 //! A time by which things are removed for good: one that a wrong clock cannot bring ahead.
 //!
-//! It goes on with monotonic time, is stored over restarts, and never passes the wall clock. What it lost while the
-//! process did not run it catches up slowly ([`LIVED_CATCH_UP`]). A clock that is years ahead for a minute moves it by
+//! It goes on with monotonic time, is stored over restarts, and never passes the wall clock. Time that passed while the
+//! process did not run it is caught up slowly ([`LIVED_CATCH_UP`]). A clock that is years ahead for a minute moves it by
 //! little more than that minute.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The one place that draws randomness. Everybody else is handed a [`SharedRandom`].
+//! The one place that draws randomness. All other code is handed a [`SharedRandom`].
 
 use std::fmt;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub struct Stop {
 type Names = Arc<Mutex<BTreeMap<u64, String>>>;
 
 impl Stop {
-    /// A signal that nobody has given yet.
+    /// A signal that is not given yet.
     pub fn new() -> Self {
         Self::default()
     }

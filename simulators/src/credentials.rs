@@ -32,7 +32,7 @@ pub enum Proof {
     Bearer,
 }
 
-/// What is wanted.
+/// The request.
 #[derive(Clone)]
 pub struct Wanted {
     /// `http://host:port` of provisioning.

@@ -24,7 +24,7 @@ use crate::personas::Sensor;
 use crate::report::Tally;
 use crate::wire::Version;
 
-/// What kind of devices to make.
+/// Kind of the devices.
 #[derive(Clone, Debug)]
 pub struct Kind {
     /// The tenant.
@@ -43,7 +43,7 @@ pub struct Kind {
     pub habits: Habits,
 }
 
-/// What makes a fleet: where things are, and from which seed.
+/// Settings of a fleet: where things are, and from which seed.
 #[derive(Clone)]
 pub struct Yard {
     /// Provisioning for devices.

@@ -2,7 +2,7 @@
 //! command line.
 //!
 //! A virtual device speaks to the product over the wire alone: HTTP to provisioning, MQTT to the broker. Nothing here
-//! is linked to either server. Keys come from the seed, so whoever knows the seed of a run knows its keys: runs are for
+//! is linked to either server. Keys come from the seed, so the seed of a run gives away its keys: runs are for
 //! test systems.
 //!
 //! Reading order: [`wire`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),

@@ -1,4 +1,4 @@
-//! What operators, devices and readers do, and what an answer promises.
+//! Acts of operators, devices and readers, and the promises of an answer.
 
 use serde_json::Value;
 use tessera_token::messages::{
@@ -13,7 +13,7 @@ use super::net::{Asker, Exchange};
 use super::office::Office;
 use super::world::World;
 
-/// What a request asks for.
+/// Purpose of a request.
 #[derive(Clone)]
 pub enum Purpose {
     Trust,

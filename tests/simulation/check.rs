@@ -1,4 +1,4 @@
-//! What must hold after every step.
+//! Invariants after every step.
 
 use serde_json::Value;
 use tessera_token::cbor::Writer;

@@ -32,7 +32,7 @@ pub struct Device {
     pub request: Option<TokenRequest>,
 }
 
-/// What a device shows at a gate.
+/// Credential of a device at a gate.
 #[derive(Clone)]
 pub struct Shown {
     pub device: usize,

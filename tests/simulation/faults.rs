@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! Faults of a run.
 
 use std::path::PathBuf;
 

@@ -105,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    /// Somebody shows a password that was recorded.
+    /// An attacker shows a recorded password.
     pub async fn show_again(&mut self, gate: usize) -> Result<(), String> {
         if self.seen.is_empty() {
             return Ok(());
@@ -117,7 +117,7 @@ impl World {
         self.show(&shown, gate, "is replayed").await
     }
 
-    /// Somebody with the key of a device shows a token of it that was revoked.
+    /// An attacker with the key of a device shows a token of it that was revoked.
     pub async fn show_ended(&mut self, gate: usize) -> Result<(), String> {
         let alive = |token: &super::model::Token| token.expires > self.now / 1000;
         let tokens = self.model.tokens.iter().enumerate();

@@ -67,7 +67,7 @@ impl Machine {
         random.fork(&format!("{} {}", self.name, self.life)).shared()
     }
 
-    /// What the end of the process leaves at this moment, in a folder for the next life; its path. What goes on behind an
+    /// State that the end of the process leaves at this moment, in a folder for the next life; its path. Work that goes on after an
     /// answer, such as a checkpoint, may change files while they are copied: then it is a moment later.
     pub fn left(&self, how: End, draw: u64) -> PathBuf {
         let next = self.home.join((self.life + 1).to_string());

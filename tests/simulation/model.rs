@@ -40,7 +40,7 @@ pub struct Loss {
 /// The number of an event that no reader has read yet.
 pub const UNHEARD: u64 = u64::MAX;
 
-/// What is known of a device.
+/// Facts about a device.
 #[derive(Clone, Default)]
 pub struct Known {
     pub enrolled: bool,
@@ -49,11 +49,11 @@ pub struct Known {
     pub epoch: u64,
 }
 
-/// What provisioning promised.
+/// Promises of provisioning.
 #[derive(Clone, Default)]
 pub struct Model {
     pub tokens: Vec<Token>,
-    /// What was given out by restored services too: a serial never means two tokens.
+    /// Numbers that restored services gave out too: a serial never means two tokens.
     pub serials: HashMap<Vec<u8>, usize>,
     /// Number of an event to its hash: never two of one number, over restored services too.
     pub events: BTreeMap<u64, [u8; 32]>,
@@ -70,11 +70,11 @@ pub struct Model {
     pub refreshed: HashMap<Vec<u8>, (usize, u64)>,
     /// Hashes of the audit chain, as far as it was read.
     pub audit: Vec<[u8; 32]>,
-    /// What must stand in it, and what does.
+    /// Entries that it must have, and those that it has.
     pub audited: HashMap<(String, String), (u64, u64)>,
 }
 
-/// What one ledger of proofs has taken.
+/// Proofs that one ledger has accepted.
 #[derive(Clone, Default)]
 pub struct Taken(HashSet<(usize, u64, u32)>);
 

@@ -1,4 +1,4 @@
-//! What is on its way between processes. Every request is an exchange of its own, as over HTTP: it and its answer may be
+//! Messages on their way between processes. Every request is an exchange of its own, as over HTTP: it and its answer may be
 //! lost or late, the request may come twice, and nothing comes in order.
 
 use tessera_provisioning::driven::Call;
@@ -63,7 +63,7 @@ impl Net {
         self.put(chance, now, Parcel::Answer(to, answer));
     }
 
-    /// What has arrived, first the first.
+    /// Arrived messages in order.
     pub fn due(&mut self, now: u64) -> Option<Parcel> {
         let due = |(_, at): &(usize, &(u64, u64, Parcel))| at.0 <= now;
         let first = self.under_way.iter().enumerate().filter(due);

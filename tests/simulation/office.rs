@@ -86,7 +86,7 @@ impl Office {
         !matches!(self.ask(&call).await, Some((200, _)))
     }
 
-    /// What it does behind its answers.
+    /// Its work after its answers.
     pub async fn settle(&mut self) {
         if let Some(driven) = &self.driven {
             driven.settle().await;
@@ -110,7 +110,7 @@ impl Office {
         Call { post: false, path, media: JSON, bearer, body: Vec::new() }
     }
 
-    /// What a reader shows of its own.
+    /// Evidence of a reader.
     pub fn of_shower(&self, path: String, body: Vec<u8>) -> Call {
         let bearer = Some(self.feed.clone());
         Call { post: true, path, media: CBOR, bearer, body }

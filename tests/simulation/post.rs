@@ -9,14 +9,14 @@ use super::device::Shown;
 use super::line::Line;
 use super::world::{World, BACKEND, GATES};
 
-/// What one kept session of one broker is promised.
+/// Promises to one kept session of one broker.
 #[derive(Clone, Default)]
 pub struct Session {
     /// Its subscription was acknowledged.
     pub subscribed: bool,
     /// Messages that it must get: number to the token by which each was published.
     pub owed: BTreeMap<u64, usize>,
-    /// What it got; at least once is allowed, never is not.
+    /// The delivered messages; at least once is allowed, never is not.
     pub got: BTreeSet<u64>,
 }
 
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// What is owed to a session whose reader takes everything.
+    /// Messages owed to a session whose reader takes everything.
     pub async fn is_delivered(&mut self, at: usize, gate: usize) -> Result<(), String> {
         self.read_post(at, gate, true).await?;
         match self.sessions[gate][at].owed.first_key_value() {

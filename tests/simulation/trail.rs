@@ -6,7 +6,7 @@ use std::fmt;
 /// Steps that a failure tells.
 const LAST: u64 = 50;
 
-/// What happened in the last steps.
+/// Events of the last steps.
 pub struct Trail {
     seed: u64,
     pub step: u64,

@@ -42,7 +42,7 @@ pub struct World {
     pub faults: Faults,
     /// An older copy of the office.
     pub office_copy: Option<Copy>,
-    /// What the ledger of each gate has taken.
+    /// Proofs that the ledger of each gate has accepted.
     pub taken: Vec<Taken>,
     /// Ended tokens that a gate has refused for it: never again there.
     pub turned_away: std::collections::HashSet<(usize, usize)>,
@@ -60,7 +60,7 @@ pub struct World {
     _home: tempfile::TempDir,
 }
 
-/// What a run has done, so that one that does nothing is seen.
+/// Work of a run, so that one that does nothing is seen.
 #[derive(Default)]
 pub struct Counts {
     pub accepted: u64,

@@ -81,7 +81,7 @@ impl Api {
         self.operator.post_json(&path, &json!({})).await.map(drop)
     }
 
-    /// What the registry says of a device.
+    /// Record of a device in the registry.
     pub async fn device(&self, device: &DeviceId) -> Result<Value, HttpError> {
         let answer = self.operator.get(&format!("/v1/tenants/default/devices/{device}")).await?;
         answer.json()

@@ -16,7 +16,7 @@ pub struct Http {
     bearer: Option<String>,
 }
 
-/// What came back.
+/// The answer.
 pub struct Answer {
     /// The status.
     pub status: u16,

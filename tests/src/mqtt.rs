@@ -34,7 +34,7 @@ pub struct Mqtt {
     rest: Vec<u8>,
     inbox: VecDeque<Message>,
     number: u16,
-    /// What CONNACK said.
+    /// Contents of CONNACK.
     pub present: bool,
 }
 

@@ -144,7 +144,7 @@ impl Device {
         command
     }
 
-    /// What the token says, as `tessera device token --json` tells it.
+    /// Claims of the token, as `tessera device token --json` tells it.
     pub fn token(&self) -> Value {
         let text = ok(Command::new(tessera())
             .args(["device", "token", "--json", "--dir"])

@@ -118,7 +118,7 @@ impl Places {
 pub struct NotReady {
     /// The exit status; none when it was still there when time was over.
     pub status: Option<ExitStatus>,
-    /// What it printed.
+    /// Its output.
     pub text: String,
 }
 
@@ -159,7 +159,7 @@ impl Daemon {
         Self { child, log: log.to_owned() }
     }
 
-    /// What it has printed.
+    /// Its output up to now.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }

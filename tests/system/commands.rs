@@ -1,4 +1,4 @@
-//! What the command line tells people.
+//! Output of the command line for people.
 
 use std::process::{Command, Stdio};
 

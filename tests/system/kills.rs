@@ -16,7 +16,7 @@ use tessera_token::key::SecretKey;
 const KILLS: usize = 50;
 const WORKERS: u64 = 4;
 
-/// What the service has acknowledged so far.
+/// Facts that the service has acknowledged so far.
 #[derive(Default)]
 struct Acknowledged {
     /// Device to thumbprint of its key.

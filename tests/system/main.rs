@@ -27,6 +27,7 @@ mod kills;
 mod logs;
 mod mosquitto;
 mod mqttjs;
+mod pages;
 mod paho;
 mod pauses;
 mod proxies;

@@ -188,7 +188,7 @@ fn no_secret_reaches_logs_metrics_or_answers() {
     }
 }
 
-/// What a peer calls a topic is shown with its control characters written out: it makes no line and no colour of a log.
+/// A topic name of a peer is shown with its control characters written out: it makes no line and no colour of a log.
 #[test]
 fn control_characters_of_a_peer_reach_no_log() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

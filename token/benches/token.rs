@@ -1,4 +1,4 @@
-//! What a connect and a publish cost in the token crate: `cargo bench -p tessera-token`.
+//! Cost of a connect and of a publish in the token crate: `cargo bench -p tessera-token`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(
     clippy::unwrap_used,
@@ -50,7 +50,7 @@ fn connect(c: &mut Criterion) {
     });
 }
 
-/// Target of issue 3: at most 100 ns.
+/// Target: at most 100 ns.
 fn authorise(c: &mut Criterion) {
     let scope = scope(10);
     let last = TopicName::parse("d/d-1/topic-9").unwrap();

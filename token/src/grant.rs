@@ -1,4 +1,4 @@
-//! What a validated token allows: the only thing the rest of a server asks about rights.
+//! Rights of a validated token: the only thing the rest of a server asks about rights.
 
 use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
@@ -94,7 +94,7 @@ impl Grant {
     }
 
     /// Whether a peer that proves this grant holds what a peer with a key of this name, of the same device, held: the
-    /// same key, or the device's other kind of key. A symmetric key is given only to whoever signs with the device's
+    /// same key, or the device's other kind of key. A symmetric key is given only to a peer that signs with the device's
     /// public key.
     #[must_use]
     pub fn goes_on_from(&self, confirmation: Option<Thumbprint>) -> bool {

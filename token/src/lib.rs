@@ -1,4 +1,4 @@
-//! What a Tessera token is.
+//! Tokens of Tessera: layout, issuing, validation, and the messages around them.
 //!
 //! A token is a CWT (RFC 8392) in COSE_Sign1 (RFC 9052) that names a device, its rights as
 //! AIF-MQTT (RFC 9237, RFC 9431) and the key that must prove possession of it (RFC 8747).

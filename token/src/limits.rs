@@ -16,7 +16,7 @@ pub const TENANT_CHARS: usize = 32;
 pub const AUDIENCE_BYTES: usize = 16;
 /// Characters of the suffix behind `~` in a client id.
 pub const CLIENT_SUFFIX_CHARS: usize = 23;
-/// Bytes of a topic name or filter. The standard allows 65,535; nobody routes that.
+/// Bytes of a topic name or filter. The standard allows 65,535; no fleet routes that.
 pub const TOPIC_BYTES: usize = 1024;
 /// Levels of a topic name or filter: bounds every walk over it.
 pub const TOPIC_LEVELS: usize = 32;

@@ -148,7 +148,7 @@ codes! {
     /// The authentication method is not supported.
     MethodNotSupported = "method_not_supported": "the authentication method is not supported",
     // provisioning
-    /// Nobody gives symmetric keys here.
+    /// The service does not offer symmetric keys.
     SymmetricNotOffered = "symmetric_not_offered": "this service gives no tokens that are bound to a symmetric key",
     /// The answer would tell a secret on a connection that others can read.
     ChannelInClear = "channel_in_clear": "a symmetric key is told to the signer of its request alone: send answer_key",

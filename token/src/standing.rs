@@ -1,4 +1,4 @@
-//! What stays of a grant when its rights are left out.
+//! Identity of a grant without its rights.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use crate::proof::DerivationId;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
 
-/// Whose a grant was, and what a withdrawal of it would name. It may be written down; it allows nothing.
+/// Owner of a grant, and the names by which it can be revoked. It may be written down; it allows nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The tenant.
@@ -33,7 +33,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What may be written down of a grant.
+    /// The parts of a grant that may be stored.
     pub fn of(grant: &Grant) -> Self {
         Self {
             tenant: grant.tenant().clone(),

@@ -28,7 +28,7 @@ pub struct Asked {
     pub wait: Duration,
     /// Path and query.
     pub path: String,
-    /// What is posted; a GET without it.
+    /// The posted messages; a GET without it.
     pub shows: Option<Vec<u8>>,
 }
 
@@ -54,12 +54,12 @@ impl Driven {
         &self.agent
     }
 
-    /// Who may connect.
+    /// The validator.
     pub fn validator(&self) -> &Validator {
         self.agent.validator()
     }
 
-    /// What it asks the trust feed for next, and after which pause. The service is not asked to wait for news.
+    /// The next request to the trust feed, and after which pause. The service is not asked to wait for news.
     pub fn asks(&self) -> Asked {
         let shows = matches!(self.next.ask, Ask::Show).then(|| self.core.evidence());
         let path = path(self.next.ask, self.clock.unix());
@@ -82,7 +82,7 @@ impl Driven {
         self.next = self.core.answer(self.next.ask, answer);
     }
 
-    /// What the trust actor does every second.
+    /// The step of the trust actor every second.
     pub fn tick(&mut self) {
         self.core.tick();
     }

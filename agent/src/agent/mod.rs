@@ -80,7 +80,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Who may connect.
+    /// The validator.
     pub fn validator(&self) -> &Validator {
         &self.validator
     }
@@ -90,7 +90,7 @@ impl Agent {
         &self.observer
     }
 
-    /// What is known.
+    /// The trust data.
     pub fn trust(&self) -> &Arc<Trust> {
         &self.trust
     }

@@ -19,7 +19,7 @@ use super::tracker::{Name, Tracker, Turn};
 use crate::host::Finish;
 use crate::limits;
 
-/// What the actor is made of. It outlives the actor, so that a new one goes on with the same profiles.
+/// Parts of the actor. It outlives the actor, so that a new one goes on with the same profiles.
 pub(crate) struct BehaviourParts {
     tracker: Tracker,
     store: ProfileStore,

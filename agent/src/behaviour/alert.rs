@@ -4,7 +4,7 @@ use tessera_token::time::UnixSeconds;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What a signal is about.
+        /// Topic of a signal.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum SignalName { $($(#[$doc])* $variant,)* }
@@ -64,7 +64,7 @@ impl SignalName {
 /// One reason, with its numbers in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signal {
-    /// What it is about.
+    /// Its topic.
     pub name: SignalName,
     /// The numbers, for people.
     pub words: String,

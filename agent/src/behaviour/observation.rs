@@ -4,7 +4,7 @@ use tessera_token::grant::Grant;
 use tessera_token::key::Thumbprint;
 use tessera_token::refusal::RefusalCode;
 
-/// What a session saw its device do.
+/// Observation of a device by its session.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
     /// The session was opened. When it takes an older session's place, this comes before that one's
@@ -52,7 +52,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The connection of whoever holds `grant`.
+    /// The connection of the holder of `grant`.
     pub fn of(grant: &Grant, network: Network) -> Self {
         Self {
             network,
@@ -63,7 +63,7 @@ impl Connection {
     }
 }
 
-/// What kind of subject a grant speaks of, judged by its scope.
+/// Kind of the subject of a grant, judged by its scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum SubjectKind {
     /// Exact topics only.

@@ -68,7 +68,7 @@ impl Session {
     }
 }
 
-/// What the tracker is told.
+/// Messages to the tracker.
 pub(super) struct Entry {
     pub(super) device: DeviceHandle,
     pub(super) what: What,

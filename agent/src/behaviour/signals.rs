@@ -11,7 +11,7 @@ const FLOOD_FLOOR: u64 = 100;
 /// Bytes in ten seconds below which nothing is much.
 const VOLUME_FLOOR: u64 = 256 * 1024;
 
-/// What a signal looks at.
+/// Input of a signal.
 pub(super) struct View<'a> {
     pub(super) profile: &'a Profile,
     /// The most publishes that are usual in a slot of the group; `None` before the group is learned.

@@ -25,7 +25,7 @@ impl Steady {
         u64::try_from(self.base.saturating_add(uptime)).unwrap_or(0)
     }
 
-    /// What people are told.
+    /// Words of an alert.
     pub(super) fn wall(&self) -> UnixSeconds {
         self.held.unix()
     }

@@ -44,8 +44,8 @@ impl ProfileStore {
         Ok(unread)
     }
 
-    /// Writes these profiles, and removes those that were let go; tells how many were written. What could not be
-    /// written is written in a later round.
+    /// Writes these profiles, and removes those that were let go; tells how many were written. Profiles that could not be
+    /// written are written in a later round.
     pub(super) fn save_some(
         &self,
         tracker: &mut Tracker,

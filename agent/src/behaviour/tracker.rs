@@ -16,7 +16,7 @@ use crate::limits;
 /// Slots and devices after which a group has a baseline.
 const GROUP_SLOTS: u32 = 100;
 const GROUP_DEVICES: u32 = 5;
-/// What a signal weighs at least to be told on its own account.
+/// Least weight of a signal that is reported alone.
 const STRONG: u32 = 30;
 
 /// Milliseconds by which time may go back unnoticed.
@@ -38,7 +38,7 @@ impl Equivalent<Name> for NameRef<'_> {
     }
 }
 
-/// What is usual in a group.
+/// Usual values of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Group {
     publishes: Histogram,

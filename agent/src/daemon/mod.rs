@@ -25,14 +25,14 @@ mod routes;
 mod tests;
 mod wire;
 
-/// What `tessera agent` is told.
+/// Configuration of `tessera agent`.
 #[derive(Clone)]
 pub struct DaemonConfig {
     /// The agent itself.
     pub agent: AgentConfig,
     /// Where it listens for HTTP; port 0 takes a free one.
     pub http: SocketAddr,
-    /// Whether another address than loopback may be listened on: whoever reaches it may ask about any credential.
+    /// Whether another address than loopback may be listened on: every peer that reaches it may ask about any credential.
     pub not_only_loopback: bool,
     /// Its Unix socket (mode 0660), when there is to be one.
     pub socket: Option<PathBuf>,

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::namesake::VERIFIER_NAME_SHARED;
 use crate::validator::Validator;
 
-/// What every route needs.
+/// State of all routes.
 pub(super) struct State {
     pub(super) http: ServerMetrics,
     validator: Validator,

@@ -1,4 +1,4 @@
-//! What goes over HTTP, apart from what it means.
+//! Messages of the HTTP API, apart from their meaning.
 
 use std::net::IpAddr;
 

@@ -53,7 +53,7 @@ impl AheadRows {
     }
 }
 
-/// What a row says: the name and its place. `None` for a row that is none; the seconds of its bucket are closed.
+/// Contents of a row: the name and its place. `None` for a row that is none; the seconds of its bucket are closed.
 pub(super) fn read(row: &Row) -> Option<(Name, Place)> {
     let (key, value) = row;
     let (bucket, name) = key.split_first_chunk::<4>()?;

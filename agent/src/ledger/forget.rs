@@ -9,7 +9,7 @@ use super::memory::{bucket_of, seconds_of};
 use super::{ahead, former, second_of, Ledger};
 use crate::limits;
 
-/// What is in memory of one bucket, over all parts.
+/// Memory of one bucket, over all parts.
 #[derive(Default, Clone, Copy)]
 struct Held {
     entries: usize,
@@ -168,7 +168,7 @@ impl Ledger {
     }
 }
 
-/// What goes first when memory is full: what is not fresh, longest unused first, then the oldest of what is. The present
+/// The part that is forgotten first when memory is full: what is not fresh, longest unused first, then the oldest of what is. The present
 /// stays.
 fn in_order_of_use(held: &BTreeMap<u32, Held>, now: UnixSeconds) -> Vec<u32> {
     let present = bucket_of(second_of(now));

@@ -1,4 +1,4 @@
-//! What a former version left: a row for each key with the highest counter it had used and when, in the table `k`, and
+//! Rows of a former version: a row for each key with the highest counter it had used and when, in the table `k`, and
 //! before that in `proof_counters`. Its counters rose with every proof, so a proof of such a key is new when its counter is
 //! above, or when it was made after what could be used at that time.
 

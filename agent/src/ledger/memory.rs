@@ -6,7 +6,7 @@ use tessera_token::proof::Place;
 use super::name::{Name, Who};
 use crate::limits::{LEDGER_BUCKET_SECONDS, LEDGER_COUNTERS_PER_PART, LEDGER_SUFFIXES};
 
-/// What was taken by the keys of one part: for each bucket of seconds the highest place under each name. A bucket is
+/// Proofs that were accepted of the keys of one part: for each bucket of seconds the highest place under each name. A bucket is
 /// forgotten as a whole.
 #[derive(Default)]
 pub(super) struct Part {
@@ -31,9 +31,9 @@ pub(super) struct Bucket {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Replayed;
 
-/// What was taken.
+/// The accepted proofs.
 pub(super) struct Entry {
-    /// What it is filed under.
+    /// Its key.
     pub(super) name: Name,
     /// Whether nothing was filed under it in this bucket before.
     pub(super) new: bool,
@@ -118,7 +118,7 @@ impl Bucket {
         self.places.get(&self.name_of(who)).copied()
     }
 
-    /// What a proof is filed under here: its client id, or what the key's further client ids share. A client id that has
+    /// Key of a proof here: its client id, or what the key's further client ids share. A client id that has
     /// a place of its own in this bucket keeps it, and one that has none gets none later: so the answer is always the same.
     /// After a crash the rows ahead of the clock bring places back without their number: the shared place says that there
     /// were too many.

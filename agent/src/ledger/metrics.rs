@@ -1,6 +1,6 @@
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
 
-/// What the ledger counts.
+/// Counters of the ledger.
 pub struct LedgerMetrics {
     limits: Counter,
     undecided: Counter,

@@ -84,7 +84,7 @@ pub struct Taken {
     pub previous: Option<u32>,
 }
 
-/// What a proof that was taken waits for.
+/// Condition that an accepted proof waits for.
 enum Wait {
     Nothing,
     Reserve,
@@ -212,7 +212,7 @@ impl Ledger {
         Ok(entry)
     }
 
-    /// What must be durable before the proof is answered. Near the end of what is reserved, more is asked for.
+    /// Write that must be durable before the proof is answered. Near the end of what is reserved, more is asked for.
     fn wait_for(&self, place: Place, now: UnixSeconds, entry: memory::Entry) -> Wait {
         let second = place.second();
         let is_ahead = second > second_of(now).saturating_add(limits::LEDGER_AHEAD_SECONDS);

@@ -4,11 +4,11 @@ use tessera_token::key::Thumbprint;
 
 use crate::limits::LEDGER_PARTS;
 
-/// What proofs are filed under: 16 bytes of a hash, of which the first is that of the key for all its client ids, so that
+/// Key of proofs in the ledger: 16 bytes of a hash, of which the first is that of the key for all its client ids, so that
 /// they are in one part. Two of one name would share their places, which can only refuse more.
 pub(super) type Name = [u8; 16];
 
-/// Whose proof it is.
+/// The key that made the proof.
 pub(super) struct Who {
     /// The key.
     pub(super) key: Name,
@@ -29,7 +29,7 @@ impl Who {
         Self { key: head(whole), client }
     }
 
-    /// What further client ids of the key share when it has too many.
+    /// The name that further client ids of a key share when it has too many.
     pub(super) fn shared(&self) -> Name {
         let mut name = self.key.map(|byte| !byte);
         name[0] = self.key[0];

@@ -29,7 +29,7 @@ pub(super) type Waiter = Box<dyn FnOnce(Result<(), RefusalCode>) + Send>;
 #[derive(Default)]
 struct State {
     wanted: Ranges,
-    /// What is on its way to the disk.
+    /// Reservations on their way to the disk.
     writing: Option<Ranges>,
     /// The last second that a proof of this process had reserved.
     end: Option<u32>,

@@ -1,4 +1,4 @@
-//! What a clean stop writes down and the next start reads back.
+//! Rows that a clean stop writes and the next start reads.
 
 use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tessera_token::proof::Place;
@@ -87,7 +87,7 @@ impl Rest {
         self.store.commit_blocking(batch)
     }
 
-    /// What was written down; `None` when the last stop was not a clean one, or it cannot be read.
+    /// The rows; `None` when the last stop was not a clean one, or it cannot be read.
     pub(super) fn read(&self) -> Result<Option<AtRest>, StoreError> {
         let Some(done) = self.table.get(DONE)? else { return Ok(None) };
         let Some((mut rest, places, suffixed)) = read_done(&done) else { return Ok(None) };

@@ -58,7 +58,7 @@ enum End {
     Behind,
 }
 
-/// What is known of the store at the start.
+/// State of the store at the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// The store is known to be older than what was taken: a restored copy, or one that has lost something.
@@ -259,7 +259,7 @@ impl Doubt {
         (start.saturating_sub(WINDOW).max(self.from), last)
     }
 
-    /// What to close once it has lasted long enough: its seconds as the clock of now dates them, and as that of the start
+    /// The range to close once it has lasted long enough: its seconds as the clock of now dates them, and as that of the start
     /// did when they are over. `None` while it lasts, and when it is closed.
     pub(super) fn due(&self, now: UnixSeconds, monotonic: Duration) -> Option<Ranges> {
         if !self.is_open() || monotonic < self.until {

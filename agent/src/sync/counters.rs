@@ -1,6 +1,6 @@
 use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
 
-/// What the synchronisation counts.
+/// Counters of the synchronisation.
 pub(super) struct Counters {
     pub(super) age: Gauge,
     pub(super) ahead: Gauge,

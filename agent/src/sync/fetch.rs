@@ -13,7 +13,7 @@ use crate::config::FeedConfig;
 use crate::limits;
 use crate::namesake::Namesake;
 
-/// What came back.
+/// The answer.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 
 /// Why nothing came back.
@@ -38,7 +38,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// What a status of HTTP that is no success says.
+    /// Meaning of an HTTP status that is no success.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             410 => Self::Gone,

@@ -36,13 +36,13 @@ mod unstored;
 mod view_tests;
 mod viewed;
 
-/// What to ask the service for.
+/// Request to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Everything. The service is told where this verifier stands, unless it has been shown what is known here: a snapshot
     /// of another line would hide from it that something is known that it has lost.
     Snapshot(Option<Stand>),
-    /// What came after what is known.
+    /// The events after the known ones.
     Events(Poll),
     /// Nothing: it is shown what it does not know any more.
     Show,
@@ -61,7 +61,7 @@ pub(crate) struct Stand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Poll {
     pub(crate) stand: Stand,
-    /// What the heartbeat must answer.
+    /// The nonce that the heartbeat must answer.
     pub(crate) nonce: FeedNonce,
     /// Seconds that the service may wait for news.
     pub(crate) wait: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Poll {
     pub(crate) made: Duration,
 }
 
-/// What to do next: wait, then ask.
+/// The next step: wait, then ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
     pub(crate) wait: Duration,
@@ -89,7 +89,7 @@ pub(crate) struct SyncCore {
     failures: u32,
     /// Whether a heartbeat has answered since the last snapshot or trouble: until then the service does not wait.
     settled: bool,
-    /// What is known and not in the store, when there is anything: then a whole snapshot is stored next.
+    /// Trust data that are known and not in the store, when there is anything: then a whole snapshot is stored next.
     unstored: Option<Unstored>,
     /// Whether the end of the short budget was told.
     ended: bool,
@@ -149,7 +149,7 @@ impl SyncCore {
         self
     }
 
-    /// What to ask at the start.
+    /// The first request.
     pub(crate) fn first(&mut self) -> Next {
         self.soon()
     }
@@ -176,7 +176,7 @@ impl SyncCore {
         next
     }
 
-    /// What a service that knows less is shown: everything that the root key signed and that is known, stored or not.
+    /// Evidence for a service that knows less: everything that the root key signed and that is known, stored or not.
     pub(crate) fn evidence(&self) -> Vec<u8> {
         let stored = self.store.evidence().unwrap_or_else(|error| {
             tracing::error!(%error, url = self.url, "what is stored cannot be shown to the service");
@@ -192,7 +192,7 @@ impl SyncCore {
         evidence.to_cbor()
     }
 
-    /// What is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
+    /// Work that is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
     /// back, as a tool that fakes it may bring about, is due at once.
     pub(crate) fn tick(&mut self) {
         let now = self.trust.monotonic();

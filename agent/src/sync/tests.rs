@@ -81,7 +81,7 @@ impl Rig {
         self.metrics.render().lines().any(|shown| shown == line)
     }
 
-    /// What a restart would find.
+    /// State that a restart would find.
     fn stored_seq(&self) -> u64 {
         self.verifier.trust_store.load(audience()).unwrap().seq()
     }

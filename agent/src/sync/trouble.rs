@@ -1,4 +1,4 @@
-//! What is done when an answer brought nothing: whether that is an outage, or a feed that cannot be followed.
+//! Steps after an answer that brought nothing: whether that is an outage, or a feed that cannot be followed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(super) struct Trouble {
     reason: &'static str,
     /// Whether the feed was heard and cannot be followed.
     lapse: bool,
-    /// What may help; `None` asks again as before.
+    /// The remedy; `None` asks again as before.
     help: Option<Help>,
     /// Whether asking again brings the same.
     is_final: bool,

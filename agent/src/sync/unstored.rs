@@ -1,4 +1,4 @@
-//! What a verifier knows and could not store: it is shown to a service that has lost it all the same.
+//! Trust data that a verifier knows and could not store: it is shown to a service that has lost it all the same.
 
 use tessera_token::limits::EVIDENCE_EVENTS;
 use tessera_token::trust::Evidence;

@@ -14,11 +14,11 @@ use super::effect::TrustEffect;
 use super::refusal::TrustRefusal;
 use super::state::TrustState;
 
-/// What an answer of the feed came to.
+/// Outcome of an answer of the feed.
 pub struct Applied {
     /// The new version: the old one with the good beginning of the events.
     pub state: TrustState,
-    /// What changed, in order.
+    /// The changes, in order.
     pub effects: Vec<TrustEffect>,
     /// How many of the events were good.
     pub taken: usize,
@@ -30,7 +30,7 @@ pub struct Applied {
     pub more: bool,
     /// Whether the heartbeat answered the nonce and belongs to this version.
     pub beat: bool,
-    /// What was wrong with the first that was not good; `too_large` also when everything was taken but for what found
+    /// The fault of the first bad one; `too_large` also when everything was taken but for what found
     /// no room.
     pub refused: Option<TrustRefusal>,
 }

@@ -2,7 +2,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::KeyId;
 
-/// Whose rights a change of trust may have touched. Whoever holds sessions asks
+/// Owners of rights that a change of trust may have touched. A holder of sessions asks
 /// [`crate::validator::Validator::still_holds`] again for those.
 ///
 /// A subscriber that lagged behind the channel must treat that as [`TrustEffect::Reloaded`].
@@ -35,7 +35,7 @@ pub enum TrustEffect {
     Token {
         /// The tenant.
         tenant: TenantId,
-        /// Whose it is.
+        /// Its owner.
         device: DeviceId,
         /// Its name.
         hash: TokenHash,

@@ -1,8 +1,8 @@
-//! What a verifier knows beyond its newest snapshot. A service that was restored from a backup signs snapshots that have
+//! Trust data of a verifier beyond its newest snapshot. A service that was restored from a backup signs snapshots that have
 //! lost revocations; who has seen those keeps them, also over a restart.
 //!
-//! Nobody signed it: it is what this verifier took out of signed events before. It can only raise epochs and states, so
-//! whoever could write it could refuse devices, and let in none.
+//! It is not signed: it is what this verifier took out of signed events before. It can only raise epochs and states, so
+//! a writer of it could refuse devices, and let in none.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::refusal::TrustRefusal;
 use super::state::{Moved, TrustState};
 use crate::limits::TRUST_FLOOR_ITEMS;
 
-/// What a snapshot must not weaken, as far as it would.
+/// Entries that a snapshot must not weaken, as far as it would.
 #[derive(Default)]
 pub struct Floor(Vec<Raised>);
 
@@ -127,7 +127,7 @@ impl TrustState {
         Ok(())
     }
 
-    /// What the snapshot it began with would have weakened.
+    /// Entries that the first snapshot would have weakened.
     pub fn floor(&self) -> &Floor {
         &self.floor
     }

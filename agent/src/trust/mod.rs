@@ -1,4 +1,4 @@
-//! What this verifier knows: signed by the pinned root key, stored, and read without a lock.
+//! Trust data of this verifier: signed by the pinned root key, stored, and read without a lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Trust {
         self.standing.follows()
     }
 
-    /// What changes from now on. A receiver that lagged must check everything again.
+    /// Changes from now on. A receiver that lagged must check everything again.
     pub fn effects(&self) -> broadcast::Receiver<TrustEffect> {
         self.effects.subscribe()
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use tessera_token::trust::TrustError;
 
-/// Why trust data was not taken. What was known before stays.
+/// Why trust data was not taken. The former data stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustRefusal {
     /// Not the CBOR of this message.
@@ -21,7 +21,7 @@ pub enum TrustRefusal {
     Expired,
     /// There is nothing yet that events could follow.
     NoSnapshot,
-    /// What was stored is damaged or incomplete.
+    /// The stored data are damaged or incomplete.
     Damaged,
     /// The heartbeat does not answer the nonce that was sent: it is a recording, or of a service that answers none.
     Nonce,

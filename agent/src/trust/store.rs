@@ -46,7 +46,7 @@ pub(crate) struct Viewed {
     pub(crate) events: Vec<Vec<u8>>,
 }
 
-/// What is stored of time. Nothing of it comes from the wall clock.
+/// Stored times. Nothing of it comes from the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredTime {
     /// The signed time, gone on with monotonic time; 0 when none is known.
@@ -60,7 +60,7 @@ pub struct StoredTime {
 pub enum TrustStoreError {
     /// The store.
     Store(StoreError),
-    /// What it holds is not good.
+    /// Its contents are damaged.
     Refused(TrustRefusal),
 }
 
@@ -109,7 +109,7 @@ impl TrustStore {
         &self.pin
     }
 
-    /// What is stored, every signature and the whole chain checked again; an empty version when nothing is. A part
+    /// The stored data, every signature and the whole chain checked again; an empty version when nothing is. A part
     /// that is not good makes the whole unusable: half of the revocations would be worse than none.
     ///
     /// # Errors

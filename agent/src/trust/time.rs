@@ -34,7 +34,7 @@ pub struct TrustTime {
     lived: Mutex<Option<LivedTime>>,
 }
 
-/// What the clock is found to be, measured by a heartbeat of this process.
+/// State of the clock, measured by a heartbeat of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockState {
     /// Seconds that the wall clock is ahead of signed time; negative when it is behind.
@@ -156,7 +156,7 @@ impl TrustTime {
         self.clock.monotonic()
     }
 
-    /// What a restart needs.
+    /// Data for a restart.
     pub(crate) fn to_store(&self) -> StoredTime {
         let lived = self.lived.lock().as_ref().map(|lived| (lived.began(), lived.reached()));
         StoredTime { signed: self.signed().unwrap_or_default(), lived }

@@ -139,7 +139,7 @@ impl Validator {
         Err(RefusalCode::ProofNotFresh.into())
     }
 
-    /// What is left after [`Validator::screen`]: the signatures, and what depends on them. The admission counts for
+    /// The steps after [`Validator::screen`]: the signatures, and what depends on them. The admission counts for
     /// nothing before [`Validator::settle`] has taken it.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Validator {
 
     /// Uses the proof up, and looks once more whether the grant still holds.
     ///
-    /// A revocation can come in after this returns: whoever opens a session subscribes to
+    /// A revocation can come in after this returns: a caller that opens a session subscribes to
     /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
     ///
     /// # Errors
@@ -248,7 +248,7 @@ impl Validator {
         with(verified).map_err(|code| Refusal { code, subject: Some(subject) })
     }
 
-    /// A token that nobody has proved: what it says, when all that concerns it alone holds. It allows nothing.
+    /// A token without a proof: what it says, when all that concerns it alone holds. It allows nothing.
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no.
@@ -413,7 +413,7 @@ impl Validator {
         self.parts.ledger.decides(self.now())
     }
 
-    /// What changes from now on. A receiver that lagged must treat that as [`TrustEffect::Reloaded`].
+    /// Changes from now on. A receiver that lagged must treat that as [`TrustEffect::Reloaded`].
     pub fn trust_effects(&self) -> broadcast::Receiver<TrustEffect> {
         self.parts.trust.effects()
     }

@@ -34,13 +34,13 @@ pub(crate) enum Which {
     /// The same with QoS 1.
     #[value(name = "fan-out-1")]
     FanOut1,
-    /// What a refused CONNECT costs, by the guard that refuses it.
+    /// Cost of a refused CONNECT, by the guard that refuses it.
     Refused,
-    /// Everybody disconnects; how long others wait.
+    /// All devices disconnect; how long others wait.
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
-    /// What an operation costs beside 1,000 sessions and beside --sessions.
+    /// Cost of an operation beside 1,000 sessions and beside --sessions.
     Growth,
     /// 200 honest devices while 30,000 bad connects a second come in.
     Flood,
@@ -81,7 +81,7 @@ What the measures need:
                counts its sectors, otherwise it counts what the kernel says that the two processes wrote
 The peer takes no turn in refused, revoke, flood and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
-    /// What to measure (default: everything but wear).
+    /// The measures (default: everything but wear).
     #[arg(value_enum, value_name = "WHICH")]
     pub(crate) which: Vec<Which>,
     /// Devices; two descriptors each are needed, one here and one in the server.

@@ -56,7 +56,7 @@ pub(crate) struct EnrolArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// What proves the possession of a token.
+/// The proof of possession of a token.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
 pub(crate) enum PopArg {
     /// A signature by the key of the device.
@@ -90,7 +90,7 @@ pub(crate) struct TokenArgs {
     /// Get a new token with the device key first.
     #[arg(long)]
     pub(crate) refresh: bool,
-    /// What proves the new token (default: what proves the present one).
+    /// The proof of the new token (default: what proves the present one).
     #[arg(long, value_enum, value_name = "HOW", requires = "refresh")]
     pub(crate) pop: Option<PopArg>,
     /// Ask for a token without key binding; the tenant must allow it.
@@ -183,7 +183,7 @@ pub(crate) struct ConnectArgs {
     /// Where to publish (default: the first topic that the token allows).
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<String>,
-    /// What to subscribe to (default: everything that the token allows).
+    /// The topic filter to subscribe to (default: everything that the token allows).
     #[arg(long, value_name = "FILTER")]
     pub(crate) subscribe: Vec<String>,
     /// Publish one test message, wait for the acknowledgement, and leave.

@@ -1,4 +1,4 @@
-//! The command line: names, help and examples. What a command does stands elsewhere.
+//! The command line: names, help and examples. The commands themselves are in other modules.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ mod backup;
 mod bench;
 mod device;
 mod operator;
+mod pages;
 mod place;
 mod server;
 mod sim;
@@ -26,6 +27,7 @@ pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
+pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
@@ -54,7 +56,7 @@ Exit codes:
   141  the reader of standard output has gone; the command itself is done"
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -86,6 +88,10 @@ pub(crate) enum Command {
     Sim(SimCommand),
     /// Measure Tessera beside mosquitto on this machine.
     Bench(BenchArgs),
+    /// Print the completion script of a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages, one file for each command.
+    Man(ManArgs),
     /// Everything that an operator does.
     #[command(flatten)]
     Operator(OperatorCommand),

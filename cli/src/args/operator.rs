@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 
 use super::HttpArg;
 
-/// Who asks, and how the answer looks.
+/// The operator account, and the form of the answer.
 #[derive(Args, Clone)]
 pub(crate) struct OperatorArgs {
     #[command(flatten)]
@@ -340,7 +340,7 @@ pub(crate) enum KeysCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Who changed what.
+    /// List the changes and the accounts that made them.
     List {
         #[command(flatten)]
         operator: OperatorArgs,

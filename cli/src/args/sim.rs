@@ -42,7 +42,7 @@ pub(crate) enum SimCommand {
     Credentials(CredentialsArgs),
 }
 
-/// Who asks.
+/// The operator account.
 #[derive(Args, Clone)]
 pub(crate) struct SimOperator {
     /// The operator token, or @FILE with it (else: the variable TESSERA_OPERATOR_TOKEN).
@@ -90,7 +90,7 @@ pub(crate) struct SimRunArgs {
     /// In front of every device id (default: from the seed).
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
-    /// What proves the tokens of the devices; hmac needs derivation keys (see `tessera up --help`).
+    /// The proof of the devices' tokens; hmac needs derivation keys (see `tessera up --help`).
     #[arg(long, value_enum, value_name = "HOW", default_value = "key")]
     pub(crate) pop: PopArg,
     /// Let thief, prober, flooder and a revocation take part; they need about 15s to be noticed.
@@ -99,7 +99,7 @@ pub(crate) struct SimRunArgs {
     /// The report as JSON into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Who was who, as JSON into this file.
+    /// Write the role of each device as JSON into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) truth: Option<PathBuf>,
 }

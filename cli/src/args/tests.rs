@@ -15,6 +15,8 @@ fn the_tree_is_sound() {
 fn every_line_that_the_documents_show() {
     for line in [
         "tessera up",
+        "tessera completions zsh",
+        "tessera man d/man1",
         "tessera up --data d --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --metrics 127.0.0.1:0 --config c.toml --log debug",
         "tessera provision --data d --http 127.0.0.1:0",
         "tessera provision --http 0.0.0.0:8443 --https-cert c --https-key k --trusted-proxy 10.0.0.0/8",
@@ -89,4 +91,24 @@ fn what_is_not_known_is_refused() {
 fn http_without_a_scheme() {
     let arg = HttpArg { http: "127.0.0.1:8080".to_owned(), trust: TrustArgs::default() };
     assert_eq!(arg.server().url, "http://127.0.0.1:8080");
+}
+
+/// Every command of the tree that has no commands of its own, as it is typed.
+fn leaves(command: &clap::Command, typed: &str) -> Vec<String> {
+    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    let below: Vec<String> =
+        below.flat_map(|below| leaves(below, &format!("{typed} {}", below.get_name()))).collect();
+    match below.is_empty() {
+        true => vec![typed.to_owned()],
+        false => below,
+    }
+}
+
+#[test]
+fn commands_and_their_page_are_the_same() {
+    let page = include_str!("../../../docs/commands.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: std::collections::BTreeSet<String> = rows.map(str::to_owned).collect();
+    let commands = leaves(&Cli::command(), "tessera").into_iter().collect();
+    assert_eq!(rows, commands, "docs/commands.md: left the page, right the commands");
 }

@@ -123,7 +123,7 @@ fn copy_stores(data: &Path, stores: &[&str], to: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What the running server made for us, removed when we have it.
+/// The copies that the running server made for us, removed when we have it.
 struct Copies(PathBuf);
 
 impl Drop for Copies {

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 /// Bytes of one step of a copy.
 const CHUNK: usize = 1024 * 1024;
 
-/// What happened to a file.
+/// Outcome of copying a file.
 pub(super) fn named(path: &Path) -> impl Fn(io::Error) -> Fault + '_ {
     move |error| Fault::new(format!("{}: {error}", path.display()))
 }

@@ -87,7 +87,7 @@ fn program(name: &str) -> Result<PathBuf, Fault> {
     })
 }
 
-/// Free now; nobody else asks for it in the moment until mosquitto has it.
+/// Free now; no other process asks for it in the moment until mosquitto has it.
 fn free_port() -> Result<SocketAddr, Fault> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

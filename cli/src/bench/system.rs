@@ -121,7 +121,7 @@ fn listens(data: &Path, name: &str) -> Result<SocketAddr, Fault> {
     Ok(at.ok_or_else(|| Fault::new(format!("run.json has no {name}")))?.parse()?)
 }
 
-/// Whoever takes turns.
+/// The servers that take turns.
 pub(super) struct Pair {
     pub(super) system: System,
     pub(super) mosquitto: Option<Mosquitto>,

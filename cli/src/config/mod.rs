@@ -30,7 +30,7 @@ const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
 /// Bytes of a configuration file: a mistyped path must not fill the memory.
 const FILE_BYTES: u64 = 256 * 1024;
 
-/// What a file says. Unknown keys are refused: a typo must not switch a guard off.
+/// Contents of a configuration file. Unknown keys are refused: a typo must not switch a guard off.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
@@ -98,7 +98,7 @@ pub(crate) struct RawProvisioning {
     limits: RawProvisioningLimits,
 }
 
-/// What holds.
+/// The valid configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
@@ -117,7 +117,7 @@ pub(crate) struct Config {
     pub(crate) audience: Audience,
     /// The name in connect proofs; the audience, or a gateway's own, when there is none.
     pub(crate) verifier: Option<VerifierName>,
-    /// What makes symmetric keys (`docs/ace.md`); for provisioning and broker, never for a gateway.
+    /// The file of derivation keys (`docs/symmetric.md`); for provisioning and broker, never for a gateway.
     pub(crate) derivation_key_file: Option<PathBuf>,
     pub(crate) token_seconds: u64,
     pub(crate) drain: Duration,

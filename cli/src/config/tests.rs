@@ -102,3 +102,48 @@ fn listeners_and_certificates_reach_the_broker() {
     let tls = broker.tls.unwrap();
     assert_eq!((tls.cert, tls.key), ("c.pem".into(), "k.pem".into()));
 }
+
+/// The keys that a section takes, read from the refusal of a key that does not exist.
+fn keys_of(section: &str) -> Vec<String> {
+    let unknown = "unknown_key = 0\n";
+    let text =
+        if section.is_empty() { unknown.to_owned() } else { format!("[{section}]\n{unknown}") };
+    let refusal = toml::from_str::<Raw>(&text).unwrap_err().to_string();
+    let expected = refusal.split("expected").nth(1).unwrap_or_else(|| panic!("{refusal}"));
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn settings_and_their_page_are_the_same() {
+    const SECTIONS: [&str; 9] = [
+        "",
+        "log",
+        "tls",
+        "https",
+        "proxy",
+        "broker",
+        "broker.resumption",
+        "broker.limits",
+        "provisioning.limits",
+    ];
+    let page = include_str!("../../../docs/settings.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: std::collections::BTreeSet<String> = rows
+        .filter(|row| !row.starts_with("--") && !row.starts_with("TESSERA_"))
+        .map(str::to_owned)
+        .collect();
+    let mut keys = std::collections::BTreeSet::new();
+    for section in SECTIONS {
+        for key in keys_of(section) {
+            let key = if section.is_empty() { key } else { format!("{section}.{key}") };
+            // A section has its keys in the page, and no row. A section that is not in the list has to have one.
+            let is_section =
+                SECTIONS.iter().any(|known| *known == key || known.starts_with(&format!("{key}.")));
+            if !is_section {
+                keys.insert(key);
+            }
+        }
+    }
+    assert!(keys.len() > 60, "{keys:?}");
+    assert_eq!(rows, keys, "docs/settings.md: left the page, right the settings");
+}

@@ -58,7 +58,7 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
     outcome
 }
 
-/// What a system stands on, and how it is stopped.
+/// The parts of a system, and how it is stopped.
 struct Stage {
     folder: TemporaryFolder,
     config: Config,

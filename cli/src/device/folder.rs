@@ -29,7 +29,7 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// Who the device is, and where it belongs.
+/// Name and home of the device.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Card {
@@ -91,7 +91,7 @@ impl Folder {
         &self.path
     }
 
-    /// Who the device is.
+    /// The identity of the device.
     pub(crate) fn card(&self) -> Result<Card, Fault> {
         let path = self.file("device.json");
         let text = fs::read_to_string(&path).map_err(|error| {

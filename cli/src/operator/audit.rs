@@ -1,4 +1,4 @@
-//! Verifies the chain of the audit log from the answers alone, as whoever keeps a copy of them can.
+//! Verifies the chain of the audit log from the answers alone, as any holder of a copy can.
 
 use std::path::Path;
 

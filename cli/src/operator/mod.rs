@@ -188,7 +188,7 @@ async fn claim(command: ClaimCommand) -> Outcome {
     }
 }
 
-/// The one place where claim codes are shown: whoever made them needs them now, and only now.
+/// The one place where claim codes are shown: the operator needs them now, and only now.
 fn show_claims(call: &Call, made: &Value, plain: bool) {
     if call.json {
         return out::line(&format!("{made:#}"));

@@ -17,7 +17,7 @@ use crate::config::Raw;
 use crate::fault::Outcome;
 use crate::out;
 
-/// Where the agent answers when nobody says otherwise.
+/// Where the agent answers by default.
 const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
 
 /// The offline validator on a gateway.

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Looks after which somebody who waits for `ready` is told what is missing.
 const LOOKS_BEFORE_A_WORD: u32 = 4;
 
-/// What can be reloaded while running: the log level. Everything else needs a restart, and a bad file changes nothing.
+/// Parts that can be reloaded while running: the log level. Everything else needs a restart, and a bad file changes nothing.
 pub(super) struct Reload {
     file: Option<PathBuf>,
     args: LogArgs,

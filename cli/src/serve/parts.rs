@@ -152,7 +152,7 @@ impl BrokerPart {
         listening.map(|(transport, address)| (transport.as_str(), address.to_string())).collect()
     }
 
-    /// What a person is told about where to connect.
+    /// The addresses, for the reader of the terminal.
     pub(super) fn told(&self) -> String {
         let mut told = String::new();
         for (name, address) in self.places() {

@@ -1,4 +1,4 @@
-//! `run.json`: where a running process listens, for scripts. With port 0 nobody else knows.
+//! `run.json`: where a running process listens, for scripts. With port 0 the file alone has the port.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub(super) fn write(data: &Path, at: &[(&str, String)]) -> Result<(), Fault> {
     Ok(write_secret_file(&data.join("run.json"), text.as_bytes())?)
 }
 
-/// Takes it away again: nobody listens any more.
+/// Takes it away again: no server listens any more.
 pub(super) fn remove(data: &Path) {
     // A file that is left says nothing wrong: the next start replaces it.
     let _ = std::fs::remove_file(data.join("run.json"));

@@ -9,7 +9,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 use crate::fault::Fault;
 use crate::out;
 
-/// What was asked for.
+/// The request of a signal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// SIGTERM or SIGINT.

@@ -39,7 +39,7 @@ pub(crate) fn strict(bytes: &[u8]) -> bool {
     item(bytes, 0, &mut items).is_some_and(|rest| rest.is_empty())
 }
 
-/// What stands behind the first item; `None` when it is not acceptable.
+/// The bytes after the first item; `None` when it is not acceptable.
 fn item<'b>(bytes: &'b [u8], depth: usize, items: &mut usize) -> Option<&'b [u8]> {
     *items = items.checked_sub(1)?;
     let (first, rest) = bytes.split_first()?;

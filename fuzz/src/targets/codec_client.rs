@@ -1,4 +1,4 @@
-//! What a client may send, both versions: see [`super::codec`].
+//! Packets of a client, both versions: see [`super::codec`].
 
 use tessera_broker::codec::Peer;
 

@@ -1,4 +1,4 @@
-//! What a server may send, both versions: see [`super::codec`].
+//! Packets of a server, both versions: see [`super::codec`].
 
 use tessera_broker::codec::Peer;
 

@@ -19,7 +19,7 @@ mod world;
 pub struct Target {
     /// Its name, which is also that of its folders.
     pub name: &'static str,
-    /// What it does with an input; panics when an invariant does not hold.
+    /// Its function over an input; panics when an invariant does not hold.
     pub run: fn(&[u8]),
     /// Inputs to begin with, by file name.
     pub seeds: fn() -> Vec<(String, Vec<u8>)>,

@@ -53,7 +53,7 @@ fn through_aif(scope: &Scope) {
     assert_eq!(Scope::from_aif(&aif).as_ref(), Ok(scope), "AIF came back different");
 }
 
-/// What is accepted as a filter, a name or a subscription, by the letter of MQTT 5 sections 4.7 and 4.8.2.
+/// Words that are accepted as a filter, a name or a subscription, by the letter of MQTT 5 sections 4.7 and 4.8.2.
 fn parse(text: &str) {
     let plain = is_filter(text);
     assert_eq!(TopicFilter::parse(text).is_ok(), plain, "{text:?} as a filter");
@@ -121,7 +121,7 @@ fn one_name(scope: &Scope, name: &TopicName) {
     assert_eq!(scope.may_receive(name), hit(Permission::subscribe), "{scope:?} on {name}");
 }
 
-/// What sort of filter it is, for the signal.
+/// Kind of filter, for the signal.
 fn shape(filter: &TopicFilter) -> (usize, bool, bool, bool) {
     let text = filter.as_str();
     (
@@ -146,7 +146,7 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     }
 }
 
-/// Whether no topic is matched by `narrow` alone. A level that nobody names stands for every wildcard: it is the
+/// Whether no topic is matched by `narrow` alone. A level without a name stands for every wildcard: it is the
 /// hardest to match. `#` is tried with every number of levels that could make a difference.
 fn covered(wide: &TopicFilter, narrow: &TopicFilter) -> bool {
     const NOBODY: &str = "a level that nobody names";

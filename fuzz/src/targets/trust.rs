@@ -1,6 +1,6 @@
 //! The trust feed, with the root key inside: an authority makes snapshots, events and heartbeats, the input bends some
-//! of them, and a verifier follows. Nothing unsigned or out of order is taken, nothing ever moves back, and whoever
-//! followed the events knows what the snapshot says.
+//! of them, and a verifier follows. Nothing unsigned or out of order is taken, nothing ever moves back, and a reader
+//! that followed the events knows what the snapshot says.
 
 mod authority;
 mod raw;

@@ -1,4 +1,4 @@
-//! What a verifier knows, all of it open to be bent, and the keys that sign for it.
+//! Data of a verifier, all of it open to be bent, and the keys that sign for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;

@@ -19,7 +19,7 @@ pub enum HttpError {
     Redirected(String),
     /// The caller's: the value cannot be written as JSON.
     Encode(String),
-    /// Nobody answers there: the request was not seen, try again later.
+    /// No server answers there: the request was not seen, try again later.
     Connect(String),
     /// Too slow: the server may or may not have done it.
     Timeout,

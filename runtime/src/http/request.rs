@@ -23,7 +23,7 @@ impl Default for HttpLimits {
     }
 }
 
-/// What to do with a resource.
+/// The method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Read.
@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// What is sent.
+    /// The body.
     pub fn body(mut self, content_type: &'a str, bytes: Vec<u8>) -> Self {
         self.body = Some((content_type, bytes));
         self

@@ -21,7 +21,7 @@ const CLOSING: &str = "tessera_runtime::log::closing";
 /// Fields whose values tell causes of one place apart. All are short words of ours, but for `tenant` and `error`.
 const KEYS: [&str; 8] = ["code", "reason", "rule", "action", "effect", "actor", "tenant", "error"];
 
-/// What bounds the lines of a subscriber.
+/// Bounds of the lines of a subscriber.
 #[derive(Clone)]
 pub struct Bounds(Arc<Inner>);
 

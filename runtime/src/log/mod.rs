@@ -1,5 +1,5 @@
 //! Structured logs to stderr, as text or JSON. No control character of a logged value reaches a terminal or splits a
-//! line (LESSONS B8.4). The lines of each cause are bounded; lines left out are counted and told in a closing line
+//! line. The lines of each cause are bounded; lines left out are counted and told in a closing line
 //! ([`Bounds`], `docs/logs.md`).
 
 use std::fmt;
@@ -77,7 +77,7 @@ impl LogControl {
     }
 }
 
-/// What bounds the lines of this process, once logging is set up.
+/// Bounds of the lines of this process, once logging is set up.
 static PROCESS: OnceLock<Bounds> = OnceLock::new();
 
 /// Sends the logs of the whole process to stderr, with a handle by which the level can be changed later. `level` is

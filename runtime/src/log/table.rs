@@ -17,14 +17,14 @@ use crate::limits::{
 /// A place in the code that writes lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// What tells it from others; 0 is no place.
+    /// Its key; 0 is no place.
     pub(super) id: usize,
     pub(super) level: Level,
     /// Its module.
     pub(super) source: &'static str,
 }
 
-/// What was not written of one cause.
+/// Lines of one cause that were not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Closing {
     pub(super) level: Level,

@@ -26,7 +26,7 @@ fn logged(level: &str, format: Format, event: impl FnOnce()) -> String {
     bounded(level, format, |_, _| event())
 }
 
-/// What was written; `event` may move the clock and ask for closing lines.
+/// The written lines; `event` may move the clock and ask for closing lines.
 fn bounded(level: &str, format: Format, event: impl FnOnce(&ManualClock, &Bounds)) -> String {
     let (sink, clock) = (Sink::default(), ManualClock::at(UnixSeconds::new(1_800_000_000)));
     let copy = sink.clone();

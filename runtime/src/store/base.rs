@@ -22,7 +22,7 @@ pub(super) struct Base {
     pub(super) bytes: u64,
 }
 
-/// What a base holds.
+/// Contents of a base.
 #[derive(Default)]
 pub(super) struct Content {
     pub(super) tables: Vec<TableState>,
@@ -63,7 +63,7 @@ impl Base {
         Ok((Self { bytes: content.bytes, ..base }, content))
     }
 
-    /// What is readable of a damaged base, up to the first fault.
+    /// The readable part of a damaged base, up to the first fault.
     pub(super) fn salvage(
         path: &Path,
         mut visit: impl FnMut(&[u8], &[u8]),

@@ -1,4 +1,4 @@
-//! What readers, the writer and checkpoints share: the layers of rows, the head, the list of journals.
+//! State that readers, the writer and checkpoints share: the layers of rows, the head, the list of journals.
 
 use super::recover::Lock;
 use std::io;

@@ -42,7 +42,7 @@ pub enum StoreError {
     Damaged {
         /// Where.
         table: &'static str,
-        /// What the decoder said.
+        /// The error of the decoder.
         why: String,
     },
     /// The caller's: a value that cannot be encoded.

@@ -22,7 +22,7 @@ const SLOT_HEAD_BYTES: usize = 16;
 const PLACES: [usize; 2] = [0, SLOT_BYTES];
 const MARKS: [usize; 2] = [2 * SLOT_BYTES, 2 * SLOT_BYTES + MARK_BYTES];
 
-/// What the store held when this was written.
+/// Contents of the store when this was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     /// Counts the writes of this record.
@@ -79,7 +79,7 @@ pub(super) struct Head {
     state: State,
 }
 
-/// What reading a head found.
+/// Outcome of reading a head.
 pub(super) enum Found {
     /// There is no such file.
     Nothing,

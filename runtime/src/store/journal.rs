@@ -142,7 +142,7 @@ pub(super) enum Ending {
     Hole,
 }
 
-/// What was read of a journal.
+/// The readable part of a journal.
 #[derive(Debug)]
 pub(super) struct Replayed {
     /// The number of its last good record, or the one before its first.
@@ -189,7 +189,7 @@ pub(super) fn replay(
     Ok(replayed)
 }
 
-/// Whose journal this is, and its first commit; `None` when its header is not good.
+/// The store of this journal, and its first commit; `None` when its header is not good.
 pub(super) fn identify(folder: &Path, number: u64) -> io::Result<Option<(StoreId, u64)>> {
     let mut head = [0; HEADER_BYTES];
     let read = read_up_to(&mut File::open(numbered_path(folder, KIND, number))?, &mut head)?;

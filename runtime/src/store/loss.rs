@@ -1,12 +1,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a store should hold and does not.
+/// Data that a store should hold and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The store.
     pub store: PathBuf,
-    /// What is missing, a phrase each.
+    /// The missing data, a phrase each.
     pub missing: Vec<String>,
 }
 

@@ -13,7 +13,7 @@
 //! <folder>/lock        held by the process that has it open
 //! ```
 //!
-//! Source: DESIGN section 10 rule 1.
+//! Why: `docs/decisions/0008-durable-store.md`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,9 +58,9 @@ mod tests;
 mod view;
 mod writer;
 
-/// What a store waits for that found no room on its disk.
+/// Wait of a store that found no room on its disk.
 const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
-/// What a store waits for whose rows in memory find no base.
+/// Wait of a store whose rows in memory find no base.
 const NO_BASE: &str = "a new base of the store cannot be written, which the log tells with its cause: no change is taken until it is; it needs room for three times the bytes of the store";
 
 /// A row: key without the table's prefix, and value.
@@ -107,7 +107,7 @@ impl Store {
         Ok(Self { core, writer, opened: Arc::new(opened) })
     }
 
-    /// What opening it found.
+    /// Findings of opening it.
     pub fn opened(&self) -> &Opened {
         &self.opened
     }
@@ -190,7 +190,7 @@ impl Store {
         self.writer.is_full()
     }
 
-    /// What it waits for while [`Store::is_full`], in words for the operator.
+    /// Its wait while [`Store::is_full`], in words for the operator.
     pub fn waits_for(&self) -> Option<&'static str> {
         self.writer.waits_for()
     }

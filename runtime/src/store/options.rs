@@ -14,7 +14,7 @@ pub struct StoreOptions {
     pub watch: Option<Arc<dyn Watch>>,
 }
 
-/// What opening a store found.
+/// Findings of opening a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Opened {
     /// There was no store: this one is new.
@@ -24,6 +24,6 @@ pub struct Opened {
     /// It began as a copy, or with a loss that was accepted, and no process has closed it since: something that was
     /// written may not be in it.
     pub copied: bool,
-    /// What was missing and was accepted.
+    /// The loss that was accepted.
     pub accepted: Option<Loss>,
 }

@@ -130,7 +130,7 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// What says that there was a store although it has no head.
+/// Traces of a store that has no head.
 fn traces(folder: &Path, options: &StoreOptions) -> Result<Option<Loss>, StoreError> {
     let io = |error| at(folder, &error);
     let bases = numbered(folder, base::KIND).map_err(io)?;
@@ -387,7 +387,7 @@ fn salvage(disk: &Disk, folder: &Path, loss: Loss) -> Result<Recovered, StoreErr
     Ok(Recovered { view, head, next_journal, opened, rebuild: true })
 }
 
-/// What the head would say, as far as a journal tells it.
+/// The contents of the head, as far as a journal tells it.
 fn presumed(folder: &Path, bases: &[u64], journals: &[u64]) -> Result<Option<State>, StoreError> {
     for number in journals {
         let read = journal::identify(folder, *number).map_err(|error| at(folder, &error))?;

@@ -1,4 +1,4 @@
-//! What the writing thread does with a group: journal, sync, rows in memory, mark. And when a checkpoint begins.
+//! The steps of the writing thread for a group: journal, sync, rows in memory, mark. And when a checkpoint begins.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct Scribe {
     running: Option<JoinHandle<Result<(), StoreError>>>,
     clock: SystemClock,
     stuck: Option<Stuck>,
-    /// What the last try met.
+    /// Outcome of the last try.
     why: Option<StoreError>,
     /// Before this moment a disk without room is not tried again.
     next_try: Duration,
@@ -302,7 +302,7 @@ impl Scribe {
         }
     }
 
-    /// What goes into the next base: what an earlier try set aside, or all rows of now.
+    /// Contents of the next base: what an earlier try set aside, or all rows of now.
     fn freeze(&mut self) -> Option<Frozen> {
         if self.stuck == Some(Stuck::Torn) {
             // The journal that holds a refused record must not be set aside with it.

@@ -10,8 +10,8 @@ use super::journal;
 use super::recover::End;
 
 /// Makes the end of the journals durable as it was read: a process that did not close the store may have ended between the
-/// write of its last record and the word that it is on the disk, or between cutting a refused one off and that word. What
-/// was read may be in the kernel's memory alone, where a sync that failed leaves it as if it were on the disk. A commit that
+/// write of its last record and the word that it is on the disk, or between cutting a refused one off and that word. Bytes
+/// that were read may be in the kernel's memory alone, where a sync that failed leaves it as if it were on the disk. A commit that
 /// counts now stays, and one that does not never comes back.
 pub(super) fn settle(
     disk: &Disk,

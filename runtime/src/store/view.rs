@@ -1,4 +1,4 @@
-//! What a store holds: rows that changed lately in memory, over the base.
+//! Contents of a store: rows that changed lately in memory, over the base.
 //!
 //! Three layers, the newer hides the older: `active` takes what is committed, `frozen` is on its way into the next base,
 //! `base` is at rest. Only what is durable is here.
@@ -20,7 +20,7 @@ pub(super) struct Rows {
     bytes: usize,
 }
 
-/// What a row in memory costs beside its bytes: two allocations and its place in the tree.
+/// Cost of a row in memory beside its bytes: two allocations and its place in the tree.
 const ROW_OVERHEAD: usize = 96;
 
 impl Rows {

@@ -51,7 +51,7 @@ impl Condition {
     }
 }
 
-/// What is done with the outcome, on the thread that writes.
+/// A callback for the outcome, on the thread that writes.
 pub type Then = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A batch that was not written. It has no text: its rows may be secret.
@@ -69,7 +69,7 @@ struct Job {
     then: Answer,
 }
 
-/// Who is told the outcome.
+/// The receiver of the outcome.
 enum Answer {
     Then(Then),
     /// A caller that gets a refused batch back. Such a batch is a group of its own.

@@ -15,7 +15,7 @@ use crate::limits::PEM_BYTES;
 pub struct FileError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The fault.
     pub why: String,
 }
 

@@ -8,7 +8,7 @@ use super::files::Stamp;
 use crate::limits::CERTIFICATE_CHECK;
 use crate::stop::Stop;
 
-/// What is read from files of certificates and can be read again while it is in use.
+/// Data that is read from files of certificates and can be read again while it is in use.
 pub trait Renew: Send + Sync + 'static {
     /// Why the files cannot be used.
     type Error: Display;

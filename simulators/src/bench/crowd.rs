@@ -34,7 +34,7 @@ impl Member {
         self.key.public()
     }
 
-    /// Who it is for provisioning.
+    /// Its identity at provisioning.
     pub(super) fn identity(&self, tenant: &TenantId) -> Identity {
         let (tenant, device, key) = (tenant.clone(), self.device.clone(), self.key.clone());
         Identity { tenant, device, key }

@@ -4,7 +4,7 @@
 //! (A B A B …), each time as a new process, and what counts is the ratio. The load generator is its own raw MQTT client
 //! and tells what it used itself, so that one sees whether it stood in the way.
 //!
-//! It starts no process: whoever calls [`run`] hands in [`Servers`]. Reading order: [`Measure`], [`run`], `stage`,
+//! It starts no process: the caller of [`run`] hands in [`Servers`]. Reading order: [`Measure`], [`run`], `stage`,
 //! `measures/`, then `conn` and `packet`; [`Report`] is what comes out.
 
 mod limits;
@@ -40,7 +40,7 @@ pub use usage::load_average;
 
 use tessera_runtime::clock::SharedClock;
 
-/// What to measure.
+/// The measures.
 #[derive(Clone)]
 pub struct Plan {
     /// The system that the devices enrol with.

@@ -87,7 +87,7 @@ fn string(out: &mut Vec<u8>, text: &[u8]) {
 pub(super) struct Frame<'a> {
     /// The first byte.
     pub(super) first: u8,
-    /// What follows the length.
+    /// Bytes after the length.
     pub(super) body: &'a [u8],
 }
 

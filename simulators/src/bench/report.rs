@@ -1,4 +1,4 @@
-//! What comes out: samples, medians, ratios, a table.
+//! Report of the bench: samples, medians, ratios, a table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,7 +33,7 @@ pub struct Report {
     pub authorise_nanos: Option<f64>,
     /// Medians, one for each measure and server.
     pub rows: Vec<Row>,
-    /// What was promised, and whether it held.
+    /// Targets, and whether they held.
     pub verdicts: Vec<Verdict>,
     #[serde(skip)]
     samples: BTreeMap<(Measure, Server), Vec<Sample>>,
@@ -46,7 +46,7 @@ pub struct Row {
     pub measure: &'static str,
     /// The server.
     pub server: &'static str,
-    /// What is counted.
+    /// The counted quantity.
     pub operation: &'static str,
     /// Median of operations a second.
     pub rate: f64,

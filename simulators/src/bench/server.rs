@@ -53,9 +53,9 @@ pub struct Running {
     pub place: Place,
     /// Its process.
     pub pid: u32,
-    /// What it keeps.
+    /// Its data.
     pub data: PathBuf,
-    /// What ends it when dropped.
+    /// Guard that ends it when dropped.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 

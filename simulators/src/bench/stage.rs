@@ -1,4 +1,4 @@
-//! What a measure stands on: who connects, by which clock, and the meter of one section.
+//! Parts that a measure needs: who connects, by which clock, and the meter of one section.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct Stage {
     pub(super) quiet: Duration,
     /// Devices of the role `sensor`.
     pub(super) devices: Crowd,
-    /// The same devices with symmetric tokens; nobody when that is not measured.
+    /// The same devices with symmetric tokens; none when that is not measured.
     pub(super) symmetric: Crowd,
     /// Of the same role and in part the same: those who stay and those who come and go in `growth`.
     pub(super) growth: Crowd,
@@ -88,7 +88,7 @@ impl Stage {
     }
 }
 
-/// What one section of one round used. Sections of one operation each add up.
+/// Usage of one section of one round. Sections of one operation each add up.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sample {
     /// Operations done.
@@ -101,7 +101,7 @@ pub struct Sample {
     pub generator_cpu_seconds: f64,
     /// KiB resident at most over the server's life.
     pub peak_kib: f64,
-    /// What else was measured, by name with its unit.
+    /// Further figures, by name with the unit.
     pub values: BTreeMap<&'static str, f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What was promised, held against what was measured.
+//! Targets, compared with the measured figures.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::server::Server;
 /// One promise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    /// What of.
+    /// The figure.
     pub what: String,
     /// The bound, in words.
     pub wanted: String,

@@ -1,4 +1,4 @@
-//! What a process has used, from `/proc` (proc(5)); the load of the machine.
+//! Usage of a process, from `/proc` (proc(5)); the load of the machine.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ const TICKS: f64 = 100.0;
 /// Seconds by which ticks may be ahead of the threads for no other reason than their steps.
 const UNSEEN: f64 = 0.03;
 
-/// What a process has used up to now.
+/// Usage of a process up to now.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Usage {
     /// Seconds of processor, user and system, in steps of a tick.

@@ -26,7 +26,7 @@ pub enum ApiError {
     Refused(RefusalCode),
     /// Provisioning refused with a code this version does not know.
     Other(String),
-    /// Nobody answered, or not in a usable form.
+    /// No answer, or none in a usable form.
     Http(HttpError),
     /// No randomness for a nonce.
     Random,

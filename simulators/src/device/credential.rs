@@ -42,7 +42,7 @@ impl HeldToken {
         }
     }
 
-    /// What kind of token it is: the next one is asked for alike.
+    /// Kind of the token: the next one is asked for alike.
     pub fn kind(&self) -> TokenKind {
         match (self.bearer, &self.key) {
             (true, _) => TokenKind::Bearer,

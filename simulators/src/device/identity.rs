@@ -1,4 +1,4 @@
-//! Who a device is.
+//! Identity of a device.
 
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_token::ids::{DeviceId, TenantId};

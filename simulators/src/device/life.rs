@@ -35,7 +35,7 @@ pub struct Habits {
     pub refresh_percent: u64,
     /// Whether it refreshes over `$tessera/token`; else over REST.
     pub refresh_over_mqtt: bool,
-    /// What kind of token it asks for.
+    /// Kind of token that it asks for.
     pub token: TokenKind,
     /// The verifier that it proves itself for, when that has a name of its own.
     pub verifier: Option<VerifierName>,
@@ -54,7 +54,7 @@ impl Default for Habits {
     }
 }
 
-/// What all devices of a run share.
+/// State that all devices of a run share.
 #[derive(Clone)]
 pub struct World {
     /// The broker.
@@ -69,7 +69,7 @@ pub struct World {
 
 /// An enrolled device that can live.
 pub struct Device {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// Its clock.
     pub clock: DeviceClock,
@@ -221,7 +221,7 @@ impl Device {
         }
     }
 
-    /// What a renewal needs.
+    /// Input of a renewal.
     fn holder<'a>(&'a self, world: &'a World) -> Holder<'a> {
         let Self { identity, clock, random, token, habits, .. } = self;
         Holder { identity, clock, random: &**random, api: &world.api, token, kind: habits.token }

@@ -1,4 +1,4 @@
-//! What a token says, read without judging it: for its holder, never for a verifier.
+//! Claims of a token, read without a check: for its holder, never for a verifier.
 
 use tessera_token::cbor::Reader;
 use tessera_token::claims::Claims;

@@ -25,7 +25,7 @@ pub const RENEW_PERCENT: u64 = 70;
 
 /// A device, as far as its token is renewed.
 pub struct Holder<'a> {
-    /// Who it is.
+    /// Its identity.
     pub identity: &'a Identity,
     /// Its clock, which each new token sets.
     pub clock: &'a DeviceClock,
@@ -39,7 +39,7 @@ pub struct Holder<'a> {
     pub kind: TokenKind,
 }
 
-/// What came of a step.
+/// Outcome of a step.
 pub enum News {
     /// Something was published on [`TOKEN_TOPIC`], which will be acknowledged.
     Asked,
@@ -60,7 +60,7 @@ pub enum News {
     QueueFull,
 }
 
-/// What the device does about its token when the time comes.
+/// Step for the token when its time comes.
 #[derive(Clone, Copy)]
 enum Step {
     /// It asks for the next one.

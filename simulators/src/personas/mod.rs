@@ -1,4 +1,4 @@
-//! Who the virtual devices are: honest duties, and hostile ones that hold something valid.
+//! Roles of the virtual devices: honest duties, and hostile ones that hold something valid.
 
 pub mod backend;
 pub mod flooder;

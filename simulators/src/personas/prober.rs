@@ -3,7 +3,7 @@
 use crate::report::Tally;
 use crate::wire::{Closed, Connect, Incoming, Link, Version};
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probe {
     /// Publishes and subscriptions tried.

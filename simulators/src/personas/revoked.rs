@@ -8,7 +8,7 @@ use tessera_runtime::clock::SharedClock;
 use crate::limits;
 use crate::wire::{Closed, Connect, Incoming, Link};
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// From the acknowledged revocation to the closed connection; zero when the connection closed first.

@@ -9,7 +9,7 @@ use crate::device::credential::HeldToken;
 use crate::report::Tally;
 use crate::wire::{Closed, Connect, Link, Version};
 
-/// What was stolen. No `Debug`: it holds a password.
+/// The stolen token. No `Debug`: it holds a password.
 #[derive(Clone)]
 pub struct Loot {
     /// The victim's token.
@@ -20,7 +20,7 @@ pub struct Loot {
     pub connect: Connect,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Theft {
     /// Attempts made.

@@ -1,4 +1,4 @@
-//! What a run saw: counters, latencies, alerts, and their report as text and JSON.
+//! Report of a run: counters, latencies, alerts, and their report as text and JSON.
 
 pub mod histogram;
 pub mod render;

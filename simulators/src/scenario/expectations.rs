@@ -1,4 +1,4 @@
-//! What must come of a run: one literal list.
+//! Expectations of a run: one literal list.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub const CUT_WITHIN: Duration = Duration::from_secs(1);
 /// One expectation and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Expectation {
-    /// What must hold.
+    /// The condition.
     pub what: &'static str,
     /// Whether it did.
     pub held: bool,
@@ -27,22 +27,22 @@ pub struct Expectation {
 /// The ids of those who misbehave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Named {
-    /// Who copies a token.
+    /// The thief of a token.
     pub thief: String,
-    /// Whose token is copied.
+    /// The owner of the copied token.
     pub victim: String,
-    /// Who tries topics of others.
+    /// The device that tries topics of others.
     pub prober: String,
-    /// Who sends too much.
+    /// The device that sends too much.
     pub flooder: String,
-    /// Who is revoked.
+    /// The revoked device.
     pub revoked: String,
 }
 
-/// What the misdeeds came to.
+/// Outcome of the misdeeds.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Who is who.
+    /// Role of each device.
     pub named: Named,
     /// The thief's.
     pub theft: Option<Theft>,
@@ -50,7 +50,7 @@ pub struct Found {
     pub probe: Option<Probe>,
     /// The revoked one's.
     pub cut: Option<Cut>,
-    /// What could not be tried.
+    /// Steps that could not be tried.
     pub faults: Vec<String>,
 }
 

@@ -27,7 +27,7 @@ const BACKEND_FILTERS: u64 = 3;
 const ROUNDS: usize = 3;
 
 impl Run {
-    /// Starts the backend and waits for its subscriptions: what is published before them is seen by nobody.
+    /// Starts the backend and waits for its subscriptions: what is published before them is not seen.
     pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), ScenarioError> {
         let verifier = self.plan.verifier.clone();
         let habits = Habits { version: Version::V5, verifier, ..Habits::default() };

@@ -55,7 +55,7 @@ pub struct Plan {
     pub publish_every: Duration,
     /// How long it runs from the first connection; `None` until told to stop.
     pub lasts: Option<Duration>,
-    /// What kind of token the honest devices ask for.
+    /// Kind of token that the honest devices ask for.
     pub token: TokenKind,
     /// The verifier behind the broker's address, when it has a name of its own.
     pub verifier: Option<VerifierName>,
@@ -65,14 +65,14 @@ pub struct Plan {
     pub expect_refresh: bool,
 }
 
-/// What a run gave.
+/// Result of a run.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The numbers.
     pub report: Report,
-    /// What was expected, and whether it held.
+    /// Expectations, and whether they held.
     pub expectations: Vec<Expectation>,
-    /// Who was who.
+    /// Role of each device.
     pub truth: Truth,
 }
 
@@ -90,7 +90,7 @@ pub enum ScenarioError {
     Http(HttpError),
     /// No fleet.
     Fleet(FleetError),
-    /// The backend has no subscriptions, so nobody would see what the fleet sends. Its failures by code.
+    /// The backend has no subscriptions, so no subscriber would see the messages of the fleet. Its failures by code.
     NoBackend(BTreeMap<String, u64>),
 }
 
@@ -143,7 +143,7 @@ pub enum News<'a> {
     Progress(&'a str),
 }
 
-/// Who watches.
+/// The watcher.
 pub type Say<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
 
 /// Runs the plan and tells `say` about it.

@@ -6,14 +6,14 @@ use tessera_token::ids::DeviceId;
 use super::expectations::Found;
 use super::Plan;
 
-/// Who took part.
+/// The participants.
 #[derive(Debug, Clone, Serialize)]
 pub struct Truth {
     /// The seed.
     pub seed: u64,
     /// The tenant.
     pub tenant: String,
-    /// Everybody.
+    /// All devices.
     pub cast: Vec<Part>,
 }
 

@@ -1,10 +1,10 @@
-//! What stands between a client and a broker: before CONNACK, and in it.
+//! Obstacles between a client and a broker: before CONNACK, and in it.
 
 use std::io::{self, ErrorKind};
 
 use tessera_runtime::tls::TlsError;
 
-/// What was in the way of a connection.
+/// Obstacle of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Obstacle {
     /// The name has no address, or nothing answers at the address.
@@ -49,7 +49,7 @@ impl Obstacle {
         }
     }
 
-    /// What an answer without a CONNACK is, by its first bytes and by the words of the error.
+    /// Meaning of an answer without a CONNACK, by its first bytes and by the words of the error.
     pub(super) fn of_answer(first: &[u8], why: &str) -> Self {
         match first {
             _ if why.contains("CertificateRequired") => Self::NoCertificate,
@@ -62,7 +62,7 @@ impl Obstacle {
     }
 }
 
-/// What the reason of a CONNACK says.
+/// Meaning of the reason of a CONNACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// The credential is refused. Until a proof holds, every judgement about it looks like this.

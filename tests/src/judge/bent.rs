@@ -25,10 +25,10 @@ const WITHIN: Duration = Duration::from_secs(15);
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(90);
 /// The way on.
 const ACCEPT: &str = "--accept-loss";
-/// What file systems and engines write at once.
+/// Bytes that file systems and engines write at once.
 const BLOCK: u64 = 4096;
 
-/// What is to be done.
+/// The order.
 pub struct Options {
     /// How many mutations.
     pub mutations: usize,

@@ -32,7 +32,7 @@ const HALT: &str = "halt";
 const OFFSETS: [&str; 10] =
     ["+40d", "-2h", "+30m", "+10m", "+1y", "-40d", "-1y", "-30m", "-10m", "-56y"];
 
-/// What is to be done.
+/// The order.
 pub struct Options {
     /// How many scenarios, from the start of the list.
     pub scenarios: usize,
@@ -113,7 +113,7 @@ pub fn judge(options: &Options) -> Report {
     report
 }
 
-/// What became of one scenario.
+/// Outcome of one scenario.
 #[derive(Default)]
 struct Told {
     wrong: Vec<String>,

@@ -24,7 +24,7 @@ const ACKNOWLEDGED: u64 = 8;
 /// Kills between two checks of everything.
 const CHECK_EVERY: usize = 25;
 
-/// What is to be done.
+/// The order.
 pub struct Options {
     /// How many kills of each process.
     pub kills: usize,
@@ -34,7 +34,7 @@ pub struct Options {
     pub role: Option<Role>,
 }
 
-/// What is done while this process is killed: its own work, and some of the others.
+/// Work while this process is killed: its own work, and some of the others.
 fn work_for(role: Role) -> &'static [Kind] {
     match role {
         Role::Provision => {

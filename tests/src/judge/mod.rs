@@ -15,12 +15,12 @@ use crate::world::Checked;
 
 pub use image::why_not as why_no_power_cuts;
 
-/// What a judge says in the end.
+/// Verdict of a judge.
 #[derive(Default)]
 pub struct Report {
     /// One line for each thing that is wrong.
     pub findings: Vec<String>,
-    /// What was done, in figures.
+    /// The work, in figures.
     pub figures: Vec<(String, String)>,
 }
 
@@ -36,7 +36,7 @@ impl Report {
         self.findings.push(line);
     }
 
-    /// What a check has found, under a heading.
+    /// Findings of a check, under a heading.
     pub fn take(&mut self, heading: &str, checked: &Checked) {
         for line in checked.lost.iter().take(12) {
             self.find(format!("{heading}: {line}"));

@@ -19,7 +19,7 @@ const WORKERS: usize = 4;
 /// Each so many cuts, work goes on on the disk as it was after the cut.
 const GO_ON_EVERY: usize = 4;
 
-/// What is to be done.
+/// The order.
 pub struct Options {
     /// How many cuts.
     pub cuts: usize,
@@ -142,7 +142,7 @@ impl Run {
         self.look(after, &format!("{heading}, under load"), false)
     }
 
-    /// What was acknowledged up to now, and the disk as it is.
+    /// Facts that are acknowledged up to now, and the disk as it is.
     fn cut(&mut self) -> (Facts, Disk) {
         let facts = self.facts.lock().unwrap().clone();
         self.site.halt();

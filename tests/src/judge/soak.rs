@@ -25,7 +25,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// This part of the time is the warm-up: caches fill, the first stores are written.
 const WARM_UP: f64 = 0.4;
 
-/// What is to be done.
+/// The order.
 pub struct Options {
     /// How long.
     pub minutes: f64,
@@ -40,7 +40,7 @@ struct Sample {
     values: [f64; 4],
 }
 
-/// What is sampled, and what it may rise by after the warm-up: so much in all, and so much of the level in an hour.
+/// Sampled measures, and their bounds after the warm-up: so much in all, and so much of the level in an hour.
 struct Measure {
     name: &'static str,
     unit: &'static str,

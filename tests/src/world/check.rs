@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the next message of a queue may take.
 const NEXT: Duration = Duration::from_secs(3);
 
-/// What a check has found.
+/// Findings of a check.
 #[derive(Default)]
 pub struct Checked {
     /// One line for each fact that does not hold.

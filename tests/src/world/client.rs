@@ -32,7 +32,7 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// What was done.
+    /// The step.
     pub fn done(self) -> Option<T> {
         match self {
             Self::Done(done) => Some(done),

@@ -1,4 +1,4 @@
-//! What the servers have acknowledged, how it comes about, and whether it is still there.
+//! Facts that the servers have acknowledged, the work that makes them, and their check.
 //!
 //! Every fact is one that later work does not take back: a device to revoke is chosen when it is enrolled and used for
 //! nothing else afterwards. So the facts of one moment hold at every later one, and a check needs no halt of the work.
@@ -17,7 +17,7 @@ pub use check::{check, Checked};
 pub use client::{Client, Outcome};
 pub use work::{prepare, Kind, Worker};
 
-/// What a device is enrolled for.
+/// Purpose of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To be revoked.
@@ -37,7 +37,7 @@ pub struct Device {
     pub id: String,
     /// The seed of its key.
     pub seed: [u8; 32],
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// The token of its enrolment.
     pub token: Vec<u8>,
@@ -58,7 +58,7 @@ impl Device {
 /// A refresh that was answered.
 #[derive(Clone)]
 pub struct Refresh {
-    /// Whose.
+    /// Its owner.
     pub device: String,
     /// When, in seconds since 1970.
     pub at: u64,
@@ -105,7 +105,7 @@ pub struct Facts {
     pub refreshes: Vec<Refresh>,
     /// Proofs.
     pub used: Vec<Used>,
-    /// What waits for kept sessions, by client id.
+    /// Messages that wait for kept sessions, by client id.
     pub kept: BTreeMap<String, Vec<String>>,
     /// Retained messages: topic to the number that was stored last.
     pub retained: BTreeMap<String, u64>,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tessera_tests::process::{run, tessera};
 use tessera_tests::server::Device;
 
-/// What a doctor said.
+/// Output of a doctor.
 struct Said {
     pub(super) well: bool,
     pub(super) text: String,

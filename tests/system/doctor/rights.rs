@@ -1,4 +1,4 @@
-//! What the device may do, and what was taken from it.
+//! Rights of the device, and those that were revoked.
 
 use std::process::Command;
 

@@ -116,7 +116,7 @@ fn keeping() -> (SocketAddr, Arc<Mutex<Vec<Credential>>>) {
     (at, kept)
 }
 
-/// What the device has is signed for by the clock that it has, never by the time in a token that nothing here verifies.
+/// Requests of the device are signed with the clock that it has, never by the time in a token that nothing here verifies.
 #[test]
 fn a_stranger_gets_no_proof_for_a_true_token_at_a_time_of_its_choice() {
     let server = Server::start();

@@ -72,7 +72,7 @@ impl Response {
     }
 }
 
-/// What is proved by challenge and response: the broker's nonce of *this* connection and the answer.
+/// Bytes that are proved by challenge and response: the broker's nonce of *this* connection and the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChallengeProof {
     /// The nonce that the broker sent.
@@ -126,10 +126,10 @@ impl fmt::Debug for ExporterSecret {
     }
 }
 
-/// What is proved over the TLS exporter.
+/// Proof over the TLS exporter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExporterProof {
-    /// What the broker's end of the connection exports.
+    /// The exporter value of the broker's end of the connection.
     pub exporter: ExporterSecret,
     /// The proof.
     pub pop: Pop,

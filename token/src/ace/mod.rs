@@ -65,7 +65,7 @@ impl Answer {
     }
 }
 
-/// What a client sends in CONNECT or AUTH 0x19. Only its layout is known.
+/// Authentication data of a client in CONNECT or AUTH 0x19. Only its layout is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AuthData {
     /// No data, or a token length of 0: the broker may know a token from before, or hint at the AS.

@@ -3,7 +3,7 @@
 //! [`admit`] is the list of guards in the order in which they run, in two steps: `cheap` and
 //! [`Screened::admit`]. Each stage takes the value that
 //! only the stage before it can make, so none can be left out. Broker and gateway agent run the
-//! same list. What a verifier knows comes in through [`TrustView`]; time is an argument.
+//! same list. The data of a verifier come in through [`TrustView`]; time is an argument.
 
 use alloc::string::String;
 
@@ -92,7 +92,7 @@ pub struct StalenessBudget {
     pub telemetry: u64,
     /// For scopes that also receive on exact topics: commands to the device itself.
     pub command: u64,
-    /// For scopes with a wildcard: whoever acts on the topics of others.
+    /// For scopes with a wildcard: peers that act on the topics of others.
     pub actuation: u64,
 }
 
@@ -119,7 +119,7 @@ pub struct TenantTrust {
     pub staleness: StalenessBudget,
 }
 
-/// What a verifier knows. Every answer must come from verified, local data.
+/// Verified, local data of a verifier. Every answer must come from verified, local data.
 pub trait TrustView {
     /// The name this verifier answers to in `aud`.
     fn audience(&self) -> &Audience;
@@ -155,7 +155,7 @@ pub trait TrustView {
     fn device_key(&self, _tenant: &TenantId, _device: &DeviceId) -> Option<PublicKey> {
         None
     }
-    /// The symmetric key behind this kid of this very token. What it is made from never comes through the
+    /// The symmetric key behind this kid of this very token. The derivation key never comes through the
     /// trust feed, which is signed but not encrypted.
     fn symmetric_key(&self, _kid: &[u8], _token: &[u8]) -> Option<Derived> {
         None
@@ -188,7 +188,7 @@ impl Attempt {
     }
 }
 
-/// Who a signed token speaks of. Known only once the issuer's signature has verified.
+/// Subject of a signed token. Known only once the issuer's signature has verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subject {
     /// The tenant.
@@ -199,12 +199,12 @@ pub struct Subject {
 
 /// A refusal: the code, and whose token it was when its signature had verified by then.
 ///
-/// Claims that nobody signed are never an identity, so before stage 4 there is no subject.
+/// Unsigned claims are never an identity, so before stage 4 there is no subject.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// Why.
     pub code: RefusalCode,
-    /// Whose token was presented, not who presented it.
+    /// The subject of the presented token, not the peer that presented it.
     pub subject: Option<Subject>,
 }
 
@@ -230,11 +230,11 @@ pub struct ProofUse {
 /// a proof whose place is not above the last one taken is `proof_replayed`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {
-    /// What is allowed.
+    /// The rights.
     pub grant: Grant,
     /// The client id, bound to the subject.
     pub client_id: ClientId,
-    /// What the ledger must do; `None` unless the proof was a connect proof.
+    /// The entry for the ledger; `None` unless the proof was a connect proof.
     pub proof_use: Option<ProofUse>,
     /// The ticket key whose resumption secret made the proof; `None` when the key of the token did.
     pub resumed: Option<TicketId>,
@@ -267,7 +267,7 @@ pub fn admit_with<T: TrustView>(
 }
 
 /// An attempt that passed the guards that cost nothing (1 to 3): all that is left are signatures and
-/// what depends on them. Who refuses many takes the two steps apart, on different threads.
+/// what depends on them. A server that refuses many runs the two steps on different threads.
 pub struct Screened {
     attempt: Attempt,
     current: stages::Current,
@@ -295,7 +295,7 @@ impl Screened {
         }
     }
 
-    /// Whether the token says that a key must be proved. Nobody has vouched for that yet.
+    /// Whether the token says that a key must be proved. That is not verified yet.
     pub fn names_a_key(&self) -> bool {
         self.current.names_a_key()
     }
@@ -339,6 +339,99 @@ impl Screened {
 /// Runs the guards that concern the token alone (1 to 7): for a token that is exchanged on a
 /// connection whose peer has already proved the key.
 ///
+/// A verifier answers from data that it has verified and stored:
+///
+/// ```
+/// use tessera_token::chain::{self, IssuerKey, KeyState, StalenessBudget, TenantTrust, TrustView};
+/// use tessera_token::claims::{Claims, Epochs, Serial};
+/// use tessera_token::hash::TokenHash;
+/// use tessera_token::ids::{Audience, DeviceId, TenantId};
+/// use tessera_token::key::{Algorithm, KeyId, SecretKey};
+/// use tessera_token::refusal::RefusalCode;
+/// use tessera_token::scope::{Permission, Scope, ScopeEntry};
+/// use tessera_token::time::UnixSeconds;
+/// use tessera_token::topic::{TopicFilter, TopicName};
+///
+/// struct Known {
+///     audience: Audience,
+///     keys: Vec<IssuerKey>,
+///     tenant: TenantTrust,
+///     confirmed: UnixSeconds,
+/// }
+///
+/// impl TrustView for Known {
+///     fn audience(&self) -> &Audience {
+///         &self.audience
+///     }
+///     fn issuer_keys(&self, kid: KeyId) -> &[IssuerKey] {
+///         if self.keys[0].key.key_id() == kid { &self.keys } else { &[] }
+///     }
+///     fn tenant(&self, tenant: &str) -> Option<&TenantTrust> {
+///         (self.tenant.tenant.as_str() == tenant).then_some(&self.tenant)
+///     }
+///     fn group_epoch(&self, _: &TenantId, _: u64) -> u64 {
+///         0
+///     }
+///     fn device_epoch(&self, _: &TenantId, _: &str) -> u64 {
+///         0
+///     }
+///     fn token_revoked(&self, _: &TokenHash) -> bool {
+///         false
+///     }
+///     fn trusted_at(&self) -> Option<UnixSeconds> {
+///         Some(self.confirmed)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = UnixSeconds::new(1_790_000_000);
+/// let issuer = SecretKey::from_seed(&[1; 32]);
+/// let tenant = TenantId::parse("acme")?;
+/// let known = Known {
+///     audience: Audience::parse("mqtt")?,
+///     keys: vec![IssuerKey {
+///         tenant: tenant.clone(),
+///         key: issuer.public(),
+///         not_before: now.minus(86_400),
+///         not_after: now.plus(86_400),
+///         state: KeyState::Active,
+///     }],
+///     tenant: TenantTrust {
+///         tenant: tenant.clone(),
+///         epoch: 0,
+///         suspended: false,
+///         bearer: false,
+///         staleness: StalenessBudget::default(),
+///     },
+///     confirmed: now,
+/// };
+///
+/// // Provisioning issues:
+/// let telemetry = TopicFilter::parse("d/d-17/telemetry")?;
+/// let claims = Claims {
+///     tenant,
+///     device: DeviceId::parse("d-17")?,
+///     audience: Audience::parse("mqtt")?,
+///     expires: now.plus(3_600),
+///     not_before: None,
+///     issued: now,
+///     serial: Serial::from_counter(1),
+///     confirmation: Some(SecretKey::from_seed(&[3; 32]).public()),
+///     scope: Scope::new(vec![ScopeEntry { filter: telemetry, permission: Permission::Publish }])?,
+///     epochs: Epochs::default(),
+/// };
+/// let token = tessera_token::issue::issue(&claims, Algorithm::Ed25519, &issuer)?;
+///
+/// // The verifier checks, without a network:
+/// let verified = chain::verify(&token, &known, now).map_err(|refusal| refusal.code)?;
+/// assert!(verified.claims().scope.may_publish(&TopicName::parse("d/d-17/telemetry")?));
+///
+/// let late = chain::verify(&token, &known, now.plus(3_601));
+/// assert_eq!(late.err().map(|refusal| refusal.code), Some(RefusalCode::TokenExpired));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// The [`Refusal`] of the first guard that says no.
 pub fn verify<T: TrustView>(
@@ -349,7 +442,7 @@ pub fn verify<T: TrustView>(
     signed(cheap(token, trust, now)?, token, false, trust, now)
 }
 
-/// Runs the guards that cost nothing (1 to 3), on claims that nobody has vouched for yet: whether it
+/// Runs the guards that cost nothing (1 to 3), on claims that are not verified yet: whether it
 /// is worth while to challenge the peer.
 ///
 /// # Errors

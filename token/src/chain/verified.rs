@@ -29,7 +29,7 @@ impl VerifiedToken {
         Subject { tenant: self.claims.tenant.clone(), device: self.claims.device.clone() }
     }
 
-    /// What the token says.
+    /// The claims of the token.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }

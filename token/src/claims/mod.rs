@@ -48,7 +48,7 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// What was revoked between a token of the `former` epochs and one of these, as far as the two can tell: epochs move by
+    /// The scope of a revocation between a token of the `former` epochs and one of these, as far as the two can tell: epochs move by
     /// revocation alone.
     pub const fn moved_since(&self, former: Self) -> Option<RefusalCode> {
         if self.tenant > former.tenant {
@@ -92,7 +92,7 @@ impl ConfirmationForm {
     }
 }
 
-/// What a token says.
+/// Claims of a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claims {
     /// `iss`.
@@ -185,7 +185,7 @@ impl Claims {
         Self::read(payload, &Held(Some(key))).map(|(claims, _)| claims)
     }
 
-    /// As [`Claims::from_cbor`], for whoever holds the token and need not know whose key it is bound to: `cnf` is not
+    /// As [`Claims::from_cbor`], for a holder of the token that need not know whose key it is bound to: `cnf` is not
     /// looked at, and [`Claims::confirmation`] stays empty.
     ///
     /// # Errors
@@ -261,7 +261,7 @@ impl KeySource for Held<'_> {
     }
 }
 
-/// What `cnf` holds: exactly one of these. Unknown members are ignored (RFC 8747 section 3.1).
+/// Contents of `cnf`: exactly one of these. Unknown members are ignored (RFC 8747 section 3.1).
 enum Confirmation<'b> {
     Key(&'b [u8]),
     KeyId(&'b [u8]),

@@ -20,7 +20,7 @@ use crate::hash::sha512;
 
 pub(super) use curve25519_dalek::edwards::EdwardsPoint as CurvePoint;
 
-/// What keys have in common that verify many signatures: see [`PublicKey::prepared`]. Cheap to clone.
+/// Keys that verify many signatures, prepared for it: see [`PublicKey::prepared`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Preparation {
     base: Arc<Multiples>,

@@ -56,7 +56,7 @@ impl core::error::Error for KeyError {}
 /// A COSE signature algorithm as a token's protected header names it (RFC 9053, RFC 9864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
-    /// -19, fully specified. What is issued by default.
+    /// -19, fully specified. The default for issuing.
     #[default]
     Ed25519,
     /// -8, polymorphic: accepted for keys on Ed25519 only, issued for older verifiers by a setting.

@@ -1,4 +1,4 @@
-//! What keys are called: thumbprint and key id.
+//! Names of keys: thumbprint and key id.
 
 use core::fmt;
 

@@ -19,7 +19,7 @@ const HS256: i64 = 5;
 /// The value of `pop_key`.
 const SYMMETRIC: &str = "symmetric";
 
-/// What kind of token a device asks for.
+/// The kind of token that a device asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TokenKind {
     /// Bound to the key with which the device was enrolled.

@@ -29,7 +29,7 @@ pub struct TokenAnswer {
     pub key: Option<IssuedKey>,
     /// The broker audience.
     pub audience: Audience,
-    /// What it allows.
+    /// Its scope.
     pub scope: Scope,
     /// The service's clock.
     pub server_time: UnixSeconds,

@@ -59,7 +59,7 @@ pub struct Derived {
     pub by: DerivationId,
 }
 
-/// A key that the issuer and the verifier of one audience share, and nobody else. Neither `Debug` nor `Serialize`;
+/// A key that the issuer and the verifier of one audience share with no other party. Neither `Debug` nor `Serialize`;
 /// wiped on drop.
 #[derive(Clone)]
 pub struct DerivationKey {

@@ -36,6 +36,23 @@ pub struct ConnectProof {
 
 impl ConnectProof {
     /// Makes a proof for one CONNECT at the verifier of this name. Its [`Place`] must be above every earlier one of this key and client id.
+    ///
+    /// ```
+    /// use tessera_token::key::SecretKey;
+    /// use tessera_token::proof::{ConnectProof, Credential};
+    /// use tessera_token::time::UnixSeconds;
+    ///
+    /// let key = SecretKey::from_seed(&[3; 32]); // the device's own key, drawn once
+    /// let token = vec![0xd8; 221]; // as provisioning sent it; a real one is a CWT
+    /// let now = UnixSeconds::new(1_790_000_000);
+    /// let proof = ConnectProof::make(&key, "mqtt", "d-17", &token, now, 1);
+    /// assert!(proof.verifies(&key.public(), "mqtt", "d-17", &token));
+    /// assert!(!proof.verifies(&key.public(), "mqtt", "d-18", &token), "another client id");
+    ///
+    /// // The password of CONNECT: the token, then a CBOR byte string of 72 bytes.
+    /// let password = Credential { token, proof: Some(proof) }.to_password();
+    /// assert_eq!(password.len(), 221 + 2 + 72);
+    /// ```
     pub fn make(
         key: &SecretKey,
         verifier: &str,

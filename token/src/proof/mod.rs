@@ -73,7 +73,7 @@ impl From<Credential> for Presented {
     }
 }
 
-/// What a password holds: a token and maybe a proof.
+/// Contents of a password: a token and maybe a proof.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credential {
     /// The token's bytes; only their outer shape is known.

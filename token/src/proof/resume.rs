@@ -55,7 +55,7 @@ impl TicketKey {
     }
 }
 
-/// What a device proves itself with in the place of its key, for one token. Neither `Debug` nor
+/// A secret with which a device proves itself in the place of its key, for one token. Neither `Debug` nor
 /// `Serialize`; wiped on drop.
 #[derive(Clone)]
 pub struct ResumptionSecret(Zeroizing<[u8; MAC_BYTES]>);

@@ -40,7 +40,7 @@ pub struct DeviceEpoch {
 pub struct RevokedToken {
     /// Its name.
     pub token: TokenHash,
-    /// Whose it was: lets a broker find the session.
+    /// Its owner: lets a broker find the session.
     pub tenant: TenantId,
     /// The device.
     pub device: DeviceId,

@@ -22,7 +22,7 @@ pub struct Event {
     pub previous: EventHash,
     /// When it happened.
     pub time: UnixSeconds,
-    /// What happened.
+    /// The change.
     pub change: Change,
 }
 

@@ -6,7 +6,7 @@ use crate::limits;
 
 use super::{BoundSnapshot, Change, Event, EventHash, Heartbeat, Snapshot, TrustError, View};
 
-/// What a reader shows a service that knows less than it, or another past: a service that was restored from an older
+/// Data that a reader shows a service that knows less than it, or another past: a service that was restored from an older
 /// copy. Everything in it is signed by the root key, so a reader can show what was said and make nothing up.
 /// CBOR `[snapshot, [event, …], heartbeat]`, and behind them `[view, …]` of a reader of some tenants; an empty byte string
 /// stands for what the reader does not have.
@@ -22,7 +22,7 @@ pub struct Evidence {
     pub views: Vec<Vec<u8>>,
 }
 
-/// What evidence says, all of it verified.
+/// Contents of evidence, verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
     /// The largest number that the root key signed.
@@ -31,7 +31,7 @@ pub struct Shown {
     pub head: EventHash,
     /// Every number that was signed, with the hash of its event: they tell where two lines part.
     pub marks: Vec<(u64, EventHash)>,
-    /// What was said, in order.
+    /// The events, in order.
     pub changes: Vec<Change>,
 }
 
@@ -77,7 +77,7 @@ impl Evidence {
         Ok(Self { snapshot, events, heartbeat, views })
     }
 
-    /// What it says, when the root key signed every part.
+    /// Its contents, when the root key signed every part.
     ///
     /// # Errors
     /// [`TrustError`] of the first part that is not good; [`TrustError::Malformed`] when there is none.

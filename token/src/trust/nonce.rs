@@ -3,7 +3,7 @@ use core::str::FromStr;
 
 use super::TrustError;
 
-/// What a reader sends with one poll, drawn anew each time: the heartbeat that carries it was made after that.
+/// Nonce of one poll of a reader, drawn anew each time: the heartbeat that carries it was made after that.
 /// As text 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FeedNonce([u8; 16]);

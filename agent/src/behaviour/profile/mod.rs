@@ -1,4 +1,4 @@
-//! What is known of one device, in bounded memory: only histograms and topics that were used own something on the heap.
+//! Profile of one device, in bounded memory: only histograms and topics that were used own something on the heap.
 
 use tessera_token::refusal::RefusalCode;
 
@@ -68,7 +68,7 @@ pub(crate) struct Totals {
     pub(crate) refusals: [u16; RefusalGroup::COUNT],
 }
 
-/// What has been told of the present trouble.
+/// Reported part of the present trouble.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Episode {
     /// The signals that were told, as bits.
@@ -314,7 +314,7 @@ impl Profile {
         out
     }
 
-    /// What [`Profile::to_record`] wrote.
+    /// Reads the bytes that [`Profile::to_record`] wrote.
     pub(super) fn from_record(record: &[u8]) -> Result<Self, Cut> {
         let mut from = Take(record);
         if from.u8()? != VERSION {

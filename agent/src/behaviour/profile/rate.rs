@@ -26,7 +26,7 @@ pub(crate) struct Rate {
     gaps: u16,
     /// Publishes in a row that came much too early.
     pub(crate) hurried: u16,
-    /// What may come at once after a silence, at the usual rhythm.
+    /// Events that may come at once after a silence, at the usual rhythm.
     saved: u64,
 }
 
@@ -62,7 +62,7 @@ impl Rate {
         done
     }
 
-    /// What came in this slot beyond what was saved up while the device was silent.
+    /// Events of this slot beyond those that were saved up while the device was silent.
     pub(crate) fn excess(&self) -> Slot {
         let publishes = self.current.publishes.saturating_sub(self.saved);
         let each = self.current.bytes / self.current.publishes.max(1);

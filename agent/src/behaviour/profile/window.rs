@@ -1,7 +1,7 @@
 /// Seconds of half a window.
 const HALF: u64 = 300;
 
-/// What happened in the last five to ten minutes.
+/// Events of the last five to ten minutes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     half: u64,
@@ -9,7 +9,7 @@ pub(crate) struct Window {
     previous: Counts,
 }
 
-/// What is counted within a window.
+/// Counts of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) connects: u16,

@@ -15,7 +15,7 @@ impl Draw {
     }
 }
 
-/// What the chain lets through to the ledger.
+/// Proofs that the chain lets through to the ledger.
 fn is_fresh(time: u64, now: u64) -> bool {
     (now.saturating_sub(60)..=now + 60).contains(&time)
 }

@@ -36,7 +36,7 @@ pub(super) struct Relay<'a> {
     line: &'a Line<'a>,
     input: Lines<BufReader<Stdin>>,
     open: bool,
-    /// What was published and is not acknowledged, in its order: lines, and requests for tokens (none).
+    /// Messages that were published and are not acknowledged, in its order: lines, and requests for tokens (none).
     under_way: VecDeque<Option<Vec<u8>>>,
     published: u64,
     refused: u64,

@@ -8,7 +8,7 @@ use super::super::TEST_MESSAGE;
 use super::trouble::{Act, Trouble};
 use super::visit::Visit;
 
-/// What the device may do by its token, and by a new one.
+/// Rights of the device by its token, and by a new one.
 pub(super) struct Rights<'a> {
     pub(super) held: &'a Claims,
     pub(super) fresh: Option<&'a Claims>,
@@ -92,7 +92,7 @@ async fn published(link: &mut Option<Link>, topic: &str) -> Result<(), String> {
     answer(link).await
 }
 
-/// What came, or the reason of the refusal. A connection that ended is taken away.
+/// The answer, or the reason of the refusal. A connection that ended is taken away.
 async fn answer(link: &mut Option<Link>) -> Result<(), String> {
     let Some(open) = link.as_mut() else { return Err(NOT_TRIED.to_owned()) };
     match open.answer().await {

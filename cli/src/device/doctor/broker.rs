@@ -42,15 +42,15 @@ pub(super) struct Door<'a> {
     pub(super) token: Option<HeldToken>,
     pub(super) fresh: Option<Fresh>,
     pub(super) shown: Option<Shown>,
-    /// What is foreign to the folder in the password that was given: its key proves nothing for that.
+    /// Parts of the given password that are foreign to the folder: its key proves nothing for that.
     pub(super) foreign: Option<TokenFault>,
-    /// What seems wrong with its proof.
+    /// Suspected fault of its proof.
     pub(super) proof: Option<ProofFault>,
     pub(super) v5_alone: bool,
     pub(super) counter_lost: bool,
 }
 
-/// What a CONNACK says beside a refusal of the credential.
+/// Message of a CONNACK beside a refusal of the credential.
 fn fault_of(reason: &str) -> Option<BrokerFault> {
     match Told::of(reason) {
         Told::Unauthorised => None,
@@ -199,7 +199,7 @@ fn is_explained(visit: &Visit) -> bool {
     })
 }
 
-/// What came of 3.1.1; the first end when that did not get further.
+/// Outcome of 3.1.1; the first end when that did not get further.
 fn older(first: Closed, second: Result<Link, End>) -> Result<Link, End> {
     match second {
         Err(End::Closed(Closed::NotOpened(..))) => Err(End::Closed(first)),

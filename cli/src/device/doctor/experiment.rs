@@ -1,4 +1,4 @@
-//! What explains a refusal that nothing else explains.
+//! Experiments that explain a refusal that nothing else explains.
 //!
 //! A refused peer is told no reason. The experiments change one thing at a time (the proof, the token, the client id, the
 //! method): the change with which the broker takes the device names the reason.

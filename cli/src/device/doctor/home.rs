@@ -66,7 +66,7 @@ pub(super) fn client_id(visit: &mut Visit, owner: &str) {
     }
 }
 
-/// Who the device is, in words.
+/// Identity of the device, in words.
 pub(super) fn who(card: &Card) -> String {
     format!("{} of tenant {} at {}", card.device, card.tenant, card.http)
 }

@@ -128,16 +128,16 @@ async fn examine(visit: &mut Visit, folder: &Folder, card: &Card, args: &DoctorA
     attempt(visit, folder, args, given).await;
 }
 
-/// What the steps before the broker found.
+/// Findings of the steps before the broker.
 struct Given {
     key: SecretKey,
     counter_lost: bool,
     held: Option<HeldToken>,
     fresh: Option<Fresh>,
     shown: Option<Shown>,
-    /// What is foreign to the folder in the password.
+    /// Parts of the password that are foreign to the folder.
     foreign: Option<TokenFault>,
-    /// What seems wrong with its proof.
+    /// Suspected fault of its proof.
     proof: Option<ProofFault>,
     clocks: Clocks,
     claims: Option<Claims>,
@@ -199,7 +199,7 @@ fn good_for(claims: &Claims, known: &Known<'_>) -> String {
     format!("for the audience {}, good for another {left}", claims.audience)
 }
 
-/// The password that was given: its token, its client id, its proof. What seems wrong with the proof counts when the
+/// The password that was given: its token, its client id, its proof. A suspected fault of the proof counts when the
 /// broker refuses it: only the broker knows its name.
 fn judge_password(
     visit: &mut Visit,

@@ -70,7 +70,7 @@ fn take_apart(content: &[u8]) -> Result<Shown, Trouble> {
     Ok(Shown { credential, claims, hex })
 }
 
-/// What a proof is meant for, and the keys that may have made it.
+/// Purpose of a proof, and the keys that may have made it.
 pub(super) struct Meant<'a> {
     pub(super) client_id: &'a str,
     pub(super) verifier: &'a str,

@@ -1,4 +1,4 @@
-//! What provisioning says, and the clock that its token sets.
+//! Answers of provisioning, and the clock that its token sets.
 
 use tessera_runtime::http::HttpError;
 use tessera_runtime::random::SystemRandom;

@@ -8,7 +8,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::trouble::TokenFault;
 
-/// What the device knows beside the token.
+/// Data of the device beside the token.
 pub(super) struct Known<'a> {
     /// The tenant of the folder.
     pub(super) tenant: &'a str,
@@ -16,13 +16,13 @@ pub(super) struct Known<'a> {
     pub(super) device: &'a str,
     /// Its key.
     pub(super) key: &'a PublicKey,
-    /// What provisioning gives now.
+    /// Token that provisioning gives now.
     pub(super) fresh: Option<&'a Claims>,
     /// The corrected time.
     pub(super) now: UnixSeconds,
 }
 
-/// Whose the token is: a fault when it is not the folder's.
+/// Owner of the token: a fault when it is not the folder's.
 pub(super) fn owner(claims: &Claims, known: &Known<'_>) -> Option<TokenFault> {
     if claims.tenant.as_str() != known.tenant {
         return Some(TokenFault::Tenant(claims.tenant.to_string()));

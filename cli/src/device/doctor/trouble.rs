@@ -1,4 +1,4 @@
-//! What can be wrong with a device, as values. The order of the variants is the order of explanation: of two troubles the
+//! Faults of a device, as values. The order of the variants is the order of explanation: of two troubles the
 //! earlier one is the cause.
 
 use tessera_simulators::wire::Obstacle;
@@ -100,7 +100,7 @@ pub(super) enum ProofFault {
     Stale(i64),
 }
 
-/// What a broker tells a peer that has proved nothing.
+/// Answer of a broker to a peer that has proved nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum BrokerFault {
     /// Too many attempts or connections.

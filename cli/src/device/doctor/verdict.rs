@@ -22,7 +22,7 @@ pub(super) struct Ward {
     pub(super) client_id: String,
 }
 
-/// What a trouble is, and what mends it.
+/// Words of a trouble, and its remedy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Cure {
     /// The refusal code of broker or provisioning, when it is one.
@@ -51,7 +51,7 @@ impl Cure {
     }
 }
 
-/// What a visit comes to.
+/// Outcome of a visit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Verdict {
     /// Whether nothing was wrong.

@@ -1,4 +1,4 @@
-//! What one session must send to its client, predicted message by message.
+//! Messages that one session must send to its client, predicted one by one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +14,7 @@ pub(super) struct Sent {
     pub(super) topic: &'static str,
     pub(super) qos: u8,
     pub(super) expires: Option<u64>,
-    /// Who published it; `None` for somebody whom nobody revokes.
+    /// Its publisher; `None` for a publisher that is never revoked.
     pub(super) by: Option<&'static Known>,
 }
 
@@ -57,7 +57,7 @@ impl Model {
         self.sent = 0;
     }
 
-    /// Nobody is connected: QoS 0 is not kept.
+    /// No connection: QoS 0 is not kept.
     pub(super) fn unattended(&mut self) {
         self.waiting.retain(|message| message.qos > 0);
     }
@@ -91,7 +91,7 @@ impl Model {
         }
     }
 
-    /// What the client may answer to next: packet id, QoS, whether it has said PUBREC.
+    /// Packets that the client may answer next: packet id, QoS, whether it has said PUBREC.
     pub(super) fn steps(&self) -> Vec<(u16, u8, bool)> {
         let known = |open: &Open| Some((open.packet_id?, open.message.qos, open.released));
         self.open.iter().filter_map(known).collect()
@@ -106,7 +106,7 @@ impl Model {
         self.open.is_empty() && self.waiting.is_empty()
     }
 
-    /// What one round of deliveries sends; true when it ends the connection.
+    /// Messages of one round of deliveries; true when it ends the connection.
     ///
     /// The order of the questions is that of `session/machine/delivery.rs`. A message sent once is not asked whether it
     /// has expired (MQTT-4.3.3-7, MQTT-4.4.0-1). A message taken back is left out before the token is looked at: it

@@ -1,4 +1,4 @@
-//! What a session needs of the rest of the broker: made once, used by no schedule.
+//! Parts of the broker that a session needs: made once, used by no schedule.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -340,7 +340,7 @@ impl Sim {
         }
     }
 
-    /// What must hold after every step.
+    /// Invariants after every step.
     pub(super) fn check(&self) {
         let all = self.registry.all();
         assert_eq!(all.len(), self.registry.len());
@@ -383,7 +383,7 @@ impl Sim {
         }
     }
 
-    /// Everybody who is still there reads and acknowledges: nothing is left.
+    /// Every client that is still there reads and acknowledges: nothing is left.
     pub(super) fn drain(&mut self) {
         let lines: Vec<Arc<Line>> = self.conns.iter().map(|conn| Arc::clone(&conn.line)).collect();
         for line in lines {

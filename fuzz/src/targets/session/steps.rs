@@ -370,7 +370,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     }
 }
 
-/// What a packet changes in the model; gives the number of a message that it releases.
+/// Changes of a packet in the model; gives the number of a message that it releases.
 fn heard(model: &mut Model, packet: &Packet, effects: &[Effect]) -> Option<u32> {
     match packet {
         Packet::PubAck(ack) => model.acknowledged(ack.packet_id),

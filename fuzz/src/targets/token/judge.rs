@@ -10,7 +10,7 @@ use tessera_token::proof::Credential;
 use crate::targets::cbor::strict;
 use crate::targets::world::{World, AUDIENCE};
 
-/// What an admitted token must have said.
+/// Facts of an admitted token.
 pub(super) struct Facts {
     pub(super) tenant: String,
     pub(super) device: String,

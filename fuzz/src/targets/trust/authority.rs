@@ -12,7 +12,7 @@ use tessera_token::trust::{
 use crate::draw::Draw;
 use crate::targets::world::{at, device, keys, tenant, NOW};
 
-/// What the verifier sent.
+/// The nonce of the verifier.
 pub(super) const NONCE: FeedNonce = FeedNonce::from_bytes([5; 16]);
 pub(super) const TENANTS: [&str; 2] = ["acme", "rival"];
 pub(super) const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
@@ -122,7 +122,7 @@ impl Authority {
         }
     }
 
-    /// An answer of the feed, and how many of its events are good for whoever stands at `after`.
+    /// An answer of the feed, and how many of its events are good for a reader at `after`.
     pub(super) fn feed(&self, draw: &mut Draw<'_>, after: u64) -> (Feed, usize) {
         let start = match draw.below(8) {
             7 => after.saturating_sub(1),

@@ -1,4 +1,4 @@
-//! What a power cut leaves.
+//! State of a disk after a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

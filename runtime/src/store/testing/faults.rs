@@ -1,4 +1,4 @@
-//! What a disk is told to fail at, step by step.
+//! Planned faults of a disk, step by step.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,12 +17,12 @@ pub enum Asked {
     Sync(PathBuf),
 }
 
-/// What a step meets.
+/// The fault of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Bytes of a write that reach the file all the same.
     pub after: usize,
-    /// What the caller gets.
+    /// The error for the caller.
     pub kind: io::ErrorKind,
 }
 

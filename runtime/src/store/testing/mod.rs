@@ -25,14 +25,14 @@ const SECTOR: usize = 512;
 
 /// Remembers of each file what its last sync covered, and of each folder which names its last sync covered.
 ///
-/// Files of folders that are synced as a whole, such as a base, count from then on as they are. What a sync that failed
-/// should have covered is read back as it was written, and no later sync brings it to the disk: as Linux does it, it must
-/// be written again.
+/// Files of folders that are synced as a whole, such as a base, count from then on as they are. Bytes of a failed sync
+/// are read back as they were written, and no later sync brings them to the disk: as Linux does it, they must be written
+/// again.
 #[derive(Default)]
 pub struct LossyDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<Vec<u8>>>>,
     names: Mutex<BTreeMap<PathBuf, BTreeSet<PathBuf>>>,
-    /// What was in a file before it was made shorter, as long as that is not synced.
+    /// Contents of a file before it was made shorter, as long as that is not synced.
     before_cut: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     /// Sectors that a sync which failed has left behind, of the files whose writes are seen.
     missed: Mutex<BTreeMap<PathBuf, BTreeSet<usize>>>,
@@ -75,7 +75,7 @@ impl LossyDisk {
         self.changed.store(true, Ordering::SeqCst);
     }
 
-    /// What was asked of it so far, also what it refused.
+    /// Calls so far, also what it refused.
     pub fn asked(&self) -> Vec<Asked> {
         self.faults.asked()
     }
@@ -116,7 +116,7 @@ impl LossyDisk {
         Ok(())
     }
 
-    /// What a power cut at this moment leaves of the store in `folder`, written to the new folder `to`: all that was
+    /// The state that a power cut at this moment leaves of the store in `folder`, written to the new folder `to`: all that was
     /// synced, and of what was written since any part, drawn from the seed, sector by sector and name by name.
     ///
     /// # Errors

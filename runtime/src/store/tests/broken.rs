@@ -15,7 +15,7 @@ use super::*;
 /// A broken device, and a full one.
 const KINDS: [ErrorKind; 2] = [ErrorKind::Other, ErrorKind::StorageFull];
 
-/// What a start may find.
+/// Findings of a start.
 #[derive(Clone, Default)]
 struct Expected {
     acknowledged: Model,
@@ -123,7 +123,7 @@ impl Rig {
         }
     }
 
-    /// What a power cut now leaves is a store with every acknowledged row and none that was refused.
+    /// The state after a power cut now is a store with every acknowledged row and none that was refused.
     fn cut(&mut self, context: &str) {
         self.seed += 1;
         let to = self.outer.path().join("cut");
@@ -237,7 +237,7 @@ fn a_refused_record_that_cannot_be_taken_back_never_comes_back_as_refused() {
     }
 }
 
-/// What a sync that failed should have brought to the disk is read, and a later sync alone does not bring it there: the
+/// Bytes of a failed sync are read, and a later sync alone does not bring them to the disk: the
 /// control of these tests.
 #[test]
 fn a_disk_whose_sync_failed_does_not_bring_it_later() {

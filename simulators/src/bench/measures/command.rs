@@ -27,10 +27,10 @@ pub(super) async fn run(stage: &Stage, running: &Running) -> Result<Sample, Benc
     Ok(sample)
 }
 
-/// What the backend waits for when many commands are open.
+/// Acknowledgements that the backend waits for when many commands are open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// The server's acknowledgement. What waits for devices may then leave in batches, larger ones for fewer devices.
+    /// The server's acknowledgement. Messages for devices may then leave in batches, larger ones for fewer devices.
     Acknowledged,
     /// The device has it. Each device has one command at most, so the work is the same however many there are.
     Heard,

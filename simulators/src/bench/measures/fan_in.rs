@@ -1,6 +1,6 @@
 //! A thousand devices, each to its own topic; one subscriber hears all by a wildcard.
 //!
-//! Publishers go on while fewer than [`limits::OUTSTANDING`] messages are under way, so nobody has to drop any and what
+//! Publishers go on while fewer than [`limits::OUTSTANDING`] messages are under way, so no server has to drop any and what
 //! is counted is what arrived. Each message is a write of its own, as devices send.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,10 @@ use super::super::packet::{self, Qos};
 use super::super::server::Running;
 use super::super::stage::{hold, single, Meter, Sample, Stage};
 
-/// What the subscriber hears.
+/// Messages of the subscriber.
 pub(super) const FILTER: &str = "d/+/telemetry";
 
-/// What a device sends.
+/// Messages of a device.
 pub(super) fn message(id: &str, qos: Qos) -> Vec<u8> {
     packet::publish(&format!("d/{id}/telemetry"), qos, 1, &[b'x'; limits::PAYLOAD])
 }

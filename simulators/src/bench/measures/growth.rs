@@ -1,4 +1,4 @@
-//! What one operation costs beside a thousand sessions and beside many, and how much more that is.
+//! Cost of one operation beside a thousand sessions and beside many, and how much more that is.
 //!
 //! A thousand devices come, subscribe, publish and leave beside those who stay; the backend commands all who stay.
 

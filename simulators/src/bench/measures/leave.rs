@@ -1,4 +1,4 @@
-//! Everybody disconnects at once: how long does a message of those who stay have to wait?
+//! All devices disconnect at once: how long does a message of those who stay have to wait?
 
 use std::time::Duration;
 

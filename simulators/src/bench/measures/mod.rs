@@ -17,7 +17,7 @@ mod revoke;
 mod storm;
 mod wear;
 
-/// What can be measured.
+/// The measures.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Measure {
     /// Connect, CONNACK, close.
@@ -48,15 +48,15 @@ pub enum Measure {
     FanOut1,
     /// CONNECTs that are refused, by kind.
     Refused,
-    /// Everybody disconnects; how long others wait.
+    /// All devices disconnect; how long others wait.
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
-    /// What one operation costs beside few sessions and beside many.
+    /// Cost of one operation beside few sessions and beside many.
     Growth,
     /// Honest devices while others flood the broker with bad connects.
     Flood,
-    /// What the disk is written. It takes long and is measured when it is named.
+    /// Bytes written to the disk. It takes long and is measured when it is named.
     Wear,
 }
 
@@ -108,7 +108,7 @@ impl Measure {
         }
     }
 
-    /// What it counts.
+    /// Its unit.
     pub const fn operation(self) -> &'static str {
         match self {
             Self::Connect | Self::ConnectHmac | Self::Hold | Self::ConnectTls | Self::HoldTls => {

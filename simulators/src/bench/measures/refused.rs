@@ -1,4 +1,4 @@
-//! What a refused CONNECT costs the server, by the guard that refuses it, beside an accepted one.
+//! Cost of a refused CONNECT for the server, by the guard that refuses it, beside an accepted one.
 
 use super::super::crowd::{Crowd, Member};
 use super::super::error::BenchError;

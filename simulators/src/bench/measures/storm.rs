@@ -21,7 +21,7 @@ use super::super::stage::{hold_signed, Meter, Sample, Stage};
 
 const STATUS: &str = "$tessera/status";
 
-/// What is read of a status.
+/// The part of a status that is read.
 #[derive(Deserialize)]
 struct Status {
     resumption: Option<String>,

@@ -1,4 +1,4 @@
-//! What the disk is written: by a quiet system, by devices that stay and publish, by a connect, by a refresh.
+//! Bytes written to the disk: by a quiet system, by devices that stay and publish, by a connect, by a refresh.
 //!
 //! Bytes are counted by [`Servers::written`], at the disk where that can be. Every section ends with all that was
 //! written being on the disk. From the sections follows what a fleet writes in a day.
@@ -113,7 +113,7 @@ struct Book<'a, S> {
 }
 
 impl<S: Servers> Book<'_, S> {
-    /// What was written meanwhile, and what came of it.
+    /// Bytes that were written meanwhile, and the outcome.
     async fn of<T>(
         &self,
         section: impl Future<Output = Result<T, BenchError>>,

@@ -86,7 +86,7 @@ fn of_many_the_oldest_idle_ones_go_first_one_for_each_newcomer() {
     assert!(full.looked() > Some(looked));
 }
 
-/// What was found to do nothing and does something since is not ended by what was found.
+/// A connection that was found idle and is active since is not ended by that finding.
 #[test]
 fn a_place_that_does_something_after_the_look_is_kept() {
     let full = full(Phase::Idle);

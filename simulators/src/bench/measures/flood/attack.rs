@@ -17,7 +17,7 @@ use super::super::super::error::BenchError;
 use super::super::super::limits;
 use super::shots::Shot;
 
-/// What was done to the server.
+/// Counts of the attack.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Offered {
     /// Connects begun.

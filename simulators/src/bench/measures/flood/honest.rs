@@ -28,7 +28,7 @@ pub(super) struct Wait {
     pub(super) took: Duration,
 }
 
-/// What came of it.
+/// The outcome.
 pub(super) struct Heard {
     /// Messages of the devices.
     pub(super) sent: u64,

@@ -27,7 +27,7 @@ pub(super) struct Arrival {
     pub(super) connected: bool,
 }
 
-/// Who connects, from where, and how often.
+/// Devices that connect, their addresses and their rate.
 pub(super) struct Plan {
     /// Numbers of the devices.
     pub(super) devices: Range<usize>,

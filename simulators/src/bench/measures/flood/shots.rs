@@ -1,4 +1,4 @@
-//! What the bad connects send. Tokens and ids are those of the honest devices: whoever attacks has seen them.
+//! Bytes of the bad connects. Tokens and ids are those of the honest devices: the attacker has seen them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::super::refused::{bad_proof, bad_token, garbage, stale_proof, unknown_
 
 /// One bad connect.
 pub(super) struct Shot {
-    /// What is sent; nothing for a silent one.
+    /// The bytes; nothing for a silent one.
     pub(super) bytes: Vec<u8>,
     /// How long the attacker keeps the socket.
     pub(super) keep: Duration,

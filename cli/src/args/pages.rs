@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::pages::Shell;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera completions bash > ~/.local/share/bash-completion/completions/tessera
+  tessera completions zsh > ~/.zfunc/_tessera
+  tessera completions fish > ~/.config/fish/completions/tessera.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera man ~/.local/share/man/man1 && man tessera-device-enrol
+Files of the same name in DIR are replaced.")]
+pub(crate) struct ManArgs {
+    /// The folder for the pages; it is created if it does not exist.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
