@@ -7,6 +7,7 @@ use tessera_runtime::secret::Secret;
 use tessera_runtime::store::StoreOptions;
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
+use tessera_token::trust::TenantSet;
 
 use crate::behaviour::BehaviourConfig;
 use crate::limits;
@@ -64,7 +65,15 @@ impl AgentConfig {
     /// The same with a source of trust data.
     pub fn with_feed(mut self, server: impl Into<Server>, token: Secret<String>) -> Self {
         let server = server.into();
-        self.feed = Some(FeedConfig { server, token });
+        self.feed = Some(FeedConfig { server, token, tenants: None });
+        self
+    }
+
+    /// The same as a verifier of these tenants alone; without a source of trust data it changes nothing.
+    pub fn of_tenants(mut self, tenants: TenantSet) -> Self {
+        if let Some(feed) = &mut self.feed {
+            feed.tenants = Some(tenants);
+        }
         self
     }
 }
@@ -76,4 +85,7 @@ pub struct FeedConfig {
     pub server: Server,
     /// The token of an operator account with role `feed`.
     pub token: Secret<String>,
+    /// The tenants of that account; `None` is all. Trust data for others are refused: over HTTP in clear a foreign token
+    /// would otherwise make this a verifier of its tenants.
+    pub tenants: Option<TenantSet>,
 }

@@ -41,6 +41,8 @@
 //! # }
 //! ```
 
+mod error;
+mod namesake;
 pub mod trust;
 
 pub mod ledger;

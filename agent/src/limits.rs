@@ -18,6 +18,9 @@ pub const TRUST_PREPARED_KEYS: usize = 128;
 pub const TRUST_EFFECTS: usize = 4096;
 /// Events stored behind the snapshot before a new snapshot is fetched: bounds the time to start.
 pub const TRUST_EVENTS_STORED: usize = 10_000;
+/// Views without events that wait to be stored with the next heartbeat: with a poll each [`SYNC_WAIT_SECONDS`] those of
+/// [`TRUST_HEARTBEAT_STEP`] are 30.
+pub const TRUST_VIEWS_WAITING: usize = 64;
 /// Time after which a snapshot that could not be had is asked for again only to shorten the start. Events are taken
 /// meanwhile, and stored past [`TRUST_EVENTS_STORED`].
 pub const TRUST_SNAPSHOT_PAUSE: Duration = Duration::from_secs(600);

@@ -17,14 +17,14 @@ use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 use tessera_token::trust::{
-    Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch, Heartbeat, RevokedToken,
-    Snapshot,
+    BoundFeed, BoundSnapshot, Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch,
+    Heartbeat, RevokedToken, Snapshot, TenantSet, View,
 };
 use tokio::sync::{Notify, Semaphore};
 
 use crate::behaviour::{self, BehaviourConfig};
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::Namesake;
+use crate::namesake::Namesake;
 use crate::trust::{Trust, TrustState, TrustStore, TrustTime};
 use crate::validator::Validator;
 
@@ -75,6 +75,17 @@ pub(crate) fn group_change(number: u64, epoch: u64) -> Change {
 
 pub(crate) fn device_change(name: &str, epoch: u64, moved: u64) -> Change {
     Change::Device(DeviceEpoch { tenant: tenant(), device: device(name), epoch, at: at(moved) })
+}
+
+/// The same of another tenant.
+pub(crate) fn device_change_of(tenant: &str, name: &str, epoch: u64) -> Change {
+    let tenant = TenantId::parse(tenant).unwrap();
+    Change::Device(DeviceEpoch { tenant, device: device(name), epoch, at: at(NOW) })
+}
+
+/// The set of these tenants.
+pub(crate) fn set(tenants: &[&str]) -> TenantSet {
+    TenantSet::new(tenants.iter().map(|tenant| TenantId::parse(tenant).unwrap())).unwrap()
 }
 
 pub(crate) fn token_change(token: &[u8], expires: u64) -> Change {
@@ -179,6 +190,52 @@ impl World {
     pub(crate) fn feed_for(&self, nonce: &FeedNonce, after: u64, time: u64) -> Feed {
         let events = self.events.iter().skip(after as usize).take(1000).cloned().collect();
         Feed { events, heartbeat: self.heartbeat_for(nonce, time) }
+    }
+
+    /// The snapshot that the service gives to an account of these tenants.
+    pub(crate) fn bound_snapshot(&self, tenants: &TenantSet) -> Vec<u8> {
+        let mut state = self.base();
+        state.extend(self.changes.iter().cloned());
+        state.retain(|change| tenants.contains(change.tenant()));
+        let snapshot = Snapshot {
+            seq: self.seq(),
+            head: self.head(),
+            time: at(NOW),
+            valid_until: at(NOW + 30 * 86_400),
+            state,
+        };
+        BoundSnapshot { tenants: tenants.clone(), snapshot }.sign(&self.root).unwrap()
+    }
+
+    /// Answer of the service to an account of these tenants.
+    pub(crate) fn bound_feed(
+        &self,
+        tenants: &TenantSet,
+        nonce: &FeedNonce,
+        after: u64,
+        time: u64,
+    ) -> BoundFeed {
+        let place = after as usize;
+        let concerns =
+            |event: &&Vec<u8>| tenants.contains(Event::unverified(event).unwrap().change.tenant());
+        let events: Vec<_> = self.events[place..].iter().filter(concerns).cloned().collect();
+        let before = |seq: usize| {
+            seq.checked_sub(1).map(|place| EventHash::of(&self.events[place])).unwrap_or_default()
+        };
+        let view = View {
+            tenants: tenants.id(),
+            after,
+            after_head: before(place),
+            seq: self.seq(),
+            head: self.head(),
+            time: at(time),
+            included: events.iter().map(|event| EventHash::of(event)).collect(),
+        };
+        let view = match self.seq() > after {
+            true => view.sign(&self.root).unwrap(),
+            false => Vec::new(),
+        };
+        BoundFeed { view, feed: Feed { events, heartbeat: self.heartbeat_for(nonce, time) } }
     }
 
     pub(crate) fn claims(&self) -> Claims {

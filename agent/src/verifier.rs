@@ -4,7 +4,7 @@ use tessera_runtime::random::{self, Random};
 use tessera_runtime::store::{Batch, Store};
 use tessera_token::ids::{Audience, VerifierName};
 
-use crate::agent::AgentError;
+use crate::error::AgentError;
 
 const TABLE: &str = "verifier";
 const NAME: &[u8] = b"name";

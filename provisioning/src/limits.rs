@@ -72,7 +72,19 @@ pub const PAGE_MOST: usize = 1000;
 pub const POLL_SECONDS: u64 = 60;
 /// Long polls that wait at one time: brokers and agents, not devices.
 pub const POLLERS: usize = 1024;
-/// Verifier names that readers polled under lately. A name takes about 100 bytes; gateways have one each.
+/// Of accounts of some tenants those that wait at one time, beside [`POLLERS`]: no customer takes the place of a broker of
+/// all tenants.
+pub const POLLERS_BOUND: usize = 512;
+/// Of one such account: the gateways of a customer.
+pub const POLLERS_OF_ACCOUNT: usize = 128;
+/// Events that one answer to an account of some tenants looks at, its own and others: a few milliseconds. The reader asks
+/// for the rest at once.
+pub const VIEW_LOOK: usize = 2_000;
+/// Snapshots of some tenants that are kept for [`SNAPSHOT_REUSE_SECONDS`], of 64 MiB together at most.
+pub const SNAPSHOTS_BOUND: usize = 64;
+/// Time for which a reader waits until snapshots of other tenants are made: one at a time.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
+/// Verifier names that readers polled under lately, of accounts of all tenants and once more of the others. A name takes about 100 bytes; gateways have one each.
 pub const VERIFIER_NAMES: usize = 16 * 1024;
 /// Processes of one verifier name that are remembered after another took their place: more in [`VERIFIER_KEPT`] are no
 /// restarts.
@@ -110,7 +122,7 @@ pub const EVIDENCE_AT_ONCE: usize = 1;
 /// Operator accounts: people and brokers, not devices.
 pub const OPERATORS: usize = 1000;
 /// Tenants of one operator account that does not belong to all: its row stays small.
-pub const OPERATOR_TENANTS: usize = 256;
+pub const OPERATOR_TENANTS: usize = shared::FEED_TENANTS;
 
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;

@@ -12,6 +12,7 @@ pub(crate) struct ServiceMetrics {
     pub(crate) revoked: Counter,
     pub(crate) trust_seq: Gauge,
     pub(crate) pollers: Gauge,
+    pub(crate) views: Counter,
     pub(crate) names_shared: Gauge,
     pub(crate) swept: Counter,
     pub(crate) limits_hit: Counter,
@@ -61,6 +62,11 @@ impl ServiceMetrics {
                 "tessera_provisioning_pollers",
                 "Readers waiting for trust events",
                 &[],
+            )?,
+            views: metrics.counter(
+                "tessera_provisioning_trust_views_total",
+                "Answers of the trust feed to accounts of some tenants that were signed, by whether events of theirs are in it",
+                &["events"],
             )?,
             names_shared: metrics.gauge(
                 "tessera_provisioning_verifier_names_shared",

@@ -12,6 +12,7 @@ use tessera_token::hash::sha256;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
+use tessera_token::trust::TenantSet;
 
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
 use crate::refused::Refused;
@@ -89,6 +90,17 @@ impl Tenants {
         }
     }
 
+    /// The tenants of a reader of the trust feed; `None` is all.
+    ///
+    /// # Errors
+    /// `internal` when the record of the account is none of ours.
+    pub(crate) fn set(&self) -> Result<Option<TenantSet>, RefusalCode> {
+        let Self::These(these) = self else { return Ok(None) };
+        let ids = these.iter().map(|tenant| TenantId::parse(tenant));
+        let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|_| RefusalCode::Internal)?;
+        TenantSet::new(ids).map(Some).map_err(|_| RefusalCode::Internal)
+    }
+
     /// The tenant, where there is one alone; empty otherwise, as in the audit log.
     fn single(&self) -> &str {
         match self {
@@ -151,7 +163,7 @@ pub(crate) async fn create(
     if roles.is_empty() {
         return Err(Refused::malformed("an account has at least one role"));
     }
-    check_tenants(service, by, roles, &tenants)?;
+    check_tenants(service, by, &tenants)?;
     let known = all(&service.tables)?;
     if known.len() >= OPERATORS {
         return Err(RefusalCode::LimitReached.into());
@@ -176,12 +188,7 @@ pub(crate) async fn create(
 }
 
 /// A tenant of others is refused exactly like one that does not exist.
-fn check_tenants(
-    service: &Service,
-    by: &Operator,
-    roles: &[OperatorRole],
-    tenants: &Tenants,
-) -> Result<(), Refused> {
+fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<(), Refused> {
     let Tenants::These(these) = tenants else {
         return match by.tenants {
             Tenants::All => Ok(()),
@@ -193,11 +200,6 @@ fn check_tenants(
     };
     if these.is_empty() {
         return Err(Refused::malformed("tenants is \"all\" or a list of at least one tenant"));
-    }
-    if roles.contains(&OperatorRole::Feed) {
-        return Err(Refused::malformed(
-            "the trust feed is one chain of all tenants: an account with the role feed belongs to all",
-        ));
     }
     if these.len() > OPERATOR_TENANTS {
         return Err(Refused::malformed(format!(

@@ -31,6 +31,8 @@ use crate::room::{Hold, Load, Purpose, Room};
 use crate::strangers::Strangers;
 use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
+use crate::trust::bells::Bells;
+use crate::trust::bound::BoundSnapshots;
 use crate::trust::hub::Hub;
 use crate::trust::readers::Readers;
 
@@ -54,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
     pub(crate) hub: Hub,
+    pub(crate) bells: Bells,
+    pub(crate) bound: BoundSnapshots,
     pub(crate) readers: Readers,
     pub(crate) room: Arc<Room>,
     /// Findings that are listed, as far as the evidence that is looked at knows.

@@ -26,7 +26,7 @@ const FACADES: [(&str, &str); 14] = [
     ("coset", "token/src/cose.rs"),
     ("ed25519_dalek", "token/src/key/ed25519.rs"),
     ("curve25519_dalek", "token/src/key/ed25519.rs"),
-    ("hkdf", "token/src/proof/derived.rs"),
+    ("hkdf", "token/src/pop/derived.rs"),
     ("hpke", "token/src/seal.rs"),
     ("minicbor", "token/src/cbor/mod.rs"),
     ("sled", "runtime/src/store/engine.rs"),
@@ -69,14 +69,199 @@ fn short(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/")
 }
 
-/// The code of a file without its unit tests and comments.
-fn code(source: &Source) -> impl Iterator<Item = (usize, &str)> {
-    source
-        .text
-        .lines()
-        .enumerate()
-        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+/// The code of a file without its unit tests and comments, with its line numbers from 0.
+fn code(source: &Source) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut lines = source.text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.starts_with("#[cfg(test)]") {
+            // The item behind it: one line, or up to the brace at the margin.
+            let item = lines.by_ref().find(|(_, line)| !line.starts_with("#["));
+            let is_one_line = item.is_none_or(|(_, line)| line.ends_with([';', '}']));
+            if !is_one_line {
+                lines.by_ref().find(|(_, line)| line.starts_with('}'));
+            }
+        } else if !line.trim_start().starts_with("//") {
+            found.push((number, line));
+        }
+    }
+    found
+}
+
+/// The rooms of each crate by level, from below: a room names none of its own level or above. `ARCHITECTURE.md` says what
+/// each level is for.
+const LEVELS: [(&str, &[&[&str]]); 6] = [
+    (
+        "token",
+        &[
+            &["limits", "refusal", "text", "time"],
+            &["cbor", "hash", "ids", "topic"],
+            &["key", "scope", "seal"],
+            &["cose", "pop"],
+            &["ace", "claims", "messages"],
+            &["proof"],
+            &["grant", "issue"],
+            &["standing"],
+            &["chain"],
+            &["trust"],
+            &["head"],
+        ],
+    ),
+    (
+        "runtime",
+        &[
+            &["clock", "limits", "random", "ready", "stop", "umask", "x509"],
+            &["held", "lived", "metrics", "store", "tls"],
+            &["log", "proxy", "secret"],
+            &["derivation", "http"],
+        ],
+    ),
+    (
+        "agent",
+        &[
+            &["host", "limits"],
+            &["behaviour", "ledger", "namesake", "trust"],
+            &["error", "validator"],
+            &["verifier"],
+            &["config"],
+            &["sync"],
+            &["agent"],
+            &["daemon"],
+        ],
+    ),
+    (
+        "broker",
+        &[
+            &["config_error", "limits"],
+            &["admission", "codec", "refusals", "relay", "shares", "tickets"],
+            &["authz", "challenges", "message", "transport"],
+            &["gate", "keep", "rights"],
+            &["lanes"],
+            &["metrics", "session"],
+            &["registry"],
+            &["config", "hub"],
+            &["control", "http"],
+            &["alerts", "connection"],
+            &["server"],
+        ],
+    ),
+    (
+        "simulators",
+        &[
+            &["limits"],
+            &["report", "wire"],
+            &["device"],
+            &["operator", "personas"],
+            &["fleet"],
+            &["bench", "credentials", "scenario"],
+        ],
+    ),
+    (
+        "cli",
+        &[
+            &["allocator", "fault", "out", "span", "when"],
+            &["args", "screen", "secrets"],
+            &["config", "device", "operator", "sim", "ticket_keys"],
+            &["bench", "serve"],
+            &["backup", "demo"],
+        ],
+    ),
+];
+
+/// The rooms that a line names, by `crate::` or, at the top of a room, by `super::`. A list in braces may go on.
+fn named(line: &str, is_top: bool) -> Vec<String> {
+    let ways = if is_top { &["crate::", "super::"][..] } else { &["crate::"] };
+    let mut found = Vec::new();
+    for way in ways {
+        for (at, _) in line.match_indices(way) {
+            let is_longer =
+                line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            let rest = &line[at + way.len()..];
+            match rest.strip_prefix('{') {
+                _ if is_longer => {}
+                Some(list) => found.extend(first_of_each(list)),
+                None => found.extend(first_of_each(rest).into_iter().take(1)),
+            }
+        }
+    }
+    found
+}
+
+/// The first name of each entry of a list such as `alerts::{self, watch}, connection`.
+fn first_of_each(list: &str) -> Vec<String> {
+    let (mut depth, mut entries) = (0, vec![String::new()]);
+    for c in list.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => entries.push(String::new()),
+            _ if depth == 0 => entries.last_mut().unwrap().push(c),
+            _ => {}
+        }
+    }
+    let name = |entry: &String| {
+        entry.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
+    entries.iter().map(name).collect()
+}
+
+/// Uses over several lines become one, so that a list in braces is read whole.
+fn joined(source: &Source) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    for (number, line) in code(source) {
+        match found.last_mut().filter(|_| open) {
+            Some((_, before)) => before.push_str(line.trim()),
+            None => found.push((number, line.to_owned())),
+        }
+        let text = found.last().map_or("", |(_, text)| text.trim_start());
+        let is_use = text.starts_with("use ")
+            || text.starts_with("pub use ")
+            || text.starts_with("pub(crate) use ");
+        open = is_use && !text.ends_with(';');
+    }
+    found
+}
+
+#[test]
+fn rooms_name_only_what_is_below_them() {
+    let mut faults = Vec::new();
+    for (name, levels) in LEVELS {
+        let level = |room: &str| levels.iter().position(|rooms| rooms.contains(&room));
+        let folder = format!("{name}/src/");
+        for source in sources() {
+            let Some(path) = source.path.strip_prefix(&folder) else { continue };
+            let file = path.rsplit('/').next().unwrap();
+            if matches!(file, "testing.rs" | "speed.rs") || file.ends_with("_tests.rs") {
+                continue;
+            }
+            let room = path.split('/').next().unwrap().trim_end_matches(".rs");
+            if matches!(room, "lib" | "main") {
+                continue;
+            }
+            let Some(own) = level(room) else {
+                faults.push(format!("{name}: the room {room} has no level"));
+                continue;
+            };
+            let is_top = path == format!("{room}.rs") || path == format!("{room}/mod.rs");
+            for (number, line) in joined(&source) {
+                for other in named(&line, is_top) {
+                    let Some(theirs) = level(&other).filter(|_| other != room) else { continue };
+                    if theirs >= own {
+                        faults.push(format!(
+                            "{}:{}: {room} (level {}) names {other} (level {})",
+                            source.path,
+                            number + 1,
+                            own + 1,
+                            theirs + 1
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "arrows up or within a level:\n{}", faults.join("\n"));
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod schemathesis;
 mod secrets;
 mod stubborn;
 mod symmetric;
+mod tenants;
 mod times;
 mod tls;
 mod two_processes;

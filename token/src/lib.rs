@@ -25,6 +25,7 @@ pub mod cbor;
 mod cose;
 pub mod hash;
 pub mod key;
+pub mod pop;
 pub mod scope;
 pub mod seal;
 

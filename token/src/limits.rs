@@ -52,6 +52,10 @@ pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 pub const EVENT_BYTES: usize = 4096;
 /// Events in one answer of the trust feed.
 pub const EVENTS_PER_ANSWER: usize = 1000;
+/// Tenants of one reader that does not read all: what one operator account can belong to.
+pub const FEED_TENANTS: usize = 256;
+/// Bytes of one view: the hashes of the events of one answer, with room.
+pub const VIEW_BYTES: usize = 40 * 1024;
 /// Events in the evidence of one reader: twice what it stores behind its snapshot before it takes a new one.
 pub const EVIDENCE_EVENTS: usize = 20_000;
 /// Bytes of the evidence of one reader: a whole snapshot and its events, which are some 250 bytes each.

@@ -7,8 +7,9 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 
-use super::{Agent, AgentError, Opened};
+use super::{Agent, Opened};
 use crate::config::AgentConfig;
+use crate::error::AgentError;
 use crate::sync::{path, Ask, FetchError, Next, SyncCore};
 use crate::validator::Validator;
 

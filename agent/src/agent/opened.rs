@@ -7,11 +7,13 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;
 
-use super::{Agent, AgentError};
+use super::Agent;
 use crate::behaviour::{self, BehaviourParts};
 use crate::config::AgentConfig;
+use crate::error::AgentError;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
-use crate::sync::{Namesake, SyncCore};
+use crate::namesake::Namesake;
+use crate::sync::SyncCore;
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
 
@@ -36,12 +38,20 @@ impl Opened {
         let store = Store::open_with(&config.data_dir, &config.store_options())?;
         tell_loss(&store, metrics)?;
         let trust_store = TrustStore::new(&store, config.root_pin)?;
-        let state = known_trust(&trust_store, config)?;
+        let tenants = config.feed.as_ref().and_then(|feed| feed.tenants.clone());
+        let mut state = known_trust(&trust_store, config)?;
+        if let Some(tenants) = &tenants {
+            // What is stored may be of more tenants, until the next snapshot.
+            state.narrow_to(tenants);
+        }
         let time = TrustTime::new(Arc::clone(clock), trust_store.time()?);
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
         let namesake = namesake(config, &store, &random, clock, metrics)?;
-        let core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
+        if config.feed.is_some() {
+            core = core.of_tenants(tenants);
+        }
         // A copy that came back, and a store that has lost something, lack proofs that were taken.
         let opening = Opening { restored: store.opened().copied };
         let (observer, parts) =

@@ -135,7 +135,7 @@ async fn a_second_agent_in_the_same_folder_is_refused() {
     let config = AgentConfig::new(folder.path(), audience(), World::new().pin());
     let (clock, metrics) = (ManualClock::at(at(NOW)), Metrics::new());
     let second = Agent::start(config, clock, SystemRandom::shared(), &metrics, &stop);
-    assert!(matches!(second.await.err(), Some(crate::agent::AgentError::Store(_))));
+    assert!(matches!(second.await.err(), Some(crate::error::AgentError::Store(_))));
     end(&agent, &stop).await;
 }
 

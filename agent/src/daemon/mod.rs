@@ -14,8 +14,9 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 
-use crate::agent::{Agent, AgentError};
+use crate::agent::Agent;
 use crate::config::AgentConfig;
+use crate::error::AgentError;
 use crate::limits;
 use routes::State;
 

@@ -15,7 +15,8 @@ use super::wire::{Answer, Question};
 use crate::agent::Agent;
 use crate::behaviour::{Connection, Network, Observation, Observer};
 use crate::limits;
-use crate::validator::{Validator, VERIFIER_NAME_SHARED};
+use crate::namesake::VERIFIER_NAME_SHARED;
+use crate::validator::Validator;
 
 /// State of all routes.
 pub(super) struct State {

@@ -8,9 +8,10 @@ use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
 
-use super::{Ask, Namesake, Poll, Stand};
+use super::{Ask, Poll, Stand};
 use crate::config::FeedConfig;
 use crate::limits;
+use crate::namesake::Namesake;
 
 /// The answer.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;

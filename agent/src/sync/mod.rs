@@ -11,10 +11,10 @@ use std::time::Duration;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::StoreError;
-use tessera_token::trust::{EventHash, Feed, FeedNonce};
+use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, TenantSet};
 
 use crate::limits;
-use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore};
+use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore, Viewed};
 
 use counters::Counters;
 use trouble::Trouble;
@@ -24,16 +24,17 @@ pub(crate) use actor::TrustActor;
 #[cfg(feature = "testing")]
 pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
-pub(crate) use namesake::Namesake;
 
 mod actor;
 mod counters;
 mod fetch;
-mod namesake;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod unstored;
+#[cfg(test)]
+mod view_tests;
+mod viewed;
 
 /// Request to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub(crate) struct SyncCore {
     counters: Counters,
     /// Where the feed is, for the log.
     url: String,
+    /// The tenants of this verifier, as it was told; `None` is all.
+    tenants: Option<TenantSet>,
     failures: u32,
     /// Whether a heartbeat has answered since the last snapshot or trouble: until then the service does not wait.
     settled: bool,
@@ -92,6 +95,8 @@ pub(crate) struct SyncCore {
     ended: bool,
     /// Events behind the stored snapshot.
     stored: usize,
+    /// Views without events that are not stored yet.
+    waiting: Vec<Viewed>,
     /// When a snapshot was last asked for in vain, monotonic; `None` after a good one.
     no_snapshot: Option<Duration>,
     saved_time: Duration,
@@ -119,6 +124,8 @@ impl SyncCore {
             store,
             random,
             url: String::new(),
+            tenants: None,
+            waiting: Vec::new(),
             failures: 0,
             settled: false,
             unstored: None,
@@ -133,6 +140,12 @@ impl SyncCore {
     /// The same, with the place of the feed for the log.
     pub(crate) fn of(mut self, url: &str) -> Self {
         url.clone_into(&mut self.url);
+        self
+    }
+
+    /// The same as a verifier of these tenants; `None` is all.
+    pub(crate) fn of_tenants(mut self, tenants: Option<TenantSet>) -> Self {
+        self.tenants = tenants;
         self
     }
 
@@ -169,11 +182,14 @@ impl SyncCore {
             tracing::error!(%error, url = self.url, "what is stored cannot be shown to the service");
             Default::default()
         });
-        match &self.unstored {
+        let mut evidence = match &self.unstored {
             Some(unstored) => unstored.behind(stored),
             None => stored,
-        }
-        .to_cbor()
+        };
+        // They tell how far it stands.
+        let waiting = self.waiting.iter().map(|viewed| viewed.view.clone());
+        unstored::extend(&mut evidence, waiting);
+        evidence.to_cbor()
     }
 
     /// Work that is due from time to time: time is stored, what says nothing any more is let go. A monotonic time that went
@@ -205,30 +221,38 @@ impl SyncCore {
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
-        let state = old.with_snapshot(bytes, self.store.pin(), self.trust.now())?;
+        let (tenants, now) = (self.tenants.as_ref(), self.trust.now());
+        let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), now)?;
         let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;
+        self.waiting.clear();
         self.no_snapshot = None;
         self.saved_beat = None;
         self.settled = false;
         self.unstored = saved.is_err().then(|| Unstored::of_snapshot(bytes));
-        let same = !old.is_empty() && state.seq() == old.seq();
+        let others = state.tenants() != old.tenants();
+        if others && !old.is_empty() {
+            let (before, tenants) = (whose(old.tenants()), whose(state.tenants()));
+            tracing::warn!(before, tenants, "this verifier follows other tenants from now on");
+        }
+        let same = !old.is_empty() && state.seq() == old.seq() && !others;
         let (seq, left_out) = (state.seq(), state.left_out());
+        let tenants = whose(state.tenants());
         let effect = (!same).then_some(TrustEffect::Reloaded);
         self.publish(state, effect);
-        tracing::info!(seq, left_out, url = self.url, "trust snapshot taken");
+        tracing::info!(seq, left_out, tenants, url = self.url, "trust snapshot taken");
         saved?;
         Ok(self.soon())
     }
 
     fn events(&mut self, poll: &Poll, bytes: &[u8]) -> Result<Next, Trouble> {
-        let feed = Feed::from_cbor(bytes).map_err(TrustRefusal::from)?;
+        let answer = FeedAnswer::from_cbor(bytes).map_err(TrustRefusal::from)?;
         let old = self.trust.load().as_ref().clone();
         let first = old.seq().saturating_add(1);
-        let applied = old.with_feed(&feed, &poll.nonce);
-        let saved = self.store_feed(first, &feed, &applied);
+        let applied = old.with_answer(&answer, &poll.nonce);
+        let saved = self.store_answer(first, &answer, &applied);
         let confirmed = applied.state.confirmed_at().filter(|_| applied.beat);
-        let Applied { state, effects, taken, more, refused, .. } = applied;
+        let Applied { state, effects, taken, moved, more, refused, .. } = applied;
         let left_out = state.left_out() > 0;
         self.publish(state, effects);
         if let Some(signed) = confirmed {
@@ -247,29 +271,33 @@ impl SyncCore {
             None => {}
         }
         saved?;
-        if more && taken == 0 {
+        if more && !moved {
             // The service knows more and does not tell it.
             return Err(TrustRefusal::Order.into());
         }
         if confirmed.is_some() && !left_out && self.unstored.is_none() {
             self.following();
         }
-        let wait = if taken == 0 { limits::SYNC_PAUSE } else { Duration::ZERO };
+        let wait = if taken > 0 || more { Duration::ZERO } else { limits::SYNC_PAUSE };
         Ok(Next { wait, ..self.soon() })
     }
 
-    fn store_feed(&mut self, first: u64, feed: &Feed, applied: &Applied) -> Result<(), StoreError> {
+    /// Whether a heartbeat without news is worth a write.
+    fn beat_due(&self) -> bool {
         let now = self.trust.monotonic();
-        let due = self.saved_beat.is_none_or(|saved| {
+        self.saved_beat.is_none_or(|saved| {
             now.saturating_sub(saved) >= limits::TRUST_HEARTBEAT_STEP || now < saved
-        });
+        })
+    }
+
+    fn store_feed(&mut self, first: u64, feed: &Feed, applied: &Applied) -> Result<(), StoreError> {
         let events = feed.events.iter().take(applied.taken);
         // Behind a gap no event may be stored: the next snapshot holds it.
         if let Some(unstored) = &mut self.unstored {
             unstored.add(events);
             return Ok(());
         }
-        if applied.taken == 0 && !(applied.beat && due) {
+        if applied.taken == 0 && !(applied.beat && self.beat_due()) {
             return Ok(());
         }
         let beat = applied.state.confirmed_at().filter(|_| applied.beat);
@@ -279,7 +307,7 @@ impl SyncCore {
             return Err(error);
         }
         self.stored += applied.taken;
-        self.saved_beat = applied.beat.then_some(now);
+        self.saved_beat = applied.beat.then(|| self.trust.monotonic());
         Ok(())
     }
 
@@ -293,10 +321,11 @@ impl SyncCore {
 
     fn soon(&mut self) -> Next {
         let state = self.trust.load();
+        let others = state.tenants() != self.tenants.as_ref();
         let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
         let nonce = random::bytes(self.random.as_ref()).map(FeedNonce::from_bytes);
         let ask = match nonce {
-            Ok(nonce) if !(state.is_empty() || long || self.unstored.is_some()) => {
+            Ok(nonce) if !(state.is_empty() || long || others || self.unstored.is_some()) => {
                 Ask::Events(Poll {
                     stand: Stand { after: state.seq(), head: state.head() },
                     nonce,
@@ -354,4 +383,9 @@ impl SyncCore {
         self.counters.seq.set(&[], whole(self.trust.load().seq()));
         self.counters.following.set(&[], i64::from(self.trust.lapse().is_none()));
     }
+}
+
+/// Owners of the data, for the log.
+fn whose(tenants: Option<&TenantSet>) -> String {
+    tenants.map_or_else(|| "all".to_owned(), TenantSet::to_string)
 }

@@ -10,22 +10,22 @@ use tessera_token::trust::{Evidence, Feed};
 use super::*;
 use crate::testing::*;
 
-struct Rig {
-    folder: tempfile::TempDir,
-    verifier: Verifier,
-    core: SyncCore,
-    metrics: Metrics,
+pub(super) struct Rig {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) verifier: Verifier,
+    pub(super) core: SyncCore,
+    pub(super) metrics: Metrics,
 }
 
 /// The number that a poll asks from.
-fn after(ask: Ask) -> Option<u64> {
+pub(super) fn after(ask: Ask) -> Option<u64> {
     match ask {
         Ask::Events(poll) => Some(poll.stand.after),
         Ask::Snapshot(_) | Ask::Show => None,
     }
 }
 
-fn rig(world: &World) -> Rig {
+pub(super) fn rig(world: &World) -> Rig {
     rig_in(tempfile::tempdir().unwrap(), world.pin(), NOW)
 }
 
@@ -63,12 +63,12 @@ impl Rig {
         self.core.answer(ask, Err(error))
     }
 
-    fn advance(&mut self, seconds: u64) {
+    pub(super) fn advance(&mut self, seconds: u64) {
         self.verifier.clock.advance(Duration::from_secs(seconds));
         self.core.tick();
     }
 
-    fn restarted(self) -> Self {
+    pub(super) fn restarted(self) -> Self {
         self.verifier.store.close().unwrap();
         let now = self.verifier.clock.unix().get();
         let Rig { folder, verifier, core, .. } = self;
@@ -77,7 +77,7 @@ impl Rig {
         rig_in(folder, pin, now)
     }
 
-    fn shows(&self, line: &str) -> bool {
+    pub(super) fn shows(&self, line: &str) -> bool {
         self.metrics.render().lines().any(|shown| shown == line)
     }
 

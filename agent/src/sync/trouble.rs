@@ -5,7 +5,7 @@ use std::time::Duration;
 use tessera_runtime::store::StoreError;
 use tessera_token::time::UnixSeconds;
 
-use super::{Ask, FetchError, Next, SyncCore};
+use super::{whose, Ask, FetchError, Next, SyncCore};
 use crate::trust::TrustRefusal;
 
 /// Why an answer brought nothing.
@@ -102,6 +102,14 @@ impl SyncCore {
             seconds,
             "the trust feed cannot be followed: not ready, and no device is let in after that time"
         );
+        if reason == TrustRefusal::Tenants.as_str() {
+            let tenants = whose(self.tenants.as_ref());
+            tracing::error!(
+                tenants,
+                url,
+                "the account of the feed token belongs to other tenants than this verifier: compare option --feed-tenant with `tessera operator list`"
+            );
+        }
     }
 
     /// Notes that it is followed.

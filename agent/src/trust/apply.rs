@@ -1,9 +1,14 @@
 //! How a version of trust follows from the one before: pure, the signed bytes are arguments.
 
-use tessera_token::key::Thumbprint;
+use std::sync::Arc;
+
+use tessera_token::key::{PublicKey, Thumbprint};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Event, EventHash, Feed, FeedNonce, Heartbeat, Snapshot};
+use tessera_token::trust::{
+    BoundFeed, BoundSnapshot, Event, EventHash, Feed, FeedAnswer, FeedNonce, Heartbeat, Snapshot,
+    TenantSet, TrustError, View,
+};
 
 use super::effect::TrustEffect;
 use super::refusal::TrustRefusal;
@@ -17,6 +22,10 @@ pub struct Applied {
     pub effects: Vec<TrustEffect>,
     /// How many of the events were good.
     pub taken: usize,
+    /// Whether the new version stands at a later place.
+    pub moved: bool,
+    /// Whether a view broke off before its end.
+    pub broken: bool,
     /// Whether the heartbeat says that this is still not all.
     pub more: bool,
     /// Whether the heartbeat answered the nonce and belongs to this version.
@@ -26,9 +35,79 @@ pub struct Applied {
     pub refused: Option<TrustRefusal>,
 }
 
+impl Applied {
+    fn nothing(before: &TrustState) -> Self {
+        Self {
+            state: before.clone(),
+            effects: Vec::new(),
+            taken: 0,
+            moved: false,
+            broken: false,
+            more: false,
+            beat: false,
+            refused: None,
+        }
+    }
+
+    fn follow_view(&mut self, view: &[u8], events: &[Vec<u8>]) {
+        let (effects, taken) = (&mut self.effects, &mut self.taken);
+        let followed = self.state.follow_view(view, events, |effect| {
+            effects.extend(effect);
+            *taken += 1;
+        });
+        self.broken = followed.is_err();
+        self.moved = followed.is_ok() || self.taken > 0;
+        self.refused = followed.err();
+    }
+
+    fn hear(&mut self, heartbeat: &[u8], nonce: &FeedNonce) {
+        match self.state.beat(heartbeat, nonce) {
+            Ok(more) => {
+                self.more = more;
+                self.beat = !more;
+                self.refused = (self.state.left_out > 0).then_some(TrustRefusal::TooLarge);
+            }
+            Err(refusal) => self.refused = Some(refusal),
+        }
+    }
+}
+
+/// A snapshot of either kind, whose signature is good.
+struct Opened {
+    tenants: Option<TenantSet>,
+    snapshot: Snapshot,
+    root: PublicKey,
+}
+
+impl Opened {
+    /// Opens it; the kind that is likely is tried first.
+    fn read(bytes: &[u8], pin: &Thumbprint, bound_first: bool) -> Result<Self, TrustError> {
+        let kinds = match bound_first {
+            true => [Self::bound, Self::all],
+            false => [Self::all, Self::bound],
+        };
+        let [first, second] = kinds;
+        match first(bytes, pin) {
+            // A message of another kind has another signature.
+            Err(TrustError::Signature) => second(bytes, pin),
+            opened => opened,
+        }
+    }
+
+    fn all(bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustError> {
+        let (snapshot, root) = Snapshot::open(bytes, pin)?;
+        Ok(Self { tenants: None, snapshot, root })
+    }
+
+    fn bound(bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustError> {
+        let (BoundSnapshot { tenants, snapshot }, root) = BoundSnapshot::open(bytes, pin)?;
+        Ok(Self { tenants: Some(tenants), snapshot, root })
+    }
+}
+
 impl TrustState {
-    /// The version that a signed snapshot makes out of this one. Changes without room in it are left out and counted
-    /// ([`TrustState::left_out`]).
+    /// The version that a signed snapshot of all tenants makes out of this one. Changes without room in it are left out
+    /// and counted ([`TrustState::left_out`]).
     ///
     /// # Errors
     /// [`TrustRefusal`]; `older` and `order` when the snapshot would take back what is known.
@@ -38,7 +117,35 @@ impl TrustState {
         pin: &Thumbprint,
         now: UnixSeconds,
     ) -> Result<Self, TrustRefusal> {
-        let (snapshot, root) = Snapshot::open(bytes, pin)?;
+        self.with_snapshot_of(None, bytes, pin, now)
+    }
+
+    /// As [`TrustState::with_snapshot`], for a verifier of these tenants; `None` is all.
+    ///
+    /// # Errors
+    /// [`TrustRefusal`]; `tenants` when the snapshot is for others.
+    pub fn with_snapshot_of(
+        &self,
+        tenants: Option<&TenantSet>,
+        bytes: &[u8],
+        pin: &Thumbprint,
+        now: UnixSeconds,
+    ) -> Result<Self, TrustRefusal> {
+        let opened = Opened::read(bytes, pin, tenants.is_some())?;
+        match opened.tenants.as_ref() == tenants {
+            true => self.with_opened(opened, now),
+            false => Err(TrustRefusal::Tenants),
+        }
+    }
+
+    /// As [`TrustState::with_snapshot`], for one that was stored when it was taken, of whichever tenants.
+    pub(super) fn with_stored(&self, bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustRefusal> {
+        // Whether it may still decide is judged by its age, not by the last moment for taking it in.
+        self.with_opened(Opened::read(bytes, pin, false)?, UnixSeconds::new(0))
+    }
+
+    fn with_opened(&self, opened: Opened, now: UnixSeconds) -> Result<Self, TrustRefusal> {
+        let Opened { tenants, snapshot, root } = opened;
         if now > snapshot.valid_until {
             return Err(TrustRefusal::Expired);
         }
@@ -51,6 +158,7 @@ impl TrustState {
         }
         let mut next = Self::empty(tessera_token::chain::TrustView::audience(self).clone());
         next.root = Some(root);
+        next.bound = tenants.map(Arc::new);
         next.seq = snapshot.seq;
         next.head = snapshot.head;
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
@@ -68,18 +176,21 @@ impl TrustState {
         Ok(next)
     }
 
+    /// The version that an answer of the feed to this nonce makes out of this one: an answer of the kind that fits the
+    /// tenants of this version.
+    pub fn with_answer(&self, answer: &FeedAnswer, nonce: &FeedNonce) -> Applied {
+        match (answer, &self.bound) {
+            (FeedAnswer::All(feed), None) => self.with_feed(feed, nonce),
+            (FeedAnswer::Bound(bound), Some(_)) => self.with_view(bound, nonce),
+            _ => Applied { refused: Some(TrustRefusal::Tenants), ..Applied::nothing(self) },
+        }
+    }
+
     /// The version that the answer of the feed to this nonce makes out of this one. Good events in front of a bad one
     /// count: no sender can hold a revocation back with rubbish behind it. One that finds no room is left out, and
     /// those behind it count too.
     pub fn with_feed(&self, feed: &Feed, nonce: &FeedNonce) -> Applied {
-        let mut applied = Applied {
-            state: self.clone(),
-            effects: Vec::new(),
-            taken: 0,
-            more: false,
-            beat: false,
-            refused: None,
-        };
+        let mut applied = Applied::nothing(self);
         for event in &feed.events {
             match applied.state.follow(event) {
                 Ok(effect) => applied.effects.extend(effect),
@@ -90,15 +201,59 @@ impl TrustState {
             }
             applied.taken += 1;
         }
-        match applied.state.beat(&feed.heartbeat, nonce) {
-            Ok(more) => {
-                applied.more = more;
-                applied.beat = !more;
-                applied.refused = (applied.state.left_out > 0).then_some(TrustRefusal::TooLarge);
-            }
-            Err(refusal) => applied.refused = Some(refusal),
+        applied.moved = applied.taken > 0;
+        applied.hear(&feed.heartbeat, nonce);
+        applied
+    }
+
+    /// As [`TrustState::with_feed`], for a verifier of some tenants.
+    fn with_view(&self, bound: &BoundFeed, nonce: &FeedNonce) -> Applied {
+        let mut applied = Applied::nothing(self);
+        match (bound.view.is_empty(), bound.feed.events.is_empty()) {
+            (false, _) => applied.follow_view(&bound.view, &bound.feed.events),
+            // No view vouches for these.
+            (true, false) => applied.refused = Some(TrustRefusal::Order),
+            (true, true) => {}
+        }
+        if applied.refused.is_none() {
+            applied.hear(&bound.feed.heartbeat, nonce);
         }
         applied
+    }
+
+    /// Takes the events that a view includes, one after the other, then its place. Behind a bad event this version stands
+    /// at the good one before it: the view says that nothing of these tenants lies between them.
+    pub(super) fn follow_view(
+        &mut self,
+        view: &[u8],
+        events: &[Vec<u8>],
+        mut took: impl FnMut(Option<TrustEffect>),
+    ) -> Result<(), TrustRefusal> {
+        let root = self.root.clone().ok_or(TrustRefusal::NoSnapshot)?;
+        let tenants = self.bound.clone().ok_or(TrustRefusal::Tenants)?;
+        let view = View::open(view, &root)?;
+        if view.tenants != tenants.id() {
+            return Err(TrustRefusal::Tenants);
+        }
+        if (view.after, view.after_head) != (self.seq, self.head) {
+            return Err(TrustRefusal::Order);
+        }
+        for (place, bytes) in events.iter().enumerate() {
+            let event = view.included(place, self.seq, bytes, &tenants, &root)?;
+            let effect = self.take(event.change);
+            self.stand(event.seq, EventHash::of(bytes), event.time);
+            took(effect);
+        }
+        if events.len() != view.included.len() {
+            return Err(TrustRefusal::Order);
+        }
+        self.stand(view.seq, view.head, view.time);
+        Ok(())
+    }
+
+    fn stand(&mut self, seq: u64, head: EventHash, time: UnixSeconds) {
+        (self.seq, self.head) = (seq, head);
+        self.trusted_at = self.trusted_at.max(Some(time));
     }
 
     /// Takes the next event; `None` when it found no room.
@@ -109,9 +264,7 @@ impl TrustState {
             return Err(TrustRefusal::Order);
         }
         let effect = self.take(event.change);
-        self.seq = event.seq;
-        self.head = EventHash::of(bytes);
-        self.trusted_at = self.trusted_at.max(Some(event.time));
+        self.stand(event.seq, EventHash::of(bytes), event.time);
         Ok(effect)
     }
 

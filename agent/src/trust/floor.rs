@@ -147,13 +147,15 @@ impl TrustState {
                 floor.push(Raised::Key { tenant, key, state: known.state });
             }
         }
-        for (key, epoch) in old.groups.iter() {
+        // A verifier whose tenants changed keeps nothing of those it has left.
+        let mine = |tenant| self.bound.as_ref().is_none_or(|bound| bound.contains(tenant));
+        for (key, epoch) in old.groups.iter().filter(|(key, _)| mine(&key.tenant)) {
             if self.groups.get(key).is_none_or(|now| now < epoch) {
                 let (tenant, number) = (key.tenant.clone(), key.number);
                 floor.push(Raised::Group { tenant, number, epoch: *epoch });
             }
         }
-        for (key, moved) in old.devices.iter() {
+        for (key, moved) in old.devices.iter().filter(|(key, _)| mine(&key.tenant)) {
             if self.devices.get(key).is_none_or(|now| now.epoch < moved.epoch) {
                 let DeviceKey { tenant, device } = key.clone();
                 floor.push(Raised::Device { tenant, device, epoch: moved.epoch, at: moved.at });

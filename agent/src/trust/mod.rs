@@ -16,6 +16,7 @@ pub use floor::Floor;
 pub use refusal::TrustRefusal;
 pub use standing::Lapse;
 pub use state::TrustState;
+pub(crate) use store::Viewed;
 pub use store::{StoredTime, TrustStore, TrustStoreError};
 pub use time::{ClockState, TrustTime};
 

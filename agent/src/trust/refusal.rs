@@ -27,6 +27,8 @@ pub enum TrustRefusal {
     Nonce,
     /// The known data lie beyond the head of the service: it was restored from an older copy, or another answers.
     Beyond,
+    /// It is for other tenants than those of this verifier.
+    Tenants,
 }
 
 impl TrustRefusal {
@@ -44,6 +46,7 @@ impl TrustRefusal {
             Self::Damaged => "damaged",
             Self::Nonce => "nonce",
             Self::Beyond => "beyond",
+            Self::Tenants => "tenants",
         }
     }
 }
@@ -65,6 +68,7 @@ impl From<TrustError> for TrustRefusal {
             TrustError::Order => Self::Order,
             TrustError::TooLarge => Self::TooLarge,
             TrustError::Nonce => Self::Nonce,
+            TrustError::Tenants => Self::Tenants,
         }
     }
 }

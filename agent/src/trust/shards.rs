@@ -48,6 +48,16 @@ impl<K: Clone + Eq + Hash, V: Clone> Shards<K, V> {
         self.len = self.parts.iter().map(|part| part.len()).sum();
     }
 
+    /// The same by keys.
+    pub(super) fn retain_keys(&mut self, keep: impl Fn(&K) -> bool) {
+        for part in &mut self.parts {
+            if part.keys().any(|key| !keep(key)) {
+                Arc::make_mut(part).retain(|key, _| keep(key));
+            }
+        }
+        self.len = self.parts.iter().map(|part| part.len()).sum();
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.parts.iter().flat_map(|part| part.iter())
     }

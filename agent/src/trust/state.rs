@@ -8,7 +8,7 @@ use tessera_token::key::{KeyId, Preparation, PublicKey};
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    Change, DeviceEpoch, EventHash, GroupEpoch, RegisteredKey, RevokedToken,
+    Change, DeviceEpoch, EventHash, GroupEpoch, RegisteredKey, RevokedToken, TenantSet,
 };
 
 use super::effect::TrustEffect;
@@ -23,6 +23,8 @@ use crate::limits;
 pub struct TrustState {
     audience: Audience,
     pub(super) root: Option<PublicKey>,
+    /// The tenants that it speaks of; `None` is all.
+    pub(super) bound: Option<Arc<TenantSet>>,
     pub(super) seq: u64,
     pub(super) head: EventHash,
     pub(super) trusted_at: Option<UnixSeconds>,
@@ -57,6 +59,7 @@ impl TrustState {
         Self {
             audience,
             root: None,
+            bound: None,
             seq: 0,
             head: EventHash::default(),
             trusted_at: None,
@@ -78,6 +81,24 @@ impl TrustState {
     /// The number of the newest event that is in it; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// The tenants that it speaks of, as the root key has signed; `None` is all.
+    pub fn tenants(&self) -> Option<&TenantSet> {
+        self.bound.as_deref()
+    }
+
+    /// Lets go of everything that concerns other tenants than these. The place in the order and the tenants that were
+    /// signed stay: only a snapshot changes them. A revoked token has no tenant here, and stays revoked.
+    pub(crate) fn narrow_to(&mut self, tenants: &TenantSet) {
+        Arc::make_mut(&mut self.tenants).retain(|tenant, _| tenants.contains(tenant));
+        Arc::make_mut(&mut self.keys).retain(|_, same_kid| {
+            same_kid.retain(|key| tenants.contains(&key.tenant));
+            !same_kid.is_empty()
+        });
+        Arc::make_mut(&mut self.groups).retain(|key, _| tenants.contains(&key.tenant));
+        self.devices.retain_keys(|key| tenants.contains(&key.tenant));
+        self.device_keys.retain_keys(|key| tenants.contains(&key.tenant));
     }
 
     /// The hash of that event.

@@ -33,7 +33,17 @@ pub struct TrustStore {
     snapshot: Table,
     floor: Table,
     events: Table,
+    /// The views of a verifier of some tenants, by the number they lead to; their events have that number and their place.
+    views: Table,
     pin: Thumbprint,
+}
+
+/// A view that was taken, with the events that it includes.
+pub(crate) struct Viewed {
+    /// The number that it leads to.
+    pub(crate) seq: u64,
+    pub(crate) view: Vec<u8>,
+    pub(crate) events: Vec<Vec<u8>>,
 }
 
 /// Stored times. Nothing of it comes from the wall clock.
@@ -89,6 +99,7 @@ impl TrustStore {
             snapshot: store.table("trust_snapshot")?,
             floor: store.table("trust_floor")?,
             events: store.table("trust_events")?,
+            views: store.table("trust_views")?,
             pin,
         })
     }
@@ -108,13 +119,17 @@ impl TrustStore {
         let Some(snapshot) = self.load_pieces(&self.snapshot, PIECES)? else {
             return Ok(state);
         };
-        // Whether it may still decide is judged by its age, not by the last moment for taking it in.
-        state = state.with_snapshot(&snapshot, &self.pin, UnixSeconds::new(0))?;
+        state = state.with_stored(&snapshot, &self.pin)?;
         if let Some(floor) = self.load_pieces(&self.floor, FLOOR_PIECES)? {
             state.raise(&Floor::from_cbor(&floor)?)?;
         }
-        for (_, event) in self.event_rows()? {
-            state.follow(&event)?;
+        match state.tenants() {
+            Some(_) => self.follow_views(&mut state)?,
+            None => {
+                for (_, event) in rows(&self.events)? {
+                    state.follow(&event)?;
+                }
+            }
         }
         if let Some(beat) = self.meta.get(HEARTBEAT)? {
             state.beat_again(&beat)?;
@@ -124,17 +139,39 @@ impl TrustStore {
         Ok(state)
     }
 
+    /// Every view again with its events; an event that no view includes is damage.
+    fn follow_views(&self, state: &mut TrustState) -> Result<(), TrustStoreError> {
+        let mut events = rows(&self.events)?.into_iter().peekable();
+        for (seq, view) in rows(&self.views)? {
+            let mut included = Vec::new();
+            while let Some((_, event)) = events.next_if(|(key, _)| key.starts_with(&seq)) {
+                included.push(event);
+            }
+            state.follow_view(&view, &included, |_| {})?;
+        }
+        match events.next() {
+            None => Ok(()),
+            Some(_) => Err(TrustRefusal::Damaged.into()),
+        }
+    }
+
     /// Everything that the root key signed and that is stored: what a service that knows less can be shown.
     ///
     /// # Errors
     /// [`TrustStoreError`].
     pub fn evidence(&self) -> Result<Evidence, TrustStoreError> {
         let snapshot = self.load_pieces(&self.snapshot, PIECES)?.unwrap_or_default();
-        let mut events: Vec<_> = self.event_rows()?.into_iter().map(|(_, event)| event).collect();
-        // The newest count: the service has older ones in all likelihood.
-        events.drain(..events.len().saturating_sub(EVIDENCE_EVENTS));
+        let newest = |table: &Table, most: usize| -> Result<Vec<Vec<u8>>, StoreError> {
+            let mut parts: Vec<_> = rows(table)?.into_iter().map(|(_, part)| part).collect();
+            // The newest count: the service has older ones in all likelihood.
+            parts.drain(..parts.len().saturating_sub(most));
+            Ok(parts)
+        };
+        let events = newest(&self.events, EVIDENCE_EVENTS)?;
+        // Both together within the bytes of evidence.
+        let views = newest(&self.views, EVIDENCE_EVENTS - events.len())?;
         let heartbeat = self.meta.get(HEARTBEAT)?.unwrap_or_default();
-        Ok(Evidence { snapshot, events, heartbeat })
+        Ok(Evidence { snapshot, events, heartbeat, views })
     }
 
     /// Since when the feed cannot be followed; `None` while it is.
@@ -196,8 +233,10 @@ impl TrustStore {
     /// [`StoreError`].
     pub fn save_snapshot(&self, bytes: &[u8], state: &TrustState) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        for (key, _) in self.event_rows()? {
-            batch.delete(&self.events, key);
+        for table in [&self.events, &self.views] {
+            for (key, _) in rows(table)? {
+                batch.delete(table, key);
+            }
         }
         self.put_pieces(&mut batch, &self.snapshot, PIECES, bytes)?;
         let floor = state.floor();
@@ -227,6 +266,32 @@ impl TrustStore {
         for (seq, event) in (first..).zip(events) {
             batch.put(&self.events, seq.to_be_bytes(), event.as_slice());
         }
+        self.save_behind(batch, heartbeat)
+    }
+
+    /// As [`TrustStore::save_events`], for the views of a verifier of some tenants.
+    pub(crate) fn save_views(
+        &self,
+        viewed: &[Viewed],
+        heartbeat: Option<(&[u8], UnixSeconds)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for Viewed { seq, view, events } in viewed {
+            let seq = seq.to_be_bytes();
+            batch.put(&self.views, seq, view.as_slice());
+            for (place, event) in events.iter().enumerate() {
+                let key = [seq.as_slice(), &piece_key(place)].concat();
+                batch.put(&self.events, key, event.as_slice());
+            }
+        }
+        self.save_behind(batch, heartbeat)
+    }
+
+    fn save_behind(
+        &self,
+        mut batch: Batch,
+        heartbeat: Option<(&[u8], UnixSeconds)>,
+    ) -> Result<(), StoreError> {
         match heartbeat {
             Some((beat, at)) => {
                 batch.put(&self.meta, HEARTBEAT, beat);
@@ -238,12 +303,12 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// How many events are stored behind the snapshot.
+    /// How many events and views are stored behind the snapshot.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn event_count(&self) -> Result<usize, StoreError> {
-        self.events.len()
+        Ok(self.events.len()? + self.views.len()?)
     }
 
     /// Bytes of any length; none take no row.
@@ -283,17 +348,17 @@ impl TrustStore {
         let count = row.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
         Ok(usize::try_from(count).unwrap_or(0))
     }
+}
 
-    fn event_rows(&self) -> Result<Vec<Row>, StoreError> {
-        let mut rows: Vec<Row> = Vec::new();
-        loop {
-            let after = rows.last().map(|(key, _)| key.clone());
-            let page = self.events.scan_prefix(&[], after.as_deref(), 1000)?;
-            if page.is_empty() {
-                return Ok(rows);
-            }
-            rows.extend(page);
+fn rows(table: &Table) -> Result<Vec<Row>, StoreError> {
+    let mut rows: Vec<Row> = Vec::new();
+    loop {
+        let after = rows.last().map(|(key, _)| key.clone());
+        let page = table.scan_prefix(&[], after.as_deref(), 1000)?;
+        if page.is_empty() {
+            return Ok(rows);
         }
+        rows.extend(page);
     }
 }
 

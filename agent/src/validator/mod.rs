@@ -18,7 +18,8 @@ use tokio::sync::{broadcast, oneshot};
 use crate::behaviour::Observer;
 use crate::ledger::{Ledger, Taken};
 use crate::limits;
-use crate::sync::Namesake;
+use crate::namesake::Namesake;
+pub use crate::namesake::VERIFIER_NAME_SHARED;
 use crate::trust::{ClockState, Lapse, Trust, TrustEffect, TrustState};
 
 use known::KnownKeys;
@@ -31,9 +32,6 @@ mod readiness;
 #[cfg(test)]
 mod tests;
 mod view;
-
-/// The warning of `/readyz` beside `ready` while another reader of the feed has the name of this verifier.
-pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// Judges tokens and proofs offline. Cheap to clone.
 #[derive(Clone)]

@@ -57,7 +57,7 @@ pub(crate) fn run(
     let handshake = Box::pin(handshake(hub, door, caller, peer, place));
     async move {
         if let Some(connection) = handshake.await {
-            serve::run(connection).await;
+            leaving::run(connection).await;
         }
     }
 }

@@ -1,17 +1,13 @@
 //! The life of an authenticated connection: read, step, write, wait.
 
 use std::future::poll_fn;
-use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::ace::Reauthentication;
 use super::challenge::Method;
@@ -23,11 +19,9 @@ use crate::codec::{
     self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
 };
 use crate::hub::Hub;
-use crate::hub::{Leave, Leaving};
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::refusals::What;
 use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
 use crate::session::{Line, Now, Session, Stepped};
 use crate::transport::Stream;
@@ -61,34 +55,6 @@ pub(super) struct Connection {
     pub(super) reauthentication: Option<Box<Reauthentication>>,
     /// When losses were told last, in monotonic time.
     told_missed: Duration,
-}
-
-/// Serves until something ends the connection, then leaves the session and says goodbye.
-pub(super) async fn run(mut connection: Box<Connection>) {
-    connection.hub.connected.fetch_add(1, Ordering::Relaxed);
-    let end = connection.live().await;
-    connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
-    if end.is_refusal() {
-        connection.refusal(What::Session, end.why).tell();
-    }
-    if end.is_by_peer() {
-        let leaving = connection.hub.leaving.clone();
-        // In line with the others that leave; when the line is too long, here and now.
-        let counted = connection.hub.tasks.token();
-        match leaving.try_send(Leaving { connection, end, _counted: counted }) {
-            Ok(()) => return,
-            Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
-                return back.connection.leave(back.end).await;
-            }
-        }
-    }
-    connection.leave(end).await;
-}
-
-impl Leave for Connection {
-    fn leave(self: Box<Self>, end: End) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.close(end))
-    }
 }
 
 /// How far a packet was handled.
@@ -143,7 +109,7 @@ impl Connection {
         connection
     }
 
-    async fn live(&mut self) -> End {
+    pub(super) async fn live(&mut self) -> End {
         let mut end = self.packets().await;
         loop {
             if let Some(end) = end.or_else(|| self.line.ended()) {

@@ -11,6 +11,7 @@ mod bench;
 mod device;
 mod operator;
 mod pages;
+mod place;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub(crate) use operator::{
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
+pub(crate) use place::Place;
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
     ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,

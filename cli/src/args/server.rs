@@ -2,9 +2,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tessera_token::ids::TenantId;
 
+use super::Place;
 use super::TrustArgs;
-use crate::config::Place;
 
 /// How to log.
 #[derive(Args, Clone, Default)]
@@ -220,7 +221,11 @@ pub(crate) struct ProvisionArgs {
 #[derive(Args)]
 #[command(after_help = "Example, with provisioning on the same machine:
   tessera broker --data ./broker --provisioning http://127.0.0.1:8080 \\
-    --feed-token ./provisioning/feed.token --root ./provisioning/root.thumbprint")]
+    --feed-token ./provisioning/feed.token --root ./provisioning/root.thumbprint
+
+For one tenant alone, with the token of an account that `tessera operator create gw --role feed --tenant acme` made:
+  tessera broker --data ./broker --provisioning http://127.0.0.1:8080 \\
+    --feed-token gw.token --feed-tenant acme --root root.thumbprint")]
 pub(crate) struct BrokerArgs {
     /// The folder of the broker's own state (default: ./tessera-broker).
     #[arg(long, value_name = "DIR")]
@@ -285,6 +290,9 @@ pub(crate) struct FeedArgs {
     /// A file with the token for the trust feed.
     #[arg(long, value_name = "FILE")]
     pub(crate) feed_token: PathBuf,
+    /// A tenant of that token's account, when it does not belong to all. Given several times, several: all of them.
+    #[arg(long = "feed-tenant", value_name = "ID")]
+    pub(crate) feed_tenants: Vec<TenantId>,
     /// The thumbprint of the root key (base64url), or a file with it.
     #[arg(long, value_name = "THUMBPRINT|FILE")]
     pub(crate) root: String,

@@ -1,13 +1,11 @@
 //! Configuration of the servers in three steps: what a file says ([`Raw`]), joined with the command line; what holds
 //! ([`Config`]); what the parts are built from.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use tessera_broker::config::RawLimits;
 use tessera_broker::tickets::RawResumption;
 use tessera_broker::transport::settings::RawTls;
@@ -19,7 +17,8 @@ use tessera_runtime::proxy::RawProxy;
 use tessera_token::ids::{Audience, VerifierName};
 
 use crate::args::{
-    DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, ProxyArgs, SeedsArgs, ServiceArgs,
+    DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs, SeedsArgs,
+    ServiceArgs,
 };
 use crate::fault::Fault;
 
@@ -63,42 +62,6 @@ pub(crate) struct Raw {
     /// As `accept_loss`.
     #[serde(skip)]
     pub(crate) replace_keys: bool,
-}
-
-/// An address, or `off`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Off,
-    At(SocketAddr),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self::Off),
-            _ => text
-                .parse()
-                .map(Self::At)
-                .map_err(|_| format!("{text:?} is no address:port, nor `off`")),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::At(address) => address.fmt(f),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// The certificate of provisioning.

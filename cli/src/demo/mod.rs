@@ -14,7 +14,8 @@ use tessera_token::ids::TenantId;
 use tessera_token::messages::TokenKind;
 
 use crate::args::DemoArgs;
-use crate::config::{Config, Place, Raw};
+use crate::args::Place;
+use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
 use crate::screen::Screen;
 use crate::serve::{start_broker, start_provisioning, BrokerPart, Feed};
@@ -206,6 +207,7 @@ fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Faul
         server: provisioning.inner_url().into(),
         token: tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?,
         root: provisioning.root_thumbprint(),
+        tenants: None,
     })
 }
 

@@ -14,6 +14,8 @@ use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::{own_folder, read_secret_text, Secret};
 use tessera_runtime::stop::Stop;
 use tessera_token::key::Thumbprint;
+use tessera_token::limits::FEED_TENANTS;
+use tessera_token::trust::TenantSet;
 
 use super::founded;
 use crate::args::FeedArgs;
@@ -26,6 +28,8 @@ pub(crate) struct Feed {
     pub(crate) server: Server,
     pub(crate) token: Secret<String>,
     pub(crate) root: Thumbprint,
+    /// The tenants of the token's account; `None` is all.
+    pub(crate) tenants: Option<TenantSet>,
 }
 
 impl Feed {
@@ -35,10 +39,17 @@ impl Feed {
         trust.cafile = args.trust.cafile.clone().or(config.cafile.clone()).or(trust.cafile);
         trust.in_clear |= config.http_in_clear;
         let server = Server::new(args.provisioning.trim_end_matches('/'), trust);
+        let tenants = match args.feed_tenants.as_slice() {
+            [] => None,
+            tenants => Some(TenantSet::new(tenants.iter().cloned()).map_err(|_| {
+                Fault::new(format!("--feed-tenant names more than {FEED_TENANTS} tenants"))
+            })?),
+        };
         Ok(Self {
             server,
             token: read_secret_text(&args.feed_token)?,
             root: read_thumbprint(&args.root)?,
+            tenants,
         })
     }
 
@@ -52,6 +63,9 @@ impl Feed {
         }
         let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
             .with_feed(self.server.clone(), self.token.clone());
+        if let Some(tenants) = &self.tenants {
+            agent = agent.of_tenants(tenants.clone());
+        }
         agent.accept_loss = config.accept_loss;
         agent.must_exist = founded::is_there(&config.data);
         if let Some(name) = &config.verifier {
@@ -167,13 +181,18 @@ impl BrokerPart {
 mod tests {
     use super::*;
 
-    fn read(token: &Path, root: &str) -> Result<Feed, Fault> {
-        let args = FeedArgs {
+    fn args(token: &Path, root: &str) -> FeedArgs {
+        FeedArgs {
             provisioning: "http://x:1/".to_owned(),
             trust: Default::default(),
             feed_token: token.to_owned(),
+            feed_tenants: Vec::new(),
             root: root.to_owned(),
-        };
+        }
+    }
+
+    fn read(token: &Path, root: &str) -> Result<Feed, Fault> {
+        let args = args(token, root);
         let raw = crate::config::Raw { cafile: Some("ca.pem".into()), ..Default::default() };
         Feed::read(&args, &raw.validate("d")?)
     }
@@ -195,5 +214,24 @@ mod tests {
         }
         assert!(read(&token, "nonsense").is_err());
         assert!(read(Path::new("/none"), &"ab".repeat(32)).is_err());
+    }
+    #[test]
+    fn tenants_of_the_feed_are_said_and_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("feed.token");
+        tessera_runtime::secret::write_secret_file(&token, b"t\n").unwrap();
+        let config = crate::config::Raw::default().validate("d").unwrap();
+        let with = |tenants: usize| {
+            let name = |n: usize| format!("t{n}").parse().unwrap();
+            let feed_tenants = (0..tenants).rev().map(name).collect();
+            let args = FeedArgs { feed_tenants, ..args(&token, &"ab".repeat(32)) };
+            let feed = Feed::read(&args, &config).map_err(|fault| fault.to_string())?;
+            let agent = feed.agent(Path::new("d"), &config);
+            Ok::<_, String>(agent.feed.unwrap().tenants.map(|tenants| tenants.to_string()))
+        };
+        assert_eq!(with(0), Ok(None));
+        assert_eq!(with(2), Ok(Some("t0 t1".to_owned())));
+        assert!(with(FEED_TENANTS).is_ok());
+        assert!(with(FEED_TENANTS + 1).unwrap_err().contains("--feed-tenant"));
     }
 }

@@ -136,16 +136,44 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The source of a device's request: the account of a broker that shows its feed token, or the peer itself.
-pub(super) fn source(request: &HttpRequest) -> Source {
+/// By whom a device's request comes.
+pub(super) struct Way {
+    /// What it is charged to.
+    pub(super) source: Source,
+    tenants: Tenants,
+}
+
+impl Way {
+    /// Whether requests of this tenant may come that way. One of others is refused without a look at whether it exists.
+    ///
+    /// # Errors
+    /// `operator_not_allowed`.
+    pub(super) fn leads_to(&self, tenant: &str) -> Result<(), Refused> {
+        match self.tenants.cover(tenant) {
+            true => Ok(()),
+            false => Err(Refused::because(
+                RefusalCode::OperatorNotAllowed,
+                "the account of the relay belongs to other tenants",
+            )),
+        }
+    }
+}
+
+/// The way of a device's request: the account of a broker that shows its feed token, or the peer itself. Accounts of some
+/// tenants that have the same share one rate, however many they make.
+pub(super) fn way(request: &HttpRequest) -> Way {
     let found = bearer(request)
         .zip(app(request).ok())
         .and_then(|(token, app)| find(&app.tables, token).ok());
-    let of_all = |operator: &Operator| {
-        operator.roles.contains(&OperatorRole::Feed) && operator.tenants == Tenants::All
-    };
-    match found.filter(of_all) {
-        Some(operator) => Source::Relay(operator.name),
-        None => peer(request),
+    match found.filter(|operator| operator.roles.contains(&OperatorRole::Feed)) {
+        Some(Operator { name, tenants, .. }) => {
+            let account = match &tenants {
+                Tenants::All => name,
+                // No account has such a name.
+                these @ Tenants::These(_) => format!("of {these}"),
+            };
+            Way { source: Source::Relay(account), tenants }
+        }
+        None => Way { source: peer(request), tenants: Tenants::All },
     }
 }

@@ -14,7 +14,7 @@ use tessera_token::messages::{
 };
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::source;
+use super::auth::way;
 use super::device_json::{self, NonceJson, TokenAnswerJson};
 use super::input::{Admitted, App, Body};
 use super::problem::{speaks_cbor, Problem};
@@ -40,15 +40,16 @@ pub(super) async fn enrol(
     body: Result<Body, Problem>,
 ) -> HttpResponse {
     let began = app.clock.monotonic();
-    let source = source(&request);
+    let way = way(&request);
     let outcome = async {
         let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
         shown(&request, &message.tenant, &message.device);
-        let answer = enrol::enrol(&app, &message, &source).await?;
+        way.leads_to(message.tenant.as_str())?;
+        let answer = enrol::enrol(&app, &message, &way.source).await?;
         Ok(Told { answer, sealed: None })
     };
     let outcome = in_its_time(&request, &app, began, outcome.await).await;
-    token_answer(&request, &app, charged(&app, source.clone(), outcome))
+    token_answer(&request, &app, charged(&app, way.source.clone(), outcome))
 }
 
 pub(super) async fn token(
@@ -57,16 +58,17 @@ pub(super) async fn token(
     body: Result<Body, Problem>,
 ) -> HttpResponse {
     let began = app.clock.monotonic();
-    let source = source(&request);
+    let way = way(&request);
     let outcome = async {
         let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
         shown(&request, &message.tenant, &message.device);
+        way.leads_to(message.tenant.as_str())?;
         told_to_the_signer(&message)?;
-        let answer = refresh::refresh(&app, &message, &source).await?;
+        let answer = refresh::refresh(&app, &message, &way.source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
     let outcome = in_its_time(&request, &app, began, outcome.await).await;
-    token_answer(&request, &app, charged(&app, source.clone(), outcome))
+    token_answer(&request, &app, charged(&app, way.source.clone(), outcome))
 }
 
 /// Notes the names in the request for the line about its refusal.

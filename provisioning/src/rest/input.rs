@@ -14,7 +14,7 @@ use tessera_runtime::http::server::media_type;
 use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::source;
+use super::auth::way;
 use super::problem::Problem;
 use crate::admission::Source;
 use crate::limits::{BODY_BYTES, BODY_TIMEOUT, PAGE, PAGE_MOST};
@@ -146,7 +146,7 @@ impl FromRequest for Admitted {
 
 pub(crate) fn anonymous(request: &HttpRequest) -> Result<(), Problem> {
     let service = app(request)?;
-    match service.admission.anonymous(source(request), service.clock.monotonic()) {
+    match service.admission.anonymous(way(request).source, service.clock.monotonic()) {
         true => Ok(()),
         false => Err(RefusalCode::RateLimited.into()),
     }

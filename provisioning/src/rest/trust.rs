@@ -9,18 +9,21 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    EventHash, Evidence, FeedNonce, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
+    EventHash, Evidence, FeedNonce, TenantSetId, READER_HEADER, VERIFIER_HEADER,
+    VERIFIER_SHARED_HEADER,
 };
 
-use super::auth::{By, Feed, Security};
+use super::auth::{Among, By, Feed, Security};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
 use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT, POLL_SECONDS};
+use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
 use crate::trust::adopt::{self, Finding};
+use crate::trust::bound;
 use crate::trust::read::{self, Asked, News};
 use crate::trust::readers::{Admits, Noticed};
 use crate::trust::restored::{restorations, Restoration};
@@ -73,40 +76,37 @@ pub(super) struct Stands {
     head: Option<String>,
 }
 
-pub(super) async fn snapshot(by: By<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
+pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
     let head = stands.head.map(|text| hash(&text)).transpose()?;
-    let name = &by.operator().name;
-    if read::is_beyond(&app, name, stands.after.unwrap_or(0), head).await? {
+    if read::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
         return Err(beyond());
     }
-    let bytes = app.trust.send(TakeSnapshot).await.map_err(Refused::from)??;
+    let bytes = match by.operator().tenants.set()? {
+        Some(tenants) => bound::take(&app, &tenants).await?,
+        None => app.trust.send(TakeSnapshot).await.map_err(Refused::from)??,
+    };
     app.store.barrier().await?;
     Ok(cbor(bytes.as_slice().to_vec()))
 }
 
 pub(super) async fn events(
     request: HttpRequest,
-    by: By<Feed>,
+    by: Among<Feed>,
     app: App,
     Query(query): Query<After>,
 ) -> Answer {
-    if let Some(clock) = query.clock {
+    let tenants = by.operator().tenants.set()?;
+    // The clock of this service is a matter of all tenants.
+    if let Some(clock) = query.clock.filter(|_| tenants.is_none()) {
         app.time.reader_shows(UnixSeconds::new(clock));
     }
-    let admits = admits(request.headers())?;
+    let admits = admits(request.headers(), tenants.map(|tenants| tenants.id()))?;
     if let Some(admits) = &admits {
         note(&app, admits, &by.operator().name);
     }
-    match read::events(&app, &by.operator().name, &query.asked()?).await? {
-        News::Feed(feed) => {
-            let mut answer = cbor(feed.to_cbor());
-            let shared = |one: &Admits| app.readers.is_shared(&one.name, app.time.monotonic());
-            if admits.as_ref().is_some_and(shared) {
-                let name = HeaderName::from_static(VERIFIER_SHARED_HEADER);
-                answer.headers_mut().insert(name, HeaderValue::from_static("1"));
-            }
-            Ok(answer)
-        }
+    match read::events(&app, by.operator(), &query.asked()?).await? {
+        News::Feed(feed) => Ok(fed(&app, admits.as_ref(), feed.to_cbor())),
+        News::Bound(bound) => Ok(fed(&app, admits.as_ref(), bound.to_cbor())),
         News::Gone => {
             let gone =
                 Refused::because(RefusalCode::NotFound, "these events are gone: take the snapshot");
@@ -124,8 +124,18 @@ fn beyond() -> Problem {
     Problem::from(beyond).with_status(StatusCode::CONFLICT)
 }
 
+/// An answer of the feed, with the warning about another reader of the name.
+fn fed(app: &App, admits: Option<&Admits>, bytes: Vec<u8>) -> HttpResponse {
+    let mut answer = cbor(bytes);
+    if admits.is_some_and(|one| app.readers.is_shared(one, app.time.monotonic())) {
+        let name = HeaderName::from_static(VERIFIER_SHARED_HEADER);
+        answer.headers_mut().insert(name, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
 /// The verifier name of a reader that admits devices; none of one that only reads.
-fn admits(headers: &HeaderMap) -> Result<Option<Admits>, Refused> {
+fn admits(headers: &HeaderMap, tenants: Option<TenantSetId>) -> Result<Option<Admits>, Refused> {
     let (name, reader) = (headers.get(VERIFIER_HEADER), headers.get(READER_HEADER));
     let Some((name, reader)) = name.zip(reader) else {
         return match (name, reader) {
@@ -139,7 +149,7 @@ fn admits(headers: &HeaderMap) -> Result<Option<Admits>, Refused> {
     });
     let reader = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
     let (name, reader) = name.zip(reader).ok_or_else(malformed_reader)?;
-    Ok(Some(Admits { name, reader }))
+    Ok(Some(Admits { tenants, name, reader }))
 }
 
 fn malformed_reader() -> Refused {
@@ -164,8 +174,11 @@ fn note(app: &App, by: &Admits, account: &str) {
 }
 
 /// Takes in data of a reader beyond this service. One at a time, one of each account: they are as large as a snapshot.
-pub(super) async fn known(by: By<Feed>, app: App, payload: Payload) -> Answer {
-    let seat = app.hub.show(&by.operator().name, EVIDENCE_WAIT).await;
+/// Those of an account of some tenants concern these alone, whatever else the root key has signed.
+pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer {
+    let tenants = &by.operator().tenants;
+    let bound = *tenants != Tenants::All;
+    let seat = app.hub.show(&by.operator().name, bound, EVIDENCE_WAIT).await;
     let _seat = seat.map_err(|code| {
         app.metrics.limits_hit.inc(&["evidence"]);
         Refused::because(code, "evidence is looked at one piece at a time: show it again later")
@@ -184,7 +197,8 @@ pub(super) async fn known(by: By<Feed>, app: App, payload: Payload) -> Answer {
         Evidence::from_cbor(&bytes).and_then(|evidence| evidence.verify(&root))
     });
     let shown = shown.await.map_err(|_| Refused::from(RefusalCode::Internal))?;
-    let shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
+    let mut shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
+    shown.changes.retain(|change| tenants.cover(change.tenant().as_str()));
     adopt::take(&app, &by.operator().actor(), shown).await?;
     app.store.barrier().await?;
     Ok(HttpResponse::NoContent().finish())

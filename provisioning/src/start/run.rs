@@ -41,6 +41,8 @@ use crate::strangers::Strangers;
 use crate::sweep;
 use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
+use crate::trust::bells::Bells;
+use crate::trust::bound::BoundSnapshots;
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
@@ -258,12 +260,15 @@ pub(super) async fn furnish(
     let issuer_ = issuer.clone();
     let (store_, tables_, time_, root_, hub_) =
         (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
+    let bells = Bells::default();
+    let bells_ = bells.clone();
     let trust = Supervisor::start(move |_| TrustActor {
         store: store_,
         tables: tables_,
         time: time_,
         root: root_,
         hub: hub_,
+        bells: bells_,
         issuer: issuer_,
         made: None,
         claimed: None,
@@ -290,6 +295,8 @@ pub(super) async fn furnish(
         audit,
         trust,
         hub,
+        bells,
+        bound: BoundSnapshots::default(),
         readers: Readers::default(),
         room,
         listed: AtomicUsize::default(),

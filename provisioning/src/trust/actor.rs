@@ -10,6 +10,7 @@ use tessera_token::key::SecretKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash};
 
+use super::bells::Bells;
 use super::hub::Hub;
 use super::ledger::{self, Head};
 use super::restored::{Jump, Place, Restoration};
@@ -35,6 +36,7 @@ pub(crate) struct TrustActor {
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
     pub(crate) hub: Hub,
+    pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) made: Option<Made>,
     pub(crate) claimed: Option<Claimed>,
@@ -77,6 +79,8 @@ impl Handler<Publish> for TrustActor {
 
     fn handle(&mut self, message: Publish, _context: &mut Self::Context) -> Self::Result {
         let Publish { changes, batch, hold } = message;
+        let mut tenants: Vec<_> = changes.iter().map(|one| one.tenant().clone()).collect();
+        tenants.dedup();
         let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
         let step = self.step(&changes, batch);
         let (store, issuer) = (self.store.clone(), self.issuer.clone());
@@ -100,6 +104,7 @@ impl Handler<Publish> for TrustActor {
                     return Ok(Tried::Again);
                 };
                 actor.written(&written);
+                actor.bells.ring(&tenants);
                 if written.jumped.is_some() {
                     // That alone was written: the caller computes its change anew, above the new floors.
                     return Ok(Tried::Again);
@@ -153,6 +158,7 @@ impl TrustActor {
 
     fn written(&mut self, written: &Written) {
         if let Some(jumped) = &written.jumped {
+            self.bells.ring_all();
             tell(jumped);
             let by = self.claimed.take().filter(|_| jumped.why == CLAIM).map(|claimed| claimed.by);
             if self.unbacked.len() < OPERATORS {

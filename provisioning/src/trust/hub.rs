@@ -17,6 +17,8 @@ pub(crate) struct Hub {
     waiting: Arc<AtomicUsize>,
     /// Each reader that shows evidence has one; it is as large as a snapshot.
     evidence: Arc<Semaphore>,
+    /// Those of readers of some tenants, so that they keep no reader of all from showing its own.
+    evidence_bound: Arc<Semaphore>,
     /// The accounts that show evidence, or wait to.
     showing: Arc<Mutex<HashSet<String>>>,
 }
@@ -44,6 +46,7 @@ impl Hub {
             head: Arc::new(watch::channel(seq).0),
             waiting: Arc::default(),
             evidence: Arc::new(Semaphore::new(EVIDENCE_AT_ONCE)),
+            evidence_bound: Arc::new(Semaphore::new(EVIDENCE_AT_ONCE)),
             showing: Arc::default(),
         }
     }
@@ -64,18 +67,24 @@ impl Hub {
         (taken < POLLERS).then_some(seat)
     }
 
-    /// A seat for the evidence of this account, which has one at a time.
+    /// A seat for the evidence of this account, which has one at a time; `bound` is one of some tenants.
     ///
     /// # Errors
     /// `rate_limited` when the account shows evidence already, `limit_reached` when no seat got free within `wait`.
-    pub(crate) async fn show(&self, by: &str, wait: Duration) -> Result<Showing, RefusalCode> {
+    pub(crate) async fn show(
+        &self,
+        by: &str,
+        bound: bool,
+        wait: Duration,
+    ) -> Result<Showing, RefusalCode> {
         // One account has one right, and there are at most `OPERATORS` accounts.
         if !self.showing.lock().insert(by.to_owned()) {
             return Err(RefusalCode::RateLimited);
         }
         let showing = Arc::clone(&self.showing);
         let mut right = Showing { by: by.to_owned(), showing, seat: None };
-        let seat = tokio::time::timeout(wait, Arc::clone(&self.evidence).acquire_owned()).await;
+        let seats = if bound { &self.evidence_bound } else { &self.evidence };
+        let seat = tokio::time::timeout(wait, Arc::clone(seats).acquire_owned()).await;
         let seat = seat.map_err(|_| RefusalCode::LimitReached)?;
         right.seat = Some(seat.map_err(|_| RefusalCode::NotReady)?);
         Ok(right)
@@ -110,18 +119,26 @@ mod tests {
     async fn an_account_shows_one_piece_of_evidence_at_a_time_and_others_wait_so_long_as_they_may()
     {
         let hub = Hub::at(0);
-        let first = hub.show("a", Duration::ZERO).await.unwrap();
-        assert_eq!(hub.show("a", Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
-        assert_eq!(hub.show("b", Duration::ZERO).await.err(), Some(RefusalCode::LimitReached));
-        let waiting = hub.show("b", Duration::MAX);
+        let first = hub.show("a", false, Duration::ZERO).await.unwrap();
+        assert_eq!(hub.show("a", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        assert_eq!(
+            hub.show("b", false, Duration::ZERO).await.err(),
+            Some(RefusalCode::LimitReached)
+        );
+        let waiting = hub.show("b", false, Duration::MAX);
         tokio::pin!(waiting);
         assert!(is_pending_at(&mut waiting).await);
-        assert_eq!(hub.show("b", Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        assert_eq!(hub.show("b", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        // Accounts of some tenants have a seat of their own.
+        let bound = hub.show("c", true, Duration::ZERO).await.unwrap();
+        let full = hub.show("d", true, Duration::ZERO).await;
+        assert_eq!(full.err(), Some(RefusalCode::LimitReached));
+        drop(bound);
         drop(first);
         let second = waiting.await.unwrap();
         drop(second);
         // One that gave up is forgotten.
-        hub.show("b", Duration::ZERO).await.unwrap();
+        hub.show("b", false, Duration::ZERO).await.unwrap();
     }
 
     async fn is_pending_at<F: std::future::Future>(future: &mut std::pin::Pin<&mut F>) -> bool {

@@ -1,12 +1,14 @@
 //! The trust feed: what verifiers must know, in one order, signed by the root key.
 //!
 //! [`ledger`] is the pure step (head and changes in, rows out), [`actor`] runs it one publication after the other,
-//! [`snapshot`] is the whole at one sequence number, [`hub`] wakes the readers that wait, [`readers`]
-//! notices two verifiers of one name. [`restored`] and [`adopt`] are
-//! what happens when the store came back from an older copy.
+//! [`snapshot`] is the whole at one sequence number, [`hub`] wakes the readers that wait, [`readers`] notices two
+//! verifiers of one name. [`view`], [`bound`] and [`bells`] are the same for the readers of some tenants. [`restored`] and
+//! [`adopt`] are what happens when the store came back from an older copy.
 
 pub(crate) mod actor;
 pub(crate) mod adopt;
+pub(crate) mod bells;
+pub(crate) mod bound;
 pub(crate) mod hub;
 pub(crate) mod ledger;
 pub(crate) mod lift;
@@ -16,3 +18,4 @@ pub(crate) mod restored;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
+mod view;

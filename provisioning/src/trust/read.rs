@@ -2,12 +2,14 @@ use std::time::Duration;
 
 use tessera_token::limits::EVENTS_PER_ANSWER;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{EventHash, Feed, FeedNonce};
+use tessera_token::trust::{BoundFeed, EventHash, Feed, FeedNonce};
 
 use super::actor::Claimed;
 use super::ledger::Head;
 use super::restored::Place;
+use super::view;
 use crate::limits::POLL_SECONDS;
+use crate::operators::{Operator, Tenants};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::number_of;
@@ -15,6 +17,8 @@ use crate::tables::number_of;
 /// What a reader that asks for events gets.
 pub(crate) enum News {
     Feed(Feed),
+    /// That of a reader of some tenants.
+    Bound(BoundFeed),
     /// The asked place was compacted away or was never reached: take the snapshot.
     Gone,
     /// The reader stands on another past, or beyond: it knows what this service has lost.
@@ -32,12 +36,23 @@ pub(crate) struct Asked {
     pub(crate) nonce: Option<FeedNonce>,
 }
 
-/// The events behind the place that is asked for.
-pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result<News, Refused> {
-    let Asked { after, wait, .. } = *asked;
-    if is_beyond(service, by, after, asked.head).await? {
+/// The events behind the place that is asked for, of the tenants of the account.
+pub(crate) async fn events(
+    service: &Service,
+    by: &Operator,
+    asked: &Asked,
+) -> Result<News, Refused> {
+    if is_beyond(service, by, asked.after, asked.head).await? {
         return Ok(News::Beyond);
     }
+    match by.tenants.set()? {
+        Some(tenants) => view::events(service, &by.name, &tenants, asked).await,
+        None => all_events(service, asked).await,
+    }
+}
+
+async fn all_events(service: &Service, asked: &Asked) -> Result<News, Refused> {
+    let Asked { after, wait, .. } = *asked;
     if wait > 0 && Head::read(&service.tables)?.seq == after {
         let _seat = service.hub.seat().ok_or(RefusalCode::LimitReached)?;
         service.metrics.pollers.set(&[], count(service.hub.waiting()));
@@ -57,18 +72,29 @@ pub(crate) async fn events(service: &Service, by: &str, asked: &Asked) -> Result
         EVENTS_PER_ANSWER,
     )?;
     Ok(News::Feed(Feed {
-        events: rows.into_iter().map(|(_, event)| event).collect(),
-        heartbeat: match &asked.nonce {
-            Some(nonce) => head.answer(nonce, &service.root, service.now())?,
-            None => head.heartbeat(&service.root, service.now())?,
-        },
+        // One that came in this moment lies beyond the heartbeat.
+        events: rows
+            .into_iter()
+            .take_while(|(key, _)| number_of(key) <= head.seq)
+            .map(|(_, event)| event)
+            .collect(),
+        heartbeat: heartbeat(service, &head, asked)?,
     }))
 }
 
-/// Whether a reader that knows the event `after` by this hash knows what this service has lost; that is noted.
+/// The heartbeat of this head for the reader that asks.
+pub(super) fn heartbeat(service: &Service, head: &Head, asked: &Asked) -> Result<Vec<u8>, Refused> {
+    Ok(match &asked.nonce {
+        Some(nonce) => head.answer(nonce, &service.root, service.now())?,
+        None => head.heartbeat(&service.root, service.now())?,
+    })
+}
+
+/// Whether a reader that knows the event `after` by this hash knows what this service has lost; that is noted. The
+/// word of an account of some tenants moves nothing, since a jump concerns all: it shows what the root key signed.
 pub(crate) async fn is_beyond(
     service: &Service,
-    by: &str,
+    by: &Operator,
     after: u64,
     hash: Option<EventHash>,
 ) -> Result<bool, Refused> {
@@ -77,8 +103,10 @@ pub(crate) async fn is_beyond(
     if Place::of(&service.tables, &head, after, hash)? != Place::Elsewhere {
         return Ok(false);
     }
-    let at = service.clock.monotonic();
-    service.trust.send(Claimed { by: by.to_owned(), seq: after, at }).await?;
+    if by.tenants == Tenants::All {
+        let (by, at) = (by.name.clone(), service.clock.monotonic());
+        service.trust.send(Claimed { by, seq: after, at }).await?;
+    }
     Ok(true)
 }
 

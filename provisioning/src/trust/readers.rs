@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tessera_token::ids::VerifierName;
+use tessera_token::trust::TenantSetId;
 
 use crate::limits::{READERS_OF_A_NAME, VERIFIER_KEPT, VERIFIER_NAMES};
 
@@ -20,13 +21,21 @@ pub(crate) type ReaderNumber = u128;
 
 /// The name and the number of a reader, as a poll tells them.
 pub(crate) struct Admits {
+    /// The tenants of its account; `None` is all.
+    pub(crate) tenants: Option<TenantSetId>,
     pub(crate) name: VerifierName,
     pub(crate) reader: ReaderNumber,
 }
 
-/// The readers that were seen lately. Times are monotonic.
+/// The readers that were seen lately. Times are monotonic. Names of accounts of some tenants are apart from those of all
+/// and from those of other tenants: no customer hears of another's names, or takes their room.
 #[derive(Default)]
-pub(crate) struct Readers(Mutex<HashMap<VerifierName, Named>>);
+pub(crate) struct Readers {
+    all: Mutex<Names>,
+    bound: Mutex<Names>,
+}
+
+type Names = HashMap<(Option<TenantSetId>, VerifierName), Named>;
 
 struct Named {
     latest: ReaderNumber,
@@ -51,8 +60,8 @@ pub(crate) enum Noticed {
 impl Readers {
     /// A reader polls.
     pub(crate) fn polls(&self, by: &Admits, now: Duration) -> Noticed {
-        let mut names = self.0.lock();
-        if let Some(named) = names.get_mut(&by.name) {
+        let mut names = self.of(by).lock();
+        if let Some(named) = names.get_mut(&by.key()) {
             return named.polls(by.reader, now);
         }
         if names.len() >= VERIFIER_NAMES {
@@ -62,20 +71,37 @@ impl Readers {
             return Noticed::Full;
         }
         let first = Named { latest: by.reader, seen: now, former: Vec::new(), shared: None };
-        names.insert(by.name.clone(), first);
+        names.insert(by.key(), first);
         Noticed::Nothing
     }
 
     /// Whether two processes of this name were seen in turns lately.
-    pub(crate) fn is_shared(&self, name: &VerifierName, now: Duration) -> bool {
-        self.0.lock().get(name).is_some_and(|named| named.is_shared(now))
+    pub(crate) fn is_shared(&self, by: &Admits, now: Duration) -> bool {
+        self.of(by).lock().get(&by.key()).is_some_and(|named| named.is_shared(now))
+    }
+
+    fn of(&self, by: &Admits) -> &Mutex<Names> {
+        if by.tenants.is_some() {
+            &self.bound
+        } else {
+            &self.all
+        }
     }
 
     /// How many names are shared at present. Readers that are gone are forgotten.
     pub(crate) fn sweep(&self, now: Duration) -> usize {
-        let mut names = self.0.lock();
-        names.retain(|_, named| is_recent(named.seen, now));
-        names.values().filter(|named| named.is_shared(now)).count()
+        let shared = |names: &Mutex<Names>| {
+            let mut names = names.lock();
+            names.retain(|_, named| is_recent(named.seen, now));
+            names.values().filter(|named| named.is_shared(now)).count()
+        };
+        shared(&self.all) + shared(&self.bound)
+    }
+}
+
+impl Admits {
+    fn key(&self) -> (Option<TenantSetId>, VerifierName) {
+        (self.tenants, self.name.clone())
     }
 }
 
@@ -120,10 +146,44 @@ fn is_recent(at: Duration, now: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tessera_token::ids::TenantId;
+    use tessera_token::trust::TenantSet;
+
     use super::*;
 
     fn by(name: &str, reader: ReaderNumber) -> Admits {
-        Admits { name: VerifierName::parse(name).unwrap(), reader }
+        Admits { tenants: None, name: VerifierName::parse(name).unwrap(), reader }
+    }
+
+    fn of(tenant: &str, by: Admits) -> Admits {
+        let tenant = TenantId::parse(tenant).unwrap();
+        Admits { tenants: Some(TenantSet::new([tenant]).unwrap().id()), ..by }
+    }
+
+    #[test]
+    fn names_of_other_tenants_are_other_names() {
+        let readers = Readers::default();
+        for second in 0..8 {
+            let reader = u128::from(second % 3);
+            let one = match second % 3 {
+                0 => by("mqtt", reader),
+                1 => of("a", by("mqtt", reader)),
+                _ => of("b", by("mqtt", reader)),
+            };
+            assert_eq!(readers.polls(&one, at(second)), Noticed::Nothing);
+            assert!(!readers.is_shared(&one, at(second)));
+        }
+        for (second, reader) in [(10, 7), (11, 1)] {
+            readers.polls(&of("a", by("mqtt", reader)), at(second));
+        }
+        assert!(readers.is_shared(&of("a", by("mqtt", 1)), at(12)));
+        assert!(!readers.is_shared(&of("b", by("mqtt", 1)), at(12)));
+        assert!(!readers.is_shared(&by("mqtt", 1), at(12)));
+        // A customer that makes up names takes the room of no others.
+        for number in 0..VERIFIER_NAMES {
+            readers.polls(&of("a", by(&format!("n{number}"), 1)), at(12));
+        }
+        assert_eq!(readers.polls(&by("new", 1), at(12)), Noticed::Nothing);
     }
 
     fn at(seconds: u64) -> Duration {
@@ -137,18 +197,18 @@ mod tests {
         for (second, reader) in [(0, 1), (10, 1), (12, 2), (20, 2), (21, 3), (30, 3)] {
             assert_eq!(readers.polls(&by("mqtt", reader), at(second)), Noticed::Nothing);
         }
-        assert!(!readers.is_shared(&by("mqtt", 3).name, at(30)));
+        assert!(!readers.is_shared(&by("mqtt", 3), at(30)));
         // A second one comes, and the first goes on.
         assert_eq!(readers.polls(&by("mqtt", 9), at(31)), Noticed::Nothing);
         assert_eq!(readers.polls(&by("mqtt", 3), at(40)), Noticed::Shared);
         assert_eq!(readers.polls(&by("mqtt", 9), at(41)), Noticed::Nothing, "told once");
-        assert!(readers.is_shared(&by("mqtt", 3).name, at(41)));
-        assert!(!readers.is_shared(&by("edge", 3).name, at(41)));
+        assert!(readers.is_shared(&by("mqtt", 3), at(41)));
+        assert!(!readers.is_shared(&by("edge", 3), at(41)));
         assert_eq!(readers.sweep(at(41)), 1);
         // One of them ends.
         let over = at(42) + VERIFIER_KEPT;
         assert_eq!(readers.polls(&by("mqtt", 9), over), Noticed::Nothing);
-        assert!(!readers.is_shared(&by("mqtt", 9).name, over));
+        assert!(!readers.is_shared(&by("mqtt", 9), over));
         assert_eq!(readers.sweep(over), 0);
     }
 
@@ -172,11 +232,11 @@ mod tests {
         assert_eq!(readers.polls(&by("one-more", 1), at(1)), Noticed::Full);
         let over = at(1) + VERIFIER_KEPT;
         assert_eq!(readers.polls(&by("one-more", 1), over), Noticed::Nothing);
-        assert_eq!(readers.0.lock().len(), 1);
+        assert_eq!(readers.all.lock().len(), 1);
         // A crowd of one name larger than the memory of readers is noticed too.
         let crowd = u128::try_from(READERS_OF_A_NAME).unwrap() + 2;
         let noticed = (0..crowd).map(|reader| readers.polls(&by("crowd", reader), over));
         assert_eq!(noticed.filter(|noticed| *noticed == Noticed::Shared).count(), 1);
-        assert!(readers.0.lock().values().all(|named| named.former.len() <= READERS_OF_A_NAME));
+        assert!(readers.all.lock().values().all(|named| named.former.len() <= READERS_OF_A_NAME));
     }
 }

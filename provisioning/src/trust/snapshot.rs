@@ -5,7 +5,9 @@ use tessera_token::key::SecretKey;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, Snapshot};
+use tessera_token::trust::{
+    BoundSnapshot, Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, Snapshot, TenantSet,
+};
 
 use super::ledger::{Head, MovedDevice, RevokedRow};
 use crate::keys::{KeyRecord, State};
@@ -23,43 +25,94 @@ pub(crate) fn make(
     removal: UnixSeconds,
 ) -> Result<Vec<u8>, Refused> {
     let head = Head::read(tables)?;
+    let state = state(tables, None, removal)?;
+    Ok(snapshot(&head, state, now).sign(root)?)
+}
+
+/// The same of some tenants, at a head that was read before. Publications may go on: a row that is ahead of the head says
+/// what the events behind it say once more.
+pub(crate) fn make_of(
+    tables: &Tables,
+    head: &Head,
+    root: &SecretKey,
+    tenants: &TenantSet,
+    now: UnixSeconds,
+    removal: UnixSeconds,
+) -> Result<Vec<u8>, Refused> {
+    let state = state(tables, Some(tenants), removal)?;
+    let snapshot = snapshot(head, state, now);
+    Ok(BoundSnapshot { tenants: tenants.clone(), snapshot }.sign(root)?)
+}
+
+fn snapshot(head: &Head, state: Vec<Change>, now: UnixSeconds) -> Snapshot {
+    Snapshot {
+        seq: head.seq,
+        head: EventHash::from_bytes(head.hash),
+        time: now,
+        valid_until: now.plus(SNAPSHOT_SECONDS),
+        state,
+    }
+}
+
+/// The state of these tenants; `None` is all.
+fn state(
+    tables: &Tables,
+    of: Option<&TenantSet>,
+    removal: UnixSeconds,
+) -> Result<Vec<Change>, Refused> {
     let mut state = Vec::new();
     let mut publishing = Vec::new();
-    each::<TenantRecord>(&tables.tenants, &[], |key, tenant| {
-        let id = tenant_id(key)?;
+    let mut tenant = |id: TenantId, tenant: TenantRecord| {
         state.push(Change::Tenant(tenant.trust(&id)));
         if tenant.keys_published {
             publishing.push(id);
         }
-        Ok(())
-    })?;
+    };
+    match of {
+        None => each::<TenantRecord>(&tables.tenants, &[], |key, record| {
+            tenant(tenant_id(key)?, record);
+            Ok(())
+        })?,
+        Some(tenants) => {
+            for id in tenants.iter() {
+                if let Some(record) = tables.tenants.get_record(id.as_str())? {
+                    tenant(id.clone(), record);
+                }
+            }
+        }
+    }
     for tenant in &publishing {
         each::<DeviceRecord>(&tables.devices, &pair(tenant, []), |key, record| {
             state.push(record.key_change(tenant, &device_id(text(second(key))?)?));
             Ok(())
         })?;
     }
-    each::<KeyRecord>(&tables.keys, &[], |key, record| {
-        if record.state != State::Retired {
-            state.push(record.change(&tenant_id(key)?)?);
-        }
-        Ok(())
-    })?;
-    each::<GroupRecord>(&tables.groups, &[], |key, group| push_group(&mut state, key, &group))?;
-    each::<MovedDevice>(&tables.moved_devices, &[], |key, moved| {
-        push_device(&mut state, key, &moved, removal)
-    })?;
+    for prefix in prefixes(of) {
+        each::<KeyRecord>(&tables.keys, &prefix, |key, record| {
+            if record.state != State::Retired {
+                state.push(record.change(&tenant_id(key)?)?);
+            }
+            Ok(())
+        })?;
+        each::<GroupRecord>(&tables.groups, &prefix, |key, group| {
+            push_group(&mut state, key, &group)
+        })?;
+        each::<MovedDevice>(&tables.moved_devices, &prefix, |key, moved| {
+            push_device(&mut state, key, &moved, removal)
+        })?;
+    }
     each::<RevokedRow>(&tables.revoked_tokens, &[], |key, row| {
-        push_token(&mut state, key, &row, removal)
+        push_token(&mut state, key, &row, of, removal)
     })?;
-    let snapshot = Snapshot {
-        seq: head.seq,
-        head: EventHash::from_bytes(head.hash),
-        time: now,
-        valid_until: now.plus(SNAPSHOT_SECONDS),
-        state,
-    };
-    Ok(snapshot.sign(root)?)
+    Ok(state)
+}
+
+/// Where the rows of these tenants begin, in tables whose keys begin with the tenant.
+fn prefixes(of: Option<&TenantSet>) -> Vec<Vec<u8>> {
+    match of {
+        None => vec![Vec::new()],
+        Some(tenants) => tenants.iter().map(|tenant| pair(tenant, [])).collect(),
+    }
 }
 
 fn push_group(state: &mut Vec<Change>, key: &[u8], group: &GroupRecord) -> Result<(), Refused> {
@@ -97,14 +150,19 @@ fn push_token(
     state: &mut Vec<Change>,
     key: &[u8],
     row: &RevokedRow,
+    of: Option<&TenantSet>,
     removal: UnixSeconds,
 ) -> Result<(), Refused> {
+    let tenant = TenantId::parse(&row.tenant).map_err(|_| RefusalCode::Internal)?;
+    if of.is_some_and(|tenants| !tenants.contains(&tenant)) {
+        return Ok(());
+    }
     let expires = UnixSeconds::new(number_of(key));
     let hash = key.last_chunk::<33>().ok_or(RefusalCode::Internal)?;
     if expires > removal {
         state.push(Change::Token(RevokedToken {
             token: TokenHash::from_bytes(*hash),
-            tenant: TenantId::parse(&row.tenant).map_err(|_| RefusalCode::Internal)?,
+            tenant,
             device: device_id(&row.device)?,
             expires,
         }));

@@ -10,6 +10,7 @@
 
 mod world;
 
+mod bound;
 mod clock;
 mod doors;
 mod enrol;

@@ -224,7 +224,7 @@ async fn accounts_come_and_go() {
         json!({ "operator": "x", "roles": ["viewer"] }),
         json!({ "operator": "x", "roles": ["viewer"], "tenants": [] }),
         json!({ "operator": "x", "roles": ["viewer"], "tenants": null }),
-        json!({ "operator": "x", "roles": ["feed"], "tenants": ["default"] }),
+        json!({ "operator": "x", "roles": ["feed"] }),
     ] {
         assert_eq!(
             problem(world.operator.post_json("/v1/operators", &bad).await).1,

@@ -22,15 +22,15 @@ use crate::world::{problem, World};
 const NONCE: FeedNonce = FeedNonce::from_bytes([9; 16]);
 
 /// A reader that keeps what the root key signed, as verifiers do.
-struct Keeper {
-    evidence: Evidence,
+pub struct Keeper {
+    pub evidence: Evidence,
     seq: u64,
     head: EventHash,
     changes: Vec<Change>,
 }
 
 impl Keeper {
-    async fn new(world: &World) -> Self {
+    pub async fn new(world: &World) -> Self {
         let bytes = world.feed.get("/v1/trust/snapshot").await.unwrap().body;
         let (snapshot, _) = Snapshot::open(&bytes, &world.handle.root_thumbprint()).unwrap();
         let evidence = Evidence { snapshot: bytes, ..Evidence::default() };
@@ -44,7 +44,7 @@ impl Keeper {
     }
 
     /// A poll; the status when it is refused.
-    async fn poll(&mut self, world: &World) -> Result<(), u16> {
+    pub async fn poll(&mut self, world: &World) -> Result<(), u16> {
         let answer = match world.feed.get(&self.path()).await {
             Ok(answer) => answer,
             Err(HttpError::Status { status, .. }) => return Err(status),
@@ -69,7 +69,7 @@ impl Keeper {
         Snapshot::open(&self.evidence.snapshot, &world.handle.root_thumbprint()).unwrap().1
     }
 
-    async fn show(&self, world: &World) -> Result<u16, HttpError> {
+    pub async fn show(&self, world: &World) -> Result<u16, HttpError> {
         let body = self.evidence.to_cbor();
         Ok(world.feed.post("/v1/trust/known", CBOR, body).await?.status)
     }
@@ -112,12 +112,12 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Takes a copy of the whole service while it stands.
-async fn copied(world: World) -> World {
+pub async fn copied(world: World) -> World {
     world.restart_with(|dir| copy(&dir.join("provisioning"), &dir.join("copy"))).await
 }
 
 /// Puts the copy in the place of the service, an hour later.
-async fn brought_back(world: World, also: impl FnOnce(&Path)) -> World {
+pub async fn brought_back(world: World, also: impl FnOnce(&Path)) -> World {
     world.advance(3600);
     world
         .restart_with(|dir| {

@@ -19,8 +19,8 @@ use super::identity::Identity;
 use super::renewal::{
     by_rest, fraction, jitter, Holder, News, Renewal, RENEW_PERCENT, TOKEN_TOPIC,
 };
+use super::Duty;
 use crate::limits;
-use crate::personas::Duty;
 use crate::report::Tally;
 use crate::wire::{Broker, Closed, Connect, Incoming, Link, Version};
 

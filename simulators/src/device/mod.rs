@@ -3,9 +3,12 @@
 pub mod api;
 pub mod clock;
 pub mod credential;
+mod duty;
 pub mod identity;
 pub mod life;
 pub mod peek;
 pub mod renewal;
 #[cfg(test)]
 mod tests;
+
+pub use duty::Duty;

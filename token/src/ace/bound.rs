@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use super::{ExporterSecret, EXPORTER_BYTES};
 use crate::cbor::Writer;
 use crate::hash::sha256;
-use crate::proof::{Pop, PopKey};
+use crate::pop::{Pop, PopKey};
 use crate::refusal::RefusalCode;
 
 /// The MQTT 5 Authentication Method, and the context of what is signed.

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::EXPORTER_BYTES;
 use crate::key::SecretKey;
-use crate::proof::{Pop, PopKey};
+use crate::pop::{Pop, PopKey};
 use crate::refusal::RefusalCode;
 
 /// Bytes of either nonce.

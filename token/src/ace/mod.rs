@@ -17,7 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::limits;
-use crate::proof::{Pop, PopKey};
+use crate::pop::{Pop, PopKey};
 use crate::refusal::RefusalCode;
 use crate::text;
 

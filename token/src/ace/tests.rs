@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::key::SecretKey;
-use crate::proof::{DerivationId, Derived, PopKey, SymmetricKey};
+use crate::pop::{DerivationId, Derived, PopKey, SymmetricKey};
 
 fn vectors() -> Option<Value> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors");

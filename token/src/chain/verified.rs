@@ -6,7 +6,7 @@ use crate::claims::Claims;
 use crate::grant::Grant;
 use crate::hash::TokenHash;
 use crate::key::{KeyId, Thumbprint};
-use crate::proof::PopKey;
+use crate::pop::PopKey;
 use crate::refusal::RefusalCode;
 
 /// A token that passed guards 1 to 7. Only [`super::verify`] makes one.

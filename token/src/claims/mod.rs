@@ -8,12 +8,13 @@ use crate::cbor::{CborError, Reader, Writer};
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
-use crate::proof::{Derived, PopKey};
+use crate::pop::{Derived, PopKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::time::UnixSeconds;
 
-pub use age::{Age, Serial};
+pub use crate::ids::Serial;
+pub use age::Age;
 
 pub(crate) const ISS: i64 = 1;
 pub(crate) const SUB: i64 = 2;

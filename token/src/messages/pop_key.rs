@@ -7,7 +7,7 @@ use core::fmt;
 use super::error::Bad;
 use super::labels::{BEARER, COSE_KEY, POP};
 use crate::cbor::{CborError, Reader, Writer};
-use crate::proof::SymmetricKey;
+use crate::pop::SymmetricKey;
 
 const KTY: i64 = 1;
 const KID: i64 = 2;

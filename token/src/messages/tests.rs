@@ -3,7 +3,7 @@ use crate::cbor::Writer;
 use crate::hash::sha256;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::SecretKey;
-use crate::proof::SymmetricKey;
+use crate::pop::SymmetricKey;
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
 use crate::seal::OpeningKey;

@@ -16,20 +16,18 @@ use crate::refusal::RefusalCode;
 use crate::text;
 
 mod connect;
-mod derived;
-mod mac;
 mod place;
-mod pop;
 mod resume;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::pop::symmetric_name;
+pub use crate::pop::{
+    DerivationId, DerivationKey, DerivationKeys, DerivationKeysError, Derived, Pop, PopKey,
+    SymmetricKey, MAC_BYTES,
+};
 pub use connect::{ConnectProof, PROOF_BYTES, PROOF_BYTES_MAC};
-pub use derived::{DerivationId, DerivationKey, DerivationKeys, DerivationKeysError, Derived};
-pub use mac::{SymmetricKey, MAC_BYTES};
 pub use place::Place;
-pub(crate) use pop::symmetric_name;
-pub use pop::{Pop, PopKey};
 pub use resume::{ResumptionSecret, TicketId, TicketKey};
 
 /// How a peer shows that it holds the key of a token. Nothing in it is verified yet.

@@ -7,11 +7,11 @@
 
 use zeroize::Zeroizing;
 
-use super::{mac, MAC_BYTES};
 use crate::cbor::Writer;
 use crate::hash::TokenHash;
 use crate::ids::Audience;
 use crate::key::Thumbprint;
+use crate::pop::{mac, MAC_BYTES};
 
 const SECRET_CONTEXT: &str = "tessera-resumption-2";
 const ID_CONTEXT: &[u8] = b"tessera-ticket-id-1";

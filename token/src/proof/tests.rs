@@ -1,8 +1,9 @@
 use super::*;
-use crate::claims::Serial;
 use crate::hash::TokenHash;
+use crate::ids::Serial;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{SecretKey, Thumbprint};
+use crate::pop::mac;
 
 fn shared(key: SymmetricKey) -> PopKey {
     PopKey::Symmetric(Derived { key, by: DerivationId::from_bytes([1; 4]) })

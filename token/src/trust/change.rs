@@ -85,6 +85,18 @@ const TOKEN: u64 = 5;
 const DEVICE_KEY: u64 = 6;
 
 impl Change {
+    /// The tenant that it concerns; each change concerns one.
+    pub fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Tenant(tenant) => &tenant.tenant,
+            Self::Key(key) => &key.tenant,
+            Self::Group(group) => &group.tenant,
+            Self::Device(device) => &device.tenant,
+            Self::Token(token) => &token.tenant,
+            Self::DeviceKey(key) => &key.tenant,
+        }
+    }
+
     /// Appends `[kind, …]`.
     pub(super) fn write(&self, w: &mut Writer) {
         match self {

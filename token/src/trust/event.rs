@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 
 use crate::cbor::{strict, Reader, Writer};
+use crate::cose;
 use crate::key::{PublicKey, SecretKey};
 use crate::limits;
 use crate::refusal::RefusalCode;
@@ -45,8 +46,20 @@ impl Event {
         if bytes.len() > limits::EVENT_BYTES {
             return Err(TrustError::TooLarge);
         }
-        let payload = open(bytes, EVENT, root)?;
-        let mut r = Reader::strict(&payload, limits::EVENT_BYTES)?;
+        Self::read(&open(bytes, EVENT, root)?)
+    }
+
+    /// Reads an event without a look at its signature: for the signer itself, from its own store.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`].
+    pub fn unverified(bytes: &[u8]) -> Result<Self, TrustError> {
+        let sealed = cose::open(bytes, EVENT.as_bytes()).map_err(|_| TrustError::Malformed)?;
+        Self::read(&sealed.payload)
+    }
+
+    fn read(payload: &[u8]) -> Result<Self, TrustError> {
+        let mut r = Reader::strict(payload, limits::EVENT_BYTES)?;
         r.array_of(4)?;
         let event = Self {
             seq: r.uint()?,
@@ -162,12 +175,18 @@ impl Feed {
     /// As CBOR: an array of byte strings, and a byte string.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(2).array(self.events.len());
+        w.array(2);
+        self.write(&mut w);
+        w.finish()
+    }
+
+    /// Appends its two members.
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.array(self.events.len());
         for event in &self.events {
             w.bytes(event);
         }
         w.bytes(&self.heartbeat);
-        w.finish()
     }
 
     /// Reads it; nothing is verified yet.
@@ -175,12 +194,24 @@ impl Feed {
     /// # Errors
     /// [`TrustError::Malformed`], [`TrustError::TooLarge`].
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, TrustError> {
+        Self::check(bytes)?;
+        let mut r = Reader::new(bytes);
+        r.array_of(2)?;
+        let feed = Self::read(&mut r)?;
+        r.end()?;
+        Ok(feed)
+    }
+
+    /// Whether an answer is strict CBOR within the limits.
+    pub(super) fn check(bytes: &[u8]) -> Result<(), TrustError> {
         if bytes.len() > limits::EVENTS_PER_ANSWER * limits::EVENT_BYTES {
             return Err(TrustError::TooLarge);
         }
-        strict::check_large(bytes, limits::EVENTS_PER_ANSWER + 8)?;
-        let mut r = Reader::new(bytes);
-        r.array_of(2)?;
+        Ok(strict::check_large(bytes, limits::EVENTS_PER_ANSWER + 8)?)
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, TrustError> {
         let n = r.array()?;
         if n > limits::EVENTS_PER_ANSWER {
             return Err(TrustError::TooLarge);
@@ -190,7 +221,6 @@ impl Feed {
             events.push(r.bytes()?.to_vec());
         }
         let heartbeat = r.bytes()?.to_vec();
-        r.end()?;
         Ok(Self { events, heartbeat })
     }
 }

@@ -4,19 +4,22 @@ use crate::cbor::{loose, Reader, Writer};
 use crate::key::PublicKey;
 use crate::limits;
 
-use super::{Change, Event, EventHash, Heartbeat, Snapshot, TrustError};
+use super::{BoundSnapshot, Change, Event, EventHash, Heartbeat, Snapshot, TrustError, View};
 
 /// Data that a reader shows a service that knows less than it, or another past: a service that was restored from an older
 /// copy. Everything in it is signed by the root key, so a reader can show what was said and make nothing up.
-/// CBOR `[snapshot, [event, …], heartbeat]`; an empty byte string stands for what the reader does not have.
+/// CBOR `[snapshot, [event, …], heartbeat]`, and behind them `[view, …]` of a reader of some tenants; an empty byte string
+/// stands for what the reader does not have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Evidence {
-    /// The snapshot that the reader began with, as [`Snapshot::sign`] made it.
+    /// The snapshot that the reader began with, as [`Snapshot::sign`] or [`BoundSnapshot::sign`] made it.
     pub snapshot: Vec<u8>,
     /// The signed events behind it.
     pub events: Vec<Vec<u8>>,
     /// The newest heartbeat that answered the reader.
     pub heartbeat: Vec<u8>,
+    /// The signed views in which a reader of some tenants got its events.
+    pub views: Vec<Vec<u8>>,
 }
 
 /// Contents of evidence, verified.
@@ -36,11 +39,13 @@ impl Evidence {
     /// As CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(3).bytes(&self.snapshot).array(self.events.len());
-        for event in &self.events {
-            w.bytes(event);
-        }
+        let members = if self.views.is_empty() { 3 } else { 4 };
+        w.array(members).bytes(&self.snapshot);
+        write_all(&mut w, &self.events);
         w.bytes(&self.heartbeat);
+        if !self.views.is_empty() {
+            write_all(&mut w, &self.views);
+        }
         w.finish()
     }
 
@@ -53,19 +58,23 @@ impl Evidence {
             return Err(TrustError::TooLarge);
         }
         // The parts are signed, the envelope is not.
-        let bytes = loose::deterministic_large(bytes, limits::EVIDENCE_EVENTS + 8);
+        let bytes = loose::deterministic_large(bytes, 2 * limits::EVIDENCE_EVENTS + 8);
         let bytes = bytes.map_err(|_| TrustError::Malformed)?;
         let mut r = Reader::new(&bytes);
-        r.array_of(3)?;
+        let members = r.array()?;
         let snapshot = r.bytes()?.to_vec();
-        let n = r.array()?;
-        if n > limits::EVIDENCE_EVENTS {
-            return Err(TrustError::TooLarge);
-        }
-        let events = (0..n).map(|_| Ok(r.bytes()?.to_vec())).collect::<Result<_, TrustError>>()?;
+        let events = read_all(&mut r)?;
         let heartbeat = r.bytes()?.to_vec();
+        let views = match members {
+            3 => Vec::new(),
+            4 => read_all(&mut r)?,
+            _ => return Err(TrustError::Malformed),
+        };
+        if members == 4 && views.is_empty() {
+            return Err(TrustError::Malformed);
+        }
         r.end()?;
-        Ok(Self { snapshot, events, heartbeat })
+        Ok(Self { snapshot, events, heartbeat, views })
     }
 
     /// Its contents, when the root key signed every part.
@@ -76,7 +85,7 @@ impl Evidence {
         let mut shown =
             Shown { seq: 0, head: EventHash::default(), marks: Vec::new(), changes: Vec::new() };
         if !self.snapshot.is_empty() {
-            let (snapshot, _) = Snapshot::open(&self.snapshot, &root.thumbprint())?;
+            let snapshot = open_snapshot(&self.snapshot, root)?;
             shown.see(snapshot.seq, snapshot.head);
             shown.changes = snapshot.state;
         }
@@ -85,15 +94,46 @@ impl Evidence {
             shown.see(event.seq, EventHash::of(bytes));
             shown.changes.push(event.change);
         }
+        for bytes in &self.views {
+            let view = View::open(bytes, root)?;
+            shown.see(view.after, view.after_head);
+            shown.see(view.seq, view.head);
+        }
         if !self.heartbeat.is_empty() {
             let (beat, _) = Heartbeat::open_answer(&self.heartbeat, root)?;
             shown.see(beat.seq, beat.head);
         }
-        match self.snapshot.is_empty() && self.events.is_empty() && self.heartbeat.is_empty() {
+        match shown.marks.is_empty() {
             true => Err(TrustError::Malformed),
             false => Ok(shown),
         }
     }
+}
+
+/// Of either kind: both are signed, and what is shown can only refuse more.
+fn open_snapshot(bytes: &[u8], root: &PublicKey) -> Result<Snapshot, TrustError> {
+    let pin = root.thumbprint();
+    match Snapshot::open(bytes, &pin) {
+        Err(TrustError::Signature) => {
+            BoundSnapshot::open(bytes, &pin).map(|(bound, _)| bound.snapshot)
+        }
+        opened => opened.map(|(snapshot, _)| snapshot),
+    }
+}
+
+fn write_all(w: &mut Writer, parts: &[Vec<u8>]) {
+    w.array(parts.len());
+    for part in parts {
+        w.bytes(part);
+    }
+}
+
+fn read_all(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, TrustError> {
+    let n = r.array()?;
+    if n > limits::EVIDENCE_EVENTS {
+        return Err(TrustError::TooLarge);
+    }
+    (0..n).map(|_| Ok(r.bytes()?.to_vec())).collect()
 }
 
 impl Shown {

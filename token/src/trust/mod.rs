@@ -3,7 +3,8 @@
 //! A [`Snapshot`] is the whole at one sequence number; an [`Event`] is one change and names the
 //! hash of the event before it; a [`Heartbeat`] says that nothing happened since, at a signed
 //! time, and answers the [`FeedNonce`] of the reader that asked; [`Evidence`] is what a reader
-//! shows a service that knows less than it. Verifiers pin the root key by its thumbprint. Signed bytes are COSE_Sign1; external_aad
+//! shows a service that knows less than it. A reader of some tenants gets a [`BoundSnapshot`] of them, and with its events
+//! a [`View`], which says that all others are of other tenants. Verifiers pin the root key by its thumbprint. Signed bytes are COSE_Sign1; external_aad
 //! names the kind, so that one kind can never pass for another.
 
 use alloc::vec::Vec;
@@ -15,19 +16,27 @@ use crate::hash::sha256;
 use crate::key::{Algorithm, PublicKey, SecretKey, Thumbprint};
 use crate::refusal::RefusalCode;
 
+mod bound;
 mod change;
 mod event;
 mod evidence;
 mod nonce;
 mod snapshot;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod view;
+#[cfg(test)]
+mod view_tests;
 
+pub use bound::{BoundFeed, BoundSnapshot, FeedAnswer};
 pub use change::{Change, DeviceEpoch, GroupEpoch, RegisteredKey, RevokedToken};
 pub use event::{Event, Feed, Heartbeat};
 pub use evidence::{Evidence, Shown};
 pub use nonce::FeedNonce;
 pub use snapshot::Snapshot;
+pub use tenants::{TenantSet, TenantSetId};
+pub use view::View;
 
 /// Header of a poll: the verifier name under which the reader admits devices.
 pub const VERIFIER_HEADER: &str = "tessera-verifier";
@@ -52,6 +61,8 @@ pub enum TrustError {
     TooLarge,
     /// The heartbeat does not answer the reader's nonce: it was made for another, or recorded.
     Nonce,
+    /// It is of other tenants than the reader's.
+    Tenants,
 }
 
 impl fmt::Display for TrustError {
@@ -63,6 +74,7 @@ impl fmt::Display for TrustError {
             Self::Order => "the trust message does not follow the one before",
             Self::TooLarge => "the trust message is too large",
             Self::Nonce => "the heartbeat does not answer the nonce of this reader",
+            Self::Tenants => "the trust message is of other tenants than those of this reader",
         })
     }
 }

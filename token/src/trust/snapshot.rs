@@ -10,7 +10,7 @@ use super::{open_beside_root, seal_beside_root, Change, EventHash, TrustError};
 
 const SNAPSHOT: &str = "tessera-trust-snapshot-1";
 /// CBOR items of a snapshot: each change is at most 9.
-const SNAPSHOT_ITEMS: usize = 16 * 1024 * 1024;
+pub(super) const SNAPSHOT_ITEMS: usize = 16 * 1024 * 1024;
 
 /// Everything a verifier must know, at one sequence number.
 /// Payload `[seq, head hash, time, valid until, [change, …]]`.
@@ -35,13 +35,19 @@ impl Snapshot {
     /// `internal` when encoding fails.
     pub fn sign(&self, root: &SecretKey) -> Result<Vec<u8>, RefusalCode> {
         let mut w = Writer::new();
-        w.array(5).uint(self.seq).bytes(self.head.as_bytes());
+        w.array(5);
+        self.write(&mut w);
+        seal_beside_root(w.finish(), SNAPSHOT, root)
+    }
+
+    /// Appends its five members.
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.uint(self.seq).bytes(self.head.as_bytes());
         w.uint(self.time.get()).uint(self.valid_until.get());
         w.array(self.state.len());
         for change in &self.state {
-            change.write(&mut w);
+            change.write(w);
         }
-        seal_beside_root(w.finish(), SNAPSHOT, root)
     }
 
     /// Opens a snapshot of the root key with this thumbprint, and tells the key.
@@ -57,14 +63,20 @@ impl Snapshot {
         strict::check_large(payload, SNAPSHOT_ITEMS)?;
         let mut r = Reader::new(payload);
         r.array_of(5)?;
+        let snapshot = Self::read_members(&mut r, payload.len())?;
+        r.end()?;
+        Ok(snapshot)
+    }
+
+    /// Reads what [`Self::write`] wrote, from a payload of so many bytes.
+    pub(super) fn read_members(r: &mut Reader<'_>, bytes: usize) -> Result<Self, TrustError> {
         let (seq, head) = (r.uint()?, EventHash::from_bytes(r.bytes_of()?));
         let (time, valid_until) = (UnixSeconds::new(r.uint()?), UnixSeconds::new(r.uint()?));
         let n = r.array()?;
-        let mut state = Vec::with_capacity(n.min(payload.len() / 8));
+        let mut state = Vec::with_capacity(n.min(bytes / 8));
         for _ in 0..n {
-            state.push(Change::read(&mut r)?);
+            state.push(Change::read(r)?);
         }
-        r.end()?;
         Ok(Self { seq, head, time, valid_until, state })
     }
 }

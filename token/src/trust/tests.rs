@@ -133,6 +133,7 @@ fn evidence_is_what_the_root_key_signed() {
         snapshot: snapshot.sign(&root).unwrap(),
         events: vec![next.clone()],
         heartbeat: beat.answer(&FeedNonce::from_bytes([1; 16]), &root).unwrap(),
+        views: Vec::new(),
     };
     let read = Evidence::from_cbor(&evidence.to_cbor()).unwrap();
     assert_eq!(read, evidence);

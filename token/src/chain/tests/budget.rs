@@ -48,7 +48,7 @@ fn a_token_with_a_key_id_is_31_bytes_shorter() {
 
 #[test]
 fn a_token_with_a_derived_key_and_its_proof_are_the_smallest() {
-    let by = crate::proof::DerivationKey::new(&[1; 32], claims().audience).unwrap();
+    let by = crate::pop::DerivationKey::new(&[1; 32], claims().audience).unwrap();
     let token = crate::issue::issue_symmetric(&claims(), &by, Default::default(), &issuer());
     let token = token.unwrap().len();
     println!(

@@ -3,15 +3,15 @@
 use super::world::*;
 use crate::ace::{Answer, ChallengeProof, ExporterProof, ExporterSecret, Nonce, Response};
 use crate::chain::{admit, admit_with, still_holds, verify, Admission, Attempt, Refusal};
-use crate::claims::{Claims, Serial};
+use crate::claims::Claims;
 use crate::grant::Grant;
 use crate::hash::TokenHash;
+use crate::ids::Serial;
 use crate::ids::{Audience, DeviceId};
 use crate::issue::issue_symmetric;
 use crate::key::Algorithm;
-use crate::proof::{
-    ConnectProof, DerivationKey, DerivationKeys, Presented, Proof, SymmetricKey, TicketKey,
-};
+use crate::pop::{DerivationKey, DerivationKeys, SymmetricKey};
+use crate::proof::{ConnectProof, Presented, Proof, TicketKey};
 use crate::refusal::RefusalCode::{self, *};
 
 const OLD: &str = "mqtt 0101010101010101010101010101010101010101010101010101010101010101\n";
@@ -93,7 +93,7 @@ fn an_unknown_derivation_key_is_an_unknown_key() {
         assert_eq!(code(judge(&world, &token, Proof::Challenge(answer(&key)))), ConfirmationKey);
         // Also for who has shown the token and its key before.
         let ticket = TicketKey::from_bytes(&[6; 32]);
-        let name = crate::proof::symmetric_name(&claims().tenant, &claims().device);
+        let name = crate::pop::symmetric_name(&claims().tenant, &claims().device);
         let secret =
             ticket.secret_of(&Audience::parse("mqtt").unwrap(), &name, &TokenHash::of(&token));
         let proof = ConnectProof::resume(&secret, "mqtt", "s-0042", &token, now(), 4);

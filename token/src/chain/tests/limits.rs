@@ -92,7 +92,7 @@ fn a_key_id_in_cnf_has_so_many_bytes() {
         });
         bent(|list| set(list, CNF, cnf))
     };
-    let key = crate::proof::SymmetricKey::from_bytes(&[5; 32]).unwrap();
+    let key = crate::pop::SymmetricKey::from_bytes(&[5; 32]).unwrap();
     for length in [limits::CNF_KID_BYTES, limits::CNF_KID_BYTES + 1] {
         let mut world = World::new();
         world.symmetric_key = Some((vec![7; length], key.clone()));

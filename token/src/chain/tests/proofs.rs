@@ -6,11 +6,13 @@ use crate::ace::{
     ExporterSecret, Meant, Nonce, Response,
 };
 use crate::chain::{admit, admit_with, verify, worth_a_challenge, Admission, Attempt, Refusal};
-use crate::claims::{Claims, Epochs, Serial};
+use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
 use crate::ids::Audience;
+use crate::ids::Serial;
 use crate::key::{SecretKey, Thumbprint};
-use crate::proof::{ConnectProof, Credential, Pop, Presented, Proof, ResumptionSecret, TicketKey};
+use crate::pop::Pop;
+use crate::proof::{ConnectProof, Credential, Presented, Proof, ResumptionSecret, TicketKey};
 use crate::refusal::RefusalCode::{self, *};
 use crate::time::UnixSeconds;
 
@@ -291,7 +293,7 @@ fn the_resumption_secret_stands_in_for_the_signature_of_the_device() {
     assert_eq!(resume(&good, &old), Err(ProofInvalid));
     // The secret of one token does not carry another, and a client id stays what it was.
     let mut newer = claims();
-    newer.serial = crate::claims::Serial::from_counter(4712);
+    newer.serial = crate::ids::Serial::from_counter(4712);
     let newer = token_of(&newer);
     let crossed = resuming(&newer, &token, &ticket(1), now());
     assert_eq!(resume(&crossed, &[ticket(1)]), Err(ProofInvalid));

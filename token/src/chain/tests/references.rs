@@ -6,7 +6,8 @@ use crate::chain::{admit, verify, Attempt};
 use crate::claims::{Claims, ConfirmationForm, CNF};
 use crate::issue::issue_as;
 use crate::key::Algorithm;
-use crate::proof::{ConnectProof, Presented, Proof, SymmetricKey};
+use crate::pop::SymmetricKey;
+use crate::proof::{ConnectProof, Presented, Proof};
 use crate::refusal::RefusalCode::{self, *};
 
 fn token_as(form: ConfirmationForm) -> Vec<u8> {

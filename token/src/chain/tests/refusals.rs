@@ -699,7 +699,7 @@ fn stage_8_proof() {
     moved.client_id = "s-0042".into();
     assert_eq!(refused(&world, &moved), ProofInvalid);
     let mut newer = claims();
-    newer.serial = crate::claims::Serial::from_counter(4712);
+    newer.serial = crate::ids::Serial::from_counter(4712);
     let mut swapped = attempt(&token_of(&newer));
     swapped.presented.token = token.clone();
     assert_eq!(refused(&world, &swapped), ProofInvalid);

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use crate::cbor::Writer;
 use crate::chain::{Attempt, IssuerKey, KeyState, StalenessBudget, TenantTrust, TrustView};
-use crate::claims::{Claims, Epochs, Serial};
+use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
+use crate::ids::Serial;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::{Algorithm, KeyId, PublicKey, SecretKey};
-use crate::proof::{ConnectProof, Credential, DerivationId, DerivationKeys, Derived, SymmetricKey};
+use crate::pop::{DerivationId, DerivationKeys, Derived, SymmetricKey};
+use crate::proof::{ConnectProof, Credential};
 use crate::scope::{Permission, Scope, ScopeEntry};
 use crate::time::UnixSeconds;
 use crate::topic::TopicFilter;

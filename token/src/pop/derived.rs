@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use super::{SymmetricKey, MAC_BYTES};
 use crate::cbor::Writer;
-use crate::claims::Serial;
 use crate::ids::Audience;
+use crate::ids::Serial;
 use crate::limits;
 use crate::text;
 

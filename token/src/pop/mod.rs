@@ -1,9 +1,16 @@
+//! Proofs of possession of a key, and the keys that can be proved: public ones, and symmetric ones that follow from a
+//! token.
+
+mod derived;
+pub(crate) mod mac;
+
 use crate::hash::sha256;
 use crate::ids::{DeviceId, TenantId};
 use crate::key::{PublicKey, Thumbprint, SIGNATURE_BYTES};
 use crate::refusal::RefusalCode;
 
-use super::{Derived, MAC_BYTES};
+pub use derived::{DerivationId, DerivationKey, DerivationKeys, DerivationKeysError, Derived};
+pub use mac::{SymmetricKey, MAC_BYTES};
 
 /// The bytes that prove possession: raw, without length or wrapper (RFC 9431 section 2.2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +41,7 @@ impl Pop {
         }
     }
 
-    pub(super) fn is_by(&self, key: &PublicKey, message: &[u8]) -> bool {
+    pub(crate) fn is_by(&self, key: &PublicKey, message: &[u8]) -> bool {
         match self {
             Self::Signature(signature) => key.verifies(message, signature),
             Self::Mac(_) => false,

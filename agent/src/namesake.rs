@@ -13,7 +13,9 @@ use tessera_runtime::metrics::{Gauge, Metrics, MetricsError};
 use tessera_token::ids::VerifierName;
 
 use crate::limits;
-use crate::validator::VERIFIER_NAME_SHARED;
+
+/// The warning of `/readyz` beside `ready` while another reader of the feed has the name of this verifier.
+pub const VERIFIER_NAME_SHARED: &str = "another reader of the trust feed has this verifier name: a connect proof that was used there is good once more here; give each verifier its own name (setting `verifier`, option --verifier)";
 
 /// The name of this verifier, and what the service last said about it.
 pub(crate) struct Namesake {

@@ -3,10 +3,14 @@
 //! An id is `[A-Za-z0-9][A-Za-z0-9._:-]{0,63}` and compared byte for byte. It can hold none of
 //! `/ + # $ ~`, so no id changes the meaning of a topic, a path or a client id.
 
+mod serial;
+
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
+
+pub use serial::Serial;
 
 use crate::limits;
 

@@ -55,11 +55,11 @@ impl PartialEq for SymmetricKey {
 
 impl Eq for SymmetricKey {}
 
-pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; MAC_BYTES] {
+pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; MAC_BYTES] {
     keyed(key, parts).map_or([0; MAC_BYTES], |mac| mac.finalize().into_bytes().into())
 }
 
-pub(super) fn verify(key: &[u8], parts: &[&[u8]], tag: &[u8; MAC_BYTES]) -> bool {
+pub(crate) fn verify(key: &[u8], parts: &[&[u8]], tag: &[u8; MAC_BYTES]) -> bool {
     keyed(key, parts).is_some_and(|mac| mac.verify_slice(tag).is_ok())
 }
 
