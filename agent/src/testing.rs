@@ -207,7 +207,7 @@ impl World {
         BoundSnapshot { tenants: tenants.clone(), snapshot }.sign(&self.root).unwrap()
     }
 
-    /// What the service answers to an account of these tenants.
+    /// Answer of the service to an account of these tenants.
     pub(crate) fn bound_feed(
         &self,
         tenants: &TenantSet,

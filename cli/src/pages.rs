@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use clap::CommandFactory;
+use clap_complete::Shell;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::fault::{Fault, Outcome};
 use crate::out;
-
-pub(crate) use clap_complete::Shell;
 
 /// Prints the completion script of one shell.
 pub(crate) fn completions(args: CompletionsArgs) -> Outcome {

@@ -161,7 +161,7 @@ const LEVELS: [(&str, &[&[&str]]); 6] = [
         &[
             &["allocator", "fault", "out", "span", "when"],
             &["args", "screen", "secrets"],
-            &["config", "device", "operator", "sim", "ticket_keys"],
+            &["config", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "serve"],
             &["backup", "demo"],
         ],

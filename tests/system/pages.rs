@@ -286,7 +286,7 @@ const STILL: [(&str, usize); 9] = [
     ("runtime", 0),
     ("agent", 0),
     ("broker", 280),
-    ("provisioning", 50),
+    ("provisioning", 52),
     ("simulators", 0),
     ("cli", 0),
     ("tests", 0),

@@ -385,7 +385,7 @@ impl SyncCore {
     }
 }
 
-/// Whose data these are, for the log.
+/// Owners of the data, for the log.
 fn whose(tenants: Option<&TenantSet>) -> String {
     tenants.map_or_else(|| "all".to_owned(), TenantSet::to_string)
 }

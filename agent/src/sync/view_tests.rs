@@ -70,7 +70,7 @@ async fn what_concerns_its_tenants_arrives_and_nothing_else() {
     assert_eq!(rig.verifier.validator.ready(), Ok(()));
 }
 
-/// Whoever holds the line may say what he likes: only the root key says what is left out.
+/// A holder of the line may send anything: only the root key says what is left out.
 #[tokio::test]
 async fn no_event_of_its_own_can_be_hidden() {
     let acme = set(&["acme"]);
@@ -287,7 +287,7 @@ async fn views_without_events_are_stored_with_a_heartbeat_or_when_they_are_many(
     assert_eq!(stored(&rig), world.seq());
 }
 
-/// Its tenants are said at the start. What is stored of others is of no use from then on; its own goes on.
+/// Its tenants are said at the start. Stored data of others are of no use from then on; its own goes on.
 #[tokio::test]
 async fn other_tenants_need_a_snapshot_and_its_own_go_on_meanwhile() {
     let mut world = World::new();

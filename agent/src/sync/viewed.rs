@@ -1,4 +1,4 @@
-//! What a verifier of some tenants stores of an answer. A view without events is worth no write of its own: it waits for
+//! Rows that a verifier of some tenants stores of an answer. A view without events is worth no write of its own: it waits for
 //! the next one with events, or for the next heartbeat that is stored. A crash forgets it, and it is asked for again.
 
 use tessera_runtime::store::StoreError;

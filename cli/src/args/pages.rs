@@ -1,8 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::pages::Shell;
+use clap_complete::Shell;
 
 #[derive(Args)]
 #[command(after_help = "Examples:

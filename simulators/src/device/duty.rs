@@ -1,9 +1,9 @@
-//! What a virtual device does while it is connected.
+//! Work of a virtual device while it is connected.
 
 use crate::report::Tally;
 use crate::wire::Link;
 
-/// What a device does while it is connected; [`super::life::Device`] does the rest.
+/// Work of a device while it is connected; [`super::life::Device`] does the rest.
 pub trait Duty: Send {
     /// The filters that it subscribes to.
     fn filters(&self) -> Vec<String>;

@@ -1,4 +1,4 @@
-//! What proves the possession of a key, and the keys that can be proved: public ones, and symmetric ones that follow from a
+//! Proofs of possession of a key, and the keys that can be proved: public ones, and symmetric ones that follow from a
 //! token.
 
 mod derived;

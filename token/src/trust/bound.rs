@@ -1,4 +1,4 @@
-//! What the reader of some tenants gets in the place of a snapshot and of an answer of the feed.
+//! Data that the reader of some tenants gets in the place of a snapshot and of an answer of the feed.
 
 use alloc::vec::Vec;
 
@@ -18,7 +18,7 @@ const SNAPSHOT: &str = "tessera-trust-tenants-snapshot-1";
 pub struct BoundSnapshot {
     /// For whom it is.
     pub tenants: TenantSet,
-    /// What they must know.
+    /// The trust data that they must know.
     pub snapshot: Snapshot,
 }
 
