@@ -39,7 +39,7 @@ pub(crate) struct ServiceClock {
     readers: Mutex<VecDeque<(Duration, i64)>>,
 }
 
-/// What is wrong with the clock.
+/// A fault of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
     /// It jumped by so many seconds, and is not believed yet.

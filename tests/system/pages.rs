@@ -28,7 +28,8 @@ const FOLDERS: [&str; 12] = [
 const CRATES_HAVE: [&str; 5] = ["src", "tests", "benches", "fuzz", "examples"];
 
 /// Names of other standards and systems that pages cite.
-const FOREIGN: [&str; 7] = [
+const FOREIGN: [&str; 8] = [
+    "mosquitto_loop_forever",
     "TCP_QUICKACK",
     "malloc_trim",
     "max_fragment_length",

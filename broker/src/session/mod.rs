@@ -1,8 +1,8 @@
 //! Sessions: what MQTT promises to keep between connections, and who is connected now.
 //!
 //! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
-//! outbox and its subscriptions; [`Line`] is the way to reach the connection that serves it. [`timers`] wakes sessions
-//! whose time has come; [`ending`] takes them apart.
+//! outbox and its subscriptions; [`Line`] reaches the connection that serves it. [`timers`] wakes sessions; [`ending`]
+//! takes them apart.
 
 pub mod ending;
 mod line;
@@ -31,8 +31,7 @@ use crate::codec::{Packet, QoS};
 use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
-use crate::message::SubscriberId;
-use crate::message::Trusted;
+use crate::message::{SubscriberId, Trusted};
 use crate::refusals::{Refusal, What};
 use crate::rights::Rights;
 use crate::session::row::SessionRecord;
@@ -40,15 +39,7 @@ use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restor
 
 pub use line::{Line, Privacy, Shown};
 pub use policy::SessionPolicy;
-
-/// One look at the clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Wall time as the validator has it: it never goes back.
-    pub unix: UnixSeconds,
-    /// Monotonic time.
-    pub monotonic: Duration,
-}
+pub use timers::Now;
 
 /// One session of one client id.
 pub struct Session {

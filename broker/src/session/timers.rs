@@ -6,6 +6,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::message::SubscriberId;
+use tessera_token::time::UnixSeconds;
+
+/// One look at the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall time as the validator has it: it never goes back.
+    pub unix: UnixSeconds,
+    /// Monotonic time.
+    pub monotonic: Duration,
+}
 
 /// The deadlines, monotonic.
 #[derive(Default)]

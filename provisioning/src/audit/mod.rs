@@ -23,7 +23,7 @@ mod tests;
 
 const HEAD: &str = "audit_head";
 
-/// What happened, before it has a place in the chain.
+/// An entry of the audit log, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Seconds.

@@ -71,6 +71,7 @@ async fn a_batch_that_finds_no_room_comes_back_whole() {
     });
     assert!(rows(&store) == Model::from([(b"old".to_vec(), b"1".to_vec())]));
     disk.set_room(u64::MAX);
+    healthy_by_itself(&store);
     assert!(store.commit_or_give_back(one).await.is_ok());
     let model = Model::from([(b"a".to_vec(), b"2".to_vec())]);
     assert!(rows(&store) == model);
