@@ -158,7 +158,7 @@ fn refresh(token: &[u8]) -> Value {
     })
 }
 
-/// What `connect_proof.json` holds as one password, taken apart.
+/// The parts of the password that `connect_proof.json` holds as one.
 fn connect() -> Value {
     let text = std::fs::read_to_string(folder().join("connect_proof.json")).unwrap();
     let vector: Value = serde_json::from_str(&text).unwrap();

@@ -136,7 +136,7 @@ pub(crate) fn with_clock<'a>(command: &'a mut Command, offset: &str) -> &'a mut 
         .env("TZ", "UTC")
 }
 
-/// What a device is told, once.
+/// The settings of a device.
 struct Card {
     language: Language,
     http: String,
