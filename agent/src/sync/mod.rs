@@ -11,6 +11,7 @@ use std::time::Duration;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::StoreError;
+use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, TenantSet};
 
 use crate::limits;
@@ -258,6 +259,7 @@ impl SyncCore {
         if let Some(signed) = confirmed {
             let first = !self.trust.is_established();
             self.trust.beat(signed, poll.made);
+            self.mend_forgotten(signed);
             self.settled = true;
             if first {
                 // From here on anything is decided at all.
@@ -309,6 +311,15 @@ impl SyncCore {
         self.stored += applied.taken;
         self.saved_beat = applied.beat.then(|| self.trust.monotonic());
         Ok(())
+    }
+
+    /// Two witnesses are asked: one clock alone may be behind, and then withdrawals that were forgotten would not count.
+    fn mend_forgotten(&self, signed: UnixSeconds) {
+        if self.trust.time().clock_state().is_some_and(|state| !state.wrong) {
+            if let Some(mended) = self.trust.load().forgotten_by(signed) {
+                self.trust.publish(mended, None);
+            }
+        }
     }
 
     fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {

@@ -576,3 +576,25 @@ async fn events_that_could_not_be_stored_are_shown_to_a_service_that_has_lost_th
     }
     assert_eq!(rig.core.answer(Ask::Show, Ok(Vec::new())).ask, Ask::Snapshot(None));
 }
+
+/// The service signs a snapshot while its clock is 40 days ahead: that was no absence, and once the clock is right the
+/// devices whose tokens end sooner are served again.
+#[tokio::test]
+async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
+    const AHEAD: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS + 10 * 24 * 3600;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    world.event(device_change("d-1", 1, NOW + AHEAD));
+    let ahead = world.snapshot_with(|snapshot| {
+        snapshot.time = at(NOW + AHEAD);
+        snapshot.valid_until = at(NOW + 2 * AHEAD);
+    });
+    rig.core.answer(Ask::Snapshot(None), Ok(ahead));
+    let forgotten = |rig: &Rig| rig.verifier.trust.load().forgotten();
+    assert_eq!(forgotten(&rig), Some(at(NOW + AHEAD)));
+    rig.poll(&world, NOW + AHEAD);
+    assert_eq!(forgotten(&rig), Some(at(NOW + AHEAD)), "one clock says so");
+    rig.poll(&world, NOW);
+    assert_eq!(forgotten(&rig), Some(at(NOW)));
+}

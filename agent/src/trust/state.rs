@@ -117,6 +117,13 @@ impl TrustState {
         self.forgotten
     }
 
+    /// The version without a moment of forgetting in the future; `None` when it has none there. The clock of the service was
+    /// ahead when it signed that snapshot: `now` is what its heartbeat and the clock of this verifier agree on.
+    pub(crate) fn forgotten_by(&self, now: UnixSeconds) -> Option<Self> {
+        self.forgotten.filter(|until| *until > now)?;
+        Some(Self { forgotten: Some(now), ..self.clone() })
+    }
+
     /// Seconds after which unconfirmed trust data let no device of any tenant in.
     pub fn longest_budget(&self) -> u64 {
         let longest = |tenant: &TenantTrust| {
