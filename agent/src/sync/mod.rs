@@ -222,7 +222,7 @@ impl SyncCore {
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
-        let (tenants, now) = (self.tenants.as_ref(), self.trust.now());
+        let (tenants, now) = (self.tenants.as_ref(), self.trust.time().earlier());
         let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), now)?;
         let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;

@@ -598,3 +598,28 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
     rig.poll(&world, NOW);
     assert_eq!(forgotten(&rig), Some(at(NOW)));
 }
+
+/// A service whose clock was ahead comes back from an older copy with a right clock: its snapshot is taken.
+#[tokio::test]
+async fn a_snapshot_of_a_service_that_was_ahead_before_is_not_over() {
+    const AHEAD: u64 = 400 * 24 * 3600;
+    let mut world = World::new();
+    let mut rig = rig(&world);
+    rig.settled(&world);
+    rig.poll(&world, NOW + AHEAD);
+    assert_eq!(rig.verifier.trust.now(), at(NOW + AHEAD));
+    let with = |seq: u64| {
+        world.snapshot_with(|snapshot| {
+            (snapshot.seq, snapshot.valid_until) = (seq, at(NOW + 3600));
+        })
+    };
+    let right = with(1 << 20);
+    let next = rig.core.answer(Ask::Snapshot(None), Ok(right));
+    assert_eq!(after(next.ask), Some(1 << 20));
+    // One that is over by both clocks is refused.
+    rig.verifier.clock.set_unix(at(NOW + AHEAD));
+    let old = with(1 << 21);
+    rig.core.answer(Ask::Snapshot(None), Ok(old));
+    assert_eq!(rig.verifier.trust.load().seq(), 1 << 20);
+    assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"expired\"} 1"));
+}

@@ -83,6 +83,12 @@ impl TrustTime {
         UnixSeconds::new(u64::try_from(now / 1000).unwrap_or(0))
     }
 
+    /// The earlier of [`Self::now`] and the wall clock: by it a snapshot is over. A heartbeat follows each snapshot in any
+    /// case, and a service that was ahead must not make its snapshots be refused once its clock is right.
+    pub fn earlier(&self) -> UnixSeconds {
+        self.now().min(self.clock.unix())
+    }
+
     /// Signed time: what is stored for a restart. `None` when nothing signed is known.
     pub fn signed(&self) -> Option<UnixSeconds> {
         let signed = self.signed.load(Ordering::Relaxed);
