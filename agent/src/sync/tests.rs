@@ -603,7 +603,7 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
 #[tokio::test]
 async fn a_snapshot_of_a_service_that_was_ahead_before_is_not_over() {
     const AHEAD: u64 = 400 * 24 * 3600;
-    let mut world = World::new();
+    let world = World::new();
     let mut rig = rig(&world);
     rig.settled(&world);
     rig.poll(&world, NOW + AHEAD);
