@@ -203,7 +203,7 @@ fn no_time_that_a_stranger_names_is_signed_in_a_request() {
         let dir = TempDir::new().unwrap();
         keep(dir.path(), "device.key", hex::encode([3; 32]).as_bytes());
         let _process = Process::start(&mut device(language, dir.path(), &http, &mqtt));
-        // A broker that lets everybody in.
+        // A broker that lets every client in.
         let mut line = accept(&listener);
         let connect = packet(&mut line);
         let five = connect.windows(7).any(|seven| seven == b"\0\x04MQTT\x05");

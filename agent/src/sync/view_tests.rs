@@ -74,7 +74,7 @@ async fn what_concerns_its_tenants_arrives_and_nothing_else() {
 #[tokio::test]
 async fn no_event_of_its_own_can_be_hidden() {
     let acme = set(&["acme"]);
-    let theirs = set(&["nobody"]);
+    let theirs = set(&["other"]);
     type Bend = fn(&World, &Poll, BoundFeed, &TenantSet) -> BoundFeed;
     let bends: [(&str, &str, Bend); 11] = [
         // The true view of another account, in which every revocation is foreign.
@@ -223,13 +223,13 @@ async fn a_token_of_another_tenant_is_as_one_of_none() {
     let mut theirs = bound(&world, &set(&[OTHER]));
     let password = world.password(&token, NOW, 1);
     let refusal = theirs.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
-    let mut nobodys = bound(&world, &set(&["nobody"]));
-    let unknown = nobodys.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
+    let mut others = bound(&world, &set(&["other"]));
+    let unknown = others.verifier.validator.admit(&password, DEVICE).await.unwrap_err();
     assert_eq!(refusal.code, unknown.code);
     let ours = bound(&world, &set(&["acme", OTHER]));
     ours.verifier.validator.admit(&password, DEVICE).await.unwrap();
     theirs.core.tick();
-    nobodys.core.tick();
+    others.core.tick();
 }
 
 #[tokio::test]

@@ -35,17 +35,17 @@ impl Hub {
         }
     }
 
-    /// Takes a session out of everything. Its will is published by whoever knows that it is due.
+    /// Takes a session out of everything. The caller publishes the will that is given back, when it is due.
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         // What a shared subscription passes on to others leaves this session in the same step.
         let together = session.kept().map(|kept| kept.keep.together());
         let finished = session.finish();
-        // Behind the end, which whoever adds it looks for.
+        // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
         match session.lanes.try_lock() {
             Ok(mut lanes) => drop(lanes.take()),
-            // A subscribe is under way: whoever ends sessions does not wait for it.
+            // A subscribe is under way: the end of a session does not wait for it.
             Err(_) => {
                 let session = Arc::clone(session);
                 self.tasks.spawn(async move { drop(session.lanes.lock().await.take()) });
@@ -74,7 +74,7 @@ impl Hub {
         self.keep.settled();
     }
 
-    /// As [`Self::settle`], for one that somebody asks for.
+    /// As [`Self::settle`], for one session that a client takes up again.
     pub(crate) fn settle_one(&self, session: &Session, now: Now) {
         if self.gate.validator().time_is_settled() && session.settle(now) {
             self.timers.add(now.monotonic, session.id);

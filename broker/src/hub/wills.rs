@@ -12,8 +12,8 @@ use crate::session::machine::{Context, Will};
 use crate::session::Session;
 
 impl Hub {
-    /// Publishes a will with the rights of the session that set it. By setting also that of somebody who was revoked:
-    /// it is the broker that says it then.
+    /// Publishes a will with the rights of the session that set it. When the settings say so, the will of a revoked
+    /// client is published too, with the broker as its author.
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
         let house = self.house();

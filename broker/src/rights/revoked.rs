@@ -17,8 +17,8 @@ pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalC
     }
 }
 
-/// Why a session that rests on `held` must not go on with `next`. Who has a token of a later epoch was revoked in
-/// between, even when the trust feed has not told so yet; and that it was, nobody can tell by `next` afterwards.
+/// Why a session that rests on `held` must not go on with `next`. A later epoch in `next` means that the
+/// device was revoked in between, even when the trust feed has not told so yet; `next` alone does not show that later.
 pub(crate) fn revoked_between(
     validator: &Validator,
     held: &Grant,

@@ -39,7 +39,7 @@ pub(super) struct Checked {
     pub(super) certificates: Option<Arc<Certificates>>,
 }
 
-/// A broker that serves nobody yet.
+/// A broker that serves no client yet.
 pub(super) struct Built {
     pub(super) hub: Arc<Hub>,
     pub(super) thread: ActixThread,

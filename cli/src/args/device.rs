@@ -159,6 +159,19 @@ impl TlsArgs {
     }
 }
 
+/// The broker to connect to.
+#[derive(Args)]
+pub(crate) struct AtArgs {
+    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
+    pub(crate) mqtt: String,
+    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: Option<VerifierName>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   echo 21.5 | tessera device connect --dir d-17 --topic d/d-17/telemetry
@@ -172,14 +185,8 @@ is acknowledged, or when the device is refused for good.")]
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
-    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
-    pub(crate) mqtt: String,
-    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
-    #[arg(long, value_name = "NAME")]
-    pub(crate) verifier: Option<VerifierName>,
     #[command(flatten)]
-    pub(crate) tls: TlsArgs,
+    pub(crate) at: AtArgs,
     /// Where to publish (default: the first topic that the token allows).
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<String>,
@@ -217,14 +224,8 @@ connected give --client-id d-17~2. A password is good once, so one that is tried
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
-    /// The broker: host:port, or a URL that begins with mqtt://, mqtts://, ws:// or wss://.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
-    pub(crate) mqtt: String,
-    /// The verifier behind it, when it has a name of its own (default: the audience of the token).
-    #[arg(long, value_name = "NAME")]
-    pub(crate) verifier: Option<VerifierName>,
     #[command(flatten)]
-    pub(crate) tls: TlsArgs,
+    pub(crate) at: AtArgs,
     /// The MQTT client id to connect with (default: the device id).
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,

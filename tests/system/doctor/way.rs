@@ -72,7 +72,7 @@ fn the_way_to_the_broker_is_named() {
         let said = ask(&answering(connack).to_string(), &[]);
         assert!(!said.well && said.code() == code, "{}", said.text);
     }
-    // A broker of another kind that lets nobody in, and one of 3.1.1 alone, which judges the password.
+    // A broker of another kind that lets no client in, and one of 3.1.1 alone, which judges the password.
     let old = answering(&[0x20, 2, 0, 1]);
     ask(&old.to_string(), &[]).names("", "ProtocolVersion", "--mqtt");
     let foreign = answering(&[0x20, 3, 0, 0x8a, 0]);

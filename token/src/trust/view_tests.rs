@@ -146,7 +146,7 @@ fn included_events_are_the_named_ones_in_their_order() {
     assert_eq!(follow(&beyond, &answer(&[2]), &of), (vec![], order));
     let other_head = View { head: EventHash::of(b"other"), ..made.clone() };
     assert_eq!(follow(&other_head, &answer(&[0, 2, 3]), &of), (vec![1, 3], order));
-    // An event of another tenant, and one that nobody signed.
+    // An event of another tenant, and one without a good signature.
     let foreign = view(&events, &of, &[1]);
     assert_eq!(follow(&foreign, &answer(&[1]), &of), (vec![], Some(TrustError::Tenants)));
     let event = Event { seq: 1, previous: EventHash::default(), time: AT, change: moved("a", 1) };

@@ -2,7 +2,7 @@
 //!
 //! A message lives until it is replaced, deleted by an empty payload, expires (message expiry or the publisher's token,
 //! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
-//! check; what survives a restart is for the store, which loads through [`Retained::set`].
+//! check; what survives a restart is for the store, which loads through `Retained::restore`.
 
 mod limits;
 #[cfg(test)]

@@ -88,9 +88,9 @@ impl<'a> Line<'a> {
     async fn prepare(&self) -> Result<Connect, Fault> {
         // The clock and the token may be newer than at the start.
         let (folder, card, args) = (self.folder, self.folder.card()?, self.args);
-        let broker = args.tls.broker(&args.mqtt, card.trust())?;
+        let broker = args.at.tls.broker(&args.at.mqtt, card.trust())?;
         let id = card.device.clone();
-        let password = password::make(folder, &card, &id, args.verifier.as_ref()).await?;
+        let password = password::make(folder, &card, &id, args.at.verifier.as_ref()).await?;
         Ok(Connect {
             broker,
             username: id.clone(),

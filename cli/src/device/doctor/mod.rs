@@ -44,7 +44,7 @@ pub(super) async fn run(args: DoctorArgs) -> Outcome {
     let folder = Folder::of(&args.folder);
     let ward = Ward {
         dir: folder.path().display().to_string(),
-        mqtt: args.mqtt.clone(),
+        mqtt: args.at.mqtt.clone(),
         client_id: args.client_id.clone().unwrap_or_default(),
         ..Ward::default()
     };
@@ -107,7 +107,7 @@ async fn examine(visit: &mut Visit, folder: &Folder, card: &Card, args: &DoctorA
         Some(shown) => {
             let same = held.as_ref().filter(|held| held.bytes == shown.credential.token);
             let symmetric = same.and_then(|held| held.key.as_ref());
-            proof = judge_password(visit, shown, &known, args.verifier.as_ref(), symmetric);
+            proof = judge_password(visit, shown, &known, args.at.verifier.as_ref(), symmetric);
             Some(shown.claims.clone())
         }
         None => {
@@ -145,9 +145,9 @@ struct Given {
 
 async fn attempt(visit: &mut Visit, folder: &Folder, args: &DoctorArgs, given: Given) {
     let trust = folder.card().map(|card| card.trust()).unwrap_or_default();
-    let broker = match TlsArgs::find(&args.mqtt) {
+    let broker = match TlsArgs::find(&args.at.mqtt) {
         Err(fault) => return visit.bad("broker", Trouble::Address(fault.words().to_owned())),
-        Ok(broker) => args.tls.trusting(broker, trust),
+        Ok(broker) => args.at.tls.trusting(broker, trust),
     };
     let broker = match broker {
         Err(fault) => return visit.bad("broker", Trouble::TlsFile(fault.words().to_owned())),
@@ -158,7 +158,7 @@ async fn attempt(visit: &mut Visit, folder: &Folder, args: &DoctorArgs, given: G
     let door = Door {
         broker,
         client_id: visit.ward.client_id.clone(),
-        verifier: args.verifier.clone(),
+        verifier: args.at.verifier.clone(),
         folder,
         key,
         clocks,
