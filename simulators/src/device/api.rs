@@ -203,7 +203,7 @@ pub fn token_request(
 ) -> Result<Asked, ApiError> {
     let nonce: [u8; 16] = random::bytes(random).map_err(|_| ApiError::Random)?;
     let Identity { tenant, device, key } = identity;
-    let mut request = TokenRequest::draft(tenant, device, clock.now(), &nonce, kind);
+    let mut request = TokenRequest::draft(tenant, device, clock.own(), &nonce, kind);
     if let Some(given) = clock.take_nonce() {
         request = request.by_nonce(&given);
     }

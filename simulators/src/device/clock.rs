@@ -1,5 +1,5 @@
-//! A device's own clock: wrong by a fixed amount, corrected by signed times. An unsigned time is a hint, and a
-//! nonce of the service is signed in the place of a time that was refused.
+//! A device's own clock: wrong by a fixed amount. The time of a token corrects it for proofs, which name that token. A
+//! time without a token is a hint, and a nonce of the service is signed in the place of a time that was refused.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,12 +29,18 @@ impl DeviceClock {
         shift(self.raw(), self.correction.load(Ordering::Relaxed))
     }
 
+    /// The own clock, as no peer has moved it. A token request names no token, so it is good at whatever time it names: it
+    /// is signed by this one, or by a nonce of the service.
+    pub fn own(&self) -> UnixSeconds {
+        self.raw()
+    }
+
     /// The correction in seconds, positive when the device is late.
     pub fn correction(&self) -> i64 {
         self.correction.load(Ordering::Relaxed)
     }
 
-    /// Sets the clock by a time that may be signed for.
+    /// Sets the clock by the time of a token: it may be signed for in proofs that name that token.
     pub fn hear(&self, time: UnixSeconds) {
         self.correction.store(self.behind(time), Ordering::Relaxed);
         self.told(time);

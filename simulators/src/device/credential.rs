@@ -10,6 +10,7 @@ use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
 use super::api::time_of;
+use super::peek::unverified_claims;
 
 /// A token and what the device knows of it. No `Debug`: a bearer token is a secret.
 #[derive(Clone)]
@@ -32,9 +33,12 @@ impl HeldToken {
     /// Takes an answer.
     pub fn of(answer: &TokenAnswer) -> Self {
         let received = time_of(answer).unwrap_or(answer.server_time);
+        // The one in the token, whose hash the proof names: the member beside it is not signed.
+        let claims = unverified_claims(&answer.access_token);
+        let audience = claims.map_or_else(|| answer.audience.clone(), |claims| claims.audience);
         Self {
             bytes: answer.access_token.clone(),
-            audience: answer.audience.as_str().to_owned(),
+            audience: audience.as_str().to_owned(),
             received,
             expires: received.plus(answer.expires_in),
             bearer: answer.bearer,

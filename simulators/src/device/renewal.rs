@@ -77,6 +77,8 @@ pub struct Renewal {
     over_mqtt: bool,
     step: Step,
     due: Pin<Box<Sleep>>,
+    /// Whether a request or a token was published whose answer has not come.
+    is_open: bool,
     /// The key that opens the answer to the request that was published last.
     opens: Option<OpeningKey>,
 }
@@ -85,7 +87,7 @@ impl Renewal {
     /// Of the token that is held, after this share of its life; over MQTT first, or over REST alone.
     pub fn new(percent: u64, over_mqtt: bool, holder: &Holder<'_>) -> Self {
         let due = Box::pin(sleep(wait(percent, holder.token, holder)));
-        Self { percent, over_mqtt, step: Step::Ask, due, opens: None }
+        Self { percent, over_mqtt, step: Step::Ask, due, is_open: false, opens: None }
     }
 
     /// Until the next step is due. Cancel-safe.
@@ -111,7 +113,7 @@ impl Renewal {
                 self.ask_by_rest(link, holder, &mut news).await;
             }
             Step::HandIn => {
-                news.extend(hand_in(link, holder.token));
+                self.hand_in(link, holder.token, &mut news);
                 self.after(wait(self.percent, holder.token, holder));
             }
         }
@@ -121,6 +123,10 @@ impl Renewal {
 
     /// Takes a message on [`TOKEN_TOPIC`].
     pub fn take(&mut self, payload: &[u8], holder: &Holder<'_>) -> Option<News> {
+        // An answer to nothing: the peer would choose token and time.
+        if !std::mem::take(&mut self.is_open) {
+            return None;
+        }
         match token_answer(payload, holder.clock, self.opens.as_ref()) {
             Ok(answer) => {
                 self.opens = None;
@@ -151,13 +157,14 @@ impl Renewal {
         let asked = token_request(identity, clock, *random, *kind).ok()?;
         link.publish(TOKEN_TOPIC, true, asked.bytes).ok()?;
         self.opens = asked.opens;
+        self.is_open = true;
         Some(clock.monotonic())
     }
 
     async fn ask_by_rest(&mut self, link: &Link, holder: &Holder<'_>, news: &mut Vec<News>) {
         match by_rest(holder).await {
             Ok((token, took)) => {
-                news.extend(hand_in(link, &token));
+                self.hand_in(link, &token, news);
                 self.after(wait(self.percent, &token, holder));
                 news.push(News::Token { token, took, over_mqtt: false });
             }
@@ -166,6 +173,12 @@ impl Renewal {
                 news.push(News::Failed(error));
             }
         }
+    }
+
+    fn hand_in(&mut self, link: &Link, token: &HeldToken, news: &mut Vec<News>) {
+        let handed_in = hand_in(link, token);
+        self.is_open |= matches!(handed_in, Some(News::Asked));
+        news.extend(handed_in);
     }
 
     fn after(&mut self, wait: Duration) {

@@ -133,14 +133,23 @@ fn answers_and_refusals_are_told_apart_and_a_token_alone_sets_the_clock() {
 }
 
 #[test]
-fn a_request_is_signed_with_the_corrected_time() {
+fn a_request_is_signed_with_the_own_time_whatever_a_token_said() {
     let identity = identity();
-    let clock = DeviceClock::new(ManualClock::at(NOW), 500);
-    clock.hear(NOW);
-    let bytes = token_request(&identity, &clock, &SystemRandom, TokenKind::Key).unwrap();
-    let request = TokenRequest::from_cbor(&bytes.bytes).unwrap();
-    assert_eq!(request.time, NOW);
-    assert!(request.verifies(&identity.key.public()));
+    for (skew, told) in [(500, NOW), (-500, NOW), (0, NOW.plus(1_000_000)), (0, NOW.minus(900))] {
+        let clock = DeviceClock::new(ManualClock::at(NOW), skew);
+        clock.hear(told);
+        let bytes = token_request(&identity, &clock, &SystemRandom, TokenKind::Key).unwrap();
+        let request = TokenRequest::from_cbor(&bytes.bytes).unwrap();
+        assert_eq!(request.time.get(), NOW.get().saturating_add_signed(skew));
+        assert!(request.verifies(&identity.key.public()));
+    }
+}
+
+#[test]
+fn a_proof_is_for_the_audience_in_the_token() {
+    let identity = identity();
+    let bent = TokenAnswer { audience: Audience::parse("other").unwrap(), ..answer(&identity) };
+    assert_eq!(HeldToken::of(&bent).audience, "mqtt");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tessera_token::claims::{Claims, Epochs, Serial};
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, PublicKey, SecretKey};
-use tessera_token::messages::{NonceAnswer, TokenAnswer};
+use tessera_token::messages::{NonceAnswer, TokenAnswer, TokenRequest};
 use tessera_token::proof::Credential;
 use tessera_token::scope::Scope;
 use tessera_token::text::from_base64url;
@@ -22,8 +22,8 @@ use tessera_token::time::UnixSeconds;
 
 use super::{change, doctor, TokenText};
 
-/// One request over HTTP: its first line.
-fn request(stream: &mut TcpStream) -> String {
+/// One request over HTTP: its first line and its body.
+fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut seen = Vec::new();
     loop {
         let mut chunk = [0; 4096];
@@ -36,23 +36,29 @@ fn request(stream: &mut TcpStream) -> String {
             seen.len() >= head.len() + 4 + length
         });
         if whole || read == 0 {
-            return text.lines().next().unwrap_or_default().to_owned();
+            let body = seen.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+            let first = text.lines().next().unwrap_or_default().to_owned();
+            return (first, seen.split_off(body.unwrap_or(seen.len())));
         }
     }
 }
 
 /// A stranger in the place of provisioning, whose tokens are issued so many seconds from now.
-fn stranger(device: &Device, ahead: u64) -> SocketAddr {
+/// It keeps the token requests that it gets.
+fn stranger(device: &Device, ahead: u64) -> (SocketAddr, Arc<Mutex<Vec<TokenRequest>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let seed = fs::read_to_string(device.folder.join("device.key")).unwrap();
     let seed: [u8; 32] = hex::decode(seed.trim()).unwrap().try_into().unwrap();
     let key = SecretKey::from_seed(&seed).public();
     let id = device.id.clone();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeps = Arc::clone(&kept);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let first = request(&mut stream);
+            let (first, body) = request(&mut stream);
+            keeps.lock().unwrap().extend(TokenRequest::from_cbor(&body));
             let time = SystemClock::new().unix().plus(ahead);
             let body = match first.contains("/v1/enrol/nonce") {
                 true => {
@@ -67,7 +73,7 @@ fn stranger(device: &Device, ahead: u64) -> SocketAddr {
             let _ = stream.write_all(&[head.as_bytes(), &body].concat());
         }
     });
-    at
+    (at, kept)
 }
 
 fn false_token(device: &str, key: &PublicKey, time: UnixSeconds) -> Vec<u8> {
@@ -96,7 +102,7 @@ fn false_token(device: &str, key: &PublicKey, time: UnixSeconds) -> Vec<u8> {
     answer.to_cbor()
 }
 
-/// A broker that refuses everybody, and keeps the passwords that it is shown.
+/// A broker that refuses every client, and keeps the passwords that it is shown.
 fn keeping() -> (SocketAddr, Arc<Mutex<Vec<Credential>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (at, kept) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -124,7 +130,7 @@ fn a_stranger_gets_no_proof_for_a_true_token_at_a_time_of_its_choice() {
         let sensor = server.enrol(&format!("t-{number}"), "sensor");
         let (genuine, password) =
             (from_base64url(&sensor.token_text()).unwrap(), sensor.password());
-        let service = stranger(&sensor, ahead);
+        let (service, requests) = stranger(&sensor, ahead);
         change(&sensor, "device.json", |card| card["http"] = json!(format!("http://{service}")));
         let (broker, kept) = keeping();
         for more in [&[][..], &["--password", &password]] {
@@ -142,5 +148,14 @@ fn a_stranger_gets_no_proof_for_a_true_token_at_a_time_of_its_choice() {
         assert!(well, "{made}");
         let made = Credential::from_password(made.trim().as_bytes()).unwrap();
         assert!(made.token != genuine || made.proof.unwrap().time <= now.plus(5));
+        // What the stranger's tokens said moves no request either: each is good now, or for a nonce.
+        run(Command::new(tessera())
+            .args(["device", "token", "--refresh", "--dir"])
+            .arg(&sensor.folder));
+        let requests = requests.lock().unwrap();
+        assert!(requests.len() > 1, "{ahead}: {}", requests.len());
+        for request in requests.iter().filter(|request| request.cnonce.is_none()) {
+            assert!(request.time <= now.plus(5), "{ahead}: {} s ahead", request.time.since(now));
+        }
     }
 }
