@@ -227,7 +227,8 @@ impl Ledger {
 
     fn is_closed(&self, second: u32, now: UnixSeconds) -> bool {
         let doubted = |doubt: &Doubt| doubt.covers(second, now, self.monotonic());
-        self.closed.load().covers(second) || self.doubt.as_ref().is_some_and(doubted)
+        // In this order: seconds in doubt are closed before the doubt ends.
+        self.doubt.as_ref().is_some_and(doubted) || self.closed.load().covers(second)
     }
 
     fn monotonic(&self) -> Duration {

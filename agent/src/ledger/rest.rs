@@ -54,9 +54,10 @@ impl Ledger {
                 rest.suffixed.extend(suffixed.map(|(key, count)| (number, *key, *count)));
             }
         }
-        rest.closed = (*self.closed.load_full()).clone();
+        // In this order: seconds in doubt are closed before the doubt ends.
         let doubt = self.doubt.as_ref().filter(|doubt| doubt.is_open());
         rest.doubt = doubt.and_then(|doubt| doubt.whole(now, self.monotonic()));
+        rest.closed = (*self.closed.load_full()).clone();
         self.rest.write(&rest)
     }
 }
