@@ -316,7 +316,12 @@ impl SyncCore {
     /// Two witnesses are asked: one clock alone may be behind, and then withdrawals that were forgotten would not count.
     fn mend_forgotten(&self, signed: UnixSeconds) {
         if self.trust.time().clock_state().is_some_and(|state| !state.wrong) {
-            if let Some(mended) = self.trust.load().forgotten_by(signed) {
+            let mended = self.trust.load().forgotten_by(signed);
+            if let Some(mended) = mended {
+                // Without it a restart begins with the wrong moment, until a heartbeat mends it again.
+                if let Err(error) = self.store.save_forgotten(signed) {
+                    tracing::error!(%error, "a mended moment of trust data is not stored");
+                }
                 self.trust.publish(mended, None);
             }
         }

@@ -597,6 +597,8 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
     assert_eq!(forgotten(&rig), Some(at(NOW + AHEAD)), "one clock says so");
     rig.poll(&world, NOW);
     assert_eq!(forgotten(&rig), Some(at(NOW)));
+    let stored = rig.verifier.trust_store.load(audience()).unwrap();
+    assert_eq!(stored.forgotten(), Some(at(NOW)), "a restart knows it too");
 }
 
 /// A service whose clock was ahead comes back from an older copy with a right clock: its snapshot is taken.

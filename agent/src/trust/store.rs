@@ -251,6 +251,16 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
+    /// Stores the moment before which withdrawals may be forgotten, when it is another than that of the snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn save_forgotten(&self, until: UnixSeconds) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(&self.meta, FORGOTTEN, until.get().to_be_bytes());
+        self.store.commit_blocking(batch)
+    }
+
     /// Stores verified events, the first with number `first`, and the heartbeat that answered, with its signed time, when
     /// it belongs behind them.
     ///
