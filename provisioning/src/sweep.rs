@@ -13,6 +13,7 @@ use crate::registry::records::ClaimRecord;
 use crate::service::Service;
 use crate::tables::number_of;
 use crate::trust::ledger::{Head, MovedDevice};
+use crate::trust::restored::lifting;
 
 /// How far tables were read that are not in the order of their ends.
 #[derive(Default)]
@@ -147,14 +148,17 @@ async fn moved(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refu
     delete_all(service, table, ended.map(|(key, _)| key).collect()).await
 }
 
+/// Events of the line before a jump tell what this service said unknowing, and where readers stand: they go as events of
+/// the new line come, and not by their numbers, which a jump leaves far behind.
 async fn events(service: &Service) -> Result<(), Refused> {
-    let head = Head::read(&service.tables)?.seq;
+    if lifting(&service.tables)?.is_some() {
+        return Ok(());
+    }
+    let Head { seq, start, .. } = Head::read(&service.tables)?;
     let table = &service.tables.trust_events;
     let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
-    let ended = rows
-        .into_iter()
-        .map(|(key, _)| key)
-        .filter(|key| number_of(key).saturating_add(EVENTS_KEPT) <= head);
+    let is_over = |key: &[u8]| number_of(key).max(start).saturating_add(EVENTS_KEPT) <= seq;
+    let ended = rows.into_iter().map(|(key, _)| key).filter(|key| is_over(key));
     delete_all(service, table, ended.collect()).await
 }
 

@@ -190,7 +190,12 @@ pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer
             let large = Refused::malformed("the evidence is too large");
             return Err(Problem::from(large).with_status(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        _ => return Err(Refused::malformed("the body broke off").into()),
+        // Not for the evidence: the reader shows it again.
+        _ => {
+            let broken =
+                Refused::malformed("the body broke off, or came too slowly: show it again");
+            return Err(Problem::from(broken).with_status(StatusCode::REQUEST_TIMEOUT));
+        }
     };
     let root = app.root.public();
     let shown = tokio::task::spawn_blocking(move || {

@@ -384,6 +384,32 @@ async fn what_was_said_unknowing_is_lifted_also_when_the_lost_part_had_a_clock_t
     assert!(told > lost, "{told} {lost}");
 }
 
+/// What was said unknowing is lifted also when sweeps go round between the jump and the evidence.
+#[tokio::test]
+async fn a_sweep_behind_a_jump_takes_nothing_that_evidence_needs() {
+    let world = World::new().await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    let path = "/v1/tenants/default/groups/default/revoke";
+    assert_eq!(world.post(path, json!({})).await["epoch"], 1);
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(world.post(path, json!({})).await["epoch"], 1);
+    let every = std::time::Duration::from_millis(5);
+    let world = world.restart_as(|config| config.sweep_every = every).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    // A publication jumps.
+    world.post("/v1/tenants", json!({ "tenant": "other" })).await;
+    for gone in 1..=2 {
+        world.claim(json!({ "expires_in": 10 })).await;
+        world.advance(10 + 40 * 24 * 3600);
+        crate::sweep::swept(&world, "claims", gone).await;
+    }
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let (lost, told) = (reader.wide().0, Keeper::new(&world).await.wide().0);
+    assert!(told > lost, "{told} {lost}");
+}
+
 /// A reader that takes a snapshot says where it stands too, so that no snapshot hides from the service what it has lost.
 #[tokio::test]
 async fn a_snapshot_is_refused_to_a_reader_that_knows_more() {

@@ -11,7 +11,7 @@ use tessera_token::trust::Change;
 use crate::feed::Reader;
 use crate::world::{problem, World};
 
-async fn swept(world: &World, table: &str, rows: u64) {
+pub async fn swept(world: &World, table: &str, rows: u64) {
     let wanted = format!("tessera_provisioning_swept_total{{table=\"{table}\"}} {rows}");
     let told = async {
         while !world.nobody.get("/metrics").await.unwrap().text().contains(&wanted) {
