@@ -309,7 +309,8 @@ fn commit_group(scribe: &mut Scribe, group: Vec<Job>, state: &Condition) {
     state.show(scribe);
     // The rows that readers see are durable, also while there is no room for more.
     let seen = if state.is_poisoned() { outcome.clone() } else { Ok(()) };
-    let is_for_later = matches!(outcome, Err(StoreError::Full(_) | StoreError::Busy));
+    // Also while a record that found no room cannot be taken back: nothing is written before it is.
+    let is_for_later = scribe.is_stuck() || matches!(outcome, Err(StoreError::Busy));
     let mut refused = refused.filter(|_| is_for_later);
     for (then, mut batch, is_barrier) in accepted {
         let batch = refused.take_if(|_| matches!(then, Answer::GiveBack(_))).map(|changes| {
