@@ -54,13 +54,15 @@ impl Machine {
         }
     }
 
-    /// Writes the next delivery of an earlier connection again, with DUP; `None` when there is none to write now.
+    /// Writes the next delivery of an earlier connection, with DUP when the client was sent it before [MQTT-3.3.1-1];
+    /// `None` when there is none to write now.
     /// Expiry is not asked: what was sent once is completed [MQTT-4.3.3-7], [MQTT-4.4.0-1].
     pub fn deliver_again(&mut self, cx: Context<'_>, out: &mut BytesMut) -> Option<Delivered> {
         let open = self.flight.next_again()?;
         let (what, packet_id) = (open.what.clone(), open.packet_id);
+        let dup = open.begun || open.sequence.again;
         let done = match what {
-            What::Message(delivery) => self.write(&delivery, Some(packet_id), true, cx, out),
+            What::Message(delivery) => self.write(&delivery, Some(packet_id), dup, cx, out),
             What::Released => self.release_again(packet_id, out),
         };
         match done {
@@ -120,6 +122,9 @@ impl Machine {
                 self.drop_row(delivery.sequence.number);
             }
             _ => self.ticket = self.ticket.max(delivery.sequence.ticket),
+        }
+        if let Delivered::Ended(_) = done {
+            self.flight.put_off();
         }
         done
     }

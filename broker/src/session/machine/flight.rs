@@ -24,6 +24,8 @@ pub struct Flight {
 
 pub(super) struct Open {
     pub(super) packet_id: u16,
+    /// Whether the client was ever sent it: what was not, no acknowledgement can be for.
+    pub(super) begun: bool,
     pub(super) sequence: Sequence,
     pub(super) what: What,
 }
@@ -85,6 +87,9 @@ impl Flight {
     }
 
     pub(super) fn sent_again(&mut self) {
+        if let Some(open) = self.open.get_mut(self.sent) {
+            open.begun = true;
+        }
         self.sent += 1;
     }
 
@@ -120,16 +125,28 @@ impl Flight {
         let sequence = delivery.sequence;
         let packet_id = self.free_id(sequence.number);
         self.bytes = self.bytes.saturating_add(small(delivery.held_under_way()));
-        self.open.push_back(Open { packet_id, sequence, what: What::Message(delivery) });
+        self.open.push_back(Open {
+            packet_id,
+            begun: true,
+            sequence,
+            what: What::Message(delivery),
+        });
         self.sent += 1;
         packet_id
+    }
+
+    /// The newest one could not be sent on this connection: it waits for the next.
+    pub(super) fn put_off(&mut self) {
+        if let Some(open) = self.open.back_mut() {
+            open.begun = false;
+        }
     }
 
     /// Puts back an exchange from before a restart that only waits for PUBCOMP.
     pub(super) fn restore_released(&mut self, number: u64) {
         let packet_id = id_of(number);
         let sequence = Sequence { number, ticket: 0, again: true };
-        self.open.push_back(Open { packet_id, sequence, what: What::Released });
+        self.open.push_back(Open { packet_id, begun: true, sequence, what: What::Released });
     }
 
     fn free_id(&mut self, number: u64) -> u16 {
@@ -209,7 +226,8 @@ impl Flight {
     }
 
     fn find(&mut self, packet_id: u16) -> Option<(usize, &mut Open)> {
-        self.open.iter_mut().enumerate().find(|(_, open)| open.packet_id == packet_id)
+        let sent = |open: &Open| open.begun && open.packet_id == packet_id;
+        self.open.iter_mut().enumerate().find(|(_, open)| sent(open))
     }
 
     fn done(&mut self, place: usize) -> Acked {

@@ -307,6 +307,28 @@ fn an_ended_token_keeps_what_was_sent_once_in_its_place() {
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (1, 0));
 }
 
+/// What the token's end kept back waits for the next connection: no acknowledgement is for it, and it is sent as new.
+#[test]
+fn what_was_never_sent_cannot_be_acknowledged() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut bench = Bench::new(Version::V5, 1);
+        bench.unix = bench.rights.grant().expires();
+        let done = bench.deliver(delivery("a/b", qos, b"x")).0;
+        assert_eq!(done, Delivered::Ended(RefusalCode::TokenExpired));
+        bench.unix = NOW;
+        bench.attach(Version::V5, 1, true);
+        let ack = || Ack::new(1, ReasonCode::SUCCESS);
+        for packet in [Packet::PubAck(ack()), Packet::PubRec(ack()), Packet::PubComp(ack())] {
+            bench.step(packet);
+        }
+        let (done, packet) = bench.again().unwrap();
+        let packet = packet.unwrap();
+        assert_eq!((done, packet.packet_id, packet.dup), (Delivered::Sent(qos), Some(1), false));
+        bench.attach(Version::V5, 1, true);
+        assert!(bench.again().unwrap().1.unwrap().dup);
+    }
+}
+
 /// A message that was taken back is let go of before the token is asked for: it takes no other message's place.
 #[test]
 fn what_was_taken_back_takes_no_place_when_the_token_ends() {

@@ -144,7 +144,9 @@ impl Model {
                     Fate::Sent => {
                         let (number, packet_id) = (open.message.number, open.packet_id);
                         let qos = open.message.qos;
-                        expected.push(Expected { number, qos, dup: true, packet_id });
+                        // What was taken out when the token had ended was not sent before.
+                        let dup = packet_id.is_some();
+                        expected.push(Expected { number, qos, dup, packet_id });
                         self.sent += 1;
                     }
                 }
