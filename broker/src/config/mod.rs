@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tessera_runtime::http::Server;
+use tessera_runtime::http::{is_url, Server};
 use tessera_runtime::proxy::{ProxySettings, RawProxy};
 use tessera_runtime::tls::Trust;
 
@@ -263,10 +263,12 @@ fn hint(text: &str) -> Result<Arc<str>, ConfigError> {
 }
 
 fn service_url(url: &str) -> Result<String, ConfigError> {
-    if url.starts_with("https://") || url.starts_with("http://") {
-        return Ok(url.trim_end_matches('/').to_owned());
+    let base = url.trim_end_matches('/');
+    let has_scheme = base.starts_with("https://") || base.starts_with("http://");
+    if has_scheme && is_url(base) {
+        return Ok(base.to_owned());
     }
-    let problem = format!("{url:?} does not start with https:// or http://");
+    let problem = format!("{url:?} is no URL such as https://provisioning.example:8443");
     Err(ConfigError { key: "provisioning", problem })
 }
 

@@ -28,7 +28,9 @@ fn what_cannot_hold_is_named() {
     assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqtt".to_owned()]), "proxy.from");
     assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
     assert_eq!(key(|raw| raw.http = String::new()), "http");
-    assert_eq!(key(|raw| raw.provisioning = Some("ftp://x".to_owned())), "provisioning");
+    for url in ["ftp://x", "http://", "https:///", "http:a", "x", "", "http://a b"] {
+        assert_eq!(key(|raw| raw.provisioning = Some(url.to_owned())), "provisioning", "{url}");
+    }
     assert_eq!(key(|raw| raw.ace_challenge = "sometimes".to_owned()), "ace_challenge");
     assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
     assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");

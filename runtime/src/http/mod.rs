@@ -197,6 +197,11 @@ impl HttpClient {
     }
 }
 
+/// Whether a client can be made for this URL, as far as its text tells.
+pub fn is_url(url: &str) -> bool {
+    parts(url).is_some_and(|(scheme, _)| scheme == "https" || scheme == "http")
+}
+
 /// Scheme and host of a URL.
 fn parts(url: &str) -> Option<(String, String)> {
     let parsed = reqwest::Url::parse(url).ok()?;
