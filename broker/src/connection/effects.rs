@@ -148,10 +148,12 @@ impl Connection {
         note(hub, status::write(hub, session, line, &mut self.out));
     }
 
-    /// What the client may not do, which is behaviour too.
+    /// A refusal of what the client asked for. It is behaviour too, unless the broker itself is the cause.
     fn refused(&self, what: What, code: RefusalCode, topic: &str) {
-        let seen = Observation::Refused { code, topic: Some(topic) };
-        self.hub.observer.observe(&self.session.device, seen);
+        if !code.is_of_the_server() {
+            let seen = Observation::Refused { code, topic: Some(topic) };
+            self.hub.observer.observe(&self.session.device, seen);
+        }
         self.tell_refused(what, code, topic);
     }
 

@@ -136,16 +136,18 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved)
         }
         Answer::Token(answer, bytes) => {
-            let validator = hub.gate.validator();
-            let held = session.rights();
-            let grant = validator.renew_as_issued(&answer.access_token, held.grant());
             // A request that was seen in clear is answered again: only its signer has the key that signs anew, and a
             // symmetric key is that of one token.
-            let installed = match line.has_proved_own_key() {
-                true => install(hub, session, line, held.grant(), grant).await,
-                false => Err(RefusalCode::KeyNotProved),
+            let outcome = match line.has_proved_own_key() {
+                true => {
+                    let held = session.rights();
+                    let validator = hub.gate.validator();
+                    let grant = validator.renew_as_issued(&answer.access_token, held.grant());
+                    let installed = install(hub, session, line, held.grant(), grant).await;
+                    installed.map_or_else(RefusalCode::as_str, |()| "installed")
+                }
+                false => "told",
             };
-            let outcome = installed.map_or_else(RefusalCode::as_str, |()| "installed");
             hub.metrics.token_requests.inc(&[outcome]);
             // A bearer token is as good as a key.
             match answer.bearer {

@@ -9,8 +9,8 @@
 //! While there is no room on the disk, noted steps wait and are tried again. None of them is reported as durable, and
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
-//! Changes of other sessions, and messages that are not retained, are not noted here. [`record`] is the form of the
-//! rows; `server::restore` reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
+//! Changes of other sessions, and messages that are not retained, are not noted here. The forms of the rows are in
+//! `session::row`, `lanes::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
 //! been accepted for it.
 
 mod pending;
@@ -193,7 +193,10 @@ impl Keep {
 
     /// What it waits for, in words for the operator; `None` while it writes, and when it never will again.
     pub(crate) fn waits_for(&self) -> Option<&'static str> {
-        let waits = self.progress.borrow().waits;
+        let Progress { waits, failed, .. } = *self.progress.borrow();
+        if failed {
+            return None;
+        }
         self.store.waits_for().or(waits.then_some("rows that found no room are tried again"))
     }
 
@@ -394,13 +397,5 @@ impl Kept {
 
 /// All rows with this prefix.
 pub(crate) fn all(table: &Table, prefix: &[u8]) -> Result<Vec<Stored>, StoreError> {
-    let mut found: Vec<Stored> = Vec::new();
-    loop {
-        let after = found.last().map(|(key, _)| key.clone());
-        let page = table.scan_prefix(prefix, after.as_deref(), PAGE)?;
-        if page.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page);
-    }
+    table.rows(prefix, None).collect()
 }

@@ -106,13 +106,16 @@ impl Registry {
     /// [`Full`]: nothing was changed.
     pub fn enter(&self, session: &Arc<Session>) -> Result<Option<Arc<Session>>, Full> {
         let mut inner = self.inner.write();
-        inner.has_room(session, self.most)?;
-        Ok(inner.insert(session))
+        let former = inner.former(session).cloned();
+        inner.has_room(session, former.as_deref(), self.most)?;
+        Ok(inner.insert(session, former))
     }
 
     /// As [`Self::enter`] for a session that was kept over a restart: no limit is asked.
     pub(crate) fn enter_restored(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
-        self.inner.write().insert(session)
+        let mut inner = self.inner.write();
+        let former = inner.former(session).cloned();
+        inner.insert(session, former)
     }
 
     /// Gives a session other rights, and files it anew under their group and key; gives those of before.
@@ -207,8 +210,12 @@ impl Inner {
 
     /// Whether it may enter. One that takes the place of another needs no more than that one had, also while there are
     /// more than there may be.
-    fn has_room(&self, session: &Session, most: SessionLimits) -> Result<(), Full> {
-        let former = self.former(session);
+    fn has_room(
+        &self,
+        session: &Session,
+        former: Option<&Session>,
+        most: SessionLimits,
+    ) -> Result<(), Full> {
         let is_more = former.is_none();
         let is_more_kept =
             session.kept().is_some() && former.is_none_or(|former| former.kept().is_none());
@@ -239,10 +246,13 @@ impl Inner {
     }
 
     /// Gives the session in whose place it entered.
-    fn insert(&mut self, session: &Arc<Session>) -> Option<Arc<Session>> {
+    fn insert(
+        &mut self,
+        session: &Arc<Session>,
+        former: Option<Arc<Session>>,
+    ) -> Option<Arc<Session>> {
         let rights = session.rights();
-        let former = self.former(session).map(|former| former.id);
-        let replaced = former.and_then(|former| self.remove(former));
+        let replaced = former.and_then(|former| self.remove(former.id));
         self.clients.add(session);
         self.devices.add(session);
         self.index(session.id, rights.grant());
