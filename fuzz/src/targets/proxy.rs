@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use tessera_runtime::limits::PROXY_HEADER_BYTES;
 use tessera_runtime::proxy::forwarded::{resolve, Header};
 use tessera_runtime::proxy::{header, trusted, Source};
 
@@ -35,7 +36,7 @@ fn read(bytes: &[u8]) -> (Option<SocketAddr>, usize) {
 
 fn proxy(bytes: &[u8]) {
     let (found, taken) = read(bytes);
-    assert!(taken <= 536, "{taken} bytes of a header");
+    assert!(taken <= 16 + PROXY_HEADER_BYTES, "{taken} bytes of a header");
     let Some(found) = found else { return note(("none", bytes.first(), taken)) };
     let taken = &bytes[..taken];
     assert_eq!(read(taken), (Some(found), taken.len()), "bytes behind the header count");
@@ -127,7 +128,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         let head = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family], &length].concat();
         [head, rest.to_vec()].concat()
     };
-    let proxies: [Vec<u8>; 8] = [
+    let proxies: [Vec<u8>; 9] = [
         b"PROXY TCP4 203.0.113.7 10.0.0.2 5000 1883\r\nmore".to_vec(),
         b"PROXY TCP6 2001:db8::7 fd00::2 5000 8883\r\n".to_vec(),
         b"PROXY UNKNOWN\r\n\x10".to_vec(),
@@ -137,6 +138,11 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         binary(0x21, 0x21, &[0x20; 36]),
         [binary(0x21, 0x11, &[203, 0, 113, 7, 10, 0, 0, 2, 1, 2, 3, 4, 4, 0, 1, 9]), vec![1; 9]]
             .concat(),
+        binary(
+            0x21,
+            0x11,
+            &[&[203, 0, 113, 7, 10, 0, 0, 2, 1, 2, 3, 4, 4, 7, 0xf1][..], &[0; 2033]].concat(),
+        ),
     ];
     let lines: [&str; 7] = [
         "for=203.0.113.7;proto=https, for=10.0.0.2\n",
