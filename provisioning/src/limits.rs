@@ -74,9 +74,9 @@ pub const POLL_SECONDS: u64 = 60;
 pub const POLLERS: usize = 1024;
 /// Of accounts of some tenants those that wait at one time, beside [`POLLERS`]: no customer takes the place of a broker of
 /// all tenants.
-pub const POLLERS_BOUND: usize = 512;
-/// Of one such account: the gateways of a customer.
-pub const POLLERS_OF_ACCOUNT: usize = 128;
+pub const POLLERS_BOUND: usize = 2048;
+/// Of all such accounts whose first tenant is the same: the gateways of a customer. Sixteen of these fill all.
+pub const POLLERS_OF_SHARE: usize = 128;
 /// Events that one answer to an account of some tenants looks at, its own and others: a few milliseconds. The reader asks
 /// for the rest at once.
 pub const VIEW_LOOK: usize = 2_000;
@@ -84,8 +84,11 @@ pub const VIEW_LOOK: usize = 2_000;
 pub const SNAPSHOTS_BOUND: usize = 64;
 /// Time for which a reader waits until snapshots of other tenants are made: one at a time.
 pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
-/// Verifier names that readers polled under lately, of accounts of all tenants and once more of the others. A name takes about 100 bytes; gateways have one each.
+/// Verifier names that readers polled under lately, of accounts of all tenants and once more of the others. A name takes
+/// about 100 bytes; gateways have one each.
 pub const VERIFIER_NAMES: usize = 16 * 1024;
+/// Of accounts of some tenants whose first tenant is the same: eight times as many as they can wait with.
+pub const VERIFIER_NAMES_OF_SHARE: usize = 1024;
 /// Processes of one verifier name that are remembered after another took their place: more in [`VERIFIER_KEPT`] are no
 /// restarts.
 pub const READERS_OF_A_NAME: usize = 32;
@@ -108,6 +111,9 @@ pub const GROUPS_JUMP: u64 = 1 << 16;
 pub const SERIALS_A_SECOND: u64 = 1 << 13;
 /// Restorations that are remembered.
 pub const RESTORATIONS: usize = 32;
+/// Tenants whose subjects are lifted in one step after readers of some tenants have shown what a restored service has lost:
+/// as many as four feed tokens have.
+pub const LIFTED_TENANTS: usize = 1024;
 /// Things that readers knew beyond a restored service and that are listed for an operator; more are taken in all the same.
 pub const FINDINGS: usize = 10_000;
 /// Seconds for which the word of a reader that it is beyond this service makes the next publication jump.

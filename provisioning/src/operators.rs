@@ -125,6 +125,17 @@ impl Operator {
     pub(crate) fn actor(&self) -> Actor {
         Actor(self.name.clone())
     }
+
+    /// The name under which limits count its requests: the account, or one for accounts of some tenants, the first of
+    /// their tenants. A customer makes accounts as it likes, so it has as many shares as tenants, and no more by accounts
+    /// of other parts of them.
+    pub(crate) fn share(&self) -> String {
+        match &self.tenants {
+            Tenants::All => self.name.clone(),
+            // No account has such a name.
+            Tenants::These(these) => format!("of {}", these.first().map_or("", String::as_str)),
+        }
+    }
 }
 
 /// A new token.
@@ -270,5 +281,33 @@ pub(crate) fn find(tables: &Tables, token: &str) -> Result<Operator, Refused> {
             Ok(Operator { name, roles, tenants })
         }
         false => Err(unknown.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, tenants: &[&str]) -> Operator {
+        let these = tenants.iter().map(|tenant| (*tenant).to_owned()).collect::<BTreeSet<_>>();
+        let tenants = if these.is_empty() { Tenants::All } else { Tenants::These(these) };
+        Operator { name: name.to_owned(), roles: BTreeSet::new(), tenants }
+    }
+
+    #[test]
+    fn share_of_accounts_of_some_tenants_is_that_of_their_first_tenant() {
+        let own = ["a1", "a2", "a3"];
+        let mut shares = BTreeSet::new();
+        for part in 1..8_usize {
+            let chosen = own.iter().enumerate().filter(|(n, _)| part & (1 << n) != 0);
+            let chosen: Vec<_> = chosen.map(|(_, tenant)| *tenant).collect();
+            for name in ["one", "two"] {
+                shares.insert(of(name, &chosen).share());
+            }
+        }
+        assert_eq!(shares.len(), own.len(), "{shares:?}");
+        assert!(!shares.contains(&of("b", &["b"]).share()));
+        assert_ne!(of("a1", &[]).share(), of("x", &["a1"]).share());
+        assert_ne!(of("one", &[]).share(), of("two", &[]).share());
     }
 }

@@ -160,19 +160,14 @@ impl Way {
 }
 
 /// The way of a device's request: the account of a broker that shows its feed token, or the peer itself. Accounts of some
-/// tenants that have the same share one rate, however many they make.
+/// tenants have the rate of their share, however many there are.
 pub(super) fn way(request: &HttpRequest) -> Way {
     let found = bearer(request)
         .zip(app(request).ok())
         .and_then(|(token, app)| find(&app.tables, token).ok());
     match found.filter(|operator| operator.roles.contains(&OperatorRole::Feed)) {
-        Some(Operator { name, tenants, .. }) => {
-            let account = match &tenants {
-                Tenants::All => name,
-                // No account has such a name.
-                these @ Tenants::These(_) => format!("of {these}"),
-            };
-            Way { source: Source::Relay(account), tenants }
+        Some(operator) => {
+            Way { source: Source::Relay(operator.share()), tenants: operator.tenants }
         }
         None => Way { source: peer(request), tenants: Tenants::All },
     }

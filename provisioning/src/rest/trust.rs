@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, CACHE_CONTROL};
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use tessera_token::ids::VerifierName;
@@ -9,8 +11,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    EventHash, Evidence, FeedNonce, TenantSetId, READER_HEADER, VERIFIER_HEADER,
-    VERIFIER_SHARED_HEADER,
+    EventHash, Evidence, FeedNonce, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
 };
 
 use super::auth::{Among, By, Feed, Security};
@@ -23,10 +24,10 @@ use crate::refused::Refused;
 use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
 use crate::trust::adopt::{self, Finding};
-use crate::trust::bound;
 use crate::trust::read::{self, Asked, News};
-use crate::trust::readers::{Admits, Noticed};
+use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
+use crate::trust::{bound, held};
 
 const CBOR: &str = "application/cbor";
 
@@ -82,11 +83,11 @@ pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Sta
         return Err(beyond());
     }
     let bytes = match by.operator().tenants.set()? {
-        Some(tenants) => bound::take(&app, &tenants).await?,
+        Some(tenants) => bound::take(&app, &by.operator().share(), &tenants).await?,
         None => app.trust.send(TakeSnapshot).await.map_err(Refused::from)??,
     };
     app.store.barrier().await?;
-    Ok(cbor(bytes.as_slice().to_vec()))
+    Ok(cbor(Bytes::from_owner(Whole(bytes))))
 }
 
 pub(super) async fn events(
@@ -100,7 +101,8 @@ pub(super) async fn events(
     if let Some(clock) = query.clock.filter(|_| tenants.is_none()) {
         app.time.reader_shows(UnixSeconds::new(clock));
     }
-    let admits = admits(request.headers(), tenants.map(|tenants| tenants.id()))?;
+    let bound = tenants.map(|tenants| Customer { share: by.operator().share(), set: tenants.id() });
+    let admits = admits(request.headers(), bound)?;
     if let Some(admits) = &admits {
         note(&app, admits, &by.operator().name);
     }
@@ -135,7 +137,7 @@ fn fed(app: &App, admits: Option<&Admits>, bytes: Vec<u8>) -> HttpResponse {
 }
 
 /// The verifier name of a reader that admits devices; none of one that only reads.
-fn admits(headers: &HeaderMap, tenants: Option<TenantSetId>) -> Result<Option<Admits>, Refused> {
+fn admits(headers: &HeaderMap, of: Option<Customer>) -> Result<Option<Admits>, Refused> {
     let (name, reader) = (headers.get(VERIFIER_HEADER), headers.get(READER_HEADER));
     let Some((name, reader)) = name.zip(reader) else {
         return match (name, reader) {
@@ -149,7 +151,7 @@ fn admits(headers: &HeaderMap, tenants: Option<TenantSetId>) -> Result<Option<Ad
     });
     let reader = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
     let (name, reader) = name.zip(reader).ok_or_else(malformed_reader)?;
-    Ok(Some(Admits { tenants, name, reader }))
+    Ok(Some(Admits { of, name, reader }))
 }
 
 fn malformed_reader() -> Refused {
@@ -173,13 +175,13 @@ fn note(app: &App, by: &Admits, account: &str) {
     }
 }
 
-/// Takes in data of a reader beyond this service. One at a time, one of each account: they are as large as a snapshot.
+/// Takes in data of a reader beyond this service. One at a time, one of each share: they are as large as a snapshot.
 /// Those of an account of some tenants concern these alone, whatever else the root key has signed.
 pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer {
     let tenants = &by.operator().tenants;
     let bound = *tenants != Tenants::All;
-    let seat = app.hub.show(&by.operator().name, bound, EVIDENCE_WAIT).await;
-    let _seat = seat.map_err(|code| {
+    let seat = app.hub.show(&by.operator().share(), bound, EVIDENCE_WAIT).await;
+    let seat = seat.map_err(|code| {
         app.metrics.limits_hit.inc(&["evidence"]);
         Refused::because(code, "evidence is looked at one piece at a time: show it again later")
     })?;
@@ -198,13 +200,13 @@ pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer
         }
     };
     let root = app.root.public();
-    let shown = tokio::task::spawn_blocking(move || {
+    let shown = held::run(seat, move || {
         Evidence::from_cbor(&bytes).and_then(|evidence| evidence.verify(&root))
     });
-    let shown = shown.await.map_err(|_| Refused::from(RefusalCode::Internal))?;
+    let (shown, _seat) = shown.await?;
     let mut shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
     shown.changes.retain(|change| tenants.cover(change.tenant().as_str()));
-    adopt::take(&app, &by.operator().actor(), shown).await?;
+    adopt::take(&app, by.operator(), shown).await?;
     app.store.barrier().await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -243,6 +245,18 @@ pub(super) async fn looked_at(by: By<Security>, app: App) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn cbor(bytes: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(CBOR).body(bytes)
+/// A snapshot that many readers get at one time, without a copy for each.
+struct Whole(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn cbor(bytes: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type(CBOR)
+        .body(bytes.into())
 }

@@ -238,7 +238,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         let mut batch = tessera_runtime::store::Batch::new();
         batch.delete(&tables.moved_devices, &row);
         batch.put_record(&tables.meta, "epoch_floor", &FLOOR);
-        restored::lift_after(tables, &mut batch, 0).unwrap();
+        restored::lift_after(tables, &mut batch, 0, None).unwrap();
         service.store.commit(batch).await.unwrap();
         chained(&service).await;
 
@@ -249,6 +249,54 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         assert!(group.unwrap().unwrap().epoch >= FLOOR);
         let device = tables.devices.get_record::<DeviceRecord>(&row).unwrap().unwrap();
         assert_eq!((device.epoch, device.revoked), (FLOOR, false));
+        chained(&service).await;
+        rig.store.close().unwrap();
+    });
+}
+
+/// A mark of some tenants and one of all are both done, each from its number on, also when the process ended in between.
+#[test]
+fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
+    actix_rt::System::new().block_on(async {
+        use tessera_runtime::store::Batch;
+        use tessera_token::ids::GroupId;
+        use tessera_token::trust::TenantSet;
+
+        use crate::registry::records::GroupRecord;
+        use crate::registry::{groups, tenants};
+        use crate::trust::{ledger, restored};
+        const FLOOR: u64 = 1000;
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let by = crate::registry::Actor("test".to_owned());
+        let ids = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
+        let group = GroupId::parse("default").unwrap();
+        for id in &ids {
+            tenants::create(&service, &by, id, false).await.unwrap();
+            groups::revoke(&service, &by, id, &group).await.unwrap();
+        }
+        let head = ledger::Head::read(&service.tables).unwrap().seq;
+        groups::revoke(&service, &by, &ids[2], &group).await.unwrap();
+        let mark = async |after, of: Option<&TenantId>| {
+            let of = of.map(|id| TenantSet::new([id.clone()]).unwrap());
+            let mut batch = Batch::new();
+            batch.put_record(&service.tables.meta, "epoch_floor", &FLOOR);
+            restored::lift_after(&service.tables, &mut batch, after, of.as_ref()).unwrap();
+            service.store.commit(batch).await.unwrap();
+        };
+        mark(0, Some(&ids[0])).await;
+        mark(u64::MAX, Some(&ids[0])).await;
+        mark(head, None).await;
+        chained(&service).await;
+
+        let service = rig.start(|_| {}).await.unwrap();
+        let tables = &service.tables;
+        assert_eq!(restored::lifting(tables).unwrap(), None);
+        let epochs = ids.clone().map(|id| {
+            let row = tables.groups.get_record::<GroupRecord>(crate::tables::pair(id, "default"));
+            row.unwrap().unwrap().epoch
+        });
+        assert_eq!(epochs, [FLOOR, 1, FLOOR]);
         chained(&service).await;
         rig.store.close().unwrap();
     });

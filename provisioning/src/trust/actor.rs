@@ -8,7 +8,7 @@ use actix::{
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::key::SecretKey;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{Change, EventHash};
+use tessera_token::trust::{Change, EventHash, TenantSet};
 
 use super::bells::Bells;
 use super::hub::Hub;
@@ -233,6 +233,8 @@ pub(crate) struct Shown {
     pub(crate) epoch: u64,
     /// Numbers and hashes of the events that were shown.
     pub(crate) marks: Vec<(u64, EventHash)>,
+    /// The tenants of the reader; `None` is all.
+    pub(crate) of: Option<TenantSet>,
     /// What else is to be written with the jump.
     pub(crate) batch: Batch,
 }
@@ -279,11 +281,11 @@ impl TrustActor {
             // It was beyond this line before the jump; now it is known where there were two.
             let mut batch = Batch::new();
             restored::rise_above(&self.tables, &mut batch, shown.epoch)?;
-            restored::lift_after(&self.tables, &mut batch, after)?;
+            restored::lift_after(&self.tables, &mut batch, after, shown.of.as_ref())?;
             return Ok(Some((batch, Written { head, jumped: None })));
         }
-        let jump =
-            Jump { above: shown.seq.max(head.seq), epoch: shown.epoch, after, why: "reader" };
+        let (above, why) = (shown.seq.max(head.seq), "reader");
+        let jump = Jump { above, epoch: shown.epoch, after, of: shown.of, why };
         let mut batch = shown.batch;
         head.expect(&self.tables, &mut batch);
         let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;

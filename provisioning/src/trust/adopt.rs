@@ -12,13 +12,14 @@ use tessera_token::chain::{IssuerKey, KeyState, TenantTrust};
 use tessera_token::ids::TenantId;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown};
+use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown, TenantSet};
 
 use super::restored::{epoch_floor, next_epoch};
 use super::{actor, restored};
 use crate::audit::Entry;
 use crate::keys::rotate::compromise;
 use crate::limits::{ATTEMPTS, FINDINGS};
+use crate::operators::Operator;
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
@@ -43,8 +44,10 @@ pub(crate) struct Finding {
 }
 
 /// Jumps when that is due, then takes in what was shown, then lifts what this process may have moved too low.
-pub(crate) async fn take(service: &Service, by: &Actor, shown: Shown) -> Result<(), Refused> {
-    jump(service, by, &shown).await?;
+/// The evidence of an account of some tenants lifts these alone.
+pub(crate) async fn take(service: &Service, by: &Operator, shown: Shown) -> Result<(), Refused> {
+    let (by, of) = (&by.actor(), by.tenants.set()?);
+    jump(service, by, of.as_ref(), &shown).await?;
     // A count reads them all: once for each piece of evidence, of which there is one at a time.
     service.listed.store(service.tables.findings.len()?, Ordering::Relaxed);
     for (_, change) in newest(shown.changes) {
@@ -53,7 +56,12 @@ pub(crate) async fn take(service: &Service, by: &Actor, shown: Shown) -> Result<
     super::lift::run(service).await
 }
 
-async fn jump(service: &Service, by: &Actor, shown: &Shown) -> Result<(), Refused> {
+async fn jump(
+    service: &Service,
+    by: &Actor,
+    of: Option<&TenantSet>,
+    shown: &Shown,
+) -> Result<(), Refused> {
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new();
         let entry = service.entry(by, "trust.restored", "", "service");
@@ -65,6 +73,7 @@ async fn jump(service: &Service, by: &Actor, shown: &Shown) -> Result<(), Refuse
             head: shown.head,
             epoch: shown.changes.iter().map(epoch).max().unwrap_or(0),
             marks: shown.marks.clone(),
+            of: of.cloned(),
             batch,
         };
         if let Tried::Done(jumped) = service.trust.send(message).await?? {

@@ -10,9 +10,9 @@ use tessera_token::ids::TenantId;
 use tessera_token::trust::TenantSet;
 use tokio::sync::Notify;
 
-use crate::limits::{POLLERS_BOUND, POLLERS_OF_ACCOUNT};
+use crate::limits::{POLLERS_BOUND, POLLERS_OF_SHARE};
 
-/// Who waits for news of which tenant, and how many of each account.
+/// The readers that wait for news of each tenant, and how many of each share.
 #[derive(Clone, Default)]
 pub(crate) struct Bells(Arc<Mutex<Waiting>>);
 
@@ -20,36 +20,36 @@ pub(crate) struct Bells(Arc<Mutex<Waiting>>);
 struct Waiting {
     next: u64,
     of: HashMap<TenantId, Vec<(u64, Arc<Notify>)>>,
-    accounts: HashMap<String, usize>,
+    shares: HashMap<String, usize>,
 }
 
 /// A reader that waits; forgotten when dropped.
 pub(crate) struct Bell {
     number: u64,
-    account: String,
+    share: String,
     tenants: TenantSet,
     rings: Arc<Notify>,
     bells: Bells,
 }
 
 impl Bells {
-    /// A place to wait for news of these tenants; `None` when the account has no more, or all are taken.
-    pub(crate) fn listen(&self, account: &str, tenants: &TenantSet) -> Option<Bell> {
+    /// A place to wait for news of these tenants; `None` when the share has no more, or all are taken.
+    pub(crate) fn listen(&self, share: &str, tenants: &TenantSet) -> Option<Bell> {
         let rings = Arc::new(Notify::new());
         let mut waiting = self.0.lock();
-        let of_account = waiting.accounts.get(account).copied().unwrap_or(0);
-        let all: usize = waiting.accounts.values().sum();
-        if of_account >= POLLERS_OF_ACCOUNT || all >= POLLERS_BOUND {
+        let of_share = waiting.shares.get(share).copied().unwrap_or(0);
+        let all: usize = waiting.shares.values().sum();
+        if of_share >= POLLERS_OF_SHARE || all >= POLLERS_BOUND {
             return None;
         }
-        *waiting.accounts.entry(account.to_owned()).or_default() += 1;
+        *waiting.shares.entry(share.to_owned()).or_default() += 1;
         let number = waiting.next;
         waiting.next += 1;
         for tenant in tenants.iter() {
             waiting.of.entry(tenant.clone()).or_default().push((number, Arc::clone(&rings)));
         }
-        let (account, tenants, bells) = (account.to_owned(), tenants.clone(), self.clone());
-        Some(Bell { number, account, tenants, rings, bells })
+        let (share, tenants, bells) = (share.to_owned(), tenants.clone(), self.clone());
+        Some(Bell { number, share, tenants, rings, bells })
     }
 
     /// Something happened to these tenants.
@@ -87,10 +87,10 @@ impl Drop for Bell {
                 waiting.of.remove(tenant);
             }
         }
-        if let Some(count) = waiting.accounts.get_mut(&self.account) {
+        if let Some(count) = waiting.shares.get_mut(&self.share) {
             *count -= 1;
             if *count == 0 {
-                waiting.accounts.remove(&self.account);
+                waiting.shares.remove(&self.share);
             }
         }
     }
@@ -132,19 +132,19 @@ mod tests {
         bells.ring(&[tenant("a")]);
         drop(two);
         let waiting = bells.0.lock();
-        assert!(waiting.of.is_empty() && waiting.accounts.is_empty());
+        assert!(waiting.of.is_empty() && waiting.shares.is_empty());
     }
 
     #[test]
-    fn places_are_bounded_for_each_account_and_for_all() {
+    fn places_are_bounded_for_each_share_and_for_all() {
         let bells = Bells::default();
         let of = set(&["a"]);
         let first: Vec<_> =
-            (0..POLLERS_OF_ACCOUNT).map(|_| bells.listen("one", &of).unwrap()).collect();
+            (0..POLLERS_OF_SHARE).map(|_| bells.listen("one", &of).unwrap()).collect();
         assert!(bells.listen("one", &of).is_none());
         let others = POLLERS_BOUND - first.len();
         let rest: Vec<_> =
-            (0..others).map(|n| bells.listen(&format!("n{n}"), &of).unwrap()).collect();
+            (0..others).map(|n| bells.listen(&format!("n{}", n % 64), &of).unwrap()).collect();
         assert!(bells.listen("more", &of).is_none());
         drop(first);
         assert!(bells.listen("one", &of).is_some());

@@ -1,25 +1,59 @@
 //! Snapshots of some tenants. They are made beside the publishing actor, one at a time: the tables may be ahead of the
 //! number that was read first, which is no harm, since every event behind it is applied once more and says the same.
+//!
+//! Requests of one share ([`crate::operators::Operator::share`]) wait for each other first, so that a customer that asks a
+//! thousand times stands in the common queue once. The turn stays with the work: a caller that is gone frees it when the
+//! snapshot is made.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tessera_token::limits::SNAPSHOT_BYTES;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{TenantSet, TenantSetId};
+use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
 use super::ledger::Head;
-use super::snapshot;
+use super::{held, snapshot};
 use crate::limits::{SNAPSHOTS_BOUND, SNAPSHOT_REUSE_SECONDS, SNAPSHOT_WAIT};
 use crate::refused::Refused;
 use crate::service::Service;
 
-/// Those that can be served again, the oldest first.
-#[derive(Default)]
+/// Those that can be served again, the oldest first, and the turns of those that are made.
+#[derive(Clone, Default)]
 pub(crate) struct BoundSnapshots {
-    turn: tokio::sync::Mutex<()>,
-    made: Mutex<VecDeque<Made>>,
+    turn: Arc<Queue<()>>,
+    shares: Shares,
+    made: Arc<Mutex<VecDeque<Made>>>,
+}
+
+/// The queue of each share, and how many are in it.
+type Shares = Arc<Mutex<HashMap<String, (usize, Arc<Queue<()>>)>>>;
+
+/// A request in the queue of its share; forgotten when dropped.
+struct Queued {
+    share: String,
+    shares: Shares,
+}
+
+/// The turn of a request among those of its share.
+struct OfShare {
+    _first: OwnedMutexGuard<()>,
+    /// Dropped last: the queue is not forgotten while it is held.
+    _queued: Queued,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut shares = self.shares.lock();
+        if let Some((count, _)) = shares.get_mut(&self.share) {
+            *count -= 1;
+            if *count == 0 {
+                shares.remove(&self.share);
+            }
+        }
+    }
 }
 
 struct Made {
@@ -30,11 +64,23 @@ struct Made {
 }
 
 impl BoundSnapshots {
+    async fn turn_of(&self, share: &str) -> OfShare {
+        let queue = {
+            let mut shares = self.shares.lock();
+            let (count, queue) = shares.entry(share.to_owned()).or_default();
+            *count += 1;
+            Arc::clone(queue)
+        };
+        let queued = Queued { share: share.to_owned(), shares: Arc::clone(&self.shares) };
+        OfShare { _first: queue.lock_owned().await, _queued: queued }
+    }
+
+    /// One of these tenants that is no older than the number.
     fn known(&self, tenants: TenantSetId, seq: u64, now: u64) -> Option<Arc<Vec<u8>>> {
         let mut made = self.made.lock();
         made.retain(|one| now.abs_diff(one.at) <= SNAPSHOT_REUSE_SECONDS);
         // Never an older one: its reader may stand behind it.
-        let found = made.iter().find(|one| one.tenants == tenants && one.seq == seq);
+        let found = made.iter().find(|one| one.tenants == tenants && one.seq >= seq);
         found.map(|one| Arc::clone(&one.bytes))
     }
 
@@ -49,44 +95,63 @@ impl BoundSnapshots {
     }
 }
 
-/// The snapshot of these tenants as of now.
+/// The snapshot of these tenants as of now, for a reader of the share.
 ///
 /// # Errors
 /// `limit_reached` when others are made for too long.
-pub(crate) async fn take(service: &Service, tenants: &TenantSet) -> Result<Arc<Vec<u8>>, Refused> {
-    let id = tenants.id();
-    let known = || -> Result<_, Refused> {
-        let seq = Head::read(&service.tables)?.seq;
-        Ok(service.bound.known(id, seq, service.time.now().get()))
-    };
-    if let Some(bytes) = known()? {
+pub(crate) async fn take(
+    service: &Service,
+    share: &str,
+    tenants: &TenantSet,
+) -> Result<Arc<Vec<u8>>, Refused> {
+    let (id, bound) = (tenants.id(), &service.bound);
+    // What was made while this request waited is as good as one that is made for it.
+    let asked = Head::read(&service.tables)?.seq;
+    let known = || bound.known(id, asked, service.time.now().get());
+    if let Some(bytes) = known() {
         return Ok(bytes);
     }
-    let turn = tokio::time::timeout(SNAPSHOT_WAIT, service.bound.turn.lock()).await;
-    let _turn = turn.map_err(|_| {
+    let turn = async {
+        let of_share = bound.turn_of(share).await;
+        match known() {
+            Some(bytes) => Err(bytes),
+            None => Ok((Arc::clone(&bound.turn).lock_owned().await, of_share)),
+        }
+    };
+    let turn = tokio::time::timeout(SNAPSHOT_WAIT, turn).await.map_err(|_| {
         service.metrics.limits_hit.inc(&["snapshots_bound"]);
         RefusalCode::LimitReached
     })?;
-    if let Some(bytes) = known()? {
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(bytes) => return Ok(bytes),
+    };
+    if let Some(bytes) = known() {
         return Ok(bytes);
     }
     let (now, removal) = (service.time.now(), service.time.removal());
     let (tables, root, of) = (service.tables.clone(), Arc::clone(&service.root), tenants.clone());
-    let made = tokio::task::spawn_blocking(move || {
+    let bound = bound.clone();
+    let made = held::run(turn, move || {
         let head = Head::read(&tables)?;
-        let bytes = snapshot::make_of(&tables, &head, &root, &of, now, removal)?;
-        Ok::<_, Refused>(Made { tenants: id, seq: head.seq, at: now.get(), bytes: Arc::new(bytes) })
+        let bytes = Arc::new(snapshot::make_of(&tables, &head, &root, &of, now, removal)?);
+        let made = Made { tenants: id, seq: head.seq, at: now.get(), bytes: Arc::clone(&bytes) };
+        bound.keep(made);
+        Ok::<_, Refused>(bytes)
     });
-    let made = made.await.map_err(|_| RefusalCode::Internal)??;
-    let bytes = Arc::clone(&made.bytes);
-    service.bound.keep(made);
-    Ok(bytes)
+    let (made, _turn) = made.await?;
+    made
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::future::{poll_fn, Future};
+    use std::pin::Pin;
+    use std::task::Poll;
+
     use tessera_token::ids::TenantId;
+
+    use super::*;
 
     fn id(name: &str) -> TenantSetId {
         TenantSet::new([TenantId::parse(name).unwrap()]).unwrap().id()
@@ -103,6 +168,7 @@ mod tests {
         assert!(bound.known(id("a"), 7, 100).is_some());
         assert!(bound.known(id("b"), 7, 100).is_none());
         assert!(bound.known(id("a"), 8, 100).is_none());
+        assert!(bound.known(id("a"), 6, 100).is_some(), "the line went on while its reader waited");
         assert!(bound.known(id("a"), 7, 101 + SNAPSHOT_REUSE_SECONDS).is_none());
         assert!(bound.made.lock().is_empty());
     }
@@ -117,5 +183,25 @@ mod tests {
         bound.keep(made("large", 100, SNAPSHOT_BYTES));
         assert_eq!(bound.made.lock().len(), 1);
         assert!(bound.known(id("large"), 7, 100).is_some());
+    }
+
+    #[tokio::test]
+    async fn requests_of_a_share_wait_for_each_other_and_leave_nothing_behind() {
+        let bound = BoundSnapshots::default();
+        let first = bound.turn_of("of a").await;
+        let mut second = Box::pin(bound.turn_of("of a"));
+        assert!(is_pending(&mut second).await);
+        drop(bound.turn_of("of b").await);
+        let mut gone = Box::pin(bound.turn_of("of a"));
+        assert!(is_pending(&mut gone).await);
+        drop(gone);
+        assert!(is_pending(&mut second).await);
+        drop(first);
+        drop(second.await);
+        assert!(bound.shares.lock().is_empty());
+    }
+
+    async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+        poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
     }
 }

@@ -19,13 +19,13 @@ pub(crate) struct Hub {
     evidence: Arc<Semaphore>,
     /// Those of readers of some tenants, so that they keep no reader of all from showing its own.
     evidence_bound: Arc<Semaphore>,
-    /// The accounts that show evidence, or wait to.
+    /// The shares that show evidence, or wait to.
     showing: Arc<Mutex<HashSet<String>>>,
 }
 
 /// The right to show evidence; given back when dropped.
 pub(crate) struct Showing {
-    by: String,
+    share: String,
     showing: Arc<Mutex<HashSet<String>>>,
     seat: Option<OwnedSemaphorePermit>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Showing {
 impl Drop for Showing {
     fn drop(&mut self) {
         self.seat.take();
-        self.showing.lock().remove(&self.by);
+        self.showing.lock().remove(&self.share);
     }
 }
 
@@ -67,22 +67,22 @@ impl Hub {
         (taken < POLLERS).then_some(seat)
     }
 
-    /// A seat for the evidence of this account, which has one at a time; `bound` is one of some tenants.
+    /// A seat for the evidence of this share, which has one at a time; `bound` is one of some tenants.
     ///
     /// # Errors
-    /// `rate_limited` when the account shows evidence already, `limit_reached` when no seat got free within `wait`.
+    /// `rate_limited` when the share shows evidence already, `limit_reached` when no seat got free within `wait`.
     pub(crate) async fn show(
         &self,
-        by: &str,
+        share: &str,
         bound: bool,
         wait: Duration,
     ) -> Result<Showing, RefusalCode> {
-        // One account has one right, and there are at most `OPERATORS` accounts.
-        if !self.showing.lock().insert(by.to_owned()) {
+        // One share has one right, and there are at most `OPERATORS` accounts.
+        if !self.showing.lock().insert(share.to_owned()) {
             return Err(RefusalCode::RateLimited);
         }
         let showing = Arc::clone(&self.showing);
-        let mut right = Showing { by: by.to_owned(), showing, seat: None };
+        let mut right = Showing { share: share.to_owned(), showing, seat: None };
         let seats = if bound { &self.evidence_bound } else { &self.evidence };
         let seat = tokio::time::timeout(wait, Arc::clone(seats).acquire_owned()).await;
         let seat = seat.map_err(|_| RefusalCode::LimitReached)?;
@@ -116,8 +116,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_account_shows_one_piece_of_evidence_at_a_time_and_others_wait_so_long_as_they_may()
-    {
+    async fn a_share_shows_one_piece_of_evidence_at_a_time_and_others_wait_so_long_as_they_may() {
         let hub = Hub::at(0);
         let first = hub.show("a", false, Duration::ZERO).await.unwrap();
         assert_eq!(hub.show("a", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
@@ -129,7 +128,7 @@ mod tests {
         tokio::pin!(waiting);
         assert!(is_pending_at(&mut waiting).await);
         assert_eq!(hub.show("b", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
-        // Accounts of some tenants have a seat of their own.
+        // Shares of some tenants have a seat of their own.
         let bound = hub.show("c", true, Duration::ZERO).await.unwrap();
         let full = hub.show("d", true, Duration::ZERO).await;
         assert_eq!(full.err(), Some(RefusalCode::LimitReached));

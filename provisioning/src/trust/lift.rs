@@ -9,7 +9,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
 use super::ledger::MovedDevice;
-use super::restored::{epoch_floor, lifted, lifting};
+use super::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::audit::Entry;
 use crate::limits::ATTEMPTS;
 use crate::refused::Refused;
@@ -28,52 +28,66 @@ enum Subject {
 
 /// Lifts what is due; nothing in a service that lost nothing. It may be cut off anywhere and goes on with the next call.
 pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
-    let Some(from) = lifting(&service.tables)? else { return Ok(()) };
-    let mut subjects = revoked(service)?;
-    moved_after(service, from, &mut subjects)?;
+    while let Some(due) = lifting(&service.tables)? {
+        // When another jump got in between, the next call does the rest.
+        if step(service, &due).await? == Tried::Again {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn step(service: &Service, due: &Lifting) -> Result<Tried<()>, Refused> {
+    let mut subjects = revoked(service, due)?;
+    moved_after(service, due, &mut subjects)?;
     let floor = epoch_floor(&service.tables)?;
     for subject in &subjects {
         lift(service, subject, floor).await?;
     }
     let mut batch = Batch::new();
-    lifted(&service.tables, &mut batch, from);
+    lifted(&service.tables, &mut batch, due);
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "trust.lift", "", "service");
     let entry = entry.detail(format!("{} subjects above epoch {floor}", subjects.len()));
-    // When another jump got in between, the next call does the rest.
-    service.write(batch, entry).await.map(drop)
+    service.write(batch, entry).await
 }
 
 /// A subject that is revoked now has no token that must live on.
-fn revoked(service: &Service) -> Result<BTreeSet<Subject>, Refused> {
+fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, Refused> {
     let mut subjects = BTreeSet::new();
     for row in service.tables.moved_devices.records::<MovedDevice>(&[]) {
         let (key, _) = row?;
         let record = service.tables.devices.get_record::<DeviceRecord>(&key)?;
         if record.is_some_and(|record| record.revoked) {
             let (tenant, device) = names(&key)?;
-            subjects.insert(Subject::Device(tenant, device));
+            if due.after(&tenant).is_some() {
+                subjects.insert(Subject::Device(tenant, device));
+            }
         }
     }
     for row in service.tables.tenants.records::<TenantRecord>(&[]) {
         let (key, tenant) = row?;
-        if tenant.suspended {
-            subjects.insert(Subject::Tenant(text(&key)?));
+        let name = text(&key)?;
+        if tenant.suspended && due.after(&name).is_some() {
+            subjects.insert(Subject::Tenant(name));
         }
     }
     Ok(subjects)
 }
 
-/// Subjects of the events above this number, which this process has said itself.
+/// Subjects of the events above the numbers of their tenants, which this process has said itself.
 fn moved_after(
     service: &Service,
-    from: u64,
+    due: &Lifting,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
-    for row in service.tables.trust_events.rows(&[], Some(&from.to_be_bytes())) {
+    for row in service.tables.trust_events.rows(&[], Some(&due.lowest().to_be_bytes())) {
         let event = Event::open(&row?.1, &service.root.public());
         let event = event.map_err(|_| RefusalCode::Internal)?;
-        subjects.extend(subject(&event.change));
+        let after = due.after(event.change.tenant().as_str());
+        if after.is_some_and(|after| event.seq > after) {
+            subjects.extend(subject(&event.change));
+        }
     }
     Ok(())
 }

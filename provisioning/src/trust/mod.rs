@@ -2,13 +2,14 @@
 //!
 //! [`ledger`] is the pure step (head and changes in, rows out), [`actor`] runs it one publication after the other,
 //! [`snapshot`] is the whole at one sequence number, [`hub`] wakes the readers that wait, [`readers`] notices two
-//! verifiers of one name. [`view`], [`bound`] and [`bells`] are the same for the readers of some tenants. [`restored`] and
+//! verifiers of one name, [`held`] runs what takes long. [`view`], [`bound`] and [`bells`] are the same for the readers of some tenants. [`restored`] and
 //! [`adopt`] are what happens when the store came back from an older copy.
 
 pub(crate) mod actor;
 pub(crate) mod adopt;
 pub(crate) mod bells;
 pub(crate) mod bound;
+pub(crate) mod held;
 pub(crate) mod hub;
 pub(crate) mod ledger;
 pub(crate) mod lift;

@@ -46,7 +46,7 @@ pub(crate) async fn events(
         return Ok(News::Beyond);
     }
     match by.tenants.set()? {
-        Some(tenants) => view::events(service, &by.name, &tenants, asked).await,
+        Some(tenants) => view::events(service, &by.share(), &tenants, asked).await,
         None => all_events(service, asked).await,
     }
 }

@@ -14,17 +14,25 @@ use parking_lot::Mutex;
 use tessera_token::ids::VerifierName;
 use tessera_token::trust::TenantSetId;
 
-use crate::limits::{READERS_OF_A_NAME, VERIFIER_KEPT, VERIFIER_NAMES};
+use crate::limits::{READERS_OF_A_NAME, VERIFIER_KEPT, VERIFIER_NAMES, VERIFIER_NAMES_OF_SHARE};
 
 /// The number that a reader drew at its start.
 pub(crate) type ReaderNumber = u128;
 
 /// The name and the number of a reader, as a poll tells them.
 pub(crate) struct Admits {
-    /// The tenants of its account; `None` is all.
-    pub(crate) tenants: Option<TenantSetId>,
+    /// `None`: its account is of all tenants.
+    pub(crate) of: Option<Customer>,
     pub(crate) name: VerifierName,
     pub(crate) reader: ReaderNumber,
+}
+
+/// An account of some tenants.
+pub(crate) struct Customer {
+    /// What limits count ([`crate::operators::Operator::share`]).
+    pub(crate) share: String,
+    /// The tenants.
+    pub(crate) set: TenantSetId,
 }
 
 /// The readers that were seen lately. Times are monotonic. Names of accounts of some tenants are apart from those of all
@@ -35,7 +43,11 @@ pub(crate) struct Readers {
     bound: Mutex<Names>,
 }
 
-type Names = HashMap<(Option<TenantSetId>, VerifierName), Named>;
+/// Those of each share; accounts of all tenants are one.
+#[derive(Default)]
+struct Names(HashMap<String, HashMap<Key, Named>>);
+
+type Key = (Option<TenantSetId>, VerifierName);
 
 struct Named {
     latest: ReaderNumber,
@@ -61,27 +73,29 @@ impl Readers {
     /// A reader polls.
     pub(crate) fn polls(&self, by: &Admits, now: Duration) -> Noticed {
         let mut names = self.of(by).lock();
-        if let Some(named) = names.get_mut(&by.key()) {
+        if let Some(named) = names.0.get_mut(by.share()).and_then(|of| of.get_mut(&by.key())) {
             return named.polls(by.reader, now);
         }
-        if names.len() >= VERIFIER_NAMES {
-            names.retain(|_, named| is_recent(named.seen, now));
+        if names.are_full(by) {
+            names.forget(now);
         }
-        if names.len() >= VERIFIER_NAMES {
+        if names.are_full(by) {
             return Noticed::Full;
         }
         let first = Named { latest: by.reader, seen: now, former: Vec::new(), shared: None };
-        names.insert(by.key(), first);
+        names.0.entry(by.share().to_owned()).or_default().insert(by.key(), first);
         Noticed::Nothing
     }
 
     /// Whether two processes of this name were seen in turns lately.
     pub(crate) fn is_shared(&self, by: &Admits, now: Duration) -> bool {
-        self.of(by).lock().get(&by.key()).is_some_and(|named| named.is_shared(now))
+        let names = self.of(by).lock();
+        let named = names.0.get(by.share()).and_then(|of| of.get(&by.key()));
+        named.is_some_and(|named| named.is_shared(now))
     }
 
     fn of(&self, by: &Admits) -> &Mutex<Names> {
-        if by.tenants.is_some() {
+        if by.of.is_some() {
             &self.bound
         } else {
             &self.all
@@ -92,16 +106,40 @@ impl Readers {
     pub(crate) fn sweep(&self, now: Duration) -> usize {
         let shared = |names: &Mutex<Names>| {
             let mut names = names.lock();
-            names.retain(|_, named| is_recent(named.seen, now));
-            names.values().filter(|named| named.is_shared(now)).count()
+            names.forget(now);
+            names.0.values().flat_map(HashMap::values).filter(|named| named.is_shared(now)).count()
         };
         shared(&self.all) + shared(&self.bound)
     }
 }
 
 impl Admits {
-    fn key(&self) -> (Option<TenantSetId>, VerifierName) {
-        (self.tenants, self.name.clone())
+    fn key(&self) -> Key {
+        (self.of.as_ref().map(|customer| customer.set), self.name.clone())
+    }
+
+    fn share(&self) -> &str {
+        self.of.as_ref().map_or("", |customer| &customer.share)
+    }
+}
+
+impl Names {
+    /// Whether there is no room for one more name of this reader's share.
+    fn are_full(&self, by: &Admits) -> bool {
+        let most = if by.of.is_some() { VERIFIER_NAMES_OF_SHARE } else { VERIFIER_NAMES };
+        self.0.get(by.share()).is_some_and(|of| of.len() >= most) || self.len() >= VERIFIER_NAMES
+    }
+
+    fn len(&self) -> usize {
+        self.0.values().map(HashMap::len).sum()
+    }
+
+    /// Forgets the readers that are gone.
+    fn forget(&mut self, now: Duration) {
+        self.0.retain(|_, of| {
+            of.retain(|_, named| is_recent(named.seen, now));
+            !of.is_empty()
+        });
     }
 }
 
@@ -152,12 +190,17 @@ mod tests {
     use super::*;
 
     fn by(name: &str, reader: ReaderNumber) -> Admits {
-        Admits { tenants: None, name: VerifierName::parse(name).unwrap(), reader }
+        Admits { of: None, name: VerifierName::parse(name).unwrap(), reader }
     }
 
     fn of(tenant: &str, by: Admits) -> Admits {
-        let tenant = TenantId::parse(tenant).unwrap();
-        Admits { tenants: Some(TenantSet::new([tenant]).unwrap().id()), ..by }
+        of_set(&[tenant], by)
+    }
+
+    fn of_set(tenants: &[&str], by: Admits) -> Admits {
+        let ids = tenants.iter().map(|tenant| TenantId::parse(tenant).unwrap());
+        let set = TenantSet::new(ids).unwrap().id();
+        Admits { of: Some(Customer { share: format!("of {}", tenants[0]), set }), ..by }
     }
 
     #[test]
@@ -179,11 +222,31 @@ mod tests {
         assert!(readers.is_shared(&of("a", by("mqtt", 1)), at(12)));
         assert!(!readers.is_shared(&of("b", by("mqtt", 1)), at(12)));
         assert!(!readers.is_shared(&by("mqtt", 1), at(12)));
-        // A customer that makes up names takes the room of no others.
+    }
+
+    #[test]
+    fn names_that_a_customer_makes_up_take_the_room_of_no_others() {
+        let readers = Readers::default();
         for number in 0..VERIFIER_NAMES {
-            readers.polls(&of("a", by(&format!("n{number}"), 1)), at(12));
+            let made_up = by(&format!("n{number}"), 1);
+            let tenants: &[&str] = if number % 2 == 0 { &["a"] } else { &["a", "aa"] };
+            let noticed = readers.polls(&of_set(tenants, made_up), at(12));
+            assert_eq!(noticed == Noticed::Full, number >= VERIFIER_NAMES_OF_SHARE, "{number}");
         }
         assert_eq!(readers.polls(&by("new", 1), at(12)), Noticed::Nothing);
+        // And those of another are watched.
+        for (second, reader) in [(13, 1), (14, 2), (15, 1)] {
+            readers.polls(&of("b", by("new", reader)), at(second));
+        }
+        assert!(readers.is_shared(&of("b", by("new", 1)), at(16)));
+        // All customers together have a bound too.
+        for tenant in 0..VERIFIER_NAMES / VERIFIER_NAMES_OF_SHARE {
+            for number in 0..VERIFIER_NAMES_OF_SHARE {
+                readers.polls(&of(&format!("t{tenant}"), by(&format!("n{number}"), 1)), at(16));
+            }
+        }
+        assert_eq!(readers.bound.lock().len(), VERIFIER_NAMES);
+        assert_eq!(readers.polls(&of("last", by("new", 1)), at(16)), Noticed::Full);
     }
 
     fn at(seconds: u64) -> Duration {
@@ -237,6 +300,8 @@ mod tests {
         let crowd = u128::try_from(READERS_OF_A_NAME).unwrap() + 2;
         let noticed = (0..crowd).map(|reader| readers.polls(&by("crowd", reader), over));
         assert_eq!(noticed.filter(|noticed| *noticed == Noticed::Shared).count(), 1);
-        assert!(readers.all.lock().values().all(|named| named.former.len() <= READERS_OF_A_NAME));
+        let names = readers.all.lock();
+        let mut kept = names.0.values().flat_map(HashMap::values);
+        assert!(kept.all(|named| named.former.len() <= READERS_OF_A_NAME));
     }
 }

@@ -5,15 +5,17 @@
 //! `tessera restore` marks the copy ([`mark`]); a copy that came back without the mark is told by the first reader that
 //! is beyond it, or on another past.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tessera_runtime::store::{Batch, Store, StoreError};
 use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::EventHash;
+use tessera_token::trust::{EventHash, TenantSet};
 
 use super::ledger::Head;
 use crate::issue;
-use crate::limits::{GROUPS_JUMP, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
+use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
 use crate::registry::records::TenantRecord;
 use crate::tables::Tables;
 
@@ -25,6 +27,8 @@ const EPOCH_FLOOR: &str = "epoch_floor";
 const GROUP_FLOOR: &str = "group_floor";
 /// Subjects that still have to be lifted above the epoch floor: those of events above this number, and all revoked ones.
 const LIFTING: &str = "lifting_after";
+/// As [`LIFTING`] of one tenant, whose name follows.
+const LIFTING_OF: &str = "lifting_of ";
 /// The last [`RESTORATIONS`].
 const LIST: &str = "restorations";
 
@@ -60,6 +64,8 @@ pub(crate) struct Jump {
     /// Subjects of events above this number are lifted: this process may have moved them below what the lost part gave
     /// out.
     pub(crate) after: u64,
+    /// The tenants of these subjects; `None` is all. A customer ends no tokens of another.
+    pub(crate) of: Option<TenantSet>,
     pub(crate) why: &'static str,
 }
 
@@ -67,7 +73,7 @@ impl Jump {
     /// For a copy whose loss is unknown.
     pub(crate) fn unknown(head: &Head, why: &'static str) -> Self {
         let above = head.seq.saturating_add(UNKNOWN_JUMP);
-        Self { above, epoch: 0, after: u64::MAX, why }
+        Self { above, epoch: 0, after: u64::MAX, of: None, why }
     }
 
     /// Puts the jump into the batch and gives the head behind it; the caller writes the head.
@@ -86,7 +92,11 @@ impl Jump {
         batch.put_record(&tables.meta, EPOCH_FLOOR, &floor.max(self.epoch.saturating_add(1)));
         // The time too: the same copy may be brought back twice, and knows nothing of the first time.
         batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?.max(now.get()));
-        lift_after(tables, batch, self.after)?;
+        if self.of.is_some() {
+            // Of the others what is revoked: that has no token which must live on.
+            lift_after(tables, batch, u64::MAX, None)?;
+        }
+        lift_after(tables, batch, self.after, self.of.as_ref())?;
         issue::jump(tables, batch, UNKNOWN_JUMP, now.get().saturating_mul(SERIALS_A_SECOND))?;
         let why = self.why.to_owned();
         let restoration = Restoration { at: now.get(), from: head.seq, to, why };
@@ -175,24 +185,76 @@ pub(crate) fn common(
     Ok(0)
 }
 
-/// Subjects of events above this number, and all revoked ones, have to be lifted above the floor.
-pub(crate) fn lift_after(tables: &Tables, batch: &mut Batch, after: u64) -> Result<(), StoreError> {
-    let before = tables.meta.get(LIFTING)?;
-    let known = lifting(tables)?.unwrap_or(u64::MAX);
-    batch.expect(&tables.meta, LIFTING, before);
-    batch.put_record(&tables.meta, LIFTING, &known.min(after));
+/// Subjects of events above this number, and all revoked ones, have to be lifted above the floor: those of these tenants,
+/// `None` is all. A mark stays beside the others.
+pub(crate) fn lift_after(
+    tables: &Tables,
+    batch: &mut Batch,
+    after: u64,
+    of: Option<&TenantSet>,
+) -> Result<(), StoreError> {
+    let Some(tenants) = of else { return mark_lifting(tables, batch, LIFTING, after) };
+    tenants
+        .iter()
+        .try_for_each(|tenant| mark_lifting(tables, batch, &format!("{LIFTING_OF}{tenant}"), after))
+}
+
+fn mark_lifting(
+    tables: &Tables,
+    batch: &mut Batch,
+    key: &str,
+    after: u64,
+) -> Result<(), StoreError> {
+    let known: Option<u64> = tables.meta.get_record(key)?;
+    match known {
+        Some(known) => batch.expect_record(&tables.meta, key, &known),
+        None => batch.expect_absent(&tables.meta, key),
+    }
+    batch.put_record(&tables.meta, key, &known.map_or(after, |known| known.min(after)));
     Ok(())
 }
 
-/// Above which number subjects of events have to be lifted above the floor; `None` when that is done.
-pub(crate) fn lifting(tables: &Tables) -> Result<Option<u64>, StoreError> {
-    tables.meta.get_record(LIFTING)
+/// The subjects that have to be lifted above the floor.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lifting {
+    all: Option<u64>,
+    of: BTreeMap<String, u64>,
 }
 
-/// Notes that everything above `after` was lifted.
-pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, after: u64) {
-    batch.expect_record(&tables.meta, LIFTING, &after);
-    batch.delete(&tables.meta, LIFTING);
+impl Lifting {
+    /// Above which number subjects of this tenant are lifted; `None`: none are.
+    pub(crate) fn after(&self, tenant: &str) -> Option<u64> {
+        self.all.into_iter().chain(self.of.get(tenant).copied()).min()
+    }
+
+    /// The lowest such number of any tenant.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.all.into_iter().chain(self.of.values().copied()).min().unwrap_or(u64::MAX)
+    }
+}
+
+/// What has to be lifted, of [`LIFTED_TENANTS`] at a time; `None` when that is done.
+pub(crate) fn lifting(tables: &Tables) -> Result<Option<Lifting>, StoreError> {
+    let all = tables.meta.get_record(LIFTING)?;
+    let rows = tables.meta.scan_records(LIFTING_OF.as_bytes(), None, LIFTED_TENANTS)?;
+    let of: BTreeMap<_, _> = rows
+        .into_iter()
+        .filter_map(|(key, after)| Some((tenant_of(&key)?.to_owned(), after)))
+        .collect();
+    Ok((all.is_some() || !of.is_empty()).then_some(Lifting { all, of }))
+}
+
+fn tenant_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key).ok()?.strip_prefix(LIFTING_OF)
+}
+
+/// Notes that all of that was lifted.
+pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, done: &Lifting) {
+    let of = done.of.iter().map(|(tenant, after)| (format!("{LIFTING_OF}{tenant}"), *after));
+    for (key, after) in done.all.map(|after| (LIFTING.to_owned(), after)).into_iter().chain(of) {
+        batch.expect_record(&tables.meta, &key, &after);
+        batch.delete(&tables.meta, &key);
+    }
 }
 
 /// Every restoration that was noticed, the newest last.

@@ -98,14 +98,14 @@ impl Looked {
 /// of the others when its wait is over.
 pub(super) async fn events(
     service: &Service,
-    account: &str,
+    share: &str,
     tenants: &TenantSet,
     asked: &Asked,
 ) -> Result<News, Refused> {
     // It listens before it looks, so that nothing gets in between.
     let bell = match asked.wait {
         0 => None,
-        _ => Some(service.bells.listen(account, tenants).ok_or_else(|| {
+        _ => Some(service.bells.listen(share, tenants).ok_or_else(|| {
             service.metrics.limits_hit.inc(&["pollers_bound"]);
             RefusalCode::LimitReached
         })?),

@@ -27,6 +27,7 @@ mod restored;
 mod revoke;
 mod room;
 mod secrets;
+mod shares;
 mod strangers;
 mod sweep;
 mod symmetric;
