@@ -10,8 +10,8 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::keys::{self, rotate, KeyRecord, State};
 use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::records::ClaimRecord;
 use crate::refused::Refused;
-use crate::registry::records::ClaimRecord;
 use crate::registry::Actor;
 use crate::service::Service;
 use crate::tables::pair;

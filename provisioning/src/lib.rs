@@ -21,6 +21,7 @@ mod nonce;
 mod enrol;
 mod grant;
 mod issue;
+mod records;
 mod refresh;
 mod registry;
 mod revoke;

@@ -15,8 +15,8 @@ use tessera_token::text::base64url;
 use tessera_token::trust::TenantSet;
 
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
+use crate::records::octets;
 use crate::refused::Refused;
-use crate::registry::records::octets;
 use crate::registry::{tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::Tables;

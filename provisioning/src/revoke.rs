@@ -8,9 +8,9 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
 
 use crate::limits::ATTEMPTS;
+use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
-use crate::registry::records::IssuedRecord;
 use crate::registry::{tenants, Actor};
 use crate::service::{Service, Tried};
 use crate::tables::{numbered, pair};

@@ -8,11 +8,11 @@ use crate::audit::actor::ChainPending;
 use crate::heal;
 use crate::keys::rotate::retire_expired;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
+use crate::records::{ClaimRecord, MovedDevice};
 use crate::refused::Refused;
-use crate::registry::records::ClaimRecord;
 use crate::service::Service;
 use crate::tables::number_of;
-use crate::trust::ledger::{Head, MovedDevice};
+use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
 
 /// How far tables were read that are not in the order of their ends.

@@ -13,7 +13,7 @@ use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::{AUDIT_GROUP, AUDIT_TEXT};
-use crate::registry::records::octets;
+use crate::records::octets;
 use crate::registry::Actor;
 use crate::tables::{numbered, Tables};
 

@@ -14,7 +14,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
 use crate::limits::KEY_SECONDS;
-use crate::registry::records::octets;
+use crate::records::octets;
 use crate::tables::{pair, Tables};
 use tessera_token::limits::TRUST_KEYS;
 

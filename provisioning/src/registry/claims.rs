@@ -3,9 +3,9 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::records::ClaimRecord;
-use super::{code, groups, roles, tenants, Actor, Page};
+use super::{code, groups, roles, tenants, Actor};
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
+use crate::records::{ClaimRecord, Page};
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};

@@ -3,10 +3,10 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch};
 
-use super::records::DeviceRecord;
-use super::{groups, tenants, Actor, Page};
+use super::{groups, tenants, Actor};
 use crate::audit::Entry;
 use crate::limits::ATTEMPTS;
+use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};

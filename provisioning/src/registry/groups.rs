@@ -3,9 +3,9 @@ use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, GroupEpoch};
 
-use super::records::{GroupRecord, TenantRecord};
-use super::{tenants, Actor, Page};
+use super::{tenants, Actor};
 use crate::limits::ATTEMPTS;
+use crate::records::{GroupRecord, Page, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};

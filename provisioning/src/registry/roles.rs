@@ -2,9 +2,9 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::records::RoleRecord;
-use super::{templates, tenants, Actor, Page};
+use super::{templates, tenants, Actor};
 use crate::limits::ATTEMPTS;
+use crate::records::{Page, RoleRecord};
 use crate::refused::Refused;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};

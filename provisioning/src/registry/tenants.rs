@@ -5,12 +5,12 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::records::{Confirmation, Staleness, TenantRecord};
-use super::{devices, groups, Actor, Page};
+use super::{devices, groups, Actor};
 use crate::keys::rotate::{first_pair, forget_seeds};
 use crate::limits::{
     ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
 };
+use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::{Service, Tried};

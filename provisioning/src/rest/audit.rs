@@ -11,8 +11,8 @@ use crate::audit::{self, Chained};
 use crate::issue::highest_serial;
 use crate::limits::AUDIT_LOOK;
 use crate::operators::Tenants;
+use crate::records::Page;
 use crate::refused::Refused;
-use crate::registry::Page;
 use crate::tables::{number_of, Tables};
 use crate::trust::ledger as trust;
 

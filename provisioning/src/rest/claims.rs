@@ -8,9 +8,9 @@ use super::auth::{By, Fleet, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
 use crate::limits::CLAIM_SECONDS;
+use crate::records::ClaimRecord;
 use crate::refused::Refused;
 use crate::registry::claims::{self, NewClaims};
-use crate::registry::records::ClaimRecord;
 use crate::registry::tenants::DEFAULT_GROUP;
 
 #[derive(Serialize)]

@@ -8,8 +8,8 @@ use super::auth::{By, Ends, Security, Viewer};
 use super::input::{id, App, PageQuery, Query};
 use super::problem::Problem;
 use super::{page, Answer};
+use crate::records::DeviceRecord;
 use crate::registry::devices;
-use crate::registry::records::DeviceRecord;
 use tessera_token::refusal::RefusalCode;
 
 #[derive(Serialize)]

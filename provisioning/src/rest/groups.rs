@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::auth::{By, Fleet, Security, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
+use crate::records::GroupRecord;
 use crate::registry::groups;
-use crate::registry::records::GroupRecord;
 use crate::service::Service;
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 pub(crate) use tessera_runtime::http::server::nothing_here;
 use tessera_runtime::http::server::resource;
 
-use crate::registry::Page;
+use crate::records::Page;
 use problem::Problem;
 
 pub(crate) mod measure;

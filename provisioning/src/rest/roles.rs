@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Admin, By, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
-use crate::registry::records::{RoleClass, RoleRecord};
+use crate::records::{RoleClass, RoleRecord};
 use crate::registry::roles;
 
 #[derive(Serialize)]

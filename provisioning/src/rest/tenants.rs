@@ -6,8 +6,8 @@ use super::auth::{Admin, Among, By, Security, Viewer};
 use super::input::{id, App, Json, PageQuery, Query};
 use super::{page, Answer};
 use crate::operators::Tenants;
+use crate::records::{Confirmation, Staleness, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::records::{Confirmation, Staleness, TenantRecord};
 use crate::registry::tenants;
 use crate::service::Service;
 

@@ -17,7 +17,7 @@ use crate::audit::{Entry, Pending};
 use crate::keys::files::{self, KeyFolder};
 use crate::keys::{put, KeyRecord, State};
 use crate::operators::{self, OperatorRole};
-use crate::registry::records::{RoleClass, RoleRecord, TenantRecord};
+use crate::records::{RoleClass, RoleRecord, TenantRecord};
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::{groups, templates, Actor};
 use crate::tables::{pair, Tables};

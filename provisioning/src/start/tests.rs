@@ -195,8 +195,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
         batch.put(&service.tables.keys, b"damaged", b"rubbish".to_vec());
         batch.put(&service.tables.moved_devices, b"damaged", b"rubbish".to_vec());
         let row = crate::tables::numbered(NOW.get(), [7; 32]);
-        let token =
-            crate::trust::ledger::RevokedRow { tenant: "default".into(), device: "a".into() };
+        let token = crate::records::RevokedRow { tenant: "default".into(), device: "a".into() };
         batch.put_record(&service.tables.revoked_tokens, &row, &token);
         service.store.commit(batch).await.unwrap();
         let swept = crate::sweep::once(&service, &mut Default::default()).await;
@@ -211,7 +210,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
 #[test]
 fn a_start_lifts_a_device_without_room_with_its_group() {
     actix_rt::System::new().block_on(async {
-        use crate::registry::records::{DeviceRecord, GroupRecord};
+        use crate::records::{DeviceRecord, GroupRecord};
         use crate::tables::pair;
         use crate::trust::restored;
         const FLOOR: u64 = 1000;
@@ -262,7 +261,7 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
         use tessera_token::ids::GroupId;
         use tessera_token::trust::TenantSet;
 
-        use crate::registry::records::GroupRecord;
+        use crate::records::GroupRecord;
         use crate::registry::{groups, tenants};
         use crate::trust::{ledger, restored};
         const FLOOR: u64 = 1000;
@@ -375,7 +374,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
 fn a_moved_device_behind_many_others_is_swept_too() {
     actix_rt::System::new().block_on(async {
         use crate::limits::SWEEP_ROWS;
-        use crate::trust::ledger::MovedDevice;
+        use crate::records::MovedDevice;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());

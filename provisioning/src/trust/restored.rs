@@ -16,7 +16,7 @@ use tessera_token::trust::{EventHash, TenantSet};
 use super::ledger::Head;
 use crate::issue;
 use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
-use crate::registry::records::TenantRecord;
+use crate::records::TenantRecord;
 use crate::tables::Tables;
 
 /// The mark: seconds since 1970 at which the copy came back.

@@ -45,7 +45,7 @@ fn accounts_of_former_versions_belong_to_all_tenants() {
             name: &'static str,
             roles: [&'static str; 1],
             created: u64,
-            #[serde(with = "crate::registry::records::octets")]
+            #[serde(with = "crate::records::octets")]
             hash: [u8; 32],
         }
         let rig = Rig::new(NOW);

@@ -7,13 +7,12 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, RevokedToken};
 
 use super::{entry, epoch_floor, list, next_epoch, put, told, Finding};
+use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::registry::Actor;
 use crate::service::{Service, Tried};
 use crate::tables::pair;
-use crate::trust::ledger::MovedDevice;
 
 /// Tells of a device that is known here, or of its group.
 pub(super) async fn publish(
