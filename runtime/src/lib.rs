@@ -7,6 +7,7 @@
 //! clock that may be wrong), [`store`] (acknowledged means
 //! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
 
+pub mod boxed;
 pub mod clock;
 pub mod held;
 pub mod lived;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{Random, SharedRandom};
@@ -94,7 +95,16 @@ impl std::error::Error for CredentialsError {}
 ///
 /// # Errors
 /// [`CredentialsError`]; nothing is written then.
-pub async fn write(
+pub fn write<'a>(
+    wanted: &'a Wanted,
+    random: Arc<tessera_runtime::random::SeededRandom>,
+    clock: SharedClock,
+    out: &'a Path,
+) -> Boxed<'a, Result<usize, CredentialsError>> {
+    Box::pin(make(wanted, random, clock, out))
+}
+
+async fn make(
     wanted: &Wanted,
     random: Arc<tessera_runtime::random::SeededRandom>,
     clock: SharedClock,

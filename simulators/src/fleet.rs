@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::{self, SeededRandom};
 use tessera_runtime::stop::Stop;
@@ -94,7 +95,15 @@ impl Yard {
     ///
     /// # Errors
     /// [`FleetError`] when not even a try was possible.
-    pub async fn enrol(&self, kind: &Kind, tally: &Arc<Tally>) -> Result<Vec<Device>, FleetError> {
+    pub fn enrol<'a>(
+        &'a self,
+        kind: &'a Kind,
+        tally: &'a Arc<Tally>,
+    ) -> Boxed<'a, Result<Vec<Device>, FleetError>> {
+        Box::pin(self.enrol_all(kind, tally))
+    }
+
+    async fn enrol_all(&self, kind: &Kind, tally: &Arc<Tally>) -> Result<Vec<Device>, FleetError> {
         let newborns = self.newborns(kind).await?;
         let permits = Arc::new(Semaphore::new(limits::ENROL_AT_ONCE));
         let mut tasks = JoinSet::new();

@@ -16,7 +16,10 @@ use super::world::World;
 /// Purpose of a request.
 #[derive(Clone)]
 pub enum Purpose {
+    /// A read of the feed.
     Trust,
+    /// A verifier shows what it has beyond a restored service, which writes it down.
+    Evidence,
     Nonce(usize),
     Enrol(usize),
     Refresh(usize, TokenRequest),
@@ -35,6 +38,7 @@ impl Purpose {
     pub fn told(&self) -> String {
         match self {
             Self::Trust => "trust".to_owned(),
+            Self::Evidence => "evidence".to_owned(),
             Self::Nonce(device) => format!("nonce for d-{device}"),
             Self::Enrol(device) => format!("enrol d-{device}"),
             Self::Refresh(device, request) => {
@@ -127,7 +131,7 @@ impl World {
             return self.refused(purpose, body);
         }
         match purpose {
-            Purpose::Trust | Purpose::Nonce(_) => return Ok(()),
+            Purpose::Trust | Purpose::Evidence | Purpose::Nonce(_) => return Ok(()),
             Purpose::Enrol(at) => {
                 let token = token_of(body)?;
                 let token = self.model.give(token, *at)?;

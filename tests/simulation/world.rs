@@ -214,7 +214,7 @@ impl World {
                 Parcel::Answer(exchange, (status, body)) => self.heard(exchange, status, body),
                 Parcel::Request(exchange, call, purpose) => {
                     let Some((status, body)) = self.office.ask(&call).await else { continue };
-                    if !matches!(purpose, Purpose::Trust) {
+                    if !matches!(purpose, Purpose::Trust | Purpose::Evidence) {
                         self.trail.add(format!("office: {} -> {status}", purpose.told()));
                     }
                     self.crash_at_the_answer().await;
@@ -245,11 +245,11 @@ impl World {
                 continue;
             }
             let Some(asked) = gate.asks() else { continue };
-            let call = match asked.shows {
-                None => self.office.of_reader(asked.path),
-                Some(shown) => self.office.of_shower(asked.path, shown),
+            let (call, purpose) = match asked.shows {
+                None => (self.office.of_reader(asked.path), Purpose::Trust),
+                Some(shown) => (self.office.of_shower(asked.path, shown), Purpose::Evidence),
             };
-            self.send(Asker::Gate(at), call, Purpose::Trust);
+            self.send(Asker::Gate(at), call, purpose);
         }
     }
 

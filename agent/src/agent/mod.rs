@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::derivation;
 use tessera_runtime::metrics::Metrics;
@@ -44,7 +45,17 @@ impl Agent {
     ///
     /// # Errors
     /// [`AgentError`]. Damaged trust data is no error: it is left out and fetched again.
-    pub async fn start(
+    pub fn start<'a>(
+        config: AgentConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &'a Metrics,
+        stop: &'a Stop,
+    ) -> Boxed<'a, Result<Self, AgentError>> {
+        Box::pin(Self::begin(config, clock, random, metrics, stop))
+    }
+
+    async fn begin(
         config: AgentConfig,
         clock: SharedClock,
         random: SharedRandom,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::{web, App};
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::server::{self, Listener, ServerLimits};
 use tessera_runtime::metrics::Metrics;
@@ -97,7 +98,17 @@ impl AgentDaemon {
     ///
     /// # Errors
     /// [`DaemonError`].
-    pub async fn start(
+    pub fn start<'a>(
+        config: DaemonConfig,
+        clock: SharedClock,
+        random: SharedRandom,
+        metrics: &'a Metrics,
+        stop: &'a Stop,
+    ) -> Boxed<'a, Result<Self, DaemonError>> {
+        Box::pin(Self::begin(config, clock, random, metrics, stop))
+    }
+
+    async fn begin(
         config: DaemonConfig,
         clock: SharedClock,
         random: SharedRandom,

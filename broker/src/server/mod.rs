@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tessera_agent::Agent;
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::stop::Stop;
@@ -118,7 +119,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`StartError`]: nothing keeps running that accepts connections.
-    pub async fn start(
+    pub fn start<'a>(
+        config: BrokerConfig,
+        agent: &'a Agent,
+        clock: SharedClock,
+        metrics: &'a Metrics,
+        stop: &'a Stop,
+    ) -> Boxed<'a, Result<BrokerHandle, StartError>> {
+        Box::pin(Self::begin(config, agent, clock, metrics, stop))
+    }
+
+    async fn begin(
         config: BrokerConfig,
         agent: &Agent,
         clock: SharedClock,

@@ -245,12 +245,7 @@ impl Provisioning {
         let (ready, started) = oneshot::channel();
         let (ended, end) = oneshot::channel::<()>();
         let parts = run::Parts { config, clock, random, metrics, stop: stop.clone() };
-        std::thread::Builder::new()
-            .name("provisioning".to_owned())
-            .spawn(move || {
-                actix_rt::System::new().block_on(run::run(parts, ready));
-                drop(ended);
-            })
+        run::on_a_thread(parts, ready, ended)
             .map_err(|error| StartError::Io(PathBuf::from("thread"), error))?;
         let handle = started.await.map_err(|_| StartError::Internal)??;
         stop.spawn("provisioning", async move {

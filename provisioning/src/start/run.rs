@@ -58,8 +58,21 @@ pub(crate) struct Parts {
 
 type Ready = oneshot::Sender<Result<ProvisioningHandle, StartError>>;
 
-/// The whole life of the service, on its own thread.
-pub(super) async fn run(parts: Parts, ready: Ready) {
+/// Runs the service on a thread of its own; `ended` is dropped at its end.
+pub(super) fn on_a_thread(
+    parts: Parts,
+    ready: Ready,
+    ended: oneshot::Sender<()>,
+) -> std::io::Result<()> {
+    let whole = move || {
+        actix_rt::System::new().block_on(run(parts, ready));
+        drop(ended);
+    };
+    std::thread::Builder::new().name("provisioning".to_owned()).spawn(whole).map(drop)
+}
+
+/// The whole life of the service.
+async fn run(parts: Parts, ready: Ready) {
     let tls = match certificates(&parts.config) {
         Ok(tls) => tls,
         Err(error) => return drop(ready.send(Err(error))),

@@ -29,7 +29,7 @@ mod tests {
     async fn place_stays_taken_until_the_work_is_done_also_when_the_caller_is_gone() {
         let hub = Hub::at(0);
         let right = hub.show("a", true, Duration::ZERO).await.unwrap();
-        let (go, wait) = mpsc::channel::<()>();
+        let (go, wait) = mpsc::sync_channel::<()>(1);
         let mut caller = Box::pin(run(right, move || wait.recv()));
         poll_fn(|context| {
             assert!(caller.as_mut().poll(context).is_pending());

@@ -62,16 +62,16 @@ async fn accounts_of_a_customer_wait_in_the_places_of_one() {
         account(&world, "part", &["acme", "rival"]).await,
     ];
     let seq = Bound::new(&world, accounts[0].clone(), &["acme"]).await.seq;
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(129);
     for place in 0..129 {
         let (client, tell) = (accounts[place % 3].clone(), tell.clone());
         tokio::spawn(async move {
             let path = format!("/v1/trust/events?after={seq}&wait=20");
             let request = Request::new(Method::Get, &path).within(Duration::from_secs(60));
             let answer = client.send(request).await;
-            let _ = tell.send(
-                answer.map(|answer| answer.status).map_err(|error| error.code().map(str::to_owned)),
-            );
+            let status = answer.map(|answer| answer.status);
+            let code = status.map_err(|error| error.code().map(str::to_owned));
+            let _ = tell.send(code).await;
         });
     }
     drop(tell);

@@ -9,6 +9,7 @@ pub use origin::Server;
 pub use request::{HttpLimits, Method, Request};
 pub use response::HttpResponse;
 
+use crate::boxed::Boxed;
 use crate::limits;
 use crate::secret::Secret;
 use crate::tls::{client, TlsError};
@@ -141,7 +142,11 @@ impl HttpClient {
     ///
     /// # Errors
     /// [`HttpError`]; every status of 400 and above is [`HttpError::Status`].
-    pub async fn send(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
+    pub fn send<'a>(&'a self, request: Request<'a>) -> Boxed<'a, Result<HttpResponse, HttpError>> {
+        Box::pin(self.exchange(request))
+    }
+
+    async fn exchange(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {
         let answer = self.build(request).send().await.map_err(transport)?;
         let response = read(answer, self.response_bytes).await?;
         match response.status {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::SeededRandom;
@@ -150,7 +151,16 @@ pub type Say<'a> = &'a (dyn Fn(News<'_>) + Send + Sync);
 ///
 /// # Errors
 /// [`ScenarioError`] when the run could not begin; what goes wrong later stands in the outcome.
-pub async fn run(
+pub fn run(
+    plan: Plan,
+    clock: SharedClock,
+    stop: Stop,
+    say: Say<'_>,
+) -> Boxed<'_, Result<Outcome, ScenarioError>> {
+    Box::pin(go(plan, clock, stop, say))
+}
+
+async fn go(
     plan: Plan,
     clock: SharedClock,
     stop: Stop,
