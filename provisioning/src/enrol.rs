@@ -6,12 +6,13 @@ use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind}
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Source;
+use crate::audit::Actor;
 use crate::grant::{self, Granted};
 use crate::limits::{ATTEMPTS, NONCE_SECONDS};
 use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::{claims, code, devices, tenants, Actor};
+use crate::registry::{claims, code, devices, tenants};
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
 use crate::trust::restored::epoch_floor;

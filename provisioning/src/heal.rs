@@ -8,11 +8,11 @@ use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 
+use crate::audit::Actor;
 use crate::keys::{self, rotate, KeyRecord, State};
 use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
 use crate::records::ClaimRecord;
 use crate::refused::Refused;
-use crate::registry::Actor;
 use crate::service::Service;
 use crate::tables::pair;
 

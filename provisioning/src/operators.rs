@@ -14,10 +14,11 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
 use tessera_token::trust::TenantSet;
 
+use crate::audit::Actor;
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
 use crate::records::octets;
 use crate::refused::Refused;
-use crate::registry::{tenants, Actor};
+use crate::registry::tenants;
 use crate::service::{Service, Tried};
 use crate::tables::Tables;
 

@@ -10,11 +10,12 @@ use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
+use crate::audit::Actor;
 use crate::grant::{self, Granted};
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
 use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::{devices, tenants, Actor};
+use crate::registry::{devices, tenants};
 use crate::service::{Service, Tried};
 use crate::tables::pair;
 

@@ -7,11 +7,12 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
 
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
-use crate::registry::{tenants, Actor};
+use crate::registry::tenants;
 use crate::service::{Service, Tried};
 use crate::tables::{numbered, pair};
 

@@ -18,7 +18,7 @@ use tessera_token::trust::Change;
 
 use crate::admission::{Admission, Source};
 use crate::audit::actor::{AuditActor, ChainPending};
-use crate::audit::{Entry, Pending};
+use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
@@ -26,7 +26,6 @@ use crate::keys::files::KeyFolder;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::refused::Refused;
-use crate::registry::Actor;
 use crate::room::{Hold, Load, Purpose, Room};
 use crate::strangers::Strangers;
 use crate::tables::Tables;

@@ -94,7 +94,7 @@ async fn time(service: &Service) -> Result<(), Refused> {
 
 async fn strangers(service: &Service) -> Result<(), Refused> {
     let Some(sum) = service.strangers.due(service.time.monotonic()) else { return Ok(()) };
-    let by = crate::registry::Actor("service".to_owned());
+    let by = crate::audit::Actor("service".to_owned());
     let entry = service.entry(&by, "strangers.refused", "", "requests without proof").detail(sum);
     service.write(Batch::new(), entry).await.map(|_| ())
 }

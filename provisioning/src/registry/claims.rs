@@ -3,7 +3,8 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::{code, groups, roles, tenants, Actor};
+use super::{code, groups, roles, tenants};
+use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
 use crate::records::{ClaimRecord, Page};
 use crate::refused::Refused;

@@ -3,8 +3,8 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch};
 
-use super::{groups, tenants, Actor};
-use crate::audit::Entry;
+use super::{groups, tenants};
+use crate::audit::{Actor, Entry};
 use crate::limits::ATTEMPTS;
 use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;

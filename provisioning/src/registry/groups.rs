@@ -3,7 +3,8 @@ use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, GroupEpoch};
 
-use super::{tenants, Actor};
+use super::tenants;
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
 use crate::records::{GroupRecord, Page, TenantRecord};
 use crate::refused::Refused;

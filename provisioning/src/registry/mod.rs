@@ -9,7 +9,3 @@ pub(crate) mod templates;
 pub(crate) mod tenants;
 #[cfg(test)]
 mod tests;
-
-/// Whom a change is put down to in the audit log.
-#[derive(Debug, Clone)]
-pub(crate) struct Actor(pub(crate) String);

@@ -2,7 +2,8 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::{templates, tenants, Actor};
+use super::{templates, tenants};
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
 use crate::records::{Page, RoleRecord};
 use crate::refused::Refused;

@@ -5,7 +5,8 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::{devices, groups, Actor};
+use super::{devices, groups};
+use crate::audit::Actor;
 use crate::keys::rotate::{first_pair, forget_seeds};
 use crate::limits::{
     ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,

@@ -13,13 +13,13 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
 use super::{FirstStart, StartError};
-use crate::audit::{Entry, Pending};
+use crate::audit::{Actor, Entry, Pending};
 use crate::keys::files::{self, KeyFolder};
 use crate::keys::{put, KeyRecord, State};
 use crate::operators::{self, OperatorRole};
 use crate::records::{RoleClass, RoleRecord, TenantRecord};
 use crate::registry::tenants::DEFAULT_GROUP;
-use crate::registry::{groups, templates, Actor};
+use crate::registry::{groups, templates};
 use crate::tables::{pair, Tables};
 use crate::trust::ledger::{self, Head};
 

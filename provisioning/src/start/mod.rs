@@ -16,9 +16,9 @@ use tessera_runtime::tls::{ServerTls, TlsError};
 use tessera_token::key::Thumbprint;
 use tokio::sync::oneshot;
 
+use crate::audit::Actor;
 use crate::config::ProvisioningConfig;
 pub use crate::keys::files::LostSeed;
-use crate::registry::Actor;
 use crate::service::Service;
 pub use operator::renew as renew_operator;
 

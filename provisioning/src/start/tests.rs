@@ -68,8 +68,8 @@ async fn ask_from_everywhere() {
 #[test]
 fn keys_that_were_made_in_1970_are_dated_anew() {
     actix_rt::System::new().block_on(async {
+        use crate::audit::Actor;
         use crate::keys::{in_state, rotate, State};
-        use crate::registry::Actor;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
@@ -229,7 +229,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         };
         let mut batch = tessera_runtime::store::Batch::new();
         batch.put_record(&tables.devices, &row, &record);
-        let by = crate::registry::Actor("test".to_owned());
+        let by = crate::audit::Actor("test".to_owned());
         let entry = service.entry(&by, "device.revoke", "default", "a");
         let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 1, at: NOW };
         let changes = vec![tessera_token::trust::Change::Device(moved)];
@@ -267,7 +267,7 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
         const FLOOR: u64 = 1000;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let by = crate::registry::Actor("test".to_owned());
+        let by = crate::audit::Actor("test".to_owned());
         let ids = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
         let group = GroupId::parse("default").unwrap();
         for id in &ids {

@@ -140,7 +140,7 @@ impl TrustActor {
     }
 
     fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
-        let by = crate::registry::Actor("service".to_owned());
+        let by = crate::audit::Actor("service".to_owned());
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
         let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
         Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);

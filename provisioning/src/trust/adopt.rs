@@ -16,14 +16,13 @@ use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown,
 
 use super::restored::{epoch_floor, next_epoch};
 use super::{actor, restored};
-use crate::audit::Entry;
+use crate::audit::{Actor, Entry};
 use crate::keys::rotate::compromise;
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::operators::Operator;
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::Actor;
 use crate::service::{Service, Tried};
 use crate::tables::{numbered, pair};
 

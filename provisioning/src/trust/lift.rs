@@ -9,12 +9,11 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
 use super::restored::{epoch_floor, lifted, lifting, Lifting};
-use crate::audit::Entry;
+use crate::audit::{Actor, Entry};
 use crate::limits::ATTEMPTS;
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::Actor;
 use crate::service::{Service, Tried};
 use crate::tables::{pair, second};
 

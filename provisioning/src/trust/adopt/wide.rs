@@ -7,10 +7,10 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, RevokedToken};
 
 use super::{entry, epoch_floor, list, next_epoch, put, told, Finding};
+use crate::audit::Actor;
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::Actor;
 use crate::service::{Service, Tried};
 use crate::tables::pair;
 
