@@ -10,7 +10,7 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::limits;
 use crate::room::TrustLimits;
-use crate::start::StartError;
+use crate::start_error::StartError;
 
 /// What an operator decides about one provisioning service.
 #[derive(Debug, Clone)]

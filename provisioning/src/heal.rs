@@ -9,8 +9,9 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
-use crate::keys::{self, rotate, KeyRecord, State};
+use crate::keys::{self, rotate};
 use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::records::keys::{KeyRecord, State};
 use crate::records::ClaimRecord;
 use crate::refused::Refused;
 use crate::service::Service;

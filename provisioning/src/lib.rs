@@ -11,6 +11,7 @@
 mod config;
 pub mod limits;
 mod start;
+mod start_error;
 
 mod rest;
 
@@ -47,7 +48,6 @@ pub mod driven;
 pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig, Rate};
 pub use room::TrustLimits;
 pub use settings::RawLimits;
-pub use start::{
-    reachable, renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
-};
+pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
+pub use start_error::{LostSeed, StartError};
 pub use trust::restored::mark as mark_restored;

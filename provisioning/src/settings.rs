@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::config::{AdmissionLimits, ProvisioningConfig, Rate};
 use crate::limits::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
-use crate::start::StartError;
+use crate::start_error::StartError;
 
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
 const BURST: RangeInclusive<u32> = 1..=100_000_000;

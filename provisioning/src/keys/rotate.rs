@@ -8,9 +8,10 @@ use tessera_token::trust::Change;
 
 pub(crate) use super::succession::{forget_seeds, Rotated};
 use super::succession::{fresh_next, succeed, Step, Successors};
-use super::{in_state, put, KeyRecord, State};
+use super::{in_state, put};
 use crate::audit::Actor;
 use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
+use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::room::Load;
 use crate::service::{Service, Tried};

@@ -7,8 +7,9 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::{files, put, KeyRecord, State};
+use super::{files, put};
 use crate::audit::Entry;
+use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::room::{Hold, Load, Purpose};

@@ -6,6 +6,7 @@ use tessera_token::claims::ConfirmationForm;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod keys;
 pub(crate) mod octets;
 mod page;
 

@@ -69,7 +69,8 @@ async fn ask_from_everywhere() {
 fn keys_that_were_made_in_1970_are_dated_anew() {
     actix_rt::System::new().block_on(async {
         use crate::audit::Actor;
-        use crate::keys::{in_state, rotate, State};
+        use crate::keys::{in_state, rotate};
+        use crate::records::keys::State;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
@@ -155,7 +156,8 @@ fn default_tenant() -> TenantId {
 #[test]
 fn keys_behind_the_first_rows_of_the_table_are_dated_too() {
     actix_rt::System::new().block_on(async {
-        use crate::keys::{in_state, KeyRecord, State};
+        use crate::keys::in_state;
+        use crate::records::keys::{KeyRecord, State};
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(UnixSeconds::new(77));
         let service = rig.start(|_| {}).await.unwrap();

@@ -225,15 +225,15 @@ async fn adopt_token(
 async fn adopt_key(service: &Service, by: &Actor, shown: &IssuerKey) -> Result<Tried<()>, Refused> {
     let id = shown.key.key_id();
     let key = pair(&shown.tenant, id.as_bytes());
-    let known = service.tables.keys.get_record::<crate::keys::KeyRecord>(&key)?;
+    let known = service.tables.keys.get_record::<crate::records::keys::KeyRecord>(&key)?;
     let name = id.to_string();
     let Some(known) = known.filter(|known| known.public().is_ok_and(|key| key == shown.key)) else {
         // Its tokens are good at readers that know it; new ones refuse them, and their devices refresh.
         let found = finding(service, "key", &shown.tenant, &name, 0, "unknown");
         return list(service, Batch::new(), &found).await;
     };
-    let cut =
-        shown.state == KeyState::Compromised && known.state != crate::keys::State::Compromised;
+    let cut = shown.state == KeyState::Compromised
+        && known.state != crate::records::keys::State::Compromised;
     if cut {
         compromise(service, by, &shown.tenant, id).await?;
         let found = finding(service, "key", &shown.tenant, &name, 0, "cut");

@@ -10,8 +10,8 @@ use tessera_token::trust::{
 };
 
 use super::ledger::Head;
-use crate::keys::{KeyRecord, State};
 use crate::limits::SNAPSHOT_SECONDS;
+use crate::records::keys::{KeyRecord, State};
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantRecord};
 use crate::refused::Refused;
 use crate::tables::{number_of, pair, second, Tables};

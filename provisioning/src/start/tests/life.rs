@@ -7,7 +7,8 @@ use super::*;
 fn a_tenant_with_more_keys_than_one_scan_goes_on() {
     actix_rt::System::new().block_on(async {
         use crate::audit::Actor;
-        use crate::keys::{in_state, rotate, KeyRecord, State};
+        use crate::keys::{in_state, rotate};
+        use crate::records::keys::{KeyRecord, State};
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
