@@ -45,7 +45,8 @@ mod tables;
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig, Rate};
+pub use config::{HttpsFiles, ProvisioningConfig};
+pub use limits::{AdmissionLimits, Rate};
 pub use room::TrustLimits;
 pub use settings::RawLimits;
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use crate::config::{AdmissionLimits, ProvisioningConfig, Rate};
-use crate::limits::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
+use crate::config::ProvisioningConfig;
+use crate::limits::{AdmissionLimits, Rate, CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
 use crate::start_error::StartError;
 
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
