@@ -41,6 +41,7 @@ mod settings;
 mod strangers;
 mod sweep;
 mod tables;
+mod write;
 
 #[cfg(feature = "testing")]
 pub mod driven;

@@ -16,8 +16,9 @@ use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
 use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::{devices, tenants};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::pair;
+use crate::write::Attempt;
 
 /// The next token, or the stored answer when the same request comes again.
 pub(crate) async fn refresh(
@@ -126,7 +127,7 @@ async fn attempt(
     batch.expect(&service.tables.refreshes, &row, before);
     batch.put_record(&service.tables.refreshes, &row, &stored);
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
-    if commit(service, request, &granted, batch).await? == Tried::Again {
+    if commit(service, request, &granted, batch).await? == Attempt::Conflict {
         return Ok(None);
     }
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
@@ -151,11 +152,11 @@ async fn commit(
     request: &TokenRequest,
     granted: &Granted,
     batch: Batch,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     if granted.issued.kid.is_empty() {
         return match service.store.commit(batch).await {
-            Ok(()) => Ok(Tried::Done(())),
-            Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+            Ok(()) => Ok(Attempt::Committed(())),
+            Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
         };
     }

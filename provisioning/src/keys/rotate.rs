@@ -14,7 +14,8 @@ use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::room::Load;
-use crate::service::{Service, Tried};
+use crate::service::Service;
+use crate::write::Attempt;
 
 /// Promotes next to active, retires the active one (its tokens live out their time) and publishes a new next.
 pub(crate) async fn rotate(
@@ -34,7 +35,7 @@ pub(crate) async fn rotate(
         let leaving: Vec<_> = old.map(|old| (old, State::Retiring)).into_iter().collect();
         let next = step.by_state(State::Next).map(|(id, _)| id.to_string()).unwrap_or_default();
         let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
-        if let Tried::Done(rotated) =
+        if let Attempt::Committed(rotated) =
             succeed(service, &step, &leaving, Successors::Required, entry).await?
         {
             old.into_iter().for_each(|(id, _)| service.key_folder.forget(*id));
@@ -58,11 +59,11 @@ pub(crate) async fn compromise(
         let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
         match succeed(service, &step, &leaving, Successors::IfRoom, entry).await {
-            Ok(Tried::Done(_)) => {
+            Ok(Attempt::Committed(_)) => {
                 service.key_folder.forget(id);
                 return Ok(());
             }
-            Ok(Tried::Again) => {}
+            Ok(Attempt::Conflict) => {}
             Err(refused) => return Err(refused),
         }
     }
@@ -90,7 +91,7 @@ pub(crate) async fn replace_lost(
         let by = Actor("service".to_owned());
         let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
         let entry = entry.detail("the seed was missing, or not the one of the key");
-        if let Tried::Done(rotated) =
+        if let Attempt::Committed(rotated) =
             succeed(service, &step, &leaving, Successors::IfRoom, entry).await?
         {
             lost.iter().for_each(|id| service.key_folder.forget(*id));

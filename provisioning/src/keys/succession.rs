@@ -13,8 +13,9 @@ use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::room::{Hold, Load, Purpose};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::pair;
+use crate::write::Attempt;
 
 /// The keys that sign for a tenant from now on. One is missing where verifiers had no room for a successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(super) async fn succeed(
     leaving: &[(&Known, State)],
     successors: Successors,
     entry: Entry,
-) -> Result<Tried<Rotated>, Refused> {
+) -> Result<Attempt<Rotated>, Refused> {
     let now = service.now().get();
     let (active, next) = (step.staying(State::Active, leaving), step.staying(State::Next, leaving));
     let promoted = if active.is_none() { next } else { None };
@@ -123,7 +124,7 @@ async fn publish(
     mut batch: Batch,
     changed: Vec<Known>,
     entry: Entry,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let mut changes = Vec::with_capacity(changed.len());
     for (id, record) in &changed {
         put(&service.tables, &mut batch, &step.tenant, *id, record);
@@ -131,7 +132,7 @@ async fn publish(
     }
     // Those that leave are known to verifiers: fresh ones alone need room.
     let tried = service.publish_within(hold, changes, batch, entry).await;
-    if matches!(tried, Ok(Tried::Again)) {
+    if matches!(tried, Ok(Attempt::Conflict)) {
         let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
         let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
         fresh.for_each(|id| service.key_folder.forget(*id));

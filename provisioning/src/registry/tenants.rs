@@ -14,8 +14,9 @@ use crate::limits::{
 use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::trust::restored::{epoch_floor, next_epoch};
+use crate::write::Attempt;
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -54,9 +55,9 @@ pub(crate) async fn create(
         let (record, batch, changes) = founding(service, tenant, bearer)?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         match service.publish_within(hold, changes.clone(), batch, entry).await? {
-            Tried::Done(()) => return Ok(record),
+            Attempt::Committed(()) => return Ok(record),
             // Made by another, or the line jumped and it begins with a higher epoch.
-            Tried::Again => forget_seeds(service, &changes),
+            Attempt::Conflict => forget_seeds(service, &changes),
         }
     }
     Err(RefusalCode::LimitReached.into())
@@ -220,7 +221,9 @@ async fn publish_page(
     for _ in 0..ATTEMPTS {
         let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
         let entry = entry.detail(format!("{} keys", changes.len()));
-        if let Tried::Done(()) = service.publish(changes.to_vec(), Batch::new(), entry).await? {
+        if let Attempt::Committed(()) =
+            service.publish(changes.to_vec(), Batch::new(), entry).await?
+        {
             return Ok(());
         }
     }
@@ -243,7 +246,7 @@ async fn change(
         batch.put_record(&service.tables.tenants, tenant.as_str(), &new);
         let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
         let changes = vec![Change::Tenant(new.trust(tenant))];
-        if let Tried::Done(()) = service.publish(changes, batch, entry).await? {
+        if let Attempt::Committed(()) = service.publish(changes, batch, entry).await? {
             return Ok(new);
         }
     }

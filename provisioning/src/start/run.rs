@@ -35,7 +35,7 @@ use crate::keys::rotate::replace_lost;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::room::Room;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::start_error::StartError;
 use crate::strangers::Strangers;
 use crate::sweep;
@@ -47,6 +47,7 @@ use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
 use crate::trust::{lift, restored};
+use crate::write::Attempt;
 
 pub(crate) struct Parts {
     pub(crate) config: ProvisioningConfig,
@@ -192,7 +193,7 @@ async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "store.accept-loss", "", "store").detail(missing);
     match service.write(Batch::new(), entry).await {
-        Ok(Tried::Done(())) => Ok(()),
+        Ok(Attempt::Committed(())) => Ok(()),
         _ => Err(StartError::Internal),
     }
 }
