@@ -27,6 +27,7 @@ mod refresh;
 mod registry;
 mod revoke;
 mod room;
+mod rotation;
 
 mod audit;
 mod keys;

@@ -6,10 +6,10 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::heal;
-use crate::keys::rotate::retire_expired;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
 use crate::records::{ClaimRecord, MovedDevice};
 use crate::refused::Refused;
+use crate::rotation::retire_expired;
 use crate::service::Service;
 use crate::tables::number_of;
 use crate::trust::ledger::Head;

@@ -7,14 +7,15 @@
 use tessera_runtime::store::{Batch, StoreError};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
+use tessera_token::refusal::RefusalCode;
 
 use crate::records::keys::{KeyRecord, State};
+use crate::refused::Refused;
 use crate::tables::{pair, Tables};
 use tessera_token::limits::TRUST_KEYS;
 
 pub(crate) mod files;
-pub(crate) mod rotate;
-mod succession;
+pub(crate) mod fresh;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,12 @@ pub(crate) fn in_state(
     let keys = of_tenant(tables, tenant)?;
     let found = keys.into_iter().find(|(_, record)| record.state == state);
     Ok(found.and_then(|(key, record)| Some((id_of(&key)?, record))))
+}
+
+/// The key that signs for a tenant now.
+pub(crate) fn signing(tables: &Tables, tenant: &TenantId) -> Result<KeyId, Refused> {
+    let found = in_state(tables, tenant, State::Active)?;
+    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }
 
 /// The key id at the end of a store key.

@@ -7,7 +7,7 @@ use tessera_token::trust::Change;
 
 use super::{devices, groups};
 use crate::audit::Actor;
-use crate::keys::rotate::{first_pair, forget_seeds};
+use crate::keys::fresh::{first_pair, forget_seeds};
 use crate::limits::{
     ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
 };
@@ -57,7 +57,7 @@ pub(crate) async fn create(
         match service.publish_within(hold, changes.clone(), batch, entry).await? {
             Attempt::Committed(()) => return Ok(record),
             // Made by another, or the line jumped and it begins with a higher epoch.
-            Attempt::Conflict => forget_seeds(service, &changes),
+            Attempt::Conflict => forget_seeds(&service.key_folder, &changes),
         }
     }
     Err(RefusalCode::LimitReached.into())
@@ -68,15 +68,17 @@ fn founding(
     tenant: &TenantId,
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
-    let mut record = TenantRecord::new(bearer, service.now().get());
+    let now = service.now().get();
+    let mut record = TenantRecord::new(bearer, now);
     record.epoch = epoch_floor(&service.tables)?;
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
-    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get())?;
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now)?;
     batch.expect_absent(&service.tables.tenants, tenant.as_str());
     batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
-    changes.extend(first_pair(service, tenant, &mut batch)?);
+    let (folder, random) = (&service.key_folder, &*service.random);
+    changes.extend(first_pair(&service.tables, folder, random, tenant, &mut batch, now)?);
     Ok((record, batch, changes))
 }
 

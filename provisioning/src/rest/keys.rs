@@ -11,10 +11,11 @@ use tessera_token::text::base64url;
 use super::auth::{By, Security, Viewer};
 use super::input::{id, Admitted, App, Query};
 use super::Answer;
-use crate::keys::{id_of, of_tenant, rotate as life};
+use crate::keys::{id_of, of_tenant};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
+use crate::rotation;
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 
@@ -87,7 +88,7 @@ pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answe
 
 pub(super) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&path)?);
-    let rotated = async move { life::rotate(&app, &by, &tenant).await };
+    let rotated = async move { rotation::rotate(&app, &by, &tenant).await };
     let rotated = Service::to_its_end(rotated).await?;
     let text = |key: Option<KeyId>| key.map(|key| key.to_string());
     let body = json!({ "active": text(rotated.active), "next": text(rotated.next) });
@@ -99,6 +100,6 @@ pub(super) async fn compromise(by: By<Security>, app: App, path: Path<(String, S
     let bytes = hex::decode(&key).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
     let (by, tenant) = (by.operator().actor(), id(&tenant)?);
-    Service::to_its_end(async move { life::compromise(&app, &by, &tenant, key).await }).await?;
+    Service::to_its_end(async move { rotation::compromise(&app, &by, &tenant, key).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }

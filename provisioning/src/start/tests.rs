@@ -69,8 +69,9 @@ async fn ask_from_everywhere() {
 fn keys_that_were_made_in_1970_are_dated_anew() {
     actix_rt::System::new().block_on(async {
         use crate::audit::Actor;
-        use crate::keys::{in_state, rotate};
+        use crate::keys::in_state;
         use crate::records::keys::State;
+        use crate::rotation;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
@@ -85,7 +86,7 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         };
         let (before, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
-        rotate::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
+        rotation::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
         chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();

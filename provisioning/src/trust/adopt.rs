@@ -17,12 +17,12 @@ use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown,
 use super::restored::{epoch_floor, next_epoch};
 use super::{actor, restored};
 use crate::audit::{Actor, Entry};
-use crate::keys::rotate::compromise;
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::operators::Operator;
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
+use crate::rotation::compromise;
 use crate::service::Service;
 use crate::tables::{numbered, pair};
 use crate::write::Attempt;

@@ -7,8 +7,9 @@ use super::*;
 fn a_tenant_with_more_keys_than_one_scan_goes_on() {
     actix_rt::System::new().block_on(async {
         use crate::audit::Actor;
-        use crate::keys::{in_state, rotate};
+        use crate::keys::in_state;
         use crate::records::keys::{KeyRecord, State};
+        use crate::rotation;
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
@@ -27,10 +28,10 @@ fn a_tenant_with_more_keys_than_one_scan_goes_on() {
         }
         let active = || in_state(&service.tables, &tenant, State::Active).unwrap().unwrap().0;
         let first = active();
-        let rotated = rotate::rotate(&service, &by, &tenant).await.unwrap();
+        let rotated = rotation::rotate(&service, &by, &tenant).await.unwrap();
         assert_eq!(rotated.active, Some(active()));
         assert_ne!(first, active());
-        rotate::compromise(&service, &by, &tenant, active()).await.unwrap();
+        rotation::compromise(&service, &by, &tenant, active()).await.unwrap();
         assert_eq!(Some(active()), rotated.next);
         chained(&service).await;
         rig.store.close().unwrap();

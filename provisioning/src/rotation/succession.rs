@@ -5,10 +5,10 @@ use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Change;
 
-use super::{files, put};
 use crate::audit::Entry;
+use crate::keys::fresh::fresh_next;
+use crate::keys::{id_of, of_tenant, put};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
@@ -44,8 +44,8 @@ pub(super) type Known = (KeyId, KeyRecord);
 impl Step {
     pub(super) fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
         tenants::known(service, tenant)?;
-        let rows = super::of_tenant(&service.tables, tenant)?;
-        let keys = rows.into_iter().filter_map(|(key, record)| Some((super::id_of(&key)?, record)));
+        let rows = of_tenant(&service.tables, tenant)?;
+        let keys = rows.into_iter().filter_map(|(key, record)| Some((id_of(&key)?, record)));
         Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
     }
 
@@ -168,7 +168,7 @@ async fn fresh(
     // The room is there before the seeds are written.
     let mut made = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(fresh_next(service, now)?);
+        made.push(fresh_next(&service.key_folder, &*service.random, now)?);
     }
     Ok((hold, made))
 }
@@ -191,23 +191,4 @@ async fn room_for_some(
 fn keys(step: &Step, count: usize) -> Load {
     let one = Load::key(step.tenant.as_str());
     (0..count).fold(Load::default(), |sum, _| sum.plus(&one))
-}
-
-/// A new next key; its seed is on disk before any record names it.
-pub(super) fn fresh_next(service: &Service, now: u64) -> Result<Known, Refused> {
-    let key = files::draw(&*service.random)?;
-    let id = service.key_folder.store(&key).map_err(|error| {
-        tracing::error!(%error, "issuer key not stored");
-        Refused::from(if error.is_full() { RefusalCode::NotReady } else { RefusalCode::Internal })
-    })?;
-    Ok((id, KeyRecord::next(key.public_bytes(), now)))
-}
-
-/// Forgets the seeds of keys that were made for a change that was not written.
-pub(crate) fn forget_seeds(service: &Service, changes: &[Change]) {
-    for change in changes {
-        if let Change::Key(key) = change {
-            service.key_folder.forget(key.key.key_id());
-        }
-    }
 }

@@ -1,21 +1,23 @@
-//! The steps of an issuer key's life, each one write and its events.
+//! The steps of an issuer key's life, each one write and its events: rotation, compromise, retirement.
 
 use tessera_runtime::store::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Change;
 
-pub(crate) use super::succession::{forget_seeds, Rotated};
-use super::succession::{fresh_next, succeed, Step, Successors};
-use super::{in_state, put};
 use crate::audit::Actor;
+use crate::keys;
 use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::room::Load;
 use crate::service::Service;
 use crate::write::Attempt;
+
+mod succession;
+
+pub(crate) use succession::Rotated;
+use succession::{succeed, Step, Successors};
 
 /// Promotes next to active, retires the active one (its tokens live out their time) and publishes a new next.
 pub(crate) async fn rotate(
@@ -110,7 +112,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
     let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
     let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
     for (key, record) in rows {
-        let Some((tenant, id)) = super::tenant_of(&key).zip(super::id_of(&key)) else {
+        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
             continue;
         };
         match record.state {
@@ -144,28 +146,4 @@ async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), R
     let step = Step::read(service, tenant)?;
     let leaving = [(step.by_id(id)?, State::Retired)];
     succeed(service, &step, &leaving, Successors::IfRoom, entry).await.map(|_| ())
-}
-
-/// The active and next key of a new tenant.
-pub(crate) fn first_pair(
-    service: &Service,
-    tenant: &TenantId,
-    batch: &mut Batch,
-) -> Result<Vec<Change>, Refused> {
-    let now = service.now().get();
-    let (active_id, active) = fresh_next(service, now)?;
-    let (next_id, next) = fresh_next(service, now)?;
-    let active = active.in_state(State::Active, now);
-    put(&service.tables, batch, tenant, active_id, &active);
-    put(&service.tables, batch, tenant, next_id, &next);
-    Ok(vec![active.change(tenant)?, next.change(tenant)?])
-}
-
-/// The key that signs for a tenant now.
-pub(crate) fn signing(
-    service_tables: &crate::tables::Tables,
-    tenant: &TenantId,
-) -> Result<KeyId, Refused> {
-    let found = in_state(service_tables, tenant, State::Active)?;
-    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }
