@@ -30,8 +30,10 @@ mod room;
 mod rotation;
 
 mod audit;
+mod feed;
 mod keys;
 mod operators;
+mod recovery;
 mod trust;
 
 mod heal;

@@ -76,7 +76,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("time", time(service).await);
     round.took("strangers", strangers(service).await);
     round.took("audit", audit(service).await);
-    round.took("lift", crate::trust::lift::run(service).await);
+    round.took("lift", crate::recovery::lift::run(service).await);
     round.took("metrics", measure(service));
     round.took("heal", heal::keys(service).await);
     round.took("retire", retire_expired(service).await);

@@ -33,6 +33,7 @@ use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
+use crate::recovery::lift;
 use crate::room::Room;
 use crate::rotation::replace_lost;
 use crate::service::Service;
@@ -46,7 +47,7 @@ use crate::trust::bound::BoundSnapshots;
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
-use crate::trust::{lift, restored};
+use crate::trust::restored;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {

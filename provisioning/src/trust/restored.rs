@@ -1,6 +1,6 @@
 //! A service that came back from an older copy of its store. It gives out nothing again that the lost part may have given
 //! out: its feed goes on on a new line far above, and serials, group numbers and epochs jump with it. Readers that know
-//! more show what the root key signed ([`super::adopt`]).
+//! more show what the root key signed ([`crate::recovery::adopt`]).
 //!
 //! `tessera restore` marks the copy ([`mark`]); a copy that came back without the mark is told by the first reader that
 //! is beyond it, or on another past.

@@ -14,8 +14,6 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown, TenantSet};
 
-use super::restored::{epoch_floor, next_epoch};
-use super::{actor, restored};
 use crate::audit::{Actor, Entry};
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::operators::Operator;
@@ -25,6 +23,8 @@ use crate::registry::devices::Moved;
 use crate::rotation::compromise;
 use crate::service::Service;
 use crate::tables::{numbered, pair};
+use crate::trust::restored::{epoch_floor, next_epoch};
+use crate::trust::{actor, restored};
 use crate::write::Attempt;
 
 mod wide;

@@ -8,7 +8,6 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
-use super::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::audit::{Actor, Entry};
 use crate::limits::ATTEMPTS;
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
@@ -16,6 +15,7 @@ use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::trust::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::write::Attempt;
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
