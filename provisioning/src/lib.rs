@@ -4,50 +4,56 @@
 //! short-lived tokens. Operators make tenants, roles, groups and claims, and revoke. Brokers and agents read the signed
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
-//! Reading order, which is the order of a device's life: `rest` (the door), `clock`, `admission`, `nonce`, `enrol`, `registry`,
-//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `room`, `keys`, `trust` (what verifiers hear),
-//! `audit`, `operators`, `sweep` (what time ends), `heal` (what a wrong clock has left). `start` puts it together. Public: [`Provisioning::start`].
-
-mod config;
-pub mod limits;
-mod start;
-mod start_error;
-
-mod rest;
-
-mod admission;
-mod clock;
-mod nonce;
-
-mod enrol;
-mod grant;
-mod issue;
-mod records;
-mod refresh;
-mod registry;
-mod revoke;
-mod room;
-mod rotation;
-
-mod audit;
-mod feed;
-mod keys;
-mod operators;
-mod recovery;
-mod trust;
-
-mod heal;
-mod metrics;
-mod refused;
-mod service;
-mod settings;
-mod strangers;
-mod sweep;
-mod tables;
-mod write;
+//! Modules stand by level, from above: each names only modules below it (`ARCHITECTURE.md`). To follow a request of a
+//! device, read `rest`, `enrol` or `refresh`, `grant`, `issue`; to follow a revocation, `rest`, `registry` or `revoke`,
+//! `service`, `trust`, `feed`. Public: [`Provisioning::start`].
 
 #[cfg(feature = "testing")]
 pub mod driven;
+
+mod start;
+
+mod rest;
+mod sweep;
+
+mod enrol;
+mod feed;
+mod heal;
+mod recovery;
+mod refresh;
+
+mod grant;
+mod operators;
+mod revoke;
+mod rotation;
+
+mod registry;
+
+mod service;
+
+mod trust;
+
+mod issue;
+mod settings;
+
+mod clock;
+mod config;
+mod keys;
+
+mod audit;
+mod room;
+mod start_error;
+
+mod admission;
+mod nonce;
+mod records;
+mod strangers;
+
+pub mod limits;
+mod metrics;
+mod refused;
+mod tables;
+mod write;
 
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use limits::{AdmissionLimits, Rate};

@@ -90,7 +90,7 @@ fn code(source: &Source) -> Vec<(usize, &str)> {
 
 /// The rooms of each crate by level, from below: a room names none of its own level or above. `ARCHITECTURE.md` says what
 /// each level is for.
-const LEVELS: [(&str, &[&[&str]]); 6] = [
+const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "token",
         &[
@@ -110,7 +110,7 @@ const LEVELS: [(&str, &[&[&str]]); 6] = [
     (
         "runtime",
         &[
-            &["clock", "limits", "random", "ready", "stop", "umask", "x509"],
+            &["boxed", "clock", "limits", "random", "ready", "stop", "umask", "x509"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret"],
             &["derivation", "http"],
@@ -143,6 +143,24 @@ const LEVELS: [(&str, &[&[&str]]); 6] = [
             &["control", "http"],
             &["alerts", "connection"],
             &["server"],
+        ],
+    ),
+    (
+        "provisioning",
+        &[
+            &["limits", "metrics", "refused", "tables", "write"],
+            &["admission", "nonce", "records", "strangers"],
+            &["audit", "room", "start_error"],
+            &["clock", "config", "keys"],
+            &["issue", "settings"],
+            &["trust"],
+            &["service"],
+            &["registry"],
+            &["grant", "operators", "revoke", "rotation"],
+            &["enrol", "feed", "heal", "recovery", "refresh"],
+            &["rest", "sweep"],
+            &["start"],
+            &["driven"],
         ],
     ),
     (
