@@ -335,7 +335,7 @@ const BUSY: Duration = Duration::from_secs(10);
 #[test]
 fn an_answer_has_a_bound_of_bytes_and_one_deadline() {
     in_each(|language| {
-        let (mut number, (send, ends)) = (0, std::sync::mpsc::channel());
+        let (mut number, (send, ends)) = (0, std::sync::mpsc::sync_channel(64));
         let service = Stranger::serve(move |_, stream| {
             number += 1;
             let watch = Watch::start();
