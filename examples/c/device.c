@@ -18,6 +18,7 @@
 #include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@
 enum { TOKEN = 1, REQ_CNF = 4, CLIENT_ID = 24, WORDS = 31, GRANT = 33, TOKEN_TYPE = 34, CNONCE = 39, TENANT = -65540,
        IAT = -65541, NONCE = -65542, SIGNATURE = -65543, SERVER_TIME = -65544, CODE = -65545, CLAIM = -65547 };
 enum { ANSWER_WITHIN = 10, LONGEST_WAIT = 60, STEADY = 10 }; /* seconds; a connection of STEADY counts as a good one */
+enum { LARGEST_NONCE = 64 }; /* bytes */
 enum { NOW_OK, LATER }; /* how a try ends; one that is refused for good ends the program */
 
 typedef unsigned char u8;
@@ -107,12 +109,17 @@ static In member(In map, int64_t label) {
     }
     return (In){0};
 }
-/* What is in a byte string (2) or text (3). */
+/* The bytes of a byte string (2) or text (3). */
 static In content(In item, int wanted) {
     int major; uint64_t n;
     return read_head(&item, &major, &n) && major == wanted ? (In){ item.p, item.p + n } : (In){0};
 }
 static uint64_t value(In item) { int major; uint64_t n; return read_head(&item, &major, &n) && major == 0 ? n : 0; }
+/* The nonce of an answer; empty when there is none that may be signed. */
+static In nonce_of(In answer) {
+    In nonce = content(member(answer, CNONCE), 2);
+    return nonce.p && nonce.end > nonce.p && nonce.end - nonce.p <= LARGEST_NONCE ? nonce : (In){0};
+}
 static int words(In item, char *to, size_t room) {
     In t = content(item, 3);
     return snprintf(to, room, "%.*s", (int)(t.end - t.p), t.p ? (const char *)t.p : "");
@@ -166,13 +173,14 @@ static void sign(const Out *o, u8 signature[64]) {
 /* ---- §3 Token, §5 Clock and counter ---- */
 static int hold(const u8 *data, size_t n) {
     In in = { data, data + n }, claims;
-    int major; uint64_t x; char name[sizeof audience];
+    int major; uint64_t x, iat, exp; char name[sizeof audience];
     if (n > sizeof token || !read_head(&in, &major, &x) || !read_head(&in, &major, &x) || !read_head(&in, &major, &x)) return 0;
     if (major != 4 || x != 4 || !skip(&in, 0) || !skip(&in, 0)) return 0;
     claims = content(in, 2);
-    if (!value(member(claims, 6)) || value(member(claims, 4)) > UINT32_MAX) return 0;
+    iat = value(member(claims, 6)), exp = value(member(claims, 4));
+    if (!iat || exp <= iat || exp > UINT32_MAX) return 0; /* a proof has 32 bits for the time */
     if (words(member(claims, 3), name, sizeof name) <= 0) return 0;
-    strcpy(audience, name), issued = value(member(claims, 6)), expires = value(member(claims, 4));
+    strcpy(audience, name), issued = iat, expires = exp;
     refresh_at = issued + ((double)expires - issued) * between(0.65, 0.75);
     memmove(token, data, n), token_n = n;
     return 1;
@@ -190,16 +198,17 @@ static int take(In answer) {
     token_is_suspect = 0;
     return 1;
 }
-static uint64_t now(void) { /* a kept token: never before its iat */
-    if (clock_set != 0) return clock_set + monotonic();
-    return (uint64_t)time(NULL) > issued ? (uint64_t)time(NULL) : issued;
+static uint64_t now(void) { /* a kept token: never before its iat; 32 bits */
+    uint64_t t = clock_set != 0 ? (uint64_t)(clock_set + monotonic()) : (uint64_t)time(NULL);
+    if (clock_set == 0 && t < issued) t = issued;
+    return t < UINT32_MAX ? t : UINT32_MAX;
 }
 
 /* ---- §4 Password: for one CONNECT alone; as text, because libmosquitto takes no zero bytes ---- */
 static void password(char *to) {
     static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     Out o = {0}, p = {0}; u8 hash[32], proof[72]; uint64_t t = now();
-    counter = counter + 1 > t ? counter + 1 : t; /* §5: needs no flash */
+    counter = counter + 1 > t && counter < UINT32_MAX ? counter + 1 : t; /* §5: needs no flash */
     SHA256(token, token_n, hash);
     head(&o, 4, 6), text(&o, "tessera-connect-1"), text(&o, verifier ? verifier : audience), text(&o, device);
     bytes(&o, hash, 32), number(&o, t), number(&o, counter);
@@ -214,7 +223,7 @@ static void password(char *to) {
     *to = 0;
 }
 
-/* ---- HTTP(S): one request a connection ---- */
+/* ---- HTTP(S): one request a connection, and one deadline from connect to the last byte (§7) ---- */
 static void address(const char *url, const char *secure, char host[256], char port[8], int *tls) {
     const char *rest = strstr(url, "://"), *colon;
     if (!rest || !(colon = strrchr(rest + 3, ':')) || colon - rest - 3 > 255) fail(url, "not scheme://host:port");
@@ -222,21 +231,49 @@ static void address(const char *url, const char *secure, char host[256], char po
     snprintf(host, 256, "%.*s", (int)(colon - rest - 3), rest + 3);
     snprintf(port, 8, "%d", atoi(colon + 1));
 }
+/* Whether the socket is ready before the time is over. */
+static int ready(int fd, short what, double until) {
+    double left = until - monotonic();
+    return left > 0 && poll(&(struct pollfd){ fd, what, 0 }, 1, (int)(left * 1000) + 1) > 0;
+}
+enum { SHAKE, SEND, RECEIVE };
+/* One step over TLS or in clear: what it did, or 0 when the line or the time is over. */
+static int step(int act, SSL *ssl, int fd, u8 *data, int n, double until) {
+    while (monotonic() < until) {
+        ERR_clear_error();
+        ssize_t done = ssl ? act == SHAKE ? SSL_connect(ssl) : act == SEND ? SSL_write(ssl, data, n) : SSL_read(ssl, data, n)
+                           : act == SEND ? send(fd, data, n, MSG_NOSIGNAL) : recv(fd, data, n, 0);
+        if (done > 0) return done;
+        int why = ssl ? SSL_get_error(ssl, done) : done == 0 || errno != EAGAIN ? SSL_ERROR_SYSCALL
+                      : act == SEND ? SSL_ERROR_WANT_WRITE : SSL_ERROR_WANT_READ;
+        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) return 0;
+        if (!ready(fd, why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until)) return 0;
+    }
+    return 0;
+}
+/* A connection to one of the addresses, or -1. */
+static int reach(struct addrinfo *at, double until) {
+    for (; at; at = at->ai_next) {
+        int error = 0, fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0) continue;
+        if (!connect(fd, at->ai_addr, at->ai_addrlen)) return fd;
+        if (errno == EINPROGRESS && ready(fd, POLLOUT, until)
+            && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error }) && !error) return fd;
+        errno = error ? error : errno == EINPROGRESS ? ETIMEDOUT : errno;
+        error = errno, close(fd), errno = error;
+    }
+    return -1;
+}
 /* The status, and the body in `answer`; 0 when there is none. */
 static int post(const char *path, const Out *body, Out *answer) {
-    char host[256], port[8], request[1024]; int tls, fd = -1, n, status = 0;
-    struct addrinfo hint = { .ai_socktype = SOCK_STREAM }, *found = NULL, *at;
-    struct timeval within = { 15, 0 };
+    char host[256], port[8], request[1024]; int tls, fd, n, status = 0;
+    struct addrinfo hint = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+    double until = monotonic() + ANSWER_WITHIN;
     SSL_CTX *context = NULL; SSL *ssl = NULL;
     answer->n = 0;
     address(http_url, "https", host, port, &tls);
     if ((n = getaddrinfo(host, port, &hint, &found))) return say("no connection: %s: %s", host, gai_strerror(n)), 0;
-    for (at = found; at && fd < 0; at = at->ai_next) {
-        if ((fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0) continue;
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &within, sizeof within), setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &within, sizeof within);
-        if (connect(fd, at->ai_addr, at->ai_addrlen)) close(fd), fd = -1;
-    }
-    freeaddrinfo(found);
+    fd = reach(found, until), freeaddrinfo(found);
     if (fd < 0) return say("no connection: %s:%s: %s", host, port, strerror(errno)), 0;
     if (tls) { /* §8: the authority and the name are checked */
         context = SSL_CTX_new(TLS_client_method()), ssl = SSL_new(context);
@@ -249,7 +286,7 @@ static int post(const char *path, const Out *body, Out *answer) {
         SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL), SSL_set_tlsext_host_name(ssl, host), SSL_set_fd(ssl, fd);
         X509_VERIFY_PARAM *p = SSL_get0_param(ssl);
         if (X509_VERIFY_PARAM_set1_ip_asc(p, host) != 1) X509_VERIFY_PARAM_set1_host(p, host, 0);
-        if (SSL_connect(ssl) != 1) {
+        if (!step(SHAKE, ssl, fd, NULL, 0, until)) {
             say("no connection: %s:%s: certificate: %s", host, port, X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
             goto end;
         }
@@ -258,11 +295,11 @@ static int post(const char *path, const Out *body, Out *answer) {
                  "Accept: application/ace+cbor\r\nContent-Length: %zu\r\n\r\n", path, host, port, body->n);
     Out all = {0};
     add(&all, request, n), add(&all, body->b, body->n);
-    if ((tls ? SSL_write(ssl, all.b, all.n) : send(fd, all.b, all.n, MSG_NOSIGNAL)) != (int)all.n) goto end;
-    for (all.n = 0; all.n < sizeof all.b - 1; all.n += n) {
-        n = tls ? SSL_read(ssl, all.b + all.n, sizeof all.b - 1 - all.n) : read(fd, all.b + all.n, sizeof all.b - 1 - all.n);
-        if (n <= 0) break;
-    }
+    for (size_t sent = 0; sent < all.n; sent += n)
+        if (!(n = step(SEND, ssl, fd, all.b + sent, all.n - sent, until))) goto end;
+    for (all.n = 0; all.n < sizeof all.b - 1; all.n += n)
+        if (!(n = step(RECEIVE, ssl, fd, all.b + all.n, sizeof all.b - 1 - all.n, until))) break;
+    if (monotonic() >= until) all.n = 0; /* a part of an answer is none */
     all.b[all.n] = 0;
     u8 *split = memmem(all.b, all.n, "\r\n\r\n", 4);
     if (split && sscanf((char *)all.b, "HTTP/1.%*d %d", &status) == 1) add(answer, split + 4, all.b + all.n - split - 4);
@@ -302,7 +339,7 @@ static void token_request(Out *o, In cnonce) {
 static int ask(const char *path, void (*request)(Out *, In)) {
     Out body = {0}, answer; char code[65], why[257]; int status = post("/v1/enrol/nonce", &body, &answer);
     for (int tries = 0; status && tries < 3; tries++) {
-        In got = { answer.b, answer.b + answer.n }, cnonce = content(member(got, CNONCE), 2);
+        In got = { answer.b, answer.b + answer.n }, cnonce = nonce_of(got);
         if (status == 200 && tries > 0) return take(got) ? NOW_OK : (say("no connection: an answer that is none"), LATER);
         if (!cnonce.p || tries == 2) {
             words(member(got, CODE), code, sizeof code), words(member(got, WORDS), why, sizeof why);
@@ -324,7 +361,7 @@ static int refresh_by_rest(void) {
 }
 
 /* ---- §8 Lines ---- */
-static struct { int connected, refused, subscribed, ended, asked; double asked_at, retry_at, wait; char command[128]; } line;
+static struct { int connected, refused, subscribed, ended, asked, nonce_signed; double asked_at, retry_at, wait; char command[128]; } line;
 
 static void publish_request(struct mosquitto *m, In cnonce) {
     Out o = {0};
@@ -363,12 +400,13 @@ static void on_message(struct mosquitto *m, void *u, const struct mosquitto_mess
     } else if (take(got)) { /* §6: installed at the broker already */
         say("new token over mqtt");
         line.asked = 0, line.wait = 1;
-    } else if (line.asked && member(got, CNONCE).p) { /* §5: the clock was refused */
-        publish_request(m, content(member(got, CNONCE), 2));
+    } else if (line.asked && !line.nonce_signed && nonce_of(got).p) { /* §5: the clock was refused; §7: one nonce a request */
+        line.nonce_signed = 1;
+        publish_request(m, nonce_of(got));
     } else { /* §7: REST tells the class of it; or the token that was handed in was not taken */
         words(member(got, CODE), code, sizeof code), words(member(got, WORDS), why, sizeof why);
         say("%s: %s: %s", line.asked ? "refused over mqtt" : "not taken", code, why);
-        if (line.asked) line.asked_at = 0;
+        if (line.asked) line.asked_at = -ANSWER_WITHIN;
         else line.ended = 1;
     }
 }
@@ -376,7 +414,7 @@ static void on_message(struct mosquitto *m, void *u, const struct mosquitto_mess
 static void renew(struct mosquitto *m) {
     double at = monotonic();
     if (!line.asked && at >= line.retry_at && now() >= refresh_at) {
-        line.asked = 1, line.asked_at = at;
+        line.asked = 1, line.nonce_signed = 0, line.asked_at = at;
         publish_request(m, (In){0});
     }
     if (!line.asked || at < line.asked_at + ANSWER_WITHIN) return;

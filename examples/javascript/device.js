@@ -17,9 +17,11 @@ const mqtt = require('mqtt');
 // Labels of the messages (§2, §6, §7).
 const TOKEN = 1, REQ_CNF = 4, CLIENT_ID = 24, WORDS = 31, GRANT = 33, TOKEN_TYPE = 34, CNONCE = 39, TENANT = -65540,
   IAT = -65541, NONCE = -65542, SIGNATURE = -65543, SERVER_TIME = -65544, CODE = -65545, CLAIM = -65547;
-const ANSWER_WITHIN = 10; // seconds for an answer on $tessera/token before REST is asked
+const ANSWER_WITHIN = 10; // seconds for an answer, over MQTT (then REST is asked) and over REST, from connect to the last byte
 const LONGEST_WAIT = 60; // seconds between two tries at most
 const STEADY = 10; // seconds after which a connection counts as a good one
+const LARGEST_ANSWER = 8192, LARGEST_NONCE = 64; // bytes
+const LAST_SECOND = 2 ** 32 - 1; // a proof has 32 bits each for time and counter
 
 const text = { type: 'string' };
 const { values: args } = parseArgs({ options: { http: text, mqtt: text, device: text, tenant: text, claim: text, dir: text, cafile: text, verifier: text, every: text } });
@@ -37,10 +39,10 @@ const rest = (time) => new Promise((done) => setTimeout(done, time * 1000));
 // ---- CBOR: a few fixed shapes are all that is needed (§1) ----
 function head(major, n) {
   if (n < 24) return Buffer.from([major << 5 | n]);
-  const size = n < 2 ** 8 ? 1 : n < 2 ** 16 ? 2 : 4;
+  const size = n < 2 ** 8 ? 1 : n < 2 ** 16 ? 2 : n < 2 ** 32 ? 4 : 8;
   const b = Buffer.alloc(1 + size);
-  b[0] = major << 5 | { 1: 24, 2: 25, 4: 26 }[size];
-  b.writeUIntBE(n, 1, size);
+  b[0] = major << 5 | { 1: 24, 2: 25, 4: 26, 8: 27 }[size];
+  size === 8 ? b.writeBigUInt64BE(BigInt(n), 1) : b.writeUIntBE(n, 1, size);
   return b;
 }
 function encode(value) {
@@ -72,11 +74,17 @@ function decode(data) {
   return item(0);
 }
 
+/** The nonce of an answer; undefined when there is none that may be signed. */
+function nonceOf(answer) {
+  const nonce = answer.get(CNONCE);
+  return Buffer.isBuffer(nonce) && nonce.length > 0 && nonce.length <= LARGEST_NONCE ? nonce : undefined;
+}
+
 /** A refusal of the service (§7). */
 class Refused extends Error {
   constructor(answer, status) {
     super(`${answer.get(CODE) ?? '?'}: ${answer.get(WORDS) ?? `HTTP status ${status}`}`);
-    this.cnonce = answer.get(CNONCE);
+    this.cnonce = nonceOf(answer);
     // The same request will never do: neither the rates nor the state of the service are the cause.
     this.isFinal = status >= 400 && status < 500 && status !== 408 && status !== 429 && !this.cnonce;
   }
@@ -107,28 +115,31 @@ const sign = (...items) => crypto.sign(null, encode(items), key);
 let token, claims, refreshAt, clock, counter = 0, tokenIsSuspect = false;
 function hold(bytes) {
   const found = decode(decode(bytes)[2]); // 3 aud, 4 exp, 6 iat
-  if (![4, 6].every((label) => Number.isInteger(found.get(label)) && found.get(label) < 2 ** 32)) throw new Error('not a token');
+  const [aud, exp, iat] = [3, 4, 6].map((label) => found.get(label));
+  if (typeof aud !== 'string' || ![exp, iat].every(Number.isInteger)) throw new Error('not a token');
+  if (iat <= 0 || exp <= iat || exp > LAST_SECOND) throw new Error('not a token of this century');
   [token, claims] = [bytes, found];
-  refreshAt = claims.get(6) + (claims.get(4) - claims.get(6)) * between(0.65, 0.75);
+  refreshAt = iat + (exp - iat) * between(0.65, 0.75);
 }
 try { hold(fs.readFileSync(file('token'))); } catch { /* a lost one is asked for anew */ }
 /** A new token. Its iat sets the clock for connect proofs; server_time counts as far as iat bears it out. */
 function take(answer) {
   hold(answer.get(TOKEN));
   const issued = claims.get(6);
-  const time = Math.min(Math.max(answer.get(SERVER_TIME) ?? 0, issued), issued + 60);
+  const told = answer.get(SERVER_TIME);
+  const time = Math.min(Math.max(Number.isInteger(told) ? told : 0, issued), issued + 60);
   clock = time - monotonic();
   if (Math.abs(time - seconds()) > 60) console.log(`clock: this machine's is wrong by ${seconds() - time} s; the token's is used`);
   keep('token', token);
   tokenIsSuspect = false;
 }
 /** Of a kept token: never before its iat. */
-const now = () => clock === undefined ? Math.max(seconds(), claims.get(6)) : Math.floor(clock + monotonic());
+const now = () => Math.min(LAST_SECOND, clock === undefined ? Math.max(seconds(), claims.get(6)) : Math.floor(clock + monotonic()));
 
 // ---- §4 Password: for one CONNECT alone ----
 function password() {
   const time = now();
-  counter = Math.max(counter + 1, time); // §5: needs no flash
+  counter = counter < LAST_SECOND ? Math.max(counter + 1, time) : time; // §5: needs no flash
   const proof = Buffer.alloc(8);
   proof.writeUInt32BE(time, 0);
   proof.writeUInt32BE(counter, 4);
@@ -142,9 +153,13 @@ function post(route, body) {
   const headers = { 'Content-Type': 'application/ace+cbor', Accept: 'application/ace+cbor', 'Content-Length': body.length };
   return new Promise((done, failed) => {
     const { request } = require(url.protocol === 'https:' ? 'node:https' : 'node:http');
-    const asked = request(url, { method: 'POST', headers, ca, agent: false, signal: AbortSignal.timeout(15_000) }, (answer) => {
+    const asked = request(url, { method: 'POST', headers, ca, agent: false, signal: AbortSignal.timeout(ANSWER_WITHIN * 1000) }, (answer) => {
       const parts = [];
-      answer.on('error', failed).on('data', (part) => parts.push(part)).on('end', () => {
+      let room = LARGEST_ANSWER;
+      answer.on('error', failed).on('data', (part) => {
+        parts.push(part);
+        if ((room -= part.length) < 0) answer.destroy(new Error('the answer is too large'));
+      }).on('end', () => {
         let got;
         try { got = decode(Buffer.concat(parts)); } catch { /* not of the service */ }
         if (!(got instanceof Map)) got = new Map();
@@ -156,7 +171,8 @@ function post(route, body) {
 }
 /** One try with a nonce, and one more when that nonce was refused: the refusal brings another. */
 async function ask(route, request) {
-  const cnonce = (await post('/v1/enrol/nonce', Buffer.alloc(0))).get(CNONCE);
+  const cnonce = nonceOf(await post('/v1/enrol/nonce', Buffer.alloc(0)));
+  if (!cnonce) throw new Error('an answer without a nonce');
   try {
     return await post(route, request(cnonce));
   } catch (no) {
@@ -185,7 +201,7 @@ function session() {
   return new Promise((done, failed) => {
     // The library must not connect by itself: it would send the same password again.
     const client = mqtt.connect(args.mqtt, { clientId: device, username: device, password: password(), protocolVersion: 5, keepalive: 60, clean: true, ca, reconnectPeriod: 0, connectTimeout: 30_000, resubscribe: false });
-    let letIn = false, over = false, timer, sent = 0, nextMessage = 0, asked, wait = 1, retryAt = 0;
+    let letIn = false, over = false, timer, sent = 0, nextMessage = 0, asked, nonceSigned = false, wait = 1, retryAt = 0;
     const publish = (topic, payload) => client.publish(topic, payload, { qos: 1 }, () => {});
     function end(error) {
       [over, timer] = [true, clearInterval(timer)];
@@ -224,8 +240,9 @@ function session() {
           take(answer);
           console.log('new token over mqtt');
           [asked, wait] = [undefined, 1];
-        } else if (asked !== undefined && answer.has(CNONCE)) { // §5: the clock was refused
-          publish('$tessera/token', tokenRequest(answer.get(CNONCE)));
+        } else if (asked !== undefined && !nonceSigned && nonceOf(answer)) { // §5: the clock was refused; §7: one nonce a request
+          nonceSigned = true;
+          publish('$tessera/token', tokenRequest(nonceOf(answer)));
         } else if (asked !== undefined) { // §7: REST tells the class of it
           console.log(`refused over mqtt: ${new Refused(answer).message}`);
           asked = -Infinity;
@@ -242,7 +259,7 @@ function session() {
         publish(`d/${device}/telemetry`, `{"n":${++sent}}`);
       }
       if (asked === undefined && time >= retryAt && now() >= refreshAt) {
-        asked = time;
+        [asked, nonceSigned] = [time, false];
         publish('$tessera/token', tokenRequest());
       }
       if (asked === undefined || time < asked + ANSWER_WITHIN) return;

@@ -8,17 +8,18 @@
 It enrols when --dir holds no token yet, publishes on d/ID/telemetry and prints what comes on d/ID/cmd. It keeps its key
 and its token in --dir and needs the claim code once. It ends when it is refused for good, with exit status 3.
 """
-import argparse, hashlib, http.client, os, queue, random, ssl, struct, sys, threading, time, urllib.parse
+import argparse, hashlib, http.client, io, os, queue, random, ssl, struct, sys, threading, time, urllib.parse
 import paho.mqtt.client as mqtt
-from paho.mqtt.packettypes import PacketTypes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 # Labels of the messages (§2, §6, §7).
 TOKEN, REQ_CNF, CLIENT_ID, WORDS, GRANT, TOKEN_TYPE, CNONCE = 1, 4, 24, 31, 33, 34, 39
 TENANT, IAT, NONCE, SIGNATURE, SERVER_TIME, CODE, CLAIM = -65540, -65541, -65542, -65543, -65544, -65545, -65547
-ANSWER_WITHIN = 10       # seconds for an answer on $tessera/token before REST is asked
+ANSWER_WITHIN = 10       # seconds for an answer, over MQTT (then REST is asked) and over REST, from connect to the last byte
 LONGEST_WAIT = 60        # seconds between two tries at most
 STEADY = 10              # seconds after which a connection counts as a good one
+LARGEST_ANSWER, LARGEST_NONCE = 8192, 64   # bytes
+LAST_SECOND = 2**32 - 1  # a proof has 32 bits each for time and counter
 
 
 # --- CBOR: a few fixed shapes are all that is needed (§1) -------------------------------------------------------------
@@ -66,10 +67,36 @@ def decode(data):
     return item(0)[0]
 
 
+def nonce_of(answer):
+    """The nonce of an answer; None when there is none that may be signed."""
+    nonce = answer.get(CNONCE)
+    return nonce if isinstance(nonce, bytes) and 0 < len(nonce) <= LARGEST_NONCE else None
+
+
+class Answer(io.RawIOBase):
+    """What comes on a socket, up to one deadline and so many bytes: a peer cannot make an answer last by single bytes."""
+    def __init__(self, sock, until):
+        self.sock, self.until, self.room = sock, until, LARGEST_ANSWER
+
+    def readable(self):
+        return True
+
+    def readinto(self, to):
+        self.sock.settimeout(max(self.until - time.monotonic(), 0.001))
+        n = self.sock.recv_into(to)
+        self.room -= n
+        if self.room < 0 or time.monotonic() > self.until:
+            raise TimeoutError("no whole answer in time") if self.room >= 0 else ValueError("the answer is too large")
+        return n
+
+    def makefile(self, mode):
+        return io.BufferedReader(self, 1024)
+
+
 class Refused(Exception):
     """A refusal of the service (§7)."""
     def __init__(self, answer, status=None):
-        self.code, self.cnonce, self.status = answer.get(CODE, "?"), answer.get(CNONCE), status
+        self.code, self.cnonce, self.status = answer.get(CODE, "?"), nonce_of(answer), status
         super().__init__(f"{self.code}: {answer.get(WORDS, f'HTTP status {status}')}")
 
     def is_final(self):
@@ -127,13 +154,17 @@ class Device:
         url = urllib.parse.urlsplit(self.args.http)
         secure = {"context": self.tls} if url.scheme == "https" else {}
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        line = kind(url.hostname, url.port, timeout=15, **secure)
+        until = time.monotonic() + ANSWER_WITHIN                                  # §7: one for the whole answer
+        line = kind(url.hostname, url.port, timeout=ANSWER_WITHIN, **secure)
         try:
-            line.request("POST", path, body, {"Content-Type": "application/ace+cbor", "Accept": "application/ace+cbor"})
-            answer = line.getresponse()
+            line.request("POST", path, body, {"Content-Type": "application/ace+cbor", "Accept": "application/ace+cbor",
+                                              "Connection": "close"})
+            answer = http.client.HTTPResponse(Answer(line.sock, until), method="POST")
+            answer.begin()
+            body = answer.read()
             try:
-                body = decode(answer.read(8192))
-            except ValueError:
+                body = decode(body)
+            except (ValueError, TypeError):
                 body = {}
             if answer.status == 200 and isinstance(body, dict):
                 return body
@@ -144,7 +175,10 @@ class Device:
     def ask(self, path, request):
         """One try with a nonce, and one more when that nonce was refused: the refusal brings another."""
         try:
-            return self.post(path, request(self.post("/v1/enrol/nonce", b"")[CNONCE]))
+            nonce = nonce_of(self.post("/v1/enrol/nonce", b""))
+            if not nonce:
+                raise ValueError("an answer without a nonce")
+            return self.post(path, request(nonce))
         except Refused as no:
             if not no.cnonce:
                 raise
@@ -178,7 +212,8 @@ class Device:
         """A new token. Its iat sets the clock for connect proofs; server_time counts as far as iat bears it out."""
         self.hold(answer[TOKEN])
         issued = self.claims[6]
-        now = min(max(answer.get(SERVER_TIME, 0), issued), issued + 60)
+        told = answer.get(SERVER_TIME)
+        now = min(max(told if isinstance(told, int) else 0, issued), issued + 60)
         self.clock = now - time.monotonic()
         if abs(now - time.time()) > 60:
             print(f"clock: this machine's is wrong by {int(time.time()) - now} s; the token's is used", flush=True)
@@ -186,20 +221,22 @@ class Device:
         self.token_is_suspect = False
 
     def hold(self, token):
-        self.token, self.claims = token, decode(decode(token)[2])                 # §3: 3 aud, 4 exp, 6 iat
-        life = self.claims[4] - self.claims[6]
-        self.refresh_at = self.claims[6] + life * random.uniform(0.65, 0.75)
+        claims = decode(decode(token)[2])                                         # §3: 3 aud, 4 exp, 6 iat
+        if not (isinstance(claims[3], str) and 0 < claims[6] < claims[4] <= LAST_SECOND):
+            raise ValueError("not a token of this century")
+        self.token, self.claims = token, claims
+        self.refresh_at = claims[6] + (claims[4] - claims[6]) * random.uniform(0.65, 0.75)
 
     def now(self):
         if self.clock is None:                                                    # a kept token: never before its iat
-            return max(int(time.time()), self.claims[6])
-        return int(self.clock + time.monotonic())
+            return min(max(int(time.time()), self.claims[6]), LAST_SECOND)
+        return min(int(self.clock + time.monotonic()), LAST_SECOND)
 
     # --- §4 Password ----------------------------------------------------------------------------------------------------
     def password(self):
         """For one CONNECT alone."""
         now = self.now()
-        self.counter = max(self.counter + 1, now)                                 # §5: needs no flash
+        self.counter = max(self.counter + 1, now) if self.counter < LAST_SECOND else now   # §5: needs no flash
         signature = self.sign("tessera-connect-1", self.args.verifier or self.claims[3], self.id,
                               hashlib.sha256(self.token).digest(), now, self.counter)
         return self.token + encode(struct.pack(">II", now, self.counter) + signature)
@@ -235,7 +272,7 @@ class Device:
             return False
         print("connected", flush=True)
         client.subscribe([("$tessera/token", 1), ("$tessera/status", 0), (f"d/{self.id}/cmd", 1)])
-        sent, next_message, asked, wait, retry_at = 0, None, None, 1, 0
+        sent, next_message, asked, nonce_signed, wait, retry_at = 0, None, None, False, 1, 0
         while True:
             try:
                 name, value = events.get(timeout=0.2)
@@ -252,11 +289,12 @@ class Device:
                     self.take(answer)
                     print("new token over mqtt", flush=True)
                     asked, wait = None, 1
-                elif CNONCE in answer and asked:                                  # §5: the clock was refused
-                    client.publish("$tessera/token", self.token_request(answer[CNONCE]), 1)
-                elif asked:                                                       # §7: REST tells the class of it
+                elif asked and not nonce_signed and nonce_of(answer):              # §5: the clock was refused
+                    nonce_signed = True                                           # §7: one nonce a request
+                    client.publish("$tessera/token", self.token_request(nonce_of(answer)), 1)
+                elif asked is not None:                                           # §7: REST tells the class of it
                     print(f"refused over mqtt: {Refused(answer)}", flush=True)
-                    asked = 0
+                    asked = -ANSWER_WITHIN
                 else:                                                             # the token that was handed in
                     print(f"not taken: {Refused(answer)}", flush=True)
                     return True
@@ -270,7 +308,7 @@ class Device:
                 sent, next_message = sent + 1, now + self.args.every
                 client.publish(f"d/{self.id}/telemetry", f'{{"n":{sent}}}', 1)
             if next_message is not None and asked is None and now >= retry_at and self.now() >= self.refresh_at:
-                asked = now
+                asked, nonce_signed = now, False
                 client.publish("$tessera/token", self.token_request(), 1)
             if asked is not None and now >= asked + ANSWER_WITHIN:
                 asked = None

@@ -3,7 +3,7 @@
 //! It is the floor under `agent`, `broker`, `provisioning`, `simulators` and `cli`, so that each foreign library
 //! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.
 //!
-//! Reading order: [`clock`] and [`random`] (the two things that everybody is handed), [`held`] and [`lived`] (what is made of a
+//! Reading order: [`clock`] and [`random`] (all other code is handed both), [`held`] and [`lived`] (what is made of a
 //! clock that may be wrong), [`store`] (acknowledged means
 //! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
 

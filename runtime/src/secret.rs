@@ -152,7 +152,7 @@ pub fn read_secret_text(path: &Path) -> Result<Secret<String>, SecretFileError> 
     text(path, read_secret_file(path)?)
 }
 
-/// As [`read_secret_text`], for what is no secret: anybody may be able to read the file.
+/// As [`read_secret_text`], for a text that is no secret: others may be able to read the file.
 ///
 /// # Errors
 /// [`SecretFileError`].

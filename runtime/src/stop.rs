@@ -45,7 +45,7 @@ impl Stop {
         })
     }
 
-    /// Tells everybody to stop. Telling twice is the same as once.
+    /// Tells every task to stop. Telling twice is the same as once.
     pub fn trigger(&self) {
         self.token.cancel();
     }
@@ -60,7 +60,7 @@ impl Stop {
         self.token.cancelled().await;
     }
 
-    /// Tells everybody to stop and waits at most `deadline`; returns the names of the tasks that did not end.
+    /// Tells every task to stop and waits at most `deadline`; returns the names of the tasks that did not end.
     pub async fn finish(&self, deadline: Duration) -> Vec<String> {
         self.trigger();
         self.tracker.close();

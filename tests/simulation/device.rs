@@ -11,7 +11,7 @@ use super::gate::AUDIENCE;
 pub const TENANT: &str = "default";
 /// Milliseconds that a device waits for an answer.
 pub const PATIENCE: u64 = 10_000;
-/// Passwords that somebody on the way has recorded.
+/// Passwords that an observer on the way has recorded.
 pub const RECORDED: usize = 256;
 
 pub struct Device {

@@ -48,7 +48,7 @@ pub struct World {
     pub turned_away: std::collections::HashSet<(usize, usize)>,
     /// The newest event that each gate has shown to know.
     pub reached: Vec<u64>,
-    /// Passwords that somebody has recorded.
+    /// Passwords that an observer has recorded.
     pub seen: Vec<Shown>,
     /// The kept session of each device at each gate.
     pub sessions: Vec<Vec<Session>>,
@@ -193,7 +193,7 @@ impl World {
         Ok(())
     }
 
-    /// Time passes for everybody.
+    /// Time passes for all.
     pub async fn pass(&mut self, millis: u64) {
         self.now += millis;
         let by = Duration::from_millis(millis);

@@ -19,4 +19,5 @@ pub mod mqtt;
 pub mod process;
 pub mod server;
 pub mod site;
+pub mod stranger;
 pub mod world;

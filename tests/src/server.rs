@@ -98,9 +98,75 @@ impl Server {
     }
 }
 
-fn run_file(data: &Path) -> Value {
+/// The file of a data folder that tells where its process listens.
+pub fn run_file(data: &Path) -> Value {
     let text = std::fs::read(data.join("run.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
+}
+
+/// `tessera provision` alone, with its data in the folder `p` of a temporary folder.
+pub struct Provisioning {
+    /// The folder of all processes and devices of the test.
+    pub folder: TempDir,
+    /// The process.
+    pub process: Process,
+    /// Where it listens.
+    pub http: String,
+}
+
+impl Provisioning {
+    /// Starts it in a new folder.
+    pub fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let process = Self::process(folder.path(), "127.0.0.1:0");
+        let http = run_file(&folder.path().join("p"))["http"].as_str().unwrap().to_owned();
+        Self { folder, process, http }
+    }
+
+    fn process(folder: &Path, http: &str) -> Process {
+        let mut command = Command::new(tessera());
+        command.args(["provision", "--http", http, "--data"]).arg(folder.join("p"));
+        let mut process = Process::start(&mut command);
+        process.line("ready", |line| line == "ready");
+        process
+    }
+
+    /// Stops it, does something to the folders, and starts it again in the same place.
+    pub fn stopped(&mut self, between: impl FnOnce(&Path)) {
+        self.process.terminate();
+        assert!(self.process.wait().success());
+        between(self.folder.path());
+        self.process = Self::process(self.folder.path(), &self.http);
+    }
+
+    /// The run file of a process of the test.
+    pub fn run_file(&self, name: &str) -> Value {
+        run_file(&self.folder.path().join(name))
+    }
+
+    /// `tessera VERB …` as an operator, which must succeed.
+    pub fn operator(&self, words: &[&str]) -> String {
+        let token = self.folder.path().join("p/operator.token");
+        ok(Command::new(tessera())
+            .args(words)
+            .args(["--http", &format!("http://{}", self.http)])
+            .arg("--operator-token")
+            .arg(format!("@{}", token.display())))
+    }
+
+    /// Enrols a device of a tenant with the role `sensor`; it has no broker yet.
+    pub fn enrol(&self, tenant: &str, device: &str) -> Device {
+        let words = ["claim", "create", "--tenant", tenant, "--role", "sensor", "--json"];
+        let claim: Value = serde_json::from_str(&self.operator(&words)).unwrap();
+        let folder = self.folder.path().join(device);
+        ok(Command::new(tessera())
+            .args(["device", "enrol", "--tenant", tenant, "--device", device])
+            .args(["--claim", claim["claims"][0]["code"].as_str().unwrap()])
+            .args(["--http", &format!("http://{}", self.http)])
+            .arg("--dir")
+            .arg(&folder));
+        Device { id: device.into(), folder, mqtt: "127.0.0.1:1".parse().unwrap() }
+    }
 }
 
 /// A device that was enrolled with the command line.
@@ -114,6 +180,21 @@ pub struct Device {
 }
 
 impl Device {
+    /// The same device at another broker.
+    pub fn at(&self, mqtt: &str) -> Self {
+        let (id, folder) = (self.id.clone(), self.folder.clone());
+        Self { id, folder, mqtt: mqtt.parse().unwrap() }
+    }
+
+    /// Changes a JSON file of the folder.
+    pub fn change<T>(&self, file: &str, change: impl FnOnce(&mut Value) -> T) -> T {
+        let path = self.folder.join(file);
+        let mut kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let changed = change(&mut kept);
+        std::fs::write(&path, kept.to_string()).unwrap();
+        changed
+    }
+
     /// A password for one CONNECT, as base64url text.
     pub fn password(&self) -> String {
         self.password_for(&self.id)

@@ -57,6 +57,32 @@ pub fn rest(time: Duration) {
     let _ = receive.recv_timeout(time);
 }
 
+/// Waits until every thread of a process that was told to stop stands still.
+pub fn stands_still(process: u32) {
+    let tasks = format!("/proc/{process}/task");
+    let still = || {
+        fs::read_dir(&tasks).unwrap().all(|task| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat"));
+            let stat = stat.unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't', 'Z']))
+        })
+    };
+    assert!(Watch::until(START_WITHIN, still).is_some(), "{tasks} does not stand still");
+}
+
+/// Bytes that clients have sent to a port of IPv4 and that its process has not read.
+pub fn unread_at(port: u16) -> u64 {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let of_row = |row: &str| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let ours = fields.get(1)?.ends_with(&format!(":{port:04X}"));
+        let unread = u64::from_str_radix(fields.get(4)?.split(':').nth(1)?, 16).ok()?;
+        // 01: the connection stands. A listener has its backlog in this field.
+        (ours && *fields.get(3)? == "01").then_some(unread)
+    };
+    table.lines().skip(1).filter_map(of_row).sum()
+}
+
 /// A watch that starts now.
 pub struct Watch(SystemClock);
 
@@ -217,15 +243,7 @@ impl Daemon {
     /// SIGSTOP, and every thread of it stands still: no system call of it is under way.
     pub fn halt(&self) {
         self.signal("STOP");
-        let tasks = format!("/proc/{}/task", self.id());
-        let still = || {
-            fs::read_dir(&tasks).unwrap().all(|task| {
-                let stat = fs::read_to_string(task.unwrap().path().join("stat"));
-                let stat = stat.unwrap_or_default();
-                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't', 'Z']))
-            })
-        };
-        assert!(Watch::until(START_WITHIN, still).is_some(), "{tasks} does not stand still");
+        stands_still(self.id());
     }
 
     /// SIGCONT.

@@ -21,23 +21,9 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("simulators", &["token", "runtime"]),
 ];
 
-/// A foreign library, and the one file that may name it.
-const FACADES: [(&str, &str); 14] = [
-    ("coset", "token/src/cose.rs"),
-    ("ed25519_dalek", "token/src/key/ed25519.rs"),
-    ("curve25519_dalek", "token/src/key/ed25519.rs"),
-    ("hkdf", "token/src/pop/derived.rs"),
-    ("hpke", "token/src/seal.rs"),
-    ("minicbor", "token/src/cbor/mod.rs"),
-    ("sled", "runtime/src/store/engine.rs"),
-    ("serde_cbor", "runtime/src/store/record.rs"),
-    ("ppp", "runtime/src/proxy/header.rs"),
-    ("ipnet", "runtime/src/proxy/mod.rs"),
-    ("rustix", "runtime/src/umask.rs"),
-    ("reqwest", "runtime/src/http/mod.rs"),
-    ("rumqttd", "broker/src/lanes/fleet/router.rs"),
-    ("rumqttc", "simulators/src/wire/protocol.rs"),
-];
+/// Libraries that have more than one role, with the number of their rows in the table of facades: it may only fall.
+const ROLES: [(&str, usize); 5] =
+    [("actix_http", 3), ("hmac", 2), ("rcgen", 2), ("rustls", 4), ("socket2", 2)];
 
 struct Source {
     path: String,
@@ -298,22 +284,92 @@ fn arrows_run_one_way() {
     }
 }
 
+/// The rows of the table of facades in `ARCHITECTURE.md`: a library and its file, or its folder with `/` at the end.
+fn facades(page: &str) -> Vec<(String, String)> {
+    let table = page.split("## Facades").nth(1).expect("the table of facades");
+    let table = table.split("\n## ").next().unwrap();
+    let rows =
+        table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| library"));
+    let mut found = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let &[libraries, role, place] = cells.as_slice() else { panic!("not three cells: {row}") };
+        assert!(!role.is_empty(), "no role: {row}");
+        let path = place.strip_prefix('`').and_then(|path| path.strip_suffix('`'));
+        let path = path.filter(|path| !path.contains('`'));
+        let path = path.unwrap_or_else(|| panic!("a row has one path: {row}"));
+        assert!(root().join(path).exists(), "not there: {row}");
+        found.extend(libraries.split(", ").map(|l| (l.replace('-', "_"), path.to_owned())));
+    }
+    found
+}
+
+/// Whether a line names a library: as the beginning of a path, or in a `use` alone.
+fn names(line: &str, library: &str) -> bool {
+    line.match_indices(library).any(|(at, _)| {
+        let is_inner = line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        let rest = &line[at + library.len()..];
+        let is_use = line.trim_start().starts_with("use ") || line.contains("pub use ");
+        !is_inner && (rest.starts_with("::") || is_use && rest.starts_with([';', ' ']))
+    })
+}
+
+/// Whether the file takes this name from elsewhere, such as `ring` from `rustls::crypto`.
+fn is_other(source: &Source, library: &str) -> bool {
+    let mut uses =
+        joined(source).into_iter().filter(|(_, line)| line.trim_start().starts_with("use "));
+    uses.any(|(_, line)| {
+        let path = line.trim_start().trim_start_matches("use ");
+        let words = path.split(|c: char| !c.is_alphanumeric() && c != '_');
+        path.contains("::") && words.skip(1).any(|word| word == library)
+    })
+}
+
 #[test]
-fn each_foreign_library_has_one_facade() {
-    for source in sources() {
-        for (line, text) in code(&source) {
-            for (library, facade) in FACADES {
-                let named = text.contains(&format!("{library}::"))
-                    || text.contains(&format!("use {library};"));
-                assert!(
-                    !named || source.path == facade,
-                    "{}:{}: only {facade} may name {library}",
-                    source.path,
-                    line + 1
-                );
+fn each_foreign_library_has_one_facade_for_each_role() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let facades = facades(&page);
+    let libraries: BTreeSet<&str> = facades.iter().map(|(library, _)| library.as_str()).collect();
+    assert!(libraries.len() > 30, "the table was not found: {libraries:?}");
+    let mut faults = Vec::new();
+    let sources = sources();
+    for library in libraries {
+        let places = || facades.iter().filter(|(of, _)| of == library).map(|(_, place)| place);
+        let most = ROLES.iter().find(|(of, _)| *of == library).map_or(1, |(_, most)| *most);
+        if places().count() > most {
+            faults.push(format!("{library} has {} roles, and {most} may be", places().count()));
+        }
+        for source in &sources {
+            let is_facade = places().any(|place| match place.ends_with('/') {
+                true => source.path.starts_with(place),
+                false => source.path == *place,
+            });
+            if is_facade || is_other(source, library) {
+                continue;
+            }
+            for (line, text) in code(source) {
+                if names(text, library) {
+                    let places: Vec<_> = places().collect();
+                    let at = format!("{}:{}", source.path, line + 1);
+                    faults.push(format!("{at}: only {places:?} may name {library}"));
+                }
             }
         }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn names_of_libraries_are_found() {
+    for line in ["use hmac::Hmac;", "use hmac;", "    let x = hmac::y();", "pub use hmac as mac;"] {
+        assert!(names(line, "hmac"), "{line}");
+    }
+    for line in ["use sha::hmac::X;", "let x_hmac = 1;", "hmac_of::x()", "let hmac = 1;"] {
+        assert!(!names(line, "hmac"), "{line}");
+    }
+    let text = "use rustls::crypto::{self, ring};\n".to_owned();
+    let source = Source { path: "x.rs".into(), text };
+    assert!(is_other(&source, "ring") && !is_other(&source, "rustls"));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use tessera_tests::process::{ok, run, tessera, Process};
+use serde_json::json;
+use tessera_tests::process::{ok, run, tessera, Process, PATIENCE};
 use tessera_tests::server::{Device, Server};
+use tessera_tests::site::{stands_still, unread_at, Watch};
 
 /// Seconds of a token's life: a quarter of it is time enough for a renewal on a busy machine.
 const LIFE: &str = "10";
@@ -56,15 +58,29 @@ fn it_publishes_beyond_the_life_of_its_token_on_one_connection() {
 fn it_comes_back_with_its_new_token_and_sends_again_what_was_not_acknowledged() {
     let mut server = Server::start();
     let device = brief(&server, "t-1");
+    let backend = server.enrol("backend", "backend");
+    // A kept subscription: messages reach the backend although it is away.
+    let subscribe = |more: &[&str]| {
+        let mut command = backend.mosquitto("mosquitto_sub");
+        command.args(["-c", "-q", "1", "-t", "d/+/telemetry"]).args(more);
+        command
+    };
+    ok(&mut subscribe(&["-E"]));
     let mut process = connect(&device, &[]);
     process.say("one");
     process.line("a renewal", |line| line.contains("the token is renewed"));
-    // A broker that is away, with lines that come meanwhile; it comes back on the same addresses.
-    let (mqtt, http) = (server.mqtt.to_string(), server.http.to_string());
+    // A broker that reads and acknowledges nothing more: "two" is sent, and lost with the process.
+    server.process.signal("STOP");
+    stands_still(server.process.id());
+    let before = unread_at(server.mqtt.port());
+    process.say("two");
+    let sent = || unread_at(server.mqtt.port()) > before;
+    assert!(Watch::until(PATIENCE, sent).is_some(), "the device does not send its line");
     server.process.kill();
     process.line("the loss", |line| line.contains("connecting again"));
-    process.say("two");
     process.say("three");
+    // It comes back on the same addresses.
+    let (mqtt, http) = (server.mqtt.to_string(), server.http.to_string());
     let data = server.data();
     let mut again = Process::start(
         Command::new(tessera())
@@ -76,6 +92,10 @@ fn it_comes_back_with_its_new_token_and_sends_again_what_was_not_acknowledged() 
     let status = process.wait();
     let told = process.output();
     assert!(status.success() && told.contains("acknowledged 3 messages"), "{told}");
+    let mut reader = Process::start(&mut subscribe(&[]));
+    for line in ["one", "two", "three"] {
+        reader.line(line, |heard| heard == line);
+    }
 }
 
 #[test]
@@ -105,7 +125,7 @@ fn a_wrong_clock_and_a_lost_counter_do_not_keep_it_out() {
             .arg(&device.folder))
     };
     let counter = device.folder.join("counter");
-    for state in [None, Some("3"), Some("x")] {
+    for (state, wrong) in [(None, -40_000_000), (Some("3"), 4_000), (Some("x"), -4_000)] {
         // Several in one second take the counter ahead of the time.
         for _ in 0..4 {
             let (good, told) = test();
@@ -115,7 +135,12 @@ fn a_wrong_clock_and_a_lost_counter_do_not_keep_it_out() {
             None => fs::remove_file(&counter).unwrap(),
             Some(text) => fs::write(&counter, text).unwrap(),
         }
+        device.change("device.json", |card| card["clock_correction"] = json!(wrong));
         let (good, told) = test();
-        assert!(good, "{state:?}: {told}");
+        assert!(good, "{state:?}, {wrong} s: {told}");
+        // The clock was refused, and set by the answer of provisioning.
+        assert!(told.contains("once more with a new token"), "{told}");
+        let correction = device.change("device.json", |card| card["clock_correction"].as_i64());
+        assert!(correction.is_some_and(|seconds| seconds.abs() < 60), "{correction:?}");
     }
 }

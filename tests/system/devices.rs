@@ -25,26 +25,16 @@ pub(crate) enum Language {
     JavaScript,
 }
 
-/// The tests of each language.
-macro_rules! each_language {
-    ($($test:ident),*) => { $(mod $test {
-        use super::Language;
-        #[test]
-        fn in_python() { super::$test(Language::Python); }
-        #[test]
-        fn in_c() { super::$test(Language::C); }
-        #[test]
-        fn in_javascript() { super::$test(Language::JavaScript); }
-    })* };
+/// Does it for each language, all at once: the devices mostly wait.
+pub(crate) fn in_each(test: impl Fn(Language) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for language in Language::ALL {
+            let thread = std::thread::Builder::new().name(format!("in {language:?}"));
+            thread.spawn_scoped(scope, move || test(language)).unwrap();
+        }
+    });
 }
-
-each_language!(
-    lives_and_ends,
-    comes_through_a_wrong_clock,
-    comes_through_a_broker_that_was_killed_and_a_token_that_ended,
-    speaks_tls,
-    ends_with_a_clear_word
-);
 
 impl Language {
     /// All of them.
@@ -222,7 +212,12 @@ fn ends(mut device: Process, code: &str) {
     assert!(told.lines().last().unwrap().starts_with("refused for good"), "{told}");
 }
 
-fn lives_and_ends(language: Language) {
+#[test]
+fn lives_and_ends() {
+    in_each(lives_and_ends_in);
+}
+
+fn lives_and_ends_in(language: Language) {
     let server = start();
     let mut reader = reader(&server);
     let card = Card::of(language, &server, "short");
@@ -257,7 +252,12 @@ fn lives_and_ends(language: Language) {
     assert!(status.code() == Some(1) && device.output().contains("chmod 600"), "{status}");
 }
 
-fn comes_through_a_wrong_clock(language: Language) {
+#[test]
+fn comes_through_a_wrong_clock() {
+    in_each(comes_through_a_wrong_clock_in);
+}
+
+fn comes_through_a_wrong_clock_in(language: Language) {
     let server = start();
     let mut reader = reader(&server);
     for (role, offset) in [("short", "-2h"), ("sensor", "+2h")] {
@@ -286,7 +286,12 @@ fn comes_through_a_wrong_clock(language: Language) {
     }
 }
 
-fn comes_through_a_broker_that_was_killed_and_a_token_that_ended(language: Language) {
+#[test]
+fn comes_through_a_broker_that_was_killed_and_a_token_that_ended() {
+    in_each(comes_through_a_broker_that_was_killed_and_a_token_that_ended_in);
+}
+
+fn comes_through_a_broker_that_was_killed_and_a_token_that_ended_in(language: Language) {
     let places = Places::fresh();
     let server = start_on(places);
     let mut reader_of_first = reader(&server);
@@ -331,7 +336,12 @@ fn comes_through_a_broker_that_was_killed_and_a_token_that_ended(language: Langu
     says(&mut device, "connected");
 }
 
-fn speaks_tls(language: Language) {
+#[test]
+fn speaks_tls() {
+    in_each(speaks_tls_in);
+}
+
+fn speaks_tls_in(language: Language) {
     let folder = TempDir::new().unwrap();
     let (cert, key) = certificate(folder.path());
     let more = ["--mqtts", "0.0.0.0:0", "--cert", &cert, "--key", &key];
@@ -373,7 +383,12 @@ fn speaks_tls(language: Language) {
     card.refuses_the_certificate();
 }
 
-fn ends_with_a_clear_word(language: Language) {
+#[test]
+fn ends_with_a_clear_word() {
+    in_each(ends_with_a_clear_word_in);
+}
+
+fn ends_with_a_clear_word_in(language: Language) {
     let server = start();
     let mut card = Card::of(language, &server, "sensor");
     let claim = std::mem::replace(&mut card.claim, "AAAA-AAAA-AAAA-AAAA".into());

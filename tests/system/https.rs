@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tessera_tests::process::{ok, run, tessera, Process};
+use tessera_tests::process::{ok, run, tessera, Process, PATIENCE};
+use tessera_tests::site::Watch;
 
-use crate::tls::{certificate, records, OF_THE_RECORD};
+use crate::tls::{certificate, largest_record, OF_THE_RECORD};
 
 struct Site {
     folder: TempDir,
@@ -154,13 +155,10 @@ fn a_renewed_certificate_is_used_after_sighup() {
     certificate(&folder);
     site.process.signal("HUP");
     // The client trusts the new certificate alone.
-    let mut tries = 0;
     let https = site.https();
-    let ask = || site.tessera(&["devices", "--http", &https, "--cafile", &site.cert]);
-    while !run(&mut ask()).0 {
-        tries += 1;
-        assert!(tries < 100, "the new certificate is never used");
-    }
+    let ask = || run(&mut site.tessera(&["devices", "--http", &https, "--cafile", &site.cert])).0;
+    let used = Watch::until(PATIENCE, ask);
+    assert!(used.is_some(), "the new certificate is not used in {PATIENCE:?}");
     site.stop();
 }
 
@@ -201,25 +199,9 @@ fn each_listener_of_provisioning_has_a_gauge_of_its_own() {
 #[test]
 fn a_client_with_small_buffers_gets_small_records_over_https() {
     let site = start();
-    let input = site.folder.path().join("request");
-    let largest = |more: &[&str]| {
-        std::fs::write(
-            &input,
-            "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        )
-        .unwrap();
-        let output = Command::new("openssl")
-            .args(["s_client", "-connect", &format!("127.0.0.1:{}", site.port("http"))])
-            .args(["-CAfile", &site.cert, "-ign_eof", "-msg"])
-            .args(more)
-            .stdin(std::fs::File::open(&input).unwrap())
-            .output()
-            .unwrap();
-        let output = String::from_utf8_lossy(&output.stdout);
-        let records = records(&output);
-        assert!(records.iter().sum::<usize>() > 20_000, "{records:?}\n{output}");
-        records.into_iter().max().unwrap()
-    };
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let largest =
+        |more: &[&str]| largest_record((site.port("http"), &site.cert), request, 20_001, more);
     for version in ["-tls1_2", "-tls1_3"] {
         let found = largest(&[version, "-maxfraglen", "512"]);
         assert!((512..=512 + OF_THE_RECORD).contains(&found), "{version}: {found}");

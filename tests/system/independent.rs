@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::{json, Value};
 use tessera_tests::process::{ok, python, root};
+use tessera_tests::stranger::claims;
 use tessera_token::claims::{Claims, Epochs, Serial};
-use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SecretKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
@@ -21,21 +21,16 @@ fn an_independent_cwt_library_reads_our_token() {
     };
     // The library checks expiry against the real clock: a date far ahead keeps this test timeless.
     let issued = UnixSeconds::new(4_102_444_800 - 2_000_000);
+    let times = (issued, UnixSeconds::new(4_102_444_800));
     let claims = Claims {
-        tenant: TenantId::parse("acme").unwrap(),
-        device: DeviceId::parse("s-1").unwrap(),
-        audience: Audience::parse("mqtt").unwrap(),
-        expires: UnixSeconds::new(4_102_444_800),
-        not_before: None,
-        issued,
         serial: Serial::from_counter(300),
-        confirmation: Some(SecretKey::from_seed(&[2; 32]).public()),
         scope: Scope::new(vec![
             entry("d/s-1/telemetry", Permission::Publish),
             entry("d/s-1/cmd", Permission::Both),
         ])
         .unwrap(),
         epochs: Epochs { tenant: 1, group_number: 2, group: 0, device: 4 },
+        ..claims("acme", "s-1", &SecretKey::from_seed(&[2; 32]).public(), times)
     };
     for algorithm in [Algorithm::Ed25519, Algorithm::EdDsa] {
         let token = issue(&claims, algorithm, &issuer).unwrap();

@@ -50,7 +50,7 @@ fn a_device_lives_by_symmetric_keys_until_it_is_revoked() {
         device(&["doctor", "--mqtt", &sensor.mqtt.to_string()], &sensor).env_remove("RUST_LOG")
     );
     assert!(well && told.contains("the device is well"), "{told}");
-    // The next token is of the same kind, when nobody says otherwise.
+    // The next token is of the same kind, unless another one is asked for.
     let shown = ok(&mut device(&["token", "--refresh"], &sensor));
     assert!(shown.contains("to a symmetric key"), "{shown}");
     let mut listens = Process::start(sensor.mosquitto("mosquitto_sub").args([
@@ -88,7 +88,7 @@ fn without_the_setting_it_is_told_that_there_is_none() {
     let sensor = server.enrol("h-1", "sensor");
     let (good, output) = run(&mut device(&["token", "--refresh", "--pop", "hmac"], &sensor));
     assert!(!good && output.contains("symmetric_not_offered"), "{output}");
-    // What it held is as good as before.
+    // The token that it held is as good as before.
     let (good, output) = test(&sensor);
     assert!(good, "{output}");
 }

@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tessera_tests::process::{ok, run, tessera, Process, PATIENCE};
-use tessera_tests::server::Device;
+use tessera_tests::process::{run, tessera, Process, PATIENCE};
+use tessera_tests::server::{Device, Provisioning};
 use tessera_tests::site::Watch;
 
 /// A line between two processes: everything that goes over it is kept.
@@ -69,51 +69,25 @@ fn stored(folder: &Path, part: &str) -> bool {
     })
 }
 
-struct Service {
-    folder: TempDir,
-    http: String,
-    _process: Process,
+struct Service(Provisioning);
+
+impl Deref for Service {
+    type Target = Provisioning;
+
+    fn deref(&self) -> &Provisioning {
+        &self.0
+    }
 }
 
 impl Service {
     fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let mut process = Process::start(
-            Command::new(tessera())
-                .args(["provision", "--http", "127.0.0.1:0", "--data"])
-                .arg(folder.path().join("p")),
-        );
-        process.line("ready", |l| l == "ready");
-        let http = run_file(&folder.path().join("p"))["http"].as_str().unwrap().to_owned();
-        Self { folder, http, _process: process }
-    }
-
-    fn operator(&self, words: &[&str]) -> String {
-        let token = self.folder.path().join("p/operator.token");
-        ok(Command::new(tessera())
-            .args(words)
-            .args(["--http", &format!("http://{}", self.http)])
-            .arg("--operator-token")
-            .arg(format!("@{}", token.display())))
+        Self(Provisioning::start())
     }
 
     fn tenant(&self, tenant: &str) {
         self.operator(&["tenant", "create", tenant]);
         let topics = ["--publish", "d/{device}/telemetry", "--subscribe", "d/{device}/cmd"];
         self.operator(&[&["role", "set", "sensor", "--tenant", tenant][..], &topics].concat());
-    }
-
-    fn enrol(&self, tenant: &str, device: &str) -> Device {
-        let words = ["claim", "create", "--tenant", tenant, "--role", "sensor", "--json"];
-        let claim: Value = serde_json::from_str(&self.operator(&words)).unwrap();
-        let folder = self.folder.path().join(device);
-        ok(Command::new(tessera())
-            .args(["device", "enrol", "--tenant", tenant, "--device", device])
-            .args(["--claim", claim["claims"][0]["code"].as_str().unwrap()])
-            .args(["--http", &format!("http://{}", self.http)])
-            .arg("--dir")
-            .arg(&folder));
-        Device { id: device.into(), folder, mqtt: "127.0.0.1:1".parse().unwrap() }
     }
 
     fn revoke(&self, tenant: &str, device: &str) {
@@ -136,9 +110,7 @@ impl Service {
 
     /// The device, at the broker.
     fn at_broker(&self, device: &Device) -> Device {
-        let mqtt = run_file(&self.folder.path().join("b"))["mqtt"].as_str().unwrap().to_owned();
-        let Device { id, folder, .. } = device;
-        Device { id: id.clone(), folder: folder.clone(), mqtt: mqtt.parse().unwrap() }
+        device.at(self.run_file("b")["mqtt"].as_str().unwrap())
     }
 
     fn is_let_in(&self, device: &Device) -> bool {
@@ -146,10 +118,6 @@ impl Service {
         let words = ["-q", "1", "-t", topic.as_str(), "-m", "x"];
         run(self.at_broker(device).mosquitto("mosquitto_pub").args(words)).0
     }
-}
-
-fn run_file(folder: &Path) -> Value {
-    serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap()
 }
 
 #[test]
@@ -214,7 +182,7 @@ fn a_broker_that_was_told_other_tenants_says_so_and_lets_no_device_in() {
     broker.line("why", |l| l.contains("--feed-tenant") && l.contains("acme"));
     let place = service.folder.path().join("b");
     assert!(Watch::until(PATIENCE, || place.join("run.json").exists()).is_some());
-    let metrics = run_file(&place)["metrics"].as_str().unwrap().to_owned();
+    let metrics = service.run_file("b")["metrics"].as_str().unwrap().to_owned();
     let mut stream = TcpStream::connect(metrics).unwrap();
     write!(stream, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

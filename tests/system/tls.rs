@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tessera_tests::process::run;
+use tessera_tests::process::{run, PATIENCE};
 use tessera_tests::server::{Device, Server};
+use tessera_tests::site::Watch;
 
 pub(crate) fn certificate(folder: &Path) -> (String, String) {
     let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));
@@ -83,11 +84,8 @@ fn a_renewed_certificate_is_used_after_sighup() {
     assert_ne!(std::fs::read(&secure.cert).unwrap(), old);
     secure.server.process.signal("HUP");
     // The client trusts the new certificate alone.
-    let mut tries = 0;
-    while !secure.publish(&device, &[]).0 {
-        tries += 1;
-        assert!(tries < 100, "the new certificate is never used");
-    }
+    let used = Watch::until(PATIENCE, || secure.publish(&device, &[]).0);
+    assert!(used.is_some(), "the new certificate is not used in {PATIENCE:?}");
     secure.server.stop();
 }
 
@@ -111,8 +109,32 @@ fn connect_and_subscribe(device: &Device) -> Vec<u8> {
     [connect, packet(0x82, [&[0, 1][..], &filter, &[0]].concat())].concat()
 }
 
+/// The largest record of a server at this port when it is sent these bytes, to a client with these options. All records
+/// together have `least` bytes or more.
+pub(crate) fn largest_record(
+    (port, cert): (&str, &str),
+    bytes: &[u8],
+    least: usize,
+    more: &[&str],
+) -> usize {
+    let input = TempDir::new().unwrap();
+    let input = input.path().join("input");
+    std::fs::write(&input, bytes).unwrap();
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &format!("127.0.0.1:{port}")])
+        .args(["-CAfile", cert, "-ign_eof", "-msg"])
+        .args(more)
+        .stdin(std::fs::File::open(&input).unwrap())
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&output.stdout);
+    let records = records(&output);
+    assert!(records.iter().sum::<usize>() >= least, "{records:?}\n{output}");
+    records.into_iter().max().unwrap()
+}
+
 /// The lengths of the server's records, as `openssl s_client -msg` shows them.
-pub(crate) fn records(output: &str) -> Vec<usize> {
+fn records(output: &str) -> Vec<usize> {
     let mut lines = output.lines();
     let mut found = Vec::new();
     while let Some(line) = lines.next() {
@@ -136,20 +158,10 @@ fn a_client_with_small_buffers_gets_small_records() {
     let retained = ["-r", "-q", "1", "-t", "d/m-1/cmd", "-m", &large];
     let (sent, output) = run(backend.mosquitto("mosquitto_pub").args(retained));
     assert!(sent, "{output}");
-    let input = secure.server.folder.path().join("packets");
+    // A fresh password for each handshake.
     let largest = |more: &[&str]| {
-        std::fs::write(&input, connect_and_subscribe(&device)).unwrap();
-        let output = Command::new("openssl")
-            .args(["s_client", "-connect", &format!("127.0.0.1:{}", secure.port)])
-            .args(["-CAfile", &secure.cert, "-ign_eof", "-msg"])
-            .args(more)
-            .stdin(std::fs::File::open(&input).unwrap())
-            .output()
-            .unwrap();
-        let output = String::from_utf8_lossy(&output.stdout);
-        let records = records(&output);
-        assert!(records.iter().sum::<usize>() > large.len(), "{records:?}\n{output}");
-        records.into_iter().max().unwrap()
+        let packets = connect_and_subscribe(&device);
+        largest_record((&secure.port, &secure.cert), &packets, large.len() + 1, more)
     };
     for version in ["-tls1_2", "-tls1_3"] {
         for (asked, most) in [("512", 512), ("1024", 1_024), ("2048", 2_048)] {

@@ -9,32 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use tempfile::TempDir;
 use tessera_tests::process::{ok, run, tessera, Process};
-use tessera_tests::server::Device;
+use tessera_tests::server::{Device, Provisioning};
 use tessera_tests::site::Watch;
-
-struct Parts {
-    folder: TempDir,
-    provisioning: Process,
-    http: String,
-}
-
-fn run_file(folder: &TempDir, name: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.path().join(name).join("run.json")).unwrap())
-        .unwrap()
-}
-
-fn provision(folder: TempDir) -> Parts {
-    let mut provisioning = Process::start(
-        Command::new(tessera())
-            .args(["provision", "--http", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("p")),
-    );
-    provisioning.line("ready", |l| l == "ready");
-    let http = run_file(&folder, "p")["http"].as_str().unwrap().to_owned();
-    Parts { folder, provisioning, http }
-}
 
 /// A whole folder.
 fn copy(from: &Path, to: &Path) {
@@ -50,74 +27,38 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-impl Parts {
-    /// Stops provisioning, does something to the folders, and starts it again in the same place.
-    fn stopped(&mut self, between: impl FnOnce(&Path)) {
-        self.provisioning.terminate();
-        assert!(self.provisioning.wait().success());
-        between(self.folder.path());
-        self.provisioning = Process::start(
-            Command::new(tessera())
-                .args(["provision", "--http", &self.http, "--data"])
-                .arg(self.folder.path().join("p")),
-        );
-        self.provisioning.line("ready", |l| l == "ready");
-    }
-
-    fn reader(&self, verb: &str, data: &str, more: &[&str]) -> Process {
-        let p = self.folder.path().join("p");
-        let mut process = Process::start(
-            Command::new(tessera())
-                .arg(verb)
-                .arg("--data")
-                .arg(self.folder.path().join(data))
-                .args(["--provisioning", &format!("http://{}", self.http)])
-                .arg("--feed-token")
-                .arg(p.join("feed.token"))
-                .arg("--root")
-                .arg(p.join("root.thumbprint"))
-                .args(more),
-        );
-        process.line("ready", |l| l == "ready");
-        process
-    }
-
-    fn operator(&self, words: &[&str]) -> String {
-        let token = self.folder.path().join("p/operator.token");
-        ok(Command::new(tessera())
-            .args(words)
-            .args(["--http", &format!("http://{}", self.http)])
-            .arg("--operator-token")
-            .arg(format!("@{}", token.display())))
-    }
-
-    fn enrol(&self, device: &str, mqtt: &str) -> Device {
-        let claim = self.operator(&["claim", "create", "--role", "sensor", "--json"]);
-        let claim: Value = serde_json::from_str(&claim).unwrap();
-        let folder = self.folder.path().join(device);
-        ok(Command::new(tessera())
-            .args(["device", "enrol", "--device", device])
-            .args(["--claim", claim["claims"][0]["code"].as_str().unwrap()])
-            .args(["--http", &format!("http://{}", self.http)])
-            .arg("--dir")
-            .arg(&folder));
-        Device { id: device.into(), folder, mqtt: mqtt.parse().unwrap() }
-    }
+/// A broker or an agent on the feed.
+fn reader(parts: &Provisioning, verb: &str, data: &str, more: &[&str]) -> Process {
+    let p = parts.folder.path().join("p");
+    let mut process = Process::start(
+        Command::new(tessera())
+            .arg(verb)
+            .arg("--data")
+            .arg(parts.folder.path().join(data))
+            .args(["--provisioning", &format!("http://{}", parts.http)])
+            .arg("--feed-token")
+            .arg(p.join("feed.token"))
+            .arg("--root")
+            .arg(p.join("root.thumbprint"))
+            .args(more),
+    );
+    process.line("ready", |l| l == "ready");
+    process
 }
 
 #[test]
-fn an_outage_of_provisioning_stops_nobody() {
-    let mut parts = provision(TempDir::new().unwrap());
+fn an_outage_of_provisioning_stops_no_device() {
+    let mut parts = Provisioning::start();
     let broker = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
-    let mut process = parts.reader("broker", "b", &broker);
-    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
-    let device = parts.enrol("t-1", &mqtt);
+    let mut process = reader(&parts, "broker", "b", &broker);
+    let mqtt = parts.run_file("b")["mqtt"].as_str().unwrap().to_owned();
+    let device = parts.enrol("default", "t-1").at(&mqtt);
     let words = ["-q", "1", "-t", "d/t-1/telemetry", "-m", "x"];
     assert!(run(device.mosquitto("mosquitto_pub").args(words)).0);
     let mut subscriber =
         Process::start(device.mosquitto("mosquitto_sub").args(["-t", "d/t-1/cmd"]));
     subscriber.line("SUBACK", |l| l.contains("received SUBACK"));
-    parts.provisioning.kill();
+    parts.process.kill();
     // A second connection of the same device, while the first one goes on.
     let (sent, output) = run(Command::new("mosquitto_pub")
         .args(["-d", "-h", "127.0.0.1", "-p", mqtt.rsplit(':').next().unwrap(), "-i", "t-1~2"])
@@ -129,9 +70,9 @@ fn an_outage_of_provisioning_stops_nobody() {
     process.terminate();
     assert!(process.wait().success());
     drop(process);
-    let _process = parts.reader("broker", "b", &broker);
-    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
-    let device = Device { mqtt: mqtt.parse().unwrap(), ..device };
+    let _process = reader(&parts, "broker", "b", &broker);
+    let mqtt = parts.run_file("b")["mqtt"].as_str().unwrap().to_owned();
+    let device = device.at(&mqtt);
     let (sent, output) = run(device.mosquitto("mosquitto_pub").args(words));
     assert!(sent, "{output}");
 }
@@ -153,14 +94,14 @@ fn ask(mut stream: impl Read + Write, body: &Value) -> Value {
 
 #[test]
 fn a_gateway_agent_decides_offline() {
-    let mut parts = provision(TempDir::new().unwrap());
+    let mut parts = Provisioning::start();
     let socket = parts.folder.path().join("agent.sock");
     let more = ["--http", "127.0.0.1:0", "--socket", socket.to_str().unwrap()];
-    let _agent = parts.reader("agent", "a", &more);
-    let http = run_file(&parts.folder, "a")["http"].as_str().unwrap().to_owned();
-    let name = run_file(&parts.folder, "a")["verifier"].as_str().unwrap().to_owned();
-    let device = parts.enrol("t-1", "127.0.0.1:1");
-    parts.provisioning.kill();
+    let _agent = reader(&parts, "agent", "a", &more);
+    let http = parts.run_file("a")["http"].as_str().unwrap().to_owned();
+    let name = parts.run_file("a")["verifier"].as_str().unwrap().to_owned();
+    let device = parts.enrol("default", "t-1");
+    parts.process.kill();
     // A password for the broker is none here, so that a gateway that is asked to validate learns nothing it can use.
     let for_broker = json!({ "client_id": "t-1", "password": device.password() });
     let answer = ask(TcpStream::connect(&http).unwrap(), &for_broker);
@@ -181,9 +122,9 @@ fn a_gateway_agent_decides_offline() {
 /// Two brokers with one name on one feed serve on, and both say it; with names of their own neither does.
 #[test]
 fn brokers_of_one_name_are_told_and_brokers_of_two_names_take_a_proof_once() {
-    let parts = provision(TempDir::new().unwrap());
+    let parts = Provisioning::start();
     let page = |name: &str, path: &str| {
-        let at = run_file(&parts.folder, name)["metrics"].as_str().unwrap().to_owned();
+        let at = parts.run_file(name)["metrics"].as_str().unwrap().to_owned();
         let mut stream = TcpStream::connect(&at).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -192,11 +133,11 @@ fn brokers_of_one_name_are_told_and_brokers_of_two_names_take_a_proof_once() {
     };
     let more = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
     let named = [&more[..], &["--verifier", "north"]].concat();
-    let _north = parts.reader("broker", "north", &named);
-    let _one = parts.reader("broker", "one", &more);
+    let _north = reader(&parts, "broker", "north", &named);
+    let _one = reader(&parts, "broker", "one", &more);
     let ready = page("one", "/readyz");
     assert!(!ready.contains("verifier_name_shared"), "{ready}");
-    let mut two = parts.reader("broker", "two", &more);
+    let mut two = reader(&parts, "broker", "two", &more);
     for name in ["one", "two"] {
         let told = Watch::until(Duration::from_secs(60), || {
             let ready = page(name, "/readyz");
@@ -211,8 +152,8 @@ fn brokers_of_one_name_are_told_and_brokers_of_two_names_take_a_proof_once() {
     let ready = page("north", "/readyz");
     assert!(ready.contains("HTTP/1.1 200") && !ready.contains("verifier_name_shared"), "{ready}");
     // One password, shown to two brokers: good at the one that it names.
-    let mqtt = |name: &str| run_file(&parts.folder, name)["mqtt"].as_str().unwrap().to_owned();
-    let device = parts.enrol("t-1", &mqtt("one"));
+    let mqtt = |name: &str| parts.run_file(name)["mqtt"].as_str().unwrap().to_owned();
+    let device = parts.enrol("default", "t-1").at(&mqtt("one"));
     let shown = |at: &str, password: &str| {
         let port = at.rsplit(':').next().unwrap().to_owned();
         run(Command::new("mosquitto_pub")
@@ -245,11 +186,11 @@ fn brokers_of_one_name_are_told_and_brokers_of_two_names_take_a_proof_once() {
 /// Provisioning alone comes back from a copy that is some revocations old: every revocation that it reports holds.
 #[test]
 fn what_a_restored_provisioning_revokes_ends_everywhere() {
-    let mut parts = provision(TempDir::new().unwrap());
+    let mut parts = Provisioning::start();
     let more = ["--mqtt", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
-    let _broker = parts.reader("broker", "b", &more);
-    let mqtt = run_file(&parts.folder, "b")["mqtt"].as_str().unwrap().to_owned();
-    let devices = ["t-1", "t-2", "t-3"].map(|name| parts.enrol(name, &mqtt));
+    let _broker = reader(&parts, "broker", "b", &more);
+    let mqtt = parts.run_file("b")["mqtt"].as_str().unwrap().to_owned();
+    let devices = ["t-1", "t-2", "t-3"].map(|name| parts.enrol("default", name).at(&mqtt));
     let session = |device: &Device, name: &str| {
         let topic = format!("d/{name}/cmd");
         let mut process =
@@ -257,7 +198,7 @@ fn what_a_restored_provisioning_revokes_ends_everywhere() {
         process.line("SUBACK", |l| l.contains("received SUBACK"));
         process
     };
-    let revoked = |parts: &Parts, device: &Device, name: &str, session: &mut Process| {
+    let revoked = |parts: &Provisioning, device: &Device, name: &str, session: &mut Process| {
         parts.operator(&["revoke", "device", name]);
         session.line("DISCONNECT", |l| l.contains("DISCONNECT (152)"));
         let topic = format!("d/{name}/telemetry");
@@ -269,7 +210,7 @@ fn what_a_restored_provisioning_revokes_ends_everywhere() {
     let mut two = session(second, "t-2");
     let mut three = session(third, "t-3");
     parts.stopped(|folder| copy(&folder.join("p"), &folder.join("copy")));
-    // What the copy does not know: the broker is three events beyond it.
+    // Events that the copy does not have: the broker is three events beyond it.
     revoked(&parts, first, "t-1", &mut one);
     parts.operator(&["revoke", "device", "t-1"]);
     parts.operator(&["revoke", "device", "t-1"]);

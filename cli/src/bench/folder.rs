@@ -76,7 +76,7 @@ fn forget_killed(folders: &Path) {
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(self.disk.take());
-        // What cannot be removed stays in the system's temporary folder, which the system clears.
+        // A file that cannot be removed stays in the system's temporary folder, which the system clears.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -27,7 +27,7 @@ impl TemporaryFolder {
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        // What cannot be removed stays in the system's temporary folder, which the system clears.
+        // A file that cannot be removed stays in the system's temporary folder, which the system clears.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

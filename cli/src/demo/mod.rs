@@ -41,7 +41,7 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
     let mut stage = Stage::new(&args, USUAL_PORTS.map(free_or_any))?;
     tessera_runtime::log::init(&stage.config.log.level, stage.config.log.format, clock.clone())?;
     let system = match stage.start(&clock).await {
-        // Somebody else took it since it was found free.
+        // Another process took it since it was found free.
         Err(_) if stage.lost_a_port() => {
             stage = Stage::new(&args, USUAL_PORTS.map(|_| local(0)))?;
             stage.start(&clock).await?
@@ -89,7 +89,7 @@ impl Stage {
         left
     }
 
-    /// Whether somebody else has one of the ports that were found free.
+    /// Whether another process has one of the ports that were found free.
     fn lost_a_port(&self) -> bool {
         self.places.iter().any(|place| TcpListener::bind(place).is_err())
     }

@@ -5,9 +5,12 @@ use crate::fault::Outcome;
 
 mod connect;
 mod doctor;
+mod end;
 mod enrol;
 mod folder;
 mod password;
+#[cfg(test)]
+mod testing;
 mod token;
 
 /// The payload of a test message.

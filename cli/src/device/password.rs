@@ -81,13 +81,9 @@ async fn good_token(folder: &Folder, card: &Card, clock: &DeviceClock) -> Result
 mod tests {
     use tessera_runtime::clock::{Clock, SystemClock};
     use tessera_runtime::random::SystemRandom;
-    use tessera_token::claims::{Claims, Epochs, Serial};
-    use tessera_token::ids::{Audience, DeviceId, TenantId};
-    use tessera_token::issue::issue;
-    use tessera_token::key::{Algorithm, SecretKey};
     use tessera_token::proof::Credential;
-    use tessera_token::scope::Scope;
 
+    use super::super::testing;
     use super::*;
 
     /// A folder with a token of which `left` of 100 seconds are left; provisioning is away.
@@ -104,19 +100,8 @@ mod tests {
         };
         let key = folder.key_or_new(&SystemRandom).unwrap();
         let expires = SystemClock::new().unix().plus(left);
-        let claims = Claims {
-            tenant: TenantId::parse("t").unwrap(),
-            device: DeviceId::parse("d-1").unwrap(),
-            audience: Audience::parse("mqtt").unwrap(),
-            expires,
-            not_before: None,
-            issued: expires.minus(100),
-            serial: Serial::from_counter(1),
-            confirmation: Some(key.public()),
-            scope: Scope::default(),
-            epochs: Epochs::default(),
-        };
-        let bytes = issue(&claims, Algorithm::Ed25519, &SecretKey::from_seed(&[9; 32])).unwrap();
+        let claims = testing::claims(expires.minus(100), Some(key.public()));
+        let bytes = testing::token(&claims);
         let audience = "mqtt".to_owned();
         let token = HeldToken {
             bytes,

@@ -58,7 +58,7 @@ fn pin(root: Option<&str>) -> Result<Option<Thumbprint>, Fault> {
     }
 }
 
-/// A head that was kept. Without the root key anybody could have made it.
+/// A head that was kept. Without the root key it may be a forgery.
 fn read_head(kept: &str, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault> {
     let pin = pin.ok_or_else(|| {
         Fault::new("a head is worth what its signature is").hint("give --root THUMBPRINT|FILE")

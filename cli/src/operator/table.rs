@@ -56,6 +56,6 @@ fn cell(name: &str, value: &Value) -> String {
         }
         other => other.to_string(),
     };
-    // What an enrolled peer chose must not steer the terminal.
+    // Text of an enrolled peer must not steer the terminal.
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -16,7 +16,7 @@ use crate::out;
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Looks after which somebody who waits for `ready` is told what is missing.
+/// Number of looks after which the log says what is missing for `ready`.
 const LOOKS_BEFORE_A_WORD: u32 = 4;
 
 /// Parts that can be reloaded while running: the log level. Everything else needs a restart, and a bad file changes nothing.

@@ -15,7 +15,7 @@ pub(super) fn write(data: &Path, at: &[(&str, String)]) -> Result<(), Fault> {
         members.insert((*name).to_owned(), json!(place));
     }
     let text = format!("{:#}\n", Value::Object(members));
-    // No secret; but nothing in the folder is anybody else's business.
+    // No secret; but no file of the folder is for other users.
     Ok(write_secret_file(&data.join("run.json"), text.as_bytes())?)
 }
 

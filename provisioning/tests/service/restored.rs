@@ -186,7 +186,7 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     assert!(later > next.device("b"));
     let (_, fresh) = world.enrolled("c").await;
     assert!(serial(&fresh.access_token) > 1 << 32);
-    // It is told to operators, once each, until somebody has looked.
+    // It is told to operators, once each, until one has looked.
     let list = world.get("/v1/trust/restored").await;
     assert_eq!(list["restorations"].as_array().unwrap().len(), 1);
     assert_eq!(list["restorations"][0]["why"], "reader");

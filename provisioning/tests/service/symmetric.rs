@@ -56,7 +56,7 @@ impl Keys {
     async fn world(&self) -> World {
         World::with(|config| {
             config.derivation_key_file = Some(self.path());
-            // Whoever waits for the file asks again and again, on a clock that stands still.
+            // A caller that waits for the file asks again and again, on a clock that stands still.
             config.admission.wrong.burst = 1_000_000;
             config.admission.device.burst = 1_000_000;
         })
@@ -117,7 +117,7 @@ async fn a_device_that_signs_gets_a_key_of_its_own_for_each_token() {
     let first = check(&world.symmetric(&device).await.unwrap(), by);
     let second = check(&world.symmetric(&device).await.unwrap(), by);
     assert!(first.kid != second.kid && first.key != second.key);
-    // What nobody asked for in this way stays as it was.
+    // Tokens that were not asked for in this way stay as they were.
     assert!(world.refresh(&device).await.unwrap().key.is_none());
     let thief = Device::new("a");
     assert_eq!(world.symmetric(&thief).await, Err(RefusalCode::ProofInvalid));

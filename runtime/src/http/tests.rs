@@ -83,7 +83,7 @@ async fn silence_is_a_timeout() {
 
 #[tokio::test]
 async fn a_closed_port_is_a_connect_error() {
-    // The port is taken and nobody listens.
+    // The port is taken, and no process listens.
     let silent = tokio::net::TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());

@@ -253,7 +253,7 @@ mod tests {
             let place = Place { id, ..PLACE };
             assert_eq!(flood(&mut table, place, LOG_CLOSING, "key", 1), u64::from(id < 900));
             if id == 899 {
-                // What finds no room shares one row: it is used up here.
+                // A cause without room shares one row: it is used up here.
                 let room = LOG_CAUSES - table.len();
                 for number in 0..room {
                     let place = Place { id: 100_000 + number, ..PLACE };

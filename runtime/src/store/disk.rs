@@ -116,7 +116,7 @@ impl Disk {
         self.watch.as_ref().is_some_and(|watch| watch.has_room_again())
     }
 
-    /// Asks for permission to write what somebody else writes, such as the engine.
+    /// Asks for permission for a write by other code, such as the engine.
     pub(super) fn about_to_write(&self, path: &Path, bytes: usize) -> io::Result<()> {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.write(path, bytes))
     }

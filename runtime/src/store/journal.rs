@@ -1,4 +1,4 @@
-//! The journal: every group of batches, in order, on the disk before anybody is answered.
+//! The journal: every group of batches, in order, on the disk before any caller is answered.
 //!
 //! ```text
 //! header   "tsjrnl01"  store id 16   number u64   first commit u64   crc u32

@@ -43,7 +43,7 @@ pub fn reload<R: Renew + ?Sized>(certificates: &R) -> Result<(), R::Error> {
 
 /// Looks after the files until stop is told.
 pub async fn watch<R: Renew>(certificates: Arc<R>, stop: Stop) {
-    // What changed between the first reading and now must be noticed too.
+    // A change between the first reading and now must be noticed too.
     let mut seen = certificates.first_stamp();
     let mut check = tokio::time::interval(CERTIFICATE_CHECK);
     loop {

@@ -127,7 +127,7 @@ impl Conn {
             };
             any = true;
             self.take(chunk.get(..read).unwrap_or_default(), &mut each);
-            // What waits decrypted makes no socket readable, so it is all taken now.
+            // Decrypted bytes that wait make no socket readable, so it is all taken now.
             if matches!(self.stream, Stream::Plain(_)) {
                 return Ok(true);
             }

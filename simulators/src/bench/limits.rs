@@ -35,9 +35,9 @@ pub(super) const REST: Duration = Duration::from_millis(1_000);
 pub(super) const REFUSED: usize = 2_000;
 /// Devices revoked in one round.
 pub(super) const REVOKED: usize = 100;
-/// Between two messages of the pair that waits while everybody leaves.
+/// Between two messages of the pair that talks while all others leave.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(1);
-/// How long the pair is watched before and after everybody leaves.
+/// How long the pair is watched before and after all others leave.
 pub(super) const PROBED: Duration = Duration::from_secs(2);
 /// How long a revoked device's socket may stay open before the run fails.
 pub(super) const CLOSED_WITHIN: Duration = Duration::from_secs(10);

@@ -60,7 +60,7 @@ fn growing(site: &Site) -> usize {
     site.sessions + limits::SPREAD.min(site.sessions / 2)
 }
 
-/// Enrols everybody.
+/// Enrols all devices.
 pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, BenchError> {
     let api = DeviceApi::relaying(&site.http, site.feed_token.clone())
         .map_err(|error| BenchError::new(error.to_string()))?;

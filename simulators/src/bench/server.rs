@@ -15,7 +15,7 @@ use super::error::BenchError;
 pub enum Server {
     /// Tessera's broker, with everything switched on.
     Tessera,
-    /// mosquitto that lets anybody in.
+    /// mosquitto that checks no credential.
     Mosquitto,
     /// mosquitto with a password file.
     MosquittoPassword,

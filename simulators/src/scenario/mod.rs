@@ -128,7 +128,7 @@ pub(crate) struct Run {
     /// The backend's and the hostile ones' own counters, so that the fleet's stay clean.
     pub(crate) others: World,
     pub(crate) clock: SharedClock,
-    /// Stops everybody but the sensors.
+    /// Stops every persona but the sensors.
     pub(crate) stop: Stop,
     /// Stops the sensors, who stop first: what they sent must still arrive.
     pub(crate) sensors: Stop,

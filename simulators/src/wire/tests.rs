@@ -98,7 +98,7 @@ async fn messages_and_the_end_of_the_connection_arrive_in_order() {
 
 #[tokio::test]
 async fn nobody_there_is_no_refusal() {
-    // The port is taken and nobody listens.
+    // The port is taken, and no process listens.
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let connect = connect_to(silent.local_addr().unwrap().port());

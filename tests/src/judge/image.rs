@@ -58,7 +58,7 @@ impl Disk {
     fn mount(&self) -> Result<(), String> {
         fs::create_dir_all(self.path()).map_err(|e| e.to_string())?;
         // The journal is never committed for its age: only by those who ask for it. A copy is then of one moment, and what is
-        // found on it is what somebody synced.
+        // found on it is what a process synced.
         let mut options = "loop,noinit_itable,nodiscard,commit=3600".to_owned();
         if self.sync {
             options.push_str(",sync,dirsync");

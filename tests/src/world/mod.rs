@@ -68,7 +68,7 @@ pub struct Refresh {
     pub token: Vec<u8>,
 }
 
-/// A proof that let somebody in.
+/// A proof that a broker accepted.
 #[derive(Clone)]
 pub struct Used {
     /// The client id.

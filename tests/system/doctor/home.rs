@@ -9,7 +9,7 @@ use tessera_tests::process::{ok, run};
 use tessera_tests::server::Server;
 use tessera_tests::site::Watch;
 
-use super::{change, doctor, Said};
+use super::{doctor, Said};
 
 #[test]
 fn the_clock_and_the_counter_of_the_folder_are_mended() {
@@ -17,13 +17,13 @@ fn the_clock_and_the_counter_of_the_folder_are_mended() {
     let sensor = server.enrol("t-1", "sensor");
     for wrong in [4_000, -40_000_000, 90] {
         let serial = sensor.token()["serial"].clone();
-        change(&sensor, "device.json", |card| card["clock_correction"] = json!(wrong));
+        sensor.change("device.json", |card| card["clock_correction"] = json!(wrong));
         Said::of(&sensor, &["--topic", "d/t-1/telemetry"]).names(
             "proof_not_fresh",
             "clock",
             "connect again",
         );
-        change(&sensor, "device.json", |card| {
+        sensor.change("device.json", |card| {
             assert!(card["clock_correction"].as_i64().unwrap().abs() < 60, "{card}");
         });
         // Token and time go together.
@@ -51,14 +51,14 @@ fn the_clock_and_the_counter_of_the_folder_are_mended() {
     }
     // Without provisioning the clock is not corrected: the broker's own time tells it from another verifier name.
     let http = format!("http://{}", server.http);
-    change(&sensor, "device.json", |card| card["clock_correction"] = json!(1_000));
-    change(&sensor, "device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
+    sensor.change("device.json", |card| card["clock_correction"] = json!(1_000));
+    sensor.change("device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
     Said::of(&sensor, &[]).names("proof_not_fresh", "16 min 40 s behind", "this machine");
-    change(&sensor, "device.json", |card| card["http"] = json!(http));
+    sensor.change("device.json", |card| card["http"] = json!(http));
     // A copy of the folder that is ahead within the window: a later proof was used.
-    change(&sensor, "device.json", |card| card["clock_correction"] = json!(50));
+    sensor.change("device.json", |card| card["clock_correction"] = json!(50));
     assert!(publish().0);
-    change(&sensor, "device.json", |card| card["clock_correction"] = json!(0));
+    sensor.change("device.json", |card| card["clock_correction"] = json!(0));
     Said::of(&sensor, &[]).names("proof_replayed", "later proof", "two minutes");
 }
 
@@ -95,7 +95,7 @@ fn tokens_and_keys_that_are_not_the_folders_are_named() {
         "enrol",
     );
     // Provisioning is away: the broker lets the device in, and the doctor says both.
-    change(&other, "device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
+    other.change("device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
     let said = Said::of(&other, &[]);
     said.names("", "http://127.0.0.1:1 does not answer", "reachable");
     assert!(said.json["steps"]
@@ -103,7 +103,7 @@ fn tokens_and_keys_that_are_not_the_folders_are_named() {
         .unwrap()
         .iter()
         .any(|step| step["name"] == "broker" && step["ok"] == true));
-    change(&brief, "device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
+    brief.change("device.json", |card| card["http"] = json!("http://127.0.0.1:1"));
     assert!(Watch::until(Duration::from_secs(30), expired).is_some());
     Said::of(&brief, &[]).names("token_expired", "does not answer", "reachable");
 }

@@ -58,14 +58,6 @@ impl Said {
     }
 }
 
-/// Changes a JSON file in the folder of a device.
-fn change(device: &Device, file: &str, change: impl FnOnce(&mut Value)) {
-    let path = device.folder.join(file);
-    let mut kept: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    change(&mut kept);
-    fs::write(&path, kept.to_string()).unwrap();
-}
-
 trait TokenText {
     fn token_text(&self) -> String;
 }

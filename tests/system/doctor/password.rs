@@ -9,7 +9,7 @@ use tessera_tests::process::ok;
 use tessera_tests::server::Server;
 use tessera_token::text::{base64url, from_base64url};
 
-use super::{change, Said, TokenText};
+use super::{Said, TokenText};
 
 #[test]
 fn a_password_is_taken_apart_and_tried() {
@@ -67,8 +67,8 @@ fn a_password_is_taken_apart_and_tried() {
     assert!(try_it(&given, &[]).well);
     try_it("@/nowhere/at/all", &[]).names("", "/nowhere/at/all", "--password @FILE");
     // Made by a clock that was wrong.
-    change(&sensor, "device.json", |card| card["clock_correction"] = json!(-300));
+    sensor.change("device.json", |card| card["clock_correction"] = json!(-300));
     let late = sensor.password();
-    change(&sensor, "device.json", |card| card["clock_correction"] = json!(0));
+    sensor.change("device.json", |card| card["clock_correction"] = json!(0));
     try_it(&late, &[]).names("proof_not_fresh", "ago", "device password");
 }

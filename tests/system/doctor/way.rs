@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 use tempfile::TempDir;
 use tessera_tests::server::Server;
 
-use super::{change, doctor, Said};
+use super::{doctor, Said};
 use crate::tls::certificate;
 
 /// Answers each connection with these bytes.
@@ -129,7 +129,7 @@ fn a_token_for_another_audience_is_named() {
     let folder = server.stop();
     let server = start(folder, &config, "south");
     let http = format!("http://{}", server.http);
-    change(&sensor, "device.json", |card| card["http"] = json!(http));
+    sensor.change("device.json", |card| card["http"] = json!(http));
     let said = doctor(&sensor.folder, &server.mqtt.to_string(), &[]);
     said.names("audience_mismatch", "north", "device token --refresh");
     assert!(said.cause().contains("south"), "{}", said.text);

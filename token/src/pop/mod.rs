@@ -70,7 +70,7 @@ impl PopKey {
     }
 
     /// The name under which counters and sessions know the key: a public key's thumbprint. A symmetric
-    /// key is named by its holder, because a hash of the key would let anybody guess at it.
+    /// key is named by its holder, because a hash of the key would let a stranger guess at it.
     pub fn name(&self, tenant: &TenantId, device: &DeviceId) -> Thumbprint {
         match self {
             Self::Public(key) => key.thumbprint(),

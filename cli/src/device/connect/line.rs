@@ -7,6 +7,7 @@ use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Told, Version};
 use tessera_token::claims::Claims;
 use tessera_token::text::base64url;
 
+use super::super::end::End;
 use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
 use super::super::password::{self, A_SECOND};
@@ -20,38 +21,6 @@ pub(super) struct Line<'a> {
     pub(super) folder: &'a Folder,
     pub(super) card: Card,
     args: &'a ConnectArgs,
-}
-
-/// Why there is no connection.
-pub(super) enum End {
-    /// The broker refuses or is away.
-    Closed(Closed),
-    /// No password could be made.
-    Fault(Fault),
-}
-
-impl End {
-    /// Whether the same may succeed later. A refusal of the credential is for good: it comes after a new token.
-    pub(super) fn is_passing(&self) -> bool {
-        match self {
-            Self::Closed(Closed::Refused(reason)) => Told::of(reason).is_passing(),
-            Self::Closed(_) => true,
-            Self::Fault(fault) => fault.is_passing(),
-        }
-    }
-
-    /// In words, with what to do.
-    pub(super) fn told(self, folder: &Folder) -> Fault {
-        let dir = folder.path().display();
-        match self {
-            Self::Fault(fault) => fault,
-            Self::Closed(closed @ Closed::Refused(_)) => Fault::new(closed.to_string())
-                .hint(format!("the wire does not say why; ask: tessera device doctor --dir {dir}")),
-            Self::Closed(closed) => {
-                Fault::new(closed.to_string()).hint("is the broker running, and is --mqtt right?")
-            }
-        }
-    }
 }
 
 impl<'a> Line<'a> {

@@ -68,7 +68,7 @@ pub(super) async fn run(
 }
 
 fn refused(visit: &mut Visit, act: Act, publish: bool) {
-    // What was not tried is no fault, unless the token settles it.
+    // A step that was not tried is no fault, unless the token settles it.
     if act.told == NOT_TRIED && act.covered {
         return;
     }

@@ -11,13 +11,13 @@ use tessera_token::ids::VerifierName;
 use tessera_token::key::SecretKey;
 use tessera_token::text::base64url;
 
+use super::super::end::End;
 use super::super::folder::Folder;
 use super::super::password::{place, A_SECOND};
 use super::password::Shown;
 use super::service::Fresh;
 use super::trouble::{Bearer, BrokerFault, ProofFault, TokenFault, Trouble};
 use super::visit::Visit;
-use crate::fault::Fault;
 
 /// The clocks of a visit.
 pub(super) struct Clocks {
@@ -204,17 +204,5 @@ fn older(first: Closed, second: Result<Link, End>) -> Result<Link, End> {
     match second {
         Err(End::Closed(Closed::NotOpened(..))) => Err(End::Closed(first)),
         second => second,
-    }
-}
-
-/// Why there is no connection.
-pub(super) enum End {
-    Fault(Fault),
-    Closed(Closed),
-}
-
-impl From<Closed> for End {
-    fn from(closed: Closed) -> Self {
-        Self::Closed(closed)
     }
 }

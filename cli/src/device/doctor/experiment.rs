@@ -13,7 +13,8 @@ use tessera_token::ids::VerifierName;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::TokenKind;
 
-use super::broker::{Door, End};
+use super::super::end::End;
+use super::broker::Door;
 use super::trouble::{Bearer, Reason};
 use super::visit::Visit;
 

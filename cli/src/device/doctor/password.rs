@@ -153,13 +153,10 @@ fn stale(proof: &ConnectProof, now: UnixSeconds) -> Option<ProofFault> {
 
 #[cfg(test)]
 mod tests {
-    use tessera_token::claims::{Epochs, Serial};
-    use tessera_token::ids::{Audience, DeviceId, TenantId};
-    use tessera_token::issue::issue;
-    use tessera_token::key::{Algorithm, SecretKey};
+    use tessera_token::key::SecretKey;
     use tessera_token::refusal::RefusalCode;
-    use tessera_token::scope::Scope;
 
+    use super::super::super::testing;
     use super::*;
 
     const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
@@ -169,19 +166,7 @@ mod tests {
     }
 
     fn token(confirmation: Option<PublicKey>) -> Vec<u8> {
-        let claims = Claims {
-            tenant: TenantId::parse("t").unwrap(),
-            device: DeviceId::parse("d-1").unwrap(),
-            audience: Audience::parse("mqtt").unwrap(),
-            expires: NOW.plus(100),
-            not_before: None,
-            issued: NOW,
-            serial: Serial::from_counter(1),
-            confirmation,
-            scope: Scope::default(),
-            epochs: Epochs::default(),
-        };
-        issue(&claims, Algorithm::Ed25519, &SecretKey::from_seed(&[9; 32])).unwrap()
+        testing::token(&testing::claims(NOW, confirmation))
     }
 
     fn password(by: &SecretKey, verifier: &str, client: &str, time: UnixSeconds) -> Vec<u8> {

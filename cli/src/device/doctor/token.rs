@@ -63,29 +63,20 @@ pub(super) fn read(token: &[u8]) -> Result<Claims, TokenFault> {
 
 #[cfg(test)]
 mod tests {
-    use tessera_token::claims::{Epochs, Serial};
+    use tessera_token::claims::Epochs;
     use tessera_token::ids::{Audience, DeviceId, TenantId};
     use tessera_token::key::SecretKey;
     use tessera_token::refusal::RefusalCode;
-    use tessera_token::scope::Scope;
 
+    use super::super::super::testing;
     use super::*;
 
     const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
     fn claims() -> Claims {
-        Claims {
-            tenant: TenantId::parse("t").unwrap(),
-            device: DeviceId::parse("d-1").unwrap(),
-            audience: Audience::parse("mqtt").unwrap(),
-            expires: NOW.plus(100),
-            not_before: None,
-            issued: NOW,
-            serial: Serial::from_counter(1),
-            confirmation: Some(SecretKey::from_seed(&[1; 32]).public()),
-            scope: Scope::default(),
-            epochs: Epochs { tenant: 1, group_number: 2, group: 3, device: 4 },
-        }
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        let epochs = Epochs { tenant: 1, group_number: 2, group: 3, device: 4 };
+        Claims { epochs, ..testing::claims(NOW, Some(key)) }
     }
 
     fn found(change: fn(&mut Claims)) -> Option<TokenFault> {

@@ -144,7 +144,7 @@ impl Model {
                     Fate::Sent => {
                         let (number, packet_id) = (open.message.number, open.packet_id);
                         let qos = open.message.qos;
-                        // What was taken out when the token had ended was not sent before.
+                        // A message that was taken out when the token had ended was not sent before.
                         let dup = packet_id.is_some();
                         expected.push(Expected { number, qos, dup, packet_id });
                         self.sent += 1;

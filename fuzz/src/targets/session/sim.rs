@@ -141,7 +141,7 @@ impl Sim {
         step(Context::at(&rights, house(&Asked(&self.world)), session.id, self.now()))
     }
 
-    /// A message of a session, or of somebody beyond the schedule.
+    /// A message of a session, or of a client beyond the schedule.
     pub(super) fn message(&mut self, topic: usize, qos: QoS, expires_in: Option<u64>) -> Message {
         let number = self.next_number();
         let publisher = Publisher {

@@ -265,7 +265,7 @@ fn resume(
         version: connect.version,
     });
     sim.publish_will(&session, will);
-    // What is not due by now never will be: the client came back in time.
+    // A will that is not due by now never will be: the client came back in time.
     if let Some(state) = old_will.and_then(|will| sim.wills.get_mut(&will)) {
         if *state == WillState::Set {
             *state = WillState::Never;

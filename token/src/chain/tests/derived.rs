@@ -68,7 +68,7 @@ fn every_way_of_proving_takes_the_key_of_this_token_and_no_other() {
     for line in [NEW, OLD] {
         let (token, key) = bound(line, |_| {});
         let (_, of_another) = bound(line, |claims| claims.serial = Serial::from_counter(1));
-        // The oldest confusion: a public key that everybody knows, taken for a secret.
+        // The oldest confusion: a public key, taken for a secret.
         let public = SymmetricKey::from_bytes(device_key().public().as_bytes()).unwrap();
         let ways: [fn(&SymmetricKey, &[u8]) -> Proof; 3] =
             [|key, _| Proof::Challenge(answer(key)), |key, _| exported(key), connect];
@@ -156,7 +156,7 @@ fn a_device_changes_between_its_two_kinds_of_key_by_a_fresh_answer_alone() {
     assert_eq!(handed_in(&next, &held), Err(ProofMissing));
     assert_eq!(handed_in(&next, &held_by_key()), Err(ProofMissing));
     assert_eq!(handed_in(&whole, &held), Err(ConfirmationKey));
-    // What the issuer itself gave for a request that the device's key signed.
+    // An answer of the issuer to a request that the device's key signed.
     let issued = |token: &[u8], held: &Grant| {
         verify(token, &world, now()).unwrap().renew_as_issued(held).map(drop)
     };

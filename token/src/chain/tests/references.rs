@@ -129,7 +129,7 @@ fn a_judged_key_is_remembered() {
     assert_eq!(*world.known_good.borrow(), [key]);
     assert_eq!(outcome(&token, &world), Ok(()));
     assert_eq!(world.known_good.borrow().len(), 1);
-    // Nothing is learned from a token that nobody signed.
+    // Nothing is learned from a token without a good signature.
     let forged = craft(&good_header(), &[0xa0], &claims().to_cbor(), &device_key());
     let fresh = World::new();
     assert_eq!(outcome(&forged, &fresh), Err(SignatureInvalid));
