@@ -7,7 +7,6 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Source;
 use crate::audit::Actor;
-use crate::grant::{self, Granted};
 use crate::limits::{ATTEMPTS, NONCE_SECONDS};
 use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
@@ -15,6 +14,7 @@ use crate::registry::claims::Stored;
 use crate::registry::{claims, code, devices, tenants};
 use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::token_for_device::{self, Granted};
 use crate::trust::restored::epoch_floor;
 use crate::write::Attempt;
 
@@ -67,9 +67,15 @@ async fn attempt(
             bind(service, request, key, &claim, &mut batch)?
         }
     };
-    let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, TokenKind::Key)
-            .await?;
+    let granted = token_for_device::issue(
+        service,
+        &request.tenant,
+        &owner,
+        &request.device,
+        &record,
+        TokenKind::Key,
+    )
+    .await?;
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
     let by = Actor(format!("device {}", request.device));
     let entry =

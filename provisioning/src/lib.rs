@@ -5,7 +5,7 @@
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
 //! Modules stand by level, from above: each names only modules below it (`ARCHITECTURE.md`). To follow a request of a
-//! device, read `rest`, `enrol` or `refresh`, `grant`, `issue`; to follow a revocation, `rest`, `registry` or `revoke`,
+//! device, read `rest`, `enrol` or `refresh`, `token_for_device`, `issue`; to follow a revocation, `rest`, `revoke`,
 //! `service`, `trust`, `feed`. Public: [`Provisioning::start`].
 
 #[cfg(feature = "testing")]
@@ -22,10 +22,10 @@ mod heal;
 mod recovery;
 mod refresh;
 
-mod grant;
 mod operators;
 mod revoke;
 mod rotation;
+mod token_for_device;
 
 mod registry;
 

@@ -11,13 +11,13 @@ use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
 use crate::audit::Actor;
-use crate::grant::{self, Granted};
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
 use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
 use crate::tables::pair;
+use crate::token_for_device::{self, Granted};
 use crate::write::Attempt;
 
 /// The next token, or the stored answer when the same request comes again.
@@ -117,9 +117,15 @@ async fn attempt(
     if stored.answers.len() >= ANSWERS_PER_DEVICE {
         return Err(RefusalCode::RateLimited.into());
     }
-    let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, request.kind)
-            .await?;
+    let granted = token_for_device::issue(
+        service,
+        &request.tenant,
+        &owner,
+        &request.device,
+        &record,
+        request.kind,
+    )
+    .await?;
     let answered = answered(request, &granted, now);
     stored.answers.push(answered.clone());
     let mut batch = Batch::new();

@@ -142,7 +142,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["trust"],
             &["service"],
             &["registry"],
-            &["grant", "operators", "revoke", "rotation"],
+            &["operators", "revoke", "rotation", "token_for_device"],
             &["enrol", "feed", "heal", "recovery", "refresh"],
             &["rest", "sweep"],
             &["start"],
