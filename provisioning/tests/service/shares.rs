@@ -16,6 +16,16 @@ async fn shows(client: &HttpClient) -> (u16, String) {
     problem(client.post("/v1/trust/known", CBOR, b"rubbish".to_vec()).await)
 }
 
+/// The start of evidence whose rest does not come.
+async fn begins(world: &World, token: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
+    let head = format!(
+        "POST /v1/trust/known HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: {CBOR}\r\ncontent-length: 1000\r\n\r\n0"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn accounts_of_a_customer_show_evidence_one_at_a_time_also_those_of_a_part_of_its_tenants() {
     let world = two_tenants().await;
@@ -24,17 +34,17 @@ async fn accounts_of_a_customer_show_evidence_one_at_a_time_also_those_of_a_part
     for n in 0..3 {
         more.push(account(&world, &format!("more-{n}"), &["acme", "rival"]).await);
     }
-    let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
-    let head = format!(
-        "POST /v1/trust/known HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {slow}\r\ncontent-type: {CBOR}\r\ncontent-length: 1000\r\n\r\n0"
-    );
-    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut socket = begins(&world, &slow).await;
     let bad = (400, "request_malformed".to_owned());
     // It has the place as soon as another is refused.
     let refused = loop {
         let answer = shows(&more[0]).await;
         if answer != bad {
             break answer;
+        }
+        // It came while the other had the place and was refused itself: it begins again.
+        if socket.try_read(&mut [0]).is_ok() {
+            socket = begins(&world, &slow).await;
         }
     };
     assert_eq!(refused, (429, "rate_limited".to_owned()), "it does not stand in the queue");
