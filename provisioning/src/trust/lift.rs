@@ -8,7 +8,7 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
-use super::ledger::MovedDevice;
+use super::ledger::{Head, MovedDevice};
 use super::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::audit::Entry;
 use crate::limits::ATTEMPTS;
@@ -81,15 +81,23 @@ fn moved_after(
     due: &Lifting,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
+    let line = Head::read(&service.tables)?.start;
     for row in service.tables.trust_events.rows(&[], Some(&due.lowest().to_be_bytes())) {
         let event = Event::open(&row?.1, &service.root.public());
         let event = event.map_err(|_| RefusalCode::Internal)?;
         let after = due.after(event.change.tenant().as_str());
-        if after.is_some_and(|after| event.seq > after) {
+        let is_known = event.seq > line && moves_nothing(&event.change);
+        if after.is_some_and(|after| event.seq > after) && !is_known {
             subjects.extend(subject(&event.change));
         }
     }
     Ok(())
+}
+
+/// A tenant that is reinstated or gets other settings keeps its epoch: its tokens live on, however often a reader shows what
+/// it had before.
+fn moves_nothing(change: &Change) -> bool {
+    matches!(change, Change::Tenant(tenant) if !tenant.suspended)
 }
 
 fn subject(change: &Change) -> Option<Subject> {
