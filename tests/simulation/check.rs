@@ -130,7 +130,10 @@ impl World {
         let mut last = None;
         for bytes in feed.events {
             let event = Event::open(&bytes, &self.root);
-            let seq = event.map_err(|error| format!("an event: {error}"))?.seq;
+            let Event { seq, change, .. } = event.map_err(|error| format!("an event: {error}"))?;
+            if seq > self.model.head {
+                self.trail.add(format!("  event {seq}: {change:?}"));
+            }
             self.model.event(seq, *EventHash::of(&bytes).as_bytes())?;
             last = Some(seq);
         }

@@ -15,6 +15,7 @@ use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::trust::ledger::Head;
 use crate::trust::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::write::Attempt;
 
@@ -80,15 +81,23 @@ fn moved_after(
     due: &Lifting,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
+    let line = Head::read(&service.tables)?.start;
     for row in service.tables.trust_events.rows(&[], Some(&due.lowest().to_be_bytes())) {
         let event = Event::open(&row?.1, &service.root.public());
         let event = event.map_err(|_| RefusalCode::Internal)?;
         let after = due.after(event.change.tenant().as_str());
-        if after.is_some_and(|after| event.seq > after) {
+        let is_known = event.seq > line && moves_nothing(&event.change);
+        if after.is_some_and(|after| event.seq > after) && !is_known {
             subjects.extend(subject(&event.change));
         }
     }
     Ok(())
+}
+
+/// A tenant that is reinstated or gets other settings keeps its epoch: its tokens live on, however often a reader shows what
+/// it had before.
+fn moves_nothing(change: &Change) -> bool {
+    matches!(change, Change::Tenant(tenant) if !tenant.suspended)
 }
 
 fn subject(change: &Change) -> Option<Subject> {

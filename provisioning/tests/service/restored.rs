@@ -410,6 +410,29 @@ async fn a_sweep_behind_a_jump_takes_nothing_that_evidence_needs() {
     assert!(told > lost, "{told} {lost}");
 }
 
+/// A reader of the lost part may show it again and again, as an old copy of a verifier does: what was reinstated or got other
+/// settings since keeps its tokens.
+#[tokio::test]
+async fn evidence_that_is_shown_again_ends_no_token_of_a_tenant_that_was_reinstated() {
+    let world = World::new().await;
+    let tenant = |verb: &str| format!("/v1/tenants/default/{verb}");
+    world.post(&tenant("revoke"), json!({})).await;
+    world.post(&tenant("reinstate"), json!({})).await;
+    let mut reader = Keeper::new(&world).await;
+    let world = copied(world).await;
+    world.post("/v1/tenants/default/groups/default/revoke", json!({})).await;
+    reader.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(reader.poll(&world).await, Err(409));
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    assert_eq!(Keeper::new(&world).await.wide().1, 1);
+    world.post(&tenant("reinstate"), json!({})).await;
+    let before = Keeper::new(&world).await;
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    let after = Keeper::new(&world).await;
+    assert_eq!((after.wide(), after.seq), (before.wide(), before.seq));
+}
+
 /// A reader that takes a snapshot says where it stands too, so that no snapshot hides from the service what it has lost.
 #[tokio::test]
 async fn a_snapshot_is_refused_to_a_reader_that_knows_more() {
