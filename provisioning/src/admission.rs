@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::config::{AdmissionLimits, Rate};
-use crate::limits::ADDRESSES;
+use crate::limits::{AdmissionLimits, Rate, ADDRESSES};
 
 /// An IPv4 address, or the /64 that one IPv6 host owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

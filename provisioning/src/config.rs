@@ -8,9 +8,9 @@ use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
-use crate::limits;
+use crate::limits::{self, AdmissionLimits};
 use crate::room::TrustLimits;
-use crate::start::StartError;
+use crate::start_error::StartError;
 
 /// What an operator decides about one provisioning service.
 #[derive(Debug, Clone)]
@@ -66,40 +66,6 @@ pub struct HttpsFiles {
     pub cert: PathBuf,
     /// The key.
     pub key: PathBuf,
-}
-
-/// A rate and its burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests a second.
-    pub per_second: u32,
-    /// Requests that may be saved up.
-    pub burst: u32,
-}
-
-/// The rates of requests. Those of an address are of one IPv4 address or one /64 (IPv6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// Of enrolments and refreshes with a right proof, of an address.
-    pub proved: Rate,
-    /// The same in total.
-    pub proved_total: Rate,
-    /// Of requests without any credential, of an address.
-    pub anonymous: Rate,
-    /// The same in total.
-    pub anonymous_total: Rate,
-    /// Of wrong credentials that are told what was wrong, of an address or of an account that relays.
-    pub wrong: Rate,
-    /// Of refreshes with a right proof that one account relays.
-    pub relayed: Rate,
-    /// Of requests with a right proof, of a device.
-    pub device: Rate,
-}
-
-impl Default for AdmissionLimits {
-    fn default() -> Self {
-        limits::RATES
-    }
 }
 
 impl ProvisioningConfig {

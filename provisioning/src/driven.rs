@@ -20,7 +20,8 @@ use tessera_token::refusal::RefusalCode;
 use crate::audit::actor::ChainPending;
 use crate::config::ProvisioningConfig;
 use crate::service::Service;
-use crate::start::{prepare, Parts, StartError};
+use crate::start::{prepare, Parts};
+use crate::start_error::StartError;
 use crate::{rest, sweep};
 
 /// A request as it would come in over HTTP.

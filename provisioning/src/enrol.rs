@@ -6,15 +6,17 @@ use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind}
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Source;
-use crate::grant::{self, Granted};
+use crate::audit::Actor;
 use crate::limits::{ATTEMPTS, NONCE_SECONDS};
+use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::records::{ClaimUse, DeviceRecord, TenantRecord};
-use crate::registry::{claims, code, devices, tenants, Actor};
-use crate::service::{Service, Tried};
+use crate::registry::{claims, code, devices, tenants};
+use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::token_for_device::{self, Granted};
 use crate::trust::restored::epoch_floor;
+use crate::write::Attempt;
 
 /// A nonce to sign.
 pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
@@ -39,7 +41,7 @@ pub(crate) async fn enrol(
     // The used nonces are shared by all: a stranger without a claim uses up none.
     service.nonces.take(&request.nonce, service.time.monotonic())?;
     for _ in 0..ATTEMPTS {
-        if let Tried::Done(granted) = attempt(service, request, &key).await? {
+        if let Attempt::Committed(granted) = attempt(service, request, &key).await? {
             service.metrics.issued.inc(&["enrol"]);
             return Ok(answer(service, granted));
         }
@@ -51,7 +53,7 @@ async fn attempt(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
-) -> Result<Tried<Granted>, Refused> {
+) -> Result<Attempt<Granted>, Refused> {
     let (owner, known, claim) = found(service, request, key)?;
     let mut batch = Batch::new();
     batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
@@ -65,9 +67,15 @@ async fn attempt(
             bind(service, request, key, &claim, &mut batch)?
         }
     };
-    let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, TokenKind::Key)
-            .await?;
+    let granted = token_for_device::issue(
+        service,
+        &request.tenant,
+        &owner,
+        &request.device,
+        &record,
+        TokenKind::Key,
+    )
+    .await?;
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
     let by = Actor(format!("device {}", request.device));
     let entry =

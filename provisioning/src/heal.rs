@@ -8,11 +8,13 @@ use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 
-use crate::keys::{self, rotate, KeyRecord, State};
+use crate::audit::Actor;
+use crate::keys;
 use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::records::keys::{KeyRecord, State};
+use crate::records::ClaimRecord;
 use crate::refused::Refused;
-use crate::registry::records::ClaimRecord;
-use crate::registry::Actor;
+use crate::rotation;
 use crate::service::Service;
 use crate::tables::pair;
 
@@ -31,7 +33,7 @@ pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
         if let Some(dated) = dated(&record, now) {
             date(service, &by, &tenant, id, &record, &dated).await?;
         } else if ends_soon(&record, service.time.removal().get()) {
-            match rotate::rotate(service, &by, &tenant).await {
+            match rotation::rotate(service, &by, &tenant).await {
                 Ok(_) => {
                     tracing::warn!(%tenant, key = %id, "an issuer key that ends soon was rotated");
                 }

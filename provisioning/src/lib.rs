@@ -4,49 +4,61 @@
 //! short-lived tokens. Operators make tenants, roles, groups and claims, and revoke. Brokers and agents read the signed
 //! trust feed. Everything that is answered is durable. It is not in the path of any MQTT packet.
 //!
-//! Reading order, which is the order of a device's life: `rest` (the door), `clock`, `admission`, `nonce`, `enrol`, `registry`,
-//! `grant` and `issue` (from a device to a token), `refresh`, `revoke`, `room`, `keys`, `trust` (what verifiers hear),
-//! `audit`, `operators`, `sweep` (what time ends), `heal` (what a wrong clock has left). `start` puts it together. Public: [`Provisioning::start`].
-
-mod config;
-pub mod limits;
-mod start;
-
-mod rest;
-
-mod admission;
-mod clock;
-mod nonce;
-
-mod enrol;
-mod grant;
-mod issue;
-mod refresh;
-mod registry;
-mod revoke;
-mod room;
-
-mod audit;
-mod keys;
-mod operators;
-mod trust;
-
-mod heal;
-mod metrics;
-mod refused;
-mod service;
-mod settings;
-mod strangers;
-mod sweep;
-mod tables;
+//! Modules stand by level, from above: each names only modules below it (`ARCHITECTURE.md`). To follow a request of a
+//! device, read `rest`, `enrol` or `refresh`, `token_for_device`, `issue`; to follow a revocation, `rest`, `revoke`,
+//! `service`, `trust`, `feed`. Public: [`Provisioning::start`].
 
 #[cfg(feature = "testing")]
 pub mod driven;
 
-pub use config::{AdmissionLimits, HttpsFiles, ProvisioningConfig, Rate};
+mod start;
+
+mod rest;
+mod sweep;
+
+mod enrol;
+mod feed;
+mod heal;
+mod recovery;
+mod refresh;
+
+mod operators;
+mod revoke;
+mod rotation;
+mod token_for_device;
+
+mod registry;
+
+mod service;
+
+mod trust;
+
+mod issue;
+mod settings;
+
+mod clock;
+mod config;
+mod keys;
+
+mod audit;
+mod room;
+mod start_error;
+
+mod admission;
+mod nonce;
+mod records;
+mod strangers;
+
+pub mod limits;
+mod metrics;
+mod refused;
+mod tables;
+mod write;
+
+pub use config::{HttpsFiles, ProvisioningConfig};
+pub use limits::{AdmissionLimits, Rate};
 pub use room::TrustLimits;
 pub use settings::RawLimits;
-pub use start::{
-    reachable, renew_operator, FirstStart, LostSeed, Provisioning, ProvisioningHandle, StartError,
-};
+pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
+pub use start_error::{LostSeed, StartError};
 pub use trust::restored::mark as mark_restored;

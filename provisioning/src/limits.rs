@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tessera_token::limits as shared;
 
-use crate::config::{AdmissionLimits, Rate};
-
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
@@ -141,6 +139,40 @@ pub const AUDIT_LOOK: usize = 2_000;
 pub const SWEEP_ROWS: usize = 1000;
 /// Time between sweeps.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A rate and its burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: u32,
+    /// Requests that may be saved up.
+    pub burst: u32,
+}
+
+/// The rates of requests. Those of an address are of one IPv4 address or one /64 (IPv6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Of enrolments and refreshes with a right proof, of an address.
+    pub proved: Rate,
+    /// The same in total.
+    pub proved_total: Rate,
+    /// Of requests without any credential, of an address.
+    pub anonymous: Rate,
+    /// The same in total.
+    pub anonymous_total: Rate,
+    /// Of wrong credentials that are told what was wrong, of an address or of an account that relays.
+    pub wrong: Rate,
+    /// Of refreshes with a right proof that one account relays.
+    pub relayed: Rate,
+    /// Of requests with a right proof, of a device.
+    pub device: Rate,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        RATES
+    }
+}
 
 /// Rates of requests. A thousand devices behind one address may start at once; a core verifies about 8,000 requests a
 /// second; a broker of 15,000 sessions relays some 6 a second and all of them when it was away; a device asks once a token,

@@ -14,12 +14,14 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
 use tessera_token::trust::TenantSet;
 
+use crate::audit::Actor;
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
+use crate::records::octets;
 use crate::refused::Refused;
-use crate::registry::records::octets;
-use crate::registry::{tenants, Actor};
-use crate::service::{Service, Tried};
+use crate::registry::tenants;
+use crate::service::Service;
 use crate::tables::Tables;
+use crate::write::Attempt;
 
 /// So that a leaked token is recognised by scanners.
 const PREFIX: &str = "tsr_op_";
@@ -192,8 +194,8 @@ pub(crate) async fn create(
     match known.iter().any(|account| account.name == name.as_str()) {
         true => Err(RefusalCode::AlreadyExists.into()),
         false => match service.write(batch, entry).await? {
-            Tried::Done(()) => Ok(token),
-            Tried::Again => Err(RefusalCode::AlreadyExists.into()),
+            Attempt::Committed(()) => Ok(token),
+            Attempt::Conflict => Err(RefusalCode::AlreadyExists.into()),
         },
     }
 }
@@ -242,8 +244,8 @@ pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Resu
     batch.delete(&service.tables.meta, name_key(name));
     let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
     match service.write(batch, entry).await? {
-        Tried::Done(()) => Ok(()),
-        Tried::Again => Err(RefusalCode::LimitReached.into()),
+        Attempt::Committed(()) => Ok(()),
+        Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
     }
 }
 

@@ -10,13 +10,15 @@ use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
-use crate::grant::{self, Granted};
+use crate::audit::Actor;
 use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
+use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
-use crate::registry::{devices, tenants, Actor};
-use crate::service::{Service, Tried};
+use crate::registry::{devices, tenants};
+use crate::service::Service;
 use crate::tables::pair;
+use crate::token_for_device::{self, Granted};
+use crate::write::Attempt;
 
 /// The next token, or the stored answer when the same request comes again.
 pub(crate) async fn refresh(
@@ -115,9 +117,15 @@ async fn attempt(
     if stored.answers.len() >= ANSWERS_PER_DEVICE {
         return Err(RefusalCode::RateLimited.into());
     }
-    let granted =
-        grant::issue(service, &request.tenant, &owner, &request.device, &record, request.kind)
-            .await?;
+    let granted = token_for_device::issue(
+        service,
+        &request.tenant,
+        &owner,
+        &request.device,
+        &record,
+        request.kind,
+    )
+    .await?;
     let answered = answered(request, &granted, now);
     stored.answers.push(answered.clone());
     let mut batch = Batch::new();
@@ -125,7 +133,7 @@ async fn attempt(
     batch.expect(&service.tables.refreshes, &row, before);
     batch.put_record(&service.tables.refreshes, &row, &stored);
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
-    if commit(service, request, &granted, batch).await? == Tried::Again {
+    if commit(service, request, &granted, batch).await? == Attempt::Conflict {
         return Ok(None);
     }
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
@@ -150,11 +158,11 @@ async fn commit(
     request: &TokenRequest,
     granted: &Granted,
     batch: Batch,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     if granted.issued.kid.is_empty() {
         return match service.store.commit(batch).await {
-            Ok(()) => Ok(Tried::Done(())),
-            Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+            Ok(()) => Ok(Attempt::Committed(())),
+            Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
         };
     }

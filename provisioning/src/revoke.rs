@@ -7,13 +7,15 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
 
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
+use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
-use crate::registry::records::IssuedRecord;
-use crate::registry::{tenants, Actor};
-use crate::service::{Service, Tried};
+use crate::registry::tenants;
+use crate::service::Service;
 use crate::tables::{numbered, pair};
+use crate::write::Attempt;
 
 /// Ends one token. Ending it twice is the same as once. When verifiers can hold no more revoked tokens, all tokens of its
 /// device end, and the device may have new ones. Returns the device it belongs to.
@@ -44,8 +46,8 @@ pub(crate) async fn token(
         let entry = service.entry(by, "token.revoke", tenant.as_str(), &record.device);
         let entry = entry.detail(format!("serial {}", record.serial));
         let ended = match service.publish(vec![change], batch, entry.clone()).await {
-            Ok(Tried::Done(())) => Ended::Token,
-            Ok(Tried::Again) => continue,
+            Ok(Attempt::Committed(())) => Ended::Token,
+            Ok(Attempt::Conflict) => continue,
             Err(refused) if refused.code == RefusalCode::CapacityReached => {
                 let entry = entry.detail(format!("no room for serial {} alone", record.serial));
                 devices::end(service, tenant, &device, entry, |_| {}).await?.1

@@ -18,7 +18,7 @@ use tessera_token::trust::Change;
 
 use crate::admission::{Admission, Source};
 use crate::audit::actor::{AuditActor, ChainPending};
-use crate::audit::{Entry, Pending};
+use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
@@ -26,7 +26,6 @@ use crate::keys::files::KeyFolder;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::refused::Refused;
-use crate::registry::Actor;
 use crate::room::{Hold, Load, Purpose, Room};
 use crate::strangers::Strangers;
 use crate::tables::Tables;
@@ -35,6 +34,7 @@ use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
 use crate::trust::hub::Hub;
 use crate::trust::readers::Readers;
+use crate::write::Attempt;
 
 /// Everything a request handler may use.
 pub(crate) struct Service {
@@ -74,24 +74,6 @@ pub(crate) struct Service {
     pub(crate) stop: Stop,
 }
 
-/// Whether a change that rests on what was read could be written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Tried<T> {
-    /// Written and durable.
-    Done(T),
-    /// Another change got in between: read again and try again.
-    Again,
-}
-
-impl<T> Tried<T> {
-    pub(crate) fn map<U>(self, with: impl FnOnce(T) -> U) -> Tried<U> {
-        match self {
-            Self::Done(value) => Tried::Done(with(value)),
-            Self::Again => Tried::Again,
-        }
-    }
-}
-
 impl Service {
     pub(crate) fn now(&self) -> UnixSeconds {
         self.clock.unix()
@@ -120,14 +102,18 @@ impl Service {
     }
 
     /// Writes a change and its audit entry.
-    pub(crate) async fn write(&self, mut batch: Batch, entry: Entry) -> Result<Tried<()>, Refused> {
+    pub(crate) async fn write(
+        &self,
+        mut batch: Batch,
+        entry: Entry,
+    ) -> Result<Attempt<()>, Refused> {
         self.note(&mut batch, &entry);
         match self.store.commit(batch).await {
             Ok(()) => {
                 self.noted(&entry);
-                Ok(Tried::Done(()))
+                Ok(Attempt::Committed(()))
             }
-            Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+            Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
         }
     }
@@ -163,7 +149,7 @@ impl Service {
         changes: Vec<Change>,
         batch: Batch,
         entry: Entry,
-    ) -> Result<Tried<()>, Refused> {
+    ) -> Result<Attempt<()>, Refused> {
         let load = Load::of(&self.tables, &changes)?;
         let hold = self.room_for(load, Purpose::of(&changes)).await?;
         self.publish_within(hold, changes, batch, entry).await
@@ -176,10 +162,10 @@ impl Service {
         changes: Vec<Change>,
         mut batch: Batch,
         entry: Entry,
-    ) -> Result<Tried<()>, Refused> {
+    ) -> Result<Attempt<()>, Refused> {
         self.note(&mut batch, &entry);
         let tried = self.trust.send(Publish { changes, batch, hold }).await??;
-        if tried == Tried::Done(()) {
+        if tried == Attempt::Committed(()) {
             self.noted(&entry);
         }
         Ok(tried)

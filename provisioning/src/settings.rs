@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use crate::config::{AdmissionLimits, ProvisioningConfig, Rate};
-use crate::limits::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
-use crate::start::StartError;
+use crate::config::ProvisioningConfig;
+use crate::limits::{AdmissionLimits, Rate, CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
+use crate::start_error::StartError;
 
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
 const BURST: RangeInclusive<u32> = 1..=100_000_000;

@@ -6,13 +6,13 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::heal;
-use crate::keys::rotate::retire_expired;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
+use crate::records::{ClaimRecord, MovedDevice};
 use crate::refused::Refused;
-use crate::registry::records::ClaimRecord;
+use crate::rotation::retire_expired;
 use crate::service::Service;
 use crate::tables::number_of;
-use crate::trust::ledger::{Head, MovedDevice};
+use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
 
 /// How far tables were read that are not in the order of their ends.
@@ -76,7 +76,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("time", time(service).await);
     round.took("strangers", strangers(service).await);
     round.took("audit", audit(service).await);
-    round.took("lift", crate::trust::lift::run(service).await);
+    round.took("lift", crate::recovery::lift::run(service).await);
     round.took("metrics", measure(service));
     round.took("heal", heal::keys(service).await);
     round.took("retire", retire_expired(service).await);
@@ -94,7 +94,7 @@ async fn time(service: &Service) -> Result<(), Refused> {
 
 async fn strangers(service: &Service) -> Result<(), Refused> {
     let Some(sum) = service.strangers.due(service.time.monotonic()) else { return Ok(()) };
-    let by = crate::registry::Actor("service".to_owned());
+    let by = crate::audit::Actor("service".to_owned());
     let entry = service.entry(&by, "strangers.refused", "", "requests without proof").detail(sum);
     service.write(Batch::new(), entry).await.map(|_| ())
 }

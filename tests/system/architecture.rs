@@ -76,7 +76,7 @@ fn code(source: &Source) -> Vec<(usize, &str)> {
 
 /// The rooms of each crate by level, from below: a room names none of its own level or above. `ARCHITECTURE.md` says what
 /// each level is for.
-const LEVELS: [(&str, &[&[&str]]); 6] = [
+const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "token",
         &[
@@ -129,6 +129,24 @@ const LEVELS: [(&str, &[&[&str]]); 6] = [
             &["control", "http"],
             &["alerts", "connection"],
             &["server"],
+        ],
+    ),
+    (
+        "provisioning",
+        &[
+            &["limits", "metrics", "refused", "tables", "write"],
+            &["admission", "nonce", "records", "strangers"],
+            &["audit", "room", "start_error"],
+            &["clock", "config", "keys"],
+            &["issue", "settings"],
+            &["trust"],
+            &["service"],
+            &["registry"],
+            &["operators", "revoke", "rotation", "token_for_device"],
+            &["enrol", "feed", "heal", "recovery", "refresh"],
+            &["rest", "sweep"],
+            &["start"],
+            &["driven"],
         ],
     ),
     (

@@ -118,8 +118,11 @@ fn is_path(word: &str) -> bool {
     word.contains('/') && word.chars().all(plain) && (known || source)
 }
 
-/// Whether a path is there: as it stands, or as the end of the path of a file.
+/// Whether a path is there: as it stands, or as the end of the path of a file. What `.gitignore` names is made later.
 fn is_there(path: &str, files: &[String]) -> bool {
+    if read(".gitignore").lines().any(|made| made.strip_prefix('/') == Some(path)) {
+        return true;
+    }
     if path.contains('*') {
         let head = path.split('*').next().unwrap();
         return files.iter().any(|file| file.starts_with(head));

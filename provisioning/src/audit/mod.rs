@@ -13,8 +13,7 @@ use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::{AUDIT_GROUP, AUDIT_TEXT};
-use crate::registry::records::octets;
-use crate::registry::Actor;
+use crate::records::octets;
 use crate::tables::{numbered, Tables};
 
 pub(crate) mod actor;
@@ -22,6 +21,10 @@ pub(crate) mod actor;
 mod tests;
 
 const HEAD: &str = "audit_head";
+
+/// The account, or the part of the service, that a change is recorded under.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor(pub(crate) String);
 
 /// An entry of the audit log, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

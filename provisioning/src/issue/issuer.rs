@@ -11,7 +11,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::{Binding, Issued, Order};
 use crate::keys::files::KeyFolder;
-use crate::keys::rotate::signing;
+use crate::keys::signing;
 use crate::limits::SERIAL_BLOCK;
 use crate::refused::Refused;
 use crate::tables::Tables;

@@ -14,7 +14,7 @@ use tessera_token::proof::DerivationKey;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
-use crate::registry::records::IssuedRecord;
+use crate::records::IssuedRecord;
 use crate::tables::{numbered, pair, Tables};
 
 pub(crate) use issuer::{highest_serial, jump, Issuer};

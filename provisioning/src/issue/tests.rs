@@ -5,8 +5,9 @@ use tessera_token::scope::Scope;
 
 use super::*;
 use crate::keys::files::{draw, KeyFolder};
-use crate::keys::{put, KeyRecord, State};
+use crate::keys::put;
 use crate::limits::SERIAL_BLOCK;
+use crate::records::keys::{KeyRecord, State};
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 

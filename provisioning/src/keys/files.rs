@@ -1,7 +1,6 @@
 //! Seeds on disk, mode 0600 in a folder of 0700, written before any record names them and removed once none does.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +11,9 @@ use tessera_runtime::secret::{
 use tessera_token::ids::TenantId;
 use tessera_token::key::{KeyId, SecretKey};
 
-use super::{id_of, tenant_of, KeyRecord, State};
-use crate::start::StartError;
+use super::{id_of, tenant_of};
+use crate::records::keys::{KeyRecord, State};
+use crate::start_error::{LostSeed, StartError};
 use crate::tables::Tables;
 
 const ROOT: &str = "root.seed";
@@ -126,27 +126,6 @@ pub(crate) struct Survey {
     /// The keys that need their seeds.
     pub(crate) named: HashSet<KeyId>,
     pub(crate) lost: Vec<LostSeed>,
-}
-
-/// An issuer key that cannot sign.
-#[derive(Debug, Clone)]
-pub struct LostSeed {
-    pub(crate) tenant: TenantId,
-    pub(crate) id: KeyId,
-    pub(crate) state: State,
-    pub(crate) path: PathBuf,
-    pub(crate) why: &'static str,
-}
-
-impl fmt::Display for LostSeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Active => "active",
-            _ => "next",
-        };
-        let Self { tenant, id, path, why, .. } = self;
-        write!(f, "{} {why} ({state} issuer key {id} of tenant {tenant})", path.display())
-    }
 }
 
 fn is_gone(error: &std::io::Error) -> bool {

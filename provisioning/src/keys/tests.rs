@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use tessera_runtime::random::SeededRandom;
 
 use super::files::{draw, KeyFolder};
-use crate::start::StartError;
+use crate::start_error::StartError;
 
 #[test]
 fn seeds_are_for_the_owner_alone_and_come_back() {

@@ -3,12 +3,14 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::records::ClaimRecord;
-use super::{code, groups, roles, tenants, Actor, Page};
+use super::{code, groups, roles, tenants};
+use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
+use crate::records::{ClaimRecord, Page};
 use crate::refused::Refused;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::write::Attempt;
 
 /// What is wanted of new claims.
 pub(crate) struct NewClaims {
@@ -59,8 +61,8 @@ pub(crate) async fn create(
         .entry(by, "claim.create", tenant.as_str(), &first)
         .detail(format!("{} for role {}", wanted.count, wanted.role));
     match service.write(batch, entry).await? {
-        Tried::Done(()) => Ok((made, record.expires)),
-        Tried::Again => Err(RefusalCode::LimitReached.into()),
+        Attempt::Committed(()) => Ok((made, record.expires)),
+        Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
     }
 }
 
@@ -132,8 +134,8 @@ pub(crate) async fn delete(
     batch.delete(&service.tables.claims, &key);
     let entry = service.entry(by, "claim.delete", tenant.as_str(), id);
     match service.write(batch, entry).await? {
-        Tried::Done(()) => Ok(()),
-        Tried::Again => Err(RefusalCode::ClaimUsed.into()),
+        Attempt::Committed(()) => Ok(()),
+        Attempt::Conflict => Err(RefusalCode::ClaimUsed.into()),
     }
 }
 

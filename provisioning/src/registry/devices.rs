@@ -3,14 +3,15 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch};
 
-use super::records::DeviceRecord;
-use super::{groups, tenants, Actor, Page};
-use crate::audit::Entry;
+use super::{groups, tenants};
+use crate::audit::{Actor, Entry};
 use crate::limits::ATTEMPTS;
+use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::{pair, second};
 use crate::trust::restored::next_epoch;
+use crate::write::Attempt;
 
 pub(crate) fn find(
     service: &Service,
@@ -75,7 +76,8 @@ pub(crate) async fn end(
         with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch)?;
         let moved = Moved { tenant, device, old: &old, new: &new };
-        if let Tried::Done(ended) = moved.publish(service, entry.clone(), |_| Ok(())).await? {
+        if let Attempt::Committed(ended) = moved.publish(service, entry.clone(), |_| Ok(())).await?
+        {
             return Ok((new, ended));
         }
     }
@@ -98,7 +100,7 @@ impl Moved<'_> {
         service: &Service,
         entry: Entry,
         also: impl Fn(&mut Batch) -> Result<(), Refused>,
-    ) -> Result<Tried<Ended>, Refused> {
+    ) -> Result<Attempt<Ended>, Refused> {
         let Self { tenant, device, old, new } = *self;
         let change = Change::Device(DeviceEpoch {
             tenant: tenant.clone(),
@@ -119,7 +121,7 @@ impl Moved<'_> {
         let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record)?;
         let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
         let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
-        if tried == Tried::Done(()) {
+        if tried == Attempt::Committed(()) {
             tracing::warn!(%tenant, %device, %group, "no room for the device alone: its group moved");
         }
         Ok(tried.map(|()| Ended::Group))
@@ -140,7 +142,7 @@ pub(crate) async fn reinstate(
         new.revoked = false;
         let batch = replacing(service, tenant, device, &old, &new);
         let entry = service.entry(by, "device.reinstate", tenant.as_str(), device.as_str());
-        if let Tried::Done(()) = service.write(batch, entry).await? {
+        if let Attempt::Committed(()) = service.write(batch, entry).await? {
             return Ok(new);
         }
     }

@@ -3,14 +3,16 @@ use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, GroupEpoch};
 
-use super::records::{GroupRecord, TenantRecord};
-use super::{tenants, Actor, Page};
+use super::tenants;
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
+use crate::records::{GroupRecord, Page, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::{pair, second, Tables};
 use crate::trust::restored::{epoch_floor, group_floor, next_epoch};
+use crate::write::Attempt;
 
 pub(crate) fn known(
     service: &Service,
@@ -60,7 +62,7 @@ pub(crate) async fn create(
         batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
         batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
-        if let Tried::Done(()) = service.write(batch, entry).await? {
+        if let Attempt::Committed(()) = service.write(batch, entry).await? {
             hold.keep();
             return Ok(record);
         }
@@ -81,7 +83,7 @@ pub(crate) async fn revoke(
         let mut batch = Batch::new();
         let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old)?;
         let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
-        if let Tried::Done(()) = service.publish(vec![change], batch, entry).await? {
+        if let Attempt::Committed(()) = service.publish(vec![change], batch, entry).await? {
             service.metrics.revoked.inc(&["group"]);
             return Ok(new);
         }

@@ -2,12 +2,14 @@ use tessera_runtime::store::Batch;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::records::RoleRecord;
-use super::{templates, tenants, Actor, Page};
+use super::{templates, tenants};
+use crate::audit::Actor;
 use crate::limits::ATTEMPTS;
+use crate::records::{Page, RoleRecord};
 use crate::refused::Refused;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::write::Attempt;
 
 pub(crate) fn known(
     service: &Service,
@@ -46,7 +48,7 @@ pub(crate) async fn put(
         batch.put_record(&service.tables.roles, &key, record);
         let detail = format!("publish {:?} subscribe {:?}", record.publish, record.subscribe);
         let entry = service.entry(by, "role.put", tenant.as_str(), role.as_str()).detail(detail);
-        if let Tried::Done(()) = service.write(batch, entry).await? {
+        if let Attempt::Committed(()) = service.write(batch, entry).await? {
             return Ok(old.is_none());
         }
     }

@@ -5,8 +5,8 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::topic::TopicFilter;
 
-use super::records::{RoleClass, RoleRecord};
 use crate::limits::{ROLE_SCOPE_BYTES, ROLE_TEMPLATES, TOKEN_SECONDS_LEAST};
+use crate::records::{RoleClass, RoleRecord};
 use crate::refused::Refused;
 
 const DEVICE: &str = "{device}";

@@ -5,16 +5,18 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
-use super::records::{Confirmation, Staleness, TenantRecord};
-use super::{devices, groups, Actor, Page};
-use crate::keys::rotate::{first_pair, forget_seeds};
+use super::{devices, groups};
+use crate::audit::Actor;
+use crate::keys::fresh::{first_pair, forget_seeds};
 use crate::limits::{
     ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
 };
+use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::trust::restored::{epoch_floor, next_epoch};
+use crate::write::Attempt;
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -53,9 +55,9 @@ pub(crate) async fn create(
         let (record, batch, changes) = founding(service, tenant, bearer)?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         match service.publish_within(hold, changes.clone(), batch, entry).await? {
-            Tried::Done(()) => return Ok(record),
+            Attempt::Committed(()) => return Ok(record),
             // Made by another, or the line jumped and it begins with a higher epoch.
-            Tried::Again => forget_seeds(service, &changes),
+            Attempt::Conflict => forget_seeds(&service.key_folder, &changes),
         }
     }
     Err(RefusalCode::LimitReached.into())
@@ -66,15 +68,17 @@ fn founding(
     tenant: &TenantId,
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
-    let mut record = TenantRecord::new(bearer, service.now().get());
+    let now = service.now().get();
+    let mut record = TenantRecord::new(bearer, now);
     record.epoch = epoch_floor(&service.tables)?;
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
-    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, service.now().get())?;
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now)?;
     batch.expect_absent(&service.tables.tenants, tenant.as_str());
     batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
-    changes.extend(first_pair(service, tenant, &mut batch)?);
+    let (folder, random) = (&service.key_folder, &*service.random);
+    changes.extend(first_pair(&service.tables, folder, random, tenant, &mut batch, now)?);
     Ok((record, batch, changes))
 }
 
@@ -219,7 +223,9 @@ async fn publish_page(
     for _ in 0..ATTEMPTS {
         let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
         let entry = entry.detail(format!("{} keys", changes.len()));
-        if let Tried::Done(()) = service.publish(changes.to_vec(), Batch::new(), entry).await? {
+        if let Attempt::Committed(()) =
+            service.publish(changes.to_vec(), Batch::new(), entry).await?
+        {
             return Ok(());
         }
     }
@@ -242,7 +248,7 @@ async fn change(
         batch.put_record(&service.tables.tenants, tenant.as_str(), &new);
         let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
         let changes = vec![Change::Tenant(new.trust(tenant))];
-        if let Tried::Done(()) = service.publish(changes, batch, entry).await? {
+        if let Attempt::Committed(()) = service.publish(changes, batch, entry).await? {
             return Ok(new);
         }
     }

@@ -3,8 +3,8 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Permission;
 
-use super::records::{RoleClass, RoleRecord};
 use super::{code, templates};
+use crate::records::{RoleClass, RoleRecord};
 
 fn role(class: RoleClass, publish: &[&str], subscribe: &[&str]) -> RoleRecord {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();

@@ -1,11 +1,14 @@
-//! The door: HTTP/1.1, JSON for people, `application/ace+cbor` or JSON for devices. One file per resource.
+//! REST over HTTP/1.1: JSON for people ([`operator`]), `application/ace+cbor` or JSON for devices ([`device`]), CBOR for
+//! readers of the trust feed ([`trust`]). One file per resource; the route table names each.
 
 use actix_web::{web, HttpResponse};
 use serde::Serialize;
 pub(crate) use tessera_runtime::http::server::nothing_here;
 use tessera_runtime::http::server::resource;
 
-use crate::registry::Page;
+use crate::records::Page;
+use device::endpoints;
+use operator::{audit, claims, devices, groups, keys, operators, roles, tenants, tokens};
 use problem::Problem;
 
 pub(crate) mod measure;
@@ -14,21 +17,12 @@ mod auth;
 mod input;
 mod problem;
 
-mod device_json;
-mod devices_door;
+mod device;
+mod operator;
 
 mod trust;
 
-mod audit;
-mod claims;
-mod devices;
-mod groups;
-mod keys;
-mod operators;
-mod roles;
 mod server;
-mod tenants;
-mod tokens;
 mod told;
 
 #[cfg(test)]
@@ -52,9 +46,9 @@ macro_rules! routes {
 }
 
 routes! {
-    "/v1/enrol/nonce" => post devices_door::nonce;
-    "/v1/enrol" => post devices_door::enrol;
-    "/v1/token" => post devices_door::token;
+    "/v1/enrol/nonce" => post endpoints::nonce;
+    "/v1/enrol" => post endpoints::enrol;
+    "/v1/token" => post endpoints::token;
     "/v1/trust/snapshot" => get trust::snapshot;
     "/v1/trust/events" => get trust::events;
     "/v1/trust/known" => post trust::known;

@@ -18,16 +18,16 @@ use super::auth::{Among, By, Feed, Security};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
+use crate::feed::{self, bound, Asked, News};
 use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT, POLL_SECONDS};
 use crate::operators::Tenants;
+use crate::records::Page;
+use crate::recovery::adopt::{self, Finding};
 use crate::refused::Refused;
-use crate::registry::Page;
 use crate::trust::actor::TakeSnapshot;
-use crate::trust::adopt::{self, Finding};
-use crate::trust::read::{self, Asked, News};
+use crate::trust::held;
 use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
-use crate::trust::{bound, held};
 
 const CBOR: &str = "application/cbor";
 
@@ -79,7 +79,7 @@ pub(super) struct Stands {
 
 pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
     let head = stands.head.map(|text| hash(&text)).transpose()?;
-    if read::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
+    if feed::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
         return Err(beyond());
     }
     let bytes = match by.operator().tenants.set()? {
@@ -106,7 +106,7 @@ pub(super) async fn events(
     if let Some(admits) = &admits {
         note(&app, admits, &by.operator().name);
     }
-    match read::events(&app, by.operator(), &query.asked()?).await? {
+    match feed::events(&app, by.operator(), &query.asked()?).await? {
         News::Feed(feed) => Ok(fed(&app, admits.as_ref(), feed.to_cbor())),
         News::Bound(bound) => Ok(fed(&app, admits.as_ref(), bound.to_cbor())),
         News::Gone => {

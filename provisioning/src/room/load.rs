@@ -5,9 +5,8 @@
 use tessera_runtime::store::StoreError;
 use tessera_token::trust::Change;
 
-use crate::registry::records::{DeviceRecord, TenantRecord};
+use crate::records::{DeviceRecord, RevokedRow, TenantRecord};
 use crate::tables::{numbered, pair, second, Tables};
-use crate::trust::ledger::RevokedRow;
 
 /// Heads and numbers of each kind, without names and keys.
 const TENANT: usize = 52;

@@ -11,7 +11,7 @@ use tessera_token::trust::{
 
 use super::*;
 use crate::keys::files::draw;
-use crate::registry::records::GroupRecord;
+use crate::records::GroupRecord;
 use crate::tables::pair;
 
 fn names(length: usize) -> (TenantId, DeviceId, GroupId) {

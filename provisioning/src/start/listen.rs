@@ -9,8 +9,8 @@ use tessera_runtime::http::server::{self, Listener};
 use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::tls::ServerTls;
 
-use super::StartError;
 use crate::service::Service;
+use crate::start_error::StartError;
 use crate::{limits, rest};
 
 /// The server and where it listens.

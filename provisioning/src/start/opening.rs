@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write_secret_file};
 use tessera_runtime::store::{Store, StoreError, StoreOptions};
 
-use super::StartError;
+use crate::start_error::StartError;
 
 /// What a founding leaves, in its order.
 const TRACES: [&str; 4] =

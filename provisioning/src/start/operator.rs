@@ -9,10 +9,10 @@ use tessera_runtime::store::{Batch, Store};
 
 use super::first::{is_founded, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME};
 use super::opening::{self, Place};
-use super::{FirstStart, StartError};
-use crate::audit::{Entry, Pending};
+use super::FirstStart;
+use crate::audit::{Actor, Entry, Pending};
 use crate::operators::{self, Tenants};
-use crate::registry::Actor;
+use crate::start_error::StartError;
 use crate::tables::Tables;
 
 /// Gives the account `bootstrap` a new token and all its roles, in `operator.token`; its former token ends. The store is

@@ -22,21 +22,22 @@ use super::first::{found, is_founded, Founding};
 use super::listen::{listen, Listening};
 use super::opening::{self, Place};
 use super::waiting;
-use super::{ProvisioningHandle, StartError};
+use super::ProvisioningHandle;
 use crate::admission::Admission;
 use crate::audit::actor::{AuditActor, ChainPending};
-use crate::audit::{Entry, Pending};
+use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
-use crate::keys::rotate::replace_lost;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
-use crate::registry::Actor;
+use crate::recovery::lift;
 use crate::room::Room;
-use crate::service::{Service, Tried};
+use crate::rotation::replace_lost;
+use crate::service::Service;
+use crate::start_error::StartError;
 use crate::strangers::Strangers;
 use crate::sweep;
 use crate::tables::Tables;
@@ -46,7 +47,8 @@ use crate::trust::bound::BoundSnapshots;
 use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
-use crate::trust::{lift, restored};
+use crate::trust::restored;
+use crate::write::Attempt;
 
 pub(crate) struct Parts {
     pub(crate) config: ProvisioningConfig,
@@ -192,7 +194,7 @@ async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "store.accept-loss", "", "store").detail(missing);
     match service.write(Batch::new(), entry).await {
-        Ok(Tried::Done(())) => Ok(()),
+        Ok(Attempt::Committed(())) => Ok(()),
         _ => Err(StartError::Internal),
     }
 }

@@ -68,8 +68,10 @@ async fn ask_from_everywhere() {
 #[test]
 fn keys_that_were_made_in_1970_are_dated_anew() {
     actix_rt::System::new().block_on(async {
-        use crate::keys::{in_state, rotate, State};
-        use crate::registry::Actor;
+        use crate::audit::Actor;
+        use crate::keys::in_state;
+        use crate::records::keys::State;
+        use crate::rotation;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
@@ -84,7 +86,7 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         };
         let (before, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
-        rotate::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
+        rotation::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
         chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -155,7 +157,8 @@ fn default_tenant() -> TenantId {
 #[test]
 fn keys_behind_the_first_rows_of_the_table_are_dated_too() {
     actix_rt::System::new().block_on(async {
-        use crate::keys::{in_state, KeyRecord, State};
+        use crate::keys::in_state;
+        use crate::records::keys::{KeyRecord, State};
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(UnixSeconds::new(77));
         let service = rig.start(|_| {}).await.unwrap();
@@ -195,8 +198,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
         batch.put(&service.tables.keys, b"damaged", b"rubbish".to_vec());
         batch.put(&service.tables.moved_devices, b"damaged", b"rubbish".to_vec());
         let row = crate::tables::numbered(NOW.get(), [7; 32]);
-        let token =
-            crate::trust::ledger::RevokedRow { tenant: "default".into(), device: "a".into() };
+        let token = crate::records::RevokedRow { tenant: "default".into(), device: "a".into() };
         batch.put_record(&service.tables.revoked_tokens, &row, &token);
         service.store.commit(batch).await.unwrap();
         let swept = crate::sweep::once(&service, &mut Default::default()).await;
@@ -211,7 +213,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
 #[test]
 fn a_start_lifts_a_device_without_room_with_its_group() {
     actix_rt::System::new().block_on(async {
-        use crate::registry::records::{DeviceRecord, GroupRecord};
+        use crate::records::{DeviceRecord, GroupRecord};
         use crate::tables::pair;
         use crate::trust::restored;
         const FLOOR: u64 = 1000;
@@ -230,7 +232,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         };
         let mut batch = tessera_runtime::store::Batch::new();
         batch.put_record(&tables.devices, &row, &record);
-        let by = crate::registry::Actor("test".to_owned());
+        let by = crate::audit::Actor("test".to_owned());
         let entry = service.entry(&by, "device.revoke", "default", "a");
         let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 1, at: NOW };
         let changes = vec![tessera_token::trust::Change::Device(moved)];
@@ -262,13 +264,13 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
         use tessera_token::ids::GroupId;
         use tessera_token::trust::TenantSet;
 
-        use crate::registry::records::GroupRecord;
+        use crate::records::GroupRecord;
         use crate::registry::{groups, tenants};
         use crate::trust::{ledger, restored};
         const FLOOR: u64 = 1000;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let by = crate::registry::Actor("test".to_owned());
+        let by = crate::audit::Actor("test".to_owned());
         let ids = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
         let group = GroupId::parse("default").unwrap();
         for id in &ids {
@@ -375,7 +377,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
 fn a_moved_device_behind_many_others_is_swept_too() {
     actix_rt::System::new().block_on(async {
         use crate::limits::SWEEP_ROWS;
-        use crate::trust::ledger::MovedDevice;
+        use crate::records::MovedDevice;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());

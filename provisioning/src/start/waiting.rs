@@ -15,9 +15,9 @@ use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::run::Parts;
-use super::StartError;
 use crate::clock::is_plausible;
 use crate::limits::{self, CLOCK_LOOK};
+use crate::start_error::StartError;
 
 /// Returns once the clock shows a time that can be.
 ///

@@ -23,8 +23,8 @@ use crate::limits::{
 };
 use crate::refused::Refused;
 use crate::room::Hold;
-use crate::service::Tried;
 use crate::tables::Tables;
+use crate::write::Attempt;
 
 /// Why a jump was made that rests on the word of a reader alone.
 const CLAIM: &str = "claim";
@@ -71,11 +71,11 @@ pub(crate) struct Publish {
 }
 
 impl Message for Publish {
-    type Result = Result<Tried<()>, Refused>;
+    type Result = Result<Attempt<()>, Refused>;
 }
 
 impl Handler<Publish> for TrustActor {
-    type Result = AtomicResponse<Self, Result<Tried<()>, Refused>>;
+    type Result = AtomicResponse<Self, Result<Attempt<()>, Refused>>;
 
     fn handle(&mut self, message: Publish, _context: &mut Self::Context) -> Self::Result {
         let Publish { changes, batch, hold } = message;
@@ -101,16 +101,16 @@ impl Handler<Publish> for TrustActor {
         AtomicResponse::new(Box::pin(work.into_actor(self).map(
             move |outcome: Result<Option<Written>, Refused>, actor, _| {
                 let Some(written) = outcome? else {
-                    return Ok(Tried::Again);
+                    return Ok(Attempt::Conflict);
                 };
                 actor.written(&written);
                 actor.bells.ring(&tenants);
                 if written.jumped.is_some() {
                     // That alone was written: the caller computes its change anew, above the new floors.
-                    return Ok(Tried::Again);
+                    return Ok(Attempt::Conflict);
                 }
                 hold.keep();
-                Ok(Tried::Done(()))
+                Ok(Attempt::Committed(()))
             },
         )))
     }
@@ -140,7 +140,7 @@ impl TrustActor {
     }
 
     fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
-        let by = crate::registry::Actor("service".to_owned());
+        let by = crate::audit::Actor("service".to_owned());
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
         let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
         Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
@@ -240,27 +240,27 @@ pub(crate) struct Shown {
 }
 
 impl Message for Shown {
-    type Result = Result<Tried<Option<Restoration>>, Refused>;
+    type Result = Result<Attempt<Option<Restoration>>, Refused>;
 }
 
 impl Handler<Shown> for TrustActor {
-    type Result = AtomicResponse<Self, Result<Tried<Option<Restoration>>, Refused>>;
+    type Result = AtomicResponse<Self, Result<Attempt<Option<Restoration>>, Refused>>;
 
     fn handle(&mut self, message: Shown, _context: &mut Self::Context) -> Self::Result {
         self.unbacked.remove(&message.by);
         let step = self.jump(message);
         let store = self.store.clone();
         let work = async move {
-            let Some((batch, written)) = step? else { return Ok(Tried::Done(None)) };
+            let Some((batch, written)) = step? else { return Ok(Attempt::Committed(None)) };
             match store.commit(batch).await {
-                Ok(()) => Ok(Tried::Done(Some(written))),
-                Err(StoreError::Conflict { .. }) => Ok(Tried::Again),
+                Ok(()) => Ok(Attempt::Committed(Some(written))),
+                Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
                 Err(error) => Err(Refused::from(error)),
             }
         };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(
-            |outcome: Result<Tried<Option<Written>>, Refused>, actor, _| {
-                if let Ok(Tried::Done(Some(written))) = &outcome {
+            |outcome: Result<Attempt<Option<Written>>, Refused>, actor, _| {
+                if let Ok(Attempt::Committed(Some(written))) = &outcome {
                     actor.written(written);
                 }
                 Ok(outcome?.map(|written| written.and_then(|written| written.jumped)))

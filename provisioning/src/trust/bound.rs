@@ -1,24 +1,18 @@
-//! Snapshots of some tenants. They are made beside the publishing actor, one at a time: the tables may be ahead of the
-//! number that was read first, which is no harm, since every event behind it is applied once more and says the same.
+//! Snapshots of some tenants that can be served again, and the queues of the requests that wait for one
+//! ([`crate::feed::bound`] makes them).
 //!
 //! Requests of one share ([`crate::operators::Operator::share`]) wait for each other first, so that a customer that asks a
-//! thousand times stands in the common queue once. The turn stays with the work: a caller that is gone frees it when the
-//! snapshot is made.
+//! thousand times stands in the common queue once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tessera_token::limits::SNAPSHOT_BYTES;
-use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{TenantSet, TenantSetId};
+use tessera_token::trust::TenantSetId;
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
-use super::ledger::Head;
-use super::{held, snapshot};
-use crate::limits::{SNAPSHOTS_BOUND, SNAPSHOT_REUSE_SECONDS, SNAPSHOT_WAIT};
-use crate::refused::Refused;
-use crate::service::Service;
+use crate::limits::{SNAPSHOTS_BOUND, SNAPSHOT_REUSE_SECONDS};
 
 /// Those that can be served again, the oldest first, and the turns of those that are made.
 #[derive(Clone, Default)]
@@ -38,7 +32,7 @@ struct Queued {
 }
 
 /// The turn of a request among those of its share.
-struct OfShare {
+pub(crate) struct OfShare {
     _first: OwnedMutexGuard<()>,
     /// Dropped last: the queue is not forgotten while it is held.
     _queued: Queued,
@@ -56,15 +50,22 @@ impl Drop for Queued {
     }
 }
 
-struct Made {
-    tenants: TenantSetId,
-    seq: u64,
-    at: u64,
-    bytes: Arc<Vec<u8>>,
+/// A snapshot that was made.
+pub(crate) struct Made {
+    pub(crate) tenants: TenantSetId,
+    pub(crate) seq: u64,
+    pub(crate) at: u64,
+    pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl BoundSnapshots {
-    async fn turn_of(&self, share: &str) -> OfShare {
+    /// The turn to make one.
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// The turn among the requests of the share.
+    pub(crate) async fn turn_of(&self, share: &str) -> OfShare {
         let queue = {
             let mut shares = self.shares.lock();
             let (count, queue) = shares.entry(share.to_owned()).or_default();
@@ -76,7 +77,7 @@ impl BoundSnapshots {
     }
 
     /// One of these tenants that is no older than the number.
-    fn known(&self, tenants: TenantSetId, seq: u64, now: u64) -> Option<Arc<Vec<u8>>> {
+    pub(crate) fn known(&self, tenants: TenantSetId, seq: u64, now: u64) -> Option<Arc<Vec<u8>>> {
         let mut made = self.made.lock();
         made.retain(|one| now.abs_diff(one.at) <= SNAPSHOT_REUSE_SECONDS);
         // Never an older one: its reader may stand behind it.
@@ -84,7 +85,7 @@ impl BoundSnapshots {
         found.map(|one| Arc::clone(&one.bytes))
     }
 
-    fn keep(&self, new: Made) {
+    pub(crate) fn keep(&self, new: Made) {
         let mut made = self.made.lock();
         made.retain(|one| one.tenants != new.tenants);
         made.push_back(new);
@@ -95,54 +96,6 @@ impl BoundSnapshots {
     }
 }
 
-/// The snapshot of these tenants as of now, for a reader of the share.
-///
-/// # Errors
-/// `limit_reached` when others are made for too long.
-pub(crate) async fn take(
-    service: &Service,
-    share: &str,
-    tenants: &TenantSet,
-) -> Result<Arc<Vec<u8>>, Refused> {
-    let (id, bound) = (tenants.id(), &service.bound);
-    // What was made while this request waited is as good as one that is made for it.
-    let asked = Head::read(&service.tables)?.seq;
-    let known = || bound.known(id, asked, service.time.now().get());
-    if let Some(bytes) = known() {
-        return Ok(bytes);
-    }
-    let turn = async {
-        let of_share = bound.turn_of(share).await;
-        match known() {
-            Some(bytes) => Err(bytes),
-            None => Ok((Arc::clone(&bound.turn).lock_owned().await, of_share)),
-        }
-    };
-    let turn = tokio::time::timeout(SNAPSHOT_WAIT, turn).await.map_err(|_| {
-        service.metrics.limits_hit.inc(&["snapshots_bound"]);
-        RefusalCode::LimitReached
-    })?;
-    let turn = match turn {
-        Ok(turn) => turn,
-        Err(bytes) => return Ok(bytes),
-    };
-    if let Some(bytes) = known() {
-        return Ok(bytes);
-    }
-    let (now, removal) = (service.time.now(), service.time.removal());
-    let (tables, root, of) = (service.tables.clone(), Arc::clone(&service.root), tenants.clone());
-    let bound = bound.clone();
-    let made = held::run(turn, move || {
-        let head = Head::read(&tables)?;
-        let bytes = Arc::new(snapshot::make_of(&tables, &head, &root, &of, now, removal)?);
-        let made = Made { tenants: id, seq: head.seq, at: now.get(), bytes: Arc::clone(&bytes) };
-        bound.keep(made);
-        Ok::<_, Refused>(bytes)
-    });
-    let (made, _turn) = made.await?;
-    made
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{poll_fn, Future};
@@ -150,6 +103,7 @@ mod tests {
     use std::task::Poll;
 
     use tessera_token::ids::TenantId;
+    use tessera_token::trust::TenantSet;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Event, EventHash, FeedNonce, Heartbeat};
 
-use crate::registry::records::octets;
+use crate::records::{octets, MovedDevice, RevokedRow};
 use crate::tables::{numbered, pair, Tables};
 
 const HEAD: &str = "trust_head";
@@ -115,18 +115,6 @@ pub(crate) fn chain(
         keep(tables, batch, change);
     }
     Ok(new)
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MovedDevice {
-    pub(crate) epoch: u64,
-    pub(crate) at: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RevokedRow {
-    pub(crate) tenant: String,
-    pub(crate) device: String,
 }
 
 /// Tenants, groups, keys and devices are in their own tables already; what else a snapshot needs is kept here.

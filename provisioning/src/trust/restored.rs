@@ -1,6 +1,6 @@
 //! A service that came back from an older copy of its store. It gives out nothing again that the lost part may have given
 //! out: its feed goes on on a new line far above, and serials, group numbers and epochs jump with it. Readers that know
-//! more show what the root key signed ([`super::adopt`]).
+//! more show what the root key signed ([`crate::recovery::adopt`]).
 //!
 //! `tessera restore` marks the copy ([`mark`]); a copy that came back without the mark is told by the first reader that
 //! is beyond it, or on another past.
@@ -16,7 +16,7 @@ use tessera_token::trust::{EventHash, TenantSet};
 use super::ledger::Head;
 use crate::issue;
 use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
-use crate::registry::records::TenantRecord;
+use crate::records::TenantRecord;
 use crate::tables::Tables;
 
 /// The mark: seconds since 1970 at which the copy came back.

@@ -9,11 +9,11 @@ use tessera_token::trust::{
     BoundSnapshot, Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, Snapshot, TenantSet,
 };
 
-use super::ledger::{Head, MovedDevice, RevokedRow};
-use crate::keys::{KeyRecord, State};
+use super::ledger::Head;
 use crate::limits::SNAPSHOT_SECONDS;
+use crate::records::keys::{KeyRecord, State};
+use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::tables::{number_of, pair, second, Tables};
 
 /// The whole at the present head. Called between publications only, so that all tables agree. What says nothing any

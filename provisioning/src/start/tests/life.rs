@@ -6,8 +6,10 @@ use super::*;
 #[test]
 fn a_tenant_with_more_keys_than_one_scan_goes_on() {
     actix_rt::System::new().block_on(async {
-        use crate::keys::{in_state, rotate, KeyRecord, State};
-        use crate::registry::Actor;
+        use crate::audit::Actor;
+        use crate::keys::in_state;
+        use crate::records::keys::{KeyRecord, State};
+        use crate::rotation;
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
@@ -26,10 +28,10 @@ fn a_tenant_with_more_keys_than_one_scan_goes_on() {
         }
         let active = || in_state(&service.tables, &tenant, State::Active).unwrap().unwrap().0;
         let first = active();
-        let rotated = rotate::rotate(&service, &by, &tenant).await.unwrap();
+        let rotated = rotation::rotate(&service, &by, &tenant).await.unwrap();
         assert_eq!(rotated.active, Some(active()));
         assert_ne!(first, active());
-        rotate::compromise(&service, &by, &tenant, active()).await.unwrap();
+        rotation::compromise(&service, &by, &tenant, active()).await.unwrap();
         assert_eq!(Some(active()), rotated.next);
         chained(&service).await;
         rig.store.close().unwrap();
@@ -45,7 +47,7 @@ fn accounts_of_former_versions_belong_to_all_tenants() {
             name: &'static str,
             roles: [&'static str; 1],
             created: u64,
-            #[serde(with = "crate::registry::records::octets")]
+            #[serde(with = "crate::records::octets")]
             hash: [u8; 32],
         }
         let rig = Rig::new(NOW);

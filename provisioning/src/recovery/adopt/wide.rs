@@ -7,13 +7,13 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, RevokedToken};
 
 use super::{entry, epoch_floor, list, next_epoch, put, told, Finding};
+use crate::audit::Actor;
+use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
-use crate::registry::Actor;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::pair;
-use crate::trust::ledger::MovedDevice;
+use crate::write::Attempt;
 
 /// Tells of a device that is known here, or of its group.
 pub(super) async fn publish(
@@ -21,7 +21,7 @@ pub(super) async fn publish(
     by: &Actor,
     moved: &Moved<'_>,
     found: &Finding,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let also = |batch: &mut Batch| {
         put(service, batch, found);
         Ok(())
@@ -53,10 +53,10 @@ pub(super) async fn adopt_unknown(
     service: &Service,
     by: &Actor,
     shown: &DeviceEpoch,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let name = shown.device.as_str();
     if moved_to(service, &shown.tenant, name)? >= shown.epoch {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let found = super::finding(service, "device", &shown.tenant, name, shown.epoch, "unknown");
     tell_unknown(service, by, shown.clone(), &found).await
@@ -68,7 +68,7 @@ pub(super) async fn end_device(
     by: &Actor,
     shown: &RevokedToken,
     found: &Finding,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let (tenant, name) = (&shown.tenant, shown.device.as_str());
     let floor = epoch_floor(&service.tables)?;
     let table = &service.tables.devices;
@@ -118,7 +118,7 @@ async fn tell_unknown(
     by: &Actor,
     ended: DeviceEpoch,
     found: &Finding,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let tenant = ended.tenant.clone();
     let mut batch = Batch::new();
     // One that enrols at this moment is taken as a known one.
@@ -142,7 +142,7 @@ async fn tell_unknown(
     let detail = format!("no room for it alone: tenant {tenant} moved; {}", entry.detail);
     let change = Change::Tenant(new.trust(&tenant));
     let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
-    if tried == Tried::Done(()) {
+    if tried == Attempt::Committed(()) {
         told(service, found);
         tracing::warn!(%tenant, subject = %found.subject, "no room for a device that is not known: its tenant moved");
     }

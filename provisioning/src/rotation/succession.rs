@@ -5,15 +5,17 @@ use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Change;
 
-use super::{files, put, KeyRecord, State};
 use crate::audit::Entry;
+use crate::keys::fresh::fresh_next;
+use crate::keys::{id_of, of_tenant, put};
+use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::room::{Hold, Load, Purpose};
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::pair;
+use crate::write::Attempt;
 
 /// The keys that sign for a tenant from now on. One is missing where verifiers had no room for a successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +44,8 @@ pub(super) type Known = (KeyId, KeyRecord);
 impl Step {
     pub(super) fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
         tenants::known(service, tenant)?;
-        let rows = super::of_tenant(&service.tables, tenant)?;
-        let keys = rows.into_iter().filter_map(|(key, record)| Some((super::id_of(&key)?, record)));
+        let rows = of_tenant(&service.tables, tenant)?;
+        let keys = rows.into_iter().filter_map(|(key, record)| Some((id_of(&key)?, record)));
         Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
     }
 
@@ -77,7 +79,7 @@ pub(super) async fn succeed(
     leaving: &[(&Known, State)],
     successors: Successors,
     entry: Entry,
-) -> Result<Tried<Rotated>, Refused> {
+) -> Result<Attempt<Rotated>, Refused> {
     let now = service.now().get();
     let (active, next) = (step.staying(State::Active, leaving), step.staying(State::Next, leaving));
     let promoted = if active.is_none() { next } else { None };
@@ -122,7 +124,7 @@ async fn publish(
     mut batch: Batch,
     changed: Vec<Known>,
     entry: Entry,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let mut changes = Vec::with_capacity(changed.len());
     for (id, record) in &changed {
         put(&service.tables, &mut batch, &step.tenant, *id, record);
@@ -130,7 +132,7 @@ async fn publish(
     }
     // Those that leave are known to verifiers: fresh ones alone need room.
     let tried = service.publish_within(hold, changes, batch, entry).await;
-    if matches!(tried, Ok(Tried::Again)) {
+    if matches!(tried, Ok(Attempt::Conflict)) {
         let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
         let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
         fresh.for_each(|id| service.key_folder.forget(*id));
@@ -166,7 +168,7 @@ async fn fresh(
     // The room is there before the seeds are written.
     let mut made = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(fresh_next(service, now)?);
+        made.push(fresh_next(&service.key_folder, &*service.random, now)?);
     }
     Ok((hold, made))
 }
@@ -189,23 +191,4 @@ async fn room_for_some(
 fn keys(step: &Step, count: usize) -> Load {
     let one = Load::key(step.tenant.as_str());
     (0..count).fold(Load::default(), |sum, _| sum.plus(&one))
-}
-
-/// A new next key; its seed is on disk before any record names it.
-pub(super) fn fresh_next(service: &Service, now: u64) -> Result<Known, Refused> {
-    let key = files::draw(&*service.random)?;
-    let id = service.key_folder.store(&key).map_err(|error| {
-        tracing::error!(%error, "issuer key not stored");
-        Refused::from(if error.is_full() { RefusalCode::NotReady } else { RefusalCode::Internal })
-    })?;
-    Ok((id, KeyRecord::next(key.public_bytes(), now)))
-}
-
-/// Forgets the seeds of keys that were made for a change that was not written.
-pub(crate) fn forget_seeds(service: &Service, changes: &[Change]) {
-    for change in changes {
-        if let Change::Key(key) = change {
-            service.key_folder.forget(key.key.key_id());
-        }
-    }
 }

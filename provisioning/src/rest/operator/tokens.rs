@@ -5,20 +5,20 @@ use serde_json::json;
 use tessera_token::hash::TokenHash;
 use tessera_token::text::from_base64url;
 
-use super::auth::{By, Security};
-use super::input::{id, App, Json};
-use super::Answer;
 use crate::refused::Refused;
+use crate::rest::auth::{By, Security};
+use crate::rest::input::{id, App, Json};
+use crate::rest::Answer;
 use crate::revoke as revocation;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Which {
+pub(crate) struct Which {
     /// RFC 9770 token hash, 33 bytes as base64url.
     token_hash: String,
 }
 
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     by: By<Security>,
     app: App,
     path: Path<String>,

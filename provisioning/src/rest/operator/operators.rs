@@ -6,14 +6,14 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use super::auth::{Admin, Among};
-use super::input::{id, App, Json};
-use super::Answer;
 use crate::operators::{self, OperatorRole, Tenants};
+use crate::rest::auth::{Admin, Among};
+use crate::rest::input::{id, App, Json};
+use crate::rest::Answer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewOperator {
+pub(crate) struct NewOperator {
     operator: String,
     roles: Vec<OperatorRole>,
     tenants: Wanted,
@@ -43,14 +43,14 @@ impl From<Wanted> for Tenants {
 }
 
 /// The tenants of an account as they are shown.
-pub(super) fn shown(tenants: &Tenants) -> Value {
+pub(crate) fn shown(tenants: &Tenants) -> Value {
     match tenants {
         Tenants::All => json!("all"),
         Tenants::These(these) => json!(these),
     }
 }
 
-pub(super) async fn list(by: Among<Admin>, app: App) -> Answer {
+pub(crate) async fn list(by: Among<Admin>, app: App) -> Answer {
     let accounts = operators::of(&app.tables, by.operator())?;
     let items: Vec<_> = accounts
         .iter()
@@ -66,7 +66,7 @@ pub(super) async fn list(by: Among<Admin>, app: App) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
-pub(super) async fn create(by: Among<Admin>, app: App, Json(wanted): Json<NewOperator>) -> Answer {
+pub(crate) async fn create(by: Among<Admin>, app: App, Json(wanted): Json<NewOperator>) -> Answer {
     let (name, tenants) = (id(&wanted.operator)?, Tenants::from(wanted.tenants));
     let seen = shown(&tenants);
     let token = operators::create(&app, by.operator(), &name, &wanted.roles, tenants).await?;
@@ -78,7 +78,7 @@ pub(super) async fn create(by: Among<Admin>, app: App, Json(wanted): Json<NewOpe
     })))
 }
 
-pub(super) async fn delete(by: Among<Admin>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn delete(by: Among<Admin>, app: App, path: Path<String>) -> Answer {
     operators::delete(&app, by.operator(), &path).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -8,11 +8,11 @@ use tessera_token::limits::EVENTS_PER_ANSWER;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{BoundFeed, Event, EventHash, Feed, TenantSet, View};
 
-use super::ledger::Head;
-use super::read::{heartbeat, Asked, News};
+use super::{heartbeat, Asked, News};
 use crate::limits::{POLL_SECONDS, VIEW_LOOK};
 use crate::refused::Refused;
 use crate::service::Service;
+use crate::trust::ledger::Head;
 
 /// The part of the line that was looked at.
 struct Looked {

@@ -1,19 +1,23 @@
-//! The steps of an issuer key's life, each one write and its events.
+//! The steps of an issuer key's life, each one write and its events: rotation, compromise, retirement.
 
 use tessera_runtime::store::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Change;
 
-pub(crate) use super::succession::{forget_seeds, Rotated};
-use super::succession::{fresh_next, succeed, Step, Successors};
-use super::{in_state, put, KeyRecord, State};
+use crate::audit::Actor;
+use crate::keys;
 use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
+use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
-use crate::registry::Actor;
 use crate::room::Load;
-use crate::service::{Service, Tried};
+use crate::service::Service;
+use crate::write::Attempt;
+
+mod succession;
+
+pub(crate) use succession::Rotated;
+use succession::{succeed, Step, Successors};
 
 /// Promotes next to active, retires the active one (its tokens live out their time) and publishes a new next.
 pub(crate) async fn rotate(
@@ -33,7 +37,7 @@ pub(crate) async fn rotate(
         let leaving: Vec<_> = old.map(|old| (old, State::Retiring)).into_iter().collect();
         let next = step.by_state(State::Next).map(|(id, _)| id.to_string()).unwrap_or_default();
         let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
-        if let Tried::Done(rotated) =
+        if let Attempt::Committed(rotated) =
             succeed(service, &step, &leaving, Successors::Required, entry).await?
         {
             old.into_iter().for_each(|(id, _)| service.key_folder.forget(*id));
@@ -57,11 +61,11 @@ pub(crate) async fn compromise(
         let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
         match succeed(service, &step, &leaving, Successors::IfRoom, entry).await {
-            Ok(Tried::Done(_)) => {
+            Ok(Attempt::Committed(_)) => {
                 service.key_folder.forget(id);
                 return Ok(());
             }
-            Ok(Tried::Again) => {}
+            Ok(Attempt::Conflict) => {}
             Err(refused) => return Err(refused),
         }
     }
@@ -89,7 +93,7 @@ pub(crate) async fn replace_lost(
         let by = Actor("service".to_owned());
         let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
         let entry = entry.detail("the seed was missing, or not the one of the key");
-        if let Tried::Done(rotated) =
+        if let Attempt::Committed(rotated) =
             succeed(service, &step, &leaving, Successors::IfRoom, entry).await?
         {
             lost.iter().for_each(|id| service.key_folder.forget(*id));
@@ -108,7 +112,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
     let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
     let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
     for (key, record) in rows {
-        let Some((tenant, id)) = super::tenant_of(&key).zip(super::id_of(&key)) else {
+        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
             continue;
         };
         match record.state {
@@ -142,28 +146,4 @@ async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), R
     let step = Step::read(service, tenant)?;
     let leaving = [(step.by_id(id)?, State::Retired)];
     succeed(service, &step, &leaving, Successors::IfRoom, entry).await.map(|_| ())
-}
-
-/// The active and next key of a new tenant.
-pub(crate) fn first_pair(
-    service: &Service,
-    tenant: &TenantId,
-    batch: &mut Batch,
-) -> Result<Vec<Change>, Refused> {
-    let now = service.now().get();
-    let (active_id, active) = fresh_next(service, now)?;
-    let (next_id, next) = fresh_next(service, now)?;
-    let active = active.in_state(State::Active, now);
-    put(&service.tables, batch, tenant, active_id, &active);
-    put(&service.tables, batch, tenant, next_id, &next);
-    Ok(vec![active.change(tenant)?, next.change(tenant)?])
-}
-
-/// The key that signs for a tenant now.
-pub(crate) fn signing(
-    service_tables: &crate::tables::Tables,
-    tenant: &TenantId,
-) -> Result<KeyId, Refused> {
-    let found = in_state(service_tables, tenant, State::Active)?;
-    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }

@@ -3,16 +3,16 @@ use serde::Serialize;
 use tessera_token::head::ServiceHead;
 use tessera_token::text::base64url;
 
-use super::auth::{Among, By, Security};
-use super::input::{App, PageQuery, Query};
-use super::{page, Answer};
 use crate::audit::actor::ChainPending;
 use crate::audit::{self, Chained};
 use crate::issue::highest_serial;
 use crate::limits::AUDIT_LOOK;
 use crate::operators::Tenants;
+use crate::records::Page;
 use crate::refused::Refused;
-use crate::registry::Page;
+use crate::rest::auth::{Among, By, Security};
+use crate::rest::input::{App, PageQuery, Query};
+use crate::rest::{page, Answer};
 use crate::tables::{number_of, Tables};
 use crate::trust::ledger as trust;
 
@@ -59,7 +59,7 @@ struct HeadView {
     signed: String,
 }
 
-pub(super) async fn head(_by: By<Security>, app: App) -> Answer {
+pub(crate) async fn head(_by: By<Security>, app: App) -> Answer {
     app.audit.send(ChainPending).await.map_err(Refused::from)??;
     // It must not say more than a crash would leave.
     app.store.barrier().await?;
@@ -83,7 +83,7 @@ pub(super) async fn head(_by: By<Security>, app: App) -> Answer {
     }))
 }
 
-pub(super) async fn list(by: Among<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
+pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
     app.audit.send(ChainPending).await.map_err(Refused::from)??;
     let after = query.cursor.as_deref().map(str::parse::<u64>).transpose();
     let after = after.map_err(|_| Refused::malformed("cursor"))?;

@@ -8,12 +8,14 @@ use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::text::base64url;
 
-use super::auth::{By, Security, Viewer};
-use super::input::{id, Admitted, App, Query};
-use super::Answer;
-use crate::keys::{id_of, of_tenant, rotate as life, KeyRecord, State};
+use crate::keys::{id_of, of_tenant};
+use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
+use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::input::{id, Admitted, App, Query};
+use crate::rest::Answer;
+use crate::rotation;
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 
@@ -45,13 +47,13 @@ impl KeyView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Whose {
+pub(crate) struct Whose {
     #[serde(default)]
     tenant: Option<String>,
 }
 
 /// The keys that verify tokens of a tenant, as a COSE_KeySet (RFC 9052 section 7): array of COSE_Key with `kid`.
-pub(super) async fn well_known(
+pub(crate) async fn well_known(
     _admitted: Admitted,
     app: App,
     Query(whose): Query<Whose>,
@@ -75,7 +77,7 @@ pub(super) async fn well_known(
         .body(w.finish()))
 }
 
-pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let tenant: TenantId = id(&path)?;
     tenants::known(&app, &tenant)?;
     let rows = of_tenant(&app.tables, &tenant)?;
@@ -84,20 +86,20 @@ pub(super) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
-pub(super) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&path)?);
-    let rotated = async move { life::rotate(&app, &by, &tenant).await };
+    let rotated = async move { rotation::rotate(&app, &by, &tenant).await };
     let rotated = Service::to_its_end(rotated).await?;
     let text = |key: Option<KeyId>| key.map(|key| key.to_string());
     let body = json!({ "active": text(rotated.active), "next": text(rotated.next) });
     Ok(HttpResponse::Ok().json(body))
 }
 
-pub(super) async fn compromise(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn compromise(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, key) = path.into_inner();
     let bytes = hex::decode(&key).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
     let (by, tenant) = (by.operator().actor(), id(&tenant)?);
-    Service::to_its_end(async move { life::compromise(&app, &by, &tenant, key).await }).await?;
+    Service::to_its_end(async move { rotation::compromise(&app, &by, &tenant, key).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }

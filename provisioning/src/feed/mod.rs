@@ -1,18 +1,23 @@
+//! Answers to the readers of the trust feed: events behind a place, their heartbeat, and for accounts of some tenants a
+//! [`view`] of the events and a snapshot of these tenants ([`bound`]).
+
 use std::time::Duration;
 
 use tessera_token::limits::EVENTS_PER_ANSWER;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{BoundFeed, EventHash, Feed, FeedNonce};
 
-use super::actor::Claimed;
-use super::ledger::Head;
-use super::restored::Place;
-use super::view;
 use crate::limits::POLL_SECONDS;
 use crate::operators::{Operator, Tenants};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::number_of;
+use crate::trust::actor::Claimed;
+use crate::trust::ledger::Head;
+use crate::trust::restored::Place;
+
+pub(crate) mod bound;
+mod view;
 
 /// What a reader that asks for events gets.
 pub(crate) enum News {
@@ -83,7 +88,7 @@ async fn all_events(service: &Service, asked: &Asked) -> Result<News, Refused> {
 }
 
 /// The heartbeat of this head for the reader that asks.
-pub(super) fn heartbeat(service: &Service, head: &Head, asked: &Asked) -> Result<Vec<u8>, Refused> {
+fn heartbeat(service: &Service, head: &Head, asked: &Asked) -> Result<Vec<u8>, Refused> {
     Ok(match &asked.nonce {
         Some(nonce) => head.answer(nonce, &service.root, service.now())?,
         None => head.heartbeat(&service.root, service.now())?,

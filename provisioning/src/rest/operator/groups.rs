@@ -2,11 +2,11 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{By, Fleet, Security, Viewer};
-use super::input::{id, App, Json, PageQuery, Query};
-use super::{page, Answer};
+use crate::records::GroupRecord;
 use crate::registry::groups;
-use crate::registry::records::GroupRecord;
+use crate::rest::auth::{By, Fleet, Security, Viewer};
+use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::{page, Answer};
 use crate::service::Service;
 
 #[derive(Serialize)]
@@ -30,11 +30,11 @@ impl GroupView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewGroup {
+pub(crate) struct NewGroup {
     group: String,
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
@@ -44,7 +44,7 @@ pub(super) async fn list(
     Ok(page(found, |(group, record)| GroupView::new(&group, &record)))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     by: By<Fleet>,
     app: App,
     path: Path<String>,
@@ -56,7 +56,7 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(GroupView::new(&wanted.group, &record)))
 }
 
-pub(super) async fn revoke(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn revoke(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, group) = path.into_inner();
     let record = groups::revoke(&app, &by.operator().actor(), &id(&tenant)?, &id(&group)?).await?;
     Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))

@@ -14,18 +14,18 @@ use tessera_token::messages::{
 };
 use tessera_token::refusal::RefusalCode;
 
-use super::auth::way;
-use super::device_json::{self, NonceJson, TokenAnswerJson};
-use super::input::{Admitted, App, Body};
-use super::problem::{speaks_cbor, Problem};
-use super::told::{self, Shown};
+use super::json::{self, NonceJson, TokenAnswerJson};
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
+use crate::rest::auth::way;
+use crate::rest::input::{Admitted, App, Body};
+use crate::rest::problem::{speaks_cbor, Problem};
+use crate::rest::told::{self, Shown};
 use crate::strangers::hold_back;
 use crate::{enrol, refresh};
 
-pub(super) async fn nonce(
+pub(crate) async fn nonce(
     request: HttpRequest,
     app: App,
     admitted: Result<Admitted, Problem>,
@@ -34,7 +34,7 @@ pub(super) async fn nonce(
     answer(&request, &app, made, |answer| answer.to_cbor(), |answer| NonceJson::from(answer))
 }
 
-pub(super) async fn enrol(
+pub(crate) async fn enrol(
     request: HttpRequest,
     app: App,
     body: Result<Body, Problem>,
@@ -42,7 +42,7 @@ pub(super) async fn enrol(
     let began = app.clock.monotonic();
     let way = way(&request);
     let outcome = async {
-        let message = parse(&request, &body?, EnrolRequest::from_cbor, device_json::enrol_request)?;
+        let message = parse(&request, &body?, EnrolRequest::from_cbor, json::enrol_request)?;
         shown(&request, &message.tenant, &message.device);
         way.leads_to(message.tenant.as_str())?;
         let answer = enrol::enrol(&app, &message, &way.source).await?;
@@ -52,7 +52,7 @@ pub(super) async fn enrol(
     token_answer(&request, &app, charged(&app, way.source.clone(), outcome))
 }
 
-pub(super) async fn token(
+pub(crate) async fn token(
     request: HttpRequest,
     app: App,
     body: Result<Body, Problem>,
@@ -60,7 +60,7 @@ pub(super) async fn token(
     let began = app.clock.monotonic();
     let way = way(&request);
     let outcome = async {
-        let message = parse(&request, &body?, TokenRequest::from_cbor, device_json::token_request)?;
+        let message = parse(&request, &body?, TokenRequest::from_cbor, json::token_request)?;
         shown(&request, &message.tenant, &message.device);
         way.leads_to(message.tenant.as_str())?;
         told_to_the_signer(&message)?;

@@ -5,8 +5,8 @@ use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind,
 use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
-use super::input::{id, json};
 use crate::refused::Refused;
+use crate::rest::input::{id, json};
 
 #[derive(Serialize)]
 pub(super) struct NonceJson {

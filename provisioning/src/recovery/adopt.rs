@@ -14,18 +14,18 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown, TenantSet};
 
-use super::restored::{epoch_floor, next_epoch};
-use super::{actor, restored};
-use crate::audit::Entry;
-use crate::keys::rotate::compromise;
+use crate::audit::{Actor, Entry};
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::operators::Operator;
+use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
-use crate::registry::Actor;
-use crate::service::{Service, Tried};
+use crate::rotation::compromise;
+use crate::service::Service;
 use crate::tables::{numbered, pair};
+use crate::trust::restored::{epoch_floor, next_epoch};
+use crate::trust::{actor, restored};
+use crate::write::Attempt;
 
 mod wide;
 
@@ -76,7 +76,7 @@ async fn jump(
             of: of.cloned(),
             batch,
         };
-        if let Tried::Done(jumped) = service.trust.send(message).await?? {
+        if let Attempt::Committed(jumped) = service.trust.send(message).await?? {
             if let Some(jumped) = jumped {
                 service.noted(&entry);
                 service.metrics.restorations.inc(&[&jumped.why]);
@@ -118,9 +118,9 @@ async fn adopt(service: &Service, by: &Actor, change: Change) -> Result<(), Refu
             Change::Token(token) => adopt_token(service, by, token).await?,
             Change::Key(key) => adopt_key(service, by, key).await?,
             // The device itself tells that it enrolled, when it comes again.
-            Change::DeviceKey(_) => Tried::Done(()),
+            Change::DeviceKey(_) => Attempt::Committed(()),
         };
-        if tried == Tried::Done(()) {
+        if tried == Attempt::Committed(()) {
             return Ok(());
         }
     }
@@ -131,7 +131,7 @@ async fn adopt_tenant(
     service: &Service,
     by: &Actor,
     shown: &TenantTrust,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let name = shown.tenant.as_str();
     let table = &service.tables.tenants;
     let mut batch = Batch::new();
@@ -140,7 +140,7 @@ async fn adopt_tenant(
         return list(service, batch, &found).await;
     };
     if old.epoch >= shown.epoch {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let suspended = old.suspended || shown.suspended;
     let new = TenantRecord { epoch: shown.epoch, suspended, ..old.clone() };
@@ -155,9 +155,9 @@ async fn adopt_group(
     service: &Service,
     by: &Actor,
     shown: &GroupEpoch,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     if shown.epoch == 0 {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let (table, name) = (&service.tables.groups, shown.group.as_str());
     let key = pair(&shown.tenant, name);
@@ -168,7 +168,7 @@ async fn adopt_group(
         return list(service, batch, &found).await;
     };
     if old.epoch >= shown.epoch {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let new = GroupRecord { epoch: shown.epoch, ..old.clone() };
     batch.expect_record(table, &key, &old);
@@ -183,10 +183,10 @@ async fn adopt_device(
     service: &Service,
     by: &Actor,
     shown: &DeviceEpoch,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     // A clock that is ahead ends no revocation.
     if service.time.removal().since(shown.at) > TOKEN_LIFE_SECONDS {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let (table, name) = (&service.tables.devices, shown.device.as_str());
     let Some(old) = table.get_record::<DeviceRecord>(pair(&shown.tenant, name))? else {
@@ -194,7 +194,7 @@ async fn adopt_device(
     };
     // A record that is above it is not enough: a device that enrolled anew under the name is no news to verifiers.
     if wide::is_told(service, shown, &old)? {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
     let epoch = next_epoch(&service.tables, shown.epoch.max(old.epoch))?;
@@ -208,11 +208,11 @@ async fn adopt_token(
     service: &Service,
     by: &Actor,
     shown: &RevokedToken,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let key = numbered(shown.expires.get(), shown.token.as_bytes());
     let known = service.tables.revoked_tokens.contains(&key)?;
     if known || shown.expires <= service.time.removal() {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     let found = finding(service, "token", &shown.tenant, shown.device.as_str(), 0, "revoked");
     match publish(service, by, Change::Token(shown.clone()), Batch::new(), &found).await {
@@ -223,24 +223,28 @@ async fn adopt_token(
     }
 }
 
-async fn adopt_key(service: &Service, by: &Actor, shown: &IssuerKey) -> Result<Tried<()>, Refused> {
+async fn adopt_key(
+    service: &Service,
+    by: &Actor,
+    shown: &IssuerKey,
+) -> Result<Attempt<()>, Refused> {
     let id = shown.key.key_id();
     let key = pair(&shown.tenant, id.as_bytes());
-    let known = service.tables.keys.get_record::<crate::keys::KeyRecord>(&key)?;
+    let known = service.tables.keys.get_record::<crate::records::keys::KeyRecord>(&key)?;
     let name = id.to_string();
     let Some(known) = known.filter(|known| known.public().is_ok_and(|key| key == shown.key)) else {
         // Its tokens are good at readers that know it; new ones refuse them, and their devices refresh.
         let found = finding(service, "key", &shown.tenant, &name, 0, "unknown");
         return list(service, Batch::new(), &found).await;
     };
-    let cut =
-        shown.state == KeyState::Compromised && known.state != crate::keys::State::Compromised;
+    let cut = shown.state == KeyState::Compromised
+        && known.state != crate::records::keys::State::Compromised;
     if cut {
         compromise(service, by, &shown.tenant, id).await?;
         let found = finding(service, "key", &shown.tenant, &name, 0, "cut");
         return list(service, Batch::new(), &found).await;
     }
-    Ok(Tried::Done(()))
+    Ok(Attempt::Committed(()))
 }
 
 /// Lets go of the list of what was found and of the restorations behind it: an operator has looked at them.
@@ -284,10 +288,10 @@ async fn publish(
     change: Change,
     mut batch: Batch,
     found: &Finding,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     put(service, &mut batch, found);
     let tried = service.publish(vec![change], batch, entry(service, by, found)).await?;
-    if tried == Tried::Done(()) {
+    if tried == Attempt::Committed(()) {
         told(service, found);
     }
     Ok(tried)
@@ -300,14 +304,18 @@ fn entry(service: &Service, by: &Actor, found: &Finding) -> Entry {
 }
 
 /// Lists what cannot be taken in, once.
-async fn list(service: &Service, mut batch: Batch, found: &Finding) -> Result<Tried<()>, Refused> {
+async fn list(
+    service: &Service,
+    mut batch: Batch,
+    found: &Finding,
+) -> Result<Attempt<()>, Refused> {
     if service.tables.findings.contains(row(found))? || epoch_floor(&service.tables)? == 0 {
-        return Ok(Tried::Done(()));
+        return Ok(Attempt::Committed(()));
     }
     put(service, &mut batch, found);
     service.store.commit(batch).await?;
     told(service, found);
-    Ok(Tried::Done(()))
+    Ok(Attempt::Committed(()))
 }
 
 fn put(service: &Service, batch: &mut Batch, found: &Finding) {

@@ -9,8 +9,8 @@ use tessera_token::scope::Scope;
 
 use crate::issue::actor::Issue;
 use crate::issue::{Binding, Issued, Order};
+use crate::records::{DeviceRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::records::{DeviceRecord, TenantRecord};
 use crate::registry::{groups, roles, templates};
 use crate::service::Service;
 

@@ -2,13 +2,13 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Admin, Among, By, Security, Viewer};
-use super::input::{id, App, Json, PageQuery, Query};
-use super::{page, Answer};
 use crate::operators::Tenants;
+use crate::records::{Confirmation, Staleness, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::records::{Confirmation, Staleness, TenantRecord};
 use crate::registry::tenants;
+use crate::rest::auth::{Admin, Among, By, Security, Viewer};
+use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::{page, Answer};
 use crate::service::Service;
 
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ impl TenantView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewTenant {
+pub(crate) struct NewTenant {
     tenant: String,
     #[serde(default)]
     bearer: bool,
@@ -49,13 +49,13 @@ pub(super) struct NewTenant {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     bearer: Option<bool>,
     confirmation: Option<Confirmation>,
     staleness: Option<Staleness>,
 }
 
-pub(super) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
+pub(crate) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
     let (after, limit) = (query.cursor.as_deref(), query.limit());
     let found = match &by.operator().tenants {
         Tenants::All => tenants::list(&app, after, limit)?,
@@ -64,19 +64,19 @@ pub(super) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQu
     Ok(page(found, |(tenant, record)| TenantView::new(&tenant, &record)))
 }
 
-pub(super) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant>) -> Answer {
+pub(crate) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant>) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&wanted.tenant)?);
     let made = async move { tenants::create(&app, &by, &tenant, wanted.bearer).await };
     let record = Service::to_its_end(made).await?;
     Ok(HttpResponse::Created().json(TenantView::new(&wanted.tenant, &record)))
 }
 
-pub(super) async fn show(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let record = tenants::known(&app, &id(&path)?)?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 
-pub(super) async fn set(
+pub(crate) async fn set(
     by: By<Admin>,
     app: App,
     path: Path<String>,
@@ -103,12 +103,12 @@ pub(super) async fn set(
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 
-pub(super) async fn revoke(by: By<Security>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn revoke(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let record = tenants::revoke(&app, &by.operator().actor(), &id(&path)?).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 
-pub(super) async fn reinstate(by: By<Security>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let record = tenants::reinstate(&app, &by.operator().actor(), &id(&path)?).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }

@@ -2,11 +2,11 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 
-use super::auth::{Admin, By, Viewer};
-use super::input::{id, App, Json, PageQuery, Query};
-use super::{page, Answer};
-use crate::registry::records::{RoleClass, RoleRecord};
+use crate::records::{RoleClass, RoleRecord};
 use crate::registry::roles;
+use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::{page, Answer};
 
 #[derive(Serialize)]
 struct RoleView {
@@ -31,7 +31,7 @@ impl RoleView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RoleBody {
+pub(crate) struct RoleBody {
     class: RoleClass,
     #[serde(default)]
     publish: Vec<String>,
@@ -41,7 +41,7 @@ pub(super) struct RoleBody {
     token_seconds: Option<u64>,
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
@@ -51,7 +51,7 @@ pub(super) async fn list(
     Ok(page(found, |(role, record)| RoleView::new(&role, record)))
 }
 
-pub(super) async fn put(
+pub(crate) async fn put(
     by: By<Admin>,
     app: App,
     path: Path<(String, String)>,

@@ -4,14 +4,14 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::auth::{By, Fleet, Viewer};
-use super::input::{id, App, Json, PageQuery, Query};
-use super::{page, Answer};
 use crate::limits::CLAIM_SECONDS;
+use crate::records::ClaimRecord;
 use crate::refused::Refused;
 use crate::registry::claims::{self, NewClaims};
-use crate::registry::records::ClaimRecord;
 use crate::registry::tenants::DEFAULT_GROUP;
+use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::{page, Answer};
 
 #[derive(Serialize)]
 struct ClaimView {
@@ -51,7 +51,7 @@ impl ClaimView {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewClaimsBody {
+pub(crate) struct NewClaimsBody {
     #[serde(default = "one")]
     count: usize,
     role: String,
@@ -67,7 +67,7 @@ fn one() -> usize {
     1
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
@@ -78,7 +78,7 @@ pub(super) async fn list(
     Ok(page(found, |(claim, record)| ClaimView::new(claim, record, now)))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     by: By<Fleet>,
     app: App,
     path: Path<String>,
@@ -102,7 +102,7 @@ pub(super) async fn create(
         .json(json!({ "claims": shown })))
 }
 
-pub(super) async fn delete(by: By<Fleet>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn delete(by: By<Fleet>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, claim) = path.into_inner();
     claims::delete(&app, &by.operator().actor(), &id(&tenant)?, &claim).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -8,16 +8,16 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
-use super::ledger::{Head, MovedDevice};
-use super::restored::{epoch_floor, lifted, lifting, Lifting};
-use crate::audit::Entry;
+use crate::audit::{Actor, Entry};
 use crate::limits::ATTEMPTS;
+use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
-use crate::registry::records::{DeviceRecord, GroupRecord, TenantRecord};
-use crate::registry::Actor;
-use crate::service::{Service, Tried};
+use crate::service::Service;
 use crate::tables::{pair, second};
+use crate::trust::ledger::Head;
+use crate::trust::restored::{epoch_floor, lifted, lifting, Lifting};
+use crate::write::Attempt;
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
@@ -30,14 +30,14 @@ enum Subject {
 pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
     while let Some(due) = lifting(&service.tables)? {
         // When another jump got in between, the next call does the rest.
-        if step(service, &due).await? == Tried::Again {
+        if step(service, &due).await? == Attempt::Conflict {
             break;
         }
     }
     Ok(())
 }
 
-async fn step(service: &Service, due: &Lifting) -> Result<Tried<()>, Refused> {
+async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> {
     let mut subjects = revoked(service, due)?;
     moved_after(service, due, &mut subjects)?;
     let floor = epoch_floor(&service.tables)?;
@@ -122,7 +122,7 @@ async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<(), Re
             Subject::Group(tenant, group) => lift_group(service, tenant, group, floor).await?,
             Subject::Device(tenant, device) => lift_device(service, tenant, device, floor).await?,
         };
-        if tried == Tried::Done(()) {
+        if tried == Attempt::Committed(()) {
             return Ok(());
         }
     }
@@ -133,10 +133,10 @@ fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {
     service.entry(&Actor("service".to_owned()), "trust.lift", tenant, subject)
 }
 
-async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Tried<()>, Refused> {
+async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Attempt<()>, Refused> {
     let table = &service.tables.tenants;
     let old = table.get_record::<TenantRecord>(name)?.filter(|old| old.epoch < floor);
-    let Some(old) = old else { return Ok(Tried::Done(())) };
+    let Some(old) = old else { return Ok(Attempt::Committed(())) };
     let new = TenantRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
     batch.expect_record(table, name, &old);
@@ -150,10 +150,10 @@ async fn lift_group(
     tenant: &str,
     group: &str,
     floor: u64,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let (table, key) = (&service.tables.groups, pair(tenant, group));
     let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.epoch < floor);
-    let Some(old) = old else { return Ok(Tried::Done(())) };
+    let Some(old) = old else { return Ok(Attempt::Committed(())) };
     let new = GroupRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
     batch.expect_record(table, &key, &old);
@@ -172,9 +172,9 @@ async fn lift_device(
     tenant: &str,
     device: &str,
     floor: u64,
-) -> Result<Tried<()>, Refused> {
+) -> Result<Attempt<()>, Refused> {
     let old = service.tables.devices.get_record::<DeviceRecord>(pair(tenant, device))?;
-    let Some(old) = old.filter(|old| old.epoch < floor) else { return Ok(Tried::Done(())) };
+    let Some(old) = old.filter(|old| old.epoch < floor) else { return Ok(Attempt::Committed(())) };
     let new = DeviceRecord { epoch: floor, ..old.clone() };
     let entry = entry(service, tenant, device);
     let (tenant, name) = (id(tenant)?, DeviceId::parse(device));

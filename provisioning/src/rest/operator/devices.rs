@@ -4,12 +4,12 @@ use serde::Serialize;
 use tessera_token::key::PublicKey;
 use tessera_token::text::base64url;
 
-use super::auth::{By, Ends, Security, Viewer};
-use super::input::{id, App, PageQuery, Query};
-use super::problem::Problem;
-use super::{page, Answer};
+use crate::records::DeviceRecord;
 use crate::registry::devices;
-use crate::registry::records::DeviceRecord;
+use crate::rest::auth::{By, Ends, Security, Viewer};
+use crate::rest::input::{id, App, PageQuery, Query};
+use crate::rest::problem::Problem;
+use crate::rest::{page, Answer};
 use tessera_token::refusal::RefusalCode;
 
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ impl DeviceView {
     }
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
@@ -54,20 +54,20 @@ pub(super) async fn list(
     Ok(page(found, |(device, record)| DeviceView::new(&device, record)))
 }
 
-pub(super) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
     crate::registry::tenants::known(&app, &id(&tenant)?)?;
     let record = devices::known(&app, &id(&tenant)?, &id(&device)?).map_err(not_found)?;
     Ok(HttpResponse::Ok().json(DeviceView::new(&device, record)))
 }
 
-pub(super) async fn revoke(by: By<Ends>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn revoke(by: By<Ends>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
     let revoked = devices::revoke(&app, &by.operator().actor(), &id(&tenant)?, &id(&device)?).await;
     Ok(HttpResponse::Ok().json(DeviceView::new(&device, revoked.map_err(not_found)?)))
 }
 
-pub(super) async fn reinstate(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
     let back = devices::reinstate(&app, &by.operator().actor(), &id(&tenant)?, &id(&device)?).await;
     Ok(HttpResponse::Ok().json(DeviceView::new(&device, back.map_err(not_found)?)))

@@ -1,0 +1,4 @@
+//! Resources of devices: CBOR or JSON.
+
+pub(crate) mod endpoints;
+mod json;

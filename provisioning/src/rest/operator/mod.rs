@@ -1,0 +1,11 @@
+//! Resources of operators: JSON. One file per resource.
+
+pub(crate) mod audit;
+pub(crate) mod claims;
+pub(crate) mod devices;
+pub(crate) mod groups;
+pub(crate) mod keys;
+pub(crate) mod operators;
+pub(crate) mod roles;
+pub(crate) mod tenants;
+pub(crate) mod tokens;

@@ -1,0 +1,150 @@
+//! Why the service did not start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tessera_runtime::derivation::DerivationFileError;
+use tessera_runtime::metrics::MetricsError;
+use tessera_runtime::secret::SecretFileError;
+use tessera_runtime::store::StoreError;
+use tessera_runtime::tls::TlsError;
+use tessera_token::ids::TenantId;
+use tessera_token::key::KeyId;
+
+use crate::records::keys::State;
+
+/// Why the service did not start. Nothing is listening then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The operator's: a setting that cannot be.
+    Config(&'static str),
+    /// A folder or file of the service.
+    Io(PathBuf, std::io::Error),
+    /// A key or token file.
+    Secret(SecretFileError),
+    /// The store; [`StoreError::Locked`] when the service runs already.
+    Store(StoreError),
+    /// Certificate and key.
+    Tls(TlsError),
+    /// HTTP in clear was asked for beyond this machine, and nothing says that this is meant.
+    InClear(SocketAddr),
+    /// The address cannot be bound.
+    Bind(SocketAddr, std::io::Error),
+    /// The operating system gave no randomness.
+    Random,
+    /// Two services in one registry of metrics.
+    Metrics(MetricsError),
+    /// The keys on disk are not those of the store.
+    Keys,
+    /// The store is there, and its root key is not.
+    RootLost(PathBuf),
+    /// Issuer keys that are in use have no seed.
+    SeedsLost(Vec<LostSeed>),
+    /// The folder holds keys or tokens of a service, and its store is gone.
+    StoreLost(PathBuf),
+    /// The folder holds no service.
+    NotFounded(PathBuf),
+    /// The file of derivation keys.
+    Derivation(DerivationFileError),
+    /// The process was told to stop while the clock still showed a time before the release.
+    Clock,
+    /// A fault on our side.
+    Internal,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(what) => f.write_str(what),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Secret(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "HTTPS: {error}"),
+            Self::InClear(addr) => write!(
+                f,
+                "provisioning would speak HTTP in clear at {addr}, beyond this machine: give it a certificate \
+                 (--https-cert and --https-key), listen on 127.0.0.1 behind a proxy that speaks TLS, or allow it with \
+                 --http-in-clear"
+            ),
+            Self::Bind(addr, error) => write!(f, "cannot listen on {addr}: {error}"),
+            Self::Random => f.write_str("the operating system gave no randomness"),
+            Self::Metrics(error) => error.fmt(f),
+            Self::Keys => f.write_str(
+                "the root key on disk is not the one of the store: put keys and store of one service together",
+            ),
+            Self::RootLost(path) => write!(
+                f,
+                "{}: the root key is missing. Brokers and agents pin it: restore it from a backup (docs/backup.md)",
+                path.display()
+            ),
+            Self::SeedsLost(lost) => seeds_lost(f, lost),
+            Self::StoreLost(path) => write!(
+                f,
+                "{}: there is no store, but keys or tokens of a service lie beside it: it was deleted or moved, or its \
+                 first start was cut off. Restore a backup (docs/backup.md), or start once with --accept-loss: then \
+                 everything but the root key is made anew",
+                path.display()
+            ),
+            Self::NotFounded(path) => write!(
+                f,
+                "{}: no service was founded here: give the folder of one with --data",
+                path.display()
+            ),
+            Self::Derivation(error) => error.fmt(f),
+            Self::Clock => f.write_str("stopped while waiting for the clock to be set"),
+            Self::Internal => f.write_str("internal fault at start"),
+        }
+    }
+}
+
+/// Seeds that are named in one message.
+const SEEDS_TOLD: usize = 8;
+
+fn seeds_lost(f: &mut fmt::Formatter<'_>, lost: &[LostSeed]) -> fmt::Result {
+    write!(f, "{} of the issuer keys in use cannot sign:", lost.len())?;
+    lost.iter().take(SEEDS_TOLD).try_for_each(|seed| write!(f, "\n  {seed}"))?;
+    if lost.len() > SEEDS_TOLD {
+        write!(f, "\n  and {} more", lost.len() - SEEDS_TOLD)?;
+    }
+    f.write_str(
+        "\nRestore the files from a backup (docs/backup.md), or start once with --replace-keys: then these keys get \
+         successors, and what they have signed stays good",
+    )
+}
+
+impl std::error::Error for StartError {}
+
+impl From<SecretFileError> for StartError {
+    fn from(error: SecretFileError) -> Self {
+        Self::Secret(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// An issuer key that cannot sign.
+#[derive(Debug, Clone)]
+pub struct LostSeed {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: KeyId,
+    pub(crate) state: State,
+    pub(crate) path: PathBuf,
+    pub(crate) why: &'static str,
+}
+
+impl fmt::Display for LostSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Active => "active",
+            _ => "next",
+        };
+        let Self { tenant, id, path, why, .. } = self;
+        write!(f, "{} {why} ({state} issuer key {id} of tenant {tenant})", path.display())
+    }
+}
