@@ -384,7 +384,7 @@ async fn what_was_said_unknowing_is_lifted_also_when_the_lost_part_had_a_clock_t
     assert!(told > lost, "{told} {lost}");
 }
 
-/// What was said unknowing is lifted also when sweeps go round between the jump and the evidence.
+/// An event said unknowing is lifted also when sweeps go round between the jump and the evidence.
 #[tokio::test]
 async fn a_sweep_behind_a_jump_takes_nothing_that_evidence_needs() {
     let world = World::new().await;
@@ -410,11 +410,12 @@ async fn a_sweep_behind_a_jump_takes_nothing_that_evidence_needs() {
     assert!(told > lost, "{told} {lost}");
 }
 
-/// A reader of the lost part may show it again and again, as an old copy of a verifier does: what was reinstated or got other
-/// settings since keeps its tokens.
+/// A reader of the lost part may show it again and again, as an old copy of a verifier does: its first time lifts, and
+/// subjects that were revoked, reinstated or got other settings since keep the tokens that they have.
 #[tokio::test]
-async fn evidence_that_is_shown_again_ends_no_token_of_a_tenant_that_was_reinstated() {
+async fn evidence_that_is_shown_again_ends_no_token() {
     let world = World::new().await;
+    world.enrolled("a").await;
     let tenant = |verb: &str| format!("/v1/tenants/default/{verb}");
     world.post(&tenant("revoke"), json!({})).await;
     world.post(&tenant("reinstate"), json!({})).await;
@@ -426,11 +427,30 @@ async fn evidence_that_is_shown_again_ends_no_token_of_a_tenant_that_was_reinsta
     assert_eq!(reader.poll(&world).await, Err(409));
     assert_eq!(reader.show(&world).await.unwrap(), 204);
     assert_eq!(Keeper::new(&world).await.wide().1, 1);
+    let again = async |moved: &str| {
+        let before = Keeper::new(&world).await;
+        assert_eq!(reader.show(&world).await.unwrap(), 204);
+        let after = Keeper::new(&world).await;
+        assert_eq!((after.wide(), after.seq), (before.wide(), before.seq), "{moved}");
+    };
+    again("nothing").await;
     world.post(&tenant("reinstate"), json!({})).await;
-    let before = Keeper::new(&world).await;
-    assert_eq!(reader.show(&world).await.unwrap(), 204);
-    let after = Keeper::new(&world).await;
-    assert_eq!((after.wide(), after.seq), (before.wide(), before.seq));
+    again("a tenant that was reinstated").await;
+    for settings in [
+        json!({ "staleness": { "telemetry": 7200, "command": 7200, "actuation": 120 } }),
+        json!({ "bearer": true }),
+    ] {
+        world.operator.put_json("/v1/tenants/default", &settings).await.unwrap();
+        again("a tenant with other settings").await;
+    }
+    for path in ["devices/a/revoke", "devices/a/reinstate", "groups/default/revoke"] {
+        world.post(&tenant(path), json!({})).await;
+        again(path).await;
+    }
+    world.post(&tenant("revoke"), json!({})).await;
+    again("a tenant that was revoked").await;
+    world.post(&tenant("reinstate"), json!({})).await;
+    again("a tenant that was revoked and reinstated").await;
 }
 
 /// A reader that takes a snapshot says where it stands too, so that no snapshot hides from the service what it has lost.

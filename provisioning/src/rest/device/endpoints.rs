@@ -18,7 +18,7 @@ use super::json::{self, NonceJson, TokenAnswerJson};
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
-use crate::rest::auth::way;
+use crate::rest::auth::{way, Way};
 use crate::rest::input::{Admitted, App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::rest::told::{self, Shown};
@@ -39,17 +39,14 @@ pub(crate) async fn enrol(
     app: App,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
-    let began = app.clock.monotonic();
-    let way = way(&request);
-    let outcome = async {
+    let act = async |way: &Way| {
         let message = parse(&request, &body?, EnrolRequest::from_cbor, json::enrol_request)?;
         shown(&request, &message.tenant, &message.device);
         way.leads_to(message.tenant.as_str())?;
         let answer = enrol::enrol(&app, &message, &way.source).await?;
         Ok(Told { answer, sealed: None })
     };
-    let outcome = in_its_time(&request, &app, began, outcome.await).await;
-    token_answer(&request, &app, charged(&app, way.source.clone(), outcome))
+    proved(&request, &app, act).await
 }
 
 pub(crate) async fn token(
@@ -57,9 +54,7 @@ pub(crate) async fn token(
     app: App,
     body: Result<Body, Problem>,
 ) -> HttpResponse {
-    let began = app.clock.monotonic();
-    let way = way(&request);
-    let outcome = async {
+    let act = async |way: &Way| {
         let message = parse(&request, &body?, TokenRequest::from_cbor, json::token_request)?;
         shown(&request, &message.tenant, &message.device);
         way.leads_to(message.tenant.as_str())?;
@@ -67,8 +62,21 @@ pub(crate) async fn token(
         let answer = refresh::refresh(&app, &message, &way.source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
     };
-    let outcome = in_its_time(&request, &app, began, outcome.await).await;
-    token_answer(&request, &app, charged(&app, way.source.clone(), outcome))
+    proved(&request, &app, act).await
+}
+
+/// Answers a request that needs the proof of a device: in one time whatever is wrong with it, and a wrong one is charged
+/// to its source.
+async fn proved(
+    request: &HttpRequest,
+    app: &App,
+    act: impl AsyncFnOnce(&Way) -> Result<Told, Problem>,
+) -> HttpResponse {
+    let began = app.clock.monotonic();
+    let way = way(request);
+    let outcome = act(&way).await;
+    let outcome = in_its_time(request, app, began, outcome).await;
+    token_answer(request, app, charged(app, way.source, outcome))
 }
 
 /// Notes the names in the request for the line about its refusal.
