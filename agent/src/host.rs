@@ -51,7 +51,7 @@ where
                 if actor.send(Finish).await.is_err() {
                     tracing::error!(actor = name, "actor did not finish its work");
                 }
-                // What the actor waits for needs the runtime also to be let go of.
+                // The wait of the actor needs the runtime also to be let go of.
                 while actor.connected() {
                     tokio::task::yield_now().await;
                 }

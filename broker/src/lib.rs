@@ -1,6 +1,6 @@
 //! The MQTT front: bytes → packet → authenticate → authorise → route.
 //!
-//! It speaks MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket, lets nobody in whose token and proof the agent's validator does not accept,
+//! It speaks MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket, lets in no client whose token and proof the agent's validator does not accept,
 //! asks the grant on every publish, subscription, will and delivery, and ends what a trust event ends. It issues
 //! nothing, and it decides nothing about tokens by itself.
 //!

@@ -140,7 +140,7 @@ pub const FEW_HALF_OPEN: usize = 2;
 pub const UNRESERVED_QUARTERS: usize = 3;
 /// Suspect prefixes together may use this part of the half-open places.
 pub const SUSPECT_PART: usize = 2;
-/// Time before a socket without a byte may have to make room: nobody's first byte takes longer, also when a whole fleet
+/// Time before a socket without a byte may have to make room: no first byte takes longer, also when a whole fleet
 /// shakes hands at once.
 pub const SILENT_AT_LEAST: Duration = Duration::from_secs(1);
 /// Time before the socket of a suspect prefix without a whole CONNECT may have to make room.

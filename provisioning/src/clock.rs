@@ -163,7 +163,7 @@ impl ServiceClock {
         ahead.map(|ahead| ahead / 1000)
     }
 
-    /// What is wrong with the clock, when anything is.
+    /// The fault of the clock, when anything is.
     pub(crate) fn wrong(&self) -> Option<Wrong> {
         let ahead = self.held.ahead_seconds();
         if ahead != 0 {

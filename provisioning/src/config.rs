@@ -12,7 +12,7 @@ use crate::limits::{self, AdmissionLimits};
 use crate::room::TrustLimits;
 use crate::start_error::StartError;
 
-/// What an operator decides about one provisioning service.
+/// Decisions of an operator about one provisioning service.
 #[derive(Debug, Clone)]
 pub struct ProvisioningConfig {
     /// The folder of the service. It holds `operator.token`, `feed.token`, `root.thumbprint` and `provisioning/`.
@@ -34,7 +34,7 @@ pub struct ProvisioningConfig {
     /// The algorithm number in the tokens' header: -19, or -8 for verifiers that do not know RFC 9864.
     pub issue_algorithm: Algorithm,
     /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
-    /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it nobody gets one.
+    /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it no device gets one.
     pub derivation_key_file: Option<PathBuf>,
     /// How often peers may ask.
     pub admission: AdmissionLimits,

@@ -1,4 +1,4 @@
-//! What was written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims that
+//! Rows that were written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims that
 //! would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
 
 use tessera_runtime::limits::{RELEASED_SECONDS, STORE_SCAN_ROWS};

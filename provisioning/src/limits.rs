@@ -189,7 +189,7 @@ pub const RATES: AdmissionLimits = AdmissionLimits {
 /// Addresses, devices and accounts whose rates are tracked, of each kind: past it, idle ones are forgotten, then newcomers
 /// share one bucket.
 pub const ADDRESSES: usize = 65_536;
-/// Seconds of an issuer key's validity when nobody rotates it (10 years).
+/// Seconds of an issuer key's validity when it is not rotated (10 years).
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
 /// Seconds before its end at which an issuer key is rotated by the service itself.
 pub const KEY_RENEW_SECONDS: u64 = 90 * 24 * 3600;
@@ -204,7 +204,7 @@ pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 /// Device keys in one publication of the trust feed: one batch of the store, and other changes wait for it.
 pub const KEYS_PER_PUBLICATION: usize = 500;
 
-// --- what verifiers can hold -----------------------------------------------------------------------------------------
+// --- room of the verifiers -------------------------------------------------------------------------------------------
 
 const fn filled(most: usize) -> usize {
     most / 100 * shared::TRUST_FILLED_PERCENT

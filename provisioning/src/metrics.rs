@@ -1,7 +1,7 @@
 use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
 
-/// What provisioning counts.
+/// The metrics of provisioning.
 #[derive(Clone)]
 pub(crate) struct ServiceMetrics {
     pub(crate) http: ServerMetrics,

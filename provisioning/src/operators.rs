@@ -28,7 +28,7 @@ const PREFIX: &str = "tsr_op_";
 /// Prefix and 32 bytes as base64url.
 const TOKEN_CHARS: usize = PREFIX.len() + 43;
 
-/// What an account may do. No role includes another.
+/// Rights of an account. No role includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OperatorRole {
@@ -56,7 +56,7 @@ pub(crate) struct OperatorRecord {
     pub(crate) hash: [u8; 32],
 }
 
-/// Who asks, proved by a token.
+/// The account that asks, proved by a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     pub(crate) name: String,
@@ -229,7 +229,7 @@ fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<
     Ok(())
 }
 
-/// Ends an account at once. Nobody ends their own, so that the last administrator cannot lock everybody out.
+/// Ends an account at once. An account does not end itself, so that the last administrator stays.
 pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Result<(), Refused> {
     if by.name == name {
         return Err(Refused::because(

@@ -288,9 +288,9 @@ const NO_OPENING: [&str; 3] = ["who", "what", "whose"];
 const STILL: [(&str, usize, usize); 10] = [
     ("token", 0, 0),
     ("runtime", 0, 0),
-    ("agent", 6, 11),
-    ("broker", 293, 76),
-    ("provisioning", 54, 5),
+    ("agent", 0, 0),
+    ("broker", 266, 66),
+    ("provisioning", 0, 0),
     ("simulators", 0, 0),
     ("cli", 0, 0),
     ("tests", 0, 0),

@@ -41,7 +41,7 @@ pub struct Agent {
 
 impl Agent {
     /// Opens the store, reads trust back, and starts the actors. It is usable at once: without trust data it refuses
-    /// everybody with `trust_missing`.
+    /// every device with `trust_missing`.
     ///
     /// # Errors
     /// [`AgentError`]. Damaged trust data is no error: it is left out and fetched again.

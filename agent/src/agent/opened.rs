@@ -41,7 +41,7 @@ impl Opened {
         let tenants = config.feed.as_ref().and_then(|feed| feed.tenants.clone());
         let mut state = known_trust(&trust_store, config)?;
         if let Some(tenants) = &tenants {
-            // What is stored may be of more tenants, until the next snapshot.
+            // Stored data may be of more tenants, until the next snapshot.
             state.narrow_to(tenants);
         }
         let time = TrustTime::new(Arc::clone(clock), trust_store.time()?);

@@ -163,7 +163,7 @@ impl Observer {
 
     fn published(&self, device: &DeviceHandle, topic: &str, bytes: usize) {
         let session = device.session();
-        // Ordered with `Session::take`: whoever adds behind its swap sees the flag that it took down before.
+        // Ordered with `Session::take`: an adder behind its swap sees the flag that it took down before.
         session.published.fetch_add(1, Ordering::AcqRel);
         session.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let topic = text_hash(topic);

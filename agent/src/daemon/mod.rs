@@ -143,7 +143,7 @@ impl AgentDaemon {
 
 fn open_socket(path: &Path) -> Result<UnixListener, DaemonError> {
     let fail = |error| DaemonError::Listen(path.display().to_string(), error);
-    // What a killed process left behind; a file that is no socket is not ours to remove.
+    // A killed process left it behind; a file that is no socket is not ours to remove.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket {
         let answer = std::os::unix::net::UnixStream::connect(path);

@@ -96,7 +96,7 @@ impl Ledger {
     /// `now` is the time by which it was found fresh. `then` is told how it went: mostly at once; by the thread that writes
     /// when it had to wait for the disk. It must not wait.
     ///
-    /// A proof may be used up without anybody having been let in. Refused are: `proof_replayed` when it, or a later one of
+    /// A proof may be used up although no device was let in. Refused are: `proof_replayed` when it, or a later one of
     /// its key and client id, was taken; `proof_undecided` when that is not known of its second; `limit_reached` when
     /// there is no room for one more client id, or for one more proof that waits; `not_ready` when the store does not write, or after [`Ledger::finish`].
     pub fn take_then<F>(

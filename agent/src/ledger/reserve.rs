@@ -87,7 +87,7 @@ impl Reserve {
             return Err(waiter);
         }
         if !state.wanted.covers(second) {
-            // What was reserved ended without a proof in its last second: they come seldom.
+            // The reserved seconds ended without a proof in its last second: they come seldom.
             let seldom = state.end.is_some_and(|end| end < second);
             let seconds = if seldom { LEDGER_RESERVE_SELDOM } else { LEDGER_RESERVE_SECONDS };
             state.want(second, seconds);

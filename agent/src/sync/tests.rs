@@ -377,7 +377,7 @@ async fn a_full_store_does_not_hold_a_revocation_back() {
 
 #[tokio::test]
 async fn a_recorded_world_makes_no_verifier() {
-    // Forty days ago somebody recorded snapshot and polls; the clock here stands there.
+    // Forty days ago an attacker recorded snapshot and polls; the clock here stands there.
     let world = World::new();
     let mut rig = rig(&world);
     rig.core.answer(Ask::Snapshot(None), Ok(world.snapshot()));

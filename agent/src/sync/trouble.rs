@@ -71,7 +71,7 @@ impl SyncCore {
         let ask = match (ask, trouble.help) {
             // A service that cannot take it in loses nothing by giving its snapshot.
             (Ask::Show, _) if trouble.is_final => Ask::Snapshot(None),
-            // What is known here and nowhere else is shown until it is taken in.
+            // Data that are known here and nowhere else are shown until they are taken in.
             (Ask::Show, _) => Ask::Show,
             (_, Some(Help::Show)) => Ask::Show,
             // It asks for the missing data as before, and for the snapshot once more after that.
@@ -133,7 +133,7 @@ impl SyncCore {
         tracing::error!(reason, url, "no device is let in until the trust feed is followed again");
     }
 
-    /// Until when anybody is still let in, as a time and in seconds from now.
+    /// Until when devices are still let in, as a time and in seconds from now.
     fn serves_until(&self) -> (u64, u64) {
         let now: UnixSeconds = self.trust.now();
         let budget = self.trust.load().longest_budget();

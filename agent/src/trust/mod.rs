@@ -157,7 +157,7 @@ impl Trust {
 
     /// Tells what may have ended, when that rests on something beside the trust data.
     pub(crate) fn announce(&self, effect: TrustEffect) {
-        // Without a subscriber there is nobody whose sessions could be touched.
+        // Without a subscriber there are no sessions that could be touched.
         let _ = self.effects.send(effect);
     }
 }

@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(standing.may_decide(at(70)), Err(RefusalCode::TrustNotFollowed));
         assert!(standing.follows() && !standing.follows());
         assert_eq!(standing.may_decide(at(70)), Ok(()));
-        // What an earlier run leaves behind counts.
+        // Rows of an earlier run count.
         assert!(standing.lapsed("store", at(80), at(60)));
         assert_eq!(standing.may_decide(at(80)), Err(RefusalCode::TrustNotFollowed));
     }

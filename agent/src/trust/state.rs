@@ -54,7 +54,7 @@ pub(super) struct Moved {
 }
 
 impl TrustState {
-    /// A verifier of this name that knows nothing: it refuses everybody with `trust_missing`.
+    /// A verifier of this name that knows nothing: it refuses every device with `trust_missing`.
     pub fn empty(audience: Audience) -> Self {
         Self {
             audience,

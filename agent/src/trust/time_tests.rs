@@ -100,7 +100,7 @@ fn a_service_that_was_ahead_is_right_again_with_its_next_heartbeat() {
         assert_eq!(time.now(), at(NOW + ahead + 13));
         time.beat(at(NOW + 13));
         assert_eq!(time.now(), at(NOW + 13));
-        // What it signed meanwhile raises nothing.
+        // Times that it signed meanwhile raise nothing.
         time.known(at(NOW + ahead + 13));
         assert_eq!(time.now(), at(NOW + 13));
         assert_eq!(time.to_store().signed, at(NOW + 13));

@@ -162,7 +162,7 @@ impl Validator {
     /// `proof_replayed`, `proof_undecided`, `limit_reached`, `not_ready`, or what ended the grant meanwhile.
     pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
         let (tell, told) = oneshot::channel();
-        // Who asked may have gone meanwhile.
+        // The caller may have gone meanwhile.
         self.settle_then(admission, |settled| drop(tell.send(settled)));
         let settled = told.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))?;
         self.let_in(settled)
@@ -312,7 +312,7 @@ impl Validator {
         self.parts.trust.load().seq()
     }
 
-    /// Whether what was published under a token must no longer reach anybody; see [`chain::taken_back`].
+    /// Whether messages published under a token must reach no subscriber any more; see [`chain::taken_back`].
     pub fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
         let forgotten = trust.forgotten().is_some_and(|until| published.expires < until);
@@ -351,7 +351,7 @@ impl Validator {
         self.parts.trust.lapse()
     }
 
-    /// Whether anybody could be let in at all, and in the minutes to come.
+    /// Whether any device could be let in at all, and in the minutes to come.
     ///
     /// # Errors
     /// `trust_missing` before trust data are there and confirmed, `trust_not_followed` as soon as the feed cannot be

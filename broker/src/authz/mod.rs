@@ -31,7 +31,7 @@ use crate::admission::Prefix;
 use crate::limits::{ANONYMOUS_PART, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
 use sources::Sources;
 
-/// What a published token says, its signature and all that concerns it alone being verified. Nobody has proved its key.
+/// What a published token says, its signature and all that concerns it alone being verified. No client has proved its key.
 pub struct Upload {
     holder: Holder,
     key: Thumbprint,

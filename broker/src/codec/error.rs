@@ -21,7 +21,7 @@ reasons! {
     GRANTED_QOS_2 = 0x02;
     /// DISCONNECT from a client that wants its will published.
     DISCONNECT_WITH_WILL = 0x04;
-    /// Nobody listens to the topic.
+    /// No client listens to the topic.
     NO_MATCHING_SUBSCRIBERS = 0x10;
     /// UNSUBACK: there was no such subscription.
     NO_SUBSCRIPTION_EXISTED = 0x11;

@@ -113,7 +113,7 @@ impl Gate {
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
     }
 
-    /// What a token says that somebody published to `authz-info`. It lets nobody in.
+    /// What a token says that a client published to `authz-info`. It lets no client in.
     ///
     /// # Errors
     /// The first guard that concerns the token alone and says no; `bearer_not_allowed`, `confirmation_key` when no

@@ -26,7 +26,7 @@ pub enum Job {
         /// Who waits.
         reply: oneshot::Sender<Result<Settled, Refusal>>,
     },
-    /// A token that was published to `authz-info`: nobody has proved its key, and it lets nobody in.
+    /// A token that was published to `authz-info`: no client has proved its key, and it lets none in.
     Upload {
         /// Its bytes.
         token: Bytes,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tessera_token::ids::TenantId;
 use tessera_token::topic::TopicFilter;
 
-/// The lane; a publish costs one look at a number while nobody uses it.
+/// The lane; a publish costs one look at a number while no session uses it.
 #[derive(Default)]
 pub(super) struct KeptLane {
     count: AtomicUsize,

@@ -115,7 +115,7 @@ impl Tally {
         self.taken > 0 || self.filters > self.lost
     }
 
-    /// Whether nobody listens to the topic (PUBACK 0x10).
+    /// Whether no client listens to the topic (PUBACK 0x10).
     pub fn is_nobody(&self) -> bool {
         self.taken == 0 && self.full == 0 && self.filters == 0
     }

@@ -80,7 +80,7 @@ struct Inner {
     bytes: usize,
     closed: bool,
     last_number: u64,
-    /// Nobody is connected: QoS 0 is not kept (MQTT 5 section 4.1).
+    /// No connection: QoS 0 is not kept (MQTT 5 section 4.1).
     unattended: bool,
 }
 
@@ -143,7 +143,7 @@ impl Outbox {
         &self.holding
     }
 
-    /// Whether a delivery of this QoS would reach anybody, now or later: QoS 0 is not kept while nobody is connected.
+    /// Whether a delivery of this QoS would reach the client, now or later: QoS 0 is not kept without a connection.
     pub(in crate::lanes) fn would_reach(&self, qos: QoS) -> bool {
         qos != QoS::AtMostOnce || !self.inner.lock().unattended
     }
@@ -157,7 +157,7 @@ impl Outbox {
     }
 
     /// As [`Self::push`] if `open` says so. When it does not, or nothing fits, `turned_away` is called. Both are called
-    /// under the lock of the queue, so that whoever is turned away here comes behind whoever was not.
+    /// under the lock of the queue, so that a delivery that is turned away here comes behind one that was not.
     pub(in crate::lanes) fn push_if(
         &self,
         delivery: Delivery,
@@ -327,7 +327,7 @@ impl Outbox {
         self.missed.load(Ordering::Acquire)
     }
 
-    /// Says whether somebody is connected. While nobody is, QoS 0 is let go; what of it waits already is dropped.
+    /// Says whether the client is connected. While it is not, QoS 0 is let go; what of it waits already is dropped.
     pub fn set_attended(&self, attended: bool) {
         let mut inner = self.inner.lock();
         inner.unattended = !attended;
@@ -378,7 +378,7 @@ impl Outbox {
         count
     }
 
-    /// Lets go of what may no longer reach anybody, and of its rows; tells of which QoS it was.
+    /// Lets go of messages that may no longer reach the client, and of its rows; tells of which QoS it was.
     pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = Vec::new();
         let mut inner = self.inner.lock();

@@ -1,6 +1,6 @@
 //! What a session may do, asked on every path: publish, subscribe, will, and each kind of delivery.
 //!
-//! The answer comes from the grant on the session alone: no message to anybody, no lock. Topics that begin with `$`
+//! The answer comes from the grant on the session alone: no message, no lock. Topics that begin with `$`
 //! are closed but for the list in [`Control`].
 
 pub(crate) mod revoked;
@@ -145,7 +145,7 @@ impl Rights {
     }
 
     fn publishes(&self, topic: &TopicName) -> bool {
-        // RFC 9431 section 2.2.2: for those without a token. Nobody's words on it reach anybody.
+        // RFC 9431 section 2.2.2: for those without a token. No client's words on it reach another.
         if topic.as_str() == AUTHZ_INFO {
             return false;
         }

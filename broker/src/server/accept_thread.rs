@@ -1,4 +1,4 @@
-//! The one thread that accepts: a flood fills the kernel's backlog in a tenth of a second, so whoever empties it waits
+//! The one thread that accepts: a flood fills the kernel's backlog in a tenth of a second, so the thread that empties it waits
 //! behind no connection.
 
 use std::io;
@@ -24,7 +24,7 @@ pub(super) async fn start(
     let (mut ended, ending) = oneshot::channel();
     let body = move || {
         accept(listeners, &stop, started, &mut ended);
-        // Nobody waits when the runtime of the broker is gone.
+        // No caller waits when the runtime of the broker is gone.
         let _ = ended.send(());
     };
     let named = std::thread::Builder::new().name("broker-accept".to_owned());
@@ -57,7 +57,7 @@ fn accept(
         let all = async { while running.join_next().await.is_some() {} };
         tokio::select! {
             () = all => {}
-            // Without those who serve, nobody may be let in.
+            // Without a thread that serves, no socket may be let in.
             () = ended.closed() => {}
         }
     });
@@ -72,6 +72,6 @@ fn watched(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
 }
 
 fn tell(started: oneshot::Sender<io::Result<()>>, what: io::Result<()>) {
-    // Who asked has gone when the broker is not wanted any more.
+    // The caller has gone when the broker is not wanted any more.
     let _ = started.send(what);
 }

@@ -29,7 +29,7 @@ impl ActixThread {
         let (server_sender, served) = oneshot::channel();
         let body = move || {
             actix_rt::System::new().block_on(async move {
-                // Nobody waits for the actor when the broker has given up starting.
+                // No caller waits for the actor when the broker has given up starting.
                 let _ = actor_sender.send(start_actor(&workers));
                 drop(workers);
                 let Ok((listener, hub)) = hub.await else { return };

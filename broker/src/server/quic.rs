@@ -40,7 +40,7 @@ impl QuicListener {
 
     /// Tells those who are left, for a moment.
     pub(super) async fn end(&self) {
-        // Who does not answer in time finds out by silence.
+        // A peer that does not answer in time finds out by silence.
         let _ = tokio::time::timeout(LINGER, self.endpoint.end()).await;
     }
 

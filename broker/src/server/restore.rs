@@ -31,7 +31,7 @@ use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;
 
-/// Loads everything. The store is read by this thread: nobody is served yet.
+/// Loads everything. The store is read by this thread: no client is served yet.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -221,7 +221,7 @@ impl Parts {
         Some(())
     }
 
-    /// The same without what may no longer reach anybody.
+    /// The same without messages that may reach no client any more.
     fn without(mut self, id: SubscriberId, hub: &Hub) -> Self {
         self.waiting.retain(|delivery| {
             let comes_back = may_come_back(hub, &delivery.message);
@@ -300,7 +300,7 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
     comes_back
 }
 
-/// Whether a message still may reach somebody. Without trust data nothing can be said yet: it is asked again with every
+/// Whether a message still may reach a client. Without trust data nothing can be said yet: it is asked again with every
 /// delivery. After an absence in which withdrawals were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
 ///
 /// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten

@@ -26,7 +26,7 @@ pub(crate) async fn take(
     tenants: &TenantSet,
 ) -> Result<Arc<Vec<u8>>, Refused> {
     let (id, bound) = (tenants.id(), &service.bound);
-    // What was made while this request waited is as good as one that is made for it.
+    // A snapshot made while this request waited is as good as one that is made for it.
     let asked = Head::read(&service.tables)?.seq;
     let known = || bound.known(id, asked, service.time.now().get());
     if let Some(bytes) = known() {

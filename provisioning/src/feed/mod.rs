@@ -19,7 +19,7 @@ use crate::trust::restored::Place;
 pub(crate) mod bound;
 mod view;
 
-/// What a reader that asks for events gets.
+/// The answer to a reader that asks for events.
 pub(crate) enum News {
     Feed(Feed),
     /// That of a reader of some tenants.
@@ -30,14 +30,14 @@ pub(crate) enum News {
     Beyond,
 }
 
-/// What a reader asks for.
+/// The question of a reader.
 pub(crate) struct Asked {
     pub(crate) after: u64,
     /// Seconds to wait for the first event.
     pub(crate) wait: u64,
     /// The hash of the event `after`, when the reader tells it.
     pub(crate) head: Option<EventHash>,
-    /// What the heartbeat answers.
+    /// The nonce that the heartbeat answers.
     pub(crate) nonce: Option<FeedNonce>,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Order {
     pub(crate) epochs: Epochs,
 }
 
-/// What a token is bound to.
+/// The binding of a token.
 pub(crate) enum Binding {
     /// Nothing: a bearer token.
     None,

@@ -61,7 +61,7 @@ impl KeyFolder {
         }
     }
 
-    /// What the records ask for and the folder does not hold.
+    /// Seeds that the records name and the folder does not hold.
     pub(crate) fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
         let mut survey = Survey::default();
         for row in tables.keys.records::<KeyRecord>(&[]) {
@@ -120,7 +120,7 @@ impl KeyFolder {
     }
 }
 
-/// What a look at the folder found.
+/// The outcome of a look at the folder.
 #[derive(Default)]
 pub(crate) struct Survey {
     /// The keys that need their seeds.

@@ -55,7 +55,7 @@ impl KeyRecord {
         Self { state, since: now, ..self.clone() }
     }
 
-    /// What verifiers must know about it.
+    /// The change that verifiers must know.
     pub(crate) fn change(&self, tenant: &TenantId) -> Result<Change, RefusalCode> {
         Ok(Change::Key(IssuerKey {
             tenant: tenant.clone(),

@@ -117,7 +117,7 @@ impl TenantRecord {
     }
 }
 
-/// What a role may hold at all.
+/// The limits of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleClass {
@@ -178,7 +178,7 @@ pub(crate) struct DeviceRecord {
 }
 
 impl DeviceRecord {
-    /// What verifiers of a tenant that publishes its keys must know.
+    /// The change that verifiers of a tenant with published keys must know.
     pub(crate) fn key_change(&self, tenant: &TenantId, device: &DeviceId) -> Change {
         Change::DeviceKey(RegisteredKey {
             tenant: tenant.clone(),

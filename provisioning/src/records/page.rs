@@ -1,7 +1,7 @@
 /// One page of a list.
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
-    /// What to ask for next; `None` at the end.
+    /// The cursor to ask for next; `None` at the end.
     pub(crate) next: Option<String>,
 }
 

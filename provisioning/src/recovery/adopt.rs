@@ -1,4 +1,4 @@
-//! What a reader shows of the part that a restored service has lost. Everything in it is signed by the root key, and it
+//! Data that a reader shows of the part that a restored service has lost. Everything in it is signed by the root key, and it
 //! is only ever taken to refuse more: epochs are raised, devices and tokens revoked, keys cut. A holder of a feed token
 //! can show what was said and make nothing up.
 
@@ -17,6 +17,7 @@ use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown,
 use crate::audit::{Actor, Entry};
 use crate::limits::{ATTEMPTS, FINDINGS};
 use crate::operators::Operator;
+use crate::records::keys::{KeyRecord, State};
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
@@ -37,7 +38,7 @@ pub(crate) struct Finding {
     pub(crate) tenant: String,
     pub(crate) subject: String,
     pub(crate) epoch: u64,
-    /// What was done about it: `revoked`, `raised`, `cut`, or `unknown` when this service does not know the subject.
+    /// The action taken: `revoked`, `raised`, `cut`, or `unknown` when this service does not know the subject.
     pub(crate) done: String,
     /// Seconds.
     pub(crate) at: u64,
@@ -230,15 +231,14 @@ async fn adopt_key(
 ) -> Result<Attempt<()>, Refused> {
     let id = shown.key.key_id();
     let key = pair(&shown.tenant, id.as_bytes());
-    let known = service.tables.keys.get_record::<crate::records::keys::KeyRecord>(&key)?;
+    let known = service.tables.keys.get_record::<KeyRecord>(&key)?;
     let name = id.to_string();
     let Some(known) = known.filter(|known| known.public().is_ok_and(|key| key == shown.key)) else {
         // Its tokens are good at readers that know it; new ones refuse them, and their devices refresh.
         let found = finding(service, "key", &shown.tenant, &name, 0, "unknown");
         return list(service, Batch::new(), &found).await;
     };
-    let cut = shown.state == KeyState::Compromised
-        && known.state != crate::records::keys::State::Compromised;
+    let cut = shown.state == KeyState::Compromised && known.state != State::Compromised;
     if cut {
         compromise(service, by, &shown.tenant, id).await?;
         let found = finding(service, "key", &shown.tenant, &name, 0, "cut");

@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::tables::{pair, second};
 use crate::write::Attempt;
 
-/// What is wanted of new claims.
+/// The wishes for new claims.
 pub(crate) struct NewClaims {
     pub(crate) count: usize,
     pub(crate) role: RoleId,

@@ -43,7 +43,7 @@ pub(crate) async fn revoke(
     Ok(record)
 }
 
-/// Whose tokens a revocation ended.
+/// The device whose tokens a revocation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Token,

@@ -1,4 +1,4 @@
-//! What is registered: tenants, their roles and groups, the claims that entitle to enrol, and the enrolled devices.
+//! The registry: tenants, their roles and groups, the claims that entitle to enrol, and the enrolled devices.
 
 pub(crate) mod claims;
 pub(crate) mod code;

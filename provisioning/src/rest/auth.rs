@@ -1,4 +1,4 @@
-//! Who asks, and whether they may: a handler that takes a [`By`] cannot run without both answers.
+//! The account that asks, and its rights: a handler that takes a [`By`] cannot run without both answers.
 
 use std::future::{ready, Ready};
 use std::marker::PhantomData;
@@ -36,7 +36,7 @@ needs! {
     Viewer: Viewer;
     /// Runs the fleet.
     Fleet: Fleet;
-    /// Ends a device: whoever runs the fleet or guards it.
+    /// Ends a device: an account that runs the fleet or guards it.
     Ends: Fleet | Security;
     /// Guards the fleet.
     Security: Security;
@@ -138,7 +138,7 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
 
 /// By whom a device's request comes.
 pub(super) struct Way {
-    /// What it is charged to.
+    /// The bucket that it is charged to.
     pub(super) source: Source,
     tenants: Tenants,
 }

@@ -1,4 +1,4 @@
-//! What comes in: bounded bodies in bounded time, typed parameters, admitted peers.
+//! Input: bounded bodies in bounded time, typed parameters, admitted peers.
 
 use std::future::{ready, Future, Ready};
 use std::net::{IpAddr, Ipv4Addr};

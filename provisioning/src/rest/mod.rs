@@ -83,7 +83,7 @@ routes! {
     "/openapi.json" => get server::openapi;
 }
 
-/// What an operator's handler returns.
+/// The outcome of an operator's handler.
 type Answer = Result<HttpResponse, Problem>;
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! What a row of the trust data weighs: one of its kind, and bytes of a snapshot. Bytes are counted from above, by the
+//! The weight of a row of the trust data: one of its kind, and bytes of a snapshot. Bytes are counted from above, by the
 //! lengths of names and the widest form of numbers; none is below four bytes for each CBOR item, so that a snapshot within
 //! its bytes is also within its items (16 Mi).
 
@@ -80,7 +80,7 @@ impl Load {
         }
     }
 
-    /// What these changes add to what verifiers hold. A group has its room since it was made, and the device keys of a
+    /// The load that these changes add to verifiers. A group has its room since it was made, and the device keys of a
     /// tenant since it began to publish them.
     pub(crate) fn of(tables: &Tables, changes: &[Change]) -> Result<Self, StoreError> {
         let mut sum = Self::default();

@@ -85,7 +85,7 @@ impl TrustLimits {
     }
 }
 
-/// What room is asked for.
+/// The purpose for which room is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Something new.
@@ -108,7 +108,7 @@ impl Purpose {
     }
 }
 
-/// What did not fit.
+/// The part that did not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full {
     pub(crate) what: &'static str,
@@ -241,7 +241,7 @@ impl Room {
         taken.written = taken.written.minus(load);
     }
 
-    /// What is taken, with its name in the metric.
+    /// Room that is taken, with its name in the metric.
     pub(crate) fn taken(&self) -> [(&'static str, usize); 7] {
         let taken = self.taken.lock();
         let load = taken.written.plus(&taken.held);

@@ -72,7 +72,7 @@ pub(crate) async fn compromise(
     Err(RefusalCode::LimitReached.into())
 }
 
-/// Replaces keys of a tenant whose seeds are lost. What they signed stays good.
+/// Replaces keys of a tenant whose seeds are lost. Tokens that they signed stay good.
 pub(crate) async fn replace_lost(
     service: &Service,
     tenant: &TenantId,

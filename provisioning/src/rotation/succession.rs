@@ -1,4 +1,4 @@
-//! Who follows when issuer keys of a tenant leave: next becomes active, and a new next is published.
+//! The successors when issuer keys of a tenant leave: next becomes active, and a new next is published.
 
 use tessera_runtime::store::Batch;
 use tessera_token::ids::TenantId;

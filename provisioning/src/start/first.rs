@@ -28,7 +28,7 @@ use crate::trust::ledger::{self, Head};
 const FOUNDED: &str = "founded";
 const DEFAULT_TENANT: &str = "default";
 
-/// What the founding needs.
+/// The needs of the founding.
 pub(super) struct Founding<'a> {
     pub(super) dir: &'a Path,
     pub(super) store: &'a Store,

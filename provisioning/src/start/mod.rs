@@ -45,7 +45,7 @@ pub struct ProvisioningHandle {
     service: Arc<Service>,
 }
 
-/// What the very first start made, shown once.
+/// The secrets that the very first start made, shown once.
 pub struct FirstStart {
     /// The token of the account `bootstrap`, also in `operator.token`.
     pub operator_token: Secret<String>,
@@ -95,7 +95,7 @@ impl ProvisioningHandle {
         self.service.store.copy_to(to)
     }
 
-    /// What was made, when this was the first start in the folder.
+    /// The secrets that were made, when this was the first start in the folder.
     pub fn first_start(&self) -> Option<&FirstStart> {
         self.first_start.as_ref()
     }

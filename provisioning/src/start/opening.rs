@@ -10,12 +10,12 @@ use tessera_runtime::store::{Store, StoreError, StoreOptions};
 
 use crate::start_error::StartError;
 
-/// What a founding leaves, in its order.
+/// The traces of a founding, in their order.
 const TRACES: [&str; 4] =
     ["provisioning/keys/root.seed", "operator.token", "feed.token", "root.thumbprint"];
 const OWN: &str = "provisioning";
 const FOUNDING: &str = "founding";
-/// What was missing and was accepted, until that is on record.
+/// The loss that was accepted, until that is on record.
 const LOSS: &str = "loss";
 const STORE: &str = "store";
 
@@ -54,7 +54,7 @@ impl Place {
         self.remove(FOUNDING)
     }
 
-    /// What was missing and was accepted, by this start or by one that was cut off before it was on record.
+    /// The loss that was accepted, by this start or by one that was cut off before it was on record.
     pub(super) fn loss(&self) -> Result<Option<String>, StartError> {
         let path = self.own.join(LOSS);
         match path.exists() {

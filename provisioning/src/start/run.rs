@@ -335,7 +335,7 @@ pub(super) async fn furnish(
     Ok((service, handle))
 }
 
-/// A copy that was marked jumps before anybody is served.
+/// A copy that was marked jumps before any request is served.
 async fn came_back(
     store: &Store,
     tables: &Tables,

@@ -51,7 +51,7 @@ async fn ask_from_everywhere() {
             .uri("/v1/token")
             .peer_addr(peer.parse().unwrap())
             .insert_header(("content-type", ACE_CBOR))
-            // What a peer says of itself counts for nothing.
+            // The word of a peer about itself counts for nothing.
             .insert_header(("x-forwarded-for", "127.0.0.1"))
             .insert_header(("x-forwarded-proto", "https"))
             .set_payload(request.to_cbor());

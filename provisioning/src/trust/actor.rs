@@ -62,7 +62,7 @@ impl Actor for TrustActor {
 
 impl Supervised for TrustActor {}
 
-/// Write `batch` together with the events of `changes`. Done means durable and told to whoever waits.
+/// Write `batch` together with the events of `changes`. Done means durable and told to the readers that wait.
 pub(crate) struct Publish {
     pub(crate) changes: Vec<Change>,
     pub(crate) batch: Batch,
@@ -187,7 +187,7 @@ pub(crate) fn tell(jumped: &Restoration) {
     );
 }
 
-/// What is written when the batch is.
+/// The state once the batch is written.
 struct Written {
     head: Head,
     jumped: Option<Restoration>,
@@ -235,7 +235,7 @@ pub(crate) struct Shown {
     pub(crate) marks: Vec<(u64, EventHash)>,
     /// The tenants of the reader; `None` is all.
     pub(crate) of: Option<TenantSet>,
-    /// What else is to be written with the jump.
+    /// Other rows that are to be written with the jump.
     pub(crate) batch: Batch,
 }
 

@@ -51,7 +51,7 @@ impl Hub {
         }
     }
 
-    /// Tells everybody that waits.
+    /// Tells every reader that waits.
     pub(crate) fn announce(&self, seq: u64) {
         self.head.send_if_modified(|head| {
             let newer = seq > *head;

@@ -19,7 +19,7 @@ pub(crate) struct Head {
     /// Where the line begins since the last restoration: numbers below were given out on a line that was left.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) start: u64,
-    /// What follows the beginning names this hash.
+    /// The first event behind the beginning names this hash.
     #[serde(with = "octets", default = "none", skip_serializing_if = "is_none")]
     pub(crate) start_hash: [u8; 32],
 }

@@ -29,7 +29,7 @@ pub(crate) struct Admits {
 
 /// An account of some tenants.
 pub(crate) struct Customer {
-    /// What limits count ([`crate::operators::Operator::share`]).
+    /// The name under which limits count ([`crate::operators::Operator::share`]).
     pub(crate) share: String,
     /// The tenants.
     pub(crate) set: TenantSetId,

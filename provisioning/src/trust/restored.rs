@@ -233,7 +233,7 @@ impl Lifting {
     }
 }
 
-/// What has to be lifted, of [`LIFTED_TENANTS`] at a time; `None` when that is done.
+/// The subjects that have to be lifted, of [`LIFTED_TENANTS`] at a time; `None` when that is done.
 pub(crate) fn lifting(tables: &Tables) -> Result<Option<Lifting>, StoreError> {
     let all = tables.meta.get_record(LIFTING)?;
     let rows = tables.meta.scan_records(LIFTING_OF.as_bytes(), None, LIFTED_TENANTS)?;

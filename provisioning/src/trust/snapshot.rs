@@ -16,8 +16,8 @@ use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantR
 use crate::refused::Refused;
 use crate::tables::{number_of, pair, second, Tables};
 
-/// The whole at the present head. Called between publications only, so that all tables agree. What says nothing any
-/// more at `removal` is left out: a clock that is ahead leaves out nothing that holds.
+/// The whole at the present head. Called between publications only, so that all tables agree. Rows that say nothing any more at `removal` are left
+/// out: a clock that is ahead leaves out nothing that holds.
 pub(crate) fn make(
     tables: &Tables,
     root: &SecretKey,

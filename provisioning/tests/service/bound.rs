@@ -302,7 +302,7 @@ async fn its_word_moves_nothing_and_its_evidence_its_own_tenants() {
     world.post("/v1/tenants/rival/groups/g/revoke", json!({})).await;
     assert_eq!(world.get("/v1/trust/restored").await["restorations"], json!([]));
     assert_eq!(state("acme", "m").await, "active");
-    // What the root key signed does, also when it is the evidence of a reader of all.
+    // Data signed by the root key do, also when it is the evidence of a reader of all.
     let shown = keeper.evidence.to_cbor();
     assert_eq!(reader.client.post("/v1/trust/known", CBOR, shown).await.unwrap().status, 204);
     assert_eq!(world.get("/v1/trust/restored").await["restorations"][0]["why"], "reader");

@@ -40,7 +40,7 @@ async fn child_that_serves_until_killed() {
     stop.stopping().await;
 }
 
-/// What the clients were told.
+/// The answers to the clients.
 #[derive(Default)]
 struct Told {
     devices: Vec<Arc<Device>>,

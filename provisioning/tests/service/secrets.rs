@@ -1,4 +1,4 @@
-//! What lies in the folder: for the owner alone, all that is needed and nothing that is not, and no second service
+//! Files of the folder: for the owner alone, all that is needed and nothing that is not, and no second service
 //! beside what is left of the first.
 
 use std::fs::{self, Permissions};

@@ -296,7 +296,7 @@ async fn a_new_key_is_taken_from_the_file_while_the_service_runs() {
     };
     let patience = Duration::from_secs(30);
     check(&tokio::time::timeout(patience, by_new).await.unwrap(), new.newest().unwrap());
-    // What was answered by a key that is gone is not answered again: no broker would take it.
+    // An answer by a key that is gone is not answered again: no broker would take it.
     let (time, nonce) = (world.now(), random());
     world.refresh_as(&device, time, &nonce, TokenKind::Symmetric).await.unwrap();
     file.replace(&[3]);

@@ -1,4 +1,4 @@
-//! The device lane: exact filters. One hash lookup finds everybody who subscribed to the topic of a publish.
+//! The device lane: exact filters. One hash lookup finds all sessions that subscribed to the topic of a publish.
 //!
 //! A topic with one subscriber (a device's own command topic, by far the most) lives inside the map; a topic with more
 //! has a list of its own, so that a fan-out does not hold the shard. No step depends on the number of sessions.
@@ -74,7 +74,7 @@ impl DeviceLane {
         }
     }
 
-    /// Offers the message to everybody who subscribed to its topic. Never waits.
+    /// Offers the message to all sessions that subscribed to its topic. Never waits.
     pub fn publish(&self, message: &Arc<Message>, tally: &mut Tally) {
         let key = KeyRef { tenant: message.tenant.as_str(), topic: message.topic.as_str() };
         let Some(shard) = self.shard(&key) else { return };
@@ -84,7 +84,7 @@ impl DeviceLane {
             Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
             Some(Entry::Many(many)) => {
                 let many = Arc::clone(many);
-                // Before the shard is let go: whoever goes next may leave this list to be the only subscriber's.
+                // Before the shard is let go: the next to go may leave this list to be the only subscriber's.
                 let reading = many.read();
                 drop(shard);
                 reading.offer(message, tally);

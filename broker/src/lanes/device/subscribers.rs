@@ -1,4 +1,4 @@
-//! Everybody who subscribed to one topic.
+//! The sessions that subscribed to one topic.
 
 use crate::lanes::delivery::Delivery;
 use crate::lanes::outbox::Outbox;

@@ -219,7 +219,7 @@ impl Feed {
         tracing::warn!(tenant = %self.claim.tenant(), filter = %self.claim.filter(), missed, "a subscriber missed messages: it was too slow, or the router was replaced");
     }
 
-    /// False when there is nobody left to deliver to.
+    /// False when no session is left to deliver to.
     async fn deliver(&self, at: &mut At, mut payload: Bytes) -> bool {
         let number = payload.try_get_u64().unwrap_or(0);
         if self.reader.has_had(number) {

@@ -91,7 +91,7 @@ impl Filters {
         let log = match tree.remove(filter) {
             Some(known) => {
                 let log = known.log.clone();
-                // One that has unsubscribed counts as nobody: its feed just has not ended yet.
+                // One that has unsubscribed does not count: its feed just has not ended yet.
                 let alone = known.near.as_ref().is_some_and(|known| known.has_ended());
                 let near = near.filter(|_| alone).cloned();
                 tree.put(filter, InUse { readers: known.readers + 1, near, ..known });

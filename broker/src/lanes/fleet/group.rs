@@ -194,7 +194,7 @@ mod tests {
         away.set_attended(true);
         assert!(room.as_mut().poll(&mut context).is_ready());
         assert_eq!(group.offer(&message), Push::Taken);
-        // When the others have gone, there is nobody to wait for.
+        // When the others have gone, there is no member to wait for.
         away.set_attended(false);
         full.close();
         assert_eq!(group.offer(&message), Push::Closed);

@@ -1,6 +1,6 @@
 //! The short way to a filter's only reader: while it keeps up, a message goes to its outbox at once, past the router.
 //!
-//! A commit log is worth its two thread hops when many read it or somebody is slow. A filter with one reader that keeps
+//! A commit log is worth its two thread hops when many read it or one of them is slow. A filter with one reader that keeps
 //! up needs neither: measured, it halves what a message costs. As soon as the reader's outbox is full, messages go into
 //! the log, and they go on doing so until the reader has read everything that went there: so order holds, and nothing
 //! is lost that the log can hold.

@@ -76,7 +76,7 @@ impl<T> FilterTree<T> {
                 None => (left, None),
             };
             let plus = node.plus.as_deref().filter(|_| wildcards);
-            // Nobody asks for the hash of a level where all filters have a wildcard.
+            // No lookup asks for the hash of a level where all filters have a wildcard.
             let literal = (!node.literal.is_empty()).then(|| node.literal.get(level)).flatten();
             if let (Some(plus), Some(_)) = (plus, literal) {
                 open.push((plus, deeper));

@@ -207,7 +207,7 @@ mod tests {
     use tokio::runtime::Runtime;
     use tokio::task::unconstrained;
 
-    /// A queue that nobody empties but the test.
+    /// A queue that only the test empties.
     fn stuck() -> (Writer, mpsc::Receiver<Entry>, Arc<Counters>) {
         let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
         let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));

@@ -244,7 +244,7 @@ impl Retained {
         found
     }
 
-    /// Removes it, unless somebody else has published there meanwhile.
+    /// Removes it, unless another client has published there meanwhile.
     pub(crate) fn remove_taken_back(
         &self,
         tenant: &TenantId,
