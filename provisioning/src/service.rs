@@ -108,11 +108,17 @@ impl Service {
         entry: Entry,
     ) -> Result<Attempt<()>, Refused> {
         self.note(&mut batch, &entry);
+        let tried = self.write_unnoted(batch).await?;
+        if tried == Attempt::Committed(()) {
+            self.noted(&entry);
+        }
+        Ok(tried)
+    }
+
+    /// As [`Service::write`], for a change of which no operator need be told.
+    pub(crate) async fn write_unnoted(&self, batch: Batch) -> Result<Attempt<()>, Refused> {
         match self.store.commit(batch).await {
-            Ok(()) => {
-                self.noted(&entry);
-                Ok(Attempt::Committed(()))
-            }
+            Ok(()) => Ok(Attempt::Committed(())),
             Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
         }
