@@ -1,4 +1,4 @@
-//! What the codec and the device lane cost: `cargo bench -p tessera-broker`.
+//! Benchmarks of the codec and of the device lane: `cargo bench -p tessera-broker`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(
     clippy::unwrap_used,

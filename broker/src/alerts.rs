@@ -37,7 +37,7 @@ async fn next(alerts: &mut Receiver<Arc<Alert>>, dropped: &Counter) -> Option<Ar
     }
 }
 
-/// What is published, unless it is too long.
+/// The payload of the alert; `None` when it is longer than [`ALERT_BYTES`].
 fn text(alert: &Alert, limits_hit: &Counter) -> Option<String> {
     let text = alert.to_json().to_string();
     if text.len() > ALERT_BYTES {

@@ -77,7 +77,7 @@ pub const FLEET_LINKS: usize = 16_384;
 pub const FLEET_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
 pub const FLEET_SILENT_TICKS: u32 = 8;
-/// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
+/// Steps without an answer after which the router is replaced: 10 s. One turn of its loop takes well under a second.
 pub const FLEET_HUNG_TICKS: u32 = 40;
 /// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
 /// so many, no further one starts, and readiness says so until the process is started anew.
@@ -168,8 +168,8 @@ pub const IPV6_PREFIX_BITS: u32 = 56;
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after accept failed (descriptors used up), so that the loop does not spin.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// Connections that wait in the kernel to be accepted. What the system allows at most (`net.core.somaxconn`) is looked at
-/// when listening begins.
+/// Connections that wait in the kernel to be accepted. The system's own limit (`net.core.somaxconn`) is read when
+/// listening begins.
 pub const BACKLOG: u32 = 4_096;
 /// Sockets accepted before other listeners of the same thread get a turn.
 pub const ACCEPTS_PER_TURN: usize = 256;

@@ -1,4 +1,4 @@
-//! What memory the process keeps after load. A process of its own: what others hold would be counted.
+//! Memory of the process after load. A process of its own, since memory of other tests would be counted.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The book itself: a function of what is in it, who comes, and the time.
+//! The table of open sockets: a synchronous structure, which takes the peer's prefix and the time as arguments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::limits::{
     UNRESERVED_QUARTERS,
 };
 
-/// Who is in.
+/// All open sockets, counted in total and per prefix.
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) half_open: usize,
@@ -48,7 +48,7 @@ impl Stage {
     }
 }
 
-/// What the ticket of a socket says.
+/// The state of one socket, held by its ticket.
 pub(super) struct Entry {
     pub(super) prefix: Prefix,
     pub(super) kind: Kind,
@@ -148,7 +148,8 @@ impl Book {
         called.is_some()
     }
 
-    /// Since when the socket must wait that is to be called; nobody is while too many have not heard it yet.
+    /// A socket of this kind may be called only if it has waited since this moment or longer. `None` while
+    /// [`CALLED_SOCKETS`] sockets were called and have not closed yet.
     fn before(&self, kind: Kind) -> Option<Duration> {
         let least = match kind {
             Kind::Suspect => SUSPECT_AT_LEAST,
@@ -211,7 +212,7 @@ impl Book {
     }
 }
 
-/// What is over is for prefixes that hold few or none.
+/// Half-open places that every prefix may use. The rest are reserved for prefixes that hold few.
 fn unreserved(most: usize) -> usize {
     most - most / 4 * (4 - UNRESERVED_QUARTERS)
 }

@@ -1,9 +1,9 @@
-//! What a stranger may take from us before any byte is read: sockets and connects, per address prefix and in total.
+//! Limits on sockets before any byte of them is read: open sockets and connects, per address prefix and in total.
 //!
 //! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more. When all
-//! half-open places are in use, silent sockets that have waited longest make room, and a part of the places is for prefixes
-//! that hold few. Prefixes that did nothing good lately are suspect ([`standing`]): they are served from what is left,
-//! in even shares ([`shares`]). The page is `docs/flood.md`.
+//! half-open places are in use, the silent sockets that have waited longest are closed, and a part of the places is
+//! reserved for prefixes that hold few. Prefixes with many sockets that failed lately are suspect ([`standing`]): they
+//! share the places that are left evenly ([`shares`]). The page is `docs/flood.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// What tells the socket to make room for another one; nothing does once it is connected.
+    /// The signal by which the socket is told to close for another one; `None` once it is connected.
     pub fn call(&self) -> Option<Arc<Notify>> {
         self.call.clone()
     }

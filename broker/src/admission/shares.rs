@@ -1,13 +1,14 @@
-//! How many sockets of suspect prefixes are taken: so many a second in all, in even shares for those who ask.
+//! Limits how many sockets of suspect prefixes are accepted: a fixed number per second, in even shares for the prefixes
+//! that ask.
 //!
-//! Which ones of a prefix is left to chance, not to who comes first: a device that tries again every second would else
-//! fall on the same place in the window each time, always behind the attacker's.
+//! Chance decides which sockets of a prefix are accepted, not their order. With the order, a device that tries again
+//! every second would fall on the same place in each window, always after the attacker's sockets.
 
 use std::time::Duration;
 
 use crate::limits::SUSPECT_WINDOW;
 
-/// What was given out in the present window of time.
+/// The sockets accepted in the present window of time.
 #[derive(Default)]
 pub(super) struct Shares {
     window: u128,
@@ -17,7 +18,7 @@ pub(super) struct Shares {
     throws: u64,
 }
 
-/// What one prefix has asked and taken.
+/// The sockets that one prefix has asked for and received.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Taken {
     window: Option<u128>,
@@ -33,7 +34,7 @@ impl Shares {
         self.asking += u32::from(taken.turn(self.window));
         taken.asks = taken.asks.saturating_add(1);
         let whole = whole(per_second);
-        // Who asked in the window before asks again: without it the first ones would take all.
+        // Prefixes that asked in the window before are expected to ask again: otherwise the first ones would take all.
         let share = (whole / self.asking.max(self.asked)).max(1);
         // Chance may give one window more than the share and another less.
         let most = if taken.asked > share { share.saturating_mul(2) } else { share };
@@ -81,7 +82,7 @@ fn whole(per_second: u32) -> u32 {
     u32::try_from(whole).unwrap_or(u32::MAX).max(1)
 }
 
-/// SplitMix64. Who could foresee it would gain a share that is his anyway.
+/// SplitMix64. A peer that foresaw the numbers would gain no more than the share of its prefix.
 fn mix(number: u64) -> u64 {
     let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,6 @@
-//! What a prefix has done lately: a strike for each socket that ended without an accepted CONNECT, fewer for each that
-//! was accepted, and fewer with time. With many strikes it is suspect: served from what is left, never refused for good.
+//! The reputation of a prefix: one strike for each socket that ended without an accepted CONNECT. Accepted CONNECTs and
+//! time remove strikes. A prefix with many strikes is suspect: it shares the places that are left, and is never refused
+//! for good.
 
 use std::time::Duration;
 

@@ -182,7 +182,7 @@ fn strikes_make_suspect_and_time_and_connects_forgive() {
     strike(&admission, "10.0.0.2", 4, Duration::from_secs(1));
     assert!(suspect("10.0.0.7", Duration::from_secs(1)));
     drop(honest);
-    // What ends after its CONNECT was accepted is no strike.
+    // A socket that ends after its CONNECT was accepted is no strike.
     assert!(!suspect("10.0.0.7", Duration::from_secs(2)));
 }
 

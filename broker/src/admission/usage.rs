@@ -5,7 +5,7 @@ use super::standing::Standing;
 use super::AdmissionLimits;
 use super::Turned;
 
-/// What one prefix uses: sockets, and a token bucket of connects. And what it did before.
+/// The sockets of one prefix, its token bucket of connects, and its reputation.
 pub(super) struct Usage {
     pub(super) half_open: usize,
     pub(super) standing: Standing,

@@ -31,7 +31,8 @@ use crate::admission::Prefix;
 use crate::limits::{ANONYMOUS_PART, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
 use sources::Sources;
 
-/// What a published token says, its signature and all that concerns it alone being verified. No client has proved its key.
+/// The content of a published token, after its signature and all guards that concern it alone were passed. No client
+/// has proved its key.
 pub struct Upload {
     holder: Holder,
     key: Thumbprint,
@@ -39,7 +40,7 @@ pub struct Upload {
     expires: UnixSeconds,
 }
 
-/// Whose token it is.
+/// The device that the token was issued to.
 type Holder = (TenantId, DeviceId);
 
 impl Upload {

@@ -6,7 +6,7 @@ use tessera_token::refusal::RefusalCode;
 use crate::admission::Prefix;
 use crate::limits::{ANONYMOUS_PREFIX_PART, AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES};
 
-/// What each address prefix has published, how fast, and how many connections it has open for it.
+/// Per address prefix: the tokens it has published, the rate, and its connections that are open for publishing.
 #[derive(Default)]
 pub(super) struct Sources {
     known: HashMap<Prefix, Source>,

@@ -119,7 +119,7 @@ fn a_token_that_finds_no_room_leaves_the_one_that_its_device_has() {
     assert_eq!(keep(&authz, upload(0, 20, 3_000), from(2), NOW), full);
     assert_eq!(authz.of(0, NOW).as_deref(), Some(&b"10"[..]));
     assert_eq!(authz.of_device("d-0", NOW).as_deref(), Some(&b"10"[..]));
-    // What replaces a token of the same prefix needs no further room.
+    // A token that replaces one of the same prefix needs no further room.
     assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
     assert_eq!(authz.of(1, NOW).as_deref(), Some(&b"20"[..]));
     assert_eq!(keep(&authz, upload(0, 20, 3_000), from(1), NOW), Ok(()));
@@ -137,7 +137,7 @@ fn one_prefix_and_all_together_have_their_limits() {
     let next = || upload(u64::MAX, 10, 9_000_000);
     assert_eq!(keep(&authz, next(), from(77), NOW), Err(RefusalCode::LimitReached));
     assert_eq!(authz.of(u64::MAX, NOW), None);
-    // What has expired makes room, in total and for its prefix.
+    // An expired token makes room, in total and for its prefix.
     let later = UnixSeconds::new(2_000);
     assert_eq!(keep(&authz, next(), from(1), later), Err(RefusalCode::LimitReached));
     assert_eq!(keep(&authz, next(), from(0), later), Ok(()));

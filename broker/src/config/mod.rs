@@ -55,7 +55,7 @@ pub struct RawBrokerConfig {
     /// The trust settings for that service.
     #[serde(skip)]
     pub trust: Trust,
-    /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
+    /// Hint on the authorization server, sent to clients of the method `ace` without a valid token (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
     /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so over
@@ -125,7 +125,7 @@ pub struct BrokerConfig {
     pub relay_token: RelayToken,
     /// Token requests of one device a second.
     pub token_requests_per_second: u32,
-    /// What is told about where tokens come from.
+    /// The hint on the authorization server for clients without a valid token.
     pub ace_as_hint: Option<Arc<str>>,
     /// Where the challenge of RFC 9431 lets in.
     pub ace_challenge: AceChallenge,

@@ -1,10 +1,11 @@
-//! RFC 9431 on the wire: what of a CONNECT proves the key, the challenge before CONNACK, and re-authentication on a
-//! live session.
+//! Authentication of a CONNECT: takes the credentials out of the packet, runs the challenge of enhanced authentication
+//! before CONNACK, and re-authenticates live sessions (RFC 9431).
 //!
-//! 1. CONNECT with method `ace` and token and proof over the TLS exporter: nothing more is asked.
-//! 2. With a token alone: AUTH 0x18 with a nonce, and the answer to it. Whoever sends something that may be a token is
-//!    challenged, whatever stands in it: a challenge tells nothing about issuers, audiences or epochs. How many are
-//!    open and in a second is bounded ([`crate::challenges`]), and the setting `ace_challenge` says where it lets in.
+//! 1. CONNECT with method `ace`, token and proof over the TLS exporter: no challenge follows.
+//! 2. With a token alone: AUTH 0x18 with a nonce, and the client's answer. Every CONNECT that carries bytes in the form
+//!    of a token is challenged, whatever the token says: a challenge tells nothing about issuers, audiences or epochs.
+//!    The number of open challenges and their rate are bounded ([`crate::challenges`]); the setting `ace_challenge`
+//!    says on which transports this method lets a client in.
 //! 3. With the method `tessera-ace-1`: as in 2, and the answer is bound to audience, client id, token and channel.
 //! 4. A 3.1.1 client: `ace` and the token as user name, the proof over the exporter as password.
 
@@ -36,7 +37,8 @@ pub(super) fn method(connect: &Connect) -> Option<&str> {
     connect.properties.text(PropertyId::AuthMethod)
 }
 
-/// What the CONNECT proves itself with. `None` when the peer broke the protocol or went away: it is not answered.
+/// Takes the credentials out of the CONNECT, after a challenge if its method asks for one. `None` when the peer broke
+/// the protocol or closed: it gets no answer.
 pub(super) async fn evidence(
     hub: &Hub,
     stream: &mut Stream,

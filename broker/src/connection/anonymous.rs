@@ -1,6 +1,7 @@
-//! A TLS connection without any credential: it publishes tokens to `authz-info` and goes (RFC 9431 section 2.2.2).
+//! Serves a TLS connection without any credential: it publishes tokens to `authz-info` and closes (RFC 9431 section
+//! 2.2.2).
 //!
-//! It never becomes a session: nothing is stored for its client id, nobody is taken over, nothing that it sends is
+//! It never becomes a session: nothing is stored for its client id, no session is taken over, and no message of it is
 //! routed. It counts as half open for as long as it lasts, which is bounded in time and packets.
 
 use bytes::{Bytes, BytesMut};
@@ -30,8 +31,8 @@ pub(super) fn is_anonymous(hub: &Hub, stream: &Stream, connect: &Connect) -> boo
         && stream.channel().key.is_none()
 }
 
-/// Serves it to its end. True when a token came that was kept, or was not for a reason of ours: whoever brings none is a
-/// stranger like every other that never connects.
+/// Serves the connection to its end. Returns true if the client published a valid token, also when the broker itself
+/// could not store it; false counts as a failed CONNECT of its prefix.
 pub(super) async fn serve(
     hub: &Hub,
     mut stream: Stream,
@@ -123,7 +124,7 @@ impl Anonymous<'_> {
             .number(PropertyId::SubscriptionIdAvailable, 0)
             .number(PropertyId::SharedAvailable, 0);
         if connect.client_id.is_empty() {
-            // It names nothing here, but [MQTT-3.2.2-16] wants a name that is nobody's.
+            // It names no session, but [MQTT-3.2.2-16] wants a client id that no other client has.
             let name = u64::from_be_bytes(*self.hub.gate.nonce().ok()?.as_bytes());
             told = told.text(PropertyId::AssignedClientId, &format!("~{name:016x}"));
         }

@@ -1,4 +1,4 @@
-//! What the machine asks for, done: routing, subscribing, control topics.
+//! Performs the effects of the session machine: routing, subscribing, control topics.
 
 use std::sync::Arc;
 

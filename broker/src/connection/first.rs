@@ -1,4 +1,4 @@
-//! The first packet: a CONNECT of at most 8 KiB within 5 seconds, or nothing.
+//! Reads the first packet: a CONNECT of at most 8 KiB within 5 seconds.
 
 use std::io::ErrorKind;
 
@@ -16,7 +16,7 @@ use crate::limits::{CONNECT_WITHIN, MAX_PACKET_BEFORE_AUTH, READ_CHUNK};
 use crate::refusals::{Broken, Remote, What};
 use crate::transport::Stream;
 
-/// Reads the CONNECT; `None` when the socket must be closed. What follows it stays in `inbox`.
+/// Reads the CONNECT; `None` when the socket must be closed. Bytes after the CONNECT stay in `inbox`.
 pub(super) async fn connect(
     hub: &Hub,
     stream: &mut Stream,
@@ -136,6 +136,7 @@ async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>
     }
     let ack =
         ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
-    // What it takes is not known: its CONNECT was not understood. Without properties the answer has 5 bytes.
+    // The limits of the client are not known, since its CONNECT was not understood. Without properties the answer has 5
+    // bytes.
     goodbye::refuse(stream, ack, Recipient::any(version.unwrap_or(Version::V5)), false).await;
 }

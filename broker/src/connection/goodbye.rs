@@ -9,8 +9,9 @@ use crate::limits::LINGER;
 use crate::session::machine::End;
 use crate::transport::Stream;
 
-/// Writes a CONNACK that refuses. What the peer has sent beyond its CONNECT is read away first: a socket that is closed
-/// with unread bytes resets the connection, and the answer could be lost. Who has `rested` knows what has come.
+/// Writes a CONNACK that refuses. Bytes that the peer has sent beyond its CONNECT are read first: a socket that is
+/// closed with unread bytes resets the connection, and the answer could be lost. `rested` says that the refusal was
+/// held back, so that unread bytes are known without a further read.
 pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, to: Recipient, rested: bool) {
     let mut out = BytesMut::new();
     if to.write(&Packet::ConnAck(ack), &mut out).is_ok_and(|written| written) {
@@ -19,14 +20,14 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, to: Recipient, res
         }
         write_out(stream, &mut out).await;
         if !stream.is_carried_by_kernel() {
-            // Who has not got it by then has gone, or does not want it.
+            // A peer that has not taken the answer by now has gone.
             let _ = tokio::time::timeout(LINGER, stream.delivered()).await;
         }
     }
 }
 
-/// Writes one packet to a peer that is not let in yet; whoever does not take it off the wire is cut by the next
-/// deadline. False when it is larger than the peer allows.
+/// Writes one packet to a peer that is not authenticated yet. A peer that does not read is closed at its next deadline.
+/// False when the packet is larger than the peer allows.
 pub(super) async fn say(stream: &mut Stream, packet: &Packet, to: Recipient) -> bool {
     let mut out = BytesMut::new();
     let written = to.write(packet, &mut out).is_ok_and(|written| written);
@@ -37,7 +38,7 @@ pub(super) async fn say(stream: &mut Stream, packet: &Packet, to: Recipient) -> 
 /// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
 pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
     write_out(&mut stream, &mut out).await;
-    // Who does not answer in time is closed all the same.
+    // The socket is closed also when the peer does not answer in time.
     let _ = tokio::time::timeout(LINGER, async {
         stream.shutdown().await?;
         while read_away(&mut stream) {
@@ -93,7 +94,7 @@ async fn write_out(stream: &mut Stream, out: &mut BytesMut) {
     if out.is_empty() && !stream.has_pending() {
         return;
     }
-    // Whoever does not take it in time goes without.
+    // A peer that does not read in time misses the rest.
     let _ = tokio::time::timeout(LINGER, async {
         while !out.is_empty() || stream.has_pending() {
             if stream.ready(Interest::WRITABLE).await.is_err() {

@@ -37,7 +37,8 @@ use crate::refusals::{Broken, Refusal, Remote, What};
 use crate::transport::accept::{Caller, Door};
 use crate::transport::Stream;
 
-/// What an open socket holds in the books of the listener; given back when dropped.
+/// The permits of an open socket: its entry in the table of sockets, and one of the listener's sockets. Dropping it
+/// returns both.
 pub(crate) struct Place {
     pub(crate) ticket: Ticket,
     pub(crate) _permit: OwnedSemaphorePermit,

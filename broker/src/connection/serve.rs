@@ -36,9 +36,10 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
-    /// What the next packet lacks, in KiB: it lies where the flags lie, so that an idle connection stays small.
+    /// Size that the next packet still lacks, in KiB. A `u16` fits beside the flags, so that an idle connection stays
+    /// small.
     wants: u16,
-    /// What must be durable before `out` leaves; 0 when nothing must.
+    /// Ticket that must be durable before `out` is written; 0 for none.
     owed: u64,
     /// Retained messages that new subscriptions have still to be sent.
     pub(super) unsent: Option<Box<Unsent>>,
@@ -60,12 +61,12 @@ pub(super) struct Connection {
 /// How far a packet was handled.
 enum Handled {
     Wholly,
-    /// What is left may have to wait.
+    /// Some effects are left, which may have to wait.
     UpTo(Box<Left>),
     End(End),
 }
 
-/// What is left of a packet.
+/// The part of a packet that was not handled yet.
 enum Left {
     Effects(Option<Rest>, Vec<Effect>),
     Auth(Auth),
@@ -96,7 +97,7 @@ impl Connection {
             owed,
             unsent: None,
             now,
-            // What an earlier connection left open is found by the first round of deliveries.
+            // Deliveries that an earlier connection left unacknowledged are found by the first round of deliveries.
             appetite: Appetite::Again,
             torn: true,
             streaming: false,
@@ -244,7 +245,7 @@ impl Connection {
             Ok(true) => {}
             Ok(false) => self.hub.metrics.limits_hit.inc(&["client_max_packet"]),
             Err(error) => {
-                tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+                tracing::warn!(rule = error.rule, "an outgoing packet could not be encoded");
             }
         }
     }
@@ -302,7 +303,7 @@ impl Connection {
         self.owed = self.owed.max(ticket);
     }
 
-    /// Waits for what is owed. What was to be sent is withheld when it cannot be kept.
+    /// Waits until the owed ticket is durable. When it cannot be written, `out` is withheld.
     async fn settle(&mut self) -> Option<End> {
         if self.owed == 0 && self.session.kept().is_some() && self.hub.keep.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
@@ -340,7 +341,8 @@ impl Connection {
         None
     }
 
-    /// Waits for bytes, for room to write, for deliveries or for the bell. Who does not read is not read from.
+    /// Waits for bytes, for room to write, for deliveries or for the bell. Reads pause while the write buffer is full
+    /// (back-pressure).
     async fn wait(&mut self) -> Option<End> {
         let interest = match self.out.len() {
             0 => Interest::READABLE,
@@ -388,11 +390,11 @@ impl Connection {
         }
     }
 
-    /// The session goes first, so that nothing waits for a peer that does not take its last words.
+    /// Detaches from the session before DISCONNECT is written: a peer that does not read must not delay it.
     pub(super) async fn close(mut self: Box<Self>, end: End) {
         self.hub.metrics.ended.inc(&[end.why]);
         if end.is_of_rights() {
-            // What is not in the socket yet stays away from the peer.
+            // Bytes that are not in the socket yet are not sent: the peer has lost its rights.
             self.out.clear();
         }
         // Behind the first part of a packet nothing makes sense.
@@ -405,7 +407,7 @@ impl Connection {
         match self.settle().await {
             None if speaks => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
             None => {}
-            // What was withheld may have been a CONNACK, or the rest of a packet: nothing may come after it.
+            // The withheld bytes may have been a CONNACK, or the rest of a packet: nothing may be sent after them.
             Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }
         let Self { stream, out, place, .. } = *self;

@@ -1,7 +1,7 @@
-//! From a CONNECT to a session: gate, will, registry, and once more the trust data.
+//! Handles a CONNECT: authenticates, checks the will, opens the session, and checks revocation once more.
 //!
-//! Until the gate has said yes nothing that is stored is looked at, so a failed CONNECT changes nothing and the holder
-//! of the client id notices nothing.
+//! Until authentication has succeeded, nothing that is stored is read. So a failed CONNECT changes nothing, and the
+//! holder of the client id is not disturbed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct Joined {
     pub(super) ack: ConnAck,
     pub(super) to: Recipient,
     pub(super) explain: bool,
-    /// What must be durable before the CONNACK leaves.
+    /// Ticket that must be durable before the CONNACK is written; 0 for none.
     pub(super) owed: u64,
     /// The method of enhanced authentication that the CONNECT named.
     pub(super) method: Option<Method>,
@@ -259,7 +259,7 @@ async fn resume(
     line: &Arc<Line>,
 ) -> Result<Option<ConnAck>, RefusalCode> {
     let held = hub.registry.renew(session, grant.clone());
-    // What ended it since it was found looked at the rights of before, or will look at those of now.
+    // A revocation since the session was found has checked the former rights, or checks the present ones after this.
     if let Some(code) = revoked::withdrawn(hub.gate.validator(), held.grant()) {
         revoke::end(hub, session, code).await;
         return Ok(None);
@@ -325,7 +325,7 @@ fn note_connected(hub: &Hub, session: &Session, network: Network) {
     tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
 }
 
-/// The true reason, for those who run the broker. Claims that nobody signed are no identity and are not written.
+/// Counts and logs the true reason. Claims without a verified signature are no identity and are not written.
 fn note_refused(hub: &Hub, refused: &Refused, origin: Origin, client_id: &str, accepted: Duration) {
     let code = refused.refusal.code;
     hub.metrics.refusals.inc(&["connect", code.as_str()]);

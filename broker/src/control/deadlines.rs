@@ -24,7 +24,7 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
 
 /// Handles everything that is due now.
 pub(crate) async fn pass(hub: &Arc<Hub>) {
-    // Before there are trust data nobody is served, and nothing that was kept can be judged.
+    // Without trust data no client is served, and stored sessions cannot be judged.
     if hub.gate.validator().trust_age().is_none() {
         return;
     }

@@ -51,7 +51,11 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
-        tracing::info!(effect = effect.kind(), sessions = lost.len(), "rights ended");
+        tracing::info!(
+            effect = effect.kind(),
+            sessions = lost.len(),
+            "sessions ended by revocation"
+        );
     }
 }
 

@@ -73,9 +73,9 @@ enum Told {
     Token(Vec<u8>),
     /// A bearer token, which is as good as a key and passes no queue.
     Aside(Secret<Vec<u8>>),
-    /// What provisioning says, and its code.
+    /// A refusal by provisioning, and its code.
     Refusal(Vec<u8>, RefusalCode),
-    /// What the broker says.
+    /// A refusal by the broker.
     Refused(AceError, RefusalCode),
 }
 
@@ -269,7 +269,7 @@ async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
     if session.look(|machine| machine.control(Control::Alerts)).is_none() {
         hub.alerts.remove(session);
     }
-    // What it published under rights that it no longer has is not kept.
+    // Retained messages on topics that the new scope does not allow are removed.
     let scope = grant.scope();
     let gone = hub
         .retained

@@ -1,7 +1,7 @@
-//! What was published under a withdrawn token is let go of: out of all queues and the retained messages, with its rows.
+//! Drops the messages of revoked publishers from all queues and from the retained messages, with their rows.
 //!
-//! It reaches nobody from the moment on at which trust changes: that is asked with every delivery. This pass gives its
-//! room back, and sees to it that nothing waits for longer than trust data remember the withdrawal.
+//! From the moment at which trust changes such a message is not delivered: each delivery asks. This pass frees its
+//! memory, and makes sure that no message waits for longer than trust data remember the revocation.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ async fn pass(hub: &Hub) {
         tracing::info!(
             messages,
             retained = retained.len(),
-            "messages of withdrawn publishers let go"
+            "waiting messages of revoked publishers dropped"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What a refused peer is told, and when. The true reason goes to log, metric and observer alone.
+//! The answer to a refused peer, and its delay. The true reason goes to log, metric and observer alone.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::codec::Password;
 use crate::tickets::Accepted;
 use crate::transport::tls::PeerKey;
 
-/// What a CONNECT proves itself with. Holds credentials: no `Debug`.
+/// The credentials of a CONNECT. No `Debug`: they are secret.
 pub enum Evidence {
     /// A password, which holds the token and maybe a proof; a key that was proved in the TLS handshake can stand in for
     /// the proof.
@@ -15,7 +15,7 @@ pub enum Evidence {
         password: Password,
         /// The key of the TLS peer.
         key: Option<Box<PeerKey>>,
-        /// Whose resumption secrets may have made the proof: over TLS alone.
+        /// The ticket keys whose resumption secrets are accepted as proof: over TLS alone.
         tickets: Accepted,
     },
     /// Token and proof as RFC 9431 brings them.
@@ -23,7 +23,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// Runs the guards that cost nothing; gives also whose resumption secrets may have made the proof.
+    /// Runs the guards that need no signature; returns also the ticket keys whose resumption secrets are accepted.
     ///
     /// # Errors
     /// The [`Refusal`] of the first of them that says no.

@@ -1,10 +1,11 @@
-//! The gate: every CONNECT passes here before anything else about it is looked at.
+//! Authentication: every CONNECT passes here before any stored state of its client is read.
 //!
-//! What a CONNECT shows at no cost to be vain is refused at once ([`evidence`]). Then it goes to one of a few verification
-//! threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in the bounded mailbox
-//! of an actor ([`actor`]), which tries once more in turn and refuses with `limit_reached` what still finds no room. The
-//! thread uses the proof up in memory and answers at once; only a proof whose second is not reserved yet is answered by the
-//! thread that writes. No flush ever holds a thread, and the asking task is woken once.
+//! A CONNECT that fails a guard without a signature is refused at once ([`evidence`]). Any other goes to one of a few
+//! verification threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in
+//! the bounded mailbox of an actor ([`actor`]), which tries once more and refuses with `limit_reached` if there is
+//! still no room. The thread records the use of the proof in memory and answers at once. A proof whose second is not
+//! reserved yet is answered by the thread that writes. A verification thread never waits for the disk, and the asking
+//! task is woken once.
 
 pub mod answer;
 
@@ -95,7 +96,7 @@ impl Gate {
         self.validator.let_in(settled)
     }
 
-    /// What costs nothing is refused here and now; only what needs a signature check goes to a thread.
+    /// Refuses at once by the guards that need no signature; a thread checks the signatures.
     async fn judge(
         &self,
         evidence: Evidence,
@@ -113,7 +114,7 @@ impl Gate {
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
     }
 
-    /// What a token says that a client published to `authz-info`. It lets no client in.
+    /// Verifies a token that a client published to `authz-info`. The result lets no client in.
     ///
     /// # Errors
     /// The first guard that concerns the token alone and says no; `bearer_not_allowed`, `confirmation_key` when no

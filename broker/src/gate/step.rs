@@ -1,4 +1,4 @@
-//! What the gate does with one CONNECT: a choice of queue, nothing else.
+//! Chooses the queue of one CONNECT.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};

@@ -15,22 +15,22 @@ use crate::authz::Upload;
 use crate::limits::WORKER_QUEUE;
 use crate::tickets::Accepted;
 
-/// What is to be judged.
+/// One verification.
 pub enum Job {
     /// A CONNECT.
     Connect {
-        /// What passed the guards that cost nothing.
+        /// The attempt, after the guards that need no signature.
         screened: Box<Screened>,
-        /// Whose resumption secrets may have made the proof.
+        /// The ticket keys whose resumption secrets are accepted as proof.
         tickets: Accepted,
-        /// Who waits.
+        /// Where the verdict goes.
         reply: oneshot::Sender<Result<Settled, Refusal>>,
     },
     /// A token that was published to `authz-info`: no client has proved its key, and it lets none in.
     Upload {
         /// Its bytes.
         token: Bytes,
-        /// Who waits.
+        /// Where the verdict goes.
         reply: oneshot::Sender<Result<Upload, RefusalCode>>,
     },
 }

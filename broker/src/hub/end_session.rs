@@ -38,7 +38,7 @@ impl Hub {
     /// Takes a session out of everything. The caller publishes the will that is given back, when it is due.
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
-        // What a shared subscription passes on to others leaves this session in the same step.
+        // One commit holds the end of this session and the deliveries that its shared subscriptions pass on to others.
         let together = session.kept().map(|kept| kept.keep.together());
         let finished = session.finish();
         // After the end: a session that is added now sees its end and takes itself out.

@@ -7,7 +7,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::session::machine::End;
 
-/// What leaves its session.
+/// A connection that can leave its session: implemented above this level.
 pub(crate) trait Leave: Send {
     /// Leaves, and closes what is below.
     fn leave(self: Box<Self>, end: End) -> Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -72,7 +72,7 @@ impl Hub {
         Now { unix: self.gate.validator().now_at(monotonic), monotonic }
     }
 
-    /// What is the same for all sessions, as of now.
+    /// The settings and trust data that all sessions share, as of now.
     pub(crate) fn house(&self) -> House<'_> {
         House { policy: &self.policy, trusted: Trusted::now(self.gate.validator()) }
     }

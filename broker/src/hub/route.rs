@@ -13,7 +13,7 @@ use crate::metrics::qos_label;
 use crate::session::machine::Machine;
 use crate::session::Session;
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Routed {
     pub(crate) tally: Tally,

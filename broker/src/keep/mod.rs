@@ -1,7 +1,7 @@
-//! What survives `kill -9`: sessions that are kept, what waits for them, and retained messages.
+//! Durable state: persistent sessions, the messages that wait for them, and retained messages.
 //!
-//! 1. A change of something that is kept is noted as a [`Step`] and gets a ticket; nothing waits for the disk yet.
-//! 2. One task ([`Keep::run`]) takes what was noted and commits it, group by group. Steps that belong together
+//! 1. A change of durable state is noted as a [`Step`] and gets a ticket; nothing waits for the disk yet.
+//! 2. One task ([`Keep::run`]) takes the noted steps and commits them, group by group. Steps that belong together
 //!    ([`Keep::together`]) are never divided.
 //! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the ticket is
 //!    [`Keep::durable`] before its bytes leave the process.
@@ -10,8 +10,8 @@
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. The forms of the rows are in
-//! `session::row`, `lanes::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not kept: a session that comes back allows nothing until a token has
-//! been accepted for it.
+//! `session::row`, `lanes::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not stored: a
+//! restored session allows nothing until a token has been accepted for it.
 
 mod pending;
 #[cfg(test)]
@@ -88,7 +88,7 @@ impl Keep {
     pub fn open_with(folder: &Path, options: &StoreOptions) -> Result<Arc<Self>, StoreError> {
         let store = Store::open_with(folder, options)?;
         if let Some(loss) = &store.opened().accepted {
-            tracing::error!(%loss, "the store holds less than it should; this was accepted");
+            tracing::error!(%loss, "the session store holds less than it should; the loss was accepted");
         }
         let tables = Tables {
             sessions: store.table("session")?,
@@ -165,8 +165,8 @@ impl Keep {
         }
     }
 
-    /// What is noted while the guard lives is committed together, however much it is. Not to be held across a wait,
-    /// nor taken again while it is held.
+    /// While the guard lives, all noted steps belong to one commit, whatever their number. The guard must not be held
+    /// across an `await`, nor taken a second time while it is held.
     pub(crate) fn together(&self) -> RwLockReadGuard<'_, ()> {
         if self.pending.lock().group_len() >= KEEP_GROUP {
             let _whole = self.whole.write();
@@ -191,7 +191,8 @@ impl Keep {
         self.writes() && self.store.is_healthy()
     }
 
-    /// What it waits for, in words for the operator; `None` while it writes, and when it never will again.
+    /// The reason for which commits wait, in words for the operator; `None` while commits succeed, and after a failure
+    /// from which the store does not recover.
     pub(crate) fn waits_for(&self) -> Option<&'static str> {
         let Progress { waits, failed, .. } = *self.progress.borrow();
         if failed {
@@ -235,7 +236,7 @@ impl Keep {
         }
         self.commit().await;
         if let Err(error) = self.store.close() {
-            tracing::error!(%error, "the sessions could not be closed cleanly");
+            tracing::error!(%error, "the session store could not be closed cleanly");
         }
         self.fail();
     }
@@ -249,7 +250,7 @@ impl Keep {
     pub(crate) async fn close(&self) {
         self.stopping.cancel();
         let mut watching = self.progress.subscribe();
-        // Nobody commits any more when the sender is gone, and it is ours.
+        // [`Self::run`] sets `failed` when it ends. The sender belongs to `self`, so the wait itself cannot fail.
         let _ = watching.wait_for(|progress| progress.failed).await;
     }
 
@@ -263,7 +264,7 @@ impl Keep {
             let Some(taken) = taken else { return };
             let ticket = taken.ticket;
             if let Err(error) = self.write(taken).await {
-                tracing::error!(%error, "kept sessions cannot be written: nothing for them is acknowledged any more");
+                tracing::error!(%error, "session store write failed: nothing more is acknowledged for persistent sessions");
                 // Once rows were lost, nothing that was noted after them is acknowledged either.
                 return self.fail();
             }
@@ -303,10 +304,10 @@ impl Keep {
                 tracing::error!(
                     rows,
                     why = self.waits_for(),
-                    "kept sessions cannot be written now: no CONNECT is let in until they are; they are tried again without a restart"
+                    "the session store has no room: no CONNECT is let in until it has; the rows are tried again without a restart"
                 );
             }
-            false => tracing::info!("kept sessions are written again: the broker goes on"),
+            false => tracing::info!("the session store can be written again: service goes on"),
             true => {}
         }
     }
@@ -325,7 +326,7 @@ impl Keep {
                 steps = 0;
                 tracing::error!(
                     rows = KEEP_WHOLE,
-                    "more rows than one commit holds: a crash now may divide them"
+                    "transaction split into several commits: it is not atomic across a crash"
                 );
                 self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
             }

@@ -1,4 +1,4 @@
-//! What is noted and not committed yet.
+//! Steps that are noted and not committed yet.
 
 use std::collections::VecDeque;
 
@@ -108,7 +108,8 @@ impl Pending {
         self.rows.len() + self.forgotten.len()
     }
 
-    /// What is noted from now on belongs to the next group. Not while steps are noted that belong together.
+    /// Ends the open group: steps noted from now on belong to the next one. Must not be called while steps are noted
+    /// that belong together.
     pub(super) fn seal(&mut self) {
         let open = self.take_open();
         self.sealed.extend(open);

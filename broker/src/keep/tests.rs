@@ -137,7 +137,7 @@ async fn what_comes_after_the_end_of_a_session_is_not_kept() {
     let (over, other) = (SubscriberId(1), SubscriberId(2));
     let ended = Kept::new(Arc::clone(&keep), over);
     let goes_on = Kept::new(Arc::clone(&keep), other);
-    // Whoever still has the session has it by a clone.
+    // A clone stands for a task that still holds the session.
     let late = ended.clone();
     ended.put(Row::Session, vec![1]);
     // The end is committed, so that no group holds it and the late row together.

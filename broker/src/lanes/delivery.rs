@@ -19,7 +19,7 @@ pub struct Delivery {
     /// Its place among what is kept for the session.
     pub sequence: Sequence,
     pub(super) live_only: bool,
-    /// What it counts for while it waits, in bytes.
+    /// Bytes that it counts for while it waits.
     pub(super) cost: u32,
     share: Option<Weak<Group>>,
 }
@@ -29,7 +29,7 @@ pub struct Delivery {
 pub struct Sequence {
     /// Its number; 0 for a session that is not kept. Packet ids follow it, so that they are the same after a restart.
     pub number: u64,
-    /// What must be durable before it is sent.
+    /// Ticket that must be durable before it is sent; 0 for none.
     pub ticket: u64,
     /// It comes from before a restart: perhaps it was sent already.
     pub again: bool,

@@ -1,7 +1,8 @@
-//! Wildcards of sessions that are kept across restarts.
+//! Wildcard subscriptions of persistent sessions.
 //!
-//! What is acknowledged for them must be durable, and the router's commit logs are memory: so their messages go to
-//! their outboxes at once, where each gets its row. A session that does not drain loses from its limit on (counted).
+//! An acknowledged message for them must be durable, and the router's commit logs are memory. So such a message goes to
+//! their outboxes at once, where each gets its row. A session that does not drain loses messages beyond its limit
+//! (counted).
 
 use super::device::subscribers::{Subscriber, Subscribers};
 use super::fleet::tree::FilterTree;

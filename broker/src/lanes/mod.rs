@@ -74,7 +74,7 @@ impl fmt::Display for LaneError {
 
 impl std::error::Error for LaneError {}
 
-/// What became of a publish in the device lane, and whether the fleet lane took it.
+/// The result of a publish in the device lane, and the number of filters of the fleet lane that it goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
     /// Sessions whose outbox took it.
@@ -85,7 +85,7 @@ pub struct Tally {
     pub filters: usize,
     /// Of these, such whose only reader has no share left: it misses the message.
     pub lost: usize,
-    /// What must be durable before the publisher is answered; 0 when nothing is kept.
+    /// Ticket that must be durable before the publisher is answered; 0 for none.
     pub ticket: u64,
     /// Names the shared groups that had it at once: [`Lanes::publish_to_fleet`] leaves them out.
     pub number: u64,
@@ -187,7 +187,7 @@ impl Lanes {
         self.fleet.is_healthy()
     }
 
-    /// What the fleet lane has done since start.
+    /// Counters of the fleet lane since start.
     pub fn fleet_stats(&self) -> FleetStats {
         self.fleet.stats()
     }

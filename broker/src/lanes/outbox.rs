@@ -1,4 +1,4 @@
-//! What waits for one session: a bounded queue that lanes push into and the session drains.
+//! The queue of outgoing messages of one session: bounded; lanes push into it and the session drains it.
 //!
 //! Pushing never waits. A lane that can wait (the fleet lane, whose commit log holds the rest) asks for
 //! [`Outbox::room`]; the device lane counts what did not fit. An idle outbox owns no heap memory but itself.
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// What [`Outbox::feed`] leaves free of the queue, whatever its share.
+/// The part of the queue that [`Outbox::feed`] leaves free, whatever the share of the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Free {
     /// Nothing.
@@ -29,7 +29,7 @@ pub(crate) enum Free {
     Half,
 }
 
-/// What [`Outbox::feed`] did.
+/// The result of [`Outbox::feed`].
 #[derive(Default)]
 pub(crate) struct Fed {
     /// Messages that were added.

@@ -8,7 +8,7 @@ use crate::message::encoding::{open, options, put_options, VERSION};
 use crate::message::envelope;
 use crate::message::same::Same;
 
-/// What waits for a client.
+/// One stored delivery of a session.
 pub(crate) enum Outgoing {
     /// Perhaps sent, not acknowledged.
     Message(Delivery),

@@ -30,8 +30,8 @@ impl LaneSession {
         Self { lanes, tenant, outbox, held: HashMap::new() }
     }
 
-    /// Subscribes, or changes the options of a subscription that is there; tells whether it is new. What is published
-    /// after this returns arrives.
+    /// Subscribes, or changes the options of a subscription that is there; returns whether it is new. Messages
+    /// published after this returns are delivered.
     ///
     /// # Errors
     /// A limit is reached, or the fleet lane cannot be reached; nothing has changed then.
@@ -127,7 +127,7 @@ impl LaneSession {
         }
     }
 
-    /// What is subscribed to.
+    /// The subscriptions.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
         self.held.keys()
     }

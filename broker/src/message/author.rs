@@ -1,4 +1,5 @@
-//! Whose a message is: asked once more before it reaches anybody, for as long as it waits.
+//! The author of a message, and whether its token was revoked since: checked again before each delivery, for as long as
+//! the message waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
-/// What is known of withdrawals, and how new it is.
+/// The revocations that are known, and a version of them.
 pub trait Withdrawals: Sync {
     /// Moves up with every change of trust.
     fn version(&self) -> u64;
@@ -58,7 +59,7 @@ impl Clone for Author {
     }
 }
 
-/// What a withdrawal can name beside tenant and device.
+/// The properties of the publisher's token that a revocation can name beside tenant and device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublishedUnder {
     /// The epochs of the token.
@@ -82,7 +83,7 @@ const NEVER_ASKED: u64 = 0;
 const TAKEN_BACK: u64 = u64::MAX;
 
 impl Author {
-    /// Who holds this grant.
+    /// The holder of this grant.
     pub fn of(grant: &Grant) -> Self {
         Self::restored(grant.device().clone(), Some(PublishedUnder::of(grant)), NEVER_ASKED)
     }
@@ -112,8 +113,8 @@ impl Author {
         self.verdict.load(Ordering::Relaxed)
     }
 
-    /// Why what it published must no longer reach anybody; its token expires at `expires`. Costs a comparison while trust
-    /// does not change.
+    /// The refusal when this author was revoked: its messages are delivered no more. Its token expires at `expires`.
+    /// Costs a comparison while trust does not change.
     pub fn taken_back(
         &self,
         tenant: &TenantId,

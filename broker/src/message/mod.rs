@@ -22,7 +22,7 @@ pub use options::Options;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SubscriberId(pub u64);
 
-/// Who published, as far as delivery must know.
+/// The publisher of a message, as far as delivery must know it.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     /// Device or service, and under which token.
@@ -45,15 +45,15 @@ pub struct Message {
     pub qos: QoS,
     /// Retain flag of the publish.
     pub retain: bool,
-    /// Who published.
+    /// The publisher.
     pub publisher: Arc<Publisher>,
     extra: Option<Box<Extra>>,
     /// Ready-made packets, 3.1.1 and 5, once several receivers share them.
     frames: OnceLock<Box<[OnceLock<Option<Bytes>>; 2]>>,
 }
 
-/// What few messages have. Apart, so that the memory of the others is small: it is taken on one thread and given back on
-/// another.
+/// Fields that few messages have. They are a separate allocation, so that other messages stay small: memory of a
+/// message is taken on one thread and freed on another.
 #[derive(Default)]
 struct Extra {
     properties: Properties,
@@ -83,7 +83,7 @@ impl Message {
         }
     }
 
-    /// What a subscriber must receive unchanged and in order (MQTT 5 section 3.3.2.3): made with
+    /// The properties that a subscriber must receive unchanged and in order (MQTT 5 section 3.3.2.3): made with
     /// [`Properties::forwardable`].
     pub fn properties(&self) -> &Properties {
         self.extra.as_ref().map_or(&NO_PROPERTIES, |extra| &extra.properties)

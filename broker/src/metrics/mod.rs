@@ -1,4 +1,4 @@
-//! What the broker counts. Names begin with `tessera_broker_`.
+//! Metrics of the broker. Names begin with `tessera_broker_`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What a session may do, asked on every path: publish, subscribe, will, and each kind of delivery.
+//! Authorization of a session: asked for every publish, subscription, will and delivery.
 //!
-//! The answer comes from the grant on the session alone: no message, no lock. Topics that begin with `$`
-//! are closed but for the list in [`Control`].
+//! The answer comes from the grant on the session alone: no message, no lock. Topics that begin with `$` are closed but
+//! for the list in [`Control`].
 
 pub(crate) mod revoked;
 
@@ -64,7 +64,7 @@ impl Rights {
         &self.grant
     }
 
-    /// Who publishes under these rights: one for all messages of a session.
+    /// The publisher that messages under these rights name: one for all messages of a session.
     pub fn publisher(&self, session: SubscriberId) -> Arc<Publisher> {
         let known = self.publisher.get_or_init(|| self.as_publisher(session));
         if known.session == session {

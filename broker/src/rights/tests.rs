@@ -15,7 +15,7 @@ use super::*;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
-/// What is withdrawn, as a test says it.
+/// The answers about revocation that a test gives.
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) version: u64,

@@ -23,7 +23,7 @@ pub enum StartError {
     Tls(TlsError),
     /// Ticket keys cannot be read, made or kept.
     Tickets(TicketError),
-    /// What is kept cannot be opened or read.
+    /// The store of sessions and retained messages cannot be opened or read.
     Store(StoreError),
     /// The system gives no thread or descriptor.
     Thread(io::Error),

@@ -32,12 +32,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// One address that is listened on.
 pub(super) struct Listener {
     pub(super) hub: Arc<Hub>,
-    /// What serves the connections.
+    /// The runtime that serves the connections.
     pub(super) runtime: Handle,
     pub(super) door: Door,
     /// Sockets of all listeners together.
     pub(super) permits: Arc<Semaphore>,
-    /// Who may send PROXY headers, when this listener expects them.
+    /// The peers that may send PROXY headers, when this listener expects them.
     pub(super) proxies: Option<Arc<[Source]>>,
 }
 
@@ -144,7 +144,7 @@ impl Listener {
         let adopted = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
         if let Err(error) = &adopted {
             self.hub.metrics.limits_hit.inc(&["accept"]);
-            tracing::warn!(%error, "an accepted socket cannot be served");
+            tracing::warn!(%error, "an accepted socket could not be set up");
         }
         adopted.ok()
     }

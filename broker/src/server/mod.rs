@@ -1,7 +1,8 @@
 //! Start, listen, drain.
 //!
 //! Start order: registry of metrics, verification threads, gate actor and HTTP (one actix thread), lanes, watchers,
-//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. What does not stop in time is named.
+//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does not stop
+//! in time.
 
 mod accept_thread;
 mod actix_thread;

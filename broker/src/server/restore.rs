@@ -1,9 +1,10 @@
-//! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
+//! Restores stored state at start: sessions without a connection and without rights, and retained messages.
 //!
-//! A session with a row that does not read is dropped whole, with an error in the log; so is one whose device has been
-//! revoked meanwhile. No limit and no share is asked: what was acknowledged comes back and counts, and what is new is
-//! refused until there is room. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
-//! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
+//! A session with a row that does not parse is dropped whole, with an error in the log; so is a session whose device
+//! has been revoked since. Limits and shares do not apply here: acknowledged messages are restored and count, and new
+//! ones are refused until there is room. No clock is trusted yet: a row that seems to have expired is restored too, and
+//! judged again once a heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the
+//! store itself opens.
 
 use crate::lanes::row;
 use std::sync::atomic::Ordering;
@@ -84,11 +85,11 @@ fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
     hub.keep.note(Step::Forget(id));
     match why {
         Lost::Damaged(table) => {
-            tracing::error!(session = id.0, table, "a kept session is damaged and was dropped");
+            tracing::error!(session = id.0, table, "a stored session is damaged and was dropped");
         }
-        Lost::Over => tracing::debug!(session = id.0, "a kept session is over"),
+        Lost::Over => tracing::debug!(session = id.0, "a stored session has expired"),
         Lost::Withdrawn(code) => {
-            tracing::info!(session = id.0, code = %code, "a kept session lost its rights");
+            tracing::info!(session = id.0, code = %code, "a stored session was dropped: its rights were revoked");
         }
     }
 }
@@ -313,7 +314,7 @@ fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// What follows the session in a key.
+/// The part of a key after the session.
 fn tail<const N: usize>(key: &[u8]) -> Option<[u8; N]> {
     key.get(size_of::<u64>()..)?.try_into().ok()
 }

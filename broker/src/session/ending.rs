@@ -11,7 +11,7 @@ use crate::codec::{ConnAck, Connect};
 use crate::lanes::Delivery;
 use tessera_token::topic::Subscription;
 
-/// What a connection leaves behind.
+/// The state of the session after a connection has left it.
 pub enum Left {
     /// Another connection serves the session now; nothing is left to do.
     Replaced(Arc<Line>),
@@ -58,7 +58,7 @@ impl Session {
         state.unsettled = false;
         self.save(&state);
         let old_line = state.line.replace(Arc::clone(line));
-        // Under the lock, as in [`Self::leave`]: whoever comes or goes next says it after us.
+        // Under the lock, as in [`Self::leave`], so that the last connection to attach or leave decides.
         self.outbox.set_attended(true);
         drop(state);
         let due = old_line.and_then(|old| {
@@ -107,7 +107,7 @@ impl Session {
         let subscriptions = state.machine.clear_subscriptions();
         let mut undelivered = state.machine.clear_flight();
         state.machine.settle_share();
-        // Whoever joined at this very moment would stay on a session that nobody finds.
+        // A connection that joined at this very moment would stay on a session that the registry does not have.
         if let Some(line) = &state.line {
             line.end(End::taken_over());
         }
@@ -126,12 +126,12 @@ impl Session {
     }
 }
 
-/// What was left of a session.
+/// The remains of a session that has ended.
 pub struct Finished {
-    /// A will that nobody has published yet.
+    /// A will that was not published yet.
     pub will: Option<Will>,
-    /// What it was subscribed to.
+    /// Its subscriptions.
     pub subscriptions: Vec<Subscription>,
-    /// What it did not get.
+    /// Messages that were not delivered.
     pub undelivered: Vec<Delivery>,
 }

@@ -12,7 +12,7 @@ use tessera_token::proof::TicketId;
 use super::machine::End;
 use crate::refusals::Remote;
 
-/// The way to the connection that serves a session: whoever ends it rings here.
+/// Handle to the connection that serves a session: tells it to end, to deliver, or to write its status.
 #[derive(Default)]
 pub struct Line {
     end: Mutex<Option<End>>,
@@ -26,13 +26,13 @@ pub struct Line {
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
 }
 
-/// Who may read along.
+/// The security of the channel.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Privacy {
-    /// Whoever is on the way.
+    /// Plaintext: any host on the way can read it.
     #[default]
     Clear,
-    /// Nobody: TLS.
+    /// TLS or QUIC.
     Encrypted,
 }
 
@@ -162,12 +162,12 @@ impl Line {
         self.ask_status();
     }
 
-    /// What is to be told aside since the last time.
+    /// Takes the payload of [`Self::tell_aside`], if there is one.
     pub fn take_aside(&self) -> Option<Box<Secret<Vec<u8>>>> {
         self.aside.lock().take()
     }
 
-    /// Asks the connection to tell its status.
+    /// Asks the connection to write its status.
     pub fn ask_status(&self) {
         self.status.store(true, Ordering::Release);
         self.nudge();

@@ -51,7 +51,7 @@ pub struct Session {
     pub client_id: ClientId,
     /// Behaviour tracking.
     pub device: DeviceHandle,
-    /// What waits to be delivered.
+    /// Messages that wait for delivery.
     pub outbox: Arc<Outbox>,
     /// Its subscriptions; `None` once it has ended.
     pub lanes: tokio::sync::Mutex<Option<LaneSession>>,
@@ -64,11 +64,11 @@ pub struct Session {
 struct State {
     machine: Machine,
     line: Option<Arc<Line>>,
-    /// While nobody is connected: until when it is kept.
+    /// Without a connection: when the session expires.
     keep_until: Duration,
-    /// While nobody is connected: since when.
+    /// Without a connection: when the last one left.
     left: Option<UnixSeconds>,
-    /// While nobody is connected: a will that waits, and until when.
+    /// Without a connection: a will that waits, and until when.
     waiting_will: Option<Box<(Duration, Will)>>,
     ended: bool,
     timer: Duration,
@@ -76,7 +76,7 @@ struct State {
     unsettled: bool,
 }
 
-/// What a session that was looked at by the timers needs.
+/// The result of a timer of a session.
 pub enum Due {
     /// Nothing before this moment.
     Later(Duration),
@@ -90,27 +90,27 @@ pub enum Due {
     Nothing,
 }
 
-/// What one packet came to.
+/// The result of one packet.
 pub struct Stepped {
-    /// What is to be done.
+    /// The effects to perform.
     pub effects: Effects,
-    /// What must be durable before anything more is sent; 0 when nothing must.
+    /// Ticket that must be durable before anything more is sent; 0 for none.
     pub ticket: u64,
-    /// What the client can be sent now.
+    /// Which deliveries the client can be sent now.
     pub appetite: Appetite,
 }
 
-/// What one round of deliveries came to.
+/// The result of one round of deliveries.
 pub struct Pumped {
     /// Written, by QoS.
     pub sent: [u64; 3],
-    /// What the client can be sent further.
+    /// Which deliveries the client can be sent next.
     pub appetite: Appetite,
     /// Left out.
     pub dropped: Vec<Delivered>,
     /// The connection must end.
     pub end: Option<End>,
-    /// What must be durable before what was written leaves; 0 when nothing must.
+    /// Ticket that must be durable before the written bytes leave; 0 for none.
     pub ticket: u64,
 }
 
@@ -121,7 +121,7 @@ impl Session {
         refusal.owner(&self.tenant, self.device.device()).client_id(self.client_id.as_str())
     }
 
-    /// A session that nobody is connected to yet.
+    /// A session without a connection.
     pub fn new(
         grant: Grant,
         client_id: ClientId,
@@ -153,7 +153,7 @@ impl Session {
         })
     }
 
-    /// What its token allows now.
+    /// The rights that its token grants now.
     pub fn rights(&self) -> Arc<Rights> {
         self.rights.load_full()
     }
@@ -262,7 +262,7 @@ impl Session {
         state.is_served_by(line).then(|| step(&mut state.machine))
     }
 
-    /// Looks at the machine, whoever serves it.
+    /// Runs `step` on the machine, whichever connection serves the session.
     pub fn look<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> T {
         step(&mut self.state.lock().machine)
     }
@@ -344,7 +344,7 @@ impl Session {
         pumped
     }
 
-    /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.
+    /// Drops waiting messages whose publishers were revoked; returns the QoS of each.
     pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = {
             let machine = &mut self.state.lock().machine;
@@ -382,7 +382,7 @@ impl Session {
             }
         } else {
             if now.monotonic >= state.keep_until {
-                // Whoever comes back at this very moment starts anew.
+                // A CONNECT at this very moment starts a new session.
                 state.ended = true;
                 return Due::Over;
             }

@@ -1,11 +1,11 @@
-//! Ticket keys: what resumption secrets are made of (DESIGN section 4), kept on disk and replaced on time.
+//! Ticket keys: resumption secrets are derived from them. They are stored on disk and rotated.
 //!
 //! 1. A key is on disk, flushed, before the first secret of it leaves: a device that holds one gets in after a crash.
 //! 2. A new key takes over every [`TicketSettings::rotate_every`] seconds; the one before it is accepted until the next
-//!    change. What a secret of an older key proves is nothing: the device proves its key again.
-//! 3. Nodes of one cluster may share a file of keys instead, which whoever runs them replaces.
-//! 4. A connection that a secret let in ends with the key behind it (`server::ticket_rotation`). Own keys are thrown away by removing
-//!    their file.
+//!    change. A secret of an older key is no proof: the device proves its key again.
+//! 3. Nodes of one cluster may share a file of keys instead, which their operator replaces.
+//! 4. A connection that a secret let in ends with the key behind it (`server::ticket_rotation`). Removing their file
+//!    discards the node's own keys.
 //!
 //! The holder of a ticket key and of the bytes of a token that an issuer signed can come as its device for as long as
 //! both are accepted. It can make no token. Neither `Debug` nor `Serialize`.
@@ -115,7 +115,9 @@ impl Tickets {
         let after = self.ids();
         match loaded {
             Err(error) if after == before => return Err(error),
-            Err(error) => tracing::error!(%error, "no new ticket key: none is used"),
+            Err(error) => {
+                tracing::error!(%error, "no new ticket key could be made: resumption is off until one is")
+            }
             Ok(()) => {}
         }
         Ok(Changed {

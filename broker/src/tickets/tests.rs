@@ -59,7 +59,7 @@ fn keys_change_on_time_and_the_one_before_is_accepted() {
     assert_eq!(at(2 * DAY), Changed { newer: true, withdrawn: true });
     let third = newest(&tickets);
     assert_eq!(accepted(&tickets), [third, second]);
-    // What is on disk is the same, so that a crash changes nothing.
+    // The file on disk is the same, so that a crash changes nothing.
     assert_eq!(accepted(&open(&folder.path().join("t"), NOW + 2 * DAY).unwrap()), [third, second]);
 }
 
@@ -152,7 +152,7 @@ fn what_is_on_disk_is_ours_or_the_start_fails() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(open(&path, NOW), Err(TicketError::File(SecretFileError::Open(..)))));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    // What a crash in the middle of a write left behind goes.
+    // A file that a crash in the middle of a write left is removed.
     fs::write(path.join("keys.17.tmp"), "half").unwrap();
     open(&path, NOW).unwrap();
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1);

@@ -1,4 +1,4 @@
-//! From a socket to a stream. Who stays silent at any step is cut at its deadline.
+//! Turns an accepted socket into a stream. A peer that stays silent at any step is closed at its deadline.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::admission::Ticket;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 use crate::refusals::{Broken, Remote, What};
 
-/// Who asks to be let in.
+/// A connection that was not accepted yet.
 pub(crate) enum Caller {
     Tcp(TcpStream),
     /// Through an HTTP proxy that named the peer in the upgrade.
@@ -27,7 +27,7 @@ pub(crate) enum Caller {
 /// Told when the first byte has come.
 type Heard<'a> = &'a mut (dyn FnMut() + Send);
 
-/// What a listener does with its sockets.
+/// The way in which a listener turns its sockets into streams.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) transport: Transport,
@@ -112,7 +112,7 @@ impl Door {
         heard: Heard<'_>,
     ) -> Result<(WebSocket, IpAddr), Broken> {
         let upgrade = async {
-            // What goes wrong here is found by the one who reads.
+            // The reader finds an error of the socket.
             let _ = wire.readable().await;
             heard();
             websocket::accept(wire, &self.entrance, peer).await
@@ -130,7 +130,7 @@ impl Door {
         let broken = |rule| Broken::new(What::Tls, rule);
         let inside = if self.transport.is_web_socket() { Use::WebSocket } else { Use::Mqtt };
         let accept = async {
-            // What goes wrong here is found by the one who reads.
+            // The reader finds an error of the socket.
             let _ = socket.readable().await;
             heard();
             Tls::accept(socket, certificates.config(inside)).await

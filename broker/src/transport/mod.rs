@@ -1,4 +1,4 @@
-//! What carries MQTT: plain TCP, TLS, WebSocket over either, QUIC; a PROXY header in front of the first by setting.
+//! Transports of MQTT: plain TCP, TLS, WebSocket over either, QUIC; by setting, a PROXY header before the first bytes.
 //!
 //! 1. [`settings`] says what is listened on and how.
 //! 2. The listener reads the PROXY header. Then [`accept`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
@@ -37,8 +37,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Waits for what is `wanted`; what is already there for the reader counts as readable. What is still to be written
-    /// of an earlier message is written on the way. Cancel-safe.
+    /// Waits until the stream is ready as `wanted`. Bytes that are buffered for the reader count as readable. Pending
+    /// bytes of an earlier message are written on the way. Cancel-safe.
     pub(crate) async fn ready(&mut self, wanted: Interest) -> io::Result<Ready> {
         poll_fn(|context| self.poll_ready(context, wanted)).await
     }
@@ -146,7 +146,7 @@ impl Stream {
         }
     }
 
-    /// What the TLS handshake says about the peer, over QUIC too; nothing over plain TCP.
+    /// The channel as the TLS handshake describes it, over QUIC too; empty over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
         self.wire.channel()
     }
@@ -156,7 +156,7 @@ impl Stream {
         self.wire.binding()
     }
 
-    /// Whether nobody on the way can read it.
+    /// Whether the channel is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         !matches!(self.wire, Wire::Plain(_))
     }

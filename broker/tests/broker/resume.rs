@@ -1,4 +1,4 @@
-//! What a session keeps while nobody is connected.
+//! The contents of a session without a connection.
 
 use tessera_broker::codec::{Disconnect, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 

@@ -412,7 +412,7 @@ async fn kept_sessions_come_back_past_lowered_limits() {
             assert_eq!(more.subscribe("t/9", QoS::AtMostOnce).await, QUOTA, "{limit}");
         }
         assert_eq!(hit(&world, limit), 1, "{limit}");
-        // What is there may be taken up, replaced and changed.
+        // Existing sessions and subscriptions may be resumed, replaced and changed.
         assert!(!clients[0].subscribe("t/0", QoS::AtMostOnce).await.is_error());
         let mut fresh = plan(&world, "d-1", Version::V5).client_id("d-1~1").kept(600);
         fresh.connect.clean_start = true;

@@ -1,12 +1,12 @@
-//! Shared groups with a member whose session is kept: they are served as a message is published, not by the router.
+//! Shared groups with a member whose session is persistent: the publishing task serves them, not the router.
 //!
-//! What is acknowledged for a kept session is on disk, and the router hands messages over after the publisher was
+//! An acknowledged message for a persistent session must be on disk, and the router delivers after the publisher was
 //! answered. So the member is chosen at once, gets its row, and the publisher waits for that. The price is the router's
-//! back-pressure: what no member has room for is lost (counted), as for every kept session.
+//! back-pressure: a message that no member has room for is lost (counted), as for every persistent session.
 //!
-//! A group whose members all end with their connection stays with the router until a kept one joins. From then on each
-//! message says whether the group had it already: the number that [`AtOnce::publish`] gives travels through the router,
-//! and the group's reader leaves out what is not older than the group's own number.
+//! A group whose members all end with their connection stays with the router until a persistent one joins. From then on
+//! each message says whether the group had it already: the number that [`AtOnce::publish`] returns travels through the
+//! router, and the group's reader skips messages that are not older than the group's own number.
 
 use super::group::Group;
 use super::tree::FilterTree;
@@ -23,7 +23,7 @@ use tessera_token::topic::TopicFilter;
 /// The groups; a publish costs one look at a number while there never was one.
 #[derive(Default)]
 pub(super) struct AtOnce {
-    /// How many groups have joined so far. It changes while nobody publishes to them.
+    /// How many groups have joined so far. It changes under the write lock of `trees`, when no publish is under way.
     joined: AtomicU64,
     trees: RwLock<HashMap<TenantId, FilterTree<Vec<Arc<Group>>>>>,
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Who gets what the link brings.
+/// The receiver of the messages of a link.
 #[derive(Clone)]
 pub(super) enum Reader {
     Session { outbox: Arc<Outbox>, wish: Arc<Wish> },

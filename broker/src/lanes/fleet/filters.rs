@@ -131,7 +131,7 @@ impl Filters {
         found
     }
 
-    /// What the logs of the router of this era hold.
+    /// Messages that the logs of the router of this era hold.
     pub(super) fn residue(&self, era: u64) -> Residue {
         self.pool.lock().residue(era)
     }

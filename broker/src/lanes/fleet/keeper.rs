@@ -31,7 +31,7 @@ use tokio::time::sleep;
 /// Tells what the logs of the router of an era hold.
 pub(super) type Residues = Arc<dyn Fn(u64) -> Residue + Send + Sync>;
 
-/// What others are told.
+/// The state of the router that others read.
 #[derive(Default)]
 pub(super) struct Health {
     /// The router does not answer, or there is none.
@@ -201,7 +201,7 @@ impl Keeper {
         }
         let era = self.current.era.number();
         if ails {
-            tracing::error!(era, "the fleet lane's router does not answer: wildcard and shared subscriptions wait; it is replaced when it goes on");
+            tracing::error!(era, "the fleet lane's router does not answer: wildcard and shared subscriptions wait; it is replaced if it stays silent");
         } else {
             tracing::info!(era, "the fleet lane's router answers");
         }
@@ -302,7 +302,7 @@ impl Keeper {
                 era,
                 cause,
                 readers,
-                "the fleet lane's router was replaced: readers that miss messages are told"
+                "the fleet lane's router was replaced: readers that missed messages are told"
             );
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct Place {
 
 pub(super) type Answer = oneshot::Sender<Result<OwnedLink, NoLink>>;
 
-/// What the keeper is asked for.
+/// A request to the keeper.
 pub(super) enum Request {
     /// A link, subscribed to `log` or to write with.
     Open { log: Option<String>, answer: Answer },

@@ -1,7 +1,7 @@
 //! Names of the router's commit logs, used again and again.
 //!
 //! rumqttd 0.20 forgets no filter, no topic and no log. So it is given a fixed set of names: each filter in use holds
-//! one, and gives it back. What the router can ever hold is what `limits::FLEET_LOGS` says.
+//! one, and gives it back. `limits::FLEET_LOGS` bounds all that the router can ever hold.
 
 use crate::limits::{FLEET_LOGS, FLEET_OLD_ROUTERS, FLEET_RECORD};
 use crate::shares::{Account, Kind, Part};
@@ -19,8 +19,8 @@ pub(super) struct Log {
     written: Arc<Mutex<Written>>,
 }
 
-/// What the one writer has put into the logs of this name, over all routers. A place counts on from router to router,
-/// so that what is lost with one of them is a gap like any other.
+/// The messages that the one writer has put into the logs of this name, over all routers. A place counts on from router
+/// to router, so that messages lost with one of them are a gap like any other.
 #[derive(Default, Debug)]
 struct Written {
     /// The router that was written to last, and the place of its first message.
@@ -164,7 +164,7 @@ impl LogPool {
         }
     }
 
-    /// What the router of this era holds. Looks at every log that there ever was.
+    /// Messages that the router of this era holds. Looks at every log that there ever was.
     pub(super) fn residue(&self, era: u64) -> Residue {
         let sum = |logs: &mut dyn Iterator<Item = &Log>| logs.map(|log| log.held(era)).sum();
         let mut residue = Residue::default();

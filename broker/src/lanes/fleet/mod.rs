@@ -95,7 +95,7 @@ struct Counters {
     no_share: [AtomicU64; 3],
 }
 
-/// What the lane has done since start.
+/// Counters of the lane since start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FleetStats {
     /// Messages given to the router.
@@ -207,7 +207,7 @@ impl FleetLane {
         self.writer.write(rest.0).await;
     }
 
-    /// Subscribes one session to a filter. What is published after this returns arrives.
+    /// Subscribes one session to a filter. Messages published after this returns are delivered.
     ///
     /// # Errors
     /// A limit is reached, or the router cannot be reached.
@@ -351,7 +351,7 @@ impl FleetLane {
         self.counters.no_share.each_ref().map(|count| count.swap(0, Ordering::Relaxed))
     }
 
-    /// What the lane has done since start.
+    /// Counters of the lane since start.
     pub fn stats(&self) -> FleetStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FleetStats {

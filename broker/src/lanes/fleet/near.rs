@@ -29,7 +29,7 @@ const LOG: u8 = 1;
 /// The reader has unsubscribed.
 const NOWHERE: u8 = 2;
 
-/// What became of a message.
+/// The result of an offer.
 pub(super) enum Offered {
     /// The reader has it, or does not want it.
     Done,

@@ -4,7 +4,7 @@
 //! suspended machine) takes as many steps from the watcher as from the router: one step at most ends late, so that no
 //! pause is taken for a death, however long it is.
 
-/// What one step found.
+/// The result of one step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Finding {
     /// It answered since the step before, or has little time behind it since it was asked.
@@ -43,7 +43,7 @@ pub(super) struct Patience {
     pub(super) hung: u32,
 }
 
-/// What is known about one router.
+/// The signs of life of one router.
 #[derive(Debug)]
 pub(super) struct Pulse {
     patience: Patience,

@@ -1,19 +1,19 @@
 //! rumqttd's router, embedded. No other file names it.
 //!
-//! What was read in its sources (0.20.0) and measured decides how it is used here:
+//! Its sources (0.20.0) and measurements decide how it is used here:
 //! - `LinkBuilder::build`, `LinkTx` and `LinkRx::recv` block the thread: only `Router`, and the methods here that say
 //!   so, do that, on threads of their own. `LinkRx::next` and `wake` are truly asynchronous.
 //! - It remembers every filter, topic and client id for ever: names come from fixed pools (`logs.rs`, `links.rs`).
-//! - A topic that no filter matches, or that is new, scans all filters on its only thread (1.2 to 1.9 ms at 10,000).
-//!   We publish to names of logs, which after the first time is one hash lookup; filters are matched by our own tree.
+//! - A topic that no filter matches, or that is new, scans all filters on its only thread (1.2 to 1.9 ms at 10,000). We
+//!   publish to names of logs, which after the first time is one hash lookup; filters are matched by our own tree.
 //! - `$share` keeps one cursor for each group *name*: a group with two filters reads the one log at the position of the
-//!   other, and an unsubscribe from any filter takes a member out of all its groups. A member whose buffer is full stops
-//!   its group. So `$share` is never sent here; groups are in front (`group.rs`).
+//!   other, and an unsubscribe from any filter takes a member out of all its groups. A member whose buffer is full
+//!   stops its group. So `$share` is never sent here; groups are in front (`group.rs`).
 //! - `Ready` for a link that the router has dropped, or that it does not hold paused, panics the router thread. A link
 //!   has one owner, who answers each pause once and gives the link away to be closed.
 //! - `build` waits for an answer without end, and when the router dies with the request still queued, the answer never
-//!   comes and never fails: the queue outlives its reader as long as the waiting builder holds it. So links are built and
-//!   closed on a thread that can be given up, and another one asks the router again and again whether it runs
+//!   comes and never fails: the queue outlives its reader as long as the waiting builder holds it. So links are built
+//!   and closed on a thread that can be given up, and another one asks the router again and again whether it runs
 //!   ([`Router::ask`]).
 //! - Its thread never ends by itself, since it holds a sender of its own queue: a payload whose drop unwinds ends it
 //!   ([`Router::end`]).
@@ -46,7 +46,7 @@ pub(super) struct Router {
     ender: LinkTx,
 }
 
-/// What is known about the router's thread.
+/// The signs of life of the router's thread.
 #[derive(Default)]
 struct Vital {
     answers: AtomicU64,
@@ -69,7 +69,7 @@ pub(super) struct Link {
     rx: LinkRx,
 }
 
-/// What a link tells.
+/// An event of a link.
 pub(super) enum Event {
     /// A message of the log that was subscribed to, with its place in it.
     Message {

@@ -1,8 +1,8 @@
 //! The last retained message of each topic, in memory, with limits.
 //!
 //! A message lives until it is replaced, deleted by an empty payload, expires (message expiry or the publisher's token,
-//! whichever is first: RFC 9431), or its publisher loses its rights. What the subscriber may see is for the session to
-//! check; what survives a restart is for the store, which loads through `Retained::restore`.
+//! whichever is first: RFC 9431), or its publisher loses its rights. The session checks whether its subscriber may see
+//! a message. The store holds the rows that survive a restart, and loads them through `Retained::restore`.
 
 mod limits;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{TopicFilter, TopicName};
 use tree::TopicTree;
 
-/// What became of a retained publish.
+/// The result of a retained publish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stored {
     /// It is the topic's message now.
@@ -39,7 +39,7 @@ pub enum Stored {
     Expired,
 }
 
-/// Whose limit on retained messages is reached.
+/// The limit on retained messages that is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
     /// That of all.
@@ -266,8 +266,8 @@ impl Retained {
 }
 
 impl Inner {
-    /// The new row is noted before the old one goes: one of them is there at every moment. What is refused is not copied
-    /// and takes no row.
+    /// The new row is noted before the old one goes: one of them is there at every moment. A refused message is not
+    /// copied and takes no row.
     fn keep_and_put(&mut self, message: &Message) -> Stored {
         if let Err(limit) = self.has_room(message) {
             return Stored::Full(limit);

@@ -36,7 +36,8 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// Takes over a new connection and makes its CONNACK. What the last connection left unacknowledged is sent again.
+    /// Begins a new connection and returns its CONNACK. Messages that the last connection left unacknowledged are sent
+    /// again.
     ///
     /// # Errors
     /// `will_not_authorised`: nothing was changed.
@@ -70,7 +71,7 @@ impl Machine {
     }
 }
 
-/// What the CONNACK that accepts a CONNECT tells.
+/// The properties of a CONNACK that accepts.
 pub(crate) fn told(connect: &Connect, policy: &SessionPolicy) -> Properties {
     if connect.version == Version::V311 {
         return Properties::new();

@@ -13,7 +13,7 @@ use crate::codec::{Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version
 use crate::lanes::Delivery;
 use crate::message::Trusted;
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivered {
     /// Written.
@@ -26,7 +26,7 @@ pub enum Delivered {
     Ended(RefusalCode),
 }
 
-/// What a client can be sent now.
+/// Which deliveries a client can be sent now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Appetite {
     /// Nothing before it acknowledges something.
@@ -43,7 +43,7 @@ impl Machine {
         self.flight.room()
     }
 
-    /// What the client can be sent now; only a packet of the client makes it more.
+    /// Which deliveries the client can be sent now; only a packet of the client makes it more.
     pub fn appetite(&self) -> Appetite {
         if self.flight.next_again().is_some() {
             Appetite::Again
@@ -76,7 +76,7 @@ impl Machine {
         Some(done)
     }
 
-    /// Gives up deliveries of an earlier connection that may no longer reach anybody; tells of which QoS they were.
+    /// Drops deliveries of an earlier connection whose publishers were revoked; returns the QoS of each.
     pub(crate) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
         let dropped = self.flight.drop_taken_back(trusted);
         dropped

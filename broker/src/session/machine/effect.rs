@@ -1,4 +1,4 @@
-//! What a machine asks of its connection.
+//! The effects that a session machine asks its connection to perform.
 
 use std::iter::Chain;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::refusals::What;
 use crate::rights::Control;
 use crate::session::policy::SessionPolicy;
 
-/// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
+/// One effect. Effects of most messages have variants of their own; the others are [`Rarer`].
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
@@ -22,14 +22,14 @@ pub enum Effect {
     Publish {
         /// The message.
         message: Arc<Message>,
-        /// What to answer.
+        /// The answer to the publisher.
         answer: Answer,
     },
     /// Something else.
     Rarer(Rarer),
 }
 
-/// What is not asked for by every message.
+/// Effects that few packets have.
 pub enum Rarer {
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
@@ -66,7 +66,7 @@ impl From<Rarer> for Effect {
     }
 }
 
-/// What a step asks for, in order. Nearly every packet asks for one thing at most, which takes no heap memory.
+/// The effects of a step, in order. Nearly every packet has one at most, which takes no heap memory.
 #[derive(Default)]
 pub struct Effects {
     first: Option<Effect>,
@@ -110,7 +110,7 @@ pub enum Answer {
 pub struct Granted {
     /// Its place in the SUBSCRIBE.
     pub place: usize,
-    /// What is matched.
+    /// The tenant's filter, and the share if there is one.
     pub subscription: Subscription,
     /// How to deliver.
     pub options: Options,
@@ -123,7 +123,7 @@ pub struct Granted {
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct End {
-    /// What an MQTT 5 peer is told; `None` tells nothing (the peer left, or its socket did).
+    /// The reason code in the DISCONNECT to an MQTT 5 peer; `None` sends none (the peer left, or its socket broke).
     pub reason: Option<ReasonCode>,
     /// The refusal behind it.
     pub code: Option<RefusalCode>,

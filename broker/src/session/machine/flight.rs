@@ -37,7 +37,7 @@ pub(super) enum What {
     Released,
 }
 
-/// What an acknowledgement of the client was.
+/// The result of an acknowledgement by the client.
 pub(super) enum Acked {
     /// The exchange went on or is over; the row that it concerns, 0 for none.
     Good(u64),
@@ -93,15 +93,15 @@ impl Flight {
         self.sent += 1;
     }
 
-    /// What must be sent again may no longer be sent at all.
+    /// Drops the delivery that would be sent again next: it may not be sent any more.
     pub(super) fn drop_again(&mut self) -> Option<u64> {
         let open = self.open.remove(self.sent)?;
         self.leaves(&open.what);
         Some(open.sequence.number)
     }
 
-    /// Gives up what waits to be sent again and may no longer reach anybody; what is under way is asked too, so that
-    /// the answer is known when its connection ends.
+    /// Drops deliveries that wait to be sent again and whose publishers were revoked. Deliveries under way are asked
+    /// about too, so that the verdict is known when their connection ends.
     pub(super) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
         let sent = self.sent;
         let (mut place, mut dropped, mut ended) = (0, Vec::new(), 0);

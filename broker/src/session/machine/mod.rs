@@ -4,9 +4,9 @@
 //! connections; what belongs to a single connection is reset by [`Machine::attach`]. An idle machine owns no heap
 //! memory but its subscriptions.
 //!
-//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`release`] (QoS 2 of the
-//! client), [`subscribe`], [`delivery`], [`flight`] (QoS 1 and 2 to the client). A machine of a kept session notes what
-//! must survive a crash; whoever sends waits for it.
+//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`release`] (QoS 2 of the client),
+//! [`subscribe`], [`delivery`], [`flight`] (QoS 1 and 2 to the client). The machine of a persistent session notes
+//! changes that must survive a crash; the connection waits for them before it sends.
 
 mod alias;
 mod connect;
@@ -47,23 +47,23 @@ pub use flight::Flight;
 pub use subscribe::Held;
 pub use will::Will;
 
-/// What is the same for all sessions.
+/// The settings and trust data that all sessions share.
 #[derive(Clone, Copy)]
 pub struct House<'a> {
-    /// What every session is held to.
+    /// Limits of every session.
     pub policy: &'a SessionPolicy,
-    /// Whose words still count.
+    /// The revocations, as of now.
     pub trusted: Trusted<'a>,
 }
 
-/// What a step may look at beside the machine itself.
+/// The inputs of a step beside the packet.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// What the token allows now.
+    /// The rights that the token grants now.
     pub rights: &'a Rights,
-    /// What every session is held to.
+    /// Limits of every session.
     pub policy: &'a SessionPolicy,
-    /// Whose words still count.
+    /// The revocations, as of now.
     pub trusted: Trusted<'a>,
     /// This session, for No Local.
     pub session: SubscriberId,
@@ -98,7 +98,7 @@ pub struct Machine {
     subscriptions: HashMap<Arc<str>, Held>,
     last_subscription: u32,
     will: Option<Box<Will>>,
-    /// Whose share its messages are of, and whether they are kept across restarts.
+    /// The outbox of its session: it has the share that its messages count for, and says whether they are persistent.
     outbox: Option<Arc<Outbox>>,
     /// The newest of what must be durable before anything more is sent.
     ticket: u64,
@@ -115,7 +115,7 @@ impl Machine {
             return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
         }
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
-            // Whoever watches trust is about to end this session; nothing of it gets through meanwhile.
+            // The revocation pass is about to end this session; no publish of it gets through until then.
             if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
                 return effects.push(Rarer::End(End::withdrawn(code, cx.policy)));
             }
@@ -182,7 +182,7 @@ impl Machine {
         }
     }
 
-    /// What must be durable before anything more is sent; 0 when nothing must.
+    /// Takes the ticket that must be durable before anything more is sent; 0 for none.
     pub fn take_ticket(&mut self) -> u64 {
         std::mem::take(&mut self.ticket)
     }
@@ -282,7 +282,7 @@ impl Machine {
     }
 }
 
-/// What a restart brings back.
+/// The state of a machine as a restart restores it.
 pub(crate) struct Restored {
     pub(crate) expiry: u32,
     pub(crate) will: Option<Will>,

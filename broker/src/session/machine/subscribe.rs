@@ -20,7 +20,7 @@ use crate::rights::{Control, Rights};
 /// A subscription that the session holds.
 #[derive(Clone)]
 pub struct Held {
-    /// What is matched.
+    /// The tenant's filter, and the share if there is one.
     pub subscription: Subscription,
     /// How to deliver.
     pub options: Options,

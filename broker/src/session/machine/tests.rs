@@ -307,7 +307,8 @@ fn an_ended_token_keeps_what_was_sent_once_in_its_place() {
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (1, 0));
 }
 
-/// What the token's end kept back waits for the next connection: no acknowledgement is for it, and it is sent as new.
+/// A message held back by the token's end waits for the next connection: no acknowledgement counts for it, and it is
+/// sent as new.
 #[test]
 fn what_was_never_sent_cannot_be_acknowledged() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {

@@ -61,7 +61,7 @@ impl Endpoint {
         Some(Knock::new(incoming, self.config()))
     }
 
-    /// What the handshake of the next connection is made with.
+    /// The configuration of the next handshake.
     fn config(&self) -> Arc<ServerConfig> {
         let mut config = self.config.clone();
         config.crypto = self.certificates.quic();
@@ -72,12 +72,12 @@ impl Endpoint {
         &self.unproved
     }
 
-    /// Nobody is let in any more; who is in stays.
+    /// Refuses new connections; those that are open stay.
     pub(crate) fn shut(&self) {
         self.endpoint.set_server_config(None);
     }
 
-    /// Closes what is still open, and waits until everybody has been told.
+    /// Closes the open connections, and waits until each peer has been told.
     pub(crate) async fn end(&self) {
         self.endpoint.close(DONE, &[]);
         self.endpoint.wait_idle().await;

@@ -58,7 +58,7 @@ impl Knock {
         ticket: &mut Ticket,
     ) -> Result<Quic, &'static str> {
         match &self.trial {
-            // Whoever writes somebody else's address on a packet must not harm him.
+            // The address may be spoofed: failures must not count against its owner.
             Some(_) => ticket.blameless(),
             None => ticket.heard(),
         }

@@ -2,7 +2,8 @@
 //!
 //! 1. [`Endpoint`] holds the UDP port; [`Knock`] is a first packet, of which nothing is known but where it claims to
 //!    come from.
-//! 2. Who is to be looked at closer is asked to come again with a token that only its address gets ([`Knock::proved`]).
+//! 2. When the address must be validated, the peer is sent a Retry with a token that only this address gets
+//!    ([`Knock::proved`]).
 //! 3. [`Knock::open`] shakes hands and waits for the stream.
 //! 4. [`Quic`] reads and writes it without waiting, as the other wires do.
 //!

@@ -132,7 +132,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Who pings without reading gets no more pongs.
+    /// A peer that sends pings without reading gets no more pongs.
     fn pong(&mut self, bytes: Bytes) {
         if self.out.len() < WEB_SOCKET_PENDING {
             self.say(Message::Pong(bytes));

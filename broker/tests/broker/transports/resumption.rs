@@ -269,7 +269,7 @@ async fn an_old_ticket_key_proves_nothing_and_is_not_exchanged_for_a_new_one() {
     let mut line = proved(&world, &certs, "d-1", &token).await;
     let first = secret(&status(&mut line).await, &token);
     world.advance(600);
-    // Who proved its key and listens is told the next one.
+    // A client that proved its key and listens gets the next secret.
     let second = secret(&told(&mut line).await, &token);
     assert!(first.expose_bytes() != second.expose_bytes());
     let mut by_first = secure(&world, &certs).await;

@@ -205,12 +205,12 @@ async fn a_kept_member_has_its_row_before_the_publisher_is_answered() {
     assert_eq!((tally.ticket, member.outbox().len()), (keep.ticket(), 1));
     keep.durable(tally.ticket).await.unwrap();
     assert_eq!(keep.tables.outgoing.len().unwrap(), 1);
-    // What no member has room for is told.
+    // A message that no member has room for is reported.
     let full = subscriber_with(&lanes, outbox(2, 1), &["$share/h/b/#"]).await;
     assert_eq!(lanes.deliver(&numbered("b/x", 1)).await.taken, 1);
     let tally = lanes.deliver(&numbered("b/x", 2)).await;
     assert_eq!((tally.taken, tally.full), (0, 1));
-    // Nobody is left.
+    // No member is left.
     drop(full);
     assert!(lanes.deliver(&numbered("b/x", 3)).await.is_nobody());
     drop(member);
@@ -230,7 +230,7 @@ async fn what_a_member_that_is_away_would_let_go_goes_to_one_that_is_there() {
         assert_eq!(lanes.deliver(&Arc::new(at_most_once.copied())).await.taken, 1);
     }
     assert_eq!((away.outbox().len(), there.outbox().len()), (0, 4));
-    // What is kept for it still takes turns.
+    // QoS 1 is kept for the absent member, so it still takes turns.
     publish(&lanes, "a/x", 4).await;
     assert_eq!((away.outbox().len(), there.outbox().len()), (2, 6));
     there.outbox().set_attended(false);
