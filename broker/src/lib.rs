@@ -5,7 +5,7 @@
 //! nothing, and it decides nothing about tokens by itself.
 //!
 //! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
-//! carrier of the bytes), [`codec`] (bytes to packets), [`gate`] (authentication; [`tickets`] make the next time cheap,
+//! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`tickets`] make the next time cheap,
 //! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
 //! and [`session`] (the MQTT session), [`rights`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
 //! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for operators.
@@ -22,8 +22,8 @@ mod challenges;
 pub mod shares;
 pub mod transport;
 
+pub mod authentication;
 pub mod codec;
-pub mod gate;
 pub mod registry;
 pub mod rights;
 pub mod session;

@@ -237,15 +237,15 @@ pub const WEB_SOCKET_SLACK: usize = 64 * 1024;
 /// Bytes of answers to WebSocket pings that wait for a slow reader.
 pub const WEB_SOCKET_PENDING: usize = 1024;
 
-// --- gate --------------------------------------------------------------------------------------------------------
+// --- authentication ----------------------------------------------------------------------------------------------
 
-/// CONNECTs in the gate's mailbox. A full mailbox is answered with "busy" at once.
-pub const GATE_MAILBOX: usize = 4_096;
+/// CONNECTs in the mailbox of the overflow actor. A full mailbox is answered with "busy" at once.
+pub const AUTHENTICATION_MAILBOX: usize = 4_096;
 /// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
 pub const WORKER_QUEUE: usize = 1_024;
 /// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front of
 /// the others.
-pub const GATE_SUSPECTS: usize = 64;
+pub const AUTHENTICATION_SUSPECTS: usize = 64;
 /// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 

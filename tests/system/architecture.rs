@@ -121,7 +121,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["config_error", "limits"],
             &["admission", "codec", "refusals", "relay", "shares", "tickets"],
             &["authz", "challenges", "message", "transport"],
-            &["gate", "keep", "rights"],
+            &["authentication", "keep", "rights"],
             &["lanes"],
             &["metrics", "session"],
             &["registry"],

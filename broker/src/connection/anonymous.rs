@@ -10,11 +10,11 @@ use tessera_token::refusal::RefusalCode;
 
 use super::{ace, first, goodbye};
 use crate::admission::Prefix;
+use crate::authentication::response;
 use crate::codec::{
     Ack, ConnAck, Connect, Disconnect, Packet, Properties, PropertyId, Publish, QoS, ReasonCode,
     Recipient, Version,
 };
-use crate::gate::answer;
 use crate::hub::Hub;
 use crate::limits::{ANONYMOUS_PACKETS, ANONYMOUS_WITHIN, MAX_PACKET_BEFORE_AUTH};
 use crate::refusals::{Refusal, Remote, What};
@@ -125,7 +125,7 @@ impl Anonymous<'_> {
             .number(PropertyId::SharedAvailable, 0);
         if connect.client_id.is_empty() {
             // It names no session, but [MQTT-3.2.2-16] wants a client id that no other client has.
-            let name = u64::from_be_bytes(*self.hub.gate.nonce().ok()?.as_bytes());
+            let name = u64::from_be_bytes(*self.hub.authenticator.nonce().ok()?.as_bytes());
             told = told.text(PropertyId::AssignedClientId, &format!("~{name:016x}"));
         }
         told.finish().ok()
@@ -187,7 +187,7 @@ impl Anonymous<'_> {
             }
             Err(code) => {
                 let spent = self.hub.clock.monotonic().saturating_sub(began);
-                tokio::time::sleep(answer::hold_back(spent)).await;
+                tokio::time::sleep(response::hold_back(spent)).await;
                 self.refused(code)
             }
         }
@@ -196,7 +196,7 @@ impl Anonymous<'_> {
     async fn verify_and_keep(&self, payload: Bytes) -> Result<(), RefusalCode> {
         let now = self.hub.now();
         self.hub.authz.may_try(self.from, now.monotonic)?;
-        let upload = self.hub.gate.verify_upload(payload.clone()).await?;
+        let upload = self.hub.authenticator.verify_upload(payload.clone()).await?;
         self.hub.authz.keep(payload, upload, self.from, now.unix)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 0. [`crate::transport`] shakes hands as the listener asks.
 //! 1. [`first`] reads the CONNECT, bounded in bytes and time.
-//! 2. [`welcome`] lets it pass the gate and joins it to its session.
+//! 2. [`welcome`] authenticates it and joins it to its session.
 //! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks, [`retained`] what takes a
 //!    subscription longer.
 //! 4. [`leaving`] lets those whose peer has gone leave in turn; [`goodbye`] tells the others why.

@@ -17,11 +17,11 @@ use tessera_token::refusal::RefusalCode;
 use super::challenge::Method;
 use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
+use crate::authentication::{response, Evidence};
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
 use crate::control::revoke;
-use crate::gate::{answer, Evidence};
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
@@ -80,7 +80,7 @@ pub(super) async fn join(
             }
             let spent = hub.clock.monotonic().saturating_sub(began);
             if !refused.proved {
-                tokio::time::sleep(answer::hold_back(spent)).await;
+                tokio::time::sleep(response::hold_back(spent)).await;
             }
             note_refused(hub, &refused, origin, &connect.client_id, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
@@ -108,7 +108,7 @@ async fn admit(
     remote: Remote,
 ) -> Result<Joined, Refused> {
     let stranger = |refusal: Refusal| {
-        let reason = answer::connack_reason(refusal.code);
+        let reason = response::connack_reason(refusal.code);
         Refused { refusal, proved: false, reason }
     };
     // No name is assigned here: a client id is bound to its token [MQTT-3.1.3-8].
@@ -121,7 +121,7 @@ async fn admit(
         return Err(Refused { reason, ..stranger(RefusalCode::RequestMalformed.into()) });
     }
     let evidence = evidence.map_err(|code| stranger(code.into()))?;
-    let admission = hub.gate.admit(evidence, &connect.client_id, suspect).await;
+    let admission = hub.authenticator.admit(evidence, &connect.client_id, suspect).await;
     let admission = admission.map_err(stranger)?;
     if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
@@ -136,13 +136,13 @@ async fn admit(
     let known = |code| Refused {
         refusal: Refusal { code, subject: Some(subject.clone()) },
         proved: true,
-        reason: answer::connack_reason(code),
+        reason: response::connack_reason(code),
     };
     will_allowed(hub, connect, &grant).map_err(known)?;
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
-    // A revocation that came in since the gate looked found no session to end.
-    if let Err(code) = hub.gate.validator().still_holds(&grant) {
-        let lasts = revoked::withdrawn(hub.gate.validator(), &grant).is_none();
+    // A revocation that came in since authentication found no session to end.
+    if let Err(code) = hub.authenticator.validator().still_holds(&grant) {
+        let lasts = revoked::withdrawn(hub.authenticator.validator(), &grant).is_none();
         if joined.ack.session_present && lasts {
             hub.leave(&joined.session, &joined.line, &End::too_late()).await;
         } else {
@@ -242,7 +242,8 @@ async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Optio
     hub.settle_one(&session, hub.now());
     // A device may come with its next token before the end of the former one has reached its session.
     let held = session.rights();
-    if let Some(code) = revoked::revoked_between(hub.gate.validator(), held.grant(), grant) {
+    if let Some(code) = revoked::revoked_between(hub.authenticator.validator(), held.grant(), grant)
+    {
         revoke::end(hub, &session, code).await;
         return None;
     }
@@ -260,7 +261,7 @@ async fn resume(
 ) -> Result<Option<ConnAck>, RefusalCode> {
     let held = hub.registry.renew(session, grant.clone());
     // A revocation since the session was found has checked the former rights, or checks the present ones after this.
-    if let Some(code) = revoked::withdrawn(hub.gate.validator(), held.grant()) {
+    if let Some(code) = revoked::withdrawn(hub.authenticator.validator(), held.grant()) {
         revoke::end(hub, session, code).await;
         return Ok(None);
     }
@@ -305,7 +306,7 @@ fn joined(
 
 /// Where tokens come from (RFC 9431 section 2.4.1), for clients that asked by enhanced authentication.
 fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
-    match hub.gate.hint() {
+    match hub.authenticator.hint() {
         Some(hint) if ace::method(connect).is_some_and(|name| Method::of(name).is_some()) => {
             let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
             told.finish().unwrap_or(properties)

@@ -25,7 +25,7 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
 /// Handles everything that is due now.
 pub(crate) async fn pass(hub: &Arc<Hub>) {
     // Without trust data no client is served, and stored sessions cannot be judged.
-    if hub.gate.validator().trust_age().is_none() {
+    if hub.authenticator.validator().trust_age().is_none() {
         return;
     }
     hub.settle();
@@ -44,7 +44,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
         }
     }
     // A clock that may be wrong deletes nothing for good. Messages that are over reach no reader all the same.
-    if hub.gate.validator().time_is_settled() {
+    if hub.authenticator.validator().time_is_settled() {
         hub.retained.sweep(now.unix, RETAINED_SWEEP);
     }
 }
@@ -52,7 +52,9 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
 /// Ends a connected session when the broker cannot tell any more if its rights hold. Each is asked when its own timer
 /// rings, at the latest after [`crate::limits::DEADLINE_CHECK`]: those of a whole broker do not end in one moment.
 fn untold(hub: &Hub, session: &Session) -> bool {
-    let Err(code) = hub.gate.validator().can_tell(session.rights().grant()) else { return false };
+    let Err(code) = hub.authenticator.validator().can_tell(session.rights().grant()) else {
+        return false;
+    };
     let ended = session.hang_up(End::untold(code));
     if ended {
         hub.metrics.refusals.inc(&["session", code.as_str()]);

@@ -36,7 +36,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     let lost: Vec<_> = touched(hub, effect)
         .into_iter()
         .filter_map(|session| {
-            let code = withdrawn(hub.gate.validator(), session.rights().grant())?;
+            let code = withdrawn(hub.authenticator.validator(), session.rights().grant())?;
             cut(hub, &session, code);
             Some((session, code))
         })

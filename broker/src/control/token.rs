@@ -141,7 +141,7 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
             let outcome = match line.has_proved_own_key() {
                 true => {
                     let held = session.rights();
-                    let validator = hub.gate.validator();
+                    let validator = hub.authenticator.validator();
                     let grant = validator.renew_as_issued(&answer.access_token, held.grant());
                     let installed = install(hub, session, line, held.grant(), grant).await;
                     installed.map_or_else(RefusalCode::as_str, |()| "installed")
@@ -181,7 +181,7 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token
         return Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved);
     }
     let held = session.rights();
-    let grant = hub.gate.validator().renew(token, held.grant());
+    let grant = hub.authenticator.validator().renew(token, held.grant());
     match install(hub, session, line, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
@@ -214,7 +214,7 @@ pub(crate) async fn reauthenticate(
     answer: &Proof,
 ) -> Result<(), RefusalCode> {
     let held = session.rights();
-    let grant = hub.gate.validator().reauthenticate(
+    let grant = hub.authenticator.validator().reauthenticate(
         token,
         held.grant(),
         answer,
@@ -233,7 +233,7 @@ async fn replace(
     held: &Grant,
     grant: Grant,
 ) -> Result<(), RefusalCode> {
-    let validator = hub.gate.validator();
+    let validator = hub.authenticator.validator();
     if session.has_ended() {
         return Err(RefusalCode::NotReady);
     }

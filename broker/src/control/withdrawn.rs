@@ -54,5 +54,5 @@ async fn pass(hub: &Hub) {
 }
 
 fn trusted(hub: &Hub) -> Trusted<'_> {
-    Trusted::now(hub.gate.validator())
+    Trusted::now(hub.authenticator.validator())
 }

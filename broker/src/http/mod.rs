@@ -94,7 +94,7 @@ async fn readiness(hub: Shared) -> HttpResponse {
 
 /// A shared verifier name weakens proofs and stops nothing, so it stands beside `ready`.
 fn ready_body(hub: &Hub) -> Value {
-    let (warnings, validator) = (hub.warnings(), hub.gate.validator());
+    let (warnings, validator) = (hub.warnings(), hub.authenticator.validator());
     let status = [("status", json!("ready"))];
     let listed = (!warnings.is_empty()).then(|| ("warnings", ready::list(&warnings)));
     let shared = validator.shares_its_name().then(|| {
@@ -115,7 +115,7 @@ impl Hub {
             (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
         };
         let own = [
-            unless(self.gate.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
+            unless(self.authenticator.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
             unless(
                 self.keep.is_healthy(),
                 "store",
@@ -132,7 +132,7 @@ impl Hub {
             unless(!self.tasks.is_closed(), "listener", "the broker stops, or accepts no more"),
             self.certificates.as_ref().and_then(|own| own.expired(self.now().unix)),
         ];
-        let mut reasons = self.gate.validator().reasons();
+        let mut reasons = self.authenticator.validator().reasons();
         reasons.extend(own.into_iter().flatten());
         reasons
     }

@@ -64,7 +64,7 @@ impl Hub {
     /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
     /// what time it is. Those whose time is over end with the next look at deadlines.
     pub(crate) fn settle(&self) {
-        if self.keep.is_settled() || !self.gate.validator().time_is_settled() {
+        if self.keep.is_settled() || !self.authenticator.validator().time_is_settled() {
             return;
         }
         let now = self.now();
@@ -76,7 +76,7 @@ impl Hub {
 
     /// As [`Self::settle`], for one session that a client takes up again.
     pub(crate) fn settle_one(&self, session: &Session, now: Now) {
-        if self.gate.validator().time_is_settled() && session.settle(now) {
+        if self.authenticator.validator().time_is_settled() && session.settle(now) {
             self.timers.add(now.monotonic, session.id);
         }
     }

@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, Notify};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::authentication::Authenticator;
 use crate::authz::Authz;
 use crate::challenges::Challenges;
-use crate::gate::Gate;
 use crate::keep::{Keep, Kept};
 use crate::lanes::retained::Retained;
 use crate::lanes::{Lanes, Outbox};
@@ -43,7 +43,7 @@ pub(crate) struct Hub {
     pub(crate) clock: SharedClock,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) admission: Admission,
-    pub(crate) gate: Gate,
+    pub(crate) authenticator: Authenticator,
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
     pub(crate) shares: Shares,
@@ -69,12 +69,12 @@ impl Hub {
     /// The time.
     pub(crate) fn now(&self) -> Now {
         let monotonic = self.clock.monotonic();
-        Now { unix: self.gate.validator().now_at(monotonic), monotonic }
+        Now { unix: self.authenticator.validator().now_at(monotonic), monotonic }
     }
 
     /// The settings and trust data that all sessions share, as of now.
     pub(crate) fn house(&self) -> House<'_> {
-        House { policy: &self.policy, trusted: Trusted::now(self.gate.validator()) }
+        House { policy: &self.policy, trusted: Trusted::now(self.authenticator.validator()) }
     }
 
     /// A number for a new session.

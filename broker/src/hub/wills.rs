@@ -18,7 +18,7 @@ impl Hub {
         let rights = session.rights();
         let house = self.house();
         let withdrawn = rights.trusted(session.id, house.trusted).is_err();
-        let validator = self.gate.validator();
+        let validator = self.authenticator.validator();
         let lost = will.restored && is_withdrawn(validator, rights.grant()).is_some();
         if lost || withdrawn && self.policy.suppress_will_on_revocation {
             return self.will_refused(session, RefusalCode::WillNotAuthorised);

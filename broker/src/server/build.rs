@@ -15,10 +15,10 @@ use tokio_util::task::TaskTracker;
 use super::actix_thread::ActixThread;
 use super::{restore, StartError};
 use crate::admission::Admission;
+use crate::authentication::{spawn_workers, Authenticator};
 use crate::authz::Authz;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
-use crate::gate::{spawn_workers, Gate};
 use crate::hub::{Hub, Leaving};
 use crate::keep::Keep;
 use crate::lanes::retained::Retained;
@@ -81,7 +81,13 @@ pub(super) async fn build(
         shares: Shares::new(config.shares, metrics.limits_hit.clone()),
         metrics,
         admission: Admission::new(config.admission),
-        gate: Gate::new(workers, actor, validator, random, config.ace_as_hint.clone()),
+        authenticator: Authenticator::new(
+            workers,
+            actor,
+            validator,
+            random,
+            config.ace_as_hint.clone(),
+        ),
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
         lanes,

@@ -146,7 +146,7 @@ fn restore_session(
 /// said yet: then the trust effect that brings them will look at every session.
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
-    let validator = hub.gate.validator();
+    let validator = hub.authenticator.validator();
     match validator.trust_age().and_then(|_| revoked::withdrawn(validator, &grant)) {
         None => Ok(grant),
         Some(code) => Err(code),
@@ -306,7 +306,7 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 ///
 /// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
-    let validator = hub.gate.validator();
+    let validator = hub.authenticator.validator();
     validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
 }
 

@@ -1,18 +1,20 @@
-//! Threads of their own for signature checks, behind bounded queues.
+//! The verification threads behind bounded queues, and the actor whose mailbox takes CONNECTs that find all queues full.
 
 use std::io;
-use std::sync::mpsc::{sync_channel, Receiver};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
+use std::sync::Arc;
 use std::thread;
 
+use actix::{Actor, Addr, Context, Handler, Message};
 use bytes::Bytes;
 use tessera_agent::validator::{Settled, Validator};
 use tessera_token::chain::{Refusal, Screened};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
-use super::step::Dispatcher;
 use crate::authz::Upload;
-use crate::limits::WORKER_QUEUE;
+use crate::limits::{AUTHENTICATION_MAILBOX, WORKER_QUEUE};
 use crate::tickets::Accepted;
 
 /// One verification.
@@ -102,5 +104,72 @@ impl Workers {
 fn work(jobs: &Receiver<Job>, validator: &Validator) {
     while let Ok(job) = jobs.recv() {
         job.run(validator);
+    }
+}
+
+/// The queues of the verification threads, taken in turn. Clones share the turn.
+pub(super) struct Dispatcher<J> {
+    queues: Vec<SyncSender<J>>,
+    next: Arc<AtomicUsize>,
+}
+
+impl<J> Clone for Dispatcher<J> {
+    fn clone(&self) -> Self {
+        Self { queues: self.queues.clone(), next: Arc::clone(&self.next) }
+    }
+}
+
+impl<J> Dispatcher<J> {
+    pub(super) fn new(queues: Vec<SyncSender<J>>) -> Self {
+        Self { queues, next: Arc::default() }
+    }
+
+    /// Puts the job into the first queue with room, starting with the one whose turn it is. Gives it back when all
+    /// are full.
+    pub(super) fn dispatch(&self, mut job: J) -> Result<(), J> {
+        let count = self.queues.len();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        for offset in 0..count {
+            let place = first.wrapping_add(offset) % count;
+            let Some(queue) = self.queues.get(place) else { continue };
+            match queue.try_send(job) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => job = back,
+            }
+        }
+        Err(job)
+    }
+}
+
+/// The actor. Its mailbox is the one queue of CONNECTs that found no verification thread with room.
+pub struct OverflowActor {
+    workers: Workers,
+    mailbox: usize,
+}
+
+/// Starts the actor in the actix system of this thread.
+pub fn start_actor(workers: &Workers) -> Addr<OverflowActor> {
+    OverflowActor { workers: workers.clone(), mailbox: AUTHENTICATION_MAILBOX }.start()
+}
+
+impl Actor for OverflowActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.mailbox);
+    }
+}
+
+impl Message for Job {
+    type Result = ();
+}
+
+impl Handler<Job> for OverflowActor {
+    type Result = ();
+
+    fn handle(&mut self, job: Job, _: &mut Self::Context) {
+        if let Err(job) = self.workers.dispatch(job) {
+            job.refuse(RefusalCode::LimitReached);
+        }
     }
 }

@@ -13,8 +13,7 @@ use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::oneshot;
 
-use super::step::Dispatcher;
-use super::workers::Job;
+use super::pool::{Dispatcher, Job};
 
 const NOW: UnixSeconds = UnixSeconds::new(1_790_000_000);
 
@@ -130,18 +129,19 @@ fn a_full_mailbox_refuses() {
         let actor = super::start_actor(&super::Workers::none());
         tokio::task::yield_now().await;
         // The actor has no turn in between: all of these wait.
-        let taken = (0..10 * crate::limits::GATE_MAILBOX)
+        let taken = (0..10 * crate::limits::AUTHENTICATION_MAILBOX)
             .take_while(|_| actor.try_send(job()).is_ok())
             .count();
-        assert!(taken <= crate::limits::GATE_MAILBOX + 1, "{taken}");
+        assert!(taken <= crate::limits::AUTHENTICATION_MAILBOX + 1, "{taken}");
     });
 }
 
 #[test]
 fn suspects_have_few_places_and_others_need_none() {
-    let places = tokio::sync::Semaphore::new(crate::limits::GATE_SUSPECTS);
-    let held: Vec<_> =
-        (0..crate::limits::GATE_SUSPECTS).map(|_| super::place(&places, true).unwrap()).collect();
+    let places = tokio::sync::Semaphore::new(crate::limits::AUTHENTICATION_SUSPECTS);
+    let held: Vec<_> = (0..crate::limits::AUTHENTICATION_SUSPECTS)
+        .map(|_| super::place(&places, true).unwrap())
+        .collect();
     let busy = tessera_token::refusal::RefusalCode::LimitReached;
     assert_eq!(super::place(&places, true).err(), Some(busy));
     assert!(super::place(&places, false).unwrap().is_none());

@@ -1,20 +1,18 @@
 //! Authentication: every CONNECT passes here before any stored state of its client is read.
 //!
 //! A CONNECT that fails a guard without a signature is refused at once ([`evidence`]). Any other goes to one of a few
-//! verification threads with bounded queues ([`workers`]); [`step`] chooses the queue. When all are full, it waits in
-//! the bounded mailbox of an actor ([`actor`]), which tries once more and refuses with `limit_reached` if there is
+//! verification threads with bounded queues ([`pool`]), which take turns. When all are full, it waits in
+//! the bounded mailbox of an actor, which tries once more and refuses with `limit_reached` if there is
 //! still no room. The thread records the use of the proof in memory and answers at once. A proof whose second is not
 //! reserved yet is answered by the thread that writes. A verification thread never waits for the disk, and the asking
 //! task is woken once.
 
-pub mod answer;
+pub mod response;
 
-mod actor;
 mod evidence;
-mod step;
+mod pool;
 #[cfg(test)]
 mod tests;
-mod workers;
 
 use std::sync::Arc;
 
@@ -28,34 +26,33 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
 
 use crate::authz::Upload;
-use crate::limits::GATE_SUSPECTS;
-use workers::Job;
+use crate::limits::AUTHENTICATION_SUSPECTS;
+use pool::Job;
 
-pub use actor::{start_actor, GateActor};
 pub use evidence::Evidence;
-pub use workers::{spawn_workers, Workers};
+pub use pool::{spawn_workers, start_actor, OverflowActor, Workers};
 
-/// Asks the gate. Cheap to clone.
+/// Handle to the verification threads and the overflow actor. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate {
+pub struct Authenticator {
     workers: Workers,
-    actor: Addr<GateActor>,
+    actor: Addr<OverflowActor>,
     validator: Validator,
     random: SharedRandom,
     hint: Option<Arc<str>>,
     suspects: Arc<Semaphore>,
 }
 
-impl Gate {
+impl Authenticator {
     /// A handle to running threads and a running actor.
     pub fn new(
         workers: Workers,
-        actor: Addr<GateActor>,
+        actor: Addr<OverflowActor>,
         validator: Validator,
         random: SharedRandom,
         hint: Option<Arc<str>>,
     ) -> Self {
-        let suspects = Arc::new(Semaphore::new(GATE_SUSPECTS));
+        let suspects = Arc::new(Semaphore::new(AUTHENTICATION_SUSPECTS));
         Self { workers, actor, validator, random, hint, suspects }
     }
 
@@ -84,7 +81,7 @@ impl Gate {
     /// worst a used-up proof.
     ///
     /// # Errors
-    /// The true reason, for log, metric and observer alone; [`answer`] decides what the peer is told.
+    /// The true reason, for log, metric and observer alone; [`response`] decides what the peer is told.
     pub async fn admit(
         &self,
         evidence: Evidence,
@@ -110,7 +107,7 @@ impl Gate {
         if let Err(job) = self.workers.dispatch(job) {
             self.actor.try_send(job).map_err(|_| RefusalCode::LimitReached)?;
         }
-        // The sender is dropped unanswered only when gate or worker stop.
+        // The sender is dropped unanswered only when the actor or a thread stops.
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
     }
 
@@ -125,11 +122,11 @@ impl Gate {
         if self.actor.try_send(Job::Upload { token, reply }).is_err() {
             return Err(RefusalCode::LimitReached);
         }
-        // The sender is dropped unanswered only when gate or worker stop.
+        // The sender is dropped unanswered only when the actor or a thread stops.
         verdict.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
-    /// The validator behind the gate.
+    /// The validator that the threads use.
     pub fn validator(&self) -> &Validator {
         &self.validator
     }
