@@ -8,11 +8,11 @@ use tessera_runtime::stop::Stop;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
+use crate::authorisation::Control;
 use crate::control;
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
-use crate::rights::Control;
 
 /// Publishes alerts until stop is told. The right to receive is asked again as each is written.
 pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop: Stop) {

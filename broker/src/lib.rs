@@ -7,7 +7,7 @@
 //! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
 //! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`tickets`] make the next time cheap,
 //! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
-//! and [`session`] (the MQTT session), [`rights`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
+//! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
 //! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for operators.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
@@ -23,9 +23,9 @@ pub mod shares;
 pub mod transport;
 
 pub mod authentication;
+pub mod authorisation;
 pub mod codec;
 pub mod registry;
-pub mod rights;
 pub mod session;
 pub mod tickets;
 

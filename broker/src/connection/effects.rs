@@ -6,13 +6,13 @@ use tessera_agent::behaviour::Observation;
 use tessera_token::refusal::RefusalCode;
 
 use super::serve::Connection;
+use crate::authorisation::Control;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::hub::{Hub, Routed};
 use crate::lanes::{LaneError, Rest};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
-use crate::rights::Control;
 use crate::session::machine::{Answer, Delivered, End, Granted, Machine, Rarer};
 
 impl Connection {

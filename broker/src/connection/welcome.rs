@@ -18,6 +18,8 @@ use super::challenge::Method;
 use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::authentication::{response, Evidence};
+use crate::authorisation::revoked;
+use crate::authorisation::{Control, Rights};
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
@@ -26,8 +28,6 @@ use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::refusals::{Refusal as Told, Remote, What};
-use crate::rights::revoked;
-use crate::rights::{Control, Rights};
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;

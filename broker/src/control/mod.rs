@@ -15,11 +15,11 @@ use bytes::Bytes;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
+use crate::authorisation::Control;
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Push};
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher, SubscriberId};
-use crate::rights::Control;
 use crate::session::Session;
 
 /// A message of the broker's own to one session; it never enters a lane. `None` when the session does not listen.

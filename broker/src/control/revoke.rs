@@ -8,10 +8,10 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
+use crate::authorisation::revoked::withdrawn;
 use crate::hub::Hub;
 use crate::limits::SESSIONS_PER_TURN;
 use crate::message::{Message, PublishedUnder};
-use crate::rights::revoked::withdrawn;
 use crate::session::machine::End;
 use crate::session::Session;
 

@@ -11,11 +11,11 @@ use serde_json::json;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
 
+use crate::authorisation::Control;
 use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
 use crate::lanes::Delivery;
 use crate::message::Options;
-use crate::rights::Control;
 use crate::session::machine::{Context, Delivered};
 use crate::session::{Line, Session};
 

@@ -23,12 +23,12 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{revoke, tell};
+use crate::authorisation::revoked;
+use crate::authorisation::Control;
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::refusals::What;
 use crate::relay::Answer;
-use crate::rights::revoked;
-use crate::rights::Control;
 use crate::session::machine::End;
 use crate::session::{Line, Session, Shown};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 
 use super::Hub;
+use crate::authorisation::revoked::withdrawn as is_withdrawn;
 use crate::message::Author;
 use crate::refusals::{Refusal, What};
-use crate::rights::revoked::withdrawn as is_withdrawn;
 use crate::session::machine::{Context, Will};
 use crate::session::Session;
 

@@ -9,6 +9,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
 use super::{Keep, Kept, Row, Step};
+use crate::authorisation::tests::rights;
 use crate::codec::QoS;
 use crate::lanes::row::Outgoing;
 use crate::lanes::Delivery;
@@ -17,7 +18,6 @@ use crate::message::encoding;
 use crate::message::same::Same;
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher, SubscriberId};
-use crate::rights::tests::rights;
 use crate::session::machine::Held;
 use crate::session::row::SessionRecord;
 use tessera_token::standing::Standing;

@@ -2,10 +2,10 @@
 
 use super::testing::*;
 use super::{Delivery, Outbox, Push};
+use crate::authorisation::tests::{rights, Told};
 use crate::codec::*;
 use crate::message::Trusted;
 use crate::message::{Message, Options, SubscriberId};
-use crate::rights::tests::{rights, Told};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;

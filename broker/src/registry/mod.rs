@@ -21,8 +21,8 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
+use crate::authorisation::Rights;
 use crate::message::SubscriberId;
-use crate::rights::Rights;
 use crate::session::{Line, Session};
 use index::Index;
 use names::Names;

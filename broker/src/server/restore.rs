@@ -16,6 +16,8 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
+use crate::authorisation::revoked;
+use crate::authorisation::Control;
 use crate::hub::Hub;
 use crate::keep::{all, Kept, Row, Step, PAGE};
 use crate::lanes::row::Outgoing;
@@ -26,8 +28,6 @@ use crate::message::same::Same;
 use crate::message::Trusted;
 use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
-use crate::rights::revoked;
-use crate::rights::Control;
 use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;

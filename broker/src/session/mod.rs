@@ -27,13 +27,13 @@ use tessera_token::proof::TicketId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
+use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
 use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::message::{SubscriberId, Trusted};
 use crate::refusals::{Refusal, What};
-use crate::rights::Rights;
 use crate::session::row::SessionRecord;
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 

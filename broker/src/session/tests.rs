@@ -9,10 +9,10 @@ use tessera_token::key::SecretKey;
 use tokio::runtime::Handle;
 
 use super::*;
+use crate::authorisation::tests::{rights, Told};
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
 use crate::lanes::Lanes;
-use crate::rights::tests::{rights, Told};
 use crate::session::ending::Left;
 
 const NOW: Now =

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
+use crate::authorisation::Control;
 use crate::codec::{Packet, ReasonCode, SubAck};
 use crate::message::{Message, Options};
 use crate::refusals::What;
-use crate::rights::Control;
 use crate::session::policy::SessionPolicy;
 
 /// One effect. Effects of most messages have variants of their own; the others are [`Rarer`].

@@ -29,13 +29,13 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
+use crate::authorisation::Rights;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
 use crate::keep::{Kept, Row};
 use crate::lanes::row;
 use crate::lanes::{Delivery, Outbox};
 use crate::message::SubscriberId;
 use crate::message::Trusted;
-use crate::rights::Rights;
 use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 

@@ -7,11 +7,11 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
 use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
+use crate::authorisation::Control;
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::message::Message;
 use crate::refusals::What;
-use crate::rights::Control;
 
 impl Machine {
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Effects) {

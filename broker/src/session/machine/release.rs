@@ -9,12 +9,12 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
+use crate::authorisation::Control;
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Message;
 use crate::refusals::What;
-use crate::rights::Control;
 
 /// The messages that the client has not released, by packet id.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use super::{kept, Context, Effect, Effects, Granted, Machine, Rarer};
+use crate::authorisation::{Control, Rights};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
@@ -15,7 +16,6 @@ use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Options;
 use crate::refusals::What;
-use crate::rights::{Control, Rights};
 
 /// A subscription that the session holds.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use super::*;
+use crate::authorisation::tests::{rights, Told};
 use crate::codec::{
     self, Connect, Disconnect, FrameReader, Peer, Properties, Publish, QoS, Step, Subscribe,
     SubscribeOptions, Subscription,
@@ -16,7 +17,6 @@ use crate::config::RawBrokerConfig;
 use crate::lanes::Delivery;
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher};
-use crate::rights::tests::{rights, Told};
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -366,7 +366,7 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
     assert!(bench.machine.control(Control::Status).is_some());
 }
 
-use crate::rights::Control;
+use crate::authorisation::Control;
 
 #[test]
 fn nothing_of_a_withdrawn_publisher_is_sent() {

@@ -9,7 +9,7 @@ use tessera_broker::codec::{
 };
 use tessera_broker::lanes::Outbox;
 use tessera_broker::message::SubscriberId;
-use tessera_broker::rights::Rights;
+use tessera_broker::authorisation::Rights;
 use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
 use tessera_broker::session::{Line, Session, Stepped};
 use tessera_token::chain;
