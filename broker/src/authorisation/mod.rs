@@ -1,7 +1,7 @@
 //! Authorization of a session: asked for every publish, subscription, will and delivery.
 //!
 //! The answer comes from the grant on the session alone: no message, no lock. Topics that begin with `$` are closed but
-//! for the list in [`Control`].
+//! for the list in [`ControlTopic`].
 
 pub(crate) mod revoked;
 
@@ -15,35 +15,11 @@ use tessera_token::topic::{Subscription, TopicName};
 
 use crate::message::{Author, Publisher, SubscriberId, Trusted};
 
+pub use control_topic::ControlTopic;
+
+mod control_topic;
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// The control topics. They never enter a lane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Control {
-    /// `$tessera/token`: publish a token request or a token; receive the answer.
-    Token,
-    /// `$tessera/status`: receive server time, token expiry, refusals.
-    Status,
-    /// `$tessera/alerts`: receive what behaviour tracking noticed, where the scope says so.
-    Alerts,
-}
-
-impl Control {
-    /// The topic.
-    pub const fn topic(self) -> &'static str {
-        match self {
-            Self::Token => "$tessera/token",
-            Self::Status => "$tessera/status",
-            Self::Alerts => "$tessera/alerts",
-        }
-    }
-
-    /// The control topic of this name.
-    pub fn of(topic: &str) -> Option<Self> {
-        [Self::Token, Self::Status, Self::Alerts].into_iter().find(|one| one.topic() == topic)
-    }
-}
 
 /// A grant, as sessions ask it.
 #[derive(Debug)]
@@ -150,7 +126,7 @@ impl Rights {
             return false;
         }
         if topic.as_str().starts_with('$') {
-            return Control::of(topic.as_str()) == Some(Control::Token);
+            return ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token);
         }
         self.grant.scope().may_publish(topic)
     }
@@ -163,9 +139,9 @@ impl Rights {
         if !filter.as_str().starts_with('$') {
             return self.grant.scope().may_subscribe(filter);
         }
-        match Control::of(filter.as_str()) {
-            Some(Control::Token | Control::Status) => wanted.share.is_none(),
-            Some(Control::Alerts) => {
+        match ControlTopic::of(filter.as_str()) {
+            Some(ControlTopic::Token | ControlTopic::Status) => wanted.share.is_none(),
+            Some(ControlTopic::Alerts) => {
                 wanted.share.is_none() && self.grant.scope().may_subscribe(filter)
             }
             None => false,
@@ -176,9 +152,9 @@ impl Rights {
         if !topic.starts_with('$') {
             return self.grant.scope().may_receive_str(topic);
         }
-        match Control::of(topic) {
-            Some(Control::Token | Control::Status) => true,
-            Some(Control::Alerts) => self.grant.scope().may_receive_str(topic),
+        match ControlTopic::of(topic) {
+            Some(ControlTopic::Token | ControlTopic::Status) => true,
+            Some(ControlTopic::Alerts) => self.grant.scope().may_receive_str(topic),
             None => false,
         }
     }

@@ -6,7 +6,7 @@ use tessera_agent::behaviour::Observation;
 use tessera_token::refusal::RefusalCode;
 
 use super::serve::Connection;
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control::{status, token};
 use crate::hub::{Hub, Routed};
@@ -22,7 +22,9 @@ impl Connection {
             Rarer::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
             Rarer::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
-                if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts))
+                if ended
+                    .iter()
+                    .any(|one| ControlTopic::of(one.filter.as_str()) == Some(ControlTopic::Alerts))
                 {
                     self.hub.alerts.remove(&self.session);
                 }
@@ -129,11 +131,11 @@ impl Connection {
         Ok(())
     }
 
-    fn begin_control(&mut self, control: Control) {
+    fn begin_control(&mut self, control: ControlTopic) {
         match control {
-            Control::Token => {}
-            Control::Status => self.status(),
-            Control::Alerts => self.hub.alerts.add(&self.session),
+            ControlTopic::Token => {}
+            ControlTopic::Status => self.status(),
+            ControlTopic::Alerts => self.hub.alerts.add(&self.session),
         }
     }
 
@@ -141,7 +143,7 @@ impl Connection {
     pub(super) fn status(&mut self) {
         let (hub, session, line) = (&self.hub, &self.session, &self.line);
         if let Some(aside) = line.take_aside() {
-            let (to, payload) = (Control::Token, aside.expose().clone());
+            let (to, payload) = (ControlTopic::Token, aside.expose().clone());
             let told = status::write_now(hub, session, line, to, payload, &mut self.out);
             note(hub, told);
         }
@@ -178,7 +180,7 @@ impl Connection {
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.
     pub(super) fn status_before(&mut self, end: &End) {
         let Some(code) = end.code else { return };
-        let listens = self.session.look(|machine| machine.control(Control::Status));
+        let listens = self.session.look(|machine| machine.control(ControlTopic::Status));
         if let Some(options) = listens {
             self.send(&status::last_words(&self.hub, &self.session, options, code));
         }

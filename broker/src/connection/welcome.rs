@@ -19,7 +19,7 @@ use super::{ace, goodbye, Origin};
 use crate::admission::Ticket;
 use crate::authentication::{response, Evidence};
 use crate::authorisation::revoked;
-use crate::authorisation::{Control, Rights};
+use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
@@ -277,7 +277,7 @@ async fn resume(
         lost.extend(session.narrow());
     }
     hub.unsubscribe(session, &lost).await;
-    if session.look(|machine| machine.control(Control::Alerts)).is_some() {
+    if session.look(|machine| machine.control(ControlTopic::Alerts)).is_some() {
         hub.alerts.add(session);
     }
     if let Some(will) = old_will {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::QoS;
 use crate::lanes::{Delivery, Push};
 use crate::message::Author;
@@ -23,7 +23,7 @@ use crate::message::{Message, Options, Publisher, SubscriberId};
 use crate::session::Session;
 
 /// A message of the broker's own to one session; it never enters a lane. `None` when the session does not listen.
-pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> Option<Push> {
+pub(crate) fn tell(session: &Session, control: ControlTopic, payload: Vec<u8>) -> Option<Push> {
     let options = session.look(|machine| machine.control(control))?;
     let message = message(session, control, payload, QoS::AtLeastOnce)?;
     let options = Options { no_local: false, ..options };
@@ -33,7 +33,7 @@ pub(crate) fn tell(session: &Session, control: Control, payload: Vec<u8>) -> Opt
 
 fn message(
     session: &Session,
-    control: Control,
+    control: ControlTopic,
     payload: Vec<u8>,
     qos: QoS,
 ) -> Option<Arc<Message>> {

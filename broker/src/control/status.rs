@@ -11,7 +11,7 @@ use serde_json::json;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::text;
 
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
 use crate::lanes::Delivery;
@@ -26,13 +26,13 @@ pub(crate) fn write(
     line: &std::sync::Arc<Line>,
     out: &mut BytesMut,
 ) -> Option<Delivered> {
-    session.look(|machine| machine.control(Control::Status))?;
+    session.look(|machine| machine.control(ControlTopic::Status))?;
     let mut members = members(hub, session);
     if let Some(secret) = secret(hub, session, line) {
         members.extend(secret);
     }
     let payload = serde_json::Value::Object(members).to_string().into_bytes();
-    write_now(hub, session, line, Control::Status, payload, out)
+    write_now(hub, session, line, ControlTopic::Status, payload, out)
 }
 
 /// Writes a message of the broker's own, for a session that listens and is served by `line`: with QoS 0, past the queue.
@@ -40,7 +40,7 @@ pub(crate) fn write_now(
     hub: &Hub,
     session: &Session,
     line: &std::sync::Arc<Line>,
-    control: Control,
+    control: ControlTopic,
     payload: Vec<u8>,
     out: &mut BytesMut,
 ) -> Option<Delivered> {
@@ -68,7 +68,7 @@ pub(crate) fn last_words(
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,
-        topic: Control::Status.topic().into(),
+        topic: ControlTopic::Status.topic().into(),
         packet_id: None,
         // [MQTT-3.3.4-3]
         properties: options.id.and_then(|one| id(one).finish().ok()).unwrap_or_default(),

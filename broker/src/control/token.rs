@@ -24,7 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{revoke, tell};
 use crate::authorisation::revoked;
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::refusals::What;
@@ -266,7 +266,7 @@ async fn replace(
 async fn narrow(hub: &Arc<Hub>, session: &Arc<Session>, grant: &Grant) {
     let lost = session.narrow();
     hub.unsubscribe(session, &lost).await;
-    if session.look(|machine| machine.control(Control::Alerts)).is_none() {
+    if session.look(|machine| machine.control(ControlTopic::Alerts)).is_none() {
         hub.alerts.remove(session);
     }
     // Retained messages on topics that the new scope does not allow are removed.
@@ -294,7 +294,7 @@ fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: Refu
 
 /// Tells a session that listens; an answer that finds no room is lost like any message.
 fn answer(hub: &Hub, session: &Session, bytes: Vec<u8>) {
-    if matches!(tell(session, Control::Token, bytes), Some(Push::Full | Push::NoShare)) {
+    if matches!(tell(session, ControlTopic::Token, bytes), Some(Push::Full | Push::NoShare)) {
         hub.metrics.found_no_room([0, 1, 0]);
     }
 }

@@ -17,7 +17,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
 use crate::authorisation::revoked;
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
 use crate::keep::{all, Kept, Row, Step, PAGE};
 use crate::lanes::row::Outgoing;
@@ -122,7 +122,7 @@ fn restore_session(
     let device = hub.observer.device(grant.tenant(), grant.device());
     let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     for held in &parts.subscriptions {
-        let lane = Control::of(held.subscription.filter.as_str()).is_none();
+        let lane = ControlTopic::of(held.subscription.filter.as_str()).is_none();
         if lane {
             lanes.restore(&held.subscription, held.options);
         }

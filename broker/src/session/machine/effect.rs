@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, ReasonCode, SubAck};
 use crate::message::{Message, Options};
 use crate::refusals::What;
@@ -117,7 +117,7 @@ pub struct Granted {
     /// Whether retained messages are wanted.
     pub retained: bool,
     /// The control topic, when it is one.
-    pub control: Option<Control>,
+    pub control: Option<ControlTopic>,
 }
 
 /// How a connection ends.

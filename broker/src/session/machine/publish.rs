@@ -7,7 +7,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
 use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::message::Message;
@@ -63,7 +63,7 @@ impl Machine {
             }
             return self.receive(packet_id, message, effects);
         }
-        if Control::of(topic.as_str()) == Some(Control::Token) {
+        if ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token) {
             effects.push(Rarer::Token(publish.payload));
             if let Some(packet_id) = publish.packet_id {
                 let ack = Ack::new(packet_id, ReasonCode::SUCCESS);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::keep::Row;
 use crate::message::encoding;
@@ -136,7 +136,7 @@ impl Machine {
     /// Passes a message on when it comes. That it was, and its packet id, are noted in one step:
     /// [`Self::note_passed_on`].
     pub(super) fn pass_on(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if Control::of(message.topic.as_str()).is_none() {
+        if ControlTopic::of(message.topic.as_str()).is_none() {
             let answer = Answer::PubRec(packet_id);
             return effects.push(Effect::Publish { message, answer });
         }
@@ -167,7 +167,7 @@ impl Machine {
             None => return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND)),
         };
         let allowed = cx.rights.publish(&message.topic, cx.unix);
-        if allowed.is_ok() && Control::of(message.topic.as_str()).is_none() {
+        if allowed.is_ok() && ControlTopic::of(message.topic.as_str()).is_none() {
             let message = self.as_of_now(message, cx);
             let answer = Answer::PubComp(packet_id);
             return effects.push(Effect::Publish { message, answer });

@@ -7,7 +7,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use super::{kept, Context, Effect, Effects, Granted, Machine, Rarer};
-use crate::authorisation::{Control, Rights};
+use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
@@ -97,7 +97,7 @@ impl Machine {
             RetainHandling::SendIfNew => !shared && is_new,
             RetainHandling::Never => false,
         };
-        let control = Control::of(subscription.filter.as_str());
+        let control = ControlTopic::of(subscription.filter.as_str());
         self.hold(key, Held { subscription: subscription.clone(), options, number: 0 });
         Ok(Granted { place, subscription, options, retained, control })
     }
@@ -156,7 +156,7 @@ impl Machine {
     }
 
     /// How a control topic is subscribed to, if it is.
-    pub fn control(&self, control: Control) -> Option<Options> {
+    pub fn control(&self, control: ControlTopic) -> Option<Options> {
         self.subscriptions.get(control.topic()).map(|held| held.options)
     }
 

@@ -363,10 +363,10 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
     assert_eq!(lost.pop().unwrap().filter.as_str(), "b");
     assert!(lost.is_empty());
     assert_eq!(bench.machine.narrow(&rights(&[])).len(), 2);
-    assert!(bench.machine.control(Control::Status).is_some());
+    assert!(bench.machine.control(ControlTopic::Status).is_some());
 }
 
-use crate::authorisation::Control;
+use crate::authorisation::ControlTopic;
 
 #[test]
 fn nothing_of_a_withdrawn_publisher_is_sent() {
