@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
 use crate::authorisation::ControlTopic;
-use crate::control;
+use crate::control_topics;
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
@@ -50,7 +50,7 @@ fn text(alert: &Alert, limits_hit: &Counter) -> Option<String> {
 fn publish(hub: &Hub, alert: &Alert) {
     let Some(text) = text(alert, &hub.metrics.limits_hit) else { return };
     for session in hub.alerts.of(&alert.tenant) {
-        let told = control::tell(&session, ControlTopic::Alerts, text.clone().into_bytes());
+        let told = control_topics::tell(&session, ControlTopic::Alerts, text.clone().into_bytes());
         if told != Some(Push::Taken) {
             hub.metrics.dropped.inc(&["alert_not_taken", "1"]);
         }

@@ -8,7 +8,7 @@
 //! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`tickets`] make the next time cheap,
 //! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
 //! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
-//! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for operators.
+//! crash), [`revocation`] and [`deadlines`] (rights that end), [`control_topics`], [`alerts`], [`http`] and [`metrics`] for operators.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;
@@ -34,9 +34,11 @@ pub mod lanes;
 pub mod message;
 
 mod connection;
-pub mod control;
+mod control_topics;
+mod deadlines;
 mod hub;
 mod relay;
+mod revocation;
 
 pub mod alerts;
 mod http;

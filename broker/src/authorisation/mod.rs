@@ -3,6 +3,7 @@
 //! The answer comes from the grant on the session alone: no message, no lock. Topics that begin with `$` are closed but
 //! for the list in [`ControlTopic`].
 
+mod control_topic;
 pub(crate) mod revoked;
 
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,6 @@ use crate::message::{Author, Publisher, SubscriberId, Trusted};
 
 pub use control_topic::ControlTopic;
 
-mod control_topic;
 #[cfg(test)]
 pub(crate) mod tests;
 

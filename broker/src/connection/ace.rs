@@ -24,7 +24,7 @@ use crate::admission::Prefix;
 use crate::authentication::Evidence;
 use crate::challenges::{Again, Open};
 use crate::codec::{Auth, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient};
-use crate::control::token;
+use crate::control_topics::token;
 use crate::hub::Hub;
 use crate::limits::CHALLENGE_WITHIN;
 use crate::refusals::{Refusal, Remote, What};

@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::serve::Connection;
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
-use crate::control::{status, token};
+use crate::control_topics::{status, token};
 use crate::hub::{Hub, Routed};
 use crate::lanes::{LaneError, Rest};
 use crate::message::Message;

@@ -23,11 +23,11 @@ use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
-use crate::control::revoke;
 use crate::hub::Hub;
 use crate::keep::Kept;
 use crate::lanes::Outbox;
 use crate::refusals::{Refusal as Told, Remote, What};
+use crate::revocation;
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
 use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;
@@ -244,7 +244,7 @@ async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Optio
     let held = session.rights();
     if let Some(code) = revoked::revoked_between(hub.authenticator.validator(), held.grant(), grant)
     {
-        revoke::end(hub, &session, code).await;
+        revocation::end(hub, &session, code).await;
         return None;
     }
     let kept = !session.look(|machine| machine.expiry()).is_zero();
@@ -262,7 +262,7 @@ async fn resume(
     let held = hub.registry.renew(session, grant.clone());
     // A revocation since the session was found has checked the former rights, or checks the present ones after this.
     if let Some(code) = revoked::withdrawn(hub.authenticator.validator(), held.grant()) {
-        revoke::end(hub, session, code).await;
+        revocation::end(hub, session, code).await;
         return Ok(None);
     }
     let mut lost = session.narrow();

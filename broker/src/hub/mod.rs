@@ -51,8 +51,8 @@ pub(crate) struct Hub {
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) relay: Relay,
-    /// Asks for a pass over messages of revoked publishers; several wishes are one.
-    pub(crate) withdrawn: Notify,
+    /// Requests a pass over messages of revoked publishers; requests before it begins are one.
+    pub(crate) revocation_sweep: Notify,
     pub(crate) alerts: AlertListeners,
     pub(crate) tasks: TaskTracker,
     pub(crate) leaving: mpsc::Sender<Leaving>,

@@ -94,7 +94,7 @@ pub(super) async fn build(
         retained: Retained::kept(Arc::clone(&keep), config.retained),
         timers: Timers::default(),
         relay,
-        withdrawn: Notify::new(),
+        revocation_sweep: Notify::new(),
         alerts: AlertListeners::default(),
         tasks: TaskTracker::new(),
         leaving,

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ticket_rotation;
-use crate::control::{deadlines, revoke, withdrawn};
 use crate::hub::{Hub, Leaving};
-use crate::{alerts, connection};
+use crate::revocation::{self, sweep};
+use crate::{alerts, connection, deadlines};
 
 /// The sources that they watch.
 pub(super) struct Watched {
@@ -28,8 +28,8 @@ pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> Cancellati
     let drained = CancellationToken::new();
     let see_off = connection::see_off(hub.tasks.clone(), gone, drained.clone());
     stop.spawn("broker leaving", see_off);
-    stop.spawn("broker trust effects", revoke::watch(Arc::clone(hub), effects, stop.clone()));
-    stop.spawn("broker withdrawn messages", withdrawn::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker trust effects", revocation::watch(Arc::clone(hub), effects, stop.clone()));
+    stop.spawn("broker withdrawn messages", sweep::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker ticket keys", ticket_rotation::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker alerts", alerts::watch(Arc::clone(hub), alerts, stop.clone()));

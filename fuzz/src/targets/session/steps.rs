@@ -398,7 +398,7 @@ fn heard(model: &mut Model, packet: &Packet, effects: &[Effect]) -> Option<u32> 
     None
 }
 
-/// As `control/token.rs`: another grant takes the place, on the open connection.
+/// As `control_topics/token.rs`: another grant takes the place, on the open connection.
 fn renew(sim: &mut Sim, draw: &mut Draw<'_>) {
     let variant = draw.below(super::grants::VARIANTS);
     with_conn(sim, draw, |sim, conn, _| {

@@ -12,12 +12,12 @@ use crate::limits::{SESSIONS_PER_TURN, WITHDRAWN_SWEEP, WITHDRAWN_SWEEP_REST};
 use crate::message::Trusted;
 use crate::metrics::qos_label;
 
-/// Makes passes, with pauses, until stop is told.
+/// Makes passes, with pauses between them, until the broker stops.
 pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
     loop {
         tokio::select! {
             () = stop.stopping() => return,
-            () = hub.withdrawn.notified() => {}
+            () = hub.revocation_sweep.notified() => {}
         }
         let began = hub.clock.monotonic();
         pass(&hub).await;

@@ -22,13 +22,14 @@ use tessera_token::messages::{AceError, MessageError, RefusalAnswer, TokenKind, 
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{revoke, tell};
+use super::tell;
 use crate::authorisation::revoked;
 use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
 use crate::lanes::Push;
 use crate::refusals::What;
 use crate::relay::Answer;
+use crate::revocation;
 use crate::session::machine::End;
 use crate::session::{Line, Session, Shown};
 
@@ -238,7 +239,7 @@ async fn replace(
         return Err(RefusalCode::NotReady);
     }
     if let Some(code) = revoked::revoked_between(validator, held, &grant) {
-        revoke::end(hub, session, code).await;
+        revocation::end(hub, session, code).await;
         return Err(code);
     }
     let narrower = !held.scope().within(grant.scope());
@@ -257,7 +258,7 @@ async fn replace(
             Err(code)
         }
         Err(code) => {
-            revoke::end(hub, session, code).await;
+            revocation::end(hub, session, code).await;
             Err(code)
         }
     }

@@ -1,13 +1,8 @@
-//! Rights that really end: trust effects reach every session they touch, at once.
-//!
-//! [`revoke`] acts on trust effects, [`deadlines`] on expiry, keep-alive and will delay, [`token`] on refreshed tokens;
-//! [`withdrawn`] lets go of what lost its publisher; [`status`] tells devices the time and what became of them.
+//! Messages of the broker itself below `$tessera/`: [`token`] renews the token of a session, [`status`] sends server time,
+//! expiry and refusals. [`crate::alerts`] publishes the third topic.
 
-pub(crate) mod deadlines;
-pub(crate) mod revoke;
 pub(crate) mod status;
 pub(crate) mod token;
-pub(crate) mod withdrawn;
 
 use std::sync::Arc;
 

@@ -1,4 +1,9 @@
-//! Trust effects: what was withdrawn ends in every session it touches, and nowhere else.
+//! Applies trust changes to live and stored sessions: ends each session whose grant was revoked, and no other.
+//!
+//! [`sweep`] frees the memory of messages whose publishers were revoked. Each delivery asks
+//! [`crate::message::Author`], so they reach no client before that either.
+
+pub(crate) mod sweep;
 
 use std::sync::Arc;
 
@@ -15,7 +20,7 @@ use crate::message::{Message, PublishedUnder};
 use crate::session::machine::End;
 use crate::session::Session;
 
-/// Acts on trust effects until stop is told.
+/// Applies trust effects until the broker stops.
 pub(crate) async fn watch(hub: Arc<Hub>, mut effects: Receiver<TrustEffect>, stop: Stop) {
     loop {
         let effect = tokio::select! {
@@ -47,7 +52,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             tokio::task::yield_now().await;
         }
     }
-    hub.withdrawn.notify_one();
+    hub.revocation_sweep.notify_one();
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());
     if !lost.is_empty() {
