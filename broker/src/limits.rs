@@ -394,11 +394,11 @@ pub const RELAY_BURST: u32 = 20;
 pub const RELAY_DEVICES: usize = 65_536;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
-/// Least pause between two passes over all queues and retained messages that let go of what was published under a
-/// withdrawn token. None of it is delivered meanwhile.
-pub const WITHDRAWN_SWEEP: Duration = Duration::from_secs(1);
+/// Least pause between two passes over all queues and retained messages that drop the messages of revoked publishers.
+/// None of them is delivered in the meantime.
+pub const REVOCATION_SWEEP: Duration = Duration::from_secs(1);
 /// Such a pause is at least so many times as long as the pass before it.
-pub const WITHDRAWN_SWEEP_REST: u32 = 20;
+pub const REVOCATION_SWEEP_REST: u32 = 20;
 /// Expired retained messages removed in one pass: keeps a pass short.
 pub const RETAINED_SWEEP: usize = 1_000;
 /// Time for provisioning to answer a relayed token request.

@@ -282,10 +282,10 @@ impl Validator {
         chain::still_holds(grant, &self.view(&trust), self.now())
     }
 
-    /// Why a grant was withdrawn, whatever the clock says; see [`chain::withdrawn`].
-    pub fn withdrawn(&self, grant: &Grant) -> Option<RefusalCode> {
+    /// The refusal, if the grant was revoked, whatever the clock says; see [`chain::grant_revoked`].
+    pub fn grant_revoked(&self, grant: &Grant) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
-        chain::withdrawn(grant, &self.view(&trust))
+        chain::grant_revoked(grant, &self.view(&trust))
     }
 
     /// Whether this verifier can still tell if the grant holds: staleness, and whether it follows the trust feed.
@@ -312,11 +312,11 @@ impl Validator {
         self.parts.trust.load().seq()
     }
 
-    /// Whether messages published under a token must reach no subscriber any more; see [`chain::taken_back`].
-    pub fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
+    /// Whether messages published under a token must reach no subscriber any more; see [`chain::publisher_revoked`].
+    pub fn publisher_revoked(&self, published: &Standing) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
         let forgotten = trust.forgotten().is_some_and(|until| published.expires < until);
-        chain::taken_back(published, trust.as_ref())
+        chain::publisher_revoked(published, trust.as_ref())
             .or_else(|| forgotten.then_some(RefusalCode::TrustStale))
     }
 

@@ -62,7 +62,7 @@ impl Rights {
     pub fn trusted(&self, session: SubscriberId, trusted: Trusted<'_>) -> Result<(), RefusalCode> {
         let publisher = self.publisher.get_or_init(|| self.as_publisher(session));
         let expires = publisher.token_expires;
-        publisher.author.taken_back(self.grant.tenant(), expires, trusted).map_or(Ok(()), Err)
+        publisher.author.revoked(self.grant.tenant(), expires, trusted).map_or(Ok(()), Err)
     }
 
     /// Whether the token is still good.

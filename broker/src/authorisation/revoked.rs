@@ -1,19 +1,21 @@
-//! Whether what a session rests on was revoked.
+//! Whether the grant of a session was revoked.
 
 use tessera_agent::validator::Validator;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
-/// Why no client may go on by this grant: not because the token expired, and not because the
-/// broker cannot tell. A kept session waits for its device with a next token or for fresh trust data, and timers
-/// end connected ones.
-pub(crate) fn withdrawn(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
+/// The refusal, if this grant was revoked. The end of a token by time is no revocation, and neither are trust data that are
+/// missing or stale: a persistent session then waits for its device with the next token or for fresh trust data, and
+/// timers end connected sessions.
+pub(crate) fn revocation_of(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
     match validator.still_holds(grant).err()? {
-        RefusalCode::TokenExpired => validator.taken_back(&Standing::of(grant)),
-        code if code.cannot_tell() => validator.taken_back(&Standing::of(grant)),
-        // A key whose time has not come, or is over, by a clock that may be wrong: refused now, and not withdrawn.
-        _ => validator.withdrawn(grant).or_else(|| validator.taken_back(&Standing::of(grant))),
+        RefusalCode::TokenExpired => validator.publisher_revoked(&Standing::of(grant)),
+        code if code.cannot_tell() => validator.publisher_revoked(&Standing::of(grant)),
+        // A key whose time has not come, or is over, by a clock that may be wrong: refused now, and not revoked.
+        _ => validator
+            .grant_revoked(grant)
+            .or_else(|| validator.publisher_revoked(&Standing::of(grant))),
     }
 }
 
@@ -24,5 +26,5 @@ pub(crate) fn revoked_between(
     held: &Grant,
     next: &Grant,
 ) -> Option<RefusalCode> {
-    withdrawn(validator, held).or_else(|| next.epochs().moved_since(held.epochs()))
+    revocation_of(validator, held).or_else(|| next.epochs().moved_since(held.epochs()))
 }

@@ -1,4 +1,4 @@
-use crate::message::{Trusted, Withdrawals};
+use crate::message::{Revocations, Trusted};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tessera_token::chain::{self, IssuerKey, KeyState, StalenessBudget, TenantTrust, TrustView};
@@ -19,25 +19,25 @@ const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) version: u64,
-    pub(crate) taken_back: Option<RefusalCode>,
+    pub(crate) revoked: Option<RefusalCode>,
     asked: AtomicU64,
 }
 
 impl Told {
     /// Trust has changed, and took this back.
-    pub(crate) fn withdrawn(code: RefusalCode) -> Self {
-        Self { version: 1, taken_back: Some(code), asked: AtomicU64::new(0) }
+    pub(crate) fn revoked(code: RefusalCode) -> Self {
+        Self { version: 1, revoked: Some(code), asked: AtomicU64::new(0) }
     }
 }
 
-impl Withdrawals for Told {
+impl Revocations for Told {
     fn version(&self) -> u64 {
         self.version
     }
 
-    fn taken_back(&self, _: &Standing) -> Option<RefusalCode> {
+    fn revoked(&self, _: &Standing) -> Option<RefusalCode> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        self.taken_back
+        self.revoked
     }
 }
 
@@ -50,12 +50,12 @@ fn an_author_is_judged_once_for_each_version_of_trust() {
     }
     assert_eq!(told.asked.load(Ordering::Relaxed), 1);
     told.version = 1;
-    told.taken_back = Some(RefusalCode::DeviceEpoch);
+    told.revoked = Some(RefusalCode::DeviceEpoch);
     assert_eq!(rights.trusted(SubscriberId(1), Trusted::now(&told)), Err(RefusalCode::DeviceEpoch));
     assert_eq!(told.asked.load(Ordering::Relaxed), 2);
     // Trust forgets an epoch once no token below it can be alive; the author is not trusted again.
     told.version = 2;
-    told.taken_back = None;
+    told.revoked = None;
     assert_eq!(
         rights.trusted(SubscriberId(1), Trusted::now(&told)),
         Err(RefusalCode::TokenRevoked)
@@ -65,21 +65,21 @@ fn an_author_is_judged_once_for_each_version_of_trust() {
 #[test]
 fn an_author_waits_for_trust_data() {
     let rights = rights(&[]);
-    let mut told = Told { taken_back: Some(RefusalCode::IssuerMismatch), ..Told::default() };
+    let mut told = Told { revoked: Some(RefusalCode::IssuerMismatch), ..Told::default() };
     assert_eq!(
         rights.trusted(SubscriberId(1), Trusted::now(&told)),
         Err(RefusalCode::IssuerMismatch)
     );
     told.version = 1;
-    told.taken_back = None;
+    told.revoked = None;
     assert_eq!(rights.trusted(SubscriberId(1), Trusted::now(&told)), Ok(()));
 }
 
 #[test]
 fn the_broker_speaks_without_a_token() {
     let author = Author::broker("d-1".parse().unwrap());
-    let told = Told { taken_back: Some(RefusalCode::DeviceEpoch), ..Told::default() };
-    assert_eq!(author.taken_back(&"acme".parse().unwrap(), NOW, Trusted::now(&told)), None);
+    let told = Told { revoked: Some(RefusalCode::DeviceEpoch), ..Told::default() };
+    assert_eq!(author.revoked(&"acme".parse().unwrap(), NOW, Trusted::now(&told)), None);
 }
 
 struct Trust(Audience, TenantTrust, IssuerKey);

@@ -142,7 +142,7 @@ async fn admit(
     let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
     // A revocation that came in since authentication found no session to end.
     if let Err(code) = hub.authenticator.validator().still_holds(&grant) {
-        let lasts = revoked::withdrawn(hub.authenticator.validator(), &grant).is_none();
+        let lasts = revoked::revocation_of(hub.authenticator.validator(), &grant).is_none();
         if joined.ack.session_present && lasts {
             hub.leave(&joined.session, &joined.line, &End::too_late()).await;
         } else {
@@ -152,7 +152,7 @@ async fn admit(
     }
     // The same for a ticket key.
     if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
-        let end = End::ticket_withdrawn(&hub.policy);
+        let end = End::ticket_key_withdrawn(&hub.policy);
         match joined.ack.session_present {
             true => hub.leave(&joined.session, &joined.line, &end).await,
             false => hub.forget(&joined.session).map_or((), drop),
@@ -261,7 +261,7 @@ async fn resume(
 ) -> Result<Option<ConnAck>, RefusalCode> {
     let held = hub.registry.renew(session, grant.clone());
     // A revocation since the session was found has checked the former rights, or checks the present ones after this.
-    if let Some(code) = revoked::withdrawn(hub.authenticator.validator(), held.grant()) {
+    if let Some(code) = revoked::revocation_of(hub.authenticator.validator(), held.grant()) {
         revocation::end(hub, session, code).await;
         return Ok(None);
     }

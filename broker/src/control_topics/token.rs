@@ -250,7 +250,7 @@ async fn replace(
     }
     hub.schedule(session, hub.now());
     // A revocation that came in since the token was judged found the old grant, or looked at neither.
-    let ended = revoked::withdrawn(validator, held.grant());
+    let ended = revoked::revocation_of(validator, held.grant());
     match ended.map_or_else(|| validator.still_holds(&grant), Err) {
         Ok(()) => Ok(()),
         Err(code) if code.cannot_tell() => {

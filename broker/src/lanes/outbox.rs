@@ -379,17 +379,17 @@ impl Outbox {
     }
 
     /// Lets go of messages that may no longer reach the client, and of its rows; tells of which QoS it was.
-    pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
+    pub(crate) fn drop_revoked(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = Vec::new();
         let mut inner = self.inner.lock();
         let mut freed = 0;
         inner.queue.retain(|delivery| {
-            let taken_back = delivery.message.is_taken_back(trusted);
-            if taken_back {
+            let revoked = delivery.message.is_revoked(trusted);
+            if revoked {
                 freed += delivery.cost as usize;
                 dropped.push((delivery.qos(), delivery.sequence.number));
             }
-            !taken_back
+            !revoked
         });
         inner.bytes = inner.bytes.saturating_sub(freed);
         self.holding.set_queue(held(inner.bytes, inner.queue.len()), 0);

@@ -64,18 +64,18 @@ fn what_is_taken_back_leaves_room_and_no_sign() {
     let mut theirs = message("t", vec![0; 10]);
     theirs.publisher = rights(&[]).publisher(SubscriberId(2));
     let theirs = Delivery::new(Arc::new(theirs), qos1(), false);
-    let told = Told::withdrawn(RefusalCode::DeviceEpoch);
-    let drop_taken_back = || outbox.drop_taken_back(Trusted::now(&told));
+    let told = Told::revoked(RefusalCode::DeviceEpoch);
+    let drop_revoked = || outbox.drop_revoked(Trusted::now(&told));
     assert_eq!(outbox.push(theirs.clone()), Push::Taken);
     assert_eq!(outbox.push(delivery(10)), Push::Taken);
     assert_eq!(
-        (drop_taken_back(), outbox.len(), outbox.has_some()),
+        (drop_revoked(), outbox.len(), outbox.has_some()),
         (vec![QoS::AtLeastOnce], 1, true)
     );
     outbox.try_drain(1, &mut Vec::new());
     assert_eq!(outbox.push(theirs), Push::Taken);
     assert_eq!(
-        (drop_taken_back(), outbox.len(), outbox.has_some()),
+        (drop_revoked(), outbox.len(), outbox.has_some()),
         (vec![QoS::AtLeastOnce], 0, false)
     );
     assert_eq!(outbox.push(delivery(1_000)), Push::Taken, "their bytes are free again");

@@ -14,34 +14,34 @@ use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
 /// The revocations that are known, and a version of them.
-pub trait Withdrawals: Sync {
+pub trait Revocations: Sync {
     /// Moves up with every change of trust.
     fn version(&self) -> u64;
-    /// As [`tessera_token::chain::taken_back`].
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode>;
+    /// As [`tessera_token::chain::publisher_revoked`].
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode>;
 }
 
-impl Withdrawals for Validator {
+impl Revocations for Validator {
     fn version(&self) -> u64 {
         self.trust_version()
     }
 
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
-        Self::taken_back(self, published)
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+        self.publisher_revoked(published)
     }
 }
 
-/// [`Withdrawals`], with one look at their version for many messages.
+/// [`Revocations`], with one look at their version for many messages.
 #[derive(Clone, Copy)]
 pub struct Trusted<'a> {
-    withdrawals: &'a dyn Withdrawals,
+    revocations: &'a dyn Revocations,
     version: u64,
 }
 
 impl<'a> Trusted<'a> {
     /// As of now.
-    pub fn now(withdrawals: &'a dyn Withdrawals) -> Self {
-        Self { withdrawals, version: withdrawals.version() }
+    pub fn now(revocations: &'a dyn Revocations) -> Self {
+        Self { revocations, version: revocations.version() }
     }
 }
 
@@ -80,7 +80,7 @@ impl PublishedUnder {
 /// Verdicts: never asked, good at version `n - 1`, and what no later version makes good again: an epoch is forgotten
 /// once no token below it can be alive, and messages may wait longer.
 const NEVER_ASKED: u64 = 0;
-const TAKEN_BACK: u64 = u64::MAX;
+const REVOKED: u64 = u64::MAX;
 
 impl Author {
     /// The holder of this grant.
@@ -115,7 +115,7 @@ impl Author {
 
     /// The refusal when this author was revoked: its messages are delivered no more. Its token expires at `expires`.
     /// Costs a comparison while trust does not change.
-    pub fn taken_back(
+    pub fn revoked(
         &self,
         tenant: &TenantId,
         expires: UnixSeconds,
@@ -145,14 +145,14 @@ impl Author {
             derived_by: None,
             expires,
         };
-        let asked = trusted.withdrawals.taken_back(&published);
+        let asked = trusted.revocations.revoked(&published);
         let verdict = match asked {
             None => trusted.version.saturating_add(1),
             // The tenant is not known: perhaps no trust data has come yet.
             Some(RefusalCode::IssuerMismatch) => NEVER_ASKED,
-            Some(_) => TAKEN_BACK,
+            Some(_) => REVOKED,
         };
         let before = self.verdict.fetch_max(verdict, Ordering::Relaxed);
-        asked.or((before == TAKEN_BACK).then_some(RefusalCode::TokenRevoked))
+        asked.or((before == REVOKED).then_some(RefusalCode::TokenRevoked))
     }
 }

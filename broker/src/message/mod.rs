@@ -15,7 +15,7 @@ use tessera_token::ids::TenantId;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
-pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
+pub use author::{Author, PublishedUnder, Revocations, Trusted};
 pub use options::Options;
 
 /// Number of a session within one run of the broker; never used twice.
@@ -158,9 +158,9 @@ impl Message {
     }
 
     /// Whether it must no longer be delivered because trust in its publisher was taken back.
-    pub fn is_taken_back(&self, trusted: Trusted<'_>) -> bool {
+    pub fn is_revoked(&self, trusted: Trusted<'_>) -> bool {
         let Publisher { author, token_expires, .. } = &*self.publisher;
-        author.taken_back(&self.tenant, *token_expires, trusted).is_some()
+        author.revoked(&self.tenant, *token_expires, trusted).is_some()
     }
 
     /// The whole PUBLISH packet for a receiver that gets it with QoS 0, retain 0 and no subscription identifier: made

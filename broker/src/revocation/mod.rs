@@ -13,7 +13,7 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
-use crate::authorisation::revoked::withdrawn;
+use crate::authorisation::revoked::revocation_of;
 use crate::hub::Hub;
 use crate::limits::SESSIONS_PER_TURN;
 use crate::message::{Message, PublishedUnder};
@@ -41,7 +41,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
     let lost: Vec<_> = touched(hub, effect)
         .into_iter()
         .filter_map(|session| {
-            let code = withdrawn(hub.authenticator.validator(), session.rights().grant())?;
+            let code = revocation_of(hub.authenticator.validator(), session.rights().grant())?;
             cut(hub, &session, code);
             Some((session, code))
         })
@@ -72,12 +72,12 @@ pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCod
 
 fn cut(hub: &Hub, session: &Session, code: RefusalCode) {
     hub.metrics.refusals.inc(&["session", code.as_str()]);
-    session.hang_up(End::withdrawn(code, &hub.policy));
+    session.hang_up(End::revoked(code, &hub.policy));
 }
 
 async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {
     let will = hub.forget(session);
-    if let (Some(will), true) = (will, End::withdrawn(code, &hub.policy).will) {
+    if let (Some(will), true) = (will, End::revoked(code, &hub.policy).will) {
         hub.publish_will(session, will).await;
     }
     if code != RefusalCode::TokenExpired {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tessera_runtime::stop::Stop;
 
 use crate::hub::Hub;
-use crate::limits::{SESSIONS_PER_TURN, WITHDRAWN_SWEEP, WITHDRAWN_SWEEP_REST};
+use crate::limits::{REVOCATION_SWEEP, REVOCATION_SWEEP_REST, SESSIONS_PER_TURN};
 use crate::message::Trusted;
 use crate::metrics::qos_label;
 
@@ -24,7 +24,7 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
         let took = hub.clock.monotonic().saturating_sub(began);
         tokio::select! {
             () = stop.stopping() => return,
-            () = tokio::time::sleep(WITHDRAWN_SWEEP.max(took * WITHDRAWN_SWEEP_REST)) => {}
+            () = tokio::time::sleep(REVOCATION_SWEEP.max(took * REVOCATION_SWEEP_REST)) => {}
         }
     }
 }
@@ -32,7 +32,7 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
 async fn pass(hub: &Hub) {
     let mut messages = 0;
     for (place, session) in hub.registry.all().iter().enumerate() {
-        for qos in session.drop_taken_back(trusted(hub)) {
+        for qos in session.drop_revoked(trusted(hub)) {
             hub.metrics.dropped.inc(&["publisher_withdrawn", qos_label(qos)]);
             messages += 1;
         }
@@ -40,9 +40,9 @@ async fn pass(hub: &Hub) {
             tokio::task::yield_now().await;
         }
     }
-    let retained = hub.retained.taken_back(trusted(hub));
+    let retained = hub.retained.revoked(trusted(hub));
     for (tenant, topic) in &retained {
-        hub.retained.remove_taken_back(tenant, topic, trusted(hub));
+        hub.retained.remove_revoked(tenant, topic, trusted(hub));
     }
     if messages + retained.len() > 0 {
         tracing::info!(

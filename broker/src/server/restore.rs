@@ -78,7 +78,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
 enum Lost {
     Damaged(&'static str),
     Over,
-    Withdrawn(RefusalCode),
+    Revoked(RefusalCode),
 }
 
 fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
@@ -88,7 +88,7 @@ fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
             tracing::error!(session = id.0, table, "a stored session is damaged and was dropped");
         }
         Lost::Over => tracing::debug!(session = id.0, "a stored session has expired"),
-        Lost::Withdrawn(code) => {
+        Lost::Revoked(code) => {
             tracing::info!(session = id.0, code = %code, "a stored session was dropped: its rights were revoked");
         }
     }
@@ -109,7 +109,7 @@ fn restore_session(
     }
     let grant = match dormant(hub, &record.standing) {
         Ok(grant) => grant,
-        Err(code) => return Ok(Err(Lost::Withdrawn(code))),
+        Err(code) => return Ok(Err(Lost::Revoked(code))),
     };
     let rows = Rows::read(hub, id)?;
     let parts = match rows.parts(&record.standing.tenant, same) {
@@ -142,12 +142,12 @@ fn restore_session(
     Ok(Ok(former))
 }
 
-/// A grant without rights, unless trust in it was withdrawn while the broker was down. Without trust data nothing can be
-/// said yet: then the trust effect that brings them will look at every session.
+/// A grant without rights, unless it was revoked while the broker was down. Without trust data this cannot be judged yet:
+/// the trust effect that brings them checks every session.
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.authenticator.validator();
-    match validator.trust_age().and_then(|_| revoked::withdrawn(validator, &grant)) {
+    match validator.trust_age().and_then(|_| revoked::revocation_of(validator, &grant)) {
         None => Ok(grant),
         Some(code) => Err(code),
     }
@@ -302,12 +302,12 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 }
 
 /// Whether a message still may reach a client. Without trust data nothing can be said yet: it is asked again with every
-/// delivery. After an absence in which withdrawals were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
+/// delivery. After an absence in which revocations were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
 ///
 /// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
     let validator = hub.authenticator.validator();
-    validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
+    validator.trust_age().is_none() || !message.is_revoked(Trusted::now(validator))
 }
 
 fn number(key: &[u8]) -> Option<u64> {

@@ -63,7 +63,7 @@ async fn act(hub: &Hub, changed: Changed) {
 }
 
 fn end_with_its_key(hub: &Hub, session: &Session) -> bool {
-    let end = End::ticket_withdrawn(&hub.policy);
+    let end = End::ticket_key_withdrawn(&hub.policy);
     let ended = session.hang_up_unless(|ticket| hub.tickets.accepts(ticket), end);
     if ended {
         hub.metrics.resumption.inc(&["ended"]);

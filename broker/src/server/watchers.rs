@@ -29,7 +29,7 @@ pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> Cancellati
     let see_off = connection::see_off(hub.tasks.clone(), gone, drained.clone());
     stop.spawn("broker leaving", see_off);
     stop.spawn("broker trust effects", revocation::watch(Arc::clone(hub), effects, stop.clone()));
-    stop.spawn("broker withdrawn messages", sweep::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker revocation sweep", sweep::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker ticket keys", ticket_rotation::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker alerts", alerts::watch(Arc::clone(hub), alerts, stop.clone()));

@@ -323,7 +323,7 @@ impl Session {
             return pumped;
         }
         if let Err(code) = rights.trusted(self.id, cx.trusted) {
-            pumped.end = Some(End::withdrawn(code, cx.policy));
+            pumped.end = Some(End::revoked(code, cx.policy));
         }
         while out.len() < WRITE_BATCH && pumped.end.is_none() {
             if let Some(done) = state.machine.deliver_again(cx, out) {
@@ -345,14 +345,14 @@ impl Session {
     }
 
     /// Drops waiting messages whose publishers were revoked; returns the QoS of each.
-    pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
+    pub(crate) fn drop_revoked(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = {
             let machine = &mut self.state.lock().machine;
-            let dropped = machine.drop_taken_back(trusted);
+            let dropped = machine.drop_revoked(trusted);
             machine.settle_share();
             dropped
         };
-        dropped.extend(self.outbox.drop_taken_back(trusted));
+        dropped.extend(self.outbox.drop_revoked(trusted));
         dropped
     }
 

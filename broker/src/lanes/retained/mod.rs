@@ -231,12 +231,12 @@ impl Retained {
     }
 
     /// Where something lies that was published under a token in which trust was taken back since.
-    pub(crate) fn taken_back(&self, trusted: Trusted<'_>) -> Vec<(TenantId, TopicName)> {
+    pub(crate) fn revoked(&self, trusted: Trusted<'_>) -> Vec<(TenantId, TopicName)> {
         let inner = self.inner.read();
         let mut found = Vec::new();
         for (tenant, OfTenant { tree, .. }) in &inner.tenants {
             tree.all(|message| {
-                if message.is_taken_back(trusted) {
+                if message.is_revoked(trusted) {
                     found.push((tenant.clone(), message.topic.clone()));
                 }
             });
@@ -245,7 +245,7 @@ impl Retained {
     }
 
     /// Removes it, unless another client has published there meanwhile.
-    pub(crate) fn remove_taken_back(
+    pub(crate) fn remove_revoked(
         &self,
         tenant: &TenantId,
         topic: &TopicName,
@@ -253,7 +253,7 @@ impl Retained {
     ) {
         let mut inner = self.inner.write();
         let found = inner.get(tenant, topic);
-        if found.is_some_and(|message| message.is_taken_back(trusted)) {
+        if found.is_some_and(|message| message.is_revoked(trusted)) {
             inner.remove(tenant, topic);
         }
     }

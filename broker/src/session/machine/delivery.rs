@@ -77,8 +77,8 @@ impl Machine {
     }
 
     /// Drops deliveries of an earlier connection whose publishers were revoked; returns the QoS of each.
-    pub(crate) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
-        let dropped = self.flight.drop_taken_back(trusted);
+    pub(crate) fn drop_revoked(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
+        let dropped = self.flight.drop_revoked(trusted);
         dropped
             .into_iter()
             .map(|(qos, number)| {
@@ -139,7 +139,7 @@ impl Machine {
     ) -> Delivered {
         let message = &*delivery.message;
         let qos = delivery.qos();
-        if message.is_taken_back(cx.trusted) {
+        if message.is_revoked(cx.trusted) {
             return Delivered::Dropped("publisher_withdrawn", qos);
         }
         match cx.rights.receive(message.topic.as_str(), cx.unix) {

@@ -214,7 +214,7 @@ impl End {
 
     /// The ticket key behind the secret that let the connection in is not accepted any more. The session is its
     /// device's, and stays.
-    pub(crate) fn ticket_withdrawn(policy: &SessionPolicy) -> Self {
+    pub(crate) fn ticket_key_withdrawn(policy: &SessionPolicy) -> Self {
         let will = !policy.suppress_will_on_revocation;
         let code = RefusalCode::TicketKeyWithdrawn;
         Self { will, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
@@ -231,7 +231,7 @@ impl End {
 
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for
     /// what RFC 9431 says.
-    pub fn withdrawn(code: RefusalCode, policy: &SessionPolicy) -> Self {
+    pub fn revoked(code: RefusalCode, policy: &SessionPolicy) -> Self {
         let reason = match code {
             RefusalCode::TokenExpired | RefusalCode::BearerNotAllowed => ReasonCode::NOT_AUTHORIZED,
             _ => ReasonCode::ADMINISTRATIVE_ACTION,

@@ -102,14 +102,14 @@ impl Flight {
 
     /// Drops deliveries that wait to be sent again and whose publishers were revoked. Deliveries under way are asked
     /// about too, so that the verdict is known when their connection ends.
-    pub(super) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
+    pub(super) fn drop_revoked(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
         let sent = self.sent;
         let (mut place, mut dropped, mut ended) = (0, Vec::new(), 0);
         self.open.retain(|open| {
             let waits = place >= sent;
             place += 1;
             let What::Message(delivery) = &open.what else { return true };
-            let gone = delivery.message.is_taken_back(trusted) && waits;
+            let gone = delivery.message.is_revoked(trusted) && waits;
             if gone {
                 dropped.push((delivery.qos(), open.sequence.number));
                 ended += small(delivery.held_under_way());

@@ -117,7 +117,7 @@ impl Machine {
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
             // The revocation pass is about to end this session; no publish of it gets through until then.
             if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
-                return effects.push(Rarer::End(End::withdrawn(code, cx.policy)));
+                return effects.push(Rarer::End(End::revoked(code, cx.policy)));
             }
         }
         match packet {

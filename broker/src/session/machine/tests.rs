@@ -340,7 +340,7 @@ fn what_was_taken_back_takes_no_place_when_the_token_ends() {
     assert_eq!(bench.machine.room(), 0);
     let mut bench = Bench::new(Version::V5, 1);
     bench.unix = bench.rights.grant().expires();
-    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    bench.told = Told::revoked(RefusalCode::DeviceEpoch);
     let gone = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"x")).0;
     assert_eq!(gone, Delivered::Dropped("publisher_withdrawn", QoS::AtLeastOnce));
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (0, 1));
@@ -373,7 +373,7 @@ fn nothing_of_a_withdrawn_publisher_is_sent() {
     let mut bench = Bench::new(Version::V5, 10);
     let sent = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"open"));
     assert!(matches!(sent, (Delivered::Sent(QoS::AtLeastOnce), Some(_))));
-    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    bench.told = Told::revoked(RefusalCode::DeviceEpoch);
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let (done, packet) = bench.deliver(delivery("a/1", qos, b"new"));
         assert_eq!(done, Delivered::Dropped("publisher_withdrawn", qos));
@@ -390,11 +390,11 @@ fn what_waits_to_be_sent_again_is_let_go_of() {
     let mut bench = Bench::new(Version::V5, 10);
     bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"under way"));
     bench.deliver(delivery("a/2", QoS::ExactlyOnce, b"under way"));
-    bench.told = Told::withdrawn(RefusalCode::GroupEpoch);
+    bench.told = Told::revoked(RefusalCode::GroupEpoch);
     // On the present connection they are answered.
-    assert_eq!(bench.machine.drop_taken_back(Trusted::now(&bench.told)), []);
+    assert_eq!(bench.machine.drop_revoked(Trusted::now(&bench.told)), []);
     bench.attach(Version::V5, 10, true);
-    let dropped = bench.machine.drop_taken_back(Trusted::now(&bench.told));
+    let dropped = bench.machine.drop_revoked(Trusted::now(&bench.told));
     assert_eq!(dropped, [QoS::AtLeastOnce, QoS::ExactlyOnce]);
     assert!(bench.machine.flight.is_empty() && bench.again().is_none());
 }
@@ -405,7 +405,7 @@ fn a_withdrawn_session_publishes_nothing_more() {
     for last in [publish("a/1", QoS::AtMostOnce), publish("a/1", QoS::AtLeastOnce), held] {
         let mut bench = Bench::new(Version::V5, 10);
         bench.step(publish("a/2", QoS::ExactlyOnce));
-        bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+        bench.told = Told::revoked(RefusalCode::DeviceEpoch);
         let effects = bench.step(last);
         let [Effect::Rarer(Rarer::End(end))] = &effects[..] else { panic!("{}", effects.len()) };
         assert_eq!(end.reason, Some(ReasonCode::ADMINISTRATIVE_ACTION));

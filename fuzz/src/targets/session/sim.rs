@@ -12,7 +12,7 @@ use tessera_broker::lanes::{Delivery, Push};
 use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
-use tessera_broker::message::{Author, Trusted, Withdrawals};
+use tessera_broker::message::{Author, Trusted, Revocations};
 use tessera_broker::session::ending::Left;
 use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
 use tessera_broker::session::{Due, Line, Now, Session};
@@ -34,14 +34,14 @@ pub(super) const TOPICS: [&str; 4] = ["a/x", "a/y", "b/1", "c"];
 /// The world as deliveries ask it: every time anew, no verdict is taken for newer than it is.
 pub(super) struct Asked<'a>(pub(super) &'a World);
 
-impl Withdrawals for Asked<'_> {
+impl Revocations for Asked<'_> {
     fn version(&self) -> u64 {
         static LOOKS: AtomicU64 = AtomicU64::new(1);
         LOOKS.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
-        chain::taken_back(published, self.0)
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+        chain::publisher_revoked(published, self.0)
     }
 }
 
@@ -298,7 +298,7 @@ impl Sim {
                 continue;
             };
             note(("revoked", code.as_str(), session.is_connected()));
-            let end = End::withdrawn(code, &parts().policy);
+            let end = End::revoked(code, &parts().policy);
             session.hang_up(end);
             drop(self.forget(&session));
             let kept = &self.kept[&session.id];
