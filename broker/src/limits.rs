@@ -334,7 +334,7 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
 /// The same of all devices of one tenant: three quarters of the whole.
 pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
-/// The same in all, in memory. The part of kept sessions is on the disk too, and nothing else of them grows there.
+/// The same in all, in memory. The part of persistent sessions is on the disk too, and nothing else of them grows there.
 pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
 /// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
 pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
@@ -342,7 +342,7 @@ pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
 pub const SHARE_FREE: usize = 2 * 1024;
 /// Bytes that a session takes of a share at once.
 pub const SHARE_STEP: usize = 16 * 1024;
-/// Kept sessions of one device or service.
+/// Persistent sessions of one device or service.
 pub const KEPT_SESSIONS_PER_DEVICE: usize = 64;
 /// Sessions of one tenant: three quarters of [`SESSIONS`].
 pub const SESSIONS_PER_TENANT: usize = 150_000;
@@ -369,16 +369,16 @@ pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
 pub const RETAINED_PER_TENANT: (usize, usize) = (75_000, 96 * 1024 * 1024);
 
 /// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
-pub const KEEP_GROUP: usize = 8_192;
+pub const PERSISTENCE_GROUP: usize = 8_192;
 /// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
 /// filters of each of them make of it still fits.
-pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
+pub const PERSISTENCE_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Time after which rows that found no room on the disk are tried again.
-pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
+pub const PERSISTENCE_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
-pub const KEEP_BEHIND: usize = 16_384;
+pub const PERSISTENCE_BEHIND: usize = 16_384;
 /// Bytes of such rows, for the same: large messages that are retained or kept faster than the disk takes them.
-pub const KEEP_BEHIND_BYTES: usize = 64 * 1024 * 1024;
+pub const PERSISTENCE_BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
 pub const TOPIC_ALIASES_OUT: u16 = 16;
 

@@ -121,7 +121,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["config_error", "limits"],
             &["admission", "codec", "refusals", "relay", "shares", "tickets"],
             &["authz", "challenges", "message", "transport"],
-            &["authentication", "keep", "authorisation"],
+            &["authentication", "persistence", "authorisation"],
             &["lanes"],
             &["metrics", "session"],
             &["registry"],

@@ -63,7 +63,7 @@ impl Connection {
         let (routed, rest) = self.hub.route_now(message);
         self.tell_routed(message, &routed);
         // A message without an answer that is retained or kept for others waits only for a disk that is behind.
-        if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.keep.is_behind() {
+        if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
             self.owe(routed.tally.ticket);
         }

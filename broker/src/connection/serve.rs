@@ -305,15 +305,15 @@ impl Connection {
 
     /// Waits until the owed ticket is durable. When it cannot be written, `out` is withheld.
     async fn settle(&mut self) -> Option<End> {
-        if self.owed == 0 && self.session.kept().is_some() && self.hub.keep.is_behind() {
+        if self.owed == 0 && self.session.rows().is_some() && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
-            self.owed = self.hub.keep.ticket();
+            self.owed = self.hub.persistence.ticket();
         }
         if self.owed == 0 {
             return None;
         }
         let owed = std::mem::take(&mut self.owed);
-        let kept = Box::pin(self.hub.keep.durable(owed)).await;
+        let kept = Box::pin(self.hub.persistence.durable(owed)).await;
         self.now = self.hub.now();
         if kept.is_ok() {
             return None;

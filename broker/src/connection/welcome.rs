@@ -24,8 +24,8 @@ use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
 use crate::hub::Hub;
-use crate::keep::Kept;
 use crate::lanes::Outbox;
+use crate::persistence::SessionRows;
 use crate::refusals::{Refusal as Told, Remote, What};
 use crate::revocation;
 use crate::session::machine::{check_will, granted_expiry, told, Context, End};
@@ -196,8 +196,8 @@ async fn enter(
     grant: &Grant,
     line: Line,
 ) -> Result<Joined, RefusalCode> {
-    // Before anything is changed: rows of a kept session could not be written.
-    if !hub.keep.writes() {
+    // Before anything is changed: rows of a persistent session could not be written.
+    if !hub.persistence.writes() {
         return Err(RefusalCode::NotReady);
     }
     let line = Arc::new(line);
@@ -218,9 +218,9 @@ async fn enter(
         session.finish();
         full.code()
     })?;
-    let mut kept = session.kept().is_some();
+    let mut kept = session.rows().is_some();
     if let Some(old) = replaced {
-        kept |= old.kept().is_some();
+        kept |= old.rows().is_some();
         old.hang_up(crate::session::machine::End::taken_over());
         if let Some(will) = hub.forget(&old) {
             hub.publish_will(&old, will).await;
@@ -233,8 +233,8 @@ async fn enter(
 fn outbox(hub: &Hub, connect: &Connect, grant: &Grant) -> Arc<Outbox> {
     let id = hub.number();
     let lasts = granted_expiry(connect, &hub.policy) != 0;
-    let kept = lasts.then(|| Kept::new(Arc::clone(&hub.keep), id));
-    hub.outbox(grant, id, kept)
+    let rows = lasts.then(|| SessionRows::new(Arc::clone(&hub.persistence), id));
+    hub.outbox(grant, id, rows)
 }
 
 async fn resumable(hub: &Arc<Hub>, client_id: &ClientId, grant: &Grant) -> Option<Arc<Session>> {
@@ -294,7 +294,7 @@ fn joined(
     mut ack: ConnAck,
     kept: bool,
 ) -> Joined {
-    let owed = if kept { hub.keep.ticket() } else { 0 };
+    let owed = if kept { hub.persistence.ticket() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
     let method = ace::method(connect).and_then(Method::of);

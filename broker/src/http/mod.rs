@@ -117,10 +117,10 @@ impl Hub {
         let own = [
             unless(self.authenticator.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
             unless(
-                self.keep.is_healthy(),
+                self.persistence.is_healthy(),
                 "store",
-                self.keep.waits_for().unwrap_or(
-                    "the store of kept sessions stopped writing after an error: look at the log, and start the process \
+                self.persistence.waits_for().unwrap_or(
+                    "the store of persistent sessions stopped writing after an error: look at the log, and start the process \
                      anew",
                 ),
             ),

@@ -39,7 +39,7 @@ impl Hub {
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         // One commit holds the end of this session and the deliveries that its shared subscriptions pass on to others.
-        let together = session.kept().map(|kept| kept.keep.together());
+        let together = session.rows().map(|rows| rows.persistence.together());
         let finished = session.finish();
         // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
@@ -64,14 +64,14 @@ impl Hub {
     /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
     /// what time it is. Those whose time is over end with the next look at deadlines.
     pub(crate) fn settle(&self) {
-        if self.keep.is_settled() || !self.authenticator.validator().time_is_settled() {
+        if self.persistence.is_settled() || !self.authenticator.validator().time_is_settled() {
             return;
         }
         let now = self.now();
         for session in self.registry.all() {
             self.settle_one(&session, now);
         }
-        self.keep.settled();
+        self.persistence.settled();
     }
 
     /// As [`Self::settle`], for one session that a client takes up again.

@@ -19,11 +19,11 @@ use crate::admission::Admission;
 use crate::authentication::Authenticator;
 use crate::authz::Authz;
 use crate::challenges::Challenges;
-use crate::keep::{Keep, Kept};
 use crate::lanes::retained::Retained;
 use crate::lanes::{Lanes, Outbox};
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
+use crate::persistence::{Persistence, SessionRows};
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::session::machine::House;
@@ -58,7 +58,7 @@ pub(crate) struct Hub {
     pub(crate) leaving: mpsc::Sender<Leaving>,
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
-    pub(crate) keep: Arc<Keep>,
+    pub(crate) persistence: Arc<Persistence>,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) authz: Authz,
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -87,11 +87,11 @@ impl Hub {
         &self,
         grant: &Grant,
         id: SubscriberId,
-        kept: Option<Kept>,
+        rows: Option<SessionRows>,
     ) -> Arc<Outbox> {
         let account = self.shares.account(grant.tenant(), grant.device());
         let most = (self.policy.queue_messages, self.policy.queue_bytes);
-        Outbox::of_account(account, id, kept, most)
+        Outbox::of_account(account, id, rows, most)
     }
 
     /// Files the session's next deadline.

@@ -59,7 +59,7 @@ impl Hub {
         note: impl FnOnce(&mut Machine),
     ) -> (Routed, Option<Rest>) {
         let routed = {
-            let _together = session.kept().map(|kept| kept.keep.together());
+            let _together = session.rows().map(|rows| rows.persistence.together());
             session.look(note);
             self.route_at_once(message)
         };
@@ -86,7 +86,7 @@ impl Hub {
         }
         let mut tally = self.lanes.publish_at_once(message);
         if matches!(stored, Some(Stored::Kept | Stored::Deleted | Stored::Expired)) {
-            tally.ticket = self.keep.ticket();
+            tally.ticket = self.persistence.ticket();
         }
         Routed { tally, stored }
     }

@@ -24,7 +24,7 @@ pub struct Delivery {
     share: Option<Weak<Group>>,
 }
 
-/// The place of a QoS 1 or 2 delivery among all of a kept session.
+/// The place of a QoS 1 or 2 delivery among all of a persistent session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sequence {
     /// Its number; 0 for a session that is not kept. Packet ids follow it, so that they are the same after a restart.

@@ -152,7 +152,7 @@ impl Lanes {
         (tally, rest)
     }
 
-    /// The part of [`Self::publish`] that one commit can hold: exact filters, and all that kept sessions subscribed to.
+    /// The part of [`Self::publish`] that one commit can hold: exact filters, and all that persistent sessions subscribed to.
     pub fn publish_at_once(&self, message: &Arc<Message>) -> Tally {
         let mut tally = Tally::default();
         self.device.publish(message, &mut tally);

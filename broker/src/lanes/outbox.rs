@@ -8,10 +8,10 @@ mod waiting;
 use super::delivery::Delivery;
 use super::row;
 use crate::codec::QoS;
-use crate::keep::{Kept, Row};
 use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, QUEUED_MESSAGE_OVERHEAD, RETAINED_AHEAD};
 use crate::message::SubscriberId;
 use crate::message::Trusted;
+use crate::persistence::{Row, SessionRows};
 use crate::shares::{Account, Holding};
 use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
@@ -64,7 +64,7 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     filled: AtomicWaker,
     drained: Notify,
-    kept: Option<Kept>,
+    rows: Option<SessionRows>,
     waiting: AtomicUsize,
     missed: AtomicU64,
     holding: Holding,
@@ -99,27 +99,31 @@ impl Outbox {
     pub(crate) fn of_account(
         account: Arc<Account>,
         id: SubscriberId,
-        kept: Option<Kept>,
+        rows: Option<SessionRows>,
         most: (usize, usize),
     ) -> Arc<Self> {
-        Self::build(id, most, kept, Some(account))
+        Self::build(id, most, rows, Some(account))
     }
 
     /// As [`Self::with_limits`], for a session that is kept across restarts.
     #[cfg(test)]
-    pub(crate) fn kept_with_limits(kept: Kept, max_messages: usize, max_bytes: usize) -> Arc<Self> {
-        Self::build(kept.id, (max_messages, max_bytes), Some(kept), None)
+    pub(crate) fn stored_with_limits(
+        rows: SessionRows,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Arc<Self> {
+        Self::build(rows.id, (max_messages, max_bytes), Some(rows), None)
     }
 
     fn build(
         id: SubscriberId,
         (max_messages, max_bytes): (usize, usize),
-        kept: Option<Kept>,
+        rows: Option<SessionRows>,
         account: Option<Arc<Account>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             holding: Holding::of(account),
-            kept,
+            rows,
             id,
             max_messages: max_messages.max(1),
             max_bytes,
@@ -263,7 +267,7 @@ impl Outbox {
     }
 
     fn number(&self, inner: &mut Inner, delivery: &mut Delivery) {
-        let Some(kept) = &self.kept else { return };
+        let Some(rows) = &self.rows else { return };
         if delivery.qos() == QoS::AtMostOnce {
             return;
         }
@@ -272,7 +276,7 @@ impl Outbox {
         delivery.sequence.number = number;
         if !delivery.live_only {
             let row = row::encode_delivery(delivery);
-            delivery.sequence.ticket = kept.put(|id| Row::Outgoing(id, number), row);
+            delivery.sequence.ticket = rows.put(|id| Row::Outgoing(id, number), row);
         }
     }
 
@@ -289,12 +293,12 @@ impl Outbox {
 
     /// Whether its session is kept across restarts.
     pub fn is_kept(&self) -> bool {
-        self.kept.is_some()
+        self.rows.is_some()
     }
 
     /// The kept part of its session.
-    pub(crate) fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref()
+    pub(crate) fn rows(&self) -> Option<&SessionRows> {
+        self.rows.as_ref()
     }
 
     /// As [`Self::push`]; what does not fit is counted as missed.
@@ -397,9 +401,9 @@ impl Outbox {
         if !dropped.is_empty() {
             self.drained.notify_waiters();
         }
-        if let Some(kept) = &self.kept {
+        if let Some(rows) = &self.rows {
             for (_, number) in dropped.iter().filter(|(_, number)| *number > 0) {
-                kept.delete(|id| Row::Outgoing(id, *number));
+                rows.delete(|id| Row::Outgoing(id, *number));
             }
         }
         dropped.into_iter().map(|(qos, _)| qos).collect()

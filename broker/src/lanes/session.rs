@@ -68,8 +68,8 @@ impl LaneSession {
         Ok(self.held.insert(wanted.clone(), held).is_none())
     }
 
-    /// Puts back what a kept session subscribed to before a restart: it counts in the share in any case. Nothing of the
-    /// router is needed, so nothing can refuse it: kept sessions are served as messages are published.
+    /// Puts back what a persistent session subscribed to before a restart: it counts in the share in any case. Nothing of the
+    /// router is needed, so nothing can refuse it: persistent sessions are served as messages are published.
     pub(crate) fn restore(&mut self, known: &Subscription, options: Options) {
         let Self { lanes, tenant, outbox, .. } = self;
         let held = match (exact(known), &known.share) {

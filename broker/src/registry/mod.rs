@@ -218,14 +218,14 @@ impl Inner {
     ) -> Result<(), Full> {
         let is_more = former.is_none();
         let is_more_kept =
-            session.kept().is_some() && former.is_none_or(|former| former.kept().is_none());
+            session.rows().is_some() && former.is_none_or(|former| former.rows().is_none());
         if !is_more && !is_more_kept {
             return Ok(());
         }
         let (mut all, mut kept) = (0, 0);
         for one in self.devices.get(&session.tenant, session.device.device().as_str()) {
             all += 1;
-            kept += usize::from(one.kept().is_some());
+            kept += usize::from(one.rows().is_some());
         }
         if is_more_kept && kept >= most.kept_of_device {
             return Err(Full::KeptOfDevice);

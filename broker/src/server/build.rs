@@ -1,4 +1,4 @@
-//! The parts of a broker, built from its settings; kept sessions and retained messages are there again.
+//! The parts of a broker, built from its settings; persistent sessions and retained messages are there again.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::authz::Authz;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::hub::{Hub, Leaving};
-use crate::keep::Keep;
 use crate::lanes::retained::Retained;
 use crate::lanes::Lanes;
 use crate::limits::LEAVING;
 use crate::metrics::BrokerMetrics;
+use crate::persistence::Persistence;
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::session::timers::Timers;
@@ -68,7 +68,7 @@ pub(super) async fn build(
     let workers =
         spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
     let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
-    let keep = store(config, &metrics)?;
+    let persistence = store(config, &metrics)?;
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
     let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
@@ -91,7 +91,7 @@ pub(super) async fn build(
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
         lanes,
-        retained: Retained::kept(Arc::clone(&keep), config.retained),
+        retained: Retained::stored_in(Arc::clone(&persistence), config.retained),
         timers: Timers::default(),
         relay,
         revocation_sweep: Notify::new(),
@@ -100,28 +100,28 @@ pub(super) async fn build(
         leaving,
         next_session: AtomicU64::new(1),
         connected: AtomicUsize::new(0),
-        keep: Arc::clone(&keep),
+        persistence: Arc::clone(&persistence),
         tickets,
         authz: Authz::new(config.authz_info, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),
     });
     restore::restore(&hub).await.map_err(StartError::Store)?;
-    let restored = keep.ticket();
-    stop.spawn("broker store", keep.run());
+    let restored = persistence.ticket();
+    stop.spawn("broker store", persistence.run());
     // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
     // broker starts all the same, and lets no client in.
-    let _ = hub.keep.durable(restored).await;
+    let _ = hub.persistence.durable(restored).await;
     Ok(Built { hub, thread, gone })
 }
 
-fn store(config: &BrokerConfig, metrics: &BrokerMetrics) -> Result<Arc<Keep>, StartError> {
+fn store(config: &BrokerConfig, metrics: &BrokerMetrics) -> Result<Arc<Persistence>, StartError> {
     let (accept_loss, must_exist) = (config.accept_loss, config.must_exist);
     let options = StoreOptions { accept_loss, must_exist, ..StoreOptions::default() };
-    let keep = Keep::open_with(&config.data_dir.join("sessions"), &options);
-    let keep = keep.map_err(StartError::Store)?;
-    if keep.has_lost() {
+    let persistence = Persistence::open_with(&config.data_dir.join("sessions"), &options);
+    let persistence = persistence.map_err(StartError::Store)?;
+    if persistence.has_lost() {
         metrics.limits_hit.inc(&["store_loss_accepted"]);
     }
-    Ok(keep)
+    Ok(persistence)
 }

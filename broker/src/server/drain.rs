@@ -38,7 +38,7 @@ pub(super) async fn spawn(
             one.end().await;
         }
         hub.lanes.stop();
-        hub.keep.close().await;
+        hub.persistence.close().await;
         server.stop(true).await;
     });
     Ok(())

@@ -39,7 +39,7 @@ impl fmt::Display for StartError {
             Self::Metrics(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Tickets(error) => write!(f, "ticket keys: {error}"),
-            Self::Store(error) => write!(f, "kept sessions: {error}"),
+            Self::Store(error) => write!(f, "session store: {error}"),
             Self::Thread(error) => write!(f, "the system refuses: {error}"),
             Self::Actix => f.write_str("the actor thread did not start"),
         }

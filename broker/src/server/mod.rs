@@ -76,12 +76,12 @@ impl BrokerHandle {
         self.hub.certificates.as_deref().map_or(Ok(()), renewal::reload)
     }
 
-    /// Writes a consistent copy of the kept sessions and retained messages into the new folder `to`.
+    /// Writes a consistent copy of the persistent sessions and retained messages into the new folder `to`.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
-        self.hub.keep.copy_to(to)
+        self.hub.persistence.copy_to(to)
     }
 
     /// Sessions, connected or kept.

@@ -19,7 +19,6 @@ use tessera_token::standing::Standing;
 use crate::authorisation::revoked;
 use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
-use crate::keep::{all, Kept, Row, Step, PAGE};
 use crate::lanes::row::Outgoing;
 use crate::lanes::Delivery;
 use crate::message::encoding;
@@ -28,6 +27,7 @@ use crate::message::same::Same;
 use crate::message::Trusted;
 use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
+use crate::persistence::{all, Row, SessionRows, Step, PAGE};
 use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;
@@ -43,7 +43,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
     let mut counts = (0, 0);
     let mut replaced = Vec::new();
     loop {
-        let rows = hub.keep.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let rows = hub.persistence.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
         let Some((last, _)) = rows.last() else { break };
         after = Some(last.clone());
         for (key, value) in rows {
@@ -69,7 +69,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
         }
     }
     if counts != (0, 0) {
-        tracing::info!(restored = counts.0, dropped = counts.1, "kept sessions");
+        tracing::info!(restored = counts.0, dropped = counts.1, "stored sessions restored");
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ enum Lost {
 }
 
 fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
-    hub.keep.note(Step::Forget(id));
+    hub.persistence.note(Step::Forget(id));
     match why {
         Lost::Damaged(table) => {
             tracing::error!(session = id.0, table, "a stored session is damaged and was dropped");
@@ -116,8 +116,8 @@ fn restore_session(
         Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
-    let kept = Kept::new(Arc::clone(&hub.keep), id);
-    let outbox = hub.outbox(&grant, id, Some(kept));
+    let rows = SessionRows::new(Arc::clone(&hub.persistence), id);
+    let outbox = hub.outbox(&grant, id, Some(rows));
     outbox.restore(parts.waiting, parts.last_number);
     let device = hub.observer.device(grant.tenant(), grant.device());
     let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
@@ -172,7 +172,7 @@ struct Parts {
 impl Rows {
     fn read(hub: &Hub, id: SubscriberId) -> Result<Self, StoreError> {
         let prefix = id.0.to_be_bytes();
-        let tables = &hub.keep.tables;
+        let tables = &hub.persistence.tables;
         Ok(Self {
             subscriptions: all(&tables.subscriptions, &prefix)?,
             outgoing: all(&tables.outgoing, &prefix)?,
@@ -228,7 +228,7 @@ impl Parts {
             let comes_back = may_come_back(hub, &delivery.message);
             if !comes_back {
                 let row = Row::Outgoing(id, delivery.sequence.number);
-                hub.keep.note(Step::Delete(row));
+                hub.persistence.note(Step::Delete(row));
                 hub.metrics.dropped.inc(&["publisher_withdrawn", qos_label(delivery.qos())]);
             }
             comes_back
@@ -268,7 +268,7 @@ fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
     let mut counts = (0, 0);
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let rows = hub.keep.tables.retained.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let rows = hub.persistence.tables.retained.scan_prefix(&[], after.as_deref(), PAGE)?;
         let Some((last, _)) = rows.last() else { break };
         after = Some(last.clone());
         for (key, value) in rows {
@@ -278,7 +278,7 @@ fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
                 false => {
                     counts.1 += 1;
                     hub.retained.note_row(row);
-                    hub.keep.note(Step::Delete(Row::Retained(row)));
+                    hub.persistence.note(Step::Delete(Row::Retained(row)));
                 }
             }
         }

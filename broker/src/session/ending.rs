@@ -113,8 +113,8 @@ impl Session {
         }
         drop(state);
         undelivered.extend(self.outbox.close());
-        if let Some(kept) = self.kept() {
-            kept.forget();
+        if let Some(rows) = self.rows() {
+            rows.forget();
         }
         Finished { will, subscriptions, undelivered }
     }

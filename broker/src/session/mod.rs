@@ -29,10 +29,10 @@ use tessera_token::time::UnixSeconds;
 
 use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
-use crate::keep::{Kept, Row};
 use crate::lanes::{Delivery, LaneSession, Outbox};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::message::{SubscriberId, Trusted};
+use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
 use crate::session::row::SessionRecord;
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
@@ -171,18 +171,18 @@ impl Session {
     }
 
     /// The part of it that survives a restart, when it is kept.
-    pub(crate) fn kept(&self) -> Option<&Kept> {
-        self.outbox.kept()
+    pub(crate) fn rows(&self) -> Option<&SessionRows> {
+        self.outbox.rows()
     }
 
     /// Notes what is kept of the session itself.
     fn save(&self, state: &State) {
-        let Some(kept) = self.kept().filter(|_| !state.ended) else { return };
+        let Some(rows) = self.rows().filter(|_| !state.ended) else { return };
         let standing = Standing::of(self.rights.load().grant());
         let will = state.waiting_will.as_deref().map(|(_, will)| will).or(state.machine.will());
         let expiry = state.machine.expiry_seconds();
         let row = SessionRecord::encode(&self.client_id, &standing, expiry, state.left, will);
-        kept.put(Row::Session, row);
+        rows.put(Row::Session, row);
     }
 
     /// Puts back the state from before a restart: no client is connected, since `left` or since the restart. Until

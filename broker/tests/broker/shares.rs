@@ -28,7 +28,7 @@ async fn free(world: &World, device: &str, client_id: &str) -> Client {
     plan(world, device, Version::V5).client_id(client_id).scope(all).open().await
 }
 
-/// A kept session with this subscription.
+/// A persistent session with this subscription.
 async fn keep(world: &World, device: &str, client_id: &str, filter: &str) -> Client {
     let mut client = resume(world, device, client_id).await;
     assert!(!client.subscribe(filter, QoS::AtLeastOnce).await.is_error());
@@ -500,7 +500,7 @@ async fn retained_messages_come_back_past_lowered_limits() {
     }
 }
 
-/// The default share, on the disk and after a start: one device with as many kept sessions as it may have.
+/// The default share, on the disk and after a start: one device with as many persistent sessions as it may have.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_device_keeps_on_the_disk_is_bounded() {
     const MIB: u64 = 1024 * 1024;

@@ -11,11 +11,11 @@ mod tree;
 
 pub use limits::RetainedLimits;
 
-use crate::keep::{Keep, Row, Step};
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES, RETAINED_PER_LOOKUP, RETAINED_VISITS};
 use crate::message::encoding;
 use crate::message::Message;
 use crate::message::Trusted;
+use crate::persistence::{Persistence, Row, Step};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -90,7 +90,7 @@ pub struct Retained {
 }
 
 struct Inner {
-    keep: Option<Arc<Keep>>,
+    persistence: Option<Arc<Persistence>>,
     last_row: u64,
     tenants: HashMap<TenantId, OfTenant>,
     publishers: HashMap<(TenantId, DeviceId), OfPublisher>,
@@ -131,14 +131,14 @@ impl Retained {
     }
 
     /// An empty store whose messages survive a restart, for so many messages and bytes at most.
-    pub(crate) fn kept(keep: Arc<Keep>, most: RetainedLimits) -> Self {
-        Self::with(Some(keep), most)
+    pub(crate) fn stored_in(persistence: Arc<Persistence>, most: RetainedLimits) -> Self {
+        Self::with(Some(persistence), most)
     }
 
-    fn with(keep: Option<Arc<Keep>>, most: RetainedLimits) -> Self {
+    fn with(persistence: Option<Arc<Persistence>>, most: RetainedLimits) -> Self {
         Self {
             inner: RwLock::new(Inner {
-                keep,
+                persistence,
                 last_row: 0,
                 tenants: HashMap::new(),
                 publishers: HashMap::new(),
@@ -273,11 +273,11 @@ impl Inner {
             return Stored::Full(limit);
         }
         let mut message = message.copied();
-        if let Some(keep) = &self.keep {
+        if let Some(persistence) = &self.persistence {
             self.last_row += 1;
             message.set_row(self.last_row);
             let row = encoding::encode_message(&message);
-            keep.note(Step::Put(Row::Retained(self.last_row), row));
+            persistence.note(Step::Put(Row::Retained(self.last_row), row));
         }
         self.insert(Arc::new(message));
         Stored::Kept
@@ -334,8 +334,8 @@ impl Inner {
         if of_tenant.tree.is_empty() {
             self.tenants.remove(tenant);
         }
-        if let (Some(keep), true) = (&self.keep, old.row() != 0) {
-            keep.note(Step::Delete(Row::Retained(old.row())));
+        if let (Some(persistence), true) = (&self.persistence, old.row() != 0) {
+            persistence.note(Step::Delete(Row::Retained(old.row())));
         }
         self.sum.take(cost);
         self.deadlines.remove(&(deadline(&old), tenant.clone(), topic.clone()));

@@ -1,10 +1,10 @@
 use super::RetainedLimits;
 use super::{Limit, Retained, Stored};
-use crate::keep::Keep;
 use crate::lanes::testing::*;
 use crate::limits::{RETAINED_BYTES, RETAINED_MESSAGES};
 use crate::message::Author;
 use crate::message::{Message, Publisher};
+use crate::persistence::Persistence;
 use std::sync::Arc;
 use tessera_token::ids::DeviceId;
 use tessera_token::topic::TopicFilter;
@@ -168,10 +168,10 @@ fn both_limits_refuse_and_leave_what_is_there() {
 #[test]
 fn what_is_refused_takes_no_row() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Keep::open(folder.path()).unwrap();
+    let keep = Persistence::open(folder.path()).unwrap();
     let (any, one) = ((usize::MAX, usize::MAX), (1, usize::MAX));
     let most = RetainedLimits { all: any, tenant: any, device: one };
-    let retained = Retained::kept(Arc::clone(&keep), most);
+    let retained = Retained::stored_in(Arc::clone(&keep), most);
     assert_eq!(retained.set(&message("a", "x"), NOW), Stored::Kept);
     for _ in 0..3 {
         assert_eq!(retained.set(&message("b", "x"), NOW), Stored::Full(Limit::Publisher));

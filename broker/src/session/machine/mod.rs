@@ -31,11 +31,11 @@ use tessera_token::topic::TopicName;
 
 use crate::authorisation::Rights;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
-use crate::keep::{Kept, Row};
 use crate::lanes::row;
 use crate::lanes::{Delivery, Outbox};
 use crate::message::SubscriberId;
 use crate::message::Trusted;
+use crate::persistence::{Row, SessionRows};
 use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 
@@ -165,9 +165,9 @@ impl Machine {
             flight::Acked::Unknown => ReasonCode::PACKET_ID_NOT_FOUND,
             flight::Acked::Again => ReasonCode::SUCCESS,
             flight::Acked::Good(number) => {
-                if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
+                if let (Some(rows), true) = (rows(&self.outbox), number > 0) {
                     let row = row::encode_released();
-                    self.ticket = kept.put(|id| Row::Outgoing(id, number), row);
+                    self.ticket = rows.put(|id| Row::Outgoing(id, number), row);
                 }
                 ReasonCode::SUCCESS
             }
@@ -177,8 +177,8 @@ impl Machine {
 
     /// A delivery is done with; losing this in a crash costs a repetition that the client knows.
     fn drop_row(&self, number: u64) {
-        if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
-            kept.delete(|id| Row::Outgoing(id, number));
+        if let (Some(rows), true) = (rows(&self.outbox), number > 0) {
+            rows.delete(|id| Row::Outgoing(id, number));
         }
     }
 
@@ -293,8 +293,8 @@ pub(crate) struct Restored {
 }
 
 /// The place for notes that must survive a crash, for a session that is kept.
-fn kept(outbox: &Option<Arc<Outbox>>) -> Option<&Kept> {
-    outbox.as_ref().and_then(|outbox| outbox.kept())
+fn rows(outbox: &Option<Arc<Outbox>>) -> Option<&SessionRows> {
+    outbox.as_ref().and_then(|outbox| outbox.rows())
 }
 
 fn out_of_place() -> Effect {

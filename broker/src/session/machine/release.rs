@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
+use super::{rows, Answer, Context, Effect, Effects, Machine, Rarer};
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode};
-use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Message;
+use crate::persistence::Row;
 use crate::refusals::What;
 
 /// The messages that the client has not released, by packet id.
@@ -125,9 +125,9 @@ impl Machine {
 
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_message(&message);
-            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+            self.ticket = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put(packet_id, message);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
@@ -147,9 +147,9 @@ impl Machine {
 
     /// The message with this id was passed on: a repetition of it is not.
     pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_passed_on();
-            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+            self.ticket = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put_passed_on(packet_id);
     }
@@ -185,8 +185,8 @@ impl Machine {
 
     /// The message is no longer held: it is published in the same step, or never.
     pub(crate) fn forget_received(&mut self, packet_id: u16) {
-        if let Some(kept) = kept(&self.outbox) {
-            self.ticket = kept.delete(|id| Row::Incoming(id, packet_id));
+        if let Some(rows) = rows(&self.outbox) {
+            self.ticket = rows.delete(|id| Row::Incoming(id, packet_id));
         }
     }
 

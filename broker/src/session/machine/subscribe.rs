@@ -6,15 +6,15 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{kept, Context, Effect, Effects, Granted, Machine, Rarer};
+use super::{rows, Context, Effect, Effects, Granted, Machine, Rarer};
 use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
 };
-use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Options;
+use crate::persistence::Row;
 use crate::refusals::What;
 
 /// A subscription that the session holds.
@@ -110,16 +110,16 @@ impl Machine {
                 self.last_subscription
             }
         };
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_subscription(&held.text(), &held.options);
-            self.ticket = kept.put(|id| Row::Subscription(id, held.number), row);
+            self.ticket = rows.put(|id| Row::Subscription(id, held.number), row);
         }
         self.subscriptions.insert(key, held);
     }
 
     fn let_go(&mut self, number: u32) {
-        if let Some(kept) = kept(&self.outbox) {
-            self.ticket = kept.delete(|id| Row::Subscription(id, number));
+        if let Some(rows) = rows(&self.outbox) {
+            self.ticket = rows.delete(|id| Row::Subscription(id, number));
         }
     }
 

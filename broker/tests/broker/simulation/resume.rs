@@ -1,4 +1,4 @@
-//! A kept session whose connection breaks anywhere, with and without `kill -9` of the broker in between.
+//! A persistent session whose connection breaks anywhere, with and without `kill -9` of the broker in between.
 
 use tessera_broker::codec::{QoS, Version};
 

@@ -98,7 +98,7 @@ async fn listen<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, filter: &
     loop {
         match line.next().await {
             Some(Packet::SubAck(_)) => return,
-            // A kept session listens already.
+            // A persistent session listens already.
             Some(Packet::Publish(message)) if &*message.topic == STATUS => {}
             other => panic!("expected SUBACK, got {other:?}"),
         }

@@ -1,9 +1,9 @@
 use crate::codec::QoS;
-use crate::keep::{Keep, Kept};
 use crate::lanes::testing::*;
 use crate::lanes::{LaneError, LaneSession, Lanes, Outbox};
 use crate::limits::{GROUP_MEMBERS, SHARE_FREE, SHARE_STEP};
 use crate::message::SubscriberId;
+use crate::persistence::{Persistence, SessionRows};
 use crate::shares::tests::account_with;
 use crate::shares::Kind;
 use std::sync::Arc;
@@ -184,13 +184,13 @@ async fn members_come_back_past_the_limit_of_a_group() {
 }
 
 /// A keeper that writes, and the outbox of a session that it keeps.
-fn kept(folder: &std::path::Path) -> (Arc<Keep>, impl Fn(u64, usize) -> Arc<Outbox>) {
-    let keep = Keep::open(folder).unwrap();
+fn kept(folder: &std::path::Path) -> (Arc<Persistence>, impl Fn(u64, usize) -> Arc<Outbox>) {
+    let keep = Persistence::open(folder).unwrap();
     tokio::spawn(Arc::clone(&keep).run());
     let of = Arc::clone(&keep);
     let outbox = move |id, most| {
-        let kept = Kept::new(Arc::clone(&of), SubscriberId(id));
-        Outbox::kept_with_limits(kept, most, 1 << 20)
+        let kept = SessionRows::new(Arc::clone(&of), SubscriberId(id));
+        Outbox::stored_with_limits(kept, most, 1 << 20)
     };
     (keep, outbox)
 }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
-use super::{Keep, Kept, Row, Step};
+use super::{Persistence, Row, SessionRows, Step};
 use crate::authorisation::tests::rights;
 use crate::codec::QoS;
 use crate::lanes::row::Outgoing;
 use crate::lanes::Delivery;
-use crate::limits::KEEP_GROUP;
+use crate::limits::PERSISTENCE_GROUP;
 use crate::message::encoding;
 use crate::message::same::Same;
 use crate::message::Author;
@@ -110,7 +110,7 @@ fn rows_read_back_and_cut_ones_do_not() {
 #[tokio::test]
 async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Keep::open(folder.path()).unwrap();
+    let keep = Persistence::open(folder.path()).unwrap();
     let running = tokio::spawn(Arc::clone(&keep).run());
     let (one, two) = (SubscriberId(1), SubscriberId(2));
     for id in [one, two] {
@@ -132,11 +132,11 @@ async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
 #[tokio::test]
 async fn what_comes_after_the_end_of_a_session_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Keep::open(folder.path()).unwrap();
+    let keep = Persistence::open(folder.path()).unwrap();
     let running = tokio::spawn(Arc::clone(&keep).run());
     let (over, other) = (SubscriberId(1), SubscriberId(2));
-    let ended = Kept::new(Arc::clone(&keep), over);
-    let goes_on = Kept::new(Arc::clone(&keep), other);
+    let ended = SessionRows::new(Arc::clone(&keep), over);
+    let goes_on = SessionRows::new(Arc::clone(&keep), other);
     // A clone stands for a task that still holds the session.
     let late = ended.clone();
     ended.put(Row::Session, vec![1]);
@@ -161,7 +161,7 @@ async fn what_comes_after_the_end_of_a_session_is_not_kept() {
 const WHOLE: u64 = 20_000;
 const FOLDER: &str = "TESSERA_TEST_KEEP_FOLDER";
 
-fn note_whole(keep: &Keep, round: u8) -> u64 {
+fn note_whole(keep: &Persistence, round: u8) -> u64 {
     let _together = keep.together();
     for session in 0..WHOLE {
         keep.note(Step::Put(Row::Session(SubscriberId(session)), vec![round]));
@@ -172,9 +172,9 @@ fn note_whole(keep: &Keep, round: u8) -> u64 {
 #[tokio::test]
 async fn what_belongs_together_is_one_group_and_the_rest_is_cut() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Keep::open(folder.path()).unwrap();
+    let keep = Persistence::open(folder.path()).unwrap();
     note_whole(&keep, 1);
-    for row in 0..2 * KEEP_GROUP as u64 + 10 {
+    for row in 0..2 * PERSISTENCE_GROUP as u64 + 10 {
         keep.note(Step::Put(Row::Retained(row), vec![1]));
     }
     note_whole(&keep, 2);
@@ -184,7 +184,7 @@ async fn what_belongs_together_is_one_group_and_the_rest_is_cut() {
         assert!(whole == 0 || whole == WHOLE as usize, "{whole}");
         groups.push((taken.rows.len() - whole, whole > 0, taken.ticket));
     }
-    assert!(groups.iter().all(|(rest, ..)| *rest <= KEEP_GROUP + 1), "{groups:?}");
+    assert!(groups.iter().all(|(rest, ..)| *rest <= PERSISTENCE_GROUP + 1), "{groups:?}");
     assert_eq!(groups.iter().filter(|(_, whole, _)| *whole).count(), 2);
     assert!(groups.windows(2).all(|pair| pair[0].2 < pair[1].2));
     assert_eq!(groups.last().map(|group| group.2), Some(keep.ticket()));
@@ -194,7 +194,7 @@ async fn what_belongs_together_is_one_group_and_the_rest_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_a_process() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
-    let keep = Keep::open(std::path::Path::new(&folder)).unwrap();
+    let keep = Persistence::open(std::path::Path::new(&folder)).unwrap();
     tokio::spawn(Arc::clone(&keep).run());
     for round in 1.. {
         let ticket = note_whole(&keep, round);
@@ -231,7 +231,7 @@ fn a_kill_never_divides_what_belongs_together() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let keep = Keep::open(folder.path()).unwrap();
+        let keep = Persistence::open(folder.path()).unwrap();
         let rows = super::all(&keep.tables.sessions, &[]).unwrap();
         let incoming = super::all(&keep.tables.incoming, &[]).unwrap();
         assert_eq!((rows.len() as u64, incoming.len()), (WHOLE, 1));
@@ -246,8 +246,8 @@ fn a_kill_never_divides_what_belongs_together() {
 #[tokio::test]
 async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Keep::open(folder.path()).unwrap();
-    let rows = crate::limits::KEEP_BEHIND as u64 + 1;
+    let keep = Persistence::open(folder.path()).unwrap();
+    let rows = crate::limits::PERSISTENCE_BEHIND as u64 + 1;
     assert!(!keep.is_behind());
     for row in 0..rows {
         keep.note(Step::Put(Row::Retained(row), vec![1]));
@@ -260,7 +260,7 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
     // A few large rows are as much; rows that were replaced or deleted before they were written are nothing.
     let large = vec![1; 512 * 1024];
-    let count = (crate::limits::KEEP_BEHIND_BYTES / large.len()) as u64;
+    let count = (crate::limits::PERSISTENCE_BEHIND_BYTES / large.len()) as u64;
     let _whole = keep.together();
     for row in 0..2 * count {
         keep.note(Step::Put(Row::Retained(rows), large.clone()));
@@ -309,7 +309,7 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
     let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Room::default()));
     let options =
         tessera_runtime::store::StoreOptions { watch: Some(disk.clone()), ..Default::default() };
-    let keep = Keep::open_with(folder.path(), &options).unwrap();
+    let keep = Persistence::open_with(folder.path(), &options).unwrap();
     let running = tokio::spawn(Arc::clone(&keep).run());
     let (one, two) = (SubscriberId(1), SubscriberId(2));
     let first = keep.note(Step::Put(Row::Session(one), vec![1]));
@@ -340,6 +340,6 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
     keep.close().await;
     running.await.unwrap();
     assert!(!keep.is_healthy());
-    let keep = Keep::open(folder.path()).unwrap();
+    let keep = Persistence::open(folder.path()).unwrap();
     assert_eq!(keep.tables.sessions.len().unwrap(), 2);
 }

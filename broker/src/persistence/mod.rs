@@ -1,10 +1,10 @@
 //! Durable state: persistent sessions, the messages that wait for them, and retained messages.
 //!
 //! 1. A change of durable state is noted as a [`Step`] and gets a ticket; nothing waits for the disk yet.
-//! 2. One task ([`Keep::run`]) takes the noted steps and commits them, group by group. Steps that belong together
-//!    ([`Keep::together`]) are never divided.
+//! 2. One task ([`Persistence::run`]) takes the noted steps and commits them, group by group. Steps that belong together
+//!    ([`Persistence::together`]) are never divided.
 //! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the ticket is
-//!    [`Keep::durable`] before its bytes leave the process.
+//!    [`Persistence::durable`] before its bytes leave the process.
 //!
 //! While there is no room on the disk, noted steps wait and are tried again. None of them is reported as durable, and
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
@@ -28,7 +28,10 @@ use tessera_runtime::store::{
 use tokio::sync::{watch, Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{KEEP_BEHIND, KEEP_BEHIND_BYTES, KEEP_GROUP, KEEP_TRY_AGAIN, KEEP_WHOLE};
+use crate::limits::{
+    PERSISTENCE_BEHIND, PERSISTENCE_BEHIND_BYTES, PERSISTENCE_GROUP, PERSISTENCE_TRY_AGAIN,
+    PERSISTENCE_WHOLE,
+};
 use crate::message::SubscriberId;
 use pending::{Pending, Taken};
 pub(crate) use pending::{Row, Step};
@@ -37,7 +40,7 @@ pub(crate) use pending::{Row, Step};
 pub(crate) const PAGE: usize = 64;
 
 /// The durable state of the broker.
-pub struct Keep {
+pub struct Persistence {
     store: Store,
     pub(crate) tables: Tables,
     pending: Mutex<Pending>,
@@ -70,9 +73,9 @@ struct Progress {
 
 /// The store does not write: nothing may be acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotKept;
+pub struct NotDurable;
 
-impl Keep {
+impl Persistence {
     /// Opens what is kept in `folder`.
     ///
     /// # Errors
@@ -81,10 +84,10 @@ impl Keep {
         Self::open_with(folder, &StoreOptions::default())
     }
 
-    /// As [`Keep::open`], with what may be missing.
+    /// As [`Persistence::open`], with what may be missing.
     ///
     /// # Errors
-    /// As [`Keep::open`].
+    /// As [`Persistence::open`].
     pub fn open_with(folder: &Path, options: &StoreOptions) -> Result<Arc<Self>, StoreError> {
         let store = Store::open_with(folder, options)?;
         if let Some(loss) = &store.opened().accepted {
@@ -138,7 +141,7 @@ impl Keep {
     fn add(&self, mut pending: MutexGuard<'_, Pending>, step: Step) -> u64 {
         let first = pending.is_empty();
         let ticket = pending.add(step);
-        if pending.group_len() >= KEEP_GROUP {
+        if pending.group_len() >= PERSISTENCE_GROUP {
             // Inside of steps that belong together, our own guard among them, this fails.
             if let Some(_whole) = self.whole.try_write() {
                 pending.seal();
@@ -168,7 +171,7 @@ impl Keep {
     /// While the guard lives, all noted steps belong to one commit, whatever their number. The guard must not be held
     /// across an `await`, nor taken a second time while it is held.
     pub(crate) fn together(&self) -> RwLockReadGuard<'_, ()> {
-        if self.pending.lock().group_len() >= KEEP_GROUP {
+        if self.pending.lock().group_len() >= PERSISTENCE_GROUP {
             let _whole = self.whole.write();
             self.pending.lock().seal();
         }
@@ -183,7 +186,7 @@ impl Keep {
     /// Whether so much waits for the disk that peers should wait too.
     pub(crate) fn is_behind(&self) -> bool {
         let pending = self.pending.lock();
-        pending.len() > KEEP_BEHIND || pending.bytes() > KEEP_BEHIND_BYTES
+        pending.len() > PERSISTENCE_BEHIND || pending.bytes() > PERSISTENCE_BEHIND_BYTES
     }
 
     /// Whether it writes.
@@ -209,19 +212,19 @@ impl Keep {
     /// Returns once everything up to `ticket` is durable. Cancel-safe.
     ///
     /// # Errors
-    /// [`NotKept`] when the store failed, and it never will be, or when there is no room on the disk now.
-    pub(crate) async fn durable(&self, ticket: u64) -> Result<(), NotKept> {
+    /// [`NotDurable`] when the store failed, and it never will be, or when there is no room on the disk now.
+    pub(crate) async fn durable(&self, ticket: u64) -> Result<(), NotDurable> {
         let reached =
             |progress: &Progress| progress.durable >= ticket || progress.waits || progress.failed;
         if !reached(&self.progress.borrow()) {
             let mut watching = self.progress.subscribe();
-            watching.wait_for(reached).await.map_err(|_| NotKept)?;
+            watching.wait_for(reached).await.map_err(|_| NotDurable)?;
         }
         let progress = *self.progress.borrow();
         if progress.durable >= ticket {
             Ok(())
         } else {
-            Err(NotKept)
+            Err(NotDurable)
         }
     }
 
@@ -284,7 +287,7 @@ impl Keep {
             }
             tokio::select! {
                 () = self.stopping.cancelled() => {}
-                () = tokio::time::sleep(KEEP_TRY_AGAIN) => {}
+                () = tokio::time::sleep(PERSISTENCE_TRY_AGAIN) => {}
             }
             batch = refused;
         }
@@ -322,10 +325,10 @@ impl Keep {
                 None => batch.delete(table, row.key()),
             }
             steps += 1;
-            if steps == KEEP_WHOLE {
+            if steps == PERSISTENCE_WHOLE {
                 steps = 0;
                 tracing::error!(
-                    rows = KEEP_WHOLE,
+                    rows = PERSISTENCE_WHOLE,
                     "transaction split into several commits: it is not atomic across a crash"
                 );
                 self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
@@ -336,7 +339,7 @@ impl Keep {
                 batch.delete(table, key);
                 steps += 1;
                 // Of a session that is over, what a crash leaves is dropped at the next start.
-                if steps == KEEP_WHOLE {
+                if steps == PERSISTENCE_WHOLE {
                     steps = 0;
                     self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
                 }
@@ -369,30 +372,30 @@ impl Tables {
     }
 }
 
-/// The part of one session.
+/// The rows of one session.
 #[derive(Clone)]
-pub(crate) struct Kept {
-    pub(crate) keep: Arc<Keep>,
+pub(crate) struct SessionRows {
+    pub(crate) persistence: Arc<Persistence>,
     pub(crate) id: SubscriberId,
     over: Arc<AtomicBool>,
 }
 
-impl Kept {
-    pub(crate) fn new(keep: Arc<Keep>, id: SubscriberId) -> Self {
-        Self { keep, id, over: Arc::default() }
+impl SessionRows {
+    pub(crate) fn new(persistence: Arc<Persistence>, id: SubscriberId) -> Self {
+        Self { persistence, id, over: Arc::default() }
     }
 
     pub(crate) fn put(&self, row: impl FnOnce(SubscriberId) -> Row, value: Vec<u8>) -> u64 {
-        self.keep.note_of(&self.over, Step::Put(row(self.id), value))
+        self.persistence.note_of(&self.over, Step::Put(row(self.id), value))
     }
 
     pub(crate) fn delete(&self, row: impl FnOnce(SubscriberId) -> Row) -> u64 {
-        self.keep.note_of(&self.over, Step::Delete(row(self.id)))
+        self.persistence.note_of(&self.over, Step::Delete(row(self.id)))
     }
 
     /// The session is over: nothing of it stays, also not what is noted for it from now on.
     pub(crate) fn forget(&self) -> u64 {
-        self.keep.note_of(&self.over, Step::Forget(self.id))
+        self.persistence.note_of(&self.over, Step::Forget(self.id))
     }
 }
 
