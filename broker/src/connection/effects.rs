@@ -63,12 +63,12 @@ impl Connection {
         let (routed, rest) = self.hub.route_now(message);
         self.tell_routed(message, &routed);
         // A message without an answer that is retained or kept for others waits only for a disk that is behind.
-        if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.persistence.is_behind() {
+        if packet_id.is_none() && routed.tally.commit > 0 && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
-            self.owe(routed.tally.ticket);
+            self.owe(routed.tally.commit);
         }
         if let Some(packet_id) = packet_id {
-            self.owe(routed.tally.ticket);
+            self.owe(routed.tally.commit);
             self.send(&Packet::PubAck(Ack::new(packet_id, puback_reason(&routed))));
         }
         rest
@@ -84,8 +84,8 @@ impl Connection {
     ) -> Option<Rest> {
         let (routed, rest) = self.hub.route_exactly(&self.session, message, note);
         self.tell_routed(message, &routed);
-        self.owe(routed.tally.ticket);
-        self.owe(self.session.look(|machine| machine.take_ticket()));
+        self.owe(routed.tally.commit);
+        self.owe(self.session.look(|machine| machine.take_commit()));
         self.send(ack);
         rest
     }

@@ -39,7 +39,7 @@ pub(super) struct Connection {
     /// Size that the next packet still lacks, in KiB. A `u16` fits beside the flags, so that an idle connection stays
     /// small.
     wants: u16,
-    /// Ticket that must be durable before `out` is written; 0 for none.
+    /// Commit that must be durable before `out` is written; 0 for none.
     owed: u64,
     /// Retained messages that new subscriptions have still to be sent.
     pub(super) unsent: Option<Box<Unsent>>,
@@ -185,10 +185,10 @@ impl Connection {
             Err(error) => return Handled::End(self.broken(error)),
         };
         let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);
-        let Some(Stepped { effects, ticket, appetite }) = stepped else {
+        let Some(Stepped { effects, commit, appetite }) = stepped else {
             return Handled::End(self.line.ended().unwrap_or(End::taken_over()));
         };
-        self.owe(ticket);
+        self.owe(commit);
         self.appetite = appetite;
         let mut effects = effects.into_iter();
         while let Some(effect) = effects.next() {
@@ -282,7 +282,7 @@ impl Connection {
     fn pump(&mut self) -> Option<End> {
         let (house, now) = (self.hub.house(), self.now);
         let pumped = self.session.pump(&self.line, house, now, &mut self.out, &mut self.scratch);
-        self.owe(pumped.ticket);
+        self.owe(pumped.commit);
         self.appetite = pumped.appetite;
         let [at_most_once, ..] = pumped.sent;
         self.streaming = at_most_once > 1 || self.unsent.is_some();
@@ -299,15 +299,15 @@ impl Connection {
     }
 
     /// Nothing more is sent before this is durable.
-    pub(super) fn owe(&mut self, ticket: u64) {
-        self.owed = self.owed.max(ticket);
+    pub(super) fn owe(&mut self, commit: u64) {
+        self.owed = self.owed.max(commit);
     }
 
-    /// Waits until the owed ticket is durable. When it cannot be written, `out` is withheld.
+    /// Waits until the owed commit is durable. When it cannot be written, `out` is withheld.
     async fn settle(&mut self) -> Option<End> {
         if self.owed == 0 && self.session.rows().is_some() && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
-            self.owed = self.hub.persistence.ticket();
+            self.owed = self.hub.persistence.last_commit();
         }
         if self.owed == 0 {
             return None;

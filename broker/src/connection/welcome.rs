@@ -39,7 +39,7 @@ pub(super) struct Joined {
     pub(super) ack: ConnAck,
     pub(super) to: Recipient,
     pub(super) explain: bool,
-    /// Ticket that must be durable before the CONNACK is written; 0 for none.
+    /// Commit that must be durable before the CONNACK is written; 0 for none.
     pub(super) owed: u64,
     /// The method of enhanced authentication that the CONNECT named.
     pub(super) method: Option<Method>,
@@ -294,7 +294,7 @@ fn joined(
     mut ack: ConnAck,
     kept: bool,
 ) -> Joined {
-    let owed = if kept { hub.persistence.ticket() } else { 0 };
+    let owed = if kept { hub.persistence.last_commit() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
     let method = ace::method(connect).and_then(Method::of);

@@ -86,7 +86,7 @@ impl Hub {
         }
         let mut tally = self.lanes.publish_at_once(message);
         if matches!(stored, Some(Stored::Kept | Stored::Deleted | Stored::Expired)) {
-            tally.ticket = self.persistence.ticket();
+            tally.commit = self.persistence.last_commit();
         }
         Routed { tally, stored }
     }

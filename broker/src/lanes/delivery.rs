@@ -29,8 +29,8 @@ pub struct Delivery {
 pub struct Sequence {
     /// Its number; 0 for a session that is not kept. Packet ids follow it, so that they are the same after a restart.
     pub number: u64,
-    /// Ticket that must be durable before it is sent; 0 for none.
-    pub ticket: u64,
+    /// Commit that must be durable before it is sent; 0 for none.
+    pub commit: u64,
     /// It comes from before a restart: perhaps it was sent already.
     pub again: bool,
 }

@@ -85,8 +85,8 @@ pub struct Tally {
     pub filters: usize,
     /// Of these, such whose only reader has no share left: it misses the message.
     pub lost: usize,
-    /// Ticket that must be durable before the publisher is answered; 0 for none.
-    pub ticket: u64,
+    /// Commit that must be durable before the publisher is answered; 0 for none.
+    pub commit: u64,
     /// Names the shared groups that had it at once: [`Lanes::publish_to_fleet`] leaves them out.
     pub number: u64,
 }
@@ -96,9 +96,9 @@ impl Tally {
     pub(in crate::lanes) fn note(&mut self, push: Push) {
         match push {
             Push::Taken => self.taken += 1,
-            Push::Kept(ticket) => {
+            Push::Kept(commit) => {
                 self.taken += 1;
-                self.ticket = self.ticket.max(ticket);
+                self.commit = self.commit.max(commit);
             }
             Push::Full | Push::NoShare => self.full += 1,
             Push::Closed => {}

@@ -45,7 +45,7 @@ pub(crate) struct Fed {
 pub enum Push {
     /// It waits for the session.
     Taken,
-    /// It waits for the session, and must be durable up to this ticket before its publisher is answered.
+    /// It waits for the session, and must be durable up to this commit number before its publisher is answered.
     Kept(u64),
     /// No room.
     Full,
@@ -244,12 +244,12 @@ impl Outbox {
             return Push::NoShare;
         }
         self.number(inner, &mut delivery);
-        let ticket = delivery.sequence.ticket;
+        let commit = delivery.sequence.commit;
         inner.bytes += cost;
         inner.queue.push_back(delivery);
-        match ticket {
+        match commit {
             0 => Push::Taken,
-            ticket => Push::Kept(ticket),
+            commit => Push::Kept(commit),
         }
     }
 
@@ -276,7 +276,7 @@ impl Outbox {
         delivery.sequence.number = number;
         if !delivery.live_only {
             let row = row::encode_delivery(delivery);
-            delivery.sequence.ticket = rows.put(|id| Row::Outgoing(id, number), row);
+            delivery.sequence.commit = rows.put(|id| Row::Outgoing(id, number), row);
         }
     }
 

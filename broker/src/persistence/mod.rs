@@ -1,9 +1,9 @@
 //! Durable state: persistent sessions, the messages that wait for them, and retained messages.
 //!
-//! 1. A change of durable state is noted as a [`Step`] and gets a ticket; nothing waits for the disk yet.
+//! 1. A change of durable state is noted as a [`Step`] and gets a commit number; nothing waits for the disk yet.
 //! 2. One task ([`Persistence::run`]) takes the noted steps and commits them, group by group. Steps that belong together
 //!    ([`Persistence::together`]) are never divided.
-//! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the ticket is
+//! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the commit number is
 //!    [`Persistence::durable`] before its bytes leave the process.
 //!
 //! While there is no room on the disk, noted steps wait and are tried again. None of them is reported as durable, and
@@ -133,14 +133,14 @@ impl Persistence {
         self.settled.store(true, Ordering::Relaxed);
     }
 
-    /// Notes a step and gives the ticket by which to wait for it.
+    /// Notes a step and returns its commit number, by which to wait for it.
     pub(crate) fn note(&self, step: Step) -> u64 {
         self.add(self.pending.lock(), step)
     }
 
     fn add(&self, mut pending: MutexGuard<'_, Pending>, step: Step) -> u64 {
         let first = pending.is_empty();
-        let ticket = pending.add(step);
+        let commit = pending.add(step);
         if pending.group_len() >= PERSISTENCE_GROUP {
             // Inside of steps that belong together, our own guard among them, this fails.
             if let Some(_whole) = self.whole.try_write() {
@@ -151,7 +151,7 @@ impl Persistence {
         if first {
             self.bell.notify_one();
         }
-        ticket
+        commit
     }
 
     /// As [`Self::note`] for a row or the end of one session: what comes after its end is noted no more.
@@ -163,7 +163,7 @@ impl Persistence {
             Step::Put(..) | Step::Delete(_) => over.load(Ordering::Relaxed),
         };
         match was_over {
-            true => pending.ticket(),
+            true => pending.last(),
             false => self.add(pending, step),
         }
     }
@@ -178,9 +178,9 @@ impl Persistence {
         self.whole.read_recursive()
     }
 
-    /// The newest ticket.
-    pub(crate) fn ticket(&self) -> u64 {
-        self.pending.lock().ticket()
+    /// The number of the newest commit.
+    pub(crate) fn last_commit(&self) -> u64 {
+        self.pending.lock().last()
     }
 
     /// Whether so much waits for the disk that peers should wait too.
@@ -209,19 +209,19 @@ impl Persistence {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Returns once everything up to `ticket` is durable. Cancel-safe.
+    /// Returns once everything up to `commit` is durable. Cancel-safe.
     ///
     /// # Errors
     /// [`NotDurable`] when the store failed, and it never will be, or when there is no room on the disk now.
-    pub(crate) async fn durable(&self, ticket: u64) -> Result<(), NotDurable> {
+    pub(crate) async fn durable(&self, commit: u64) -> Result<(), NotDurable> {
         let reached =
-            |progress: &Progress| progress.durable >= ticket || progress.waits || progress.failed;
+            |progress: &Progress| progress.durable >= commit || progress.waits || progress.failed;
         if !reached(&self.progress.borrow()) {
             let mut watching = self.progress.subscribe();
             watching.wait_for(reached).await.map_err(|_| NotDurable)?;
         }
         let progress = *self.progress.borrow();
-        if progress.durable >= ticket {
+        if progress.durable >= commit {
             Ok(())
         } else {
             Err(NotDurable)
@@ -258,20 +258,20 @@ impl Persistence {
     }
 
     async fn commit(&self) {
-        // Behind rows that were lost, nothing is written: no later ticket may stand for them.
+        // Behind rows that were lost, nothing is written: no later commit number may stand for them.
         while !self.progress.borrow().failed {
             let taken = {
                 let _whole = self.whole.write();
                 self.pending.lock().take()
             };
             let Some(taken) = taken else { return };
-            let ticket = taken.ticket;
+            let commit = taken.commit;
             if let Err(error) = self.write(taken).await {
                 tracing::error!(%error, "session store write failed: nothing more is acknowledged for persistent sessions");
                 // Once rows were lost, nothing that was noted after them is acknowledged either.
                 return self.fail();
             }
-            self.progress.send_modify(|progress| progress.durable = ticket);
+            self.progress.send_modify(|progress| progress.durable = commit);
         }
     }
 

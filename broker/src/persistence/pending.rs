@@ -57,7 +57,7 @@ pub(super) struct Pending {
     sealed: VecDeque<Taken>,
     rows: HashMap<Row, Option<Vec<u8>>>,
     forgotten: HashSet<SubscriberId>,
-    ticket: u64,
+    commit: u64,
     /// Of the values in all groups, and of those in the open one.
     bytes: usize,
     open_bytes: usize,
@@ -66,7 +66,7 @@ pub(super) struct Pending {
 pub(super) struct Taken {
     pub(super) rows: Vec<(Row, Option<Vec<u8>>)>,
     pub(super) forgotten: Vec<SubscriberId>,
-    pub(super) ticket: u64,
+    pub(super) commit: u64,
     bytes: usize,
 }
 
@@ -77,8 +77,8 @@ impl Pending {
             Step::Delete(row) => self.set(row, None),
             Step::Forget(id) => drop(self.forgotten.insert(id)),
         }
-        self.ticket += 1;
-        self.ticket
+        self.commit += 1;
+        self.commit
     }
 
     fn set(&mut self, row: Row, value: Option<Vec<u8>>) {
@@ -122,8 +122,8 @@ impl Pending {
         Some(taken)
     }
 
-    pub(super) fn ticket(&self) -> u64 {
-        self.ticket
+    pub(super) fn last(&self) -> u64 {
+        self.commit
     }
 
     /// Session numbers are never used again, so what was noted for one that is forgotten goes unwritten.
@@ -138,6 +138,6 @@ impl Pending {
             .collect();
         let bytes = std::mem::take(&mut self.open_bytes);
         let forgotten = forgotten.into_iter().collect();
-        Some(Taken { rows, forgotten, ticket: self.ticket, bytes })
+        Some(Taken { rows, forgotten, commit: self.commit, bytes })
     }
 }

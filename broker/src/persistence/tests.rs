@@ -117,9 +117,9 @@ async fn what_is_noted_becomes_durable_and_what_is_forgotten_goes() {
         keep.note(Step::Put(Row::Session(id), vec![1]));
         keep.note(Step::Put(Row::Incoming(id, 7), vec![1]));
     }
-    keep.durable(keep.ticket()).await.unwrap();
-    let ticket = keep.note(Step::Forget(one));
-    keep.durable(ticket).await.unwrap();
+    keep.durable(keep.last_commit()).await.unwrap();
+    let commit = keep.note(Step::Forget(one));
+    keep.durable(commit).await.unwrap();
     assert_eq!(keep.tables.sessions.len().unwrap(), 1);
     assert_eq!(keep.tables.incoming.len().unwrap(), 1);
     keep.close().await;
@@ -142,13 +142,13 @@ async fn what_comes_after_the_end_of_a_session_is_not_kept() {
     ended.put(Row::Session, vec![1]);
     // The end is committed, so that no group holds it and the late row together.
     keep.durable(ended.forget()).await.unwrap();
-    let tickets = [
+    let commits = [
         late.put(|id| Row::Outgoing(id, 7), vec![1]),
         late.delete(|id| Row::Incoming(id, 7)),
         goes_on.put(|id| Row::Outgoing(id, 7), vec![1]),
     ];
-    for ticket in tickets {
-        keep.durable(ticket).await.unwrap();
+    for commit in commits {
+        keep.durable(commit).await.unwrap();
     }
     let rows = [&keep.tables.sessions, &keep.tables.outgoing, &keep.tables.incoming];
     assert_eq!(rows.map(|table| table.len().unwrap()), [0, 1, 0]);
@@ -182,12 +182,12 @@ async fn what_belongs_together_is_one_group_and_the_rest_is_cut() {
     while let Some(taken) = keep.pending.lock().take() {
         let whole = taken.rows.iter().filter(|(row, _)| matches!(row, Row::Session(_))).count();
         assert!(whole == 0 || whole == WHOLE as usize, "{whole}");
-        groups.push((taken.rows.len() - whole, whole > 0, taken.ticket));
+        groups.push((taken.rows.len() - whole, whole > 0, taken.commit));
     }
     assert!(groups.iter().all(|(rest, ..)| *rest <= PERSISTENCE_GROUP + 1), "{groups:?}");
     assert_eq!(groups.iter().filter(|(_, whole, _)| *whole).count(), 2);
     assert!(groups.windows(2).all(|pair| pair[0].2 < pair[1].2));
-    assert_eq!(groups.last().map(|group| group.2), Some(keep.ticket()));
+    assert_eq!(groups.last().map(|group| group.2), Some(keep.last_commit()));
 }
 
 /// A process that writes whole steps and tells each, when this binary was started as one.
@@ -197,10 +197,10 @@ async fn as_a_process() {
     let keep = Persistence::open(std::path::Path::new(&folder)).unwrap();
     tokio::spawn(Arc::clone(&keep).run());
     for round in 1.. {
-        let ticket = note_whole(&keep, round);
+        let commit = note_whole(&keep, round);
         println!("\nnoted {round}");
         // So that the other side may stop it at any moment of the commit.
-        while tokio::time::timeout(std::time::Duration::ZERO, keep.durable(ticket)).await.is_err() {
+        while tokio::time::timeout(std::time::Duration::ZERO, keep.durable(commit)).await.is_err() {
             println!("\nwaits");
         }
         println!("\ndurable {round}");
@@ -254,7 +254,7 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     }
     assert!(keep.is_behind());
     let running = tokio::spawn(Arc::clone(&keep).run());
-    keep.durable(keep.ticket()).await.unwrap();
+    keep.durable(keep.last_commit()).await.unwrap();
     assert!(!keep.is_behind());
     // Several times what one group takes.
     assert_eq!(keep.tables.retained.len().unwrap() as u64, rows);
@@ -273,7 +273,7 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     }
     assert!(keep.is_behind());
     drop(_whole);
-    keep.durable(keep.ticket()).await.unwrap();
+    keep.durable(keep.last_commit()).await.unwrap();
     assert!(!keep.is_behind());
     keep.close().await;
     running.await.unwrap();

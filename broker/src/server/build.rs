@@ -107,7 +107,7 @@ pub(super) async fn build(
         challenges: Challenges::new(config.ace_challenge, config.challenges),
     });
     restore::restore(&hub).await.map_err(StartError::Store)?;
-    let restored = persistence.ticket();
+    let restored = persistence.last_commit();
     stop.spawn("broker store", persistence.run());
     // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
     // broker starts all the same, and lets no client in.

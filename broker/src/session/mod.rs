@@ -94,8 +94,8 @@ pub enum Due {
 pub struct Stepped {
     /// The effects to perform.
     pub effects: Effects,
-    /// Ticket that must be durable before anything more is sent; 0 for none.
-    pub ticket: u64,
+    /// Commit that must be durable before anything more is sent; 0 for none.
+    pub commit: u64,
     /// Which deliveries the client can be sent now.
     pub appetite: Appetite,
 }
@@ -110,8 +110,8 @@ pub struct Pumped {
     pub dropped: Vec<Delivered>,
     /// The connection must end.
     pub end: Option<End>,
-    /// Ticket that must be durable before the written bytes leave; 0 for none.
-    pub ticket: u64,
+    /// Commit that must be durable before the written bytes leave; 0 for none.
+    pub commit: u64,
 }
 
 impl Session {
@@ -248,8 +248,8 @@ impl Session {
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
         state.machine.settle_share();
-        let (ticket, appetite) = (state.machine.take_ticket(), state.machine.appetite());
-        Some(Stepped { effects, ticket, appetite })
+        let (commit, appetite) = (state.machine.take_commit(), state.machine.appetite());
+        Some(Stepped { effects, commit, appetite })
     }
 
     /// Runs a step of the machine, if `line` still serves the session.
@@ -339,7 +339,7 @@ impl Session {
             }
         }
         state.machine.settle_share();
-        pumped.ticket = state.machine.take_ticket();
+        pumped.commit = state.machine.take_commit();
         pumped.appetite = state.machine.appetite();
         pumped
     }
@@ -403,7 +403,7 @@ const PUMP_AT_ONCE: usize = 16;
 impl Pumped {
     fn nothing() -> Self {
         let appetite = Appetite::None;
-        Self { sent: [0; 3], appetite, dropped: Vec::new(), end: None, ticket: 0 }
+        Self { sent: [0; 3], appetite, dropped: Vec::new(), end: None, commit: 0 }
     }
 
     fn note(&mut self, done: Delivered) {

@@ -178,5 +178,5 @@ fn what_is_refused_takes_no_row() {
     }
     assert_eq!(retained.set(&message("a", "y"), NOW), Stored::Kept);
     // Two messages, and the end of the first.
-    assert_eq!((retained.inner.read().last_row, keep.ticket()), (2, 3));
+    assert_eq!((retained.inner.read().last_row, keep.last_commit()), (2, 3));
 }

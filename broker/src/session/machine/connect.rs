@@ -30,7 +30,7 @@ impl Default for Machine {
             last_subscription: 0,
             will: None,
             outbox: None,
-            ticket: 0,
+            commit: 0,
         }
     }
 }

@@ -121,7 +121,7 @@ impl Machine {
                 self.flight.withdraw();
                 self.drop_row(delivery.sequence.number);
             }
-            _ => self.ticket = self.ticket.max(delivery.sequence.ticket),
+            _ => self.commit = self.commit.max(delivery.sequence.commit),
         }
         if let Delivered::Ended(_) = done {
             self.flight.put_off();

@@ -145,7 +145,7 @@ impl Flight {
     /// Puts back an exchange from before a restart that only waits for PUBCOMP.
     pub(super) fn restore_released(&mut self, number: u64) {
         let packet_id = id_of(number);
-        let sequence = Sequence { number, ticket: 0, again: true };
+        let sequence = Sequence { number, commit: 0, again: true };
         self.open.push_back(Open { packet_id, begun: true, sequence, what: What::Released });
     }
 

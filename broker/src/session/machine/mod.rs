@@ -101,7 +101,7 @@ pub struct Machine {
     /// The outbox of its session: it has the share that its messages count for, and says whether they are persistent.
     outbox: Option<Arc<Outbox>>,
     /// The newest of what must be durable before anything more is sent.
-    ticket: u64,
+    commit: u64,
 }
 
 impl Machine {
@@ -167,7 +167,7 @@ impl Machine {
             flight::Acked::Good(number) => {
                 if let (Some(rows), true) = (rows(&self.outbox), number > 0) {
                     let row = row::encode_released();
-                    self.ticket = rows.put(|id| Row::Outgoing(id, number), row);
+                    self.commit = rows.put(|id| Row::Outgoing(id, number), row);
                 }
                 ReasonCode::SUCCESS
             }
@@ -182,9 +182,9 @@ impl Machine {
         }
     }
 
-    /// Takes the ticket that must be durable before anything more is sent; 0 for none.
-    pub fn take_ticket(&mut self) -> u64 {
-        std::mem::take(&mut self.ticket)
+    /// Takes the commit that must be durable before anything more is sent; 0 for none.
+    pub fn take_commit(&mut self) -> u64 {
+        std::mem::take(&mut self.commit)
     }
 
     /// It is the machine of the session with this outbox, which may be kept across restarts.

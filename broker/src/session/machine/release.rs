@@ -127,7 +127,7 @@ impl Machine {
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
         if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_message(&message);
-            self.ticket = rows.put(|id| Row::Incoming(id, packet_id), row);
+            self.commit = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put(packet_id, message);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
@@ -149,7 +149,7 @@ impl Machine {
     pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
         if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_passed_on();
-            self.ticket = rows.put(|id| Row::Incoming(id, packet_id), row);
+            self.commit = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put_passed_on(packet_id);
     }
@@ -186,7 +186,7 @@ impl Machine {
     /// The message is no longer held: it is published in the same step, or never.
     pub(crate) fn forget_received(&mut self, packet_id: u16) {
         if let Some(rows) = rows(&self.outbox) {
-            self.ticket = rows.delete(|id| Row::Incoming(id, packet_id));
+            self.commit = rows.delete(|id| Row::Incoming(id, packet_id));
         }
     }
 

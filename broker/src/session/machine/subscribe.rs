@@ -112,14 +112,14 @@ impl Machine {
         };
         if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_subscription(&held.text(), &held.options);
-            self.ticket = rows.put(|id| Row::Subscription(id, held.number), row);
+            self.commit = rows.put(|id| Row::Subscription(id, held.number), row);
         }
         self.subscriptions.insert(key, held);
     }
 
     fn let_go(&mut self, number: u32) {
         if let Some(rows) = rows(&self.outbox) {
-            self.ticket = rows.delete(|id| Row::Subscription(id, number));
+            self.commit = rows.delete(|id| Row::Subscription(id, number));
         }
     }
 

@@ -202,8 +202,8 @@ async fn a_kept_member_has_its_row_before_the_publisher_is_answered() {
     let member = subscriber_with(&lanes, outbox(1, 100), &["$share/g/a/#"]).await;
     let tally = lanes.deliver(&numbered("a/x", 1)).await;
     assert_eq!((tally.taken, tally.filters), (1, 0));
-    assert_eq!((tally.ticket, member.outbox().len()), (keep.ticket(), 1));
-    keep.durable(tally.ticket).await.unwrap();
+    assert_eq!((tally.commit, member.outbox().len()), (keep.last_commit(), 1));
+    keep.durable(tally.commit).await.unwrap();
     assert_eq!(keep.tables.outgoing.len().unwrap(), 1);
     // A message that no member has room for is reported.
     let full = subscriber_with(&lanes, outbox(2, 1), &["$share/h/b/#"]).await;
