@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
 use super::{goodbye, note_broken};
-use crate::admission::Ticket;
+use crate::admission::SocketPermit;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
     Recipient, Step, Version,
@@ -21,10 +21,10 @@ pub(super) async fn connect(
     hub: &Hub,
     stream: &mut Stream,
     inbox: &mut BytesMut,
-    ticket: &mut Ticket,
+    permit: &mut SocketPermit,
     remote: Remote,
 ) -> Option<Connect> {
-    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox, ticket)).await;
+    let read = tokio::time::timeout(CONNECT_WITHIN, whole_packet(stream, inbox, permit)).await;
     let why = match read {
         Ok(Ok(body)) => match decode(body) {
             Ok(connect) => return Some(connect),
@@ -51,7 +51,7 @@ enum Silent {
 async fn whole_packet(
     stream: &mut Stream,
     inbox: &mut BytesMut,
-    ticket: &mut Ticket,
+    permit: &mut SocketPermit,
 ) -> Result<codec::Frame, Silent> {
     let reader = FrameReader::new(MAX_PACKET_BEFORE_AUTH);
     let broken = |error: CodecError| Silent::Broken(error.rule);
@@ -65,7 +65,7 @@ async fn whole_packet(
             Step::NeedMore(bytes) => bytes,
         };
         read_more(stream, inbox, wanted).await?;
-        ticket.heard();
+        permit.heard();
     }
 }
 

@@ -30,7 +30,7 @@ use serve::Connection;
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admission::Ticket;
+use crate::admission::SocketPermit;
 use crate::codec::Connect;
 use crate::hub::Hub;
 use crate::refusals::{Broken, Refusal, Remote, What};
@@ -40,8 +40,8 @@ use crate::transport::Stream;
 /// The permits of an open socket: its entry in the table of sockets, and one of the listener's sockets. Dropping it
 /// returns both.
 pub(crate) struct Place {
-    pub(crate) ticket: Ticket,
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) permit: SocketPermit,
+    pub(crate) _of_listener: OwnedSemaphorePermit,
 }
 
 /// A connection from accept to close. Ends when it is closed.
@@ -73,30 +73,30 @@ async fn handshake(
     let accepted = hub.clock.monotonic();
     let remote = door.remote(peer);
     let origin = Origin { remote, network: Network::of(peer) };
-    let call = place.ticket.call()?;
+    let call = place.permit.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket, remote) => Some(first?),
+        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.permit, remote) => Some(first?),
     };
-    let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
+    let Some((mut stream, connect)) = first.filter(|_| place.permit.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
         Refusal::of(What::Connection, "made_room", remote).tell();
         return None;
     };
     if anonymous::is_anonymous(&hub, &stream, &connect) {
-        let prefix = place.ticket.prefix();
+        let prefix = place.permit.prefix();
         if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix, remote)).await {
-            place.ticket.blameless();
+            place.permit.mark_not_at_fault();
         }
         return None;
     }
-    let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
+    let permit = &mut place.permit;
+    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, permit);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
-    place.ticket.connected();
+    place.permit.connected();
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }
@@ -114,12 +114,12 @@ async fn first_packet(
     door: &Door,
     caller: Caller,
     inbox: &mut BytesMut,
-    ticket: &mut Ticket,
+    permit: &mut SocketPermit,
     remote: Remote,
 ) -> Option<(Stream, Connect)> {
-    match door.open(caller, remote.address, ticket).await {
+    match door.open(caller, remote.address, permit).await {
         Ok(mut stream) => {
-            let connect = first::connect(hub, &mut stream, inbox, ticket, remote).await?;
+            let connect = first::connect(hub, &mut stream, inbox, permit, remote).await?;
             Some((stream, connect))
         }
         Err(broken) => {

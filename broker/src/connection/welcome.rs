@@ -16,7 +16,7 @@ use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
 use super::{ace, goodbye, Origin};
-use crate::admission::Ticket;
+use crate::admission::SocketPermit;
 use crate::authentication::{response, Evidence};
 use crate::authorisation::revoked;
 use crate::authorisation::{ControlTopic, Rights};
@@ -53,16 +53,16 @@ pub(super) async fn join(
     mut connect: Connect,
     origin: Origin,
     accepted: Duration,
-    ticket: &mut Ticket,
+    permit: &mut SocketPermit,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
     let privacy = match stream.is_encrypted() {
         true => Privacy::Encrypted,
         false => Privacy::Clear,
     };
-    let prefix = ticket.prefix();
+    let prefix = permit.prefix();
     let evidence = ace::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
-    let suspect = ticket.is_suspect();
+    let suspect = permit.is_suspect();
     let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
     match admitted {
         Ok(joined) => {
@@ -76,7 +76,7 @@ pub(super) async fn join(
         Err(refused) => {
             let code = refused.refusal.code;
             if code.is_of_the_server() {
-                ticket.blameless();
+                permit.mark_not_at_fault();
             }
             let spent = hub.clock.monotonic().saturating_sub(began);
             if !refused.proved {

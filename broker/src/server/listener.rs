@@ -130,7 +130,7 @@ impl Listener {
 
     fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, mut place: Place) {
         let Some(socket) = self.adopt(socket) else {
-            place.ticket.blameless();
+            place.permit.mark_not_at_fault();
             return;
         };
         let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
@@ -182,10 +182,10 @@ async fn behind_proxy(
 
 pub(super) fn admit(hub: &Hub, from: Remote, permit: OwnedSemaphorePermit) -> Option<Place> {
     match hub.admission.enter(from.address, hub.clock.monotonic()) {
-        Ok(ticket) => Some(Place { ticket, _permit: permit }),
-        Err(turned) => {
-            hub.metrics.turned_away.inc(&[turned.as_str()]);
-            Refusal::of(What::Connection, turned.as_str(), from).tell();
+        Ok(entered) => Some(Place { permit: entered, _of_listener: permit }),
+        Err(rejected) => {
+            hub.metrics.turned_away.inc(&[rejected.as_str()]);
+            Refusal::of(What::Connection, rejected.as_str(), from).tell();
             None
         }
     }

@@ -12,7 +12,7 @@ use super::tls::{Certificates, Tls, Use};
 use super::websocket::{self, WebSocket};
 use super::wire::Wire;
 use super::Stream;
-use crate::admission::Ticket;
+use crate::admission::SocketPermit;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 use crate::refusals::{Broken, Remote, What};
 
@@ -48,7 +48,7 @@ impl Door {
         self.transport.is_web_socket() && self.entrance.is_proxy(peer)
     }
 
-    /// Shakes hands as the transport asks; the ticket is told when the first byte has come.
+    /// Shakes hands as the transport asks; the permit is told when the first byte has come.
     ///
     /// # Errors
     /// The step that the peer did not take.
@@ -56,23 +56,23 @@ impl Door {
         &self,
         caller: Caller,
         peer: IpAddr,
-        ticket: &mut Ticket,
+        permit: &mut SocketPermit,
     ) -> Result<Stream, Broken> {
         let broken = |what| move |rule| Broken::new(what, rule);
         let socket = match caller {
             Caller::Tcp(socket) => socket,
             Caller::Open(stream) => {
-                ticket.heard();
+                permit.heard();
                 return Ok(*stream);
             }
             Caller::Quic(knock) => {
-                let quic = tokio::time::timeout(TLS_WITHIN, knock.open(ticket)).await;
+                let quic = tokio::time::timeout(TLS_WITHIN, knock.open(permit)).await;
                 let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
                 let quic = quic.map_err(broken(What::Quic))?;
                 return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
             }
         };
-        let mut heard = || ticket.heard();
+        let mut heard = || permit.heard();
         let mut wire = self.wire(socket, &mut heard).await?;
         if !self.transport.is_web_socket() {
             return Ok(Stream { wire, web_socket: None });
@@ -81,7 +81,7 @@ impl Door {
         Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
     }
 
-    /// The same for a socket of the proxy `peer`, which has no ticket yet: also gives the address that counts.
+    /// The same for a socket of the proxy `peer`, which has no permit yet: also gives the address that counts.
     ///
     /// # Errors
     /// As [`Door::open`].

@@ -5,7 +5,7 @@ use quinn::{Connecting, Connection, Incoming, ServerConfig};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Endpoint, Quic};
-use crate::admission::Ticket;
+use crate::admission::SocketPermit;
 
 /// A first packet over QUIC. Dropped, it is refused.
 pub(crate) struct Knock {
@@ -55,20 +55,20 @@ impl Knock {
     /// The rule that the peer broke, as a metric label.
     pub(in crate::transport) async fn open(
         self,
-        ticket: &mut Ticket,
+        permit: &mut SocketPermit,
     ) -> Result<Quic, &'static str> {
         match &self.trial {
             // The address may be spoofed: failures must not count against its owner.
-            Some(_) => ticket.blameless(),
-            None => ticket.heard(),
+            Some(_) => permit.mark_not_at_fault(),
+            None => permit.heard(),
         }
         let connecting = self.incoming.accept_with(self.config).map_err(|_| "quic_refused")?;
         let connection = shaken(connecting).await?;
         drop(self.trial);
-        ticket.answerable();
-        ticket.heard();
+        permit.mark_at_fault();
+        permit.heard();
         let stream = connection.accept_bi().await.map_err(|_| "quic_no_stream")?;
-        Ok(Quic::new(connection, stream, ticket.prefix()))
+        Ok(Quic::new(connection, stream, permit.prefix()))
     }
 }
 

@@ -10,12 +10,12 @@ use crate::limits::{
 
 /// The strikes of one prefix.
 #[derive(Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct Reputation {
     strikes: u32,
     since: Duration,
 }
 
-impl Standing {
+impl Reputation {
     pub(super) fn new(now: Duration) -> Self {
         Self { strikes: 0, since: now }
     }
@@ -25,7 +25,7 @@ impl Standing {
         self.strikes >= SUSPECT_STRIKES
     }
 
-    pub(super) fn struck(&mut self, now: Duration) {
+    pub(super) fn add_strike(&mut self, now: Duration) {
         self.forgive_with_time(now);
         self.strikes = (self.strikes + 1).min(STRIKES_MOST);
     }
@@ -34,8 +34,8 @@ impl Standing {
         self.strikes = self.strikes.saturating_sub(STRIKES_FORGIVEN_BY_CONNECT);
     }
 
-    /// It was turned away for being suspect: what is not looked at is no reason to think better of it.
-    pub(super) fn keeps_knocking(&mut self, now: Duration) {
+    /// A socket was rejected because the prefix is suspect: forgiveness by time begins anew.
+    pub(super) fn reset_decay(&mut self, now: Duration) {
         self.since = now;
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use super::shares::Shares;
+use super::fair_share::Shares;
+use super::half_open::{HalfOpen, Kind};
 use super::usage::Usage;
-use super::waiting::{Kind, Waiting};
 use super::AdmissionLimits;
-use super::{Prefix, Turned};
+use super::{Prefix, Rejected};
 use crate::limits::{
     CALLED_SOCKETS, FEW_HALF_OPEN, PREFIXES, SILENT_AT_LEAST, SUSPECT_AT_LEAST, SUSPECT_PART,
     UNRESERVED_QUARTERS,
@@ -18,14 +18,14 @@ use crate::limits::{
 
 /// All open sockets, counted in total and per prefix.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct SocketTable {
     pub(super) half_open: usize,
     pub(super) sockets: usize,
     suspects: usize,
     called: usize,
     now: Duration,
     prefixes: HashMap<Prefix, Usage>,
-    waiting: Waiting,
+    silent: HalfOpen,
     shares: Shares,
 }
 
@@ -48,21 +48,21 @@ impl Stage {
     }
 }
 
-/// The state of one socket, held by its ticket.
+/// The state of one socket, held by its permit.
 pub(super) struct Entry {
     pub(super) prefix: Prefix,
     pub(super) kind: Kind,
     pub(super) stage: Stage,
 }
 
-impl Book {
+impl SocketTable {
     pub(super) fn enter(
         &mut self,
         prefix: Prefix,
         limits: &AdmissionLimits,
         now: Duration,
         call: &Arc<Notify>,
-    ) -> Result<Entry, Turned> {
+    ) -> Result<Entry, Rejected> {
         self.now = now;
         self.room_for_prefix(&prefix)?;
         let usage = self
@@ -71,12 +71,12 @@ impl Book {
             .or_insert_with(|| Usage::new(limits.connects_per_second, now));
         usage.may_enter(limits, now)?;
         let held = usage.half_open;
-        let kind = if usage.standing.is_suspect(now) { Kind::Suspect } else { Kind::Unsuspected };
+        let kind = if usage.reputation.is_suspect(now) { Kind::Suspect } else { Kind::Unsuspected };
         if kind == Kind::Suspect {
             let taken = self.shares.take(&mut usage.taken, limits.suspects_per_second, now);
             if !taken {
-                usage.standing.keeps_knocking(now);
-                return Err(Turned::SuspectRate);
+                usage.reputation.reset_decay(now);
+                return Err(Rejected::SuspectRate);
             }
         }
         self.room_in_prefix(prefix, kind, held, limits)?;
@@ -87,15 +87,15 @@ impl Book {
         self.half_open += 1;
         self.sockets += 1;
         self.suspects += usize::from(kind == Kind::Suspect);
-        let number = self.waiting.enter(prefix, kind, now, Arc::clone(call));
+        let number = self.silent.enter(prefix, kind, now, Arc::clone(call));
         Ok(Entry { prefix, kind, stage: Stage::Waiting(number) })
     }
 
-    fn room_for_prefix(&mut self, prefix: &Prefix) -> Result<(), Turned> {
+    fn room_for_prefix(&mut self, prefix: &Prefix) -> Result<(), Rejected> {
         if self.prefixes.len() >= PREFIXES && !self.prefixes.contains_key(prefix) {
             self.prefixes.retain(|_, usage| usage.in_use());
             if self.prefixes.len() >= PREFIXES {
-                return Err(Turned::Prefixes);
+                return Err(Rejected::Prefixes);
             }
         }
         Ok(())
@@ -107,12 +107,12 @@ impl Book {
         kind: Kind,
         held: usize,
         limits: &AdmissionLimits,
-    ) -> Result<(), Turned> {
+    ) -> Result<(), Rejected> {
         if held < limits.half_open_per_prefix {
             return Ok(());
         }
-        let before = self.before(kind).ok_or(Turned::PrefixHalfOpen)?;
-        let kind = self.waiting.call_oldest_of(prefix, before).ok_or(Turned::PrefixHalfOpen)?;
+        let before = self.before(kind).ok_or(Rejected::PrefixHalfOpen)?;
+        let kind = self.silent.call_oldest_of(prefix, before).ok_or(Rejected::PrefixHalfOpen)?;
         self.was_called(prefix, kind);
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Book {
         kind: Kind,
         held: usize,
         limits: &AdmissionLimits,
-    ) -> Result<(), Turned> {
+    ) -> Result<(), Rejected> {
         let most = limits.half_open;
         let enough = match kind {
             Kind::Suspect => {
@@ -137,11 +137,11 @@ impl Book {
         if kind == Kind::Unsuspected && self.call_oldest(Kind::Unsuspected) {
             return Ok(());
         }
-        Err(Turned::HalfOpen)
+        Err(Rejected::HalfOpen)
     }
 
     fn call_oldest(&mut self, kind: Kind) -> bool {
-        let called = self.before(kind).and_then(|before| self.waiting.call_oldest(kind, before));
+        let called = self.before(kind).and_then(|before| self.silent.call_oldest(kind, before));
         if let Some(prefix) = called {
             self.was_called(prefix, kind);
         }
@@ -176,7 +176,7 @@ impl Book {
     /// It need not make room any more; false when it was told to already.
     pub(super) fn heard(&mut self, entry: &mut Entry) -> bool {
         if let Stage::Waiting(number) = entry.stage {
-            let there = self.waiting.leave(entry.prefix, entry.kind, number);
+            let there = self.silent.leave(entry.prefix, entry.kind, number);
             entry.stage = if there { Stage::Heard } else { Stage::Called };
         }
         entry.stage != Stage::Called
@@ -185,7 +185,7 @@ impl Book {
     pub(super) fn connected(&mut self, entry: &mut Entry) {
         if self.done(entry) {
             if let Some(usage) = self.prefixes.get_mut(&entry.prefix) {
-                usage.standing.connected();
+                usage.reputation.connected();
             }
         }
     }
@@ -195,7 +195,7 @@ impl Book {
         self.sockets = self.sockets.saturating_sub(1);
         let Some(usage) = self.prefixes.get_mut(&entry.prefix) else { return };
         if unproved && !blameless {
-            usage.standing.struck(self.now);
+            usage.reputation.add_strike(self.now);
         }
         usage.closed();
     }

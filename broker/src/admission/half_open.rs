@@ -18,7 +18,7 @@ struct Entry {
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct HalfOpen {
     /// By age; suspect ones apart.
     by_age: [BTreeMap<u64, Entry>; 2],
     by_prefix: BTreeMap<(Prefix, u64), Kind>,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Suspect,
 }
 
-impl Waiting {
+impl HalfOpen {
     pub(super) fn enter(
         &mut self,
         prefix: Prefix,
