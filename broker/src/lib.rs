@@ -5,7 +5,7 @@
 //! nothing, and it decides nothing about tokens by itself.
 //!
 //! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
-//! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`tickets`] make the next time cheap,
+//! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`resumption`] makes the next time cheap,
 //! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
 //! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`lanes`] (delivery), [`persistence`] (data that survive a
 //! crash), [`revocation`] and [`deadlines`] (rights that end), [`control_topics`], [`alerts`], [`http`] and [`metrics`] for operators.
@@ -26,8 +26,8 @@ pub mod authentication;
 pub mod authorisation;
 pub mod codec;
 pub mod registry;
+pub mod resumption;
 pub mod session;
-pub mod tickets;
 
 pub mod lanes;
 pub mod message;

@@ -119,7 +119,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "broker",
         &[
             &["config_error", "limits"],
-            &["admission", "codec", "refusals", "relay", "shares", "tickets"],
+            &["admission", "codec", "refusals", "relay", "shares", "resumption"],
             &["authz", "challenges", "message", "transport"],
             &["authentication", "persistence", "authorisation"],
             &["lanes"],

@@ -3,7 +3,7 @@ use tessera_token::chain::{Refusal, Screened};
 use tessera_token::proof::{Credential, Presented, Proof};
 
 use crate::codec::Password;
-use crate::tickets::Accepted;
+use crate::resumption::Accepted;
 use crate::transport::tls::PeerKey;
 
 /// The credentials of a CONNECT. No `Debug`: they are secret.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::authz::Upload;
 use crate::limits::{AUTHENTICATION_MAILBOX, WORKER_QUEUE};
-use crate::tickets::Accepted;
+use crate::resumption::Accepted;
 
 /// One verification.
 pub enum Job {

@@ -14,8 +14,8 @@ use tessera_runtime::proxy::{ProxySettings, RawProxy};
 use tessera_runtime::tls::Trust;
 
 use crate::limits;
+use crate::resumption::{RawResumption, TicketSettings};
 use crate::shares::ShareLimits;
-use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 
 pub use crate::admission::AdmissionLimits;

@@ -69,7 +69,8 @@ fn password(
             return over_exporter(token, pop, channel);
         }
     }
-    let tickets = if stream.is_encrypted() { hub.tickets.accepted() } else { Default::default() };
+    let tickets =
+        if stream.is_encrypted() { hub.ticket_keys.accepted() } else { Default::default() };
     Ok(Evidence::Password { password, key: channel.key.map(Box::new), tickets })
 }
 

@@ -151,7 +151,7 @@ async fn admit(
         return Err(known(code));
     }
     // The same for a ticket key.
-    if ticket.is_some_and(|ticket| !hub.tickets.accepts(ticket)) {
+    if ticket.is_some_and(|ticket| !hub.ticket_keys.accepts(ticket)) {
         let end = End::ticket_key_withdrawn(&hub.policy);
         match joined.ack.session_present {
             true => hub.leave(&joined.session, &joined.line, &end).await,

@@ -99,7 +99,7 @@ fn secret(hub: &Hub, session: &Session, line: &Line) -> Option<[(String, serde_j
     if !line.may_hold_secret_of(grant) {
         return None;
     }
-    let secret = hub.tickets.secret_of(grant)?;
+    let secret = hub.ticket_keys.secret_of(grant)?;
     hub.metrics.resumption.inc(&["handed_out"]);
     Some([
         ("resumption".to_owned(), text::base64url(secret.expose_bytes()).into()),

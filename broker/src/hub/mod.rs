@@ -26,12 +26,12 @@ use crate::metrics::BrokerMetrics;
 use crate::persistence::{Persistence, SessionRows};
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
+use crate::resumption::TicketKeys;
 use crate::session::machine::House;
 use crate::session::timers::Timers;
 use crate::session::SessionPolicy;
 use crate::session::{Now, Session};
 use crate::shares::Shares;
-use crate::tickets::Tickets;
 use crate::transport::tls::Certificates;
 
 pub(crate) use leaving::{Leave, Leaving};
@@ -59,7 +59,7 @@ pub(crate) struct Hub {
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) persistence: Arc<Persistence>,
-    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) ticket_keys: Arc<TicketKeys>,
     pub(crate) authz: Authz,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,

@@ -27,9 +27,9 @@ use crate::metrics::BrokerMetrics;
 use crate::persistence::Persistence;
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
+use crate::resumption::TicketKeys;
 use crate::session::timers::Timers;
 use crate::shares::Shares;
-use crate::tickets::Tickets;
 use crate::transport::tls::Certificates;
 
 /// The parts that can be wrong before a socket is bound.
@@ -71,7 +71,7 @@ pub(super) async fn build(
     let persistence = store(config, &metrics)?;
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
-    let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
+    let tickets = TicketKeys::open(&config.resumption, &folder, Arc::clone(&random), now);
     let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
     let (thread, actor) = ActixThread::start(workers.clone()).await?;
     let (leaving, gone) = mpsc::channel(LEAVING);
@@ -101,7 +101,7 @@ pub(super) async fn build(
         next_session: AtomicU64::new(1),
         connected: AtomicUsize::new(0),
         persistence: Arc::clone(&persistence),
-        tickets,
+        ticket_keys: tickets,
         authz: Authz::new(config.authz_info, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),

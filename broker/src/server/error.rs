@@ -6,7 +6,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::MetricsError;
 use tessera_runtime::store::StoreError;
 
-use crate::tickets::TicketError;
+use crate::resumption::TicketError;
 use crate::transport::tls::TlsError;
 
 /// Why the broker did not start.

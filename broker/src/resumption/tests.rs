@@ -9,23 +9,23 @@ use tessera_token::key::Thumbprint;
 use tessera_token::proof::TicketKey;
 use tessera_token::time::UnixSeconds;
 
-use super::{Changed, TicketError, TicketSettings, Tickets};
+use super::{Changed, TicketError, TicketKeys, TicketSettings};
 
 const DAY: u64 = 86_400;
 const NOW: u64 = 1_800_000_000;
 
-fn open(folder: &Path, now: u64) -> Result<Tickets, TicketError> {
+fn open(folder: &Path, now: u64) -> Result<TicketKeys, TicketError> {
     let settings = TicketSettings::Own { rotate_every: DAY };
     let random = SeededRandom::predictable(now).shared();
-    Tickets::open(&settings, folder, random, UnixSeconds::new(now))
+    TicketKeys::open(&settings, folder, random, UnixSeconds::new(now))
 }
 
-fn newest(tickets: &Tickets) -> [u8; 32] {
+fn newest(tickets: &TicketKeys) -> [u8; 32] {
     accepted(tickets)[0]
 }
 
 /// The secrets that are accepted, newest first.
-fn accepted(tickets: &Tickets) -> Vec<[u8; 32]> {
+fn accepted(tickets: &TicketKeys) -> Vec<[u8; 32]> {
     let (audience, key) = ("broker".parse().unwrap(), Thumbprint::from_bytes([1; 32]));
     let secret = |ticket: &TicketKey| ticket.secret_of(&audience, &key, &TokenHash::of(b"token"));
     tickets.accepted().iter().map(|ticket| *secret(ticket).expose_bytes()).collect()
@@ -88,7 +88,7 @@ fn what_cannot_be_kept_or_made_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let settings = TicketSettings::Own { rotate_every: DAY };
     let dry: SharedRandom = std::sync::Arc::new(Dry);
-    let none = Tickets::open(&settings, &folder.path().join("a"), dry, UnixSeconds::new(NOW));
+    let none = TicketKeys::open(&settings, &folder.path().join("a"), dry, UnixSeconds::new(NOW));
     assert!(matches!(none, Err(TicketError::Random)));
     let path = folder.path().join("b");
     let tickets = open(&path, NOW).unwrap();
@@ -169,7 +169,7 @@ fn a_shared_file_is_read_again_and_never_half() {
     let open = || {
         let settings = TicketSettings::Shared(file.clone());
         let random = SeededRandom::predictable(1).shared();
-        Tickets::open(&settings, folder.path(), random, UnixSeconds::new(NOW))
+        TicketKeys::open(&settings, folder.path(), random, UnixSeconds::new(NOW))
     };
     let key = |n: u8| format!("{n:02x}").repeat(32);
     assert!(open().is_err());

@@ -34,7 +34,7 @@ pub use settings::{RawResumption, TicketSettings};
 pub(crate) type Accepted = Arc<Vec<TicketKey>>;
 
 /// The ticket keys of this broker.
-pub(crate) struct Tickets {
+pub(crate) struct TicketKeys {
     keys: ArcSwap<Vec<TicketKey>>,
     source: Source,
 }
@@ -61,7 +61,7 @@ struct Own {
     made: Mutex<Vec<Made>>,
 }
 
-impl Tickets {
+impl TicketKeys {
     /// Reads the keys, or makes the first one, in `folder` unless a shared file is set.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Tickets {
     /// away. Blocks for a write that is flushed.
     ///
     /// # Errors
-    /// As [`Tickets::open`]; all stays as it was, but for keys that were thrown away.
+    /// As [`TicketKeys::open`]; all stays as it was, but for keys that were thrown away.
     pub(crate) fn refresh(&self, now: UnixSeconds) -> Result<Changed, TicketError> {
         let before = self.ids();
         let loaded = self.load(now);
