@@ -316,9 +316,9 @@ pub const SMALL_PAYLOAD: usize = 1024;
 /// Packets of one client handled before others get a turn.
 pub const PACKETS_PER_TURN: usize = 64;
 /// Connections that wait to leave their sessions after their peers have gone; past it each leaves on its own account.
-pub const LEAVING: usize = 16_384;
+pub const DISCONNECT_QUEUE: usize = 16_384;
 /// Connections that leave before others get a turn: about a millisecond.
-pub const LEAVING_AT_ONCE: usize = 64;
+pub const DISCONNECTS_AT_ONCE: usize = 64;
 /// Time for a last DISCONNECT to leave before the socket is closed.
 pub const LINGER: Duration = Duration::from_millis(500);
 /// How often deadlines are looked at (expiry, keep-alive, will delay).

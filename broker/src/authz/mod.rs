@@ -2,7 +2,7 @@
 //! that uses their key. Off unless the setting `authz_info` says so.
 //!
 //! 1. A TLS connection without any credential may publish tokens to `authz-info`, and nothing else
-//!    (`connection/anonymous.rs`). A token is verified once, on the verification threads; what it says is kept here.
+//!    (`connection/authz_info_only.rs`). A token is verified once, on the verification threads; what it says is kept here.
 //! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of the kept token of its device,
 //!    is judged by that token (the user name, when there is one, names the tenant); so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
 //!    checked then, as for every other token.

@@ -1,31 +1,32 @@
 //! One socket: a thin shell around the session machine.
 //!
 //! 0. [`crate::transport`] shakes hands as the listener asks.
-//! 1. [`first`] reads the CONNECT, bounded in bytes and time.
-//! 2. [`welcome`] authenticates it and joins it to its session.
-//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks, [`retained`] what takes a
-//!    subscription longer.
-//! 4. [`leaving`] lets those whose peer has gone leave in turn; [`goodbye`] tells the others why.
+//! 1. [`read_connect`] reads the CONNECT, bounded in bytes and time. [`authz_info_only`] serves one without credentials.
+//! 2. [`credentials`] takes the proof out of it, [`open_session`] authenticates it and opens its session.
+//! 3. [`serve`] moves packets until something ends it; [`effects`] performs what the machine asks, [`retained`] sends
+//!    retained messages to new subscriptions.
+//! 4. [`disconnect_queue`] lets connections whose peer has gone leave in turn; [`disconnect`] tells other peers why.
 //!
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
-mod ace;
-mod anonymous;
+mod authz_info_only;
 mod challenge;
+mod credentials;
+mod disconnect;
+mod disconnect_queue;
 mod effects;
-mod first;
-mod goodbye;
-mod leaving;
+mod enhanced_auth;
+mod open_session;
+mod read_connect;
 mod retained;
 mod serve;
-mod welcome;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-pub(crate) use leaving::see_off;
+pub(crate) use disconnect_queue::run_disconnect_queue;
 use serve::Connection;
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;
@@ -58,7 +59,7 @@ pub(crate) fn run(
     let handshake = Box::pin(handshake(hub, door, caller, peer, place));
     async move {
         if let Some(connection) = handshake.await {
-            leaving::run(connection).await;
+            disconnect_queue::run(connection).await;
         }
     }
 }
@@ -85,15 +86,17 @@ async fn handshake(
         Refusal::of(What::Connection, "made_room", remote).tell();
         return None;
     };
-    if anonymous::is_anonymous(&hub, &stream, &connect) {
+    if authz_info_only::is_anonymous(&hub, &stream, &connect) {
         let prefix = place.permit.prefix();
-        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix, remote)).await {
+        if Box::pin(authz_info_only::serve(&hub, stream, &mut inbox, &connect, prefix, remote))
+            .await
+        {
             place.permit.mark_not_at_fault();
         }
         return None;
     }
     let permit = &mut place.permit;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, permit);
+    let join = open_session::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, permit);
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     place.permit.connected();
@@ -119,7 +122,7 @@ async fn first_packet(
 ) -> Option<(Stream, Connect)> {
     match door.open(caller, remote.address, permit).await {
         Ok(mut stream) => {
-            let connect = first::connect(hub, &mut stream, inbox, permit, remote).await?;
+            let connect = read_connect::connect(hub, &mut stream, inbox, permit, remote).await?;
             Some((stream, connect))
         }
         Err(broken) => {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 
-use super::ace::Reauthentication;
 use super::challenge::Method;
-use super::goodbye;
+use super::disconnect;
+use super::enhanced_auth::Reauthentication;
+use super::open_session::Joined;
 use super::retained::Unsent;
-use super::welcome::Joined;
 use super::Place;
 use crate::codec::{
     self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
@@ -405,15 +405,15 @@ impl Connection {
         self.hub.leave(&self.session, &self.line, &end).await;
         self.leave_unsent();
         match self.settle().await {
-            None if speaks => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
+            None if speaks => disconnect::append(&end, self.to, self.explain, &mut self.out),
             None => {}
             // The withheld bytes may have been a CONNACK, or the rest of a packet: nothing may be sent after them.
             Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }
         let Self { stream, out, place, .. } = *self;
         match out.is_empty() && end.is_by_peer() {
-            true => goodbye::leave(stream),
-            false => goodbye::close(stream, out).await,
+            true => disconnect::close_at_once(stream),
+            false => disconnect::close(stream, out).await,
         }
         drop(place);
     }

@@ -1,8 +1,8 @@
 //! The parts of a broker that all connections share: fields, and what is asked of several of them at once. [`route`] has the
 //! way of a message, [`wills`] wills, [`end_session`] the end of a session.
 
+mod disconnected;
 mod end_session;
-mod leaving;
 mod route;
 mod wills;
 
@@ -34,7 +34,7 @@ use crate::session::{Now, Session};
 use crate::shares::Shares;
 use crate::transport::tls::Certificates;
 
-pub(crate) use leaving::{Leave, Leaving};
+pub(crate) use disconnected::{Disconnected, LeaveSession};
 pub(crate) use route::Routed;
 
 /// The parts of a running broker.
@@ -55,7 +55,7 @@ pub(crate) struct Hub {
     pub(crate) revocation_sweep: Notify,
     pub(crate) alerts: AlertListeners,
     pub(crate) tasks: TaskTracker,
-    pub(crate) leaving: mpsc::Sender<Leaving>,
+    pub(crate) disconnected: mpsc::Sender<Disconnected>,
     pub(crate) next_session: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) persistence: Arc<Persistence>,

@@ -19,10 +19,10 @@ use crate::authentication::{spawn_workers, Authenticator};
 use crate::authz::Authz;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
-use crate::hub::{Hub, Leaving};
+use crate::hub::{Disconnected, Hub};
 use crate::lanes::retained::Retained;
 use crate::lanes::Lanes;
-use crate::limits::LEAVING;
+use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
 use crate::persistence::Persistence;
 use crate::registry::{AlertListeners, Registry};
@@ -43,8 +43,8 @@ pub(super) struct Checked {
 pub(super) struct Built {
     pub(super) hub: Arc<Hub>,
     pub(super) thread: ActixThread,
-    /// The other end of `Hub::leaving`.
-    pub(super) gone: mpsc::Receiver<Leaving>,
+    /// The other end of `Hub::disconnected`.
+    pub(super) gone: mpsc::Receiver<Disconnected>,
 }
 
 pub(super) fn check(config: &BrokerConfig, metrics: BrokerMetrics) -> Result<Checked, StartError> {
@@ -74,7 +74,7 @@ pub(super) async fn build(
     let tickets = TicketKeys::open(&config.resumption, &folder, Arc::clone(&random), now);
     let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
     let (thread, actor) = ActixThread::start(workers.clone()).await?;
-    let (leaving, gone) = mpsc::channel(LEAVING);
+    let (disconnected, gone) = mpsc::channel(DISCONNECT_QUEUE);
     let hub = Arc::new(Hub {
         policy: config.session,
         clock,
@@ -97,7 +97,7 @@ pub(super) async fn build(
         revocation_sweep: Notify::new(),
         alerts: AlertListeners::default(),
         tasks: TaskTracker::new(),
-        leaving,
+        disconnected,
         next_session: AtomicU64::new(1),
         connected: AtomicUsize::new(0),
         persistence: Arc::clone(&persistence),

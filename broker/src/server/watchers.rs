@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ticket_rotation;
-use crate::hub::{Hub, Leaving};
+use crate::hub::{Disconnected, Hub};
 use crate::revocation::{self, sweep};
 use crate::{alerts, connection, deadlines};
 
@@ -19,15 +19,16 @@ use crate::{alerts, connection, deadlines};
 pub(super) struct Watched {
     pub(super) effects: Receiver<TrustEffect>,
     pub(super) alerts: Receiver<Arc<Alert>>,
-    pub(super) gone: mpsc::Receiver<Leaving>,
+    pub(super) gone: mpsc::Receiver<Disconnected>,
 }
 
 /// Starts them; all end with `stop`. The token is for the moment at which the connections have been waited for.
 pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> CancellationToken {
     let Watched { effects, alerts, gone } = watched;
     let drained = CancellationToken::new();
-    let see_off = connection::see_off(hub.tasks.clone(), gone, drained.clone());
-    stop.spawn("broker leaving", see_off);
+    let run_disconnect_queue =
+        connection::run_disconnect_queue(hub.tasks.clone(), gone, drained.clone());
+    stop.spawn("broker disconnect queue", run_disconnect_queue);
     stop.spawn("broker trust effects", revocation::watch(Arc::clone(hub), effects, stop.clone()));
     stop.spawn("broker revocation sweep", sweep::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));

@@ -100,19 +100,19 @@ impl Stream {
         self.wire.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
     }
 
-    /// Says goodbye in every layer, as far as it goes out at once.
-    pub(crate) fn say_goodbye(&mut self) {
+    /// Sends the close of every layer (WebSocket Close, TLS close_notify), as far as it can be written at once.
+    pub(crate) fn send_close(&mut self) {
         if let Some(web_socket) = &mut self.web_socket {
-            web_socket.say_goodbye();
+            web_socket.send_close();
         }
         // A peer that is gone needs no goodbye.
         let _ = self.push();
-        self.wire.say_goodbye();
+        self.wire.send_close();
     }
 
-    /// Says goodbye in every layer and closes the way out.
+    /// Sends the close of every layer and closes the way out.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
-        self.say_goodbye();
+        self.send_close();
         while self.wire.has_pending() {
             self.wire.writable().await?;
             self.push()?;

@@ -83,10 +83,10 @@ impl Wire {
         }
     }
 
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close(&mut self) {
         match self {
             Self::Plain(_) => {}
-            Self::Tls(tls) => tls.say_goodbye(),
+            Self::Tls(tls) => tls.send_close(),
             Self::Quic(quic) => quic.finish(),
         }
     }

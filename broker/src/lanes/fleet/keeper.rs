@@ -159,7 +159,7 @@ impl Keeper {
                 self.let_the_writer_wait(from.name, answer, false);
             }
             Request::Close(link) => self.close(*link).await,
-            Request::Leave(link) => self.leave(*link).await,
+            Request::LeaveSession(link) => self.leave(*link).await,
             #[cfg(test)]
             Request::Renew => assert!(self.replace(Cause::Residue).await.is_ok()),
         }

@@ -46,7 +46,7 @@ pub(super) enum Request {
     /// A link is not needed any more, and its name is free.
     Close(Box<OwnedLink>),
     /// A link is not needed any more, its name is that of the one that followed.
-    Leave(Box<OwnedLink>),
+    LeaveSession(Box<OwnedLink>),
     /// Another router, for no reason.
     #[cfg(test)]
     Renew,
@@ -122,7 +122,7 @@ impl Links {
 
     /// Gives a link back that another one has followed.
     pub(super) async fn leave(&self, link: OwnedLink) {
-        let _ = self.requests.send(Request::Leave(Box::new(link))).await;
+        let _ = self.requests.send(Request::LeaveSession(Box::new(link))).await;
     }
 
     /// A link to publish with; in the place of one that is lost, if given. After a change of routers it comes when all

@@ -14,7 +14,7 @@ mod delivery;
 mod effect;
 mod flight;
 mod publish;
-mod refuse;
+mod reason_string;
 mod release;
 mod subscribe;
 #[cfg(test)]
@@ -44,6 +44,7 @@ pub(crate) use connect::{granted_expiry, told};
 pub use delivery::{Appetite, Delivered};
 pub use effect::{Answer, Effect, Effects, End, Granted, Rarer};
 pub use flight::Flight;
+pub(crate) use reason_string::reason_string;
 pub use subscribe::Held;
 pub use will::Will;
 
@@ -108,8 +109,8 @@ impl Machine {
     /// Takes one packet of the client. Effects are appended to `effects` in the order in which they must happen.
     pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Effects) {
         self.heard(cx.monotonic);
-        if let Packet::Disconnect(goodbye) = packet {
-            return self.goodbye(&goodbye, effects);
+        if let Packet::Disconnect(packet) = packet {
+            return self.disconnect(&packet, effects);
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
             return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
@@ -232,8 +233,8 @@ impl Machine {
         self.flight.clear()
     }
 
-    fn goodbye(&mut self, goodbye: &Disconnect, effects: &mut Effects) {
-        let wanted = goodbye.properties.number(PropertyId::SessionExpiry);
+    fn disconnect(&mut self, packet: &Disconnect, effects: &mut Effects) {
+        let wanted = packet.properties.number(PropertyId::SessionExpiry);
         if let Some(wanted) = wanted {
             if self.expiry_at_connect == 0 && wanted != 0 {
                 let end =
@@ -242,7 +243,7 @@ impl Machine {
             }
             self.expiry = wanted.min(self.expiry_most);
         }
-        if goodbye.reason == ReasonCode::SUCCESS {
+        if packet.reason == ReasonCode::SUCCESS {
             self.will = None;
         }
         effects.push(Rarer::End(End::by_client()));
@@ -275,7 +276,7 @@ impl Machine {
 
     fn explain(&self, code: RefusalCode, cx: Context<'_>) -> crate::codec::Properties {
         if self.may_explain(cx) {
-            refuse::reason_string(code)
+            reason_string(code)
         } else {
             crate::codec::Properties::new()
         }

@@ -200,7 +200,7 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close(&mut self) {
         self.session.send_close_notify();
         // A peer that is gone needs no goodbye.
         let _ = self.push();

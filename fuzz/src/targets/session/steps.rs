@@ -198,7 +198,7 @@ fn connect(sim: &mut Sim, draw: &mut Draw<'_>) {
     }
 }
 
-/// As `connection/welcome.rs`: resume, or take the place.
+/// As `connection/open_session.rs`: resume, or take the place.
 fn enter(
     sim: &mut Sim,
     connect: &Connect,

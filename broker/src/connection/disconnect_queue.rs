@@ -1,4 +1,4 @@
-//! The end of a connection: it leaves its session, in turn with the others when its peer has gone.
+//! Runs a connection and lets it leave its session. Connections whose peer has gone wait for that in a queue.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,39 +10,39 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::serve::Connection;
-use crate::hub::{Leave, Leaving};
-use crate::limits::LEAVING_AT_ONCE;
+use crate::hub::{Disconnected, LeaveSession};
+use crate::limits::DISCONNECTS_AT_ONCE;
 use crate::refusals::What;
 use crate::session::machine::End;
 
-/// Connections leave a few at a time: when many go at once, those that stay are served in between. Once the connections
-/// have been waited for, those in line are the last.
-pub(crate) async fn see_off(
+/// Lets queued connections leave a few at a time: when many go at once, the others are served in between. Ends after
+/// `drained`, once the queue is empty.
+pub(crate) async fn run_disconnect_queue(
     tasks: TaskTracker,
-    mut leaving: mpsc::Receiver<Leaving>,
+    mut queue: mpsc::Receiver<Disconnected>,
     drained: CancellationToken,
 ) {
-    let mut some = Vec::with_capacity(LEAVING_AT_ONCE);
+    let mut some = Vec::with_capacity(DISCONNECTS_AT_ONCE);
     loop {
         let count = tokio::select! {
             biased;
-            count = leaving.recv_many(&mut some, LEAVING_AT_ONCE) => count,
-            () = drained.cancelled(), if !leaving.is_closed() => {
-                leaving.close();
+            count = queue.recv_many(&mut some, DISCONNECTS_AT_ONCE) => count,
+            () = drained.cancelled(), if !queue.is_closed() => {
+                queue.close();
                 continue;
             }
         };
         if count == 0 {
             return;
         }
-        for leaving in some.drain(..) {
-            tasks.spawn(leaving.connection.leave(leaving.end));
+        for one in some.drain(..) {
+            tasks.spawn(one.connection.leave(one.end));
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// Serves until something ends the connection, then leaves the session and says goodbye.
+/// Serves until something ends the connection, then leaves the session and closes.
 pub(super) async fn run(mut connection: Box<Connection>) {
     connection.hub.connected.fetch_add(1, Ordering::Relaxed);
     let end = connection.live().await;
@@ -51,10 +51,10 @@ pub(super) async fn run(mut connection: Box<Connection>) {
         connection.refusal(What::Session, end.why).tell();
     }
     if end.is_by_peer() {
-        let leaving = connection.hub.leaving.clone();
-        // In line with the others that leave; when the line is too long, here and now.
+        let queue = connection.hub.disconnected.clone();
+        // In turn with the others; when the queue is full, at once.
         let counted = connection.hub.tasks.token();
-        match leaving.try_send(Leaving { connection, end, _counted: counted }) {
+        match queue.try_send(Disconnected { connection, end, _counted: counted }) {
             Ok(()) => return,
             Err(TrySendError::Full(back) | TrySendError::Closed(back)) => {
                 return back.connection.leave(back.end).await;
@@ -64,7 +64,7 @@ pub(super) async fn run(mut connection: Box<Connection>) {
     connection.leave(end).await;
 }
 
-impl Leave for Connection {
+impl LeaveSession for Connection {
     fn leave(self: Box<Self>, end: End) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(self.close(end))
     }

@@ -1,25 +1,24 @@
-//! Authentication of a CONNECT: takes the credentials out of the packet, runs the challenge of enhanced authentication
-//! before CONNACK, and re-authenticates live sessions (RFC 9431).
+//! Enhanced authentication (MQTT 5 section 4.12, RFC 9431): the challenge before CONNACK, and re-authentication of live
+//! sessions.
 //!
 //! 1. CONNECT with method `ace`, token and proof over the TLS exporter: no challenge follows.
-//! 2. With a token alone: AUTH 0x18 with a nonce, and the client's answer. Every CONNECT that carries bytes in the form
-//!    of a token is challenged, whatever the token says: a challenge tells nothing about issuers, audiences or epochs.
-//!    The number of open challenges and their rate are bounded ([`crate::challenges`]); the setting `ace_challenge`
-//!    says on which transports this method lets a client in.
+//! 2. With a token alone: AUTH 0x18 with a nonce, and the client's answer. Every CONNECT that carries bytes in the form of
+//!    a token is challenged, whatever the token says: a challenge tells nothing about issuers, audiences or epochs. The
+//!    number of open challenges and their rate are bounded ([`crate::challenges`]); the setting `ace_challenge` says on
+//!    which transports this method lets a client in.
 //! 3. With the method `tessera-ace-1`: as in 2, and the answer is bound to audience, client id, token and channel.
-//! 4. A 3.1.1 client: `ace` and the token as user name, the proof over the exporter as password.
 
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tessera_token::ace::{self, AuthData, ExporterProof, ExporterSecret};
-use tessera_token::ids::ClientId;
-use tessera_token::proof::{Pop, Presented, Proof};
+use tessera_token::ace::AuthData;
+use tessera_token::proof::{Presented, Proof};
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::{Challenge, Method};
+use super::credentials::{over_exporter, published};
 use super::serve::Connection;
-use super::{first, goodbye};
+use super::{disconnect, read_connect};
 use crate::admission::Prefix;
 use crate::authentication::Evidence;
 use crate::challenges::{Again, Open};
@@ -29,76 +28,10 @@ use crate::hub::Hub;
 use crate::limits::CHALLENGE_WITHIN;
 use crate::refusals::{Refusal, Remote, What};
 use crate::session::machine::End;
-use crate::transport::tls::Channel;
 use crate::transport::Stream;
 
-/// Whether the CONNECT asks for enhanced authentication.
-pub(super) fn method(connect: &Connect) -> Option<&str> {
-    connect.properties.text(PropertyId::AuthMethod)
-}
-
-/// Takes the credentials out of the CONNECT, after a challenge if its method asks for one. `None` when the peer broke
-/// the protocol or closed: it gets no answer.
-pub(super) async fn evidence(
-    hub: &Hub,
-    stream: &mut Stream,
-    inbox: &mut BytesMut,
-    connect: &mut Connect,
-    from: Prefix,
-    remote: Remote,
-) -> Option<Result<Evidence, RefusalCode>> {
-    match method(connect).map(Method::of) {
-        Some(Some(method)) => enhanced(hub, stream, inbox, connect, method, (from, remote)).await,
-        Some(None) => Some(Err(RefusalCode::MethodNotSupported)),
-        None => Some(password(hub, stream, connect, &stream.channel())),
-    }
-}
-
-fn password(
-    hub: &Hub,
-    stream: &Stream,
-    connect: &mut Connect,
-    channel: &Channel,
-) -> Result<Evidence, RefusalCode> {
-    let Some(password) = connect.password.take() else {
-        return by_handshake(hub, connect, channel).ok_or(RefusalCode::CredentialMissing);
-    };
-    // A connect proof is longer than both kinds of PoP, so that a user name that happens to begin so does no harm.
-    if let (Some(user), Ok(pop)) = (&connect.user_name, Pop::from_bytes(password.expose())) {
-        if let Some(token) = ace::from_username(user)? {
-            return over_exporter(token, pop, channel);
-        }
-    }
-    let tickets =
-        if stream.is_encrypted() { hub.ticket_keys.accepted() } else { Default::default() };
-    Ok(Evidence::Password { password, key: channel.key.map(Box::new), tickets })
-}
-
-/// The key of the TLS handshake proves a token that was published to `authz-info` before (RFC 9431 section 2.2.2). The
-/// user name, when there is one, names the tenant.
-fn by_handshake(hub: &Hub, connect: &Connect, channel: &Channel) -> Option<Evidence> {
-    let key = channel.key.filter(|_| hub.authz.is_on())?.thumbprint()?;
-    let client_id = ClientId::parse(&connect.client_id).ok()?;
-    let (device, tenant) = (client_id.subject(), connect.user_name.as_deref());
-    let token = hub.authz.of_key(&key, device, tenant, hub.now().unix)?.to_vec();
-    let proof = Proof::TlsKey(key);
-    Some(Evidence::Presented(Box::new(Presented { token, proof })))
-}
-
-/// The token that was published for this client, when it does not bring one.
-fn published(hub: &Hub, connect: &Connect) -> Option<Vec<u8>> {
-    let client_id = ClientId::parse(&connect.client_id).ok().filter(|_| hub.authz.is_on())?;
-    hub.authz.of_device(client_id.subject(), hub.now().unix).map(|token| token.to_vec())
-}
-
-fn over_exporter(token: Vec<u8>, pop: Pop, channel: &Channel) -> Result<Evidence, RefusalCode> {
-    let exporter = channel.exporter.as_ref().ok_or(RefusalCode::ProofInvalid)?;
-    let exporter = ExporterSecret::from_bytes(exporter);
-    let proof = Proof::Exporter(ExporterProof { exporter, pop });
-    Ok(Evidence::Presented(Box::new(Presented { token, proof })))
-}
-
-async fn enhanced(
+/// Authenticates by the method that the CONNECT names. `None` when the peer broke the protocol or closed.
+pub(super) async fn enhanced(
     hub: &Hub,
     stream: &mut Stream,
     inbox: &mut BytesMut,
@@ -115,10 +48,11 @@ async fn enhanced(
         Ok(opened) => opened,
         Err(code) => return Some(Err(code)),
     };
-    if !goodbye::say(stream, &challenge.packet(), Recipient::of(connect)).await {
+    if !disconnect::write_packet(stream, &challenge.packet(), Recipient::of(connect)).await {
         return Some(Err(RefusalCode::RequestMalformed));
     }
-    let answer = tokio::time::timeout(CHALLENGE_WITHIN, first::next_packet(stream, inbox)).await;
+    let answer =
+        tokio::time::timeout(CHALLENGE_WITHIN, read_connect::next_packet(stream, inbox)).await;
     let auth = match answer {
         Ok(Some(Packet::Auth(auth))) if is_answer(method, &auth) => auth,
         other => {

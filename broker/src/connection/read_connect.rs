@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use bytes::{Bytes, BytesMut};
 use tokio::io::Interest;
 
-use super::{goodbye, note_broken};
+use super::{disconnect, note_broken};
 use crate::admission::SocketPermit;
 use crate::codec::{
     self, CodecError, ConnAck, Connect, FrameReader, Kind, Packet, Peer, Properties, ReasonCode,
@@ -138,5 +138,6 @@ async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>
         ConnAck { session_present: false, reason: error.reason, properties: Properties::new() };
     // The limits of the client are not known, since its CONNECT was not understood. Without properties the answer has 5
     // bytes.
-    goodbye::refuse(stream, ack, Recipient::any(version.unwrap_or(Version::V5)), false).await;
+    disconnect::refuse_connect(stream, ack, Recipient::any(version.unwrap_or(Version::V5)), false)
+        .await;
 }

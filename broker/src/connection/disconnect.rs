@@ -1,18 +1,17 @@
-//! Last words: a refusing CONNACK, or DISCONNECT and a closed socket.
+//! Writes the final CONNACK or DISCONNECT and closes the socket.
 
 use bytes::{Buf, BytesMut};
-use tessera_token::refusal::RefusalCode;
 use tokio::io::Interest;
 
-use crate::codec::{ConnAck, Disconnect, Packet, Properties, PropertyId, Recipient, Version};
+use crate::codec::{ConnAck, Disconnect, Packet, Properties, Recipient, Version};
 use crate::limits::LINGER;
-use crate::session::machine::End;
+use crate::session::machine::{reason_string, End};
 use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. Bytes that the peer has sent beyond its CONNECT are read first: a socket that is
 /// closed with unread bytes resets the connection, and the answer could be lost. `rested` says that the refusal was
 /// held back, so that unread bytes are known without a further read.
-pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, to: Recipient, rested: bool) {
+pub(super) async fn refuse_connect(stream: &mut Stream, ack: ConnAck, to: Recipient, rested: bool) {
     let mut out = BytesMut::new();
     if to.write(&Packet::ConnAck(ack), &mut out).is_ok_and(|written| written) {
         if !rested || stream.has_unread() {
@@ -28,14 +27,14 @@ pub(super) async fn refuse(stream: &mut Stream, ack: ConnAck, to: Recipient, res
 
 /// Writes one packet to a peer that is not authenticated yet. A peer that does not read is closed at its next deadline.
 /// False when the packet is larger than the peer allows.
-pub(super) async fn say(stream: &mut Stream, packet: &Packet, to: Recipient) -> bool {
+pub(super) async fn write_packet(stream: &mut Stream, packet: &Packet, to: Recipient) -> bool {
     let mut out = BytesMut::new();
     let written = to.write(packet, &mut out).is_ok_and(|written| written);
     write_out(stream, &mut out).await;
     written
 }
 
-/// Writes the last words of an authenticated connection, and lets the peer close first for a moment.
+/// Writes the rest, closes the way out, and lets the peer close first for a moment.
 pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
     write_out(&mut stream, &mut out).await;
     // The socket is closed also when the peer does not answer in time.
@@ -49,9 +48,9 @@ pub(super) async fn close(mut stream: Stream, mut out: BytesMut) {
     .await;
 }
 
-/// Closes towards a peer that said goodbye or is gone: it waits for nothing more, and so do we.
-pub(super) fn leave(mut stream: Stream) {
-    stream.say_goodbye();
+/// Closes the socket of a peer that sent DISCONNECT or has gone: neither side waits for more.
+pub(super) fn close_at_once(mut stream: Stream) {
+    stream.send_close();
 }
 
 /// Discards a bounded amount of what has come; false when the peer has closed.
@@ -71,21 +70,15 @@ fn read_away(stream: &mut Stream) -> bool {
 const READ_AWAY_CHUNKS: usize = 64;
 
 /// Appends the DISCONNECT that an MQTT 5 peer gets; 3.1.1 has none from a server.
-pub(super) fn disconnect(end: &End, to: Recipient, explain: bool, out: &mut BytesMut) {
+pub(super) fn append(end: &End, to: Recipient, explain: bool, out: &mut BytesMut) {
     let (Some(reason), Version::V5) = (end.reason, to.version()) else { return };
-    let properties = end.code.filter(|_| explain).map_or_else(Properties::new, words);
+    let properties = end.code.filter(|_| explain).map_or_else(Properties::new, reason_string);
     let packet = Packet::Disconnect(Disconnect { reason, properties });
     // A DISCONNECT that cannot be written is left out: the close says it too.
     let _ = to.write(&packet, out);
 }
 
-/// The stable code and what to do about it.
-pub(super) fn words(code: RefusalCode) -> Properties {
-    let words = format!("{code}: {}", code.words());
-    Properties::build().text(PropertyId::ReasonString, &words).finish().unwrap_or_default()
-}
-
-/// Writes what is left, for a moment at most.
+/// Writes the rest, for a moment at most.
 async fn write_out(stream: &mut Stream, out: &mut BytesMut) {
     // Nearly always it all goes at once.
     if let Ok(written) = stream.try_write(out) {

@@ -15,7 +15,7 @@ use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
-use super::{ace, goodbye, Origin};
+use super::{credentials, disconnect, enhanced_auth, Origin};
 use crate::admission::SocketPermit;
 use crate::authentication::{response, Evidence};
 use crate::authorisation::revoked;
@@ -28,7 +28,7 @@ use crate::lanes::Outbox;
 use crate::persistence::SessionRows;
 use crate::refusals::{Refusal as Told, Remote, What};
 use crate::revocation;
-use crate::session::machine::{check_will, granted_expiry, told, Context, End};
+use crate::session::machine::{check_will, granted_expiry, reason_string, told, Context, End};
 use crate::session::{Line, Privacy, Session, Shown};
 use crate::transport::Stream;
 
@@ -61,7 +61,8 @@ pub(super) async fn join(
         false => Privacy::Clear,
     };
     let prefix = permit.prefix();
-    let evidence = ace::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
+    let evidence =
+        credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
     let suspect = permit.is_suspect();
     let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
     match admitted {
@@ -84,10 +85,10 @@ pub(super) async fn join(
             }
             note_refused(hub, &refused, origin, &connect.client_id, accepted);
             let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
-            let properties = if explain { goodbye::words(code) } else { Properties::new() };
+            let properties = if explain { reason_string(code) } else { Properties::new() };
             let properties = hint(hub, &connect, properties);
             let ack = ConnAck { session_present: false, reason: refused.reason, properties };
-            goodbye::refuse(stream, ack, Recipient::of(&connect), !refused.proved).await;
+            disconnect::refuse_connect(stream, ack, Recipient::of(&connect), !refused.proved).await;
             None
         }
     }
@@ -169,8 +170,8 @@ fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
         return true;
     }
     let granted = told(connect, &hub.policy);
-    let properties = match ace::method(connect) {
-        Some(method) => ace::echo(&granted, method),
+    let properties = match credentials::method(connect) {
+        Some(method) => enhanced_auth::echo(&granted, method),
         None => granted,
     };
     let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
@@ -297,9 +298,9 @@ fn joined(
     let owed = if kept { hub.persistence.last_commit() } else { 0 };
     hub.schedule(&session, hub.now());
     let explain = hub.policy.reason_strings && wants_words(connect);
-    let method = ace::method(connect).and_then(Method::of);
+    let method = credentials::method(connect).and_then(Method::of);
     if let Some(method) = method {
-        ack.properties = ace::echo(&ack.properties, method.name());
+        ack.properties = enhanced_auth::echo(&ack.properties, method.name());
     }
     Joined { session, line, ack, to: Recipient::of(connect), explain, owed, method }
 }
@@ -307,7 +308,9 @@ fn joined(
 /// Where tokens come from (RFC 9431 section 2.4.1), for clients that asked by enhanced authentication.
 fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
     match hub.authenticator.hint() {
-        Some(hint) if ace::method(connect).is_some_and(|name| Method::of(name).is_some()) => {
+        Some(hint)
+            if credentials::method(connect).is_some_and(|name| Method::of(name).is_some()) =>
+        {
             let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
             told.finish().unwrap_or(properties)
         }

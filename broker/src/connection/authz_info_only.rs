@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::refusal::RefusalCode;
 
-use super::{ace, first, goodbye};
+use super::{credentials, disconnect, read_connect};
 use crate::admission::Prefix;
 use crate::authentication::response;
 use crate::codec::{
@@ -27,7 +27,7 @@ pub(super) fn is_anonymous(hub: &Hub, stream: &Stream, connect: &Connect) -> boo
         && connect.password.is_none()
         && connect.user_name.is_none()
         && connect.will.is_none()
-        && ace::method(connect).is_none()
+        && credentials::method(connect).is_none()
         && stream.channel().key.is_none()
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn serve(
         line.shown_client_id(&connect.client_id).tell();
         let (reason, properties) = (ReasonCode::SERVER_BUSY, Properties::new());
         let ack = ConnAck { session_present: false, reason, properties };
-        goodbye::refuse(&mut stream, ack, to, false).await;
+        disconnect::refuse_connect(&mut stream, ack, to, false).await;
         return false;
     };
     hub.metrics.authz_info.inc(&["connected"]);
@@ -67,7 +67,7 @@ pub(super) async fn serve(
         let _ = to.write(&bye, &mut out);
     }
     let useful = peer.useful;
-    goodbye::close(stream, out).await;
+    disconnect::close(stream, out).await;
     useful
 }
 
@@ -91,15 +91,15 @@ impl Anonymous<'_> {
     ) -> Option<ReasonCode> {
         let properties = self.granted(connect)?;
         let ack = ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties };
-        if !goodbye::say(stream, &Packet::ConnAck(ack), self.to).await {
+        if !disconnect::write_packet(stream, &Packet::ConnAck(ack), self.to).await {
             return None;
         }
         for _ in 0..ANONYMOUS_PACKETS {
-            let packet = first::next_packet_as(stream, inbox, self.to.version()).await?;
+            let packet = read_connect::next_packet_as(stream, inbox, self.to.version()).await?;
             match self.packet(packet).await {
                 // An answer that is larger than the client takes counts as sent.
                 Ok(Some(answer)) => {
-                    goodbye::say(stream, &answer, self.to).await;
+                    disconnect::write_packet(stream, &answer, self.to).await;
                 }
                 Ok(None) => {}
                 Err(end) => return end,
