@@ -55,7 +55,7 @@ fn untold(hub: &Hub, session: &Session) -> bool {
     let Err(code) = hub.authenticator.validator().can_tell(session.rights().grant()) else {
         return false;
     };
-    let ended = session.hang_up(End::untold(code));
+    let ended = session.disconnect(End::untold(code));
     if ended {
         hub.metrics.refusals.inc(&["session", code.as_str()]);
     }

@@ -31,7 +31,7 @@ impl Connection {
                 self.send(&Packet::UnsubAck(ack));
             }
             Rarer::Token(payload) => {
-                token::submit(&self.hub, &self.session, &self.line, payload);
+                token::submit(&self.hub, &self.session, &self.handle, payload);
             }
             Rarer::Refused { what, code, topic } => self.refused(what, code, &topic),
             Rarer::End(end) => return Some(end),
@@ -141,13 +141,13 @@ impl Connection {
 
     /// Writes what is told aside, and the status, when the session listens.
     pub(super) fn status(&mut self) {
-        let (hub, session, line) = (&self.hub, &self.session, &self.line);
-        if let Some(aside) = line.take_aside() {
+        let (hub, session, handle) = (&self.hub, &self.session, &self.handle);
+        if let Some(aside) = handle.take_aside() {
             let (to, payload) = (ControlTopic::Token, aside.expose().clone());
-            let told = status::write_now(hub, session, line, to, payload, &mut self.out);
+            let told = status::write_now(hub, session, handle, to, payload, &mut self.out);
             note(hub, told);
         }
-        note(hub, status::write(hub, session, line, &mut self.out));
+        note(hub, status::write(hub, session, handle, &mut self.out));
     }
 
     /// A refusal of what the client asked for. It is behaviour too, unless the broker itself is the cause.
@@ -174,7 +174,7 @@ impl Connection {
 
     /// The line about something that is refused to this client.
     pub(super) fn refusal<'a>(&'a self, what: What, code: &'a str) -> Refusal<'a> {
-        self.session.refusal(&self.line, what, code)
+        self.session.refusal(&self.handle, what, code)
     }
 
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.

@@ -199,8 +199,8 @@ impl Connection {
             return Err(RefusalCode::ProofNotFresh);
         }
         let answer = challenge.answered(data)?;
-        token::reauthenticate(&self.hub, &self.session, &self.line, &token, &answer).await?;
-        self.line.ask_status();
+        token::reauthenticate(&self.hub, &self.session, &self.handle, &token, &answer).await?;
+        self.handle.ask_status();
         self.send(&method.auth(ReasonCode::SUCCESS, None));
         Ok(())
     }

@@ -29,13 +29,13 @@ use crate::persistence::SessionRows;
 use crate::refusals::{Refusal as Told, Remote, What};
 use crate::revocation;
 use crate::session::machine::{check_will, granted_expiry, reason_string, told, Context, End};
-use crate::session::{Line, Privacy, Session, Shown};
+use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
 use crate::transport::Stream;
 
 /// A connection that may begin.
 pub(super) struct Joined {
     pub(super) session: Arc<Session>,
-    pub(super) line: Arc<Line>,
+    pub(super) handle: Arc<ConnectionHandle>,
     pub(super) ack: ConnAck,
     pub(super) to: Recipient,
     pub(super) explain: bool,
@@ -56,15 +56,15 @@ pub(super) async fn join(
     permit: &mut SocketPermit,
 ) -> Option<Joined> {
     let began = hub.clock.monotonic();
-    let privacy = match stream.is_encrypted() {
-        true => Privacy::Encrypted,
-        false => Privacy::Clear,
+    let security = match stream.is_encrypted() {
+        true => ChannelSecurity::Tls,
+        false => ChannelSecurity::Plaintext,
     };
     let prefix = permit.prefix();
     let evidence =
         credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
     let suspect = permit.is_suspect();
-    let admitted = admit(hub, &mut connect, evidence, privacy, suspect, origin.remote).await;
+    let admitted = admit(hub, &mut connect, evidence, security, suspect, origin.remote).await;
     match admitted {
         Ok(joined) => {
             let took = hub.clock.monotonic().saturating_sub(accepted);
@@ -104,7 +104,7 @@ async fn admit(
     hub: &Arc<Hub>,
     connect: &mut Connect,
     evidence: Result<Evidence, RefusalCode>,
-    privacy: Privacy,
+    security: ChannelSecurity,
     suspect: bool,
     remote: Remote,
 ) -> Result<Joined, Refused> {
@@ -127,7 +127,7 @@ async fn admit(
     if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let line = Line::new(privacy, Shown::by(&admission), remote);
+    let handle = ConnectionHandle::new(security, Shown::by(&admission), remote);
     let ticket = admission.resumed;
     let (grant, client_id) = (admission.grant, admission.client_id);
     let subject = tessera_token::chain::Subject {
@@ -140,12 +140,12 @@ async fn admit(
         reason: response::connack_reason(code),
     };
     will_allowed(hub, connect, &grant).map_err(known)?;
-    let joined = enter(hub, connect, &client_id, &grant, line).await.map_err(known)?;
+    let joined = enter(hub, connect, &client_id, &grant, handle).await.map_err(known)?;
     // A revocation that came in since authentication found no session to end.
     if let Err(code) = hub.authenticator.validator().still_holds(&grant) {
         let lasts = revoked::revocation_of(hub.authenticator.validator(), &grant).is_none();
         if joined.ack.session_present && lasts {
-            hub.leave(&joined.session, &joined.line, &End::too_late()).await;
+            hub.leave(&joined.session, &joined.handle, &End::too_late()).await;
         } else {
             hub.forget(&joined.session);
         }
@@ -155,7 +155,7 @@ async fn admit(
     if ticket.is_some_and(|ticket| !hub.ticket_keys.accepts(ticket)) {
         let end = End::ticket_key_withdrawn(&hub.policy);
         match joined.ack.session_present {
-            true => hub.leave(&joined.session, &joined.line, &end).await,
+            true => hub.leave(&joined.session, &joined.handle, &end).await,
             false => hub.forget(&joined.session).map_or((), drop),
         }
         return Err(known(RefusalCode::TicketKeyWithdrawn));
@@ -195,17 +195,17 @@ async fn enter(
     connect: &Connect,
     client_id: &ClientId,
     grant: &Grant,
-    line: Line,
+    handle: ConnectionHandle,
 ) -> Result<Joined, RefusalCode> {
     // Before anything is changed: rows of a persistent session could not be written.
     if !hub.persistence.writes() {
         return Err(RefusalCode::NotReady);
     }
-    let line = Arc::new(line);
+    let handle = Arc::new(handle);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant).await {
-            if let Some(ack) = resume(hub, connect, &session, grant, &line).await? {
-                return Ok(joined(hub, connect, session, line, ack, true));
+            if let Some(ack) = resume(hub, connect, &session, grant, &handle).await? {
+                return Ok(joined(hub, connect, session, handle, ack, true));
             }
         }
     }
@@ -213,7 +213,7 @@ async fn enter(
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
-    let (ack, _) = session.attach(connect, &line, false, hub.house(), hub.now())?;
+    let (ack, _) = session.attach(connect, &handle, false, hub.house(), hub.now())?;
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
@@ -222,12 +222,12 @@ async fn enter(
     let mut kept = session.rows().is_some();
     if let Some(old) = replaced {
         kept |= old.rows().is_some();
-        old.hang_up(crate::session::machine::End::taken_over());
+        old.disconnect(crate::session::machine::End::taken_over());
         if let Some(will) = hub.forget(&old) {
             hub.publish_will(&old, will).await;
         }
     }
-    Ok(joined(hub, connect, session, line, ack, kept))
+    Ok(joined(hub, connect, session, handle, ack, kept))
 }
 
 /// A session that outlives its connection also outlives this process.
@@ -258,7 +258,7 @@ async fn resume(
     connect: &Connect,
     session: &Arc<Session>,
     grant: &Grant,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
 ) -> Result<Option<ConnAck>, RefusalCode> {
     let held = hub.registry.renew(session, grant.clone());
     // A revocation since the session was found has checked the former rights, or checks the present ones after this.
@@ -267,7 +267,7 @@ async fn resume(
         return Ok(None);
     }
     let mut lost = session.narrow();
-    let (ack, old_will) = match session.attach(connect, line, true, hub.house(), hub.now()) {
+    let (ack, old_will) = match session.attach(connect, handle, true, hub.house(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),
@@ -291,7 +291,7 @@ fn joined(
     hub: &Hub,
     connect: &Connect,
     session: Arc<Session>,
-    line: Arc<Line>,
+    handle: Arc<ConnectionHandle>,
     mut ack: ConnAck,
     kept: bool,
 ) -> Joined {
@@ -302,7 +302,7 @@ fn joined(
     if let Some(method) = method {
         ack.properties = enhanced_auth::echo(&ack.properties, method.name());
     }
-    Joined { session, line, ack, to: Recipient::of(connect), explain, owed, method }
+    Joined { session, handle, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
 /// Where tokens come from (RFC 9431 section 2.4.1), for clients that asked by enhanced authentication.

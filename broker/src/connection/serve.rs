@@ -23,13 +23,13 @@ use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
-use crate::session::{Line, Now, Session, Stepped};
+use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 
 pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
-    pub(super) line: Arc<Line>,
+    pub(super) handle: Arc<ConnectionHandle>,
     to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
@@ -81,12 +81,12 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, to, explain, owed, method } = joined;
+        let Joined { session, handle, ack, to, explain, owed, method } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
             session,
-            line,
+            handle,
             to,
             explain,
             out: BytesMut::new(),
@@ -113,7 +113,7 @@ impl Connection {
     pub(super) async fn live(&mut self) -> End {
         let mut end = self.packets().await;
         loop {
-            if let Some(end) = end.or_else(|| self.line.ended()) {
+            if let Some(end) = end.or_else(|| self.handle.ended()) {
                 return end;
             }
             end = self.deliveries();
@@ -174,7 +174,7 @@ impl Connection {
         let packet = match codec::decode(frame, self.to.version(), Peer::Client) {
             Ok(Packet::Auth(auth)) => {
                 let at = self.now.monotonic;
-                self.session.with_machine(&self.line, |machine| machine.heard(at));
+                self.session.with_machine(&self.handle, |machine| machine.heard(at));
                 return Handled::UpTo(Box::new(Left::Auth(auth)));
             }
             Ok(packet) => packet,
@@ -184,9 +184,9 @@ impl Connection {
             }
             Err(error) => return Handled::End(self.broken(error)),
         };
-        let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);
+        let stepped = self.session.step(&self.handle, self.hub.house(), self.now, packet);
         let Some(Stepped { effects, commit, appetite }) = stepped else {
-            return Handled::End(self.line.ended().unwrap_or(End::taken_over()));
+            return Handled::End(self.handle.ended().unwrap_or(End::taken_over()));
         };
         self.owe(commit);
         self.appetite = appetite;
@@ -258,7 +258,7 @@ impl Connection {
         };
         self.feed();
         self.tell_missed();
-        if self.line.take_status() {
+        if self.handle.take_status() {
             self.status();
         }
         end
@@ -275,13 +275,13 @@ impl Connection {
         if is_due || !outbox.has_some() {
             self.told_missed = now;
             outbox.take_untold();
-            self.line.ask_status();
+            self.handle.ask_status();
         }
     }
 
     fn pump(&mut self) -> Option<End> {
         let (house, now) = (self.hub.house(), self.now);
-        let pumped = self.session.pump(&self.line, house, now, &mut self.out, &mut self.scratch);
+        let pumped = self.session.pump(&self.handle, house, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.commit);
         self.appetite = pumped.appetite;
         let [at_most_once, ..] = pumped.sent;
@@ -341,7 +341,7 @@ impl Connection {
         None
     }
 
-    /// Waits for bytes, for room to write, for deliveries or for the bell. Reads pause while the write buffer is full
+    /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write buffer is full
     /// (back-pressure).
     async fn wait(&mut self) -> Option<End> {
         let interest = match self.out.len() {
@@ -351,7 +351,7 @@ impl Connection {
         };
         let hungry = self.out.len() < WRITE_BATCH && self.appetite == Appetite::New;
         let readable = poll_fn(|context| {
-            if self.line.poll_rung(context).is_ready() {
+            if self.handle.poll_woken(context).is_ready() {
                 return Poll::Ready(Ok(false));
             }
             if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
@@ -402,7 +402,7 @@ impl Connection {
         if speaks {
             self.status_before(&end);
         }
-        self.hub.leave(&self.session, &self.line, &end).await;
+        self.hub.leave(&self.session, &self.handle, &end).await;
         self.leave_unsent();
         match self.settle().await {
             None if speaks => disconnect::append(&end, self.to, self.explain, &mut self.out),

@@ -17,29 +17,29 @@ use crate::hub::Hub;
 use crate::lanes::Delivery;
 use crate::message::Options;
 use crate::session::machine::{Context, Delivered};
-use crate::session::{Line, Session};
+use crate::session::{ConnectionHandle, Session};
 
-/// Writes the status for a session that listens and is served by `line`.
+/// Writes the status for a session that listens and is served by `handle`.
 pub(crate) fn write(
     hub: &Hub,
     session: &Session,
-    line: &std::sync::Arc<Line>,
+    handle: &std::sync::Arc<ConnectionHandle>,
     out: &mut BytesMut,
 ) -> Option<Delivered> {
     session.look(|machine| machine.control(ControlTopic::Status))?;
     let mut members = members(hub, session);
-    if let Some(secret) = secret(hub, session, line) {
+    if let Some(secret) = secret(hub, session, handle) {
         members.extend(secret);
     }
     let payload = serde_json::Value::Object(members).to_string().into_bytes();
-    write_now(hub, session, line, ControlTopic::Status, payload, out)
+    write_now(hub, session, handle, ControlTopic::Status, payload, out)
 }
 
-/// Writes a message of the broker's own, for a session that listens and is served by `line`: with QoS 0, past the queue.
+/// Writes a message of the broker's own, for a session that listens and is served by `handle`: with QoS 0, past the queue.
 pub(crate) fn write_now(
     hub: &Hub,
     session: &Session,
-    line: &std::sync::Arc<Line>,
+    handle: &std::sync::Arc<ConnectionHandle>,
     control: ControlTopic,
     payload: Vec<u8>,
     out: &mut BytesMut,
@@ -50,7 +50,7 @@ pub(crate) fn write_now(
     let now = hub.now();
     let cx = Context::at(&rights, hub.house(), session.id, now);
     let delivery = Delivery::new(message, options, false);
-    session.with_machine(line, |machine| machine.deliver(delivery, cx, out))
+    session.with_machine(handle, |machine| machine.deliver(delivery, cx, out))
 }
 
 /// The status as the last packet before the end: it passes the queue, which is not waited for.
@@ -93,10 +93,14 @@ fn members(hub: &Hub, session: &Session) -> Members {
 
 /// The secret and the name of the token that it goes with: not over a channel that others read, and not for a peer
 /// that has not proved the key of that token on this connection.
-fn secret(hub: &Hub, session: &Session, line: &Line) -> Option<[(String, serde_json::Value); 2]> {
+fn secret(
+    hub: &Hub,
+    session: &Session,
+    handle: &ConnectionHandle,
+) -> Option<[(String, serde_json::Value); 2]> {
     let rights = session.rights();
     let grant = rights.grant();
-    if !line.may_hold_secret_of(grant) {
+    if !handle.may_hold_secret_of(grant) {
         return None;
     }
     let secret = hub.ticket_keys.secret_of(grant)?;

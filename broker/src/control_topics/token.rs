@@ -31,38 +31,43 @@ use crate::refusals::What;
 use crate::relay::Answer;
 use crate::revocation;
 use crate::session::machine::End;
-use crate::session::{Line, Session, Shown};
+use crate::session::{ConnectionHandle, Session, Shown};
 
 /// The first bytes of every token (RFC 9770 form).
 const TOKEN_START: [u8; 4] = [0xd8, 0x3d, 0xd2, 0x84];
 
 /// Takes a payload that was published on `$tessera/token`.
-pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: Bytes) {
+pub(crate) fn submit(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    handle: &Arc<ConnectionHandle>,
+    payload: Bytes,
+) {
     // Before the rate, which is the device's: a connection that has not proved the key takes nothing of it.
-    if !line.has_proved_key() {
+    if !handle.has_proved_key() {
         let code = RefusalCode::KeyNotProved;
-        return refuse(hub, session, line, AceError::InvalidGrant, code);
+        return refuse(hub, session, handle, AceError::InvalidGrant, code);
     }
     if !hub.relay.admits(&session.tenant, session.device.device(), hub.now().monotonic) {
         hub.metrics.limits_hit.inc(&["token_requests_per_device"]);
         let code = RefusalCode::RateLimited;
-        return refuse(hub, session, line, AceError::InvalidRequest, code);
+        return refuse(hub, session, handle, AceError::InvalidRequest, code);
     }
     let Some(turn) = Turn::take(hub, session) else {
         hub.metrics.limits_hit.inc(&["token_requests"]);
         let code = RefusalCode::LimitReached;
-        return refuse(hub, session, line, AceError::InvalidRequest, code);
+        return refuse(hub, session, handle, AceError::InvalidRequest, code);
     };
-    let (hub, session, line) = (Arc::clone(hub), Arc::clone(session), Arc::clone(line));
+    let (hub, session, handle) = (Arc::clone(hub), Arc::clone(session), Arc::clone(handle));
     let tasks = hub.tasks.clone();
     tasks.spawn(async move {
         let told = match payload.starts_with(&TOKEN_START) {
-            true => hand_in(&hub, &session, &line, &payload).await,
-            false => ask(&hub, &session, &line, &payload).await,
+            true => hand_in(&hub, &session, &handle, &payload).await,
+            false => ask(&hub, &session, &handle, &payload).await,
         };
         // Before the answer: who has it may ask again.
         drop(turn);
-        told.tell(&hub, &session, &line);
+        told.tell(&hub, &session, &handle);
     });
 }
 
@@ -81,19 +86,19 @@ enum Told {
 }
 
 impl Told {
-    fn tell(self, hub: &Hub, session: &Session, line: &Line) {
+    fn tell(self, hub: &Hub, session: &Session, handle: &ConnectionHandle) {
         match self {
             Self::Installed => session.ask_status(),
             Self::Token(bytes) => {
                 answer(hub, session, bytes);
                 session.ask_status();
             }
-            Self::Aside(secret) => line.tell_aside(secret),
+            Self::Aside(secret) => handle.tell_aside(secret),
             Self::Refusal(bytes, code) => {
-                session.refusal(line, What::Token, code.as_str()).tell();
+                session.refusal(handle, What::Token, code.as_str()).tell();
                 answer(hub, session, bytes);
             }
-            Self::Refused(error, code) => refuse(hub, session, line, error, code),
+            Self::Refused(error, code) => refuse(hub, session, handle, error, code),
         }
     }
 }
@@ -118,7 +123,12 @@ impl Drop for Turn {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: &[u8]) -> Told {
+async fn ask(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    handle: &Arc<ConnectionHandle>,
+    payload: &[u8],
+) -> Told {
     let request = match TokenRequest::from_cbor(payload) {
         Ok(request) => request,
         Err(error) => return malformed(hub, &error),
@@ -133,18 +143,18 @@ async fn ask(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, payload: 
         Answer::Token(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
-        Answer::Token(answer, _) if answer.bearer && !line.has_proved_own_key() => {
+        Answer::Token(answer, _) if answer.bearer && !handle.has_proved_own_key() => {
             Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved)
         }
         Answer::Token(answer, bytes) => {
             // A request that was seen in clear is answered again: only its signer has the key that signs anew, and a
             // symmetric key is that of one token.
-            let outcome = match line.has_proved_own_key() {
+            let outcome = match handle.has_proved_own_key() {
                 true => {
                     let held = session.rights();
                     let validator = hub.authenticator.validator();
                     let grant = validator.renew_as_issued(&answer.access_token, held.grant());
-                    let installed = install(hub, session, line, held.grant(), grant).await;
+                    let installed = install(hub, session, handle, held.grant(), grant).await;
                     installed.map_or_else(RefusalCode::as_str, |()| "installed")
                 }
                 false => "told",
@@ -176,14 +186,19 @@ fn malformed(hub: &Hub, error: &MessageError) -> Told {
     Told::Refusal(answer.because(&error.to_string()).to_cbor(), code)
 }
 
-async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token: &[u8]) -> Told {
+async fn hand_in(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    handle: &Arc<ConnectionHandle>,
+    token: &[u8],
+) -> Told {
     // Bytes of a token are no secret: the key of a former one is not worth the next.
-    if !line.has_proved_own_key() {
+    if !handle.has_proved_own_key() {
         return Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved);
     }
     let held = session.rights();
     let grant = hub.authenticator.validator().renew(token, held.grant());
-    match install(hub, session, line, held.grant(), grant).await {
+    match install(hub, session, handle, held.grant(), grant).await {
         Ok(()) => {
             hub.metrics.token_requests.inc(&["installed"]);
             Told::Installed
@@ -196,11 +211,11 @@ async fn hand_in(hub: &Arc<Hub>, session: &Arc<Session>, line: &Arc<Line>, token
 async fn install(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
     held: &Grant,
     grant: Result<Grant, Refusal>,
 ) -> Result<(), RefusalCode> {
-    replace(hub, session, line, held, grant.map_err(|refusal| refusal.code)?).await
+    replace(hub, session, handle, held, grant.map_err(|refusal| refusal.code)?).await
 }
 
 /// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
@@ -210,7 +225,7 @@ async fn install(
 pub(crate) async fn reauthenticate(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
     token: &[u8],
     answer: &Proof,
 ) -> Result<(), RefusalCode> {
@@ -222,15 +237,15 @@ pub(crate) async fn reauthenticate(
         session.client_id.as_str(),
     );
     let shown = grant.as_ref().ok().map(Shown::by_key_of);
-    install(hub, session, line, held.grant(), grant).await?;
-    shown.into_iter().for_each(|shown| line.set_shown(shown));
+    install(hub, session, handle, held.grant(), grant).await?;
+    shown.into_iter().for_each(|shown| handle.set_shown(shown));
     Ok(())
 }
 
 async fn replace(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
     held: &Grant,
     grant: Grant,
 ) -> Result<(), RefusalCode> {
@@ -244,7 +259,7 @@ async fn replace(
     }
     let narrower = !held.scope().within(grant.scope());
     // Another connection that came meanwhile goes on with its own proof and its own token.
-    let held = hub.registry.renew_on(session, grant.clone(), line)?;
+    let held = hub.registry.renew_on(session, grant.clone(), handle)?;
     if narrower {
         narrow(hub, session, &grant).await;
     }
@@ -254,7 +269,7 @@ async fn replace(
     match ended.map_or_else(|| validator.still_holds(&grant), Err) {
         Ok(()) => Ok(()),
         Err(code) if code.cannot_tell() => {
-            session.hang_up(End::untold(code));
+            session.disconnect(End::untold(code));
             Err(code)
         }
         Err(code) => {
@@ -285,10 +300,16 @@ fn observe(hub: &Hub, session: &Session, code: RefusalCode) {
     }
 }
 
-fn refuse(hub: &Hub, session: &Session, line: &Line, error: AceError, code: RefusalCode) {
+fn refuse(
+    hub: &Hub,
+    session: &Session,
+    handle: &ConnectionHandle,
+    error: AceError,
+    code: RefusalCode,
+) {
     observe(hub, session, code);
     hub.metrics.token_requests.inc(&[code.as_str()]);
-    session.refusal(line, What::Token, code.as_str()).tell();
+    session.refusal(handle, What::Token, code.as_str()).tell();
     let told = RefusalAnswer::new(error, code, hub.now().unix);
     answer(hub, session, told.to_cbor());
 }

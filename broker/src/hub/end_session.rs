@@ -6,19 +6,24 @@ use tessera_agent::behaviour::Observation;
 
 use super::Hub;
 use crate::metrics::qos_label;
-use crate::session::ending::Left;
+use crate::session::lifecycle::Left;
 use crate::session::machine::{End, Will};
-use crate::session::{Line, Now, Session};
+use crate::session::{ConnectionHandle, Now, Session};
 
 impl Hub {
     /// A connection is over: leaves the session, which may be over with it.
-    pub(crate) async fn leave(&self, session: &Arc<Session>, line: &Arc<Line>, end: &End) {
+    pub(crate) async fn leave(
+        &self,
+        session: &Arc<Session>,
+        handle: &Arc<ConnectionHandle>,
+        end: &End,
+    ) {
         let now = self.now();
         let clean = end.reason.is_none() && end.why == "client";
         self.observer.observe(&session.device, Observation::Disconnected { clean });
         tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
-        match session.leave(line, end, now) {
-            Left::Replaced(next) => next.nudge(),
+        match session.leave(handle, end, now) {
+            Left::Replaced(next) => next.wake(),
             Left::Outlived => {}
             Left::Kept(will) => {
                 self.schedule(session, now);

@@ -23,7 +23,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::authorisation::Rights;
 use crate::message::SubscriberId;
-use crate::session::{Line, Session};
+use crate::session::{ConnectionHandle, Session};
 use index::Index;
 use names::Names;
 
@@ -123,18 +123,18 @@ impl Registry {
         self.renew_if(session, grant, None).0
     }
 
-    /// The same on behalf of the connection behind `line`.
+    /// The same on behalf of the connection behind `handle`.
     ///
     /// # Errors
-    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the line
+    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the handle
     /// serves the session no more.
     pub fn renew_on(
         &self,
         session: &Session,
         grant: Grant,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
     ) -> Result<Arc<Rights>, RefusalCode> {
-        let (old, renewed) = self.renew_if(session, grant, Some(line));
+        let (old, renewed) = self.renew_if(session, grant, Some(handle));
         renewed.map(|()| old)
     }
 
@@ -142,15 +142,15 @@ impl Registry {
         &self,
         session: &Session,
         grant: Grant,
-        line: Option<&Arc<Line>>,
+        handle: Option<&Arc<ConnectionHandle>>,
     ) -> (Arc<Rights>, Result<(), RefusalCode>) {
         let mut inner = self.inner.write();
         let old = session.rights();
         // Under the lock: another renewal may have come since the grant was judged.
-        if line.is_some() && !grant.is_not_older_than(old.grant()) {
+        if handle.is_some() && !grant.is_not_older_than(old.grant()) {
             return (old, Err(RefusalCode::TokenOlder));
         }
-        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, line) {
+        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, handle) {
             return (old, Err(RefusalCode::NotReady));
         }
         inner.unindex(session.id, old.grant());

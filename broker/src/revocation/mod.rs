@@ -72,7 +72,7 @@ pub(crate) async fn end(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCod
 
 fn cut(hub: &Hub, session: &Session, code: RefusalCode) {
     hub.metrics.refusals.inc(&["session", code.as_str()]);
-    session.hang_up(End::revoked(code, &hub.policy));
+    session.disconnect(End::revoked(code, &hub.policy));
 }
 
 async fn take_apart(hub: &Arc<Hub>, session: &Arc<Session>, code: RefusalCode) {

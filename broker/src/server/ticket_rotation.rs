@@ -64,7 +64,7 @@ async fn act(hub: &Hub, changed: Changed) {
 
 fn end_with_its_key(hub: &Hub, session: &Session) -> bool {
     let end = End::ticket_key_withdrawn(&hub.policy);
-    let ended = session.hang_up_unless(|ticket| hub.ticket_keys.accepts(ticket), end);
+    let ended = session.disconnect_unless(|ticket| hub.ticket_keys.accepts(ticket), end);
     if ended {
         hub.metrics.resumption.inc(&["ended"]);
     }

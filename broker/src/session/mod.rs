@@ -1,11 +1,11 @@
 //! Sessions: what MQTT promises to keep between connections, and who is connected now.
 //!
 //! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
-//! outbox and its subscriptions; [`Line`] reaches the connection that serves it. [`timers`] wakes sessions; [`ending`]
+//! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`timers`] wakes sessions; [`lifecycle`]
 //! takes them apart.
 
-pub mod ending;
-mod line;
+mod connection_handle;
+pub mod lifecycle;
 pub mod machine;
 pub mod policy;
 pub(crate) mod row;
@@ -37,7 +37,7 @@ use crate::refusals::{Refusal, What};
 use crate::session::row::SessionRecord;
 use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
 
-pub use line::{Line, Privacy, Shown};
+pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
 pub use policy::SessionPolicy;
 pub use timers::Now;
 
@@ -63,7 +63,7 @@ pub struct Session {
 
 struct State {
     machine: Machine,
-    line: Option<Arc<Line>>,
+    handle: Option<Arc<ConnectionHandle>>,
     /// Without a connection: when the session expires.
     keep_until: Duration,
     /// Without a connection: when the last one left.
@@ -80,7 +80,7 @@ struct State {
 pub enum Due {
     /// Nothing before this moment.
     Later(Duration),
-    /// It is connected and its line was told; nothing more to do.
+    /// Its connection was told to end; nothing more to do.
     Told,
     /// A will whose delay has passed.
     Will(Will),
@@ -116,8 +116,13 @@ pub struct Pumped {
 
 impl Session {
     /// The line about something that is refused to the client on this connection.
-    pub(crate) fn refusal<'a>(&'a self, line: &Line, what: What, code: &'a str) -> Refusal<'a> {
-        let refusal = Refusal::of(what, code, line.remote());
+    pub(crate) fn refusal<'a>(
+        &'a self,
+        handle: &ConnectionHandle,
+        what: What,
+        code: &'a str,
+    ) -> Refusal<'a> {
+        let refusal = Refusal::of(what, code, handle.remote());
         refusal.owner(&self.tenant, self.device.device()).client_id(self.client_id.as_str())
     }
 
@@ -142,7 +147,7 @@ impl Session {
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {
                 machine,
-                line: None,
+                handle: None,
                 keep_until: Duration::MAX,
                 left: None,
                 waiting_will: None,
@@ -158,11 +163,11 @@ impl Session {
         self.rights.load_full()
     }
 
-    /// Puts other rights in the place of the present ones, when `line` still serves the session; without one always.
+    /// Puts other rights in the place of the present ones, when `handle` still serves the session; without one always.
     /// The caller narrows the subscriptions.
-    pub fn set_rights(&self, grant: Grant, line: Option<&Arc<Line>>) -> bool {
+    pub fn set_rights(&self, grant: Grant, handle: Option<&Arc<ConnectionHandle>>) -> bool {
         let state = self.state.lock();
-        if line.is_some_and(|line| !state.is_served_by(line)) {
+        if handle.is_some_and(|handle| !state.is_served_by(handle)) {
             return false;
         }
         self.rights.store(Arc::new(Rights::new(grant)));
@@ -231,10 +236,10 @@ impl Session {
         grant.goes_on_from(self.rights.load().grant().confirmation())
     }
 
-    /// Takes one packet of the client, if `line` still serves the session.
+    /// Takes one packet of the client, if `handle` still serves the session.
     pub fn step(
         &self,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
         house: House<'_>,
         now: Now,
         packet: Packet,
@@ -242,7 +247,7 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, house, self.id, now);
         let mut state = self.state.lock();
-        if !state.is_served_by(line) {
+        if !state.is_served_by(handle) {
             return None;
         }
         let mut effects = Effects::default();
@@ -252,14 +257,14 @@ impl Session {
         Some(Stepped { effects, commit, appetite })
     }
 
-    /// Runs a step of the machine, if `line` still serves the session.
+    /// Runs a step of the machine, if `handle` still serves the session.
     pub fn with_machine<T>(
         &self,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
         step: impl FnOnce(&mut Machine) -> T,
     ) -> Option<T> {
         let mut state = self.state.lock();
-        state.is_served_by(line).then(|| step(&mut state.machine))
+        state.is_served_by(handle).then(|| step(&mut state.machine))
     }
 
     /// Runs `step` on the machine, whichever connection serves the session.
@@ -269,7 +274,7 @@ impl Session {
 
     /// Whether a connection serves it.
     pub fn is_connected(&self) -> bool {
-        self.state.lock().line.is_some()
+        self.state.lock().handle.is_some()
     }
 
     /// Whether it has ended for good.
@@ -278,10 +283,10 @@ impl Session {
     }
 
     /// Tells the connection that serves it to end; false when there is none.
-    pub fn hang_up(&self, end: End) -> bool {
-        match &self.state.lock().line {
-            Some(line) => {
-                line.end(end);
+    pub fn disconnect(&self, end: End) -> bool {
+        match &self.state.lock().handle {
+            Some(handle) => {
+                handle.end(end);
                 true
             }
             None => false,
@@ -289,27 +294,29 @@ impl Session {
     }
 
     /// Ends the connection that serves it, when a secret of a ticket key let it in that is not accepted any more.
-    pub(crate) fn hang_up_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
+    pub(crate) fn disconnect_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
         let state = self.state.lock();
-        let over = |line: &&Arc<Line>| line.let_in_by().is_some_and(|ticket| !accepted(ticket));
-        let line = state.line.as_ref().filter(over);
-        if let Some(line) = line {
-            line.end(end);
+        let over = |handle: &&Arc<ConnectionHandle>| {
+            handle.let_in_by().is_some_and(|ticket| !accepted(ticket))
+        };
+        let handle = state.handle.as_ref().filter(over);
+        if let Some(handle) = handle {
+            handle.end(end);
         }
-        line.is_some()
+        handle.is_some()
     }
 
     /// Asks the connection that serves it, if there is one, to tell its status.
     pub fn ask_status(&self) {
-        if let Some(line) = &self.state.lock().line {
-            line.ask_status();
+        if let Some(handle) = &self.state.lock().handle {
+            handle.ask_status();
         }
     }
 
     /// Writes deliveries into `out` while the client can take them.
     pub fn pump(
         &self,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
         house: House<'_>,
         now: Now,
         out: &mut BytesMut,
@@ -319,7 +326,7 @@ impl Session {
         let cx = Context::at(&rights, house, self.id, now);
         let mut pumped = Pumped::nothing();
         let mut state = self.state.lock();
-        if !state.is_served_by(line) {
+        if !state.is_served_by(handle) {
             return pumped;
         }
         if let Err(code) = rights.trusted(self.id, cx.trusted) {
@@ -364,20 +371,20 @@ impl Session {
         deadline
     }
 
-    /// Looks whether something is due; `at` is the timer that rang.
+    /// Looks whether something is due; `at` is the timer that woken.
     pub fn due(&self, at: Duration, now: Now) -> Due {
         let mut state = self.state.lock();
         if state.ended || state.timer != at {
             return Due::Nothing;
         }
         let rights = self.rights.load();
-        if let Some(line) = &state.line {
+        if let Some(handle) = &state.handle {
             if let Err(code) = rights.alive(now.unix) {
-                line.end(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
+                handle.end(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
                 return Due::Told;
             }
             if state.machine.silent_until().is_some_and(|until| now.monotonic >= until) {
-                line.end(End::silent());
+                handle.end(End::silent());
                 return Due::Told;
             }
         } else {
@@ -423,13 +430,13 @@ impl Pumped {
 }
 
 impl State {
-    fn is_served_by(&self, line: &Arc<Line>) -> bool {
-        !self.ended && self.line.as_ref().is_some_and(|present| Arc::ptr_eq(present, line))
+    fn is_served_by(&self, handle: &Arc<ConnectionHandle>) -> bool {
+        !self.ended && self.handle.as_ref().is_some_and(|present| Arc::ptr_eq(present, handle))
     }
 
     fn deadline(&self, rights: &Rights, now: Now) -> Duration {
         let mut deadline = now.monotonic.saturating_add(DEADLINE_CHECK);
-        if self.line.is_some() {
+        if self.handle.is_some() {
             let left = rights.grant().expires().since(now.unix);
             deadline = deadline.min(now.monotonic.saturating_add(Duration::from_secs(left)));
             deadline = self.machine.silent_until().map_or(deadline, |until| deadline.min(until));

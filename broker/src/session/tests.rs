@@ -13,7 +13,7 @@ use crate::authorisation::tests::{rights, Told};
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
 use crate::lanes::Lanes;
-use crate::session::ending::Left;
+use crate::session::lifecycle::Left;
 
 const NOW: Now =
     Now { unix: UnixSeconds::new(1_800_000_000), monotonic: Duration::from_secs(1_000) };
@@ -78,10 +78,10 @@ async fn who_comes_or_goes_says_so_before_the_next_one_can() {
     let policy = RawBrokerConfig::default().validate().unwrap().session;
     let told = Told::default();
     let house = House { policy: &policy, trusted: Trusted::now(&told) };
-    let line = Arc::new(Line::default());
+    let handle = Arc::new(ConnectionHandle::default());
     let connect = connect();
-    let come = || assert!(session.attach(&connect, &line, true, house, NOW).is_ok());
-    assert!(!overtakes(&session, come, |state| state.line.is_some()));
-    let go = || assert!(matches!(session.leave(&line, &End::lost(), NOW), Left::Kept(None)));
-    assert!(!overtakes(&session, go, |state| state.line.is_none()));
+    let come = || assert!(session.attach(&connect, &handle, true, house, NOW).is_ok());
+    assert!(!overtakes(&session, come, |state| state.handle.is_some()));
+    let go = || assert!(matches!(session.leave(&handle, &End::lost(), NOW), Left::Kept(None)));
+    assert!(!overtakes(&session, go, |state| state.handle.is_none()));
 }

@@ -13,9 +13,9 @@ use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
 use tessera_broker::message::{Author, Trusted, Revocations};
-use tessera_broker::session::ending::Left;
+use tessera_broker::session::lifecycle::Left;
 use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
-use tessera_broker::session::{Due, Line, Now, Session};
+use tessera_broker::session::{Due, ConnectionHandle, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
@@ -66,7 +66,7 @@ fn is_withdrawn(world: &World, by: &Known) -> bool {
 /// One connection, until it has left its session.
 pub(super) struct Conn {
     pub(super) session: Arc<Session>,
-    pub(super) line: Arc<Line>,
+    pub(super) handle: Arc<ConnectionHandle>,
     pub(super) version: Version,
 }
 
@@ -193,12 +193,12 @@ impl Sim {
 
     /// One round of deliveries, compared with what the model says.
     pub(super) fn pump(&mut self, conn: usize) {
-        let Some(Conn { session, line, version }) = self.conns.get(conn) else { return };
-        let (session, line, version) = (Arc::clone(session), Arc::clone(line), *version);
-        let serves = session.with_machine(&line, |_| ()).is_some();
+        let Some(Conn { session, handle, version }) = self.conns.get(conn) else { return };
+        let (session, handle, version) = (Arc::clone(session), Arc::clone(handle), *version);
+        let serves = session.with_machine(&handle, |_| ()).is_some();
         let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
         let asked = Asked(&self.world);
-        let pumped = session.pump(&line, house(&asked), self.now(), &mut out, &mut scratch);
+        let pumped = session.pump(&handle, house(&asked), self.now(), &mut out, &mut scratch);
         let came = read(&mut out, version);
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         if !serves {
@@ -240,12 +240,12 @@ impl Sim {
 
     /// The connection is over and tells its session.
     pub(super) fn leave(&mut self, conn: usize, end: End) {
-        let Conn { session, line, .. } = self.conns.swap_remove(conn);
+        let Conn { session, handle, .. } = self.conns.swap_remove(conn);
         note(("leave", end.why, end.forget));
-        let was_serving = session.with_machine(&line, |_| ()).is_some();
+        let was_serving = session.with_machine(&handle, |_| ()).is_some();
         let had_ended = session.has_ended();
-        match session.leave(&line, &end, self.now()) {
-            Left::Replaced(next) => assert!(!Arc::ptr_eq(&next, &line) && !was_serving),
+        match session.leave(&handle, &end, self.now()) {
+            Left::Replaced(next) => assert!(!Arc::ptr_eq(&next, &handle) && !was_serving),
             Left::Kept(will) => {
                 let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
                 assert!(!kept.over && was_serving);
@@ -299,7 +299,7 @@ impl Sim {
             };
             note(("revoked", code.as_str(), session.is_connected()));
             let end = End::revoked(code, &parts().policy);
-            session.hang_up(end);
+            session.disconnect(end);
             drop(self.forget(&session));
             let kept = &self.kept[&session.id];
             if let Some(WillState::Set) = kept.will.and_then(|will| self.wills.get(&will)) {
@@ -370,14 +370,14 @@ impl Sim {
                 assert!(self.registry.get(*id).is_none() && kept.session.outbox.is_closed());
             }
             let serving = self.conns.iter().filter(|conn| {
-                conn.session.id == *id && conn.session.with_machine(&conn.line, |_| ()).is_some()
+                conn.session.id == *id && conn.session.with_machine(&conn.handle, |_| ()).is_some()
             });
             assert!(serving.count() <= 1, "two connections serve one session");
         }
         for conn in &self.conns {
-            let serves = conn.session.with_machine(&conn.line, |_| ()).is_some();
+            let serves = conn.session.with_machine(&conn.handle, |_| ()).is_some();
             assert!(
-                serves || conn.line.ended().is_some(),
+                serves || conn.handle.ended().is_some(),
                 "a connection serves nothing and was not told"
             );
         }
@@ -385,22 +385,22 @@ impl Sim {
 
     /// Every client that is still there reads and acknowledges: nothing is left.
     pub(super) fn drain(&mut self) {
-        let lines: Vec<Arc<Line>> = self.conns.iter().map(|conn| Arc::clone(&conn.line)).collect();
-        for line in lines {
-            while let Some(conn) = self.place(&line) {
+        let handles: Vec<Arc<ConnectionHandle>> = self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
+        for handle in handles {
+            while let Some(conn) = self.place(&handle) {
                 let id = self.conns[conn].session.id;
                 self.pump(conn);
                 let steps = self.kept[&id].model.steps();
                 for step in &steps {
-                    self.place(&line).into_iter().for_each(|conn| steps::answer(self, conn, *step));
+                    self.place(&handle).into_iter().for_each(|conn| steps::answer(self, conn, *step));
                 }
                 if steps.is_empty() {
                     break;
                 }
             }
-            let Some(conn) = self.place(&line) else { continue };
+            let Some(conn) = self.place(&handle) else { continue };
             let session = &self.conns[conn].session;
-            let served = session.with_machine(&line, |_| ()).is_some();
+            let served = session.with_machine(&handle, |_| ()).is_some();
             assert!(
                 !served || self.kept[&session.id].model.is_idle(),
                 "something stays undelivered"
@@ -409,9 +409,9 @@ impl Sim {
         self.check();
     }
 
-    /// Where the connection of this line is, while it is there.
-    fn place(&self, line: &Arc<Line>) -> Option<usize> {
-        self.conns.iter().position(|conn| Arc::ptr_eq(&conn.line, line))
+    /// Where the connection of this handle is, while it is there.
+    fn place(&self, handle: &Arc<ConnectionHandle>) -> Option<usize> {
+        self.conns.iter().position(|conn| Arc::ptr_eq(&conn.handle, handle))
     }
 
     /// The devices of the schedule.

@@ -11,7 +11,7 @@ use tessera_broker::lanes::Outbox;
 use tessera_broker::message::SubscriberId;
 use tessera_broker::authorisation::Rights;
 use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
-use tessera_broker::session::{Line, Session, Stepped};
+use tessera_broker::session::{ConnectionHandle, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
 use tessera_token::hash::TokenHash;
@@ -76,7 +76,7 @@ pub(super) fn step(sim: &mut Sim, draw: &mut Draw<'_>) {
         }),
         5 => with_conn(sim, draw, |sim, conn, _| sim.leave(conn, End::lost())),
         6 => with_conn(sim, draw, |sim, conn, _| {
-            if let Some(end) = sim.conns[conn].line.ended() {
+            if let Some(end) = sim.conns[conn].handle.ended() {
                 sim.leave(conn, end);
             }
         }),
@@ -206,14 +206,14 @@ fn enter(
     known: &'static Known,
     window: usize,
 ) -> Arc<Session> {
-    let line = Arc::new(Line::default());
+    let handle = Arc::new(ConnectionHandle::default());
     let client_id = ClientId::parse(name).expect("a client id");
     let found = sim.registry.find(&tenant("acme"), &client_id).filter(|session| {
         let kept = !session.look(|machine| machine.expiry()).is_zero();
         !connect.clean_start && kept && session.belongs_to(&known.grant)
     });
     if let Some(session) = found {
-        if let Some(done) = resume(sim, connect, session, known, &line, window) {
+        if let Some(done) = resume(sim, connect, session, known, &handle, window) {
             return done;
         }
     }
@@ -224,17 +224,17 @@ fn enter(
     let device = parts().observer.device(known.grant.tenant(), known.grant.device());
     let lanes = parts().lanes.session(known.grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(known.grant.clone(), client_id, device, outbox, lanes);
-    let attached = session.attach(connect, &line, false, house(&Asked(&sim.world)), sim.now());
+    let attached = session.attach(connect, &handle, false, house(&Asked(&sim.world)), sim.now());
     assert!(attached.is_ok_and(|(ack, will)| !ack.session_present && will.is_none()));
     let mut model = Model::default();
     model.attach(window);
     let kept = Kept { session: Arc::clone(&session), model, known, over: false, will: None };
     sim.kept.insert(id, kept);
     let replaced = sim.registry.enter(&session).unwrap_or_else(|_| panic!("the registry is full"));
-    sim.conns.push(Conn { session: Arc::clone(&session), line, version: connect.version });
+    sim.conns.push(Conn { session: Arc::clone(&session), handle, version: connect.version });
     if let Some(old) = replaced {
         note(("replaced", old.is_connected()));
-        old.hang_up(End::taken_over());
+        old.disconnect(End::taken_over());
         let will = sim.forget(&old);
         sim.publish_will(&old, will);
     }
@@ -246,7 +246,7 @@ fn resume(
     connect: &Connect,
     session: Arc<Session>,
     known: &'static Known,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
     window: usize,
 ) -> Option<Arc<Session>> {
     let old_will = sim.kept[&session.id].will;
@@ -255,13 +255,13 @@ fn resume(
     drop(session.narrow());
     sim.kept.get_mut(&session.id)?.known = known;
     let (ack, will) =
-        session.attach(connect, line, true, house(&Asked(&sim.world)), sim.now()).ok()?;
+        session.attach(connect, handle, true, house(&Asked(&sim.world)), sim.now()).ok()?;
     assert!(ack.session_present);
     note(("resumed", was_connected, will.is_some()));
     sim.kept.get_mut(&session.id)?.model.attach(window);
     sim.conns.push(Conn {
         session: Arc::clone(&session),
-        line: Arc::clone(line),
+        handle: Arc::clone(handle),
         version: connect.version,
     });
     sim.publish_will(&session, will);
@@ -318,13 +318,13 @@ fn packet(sim: &mut Sim, draw: &mut Draw<'_>, packet: Packet) {
 
 /// As `connection/serve.rs`: the machine takes the packet, its effects are done.
 fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
-    let Conn { session, line, .. } = &sim.conns[conn];
-    let (session, line) = (Arc::clone(session), Arc::clone(line));
+    let Conn { session, handle, .. } = &sim.conns[conn];
+    let (session, handle) = (Arc::clone(session), Arc::clone(handle));
     let said = packet.clone();
     let goodbye = matches!(&packet, Packet::Disconnect(bye) if bye.reason == ReasonCode::SUCCESS);
-    let stepped = session.step(&line, house(&Asked(&sim.world)), sim.now(), packet);
+    let stepped = session.step(&handle, house(&Asked(&sim.world)), sim.now(), packet);
     let Some(Stepped { effects, .. }) = stepped else {
-        let end = line.ended().expect("who is not served was told");
+        let end = handle.ended().expect("who is not served was told");
         return sim.leave(conn, end);
     };
     let effects: Vec<_> = effects.into_iter().collect();

@@ -14,12 +14,12 @@ use crate::refusals::Remote;
 
 /// Handle to the connection that serves a session: tells it to end, to deliver, or to write its status.
 #[derive(Default)]
-pub struct Line {
+pub struct ConnectionHandle {
     end: Mutex<Option<End>>,
     ended: AtomicBool,
-    rang: AtomicBool,
-    bell: AtomicWaker,
-    privacy: Privacy,
+    woken: AtomicBool,
+    waker: AtomicWaker,
+    security: ChannelSecurity,
     remote: Remote,
     shown: Mutex<Shown>,
     status: AtomicBool,
@@ -28,12 +28,12 @@ pub struct Line {
 
 /// The security of the channel.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub enum Privacy {
+pub enum ChannelSecurity {
     /// Plaintext: any host on the way can read it.
     #[default]
-    Clear,
+    Plaintext,
     /// TLS or QUIC.
-    Encrypted,
+    Tls,
 }
 
 /// The proof that the peer of a connection has shown on it.
@@ -69,10 +69,10 @@ impl Shown {
     }
 }
 
-impl Line {
-    /// The line of a connection: its privacy, the proof of its peer, and its other end.
-    pub fn new(privacy: Privacy, shown: Shown, remote: Remote) -> Self {
-        Self { privacy, remote, shown: Mutex::new(shown), ..Self::default() }
+impl ConnectionHandle {
+    /// The handle of a connection: its security, the proof of its peer, and its other end.
+    pub fn new(security: ChannelSecurity, shown: Shown, remote: Remote) -> Self {
+        Self { security, remote, shown: Mutex::new(shown), ..Self::default() }
     }
 
     /// The other end of the connection.
@@ -88,13 +88,13 @@ impl Line {
         }
         drop(present);
         self.ended.store(true, Ordering::Release);
-        self.nudge();
+        self.wake();
     }
 
     /// Wakes the connection to look for deliveries.
-    pub fn nudge(&self) {
-        self.rang.store(true, Ordering::Release);
-        self.bell.wake();
+    pub fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.waker.wake();
     }
 
     /// The reason to end, when there is one.
@@ -106,20 +106,20 @@ impl Line {
     }
 
     /// Whether it was rung since it was asked last. For the one connection that it belongs to.
-    pub fn poll_rung(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.take_ring() {
+    pub fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.take_wake() {
             return Poll::Ready(());
         }
-        self.bell.register(context.waker());
+        self.waker.register(context.waker());
         // It may have been rung before the waker was there.
-        match self.take_ring() {
+        match self.take_wake() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    fn take_ring(&self) -> bool {
-        self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
+    fn take_wake(&self) -> bool {
+        self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
     }
 
     /// The peer has shown this now.
@@ -152,7 +152,7 @@ impl Line {
             Shown::KeyOf(token) => **token == grant.token_hash(),
             Shown::Nothing | Shown::Secret(_) => false,
         };
-        proved && self.privacy == Privacy::Encrypted
+        proved && self.security == ChannelSecurity::Tls
     }
 
     /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no
@@ -170,7 +170,7 @@ impl Line {
     /// Asks the connection to write its status.
     pub fn ask_status(&self) {
         self.status.store(true, Ordering::Release);
-        self.nudge();
+        self.wake();
     }
 
     /// Whether the status was asked for since the last time.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tessera_token::refusal::RefusalCode;
 
 use super::machine::{Context, End, House, Will};
-use super::{Line, Now, Session};
+use super::{ConnectionHandle, Now, Session};
 use crate::codec::{ConnAck, Connect};
 use crate::lanes::Delivery;
 use tessera_token::topic::Subscription;
@@ -14,7 +14,7 @@ use tessera_token::topic::Subscription;
 /// The state of the session after a connection has left it.
 pub enum Left {
     /// Another connection serves the session now; nothing is left to do.
-    Replaced(Arc<Line>),
+    Replaced(Arc<ConnectionHandle>),
     /// Another connection served the session and has left before this one; nothing is left to do.
     Outlived,
     /// The session is kept. A will to be published now.
@@ -32,7 +32,7 @@ impl Session {
     pub fn attach(
         &self,
         connect: &Connect,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
         session_present: bool,
         house: House<'_>,
         now: Now,
@@ -57,22 +57,22 @@ impl Session {
         state.left = None;
         state.unsettled = false;
         self.save(&state);
-        let old_line = state.line.replace(Arc::clone(line));
+        let old_handle = state.handle.replace(Arc::clone(handle));
         // Under the lock, as in [`Self::leave`], so that the last connection to attach or leave decides.
         self.outbox.set_attended(true);
         drop(state);
-        let due = old_line.and_then(|old| {
+        let due = old_handle.and_then(|old| {
             old.end(End::taken_over());
             old_will.filter(|will| will.delay().is_zero())
         });
         Ok((ack, due))
     }
 
-    /// The connection behind `line` is over.
-    pub fn leave(&self, line: &Arc<Line>, end: &End, now: Now) -> Left {
+    /// The connection behind `handle` is over.
+    pub fn leave(&self, handle: &Arc<ConnectionHandle>, end: &End, now: Now) -> Left {
         let mut state = self.state.lock();
-        match &state.line {
-            Some(present) if Arc::ptr_eq(present, line) => state.line = None,
+        match &state.handle {
+            Some(present) if Arc::ptr_eq(present, handle) => state.handle = None,
             Some(next) => return Left::Replaced(Arc::clone(next)),
             None => return Left::Outlived,
         }
@@ -108,8 +108,8 @@ impl Session {
         let mut undelivered = state.machine.clear_flight();
         state.machine.settle_share();
         // A connection that joined at this very moment would stay on a session that the registry does not have.
-        if let Some(line) = &state.line {
-            line.end(End::taken_over());
+        if let Some(handle) = &state.handle {
+            handle.end(End::taken_over());
         }
         drop(state);
         undelivered.extend(self.outbox.close());
