@@ -13,14 +13,14 @@ use crate::hub::{Hub, Routed};
 use crate::lanes::{LaneError, Rest};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
-use crate::session::machine::{Answer, Delivered, End, Granted, Machine, Rarer};
+use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
-    /// Does one of the rarer things; gives the end when that is it.
-    pub(super) async fn perform(&mut self, rarer: Rarer) -> Option<End> {
-        match rarer {
-            Rarer::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
-            Rarer::Unsubscribe { ended, ack } => {
+    /// Does one of the control things; gives the end when that is it.
+    pub(super) async fn perform(&mut self, control: ControlEffect) -> Option<End> {
+        match control {
+            ControlEffect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
+            ControlEffect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
                 if ended
                     .iter()
@@ -30,11 +30,11 @@ impl Connection {
                 }
                 self.send(&Packet::UnsubAck(ack));
             }
-            Rarer::Token(payload) => {
+            ControlEffect::Token(payload) => {
                 token::submit(&self.hub, &self.session, &self.handle, payload);
             }
-            Rarer::Refused { what, code, topic } => self.refused(what, code, &topic),
-            Rarer::End(end) => return Some(end),
+            ControlEffect::Refused { what, code, topic } => self.refused(what, code, &topic),
+            ControlEffect::End(end) => return Some(end),
         }
         None
     }

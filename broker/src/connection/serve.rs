@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
+use crate::session::machine::{Appetite, ControlEffect, Delivered, Effect, End};
 use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 
@@ -201,8 +201,8 @@ impl Connection {
                     None => continue,
                     Some(rest) => Left::Effects(Some(rest), effects.collect()),
                 },
-                Effect::Rarer(Rarer::End(end)) => return Handled::End(end),
-                rarer => Left::Effects(None, std::iter::once(rarer).chain(effects).collect()),
+                Effect::Control(ControlEffect::End(end)) => return Handled::End(end),
+                control => Left::Effects(None, std::iter::once(control).chain(effects).collect()),
             };
             return Handled::UpTo(Box::new(left));
         }
@@ -222,8 +222,8 @@ impl Connection {
                             let rest = self.publish(&message, answer);
                             self.hub.finish(rest).await;
                         }
-                        Effect::Rarer(rarer) => {
-                            if let Some(end) = self.perform(rarer).await {
+                        Effect::Control(control) => {
+                            if let Some(end) = self.perform(control).await {
                                 return Some(end);
                             }
                         }

@@ -14,7 +14,7 @@ use crate::message::{Message, Options};
 use crate::refusals::What;
 use crate::session::policy::SessionPolicy;
 
-/// One effect. Effects of most messages have variants of their own; the others are [`Rarer`].
+/// One effect. Effects of most messages have variants of their own; the others are [`ControlEffect`].
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
@@ -26,11 +26,11 @@ pub enum Effect {
         answer: Answer,
     },
     /// Something else.
-    Rarer(Rarer),
+    Control(ControlEffect),
 }
 
 /// Effects that few packets have.
-pub enum Rarer {
+pub enum ControlEffect {
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
         /// The granted ones, with their place in the SUBACK.
@@ -60,9 +60,9 @@ pub enum Rarer {
     End(End),
 }
 
-impl From<Rarer> for Effect {
-    fn from(rarer: Rarer) -> Self {
-        Self::Rarer(rarer)
+impl From<ControlEffect> for Effect {
+    fn from(control: ControlEffect) -> Self {
+        Self::Control(control)
     }
 }
 

@@ -42,7 +42,7 @@ use crate::session::Now;
 pub use connect::check_will;
 pub(crate) use connect::{granted_expiry, told};
 pub use delivery::{Appetite, Delivered};
-pub use effect::{Answer, Effect, Effects, End, Granted, Rarer};
+pub use effect::{Answer, ControlEffect, Effect, Effects, End, Granted};
 pub use flight::Flight;
 pub(crate) use reason_string::reason_string;
 pub use subscribe::Held;
@@ -113,12 +113,13 @@ impl Machine {
             return self.disconnect(&packet, effects);
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
-            return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
+            return effects
+                .push(ControlEffect::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
         }
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
             // The revocation pass is about to end this session; no publish of it gets through until then.
             if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
-                return effects.push(Rarer::End(End::revoked(code, cx.policy)));
+                return effects.push(ControlEffect::End(End::revoked(code, cx.policy)));
             }
         }
         match packet {
@@ -137,8 +138,10 @@ impl Machine {
                 self.finished(acked, effects);
             }
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
-            _ => effects
-                .push(Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
+            _ => effects.push(ControlEffect::End(End::broken(
+                ReasonCode::PROTOCOL_ERROR,
+                "packet_out_of_place",
+            ))),
         }
     }
 
@@ -239,14 +242,14 @@ impl Machine {
             if self.expiry_at_connect == 0 && wanted != 0 {
                 let end =
                     End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
-                return effects.push(Rarer::End(end));
+                return effects.push(ControlEffect::End(end));
             }
             self.expiry = wanted.min(self.expiry_most);
         }
         if packet.reason == ReasonCode::SUCCESS {
             self.will = None;
         }
-        effects.push(Rarer::End(End::by_client()));
+        effects.push(ControlEffect::End(End::by_client()));
     }
 
     /// Seconds that it is kept once its connection has ended.
@@ -299,5 +302,6 @@ fn rows(outbox: &Option<Arc<Outbox>>) -> Option<&SessionRows> {
 }
 
 fn out_of_place() -> Effect {
-    Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place")).into()
+    ControlEffect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place"))
+        .into()
 }

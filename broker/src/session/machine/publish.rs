@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
-use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
+use super::{Answer, Context, ControlEffect, Effect, Effects, End, Machine};
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
@@ -18,10 +18,10 @@ impl Machine {
         let exchange = (publish.qos, publish.packet_id);
         let topic = match self.resolve(&publish) {
             Ok(topic) => topic,
-            Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
+            Err(Unresolved::Alias(end)) => return effects.push(ControlEffect::End(end)),
             Err(Unresolved::Name) => {
                 let code = RefusalCode::PublishNotAuthorised;
-                effects.push(Rarer::Refused {
+                effects.push(ControlEffect::Refused {
                     what: What::Publish,
                     code,
                     topic: Arc::from(&*publish.topic),
@@ -41,10 +41,14 @@ impl Machine {
         // 3.1.1 knows no Receive Maximum: such a client is not cut at a limit that it was not told.
         if full && publish.qos != QoS::AtMostOnce && self.version() == Version::V5 {
             let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
-            return effects.push(Rarer::End(end));
+            return effects.push(ControlEffect::End(end));
         }
         if let Err(code) = cx.rights.publish(&topic, cx.unix) {
-            effects.push(Rarer::Refused { what: What::Publish, code, topic: topic.shared() });
+            effects.push(ControlEffect::Refused {
+                what: What::Publish,
+                code,
+                topic: topic.shared(),
+            });
             return self.refuse_publish(exchange, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
         }
         if let (QoS::ExactlyOnce, Some(packet_id)) = exchange {
@@ -58,13 +62,13 @@ impl Machine {
                 }
                 let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
                 let (what, topic) = (What::Publish, message.topic.shared());
-                effects.push(Rarer::Refused { what, code: why.1, topic });
+                effects.push(ControlEffect::Refused { what, code: why.1, topic });
                 return self.refuse_publish(exchange, why, cx, effects);
             }
             return self.receive(packet_id, message, effects);
         }
         if ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token) {
-            effects.push(Rarer::Token(publish.payload));
+            effects.push(ControlEffect::Token(publish.payload));
             if let Some(packet_id) = publish.packet_id {
                 let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
                 effects.push(Effect::Send(Packet::PubAck(ack)));
@@ -123,7 +127,7 @@ impl Machine {
                 };
                 effects.push(Effect::Send(packet));
             }
-            _ => effects.push(Rarer::End(End::refused(reason, code))),
+            _ => effects.push(ControlEffect::End(End::refused(reason, code))),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{rows, Answer, Context, Effect, Effects, Machine, Rarer};
+use super::{rows, Answer, Context, ControlEffect, Effect, Effects, Machine};
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::message::encoding;
@@ -140,7 +140,7 @@ impl Machine {
             let answer = Answer::PubRec(packet_id);
             return effects.push(Effect::Publish { message, answer });
         }
-        effects.push(Rarer::Token(message.payload.clone()));
+        effects.push(ControlEffect::Token(message.payload.clone()));
         self.note_passed_on(packet_id);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
     }
@@ -174,10 +174,10 @@ impl Machine {
         }
         self.forget_received(packet_id);
         match allowed {
-            Ok(()) => effects.push(Rarer::Token(message.payload.clone())),
+            Ok(()) => effects.push(ControlEffect::Token(message.payload.clone())),
             Err(code) => {
                 let (what, topic) = (What::Publish, message.topic.shared());
-                effects.push(Rarer::Refused { what, code, topic });
+                effects.push(ControlEffect::Refused { what, code, topic });
             }
         }
         effects.push(comp(ReasonCode::SUCCESS));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{rows, Context, Effect, Effects, Granted, Machine, Rarer};
+use super::{rows, Context, ControlEffect, Effect, Effects, Granted, Machine};
 use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
@@ -55,13 +55,13 @@ impl Machine {
                     reasons.push(reason);
                     refused = Some(code);
                     let (what, topic) = (What::Subscribe, Arc::from(&*entry.filter));
-                    effects.push(Rarer::Refused { what, code, topic });
+                    effects.push(ControlEffect::Refused { what, code, topic });
                 }
             }
         }
         let properties = refused.map_or_else(Properties::new, |code| self.explain(code, cx));
         let ack = SubAck { packet_id: packet.packet_id, properties, reasons };
-        effects.push(Rarer::Subscribe { granted, ack });
+        effects.push(ControlEffect::Subscribe { granted, ack });
     }
 
     fn subscribe_one(
@@ -137,7 +137,7 @@ impl Machine {
             }
         }
         let ack = SubAck { packet_id: packet.packet_id, properties: Properties::new(), reasons };
-        effects.push(Rarer::Unsubscribe { ended, ack });
+        effects.push(ControlEffect::Unsubscribe { ended, ack });
     }
 
     /// Takes back a subscription that a lane could not make.

@@ -134,7 +134,7 @@ fn publish(topic: &str, qos: QoS) -> Packet {
 
 fn ended(effects: &[Effect]) -> Option<End> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Rarer(Rarer::End(end)) => Some(*end),
+        Effect::Control(ControlEffect::End(end)) => Some(*end),
         _ => None,
     })
 }
@@ -158,7 +158,10 @@ fn refused_publishes_by_version_and_qos() {
         let effects = Bench::new(version, 10).step(publish("b", qos));
         assert!(matches!(
             effects.first(),
-            Some(Effect::Rarer(Rarer::Refused { code: RefusalCode::PublishNotAuthorised, .. }))
+            Some(Effect::Control(ControlEffect::Refused {
+                code: RefusalCode::PublishNotAuthorised,
+                ..
+            }))
         ));
         let end = ended(&effects).map(|end| end.code);
         let expected = if stays { None } else { Some(Some(RefusalCode::PublishNotAuthorised)) };
@@ -357,7 +360,9 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
         properties: Properties::new(),
         entries,
     }));
-    let Some(Effect::Rarer(Rarer::Subscribe { granted, ack })) = effects.last() else { panic!() };
+    let Some(Effect::Control(ControlEffect::Subscribe { granted, ack })) = effects.last() else {
+        panic!()
+    };
     assert_eq!((granted.len(), ack.reasons.last()), (4, Some(&ReasonCode::NOT_AUTHORIZED)));
     let mut lost = bench.machine.narrow(&rights(&[("a/+", Permission::Subscribe)]));
     assert_eq!(lost.pop().unwrap().filter.as_str(), "b");
@@ -407,7 +412,9 @@ fn a_withdrawn_session_publishes_nothing_more() {
         bench.step(publish("a/2", QoS::ExactlyOnce));
         bench.told = Told::revoked(RefusalCode::DeviceEpoch);
         let effects = bench.step(last);
-        let [Effect::Rarer(Rarer::End(end))] = &effects[..] else { panic!("{}", effects.len()) };
+        let [Effect::Control(ControlEffect::End(end))] = &effects[..] else {
+            panic!("{}", effects.len())
+        };
         assert_eq!(end.reason, Some(ReasonCode::ADMINISTRATIVE_ACTION));
         assert!(end.forget && !end.will);
     }
@@ -423,7 +430,7 @@ fn subscriptions_have_a_limit() {
         Packet::Subscribe(Subscribe { packet_id: 3, properties: Properties::new(), entries })
     };
     let mut reason = |filter: &str| match bench.step(subscribe(filter)).pop() {
-        Some(Effect::Rarer(Rarer::Subscribe { ack, .. })) => ack.reasons[0],
+        Some(Effect::Control(ControlEffect::Subscribe { ack, .. })) => ack.reasons[0],
         _ => panic!(),
     };
     assert_eq!(reason("a/1"), ReasonCode::SUCCESS);

@@ -10,7 +10,7 @@ use tessera_broker::codec::{
 use tessera_broker::lanes::Outbox;
 use tessera_broker::message::SubscriberId;
 use tessera_broker::authorisation::Rights;
-use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
+use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, ControlEffect};
 use tessera_broker::session::{ConnectionHandle, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
@@ -335,7 +335,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let released = if alive { heard(&mut kept.model, &said, &effects) } else { None };
     let by_client = |end: &End| *end == End::by_client();
     let clean =
-        effects.iter().any(|e| matches!(e, Effect::Rarer(Rarer::End(end)) if by_client(end)));
+        effects.iter().any(|e| matches!(e, Effect::Control(ControlEffect::End(end)) if by_client(end)));
     if goodbye && clean {
         if let Some(state) = kept.will.and_then(|will| sim.wills.get_mut(&will)) {
             *state = WillState::Never;
@@ -354,14 +354,14 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
                 assert_eq!(message.publisher.session, session.id);
                 sim.route(&message, Some(known));
             }
-            Effect::Rarer(Rarer::Subscribe { granted, ack }) => {
+            Effect::Control(ControlEffect::Subscribe { granted, ack }) => {
                 assert!(alive, "subscribed after the token's end");
                 let good = ack.reasons.iter().filter(|reason| !reason.is_error()).count();
                 assert_eq!(granted.len(), good);
                 note(("subscribe", good));
             }
-            Effect::Rarer(Rarer::Refused { code, .. }) => note(code.as_str()),
-            Effect::Rarer(Rarer::End(end)) => {
+            Effect::Control(ControlEffect::Refused { code, .. }) => note(code.as_str()),
+            Effect::Control(ControlEffect::End(end)) => {
                 sim.leave(conn, end);
                 return;
             }
