@@ -16,7 +16,7 @@ use crate::refusals::{Refusal, What};
 use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
-    /// Does one of the control things; gives the end when that is it.
+    /// Performs an effect that few packets have; returns the end if that is the effect.
     pub(super) async fn perform(&mut self, control: ControlEffect) -> Option<End> {
         match control {
             ControlEffect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,

@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::session::machine::{Appetite, ControlEffect, Delivered, Effect, End};
+use crate::session::machine::{ControlEffect, Delivered, Effect, End, SendState};
 use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 
@@ -45,7 +45,7 @@ pub(super) struct Connection {
     pub(super) unsent: Option<Box<Unsent>>,
     /// One look at the clock for all that is done without waiting.
     pub(super) now: Now,
-    appetite: Appetite,
+    send_state: SendState,
     /// The head of `out` is the rest of a packet, or nothing whole has left so far: a CONNACK comes first.
     torn: bool,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
@@ -98,7 +98,7 @@ impl Connection {
             unsent: None,
             now,
             // Deliveries that an earlier connection left unacknowledged are found by the first round of deliveries.
-            appetite: Appetite::Again,
+            send_state: SendState::ResendPending,
             torn: true,
             streaming: false,
             place,
@@ -185,11 +185,11 @@ impl Connection {
             Err(error) => return Handled::End(self.broken(error)),
         };
         let stepped = self.session.step(&self.handle, self.hub.house(), self.now, packet);
-        let Some(Stepped { effects, commit, appetite }) = stepped else {
+        let Some(Stepped { effects, commit, send_state }) = stepped else {
             return Handled::End(self.handle.ended().unwrap_or(End::taken_over()));
         };
         self.owe(commit);
-        self.appetite = appetite;
+        self.send_state = send_state;
         let mut effects = effects.into_iter();
         while let Some(effect) = effects.next() {
             let left = match effect {
@@ -251,9 +251,9 @@ impl Connection {
     }
 
     fn deliveries(&mut self) -> Option<End> {
-        let end = match self.appetite {
-            Appetite::Again => self.pump(),
-            Appetite::New if self.session.outbox.has_some() => self.pump(),
+        let end = match self.send_state {
+            SendState::ResendPending => self.pump(),
+            SendState::Ready if self.session.outbox.has_some() => self.pump(),
             _ => None,
         };
         self.feed();
@@ -283,7 +283,7 @@ impl Connection {
         let (house, now) = (self.hub.house(), self.now);
         let pumped = self.session.pump(&self.handle, house, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.commit);
-        self.appetite = pumped.appetite;
+        self.send_state = pumped.send_state;
         let [at_most_once, ..] = pumped.sent;
         self.streaming = at_most_once > 1 || self.unsent.is_some();
         if let Some(unsent) = &mut self.unsent {
@@ -349,7 +349,7 @@ impl Connection {
             n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::WRITABLE,
         };
-        let hungry = self.out.len() < WRITE_BATCH && self.appetite == Appetite::New;
+        let takes_more = self.out.len() < WRITE_BATCH && self.send_state == SendState::Ready;
         let readable = poll_fn(|context| {
             if self.handle.poll_woken(context).is_ready() {
                 return Poll::Ready(Ok(false));
@@ -357,7 +357,7 @@ impl Connection {
             if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
                 return Poll::Ready(ready.map(Ready::is_readable));
             }
-            match hungry && self.session.outbox.poll_news(context).is_ready() {
+            match takes_more && self.session.outbox.poll_news(context).is_ready() {
                 true => Poll::Ready(Ok(false)),
                 false => Poll::Pending,
             }

@@ -35,7 +35,7 @@ use crate::message::{SubscriberId, Trusted};
 use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
 use crate::session::row::SessionRecord;
-use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
+use machine::{Context, Delivered, Effects, End, House, Machine, Restored, SendState, Will};
 
 pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
 pub use policy::SessionPolicy;
@@ -97,7 +97,7 @@ pub struct Stepped {
     /// Commit that must be durable before anything more is sent; 0 for none.
     pub commit: u64,
     /// Which deliveries the client can be sent now.
-    pub appetite: Appetite,
+    pub send_state: SendState,
 }
 
 /// The result of one round of deliveries.
@@ -105,7 +105,7 @@ pub struct Pumped {
     /// Written, by QoS.
     pub sent: [u64; 3],
     /// Which deliveries the client can be sent next.
-    pub appetite: Appetite,
+    pub send_state: SendState,
     /// Left out.
     pub dropped: Vec<Delivered>,
     /// The connection must end.
@@ -253,8 +253,8 @@ impl Session {
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
         state.machine.settle_share();
-        let (commit, appetite) = (state.machine.take_commit(), state.machine.appetite());
-        Some(Stepped { effects, commit, appetite })
+        let (commit, send_state) = (state.machine.take_commit(), state.machine.send_state());
+        Some(Stepped { effects, commit, send_state })
     }
 
     /// Runs a step of the machine, if `handle` still serves the session.
@@ -347,7 +347,7 @@ impl Session {
         }
         state.machine.settle_share();
         pumped.commit = state.machine.take_commit();
-        pumped.appetite = state.machine.appetite();
+        pumped.send_state = state.machine.send_state();
         pumped
     }
 
@@ -409,8 +409,8 @@ const PUMP_AT_ONCE: usize = 16;
 
 impl Pumped {
     fn nothing() -> Self {
-        let appetite = Appetite::None;
-        Self { sent: [0; 3], appetite, dropped: Vec::new(), end: None, commit: 0 }
+        let send_state = SendState::WindowFull;
+        Self { sent: [0; 3], send_state, dropped: Vec::new(), end: None, commit: 0 }
     }
 
     fn note(&mut self, done: Delivered) {

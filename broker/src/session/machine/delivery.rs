@@ -28,13 +28,13 @@ pub enum Delivered {
 
 /// Which deliveries a client can be sent now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Appetite {
-    /// Nothing before it acknowledges something.
-    None,
-    /// New deliveries.
-    New,
-    /// First of all those of an earlier connection.
-    Again,
+pub enum SendState {
+    /// None: its Receive Maximum is used up until it acknowledges something.
+    WindowFull,
+    /// New ones.
+    Ready,
+    /// Those that an earlier connection left unacknowledged, before any new one.
+    ResendPending,
 }
 
 impl Machine {
@@ -44,13 +44,13 @@ impl Machine {
     }
 
     /// Which deliveries the client can be sent now; only a packet of the client makes it more.
-    pub fn appetite(&self) -> Appetite {
+    pub fn send_state(&self) -> SendState {
         if self.flight.next_again().is_some() {
-            Appetite::Again
+            SendState::ResendPending
         } else if self.room() > 0 {
-            Appetite::New
+            SendState::Ready
         } else {
-            Appetite::None
+            SendState::WindowFull
         }
     }
 

@@ -41,7 +41,7 @@ use crate::session::Now;
 
 pub use connect::check_will;
 pub(crate) use connect::{granted_expiry, told};
-pub use delivery::{Appetite, Delivered};
+pub use delivery::{Delivered, SendState};
 pub use effect::{Answer, ControlEffect, Effect, Effects, End, Granted};
 pub use flight::Flight;
 pub(crate) use reason_string::reason_string;
