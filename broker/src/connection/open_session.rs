@@ -185,7 +185,7 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     let now = hub.now();
     let rights = Rights::new(grant.clone());
     let session = crate::message::SubscriberId(0);
-    let cx = Context::at(&rights, hub.house(), session, now);
+    let cx = Context::at(&rights, hub.context(), session, now);
     check_will(connect, cx).map(drop)
 }
 
@@ -213,7 +213,7 @@ async fn enter(
     let device = hub.observer.device(grant.tenant(), grant.device());
     let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
-    let (ack, _) = session.attach(connect, &handle, false, hub.house(), hub.now())?;
+    let (ack, _) = session.attach(connect, &handle, false, hub.context(), hub.now())?;
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);
         session.finish();
@@ -267,7 +267,7 @@ async fn resume(
         return Ok(None);
     }
     let mut lost = session.narrow();
-    let (ack, old_will) = match session.attach(connect, handle, true, hub.house(), hub.now()) {
+    let (ack, old_will) = match session.attach(connect, handle, true, hub.context(), hub.now()) {
         Ok(attached) => attached,
         Err(RefusalCode::NotReady) => return Ok(None),
         Err(code) => return Err(code),

@@ -184,7 +184,7 @@ impl Connection {
             }
             Err(error) => return Handled::End(self.broken(error)),
         };
-        let stepped = self.session.step(&self.handle, self.hub.house(), self.now, packet);
+        let stepped = self.session.step(&self.handle, self.hub.context(), self.now, packet);
         let Some(Stepped { effects, commit, send_state }) = stepped else {
             return Handled::End(self.handle.ended().unwrap_or(End::taken_over()));
         };
@@ -280,8 +280,9 @@ impl Connection {
     }
 
     fn pump(&mut self) -> Option<End> {
-        let (house, now) = (self.hub.house(), self.now);
-        let pumped = self.session.pump(&self.handle, house, now, &mut self.out, &mut self.scratch);
+        let (context, now) = (self.hub.context(), self.now);
+        let pumped =
+            self.session.pump(&self.handle, context, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.commit);
         self.send_state = pumped.send_state;
         let [at_most_once, ..] = pumped.sent;

@@ -48,7 +48,7 @@ pub(crate) fn write_now(
     let rights = session.rights();
     let message = super::message(session, control, payload, QoS::AtMostOnce)?;
     let now = hub.now();
-    let cx = Context::at(&rights, hub.house(), session.id, now);
+    let cx = Context::at(&rights, hub.context(), session.id, now);
     let delivery = Delivery::new(message, options, false);
     session.with_machine(handle, |machine| machine.deliver(delivery, cx, out))
 }

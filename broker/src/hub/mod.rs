@@ -27,7 +27,7 @@ use crate::persistence::{Persistence, SessionRows};
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
-use crate::session::machine::House;
+use crate::session::machine::BrokerContext;
 use crate::session::timers::Timers;
 use crate::session::SessionPolicy;
 use crate::session::{Now, Session};
@@ -73,8 +73,11 @@ impl Hub {
     }
 
     /// The settings and trust data that all sessions share, as of now.
-    pub(crate) fn house(&self) -> House<'_> {
-        House { policy: &self.policy, trusted: Trusted::now(self.authenticator.validator()) }
+    pub(crate) fn context(&self) -> BrokerContext<'_> {
+        BrokerContext {
+            policy: &self.policy,
+            trusted: Trusted::now(self.authenticator.validator()),
+        }
     }
 
     /// A number for a new session.

@@ -16,14 +16,14 @@ impl Hub {
     /// client is published too, with the broker as its author.
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
-        let house = self.house();
-        let revoked = rights.trusted(session.id, house.trusted).is_err();
+        let context = self.context();
+        let revoked = rights.trusted(session.id, context.trusted).is_err();
         let validator = self.authenticator.validator();
         let lost = will.restored && revocation_of(validator, rights.grant()).is_some();
         if lost || revoked && self.policy.suppress_will_on_revocation {
             return self.will_refused(session, RefusalCode::WillNotAuthorised);
         }
-        match will.publish(Context::at(&rights, house, session.id, self.now())) {
+        match will.publish(Context::at(&rights, context, session.id, self.now())) {
             Ok(mut message) => {
                 if revoked {
                     let by = Arc::make_mut(&mut message.publisher);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tessera_token::refusal::RefusalCode;
 
-use super::machine::{Context, End, House, Will};
+use super::machine::{BrokerContext, Context, End, Will};
 use super::{ConnectionHandle, Now, Session};
 use crate::codec::{ConnAck, Connect};
 use crate::lanes::Delivery;
@@ -34,11 +34,11 @@ impl Session {
         connect: &Connect,
         handle: &Arc<ConnectionHandle>,
         session_present: bool,
-        house: House<'_>,
+        context: BrokerContext<'_>,
         now: Now,
     ) -> Result<(ConnAck, Option<Will>), RefusalCode> {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, house, self.id, now);
+        let cx = Context::at(&rights, context, self.id, now);
         let mut state = self.state.lock();
         // One whose time is over, and whom no timer has found so far, has ended too.
         let is_over = state.left.is_some() && now.monotonic >= state.keep_until;

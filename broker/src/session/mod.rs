@@ -35,7 +35,9 @@ use crate::message::{SubscriberId, Trusted};
 use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
 use crate::session::row::SessionRecord;
-use machine::{Context, Delivered, Effects, End, House, Machine, Restored, SendState, Will};
+use machine::{
+    BrokerContext, Context, Delivered, Effects, End, Machine, Restored, SendState, Will,
+};
 
 pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
 pub use policy::SessionPolicy;
@@ -240,12 +242,12 @@ impl Session {
     pub fn step(
         &self,
         handle: &Arc<ConnectionHandle>,
-        house: House<'_>,
+        context: BrokerContext<'_>,
         now: Now,
         packet: Packet,
     ) -> Option<Stepped> {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, house, self.id, now);
+        let cx = Context::at(&rights, context, self.id, now);
         let mut state = self.state.lock();
         if !state.is_served_by(handle) {
             return None;
@@ -317,13 +319,13 @@ impl Session {
     pub fn pump(
         &self,
         handle: &Arc<ConnectionHandle>,
-        house: House<'_>,
+        context: BrokerContext<'_>,
         now: Now,
         out: &mut BytesMut,
         scratch: &mut Vec<Delivery>,
     ) -> Pumped {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, house, self.id, now);
+        let cx = Context::at(&rights, context, self.id, now);
         let mut pumped = Pumped::nothing();
         let mut state = self.state.lock();
         if !state.is_served_by(handle) {

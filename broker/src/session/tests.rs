@@ -77,10 +77,10 @@ async fn who_comes_or_goes_says_so_before_the_next_one_can() {
     let session = session().await;
     let policy = RawBrokerConfig::default().validate().unwrap().session;
     let told = Told::default();
-    let house = House { policy: &policy, trusted: Trusted::now(&told) };
+    let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
     let handle = Arc::new(ConnectionHandle::default());
     let connect = connect();
-    let come = || assert!(session.attach(&connect, &handle, true, house, NOW).is_ok());
+    let come = || assert!(session.attach(&connect, &handle, true, context, NOW).is_ok());
     assert!(!overtakes(&session, come, |state| state.handle.is_some()));
     let go = || assert!(matches!(session.leave(&handle, &End::lost(), NOW), Left::Kept(None)));
     assert!(!overtakes(&session, go, |state| state.handle.is_none()));

@@ -50,7 +50,7 @@ pub use will::Will;
 
 /// The settings and trust data that all sessions share.
 #[derive(Clone, Copy)]
-pub struct House<'a> {
+pub struct BrokerContext<'a> {
     /// Limits of every session.
     pub policy: &'a SessionPolicy,
     /// The revocations, as of now.
@@ -76,8 +76,13 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// The world of this session at this look at the clock.
-    pub fn at(rights: &'a Rights, house: House<'a>, session: SubscriberId, now: Now) -> Self {
-        let House { policy, trusted } = house;
+    pub fn at(
+        rights: &'a Rights,
+        context: BrokerContext<'a>,
+        session: SubscriberId,
+        now: Now,
+    ) -> Self {
+        let BrokerContext { policy, trusted } = context;
         Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
     }
 }

@@ -14,7 +14,7 @@ use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
 use tessera_broker::message::{Author, Trusted, Revocations};
 use tessera_broker::session::lifecycle::Left;
-use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
+use tessera_broker::session::machine::{Context, Delivered, End, BrokerContext, Will};
 use tessera_broker::session::{Due, ConnectionHandle, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
@@ -45,8 +45,8 @@ impl Revocations for Asked<'_> {
     }
 }
 
-pub(super) fn house<'a>(asked: &'a Asked<'a>) -> House<'a> {
-    House { policy: &parts().policy, trusted: Trusted::now(asked) }
+pub(super) fn context<'a>(asked: &'a Asked<'a>) -> BrokerContext<'a> {
+    BrokerContext { policy: &parts().policy, trusted: Trusted::now(asked) }
 }
 
 /// Said once more, from the tables of the world.
@@ -138,7 +138,7 @@ impl Sim {
         step: impl FnOnce(Context<'_>) -> T,
     ) -> T {
         let rights = session.rights();
-        step(Context::at(&rights, house(&Asked(&self.world)), session.id, self.now()))
+        step(Context::at(&rights, context(&Asked(&self.world)), session.id, self.now()))
     }
 
     /// A message of a session, or of a client beyond the schedule.
@@ -198,7 +198,7 @@ impl Sim {
         let serves = session.with_machine(&handle, |_| ()).is_some();
         let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
         let asked = Asked(&self.world);
-        let pumped = session.pump(&handle, house(&asked), self.now(), &mut out, &mut scratch);
+        let pumped = session.pump(&handle, context(&asked), self.now(), &mut out, &mut scratch);
         let came = read(&mut out, version);
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         if !serves {

@@ -20,7 +20,7 @@ use tessera_token::ids::ClientId;
 use super::grants::{known, Known};
 use super::model::Model;
 use super::parts::parts;
-use super::sim::{house, Asked, Conn, Kept, Sim, WillState, TOPICS};
+use super::sim::{context, Asked, Conn, Kept, Sim, WillState, TOPICS};
 use crate::draw::Draw;
 use crate::signal::note;
 use crate::targets::world::{at, tenant};
@@ -177,7 +177,7 @@ fn connect(sim: &mut Sim, draw: &mut Draw<'_>) {
     };
     let rights = Rights::new(known.grant.clone());
     let asked = Asked(&sim.world);
-    let cx = Context::at(&rights, house(&asked), SubscriberId(0), sim.now());
+    let cx = Context::at(&rights, context(&asked), SubscriberId(0), sim.now());
     let will_allowed = will.is_none_or(|(topic, _)| known.publishes(TOPICS[topic]));
     assert_eq!(check_will(&connect, cx).is_ok(), will_allowed);
     if !will_allowed {
@@ -224,7 +224,7 @@ fn enter(
     let device = parts().observer.device(known.grant.tenant(), known.grant.device());
     let lanes = parts().lanes.session(known.grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(known.grant.clone(), client_id, device, outbox, lanes);
-    let attached = session.attach(connect, &handle, false, house(&Asked(&sim.world)), sim.now());
+    let attached = session.attach(connect, &handle, false, context(&Asked(&sim.world)), sim.now());
     assert!(attached.is_ok_and(|(ack, will)| !ack.session_present && will.is_none()));
     let mut model = Model::default();
     model.attach(window);
@@ -255,7 +255,7 @@ fn resume(
     drop(session.narrow());
     sim.kept.get_mut(&session.id)?.known = known;
     let (ack, will) =
-        session.attach(connect, handle, true, house(&Asked(&sim.world)), sim.now()).ok()?;
+        session.attach(connect, handle, true, context(&Asked(&sim.world)), sim.now()).ok()?;
     assert!(ack.session_present);
     note(("resumed", was_connected, will.is_some()));
     sim.kept.get_mut(&session.id)?.model.attach(window);
@@ -322,7 +322,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let (session, handle) = (Arc::clone(session), Arc::clone(handle));
     let said = packet.clone();
     let goodbye = matches!(&packet, Packet::Disconnect(bye) if bye.reason == ReasonCode::SUCCESS);
-    let stepped = session.step(&handle, house(&Asked(&sim.world)), sim.now(), packet);
+    let stepped = session.step(&handle, context(&Asked(&sim.world)), sim.now(), packet);
     let Some(Stepped { effects, .. }) = stepped else {
         let end = handle.ended().expect("who is not served was told");
         return sim.leave(conn, end);
