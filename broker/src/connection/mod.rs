@@ -35,7 +35,7 @@ use crate::admission::SocketPermit;
 use crate::codec::Connect;
 use crate::hub::Hub;
 use crate::refusals::{Broken, Refusal, Remote, What};
-use crate::transport::accept::{Caller, Door};
+use crate::transport::acceptor::{Acceptor, Incoming};
 use crate::transport::Stream;
 
 /// The permits of an open socket: its entry in the table of sockets, and one of the listener's sockets. Dropping it
@@ -51,12 +51,12 @@ pub(crate) struct Place {
 /// what it began with, and so is every rarer step.
 pub(crate) fn run(
     hub: Arc<Hub>,
-    door: Door,
-    caller: Caller,
+    acceptor: Acceptor,
+    incoming: Incoming,
     peer: IpAddr,
     place: Place,
 ) -> impl Future<Output = ()> + Send {
-    let handshake = Box::pin(handshake(hub, door, caller, peer, place));
+    let handshake = Box::pin(handshake(hub, acceptor, incoming, peer, place));
     async move {
         if let Some(connection) = handshake.await {
             disconnect_queue::run(connection).await;
@@ -66,20 +66,20 @@ pub(crate) fn run(
 
 async fn handshake(
     hub: Arc<Hub>,
-    door: Door,
-    caller: Caller,
+    acceptor: Acceptor,
+    incoming: Incoming,
     peer: IpAddr,
     mut place: Place,
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
-    let remote = door.remote(peer);
+    let remote = acceptor.remote(peer);
     let origin = Origin { remote, network: Network::of(peer) };
     let call = place.permit.call()?;
     let mut inbox = BytesMut::new();
     let first = tokio::select! {
         biased;
         () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.permit, remote) => Some(first?),
+        first = first_packet(&hub, &acceptor, incoming, &mut inbox, &mut place.permit, remote) => Some(first?),
     };
     let Some((mut stream, connect)) = first.filter(|_| place.permit.judged()) else {
         hub.metrics.turned_away.inc(&["made_room"]);
@@ -111,16 +111,16 @@ struct Origin {
     network: Network,
 }
 
-/// From a caller to its CONNECT; `None` closes it.
+/// Opens the stream of an incoming connection and reads its CONNECT; `None` closes it.
 async fn first_packet(
     hub: &Hub,
-    door: &Door,
-    caller: Caller,
+    acceptor: &Acceptor,
+    incoming: Incoming,
     inbox: &mut BytesMut,
     permit: &mut SocketPermit,
     remote: Remote,
 ) -> Option<(Stream, Connect)> {
-    match door.open(caller, remote.address, permit).await {
+    match acceptor.open(incoming, remote.address, permit).await {
         Ok(mut stream) => {
             let connect = read_connect::connect(hub, &mut stream, inbox, permit, remote).await?;
             Some((stream, connect))

@@ -1,7 +1,7 @@
 //! Transports of MQTT: plain TCP, TLS, WebSocket over either, QUIC; by setting, a PROXY header before the first bytes.
 //!
 //! 1. [`settings`] says what is listened on and how.
-//! 2. The listener reads the PROXY header. Then [`accept`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
+//! 2. The listener reads the PROXY header. Then [`acceptor`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
 //!    upgrade, each bounded in time and bytes. [`quic`] does it for a first packet over UDP.
 //! 3. [`Stream`] is read and written without waiting; waiting is one call, [`Stream::ready`], so that an idle plain
 //!    session pays nothing for the others.
@@ -11,7 +11,7 @@
 pub mod settings;
 pub mod tls;
 
-pub(crate) mod accept;
+pub(crate) mod acceptor;
 pub(crate) mod quic;
 mod websocket;
 mod wire;

@@ -7,7 +7,7 @@ use quinn::udp::{UdpSockRef, UdpSocketState};
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::Semaphore;
 
-use super::{Knock, DONE};
+use super::{QuicIncoming, DONE};
 use crate::limits::{
     QUIC_EARLY_BYTES, QUIC_KERNEL_BYTES, QUIC_RETRY_WITHIN, QUIC_UNPROVED, QUIC_WAITING,
     QUIC_WINDOW, QUIC_WINDOW_BEFORE_AUTH,
@@ -56,9 +56,9 @@ impl Endpoint {
     }
 
     /// The next first packet; `None` when there will be none. Cancel-safe.
-    pub(crate) async fn next(&self) -> Option<Knock> {
+    pub(crate) async fn next(&self) -> Option<QuicIncoming> {
         let incoming = self.endpoint.accept().await?;
-        Some(Knock::new(incoming, self.config()))
+        Some(QuicIncoming::new(incoming, self.config()))
     }
 
     /// The configuration of the next handshake.

@@ -8,25 +8,25 @@ use super::{Endpoint, Quic};
 use crate::admission::SocketPermit;
 
 /// A first packet over QUIC. Dropped, it is refused.
-pub(crate) struct Knock {
+pub(crate) struct QuicIncoming {
     incoming: Incoming,
     config: Arc<ServerConfig>,
     /// There when the address is not proved.
     trial: Option<OwnedSemaphorePermit>,
 }
 
-impl Knock {
+impl QuicIncoming {
     pub(super) fn new(incoming: Incoming, config: Arc<ServerConfig>) -> Self {
         Self { incoming, config, trial: None }
     }
 
-    /// Where it claims to come from.
+    /// The address in the packet; it may be spoofed until it is validated.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.incoming.remote_address()
     }
 
-    /// Goes on with it when its address is proved, or when few others are not; else it is asked to come again, and
-    /// nothing is kept of it.
+    /// Accepts the packet if its address is validated, or if few other attempts are from addresses that are not. Otherwise it
+    /// sends a Retry, and keeps no state.
     pub(crate) fn proved(mut self, endpoint: &Endpoint) -> Option<Self> {
         if !self.incoming.remote_address_validated() {
             match Arc::clone(endpoint.unproved()).try_acquire_owned() {
@@ -41,7 +41,7 @@ impl Knock {
         Some(self)
     }
 
-    /// Closes without a word what may come from anywhere, and tells a proved address that it is refused.
+    /// Refuses the attempt: without an answer when the address may be spoofed.
     pub(crate) fn turn_away(self) {
         match self.trial {
             Some(_) => self.incoming.ignore(),

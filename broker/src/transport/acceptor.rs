@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_runtime::proxy::entrance::Entrance;
 use tokio::net::TcpStream;
 
-use super::quic::Knock;
+use super::quic::QuicIncoming;
 use super::settings::Transport;
 use super::tls::{Certificates, Tls, Use};
 use super::websocket::{self, WebSocket};
@@ -16,20 +16,20 @@ use crate::admission::SocketPermit;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
 use crate::refusals::{Broken, Remote, What};
 
-/// A connection that was not accepted yet.
-pub(crate) enum Caller {
+/// A connection whose handshakes have not begun, but those that name a peer behind a proxy.
+pub(crate) enum Incoming {
     Tcp(TcpStream),
     /// Through an HTTP proxy that named the peer in the upgrade.
     Open(Box<Stream>),
-    Quic(Box<Knock>),
+    Quic(Box<QuicIncoming>),
 }
 
 /// Told when the first byte has come.
 type Heard<'a> = &'a mut (dyn FnMut() + Send);
 
-/// The way in which a listener turns its sockets into streams.
+/// Turns the incoming connections of one listener into streams.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     pub(crate) transport: Transport,
     /// There when the transport is TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -37,8 +37,8 @@ pub(crate) struct Door {
     pub(crate) entrance: Arc<Entrance>,
 }
 
-impl Door {
-    /// The other end of a connection through it.
+impl Acceptor {
+    /// The other end of one of its connections.
     pub(crate) fn remote(&self, address: IpAddr) -> Remote {
         Remote { address, transport: self.transport.as_str() }
     }
@@ -48,25 +48,25 @@ impl Door {
         self.transport.is_web_socket() && self.entrance.is_proxy(peer)
     }
 
-    /// Shakes hands as the transport asks; the permit is told when the first byte has come.
+    /// Shakes hands as the transport asks; marks the permit when the first byte has come.
     ///
     /// # Errors
     /// The step that the peer did not take.
     pub(crate) async fn open(
         &self,
-        caller: Caller,
+        incoming: Incoming,
         peer: IpAddr,
         permit: &mut SocketPermit,
     ) -> Result<Stream, Broken> {
         let broken = |what| move |rule| Broken::new(what, rule);
-        let socket = match caller {
-            Caller::Tcp(socket) => socket,
-            Caller::Open(stream) => {
+        let socket = match incoming {
+            Incoming::Tcp(socket) => socket,
+            Incoming::Open(stream) => {
                 permit.heard();
                 return Ok(*stream);
             }
-            Caller::Quic(knock) => {
-                let quic = tokio::time::timeout(TLS_WITHIN, knock.open(permit)).await;
+            Incoming::Quic(incoming) => {
+                let quic = tokio::time::timeout(TLS_WITHIN, incoming.open(permit)).await;
                 let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
                 let quic = quic.map_err(broken(What::Quic))?;
                 return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
@@ -84,7 +84,7 @@ impl Door {
     /// The same for a socket of the proxy `peer`, which has no permit yet: also gives the address that counts.
     ///
     /// # Errors
-    /// As [`Door::open`].
+    /// As [`Acceptor::open`].
     pub(crate) async fn open_fronted(
         &self,
         socket: TcpStream,
