@@ -11,8 +11,8 @@ use tokio::sync::broadcast::Receiver;
 use crate::authorisation::ControlTopic;
 use crate::control_topics;
 use crate::hub::Hub;
-use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
+use crate::routing::Push;
 
 /// Publishes alerts until stop is told. The right to receive is asked again as each is written.
 pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop: Stop) {

@@ -7,7 +7,7 @@
 //! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
 //! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`resumption`] makes the next time cheap,
 //! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
-//! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`lanes`] (delivery), [`persistence`] (data that survive a
+//! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`routing`] (delivery), [`persistence`] (data that survive a
 //! crash), [`revocation`] and [`deadlines`] (rights that end), [`control_topics`], [`alerts`], [`http`] and [`metrics`] for operators.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
@@ -29,9 +29,9 @@ pub mod registry;
 pub mod resumption;
 pub mod session;
 
-pub mod lanes;
 pub mod message;
 pub mod persistence;
+pub mod routing;
 
 mod connection;
 mod control_topics;

@@ -18,9 +18,9 @@ pub const MAX_FILTERS_PER_PACKET: usize = 512;
 /// Levels of a topic name or filter. Real fleets use fewer than 12; the matching cost is per level.
 pub const MAX_TOPIC_LEVELS: usize = 128;
 
-// --- lanes -------------------------------------------------------------------------------------------------------
+// --- routing -----------------------------------------------------------------------------------------------------
 
-/// Locks over which the subscriptions of the device lane are spread. Two cores: a publish rarely meets a subscribe.
+/// Locks over which the exact subscriptions are spread. Two cores: a publish rarely meets a subscribe.
 pub const DEVICE_LANE_SHARDS: usize = 64;
 
 /// Subscribers of one topic beyond which they are indexed by session, so that leaving stays one step.
@@ -57,9 +57,9 @@ pub const FLEET_LINK_REQUESTS: usize = 1_024;
 pub const FLEET_CLOSES_AT_ONCE: usize = 16;
 
 /// Commit logs of the router by size: (name, how many, bytes of a segment, segments). A log holds what a slow reader
-/// has not read; it is never given back to the system, so their number times their size is what the lane may keep
+/// has not read; it is never given back to the system, so their number times their size is what the router may keep
 /// (384 MiB of messages, several times that with the router's own records when messages are tiny).
-/// A filter gets the largest free log of its class or smaller: see `lanes::fleet::logs`.
+/// A filter gets the largest free log of its class or smaller: see `routing::wildcard::logs`.
 pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
     ("large", 8, 4 * 1024 * 1024, 4),
     ("middle", 128, 512 * 1024, 2),

@@ -122,7 +122,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["admission", "codec", "refusals", "relay", "shares", "resumption"],
             &["authz", "challenges", "message", "transport"],
             &["authentication", "persistence", "authorisation"],
-            &["lanes"],
+            &["routing"],
             &["metrics", "session"],
             &["registry"],
             &["config", "hub"],

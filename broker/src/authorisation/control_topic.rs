@@ -1,6 +1,6 @@
 //! The topics below `$tessera/`.
 
-/// The control topics. They never enter a lane.
+/// The control topics. Routing does not know them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ControlTopic {
     /// `$tessera/token`: publish a token request or a token; receive the answer.

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use super::{within, ConfigError};
 use crate::admission::AdmissionLimits;
 use crate::challenges::ChallengeLimits;
-use crate::lanes::retained::RetainedLimits;
 use crate::limits;
 use crate::registry::SessionLimits;
+use crate::routing::retained::RetainedLimits;
 use crate::shares::{Most, ShareLimits};
 
 /// The limits that can be configured. See [`crate::limits`] for units and reasons.
@@ -179,7 +179,7 @@ impl RawLimits {
             all: limits::SUBSCRIPTIONS_IN_ALL.max(self.subscriptions_per_tenant),
         };
         let wildcards = count("limits.wildcards_per_device", self.wildcards_per_device)?;
-        // The lane bounds the rest itself.
+        // Routing bounds the rest itself.
         let of = |device, tenant| Most { device, tenant, all: usize::MAX };
         let links = limits::FLEET_LINKS_PER_DEVICE.max(wildcards);
         Ok(ShareLimits {

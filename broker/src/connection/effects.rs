@@ -10,9 +10,9 @@ use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
 use crate::control_topics::{status, token};
 use crate::hub::{Hub, Routed};
-use crate::lanes::{LaneError, Rest};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
+use crate::routing::{Rest, RoutingError};
 use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
@@ -97,10 +97,10 @@ impl Connection {
             self.hub.observer.observe(&self.session.device, Observation::Subscribed);
             if let Some(control) = one.control {
                 controls.push(control);
-            } else if let Err(error) = self.join_lane(&one).await {
+            } else if let Err(error) = self.join_routes(&one).await {
                 self.session.look(|machine| machine.forget_subscription(&one.subscription));
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
-                    *reason = lane_reason(error);
+                    *reason = routing_reason(error);
                 }
                 let filter = one.subscription.filter.as_str();
                 self.tell_refused(What::Subscribe, error.code(), filter);
@@ -119,14 +119,14 @@ impl Connection {
         self.feed();
     }
 
-    async fn join_lane(&self, one: &Granted) -> Result<(), LaneError> {
-        let mut lanes = self.session.lanes.lock().await;
-        let Some(lanes) = lanes.as_mut() else { return Err(LaneError::Unavailable) };
-        lanes.subscribe(&one.subscription, one.options).await?;
-        // The rights may have been narrowed while the lane worked.
+    async fn join_routes(&self, one: &Granted) -> Result<(), RoutingError> {
+        let mut routes = self.session.routes.lock().await;
+        let Some(routes) = routes.as_mut() else { return Err(RoutingError::Unavailable) };
+        routes.subscribe(&one.subscription, one.options).await?;
+        // The rights may have been narrowed while the route was made.
         if !self.session.rights().keeps(&one.subscription) {
-            lanes.unsubscribe(&one.subscription);
-            return Err(LaneError::Unavailable);
+            routes.unsubscribe(&one.subscription);
+            return Err(RoutingError::Unavailable);
         }
         Ok(())
     }
@@ -200,16 +200,16 @@ fn note(hub: &Hub, told: Option<Delivered>) {
 fn puback_reason(routed: &Routed) -> ReasonCode {
     match routed.refusal() {
         Some(_) => ReasonCode::QUOTA_EXCEEDED,
-        None if routed.stored.is_none() && routed.tally.is_nobody() => {
+        None if routed.stored.is_none() && routed.tally.no_matching_subscribers() => {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         }
         None => ReasonCode::SUCCESS,
     }
 }
 
-fn lane_reason(error: LaneError) -> ReasonCode {
+fn routing_reason(error: RoutingError) -> ReasonCode {
     match error {
-        LaneError::ShareUsedUp | LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
-        LaneError::Unavailable => ReasonCode::UNSPECIFIED,
+        RoutingError::ShareUsedUp | RoutingError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+        RoutingError::Unavailable => ReasonCode::UNSPECIFIED,
     }
 }

@@ -24,10 +24,10 @@ use crate::codec::{
     ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
 };
 use crate::hub::Hub;
-use crate::lanes::Outbox;
 use crate::persistence::SessionRows;
 use crate::refusals::{Refusal as Told, Remote, What};
 use crate::revocation;
+use crate::routing::Outbox;
 use crate::session::machine::{check_will, granted_expiry, reason_string, told, Context, End};
 use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
 use crate::transport::Stream;
@@ -211,8 +211,8 @@ async fn enter(
     }
     let outbox = outbox(hub, connect, grant);
     let device = hub.observer.device(grant.tenant(), grant.device());
-    let lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
-    let session = Session::new(grant.clone(), client_id.clone(), device, outbox, lanes);
+    let routes = hub.routing.session(grant.tenant().clone(), Arc::clone(&outbox));
+    let session = Session::new(grant.clone(), client_id.clone(), device, outbox, routes);
     let (ack, _) = session.attach(connect, &handle, false, hub.context(), hub.now())?;
     let replaced = hub.registry.enter(&session).map_err(|full| {
         hub.metrics.limits_hit.inc(&[full.label()]);

@@ -2,7 +2,7 @@
 //! and more as it drains. So a slow reader gets all of them too, and a lookup never fills the queue.
 //!
 //! The messages that a lookup found are held weakly: one that is replaced, removed or expired by then is not sent. The
-//! message that replaced it reaches the subscription by the lanes.
+//! message that replaced it reaches the subscription by its route.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -13,11 +13,11 @@ use tessera_token::topic::TopicFilter;
 use super::serve::Connection;
 use crate::codec::QoS;
 use crate::hub::Hub;
-use crate::lanes::retained::Retained;
-use crate::lanes::{Delivery, Free};
 use crate::limits::RETAINED_AHEAD;
 use crate::message::{Message, Options};
 use crate::metrics::qos_label;
+use crate::routing::retained::Retained;
+use crate::routing::{Delivery, Free};
 use crate::session::machine::{Granted, Machine};
 use crate::session::Session;
 

@@ -12,12 +12,12 @@ use tessera_token::topic::TopicName;
 
 use crate::authorisation::ControlTopic;
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Push};
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher, SubscriberId};
+use crate::routing::{Delivery, Push};
 use crate::session::Session;
 
-/// A message of the broker's own to one session; it never enters a lane. `None` when the session does not listen.
+/// A message of the broker's own to one session; it takes no route. `None` when the session does not listen.
 pub(crate) fn tell(session: &Session, control: ControlTopic, payload: Vec<u8>) -> Option<Push> {
     let options = session.look(|machine| machine.control(control))?;
     let message = message(session, control, payload, QoS::AtLeastOnce)?;

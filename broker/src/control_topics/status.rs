@@ -14,8 +14,8 @@ use tessera_token::text;
 use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
-use crate::lanes::Delivery;
 use crate::message::Options;
+use crate::routing::Delivery;
 use crate::session::machine::{Context, Delivered};
 use crate::session::{ConnectionHandle, Session};
 

@@ -26,10 +26,10 @@ use super::tell;
 use crate::authorisation::revoked;
 use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
-use crate::lanes::Push;
 use crate::refusals::What;
 use crate::relay::Answer;
 use crate::revocation;
+use crate::routing::Push;
 use crate::session::machine::End;
 use crate::session::{ConnectionHandle, Session, Shown};
 

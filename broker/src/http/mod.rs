@@ -47,8 +47,8 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
     let (_, retained_bytes) = hub.retained.size();
     let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
     hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
-    hub.metrics.found_no_room(hub.lanes.take_lost());
-    let fleet = hub.lanes.fleet_stats();
+    hub.metrics.found_no_room(hub.routing.take_lost());
+    let fleet = hub.routing.wildcard_stats();
     for (what, count) in [
         ("published", fleet.published),
         ("delivered", fleet.delivered),
@@ -125,7 +125,7 @@ impl Hub {
                 ),
             ),
             unless(
-                self.lanes.is_healthy(),
+                self.routing.is_healthy(),
                 "fleet",
                 "the router of wildcard and shared subscriptions does not answer",
             ),

@@ -48,12 +48,12 @@ impl Hub {
         let finished = session.finish();
         // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
-        match session.lanes.try_lock() {
-            Ok(mut lanes) => drop(lanes.take()),
+        match session.routes.try_lock() {
+            Ok(mut routes) => drop(routes.take()),
             // A subscribe is under way: the end of a session does not wait for it.
             Err(_) => {
                 let session = Arc::clone(session);
-                self.tasks.spawn(async move { drop(session.lanes.lock().await.take()) });
+                self.tasks.spawn(async move { drop(session.routes.lock().await.take()) });
             }
         }
         for delivery in &finished.undelivered {

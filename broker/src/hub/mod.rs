@@ -19,14 +19,14 @@ use crate::admission::Admission;
 use crate::authentication::Authenticator;
 use crate::authz::Authz;
 use crate::challenges::Challenges;
-use crate::lanes::retained::Retained;
-use crate::lanes::{Lanes, Outbox};
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
 use crate::persistence::{Persistence, SessionRows};
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
+use crate::routing::retained::Retained;
+use crate::routing::{Outbox, Routing};
 use crate::session::machine::BrokerContext;
 use crate::session::timers::Timers;
 use crate::session::SessionPolicy;
@@ -47,7 +47,7 @@ pub(crate) struct Hub {
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
     pub(crate) shares: Shares,
-    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) routing: Arc<Routing>,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) relay: Relay,

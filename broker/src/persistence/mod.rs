@@ -10,7 +10,7 @@
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. The forms of the rows are in
-//! `session::row`, `lanes::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not stored: a
+//! `session::row`, `routing::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not stored: a
 //! restored session allows nothing until a token has been accepted for it.
 
 mod pending;

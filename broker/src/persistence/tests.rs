@@ -1,6 +1,6 @@
 //! Rows read back as they were written, and damaged ones do not read.
 
-use crate::lanes::row;
+use crate::routing::row;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tessera_token::topic::{Subscription, TopicName};
 use super::{Persistence, Row, SessionRows, Step};
 use crate::authorisation::tests::rights;
 use crate::codec::QoS;
-use crate::lanes::row::Outgoing;
-use crate::lanes::Delivery;
 use crate::limits::PERSISTENCE_GROUP;
 use crate::message::encoding;
 use crate::message::same::Same;
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher, SubscriberId};
+use crate::routing::row::Outgoing;
+use crate::routing::Delivery;
 use crate::session::machine::Held;
 use crate::session::row::SessionRecord;
 use tessera_token::standing::Standing;

@@ -20,14 +20,14 @@ use crate::authz::Authz;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::hub::{Disconnected, Hub};
-use crate::lanes::retained::Retained;
-use crate::lanes::Lanes;
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
 use crate::persistence::Persistence;
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
+use crate::routing::retained::Retained;
+use crate::routing::Routing;
 use crate::session::timers::Timers;
 use crate::shares::Shares;
 use crate::transport::tls::Certificates;
@@ -67,7 +67,7 @@ pub(super) async fn build(
     let validator = agent.validator().clone();
     let workers =
         spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
-    let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
+    let routing = Routing::start(Handle::current()).map_err(StartError::Thread)?;
     let persistence = store(config, &metrics)?;
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
@@ -90,7 +90,7 @@ pub(super) async fn build(
         ),
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
-        lanes,
+        routing,
         retained: Retained::stored_in(Arc::clone(&persistence), config.retained),
         timers: Timers::default(),
         relay,

@@ -37,7 +37,7 @@ pub(super) async fn spawn(
         for one in over_quic {
             one.end().await;
         }
-        hub.lanes.stop();
+        hub.routing.stop();
         hub.persistence.close().await;
         server.stop(true).await;
     });

@@ -1,6 +1,6 @@
 //! Start, listen, drain.
 //!
-//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), lanes, watchers,
+//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), routing, watchers,
 //! listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does not stop
 //! in time.
 

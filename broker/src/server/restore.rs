@@ -6,7 +6,7 @@
 //! judged again once a heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the
 //! store itself opens.
 
-use crate::lanes::row;
+use crate::routing::row;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -19,8 +19,6 @@ use tessera_token::standing::Standing;
 use crate::authorisation::revoked;
 use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
-use crate::lanes::row::Outgoing;
-use crate::lanes::Delivery;
 use crate::message::encoding;
 use crate::message::encoding::Incoming;
 use crate::message::same::Same;
@@ -28,6 +26,8 @@ use crate::message::Trusted;
 use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
 use crate::persistence::{all, Row, SessionRows, Step, PAGE};
+use crate::routing::row::Outgoing;
+use crate::routing::Delivery;
 use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;
@@ -120,14 +120,14 @@ fn restore_session(
     let outbox = hub.outbox(&grant, id, Some(rows));
     outbox.restore(parts.waiting, parts.last_number);
     let device = hub.observer.device(grant.tenant(), grant.device());
-    let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    let mut routes = hub.routing.session(grant.tenant().clone(), Arc::clone(&outbox));
     for held in &parts.subscriptions {
-        let lane = ControlTopic::of(held.subscription.filter.as_str()).is_none();
-        if lane {
-            lanes.restore(&held.subscription, held.options);
+        let has_route = ControlTopic::of(held.subscription.filter.as_str()).is_none();
+        if has_route {
+            routes.restore(&held.subscription, held.options);
         }
     }
-    let session = Session::new(grant, record.client_id, device, outbox, lanes);
+    let session = Session::new(grant, record.client_id, device, outbox, routes);
     let former = hub.registry.enter_restored(&session);
     let restored = Restored {
         expiry: record.expiry,

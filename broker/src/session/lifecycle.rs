@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::machine::{BrokerContext, Context, End, Will};
 use super::{ConnectionHandle, Now, Session};
 use crate::codec::{ConnAck, Connect};
-use crate::lanes::Delivery;
+use crate::routing::Delivery;
 use tessera_token::topic::Subscription;
 
 /// The state of the session after a connection has left it.

@@ -29,11 +29,11 @@ use tessera_token::time::UnixSeconds;
 
 use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
-use crate::lanes::{Delivery, LaneSession, Outbox};
 use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::message::{SubscriberId, Trusted};
 use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
+use crate::routing::{Delivery, Outbox, SessionRoutes};
 use crate::session::row::SessionRecord;
 use machine::{
     BrokerContext, Context, Delivered, Effects, End, Machine, Restored, SendState, Will,
@@ -56,7 +56,7 @@ pub struct Session {
     /// Messages that wait for delivery.
     pub outbox: Arc<Outbox>,
     /// Its subscriptions; `None` once it has ended.
-    pub lanes: tokio::sync::Mutex<Option<LaneSession>>,
+    pub routes: tokio::sync::Mutex<Option<SessionRoutes>>,
     /// A token request of this session is under way: one at a time, so that none takes the places of others.
     pub token_request: AtomicBool,
     rights: ArcSwap<Rights>,
@@ -134,7 +134,7 @@ impl Session {
         client_id: ClientId,
         device: DeviceHandle,
         outbox: Arc<Outbox>,
-        lanes: LaneSession,
+        routes: SessionRoutes,
     ) -> Arc<Self> {
         let mut machine = Machine::default();
         machine.belong(&outbox);
@@ -144,7 +144,7 @@ impl Session {
             client_id,
             device,
             outbox,
-            lanes: tokio::sync::Mutex::new(Some(lanes)),
+            routes: tokio::sync::Mutex::new(Some(routes)),
             token_request: AtomicBool::new(false),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {

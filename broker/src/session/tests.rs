@@ -12,7 +12,7 @@ use super::*;
 use crate::authorisation::tests::{rights, Told};
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
-use crate::lanes::Lanes;
+use crate::routing::Routing;
 use crate::session::lifecycle::Left;
 
 const NOW: Now =
@@ -33,9 +33,9 @@ async fn session() -> Arc<Session> {
     let grant = rights(&[]).grant().clone();
     let device = device(&grant).await;
     let outbox = Outbox::with_limits(SubscriberId(1), 10_000, 1 << 20);
-    let lanes = Lanes::start(Handle::current()).unwrap();
-    let lanes = lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
-    Session::new(grant, ClientId::parse("d-1").unwrap(), device, outbox, lanes)
+    let routes = Routing::start(Handle::current()).unwrap();
+    let routes = routes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    Session::new(grant, ClientId::parse("d-1").unwrap(), device, outbox, routes)
 }
 
 fn connect() -> Connect {

@@ -1,4 +1,4 @@
-//! Messages arrive as MQTT says, on both lanes, and only where the right to receive still exists.
+//! Messages arrive as MQTT says, by exact and wildcard routes, and only where the right to receive still exists.
 
 use bytes::Bytes;
 use tessera_broker::codec::{

@@ -10,8 +10,8 @@ use super::flight::What;
 use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
 use crate::codec::{Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
-use crate::lanes::Delivery;
 use crate::message::Trusted;
+use crate::routing::Delivery;
 
 /// The result of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

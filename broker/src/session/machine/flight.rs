@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Sequence};
 use crate::message::Trusted;
+use crate::routing::{Delivery, Sequence};
 
 /// The window of one client.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The MQTT session as a synchronous machine: a packet and the time go in, [`Effect`]s come out.
 //!
-//! No socket, no clock, no lane: the connection performs the effects. One machine serves one session across all its
+//! No socket, no clock, no routing: the connection performs the effects. One machine serves one session across all its
 //! connections; what belongs to a single connection is reset by [`Machine::attach`]. An idle machine owns no heap
 //! memory but its subscriptions.
 //!
@@ -31,11 +31,11 @@ use tessera_token::topic::TopicName;
 
 use crate::authorisation::Rights;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
-use crate::lanes::row;
-use crate::lanes::{Delivery, Outbox};
 use crate::message::SubscriberId;
 use crate::message::Trusted;
 use crate::persistence::{Row, SessionRows};
+use crate::routing::row;
+use crate::routing::{Delivery, Outbox};
 use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 

@@ -140,7 +140,7 @@ impl Machine {
         effects.push(ControlEffect::Unsubscribe { ended, ack });
     }
 
-    /// Takes back a subscription that a lane could not make.
+    /// Removes a subscription for which no route could be made.
     pub fn forget_subscription(&mut self, subscription: &Subscription) {
         let mut gone = Vec::new();
         self.subscriptions.retain(|_, held| {

@@ -14,9 +14,9 @@ use crate::codec::{
     SubscribeOptions, Subscription,
 };
 use crate::config::RawBrokerConfig;
-use crate::lanes::Delivery;
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher};
+use crate::routing::Delivery;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version};
 use tessera_broker::config::SessionLimits;
-use tessera_broker::lanes::{Delivery, Push};
+use tessera_broker::routing::{Delivery, Push};
 use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
 use tessera_broker::registry::Registry;
@@ -266,7 +266,7 @@ impl Sim {
     pub(super) fn forget(&mut self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         let finished = session.finish();
-        drop(session.lanes.try_lock().map(|mut lanes| lanes.take()));
+        drop(session.routes.try_lock().map(|mut routes| routes.take()));
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         let waiting = std::mem::take(&mut kept.model.waiting);
         let left = waiting.len() + kept.model.returnable();

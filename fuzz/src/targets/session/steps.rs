@@ -7,7 +7,7 @@ use tessera_broker::codec::{
     self, Ack, Connect, Disconnect, FrameReader, Packet, Peer, Properties, PropertyId, Publish,
     QoS, ReasonCode, Step, Subscribe, SubscribeOptions, Subscription, Unsubscribe, Version,
 };
-use tessera_broker::lanes::Outbox;
+use tessera_broker::routing::Outbox;
 use tessera_broker::message::SubscriberId;
 use tessera_broker::authorisation::Rights;
 use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, ControlEffect};
@@ -222,8 +222,8 @@ fn enter(
     let policy = &parts().policy;
     let outbox = Outbox::with_limits(id, policy.queue_messages, policy.queue_bytes);
     let device = parts().observer.device(known.grant.tenant(), known.grant.device());
-    let lanes = parts().lanes.session(known.grant.tenant().clone(), Arc::clone(&outbox));
-    let session = Session::new(known.grant.clone(), client_id, device, outbox, lanes);
+    let routes = parts().routing.session(known.grant.tenant().clone(), Arc::clone(&outbox));
+    let session = Session::new(known.grant.clone(), client_id, device, outbox, routes);
     let attached = session.attach(connect, &handle, false, context(&Asked(&sim.world)), sim.now());
     assert!(attached.is_ok_and(|(ack, will)| !ack.session_present && will.is_none()));
     let mut model = Model::default();
