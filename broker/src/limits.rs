@@ -21,10 +21,10 @@ pub const MAX_TOPIC_LEVELS: usize = 128;
 // --- routing -----------------------------------------------------------------------------------------------------
 
 /// Locks over which the exact subscriptions are spread. Two cores: a publish rarely meets a subscribe.
-pub const DEVICE_LANE_SHARDS: usize = 64;
+pub const EXACT_SHARDS: usize = 64;
 
 /// Subscribers of one topic beyond which they are indexed by session, so that leaving stays one step.
-pub const DEVICE_LANE_INDEX_ABOVE: usize = 16;
+pub const EXACT_INDEX_ABOVE: usize = 16;
 
 /// Messages that wait for one session. A session that does not drain loses from here on (counted).
 pub const OUTBOX_MESSAGES: usize = 1_000;
@@ -39,64 +39,64 @@ pub const OUTBOX_MESSAGE_OVERHEAD: usize = 64;
 pub const SHARED_FRAME_PAYLOAD: usize = 4 * 1024;
 
 /// Publishes that wait for the router. Publishers wait when it is full, which is the back-pressure on them.
-pub const FLEET_QUEUE_MESSAGES: usize = 4_096;
+pub const ROUTER_QUEUE_MESSAGES: usize = 4_096;
 
 /// Kibibytes of publishes that wait for the router.
-pub const FLEET_QUEUE_KIB: usize = 64 * 1024;
+pub const ROUTER_QUEUE_KIB: usize = 64 * 1024;
 
 /// Publishes handed to the router in one step.
-pub const FLEET_BATCH: usize = 256;
+pub const ROUTER_BATCH: usize = 256;
 
 /// Steps that the router may be behind before its writer waits: with the batch, it bounds the router's input buffer.
-pub const FLEET_BATCHES_AHEAD: usize = 4;
+pub const ROUTER_BATCHES_AHEAD: usize = 4;
 
 /// Requests to open or close links that wait for the one thread that may block on the router.
-pub const FLEET_LINK_REQUESTS: usize = 1_024;
+pub const ROUTER_LINK_REQUESTS: usize = 1_024;
 
 /// Links closed before the router is given time for others: closing scans every log, 0.2 ms at 10,000 of them.
-pub const FLEET_CLOSES_AT_ONCE: usize = 16;
+pub const ROUTER_CLOSES_AT_ONCE: usize = 16;
 
 /// Commit logs of the router by size: (name, how many, bytes of a segment, segments). A log holds what a slow reader
 /// has not read; it is never given back to the system, so their number times their size is what the router may keep
 /// (384 MiB of messages, several times that with the router's own records when messages are tiny).
 /// A filter gets the largest free log of its class or smaller: see `routing::wildcard::logs`.
-pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
+pub const ROUTER_LOGS: [(&str, usize, usize, usize); 3] = [
     ("large", 8, 4 * 1024 * 1024, 4),
     ("middle", 128, 512 * 1024, 2),
     ("small", 8_192, 8 * 1024, 2),
 ];
 
 /// Logs of one tenant: three quarters, so that no tenant takes all from the others.
-pub const FLEET_LOGS_PER_TENANT: usize = 6_246;
+pub const ROUTER_LOGS_PER_TENANT: usize = 6_246;
 
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
-pub const FLEET_LINKS: usize = 16_384;
+pub const ROUTER_LINKS: usize = 16_384;
 
 /// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
 /// whole process takes one step at most.
-pub const FLEET_TICK: Duration = Duration::from_millis(250);
+pub const ROUTER_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
-pub const FLEET_SILENT_TICKS: u32 = 8;
+pub const ROUTER_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. One turn of its loop takes well under a second.
-pub const FLEET_HUNG_TICKS: u32 = 40;
-/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
+pub const ROUTER_HUNG_TICKS: u32 = 40;
+/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`ROUTER_LOGS`]). With
 /// so many, no further one starts, and readiness says so until the process is started anew.
-pub const FLEET_OLD_ROUTERS: usize = 4;
+pub const ROUTER_OLD_ROUTERS: usize = 4;
 /// Steps that the writer waits for the readers to have links into a new router; a later one is told how much it missed.
-pub const FLEET_MOVE_TICKS: u32 = 40;
+pub const ROUTER_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.
-pub const FLEET_DRAIN_TICKS: u32 = 8;
+pub const ROUTER_DRAIN_TICKS: u32 = 8;
 /// How often a message is offered to a router whose queue is full.
-pub const FLEET_RETRY: Duration = Duration::from_millis(1);
+pub const ROUTER_RETRY: Duration = Duration::from_millis(1);
 /// Bytes that the router's logs may hold for filters that are not there any more: then it is renewed, which costs 0.1 ms
 /// for each link.
-pub const FLEET_RESIDUE: u64 = 32 * 1024 * 1024;
+pub const ROUTER_RESIDUE: u64 = 32 * 1024 * 1024;
 /// Bytes that all logs may hold while nothing is written: then it is renewed.
-pub const FLEET_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
+pub const ROUTER_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
 /// Steps without anything written that count as quiet: 10 s.
-pub const FLEET_QUIET_TICKS: u32 = 40;
+pub const ROUTER_QUIET_TICKS: u32 = 40;
 /// Bytes of the router's own record for a message, beside what is written.
-pub const FLEET_RECORD: u64 = 320;
+pub const ROUTER_RECORD: u64 = 320;
 
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;
@@ -353,15 +353,15 @@ pub const SUBSCRIPTIONS_PER_TENANT: usize = 750_000;
 /// The same in all.
 pub const SUBSCRIPTIONS_IN_ALL: usize = 1_000_000;
 /// Wildcard filters of one device or service that need a log of their own: as many as one session may subscribe to.
-pub const FLEET_LOGS_PER_DEVICE: usize = 256;
+pub const ROUTER_LOGS_PER_DEVICE: usize = 256;
 /// Large and middle logs of one device, and of one tenant: a filter beyond them has a smaller log.
-pub const FLEET_LARGE_LOGS: (usize, usize) = (4, 6);
-/// As [`FLEET_LARGE_LOGS`].
-pub const FLEET_MIDDLE_LOGS: (usize, usize) = (32, 96);
-/// Links of one device or service, and of one tenant (three quarters of [`FLEET_LINKS`]).
-pub const FLEET_LINKS_PER_DEVICE: usize = 1_024;
-/// As [`FLEET_LINKS_PER_DEVICE`].
-pub const FLEET_LINKS_PER_TENANT: usize = 12_288;
+pub const ROUTER_LARGE_LOGS: (usize, usize) = (4, 6);
+/// As [`ROUTER_LARGE_LOGS`].
+pub const ROUTER_MIDDLE_LOGS: (usize, usize) = (32, 96);
+/// Links of one device or service, and of one tenant (three quarters of [`ROUTER_LINKS`]).
+pub const ROUTER_LINKS_PER_DEVICE: usize = 1_024;
+/// As [`ROUTER_LINKS_PER_DEVICE`].
+pub const ROUTER_LINKS_PER_TENANT: usize = 12_288;
 /// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each of
 /// its devices.
 pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);

@@ -28,7 +28,7 @@ pub(crate) use outbox::Free;
 pub use outbox::{Outbox, Push};
 pub use session::SessionRoutes;
 
-use crate::limits::FLEET_TICK;
+use crate::limits::ROUTER_TICK;
 use crate::message::Message;
 use core::fmt;
 use exact::ExactRoutes;
@@ -138,7 +138,7 @@ impl Routing {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(runtime: Handle) -> io::Result<Arc<Self>> {
-        Self::start_with(runtime, FLEET_TICK)
+        Self::start_with(runtime, ROUTER_TICK)
     }
 
     fn start_with(runtime: Handle, tick: Duration) -> io::Result<Arc<Self>> {

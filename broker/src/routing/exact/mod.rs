@@ -9,7 +9,7 @@ mod tests;
 
 use super::outbox::Outbox;
 use super::Tally;
-use crate::limits::DEVICE_LANE_SHARDS;
+use crate::limits::EXACT_SHARDS;
 use crate::message::Options;
 use crate::message::{Message, SubscriberId};
 use hashbrown::DefaultHashBuilder;
@@ -70,7 +70,7 @@ impl ExactRoutes {
     pub fn new() -> Self {
         Self {
             hasher: DefaultHashBuilder::default(),
-            shards: (0..DEVICE_LANE_SHARDS).map(|_| RwLock::default()).collect(),
+            shards: (0..EXACT_SHARDS).map(|_| RwLock::default()).collect(),
         }
     }
 
@@ -136,7 +136,7 @@ impl ExactRoutes {
 
     fn shard(&self, key: &KeyRef<'_>) -> Option<&RwLock<Shard>> {
         let hash = self.hasher.hash_one(key);
-        self.shards.get((hash >> 40) as usize % DEVICE_LANE_SHARDS)
+        self.shards.get((hash >> 40) as usize % EXACT_SHARDS)
     }
 }
 

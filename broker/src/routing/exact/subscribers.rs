@@ -1,6 +1,6 @@
 //! The sessions that subscribed to one topic.
 
-use crate::limits::DEVICE_LANE_INDEX_ABOVE;
+use crate::limits::EXACT_INDEX_ABOVE;
 use crate::message::Options;
 use crate::message::{Message, SubscriberId};
 use crate::routing::delivery::Delivery;
@@ -47,7 +47,7 @@ impl Subscribers {
             return false;
         }
         self.list.push(subscriber);
-        if self.list.len() > DEVICE_LANE_INDEX_ABOVE {
+        if self.list.len() > EXACT_INDEX_ABOVE {
             self.index(id);
         }
         true

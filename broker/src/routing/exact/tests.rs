@@ -1,5 +1,5 @@
 use super::ExactRoutes;
-use crate::limits::DEVICE_LANE_INDEX_ABOVE;
+use crate::limits::EXACT_INDEX_ABOVE;
 use crate::message::{Options, SubscriberId};
 use crate::routing::testing::*;
 use crate::routing::{Outbox, Tally};
@@ -50,7 +50,7 @@ fn subscribing_again_changes_options_and_delivers_once() {
 fn joining_and_leaving_in_any_order_keeps_exactly_the_others() {
     let routes = ExactRoutes::new();
     let acme = tenant("acme");
-    let count = DEVICE_LANE_INDEX_ABOVE as u64 * 4;
+    let count = EXACT_INDEX_ABOVE as u64 * 4;
     let all = outboxes(count);
     for outbox in &all {
         assert!(routes.subscribe(&acme, &topic("t"), outbox, qos1()));

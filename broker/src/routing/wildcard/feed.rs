@@ -7,7 +7,7 @@ use super::group::Group;
 use super::links::{Links, NoLink, OwnedLink};
 use super::router::Event;
 use super::Counters;
-use crate::limits::FLEET_DRAIN_TICKS;
+use crate::limits::ROUTER_DRAIN_TICKS;
 use crate::message::envelope;
 use crate::message::{Message, SubscriberId};
 use crate::routing::delivery::Delivery;
@@ -115,7 +115,7 @@ impl Feed {
         if at.expected >= self.claim.log().end_of(place.era.number()) {
             return Step::Over;
         }
-        for _ in 0..FLEET_DRAIN_TICKS {
+        for _ in 0..ROUTER_DRAIN_TICKS {
             tokio::select! {
                 biased;
                 event = link.next() => return event.map_or(Step::Over, Step::Event),

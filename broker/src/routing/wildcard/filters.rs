@@ -3,7 +3,7 @@
 use super::direct::{DirectReader, Offered, QueuedToLog};
 use super::logs::{Log, LogPool, Residue};
 use super::tree::FilterTree;
-use crate::limits::FLEET_LOGS_PER_TENANT;
+use crate::limits::ROUTER_LOGS_PER_TENANT;
 use crate::message::Message;
 use crate::routing::RoutingError;
 use crate::shares::{self, Account, Kind, Part};
@@ -98,7 +98,7 @@ impl Filters {
                 log
             }
             None => {
-                if *logs >= FLEET_LOGS_PER_TENANT {
+                if *logs >= ROUTER_LOGS_PER_TENANT {
                     return Err(RoutingError::ShareUsedUp);
                 }
                 let paid = shares::part(account, Kind::Logs, 1).map_err(used_up)?;
@@ -213,8 +213,8 @@ mod tests {
     fn a_tenant_leaves_logs_to_others() {
         let filters = Arc::new(Filters::default());
         let (greedy, other) = (tenant("greedy"), tenant("other"));
-        let mut held = claims(&filters, &greedy, FLEET_LOGS_PER_TENANT + 1);
-        assert_eq!(held.len(), FLEET_LOGS_PER_TENANT);
+        let mut held = claims(&filters, &greedy, ROUTER_LOGS_PER_TENANT + 1);
+        assert_eq!(held.len(), ROUTER_LOGS_PER_TENANT);
         assert_eq!(claims(&filters, &other, 1_000).len(), 1_000);
         // A filter that it has costs none, and what is given back is there again.
         assert_eq!(claims(&filters, &greedy, 10).len(), 10);

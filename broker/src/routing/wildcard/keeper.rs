@@ -17,8 +17,8 @@ use super::router::{Link, Router, RouterGone};
 use super::running::{start_router, Running};
 use super::Counters;
 use crate::limits::{
-    FLEET_CLOSES_AT_ONCE, FLEET_MOVE_TICKS, FLEET_OLD_ROUTERS, FLEET_QUIET_TICKS, FLEET_RESIDUE,
-    FLEET_RESIDUE_QUIET,
+    ROUTER_CLOSES_AT_ONCE, ROUTER_MOVE_TICKS, ROUTER_OLD_ROUTERS, ROUTER_QUIET_TICKS,
+    ROUTER_RESIDUE, ROUTER_RESIDUE_QUIET,
 };
 use std::future::Future;
 use std::pin::pin;
@@ -232,11 +232,11 @@ impl Keeper {
         let quiet = residue.written == self.quiet.written;
         self.quiet.ticks = if quiet { self.quiet.ticks.saturating_add(1) } else { 0 };
         self.quiet.written = residue.written;
-        let is_quiet = self.quiet.ticks >= FLEET_QUIET_TICKS;
+        let is_quiet = self.quiet.ticks >= ROUTER_QUIET_TICKS;
         self.old.iter().all(|old| old.era.is_given_up())
-            && self.old.len() < FLEET_OLD_ROUTERS
+            && self.old.len() < ROUTER_OLD_ROUTERS
             && self.writer.is_none()
-            && (residue.free >= FLEET_RESIDUE || is_quiet && residue.all >= FLEET_RESIDUE_QUIET)
+            && (residue.free >= ROUTER_RESIDUE || is_quiet && residue.all >= ROUTER_RESIDUE_QUIET)
     }
 
     /// Waits for something of a router while watching it.
@@ -265,7 +265,7 @@ impl Keeper {
             self.current.era.give_up();
         }
         self.forget_the_ended();
-        if self.old.len() >= FLEET_OLD_ROUTERS {
+        if self.old.len() >= ROUTER_OLD_ROUTERS {
             return Err(RouterGone);
         }
         let number = self.current.era.number() + 1;
@@ -323,7 +323,7 @@ impl Keeper {
             return;
         }
         let are_there = self.current.readers >= self.readers;
-        let is_due = |waiting: &mut Waiting| are_there || waiting.ticks >= FLEET_MOVE_TICKS;
+        let is_due = |waiting: &mut Waiting| are_there || waiting.ticks >= ROUTER_MOVE_TICKS;
         let Some(waiting) = self.writer.take_if(is_due) else { return };
         match self.link(waiting.name, None).await {
             Ok(link) => {
@@ -400,7 +400,7 @@ impl Keeper {
         self.current.readers = self.current.readers.saturating_sub(1);
         self.current.router.close(link);
         self.closes += 1;
-        if self.closes.is_multiple_of(FLEET_CLOSES_AT_ONCE) {
+        if self.closes.is_multiple_of(ROUTER_CLOSES_AT_ONCE) {
             self.wait_for_router().await;
         }
     }

@@ -4,7 +4,7 @@ use super::era::{Era, Fence};
 use super::keeper::{Health, Keeper, Residues};
 use super::router::Link;
 use super::Counters;
-use crate::limits::FLEET_LINK_REQUESTS;
+use crate::limits::ROUTER_LINK_REQUESTS;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// Why there is no link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NoLink {
-    /// `limits::FLEET_LINKS` are in use.
+    /// `limits::ROUTER_LINKS` are in use.
     TooMany,
     /// The router cannot be reached, or it is stopping.
     Unavailable,
@@ -71,7 +71,7 @@ impl Links {
         runtime: &Handle,
         tick: Duration,
     ) -> io::Result<Self> {
-        let (requests, inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
+        let (requests, inbox) = mpsc::channel(ROUTER_LINK_REQUESTS);
         let keeper = Keeper::start(Arc::clone(&counters), residues, tick)
             .map_err(|_| io::Error::other("the router of wildcard routes did not start"))?;
         let (health, fence) = (keeper.health(), keeper.fence());
@@ -184,21 +184,22 @@ mod tests {
 
     #[tokio::test]
     async fn subscribers_wait_behind_a_queue_of_requests_and_are_counted() {
-        let (requests, mut inbox) = mpsc::channel(FLEET_LINK_REQUESTS);
+        let (requests, mut inbox) = mpsc::channel(ROUTER_LINK_REQUESTS);
         let links = Links::to(requests);
-        let mut opening: Vec<Pin<Box<_>>> =
-            (0..=FLEET_LINK_REQUESTS).map(|_| Box::pin(unconstrained(links.open("log")))).collect();
+        let mut opening: Vec<Pin<Box<_>>> = (0..=ROUTER_LINK_REQUESTS)
+            .map(|_| Box::pin(unconstrained(links.open("log"))))
+            .collect();
         for one in &mut opening {
             assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
-        assert_eq!(inbox.len(), FLEET_LINK_REQUESTS);
+        assert_eq!(inbox.len(), ROUTER_LINK_REQUESTS);
         assert_eq!(links.counters.links_waited.load(Ordering::Relaxed), 1);
         // One is answered, and the one that waited takes its place.
         let Some(Request::Open { answer, .. }) = inbox.recv().await else { panic!() };
         assert!(answer.send(Err(NoLink::TooMany)).is_ok());
         let waited = opening.last_mut().unwrap();
         assert!(waited.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(inbox.len(), FLEET_LINK_REQUESTS);
+        assert_eq!(inbox.len(), ROUTER_LINK_REQUESTS);
         assert_eq!(opening.swap_remove(0).await.err(), Some(NoLink::TooMany));
     }
 }

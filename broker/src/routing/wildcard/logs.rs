@@ -1,9 +1,9 @@
 //! Names of the router's commit logs, used again and again.
 //!
 //! rumqttd 0.20 forgets no filter, no topic and no log. So it is given a fixed set of names: each filter in use holds
-//! one, and gives it back. `limits::FLEET_LOGS` bounds all that the router can ever hold.
+//! one, and gives it back. `limits::ROUTER_LOGS` bounds all that the router can ever hold.
 
-use crate::limits::{FLEET_LOGS, FLEET_OLD_ROUTERS, FLEET_RECORD};
+use crate::limits::{ROUTER_LOGS, ROUTER_OLD_ROUTERS, ROUTER_RECORD};
 use crate::shares::{Account, Kind, Part};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ struct Written {
 }
 
 /// Routers that a log remembers: a reader that has not left one of them is told its losses by the place it is at.
-const ERAS_REMEMBERED: usize = FLEET_OLD_ROUTERS;
+const ERAS_REMEMBERED: usize = ROUTER_OLD_ROUTERS;
 
 impl Written {
     fn bases(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
@@ -97,11 +97,11 @@ impl Log {
         if written.era != era || written.next == written.base {
             return 0;
         }
-        let most = FLEET_LOGS.get(self.class).map_or(0, |(.., bytes, segments)| bytes * segments);
+        let most = ROUTER_LOGS.get(self.class).map_or(0, |(.., bytes, segments)| bytes * segments);
         let count = written.next - written.base;
         let kept = (most as u64).min(written.bytes);
         let records = count.saturating_mul(kept) / written.bytes.max(1);
-        kept + (records + 1) * FLEET_RECORD
+        kept + (records + 1) * ROUTER_RECORD
     }
 }
 
@@ -125,7 +125,7 @@ struct Class {
 /// The names that are free.
 #[derive(Default)]
 pub(super) struct LogPool {
-    classes: [Class; FLEET_LOGS.len()],
+    classes: [Class; ROUTER_LOGS.len()],
 }
 
 impl LogPool {
@@ -137,8 +137,8 @@ impl LogPool {
         filter: &TopicFilter,
         account: Option<&Arc<Account>>,
     ) -> Option<(Log, Option<Part>)> {
-        let first = first_class(filter).min(FLEET_LOGS.len() - 1);
-        self.classes.iter_mut().zip(FLEET_LOGS).enumerate().skip(first).find_map(
+        let first = first_class(filter).min(ROUTER_LOGS.len() - 1);
+        self.classes.iter_mut().zip(ROUTER_LOGS).enumerate().skip(first).find_map(
             |(class, (pool, (name, most, ..)))| {
                 let part = match (account, SHARED_SIZES.get(class)) {
                     (Some(account), Some(kind)) => Some(account.part_if_left(*kind, 1)?),
@@ -179,7 +179,7 @@ impl LogPool {
     }
 }
 
-/// Sizes in the order of [`FLEET_LOGS`] of which there are too few for one device to take all.
+/// Sizes in the order of [`ROUTER_LOGS`] of which there are too few for one device to take all.
 const SHARED_SIZES: [Kind; 2] = [Kind::LargeLogs, Kind::MiddleLogs];
 
 /// The largest for a wildcard among the first two levels, the next for `+` anywhere else but in the last: many

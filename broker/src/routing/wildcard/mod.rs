@@ -160,7 +160,7 @@ struct Member {
 
 impl WildcardRoutes {
     /// Starts the router and the two threads in front of it. `runtime` runs the readers; the router is looked at every
-    /// `tick`, which all waits for it are multiples of ([`limits::FLEET_TICK`](crate::limits::FLEET_TICK)).
+    /// `tick`, which all waits for it are multiples of ([`limits::ROUTER_TICK`](crate::limits::ROUTER_TICK)).
     ///
     /// # Errors
     /// When the system has no thread left.

@@ -1,7 +1,7 @@
 //! Names of links, used again and again: rumqttd remembers each for ever.
 
 use super::links::NoLink;
-use crate::limits::FLEET_LINKS;
+use crate::limits::ROUTER_LINKS;
 use std::collections::VecDeque;
 
 /// The names that are in use, of all routers: a link and the one that follows it have one name.
@@ -15,7 +15,7 @@ pub(super) struct Names {
 impl Names {
     /// The name that was free for the longest time.
     pub(super) fn take(&mut self) -> Result<u32, NoLink> {
-        if self.in_use >= FLEET_LINKS {
+        if self.in_use >= ROUTER_LINKS {
             return Err(NoLink::TooMany);
         }
         self.in_use += 1;

@@ -21,7 +21,7 @@
 //! - Its subscribers get at most 200 notifications ahead; the rest stays in the log. When the log turns over, the
 //!   offset in `Forward` jumps: [`Event::Message`] carries it.
 
-use crate::limits::{FLEET_LINKS, FLEET_LOGS};
+use crate::limits::{ROUTER_LINKS, ROUTER_LOGS};
 use bytes::Bytes;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, PingReq, Publish};
@@ -102,7 +102,7 @@ impl Router {
                 of_thread.answers.fetch_add(1, Ordering::Release);
             }
         })?;
-        let (jobs, mut inbox) = mpsc::channel(FLEET_LINKS);
+        let (jobs, mut inbox) = mpsc::channel(ROUTER_LINKS);
         spawn("fleet-opener", move || {
             while let Some(job) = inbox.blocking_recv() {
                 match job {
@@ -201,12 +201,12 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), RouterG
 }
 
 fn config() -> RouterConfig {
-    let sizes = FLEET_LOGS.map(|(name, _, bytes, segments)| {
+    let sizes = ROUTER_LOGS.map(|(name, _, bytes, segments)| {
         let size = SegmentConfig { max_segment_size: bytes, max_segment_count: segments };
         (format!("{name}/+"), size)
     });
     RouterConfig {
-        max_connections: FLEET_LINKS + 4,
+        max_connections: ROUTER_LINKS + 4,
         max_outgoing_packet_count: 200,
         max_segment_size: 64 * 1024,
         max_segment_count: 2,

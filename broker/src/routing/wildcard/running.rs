@@ -3,12 +3,12 @@
 use super::era::Era;
 use super::pulse::{Finding, Patience, Pulse};
 use super::router::{Router, RouterGone};
-use crate::limits::{FLEET_HUNG_TICKS, FLEET_SILENT_TICKS};
+use crate::limits::{ROUTER_HUNG_TICKS, ROUTER_SILENT_TICKS};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-const PATIENCE: Patience = Patience { silent: FLEET_SILENT_TICKS, hung: FLEET_HUNG_TICKS };
+const PATIENCE: Patience = Patience { silent: ROUTER_SILENT_TICKS, hung: ROUTER_HUNG_TICKS };
 
 /// One router, as the keeper holds it.
 pub(super) struct Running {
@@ -36,7 +36,7 @@ impl Running {
 /// On a thread that can be given up, and for as long as a router may be silent.
 pub(super) async fn start_router(tick: Duration) -> Result<Router, RouterGone> {
     let mut starting = tokio::task::spawn_blocking(Router::start);
-    for _ in 0..FLEET_HUNG_TICKS {
+    for _ in 0..ROUTER_HUNG_TICKS {
         tokio::select! {
             biased;
             started = &mut starting => return started.unwrap_or(Err(RouterGone)),

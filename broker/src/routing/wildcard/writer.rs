@@ -10,7 +10,7 @@ use super::links::{Links, OwnedLink, Place};
 use super::router::{RouterGone, Written};
 use super::Counters;
 use crate::limits::{
-    FLEET_BATCH, FLEET_BATCHES_AHEAD, FLEET_QUEUE_KIB, FLEET_QUEUE_MESSAGES, FLEET_RETRY,
+    ROUTER_BATCH, ROUTER_BATCHES_AHEAD, ROUTER_QUEUE_KIB, ROUTER_QUEUE_MESSAGES, ROUTER_RETRY,
 };
 use bytes::Bytes;
 use std::io;
@@ -40,8 +40,8 @@ impl Writer {
         counters: Arc<Counters>,
         runtime: Handle,
     ) -> io::Result<Self> {
-        let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
-        let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));
+        let (queue, inbox) = mpsc::channel(ROUTER_QUEUE_MESSAGES);
+        let room = Arc::new(Semaphore::new(ROUTER_QUEUE_KIB));
         let thread = Thread {
             fence: Arc::clone(links.fence()),
             links,
@@ -71,7 +71,7 @@ impl Writer {
 
 fn kib(entry: &Entry) -> u32 {
     let kib = entry.envelope.len() / 1024 + 1;
-    u32::try_from(kib.min(FLEET_QUEUE_KIB)).unwrap_or(u32::MAX)
+    u32::try_from(kib.min(ROUTER_QUEUE_KIB)).unwrap_or(u32::MAX)
 }
 
 struct Thread {
@@ -94,8 +94,8 @@ enum Held {
 
 impl Thread {
     fn run(mut self, mut inbox: mpsc::Receiver<Entry>) {
-        let mut batch = Vec::with_capacity(FLEET_BATCH);
-        while inbox.blocking_recv_many(&mut batch, FLEET_BATCH) > 0 {
+        let mut batch = Vec::with_capacity(ROUTER_BATCH);
+        while inbox.blocking_recv_many(&mut batch, ROUTER_BATCH) > 0 {
             let room: usize = batch.iter().map(|entry| kib(entry) as usize).sum();
             self.deliver(&mut batch);
             batch.clear();
@@ -184,10 +184,10 @@ impl Thread {
         while let Some(message) = left.take() {
             left = owned.link.nudge(message);
             if left.is_some() {
-                sleep(FLEET_RETRY).await;
+                sleep(ROUTER_RETRY).await;
             }
         }
-        while *ahead >= FLEET_BATCHES_AHEAD {
+        while *ahead >= ROUTER_BATCHES_AHEAD {
             owned.link.ack().await?;
             *ahead -= 1;
         }
@@ -209,8 +209,8 @@ mod tests {
 
     /// A queue that only the test empties.
     fn stuck() -> (Writer, mpsc::Receiver<Entry>, Arc<Counters>) {
-        let (queue, inbox) = mpsc::channel(FLEET_QUEUE_MESSAGES);
-        let room = Arc::new(Semaphore::new(FLEET_QUEUE_KIB));
+        let (queue, inbox) = mpsc::channel(ROUTER_QUEUE_MESSAGES);
+        let room = Arc::new(Semaphore::new(ROUTER_QUEUE_KIB));
         let counters = Arc::new(Counters::default());
         (Writer { queue, room, counters: Arc::clone(&counters) }, inbox, counters)
     }
@@ -240,14 +240,14 @@ mod tests {
     async fn publishers_wait_behind_a_queue_of_messages_and_are_counted() {
         let (writer, mut inbox, counters) = stuck();
         let written = fill(&writer, 10, || drop(inbox.try_recv().unwrap())).await;
-        assert_eq!((written, waited(&counters)), (FLEET_QUEUE_MESSAGES, 1));
+        assert_eq!((written, waited(&counters)), (ROUTER_QUEUE_MESSAGES, 1));
     }
 
     #[tokio::test]
     async fn publishers_wait_behind_a_queue_of_bytes_and_are_counted() {
         let (writer, mut inbox, counters) = stuck();
         // A quarter and a little: three fit.
-        let bytes = FLEET_QUEUE_KIB * 1024 / 4;
+        let bytes = ROUTER_QUEUE_KIB * 1024 / 4;
         let room = Arc::clone(&writer.room);
         let make_room = || room.add_permits(kib(&inbox.try_recv().unwrap()) as usize);
         assert_eq!((fill(&writer, bytes, make_room).await, waited(&counters)), (3, 1));
@@ -267,7 +267,7 @@ mod tests {
             fence: Arc::clone(links.fence()),
             links,
             counters: Arc::default(),
-            room: Arc::new(Semaphore::new(FLEET_QUEUE_KIB)),
+            room: Arc::new(Semaphore::new(ROUTER_QUEUE_KIB)),
             runtime: runtime.handle().clone(),
             // The fence is at 0.
             held: Held::Open(link_of(1)),

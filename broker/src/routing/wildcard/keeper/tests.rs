@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::FLEET_LINKS;
+use crate::limits::ROUTER_LINKS;
 use tokio::sync::oneshot;
 
 fn keeper() -> Keeper {
@@ -11,7 +11,7 @@ fn keeper() -> Keeper {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_link_too_many_is_refused_and_a_closed_one_makes_room() {
     let mut keeper = keeper();
-    for _ in 1..FLEET_LINKS {
+    for _ in 1..ROUTER_LINKS {
         assert!(keeper.take_name().is_ok());
     }
     let last = keeper.open("small/1").await.ok().unwrap();
@@ -70,7 +70,7 @@ async fn the_writer_comes_after_the_readers_into_each_router_also_when_one_hangs
     let one = move_on(&mut keeper, "small/1", one).await;
     assert!(writer.try_recv().is_err(), "a reader is missing in router 2");
     // Nearly all the time that the readers have.
-    keeper.writer.as_mut().unwrap().ticks = FLEET_MOVE_TICKS - 1;
+    keeper.writer.as_mut().unwrap().ticks = ROUTER_MOVE_TICKS - 1;
     let release = hang(&mut keeper).await;
     // The last reader's request finds that: it gets its link in router 3, and the writer's turn comes next.
     let two = move_on(&mut keeper, "small/2", two).await;
@@ -110,7 +110,7 @@ async fn a_router_that_gives_the_writer_no_link_is_replaced_and_the_readers_go_f
 async fn routers_that_hang_are_few_and_health_is_bad_until_one_of_them_ends() {
     let mut keeper = keeper();
     let mut releases = Vec::new();
-    for _ in 0..FLEET_OLD_ROUTERS {
+    for _ in 0..ROUTER_OLD_ROUTERS {
         releases.push(hang(&mut keeper).await);
         assert!(keeper.replace(Cause::Hung).await.is_ok());
     }
@@ -122,8 +122,8 @@ async fn routers_that_hang_are_few_and_health_is_bad_until_one_of_them_ends() {
         assert!(!keeper.health.is_good());
         assert_eq!(keeper.open("small/1").await.err(), Some(NoLink::Unavailable));
     }
-    assert_eq!((keeper.old.len(), keeper.current.era.number()), (FLEET_OLD_ROUTERS, last));
-    assert_eq!(keeper.health.old.load(Ordering::Relaxed), FLEET_OLD_ROUTERS as u64);
+    assert_eq!((keeper.old.len(), keeper.current.era.number()), (ROUTER_OLD_ROUTERS, last));
+    assert_eq!(keeper.health.old.load(Ordering::Relaxed), ROUTER_OLD_ROUTERS as u64);
     releases.remove(0);
     while !keeper.health.is_good() {
         step(&mut keeper).await;

@@ -1,6 +1,6 @@
 //! Tree, log names, envelope, and what rumqttd's own `$share` does.
 
-use crate::limits::FLEET_LOGS;
+use crate::limits::ROUTER_LOGS;
 use crate::message::envelope;
 use crate::routing::testing::*;
 use crate::routing::wildcard::logs::LogPool;
@@ -57,7 +57,7 @@ fn log_names_are_few_and_used_again() {
     let mut pool = LogPool::default();
     let wide = TopicFilter::parse("d/+/telemetry").unwrap();
     let narrow = TopicFilter::parse("d/one/#").unwrap();
-    let most: usize = FLEET_LOGS.iter().map(|(_, most, ..)| most).sum();
+    let most: usize = ROUTER_LOGS.iter().map(|(_, most, ..)| most).sum();
     let take = |pool: &mut LogPool, filter: &TopicFilter| Some(pool.take(filter, None)?.0);
     let small = take(&mut pool, &narrow).unwrap();
     assert!(small.text().starts_with("small/"), "{}", small.text());
