@@ -6,7 +6,7 @@
 //!
 //! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
 //! carrier of the bytes), [`codec`] (bytes to packets), [`authentication`] (authentication; [`resumption`] makes the next time cheap,
-//! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
+//! [`authz_info`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
 //! and [`session`] (the MQTT session), [`authorisation`] (authorisation), [`routing`] (delivery), [`persistence`] (data that survive a
 //! crash), [`revocation`] and [`deadlines`] (rights that end), [`control_topics`], [`alerts`], [`http`] and [`metrics`] for operators.
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
@@ -17,7 +17,7 @@ pub mod limits;
 pub mod refusals;
 
 pub mod admission;
-pub mod authz;
+pub mod authz_info;
 mod challenges;
 pub mod shares;
 pub mod transport;

@@ -251,15 +251,15 @@ pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 
 /// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the largest
 /// ones 40.
-pub const AUTHZ_TOKENS: usize = 10_000;
+pub const AUTHZ_INFO_TOKENS: usize = 10_000;
 /// Such tokens from one address prefix.
-pub const AUTHZ_TOKENS_PER_PREFIX: usize = 1_000;
+pub const AUTHZ_INFO_TOKENS_PER_PREFIX: usize = 1_000;
 /// Tries of one prefix at once; each costs at most one signature check.
-pub const AUTHZ_BURST: u32 = 50;
+pub const AUTHZ_INFO_BURST: u32 = 50;
 /// Time between further tries of one prefix.
-pub const AUTHZ_INTERVAL: Duration = Duration::from_millis(100);
+pub const AUTHZ_INFO_INTERVAL: Duration = Duration::from_millis(100);
 /// Address prefixes that are remembered for these two.
-pub const AUTHZ_SOURCES: usize = 4_096;
+pub const AUTHZ_INFO_SOURCES: usize = 4_096;
 /// Connections without credentials together may use this part of the half-open places (512): they need not make room.
 pub const ANONYMOUS_PART: usize = 16;
 /// One address prefix may use this part of that (64).

@@ -120,7 +120,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         &[
             &["config_error", "limits"],
             &["admission", "codec", "refusals", "relay", "shares", "resumption"],
-            &["authz", "challenges", "message", "transport"],
+            &["authz_info", "challenges", "message", "transport"],
             &["authentication", "persistence", "authorisation"],
             &["routing"],
             &["metrics", "session"],

@@ -25,7 +25,7 @@ use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
 
-use crate::authz::Upload;
+use crate::authz_info::Upload;
 use crate::limits::AUTHENTICATION_SUSPECTS;
 use pool::Job;
 

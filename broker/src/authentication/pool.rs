@@ -13,7 +13,7 @@ use tessera_token::chain::{Refusal, Screened};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::oneshot;
 
-use crate::authz::Upload;
+use crate::authz_info::Upload;
 use crate::limits::{AUTHENTICATION_MAILBOX, WORKER_QUEUE};
 use crate::resumption::Accepted;
 

@@ -22,7 +22,7 @@ use crate::transport::Stream;
 
 /// Whether the CONNECT asks for nothing but `authz-info`: no credential of any kind and no will.
 pub(super) fn is_anonymous(hub: &Hub, stream: &Stream, connect: &Connect) -> bool {
-    hub.authz.is_on()
+    hub.authz_info.is_on()
         && stream.is_encrypted()
         && connect.password.is_none()
         && connect.user_name.is_none()
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     remote: Remote,
 ) -> bool {
     let to = Recipient::of(connect);
-    let Some(_visit) = hub.authz.enter(from, hub.clock.monotonic()) else {
+    let Some(_visit) = hub.authz_info.enter(from, hub.clock.monotonic()) else {
         hub.metrics.limits_hit.inc(&["anonymous"]);
         let line = Refusal::of(What::Connect, "anonymous_limit", remote);
         line.shown_client_id(&connect.client_id).tell();
@@ -195,9 +195,9 @@ impl Anonymous<'_> {
 
     async fn verify_and_keep(&self, payload: Bytes) -> Result<(), RefusalCode> {
         let now = self.hub.now();
-        self.hub.authz.may_try(self.from, now.monotonic)?;
+        self.hub.authz_info.may_try(self.from, now.monotonic)?;
         let upload = self.hub.authenticator.verify_upload(payload.clone()).await?;
-        self.hub.authz.keep(payload, upload, self.from, now.unix)
+        self.hub.authz_info.keep(payload, upload, self.from, now.unix)
     }
 
     fn refused(&self, code: RefusalCode) -> ReasonCode {

@@ -67,18 +67,18 @@ fn password(
 /// The key of the TLS handshake proves a token that was published to `authz-info` before (RFC 9431 section 2.2.2). The
 /// user name, when there is one, names the tenant.
 fn by_handshake(hub: &Hub, connect: &Connect, channel: &Channel) -> Option<Evidence> {
-    let key = channel.key.filter(|_| hub.authz.is_on())?.thumbprint()?;
+    let key = channel.key.filter(|_| hub.authz_info.is_on())?.thumbprint()?;
     let client_id = ClientId::parse(&connect.client_id).ok()?;
     let (device, tenant) = (client_id.subject(), connect.user_name.as_deref());
-    let token = hub.authz.of_key(&key, device, tenant, hub.now().unix)?.to_vec();
+    let token = hub.authz_info.of_key(&key, device, tenant, hub.now().unix)?.to_vec();
     let proof = Proof::TlsKey(key);
     Some(Evidence::Presented(Box::new(Presented { token, proof })))
 }
 
 /// The token that was published for this client, when it does not bring one.
 pub(super) fn published(hub: &Hub, connect: &Connect) -> Option<Vec<u8>> {
-    let client_id = ClientId::parse(&connect.client_id).ok().filter(|_| hub.authz.is_on())?;
-    hub.authz.of_device(client_id.subject(), hub.now().unix).map(|token| token.to_vec())
+    let client_id = ClientId::parse(&connect.client_id).ok().filter(|_| hub.authz_info.is_on())?;
+    hub.authz_info.of_device(client_id.subject(), hub.now().unix).map(|token| token.to_vec())
 }
 
 pub(super) fn over_exporter(

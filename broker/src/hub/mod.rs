@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::authentication::Authenticator;
-use crate::authz::Authz;
+use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
@@ -60,7 +60,7 @@ pub(crate) struct Hub {
     pub(crate) connected: AtomicUsize,
     pub(crate) persistence: Arc<Persistence>,
     pub(crate) ticket_keys: Arc<TicketKeys>,
-    pub(crate) authz: Authz,
+    pub(crate) authz_info: AuthzInfo,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,
 }

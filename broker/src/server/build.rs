@@ -16,7 +16,7 @@ use super::actix_thread::ActixThread;
 use super::{restore, StartError};
 use crate::admission::Admission;
 use crate::authentication::{spawn_workers, Authenticator};
-use crate::authz::Authz;
+use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::hub::{Disconnected, Hub};
@@ -102,7 +102,7 @@ pub(super) async fn build(
         connected: AtomicUsize::new(0),
         persistence: Arc::clone(&persistence),
         ticket_keys: tickets,
-        authz: Authz::new(config.authz_info, config.admission.half_open),
+        authz_info: AuthzInfo::new(config.authz_info, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),
     });

@@ -4,7 +4,9 @@ use hashbrown::HashMap;
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Prefix;
-use crate::limits::{ANONYMOUS_PREFIX_PART, AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES};
+use crate::limits::{
+    ANONYMOUS_PREFIX_PART, AUTHZ_INFO_BURST, AUTHZ_INFO_INTERVAL, AUTHZ_INFO_SOURCES,
+};
 
 /// Per address prefix: the tokens it has published, the rate, and its connections that are open for publishing.
 #[derive(Default)]
@@ -46,8 +48,8 @@ impl Sources {
     /// Counts a try: a burst, then one in an interval.
     pub(super) fn may_try(&mut self, from: Prefix, now: Duration) -> Result<(), RefusalCode> {
         let source = self.known(from, now).ok_or(RefusalCode::RateLimited)?;
-        let due = source.due.max(now) + AUTHZ_INTERVAL;
-        if due > now + AUTHZ_INTERVAL * AUTHZ_BURST {
+        let due = source.due.max(now) + AUTHZ_INFO_INTERVAL;
+        if due > now + AUTHZ_INFO_INTERVAL * AUTHZ_INFO_BURST {
             return Err(RefusalCode::RateLimited);
         }
         source.due = due;
@@ -56,9 +58,9 @@ impl Sources {
 
     /// `None` when as many are remembered as may be.
     fn known(&mut self, from: Prefix, now: Duration) -> Option<&mut Source> {
-        if self.known.len() >= AUTHZ_SOURCES && !self.known.contains_key(&from) {
+        if self.known.len() >= AUTHZ_INFO_SOURCES && !self.known.contains_key(&from) {
             self.known.retain(|_, source| source.kept + source.open > 0 || source.due > now);
-            if self.known.len() >= AUTHZ_SOURCES {
+            if self.known.len() >= AUTHZ_INFO_SOURCES {
                 return None;
             }
         }

@@ -28,7 +28,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Prefix;
-use crate::limits::{ANONYMOUS_PART, AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX};
+use crate::limits::{ANONYMOUS_PART, AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX};
 use sources::Sources;
 
 /// The content of a published token, after its signature and all guards that concern it alone were passed. No client
@@ -64,7 +64,7 @@ impl Upload {
 }
 
 /// The published tokens.
-pub(crate) struct Authz {
+pub(crate) struct AuthzInfo {
     on: bool,
     most_open: usize,
     book: Mutex<Book>,
@@ -84,7 +84,7 @@ struct Kept {
     from: Prefix,
 }
 
-impl Authz {
+impl AuthzInfo {
     /// An empty book; `on` is the setting, `half_open` how many sockets may be half open.
     pub(crate) fn new(on: bool, half_open: usize) -> Self {
         Self { on, most_open: (half_open / ANONYMOUS_PART).max(1), book: Mutex::default() }
@@ -176,7 +176,7 @@ impl Authz {
 
 /// The place of a connection without credentials; given back when dropped.
 pub(crate) struct Visit<'a> {
-    authz: &'a Authz,
+    authz: &'a AuthzInfo,
     from: Prefix,
 }
 
@@ -193,7 +193,7 @@ impl Book {
         let others = self.tokens.len() - usize::from(old.is_some());
         let freed = usize::from(old.is_some_and(|old| old.from == from));
         let of_prefix = self.sources.kept(from).saturating_sub(freed);
-        others < AUTHZ_TOKENS && of_prefix < AUTHZ_TOKENS_PER_PREFIX
+        others < AUTHZ_INFO_TOKENS && of_prefix < AUTHZ_INFO_TOKENS_PER_PREFIX
     }
 
     fn take_out(&mut self, holder: &Holder) {

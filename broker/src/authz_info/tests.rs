@@ -8,11 +8,11 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
-use super::{Authz, Upload};
+use super::{AuthzInfo, Upload};
 use crate::admission::Prefix;
 use crate::limits::{
-    ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, AUTHZ_BURST, AUTHZ_INTERVAL, AUTHZ_SOURCES,
-    AUTHZ_TOKENS, AUTHZ_TOKENS_PER_PREFIX, HALF_OPEN,
+    ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, AUTHZ_INFO_BURST, AUTHZ_INFO_INTERVAL,
+    AUTHZ_INFO_SOURCES, AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX, HALF_OPEN,
 };
 
 const NOW: UnixSeconds = UnixSeconds::new(1_000);
@@ -53,12 +53,17 @@ fn upload_of(tenant: &str, number: u64, issued: u64, expires: u64) -> Upload {
 }
 
 /// The bytes that are kept are the time of issue.
-fn keep(authz: &Authz, upload: Upload, from: Prefix, now: UnixSeconds) -> Result<(), RefusalCode> {
+fn keep(
+    authz: &AuthzInfo,
+    upload: Upload,
+    from: Prefix,
+    now: UnixSeconds,
+) -> Result<(), RefusalCode> {
     let token = Bytes::from(upload.age.issued().get().to_string());
     authz.keep(token, upload, from, now)
 }
 
-impl Authz {
+impl AuthzInfo {
     fn of(&self, number: u64, now: UnixSeconds) -> Option<Bytes> {
         self.of_key(&key(number), &format!("d-{number}"), None, now)
     }
@@ -66,7 +71,7 @@ impl Authz {
 
 #[test]
 fn the_newest_token_of_a_device_stays_until_it_expires() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
     assert_eq!(keep(&authz, upload(1, 20, 3_000), from(2), NOW), Ok(()));
     assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Err(RefusalCode::TokenOlder));
@@ -90,7 +95,7 @@ fn the_newest_token_of_a_device_stays_until_it_expires() {
 /// An issuer of one tenant can name the key of another tenant's device.
 #[test]
 fn a_token_of_another_tenant_takes_the_place_of_none() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     assert_eq!(keep(&authz, upload(1, 10, 2_000), from(1), NOW), Ok(()));
     // Another device of that tenant with the same key.
     let foreign = Upload { key: key(1), ..upload_of("evil", 2, 20, 3_000) };
@@ -110,9 +115,9 @@ fn a_token_of_another_tenant_takes_the_place_of_none() {
 
 #[test]
 fn a_token_that_finds_no_room_leaves_the_one_that_its_device_has() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     assert_eq!(keep(&authz, upload(0, 10, 2_000), from(1), NOW), Ok(()));
-    for number in 1..=AUTHZ_TOKENS_PER_PREFIX as u64 {
+    for number in 1..=AUTHZ_INFO_TOKENS_PER_PREFIX as u64 {
         assert_eq!(keep(&authz, upload(number, 10, 2_000), from(2), NOW), Ok(()));
     }
     let full = Err(RefusalCode::LimitReached);
@@ -128,9 +133,9 @@ fn a_token_that_finds_no_room_leaves_the_one_that_its_device_has() {
 
 #[test]
 fn one_prefix_and_all_together_have_their_limits() {
-    let authz = Authz::new(true, HALF_OPEN);
-    let each = AUTHZ_TOKENS_PER_PREFIX as u64;
-    for number in 0..AUTHZ_TOKENS as u64 {
+    let authz = AuthzInfo::new(true, HALF_OPEN);
+    let each = AUTHZ_INFO_TOKENS_PER_PREFIX as u64;
+    for number in 0..AUTHZ_INFO_TOKENS as u64 {
         let source = from((number / each) as u32);
         assert_eq!(keep(&authz, upload(number, 10, 2_000 + number), source, NOW), Ok(()));
     }
@@ -149,29 +154,29 @@ fn one_prefix_and_all_together_have_their_limits() {
 
 #[test]
 fn tries_come_in_a_burst_and_then_one_by_one() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     let mut now = Duration::from_secs(1);
-    for _ in 0..AUTHZ_BURST {
+    for _ in 0..AUTHZ_INFO_BURST {
         assert_eq!(authz.may_try(from(1), now), Ok(()));
     }
     assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
     assert_eq!(authz.may_try(from(2), now), Ok(()));
-    now += AUTHZ_INTERVAL;
+    now += AUTHZ_INFO_INTERVAL;
     assert_eq!(authz.may_try(from(1), now), Ok(()));
     assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
     assert_eq!(authz.may_try(from(2), now), Ok(()));
     // As many prefixes as are remembered; who has not tried for a while is forgotten.
-    for number in 3..=AUTHZ_SOURCES as u32 {
+    for number in 3..=AUTHZ_INFO_SOURCES as u32 {
         assert_eq!(authz.may_try(from(number), now), Ok(()));
     }
     assert_eq!(authz.may_try(from(999_999), now), Err(RefusalCode::RateLimited));
-    now += AUTHZ_INTERVAL;
+    now += AUTHZ_INFO_INTERVAL;
     assert_eq!(authz.may_try(from(999_999), now), Ok(()));
 }
 
 #[test]
 fn connections_have_few_places_and_one_prefix_a_part_of_them() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     let now = Duration::from_secs(1);
     let most = HALF_OPEN / ANONYMOUS_PART;
     let of_prefix = most / ANONYMOUS_PREFIX_PART;
@@ -188,7 +193,7 @@ fn connections_have_few_places_and_one_prefix_a_part_of_them() {
     assert!(authz.enter(from(998), now).is_none());
     drop((held, last));
     // The least there can be is one.
-    let authz = Authz::new(true, 1);
+    let authz = AuthzInfo::new(true, 1);
     let one = authz.enter(from(0), now).expect("a place");
     assert!(authz.enter(from(1), now).is_none());
     drop(one);
@@ -197,15 +202,15 @@ fn connections_have_few_places_and_one_prefix_a_part_of_them() {
 
 #[test]
 fn a_prefix_with_an_open_connection_is_not_forgotten() {
-    let authz = Authz::new(true, HALF_OPEN);
+    let authz = AuthzInfo::new(true, HALF_OPEN);
     let mut now = Duration::from_secs(1);
     let of_prefix = HALF_OPEN / ANONYMOUS_PART / ANONYMOUS_PREFIX_PART;
     let held: Vec<_> = (0..of_prefix).map(|_| authz.enter(from(0), now).unwrap()).collect();
     for round in 1..3 {
-        for number in 1..AUTHZ_SOURCES as u32 {
+        for number in 1..AUTHZ_INFO_SOURCES as u32 {
             assert_eq!(authz.may_try(from(round * 10_000 + number), now), Ok(()));
         }
-        now += AUTHZ_INTERVAL;
+        now += AUTHZ_INFO_INTERVAL;
     }
     assert!(authz.enter(from(0), now).is_none());
     drop(held);
