@@ -81,7 +81,7 @@ pub const ROUTER_SILENT_TICKS: u32 = 8;
 pub const ROUTER_HUNG_TICKS: u32 = 40;
 /// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`ROUTER_LOGS`]). With
 /// so many, no further one starts, and readiness says so until the process is started anew.
-pub const ROUTER_OLD_ROUTERS: usize = 4;
+pub const OLD_ROUTERS: usize = 4;
 /// Steps that the writer waits for the readers to have links into a new router; a later one is told how much it missed.
 pub const ROUTER_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.

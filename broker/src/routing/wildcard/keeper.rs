@@ -17,8 +17,8 @@ use super::router::{Link, Router, RouterGone};
 use super::running::{start_router, Running};
 use super::Counters;
 use crate::limits::{
-    ROUTER_CLOSES_AT_ONCE, ROUTER_MOVE_TICKS, ROUTER_OLD_ROUTERS, ROUTER_QUIET_TICKS,
-    ROUTER_RESIDUE, ROUTER_RESIDUE_QUIET,
+    OLD_ROUTERS, ROUTER_CLOSES_AT_ONCE, ROUTER_MOVE_TICKS, ROUTER_QUIET_TICKS, ROUTER_RESIDUE,
+    ROUTER_RESIDUE_QUIET,
 };
 use std::future::Future;
 use std::pin::pin;
@@ -234,7 +234,7 @@ impl Keeper {
         self.quiet.written = residue.written;
         let is_quiet = self.quiet.ticks >= ROUTER_QUIET_TICKS;
         self.old.iter().all(|old| old.era.is_given_up())
-            && self.old.len() < ROUTER_OLD_ROUTERS
+            && self.old.len() < OLD_ROUTERS
             && self.writer.is_none()
             && (residue.free >= ROUTER_RESIDUE || is_quiet && residue.all >= ROUTER_RESIDUE_QUIET)
     }
@@ -265,7 +265,7 @@ impl Keeper {
             self.current.era.give_up();
         }
         self.forget_the_ended();
-        if self.old.len() >= ROUTER_OLD_ROUTERS {
+        if self.old.len() >= OLD_ROUTERS {
             return Err(RouterGone);
         }
         let number = self.current.era.number() + 1;

@@ -3,7 +3,7 @@
 //! rumqttd 0.20 forgets no filter, no topic and no log. So it is given a fixed set of names: each filter in use holds
 //! one, and gives it back. `limits::ROUTER_LOGS` bounds all that the router can ever hold.
 
-use crate::limits::{ROUTER_LOGS, ROUTER_OLD_ROUTERS, ROUTER_RECORD};
+use crate::limits::{OLD_ROUTERS, ROUTER_LOGS, ROUTER_RECORD};
 use crate::shares::{Account, Kind, Part};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ struct Written {
 }
 
 /// Routers that a log remembers: a reader that has not left one of them is told its losses by the place it is at.
-const ERAS_REMEMBERED: usize = ROUTER_OLD_ROUTERS;
+const ERAS_REMEMBERED: usize = OLD_ROUTERS;
 
 impl Written {
     fn bases(&self) -> impl Iterator<Item = (u64, u64)> + '_ {

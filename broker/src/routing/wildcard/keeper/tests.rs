@@ -110,7 +110,7 @@ async fn a_router_that_gives_the_writer_no_link_is_replaced_and_the_readers_go_f
 async fn routers_that_hang_are_few_and_health_is_bad_until_one_of_them_ends() {
     let mut keeper = keeper();
     let mut releases = Vec::new();
-    for _ in 0..ROUTER_OLD_ROUTERS {
+    for _ in 0..OLD_ROUTERS {
         releases.push(hang(&mut keeper).await);
         assert!(keeper.replace(Cause::Hung).await.is_ok());
     }
@@ -122,8 +122,8 @@ async fn routers_that_hang_are_few_and_health_is_bad_until_one_of_them_ends() {
         assert!(!keeper.health.is_good());
         assert_eq!(keeper.open("small/1").await.err(), Some(NoLink::Unavailable));
     }
-    assert_eq!((keeper.old.len(), keeper.current.era.number()), (ROUTER_OLD_ROUTERS, last));
-    assert_eq!(keeper.health.old.load(Ordering::Relaxed), ROUTER_OLD_ROUTERS as u64);
+    assert_eq!((keeper.old.len(), keeper.current.era.number()), (OLD_ROUTERS, last));
+    assert_eq!(keeper.health.old.load(Ordering::Relaxed), OLD_ROUTERS as u64);
     releases.remove(0);
     while !keeper.health.is_good() {
         step(&mut keeper).await;
