@@ -373,7 +373,7 @@ impl Session {
         deadline
     }
 
-    /// Looks whether something is due; `at` is the timer that woken.
+    /// Looks whether something is due; `at` is the timer that fired.
     pub fn due(&self, at: Duration, now: Now) -> Due {
         let mut state = self.state.lock();
         if state.ended || state.timer != at {
