@@ -18,13 +18,13 @@ pub mod stop;
 
 pub mod derivation;
 pub mod http;
+pub mod kernel;
 pub mod log;
 pub mod metrics;
 pub mod proxy;
 pub mod ready;
 pub mod secret;
 pub mod tls;
-pub mod umask;
 pub mod x509;
 
 pub mod limits;

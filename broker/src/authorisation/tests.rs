@@ -21,12 +21,13 @@ pub(crate) struct Told {
     pub(crate) version: u64,
     pub(crate) revoked: Option<RefusalCode>,
     asked: AtomicU64,
+    pub(crate) witnessed: Option<UnixSeconds>,
 }
 
 impl Told {
     /// Trust has changed, and took this back.
     pub(crate) fn revoked(code: RefusalCode) -> Self {
-        Self { version: 1, revoked: Some(code), asked: AtomicU64::new(0) }
+        Self { version: 1, revoked: Some(code), ..Self::default() }
     }
 }
 
@@ -38,6 +39,10 @@ impl Revocations for Told {
     fn revoked(&self, _: &Standing) -> Option<RefusalCode> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.revoked
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        self.witnessed
     }
 }
 

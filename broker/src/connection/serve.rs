@@ -254,6 +254,7 @@ impl Connection {
         let end = match self.send_state {
             SendState::ResendPending => self.pump(),
             SendState::Ready if self.session.outbox.has_some() => self.pump(),
+            SendState::ClockPending if self.hub.time_is_witnessed() => self.pump(),
             _ => None,
         };
         self.feed();

@@ -6,7 +6,7 @@ mod end_session;
 mod route;
 mod wills;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use tessera_agent::behaviour::Observer;
@@ -57,6 +57,7 @@ pub(crate) struct Hub {
     pub(crate) tasks: TaskTracker,
     pub(crate) disconnected: mpsc::Sender<Disconnected>,
     pub(crate) next_session: AtomicU64,
+    pub(crate) witnessed: AtomicBool,
     pub(crate) connected: AtomicUsize,
     pub(crate) persistence: Arc<Persistence>,
     pub(crate) ticket_keys: Arc<TicketKeys>,

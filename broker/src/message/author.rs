@@ -19,6 +19,8 @@ pub trait Revocations: Sync {
     fn version(&self) -> u64;
     /// As [`tessera_token::chain::publisher_revoked`].
     fn revoked(&self, published: &Standing) -> Option<RefusalCode>;
+    /// As [`Validator::witnessed_time`].
+    fn witnessed_time(&self) -> Option<UnixSeconds>;
 }
 
 impl Revocations for Validator {
@@ -28,6 +30,10 @@ impl Revocations for Validator {
 
     fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
         self.publisher_revoked(published)
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        Self::witnessed_time(self)
     }
 }
 
@@ -42,6 +48,11 @@ impl<'a> Trusted<'a> {
     /// As of now.
     pub fn now(revocations: &'a dyn Revocations) -> Self {
         Self { revocations, version: revocations.version() }
+    }
+
+    /// The time by which a message expires; `None` while it rests on one clock alone.
+    pub(crate) fn witnessed_time(&self) -> Option<UnixSeconds> {
+        self.revocations.witnessed_time()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The parts of a broker, built from its settings; persistent sessions and retained messages are there again.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
 use tessera_agent::Agent;
@@ -99,6 +99,7 @@ pub(super) async fn build(
         tasks: TaskTracker::new(),
         disconnected,
         next_session: AtomicU64::new(1),
+        witnessed: AtomicBool::new(false),
         connected: AtomicUsize::new(0),
         persistence: Arc::clone(&persistence),
         ticket_keys: tickets,

@@ -327,6 +327,7 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, context, self.id, now);
         let mut pumped = Pumped::nothing();
+        let mut waits_for_time = false;
         let mut state = self.state.lock();
         if !state.is_served_by(handle) {
             return pumped;
@@ -340,17 +341,30 @@ impl Session {
                 continue;
             }
             let room = state.machine.room().min(PUMP_AT_ONCE);
-            if room == 0 || self.outbox.try_drain(room, scratch) == 0 {
-                break;
-            }
+            let stays = |delivery: &Delivery| cx.waits_for_time(delivery);
+            let (count, stayed) = self.outbox.try_drain_before(room, stays, scratch);
             for delivery in scratch.drain(..) {
                 pumped.note(state.machine.deliver(delivery, cx, out));
+            }
+            waits_for_time = stayed;
+            if count == 0 || stayed {
+                break;
             }
         }
         state.machine.settle_share();
         pumped.commit = state.machine.take_commit();
-        pumped.send_state = state.machine.send_state();
+        pumped.send_state = match state.machine.send_state() {
+            SendState::Ready if waits_for_time => SendState::ClockPending,
+            send_state => send_state,
+        };
         pumped
+    }
+
+    /// Wakes the connection that serves it, if there is one, to look for deliveries.
+    pub(crate) fn wake(&self) {
+        if let Some(handle) = &self.state.lock().handle {
+            handle.wake();
+        }
     }
 
     /// Drops waiting messages whose publishers were revoked; returns the QoS of each.

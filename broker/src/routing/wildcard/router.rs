@@ -238,7 +238,7 @@ impl Link {
     }
 
     /// Puts a batch into the router's input and asks for one acknowledgement. Never waits: when the router's queue is
-    /// full, what is left comes back for [`Self::nudge`].
+    /// full, what is left comes back for [`Self::retry`].
     pub(super) fn publish(&mut self, batch: impl IntoIterator<Item = Written>) -> Option<Written> {
         let mut batch = batch.into_iter();
         let first = batch.next()?;
@@ -250,11 +250,11 @@ impl Link {
                 next
             })
         };
-        self.nudge(last)
+        self.retry(last)
     }
 
     /// Adds the last message of a batch and tells the router of it.
-    pub(super) fn nudge(&mut self, (log, payload): Written) -> Option<Written> {
+    pub(super) fn retry(&mut self, (log, payload): Written) -> Option<Written> {
         if self.tx.try_publish(log.clone(), payload.clone()).is_ok() {
             return None;
         }

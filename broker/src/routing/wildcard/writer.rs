@@ -182,7 +182,7 @@ impl Thread {
         mut left: Option<Written>,
     ) -> Result<(), RouterGone> {
         while let Some(message) = left.take() {
-            left = owned.link.nudge(message);
+            left = owned.link.retry(message);
             if left.is_some() {
                 sleep(ROUTER_RETRY).await;
             }

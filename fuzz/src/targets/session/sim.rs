@@ -19,6 +19,7 @@ use tessera_broker::session::{Due, ConnectionHandle, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
+use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use super::grants::{Known, DEVICES};
@@ -42,6 +43,10 @@ impl Revocations for Asked<'_> {
 
     fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
         chain::publisher_revoked(published, self.0)
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        None
     }
 }
 
