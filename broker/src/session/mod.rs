@@ -1,13 +1,15 @@
-//! Sessions: what MQTT promises to keep between connections, and who is connected now.
+//! Sessions: the state that MQTT keeps between connections, and the connection that serves each now.
 //!
 //! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
-//! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`timers`] wakes sessions; [`lifecycle`]
-//! takes them apart.
+//! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`lifecycle`] attaches,
+//! detaches and ends, [`pump`] sends what waits, [`deadlines`] and [`timers`] end what is over.
 
 mod connection_handle;
+mod deadlines;
 pub mod lifecycle;
 pub mod machine;
 pub mod policy;
+mod pump;
 pub(crate) mod row;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
@@ -29,18 +30,17 @@ use tessera_token::time::UnixSeconds;
 
 use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
-use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::message::{SubscriberId, Trusted};
 use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
-use crate::routing::{Delivery, Outbox, SessionRoutes};
+use crate::routing::{Outbox, SessionRoutes};
 use crate::session::row::SessionRecord;
-use machine::{
-    BrokerContext, Context, Delivered, Effects, End, Machine, Restored, SendState, Will,
-};
+use machine::{BrokerContext, Context, Effects, End, Machine, Restored, SendState, Will};
 
 pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
+pub use deadlines::Due;
 pub use policy::SessionPolicy;
+pub use pump::Pumped;
 pub use timers::Now;
 
 /// One session of one client id.
@@ -78,20 +78,6 @@ struct State {
     unsettled: bool,
 }
 
-/// The result of a timer of a session.
-pub enum Due {
-    /// Nothing before this moment.
-    Later(Duration),
-    /// Its connection was told to end; nothing more to do.
-    Told,
-    /// A will whose delay has passed.
-    Will(Will),
-    /// Its time is over.
-    Over,
-    /// It has ended already, or the timer was an old one.
-    Nothing,
-}
-
 /// The result of one packet.
 pub struct Stepped {
     /// The effects to perform.
@@ -100,20 +86,6 @@ pub struct Stepped {
     pub commit: u64,
     /// Which deliveries the client can be sent now.
     pub send_state: SendState,
-}
-
-/// The result of one round of deliveries.
-pub struct Pumped {
-    /// Written, by QoS.
-    pub sent: [u64; 3],
-    /// Which deliveries the client can be sent next.
-    pub send_state: SendState,
-    /// Left out.
-    pub dropped: Vec<Delivered>,
-    /// The connection must end.
-    pub end: Option<End>,
-    /// Commit that must be durable before the written bytes leave; 0 for none.
-    pub commit: u64,
 }
 
 impl Session {
@@ -315,51 +287,6 @@ impl Session {
         }
     }
 
-    /// Writes deliveries into `out` while the client can take them.
-    pub fn pump(
-        &self,
-        handle: &Arc<ConnectionHandle>,
-        context: BrokerContext<'_>,
-        now: Now,
-        out: &mut BytesMut,
-        scratch: &mut Vec<Delivery>,
-    ) -> Pumped {
-        let rights = self.rights.load();
-        let cx = Context::at(&rights, context, self.id, now);
-        let mut pumped = Pumped::nothing();
-        let mut waits_for_time = false;
-        let mut state = self.state.lock();
-        if !state.is_served_by(handle) {
-            return pumped;
-        }
-        if let Err(code) = rights.trusted(self.id, cx.trusted) {
-            pumped.end = Some(End::revoked(code, cx.policy));
-        }
-        while out.len() < WRITE_BATCH && pumped.end.is_none() {
-            if let Some(done) = state.machine.deliver_again(cx, out) {
-                pumped.note(done);
-                continue;
-            }
-            let room = state.machine.room().min(PUMP_AT_ONCE);
-            let stays = |delivery: &Delivery| cx.waits_for_time(delivery);
-            let (count, stayed) = self.outbox.try_drain_before(room, stays, scratch);
-            for delivery in scratch.drain(..) {
-                pumped.note(state.machine.deliver(delivery, cx, out));
-            }
-            waits_for_time = stayed;
-            if count == 0 || stayed {
-                break;
-            }
-        }
-        state.machine.settle_share();
-        pumped.commit = state.machine.take_commit();
-        pumped.send_state = match state.machine.send_state() {
-            SendState::Ready if waits_for_time => SendState::ClockPending,
-            send_state => send_state,
-        };
-        pumped
-    }
-
     /// Wakes the connection that serves it, if there is one, to look for deliveries.
     pub(crate) fn wake(&self) {
         if let Some(handle) = &self.state.lock().handle {
@@ -378,89 +305,10 @@ impl Session {
         dropped.extend(self.outbox.drop_revoked(trusted));
         dropped
     }
-
-    /// The next moment at which something ends by itself, and marks it as the one timer that counts.
-    pub fn next_deadline(&self, now: Now) -> Duration {
-        let mut state = self.state.lock();
-        let deadline = state.deadline(&self.rights.load(), now);
-        state.timer = deadline;
-        deadline
-    }
-
-    /// Looks whether something is due; `at` is the timer that fired.
-    pub fn due(&self, at: Duration, now: Now) -> Due {
-        let mut state = self.state.lock();
-        if state.ended || state.timer != at {
-            return Due::Nothing;
-        }
-        let rights = self.rights.load();
-        if let Some(handle) = &state.handle {
-            if let Err(code) = rights.alive(now.unix) {
-                handle.end(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
-                return Due::Told;
-            }
-            if state.machine.silent_until().is_some_and(|until| now.monotonic >= until) {
-                handle.end(End::silent());
-                return Due::Told;
-            }
-        } else {
-            if now.monotonic >= state.keep_until {
-                // A CONNECT at this very moment starts a new session.
-                state.ended = true;
-                return Due::Over;
-            }
-            if state.waiting_will.as_deref().is_some_and(|(until, _)| now.monotonic >= *until) {
-                if let Some((_, will)) = state.waiting_will.take().map(|waiting| *waiting) {
-                    self.save(&state);
-                    return Due::Will(will);
-                }
-            }
-        }
-        Due::Later(state.deadline(&rights, now))
-    }
-}
-
-/// Deliveries taken out of an outbox under one lock.
-const PUMP_AT_ONCE: usize = 16;
-
-impl Pumped {
-    fn nothing() -> Self {
-        let send_state = SendState::WindowFull;
-        Self { sent: [0; 3], send_state, dropped: Vec::new(), end: None, commit: 0 }
-    }
-
-    fn note(&mut self, done: Delivered) {
-        match done {
-            Delivered::Sent(qos) => {
-                if let Some(count) = self.sent.get_mut(qos as usize) {
-                    *count += 1;
-                }
-            }
-            Delivered::Released => {}
-            Delivered::Dropped(..) => self.dropped.push(done),
-            Delivered::Ended(code) => {
-                self.end = Some(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
-            }
-        }
-    }
 }
 
 impl State {
     fn is_served_by(&self, handle: &Arc<ConnectionHandle>) -> bool {
         !self.ended && self.handle.as_ref().is_some_and(|present| Arc::ptr_eq(present, handle))
-    }
-
-    fn deadline(&self, rights: &Rights, now: Now) -> Duration {
-        let mut deadline = now.monotonic.saturating_add(DEADLINE_CHECK);
-        if self.handle.is_some() {
-            let left = rights.grant().expires().since(now.unix);
-            deadline = deadline.min(now.monotonic.saturating_add(Duration::from_secs(left)));
-            deadline = self.machine.silent_until().map_or(deadline, |until| deadline.min(until));
-        } else {
-            deadline = deadline.min(self.keep_until);
-            deadline =
-                self.waiting_will.as_deref().map_or(deadline, |(until, _)| deadline.min(*until));
-        }
-        deadline.max(now.monotonic + Duration::from_millis(1))
     }
 }

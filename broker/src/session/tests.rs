@@ -1,5 +1,6 @@
 use std::thread;
 
+use bytes::BytesMut;
 use tessera_agent::{Agent, AgentConfig};
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::metrics::Metrics;
@@ -15,8 +16,9 @@ use crate::authorisation::tests::{rights, Told};
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
 use crate::message::{Author, Message, Options, Publisher};
-use crate::routing::Routing;
+use crate::routing::{Delivery, Routing};
 use crate::session::lifecycle::Left;
+use crate::session::machine::Delivered;
 
 const NOW: Now =
     Now { unix: UnixSeconds::new(1_800_000_000), monotonic: Duration::from_secs(1_000) };
