@@ -1,36 +1,23 @@
-//! Handles a CONNECT: authenticates, checks the will, opens the session, and checks revocation once more.
-//!
-//! Until authentication has succeeded, nothing that is stored is read. So a failed CONNECT changes nothing, and the
-//! holder of the client id is not disturbed.
+//! Opens the session of an authenticated CONNECT: steps 9 to 11 of [`super::connect`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::BytesMut;
-use tessera_agent::behaviour::{Connection, Network, Observation};
-use tessera_token::ace::AS_HINT;
-use tessera_token::chain::Refusal;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
+use tessera_token::proof::TicketId;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
-use super::{credentials, disconnect, enhanced_auth, Origin};
-use crate::admission::SocketPermit;
-use crate::authentication::{response, Evidence};
-use crate::authorisation::revoked;
-use crate::authorisation::{ControlTopic, Rights};
-use crate::codec::{
-    ConnAck, Connect, Packet, Properties, PropertyId, ReasonCode, Recipient, Version,
-};
+use super::refuse::wants_words;
+use super::{credentials, enhanced_auth};
+use crate::authorisation::{revoked, ControlTopic};
+use crate::codec::{ConnAck, Connect, Recipient};
 use crate::hub::Hub;
 use crate::persistence::SessionRows;
-use crate::refusals::{Refusal as Told, Remote, What};
 use crate::revocation;
 use crate::routing::Outbox;
-use crate::session::machine::{check_will, granted_expiry, reason_string, told, Context, End};
-use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
-use crate::transport::Stream;
+use crate::session::machine::{granted_expiry, End};
+use crate::session::{ConnectionHandle, Session};
 
 /// A connection that may begin.
 pub(super) struct Joined {
@@ -45,152 +32,8 @@ pub(super) struct Joined {
     pub(super) method: Option<Method>,
 }
 
-/// Lets the CONNECT in, or tells the peer that it may not; `None` closes the socket.
-pub(super) async fn join(
-    hub: &Arc<Hub>,
-    stream: &mut Stream,
-    inbox: &mut BytesMut,
-    mut connect: Connect,
-    origin: Origin,
-    accepted: Duration,
-    permit: &mut SocketPermit,
-) -> Option<Joined> {
-    let began = hub.clock.monotonic();
-    let security = match stream.is_encrypted() {
-        true => ChannelSecurity::Tls,
-        false => ChannelSecurity::Plaintext,
-    };
-    let prefix = permit.prefix();
-    let evidence =
-        credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
-    let suspect = permit.is_suspect();
-    let admitted = admit(hub, &mut connect, evidence, security, suspect, origin.remote).await;
-    match admitted {
-        Ok(joined) => {
-            let took = hub.clock.monotonic().saturating_sub(accepted);
-            hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
-            let resumed = if joined.ack.session_present { "resumed" } else { "new" };
-            hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
-            note_connected(hub, &joined.session, origin.network);
-            Some(joined)
-        }
-        Err(refused) => {
-            let code = refused.refusal.code;
-            if code.is_of_the_server() {
-                permit.mark_not_at_fault();
-            }
-            let spent = hub.clock.monotonic().saturating_sub(began);
-            if !refused.proved {
-                tokio::time::sleep(response::hold_back(spent)).await;
-            }
-            note_refused(hub, &refused, origin, &connect.client_id, accepted);
-            let explain = refused.proved && hub.policy.reason_strings && wants_words(&connect);
-            let properties = if explain { reason_string(code) } else { Properties::new() };
-            let properties = hint(hub, &connect, properties);
-            let ack = ConnAck { session_present: false, reason: refused.reason, properties };
-            disconnect::refuse_connect(stream, ack, Recipient::of(&connect), !refused.proved).await;
-            None
-        }
-    }
-}
-
-struct Refused {
-    refusal: Refusal,
-    proved: bool,
-    reason: ReasonCode,
-}
-
-async fn admit(
-    hub: &Arc<Hub>,
-    connect: &mut Connect,
-    evidence: Result<Evidence, RefusalCode>,
-    security: ChannelSecurity,
-    suspect: bool,
-    remote: Remote,
-) -> Result<Joined, Refused> {
-    let stranger = |refusal: Refusal| {
-        let reason = response::connack_reason(refusal.code);
-        Refused { refusal, proved: false, reason }
-    };
-    // No name is assigned here: a client id is bound to its token [MQTT-3.1.3-8].
-    if connect.client_id.is_empty() {
-        let reason = ReasonCode::CLIENT_ID_NOT_VALID;
-        return Err(Refused { reason, ..stranger(RefusalCode::ClientIdInvalid.into()) });
-    }
-    if !can_be_let_in(hub, connect) {
-        let reason = ReasonCode::PACKET_TOO_LARGE;
-        return Err(Refused { reason, ..stranger(RefusalCode::RequestMalformed.into()) });
-    }
-    let evidence = evidence.map_err(|code| stranger(code.into()))?;
-    let admission = hub.authenticator.admit(evidence, &connect.client_id, suspect).await;
-    let admission = admission.map_err(stranger)?;
-    if admission.resumed.is_some() {
-        hub.metrics.resumption.inc(&["accepted"]);
-    }
-    let handle = ConnectionHandle::new(security, Shown::by(&admission), remote);
-    let ticket = admission.resumed;
-    let (grant, client_id) = (admission.grant, admission.client_id);
-    let subject = tessera_token::chain::Subject {
-        tenant: grant.tenant().clone(),
-        device: grant.device().clone(),
-    };
-    let known = |code| Refused {
-        refusal: Refusal { code, subject: Some(subject.clone()) },
-        proved: true,
-        reason: response::connack_reason(code),
-    };
-    will_allowed(hub, connect, &grant).map_err(known)?;
-    let joined = enter(hub, connect, &client_id, &grant, handle).await.map_err(known)?;
-    // A revocation that came in since authentication found no session to end.
-    if let Err(code) = hub.authenticator.validator().still_holds(&grant) {
-        let lasts = revoked::revocation_of(hub.authenticator.validator(), &grant).is_none();
-        if joined.ack.session_present && lasts {
-            hub.leave(&joined.session, &joined.handle, &End::too_late()).await;
-        } else {
-            hub.forget(&joined.session);
-        }
-        return Err(known(code));
-    }
-    // The same for a ticket key.
-    if ticket.is_some_and(|ticket| !hub.ticket_keys.accepts(ticket)) {
-        let end = End::ticket_key_withdrawn(&hub.policy);
-        match joined.ack.session_present {
-            true => hub.leave(&joined.session, &joined.handle, &end).await,
-            false => hub.forget(&joined.session).map_or((), drop),
-        }
-        return Err(known(RefusalCode::TicketKeyWithdrawn));
-    }
-    Ok(joined)
-}
-
-/// Whether the client takes the CONNACK that would let it in: asked before anything is changed for it.
-fn can_be_let_in(hub: &Hub, connect: &Connect) -> bool {
-    let to = Recipient::of(connect);
-    if to.takes_all() {
-        return true;
-    }
-    let granted = told(connect, &hub.policy);
-    let properties = match credentials::method(connect) {
-        Some(method) => enhanced_auth::echo(&granted, method),
-        None => granted,
-    };
-    let ack = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties };
-    to.can_be_told(&Packet::ConnAck(ack))
-}
-
-fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), RefusalCode> {
-    if connect.will.is_none() {
-        return Ok(());
-    }
-    let now = hub.now();
-    let rights = Rights::new(grant.clone());
-    let session = crate::message::SubscriberId(0);
-    let cx = Context::at(&rights, hub.context(), session, now);
-    check_will(connect, cx).map(drop)
-}
-
 /// Resumes the session of this client id, or makes a new one that takes its place.
-async fn enter(
+pub(super) async fn open(
     hub: &Arc<Hub>,
     connect: &Connect,
     client_id: &ClientId,
@@ -305,50 +148,35 @@ fn joined(
     Joined { session, handle, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
-/// Where tokens come from (RFC 9431 section 2.4.1), for clients that asked by enhanced authentication.
-fn hint(hub: &Hub, connect: &Connect, properties: Properties) -> Properties {
-    match hub.authenticator.hint() {
-        Some(hint)
-            if credentials::method(connect).is_some_and(|name| Method::of(name).is_some()) =>
-        {
-            let told = Properties::build().all_of(&properties).user(AS_HINT, hint);
-            told.finish().unwrap_or(properties)
-        }
-        _ => properties,
+/// Step 10. A session that was resumed and whose grant was not revoked goes on without this connection.
+pub(super) async fn still_holds(
+    hub: &Arc<Hub>,
+    joined: &Joined,
+    grant: &Grant,
+) -> Result<(), RefusalCode> {
+    let validator = hub.authenticator.validator();
+    let Err(code) = validator.still_holds(grant) else { return Ok(()) };
+    if joined.ack.session_present && revoked::revocation_of(validator, grant).is_none() {
+        hub.leave(&joined.session, &joined.handle, &End::too_late()).await;
+    } else {
+        hub.forget(&joined.session);
     }
+    Err(code)
 }
 
-fn wants_words(connect: &Connect) -> bool {
-    connect.properties.flag(PropertyId::RequestProblemInfo).unwrap_or(true)
-}
-
-fn note_connected(hub: &Hub, session: &Session, network: Network) {
-    let rights = session.rights();
-    let connection = Connection::of(rights.grant(), network);
-    hub.observer.observe(&session.device, Observation::Connected(connection));
-    tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
-}
-
-/// Counts and logs the true reason. Claims without a verified signature are no identity and are not written.
-fn note_refused(hub: &Hub, refused: &Refused, origin: Origin, client_id: &str, accepted: Duration) {
-    let code = refused.refusal.code;
-    hub.metrics.refusals.inc(&["connect", code.as_str()]);
-    let took = hub.clock.monotonic().saturating_sub(accepted);
-    hub.metrics.connect_seconds.observe(&["refused"], took.as_secs_f64());
-    let mut line = Told::of(What::Connect, code.as_str(), origin.remote);
-    if let Some(subject) = &refused.refusal.subject {
-        hub.observer.observe_refusal(subject, code, origin.network);
-        line = line.owner(&subject.tenant, &subject.device);
+/// Step 11.
+pub(super) async fn ticket_key_accepted(
+    hub: &Arc<Hub>,
+    joined: &Joined,
+    ticket: Option<TicketId>,
+) -> Result<(), RefusalCode> {
+    if ticket.is_none_or(|ticket| hub.ticket_keys.accepts(ticket)) {
+        return Ok(());
     }
-    match refused.proved {
-        true => line.client_id(client_id).tell(),
-        false => line.shown_client_id(client_id).tell(),
+    let end = End::ticket_key_withdrawn(&hub.policy);
+    match joined.ack.session_present {
+        true => hub.leave(&joined.session, &joined.handle, &end).await,
+        false => hub.forget(&joined.session).map_or((), drop),
     }
-}
-
-fn version_label(version: Version) -> &'static str {
-    match version {
-        Version::V311 => "3.1.1",
-        Version::V5 => "5",
-    }
+    Err(RefusalCode::TicketKeyWithdrawn)
 }
