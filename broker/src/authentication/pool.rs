@@ -53,7 +53,7 @@ impl Job {
             Self::Upload { reply, .. } if reply.is_closed() => {}
             Self::Connect { screened, tickets, reply } => {
                 let tell = |settled| drop(reply.send(settled));
-                match validator.judge_screened(*screened, &tickets) {
+                match validator.judge(*screened, &tickets) {
                     Ok(admission) => validator.settle_then(admission, tell),
                     Err(refusal) => tell(Err(refusal)),
                 }
