@@ -28,8 +28,8 @@ use crate::trust::ledger::{self, Head};
 const FOUNDED: &str = "founded";
 const DEFAULT_TENANT: &str = "default";
 
-/// The needs of the founding.
-pub(super) struct Founding<'a> {
+/// The parts that the first start needs.
+pub(super) struct FirstRun<'a> {
     pub(super) dir: &'a Path,
     pub(super) store: &'a Store,
     pub(super) tables: &'a Tables,
@@ -40,7 +40,10 @@ pub(super) struct Founding<'a> {
 }
 
 /// Whether the folder holds a whole service, and whether it is the one of this root key.
-pub(super) fn is_founded(tables: &Tables, root: Option<&SecretKey>) -> Result<bool, StartError> {
+pub(super) fn is_initialised(
+    tables: &Tables,
+    root: Option<&SecretKey>,
+) -> Result<bool, StartError> {
     match (tables.meta.get(FOUNDED)?, root) {
         (None, _) => Ok(false),
         (Some(_), None) => Ok(true),
@@ -52,19 +55,19 @@ pub(super) fn is_founded(tables: &Tables, root: Option<&SecretKey>) -> Result<bo
 }
 
 /// Founds the service: tenant, roles, accounts, keys.
-pub(super) async fn found(founding: &Founding<'_>) -> Result<FirstStart, StartError> {
-    let Founding { dir, store, tables, root, .. } = *founding;
+pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, StartError> {
+    let FirstRun { dir, store, tables, root, .. } = *first_run;
     let mut batch = Batch::new();
     let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
-    let changes = tenant_and_keys(founding, &mut batch, &tenant)?;
-    ledger::append(tables, &mut batch, Head::default(), &changes, root, founding.now)
+    let changes = tenant_and_keys(first_run, &mut batch, &tenant)?;
+    ledger::append(tables, &mut batch, Head::default(), &changes, root, first_run.now)
         .map_err(|_| StartError::Internal)?;
     roles(tables, &mut batch, &tenant)?;
-    let operator_token = account(founding, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
-    account(founding, &mut batch, "feed", "feed.token", &[OperatorRole::Feed])?;
+    let operator_token = account(first_run, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
+    account(first_run, &mut batch, "feed", "feed.token", &[OperatorRole::Feed])?;
     let by = Actor("service".to_owned());
-    let entry = Entry::new(founding.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
-    Pending::default().add(tables, &mut batch, founding.now.get().saturating_mul(1000), &entry);
+    let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
+    Pending::default().add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
     let thumbprint = root.public().thumbprint();
     write_secret_file(
         &dir.join("root.thumbprint"),
@@ -83,19 +86,19 @@ pub(super) const BOOTSTRAP: &[OperatorRole] =
     &[OperatorRole::Viewer, OperatorRole::Fleet, OperatorRole::Security, OperatorRole::Admin];
 
 fn tenant_and_keys(
-    founding: &Founding<'_>,
+    first_run: &FirstRun<'_>,
     batch: &mut Batch,
     tenant: &TenantId,
 ) -> Result<Vec<Change>, StartError> {
-    let (tables, now) = (founding.tables, founding.now.get());
+    let (tables, now) = (first_run.tables, first_run.now.get());
     let mut record = TenantRecord::new(false, now);
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
     groups::found(tables, batch, tenant, &group, &mut record, now)?;
     batch.put_record(&tables.tenants, tenant.as_str(), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
     for state in [State::Active, State::Next] {
-        let key = files::draw(founding.random).map_err(|_| StartError::Random)?;
-        let id = founding.folder.store(&key)?;
+        let key = files::draw(first_run.random).map_err(|_| StartError::Random)?;
+        let id = first_run.folder.store(&key)?;
         let key = KeyRecord::next(key.public_bytes(), now).in_state(state, now);
         put(tables, batch, tenant, id, &key);
         changes.push(key.change(tenant).map_err(|_: RefusalCode| StartError::Internal)?);
@@ -126,15 +129,15 @@ fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), St
 }
 
 fn account(
-    founding: &Founding<'_>,
+    first_run: &FirstRun<'_>,
     batch: &mut Batch,
     name: &str,
     file: &str,
     roles: &[OperatorRole],
 ) -> Result<Secret<String>, StartError> {
-    let token = operators::draw(founding.random).map_err(|_| StartError::Random)?;
-    write_secret_file(&founding.dir.join(file), token.expose().as_bytes())?;
+    let token = operators::draw(first_run.random).map_err(|_| StartError::Random)?;
+    write_secret_file(&first_run.dir.join(file), token.expose().as_bytes())?;
     let account = (name, operators::Tenants::All);
-    operators::put(founding.tables, batch, account, &token, roles, founding.now.get());
+    operators::put(first_run.tables, batch, account, &token, roles, first_run.now.get());
     Ok(token)
 }
