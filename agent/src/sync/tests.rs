@@ -652,3 +652,32 @@ async fn a_service_that_was_behind_makes_no_long_absence() {
         assert_eq!((trust.seq(), trust.forgotten()), (1, forgotten), "{monotonic} {wall}");
     }
 }
+
+/// An answer in place of the service ends no showing of evidence and makes no lapse.
+#[test]
+fn a_status_without_a_code_of_ours_is_no_word_of_the_service() {
+    for status in [400, 404, 405, 408, 409, 410, 413, 421, 429, 500, 502, 503, 504] {
+        for code in [None, Some("nginx"), Some("")] {
+            assert_eq!(
+                FetchError::of_status(status, code),
+                FetchError::Status,
+                "{status} {code:?}"
+            );
+        }
+    }
+    for (status, code, meaning) in [
+        (401, "operator_unknown", FetchError::NotAllowed),
+        (403, "operator_not_allowed", FetchError::NotAllowed),
+        (404, "not_found", FetchError::Refused),
+        (400, "request_malformed", FetchError::Refused),
+        (408, "request_malformed", FetchError::Status),
+        (409, "trust_beyond", FetchError::Beyond),
+        (410, "trust_gone", FetchError::Gone),
+        (413, "request_malformed", FetchError::Refused),
+        (429, "limit_reached", FetchError::Status),
+        (503, "not_ready", FetchError::Status),
+    ] {
+        assert_eq!(FetchError::of_status(status, Some(code)), meaning, "{status} {code}");
+    }
+    assert_eq!(FetchError::of_status(401, None), FetchError::NotAllowed);
+}
