@@ -11,6 +11,7 @@
 mod delivery;
 pub mod exact;
 mod outbox;
+mod per_tenant;
 mod persistent;
 pub mod retained;
 pub(crate) mod row;

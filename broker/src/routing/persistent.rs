@@ -6,12 +6,11 @@
 
 use super::exact::subscribers::{Subscriber, Subscribers};
 use super::outbox::Outbox;
+use super::per_tenant::PerTenant;
 use super::wildcard::tree::FilterTree;
 use super::Tally;
 use crate::message::Options;
 use crate::message::{Message, SubscriberId};
-use hashbrown::HashMap;
-use parking_lot::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use tessera_token::ids::TenantId;
@@ -21,7 +20,7 @@ use tessera_token::topic::TopicFilter;
 #[derive(Default)]
 pub(super) struct PersistentRoutes {
     count: AtomicUsize,
-    trees: RwLock<HashMap<TenantId, FilterTree<Subscribers>>>,
+    trees: PerTenant<FilterTree<Subscribers>>,
 }
 
 impl PersistentRoutes {
@@ -29,10 +28,9 @@ impl PersistentRoutes {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let trees = self.trees.read();
-        if let Some(tree) = trees.get(&message.tenant) {
+        self.trees.read(&message.tenant, |tree| {
             tree.matching(message.topic.as_str(), |all| all.offer(message, tally));
-        }
+        });
     }
 
     pub(super) fn subscribe(
@@ -42,13 +40,13 @@ impl PersistentRoutes {
         outbox: &Arc<Outbox>,
         options: Options,
     ) {
-        let mut trees = self.trees.write();
-        let tree = trees.entry(tenant.clone()).or_default();
-        let mut all = tree.remove(filter).unwrap_or_default();
-        if all.put(Subscriber { outbox: Arc::clone(outbox), options }) {
-            self.count.fetch_add(1, Ordering::Release);
-        }
-        tree.put(filter, all);
+        self.trees.change(tenant, |tree| {
+            let mut all = tree.remove(filter).unwrap_or_default();
+            if all.put(Subscriber { outbox: Arc::clone(outbox), options }) {
+                self.count.fetch_add(1, Ordering::Release);
+            }
+            tree.put(filter, all);
+        });
     }
 
     /// Tells whether there was such a subscription.
@@ -58,18 +56,16 @@ impl PersistentRoutes {
         filter: &TopicFilter,
         id: SubscriberId,
     ) -> bool {
-        let mut trees = self.trees.write();
-        let Some(tree) = trees.get_mut(tenant) else { return false };
-        let Some(mut all) = tree.remove(filter) else { return false };
-        let was = all.remove(id);
-        if was {
-            self.count.fetch_sub(1, Ordering::Release);
-        }
-        if !all.is_empty() {
-            tree.put(filter, all);
-        } else if tree.is_empty() {
-            trees.remove(tenant);
-        }
-        was
+        self.trees.change(tenant, |tree| {
+            let Some(mut all) = tree.remove(filter) else { return false };
+            let was = all.remove(id);
+            if was {
+                self.count.fetch_sub(1, Ordering::Release);
+            }
+            if !all.is_empty() {
+                tree.put(filter, all);
+            }
+            was
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Exact filters. One hash lookup finds all sessions that subscribed to the topic of a publish.
 //!
 //! A topic with one subscriber (a device's own command topic, by far the most) lives inside the map; a topic with more
-//! has a list of its own, so that a fan-out does not hold the shard. No step depends on the number of sessions.
+//! has a list of its own. No lock of a shard is held while a message is delivered, or while a list is waited for: a
+//! fan-out to ten thousand sessions stops no other topic. No step depends on the number of sessions.
 
 pub(in crate::routing) mod subscribers;
 #[cfg(test)]
@@ -54,6 +55,7 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
+#[derive(Clone)]
 enum Entry {
     One(Subscriber),
     Many(Arc<RwLock<Subscribers>>),
@@ -78,16 +80,18 @@ impl ExactRoutes {
     pub fn publish(&self, message: &Arc<Message>, tally: &mut Tally) {
         let key = KeyRef { tenant: message.tenant.as_str(), topic: message.topic.as_str() };
         let Some(shard) = self.shard(&key) else { return };
-        let shard = shard.read();
-        match shard.get(&key) {
-            None => {}
-            Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
-            Some(Entry::Many(many)) => {
-                let many = Arc::clone(many);
-                // Before the shard is let go: the next to go may leave this list to be the only subscriber's.
-                let reading = many.read();
-                drop(shard);
-                reading.offer(message, tally);
+        loop {
+            let entry = shard.read().get(&key).cloned();
+            match entry {
+                None => return,
+                Some(Entry::One(subscriber)) => return subscriber.offer(message, tally),
+                Some(Entry::Many(many)) => {
+                    let list = many.read();
+                    // Otherwise it became the entry of one subscriber meanwhile.
+                    if !list.is_retired() {
+                        return list.offer(message, tally);
+                    }
+                }
             }
         }
     }
@@ -103,29 +107,56 @@ impl ExactRoutes {
         let key = KeyRef { tenant: tenant.as_str(), topic: topic.as_str() };
         let subscriber = Subscriber { outbox: Arc::clone(outbox), options };
         let Some(shard) = self.shard(&key) else { return false };
-        let mut shard = shard.write();
-        if let Some(entry) = shard.get_mut(&key) {
-            return entry.put(subscriber);
+        loop {
+            let many = {
+                let mut shard = shard.write();
+                match shard.get_mut(&key) {
+                    Some(Entry::Many(many)) => Arc::clone(many),
+                    Some(one) => return one.put(subscriber),
+                    None => {
+                        let key = Key { tenant: tenant.clone(), topic: topic.clone() };
+                        shard.insert(key, Entry::One(subscriber));
+                        return true;
+                    }
+                }
+            };
+            let mut list = many.write();
+            if !list.is_retired() {
+                return list.put(subscriber);
+            }
         }
-        let key = Key { tenant: tenant.clone(), topic: topic.clone() };
-        shard.insert(key, Entry::One(subscriber));
-        true
     }
 
     /// Unsubscribes; tells whether there was such a subscription.
     pub fn unsubscribe(&self, tenant: &TenantId, topic: &TopicName, id: SubscriberId) -> bool {
         let key = KeyRef { tenant: tenant.as_str(), topic: topic.as_str() };
         let Some(shard) = self.shard(&key) else { return false };
-        let mut shard = shard.write();
-        let Some(entry) = shard.get_mut(&key) else { return false };
-        match entry.remove(id) {
-            Removed::Nothing => false,
-            Removed::Some => true,
-            Removed::Last => {
-                shard.remove(&key);
-                shrink(&mut shard);
-                true
+        loop {
+            let many = {
+                let mut shard = shard.write();
+                match shard.get(&key) {
+                    None => return false,
+                    Some(Entry::One(known)) if known.outbox.id() != id => return false,
+                    Some(Entry::One(_)) => {
+                        shard.remove(&key);
+                        shrink(&mut shard);
+                        return true;
+                    }
+                    Some(Entry::Many(many)) => Arc::clone(many),
+                }
+            };
+            let mut list = many.write();
+            if list.is_retired() {
+                continue;
             }
+            let was = list.remove(id);
+            if list.len() > 1 {
+                return was;
+            }
+            // A list of one goes back into the map, before anything that waits for the list looks there again.
+            let last = list.retire();
+            replace(&mut shard.write(), &key, &many, last);
+            return was;
         }
     }
 
@@ -147,51 +178,37 @@ fn shrink(shard: &mut Shard) {
     }
 }
 
-enum Removed {
-    Nothing,
-    Some,
-    Last,
+/// Puts the last subscriber of a retired list in its place.
+fn replace(
+    shard: &mut Shard,
+    key: &KeyRef<'_>,
+    list: &Arc<RwLock<Subscribers>>,
+    last: Option<Subscriber>,
+) {
+    let is_present =
+        |entry: &Entry| matches!(entry, Entry::Many(present) if Arc::ptr_eq(present, list));
+    let Some(entry) = shard.get_mut(key).filter(|entry| is_present(entry)) else { return };
+    match last {
+        Some(last) => *entry = Entry::One(last),
+        None => {
+            shard.remove(key);
+            shrink(shard);
+        }
+    }
 }
 
 impl Entry {
+    /// For an entry of one subscriber.
     fn put(&mut self, subscriber: Subscriber) -> bool {
-        match self {
-            Self::One(known) if known.outbox.id() == subscriber.outbox.id() => {
-                *known = subscriber;
-                false
-            }
-            Self::One(known) => {
-                let mut many = Subscribers::default();
-                many.put(known.clone());
-                many.put(subscriber);
-                *self = Self::Many(Arc::new(RwLock::new(many)));
-                true
-            }
-            Self::Many(many) => many.write().put(subscriber),
+        let Self::One(known) = self else { return false };
+        if known.outbox.id() == subscriber.outbox.id() {
+            *known = subscriber;
+            return false;
         }
-    }
-
-    fn remove(&mut self, id: SubscriberId) -> Removed {
-        let left = match self {
-            Self::One(known) if known.outbox.id() == id => return Removed::Last,
-            Self::One(_) => return Removed::Nothing,
-            Self::Many(many) => {
-                let mut many = many.write();
-                if !many.remove(id) {
-                    return Removed::Nothing;
-                }
-                if many.len() > 1 {
-                    return Removed::Some;
-                }
-                many.take_first()
-            }
-        };
-        match left {
-            None => Removed::Last,
-            Some(last) => {
-                *self = Self::One(last);
-                Removed::Some
-            }
-        }
+        let mut many = Subscribers::default();
+        many.put(known.clone());
+        many.put(subscriber);
+        *self = Self::Many(Arc::new(RwLock::new(many)));
+        true
     }
 }

@@ -30,6 +30,8 @@ impl Subscriber {
 pub(in crate::routing) struct Subscribers {
     list: Vec<Subscriber>,
     places: HashMap<SubscriberId, usize>,
+    /// It is no longer in the map, and takes nothing more.
+    retired: bool,
 }
 
 impl Subscribers {
@@ -71,7 +73,15 @@ impl Subscribers {
         self.list.is_empty()
     }
 
-    pub(in crate::routing) fn take_first(&mut self) -> Option<Subscriber> {
+    /// Whether [`Self::retire`] was called.
+    pub(in crate::routing) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Ends it, and gives its only subscriber, if there is one.
+    pub(in crate::routing) fn retire(&mut self) -> Option<Subscriber> {
+        self.retired = true;
+        self.places.clear();
         self.list.pop()
     }
 

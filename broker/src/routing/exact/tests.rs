@@ -102,3 +102,45 @@ fn whoever_stays_misses_nothing_when_others_come_and_go() {
     });
     assert_eq!(stays.len() as u64, MESSAGES);
 }
+
+/// A fan-out that waits for one session, and a subscribe that waits for the fan-out, stop no other topic.
+#[test]
+fn a_fan_out_that_waits_stops_no_other_topic() {
+    let routes = ExactRoutes::new();
+    let acme = tenant("acme");
+    let all = [0, 1, 2].map(|id| Outbox::with_limits(SubscriberId(id), usize::MAX, usize::MAX));
+    for topics in ["alone", "busy"] {
+        assert!(routes.subscribe(&acme, &topic(topics), &all[0], qos1()));
+    }
+    assert!(routes.subscribe(&acme, &topic("busy"), &all[1], qos1()));
+    std::thread::scope(|scope| {
+        let (others, waiting) = all[0].between_pushes(|| {
+            let waiting = [
+                scope.spawn(|| assert_eq!(publish(&routes, "alone").taken, 1)),
+                scope.spawn(|| assert!(publish(&routes, "busy").taken >= 2)),
+                scope.spawn(|| {
+                    assert!(routes.subscribe(&acme, &topic("busy"), &all[2], qos1()));
+                }),
+            ];
+            let others = scope.spawn(|| {
+                for number in 0..2_000 {
+                    let name = format!("d/{number}");
+                    assert!(routes.subscribe(&acme, &topic(&name), &all[1], qos1()));
+                    assert_eq!(publish(&routes, &name).taken, 1);
+                    assert!(routes.unsubscribe(&acme, &topic(&name), all[1].id()));
+                }
+            });
+            // Each thread gets its turns: where these wait for the others, they still wait after so many.
+            for _ in 0..2_000_000 {
+                if others.is_finished() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            (others.is_finished(), waiting.iter().filter(|one| !one.is_finished()).count())
+        });
+        assert!(others, "other topics wait");
+        assert!(waiting >= 2, "the publishers wait for the session");
+    });
+    assert_eq!((all[0].len(), routes.topics()), (2, 2));
+}

@@ -12,9 +12,8 @@ use super::group::Group;
 use super::tree::FilterTree;
 use crate::message::Message;
 use crate::routing::outbox::Push;
+use crate::routing::per_tenant::PerTenant;
 use crate::routing::Tally;
-use hashbrown::HashMap;
-use parking_lot::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use tessera_token::ids::TenantId;
@@ -23,9 +22,9 @@ use tessera_token::topic::TopicFilter;
 /// The groups; a publish costs one look at a number while there never was one.
 #[derive(Default)]
 pub(super) struct DurableGroups {
-    /// How many groups have joined so far. It changes under the write lock of `trees`, when no publish is under way.
+    /// How many groups have joined so far. A group gets its number while no publish of its tenant is under way.
     joined: AtomicU64,
-    trees: RwLock<HashMap<TenantId, FilterTree<Vec<Arc<Group>>>>>,
+    trees: PerTenant<FilterTree<Vec<Arc<Group>>>>,
 }
 
 impl DurableGroups {
@@ -35,8 +34,7 @@ impl DurableGroups {
         if self.joined.load(Ordering::Acquire) == 0 {
             return 0;
         }
-        let trees = self.trees.read();
-        if let Some(tree) = trees.get(&message.tenant) {
+        let joined = self.trees.read(&message.tenant, |tree| {
             tree.matching(message.topic.as_str(), |groups| {
                 for group in groups {
                     let offered = group.offer(message);
@@ -46,33 +44,33 @@ impl DurableGroups {
                     tally.note(offered);
                 }
             });
-        }
-        self.joined.load(Ordering::Acquire)
+            self.joined.load(Ordering::Acquire)
+        });
+        // No group of the tenant had it.
+        joined.unwrap_or(0)
     }
 
     /// From now on the group is served here.
     pub(super) fn add(&self, tenant: &TenantId, filter: &TopicFilter, group: &Arc<Group>) {
-        let mut trees = self.trees.write();
-        if group.is_at_once() {
-            return;
-        }
-        let tree = trees.entry(tenant.clone()).or_default();
-        let mut groups = tree.remove(filter).unwrap_or_default();
-        groups.push(Arc::clone(group));
-        tree.put(filter, groups);
-        group.serve_at_once_from(self.joined.fetch_add(1, Ordering::AcqRel) + 1);
+        self.trees.change(tenant, |tree| {
+            if group.is_at_once() {
+                return;
+            }
+            let mut groups = tree.remove(filter).unwrap_or_default();
+            groups.push(Arc::clone(group));
+            tree.put(filter, groups);
+            group.serve_at_once_from(self.joined.fetch_add(1, Ordering::AcqRel) + 1);
+        });
     }
 
     /// The group has no member any more.
     pub(super) fn remove(&self, tenant: &TenantId, filter: &TopicFilter, group: &Arc<Group>) {
-        let mut trees = self.trees.write();
-        let Some(tree) = trees.get_mut(tenant) else { return };
-        let Some(mut groups) = tree.remove(filter) else { return };
-        groups.retain(|one| !Arc::ptr_eq(one, group));
-        if !groups.is_empty() {
-            tree.put(filter, groups);
-        } else if tree.is_empty() {
-            trees.remove(tenant);
-        }
+        self.trees.change(tenant, |tree| {
+            let Some(mut groups) = tree.remove(filter) else { return };
+            groups.retain(|one| !Arc::ptr_eq(one, group));
+            if !groups.is_empty() {
+                tree.put(filter, groups);
+            }
+        });
     }
 }

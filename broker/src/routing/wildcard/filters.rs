@@ -5,10 +5,10 @@ use super::logs::{Log, LogPool, Residue};
 use super::tree::FilterTree;
 use crate::limits::ROUTER_LOGS_PER_TENANT;
 use crate::message::Message;
+use crate::routing::per_tenant::{Empties, PerTenant};
 use crate::routing::RoutingError;
 use crate::shares::{self, Account, Kind, Part};
-use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use tessera_token::ids::TenantId;
 use tessera_token::topic::TopicFilter;
@@ -16,7 +16,7 @@ use tessera_token::topic::TopicFilter;
 /// Filters of all tenants. Publishing reads, subscribing writes.
 #[derive(Default)]
 pub(super) struct Filters {
-    trees: RwLock<HashMap<TenantId, OfTenant>>,
+    trees: PerTenant<OfTenant>,
     pool: Mutex<LogPool>,
 }
 
@@ -24,6 +24,12 @@ pub(super) struct Filters {
 struct OfTenant {
     tree: FilterTree<InUse>,
     logs: usize,
+}
+
+impl Empties for OfTenant {
+    fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
 }
 
 #[derive(Clone)]
@@ -86,32 +92,30 @@ impl Filters {
     ) -> Result<Claim, RoutingError> {
         let used_up = |_| RoutingError::ShareUsedUp;
         let link = shares::part(account, Kind::Links, 1).map_err(used_up)?;
-        let mut trees = self.trees.write();
-        let OfTenant { tree, logs } = trees.entry(tenant.clone()).or_default();
-        let log = match tree.remove(filter) {
-            Some(known) => {
-                let log = known.log.clone();
-                // One that has unsubscribed does not count: its feed just has not ended yet.
-                let alone = known.direct.as_ref().is_some_and(|known| known.has_ended());
-                let direct = direct.filter(|_| alone).cloned();
-                tree.put(filter, InUse { readers: known.readers + 1, direct, ..known });
-                log
-            }
-            None => {
-                if *logs >= ROUTER_LOGS_PER_TENANT {
-                    return Err(RoutingError::ShareUsedUp);
+        let log =
+            self.trees.change(tenant, |OfTenant { tree, logs }| match tree.remove(filter) {
+                Some(known) => {
+                    let log = known.log.clone();
+                    // One that has unsubscribed does not count: its feed just has not ended yet.
+                    let alone = known.direct.as_ref().is_some_and(|known| known.has_ended());
+                    let direct = direct.filter(|_| alone).cloned();
+                    tree.put(filter, InUse { readers: known.readers + 1, direct, ..known });
+                    Ok(log)
                 }
-                let paid = shares::part(account, Kind::Logs, 1).map_err(used_up)?;
-                let taken = self.pool.lock().take(filter, account);
-                let (log, size) = taken.ok_or(RoutingError::QuotaExceeded)?;
-                *logs += 1;
-                let paid = Arc::new(Paid { _log: paid, _size: size });
-                let direct = direct.cloned();
-                tree.put(filter, InUse { log: log.clone(), readers: 1, _paid: paid, direct });
-                log
-            }
-        };
-        drop(trees);
+                None => {
+                    if *logs >= ROUTER_LOGS_PER_TENANT {
+                        return Err(RoutingError::ShareUsedUp);
+                    }
+                    let paid = shares::part(account, Kind::Logs, 1).map_err(used_up)?;
+                    let taken = self.pool.lock().take(filter, account);
+                    let (log, size) = taken.ok_or(RoutingError::QuotaExceeded)?;
+                    *logs += 1;
+                    let paid = Arc::new(Paid { _log: paid, _size: size });
+                    let direct = direct.cloned();
+                    tree.put(filter, InUse { log: log.clone(), readers: 1, _paid: paid, direct });
+                    Ok(log)
+                }
+            })?;
         Ok(Claim {
             filters: Arc::clone(self),
             tenant: tenant.clone(),
@@ -125,9 +129,9 @@ impl Filters {
     /// Allocates only for these.
     pub(super) fn route(&self, message: &Arc<Message>) -> Found {
         let mut found = Found::default();
-        if let Some(OfTenant { tree, .. }) = self.trees.read().get(&message.tenant) {
+        self.trees.read(&message.tenant, |OfTenant { tree, .. }| {
             tree.matching(message.topic.as_str(), |in_use| found.take(in_use, message));
-        }
+        });
         found
     }
 
@@ -137,19 +141,18 @@ impl Filters {
     }
 
     fn release(&self, claim: &Claim) {
-        let mut trees = self.trees.write();
-        let Some(OfTenant { tree, logs }) = trees.get_mut(&claim.tenant) else { return };
-        let Some(known) = tree.remove(&claim.filter) else { return };
-        if known.readers > 1 {
-            tree.put(&claim.filter, InUse { readers: known.readers - 1, ..known });
-            return;
+        let free = self.trees.change(&claim.tenant, |OfTenant { tree, logs }| {
+            let known = tree.remove(&claim.filter)?;
+            if known.readers > 1 {
+                tree.put(&claim.filter, InUse { readers: known.readers - 1, ..known });
+                return None;
+            }
+            *logs -= 1;
+            Some(known.log)
+        });
+        if let Some(log) = free {
+            self.pool.lock().give_back(log);
         }
-        *logs -= 1;
-        if tree.is_empty() {
-            trees.remove(&claim.tenant);
-        }
-        drop(trees);
-        self.pool.lock().give_back(known.log);
     }
 }
 

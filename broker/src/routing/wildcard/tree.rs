@@ -1,5 +1,6 @@
 //! Filters by level: finds all filters that match a topic in one walk, without looking at the others.
 
+use crate::routing::per_tenant::Empties;
 use hashbrown::HashMap;
 use tessera_token::topic::TopicFilter;
 
@@ -30,11 +31,13 @@ impl<T> Default for FilterTree<T> {
     }
 }
 
-impl<T> FilterTree<T> {
-    pub(in crate::routing) fn is_empty(&self) -> bool {
+impl<T> Empties for FilterTree<T> {
+    fn is_empty(&self) -> bool {
         self.count == 0
     }
+}
 
+impl<T> FilterTree<T> {
     /// Puts a value; an older one of the same filter comes back.
     pub(in crate::routing) fn put(&mut self, filter: &TopicFilter, value: T) -> Option<T> {
         let mut node = &mut self.root;

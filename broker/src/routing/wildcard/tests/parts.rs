@@ -2,6 +2,7 @@
 
 use crate::limits::ROUTER_LOGS;
 use crate::message::envelope;
+use crate::routing::per_tenant::Empties;
 use crate::routing::testing::*;
 use crate::routing::wildcard::logs::LogPool;
 use crate::routing::wildcard::router::{Event, Router};
