@@ -84,7 +84,8 @@ impl ExactRoutes {
             Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
             Some(Entry::Many(many)) => {
                 let many = Arc::clone(many);
-                // Before the shard is let go: the next to go may leave this list to be the only subscriber's.
+                // Before the lock of the shard is released: the next to leave may leave this list to be the only
+                // subscriber's.
                 let reading = many.read();
                 drop(shard);
                 reading.offer(message, tally);
@@ -92,7 +93,7 @@ impl ExactRoutes {
         }
     }
 
-    /// Subscribes, or changes the options of a subscription; tells whether it is new.
+    /// Subscribes, or changes the options of a subscription; returns whether it is new.
     pub fn subscribe(
         &self,
         tenant: &TenantId,
@@ -112,7 +113,7 @@ impl ExactRoutes {
         true
     }
 
-    /// Unsubscribes; tells whether there was such a subscription.
+    /// Unsubscribes; returns whether there was such a subscription.
     pub fn unsubscribe(&self, tenant: &TenantId, topic: &TopicName, id: SubscriberId) -> bool {
         let key = KeyRef { tenant: tenant.as_str(), topic: topic.as_str() };
         let Some(shard) = self.shard(&key) else { return false };
