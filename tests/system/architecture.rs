@@ -136,8 +136,8 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "provisioning",
         &[
-            &["limits", "metrics", "refused", "tables", "write"],
-            &["admission", "nonce", "records", "strangers"],
+            &["limits", "metrics", "refused", "tables"],
+            &["admission", "nonce", "records", "strangers", "write"],
             &["audit", "room", "start_error"],
             &["clock", "config", "keys"],
             &["issue", "settings"],
