@@ -80,6 +80,7 @@ impl ExactRoutes {
     pub fn publish(&self, message: &Arc<Message>, tally: &mut Tally) {
         let key = KeyRef { tenant: message.tenant.as_str(), topic: message.topic.as_str() };
         let Some(shard) = self.shard(&key) else { return };
+<<<<<<< HEAD
         loop {
             let entry = shard.read().get(&key).cloned();
             match entry {
@@ -92,11 +93,24 @@ impl ExactRoutes {
                         return list.offer(message, tally);
                     }
                 }
+=======
+        let shard = shard.read();
+        match shard.get(&key) {
+            None => {}
+            Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
+            Some(Entry::Many(many)) => {
+                let many = Arc::clone(many);
+                // Before the lock of the shard is released: the next to leave may leave this list to be the only
+                // subscriber's.
+                let reading = many.read();
+                drop(shard);
+                reading.offer(message, tally);
+>>>>>>> names
             }
         }
     }
 
-    /// Subscribes, or changes the options of a subscription; tells whether it is new.
+    /// Subscribes, or changes the options of a subscription; returns whether it is new.
     pub fn subscribe(
         &self,
         tenant: &TenantId,
@@ -127,7 +141,7 @@ impl ExactRoutes {
         }
     }
 
-    /// Unsubscribes; tells whether there was such a subscription.
+    /// Unsubscribes; returns whether there was such a subscription.
     pub fn unsubscribe(&self, tenant: &TenantId, topic: &TopicName, id: SubscriberId) -> bool {
         let key = KeyRef { tenant: tenant.as_str(), topic: topic.as_str() };
         let Some(shard) = self.shard(&key) else { return false };
