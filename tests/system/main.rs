@@ -31,6 +31,7 @@ mod pages;
 mod paho;
 mod pauses;
 mod proxies;
+mod readme;
 mod rumqttc;
 mod schemathesis;
 mod secrets;
