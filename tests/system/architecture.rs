@@ -164,6 +164,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "cli",
         &[
             &["allocator", "fault", "out", "span", "when"],
+            &["terminal"],
             &["args", "screen", "secrets"],
             &["config", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "serve"],

@@ -15,6 +15,7 @@ mod bench;
 mod cbor_peers;
 mod commands;
 mod connecting;
+mod demo;
 mod device_lines;
 mod device_page;
 mod devices;

@@ -96,6 +96,19 @@ fn readme_has_no_block_without_a_test() {
                 let next = blocks.get(at + 1).unwrap();
                 assert_eq!((&next.kind[..], &next.place), ("text", &block.place), "{block:?}");
             }
+            ("text", "demo") => {
+                // The name of an expectation; the rest differs from run to run.
+                let list =
+                    fs::read_to_string(root().join("simulators/src/scenario/expectations.rs"));
+                let list = list.unwrap();
+                let expected = block.lines.iter().filter_map(|line| line.strip_prefix("ok   "));
+                let names: Vec<&str> =
+                    expected.map(|line| line.split("  ").next().unwrap()).collect();
+                assert_eq!(names.len(), 13, "{names:?}");
+                for name in names {
+                    assert!(list.contains(&format!("\"{name}\"")), "{name} is no expectation");
+                }
+            }
             ("text", _) if is_terminal(block) => {}
             _ => panic!("no test runs this block: {block:?}"),
         }
