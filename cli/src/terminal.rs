@@ -32,7 +32,7 @@ pub(crate) fn is_able() -> bool {
 
 /// Whether colours are wanted and understood: see <https://no-color.org>.
 pub(crate) fn has_colours() -> bool {
-    is_able() && !env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    is_able() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn able(term: &str) -> bool {

@@ -10,7 +10,7 @@ use crate::screen::Screen;
 use crate::{out, sim, terminal};
 
 pub(super) enum Show {
-    Board { board: Mutex<Board>, colours: bool, stop: Stop },
+    Board { board: Box<Mutex<Board>>, colours: bool, stop: Stop },
     Lines(Screen),
 }
 
@@ -22,7 +22,7 @@ impl Show {
             // The former content of the terminal is scrolled away, not overwritten.
             out::write(&"\n".repeat(terminal::size().rows));
             let colours = terminal::has_colours();
-            return Self::Board { board: Mutex::new(board), colours, stop: stop.clone() };
+            return Self::Board { board: Box::new(Mutex::new(board)), colours, stop: stop.clone() };
         }
         out::line(place);
         if !commands.is_empty() {
