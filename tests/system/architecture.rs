@@ -98,7 +98,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         &[
             &["boxed", "clock", "limits", "random", "ready", "stop", "umask", "x509"],
             &["held", "lived", "metrics", "store", "tls"],
-            &["log", "proxy", "secret"],
+            &["log", "proxy", "secret", "service_manager"],
             &["derivation", "http"],
         ],
     ),

@@ -3,11 +3,11 @@
 //! A block `sh terminal-N` is pasted into terminal N, a `bash` of its own in an empty folder that stands for the clone.
 //! A block `text terminal-N` is a promise about that terminal: its lines appear there in this order, `…` stands for any
 //! text. The next block is pasted when the promise is kept. The debug binary stands in the place of `cargo build`.
-//! The terminals are in a network namespace of their own, so that the ports of the README are free.
+//! The terminals are in a network namespace of their own, so that the ports of the page are free.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -119,14 +119,14 @@ fn readme_has_no_block_without_a_test() {
 }
 
 /// A network of its own, or that of this machine.
-enum Network {
+pub(super) enum Network {
     Own { holder: Process, enter: &'static [&'static str] },
     Shared,
 }
 
 impl Network {
     /// The namespace; `None` when there is none to be had and a port of the README is taken.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         const UP: &str = "ip link set lo up && echo up && exec cat";
         const WAYS: [(&[&str], &[&str]); 2] =
             [(&["-r", "-n"], &["--preserve-credentials", "-U", "-n"]), (&["-n"], &["-n"])];
@@ -139,11 +139,11 @@ impl Network {
             }
         }
         let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        [1883, 8080, 9464].into_iter().all(free).then_some(Self::Shared)
+        [1883, 8080, 8443, 8883, 9464, 9465].into_iter().all(free).then_some(Self::Shared)
     }
 
     /// A command in it.
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let Self::Own { holder, enter } = self else { return Command::new(program) };
         let mut command = Command::new("nsenter");
         command.args(*enter).args(["-t", &holder.id().to_string(), program]);
@@ -191,16 +191,23 @@ fn cargo(tools: &Path) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-#[test]
-fn readme_pasted_shows_what_it_promises() {
+/// Pastes the blocks of a page, and waits for what each promises. `built` is whether `tessera` is on the PATH from the
+/// start. The first terminal is told to end as by Ctrl-C, and must have drained.
+pub(super) fn paste(page: &str, built: bool) {
     let Some(network) = Network::new() else {
-        println!("LEFT OUT: no network namespace, and a port of the README is in use");
+        println!("LEFT OUT: no network namespace, and a port of {page} is in use");
         return;
     };
     let (clone, tools) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    cargo(tools.path());
+    match built {
+        true => {
+            symlink(fs::canonicalize(tessera()).unwrap(), tools.path().join("tessera")).unwrap()
+        }
+        false => cargo(tools.path()),
+    }
     let mut terminals: BTreeMap<String, Terminal> = BTreeMap::new();
-    for block in readme().into_iter().filter(is_terminal) {
+    let text = fs::read_to_string(root().join(page)).unwrap();
+    for block in blocks(&text).into_iter().filter(is_terminal) {
         if block.kind == "sh" {
             let open = || Terminal::open(&network, clone.path(), tools.path());
             let terminal = terminals.entry(block.place.clone()).or_insert_with(open);
@@ -217,4 +224,9 @@ fn readme_pasted_shows_what_it_promises() {
     first.signal("INT");
     first.0.wait();
     assert!(first.0.output().contains("drained"), "{}", first.0.output());
+}
+
+#[test]
+fn readme_pasted_shows_what_it_promises() {
+    paste("README.md", false);
 }
