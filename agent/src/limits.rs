@@ -42,6 +42,9 @@ pub const PRUNE_SETTLED_SECONDS: u64 = 24 * 3600;
 /// Time for which the last heartbeat bears witness against a clock that is ahead: an answer comes at least every
 /// [`SYNC_WAIT_SECONDS`], and a machine that slept has the time of before for no longer.
 pub const CLOCK_WITNESS: Duration = Duration::from_secs(60);
+/// How long a verifier waits for a second witness of the time before it deletes by its own clock what it kept for others:
+/// a service that runs is heard within seconds, and one that does not must not hold back messages for good.
+pub const CLOCK_WITNESS_WAIT: Duration = Duration::from_secs(300);
 /// Seconds for which a verifier that cannot follow the trust feed although it hears it decides all the same, unless
 /// configured: time enough for a snapshot and for a person's look, and no more.
 pub const TRUST_NOT_FOLLOWED_SECONDS: u64 = 300;

@@ -87,7 +87,7 @@ fn keeps_secrets(command: &Command) -> bool {
 
 async fn run(command: Command) -> Outcome {
     if keeps_secrets(&command) {
-        tessera_runtime::umask::owner_alone();
+        tessera_runtime::kernel::owner_alone();
     }
     match command {
         Command::Up(args) => serve::up(args).await,

@@ -108,11 +108,17 @@ impl Service {
         entry: Entry,
     ) -> Result<Attempt<()>, Refused> {
         self.note(&mut batch, &entry);
+        let tried = self.write_unnoted(batch).await?;
+        if tried == Attempt::Committed(()) {
+            self.noted(&entry);
+        }
+        Ok(tried)
+    }
+
+    /// As [`Service::write`], for a change of which no operator need be told.
+    pub(crate) async fn write_unnoted(&self, batch: Batch) -> Result<Attempt<()>, Refused> {
         match self.store.commit(batch).await {
-            Ok(()) => {
-                self.noted(&entry);
-                Ok(Attempt::Committed(()))
-            }
+            Ok(()) => Ok(Attempt::Committed(())),
             Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
         }
@@ -122,8 +128,13 @@ impl Service {
     ///
     /// # Errors
     /// `capacity_reached`.
-    pub(crate) async fn room_for(&self, load: Load, purpose: Purpose) -> Result<Hold, Refused> {
-        let full = match self.room.hold(load, purpose) {
+    pub(crate) async fn room_for(
+        &self,
+        tenant: &str,
+        load: Load,
+        purpose: Purpose,
+    ) -> Result<Hold, Refused> {
+        let full = match self.room.hold(tenant, load, purpose) {
             Ok(hold) => return Ok(hold),
             Err(full) => full,
         };
@@ -131,16 +142,22 @@ impl Service {
             let (room, tables) = (Arc::clone(&self.room), self.tables.clone());
             let counted = tokio::task::spawn_blocking(move || room.recount(&tables)).await;
             counted.map_err(|_| Refused::from(RefusalCode::Internal))??;
-            if let Ok(hold) = self.room.hold(load, purpose) {
+            if let Ok(hold) = self.room.hold(tenant, load, purpose) {
                 return Ok(hold);
             }
         }
         self.metrics.limits_hit.inc(&[full.what]);
-        tracing::warn!(limit = full.what, most = full.most, "verifiers can hold no more of these");
+        tracing::warn!(
+            limit = full.what,
+            most = full.most,
+            tenant,
+            share = full.of_others,
+            "verifiers can hold no more of these"
+        );
         Err(full.into())
     }
 
-    /// Writes a change that verifiers must hear of, its events and its audit entry.
+    /// Writes a change of one tenant that verifiers must hear of, its events and its audit entry.
     ///
     /// # Errors
     /// `capacity_reached` when verifiers could not hold it; then nothing is written.
@@ -151,7 +168,8 @@ impl Service {
         entry: Entry,
     ) -> Result<Attempt<()>, Refused> {
         let load = Load::of(&self.tables, &changes)?;
-        let hold = self.room_for(load, Purpose::of(&changes)).await?;
+        let tenant = changes.first().map_or("", |change| change.tenant().as_str());
+        let hold = self.room_for(tenant, load, Purpose::of(&changes)).await?;
         self.publish_within(hold, changes, batch, entry).await
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tessera_token::time::UnixSeconds;
+
+use crate::kernel;
 
 /// Wall time and monotonic time.
 pub trait Clock: Send + Sync + 'static {
@@ -14,7 +16,7 @@ pub trait Clock: Send + Sync + 'static {
     }
     /// Milliseconds since 1970-01-01T00:00:00Z.
     fn unix_millis(&self) -> u64;
-    /// Time since some fixed moment of this process; never goes back.
+    /// Time since some fixed moment of this process; never goes back, and goes on while the machine sleeps.
     fn monotonic(&self) -> Duration;
 }
 
@@ -24,14 +26,13 @@ pub type SharedClock = Arc<dyn Clock>;
 /// The clock of the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the one file that reads the clock")]
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: kernel::since_boot() }
     }
 
     /// The same, ready to be handed around.
@@ -59,7 +60,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        kernel::since_boot().saturating_sub(self.start)
     }
 }
 

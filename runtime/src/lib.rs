@@ -19,6 +19,7 @@ pub mod stop;
 
 pub mod derivation;
 pub mod http;
+pub mod kernel;
 pub mod log;
 pub mod metrics;
 pub mod proxy;
@@ -26,7 +27,6 @@ pub mod ready;
 pub mod secret;
 pub mod service_manager;
 pub mod tls;
-pub mod umask;
 pub mod x509;
 
 pub mod limits;

@@ -165,7 +165,7 @@ impl Gate {
         if let Some(driven) = &mut self.driven {
             driven.answered(answer.map(|(status, body)| match status {
                 200..300 => Ok(body),
-                status => Err(status),
+                status => Err((status, code_of(&body))),
             }));
         }
     }
@@ -188,4 +188,10 @@ impl Gate {
         let admitted = validator.admit(password, client).await;
         Some(admitted.map(drop).map_err(|refusal| refusal.code))
     }
+}
+
+/// The code of a problem (RFC 9457).
+fn code_of(body: &[u8]) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(problem["code"].as_str()?.to_owned())
 }

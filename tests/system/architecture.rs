@@ -96,7 +96,8 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "runtime",
         &[
-            &["boxed", "clock", "limits", "random", "ready", "stop", "umask", "x509"],
+            &["boxed", "kernel", "limits", "random", "ready", "stop", "x509"],
+            &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager"],
             &["derivation", "http"],

@@ -180,6 +180,10 @@ codes! {
     AlreadyExists = "already_exists": "it exists already",
     /// Nothing by this name.
     NotFound = "not_found": "nothing by this name",
+    /// The events that a verifier asks for are no longer kept.
+    TrustGone = "trust_gone": "these events are no longer kept: take the snapshot",
+    /// A verifier stands on another past than the service, or beyond it.
+    TrustBeyond = "trust_beyond": "this service does not know that event: show what you know at /v1/trust/known",
     /// The path is known, the method is not one of its own.
     MethodNotAllowed = "method_not_allowed": "this path does not have the method; the header Allow lists those that it has",
     /// Verifiers could not hold what was asked for.

@@ -73,10 +73,11 @@ impl Driven {
         Asked { wait: self.next.wait, path, shows }
     }
 
-    /// The answer to what it asked: the body, or the status of a refusal; `None` when there was none.
-    pub fn answered(&mut self, answer: Option<Result<Vec<u8>, u16>>) {
+    /// The answer to its request: the body, or the status and the code of a refusal; `None` when there was none.
+    pub fn answered(&mut self, answer: Option<Result<Vec<u8>, (u16, Option<String>)>>) {
         let answer = match answer {
-            Some(answer) => answer.map_err(FetchError::of_status),
+            Some(Err((status, code))) => Err(FetchError::of_status(status, code.as_deref())),
+            Some(Ok(body)) => Ok(body),
             None => Err(FetchError::Timeout),
         };
         self.next = self.core.answer(self.next.ask, answer);

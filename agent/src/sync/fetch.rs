@@ -4,6 +4,7 @@ use std::sync::Arc;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
@@ -38,14 +39,15 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// Meaning of an HTTP status that is no success.
-    pub(crate) const fn of_status(status: u16) -> Self {
-        match status {
-            410 => Self::Gone,
-            409 => Self::Beyond,
-            401 | 403 => Self::NotAllowed,
-            408 | 429 => Self::Status,
-            400..500 => Self::Refused,
+    /// Meaning of an HTTP status that is no success, and of the refusal code beside it. A proxy may answer in place of the
+    /// service: without one of our codes nothing but the account is refused, and the service was not heard.
+    pub(crate) fn of_status(status: u16, code: Option<&str>) -> Self {
+        match (status, code.and_then(RefusalCode::parse)) {
+            (401 | 403, _) => Self::NotAllowed,
+            (_, Some(RefusalCode::TrustGone)) => Self::Gone,
+            (_, Some(RefusalCode::TrustBeyond)) => Self::Beyond,
+            (408 | 429, _) | (_, None) => Self::Status,
+            (400..500, Some(_)) => Self::Refused,
             _ => Self::Status,
         }
     }
@@ -150,7 +152,7 @@ fn place(Stand { after, head }: Stand) -> String {
 
 fn of(error: &HttpError) -> FetchError {
     match error {
-        HttpError::Status { status, .. } => FetchError::of_status(*status),
+        HttpError::Status { status, code, .. } => FetchError::of_status(*status, code.as_deref()),
         HttpError::Connect(_) => FetchError::Connect,
         HttpError::Tls(error) => {
             // Bounded by its cause, as every line is.

@@ -15,7 +15,9 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, TenantSet};
 
 use crate::limits;
-use crate::trust::{Applied, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore, Viewed};
+use crate::trust::{
+    Applied, Taken, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore, Viewed,
+};
 
 use counters::Counters;
 use trouble::Trouble;
@@ -222,8 +224,9 @@ impl SyncCore {
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
-        let (tenants, now) = (self.tenants.as_ref(), self.trust.time().earlier());
-        let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), now)?;
+        let (tenants, time) = (self.tenants.as_ref(), self.trust.time());
+        let taken = Taken { now: time.earlier(), heard: time.heard() };
+        let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), taken)?;
         let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;
         self.waiting.clear();

@@ -585,6 +585,8 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
     let mut world = World::new();
     let mut rig = rig(&world);
     rig.settled(&world);
+    // No clock of its own bears witness to a process that has not heard the service yet.
+    let mut rig = rig.restarted();
     world.event(device_change("d-1", 1, NOW + AHEAD));
     let ahead = world.snapshot_with(|snapshot| {
         snapshot.time = at(NOW + AHEAD);
@@ -624,4 +626,58 @@ async fn a_snapshot_of_a_service_that_was_ahead_before_is_not_over() {
     rig.core.answer(Ask::Snapshot(None), Ok(old));
     assert_eq!(rig.verifier.trust.load().seq(), 1 << 20);
     assert!(rig.shows("tessera_trust_sync_errors_total{reason=\"expired\"} 1"));
+}
+
+/// A heartbeat of a service that is 40 days behind, then a snapshot of the same service with the right clock: neither clock
+/// of this machine says that it was away. Each of them says so when it was, as when a virtual machine was paused.
+#[tokio::test]
+async fn a_service_that_was_behind_makes_no_long_absence() {
+    const LONG: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS + 10 * 24 * 3600;
+    for (monotonic, wall, forgotten) in
+        [(60, 60, None), (LONG, 60, Some(at(NOW + 60))), (60, LONG, Some(at(NOW + LONG)))]
+    {
+        let mut world = World::new();
+        let mut rig = rig(&world);
+        rig.settled(&world);
+        rig.poll(&world, NOW - LONG);
+        rig.verifier.clock.advance(Duration::from_secs(monotonic));
+        rig.verifier.clock.set_unix(at(NOW + wall));
+        world.event(device_change("d-1", 1, NOW + wall));
+        let snapshot = world.snapshot_with(|snapshot| {
+            snapshot.time = at(NOW + wall);
+            snapshot.valid_until = at(NOW + 2 * LONG);
+        });
+        rig.core.answer(Ask::Snapshot(None), Ok(snapshot));
+        let trust = rig.verifier.trust.load();
+        assert_eq!((trust.seq(), trust.forgotten()), (1, forgotten), "{monotonic} {wall}");
+    }
+}
+
+/// An answer in place of the service ends no showing of evidence and makes no lapse.
+#[test]
+fn a_status_without_a_code_of_ours_is_no_word_of_the_service() {
+    for status in [400, 404, 405, 408, 409, 410, 413, 421, 429, 500, 502, 503, 504] {
+        for code in [None, Some("nginx"), Some("")] {
+            assert_eq!(
+                FetchError::of_status(status, code),
+                FetchError::Status,
+                "{status} {code:?}"
+            );
+        }
+    }
+    for (status, code, meaning) in [
+        (401, "operator_unknown", FetchError::NotAllowed),
+        (403, "operator_not_allowed", FetchError::NotAllowed),
+        (404, "not_found", FetchError::Refused),
+        (400, "request_malformed", FetchError::Refused),
+        (408, "request_malformed", FetchError::Status),
+        (409, "trust_beyond", FetchError::Beyond),
+        (410, "trust_gone", FetchError::Gone),
+        (413, "request_malformed", FetchError::Refused),
+        (429, "limit_reached", FetchError::Status),
+        (503, "not_ready", FetchError::Status),
+    ] {
+        assert_eq!(FetchError::of_status(status, Some(code)), meaning, "{status} {code}");
+    }
+    assert_eq!(FetchError::of_status(401, None), FetchError::NotAllowed);
 }

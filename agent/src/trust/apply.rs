@@ -105,6 +105,15 @@ impl Opened {
     }
 }
 
+/// When a snapshot is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// The moment by which it may be over.
+    pub now: UnixSeconds,
+    /// Seconds since a heartbeat answered this process, by the clocks of this machine; `None` when none did.
+    pub heard: Option<u64>,
+}
+
 impl TrustState {
     /// The version that a signed snapshot of all tenants makes out of this one. Changes without room in it are left out
     /// and counted ([`TrustState::left_out`]).
@@ -117,7 +126,7 @@ impl TrustState {
         pin: &Thumbprint,
         now: UnixSeconds,
     ) -> Result<Self, TrustRefusal> {
-        self.with_snapshot_of(None, bytes, pin, now)
+        self.with_snapshot_of(None, bytes, pin, Taken { now, heard: None })
     }
 
     /// As [`TrustState::with_snapshot`], for a verifier of these tenants; `None` is all.
@@ -129,11 +138,11 @@ impl TrustState {
         tenants: Option<&TenantSet>,
         bytes: &[u8],
         pin: &Thumbprint,
-        now: UnixSeconds,
+        taken: Taken,
     ) -> Result<Self, TrustRefusal> {
         let opened = Opened::read(bytes, pin, tenants.is_some())?;
         match opened.tenants.as_ref() == tenants {
-            true => self.with_opened(opened, now),
+            true => self.with_opened(opened, taken),
             false => Err(TrustRefusal::Tenants),
         }
     }
@@ -141,12 +150,13 @@ impl TrustState {
     /// As [`TrustState::with_snapshot`], for one that was stored when it was taken, of whichever tenants.
     pub(super) fn with_stored(&self, bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustRefusal> {
         // Whether it may still decide is judged by its age, not by the last moment for taking it in.
-        self.with_opened(Opened::read(bytes, pin, false)?, UnixSeconds::new(0))
+        let taken = Taken { now: UnixSeconds::new(0), heard: None };
+        self.with_opened(Opened::read(bytes, pin, false)?, taken)
     }
 
-    fn with_opened(&self, opened: Opened, now: UnixSeconds) -> Result<Self, TrustRefusal> {
+    fn with_opened(&self, opened: Opened, taken: Taken) -> Result<Self, TrustRefusal> {
         let Opened { tenants, snapshot, root } = opened;
-        if now > snapshot.valid_until {
+        if taken.now > snapshot.valid_until {
             return Err(TrustRefusal::Expired);
         }
         if snapshot.seq < self.seq {
@@ -164,8 +174,10 @@ impl TrustState {
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
         next.confirmed_at = self.confirmed_at;
         next.forgotten = self.forgotten;
-        // Events in a row leave no gap, however long it took. All three are signed: no clock of this machine decides.
+        // Events in a row leave no gap, however long it took. Signed times may differ by more than has passed, when the
+        // clock of the service was behind: then neither clock of this machine agrees.
         let away = self.confirmed_at.map_or(0, |at| snapshot.time.since(at));
+        let away = taken.heard.map_or(away, |heard| away.min(heard));
         if known && snapshot.seq > self.seq && away > TOKEN_LIFE_SECONDS {
             next.forgotten = self.forgotten.max(Some(snapshot.time));
         }

@@ -10,7 +10,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::sync::broadcast;
 
-pub use apply::Applied;
+pub use apply::{Applied, Taken};
 pub use effect::TrustEffect;
 pub use floor::Floor;
 pub use refusal::TrustRefusal;

@@ -8,7 +8,7 @@ use tessera_token::limits::CLOCK_SKEW_SECONDS;
 use tessera_token::time::UnixSeconds;
 
 use super::store::StoredTime;
-use crate::limits::{CLOCK_WITNESS, PRUNE_SETTLED_SECONDS};
+use crate::limits::{CLOCK_WITNESS, CLOCK_WITNESS_WAIT, PRUNE_SETTLED_SECONDS};
 
 const SKEW_MILLIS: i64 = 1000 * 60;
 const _: () = assert!(SKEW_MILLIS.unsigned_abs() == 1000 * CLOCK_SKEW_SECONDS);
@@ -24,10 +24,14 @@ const NONE: i64 = i64::MIN;
 /// jumps ahead while the service is heard is not believed as long as signed time and monotonic time agree against it.
 pub struct TrustTime {
     clock: SharedClock,
+    /// Monotonic time at which this process began.
+    began: Duration,
     /// Signed time at monotonic time 0, in milliseconds. One number, so that readers need no lock.
     signed: AtomicI64,
     /// Monotonic milliseconds of the newest heartbeat of this process; [`NONE`] before the first.
     heard: AtomicI64,
+    /// The wall clock at that moment.
+    heard_by_wall: AtomicI64,
     /// The wall clock at monotonic time 0 when it last agreed with a heartbeat; [`NONE`] before.
     agreed: AtomicI64,
     told: AtomicBool,
@@ -58,8 +62,10 @@ impl TrustTime {
         let lived = lived.map(|(began, lived)| LivedTime::restore(began, lived, monotonic));
         let time = Self {
             clock,
+            began: monotonic,
             signed: AtomicI64::new(NONE),
             heard: AtomicI64::new(NONE),
+            heard_by_wall: AtomicI64::new(NONE),
             agreed: AtomicI64::new(NONE),
             told: AtomicBool::new(false),
             lived: Mutex::new(lived),
@@ -83,6 +89,28 @@ impl TrustTime {
         UnixSeconds::new(u64::try_from(now / 1000).unwrap_or(0))
     }
 
+    /// The time that one wrong clock cannot bring forward: the median of the wall clock, signed time, and monotonic time
+    /// since those two last agreed. `None` until they agreed once in this process, for [`CLOCK_WITNESS_WAIT`] at most;
+    /// then [`Self::now`], because a verifier without its service must go on.
+    pub fn witnessed(&self) -> Option<UnixSeconds> {
+        let monotonic = self.clock.monotonic();
+        let agreed = self.agreed.load(Ordering::Relaxed);
+        if agreed == NONE {
+            let settled = self.clock_state().is_some_and(|state| !state.wrong);
+            let waited = monotonic.saturating_sub(self.began) >= CLOCK_WITNESS_WAIT;
+            return (settled || waited).then(|| self.now_at(monotonic));
+        }
+        let (wall, monotonic) = (millis(self.clock.unix_millis()), uptime(monotonic));
+        let mut told = [
+            wall,
+            self.signed.load(Ordering::Relaxed).saturating_add(monotonic),
+            agreed.saturating_add(monotonic),
+        ];
+        told.sort_unstable();
+        let [_, median, _] = told;
+        Some(UnixSeconds::new(u64::try_from(median / 1000).unwrap_or(0)))
+    }
+
     /// The earlier of [`Self::now`] and the wall clock: by it a snapshot is over. A heartbeat follows each snapshot in any
     /// case, and a service that was ahead must not make its snapshots be refused once its clock is right.
     pub fn earlier(&self) -> UnixSeconds {
@@ -94,6 +122,17 @@ impl TrustTime {
         let signed = self.signed.load(Ordering::Relaxed);
         let now = signed.saturating_add(uptime(self.clock.monotonic())) / 1000;
         (signed != NONE).then(|| UnixSeconds::new(u64::try_from(now).unwrap_or(0)))
+    }
+
+    /// Seconds since the newest heartbeat of this process, by the later of the two clocks of this machine; `None` before
+    /// the first. Monotonic time stands still while a virtual machine is paused, and the wall clock may be wrong.
+    pub fn heard(&self) -> Option<u64> {
+        let heard = self.heard.load(Ordering::Relaxed);
+        let monotonic = uptime(self.clock.monotonic()).saturating_sub(heard);
+        let wall = millis(self.clock.unix_millis())
+            .saturating_sub(self.heard_by_wall.load(Ordering::Relaxed));
+        let since = monotonic.max(wall).max(0) / 1000;
+        (heard != NONE).then(|| u64::try_from(since).unwrap_or(0))
     }
 
     /// How the wall clock stands against a heartbeat of this process; `None` before the first.
@@ -137,6 +176,7 @@ impl TrustTime {
             self.agreed.store(wall.saturating_sub(monotonic), Ordering::Relaxed);
         }
         self.signed.store(self.at_start(time), Ordering::Relaxed);
+        self.heard_by_wall.store(wall, Ordering::Relaxed);
         self.heard.store(monotonic, Ordering::Relaxed);
         self.tell();
     }

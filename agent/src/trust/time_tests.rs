@@ -182,3 +182,39 @@ fn nothing_is_let_go_by_a_service_that_is_ahead_for_as_long_as_it_is_ahead() {
     time.beat(at(NOW + DAY));
     assert_eq!(time.removal(), Some(at(NOW + DAY)));
 }
+
+/// What is kept for others is over by this time alone, so that no single wrong clock deletes it.
+#[test]
+fn no_single_clock_moves_the_witnessed_time() {
+    for wrong in AHEAD {
+        let clock = ManualClock::at(at(NOW + wrong));
+        let time = time(&clock, NOW - 500);
+        assert_eq!(time.witnessed(), None, "one clock alone");
+        time.beat(at(NOW));
+        assert_eq!(time.witnessed(), None, "two clocks that differ");
+        clock.set_unix(at(NOW));
+        assert_eq!(time.witnessed(), Some(at(NOW)));
+        time.beat(at(NOW));
+        for here in [NOW + 10 + wrong, NOW + 10 - wrong, 0] {
+            clock.set_unix(at(NOW));
+            clock.set_monotonic(Duration::ZERO);
+            time.beat(at(NOW));
+            pass(&clock, 10);
+            clock.set_unix(at(here));
+            assert_eq!(time.witnessed(), Some(at(NOW + 10)), "the wall clock at {here}");
+            clock.set_unix(at(NOW + 10));
+            time.beat(at(here));
+            assert_eq!(time.witnessed(), Some(at(NOW + 10)), "the service at {here}");
+        }
+    }
+}
+
+#[test]
+fn a_verifier_without_its_service_waits_five_minutes_for_a_second_witness() {
+    let clock = ManualClock::at(at(NOW));
+    let time = time(&clock, NOW - 500);
+    pass(&clock, 299);
+    assert_eq!(time.witnessed(), None);
+    pass(&clock, 1);
+    assert_eq!(time.witnessed(), Some(at(NOW + 300)));
+}

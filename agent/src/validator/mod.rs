@@ -330,6 +330,12 @@ impl Validator {
         self.parts.trust.now_at(monotonic)
     }
 
+    /// The time by which what was kept is over; `None` while it rests on one clock alone
+    /// ([`crate::trust::TrustTime::witnessed`]).
+    pub fn witnessed_time(&self) -> Option<UnixSeconds> {
+        self.parts.trust.time().witnessed()
+    }
+
     /// How the wall clock stands against the trust service; `None` before the service was heard.
     pub fn clock_state(&self) -> Option<ClockState> {
         self.parts.trust.time().clock_state()

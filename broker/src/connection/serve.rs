@@ -253,6 +253,7 @@ impl Connection {
         let end = match self.appetite {
             Appetite::Again => self.pump(),
             Appetite::New if self.session.outbox.has_some() => self.pump(),
+            Appetite::Later if self.hub.time_is_witnessed() => self.pump(),
             _ => None,
         };
         self.feed();

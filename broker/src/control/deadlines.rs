@@ -29,6 +29,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
         return;
     }
     hub.settle();
+    hub.note_witnessed_time();
     let now = hub.now();
     for (at, id) in hub.timers.due(now.monotonic) {
         let Some(session) = hub.registry.get(id) else { continue };

@@ -1,5 +1,6 @@
 //! The end of a connection, and of its session.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use tessera_agent::behaviour::Observation;
@@ -72,6 +73,22 @@ impl Hub {
             self.settle_one(&session, now);
         }
         self.keep.settled();
+    }
+
+    /// Wakes every session once when a second clock bears witness of the time: deliveries may wait for that.
+    pub(crate) fn note_witnessed_time(&self) {
+        if self.time_is_witnessed() || self.gate.validator().witnessed_time().is_none() {
+            return;
+        }
+        self.witnessed.store(true, Ordering::Release);
+        for session in self.registry.all() {
+            session.nudge();
+        }
+    }
+
+    /// Whether [`Self::note_witnessed_time`] has woken the sessions.
+    pub(crate) fn time_is_witnessed(&self) -> bool {
+        self.witnessed.load(Ordering::Acquire)
     }
 
     /// As [`Self::settle`], for one session that a client takes up again.

@@ -6,7 +6,7 @@ mod leaving;
 mod route;
 mod wills;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use tessera_agent::behaviour::Observer;
@@ -57,6 +57,7 @@ pub(crate) struct Hub {
     pub(crate) tasks: TaskTracker,
     pub(crate) leaving: mpsc::Sender<Leaving>,
     pub(crate) next_session: AtomicU64,
+    pub(crate) witnessed: AtomicBool,
     pub(crate) connected: AtomicUsize,
     pub(crate) keep: Arc<Keep>,
     pub(crate) tickets: Arc<Tickets>,

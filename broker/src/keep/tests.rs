@@ -279,22 +279,23 @@ async fn more_than_the_disk_takes_is_noticed_and_large_groups_are_committed_whol
     running.await.unwrap();
 }
 
-/// A disk that is full, or not.
+/// A disk that is full, or not, or that fails.
 #[derive(Default)]
-struct Room(std::sync::atomic::AtomicBool);
+struct Room(std::sync::Mutex<Option<std::io::ErrorKind>>);
 
 impl Room {
     fn is(&self, full: bool) {
-        self.0.store(full, std::sync::atomic::Ordering::SeqCst);
+        *self.0.lock().unwrap() = full.then_some(std::io::ErrorKind::StorageFull);
+    }
+
+    fn fails(&self) {
+        *self.0.lock().unwrap() = Some(std::io::ErrorKind::Other);
     }
 }
 
 impl tessera_runtime::store::Watch for Room {
     fn write(&self, _: &std::path::Path, _: usize) -> std::io::Result<()> {
-        match self.0.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(std::io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
+        self.0.lock().unwrap().map_or(Ok(()), |kind| Err(kind.into()))
     }
     fn synced(&self, _: &std::path::Path) {}
     fn folder_synced(&self, _: &std::path::Path) {}
@@ -342,4 +343,34 @@ async fn without_room_nothing_is_acknowledged_and_with_room_it_goes_on() {
     assert!(!keep.is_healthy());
     let keep = Keep::open(folder.path()).unwrap();
     assert_eq!(keep.tables.sessions.len().unwrap(), 2);
+}
+
+/// Steps that wait for room are not acknowledged when the store fails behind them; it says so, and not that it waits.
+#[tokio::test]
+async fn a_store_that_fails_behind_one_without_room_is_told_apart() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Room::default()));
+    let options =
+        tessera_runtime::store::StoreOptions { watch: Some(disk.clone()), ..Default::default() };
+    let keep = Keep::open_with(folder.path(), &options).unwrap();
+    let running = tokio::spawn(Arc::clone(&keep).run());
+    let session = SubscriberId(1);
+    let first = keep.note(Step::Put(Row::Session(session), vec![1]));
+    keep.durable(first).await.unwrap();
+    disk.is(true);
+    let refused = keep.note(Step::Put(Row::Incoming(session, 1), vec![1]));
+    assert!(keep.durable(refused).await.is_err());
+    assert!(!keep.is_healthy() && keep.waits_for().is_some());
+    disk.fails();
+    while keep.waits_for().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(!keep.is_healthy() && !keep.writes());
+    assert!(keep.durable(refused).await.is_err());
+    let after = keep.note(Step::Put(Row::Incoming(session, 2), vec![1]));
+    assert!(keep.durable(after).await.is_err());
+    keep.durable(first).await.unwrap();
+    keep.close().await;
+    running.await.unwrap();
+    let keep = Keep::open(folder.path()).unwrap();
+    assert_eq!((keep.tables.sessions.len().unwrap(), keep.tables.incoming.len().unwrap()), (1, 0));
 }

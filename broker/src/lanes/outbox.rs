@@ -353,11 +353,22 @@ impl Outbox {
         self.some.load(Ordering::Acquire)
     }
 
-    /// Appends up to `most` waiting messages to `out` and tells how many. Those of QoS 1 and 2 are of the session's share
+    /// Appends up to `most` waiting messages to `out` and returns how many. Those of QoS 1 and 2 are of the session's share
     /// until [`Holding::end`] is told.
     pub fn try_drain(&self, most: usize, out: &mut Vec<Delivery>) -> usize {
+        self.try_drain_before(most, |_| false, out).0
+    }
+
+    /// As [`Self::try_drain`], but takes nothing from the first message on that must `stay`; true when it met one.
+    pub(crate) fn try_drain_before(
+        &self,
+        most: usize,
+        stay: impl Fn(&Delivery) -> bool,
+        out: &mut Vec<Delivery>,
+    ) -> (usize, bool) {
         let mut inner = self.inner.lock();
-        let count = inner.queue.len().min(most);
+        let most = inner.queue.len().min(most);
+        let count = inner.queue.iter().take(most).position(&stay).unwrap_or(most);
         let start = out.len();
         out.extend(inner.queue.drain(..count));
         let (mut freed, mut under_way) = (0, 0);
@@ -375,7 +386,7 @@ impl Outbox {
         if count > 0 && low && self.waiting.load(Ordering::SeqCst) > 0 {
             self.drained.notify_waiters();
         }
-        count
+        (count, count < most)
     }
 
     /// Lets go of messages that may no longer reach the client, and of its rows; tells of which QoS it was.

@@ -18,6 +18,8 @@ pub trait Withdrawals: Sync {
     fn version(&self) -> u64;
     /// As [`tessera_token::chain::taken_back`].
     fn taken_back(&self, published: &Standing) -> Option<RefusalCode>;
+    /// As [`Validator::witnessed_time`].
+    fn witnessed_time(&self) -> Option<UnixSeconds>;
 }
 
 impl Withdrawals for Validator {
@@ -27,6 +29,10 @@ impl Withdrawals for Validator {
 
     fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
         Self::taken_back(self, published)
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        Self::witnessed_time(self)
     }
 }
 
@@ -41,6 +47,11 @@ impl<'a> Trusted<'a> {
     /// As of now.
     pub fn now(withdrawals: &'a dyn Withdrawals) -> Self {
         Self { withdrawals, version: withdrawals.version() }
+    }
+
+    /// The time by which a message expires; `None` while it rests on one clock alone.
+    pub(crate) fn witnessed_time(&self) -> Option<UnixSeconds> {
+        self.withdrawals.witnessed_time()
     }
 }
 

@@ -21,12 +21,13 @@ pub(crate) struct Told {
     pub(crate) version: u64,
     pub(crate) taken_back: Option<RefusalCode>,
     asked: AtomicU64,
+    pub(crate) witnessed: Option<UnixSeconds>,
 }
 
 impl Told {
     /// Trust has changed, and took this back.
     pub(crate) fn withdrawn(code: RefusalCode) -> Self {
-        Self { version: 1, taken_back: Some(code), asked: AtomicU64::new(0) }
+        Self { version: 1, taken_back: Some(code), ..Self::default() }
     }
 }
 
@@ -38,6 +39,10 @@ impl Withdrawals for Told {
     fn taken_back(&self, _: &Standing) -> Option<RefusalCode> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.taken_back
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        self.witnessed
     }
 }
 

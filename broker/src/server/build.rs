@@ -1,6 +1,6 @@
 //! The parts of a broker, built from its settings; kept sessions and retained messages are there again.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::Arc;
 
 use tessera_agent::Agent;
@@ -93,6 +93,7 @@ pub(super) async fn build(
         tasks: TaskTracker::new(),
         leaving,
         next_session: AtomicU64::new(1),
+        witnessed: AtomicBool::new(false),
         connected: AtomicUsize::new(0),
         keep: Arc::clone(&keep),
         tickets,

@@ -318,6 +318,7 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, house, self.id, now);
         let mut pumped = Pumped::nothing();
+        let mut waits_for_time = false;
         let mut state = self.state.lock();
         if !state.is_served_by(line) {
             return pumped;
@@ -331,17 +332,30 @@ impl Session {
                 continue;
             }
             let room = state.machine.room().min(PUMP_AT_ONCE);
-            if room == 0 || self.outbox.try_drain(room, scratch) == 0 {
-                break;
-            }
+            let stays = |delivery: &Delivery| cx.waits_for_time(delivery);
+            let (count, stayed) = self.outbox.try_drain_before(room, stays, scratch);
             for delivery in scratch.drain(..) {
                 pumped.note(state.machine.deliver(delivery, cx, out));
+            }
+            waits_for_time = stayed;
+            if count == 0 || stayed {
+                break;
             }
         }
         state.machine.settle_share();
         pumped.ticket = state.machine.take_ticket();
-        pumped.appetite = state.machine.appetite();
+        pumped.appetite = match state.machine.appetite() {
+            Appetite::New if waits_for_time => Appetite::Later,
+            appetite => appetite,
+        };
         pumped
+    }
+
+    /// Wakes the connection that serves it, if there is one, to look for deliveries.
+    pub(crate) fn nudge(&self) {
+        if let Some(line) = &self.state.lock().line {
+            line.nudge();
+        }
     }
 
     /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.

@@ -6,12 +6,15 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_token::key::SecretKey;
+use tessera_token::scope::Permission;
+use tessera_token::topic::TopicName;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
 use crate::lanes::Lanes;
+use crate::message::{Author, Message, Options, Publisher};
 use crate::rights::tests::{rights, Told};
 use crate::session::ending::Left;
 
@@ -30,7 +33,11 @@ async fn device(grant: &Grant) -> DeviceHandle {
 }
 
 async fn session() -> Arc<Session> {
-    let grant = rights(&[]).grant().clone();
+    session_of(rights(&[])).await
+}
+
+async fn session_of(rights: Rights) -> Arc<Session> {
+    let grant = rights.grant().clone();
     let device = device(&grant).await;
     let outbox = Outbox::with_limits(SubscriberId(1), 10_000, 1 << 20);
     let lanes = Lanes::start(Handle::current()).unwrap();
@@ -84,4 +91,46 @@ async fn who_comes_or_goes_says_so_before_the_next_one_can() {
     assert!(!overtakes(&session, come, |state| state.line.is_some()));
     let go = || assert!(matches!(session.leave(&line, &End::lost(), NOW), Left::Kept(None)));
     assert!(!overtakes(&session, go, |state| state.line.is_none()));
+}
+
+/// A message from before a restart that seems to be over by one clock: it is neither sent nor lost, and neither is what
+/// stands behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_message_that_seems_over_waits_for_a_second_witness_of_the_time() {
+    let over = Delivered::Dropped("expired", QoS::AtLeastOnce);
+    let now = Now { unix: NOW.unix.plus(10), ..NOW };
+    for (witnessed, sent, dropped) in [(5, 2, vec![]), (6, 1, vec![over])] {
+        let session = session_of(rights(&[("a/#", Permission::Both)])).await;
+        session.outbox.restore(vec![restored("a/1", Some(6)), restored("a/2", None)], 2);
+        let policy = RawBrokerConfig::default().validate().unwrap().session;
+        let mut told = Told::default();
+        let line = Arc::new(Line::default());
+        let house = House { policy: &policy, trusted: Trusted::now(&told) };
+        assert!(session.attach(&connect(), &line, true, house, now).is_ok());
+        let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
+        let waits = session.pump(&line, house, now, &mut out, &mut scratch);
+        assert_eq!((waits.sent, waits.appetite), ([0; 3], Appetite::Later));
+        assert_eq!((waits.dropped.as_slice(), session.outbox.len()), ([].as_slice(), 2));
+        told.witnessed = Some(NOW.unix.plus(witnessed));
+        let house = House { policy: &policy, trusted: Trusted::now(&told) };
+        let goes_on = session.pump(&line, house, now, &mut out, &mut scratch);
+        assert_eq!((goes_on.sent, goes_on.appetite), ([0, sent, 0], Appetite::New));
+        assert_eq!((goes_on.dropped, session.outbox.len()), (dropped, 0));
+    }
+}
+
+fn restored(topic: &str, expires: Option<u64>) -> Delivery {
+    let publisher = Publisher {
+        author: Author::of(rights(&[]).grant()),
+        session: SubscriberId(2),
+        token_expires: NOW.unix.plus(1000),
+    };
+    let (tenant, topic) = ("acme".parse().unwrap(), TopicName::parse(topic).unwrap());
+    let mut message = Message::new(tenant, topic, "x".into(), publisher);
+    message.qos = QoS::AtLeastOnce;
+    message.set_expires(expires.map(|seconds| NOW.unix.plus(seconds)));
+    let options = Options { qos: QoS::AtLeastOnce, ..Options::default() };
+    let mut delivery = Delivery::new(Arc::new(message), options, false);
+    delivery.sequence.again = true;
+    delivery
 }

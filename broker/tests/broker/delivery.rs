@@ -9,7 +9,7 @@ use tessera_broker::codec::{
 use crate::client::{plan, publish, retained, Client, VERSIONS};
 use crate::world::{backend_scope, scope, world, world_with};
 
-fn with_properties(topic: &str, qos: QoS, properties: Properties) -> Packet {
+pub fn with_properties(topic: &str, qos: QoS, properties: Properties) -> Packet {
     match publish(topic, qos, b"x") {
         Packet::Publish(publish) => Packet::Publish(Publish { properties, ..publish }),
         other => other,

@@ -3,6 +3,7 @@
 use tessera_broker::codec::{Disconnect, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 
 use crate::client::{plan, VERSIONS};
+use crate::delivery::with_properties;
 use crate::world::{backend_scope, device_scope, world};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,5 +163,29 @@ async fn a_delayed_will_comes_at_the_latest_with_the_end_of_its_session() {
     assert_eq!(&hub.message().await.payload[..], b"gone");
     while world.broker.sessions() > 1 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// The clock of the service is ahead: no message that waits is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_clock_is_ahead_ends_no_message_that_waits() {
+    let world = world().await;
+    let mut device = plan(&world, "d-1", Version::V5).kept(3600).open().await;
+    device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await;
+    device.goodbye().await;
+    let mut hub = plan(&world, "hub", Version::V5).scope(backend_scope()).open().await;
+    let mut send = async || {
+        let expiry = Properties::build().number(PropertyId::MessageExpiry, 60).finish().unwrap();
+        hub.send(&with_properties("d/d-1/cmd", QoS::AtLeastOnce, expiry)).await;
+        assert_eq!(hub.acked().await, ReasonCode::SUCCESS);
+    };
+    send().await;
+    world.service_is_ahead(600);
+    send().await;
+    let mut device = plan(&world, "d-1", Version::V5).kept(3600).open().await;
+    for _ in 0..2 {
+        // Also the life of the second one is counted by the time that two clocks agree on.
+        let left = device.message().await.properties.number(PropertyId::MessageExpiry);
+        assert_eq!(left, Some(60));
     }
 }

@@ -205,6 +205,12 @@ impl World {
         trust.beat(trust.now(), trust.monotonic() + Duration::from_secs(seconds));
     }
 
+    /// As a heartbeat does whose service has a clock that is so many seconds ahead.
+    pub fn service_is_ahead(&self, seconds: u64) {
+        let trust = self.agent.trust();
+        trust.beat(trust.now().plus(seconds), trust.monotonic());
+    }
+
     /// Time in which the feed cannot be reached.
     pub fn advance_alone(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));

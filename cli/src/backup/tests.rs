@@ -8,7 +8,7 @@ use crate::args::RestoreArgs;
 
 fn data() -> (tempfile::TempDir, PathBuf) {
     // As the program does before it makes anything.
-    tessera_runtime::umask::owner_alone();
+    tessera_runtime::kernel::owner_alone();
     let above = tempfile::tempdir().unwrap();
     let data = above.path().join("data");
     for folder in ["provisioning/keys", "broker/tickets"] {

@@ -98,7 +98,11 @@ fn is_shortest_float(item: &[u8]) -> bool {
     let Ok(ciborium::Value::Float(value)) = ciborium::from_reader(item) else { return false };
     let mut written = Vec::new();
     ciborium::into_writer(&ciborium::Value::Float(value), &mut written).expect("a vector");
-    if value.is_nan() { item == [0xf9, 0x7e, 0x00] } else { item == written }
+    if value.is_nan() {
+        item == [0xf9, 0x7e, 0x00]
+    } else {
+        item == written
+    }
 }
 
 /// Items of every type, nested to the limit and above it.

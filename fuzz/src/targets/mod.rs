@@ -13,6 +13,7 @@ pub mod scope;
 pub mod session;
 pub mod token;
 pub mod trust;
+pub mod views;
 mod world;
 
 /// One target as the driver knows it.
@@ -50,6 +51,7 @@ targets! {
     password: 300000 runs, 60 outcomes;
     messages: 300000 runs, 9000 outcomes;
     trust: 12000 runs, 95 outcomes;
+    views: 1500 runs, 250 outcomes;
     scope: 120000 runs, 1000 outcomes;
     cbor: 1000000 runs, 2500 outcomes;
     config: 300000 runs, 1000 outcomes;

@@ -2,7 +2,7 @@
 //! of them, and a verifier follows. Nothing unsigned or out of order is taken, nothing ever moves back, and a reader
 //! that followed the events knows what the snapshot says.
 
-mod authority;
+pub(super) mod authority;
 mod raw;
 
 use tessera_agent::trust::{TrustRefusal, TrustState};
@@ -97,7 +97,7 @@ fn take_feed(draw: &mut Draw<'_>, state: &TrustState, authority: &Authority) -> 
 }
 
 /// Epochs stay or rise; keys stay or fall; what was revoked stays so (unless signed time let it go).
-fn nothing_moved_back(before: &TrustState, after: &TrustState, snapshot: bool) {
+pub(super) fn nothing_moved_back(before: &TrustState, after: &TrustState, snapshot: bool) {
     assert!(after.trusted_at() >= before.trusted_at(), "signed time went back");
     for name in TENANTS {
         let id = tenant(name);

@@ -41,14 +41,19 @@ async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> 
     let mut subjects = revoked(service, due)?;
     moved_after(service, due, &mut subjects)?;
     let floor = epoch_floor(&service.tables)?;
+    let mut moved = 0;
     for subject in &subjects {
-        lift(service, subject, floor).await?;
+        moved += usize::from(lift(service, subject, floor).await? == Lift::Moved);
     }
     let mut batch = Batch::new();
     lifted(&service.tables, &mut batch, due);
+    // Evidence that is shown again moves nothing, and a reader must not fill the audit log.
+    if moved == 0 {
+        return service.write_unnoted(batch).await;
+    }
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "trust.lift", "", "service");
-    let entry = entry.detail(format!("{} subjects above epoch {floor}", subjects.len()));
+    let entry = entry.detail(format!("{moved} subjects above epoch {floor}"));
     service.write(batch, entry).await
 }
 
@@ -115,15 +120,22 @@ fn subject(change: &Change) -> Option<Subject> {
     }
 }
 
-async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<(), Refused> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lift {
+    Moved,
+    /// It is above the floor, or not known here.
+    Needless,
+}
+
+async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<Lift, Refused> {
     for _ in 0..ATTEMPTS {
         let tried = match subject {
             Subject::Tenant(tenant) => lift_tenant(service, tenant, floor).await?,
             Subject::Group(tenant, group) => lift_group(service, tenant, group, floor).await?,
             Subject::Device(tenant, device) => lift_device(service, tenant, device, floor).await?,
         };
-        if tried == Attempt::Committed(()) {
-            return Ok(());
+        if let Attempt::Committed(lift) = tried {
+            return Ok(lift);
         }
     }
     Err(RefusalCode::LimitReached.into())
@@ -133,16 +145,17 @@ fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {
     service.entry(&Actor("service".to_owned()), "trust.lift", tenant, subject)
 }
 
-async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Attempt<()>, Refused> {
+async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Attempt<Lift>, Refused> {
     let table = &service.tables.tenants;
     let old = table.get_record::<TenantRecord>(name)?.filter(|old| old.epoch < floor);
-    let Some(old) = old else { return Ok(Attempt::Committed(())) };
+    let Some(old) = old else { return Ok(Attempt::Committed(Lift::Needless)) };
     let new = TenantRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
     batch.expect_record(table, name, &old);
     batch.put_record(table, name, &new);
     let change = Change::Tenant(new.trust(&id(name)?));
-    service.publish(vec![change], batch, entry(service, name, name)).await
+    let tried = service.publish(vec![change], batch, entry(service, name, name)).await?;
+    Ok(tried.map(|()| Lift::Moved))
 }
 
 async fn lift_group(
@@ -150,10 +163,10 @@ async fn lift_group(
     tenant: &str,
     group: &str,
     floor: u64,
-) -> Result<Attempt<()>, Refused> {
+) -> Result<Attempt<Lift>, Refused> {
     let (table, key) = (&service.tables.groups, pair(tenant, group));
     let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.epoch < floor);
-    let Some(old) = old else { return Ok(Attempt::Committed(())) };
+    let Some(old) = old else { return Ok(Attempt::Committed(Lift::Needless)) };
     let new = GroupRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
     batch.expect_record(table, &key, &old);
@@ -164,7 +177,8 @@ async fn lift_group(
         number: new.number,
         epoch: floor,
     });
-    service.publish(vec![change], batch, entry(service, tenant, group)).await
+    let tried = service.publish(vec![change], batch, entry(service, tenant, group)).await?;
+    Ok(tried.map(|()| Lift::Moved))
 }
 
 async fn lift_device(
@@ -172,15 +186,18 @@ async fn lift_device(
     tenant: &str,
     device: &str,
     floor: u64,
-) -> Result<Attempt<()>, Refused> {
+) -> Result<Attempt<Lift>, Refused> {
     let old = service.tables.devices.get_record::<DeviceRecord>(pair(tenant, device))?;
-    let Some(old) = old.filter(|old| old.epoch < floor) else { return Ok(Attempt::Committed(())) };
+    let Some(old) = old.filter(|old| old.epoch < floor) else {
+        return Ok(Attempt::Committed(Lift::Needless));
+    };
     let new = DeviceRecord { epoch: floor, ..old.clone() };
     let entry = entry(service, tenant, device);
     let (tenant, name) = (id(tenant)?, DeviceId::parse(device));
     let device = name.map_err(|_| RefusalCode::Internal)?;
     let moved = Moved { tenant: &tenant, device: &device, old: &old, new: &new };
-    moved.publish(service, entry, |_| Ok(())).await.map(|tried| tried.map(drop))
+    let tried = moved.publish(service, entry, |_| Ok(())).await?;
+    Ok(tried.map(|_| Lift::Moved))
 }
 
 fn id(tenant: &str) -> Result<TenantId, Refused> {

@@ -55,7 +55,7 @@ pub(crate) async fn create(
             return Err(RefusalCode::AlreadyExists.into());
         }
         // Its epoch may have to move one day: it has its room from now on.
-        let hold = service.room_for(load, Purpose::Growth).await?;
+        let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
         let (mut owner, mut batch) = (old.clone(), Batch::new());
         let record =
             found(&service.tables, &mut batch, tenant, group, &mut owner, service.now().get())?;

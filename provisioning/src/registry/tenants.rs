@@ -51,7 +51,7 @@ pub(crate) async fn create(
         if find(service, tenant)?.is_some() {
             return Err(RefusalCode::AlreadyExists.into());
         }
-        let hold = service.room_for(load, Purpose::Growth).await?;
+        let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
         let (record, batch, changes) = founding(service, tenant, bearer)?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         match service.publish_within(hold, changes.clone(), batch, entry).await? {
@@ -153,7 +153,7 @@ async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> R
         true => Load::default(),
         false => device_keys(service, tenant).await?,
     };
-    let hold = service.room_for(held, Purpose::Growth).await?;
+    let hold = service.room_for(tenant.as_str(), held, Purpose::Growth).await?;
     change(service, by, tenant, "tenant.publish-keys", |record| {
         record.keys_published = true;
         Ok(())
@@ -163,7 +163,7 @@ async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> R
     if held != Load::default() {
         // Those that enrolled between the count and the write.
         let late = device_keys(service, tenant).await?.minus(&held);
-        service.room.book(&late);
+        service.room.book(tenant.as_str(), &late);
     }
     Ok(())
 }

@@ -169,7 +169,10 @@ fn status(code: Code) -> StatusCode {
         Code::NotFound | Code::TenantUnknown | Code::RoleUnknown | Code::GroupUnknown => {
             StatusCode::NOT_FOUND
         }
-        Code::AlreadyExists | Code::ClaimUsed | Code::CapacityReached => StatusCode::CONFLICT,
+        Code::AlreadyExists | Code::ClaimUsed | Code::CapacityReached | Code::TrustBeyond => {
+            StatusCode::CONFLICT
+        }
+        Code::TrustGone => StatusCode::GONE,
         Code::RoleInvalid => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
         Code::NotReady | Code::ClockWrong | Code::IssuerKeyMissing => {

@@ -80,7 +80,7 @@ pub(super) struct Stands {
 pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
     let head = stands.head.map(|text| hash(&text)).transpose()?;
     if feed::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
-        return Err(beyond());
+        return Err(Refused::from(RefusalCode::TrustBeyond).into());
     }
     let bytes = match by.operator().tenants.set()? {
         Some(tenants) => bound::take(&app, &by.operator().share(), &tenants).await?,
@@ -109,21 +109,9 @@ pub(super) async fn events(
     match feed::events(&app, by.operator(), &query.asked()?).await? {
         News::Feed(feed) => Ok(fed(&app, admits.as_ref(), feed.to_cbor())),
         News::Bound(bound) => Ok(fed(&app, admits.as_ref(), bound.to_cbor())),
-        News::Gone => {
-            let gone =
-                Refused::because(RefusalCode::NotFound, "these events are gone: take the snapshot");
-            Err(Problem::from(gone).with_status(StatusCode::GONE))
-        }
-        News::Beyond => Err(beyond()),
+        News::Gone => Err(Refused::from(RefusalCode::TrustGone).into()),
+        News::Beyond => Err(Refused::from(RefusalCode::TrustBeyond).into()),
     }
-}
-
-fn beyond() -> Problem {
-    let beyond = Refused::because(
-        RefusalCode::NotFound,
-        "this service does not know that event: show what you know at /v1/trust/known",
-    );
-    Problem::from(beyond).with_status(StatusCode::CONFLICT)
 }
 
 /// An answer of the feed, with the warning about another reader of the name.

@@ -5,7 +5,7 @@
 use tessera_runtime::store::StoreError;
 use tessera_token::trust::Change;
 
-use crate::records::{DeviceRecord, RevokedRow, TenantRecord};
+use crate::records::DeviceRecord;
 use crate::tables::{numbered, pair, second, Tables};
 
 /// Heads and numbers of each kind, without names and keys.
@@ -68,7 +68,31 @@ impl Load {
         self.with(other, usize::saturating_sub)
     }
 
-    fn with(&self, other: &Self, op: fn(usize, usize) -> usize) -> Self {
+    /// Each of them, changed in the same way.
+    pub(super) fn map(&self, change: impl Fn(usize) -> usize) -> Self {
+        self.with(self, |one, _| change(one))
+    }
+
+    /// Whether nothing but the tenant itself is more than in `most`.
+    pub(super) fn is_within(&self, most: &Self) -> bool {
+        let pairs = self.kinds().into_iter().zip(most.kinds());
+        pairs.skip(1).all(|((_, own), (_, most))| own <= most)
+    }
+
+    /// Each kind with its name in the metric. Tenants come first.
+    pub(super) fn kinds(&self) -> [(&'static str, usize); 7] {
+        [
+            ("tenants", self.tenants),
+            ("groups", self.groups),
+            ("keys", self.keys),
+            ("device_keys", self.device_keys),
+            ("devices", self.devices),
+            ("tokens", self.tokens),
+            ("bytes", self.bytes),
+        ]
+    }
+
+    fn with(&self, other: &Self, op: impl Fn(usize, usize) -> usize) -> Self {
         Self {
             tenants: op(self.tenants, other.tenants),
             groups: op(self.groups, other.groups),
@@ -130,50 +154,12 @@ impl Load {
         }
         Ok(sum)
     }
-
-    /// All that there is.
-    pub(crate) fn of_all(tables: &Tables) -> Result<Self, StoreError> {
-        let mut sum = Self::default();
-        let mut publishing = Vec::new();
-        for row in tables.tenants.rows(&[], None) {
-            let (key, value) = row?;
-            let tenant = text(&key);
-            sum = sum.plus(&Self::tenant(&tenant));
-            if tables.tenants.decode::<TenantRecord>(&value)?.keys_published {
-                publishing.push(tenant);
-            }
-        }
-        for tenant in &publishing {
-            sum = sum.plus(&Self::of_device_keys(tables, tenant)?);
-        }
-        let named = |sum: &mut Self, key: &[u8], load: fn(&str, &str) -> Self| {
-            *sum = sum.plus(&load(&text(first(key)), &text(second(key))));
-        };
-        for row in tables.groups.rows(&[], None) {
-            let (key, _) = row?;
-            named(&mut sum, &key, Self::group);
-        }
-        for row in tables.keys.rows(&[], None) {
-            let (key, _) = row?;
-            sum = sum.plus(&Self::key(&text(first(&key))));
-        }
-        for row in tables.moved_devices.rows(&[], None) {
-            let (key, _) = row?;
-            named(&mut sum, &key, Self::device);
-        }
-        for row in tables.revoked_tokens.rows(&[], None) {
-            let (_, value) = row?;
-            let row: RevokedRow = tables.revoked_tokens.decode(&value)?;
-            sum = sum.plus(&Self::token(&row.tenant, &row.device));
-        }
-        Ok(sum)
-    }
 }
 
-fn first(key: &[u8]) -> &[u8] {
+pub(super) fn first(key: &[u8]) -> &[u8] {
     key.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -5,6 +5,9 @@
 //! when it is not. Rows that a sweep removed are noticed by counting again once something does not fit, at most every
 //! [`TRUST_RECOUNT`](crate::limits::TRUST_RECOUNT). Until then a count is too high, never too low.
 //!
+//! Each tenant has a share that the others cannot use up: half of what there is, divided by the number of tenants. Beyond
+//! its share a tenant takes what no share of another needs.
+//!
 //! A revocation is never refused for want of room. Groups, moved or not, have their room from the start; so a token that
 //! finds none becomes a move of its device, and a device that finds none a move of its group.
 
@@ -22,10 +25,12 @@ use crate::refused::Refused;
 use crate::tables::Tables;
 
 mod load;
+mod loads;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use load::Load;
+pub(crate) use loads::Loads;
 
 /// The most of each. The defaults are what verifiers hold, less a margin; a test sets lower ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +118,12 @@ impl Purpose {
 pub(crate) struct Full {
     pub(crate) what: &'static str,
     pub(crate) most: usize,
+    /// Whether the rest is the share of other tenants.
+    pub(crate) of_others: bool,
 }
 
 impl From<Full> for Refused {
-    fn from(Full { what, most }: Full) -> Self {
+    fn from(Full { what, most, of_others }: Full) -> Self {
         let words = match what {
             "keys" => "issuer keys",
             "device_keys" => "published device keys",
@@ -125,7 +132,8 @@ impl From<Full> for Refused {
             "bytes" => "bytes of a snapshot",
             what => what,
         };
-        let detail = format!("no more than {most} {words} (docs/limits.md)");
+        let rest = if of_others { ", less the shares of other tenants" } else { "" };
+        let detail = format!("no more than {most} {words}{rest} (docs/limits.md)");
         Self::because(RefusalCode::CapacityReached, detail)
     }
 }
@@ -141,19 +149,39 @@ pub(crate) struct Room {
 #[derive(Default)]
 struct Taken {
     /// By rows that are written.
-    written: Load,
+    written: Loads,
     /// By rows that were written since a counting began: it may have read past their place before they came.
-    since: Load,
+    since: Loads,
     /// By changes on their way.
-    held: Load,
+    held: Loads,
     /// When it was counted last, in monotonic time.
     counted: Duration,
 }
 
 impl Taken {
-    fn book(&mut self, load: &Load) {
-        self.written = self.written.plus(load);
-        self.since = self.since.plus(load);
+    fn book(&mut self, tenant: &str, load: &Load) {
+        self.written.add(tenant, load);
+        self.since.add(tenant, load);
+    }
+}
+
+impl Taken {
+    /// The first kind of which a tenant would take the share of another; `after` is what all take then.
+    fn beyond_share(&self, tenant: &str, load: &Load, after: &Load, most: &Load) -> Option<Full> {
+        let tenants = self.written.tenants().max(1);
+        let share = most.map(|most| most / 2 / tenants);
+        let own = self.written.of(tenant).plus(&self.held.of(tenant)).plus(load);
+        if own.is_within(&share) {
+            return None;
+        }
+        let kept = self.written.others(tenant).map(|other| share.minus(other));
+        let kept = kept.fold(Load::default(), |sum, one| sum.plus(&one));
+        let (own, share) = (own.kinds(), share.kinds());
+        let (wanted, after) = (load.kinds(), after.plus(&kept).kinds());
+        let all = wanted.iter().zip(own).zip(share).zip(after).zip(most.kinds());
+        all.filter(|((((wanted, own), share), _), _)| wanted.1 > 0 && own.1 > share.1)
+            .find(|((_, after), most)| after.1 > most.1)
+            .map(|(_, (what, most))| Full { what, most, of_others: true })
     }
 }
 
@@ -164,43 +192,49 @@ impl Room {
         most: TrustLimits,
         now: Duration,
     ) -> Result<Arc<Self>, StoreError> {
-        let taken = Taken { written: Load::of_all(tables)?, counted: now, ..Taken::default() };
+        let taken = Taken { written: Loads::of_all(tables)?, counted: now, ..Taken::default() };
         Ok(Arc::new(Self { most, taken: Mutex::new(taken), counting: Mutex::default() }))
     }
 
-    /// Takes room for a change. A change that adds nothing always fits, also where more is taken than there should be.
-    pub(crate) fn hold(self: &Arc<Self>, load: Load, purpose: Purpose) -> Result<Hold, Full> {
+    /// Takes room for a change of this tenant. A change that adds nothing always fits, also where more is taken than there
+    /// should be.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        tenant: &str,
+        load: Load,
+        purpose: Purpose,
+    ) -> Result<Hold, Full> {
         let mut taken = self.taken.lock();
-        let after = taken.written.plus(&taken.held).plus(&load);
-        for (what, wanted, used, most) in self.compared(&load, &after, purpose) {
+        let after = taken.written.all().plus(taken.held.all()).plus(&load);
+        let most = self.most(purpose);
+        let all = load.kinds().into_iter().zip(after.kinds()).zip(most.kinds());
+        for (((what, wanted), (_, used)), (_, most)) in all {
             if wanted > 0 && used > most {
-                return Err(Full { what, most });
+                return Err(Full { what, most, of_others: false });
             }
         }
-        taken.held = taken.held.plus(&load);
-        Ok(Hold { room: Arc::clone(self), load, kept: false })
+        if let Some(full) = taken.beyond_share(tenant, &load, &after, &most) {
+            return Err(full);
+        }
+        taken.held.add(tenant, &load);
+        Ok(Hold { room: Arc::clone(self), tenant: tenant.to_owned(), load, kept: false })
     }
 
-    fn compared(
-        &self,
-        load: &Load,
-        after: &Load,
-        purpose: Purpose,
-    ) -> [(&'static str, usize, usize, usize); 7] {
+    fn most(&self, purpose: Purpose) -> Load {
         let most = &self.most;
         let (keys, bytes) = match purpose {
             Purpose::Growth => (most.keys_unasked, most.bytes_unasked),
             Purpose::Revocation => (most.keys, most.bytes),
         };
-        [
-            ("tenants", load.tenants, after.tenants, most.tenants),
-            ("groups", load.groups, after.groups, most.groups),
-            ("keys", load.keys, after.keys, keys),
-            ("device_keys", load.device_keys, after.device_keys, most.device_keys),
-            ("devices", load.devices, after.devices, most.devices),
-            ("tokens", load.tokens, after.tokens, most.tokens),
-            ("bytes", load.bytes, after.bytes, bytes),
-        ]
+        Load {
+            tenants: most.tenants,
+            groups: most.groups,
+            keys,
+            device_keys: most.device_keys,
+            devices: most.devices,
+            tokens: most.tokens,
+            bytes,
+        }
     }
 
     /// Whether it is time to count again; then it is told once.
@@ -215,51 +249,43 @@ impl Room {
 
     /// Counts again. A change that is written meanwhile may be counted twice, until the next time, and is never left out.
     pub(crate) fn recount(&self, tables: &Tables) -> Result<(), StoreError> {
-        self.recount_by(|| Load::of_all(tables))
+        self.recount_by(|| Loads::of_all(tables))
     }
 
     fn recount_by(
         &self,
-        walk: impl FnOnce() -> Result<Load, StoreError>,
+        walk: impl FnOnce() -> Result<Loads, StoreError>,
     ) -> Result<(), StoreError> {
         let _alone = self.counting.lock();
-        self.taken.lock().since = Load::default();
-        let counted = walk()?;
+        self.taken.lock().since = Loads::default();
+        let mut counted = walk()?;
         let mut taken = self.taken.lock();
-        taken.written = counted.plus(&taken.since);
+        counted.add_all(&taken.since);
+        taken.written = counted;
         Ok(())
     }
 
     /// Rows were written that had no room of their own; they count, also where more is taken than there should be.
-    pub(crate) fn book(&self, load: &Load) {
-        self.taken.lock().book(load);
+    pub(crate) fn book(&self, tenant: &str, load: &Load) {
+        self.taken.lock().book(tenant, load);
     }
 
     /// Rows were removed.
-    pub(crate) fn gone(&self, load: &Load) {
-        let mut taken = self.taken.lock();
-        taken.written = taken.written.minus(load);
+    pub(crate) fn gone(&self, tenant: &str, load: &Load) {
+        self.taken.lock().written.remove(tenant, load);
     }
 
     /// Room that is taken, with its name in the metric.
     pub(crate) fn taken(&self) -> [(&'static str, usize); 7] {
         let taken = self.taken.lock();
-        let load = taken.written.plus(&taken.held);
-        [
-            ("tenants", load.tenants),
-            ("groups", load.groups),
-            ("keys", load.keys),
-            ("device_keys", load.device_keys),
-            ("devices", load.devices),
-            ("tokens", load.tokens),
-            ("bytes", load.bytes),
-        ]
+        taken.written.all().plus(taken.held.all()).kinds()
     }
 }
 
 /// Room that a change has taken. It is given back when the change was not written.
 pub(crate) struct Hold {
     room: Arc<Room>,
+    tenant: String,
     load: Load,
     kept: bool,
 }
@@ -274,9 +300,9 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut taken = self.room.taken.lock();
-        taken.held = taken.held.minus(&self.load);
+        taken.held.remove(&self.tenant, &self.load);
         if self.kept {
-            taken.book(&self.load);
+            taken.book(&self.tenant, &self.load);
         }
     }
 }

@@ -153,16 +153,19 @@ async fn what_was_not_written_gives_its_room_back() {
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
     let room = Room::count(&tables, most, Duration::ZERO).unwrap();
     let load = Load::group("t", "g");
-    let one = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
-    let two = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
-    assert!(matches!(room.hold(load, Purpose::Growth), Err(Full { what: "groups", most: 2 })));
-    assert!(room.hold(Load::default(), Purpose::Growth).is_ok(), "nothing always fits");
+    let one = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    let two = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    assert!(matches!(
+        room.hold("t", load, Purpose::Growth),
+        Err(Full { what: "groups", most: 2, .. })
+    ));
+    assert!(room.hold("t", Load::default(), Purpose::Growth).is_ok(), "nothing always fits");
     drop(one);
     two.keep();
-    room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();
-    assert!(room.hold(load, Purpose::Growth).is_err());
-    room.gone(&load);
-    assert!(room.hold(load, Purpose::Growth).is_ok());
+    room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();
+    assert!(room.hold("t", load, Purpose::Growth).is_err());
+    room.gone("t", &load);
+    assert!(room.hold("t", load, Purpose::Growth).is_ok());
 }
 
 #[tokio::test]
@@ -173,7 +176,7 @@ async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
     let room = Room::count(&tables, most, Duration::ZERO).unwrap();
     let load = Load::group("t", "c");
-    assert!(room.hold(load, Purpose::Growth).is_err());
+    assert!(room.hold("t", load, Purpose::Growth).is_err());
     let mut batch = Batch::new();
     batch.delete(&tables.groups, pair("t", "a"));
     store.commit(batch).await.unwrap();
@@ -181,7 +184,7 @@ async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
     assert!(room.is_count_due(limits::TRUST_RECOUNT));
     assert!(!room.is_count_due(limits::TRUST_RECOUNT), "once for all who ask at this moment");
     room.recount(&tables).unwrap();
-    assert!(room.hold(load, Purpose::Growth).is_ok());
+    assert!(room.hold("t", load, Purpose::Growth).is_ok());
     assert_eq!(room.taken()[1], ("groups", 1));
 }
 
@@ -192,16 +195,16 @@ fn what_is_written_during_a_counting_is_not_left_out() {
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
     let room = Room::count(&tables, most, Duration::ZERO).unwrap();
     let load = Load::group("t", "g");
-    let before = room.hold(load, Purpose::Growth).unwrap_or_else(|_| panic!());
+    let before = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
     room.recount_by(|| {
-        let counted = Load::of_all(&tables)?;
+        let counted = Loads::of_all(&tables)?;
         before.keep();
-        room.book(&load);
+        room.book("t", &load);
         Ok(counted)
     })
     .unwrap();
     assert_eq!(room.taken()[1], ("groups", 2));
-    assert!(room.hold(load, Purpose::Growth).is_err());
+    assert!(room.hold("t", load, Purpose::Growth).is_err());
     room.recount(&tables).unwrap();
     assert_eq!(room.taken()[1], ("groups", 0), "the next one finds what the tables hold");
 }
@@ -216,11 +219,52 @@ fn one_place_is_taken_once() {
         .map(|_| {
             let room = Arc::clone(&room);
             std::thread::spawn(move || {
-                let held = room.hold(Load::token("t", "d"), Purpose::Revocation);
+                let held = room.hold("t", Load::token("t", "d"), Purpose::Revocation);
                 held.map(Hold::keep).is_ok()
             })
         })
         .collect();
     let won = threads.into_iter().map(|thread| thread.join().unwrap());
     assert_eq!(won.filter(|won| *won).count(), 1);
+}
+
+/// One tenant may take all that no share of another needs, and each finds its share whatever the others took.
+#[test]
+fn every_tenant_finds_its_share() {
+    let (_dir, _store, tables) = open();
+    let most = TrustLimits { groups: 80, ..TrustLimits::default() };
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let takes = |tenant: &str, purpose| {
+        let held = room.hold(tenant, Load::group(tenant, "g"), purpose);
+        held.map(Hold::keep)
+    };
+    let all_of = |tenant: &str, purpose| {
+        let mut count = 0;
+        let refused = loop {
+            match takes(tenant, purpose) {
+                Ok(()) => count += 1,
+                Err(full) => break full,
+            }
+        };
+        (count, refused.of_others)
+    };
+    for tenant in ["a", "b", "c", "d"] {
+        assert!(takes(tenant, Purpose::Growth).is_ok());
+    }
+    // A share is 80 / 2 / 4 = 10; the three others keep what they lack of it.
+    assert_eq!(all_of("a", Purpose::Growth), (80 - 4 - 27, true));
+    for tenant in ["b", "c"] {
+        assert_eq!(all_of(tenant, Purpose::Revocation), (9, true), "{tenant}");
+    }
+    room.gone("a", &Load::group("a", "g"));
+    assert_eq!(all_of("a", Purpose::Growth), (1, true));
+    assert_eq!(all_of("d", Purpose::Growth), (9, false));
+    // Alone, a tenant takes everything.
+    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let load = Load::group("t", "g");
+    for _ in 0..80 {
+        room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();
+    }
+    let full = Err(Full { what: "groups", most: 80, of_others: false });
+    assert_eq!(room.hold("t", load, Purpose::Growth).map(drop), full);
 }

@@ -130,7 +130,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
                 batch.expect_record(&service.tables.keys, &key, &record);
                 batch.delete(&service.tables.keys, &key);
                 service.store.commit(batch).await?;
-                service.room.gone(&Load::key(tenant.as_str()));
+                service.room.gone(tenant.as_str(), &Load::key(tenant.as_str()));
             }
             _ => {}
         }

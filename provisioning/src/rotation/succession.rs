@@ -160,9 +160,10 @@ async fn fresh(
     now: u64,
 ) -> Result<(Hold, Vec<Known>), Refused> {
     let (hold, count) = match successors {
-        Successors::Required => {
-            (service.room_for(keys(step, wanted), Purpose::Growth).await?, wanted)
-        }
+        Successors::Required => (
+            service.room_for(step.tenant.as_str(), keys(step, wanted), Purpose::Growth).await?,
+            wanted,
+        ),
         Successors::IfRoom => room_for_some(service, step, wanted).await?,
     };
     // The room is there before the seeds are written.
@@ -180,7 +181,7 @@ async fn room_for_some(
 ) -> Result<(Hold, usize), Refused> {
     let mut count = wanted;
     loop {
-        match service.room_for(keys(step, count), Purpose::Revocation).await {
+        match service.room_for(step.tenant.as_str(), keys(step, count), Purpose::Revocation).await {
             Ok(hold) => return Ok((hold, count)),
             Err(refused) if refused.code == RefusalCode::CapacityReached && count > 0 => count -= 1,
             Err(refused) => return Err(refused),

@@ -312,7 +312,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         use std::pin::pin;
         use std::task::Poll;
 
-        use crate::room::Load;
+        use crate::room::Loads;
         use crate::trust::actor::TakeSnapshot;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -326,7 +326,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
         let written = || {
-            let load = Load::of_all(&service.tables).unwrap();
+            let load = *Loads::of_all(&service.tables).unwrap().all();
             [load.tenants, load.groups, load.keys, load.bytes]
         };
         let taken = || {

@@ -263,7 +263,7 @@ async fn places_that_are_not_on_the_line() {
     (reader.seq, reader.head) = (seq, EventHash::of(b"elsewhere"));
     assert_eq!(reader.poll(10).await, Err(409));
     let gone = reader.client.get("/v1/trust/events?after=9999").await;
-    assert_eq!(problem(gone), (410, "not_found".to_owned()));
+    assert_eq!(problem(gone), (410, "trust_gone".to_owned()));
     // From the beginning it is good too.
     (reader.seq, reader.head) = (0, EventHash::default());
     let new = reader.poll(0).await.unwrap();
@@ -296,7 +296,7 @@ async fn its_word_moves_nothing_and_its_evidence_its_own_tenants() {
     let stands = reader.path(0).replace("events", "snapshot");
     let (stands, _) = stands.split_once("&nonce").unwrap();
     let beyond = reader.client.get(stands).await;
-    assert_eq!(problem(beyond), (409, "not_found".to_owned()));
+    assert_eq!(problem(beyond), (409, "trust_beyond".to_owned()));
     // A jump concerns all tenants: the word of an account of some makes none.
     world.post("/v1/tenants/rival/groups", json!({ "group": "g" })).await;
     world.post("/v1/tenants/rival/groups/g/revoke", json!({})).await;

@@ -204,7 +204,7 @@ async fn a_reader_that_waits_is_told_at_once() {
 async fn places_that_are_not_in_the_feed() {
     let world = World::new().await;
     let gone = world.feed.get("/v1/trust/events?after=9999").await;
-    assert_eq!(problem(gone), (410, "not_found".to_owned()));
+    assert_eq!(problem(gone), (410, "trust_gone".to_owned()));
     for bad in ["", "?after=x", "?after=0&what=1", "?after=-1"] {
         let outcome = world.feed.get(&format!("/v1/trust/events{bad}")).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");

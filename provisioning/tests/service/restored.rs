@@ -429,9 +429,11 @@ async fn evidence_that_is_shown_again_ends_no_token() {
     assert_eq!(Keeper::new(&world).await.wide().1, 1);
     let again = async |moved: &str| {
         let before = Keeper::new(&world).await;
+        let entries = world.get("/v1/audit?limit=1000").await;
         assert_eq!(reader.show(&world).await.unwrap(), 204);
         let after = Keeper::new(&world).await;
         assert_eq!((after.wide(), after.seq), (before.wide(), before.seq), "{moved}");
+        assert_eq!(world.get("/v1/audit?limit=1000").await, entries, "{moved}");
     };
     again("nothing").await;
     world.post(&tenant("reinstate"), json!({})).await;

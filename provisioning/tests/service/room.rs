@@ -92,6 +92,25 @@ async fn groups_have_their_room_before_they_move() {
 }
 
 #[tokio::test]
+async fn a_tenant_leaves_the_others_their_share_of_groups() {
+    let world = world(TrustLimits { groups: 16, ..TrustLimits::default() }).await;
+    world.post("/v1/tenants", json!({ "tenant": "x" })).await;
+    let make = async |tenant: &str, number: usize| {
+        let path = format!("/v1/tenants/{tenant}/groups");
+        world.operator.post_json(&path, &json!({ "group": format!("g-{number}") })).await
+    };
+    // Each has its default group, and a share of 16 / 2 / 2.
+    for number in 0..11 {
+        assert!(make("x", number).await.is_ok(), "{number}");
+    }
+    assert_eq!(problem(make("x", 11).await), full());
+    for number in 0..3 {
+        assert!(make("default", number).await.is_ok(), "{number}");
+    }
+    assert_eq!(problem(make("default", 3).await), full());
+}
+
+#[tokio::test]
 async fn a_key_is_cut_also_without_room_for_a_successor() {
     let world = world(TrustLimits { keys: 4, keys_unasked: 3, ..TrustLimits::default() }).await;
     let path = "/v1/tenants/default/keys";

@@ -35,6 +35,8 @@ pub enum Appetite {
     New,
     /// First of all those of an earlier connection.
     Again,
+    /// New deliveries, once a second clock bears witness that the next one is over, or is not.
+    Later,
 }
 
 impl Machine {
@@ -105,7 +107,7 @@ impl Machine {
         cx: Context<'_>,
         out: &mut BytesMut,
     ) -> Delivered {
-        if delivery.message.is_expired(cx.unix) {
+        if delivery.message.is_expired(cx.expiry_time(&delivery)) {
             self.drop_row(delivery.sequence.number);
             self.flight.let_go(&delivery);
             return Delivered::Dropped("expired", delivery.qos());
@@ -204,7 +206,8 @@ impl Machine {
         }
         let mut all = Properties::build();
         if let Some(expires) = message.expires() {
-            let left = u32::try_from(expires.since(cx.unix)).unwrap_or(u32::MAX);
+            let left = expires.since(cx.expiry_time(delivery));
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
             all = all.number(PropertyId::MessageExpiry, left);
         }
         if let Some(id) = delivery.options.id {

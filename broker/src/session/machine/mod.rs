@@ -79,6 +79,24 @@ impl<'a> Context<'a> {
         let House { policy, trusted } = house;
         Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
     }
+
+    /// Whether a delivery from before a restart seems to be over by a time that rests on one clock alone: it is neither
+    /// sent nor deleted before a second clock bears witness.
+    pub(crate) fn waits_for_time(&self, delivery: &Delivery) -> bool {
+        delivery.sequence.again
+            && !delivery.retained
+            && delivery.message.is_expired(self.unix)
+            && self.trusted.witnessed_time().is_none()
+    }
+
+    /// The time by which a delivery is over. One that came from the retained messages stays there, and goes by the time
+    /// by which everything is judged.
+    fn expiry_time(&self, delivery: &Delivery) -> UnixSeconds {
+        match delivery.message.expires() {
+            Some(_) if !delivery.retained => self.trusted.witnessed_time().unwrap_or(self.unix),
+            _ => self.unix,
+        }
+    }
 }
 
 /// The state of one session.

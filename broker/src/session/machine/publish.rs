@@ -143,7 +143,8 @@ fn message(publish: Publish, topic: TopicName, cx: Context<'_>) -> Arc<Message> 
     if !publish.properties.is_empty() {
         message.set_properties(publish.properties.forwardable().detached());
         let expires_in = publish.properties.number(PropertyId::MessageExpiry);
-        message.set_expires(expires_in.map(|seconds| cx.unix.plus(u64::from(seconds))));
+        let now = || cx.trusted.witnessed_time().unwrap_or(cx.unix);
+        message.set_expires(expires_in.map(|seconds| now().plus(u64::from(seconds))));
     }
     Arc::new(message)
 }

@@ -9,16 +9,17 @@ use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version};
 use tessera_broker::config::SessionLimits;
 use tessera_broker::lanes::{Delivery, Push};
-use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
-use tessera_broker::registry::Registry;
 use tessera_broker::message::{Author, Trusted, Withdrawals};
+use tessera_broker::message::{Message, Publisher, SubscriberId};
+use tessera_broker::registry::Registry;
 use tessera_broker::session::ending::Left;
 use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
 use tessera_broker::session::{Due, Line, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
+use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use super::grants::{Known, DEVICES};
@@ -42,6 +43,10 @@ impl Withdrawals for Asked<'_> {
 
     fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
         chain::taken_back(published, self.0)
+    }
+
+    fn witnessed_time(&self) -> Option<UnixSeconds> {
+        None
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tessera_token::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
 use tessera_token::hash::TokenHash;
-use tessera_token::ids::GroupId;
+use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::trust::{
     Change, DeviceEpoch, Event, EventHash, Feed, FeedNonce, GroupEpoch, Heartbeat, RevokedToken,
@@ -13,24 +13,24 @@ use crate::draw::Draw;
 use crate::targets::world::{at, device, keys, tenant, NOW};
 
 /// The nonce of the verifier.
-pub(super) const NONCE: FeedNonce = FeedNonce::from_bytes([5; 16]);
-pub(super) const TENANTS: [&str; 2] = ["acme", "rival"];
-pub(super) const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
+pub(in crate::targets) const NONCE: FeedNonce = FeedNonce::from_bytes([5; 16]);
+pub(in crate::targets) const TENANTS: [&str; 2] = ["acme", "rival"];
+pub(in crate::targets) const DEVICES: [&str; 3] = ["d-1", "d-2", "d-3"];
 /// The device whose epochs may be so old that they are forgotten.
-pub(super) const AGED: usize = 2;
+pub(in crate::targets) const AGED: usize = 2;
 
-pub(super) fn issuers() -> [&'static SecretKey; 2] {
+pub(in crate::targets) fn issuers() -> [&'static SecretKey; 2] {
     [&keys().issuer, &keys().rival]
 }
 
 /// All that was ever said, in order.
-pub(super) struct Authority {
+pub(in crate::targets) struct Authority {
     events: Vec<Vec<u8>>,
     changes: Vec<Change>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(in crate::targets) fn new() -> Self {
         let mut authority = Self { events: Vec::new(), changes: Vec::new() };
         for (name, key) in TENANTS.into_iter().zip(issuers()) {
             authority.say(Change::Tenant(trust(name, 0, false)));
@@ -39,11 +39,11 @@ impl Authority {
         authority
     }
 
-    fn seq(&self) -> u64 {
+    pub(in crate::targets) fn seq(&self) -> u64 {
         self.events.len() as u64
     }
 
-    pub(super) fn head_at(&self, seq: u64) -> EventHash {
+    pub(in crate::targets) fn head_at(&self, seq: u64) -> EventHash {
         let place = usize::try_from(seq).ok().and_then(|seq| seq.checked_sub(1));
         place.and_then(|place| self.events.get(place)).map(|e| EventHash::of(e)).unwrap_or_default()
     }
@@ -59,13 +59,13 @@ impl Authority {
     }
 
     /// Says something new.
-    pub(super) fn change(&mut self, draw: &mut Draw<'_>) {
+    pub(in crate::targets) fn change(&mut self, draw: &mut Draw<'_>) {
         let change = any_change(draw);
         self.say(change);
     }
 
     /// A snapshot, whether it is good, and until when.
-    pub(super) fn snapshot(&self, draw: &mut Draw<'_>) -> (Vec<u8>, bool, u64) {
+    pub(in crate::targets) fn snapshot(&self, draw: &mut Draw<'_>) -> (Vec<u8>, bool, u64) {
         let seq = match draw.below(4) {
             3 => self.seq().saturating_sub(u64::from(draw.u8() & 3)),
             _ => self.seq(),
@@ -82,7 +82,7 @@ impl Authority {
         (bytes, bend < 6, valid_until)
     }
 
-    fn snapshot_at(&self, seq: u64, valid_until: u64) -> Snapshot {
+    pub(in crate::targets) fn snapshot_at(&self, seq: u64, valid_until: u64) -> Snapshot {
         let state = self.changes.iter().take(seq as usize).cloned().collect();
         Snapshot {
             seq,
@@ -93,17 +93,26 @@ impl Authority {
         }
     }
 
-    pub(super) fn honest_snapshot(&self) -> Vec<u8> {
+    /// The signed events behind a number, each with its number and the tenant that it concerns.
+    pub(in crate::targets) fn events_behind(
+        &self,
+        after: u64,
+    ) -> impl Iterator<Item = (u64, &Vec<u8>, &TenantId)> {
+        let behind = self.events.iter().zip(&self.changes).enumerate().skip(after as usize);
+        behind.map(|(at, (event, change))| (at as u64 + 1, event, change.tenant()))
+    }
+
+    pub(in crate::targets) fn honest_snapshot(&self) -> Vec<u8> {
         let snapshot = self.snapshot_at(self.seq(), NOW + 1000);
         snapshot.sign(&keys().root).expect("a snapshot can be signed")
     }
 
-    pub(super) fn honest_feed(&self, after: u64) -> Feed {
+    pub(in crate::targets) fn honest_feed(&self, after: u64) -> Feed {
         let events = self.events.iter().skip(after as usize).cloned().collect();
         Feed { events, heartbeat: self.heartbeat(self.seq(), self.head_at(self.seq())) }
     }
 
-    fn heartbeat(&self, seq: u64, head: EventHash) -> Vec<u8> {
+    pub(in crate::targets) fn heartbeat(&self, seq: u64, head: EventHash) -> Vec<u8> {
         self.answer(seq, head, &NONCE)
     }
 
@@ -123,7 +132,7 @@ impl Authority {
     }
 
     /// An answer of the feed, and how many of its events are good for a reader at `after`.
-    pub(super) fn feed(&self, draw: &mut Draw<'_>, after: u64) -> (Feed, usize) {
+    pub(in crate::targets) fn feed(&self, draw: &mut Draw<'_>, after: u64) -> (Feed, usize) {
         let start = match draw.below(8) {
             7 => after.saturating_sub(1),
             6 => after + 1,

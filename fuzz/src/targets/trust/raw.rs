@@ -19,7 +19,8 @@ pub(super) fn target(kind: u8, payload: &[u8]) {
         0 => signed(payload, "tessera-trust-event-1", Event::open, Event::sign),
         1 => {
             signed(payload, "tessera-trust-heartbeat-1", Heartbeat::open, Heartbeat::sign);
-            let sign = |read: &(Heartbeat, FeedNonce), root: &SecretKey| read.0.answer(&read.1, root);
+            let sign =
+                |read: &(Heartbeat, FeedNonce), root: &SecretKey| read.0.answer(&read.1, root);
             signed(payload, "tessera-trust-heartbeat-2", Heartbeat::open_answer, sign);
         }
         2 => snapshot(payload),
@@ -85,7 +86,10 @@ fn evidence(bytes: &[u8]) {
         Ok(evidence) => {
             note(("evidence", evidence.events.len().min(5)));
             assert_eq!(evidence.to_cbor(), bytes, "evidence has two forms");
-            assert!(evidence.verify(&keys().other_root.public()).is_err(), "no other root signed that");
+            assert!(
+                evidence.verify(&keys().other_root.public()).is_err(),
+                "no other root signed that"
+            );
             note(("shown", evidence.verify(&keys().root.public()).is_ok()));
         }
         Err(error) => note(("evidence", error as u8, bytes.len().min(12))),

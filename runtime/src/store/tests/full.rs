@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::testing::Fault;
 use super::faults::{copy_tree, drawn, rows, watched, work, Model};
 use super::*;
 use crate::clock::{Clock, SystemClock};
@@ -80,6 +81,32 @@ async fn a_batch_that_finds_no_room_comes_back_whole() {
     assert!(matches!(refused, Err(Refused { error: StoreError::Conflict { .. }, batch: None })));
     assert!(rows(&store) == model);
     store.close().unwrap();
+}
+
+/// Neither the record nor its cut finds room: the batch comes back all the same, and nothing of it is in the store.
+#[tokio::test]
+async fn a_batch_whose_record_cannot_be_cut_off_for_want_of_room_comes_back() {
+    for later in [1, 2] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("a");
+        let (disk, store, table) = watched_store(&folder);
+        store.commit(put(&table, b"old", b"1")).await.unwrap();
+        let full = Fault::of(std::io::ErrorKind::StorageFull);
+        let step = disk.asked().len();
+        disk.fail_at(step, Fault { after: 30, ..full });
+        disk.fail_at(step + later, full);
+        let refused = store.commit_or_give_back(put(&table, b"a", b"1")).await;
+        let Err(Refused { error: StoreError::Io(_), batch: Some(batch) }) = refused else {
+            panic!("{later}: it comes back");
+        };
+        healthy_by_itself(&store);
+        assert!(rows(&store).len() == 1);
+        assert!(store.commit_or_give_back(batch).await.is_ok());
+        let both = || [(b"a".to_vec(), b"1".to_vec()), (b"old".to_vec(), b"1".to_vec())];
+        assert!(rows(&store) == Model::from(both()));
+        leaves(&folder, &disk, &Model::from(both()), later as u64);
+        store.close().unwrap();
+    }
 }
 
 #[test]
