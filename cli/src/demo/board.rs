@@ -183,7 +183,9 @@ fn numbers(report: &Report) -> [String; 2] {
 }
 
 fn fitted(rows: Vec<Row>, size: Size) -> Vec<Row> {
-    let fit = |row: Row| Row { text: cut(&row.text, size.columns), ..row };
+    // Words of alerts hold names that devices chose.
+    let safe = |text: &str| text.replace(char::is_control, "?");
+    let fit = |row: Row| Row { text: cut(&safe(&row.text), size.columns), ..row };
     rows.into_iter().map(fit).collect()
 }
 

@@ -57,6 +57,8 @@ fn board(notes: usize) -> Board {
     for number in 0..notes {
         board.take(News::Note(&format!("note {number}, {}", "which is long ".repeat(9))));
     }
+    board.take(News::Alert("d\u{1b}[2J\r\n"));
+    board.take(News::Note(&format!("note {notes} is the last one")));
     board.take(News::Progress(&report()));
     board
 }
@@ -82,7 +84,8 @@ fn demo_shows_status_notes_and_commands_at_every_size() {
             let text = text(&rows);
             assert!(text.contains("online 200 of 200"), "{size:?}:\n{text}");
             if notes == 500 {
-                assert!(text.contains("note 499"), "{size:?}:\n{text}");
+                assert!(text.contains("note 500 is the last one"), "{size:?}:\n{text}");
+                assert!(text.contains("alert: d?[2J??"), "{size:?}:\n{text}");
             }
             if size.rows >= 24 {
                 // Whole: a command that is cut is of no use.
