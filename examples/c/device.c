@@ -264,6 +264,11 @@ static int reach(struct addrinfo *at, double until) {
     }
     return -1;
 }
+/* Whether the answer is there as a whole: a proxy may keep the connection open behind it. */
+static int is_whole(const Out *all) {
+    const char *head = (const char *)all->b, *end = strstr(head, "\r\n\r\n"), *length = strcasestr(head, "\r\ncontent-length:");
+    return end && length && length < end && all->b + all->n >= (const u8 *)end + 4 + strtoul(length + 17, NULL, 10);
+}
 /* The status, and the body in `answer`; 0 when there is none. */
 static int post(const char *path, const Out *body, Out *answer) {
     char host[256], port[8], request[1024]; int tls, fd, n, status = 0;
@@ -297,7 +302,7 @@ static int post(const char *path, const Out *body, Out *answer) {
     add(&all, request, n), add(&all, body->b, body->n);
     for (size_t sent = 0; sent < all.n; sent += n)
         if (!(n = step(SEND, ssl, fd, all.b + sent, all.n - sent, until))) goto end;
-    for (all.n = 0; all.n < sizeof all.b - 1; all.n += n)
+    for (all.n = 0, all.b[0] = 0; !is_whole(&all) && all.n < sizeof all.b - 1; all.n += n, all.b[all.n] = 0)
         if (!(n = step(RECEIVE, ssl, fd, all.b + all.n, sizeof all.b - 1 - all.n, until))) break;
     if (monotonic() >= until) all.n = 0; /* a part of an answer is none */
     all.b[all.n] = 0;

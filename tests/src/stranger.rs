@@ -44,6 +44,9 @@ impl Stranger {
                 body.len()
             );
             let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            // As a proxy does that keeps connections: the length says where the answer ends.
+            let mut kept = stream.try_clone().unwrap();
+            std::thread::spawn(move || kept.read_to_end(&mut Vec::new()));
         })
     }
 

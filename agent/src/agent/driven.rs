@@ -22,6 +22,9 @@ pub struct Driven {
     cleaned_to: Option<Vec<u8>>,
 }
 
+/// An answer of the feed: the body, or the status and the code of a refusal.
+pub type Answer = Result<Vec<u8>, (u16, Option<String>)>;
+
 /// A request to the trust feed.
 pub struct Asked {
     /// The pause before it.
@@ -74,7 +77,7 @@ impl Driven {
     }
 
     /// The answer to its request: the body, or the status and the code of a refusal; `None` when there was none.
-    pub fn answered(&mut self, answer: Option<Result<Vec<u8>, (u16, Option<String>)>>) {
+    pub fn answered(&mut self, answer: Option<Answer>) {
         let answer = match answer {
             Some(Err((status, code))) => Err(FetchError::of_status(status, code.as_deref())),
             Some(Ok(body)) => Ok(body),
