@@ -80,7 +80,6 @@ impl ExactRoutes {
     pub fn publish(&self, message: &Arc<Message>, tally: &mut Tally) {
         let key = KeyRef { tenant: message.tenant.as_str(), topic: message.topic.as_str() };
         let Some(shard) = self.shard(&key) else { return };
-<<<<<<< HEAD
         loop {
             let entry = shard.read().get(&key).cloned();
             match entry {
@@ -93,19 +92,6 @@ impl ExactRoutes {
                         return list.offer(message, tally);
                     }
                 }
-=======
-        let shard = shard.read();
-        match shard.get(&key) {
-            None => {}
-            Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
-            Some(Entry::Many(many)) => {
-                let many = Arc::clone(many);
-                // Before the lock of the shard is released: the next to leave may leave this list to be the only
-                // subscriber's.
-                let reading = many.read();
-                drop(shard);
-                reading.offer(message, tally);
->>>>>>> names
             }
         }
     }
