@@ -80,7 +80,6 @@ impl ExactRoutes {
     pub fn publish(&self, message: &Arc<Message>, tally: &mut Tally) {
         let key = KeyRef { tenant: message.tenant.as_str(), topic: message.topic.as_str() };
         let Some(shard) = self.shard(&key) else { return };
-<<<<<<< HEAD
         loop {
             let entry = shard.read().get(&key).cloned();
             match entry {
@@ -88,24 +87,11 @@ impl ExactRoutes {
                 Some(Entry::One(subscriber)) => return subscriber.offer(message, tally),
                 Some(Entry::Many(many)) => {
                     let list = many.read();
-                    // Otherwise it became the entry of one subscriber meanwhile.
+                    // Otherwise it has become the entry of one subscriber.
                     if !list.is_retired() {
                         return list.offer(message, tally);
                     }
                 }
-=======
-        let shard = shard.read();
-        match shard.get(&key) {
-            None => {}
-            Some(Entry::One(subscriber)) => subscriber.offer(message, tally),
-            Some(Entry::Many(many)) => {
-                let many = Arc::clone(many);
-                // Before the lock of the shard is released: the next to leave may leave this list to be the only
-                // subscriber's.
-                let reading = many.read();
-                drop(shard);
-                reading.offer(message, tally);
->>>>>>> names
             }
         }
     }
