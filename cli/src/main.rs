@@ -22,6 +22,7 @@ mod pages;
 mod screen;
 mod secrets;
 mod span;
+mod terminal;
 mod ticket_keys;
 mod when;
 

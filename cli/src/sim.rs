@@ -46,6 +46,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
         verifier: args.verifier,
         hostile: args.hostile,
         expect_refresh: false,
+        presence: None,
     };
     let stop = Stop::new();
     stop_when_told(&stop)?;
@@ -103,7 +104,9 @@ pub(crate) fn summary(run: &Run) {
     out::line("\nwhat happened");
     out::write(&render::table(&run.report));
     out::line("what was expected");
-    out::write(&expectations::render(&run.expectations));
+    for line in expectations::render(&run.expectations) {
+        out::line(&format!("  {line}"));
+    }
 }
 
 /// Writes a value as JSON where the user wants it.

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`clock`] and [`random`] (all other code is handed both), [`held`] and [`lived`] (what is made of a
 //! clock that may be wrong), [`store`] (acknowledged means
-//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`]; every limit is in [`limits`].
+//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`],
+//! [`service_manager`]; every limit is in [`limits`].
 
 pub mod boxed;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod ready;
 pub mod secret;
+pub mod service_manager;
 pub mod tls;
 pub mod x509;
 

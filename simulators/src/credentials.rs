@@ -22,7 +22,7 @@ use crate::device::life::{Device, Habits};
 use crate::fleet::{FleetError, Kind, Yard};
 use crate::limits;
 use crate::operator::OperatorClient;
-use crate::report::Tally;
+use crate::report::{render, Tally};
 
 /// How the devices prove themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,7 +141,7 @@ async fn enrol(yard: &Yard, wanted: &Wanted) -> Result<Vec<Device>, CredentialsE
     let devices = yard.enrol(&kind, &tally).await.map_err(CredentialsError::Fleet)?;
     if devices.len() < wanted.devices {
         let report = tally.report(wanted.seed, wanted.devices, std::time::Duration::ZERO);
-        return Err(CredentialsError::Incomplete(format!("{:?}", report.failures_by_code)));
+        return Err(CredentialsError::Incomplete(render::inline(&report.failures_by_code)));
     }
     Ok(devices)
 }

@@ -28,6 +28,12 @@ pub const CLAIMS_PER_CALL: usize = 500;
 pub const DEVICES: usize = 50_000;
 /// Distinct refusal codes counted; further ones go under `other`.
 pub const REFUSAL_KINDS: usize = 128;
+/// Devices that are not of the run and are named all the same: as many as a screen has lines for.
+pub const GUESTS: usize = 8;
+/// Their messages that wait to be told.
+pub const HEARD: usize = 64;
+/// Characters of such a message that are shown.
+pub const HEARD_SHOWN: usize = 32;
 /// Alerts kept for the report.
 pub const ALERTS: usize = 10_000;
 /// First and longest wait between two attempts to connect.

@@ -99,7 +99,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["boxed", "kernel", "limits", "random", "ready", "stop", "x509"],
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
-            &["log", "proxy", "secret"],
+            &["log", "proxy", "secret", "service_manager"],
             &["derivation", "http"],
         ],
     ),
@@ -166,6 +166,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "cli",
         &[
             &["allocator", "fault", "out", "span", "when"],
+            &["terminal"],
             &["args", "screen", "secrets"],
             &["config", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "serve"],

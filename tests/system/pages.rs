@@ -9,7 +9,7 @@ use std::path::Path;
 use tessera_tests::process::root;
 
 /// Folders whose files a page may cite.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 13] = [
     "token",
     "runtime",
     "agent",
@@ -21,6 +21,7 @@ const FOLDERS: [&str; 12] = [
     "fuzz",
     "docs",
     "examples",
+    "packaging",
     ".ci",
 ];
 
@@ -112,7 +113,9 @@ fn is_path(word: &str) -> bool {
     // `provisioning/keys` is a folder of data, `provisioning/src/keys` one of the tree; `TARGET` stands for a name.
     let second = parts.next().unwrap_or_default();
     let inner = CRATES_HAVE.contains(&second)
-        || ["docs", "tests", "fuzz", "examples", ".ci"].iter().any(|f| word.starts_with(f));
+        || ["docs", "tests", "fuzz", "examples", "packaging", ".ci"]
+            .iter()
+            .any(|f| word.starts_with(f));
     let stands_for_others = word.split('/').any(|part| part == "TARGET");
     let known = first && inner && !stands_for_others;
     word.contains('/') && word.chars().all(plain) && (known || source)
@@ -261,6 +264,11 @@ fn registered(files: &[String]) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// All metrics of the servers.
+pub(super) fn registered_metrics() -> BTreeSet<String> {
+    registered(&files())
 }
 
 #[test]

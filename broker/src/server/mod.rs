@@ -30,6 +30,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::renewal;
+use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
 use crate::config::BrokerConfig;
@@ -87,6 +88,13 @@ impl BrokerHandle {
     /// Sessions, connected or kept.
     pub fn sessions(&self) -> usize {
         self.hub.registry.len()
+    }
+
+    /// Client ids of a device that are connected now.
+    pub fn connected_clients(&self, tenant: &TenantId, device: &DeviceId) -> Vec<String> {
+        let sessions = self.hub.registry.of_device(tenant, device);
+        let connected = sessions.iter().filter(|session| session.is_connected());
+        connected.map(|session| session.client_id.to_string()).collect()
     }
 
     /// Open MQTT sockets.

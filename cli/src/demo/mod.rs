@@ -1,6 +1,7 @@
 //! The demo: a system of its own in a temporary folder, a fleet, four who misbehave, and what must come of it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_provisioning::ProvisioningHandle;
@@ -8,7 +9,7 @@ use tessera_runtime::clock::{SharedClock, SystemClock};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::stop::Stop;
 use tessera_simulators::operator::OperatorClient;
-use tessera_simulators::scenario::{self, News, Plan};
+use tessera_simulators::scenario::{self, News, Plan, Presence};
 use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
 use tessera_token::messages::TokenKind;
@@ -17,13 +18,18 @@ use crate::args::DemoArgs;
 use crate::args::Place;
 use crate::config::{Config, Raw};
 use crate::fault::{Fault, Outcome};
-use crate::screen::Screen;
 use crate::serve::{start_broker, start_provisioning, BrokerPart, Feed};
 use crate::{out, sim};
 
+mod board;
+mod by_hand;
 mod folder;
+mod show;
+#[cfg(test)]
+mod tests;
 
 use folder::TemporaryFolder;
+use show::Show;
 
 /// Time to stop for each of broker and provisioning.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -48,8 +54,7 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
         }
         started => started?,
     };
-    system.tell(&stage.folder, args.lasts.is_none());
-    let outcome = system.watch(&args, seed, &clock).await;
+    let outcome = system.watch(&args, &stage.folder, seed, &clock).await;
     let left = stage.finish().await;
     system.broker.close();
     for name in left {
@@ -70,6 +75,7 @@ struct Stage {
 impl Stage {
     fn new(args: &DemoArgs, places: [SocketAddr; 3]) -> Result<Self, Fault> {
         let folder = TemporaryFolder::new()?;
+        by_hand::place_binary(folder.path())?;
         let config = config(args, &folder, places)?;
         Ok(Self { folder, config, places, front: Stop::new(), back: Stop::new() })
     }
@@ -98,7 +104,7 @@ impl Stage {
 struct System {
     http: SocketAddr,
     operator_token: Secret<String>,
-    broker: BrokerPart,
+    broker: Arc<BrokerPart>,
 }
 
 impl System {
@@ -118,22 +124,28 @@ impl System {
         }
         let first = provisioning.first_start();
         let token = first.ok_or_else(|| Fault::new("the temporary folder was not empty"))?;
-        Ok(Self { http, operator_token: token.operator_token.clone(), broker })
+        Ok(Self { http, operator_token: token.operator_token.clone(), broker: Arc::new(broker) })
     }
 
-    fn tell(&self, folder: &TemporaryFolder, stays: bool) {
-        let (mqtt, http) = (self.broker.handle.mqtt_addr, self.http);
-        out::line(&format!(
-            "provisioning http://{http}   mqtt {mqtt}   metrics http://{}/metrics   data {}",
-            self.broker.handle.http_addr,
-            folder.path().display()
-        ));
-        if stays {
-            out::write(&by_hand(folder, http, mqtt));
-        }
+    /// Where the servers are.
+    fn place(&self) -> String {
+        let (mqtt, metrics) = (self.broker.handle.mqtt_addr, self.broker.handle.http_addr);
+        format!("http://{}   mqtt {mqtt}   metrics {metrics}", self.http)
     }
 
-    async fn watch(&self, args: &DemoArgs, seed: u64, clock: &SharedClock) -> Outcome {
+    /// The clients that are connected to this broker.
+    fn presence(&self) -> Presence {
+        let broker = Arc::clone(&self.broker);
+        Arc::new(move |tenant, device| broker.handle.connected_clients(tenant, device))
+    }
+
+    async fn watch(
+        &self,
+        args: &DemoArgs,
+        folder: &TemporaryFolder,
+        seed: u64,
+        clock: &SharedClock,
+    ) -> Outcome {
         let http = format!("http://{}", self.http);
         let mqtt = self.broker.handle.mqtt_addr;
         let long_enough = |lasts: Duration| lasts >= args.token_life.mul_f64(0.9);
@@ -153,22 +165,28 @@ impl System {
             verifier: None,
             hostile: true,
             expect_refresh: args.lasts.is_some_and(long_enough),
+            presence: Some(self.presence()),
         };
         let stop = Stop::new();
         sim::stop_when_told(&stop)?;
-        let screen = Screen::new(&stop);
-        let show = |news: News<'_>| screen.show(news);
-        let run = scenario::run(plan, clock.clone(), stop.clone(), &show).await?;
-        screen.done();
-        sim::summary(&run);
+        let place = self.place();
+        let commands = match args.lasts {
+            None => by_hand::commands(folder.path(), self.http, mqtt),
+            Some(_) => Vec::new(),
+        };
+        let quiet = matches!(args.log.as_str(), "error" | "off");
+        let show = Show::new(&place, &commands, quiet, &stop);
+        let say = |news: News<'_>| show.show(news);
+        let run = scenario::run(plan, clock.clone(), stop.clone(), &say).await?;
         sim::write_json(args.json.as_deref(), &run)?;
         let by_hand = stop.is_stopping();
         let good = run.is_good();
-        out::line(match (good, by_hand) {
-            (true, _) => "\nevery expectation held",
-            (false, true) => "\nended by hand before everything could be seen",
-            (false, false) => "\nNOT every expectation held",
-        });
+        let verdict = match (good, by_hand) {
+            (true, _) => "every expectation held",
+            (false, true) => "ended by hand before everything could be seen",
+            (false, false) => "NOT every expectation held",
+        };
+        show.end(&run, verdict);
         Ok(u8::from(!good && !by_hand))
     }
 }
@@ -179,7 +197,7 @@ fn config(
     [mqtt, http, metrics]: [SocketAddr; 3],
 ) -> Result<Config, Fault> {
     let mut raw = Raw {
-        data: Some(folder.path().to_owned()),
+        data: Some(folder.path().join(by_hand::DATA)),
         mqtt: Some(Place::At(mqtt)),
         http: Some(http),
         metrics: Some(metrics),
@@ -209,23 +227,4 @@ fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Faul
         root: provisioning.root_thumbprint(),
         tenants: None,
     })
-}
-
-fn by_hand(folder: &TemporaryFolder, http: SocketAddr, mqtt: SocketAddr) -> String {
-    let data = folder.path().display();
-    let tessera = std::env::current_exe().ok();
-    let tessera = tessera.as_ref().map_or("tessera".to_owned(), |path| path.display().to_string());
-    let (host, port) = (mqtt.ip(), mqtt.port());
-    format!(
-        "
-A device of your own, in another terminal (Ctrl-C here ends the demo):
-  export TESSERA_OPERATOR_TOKEN=@{data}/operator.token
-  CLAIM=$({tessera} claim create --role sensor --http http://{http} --plain)
-  {tessera} device enrol --http http://{http} --device mine --claim $CLAIM --dir {data}/mine
-  mosquitto_pub -h {host} -p {port} -i mine -u mine -P \"$({tessera} device password --dir {data}/mine)\" -t d/mine/telemetry -m 21.5
-  {tessera} device doctor --dir {data}/mine --mqtt {mqtt}
-  {tessera} revoke device mine --http http://{http}
-
-"
-    )
 }

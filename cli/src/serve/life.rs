@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::log::LogControl;
+use tessera_runtime::service_manager;
 use tessera_runtime::stop::Stop;
 
 use super::signals::{Asked, Signals};
@@ -92,12 +93,20 @@ pub(super) async fn until_told(
 ) -> Signals {
     let mut look = tokio::time::interval(LOOK);
     let mut often = tokio::time::interval(Duration::from_millis(20));
+    let watchdog = service_manager::watchdog();
+    // Twice within its span: one that comes late is no reason for a restart.
+    let mut alive = tokio::time::interval(watchdog.map_or(LOOK, |span| span / 2));
     let mut told = false;
     let mut looks = 0u32;
+    // It serves from now on. Whether it is ready depends on other machines, and /readyz says so.
+    service_manager::serving("not ready yet: /readyz says why");
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::End => return signals,
+                Asked::End => {
+                    service_manager::stopping();
+                    return signals;
+                }
                 Asked::Reload => {
                     reload.run();
                     reload_more();
@@ -112,8 +121,10 @@ pub(super) async fn until_told(
                     tracing::warn!("not ready yet, /readyz says why: is provisioning reachable, and the feed token right?");
                 }
             }
+            _ = alive.tick(), if watchdog.is_some() => service_manager::alive(),
             _ = often.tick(), if !told => if ready() {
                 told = true;
+                service_manager::status("ready");
                 out::line("ready");
             },
         }

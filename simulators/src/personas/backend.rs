@@ -7,12 +7,24 @@ use serde_json::Value;
 use tessera_runtime::clock::SharedClock;
 use tessera_token::ids::DeviceId;
 
+use tokio::sync::mpsc;
+
 use super::Duty;
+use crate::limits;
 use crate::report::{Alert, Tally};
 use crate::wire::Link;
 
 /// The topic of alerts.
 pub const ALERTS_TOPIC: &str = "$tessera/alerts";
+
+/// A message of a device that is not of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The device, by its topic.
+    pub device: String,
+    /// The payload, as far as it can be shown.
+    pub shown: String,
+}
 
 /// A backend that counts into the tally of the fleet it serves.
 pub struct Backend {
@@ -21,17 +33,20 @@ pub struct Backend {
     devices: Vec<DeviceId>,
     next: usize,
     prefix: String,
+    others: mpsc::Sender<Heard>,
 }
 
 impl Backend {
-    /// A backend that commands `devices` in turn, one a tick, and measures messages below `prefix` (`d/sensor-`).
+    /// A backend that commands `devices` in turn, one a tick, and measures messages below `prefix` (`d/sensor-`). It hands
+    /// the messages of other devices on, as long as there is room.
     pub fn new(
         fleet: Arc<Tally>,
         clock: SharedClock,
         devices: Vec<DeviceId>,
         prefix: String,
+        others: mpsc::Sender<Heard>,
     ) -> Self {
-        Self { fleet, clock, devices, next: 0, prefix }
+        Self { fleet, clock, devices, next: 0, prefix, others }
     }
 }
 
@@ -45,12 +60,13 @@ impl Duty for Backend {
             return self.fleet.alert(read_alert(payload));
         }
         if !topic.starts_with(&self.prefix) {
+            // Without room it is not told: the counts of the run do not depend on it.
+            let _ = heard(topic, payload).map(|heard| self.others.try_send(heard));
             return;
         }
         self.fleet.delivered.one();
         if let Some(sent) = sent_at(payload) {
-            let millis = self.clock.unix_millis().saturating_sub(sent);
-            self.fleet.delivery_latency.observe(Duration::from_millis(millis));
+            self.fleet.delivery_latency.observe(self.clock.monotonic().saturating_sub(sent));
         }
     }
 
@@ -64,8 +80,18 @@ impl Duty for Backend {
     }
 }
 
-fn sent_at(payload: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<Value>(payload).ok()?.get("t")?.as_u64()
+/// When a sensor of this process sent it, by the monotonic clock that both share.
+fn sent_at(payload: &[u8]) -> Option<Duration> {
+    let micros = serde_json::from_slice::<Value>(payload).ok()?.get("u")?.as_u64()?;
+    Some(Duration::from_micros(micros))
+}
+
+fn heard(topic: &str, payload: &[u8]) -> Option<Heard> {
+    let device = topic.strip_prefix("d/")?.split('/').next()?.to_owned();
+    let text = String::from_utf8_lossy(payload);
+    let shown = text.chars().take(limits::HEARD_SHOWN);
+    let shown = shown.map(|c| if c.is_control() { '?' } else { c }).collect();
+    Some(Heard { device, shown })
 }
 
 /// Takes an alert apart as far as it is understood.
@@ -107,7 +133,18 @@ mod tests {
 
     #[test]
     fn the_time_of_sending_is_read() {
-        assert_eq!(sent_at(b"{\"n\":1,\"t\":123}   "), Some(123));
+        let sent = sent_at(b"{\"n\":1,\"t\":5,\"u\":123}   ");
+        assert_eq!(sent, Some(Duration::from_micros(123)));
         assert_eq!(sent_at(b"{}"), None);
+    }
+
+    #[test]
+    fn a_message_of_others_is_cut_and_cannot_steer_a_terminal() {
+        let told = heard("d/mine/telemetry", b"21.5").unwrap();
+        assert_eq!((told.device.as_str(), told.shown.as_str()), ("mine", "21.5"));
+        let told =
+            heard("d/mine/telemetry", &[b"\x1b[2J".as_slice(), &[b'x'; 99]].concat()).unwrap();
+        assert!(told.shown.starts_with("?[2J"), "{told:?}");
+        assert_eq!(told.shown.chars().count(), limits::HEARD_SHOWN);
     }
 }

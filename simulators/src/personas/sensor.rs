@@ -21,10 +21,12 @@ impl Sensor {
         Self { device, clock, payload_bytes, sequence: 0 }
     }
 
-    /// `{"n":…,"t":…}` with the true time in milliseconds, so that the backend can tell how long it took.
+    /// `{"n":…,"t":…,"u":…}` with the true time in milliseconds, and the time of the process in microseconds, by which the
+    /// backend tells how long it took.
     fn payload(&self) -> Vec<u8> {
-        let sent = self.clock.unix_millis();
-        let mut payload = format!("{{\"n\":{},\"t\":{sent}}}", self.sequence).into_bytes();
+        let (sent, micros) = (self.clock.unix_millis(), self.clock.monotonic().as_micros());
+        let payload = format!("{{\"n\":{},\"t\":{sent},\"u\":{micros}}}", self.sequence);
+        let mut payload = payload.into_bytes();
         payload.resize(payload.len().max(self.payload_bytes), b' ');
         payload
     }

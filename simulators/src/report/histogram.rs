@@ -60,5 +60,5 @@ fn percentile(counts: &[u64], count: u64, share: f64) -> f64 {
 }
 
 fn millis(micros: f64) -> f64 {
-    (micros / 10.0).round() / 100.0
+    micros.round() / 1000.0
 }

@@ -1,10 +1,12 @@
-//! The report as text: one progress line, one table.
+//! The report as text: lines for a screen, one table, and durations in their unit.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
-use super::Report;
+use super::{Latency, Report};
 
-/// One line for a screen that moves.
+/// How it stands, in one line.
 pub fn progress(report: &Report) -> String {
     format!(
         "{:>5.1}s  enrolled {}/{}  online {}  published {}  delivered {}  refreshed {}/{}  refused {}  alerts {}  failures {}",
@@ -16,10 +18,45 @@ pub fn progress(report: &Report) -> String {
         report.delivered,
         report.refreshed,
         report.devices,
-        report.refusals.values().sum::<u64>(),
-        report.alerts.values().sum::<u64>(),
+        refused(report),
+        alerts(report),
         report.failures,
     )
+}
+
+/// How it stands, in two lines of at most 80 columns.
+pub fn status(report: &Report) -> [String; 2] {
+    let half = |name: &str, title: &str| {
+        let latency = report.latencies.get(name);
+        latency.map(|l| format!("  {title} {}", millis(l.p50))).unwrap_or_default()
+    };
+    [
+        format!(
+            "online {} of {}  published {}  delivered {}  refreshed {} of {}",
+            report.online,
+            report.devices,
+            report.published,
+            report.delivered,
+            report.refreshed,
+            report.devices
+        ),
+        format!(
+            "refused {}  alerts {}  failures {}{}{}",
+            refused(report),
+            alerts(report),
+            report.failures,
+            half("connect", "connect"),
+            half("end to end", "end to end"),
+        ),
+    ]
+}
+
+fn refused(report: &Report) -> u64 {
+    report.refusals.values().sum()
+}
+
+fn alerts(report: &Report) -> u64 {
+    report.alerts.values().sum()
 }
 
 /// The summary table.
@@ -42,7 +79,9 @@ pub fn table(report: &Report) -> String {
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<30} {value}");
     }
-    latencies(&mut out, report);
+    for line in latencies(report) {
+        let _ = writeln!(out, "  {line}");
+    }
     counts(&mut out, "failures of honest devices", &report.failures_by_code);
     counts(&mut out, "refusals of hostile ones", &report.refusals);
     counts(&mut out, "alerts by device", &report.alerts);
@@ -50,22 +89,47 @@ pub fn table(report: &Report) -> String {
     out
 }
 
-fn latencies(out: &mut String, report: &Report) {
-    let _ = writeln!(
-        out,
-        "  {:<14} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "latency (ms)", "count", "p50", "p95", "p99", "max"
-    );
-    for (name, l) in &report.latencies {
-        let _ = writeln!(
-            out,
-            "  {name:<14} {:>9} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
-            l.count, l.p50, l.p95, l.p99, l.max
-        );
+/// The latencies as a table with a head.
+pub fn latencies(report: &Report) -> Vec<String> {
+    let row = |name: &str, cells: [String; 5]| {
+        let [count, p50, p95, p99, max] = cells;
+        format!("{name:<14} {count:>9} {p50:>9} {p95:>9} {p99:>9} {max:>9}")
+    };
+    let head = row("latency", ["count", "p50", "p95", "p99", "max"].map(str::to_owned));
+    let of = |(name, l): (&&'static str, &Latency)| {
+        let [p50, p95, p99, max] = [l.p50, l.p95, l.p99, l.max].map(millis);
+        row(name, [l.count.to_string(), p50, p95, p99, max])
+    };
+    std::iter::once(head).chain(report.latencies.iter().map(of)).collect()
+}
+
+/// Milliseconds in the unit that suits them: `480 µs`, `1.1 ms`, `34 ms`, `2.5 s`.
+pub fn millis(millis: f64) -> String {
+    match millis {
+        below if below < 0.9995 => format!("{:.0} µs", below * 1000.0),
+        below if below < 9.95 => format!("{below:.1} ms"),
+        below if below < 999.5 => format!("{below:.0} ms"),
+        above => format!("{:.1} s", above / 1000.0),
     }
 }
 
-fn counts(out: &mut String, title: &str, counts: &std::collections::BTreeMap<String, u64>) {
+/// The same for a duration.
+pub fn duration(took: Duration) -> String {
+    millis(took.as_secs_f64() * 1000.0)
+}
+
+/// Counts in one line: `none`, or `2 connection_lost, 1 queue_full`.
+pub fn inline(counts: &BTreeMap<String, u64>) -> String {
+    match counts.is_empty() {
+        true => "none".to_owned(),
+        false => {
+            let one = |(kind, count): (&String, &u64)| format!("{count} {kind}");
+            counts.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn counts(out: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
     if counts.is_empty() {
         let _ = writeln!(out, "  {title}: none");
         return;

@@ -58,3 +58,31 @@ fn the_table_says_what_was_counted() {
     assert_eq!(json["online"], 0);
     assert_eq!(json["latencies"]["enrol"]["count"], 1);
 }
+
+#[test]
+fn a_duration_has_the_unit_that_suits_it() {
+    let shown = [0.01, 0.48, 0.9994, 1.08, 9.94, 34.44, 999.0, 2_500.0].map(render::millis);
+    assert_eq!(
+        shown,
+        ["10 µs", "480 µs", "999 µs", "1.1 ms", "9.9 ms", "34 ms", "999 ms", "2.5 s"]
+    );
+    assert_eq!(render::duration(Duration::from_micros(840)), "840 µs");
+    let histogram = Histogram::default();
+    histogram.observe(Duration::from_micros(123));
+    // Microseconds are not rounded away.
+    assert_eq!(histogram.latency().unwrap().max, 0.123);
+}
+
+#[test]
+fn counts_and_status_hold_no_debug_text_and_fit_80_columns() {
+    let tally = Tally::default();
+    assert_eq!(render::inline(&tally.report(1, 1, Duration::ZERO).failures_by_code), "none");
+    tally.failure("connection_lost");
+    let mut report = tally.report(1, 9_999, Duration::ZERO);
+    assert_eq!(render::inline(&report.failures_by_code), "1 connection_lost");
+    (report.online, report.refreshed) = (9_999, 9_999);
+    (report.published, report.delivered) = (999_999, 999_999);
+    for line in render::status(&report) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Expectations of a run: one literal list.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use super::Plan;
 use crate::personas::prober::Probe;
 use crate::personas::revoked::Cut;
 use crate::personas::thief::Theft;
-use crate::report::Report;
+use crate::report::{render, Report};
 
 /// A revoked device is gone within this time.
 pub const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -69,9 +70,9 @@ pub fn judge(plan: &Plan, report: &Report, found: &Found) -> Vec<Expectation> {
         count("all devices connected with proof", report.connected_devices, devices),
         delivered(report),
         Expectation {
-            what: "no honest device met a failure",
+            what: "no failure of an honest device",
             held: report.failures == 0,
-            saw: format!("{} {:?}", report.failures, report.failures_by_code),
+            saw: render::inline(&report.failures_by_code),
         },
     ];
     if plan.expect_refresh {
@@ -130,7 +131,7 @@ fn theft(theft: Option<&Theft>) -> Expectation {
     let held =
         theft.is_some_and(|t| t.breaches.is_empty() && t.attempts > 0 && t.refused == t.attempts);
     let saw = theft.map_or("not tried".to_owned(), |t| {
-        format!("{} of {} attempts refused {:?}", t.refused, t.attempts, t.breaches)
+        format!("{} of {} attempts refused{}", t.refused, t.attempts, allowed(&t.breaches))
     });
     Expectation { what: "copied token refused", held, saw }
 }
@@ -138,36 +139,57 @@ fn theft(theft: Option<&Theft>) -> Expectation {
 fn probe(probe: Option<&Probe>) -> Expectation {
     let held = probe.is_some_and(|p| p.breaches.is_empty() && p.refused > 0 && p.unanswered == 0);
     let saw = probe.map_or("not tried".to_owned(), |p| {
-        format!(
-            "{} of {} attempts refused, {} unanswered, allowed {:?}",
-            p.refused, p.attempts, p.unanswered, p.breaches
-        )
+        let unanswered = match p.unanswered {
+            0 => String::new(),
+            some => format!(", {some} unanswered"),
+        };
+        let allowed = allowed(&p.breaches);
+        format!("{} of {} attempts refused{unanswered}{allowed}", p.refused, p.attempts)
     });
-    Expectation { what: "publish and subscribe outside the scope refused", held, saw }
+    Expectation { what: "topics of others refused", held, saw }
 }
 
 fn cut(cut: Option<&Cut>) -> Expectation {
     let held = cut.is_some_and(|cut| cut.took <= CUT_WITHIN && !cut.came_back);
     let saw = cut.map_or("not tried".to_owned(), |cut| {
-        let back = if cut.came_back { "and came back" } else { "and stayed out" };
-        format!("{} ms after the answer ({}) {back}", cut.took.as_millis(), cut.closed)
+        let back = if cut.came_back { "came back" } else { "stayed out" };
+        format!("{} after the answer, {back}", render::duration(cut.took))
     });
     Expectation { what: "revoked device cut off within 1 s", held, saw }
 }
 
 fn noticed(what: &'static str, report: &Report, names: &[&String]) -> Expectation {
-    let is_one = |key: &str| names.iter().any(|name| key.split(' ').next() == Some(name.as_str()));
-    let alerts: Vec<&str> =
-        report.alerts.keys().map(String::as_str).filter(|key| is_one(key)).collect();
-    let saw = if alerts.is_empty() { "no alert".to_owned() } else { alerts.join(", ") };
-    Expectation { what, held: !alerts.is_empty(), saw }
+    let mut signals: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (device, of_alert) in report.alerts.keys().filter_map(|key| key.split_once(' ')) {
+        if names.iter().any(|name| *name == device) {
+            signals.entry(device).or_default().extend(of_alert.split('+'));
+        }
+    }
+    let one = |(device, signals): (&&str, &BTreeSet<&str>)| {
+        format!("{device}: {}", signals.iter().copied().collect::<Vec<_>>().join(", "))
+    };
+    let saw = match signals.is_empty() {
+        true => "no alert".to_owned(),
+        false => signals.iter().map(one).collect::<Vec<_>>().join("; "),
+    };
+    Expectation { what, held: !signals.is_empty(), saw }
+}
+
+/// Names of the ways and topics that were let in: none, or the product is broken.
+fn allowed<T: AsRef<str>>(breaches: &[T]) -> String {
+    let names: Vec<&str> = breaches.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!(", allowed: {}", names.join(", ")),
+    }
 }
 
 /// The list as text, one line each.
-pub fn render(expectations: &[Expectation]) -> String {
+pub fn render(expectations: &[Expectation]) -> Vec<String> {
+    let longest = expectations.iter().map(|e| e.what.len()).max().unwrap_or_default();
     let line = |e: &Expectation| {
         let mark = if e.held { "ok  " } else { "FAIL" };
-        format!("  {mark} {:<48} {}\n", e.what, e.saw)
+        format!("{mark} {:<longest$}  {}", e.what, e.saw).trim_end().to_owned()
     };
     expectations.iter().map(line).collect()
 }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_token::ids::{DeviceId, VerifierName};
+use tokio::sync::mpsc;
 
 use super::expectations::{Found, Named};
 use super::{News, Run, Say, ScenarioError, DRAIN};
 use crate::device::life::{Device, Habits};
 use crate::fleet::{until, FleetError};
 use crate::limits;
+use crate::personas::backend::Heard;
 use crate::personas::revoked::{self, CutError};
 use crate::personas::thief::{self, Loot};
 use crate::personas::{prober, Backend, Flooder};
+use crate::report::render;
 use crate::wire::{Link, Version};
 
 /// How long the flooder behaves before it floods, and how much it then sends.
@@ -28,7 +31,11 @@ const ROUNDS: usize = 3;
 
 impl Run {
     /// Starts the backend and waits for its subscriptions: what is published before them is not seen.
-    pub(super) async fn start_backend(&self, devices: Vec<DeviceId>) -> Result<(), ScenarioError> {
+    pub(super) async fn start_backend(
+        &self,
+        devices: Vec<DeviceId>,
+        others: mpsc::Sender<Heard>,
+    ) -> Result<(), ScenarioError> {
         let verifier = self.plan.verifier.clone();
         let habits = Habits { version: Version::V5, verifier, ..Habits::default() };
         let id = self.name("backend");
@@ -38,6 +45,7 @@ impl Run {
             Arc::clone(&self.clock),
             devices,
             format!("d/{}sensor-", self.plan.prefix),
+            others,
         );
         let life = backend.live(Box::new(duty), self.others.clone(), self.stop.clone());
         self.stop.spawn("backend", life);
@@ -92,8 +100,8 @@ impl Run {
         }
         link.close().await;
         say(News::Note(&format!(
-            "{} presented the copied token of {}: {} attempts, {} refused",
-            named.thief, named.victim, sum.attempts, sum.refused
+            "{} showed the copied token of {}: {} of {} attempts refused",
+            named.thief, named.victim, sum.refused, sum.attempts
         )));
         Ok(sum)
     }
@@ -117,10 +125,8 @@ impl Run {
             sum.breaches.extend(probe.breaches);
         }
         say(News::Note(&format!(
-            "{id} tried topics outside its scope: {} attempts, {} refused, {} allowed",
-            sum.attempts,
-            sum.refused,
-            sum.breaches.len()
+            "{id} tried topics that are not its own: {} of {} attempts refused",
+            sum.refused, sum.attempts
         )));
         Ok(sum)
     }
@@ -155,8 +161,8 @@ impl Run {
         let cut = revoked::measure(&first, order, again, &self.clock).await;
         let cut = cut.map_err(|error| words(id, error))?;
         say(News::Note(&format!(
-            "{id} was revoked and cut off {} ms after the answer",
-            cut.took.as_millis()
+            "{id} was revoked, and cut off {} after the answer",
+            render::duration(cut.took)
         )));
         Ok(cut)
     }
@@ -186,6 +192,6 @@ fn words(id: &str, error: CutError) -> String {
     match error {
         CutError::NotConnected(closed) => format!("{id} could not connect: {closed}"),
         CutError::NotRevoked(why) => format!("{id} could not be revoked: {why}"),
-        CutError::StillOpen => format!("{id} was revoked and its connection stayed open"),
+        CutError::StillOpen => format!("{id} was revoked, and its connection stayed open"),
     }
 }

@@ -12,23 +12,26 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::stop::Stop;
-use tessera_token::ids::{TenantId, VerifierName};
+use tessera_token::ids::{DeviceId, TenantId, VerifierName};
 use tessera_token::messages::TokenKind;
-use tokio::sync::Semaphore;
+use tokio::sync::{mpsc, Semaphore};
 
 use crate::device::api::DeviceApi;
 use crate::device::life::{Habits, World};
 use crate::fleet::{start_sensors, until, FleetError, Kind, Yard};
 use crate::limits;
 use crate::operator::OperatorClient;
+use crate::personas::backend::Heard;
 use crate::report::{render, Report, Tally};
 use crate::wire::Broker;
 
 pub mod expectations;
+mod guests;
 mod hostile;
 mod truth;
 
 pub use expectations::{Expectation, Found};
+pub use guests::{Guest, Presence};
 pub use truth::Truth;
 
 /// Where the system is and what to run against it.
@@ -64,6 +67,8 @@ pub struct Plan {
     pub hostile: bool,
     /// Whether every device must have refreshed by the end.
     pub expect_refresh: bool,
+    /// Says which clients are connected, when devices that are not of the run are to be told of.
+    pub presence: Option<Presence>,
 }
 
 /// Result of a run.
@@ -75,6 +80,8 @@ pub struct Outcome {
     pub expectations: Vec<Expectation>,
     /// Role of each device.
     pub truth: Truth,
+    /// Devices that are not of the run.
+    pub guests: Vec<Guest>,
 }
 
 impl Outcome {
@@ -100,7 +107,9 @@ impl fmt::Display for ScenarioError {
         match self {
             Self::Http(error) => error.fmt(f),
             Self::Fleet(error) => error.fmt(f),
-            Self::NoBackend(met) => write!(f, "the backend could not subscribe: it met {met:?}"),
+            Self::NoBackend(met) => {
+                write!(f, "the backend could not subscribe: it met {}", render::inline(met))
+            }
         }
     }
 }
@@ -140,8 +149,14 @@ pub(crate) struct Run {
 pub enum News<'a> {
     /// Something happened.
     Note(&'a str),
+    /// A device was noticed.
+    Alert(&'a str),
+    /// A device that is not of the run did something.
+    Guest(&'a str),
     /// How it stands; the next one takes its place.
-    Progress(&'a str),
+    Progress(&'a Report),
+    /// All devices that are not of the run; the next one takes its place.
+    Guests(&'a [Guest]),
 }
 
 /// The watcher.
@@ -168,6 +183,10 @@ async fn go(
 ) -> Result<Outcome, ScenarioError> {
     let run = Run::new(plan, clock)?;
     say(News::Note(&format!("seed {}", run.plan.seed)));
+    let audited = match run.plan.presence {
+        Some(_) => guests::end_of_audit(&run.plan.operator).await,
+        None => 0,
+    };
     let devices = run.yard.enrol(&run.kind(), &run.fleet.tally).await?;
     say(News::Note(&format!(
         "enrolled {} of {} devices, each with a key of its own",
@@ -175,9 +194,10 @@ async fn go(
         run.plan.devices
     )));
     let ids: Vec<_> = devices.iter().map(|device| device.identity.device.clone()).collect();
-    run.start_backend(ids.clone()).await?;
+    let (others, heard) = mpsc::channel(limits::HEARD);
+    run.start_backend(ids.clone(), others).await?;
     start_sensors(devices, PAYLOAD_BYTES, &run.fleet, &run.sensors);
-    let found = run.watch(&ids, &stop, say).await;
+    let (found, guests) = run.watch(&ids, (audited, heard), &stop, say).await;
     let mut left = run.sensors.finish(DRAIN).await;
     run.settle().await;
     let report = run.report();
@@ -187,7 +207,7 @@ async fn go(
         say(News::Note(&format!("did not stop: {name}")));
     }
     let truth = Truth::of(&run.plan, &ids, &found);
-    Ok(Outcome { report, expectations, truth })
+    Ok(Outcome { report, expectations, truth, guests })
 }
 
 impl Run {
@@ -252,10 +272,11 @@ impl Run {
     /// Everything between the first connection and the end.
     async fn watch(
         &self,
-        ids: &[tessera_token::ids::DeviceId],
+        ids: &[DeviceId],
+        (audited, heard): (u64, mpsc::Receiver<Heard>),
         stop: &Stop,
         say: Say<'_>,
-    ) -> Found {
+    ) -> (Found, Vec<Guest>) {
         let tally = &self.fleet.tally;
         let wanted = ids.len() as u64;
         let all = until(Duration::from_secs(60), || {
@@ -273,8 +294,14 @@ impl Run {
                 Found::default()
             }
         };
-        let (found, ()) = tokio::join!(misdeeds, self.progress(stop, say));
-        found
+        let over = Stop::new();
+        let progress = async {
+            self.progress(stop, say).await;
+            over.trigger();
+        };
+        let guests = self.watch_guests(ids, audited, heard, &over, say);
+        let (found, (), guests) = tokio::join!(misdeeds, progress, guests);
+        (found, guests)
     }
 
     /// Tells how it goes until the time is over.
@@ -287,7 +314,7 @@ impl Run {
                 _ = ticks.tick() => {}
                 () = stop.stopping() => return,
             }
-            say(News::Progress(&render::progress(&self.report())));
+            say(News::Progress(&self.report()));
             told = self.tell_alerts(told, say);
             if ends.is_some_and(|ends| self.clock.monotonic() >= ends) {
                 return;
@@ -298,7 +325,7 @@ impl Run {
     fn tell_alerts(&self, told: usize, say: Say<'_>) -> usize {
         let alerts = self.fleet.tally.alerts();
         for alert in alerts.iter().skip(told) {
-            say(News::Note(&format!("alert: {} {}: {}", alert.device, alert.signal, alert.words)));
+            say(News::Alert(&format!("{} {}: {}", alert.device, alert.signal, alert.words)));
         }
         alerts.len()
     }

@@ -105,12 +105,21 @@ impl Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) => write!(f, "the broker refused the connection: {reason}"),
-            Self::Disconnected(reason) => write!(f, "the broker ended the connection: {reason}"),
+            Self::Refused(reason) => {
+                write!(f, "the broker refused the connection: {}", words(reason))
+            }
+            Self::Disconnected(reason) => {
+                write!(f, "the broker ended the connection: {}", words(reason))
+            }
             Self::Lost(why) => write!(f, "the connection is gone: {why}"),
             Self::NotOpened(_, why) => write!(f, "no connection to the broker: {why}"),
         }
     }
+}
+
+/// The name of a reason in words.
+fn words(reason: &str) -> String {
+    reason.replace('_', " ")
 }
 
 impl std::error::Error for Closed {}

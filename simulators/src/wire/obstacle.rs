@@ -81,10 +81,10 @@ impl Told {
     /// By the name of the reason in [`super::Closed::Refused`].
     pub fn of(reason: &str) -> Self {
         match reason {
-            "NotAuthorized" | "BadUserNamePassword" => Self::Unauthorised,
-            "ServerBusy" | "ConnectionRateExceeded" => Self::Busy,
-            "ServerUnavailable" | "ServiceUnavailable" => Self::NotReady,
-            "QuotaExceeded" => Self::Share,
+            "not_authorized" | "bad_user_name_or_password" => Self::Unauthorised,
+            "server_busy" | "connection_rate_exceeded" => Self::Busy,
+            "server_unavailable" => Self::NotReady,
+            "quota_exceeded" => Self::Share,
             _ => Self::Other,
         }
     }
@@ -115,13 +115,12 @@ mod tests {
     #[test]
     fn reasons_of_a_connack_are_told_apart() {
         for (reason, told) in [
-            ("NotAuthorized", Told::Unauthorised),
-            ("BadUserNamePassword", Told::Unauthorised),
-            ("ServerBusy", Told::Busy),
-            ("ServerUnavailable", Told::NotReady),
-            ("ServiceUnavailable", Told::NotReady),
-            ("QuotaExceeded", Told::Share),
-            ("Banned", Told::Other),
+            ("not_authorized", Told::Unauthorised),
+            ("bad_user_name_or_password", Told::Unauthorised),
+            ("server_busy", Told::Busy),
+            ("server_unavailable", Told::NotReady),
+            ("quota_exceeded", Told::Share),
+            ("banned", Told::Other),
         ] {
             assert_eq!(Told::of(reason), told, "{reason}");
         }

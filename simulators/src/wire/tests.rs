@@ -30,7 +30,7 @@ fn broker_addresses() {
 
 #[test]
 fn kinds_are_short() {
-    assert_eq!(Closed::Refused("NotAuthorized".to_owned()).kind(), "connect:NotAuthorized");
+    assert_eq!(Closed::Refused("not_authorized".to_owned()).kind(), "connect:not_authorized");
     assert_eq!(Closed::Lost("anything at all".to_owned()).kind(), "connection_lost");
 }
 
@@ -71,7 +71,7 @@ async fn a_refusal_is_told_in_both_versions() {
             let (mut socket, _) = listener.accept().await.unwrap();
             answer(&mut socket, connack).await
         });
-        assert_eq!(opened.err(), Some(Closed::Refused("NotAuthorized".to_owned())));
+        assert_eq!(opened.err(), Some(Closed::Refused("not_authorized".to_owned())));
         let holds = |text: &str| packet.windows(text.len()).any(|w| w == text.as_bytes());
         assert!(holds("MQTT") && holds("d-1") && holds("cGFzc3dvcmQ"));
     }

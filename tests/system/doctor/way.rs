@@ -74,9 +74,9 @@ fn the_way_to_the_broker_is_named() {
     }
     // A broker of another kind that lets no client in, and one of 3.1.1 alone, which judges the password.
     let old = answering(&[0x20, 2, 0, 1]);
-    ask(&old.to_string(), &[]).names("", "ProtocolVersion", "--mqtt");
+    ask(&old.to_string(), &[]).names("", "unsupported_protocol_version", "--mqtt");
     let foreign = answering(&[0x20, 3, 0, 0x8a, 0]);
-    ask(&foreign.to_string(), &[]).names("", "Banned", "--mqtt");
+    ask(&foreign.to_string(), &[]).names("", "banned", "--mqtt");
 }
 
 #[test]

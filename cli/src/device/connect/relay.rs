@@ -268,5 +268,5 @@ fn not_sent() -> Over {
 
 /// Whether another client took the connection over.
 fn is_taken(closed: &Closed) -> bool {
-    matches!(closed, Closed::Disconnected(reason) if reason == "SessionTakenOver")
+    matches!(closed, Closed::Disconnected(reason) if reason == "session_taken_over")
 }

@@ -166,7 +166,7 @@ impl Door<'_> {
     fn may_be_older(&self, closed: &Closed) -> bool {
         !self.v5_alone
             && match closed {
-                Closed::Refused(reason) => reason.contains("ProtocolVersion"),
+                Closed::Refused(reason) => reason == "unsupported_protocol_version",
                 Closed::NotOpened(obstacle, _) => *obstacle == Obstacle::NotMqtt,
                 _ => false,
             }

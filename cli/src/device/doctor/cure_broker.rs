@@ -203,7 +203,7 @@ fn right(code: RefusalCode, act: &Act, verb: &str, option: &str, ward: &Ward) ->
     let Act { name, told, rights, covered, by_new } = act;
     if *covered {
         let cause = format!("the token may {verb} {name}, and the broker refuses it ({told})");
-        let code = (told == "QuotaExceeded").then_some(RefusalCode::ShareUsedUp);
+        let code = (told == "quota_exceeded").then_some(RefusalCode::ShareUsedUp);
         return Cure::new(code, cause, "read the code of the refusal in the log of the broker");
     }
     let may = match rights.as_slice() {

@@ -17,7 +17,7 @@ fn ward() -> Ward {
 fn act(covered: bool, by_new: bool) -> Act {
     Act {
         name: "d/x/t".into(),
-        told: "NotAuthorized".into(),
+        told: "not_authorized".into(),
         rights: vec!["d/d-17/telemetry".into()],
         covered,
         by_new,
@@ -256,7 +256,7 @@ fn kinds() -> Vec<(Trouble, Option<RefusalCode>, &'static str, &'static str)> {
         (Trouble::Publish(act(false, true)), Some(C::PublishNotAuthorised), "d/x/t", "--refresh"),
         (Trouble::Publish(act(true, true)), None, "refuses it", "log"),
         (
-            Trouble::Publish(Act { told: text("QuotaExceeded"), ..act(true, true) }),
+            Trouble::Publish(Act { told: text("quota_exceeded"), ..act(true, true) }),
             Some(C::ShareUsedUp),
             "refuses it",
             "log",

@@ -1,4 +1,6 @@
-//! Packets and session state of MQTT 3.1.1 and 5: the only file that names `rumqttc`.
+//! Packets and session state of MQTT 3.1.1 and 5; [`reasons`] names their codes. Only this folder names `rumqttc`.
+
+mod reasons;
 
 use std::time::Duration;
 
@@ -92,7 +94,7 @@ impl Protocol {
                 None => Ok(false),
                 Some(rumqttc::Packet::ConnAck(ack)) => match ack.code {
                     rumqttc::ConnectReturnCode::Success => Ok(true),
-                    refused => Err(Closed::Refused(format!("{refused:?}"))),
+                    refused => Err(Closed::Refused(reasons::connack_311(refused).to_owned())),
                 },
                 Some(_) => Err(lost("the first packet is no CONNACK")),
             },
@@ -100,7 +102,7 @@ impl Protocol {
                 None => Ok(false),
                 Some(p5::Packet::ConnAck(ack)) => {
                     if ack.code != p5::ConnectReturnCode::Success {
-                        return Err(Closed::Refused(format!("{:?}", ack.code)));
+                        return Err(Closed::Refused(reasons::connack_5(ack.code).to_owned()));
                     }
                     let told = ack.properties.as_ref();
                     codec.max_outgoing_size = told.and_then(|all| all.max_packet_size);
@@ -222,11 +224,11 @@ fn incoming_5(packet: p5::Packet) -> Option<Incoming> {
             p5::PubAckReason::Success | p5::PubAckReason::NoMatchingSubscribers => {
                 Incoming::Published
             }
-            refused => Incoming::PublishRefused(format!("{refused:?}")),
+            refused => Incoming::PublishRefused(reasons::puback(refused).to_owned()),
         }),
         p5::Packet::SubAck(ack) => Some(match ack.return_codes.first() {
             Some(p5::SubscribeReasonCode::Success(_)) => Incoming::Subscribed,
-            Some(refused) => Incoming::SubscribeRefused(format!("{refused:?}")),
+            Some(refused) => Incoming::SubscribeRefused(reasons::suback(refused).to_owned()),
             None => Incoming::SubscribeRefused("empty".to_owned()),
         }),
         _ => None,
@@ -240,7 +242,7 @@ fn lost(error: impl std::fmt::Display) -> Closed {
 fn closed_5(error: v5::StateError) -> Closed {
     match error {
         v5::StateError::ServerDisconnect { reason_code, .. } => {
-            Closed::Disconnected(format!("{reason_code:?}"))
+            Closed::Disconnected(reasons::disconnect(reason_code).to_owned())
         }
         other => lost(other),
     }
