@@ -1,15 +1,16 @@
-//! The queue of outgoing messages of one session: bounded; routing push into it and the session drains it.
+//! The queue of outgoing messages of one session: bounded; routes push into it and the session drains it.
 //!
 //! Pushing never waits. Wildcard routes, whose commit logs hold the rest, wait for [`Outbox::room`]; exact routes count
 //! the messages that did not fit. An idle outbox owns no heap memory but itself.
 
 mod drain;
+mod feed;
 mod waiting;
 
 use super::delivery::Delivery;
 use super::row;
 use crate::codec::QoS;
-use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, QUEUED_MESSAGE_OVERHEAD, RETAINED_AHEAD};
+use crate::limits::{OUTBOX_BYTES, OUTBOX_MESSAGES, QUEUED_MESSAGE_OVERHEAD};
 use crate::message::SubscriberId;
 use crate::persistence::{Row, SessionRows};
 use crate::shares::{Account, Holding};
@@ -20,25 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The part of the queue that [`Outbox::feed`] leaves free, whatever the share of the session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Free {
-    /// Nothing.
-    Nothing,
-    /// Half of it.
-    Half,
-}
-
-/// The result of [`Outbox::feed`].
-#[derive(Default)]
-pub(crate) struct Fed {
-    /// Messages that were added.
-    pub(crate) count: usize,
-    /// Messages that were lost for want of a share, by QoS.
-    pub(crate) lost: [u64; 3],
-    /// The one that found no room.
-    pub(crate) refused: Option<Delivery>,
-}
+pub(crate) use feed::Free;
 
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,53 +158,6 @@ impl Outbox {
         }
         self.unlock(inner);
         pushed.filter(|pushed| *pushed != Push::Full)
-    }
-
-    /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far
-    /// as there is room. `next` is called under the lock of the queue: messages pushed after `next` looked come after
-    /// it.
-    pub(crate) fn feed(
-        &self,
-        mut share: usize,
-        free: Free,
-        mut next: impl FnMut() -> Option<Delivery>,
-    ) -> Fed {
-        let mut inner = self.inner.lock();
-        let few = RETAINED_AHEAD.min(self.max_messages / 2).max(1);
-        let mut fed = Fed::default();
-        while !inner.closed {
-            let is_low = inner.queue.len() < few && inner.bytes <= self.max_bytes / 2;
-            let is_left_free = match free {
-                Free::Nothing => inner.queue.len() < self.max_messages,
-                Free::Half => {
-                    inner.queue.len() < self.max_messages / 2 && inner.bytes < self.max_bytes / 2
-                }
-            };
-            if !is_low && share == 0 || !is_left_free {
-                break;
-            }
-            let Some(delivery) = next() else { break };
-            if !self.fits(&inner, delivery.cost as usize) {
-                fed.refused = Some(delivery);
-                break;
-            }
-            let qos = delivery.qos();
-            // Without a share it is lost: no drain of this queue would show when there is one.
-            match self.add(&mut inner, delivery) {
-                Push::NoShare => {
-                    self.miss(1);
-                    if let Some(count) = fed.lost.get_mut(qos as usize) {
-                        *count += 1;
-                    }
-                }
-                _ => {
-                    share = share.saturating_sub(1);
-                    fed.count += 1;
-                }
-            }
-        }
-        self.unlock(inner);
-        fed
     }
 
     /// Does something that no push may come in between.

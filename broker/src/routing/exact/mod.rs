@@ -87,7 +87,7 @@ impl ExactRoutes {
                 Some(Entry::One(subscriber)) => return subscriber.offer(message, tally),
                 Some(Entry::Many(many)) => {
                     let list = many.read();
-                    // Otherwise it became the entry of one subscriber meanwhile.
+                    // Otherwise it has become the entry of one subscriber.
                     if !list.is_retired() {
                         return list.offer(message, tally);
                     }
