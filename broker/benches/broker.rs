@@ -1,4 +1,4 @@
-//! What the codec and the device lane cost: `cargo bench -p tessera-broker`.
+//! Benchmarks of the codec and of the exact route: `cargo bench -p tessera-broker`.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(
     clippy::unwrap_used,
@@ -14,10 +14,10 @@ use criterion::{criterion_group, criterion_main, BatchSize, Criterion};
 use tessera_broker::codec::{
     decode, encode, FrameReader, Packet, Peer, Properties, Publish, QoS, Step, Version,
 };
-use tessera_broker::lanes::device::DeviceLane;
-use tessera_broker::lanes::{Outbox, Tally};
 use tessera_broker::message::Author;
 use tessera_broker::message::{Message, Options, Publisher, SubscriberId};
+use tessera_broker::routing::exact::ExactRoutes;
+use tessera_broker::routing::{Outbox, Tally};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
@@ -84,21 +84,21 @@ fn device_lane(c: &mut Criterion) {
         Arc::new(Message::new(tenant.clone(), topic.clone(), vec![0; 64].into(), publisher))
     };
     for sessions in [1_000u64, 15_000] {
-        let lane = DeviceLane::new();
+        let routes = ExactRoutes::new();
         let mut messages = Vec::new();
         let mut outboxes = Vec::new();
         for id in 1..=sessions {
             let topic = TopicName::parse(&format!("d/device-{id}/cmd")).unwrap();
             let outbox = Outbox::new(SubscriberId(id));
-            lane.subscribe(&tenant, &topic, &outbox, Options::default());
+            routes.subscribe(&tenant, &topic, &outbox, Options::default());
             messages.push(message(&topic));
             outboxes.push(outbox);
         }
         let (mut turn, mut out) = ((0..messages.len()).cycle(), Vec::new());
-        c.bench_function(&format!("device lane: publish and take, one of {sessions}"), |b| {
+        c.bench_function(&format!("exact route: publish and take, one of {sessions}"), |b| {
             b.iter(|| {
                 let at = turn.next().unwrap();
-                lane.publish(&messages[at], &mut Tally::default());
+                routes.publish(&messages[at], &mut Tally::default());
                 out.clear();
                 outboxes[at].try_drain(16, &mut out)
             });

@@ -8,11 +8,11 @@ use tessera_runtime::stop::Stop;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::Receiver;
 
-use crate::control;
+use crate::authorisation::ControlTopic;
+use crate::control_topics;
 use crate::hub::Hub;
-use crate::lanes::Push;
 use crate::limits::ALERT_BYTES;
-use crate::rights::Control;
+use crate::routing::Push;
 
 /// Publishes alerts until stop is told. The right to receive is asked again as each is written.
 pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop: Stop) {
@@ -37,7 +37,7 @@ async fn next(alerts: &mut Receiver<Arc<Alert>>, dropped: &Counter) -> Option<Ar
     }
 }
 
-/// What is published, unless it is too long.
+/// The payload of the alert; `None` when it is longer than [`ALERT_BYTES`].
 fn text(alert: &Alert, limits_hit: &Counter) -> Option<String> {
     let text = alert.to_json().to_string();
     if text.len() > ALERT_BYTES {
@@ -50,7 +50,7 @@ fn text(alert: &Alert, limits_hit: &Counter) -> Option<String> {
 fn publish(hub: &Hub, alert: &Alert) {
     let Some(text) = text(alert, &hub.metrics.limits_hit) else { return };
     for session in hub.alerts.of(&alert.tenant) {
-        let told = control::tell(&session, Control::Alerts, text.clone().into_bytes());
+        let told = control_topics::tell(&session, ControlTopic::Alerts, text.clone().into_bytes());
         if told != Some(Push::Taken) {
             hub.metrics.dropped.inc(&["alert_not_taken", "1"]);
         }

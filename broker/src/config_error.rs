@@ -7,7 +7,7 @@ use std::fmt;
 pub struct ConfigError {
     /// The key.
     pub key: &'static str,
-    /// What is wrong and what would be right.
+    /// The fault, and a value that would be accepted.
     pub problem: String,
 }
 

@@ -1,14 +1,20 @@
 //! The MQTT front: bytes → packet → authenticate → authorise → route.
 //!
-//! It speaks MQTT 3.1.1 and 5.0 over TCP, TLS and WebSocket, lets in no client whose token and proof the agent's validator does not accept,
-//! asks the grant on every publish, subscription, will and delivery, and ends what a trust event ends. It issues
-//! nothing, and it decides nothing about tokens by itself.
+//! It speaks MQTT 3.1.1 and 5.0 over TCP, TLS, WebSocket and QUIC, lets in no client whose token and proof the agent's
+//! validator does not accept, asks the grant on every publish, subscription, will and delivery, and ends the sessions
+//! that a trust event revokes. It issues nothing, and it decides nothing about tokens by itself.
 //!
-//! Reading order is the way of a connection: [`admission`] (limits before the first byte is read), [`transport`] (the
-//! carrier of the bytes), [`codec`] (bytes to packets), [`gate`] (authentication; [`tickets`] make the next time cheap,
-//! [`authz`] keeps tokens that came before their connection), [`shares`] (bounds of devices and tenants), [`registry`]
-//! and [`session`] (the MQTT session), [`rights`] (authorisation), [`lanes`] (delivery), [`keep`] (data that survive a
-//! crash), [`control`] (rights that end), [`alerts`], [`http`] and [`metrics`] for operators.
+//! Reading order is the way of a connection:
+//!
+//! 1. [`admission`] limits sockets before the first byte is read; [`transport`] carries the bytes; [`codec`] makes packets
+//!    of them. `connection` has the steps of a CONNECT in their order.
+//! 2. [`authentication`] verifies the credentials. [`resumption`] makes the next CONNECT cheap, [`authz_info`] stores tokens
+//!    that came before their connection, [`shares`] bounds devices and tenants.
+//! 3. [`session`] is the MQTT session, found by name in [`registry`]; [`authorisation`] says what it may do.
+//! 4. [`routing`] finds the subscribers of a message; [`persistence`] stores what must survive a crash.
+//! 5. `revocation` and `deadlines` end sessions; `control_topics` and [`alerts`] are the broker's own messages; `http` and
+//!    [`metrics`] are for operators.
+//!
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 
 pub mod config;
@@ -17,26 +23,28 @@ pub mod limits;
 pub mod refusals;
 
 pub mod admission;
-pub mod authz;
+pub mod authz_info;
 mod challenges;
 pub mod shares;
 pub mod transport;
 
+pub mod authentication;
+pub mod authorisation;
 pub mod codec;
-pub mod gate;
 pub mod registry;
-pub mod rights;
+pub mod resumption;
 pub mod session;
-pub mod tickets;
 
-pub mod keep;
-pub mod lanes;
 pub mod message;
+pub mod persistence;
+pub mod routing;
 
 mod connection;
-pub mod control;
+mod control_topics;
+mod deadlines;
 mod hub;
 mod relay;
+mod revocation;
 
 pub mod alerts;
 mod http;

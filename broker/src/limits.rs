@@ -18,13 +18,13 @@ pub const MAX_FILTERS_PER_PACKET: usize = 512;
 /// Levels of a topic name or filter. Real fleets use fewer than 12; the matching cost is per level.
 pub const MAX_TOPIC_LEVELS: usize = 128;
 
-// --- lanes -------------------------------------------------------------------------------------------------------
+// --- routing -----------------------------------------------------------------------------------------------------
 
-/// Locks over which the subscriptions of the device lane are spread. Two cores: a publish rarely meets a subscribe.
-pub const DEVICE_LANE_SHARDS: usize = 64;
+/// Locks over which the exact subscriptions are spread. Two cores: a publish rarely meets a subscribe.
+pub const EXACT_SHARDS: usize = 64;
 
 /// Subscribers of one topic beyond which they are indexed by session, so that leaving stays one step.
-pub const DEVICE_LANE_INDEX_ABOVE: usize = 16;
+pub const EXACT_INDEX_ABOVE: usize = 16;
 
 /// Messages that wait for one session. A session that does not drain loses from here on (counted).
 pub const OUTBOX_MESSAGES: usize = 1_000;
@@ -39,64 +39,64 @@ pub const OUTBOX_MESSAGE_OVERHEAD: usize = 64;
 pub const SHARED_FRAME_PAYLOAD: usize = 4 * 1024;
 
 /// Publishes that wait for the router. Publishers wait when it is full, which is the back-pressure on them.
-pub const FLEET_QUEUE_MESSAGES: usize = 4_096;
+pub const ROUTER_QUEUE_MESSAGES: usize = 4_096;
 
 /// Kibibytes of publishes that wait for the router.
-pub const FLEET_QUEUE_KIB: usize = 64 * 1024;
+pub const ROUTER_QUEUE_KIB: usize = 64 * 1024;
 
 /// Publishes handed to the router in one step.
-pub const FLEET_BATCH: usize = 256;
+pub const ROUTER_BATCH: usize = 256;
 
 /// Steps that the router may be behind before its writer waits: with the batch, it bounds the router's input buffer.
-pub const FLEET_BATCHES_AHEAD: usize = 4;
+pub const ROUTER_BATCHES_AHEAD: usize = 4;
 
 /// Requests to open or close links that wait for the one thread that may block on the router.
-pub const FLEET_LINK_REQUESTS: usize = 1_024;
+pub const ROUTER_LINK_REQUESTS: usize = 1_024;
 
 /// Links closed before the router is given time for others: closing scans every log, 0.2 ms at 10,000 of them.
-pub const FLEET_CLOSES_AT_ONCE: usize = 16;
+pub const ROUTER_CLOSES_AT_ONCE: usize = 16;
 
 /// Commit logs of the router by size: (name, how many, bytes of a segment, segments). A log holds what a slow reader
-/// has not read; it is never given back to the system, so their number times their size is what the lane may keep
+/// has not read; it is never given back to the system, so their number times their size is what the router may keep
 /// (384 MiB of messages, several times that with the router's own records when messages are tiny).
-/// A filter gets the largest free log of its class or smaller: see `lanes::fleet::logs`.
-pub const FLEET_LOGS: [(&str, usize, usize, usize); 3] = [
+/// A filter gets the largest free log of its class or smaller: see `routing::wildcard::logs`.
+pub const ROUTER_LOGS: [(&str, usize, usize, usize); 3] = [
     ("large", 8, 4 * 1024 * 1024, 4),
     ("middle", 128, 512 * 1024, 2),
     ("small", 8_192, 8 * 1024, 2),
 ];
 
 /// Logs of one tenant: three quarters, so that no tenant takes all from the others.
-pub const FLEET_LOGS_PER_TENANT: usize = 6_246;
+pub const ROUTER_LOGS_PER_TENANT: usize = 6_246;
 
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
-pub const FLEET_LINKS: usize = 16_384;
+pub const ROUTER_LINKS: usize = 16_384;
 
 /// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
 /// whole process takes one step at most.
-pub const FLEET_TICK: Duration = Duration::from_millis(250);
+pub const ROUTER_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
-pub const FLEET_SILENT_TICKS: u32 = 8;
-/// Steps without an answer after which the router is replaced: 10 s. What it does in one go takes well under one.
-pub const FLEET_HUNG_TICKS: u32 = 40;
-/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`FLEET_LOGS`]). With
+pub const ROUTER_SILENT_TICKS: u32 = 8;
+/// Steps without an answer after which the router is replaced: 10 s. One turn of its loop takes well under a second.
+pub const ROUTER_HUNG_TICKS: u32 = 40;
+/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`ROUTER_LOGS`]). With
 /// so many, no further one starts, and readiness says so until the process is started anew.
-pub const FLEET_OLD_ROUTERS: usize = 4;
+pub const OLD_ROUTERS: usize = 4;
 /// Steps that the writer waits for the readers to have links into a new router; a later one is told how much it missed.
-pub const FLEET_MOVE_TICKS: u32 = 40;
+pub const ROUTER_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.
-pub const FLEET_DRAIN_TICKS: u32 = 8;
+pub const ROUTER_DRAIN_TICKS: u32 = 8;
 /// How often a message is offered to a router whose queue is full.
-pub const FLEET_RETRY: Duration = Duration::from_millis(1);
+pub const ROUTER_RETRY: Duration = Duration::from_millis(1);
 /// Bytes that the router's logs may hold for filters that are not there any more: then it is renewed, which costs 0.1 ms
 /// for each link.
-pub const FLEET_RESIDUE: u64 = 32 * 1024 * 1024;
+pub const ROUTER_RESIDUE: u64 = 32 * 1024 * 1024;
 /// Bytes that all logs may hold while nothing is written: then it is renewed.
-pub const FLEET_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
+pub const ROUTER_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
 /// Steps without anything written that count as quiet: 10 s.
-pub const FLEET_QUIET_TICKS: u32 = 40;
+pub const ROUTER_QUIET_TICKS: u32 = 40;
 /// Bytes of the router's own record for a message, beside what is written.
-pub const FLEET_RECORD: u64 = 320;
+pub const ROUTER_RECORD: u64 = 320;
 
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;
@@ -168,8 +168,8 @@ pub const IPV6_PREFIX_BITS: u32 = 56;
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after accept failed (descriptors used up), so that the loop does not spin.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// Connections that wait in the kernel to be accepted. What the system allows at most (`net.core.somaxconn`) is looked at
-/// when listening begins.
+/// Connections that wait in the kernel to be accepted. The system's own limit (`net.core.somaxconn`) is read when
+/// listening begins.
 pub const BACKLOG: u32 = 4_096;
 /// Sockets accepted before other listeners of the same thread get a turn.
 pub const ACCEPTS_PER_TURN: usize = 256;
@@ -237,29 +237,29 @@ pub const WEB_SOCKET_SLACK: usize = 64 * 1024;
 /// Bytes of answers to WebSocket pings that wait for a slow reader.
 pub const WEB_SOCKET_PENDING: usize = 1024;
 
-// --- gate --------------------------------------------------------------------------------------------------------
+// --- authentication ----------------------------------------------------------------------------------------------
 
-/// CONNECTs in the gate's mailbox. A full mailbox is answered with "busy" at once.
-pub const GATE_MAILBOX: usize = 4_096;
+/// CONNECTs in the mailbox of the overflow actor. A full mailbox is answered with "busy" at once.
+pub const AUTHENTICATION_MAILBOX: usize = 4_096;
 /// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
 pub const WORKER_QUEUE: usize = 1_024;
 /// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front of
 /// the others.
-pub const GATE_SUSPECTS: usize = 64;
+pub const AUTHENTICATION_SUSPECTS: usize = 64;
 /// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 
 /// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the largest
 /// ones 40.
-pub const AUTHZ_TOKENS: usize = 10_000;
+pub const AUTHZ_INFO_TOKENS: usize = 10_000;
 /// Such tokens from one address prefix.
-pub const AUTHZ_TOKENS_PER_PREFIX: usize = 1_000;
+pub const AUTHZ_INFO_TOKENS_PER_PREFIX: usize = 1_000;
 /// Tries of one prefix at once; each costs at most one signature check.
-pub const AUTHZ_BURST: u32 = 50;
+pub const AUTHZ_INFO_BURST: u32 = 50;
 /// Time between further tries of one prefix.
-pub const AUTHZ_INTERVAL: Duration = Duration::from_millis(100);
+pub const AUTHZ_INFO_INTERVAL: Duration = Duration::from_millis(100);
 /// Address prefixes that are remembered for these two.
-pub const AUTHZ_SOURCES: usize = 4_096;
+pub const AUTHZ_INFO_SOURCES: usize = 4_096;
 /// Connections without credentials together may use this part of the half-open places (512): they need not make room.
 pub const ANONYMOUS_PART: usize = 16;
 /// One address prefix may use this part of that (64).
@@ -316,9 +316,9 @@ pub const SMALL_PAYLOAD: usize = 1024;
 /// Packets of one client handled before others get a turn.
 pub const PACKETS_PER_TURN: usize = 64;
 /// Connections that wait to leave their sessions after their peers have gone; past it each leaves on its own account.
-pub const LEAVING: usize = 16_384;
+pub const DISCONNECT_QUEUE: usize = 16_384;
 /// Connections that leave before others get a turn: about a millisecond.
-pub const LEAVING_AT_ONCE: usize = 64;
+pub const DISCONNECTS_AT_ONCE: usize = 64;
 /// Time for a last DISCONNECT to leave before the socket is closed.
 pub const LINGER: Duration = Duration::from_millis(500);
 /// How often deadlines are looked at (expiry, keep-alive, will delay).
@@ -334,7 +334,7 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
 /// The same of all devices of one tenant: three quarters of the whole.
 pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
-/// The same in all, in memory. The part of kept sessions is on the disk too, and nothing else of them grows there.
+/// The same in all, in memory. The part of persistent sessions is on the disk too, and nothing else of them grows there.
 pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
 /// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
 pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
@@ -342,7 +342,7 @@ pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
 pub const SHARE_FREE: usize = 2 * 1024;
 /// Bytes that a session takes of a share at once.
 pub const SHARE_STEP: usize = 16 * 1024;
-/// Kept sessions of one device or service.
+/// Persistent sessions of one device or service.
 pub const KEPT_SESSIONS_PER_DEVICE: usize = 64;
 /// Sessions of one tenant: three quarters of [`SESSIONS`].
 pub const SESSIONS_PER_TENANT: usize = 150_000;
@@ -353,15 +353,15 @@ pub const SUBSCRIPTIONS_PER_TENANT: usize = 750_000;
 /// The same in all.
 pub const SUBSCRIPTIONS_IN_ALL: usize = 1_000_000;
 /// Wildcard filters of one device or service that need a log of their own: as many as one session may subscribe to.
-pub const FLEET_LOGS_PER_DEVICE: usize = 256;
+pub const ROUTER_LOGS_PER_DEVICE: usize = 256;
 /// Large and middle logs of one device, and of one tenant: a filter beyond them has a smaller log.
-pub const FLEET_LARGE_LOGS: (usize, usize) = (4, 6);
-/// As [`FLEET_LARGE_LOGS`].
-pub const FLEET_MIDDLE_LOGS: (usize, usize) = (32, 96);
-/// Links of one device or service, and of one tenant (three quarters of [`FLEET_LINKS`]).
-pub const FLEET_LINKS_PER_DEVICE: usize = 1_024;
-/// As [`FLEET_LINKS_PER_DEVICE`].
-pub const FLEET_LINKS_PER_TENANT: usize = 12_288;
+pub const ROUTER_LARGE_LOGS: (usize, usize) = (4, 6);
+/// As [`ROUTER_LARGE_LOGS`].
+pub const ROUTER_MIDDLE_LOGS: (usize, usize) = (32, 96);
+/// Links of one device or service, and of one tenant (three quarters of [`ROUTER_LINKS`]).
+pub const ROUTER_LINKS_PER_DEVICE: usize = 1_024;
+/// As [`ROUTER_LINKS_PER_DEVICE`].
+pub const ROUTER_LINKS_PER_TENANT: usize = 12_288;
 /// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each of
 /// its devices.
 pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
@@ -369,16 +369,16 @@ pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
 pub const RETAINED_PER_TENANT: (usize, usize) = (75_000, 96 * 1024 * 1024);
 
 /// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
-pub const KEEP_GROUP: usize = 8_192;
+pub const PERSISTENCE_GROUP: usize = 8_192;
 /// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
 /// filters of each of them make of it still fits.
-pub const KEEP_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
+pub const PERSISTENCE_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Time after which rows that found no room on the disk are tried again.
-pub const KEEP_TRY_AGAIN: Duration = Duration::from_millis(250);
+pub const PERSISTENCE_TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Rows that wait to be committed before all connections wait with them: some 4 MiB of small messages.
-pub const KEEP_BEHIND: usize = 16_384;
+pub const PERSISTENCE_BEHIND: usize = 16_384;
 /// Bytes of such rows, for the same: large messages that are retained or kept faster than the disk takes them.
-pub const KEEP_BEHIND_BYTES: usize = 64 * 1024 * 1024;
+pub const PERSISTENCE_BEHIND_BYTES: usize = 64 * 1024 * 1024;
 /// Topic aliases that we set for one client at most, whatever more it offers: its busiest topics get one.
 pub const TOPIC_ALIASES_OUT: u16 = 16;
 
@@ -394,11 +394,11 @@ pub const RELAY_BURST: u32 = 20;
 pub const RELAY_DEVICES: usize = 65_536;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
-/// Least pause between two passes over all queues and retained messages that let go of what was published under a
-/// withdrawn token. None of it is delivered meanwhile.
-pub const WITHDRAWN_SWEEP: Duration = Duration::from_secs(1);
+/// Least pause between two passes over all queues and retained messages that drop the messages of revoked publishers.
+/// None of them is delivered in the meantime.
+pub const REVOCATION_SWEEP: Duration = Duration::from_secs(1);
 /// Such a pause is at least so many times as long as the pass before it.
-pub const WITHDRAWN_SWEEP_REST: u32 = 20;
+pub const REVOCATION_SWEEP_REST: u32 = 20;
 /// Expired retained messages removed in one pass: keeps a pass short.
 pub const RETAINED_SWEEP: usize = 1_000;
 /// Time for provisioning to answer a relayed token request.

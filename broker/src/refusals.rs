@@ -99,7 +99,7 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    /// Whose token it is, as its issuer has signed it.
+    /// The device of the token, as its issuer has signed it.
     pub(crate) fn owner(self, tenant: &'a TenantId, device: &'a DeviceId) -> Self {
         Self { owner: Some((tenant, device)), ..self }
     }

@@ -21,7 +21,7 @@ pub(crate) struct Relay {
     turns: Mutex<Turns>,
 }
 
-/// What provisioning said.
+/// The answer of provisioning.
 pub(crate) enum Answer {
     /// A token, and the bytes of the answer.
     Token(TokenAnswer, Vec<u8>),
@@ -85,7 +85,7 @@ impl Relay {
             }
             Err(error) => error.to_string(),
         };
-        tracing::warn!(%error, "provisioning gave no usable answer to a token request");
+        tracing::warn!(%error, "token request failed: no usable answer from provisioning");
         Answer::Away
     }
 }

@@ -1,4 +1,4 @@
-//! What memory the process keeps after load. A process of its own: what others hold would be counted.
+//! Memory of the process after load. A process of its own, since memory of other tests would be counted.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_broker::codec::QoS;
-use tessera_broker::lanes::{LaneSession, Lanes, Outbox};
 use tessera_broker::message::Author;
 use tessera_broker::message::{Message, Options, Publisher, SubscriberId};
+use tessera_broker::routing::{Outbox, Routing, SessionRoutes};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
@@ -50,9 +50,9 @@ fn message(topic: &str) -> Arc<Message> {
     Arc::new(message)
 }
 
-async fn subscriber(lanes: &Arc<Lanes>, id: u64, filters: &[String]) -> LaneSession {
+async fn subscriber(routing: &Arc<Routing>, id: u64, filters: &[String]) -> SessionRoutes {
     let outbox = Outbox::with_limits(SubscriberId(id), 100_000, 1 << 30);
-    let mut session = lanes.session(TenantId::parse("acme").unwrap(), outbox);
+    let mut session = routing.session(TenantId::parse("acme").unwrap(), outbox);
     for filter in filters {
         let filter = Subscription::parse(filter).unwrap();
         session.subscribe(&filter, Options::default()).await.unwrap();
@@ -60,25 +60,25 @@ async fn subscriber(lanes: &Arc<Lanes>, id: u64, filters: &[String]) -> LaneSess
     session
 }
 
-async fn publish(lanes: &Arc<Lanes>, topic: &str) {
-    let (_, rest) = lanes.publish(&message(topic));
+async fn publish(routing: &Arc<Routing>, topic: &str) {
+    let (_, rest) = routing.publish(&message(topic));
     if let Some(rest) = rest {
-        lanes.finish(rest).await;
+        routing.finish(rest).await;
     }
 }
 
 /// Makes and drops wildcards, with messages flowing through their logs.
-async fn churn(lanes: &Arc<Lanes>, round: u64) {
+async fn churn(routing: &Arc<Routing>, round: u64) {
     let mut sessions = Vec::new();
     for group in 0..30u64 {
         let filters: Vec<String> =
             (0..100).map(|number| format!("g/{round}-{group}/{number}/#")).collect();
         for reader in 0..2 {
-            sessions.push(subscriber(lanes, round * 1_000 + group * 2 + reader, &filters).await);
+            sessions.push(subscriber(routing, round * 1_000 + group * 2 + reader, &filters).await);
         }
         for number in 0..100 {
             for _ in 0..40 {
-                publish(lanes, &format!("g/{round}-{group}/{number}/x")).await;
+                publish(routing, &format!("g/{round}-{group}/{number}/x")).await;
             }
         }
         let mut got = Vec::new();
@@ -97,17 +97,17 @@ async fn churn(lanes: &Arc<Lanes>, round: u64) {
 fn memory_comes_back() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(2).enable_all().build().unwrap().block_on(async {
-        let lanes = Lanes::start(Handle::current()).unwrap();
+        let routing = Routing::start(Handle::current()).unwrap();
         let start = resident();
         for round in 0..2 {
-            churn(&lanes, round).await;
+            churn(&routing, round).await;
         }
         let highest = resident();
         println!("{} MiB, then {}", mib(start), mib(highest));
         assert!(highest > start * 3 / 2 + CONSTANT, "the load is too small to prove anything");
         let back = async {
             loop {
-                let (now, held) = (resident(), lanes.fleet_stats().held);
+                let (now, held) = (resident(), routing.wildcard_stats().held);
                 println!("{} MiB, of which logs {}", mib(now), mib(held));
                 if now <= (start + held) * 3 / 2 + CONSTANT && mib(held) == 0 {
                     return;
@@ -116,7 +116,7 @@ fn memory_comes_back() {
             }
         };
         tokio::time::timeout(WITHIN, back).await.expect("memory of wildcards that are gone stays");
-        let stats = lanes.fleet_stats();
+        let stats = routing.wildcard_stats();
         assert!(stats.renewals > 0);
         assert_eq!((stats.gaps, stats.lost, stats.restarts), (0, 0, 0));
     });

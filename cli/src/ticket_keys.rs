@@ -1,7 +1,7 @@
 //! `tessera new-ticket-keys`: the broker's own ticket keys are thrown away, and connections that they let in end.
 //!
 //! The broker looks at their file every second: one that is gone is made anew, with a key that no other process has
-//! seen (`broker/src/tickets/`). A broker that does not run makes it at its next start.
+//! seen (`broker/src/resumption/`). A broker that does not run makes it at its next start.
 
 use std::fs;
 use std::io::ErrorKind;

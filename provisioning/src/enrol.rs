@@ -7,7 +7,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Source;
 use crate::audit::Actor;
-use crate::limits::{ATTEMPTS, NONCE_SECONDS};
+use crate::limits::NONCE_SECONDS;
 use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::tables::{pair, second};
 use crate::token_for_device::{self, Granted};
 use crate::trust::restored::epoch_floor;
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 /// A nonce to sign.
 pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
@@ -40,13 +40,14 @@ pub(crate) async fn enrol(
     service.charge(source, &request.tenant, &request.device)?;
     // The used nonces are shared by all: a stranger without a claim uses up none.
     service.nonces.take(&request.nonce, service.time.monotonic())?;
-    for _ in 0..ATTEMPTS {
-        if let Attempt::Committed(granted) = attempt(service, request, &key).await? {
+    until_committed(async || {
+        let tried = attempt(service, request, &key).await?;
+        Ok(tried.map(|granted| {
             service.metrics.issued.inc(&["enrol"]);
-            return Ok(answer(service, granted));
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+            answer(service, granted)
+        }))
+    })
+    .await
 }
 
 async fn attempt(

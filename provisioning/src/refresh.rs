@@ -11,14 +11,14 @@ use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
 use crate::audit::Actor;
-use crate::limits::{ANSWERS_PER_DEVICE, ATTEMPTS, NONCE_SECONDS};
+use crate::limits::{ANSWERS_PER_DEVICE, NONCE_SECONDS};
 use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
 use crate::tables::pair;
 use crate::token_for_device::{self, Granted};
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 /// The next token, or the stored answer when the same request comes again.
 pub(crate) async fn refresh(
@@ -37,12 +37,7 @@ pub(crate) async fn refresh(
     entitled(service, request, &proved.key)?;
     service.charge(source, &request.tenant, &request.device)?;
     use_up_nonce(service, request)?;
-    for _ in 0..ATTEMPTS {
-        if let Some(answer) = attempt(service, request, &proved.key).await? {
-            return Ok(answer);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+    until_committed(async || attempt(service, request, &proved.key).await).await
 }
 
 /// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
@@ -98,7 +93,7 @@ async fn attempt(
     service: &Service,
     request: &TokenRequest,
     key: &[u8],
-) -> Result<Option<TokenAnswer>, Refused> {
+) -> Result<Attempt<TokenAnswer>, Refused> {
     let (owner, record) = entitled(service, request, key)?;
     let row = pair(&request.tenant, request.device.as_str());
     let before = service.tables.refreshes.get(&row)?;
@@ -112,7 +107,7 @@ async fn attempt(
     if let Some(known) = known_answer(&stored, request)? {
         // The stored answer may be a moment older than its flush.
         service.store.barrier().await?;
-        return Ok(Some(again(service, known)?));
+        return Ok(Attempt::Committed(again(service, known)?));
     }
     if stored.answers.len() >= ANSWERS_PER_DEVICE {
         return Err(RefusalCode::RateLimited.into());
@@ -134,11 +129,11 @@ async fn attempt(
     batch.put_record(&service.tables.refreshes, &row, &stored);
     granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
     if commit(service, request, &granted, batch).await? == Attempt::Conflict {
-        return Ok(None);
+        return Ok(Attempt::Conflict);
     }
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
     service.metrics.issued.inc(&[occasion]);
-    Ok(Some(again(service, &answered)?))
+    Ok(Attempt::Committed(again(service, &answered)?))
 }
 
 /// Answers from a time when the clock was ahead stay until their requests are stale, but make way for those of now.

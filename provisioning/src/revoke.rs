@@ -8,14 +8,13 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
 
 use crate::audit::Actor;
-use crate::limits::ATTEMPTS;
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
 use crate::registry::tenants;
 use crate::service::Service;
 use crate::tables::{numbered, pair};
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 /// Ends one token. Ending it twice is the same as once. When verifiers can hold no more revoked tokens, all tokens of its
 /// device end, and the device may have new ones. Returns the device it belongs to.
@@ -26,13 +25,13 @@ pub(crate) async fn token(
     hash: TokenHash,
 ) -> Result<(IssuedRecord, Ended), Refused> {
     tenants::known(service, tenant)?;
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let record: Option<IssuedRecord> =
             service.tables.issued.get_record(pair(tenant, hash.as_bytes()))?;
         let record = record.ok_or(RefusalCode::NotFound)?;
         if service.tables.revoked_tokens.contains(numbered(record.expires, hash.as_bytes()))? {
             service.store.barrier().await?;
-            return Ok((record, Ended::Token));
+            return Ok(Attempt::Committed((record, Ended::Token)));
         }
         let mut batch = Batch::new();
         batch.expect_record(&service.tables.issued, pair(tenant, hash.as_bytes()), &record);
@@ -47,7 +46,7 @@ pub(crate) async fn token(
         let entry = entry.detail(format!("serial {}", record.serial));
         let ended = match service.publish(vec![change], batch, entry.clone()).await {
             Ok(Attempt::Committed(())) => Ended::Token,
-            Ok(Attempt::Conflict) => continue,
+            Ok(Attempt::Conflict) => return Ok(Attempt::Conflict),
             Err(refused) if refused.code == RefusalCode::CapacityReached => {
                 let entry = entry.detail(format!("no room for serial {} alone", record.serial));
                 devices::end(service, tenant, &device, entry, |_| {}).await?.1
@@ -55,7 +54,7 @@ pub(crate) async fn token(
             Err(refused) => return Err(refused),
         };
         service.metrics.revoked.inc(&["token"]);
-        return Ok((record, ended));
-    }
-    Err(RefusalCode::LimitReached.into())
+        Ok(Attempt::Committed((record, ended)))
+    })
+    .await
 }

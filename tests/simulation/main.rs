@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`chance`] (the draw), [`trail`] (what is told of a failure), [`machine`] (a process: its clock and its
 //! folder), [`office`] (provisioning), [`gate`] (an agent, or a broker with one inside), [`line`] (MQTT to a broker),
-//! [`device`], [`post`] (messages to kept sessions), [`net`] (what is on its way), [`model`] (what was promised), [`check`] (what must hold), [`act`] and
+//! [`device`], [`post`] (messages to persistent sessions), [`net`] (what is on its way), [`model`] (what was promised), [`check`] (what must hold), [`act`] and
 //! [`faults`] (what can happen), [`restore`] (an old copy of provisioning), [`heal`] (the end of all faults), [`full`] (each server on a full disk alone), [`world`] (one step).
 //!
 //! `tests/simulate --seed S --steps N --runs M` makes long runs.

@@ -1,4 +1,4 @@
-//! Messages at QoS 1 to kept sessions: a message that was acknowledged to its publisher reaches its reader.
+//! Messages at QoS 1 to persistent sessions: a message that was acknowledged to its publisher reaches its reader.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::device::Shown;
 use super::line::Line;
 use super::world::{World, BACKEND, GATES};
 
-/// Promises to one kept session of one broker.
+/// Promises to one persistent session of one broker.
 #[derive(Clone, Default)]
 pub struct Session {
     /// Its subscription was acknowledged.
@@ -57,7 +57,7 @@ impl World {
         }
         let session = &self.sessions[gate][at];
         if kept && session.subscribed && !present && self.model.loss.is_none() {
-            return Err(format!("the kept session of {client} at {} is gone", GATES[gate]));
+            return Err(format!("the persistent session of {client} at {} is gone", GATES[gate]));
         }
         Ok(Some(line))
     }

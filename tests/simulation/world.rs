@@ -50,7 +50,7 @@ pub struct World {
     pub reached: Vec<u64>,
     /// Passwords that an observer has recorded.
     pub seen: Vec<Shown>,
-    /// The kept session of each device at each gate.
+    /// The persistent session of each device at each gate.
     pub sessions: Vec<Vec<Session>>,
     /// Messages that were published so far.
     pub messages: u64,

@@ -34,7 +34,7 @@ fn messages_flow_within_scope_and_stop_at_its_edge() {
     reader.line("message", |l| l == "d/m-1/telemetry 21.5");
     assert!(reader.wait().success());
 
-    // The other way: a command to one device, on the device lane.
+    // The other way: a command to one device, by an exact route.
     let mut device = Process::start(sensor.mosquitto("mosquitto_sub").args([
         "-v",
         "-C",

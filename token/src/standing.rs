@@ -47,7 +47,7 @@ impl Standing {
         }
     }
 
-    /// A grant with an empty scope: [`crate::chain::still_holds`] and [`crate::chain::taken_back`] tell whether trust in it
+    /// A grant with an empty scope: [`crate::chain::still_holds`] and [`crate::chain::publisher_revoked`] tell whether trust in it
     /// was withdrawn, and it allows nothing. `None` never happens: the names that it needs are constants.
     pub fn without_rights(&self) -> Option<Grant> {
         let claims = Claims {

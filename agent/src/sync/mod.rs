@@ -316,7 +316,7 @@ impl SyncCore {
         Ok(())
     }
 
-    /// Two witnesses are asked: one clock alone may be behind, and then withdrawals that were forgotten would not count.
+    /// Two witnesses are asked: one clock alone may be behind, and then revocations that were forgotten would not count.
     fn mend_forgotten(&self, signed: UnixSeconds) {
         if self.trust.time().clock_state().is_some_and(|state| !state.wrong) {
             let mended = self.trust.load().forgotten_by(signed);

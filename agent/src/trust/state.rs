@@ -30,7 +30,7 @@ pub struct TrustState {
     pub(super) trusted_at: Option<UnixSeconds>,
     /// The signed time of the newest heartbeat that answered a nonce of this verifier.
     pub(super) confirmed_at: Option<UnixSeconds>,
-    /// Withdrawals of tokens that expired before this moment may be forgotten by the service, and not known here.
+    /// Revocations of tokens that expired before this moment may be forgotten by the service, and not known here.
     pub(super) forgotten: Option<UnixSeconds>,
     /// Changes that found no room. A verifier that only counted them is not up to date.
     pub(super) left_out: u64,

@@ -15,7 +15,7 @@ use crate::limits;
 const HEARTBEAT: &[u8] = b"heartbeat_2";
 /// The signed time of the newest heartbeat that answered; with it a verifier is established.
 const CONFIRMED: &[u8] = b"confirmed";
-/// The moment before which withdrawals may be forgotten ([`TrustState::forgotten`]); no row without one.
+/// The moment before which revocations may be forgotten ([`TrustState::forgotten`]); no row without one.
 const FORGOTTEN: &[u8] = b"forgotten";
 /// Since when the feed cannot be followed, in seconds.
 const LAPSED: &[u8] = b"lapsed";
@@ -251,7 +251,7 @@ impl TrustStore {
         self.store.commit_blocking(batch)
     }
 
-    /// Stores the moment before which withdrawals may be forgotten, when it is another than that of the snapshot.
+    /// Stores the moment before which revocations may be forgotten, when it is another than that of the snapshot.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -183,7 +183,7 @@ fn nothing_is_let_go_by_a_service_that_is_ahead_for_as_long_as_it_is_ahead() {
     assert_eq!(time.removal(), Some(at(NOW + DAY)));
 }
 
-/// What is kept for others is over by this time alone, so that no single wrong clock deletes it.
+/// Kept messages and sessions expire by this time alone, so that no single wrong clock deletes them.
 #[test]
 fn no_single_clock_moves_the_witnessed_time() {
     for wrong in AHEAD {

@@ -88,37 +88,16 @@ impl Validator {
         }
     }
 
-    /// The whole: password and client id in, admission or refusal out.
+    /// The whole act, for a caller that may wait: password and client id in, admission or refusal out.
+    ///
+    /// The broker runs its four parts on different threads: [`Self::screen`] where the CONNECT is read, [`Self::judge`]
+    /// and [`Self::settle_then`] on a verification thread, [`Self::let_in`] where the session is opened.
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no.
     pub async fn admit(&self, password: &[u8], client_id: &str) -> Result<Admission, Refusal> {
-        let credential = Credential::from_password(password)?;
-        let admission = self.judge(credential, client_id)?;
-        self.settle(admission).await
-    }
-
-    /// Everything that computes and nothing that waits: two signatures. The admission counts for nothing before
-    /// [`Validator::settle`] has taken it.
-    ///
-    /// # Errors
-    /// The [`Refusal`] of the first guard that says no.
-    pub fn judge(&self, credential: Credential, client_id: &str) -> Result<Admission, Refusal> {
-        self.judge_with(credential, client_id, &[])
-    }
-
-    /// As [`Validator::judge`], for whatever the peer proves itself with. Over TLS a resumption secret of one of these
-    /// ticket keys is a proof too.
-    ///
-    /// # Errors
-    /// The [`Refusal`] of the first guard that says no.
-    pub fn judge_with(
-        &self,
-        presented: impl Into<Presented>,
-        client_id: &str,
-        tickets: &[TicketKey],
-    ) -> Result<Admission, Refusal> {
-        self.judge_screened(self.screen(presented, client_id)?, tickets)
+        let screened = self.screen(Credential::from_password(password)?, client_id)?;
+        self.settle(self.judge(screened, &[])?).await
     }
 
     /// The guards that cost nothing, before any signature. A proof that is too old for guard 8 is refused here, but
@@ -139,28 +118,18 @@ impl Validator {
         Err(RefusalCode::ProofNotFresh.into())
     }
 
-    /// The steps after [`Validator::screen`]: the signatures, and what depends on them. The admission counts for
-    /// nothing before [`Validator::settle`] has taken it.
+    /// The steps after [`Validator::screen`]: the signatures, and what depends on them. Over TLS a resumption secret of
+    /// one of these ticket keys is a proof too. The admission counts for nothing before [`Validator::settle_then`] has
+    /// taken it.
     ///
     /// # Errors
     /// The [`Refusal`] of the first guard that says no.
-    pub fn judge_screened(
-        &self,
-        screened: Screened,
-        tickets: &[TicketKey],
-    ) -> Result<Admission, Refusal> {
+    pub fn judge(&self, screened: Screened, tickets: &[TicketKey]) -> Result<Admission, Refusal> {
         let trust = self.parts.trust.load();
         screened.admit(tickets, &self.view(&trust), self.now())
     }
 
-    /// Uses the proof up, and looks once more whether the grant still holds.
-    ///
-    /// A revocation can come in after this returns: a caller that opens a session subscribes to
-    /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
-    ///
-    /// # Errors
-    /// `proof_replayed`, `proof_undecided`, `limit_reached`, `not_ready`, or what ended the grant meanwhile.
-    pub async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
+    async fn settle(&self, admission: Admission) -> Result<Admission, Refusal> {
         let (tell, told) = oneshot::channel();
         // The caller may have gone meanwhile.
         self.settle_then(admission, |settled| drop(tell.send(settled)));
@@ -168,8 +137,8 @@ impl Validator {
         self.let_in(settled)
     }
 
-    /// The first half of [`Validator::settle`], for a thread that does not wait: `then` is told whether the proof is
-    /// used up: mostly at once, or by the thread that writes. It must not wait either.
+    /// Uses the proof up, on a thread that does not wait: `then` gets the result, mostly at once, or by the thread that
+    /// writes. It must not wait either. A refusal is `proof_replayed`, `proof_undecided`, `limit_reached` or `not_ready`.
     pub fn settle_then<F>(&self, admission: Admission, then: F)
     where
         F: FnOnce(Result<Settled, Refusal>) + Send + 'static,
@@ -190,10 +159,13 @@ impl Validator {
         });
     }
 
-    /// The second half.
+    /// The last part: checks once more whether the grant still holds.
+    ///
+    /// A revocation can come in after this returns: a caller that opens a session subscribes to
+    /// [`Validator::trust_effects`] first, or asks [`Validator::still_holds`] once the session is in its index.
     ///
     /// # Errors
-    /// What ended the grant meanwhile.
+    /// The code of what has ended the grant since.
     pub fn let_in(&self, settled: Settled) -> Result<Admission, Refusal> {
         let Settled { admission, gap } = settled;
         if let Some(gap) = gap {
@@ -282,10 +254,10 @@ impl Validator {
         chain::still_holds(grant, &self.view(&trust), self.now())
     }
 
-    /// Why a grant was withdrawn, whatever the clock says; see [`chain::withdrawn`].
-    pub fn withdrawn(&self, grant: &Grant) -> Option<RefusalCode> {
+    /// The refusal, if the grant was revoked, whatever the clock says; see [`chain::grant_revoked`].
+    pub fn grant_revoked(&self, grant: &Grant) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
-        chain::withdrawn(grant, &self.view(&trust))
+        chain::grant_revoked(grant, &self.view(&trust))
     }
 
     /// Whether this verifier can still tell if the grant holds: staleness, and whether it follows the trust feed.
@@ -312,11 +284,11 @@ impl Validator {
         self.parts.trust.load().seq()
     }
 
-    /// Whether messages published under a token must reach no subscriber any more; see [`chain::taken_back`].
-    pub fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
+    /// Whether messages published under a token must reach no subscriber any more; see [`chain::publisher_revoked`].
+    pub fn publisher_revoked(&self, published: &Standing) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
         let forgotten = trust.forgotten().is_some_and(|until| published.expires < until);
-        chain::taken_back(published, trust.as_ref())
+        chain::publisher_revoked(published, trust.as_ref())
             .or_else(|| forgotten.then_some(RefusalCode::TrustStale))
     }
 

@@ -7,6 +7,18 @@ use tessera_token::trust::Change;
 use super::*;
 use crate::testing::*;
 
+impl Validator {
+    /// The parts before the proof is used up, with these ticket keys.
+    fn judged(
+        &self,
+        presented: impl Into<Presented>,
+        client_id: &str,
+        tickets: &[TicketKey],
+    ) -> Result<Admission, Refusal> {
+        self.judge(self.screen(presented, client_id)?, tickets)
+    }
+}
+
 async fn code(verifier: &Verifier, password: &[u8]) -> Option<RefusalCode> {
     verifier.validator.admit(password, DEVICE).await.err().map(|refusal| refusal.code)
 }
@@ -70,7 +82,7 @@ async fn the_highest_counter_by_a_stolen_secret_does_not_end_the_device() {
     let secret = tickets[0].secret_of(&"broker".parse().unwrap(), &name, &TokenHash::of(&token));
     let last = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW + 60), u32::MAX);
     let stolen = Credential { token: token.clone(), proof: Some(last) };
-    let admission = verifier.validator.judge_with(stolen, DEVICE, &tickets).unwrap();
+    let admission = verifier.validator.judged(stolen, DEVICE, &tickets).unwrap();
     assert!(verifier.validator.settle(admission).await.is_ok());
     let refused = code(&verifier, &world.password(&token, NOW, 7)).await;
     assert_eq!(refused, Some(RefusalCode::ProofReplayed));
@@ -228,7 +240,7 @@ async fn a_revocation_between_judgement_and_ledger_is_seen() {
     let mut world = World::new();
     let verifier = Verifier::trusting(folder.path(), &world);
     let credential = world.credential(&world.token(), NOW, 1);
-    let judged = verifier.validator.judge(credential, DEVICE).unwrap();
+    let judged = verifier.validator.judged(credential, DEVICE, &[]).unwrap();
     change_trust(&verifier, &mut world, device_change(DEVICE, 1, NOW));
     let refusal = verifier.validator.settle(judged).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::DeviceEpoch);
@@ -326,7 +338,7 @@ async fn the_method_ace_and_the_resumption_secret() {
     assert_eq!(validator.worth_a_challenge(b"rubbish"), Err(RefusalCode::TokenMalformed));
     let presented =
         Presented { token: token.clone(), proof: Proof::Challenge(answer(&world.device_key)) };
-    let admission = validator.judge_with(presented, DEVICE, &[]).unwrap();
+    let admission = validator.judged(presented, DEVICE, &[]).unwrap();
     assert_eq!(admission.proof_use, None);
     let held = validator.settle(admission).await.unwrap().grant;
     let next = world.token_with(|claims| claims.expires = at(NOW + 7200));
@@ -344,9 +356,9 @@ async fn the_method_ace_and_the_resumption_secret() {
         let proof = ConnectProof::resume(&secret, "broker", DEVICE, &token, at(NOW), counter);
         Credential { token: token.clone(), proof: Some(proof) }
     };
-    let admission = validator.judge_with(resume(1), DEVICE, &tickets).unwrap();
+    let admission = validator.judged(resume(1), DEVICE, &tickets).unwrap();
     assert!(validator.settle(admission).await.is_ok());
-    let replayed = validator.judge_with(resume(1), DEVICE, &tickets).unwrap();
+    let replayed = validator.judged(resume(1), DEVICE, &tickets).unwrap();
     let refusal = validator.settle(replayed).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::ProofReplayed);
     // The counters of both kinds of proof are one.
@@ -354,6 +366,6 @@ async fn the_method_ace_and_the_resumption_secret() {
         code(&verifier, &world.password(&token, NOW, 1)).await,
         Some(RefusalCode::ProofReplayed)
     );
-    let refusal = validator.judge(resume(2), DEVICE).unwrap_err();
+    let refusal = validator.judged(resume(2), DEVICE, &[]).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::ProofInvalid);
 }

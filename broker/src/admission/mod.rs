@@ -1,9 +1,9 @@
-//! What a stranger may take from us before any byte is read: sockets and connects, per address prefix and in total.
+//! Limits on sockets before any byte of them is read: open sockets and connects, per address prefix and in total.
 //!
 //! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more. When all
-//! half-open places are in use, silent sockets that have waited longest make room, and a part of the places is for prefixes
-//! that hold few. Prefixes that did nothing good lately are suspect ([`standing`]): they are served from what is left,
-//! in even shares ([`shares`]). The page is `docs/flood.md`.
+//! half-open places are in use, the silent sockets that have waited longest are closed, and a part of the places is
+//! reserved for prefixes that hold few. Prefixes with many sockets that failed lately are suspect ([`reputation`]): they
+//! share the places that are left evenly ([`fair_share`]). The page is `docs/flood.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-mod book;
+mod fair_share;
+mod half_open;
 mod limits;
 mod prefix;
-mod shares;
-mod standing;
+mod reputation;
+mod table;
 #[cfg(test)]
 mod tests;
 mod usage;
-mod waiting;
 
-use book::{Book, Entry};
+use half_open::Kind;
 pub use limits::AdmissionLimits;
 pub use prefix::Prefix;
-use waiting::Kind;
+use table::{Entry, SocketTable};
 
 /// Why a socket was closed before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turned {
+pub enum Rejected {
     /// All half-open sockets are in use.
     HalfOpen,
     /// The prefix has all its half-open sockets in use.
@@ -44,7 +44,7 @@ pub enum Turned {
     SuspectRate,
 }
 
-impl Turned {
+impl Rejected {
     /// The label in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,29 +58,29 @@ impl Turned {
     }
 }
 
-/// The book of open sockets. Cheap to clone.
+/// The table of open sockets. Cheap to clone.
 #[derive(Clone)]
 pub struct Admission(Arc<Shared>);
 
 struct Shared {
-    book: Mutex<Book>,
+    table: Mutex<SocketTable>,
     limits: AdmissionLimits,
 }
 
 impl Admission {
-    /// An empty book.
+    /// An empty table.
     pub fn new(limits: AdmissionLimits) -> Self {
-        Self(Arc::new(Shared { book: Mutex::default(), limits }))
+        Self(Arc::new(Shared { table: Mutex::default(), limits }))
     }
 
     /// Enters a socket that was just accepted. `now` is monotonic.
     ///
     /// # Errors
     /// The limit that it hit.
-    pub fn enter(&self, peer: IpAddr, now: Duration) -> Result<Ticket, Turned> {
+    pub fn enter(&self, peer: IpAddr, now: Duration) -> Result<SocketPermit, Rejected> {
         let call = Arc::new(Notify::new());
-        let entry = self.book().enter(Prefix::of(peer), &self.0.limits, now, &call)?;
-        Ok(Ticket { admission: self.clone(), entry, call: Some(call), blameless: false })
+        let entry = self.table().enter(Prefix::of(peer), &self.0.limits, now, &call)?;
+        Ok(SocketPermit { admission: self.clone(), entry, call: Some(call), blameless: false })
     }
 
     /// Sockets that may be half open.
@@ -90,22 +90,22 @@ impl Admission {
 
     /// Open sockets.
     pub fn sockets(&self) -> usize {
-        self.book().sockets
+        self.table().sockets
     }
 
     /// Sockets that have not connected yet.
     pub fn half_open(&self) -> usize {
-        self.book().half_open
+        self.table().half_open
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.book.lock()
+    fn table(&self) -> MutexGuard<'_, SocketTable> {
+        self.0.table.lock()
     }
 }
 
-/// A place in the book; given back when dropped. A socket that is closed before [`Ticket::connected`] is a strike
+/// The entry of a socket in the table; dropping it removes the entry. A socket that is closed before [`SocketPermit::connected`] is a strike
 /// against its prefix.
-pub struct Ticket {
+pub struct SocketPermit {
     admission: Admission,
     entry: Entry,
     /// Not needed any more once it is connected.
@@ -113,8 +113,8 @@ pub struct Ticket {
     blameless: bool,
 }
 
-impl Ticket {
-    /// What tells the socket to make room for another one; nothing does once it is connected.
+impl SocketPermit {
+    /// The signal by which the socket is told to close for another one; `None` once it is connected.
     pub fn call(&self) -> Option<Arc<Notify>> {
         self.call.clone()
     }
@@ -122,28 +122,28 @@ impl Ticket {
     /// The first byte has come: an unsuspected socket need not make room any more.
     pub fn heard(&mut self) {
         if self.entry.kind == Kind::Unsuspected && self.entry.stage.is_waiting() {
-            self.admission.book().heard(&mut self.entry);
+            self.admission.table().heard(&mut self.entry);
         }
     }
 
     /// The CONNECT is whole: the socket need not make room any more. False when it was told to already.
     pub fn judged(&mut self) -> bool {
-        self.admission.book().heard(&mut self.entry)
+        self.admission.table().heard(&mut self.entry)
     }
 
     /// The CONNECT was accepted: the socket no longer counts as half open.
     pub fn connected(&mut self) {
-        self.admission.book().connected(&mut self.entry);
+        self.admission.table().connected(&mut self.entry);
         self.call = None;
     }
 
-    /// That it did not connect is not the peer's fault, or none at all.
-    pub fn blameless(&mut self) {
+    /// A socket that ends before its CONNECT is accepted will not count against its prefix.
+    pub fn mark_not_at_fault(&mut self) {
         self.blameless = true;
     }
 
-    /// The address is known to be the peer's own: what it does from now on is its prefix's doing.
-    pub fn answerable(&mut self) {
+    /// The address is known to be the peer's own: from now on a failure counts against its prefix.
+    pub fn mark_at_fault(&mut self) {
         self.blameless = false;
     }
 
@@ -158,8 +158,8 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
-        self.admission.book().closed(&mut self.entry, self.blameless);
+        self.admission.table().closed(&mut self.entry, self.blameless);
     }
 }

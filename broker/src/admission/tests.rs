@@ -21,12 +21,12 @@ fn half_open_sockets_of_a_prefix_are_bounded_and_given_back() {
     let now = Duration::ZERO;
     let first = admission.enter(peer("10.0.0.1"), now).unwrap();
     let mut second = admission.enter(peer("10.0.0.2"), now).unwrap();
-    assert_eq!(admission.enter(peer("10.0.0.3"), now).err(), Some(Turned::PrefixHalfOpen));
+    assert_eq!(admission.enter(peer("10.0.0.3"), now).err(), Some(Rejected::PrefixHalfOpen));
     assert!(admission.enter(peer("10.0.1.1"), now).is_ok());
     second.connected();
     second.connected();
     let third = admission.enter(peer("10.0.0.3"), now).unwrap();
-    assert_eq!(admission.enter(peer("10.0.0.4"), now).err(), Some(Turned::PrefixSockets));
+    assert_eq!(admission.enter(peer("10.0.0.4"), now).err(), Some(Rejected::PrefixSockets));
     drop((first, second, third));
     assert_eq!(admission.half_open(), 0);
     assert!(admission.enter(peer("::ffff:10.0.0.9"), now).is_ok());
@@ -38,7 +38,7 @@ fn half_open_sockets_in_total_are_bounded() {
     let held: Vec<_> =
         (1..=4).map(|n| admission.enter(peer(&format!("10.0.{n}.1")), Duration::ZERO)).collect();
     assert!(held.iter().all(Result::is_ok));
-    assert_eq!(admission.enter(peer("10.1.0.1"), Duration::ZERO).err(), Some(Turned::HalfOpen));
+    assert_eq!(admission.enter(peer("10.1.0.1"), Duration::ZERO).err(), Some(Rejected::HalfOpen));
     drop(held);
     assert!(admission.enter(peer("10.1.0.1"), Duration::ZERO).is_ok());
 }
@@ -50,12 +50,12 @@ fn connects_of_a_prefix_have_a_rate() {
     for _ in 0..5 {
         drop(admission.enter(peer("2001:db8::1"), at).unwrap());
     }
-    assert_eq!(admission.enter(peer("2001:db8::2"), at).err(), Some(Turned::PrefixRate));
+    assert_eq!(admission.enter(peer("2001:db8::2"), at).err(), Some(Rejected::PrefixRate));
     assert!(admission.enter(peer("2001:db8:0:100::1"), at).is_ok());
     assert!(admission.enter(peer("2001:db8::2"), at + Duration::from_millis(200)).is_ok());
     assert_eq!(
         admission.enter(peer("2001:db8::2"), at + Duration::from_millis(200)).err(),
-        Some(Turned::PrefixRate)
+        Some(Rejected::PrefixRate)
     );
 }
 
@@ -76,7 +76,7 @@ fn remembered_prefixes_are_bounded_and_idle_ones_give_way() {
     let mut held: Vec<_> =
         (1..=crate::limits::PREFIXES).map(|n| admission.enter(at(n), now).unwrap()).collect();
     let newcomer = || admission.enter(at(crate::limits::PREFIXES + 1), now);
-    assert_eq!(newcomer().err(), Some(Turned::Prefixes));
+    assert_eq!(newcomer().err(), Some(Rejected::Prefixes));
     // One that is known already is still served, and who leaves makes room.
     drop(admission.enter(at(7), now).unwrap());
     drop(held.pop());
@@ -112,12 +112,12 @@ fn the_oldest_silent_socket_makes_room_but_never_soon() {
     let admission = Admission::new(limits());
     let enter = |n: u8, at| admission.enter(peer(&format!("10.0.{n}.1")), at);
     let mut held: Vec<_> = (1..=4).map(|n| enter(n, ms(n.into())).unwrap()).collect();
-    assert_eq!(enter(9, SILENT).err(), Some(Turned::HalfOpen));
+    assert_eq!(enter(9, SILENT).err(), Some(Rejected::HalfOpen));
     // Of the first one a byte has come: the second is the oldest silent one.
     held[0].heard();
     let newcomer = enter(9, SILENT + ms(2)).unwrap();
     assert_eq!(admission.half_open(), 4);
-    let stays: Vec<_> = held.iter_mut().map(Ticket::judged).collect();
+    let stays: Vec<_> = held.iter_mut().map(SocketPermit::judged).collect();
     assert_eq!(stays, [true, false, true, true]);
     drop((held, newcomer));
     assert_eq!((admission.half_open(), admission.sockets()), (0, 0));
@@ -141,7 +141,7 @@ fn sockets_that_were_told_to_go_are_bounded() {
     let old: Vec<_> = (0..most).map(|n| enter(n, Duration::ZERO).unwrap()).collect();
     let new: Vec<_> = (0..most).map(|n| enter(most + n, SILENT).unwrap()).collect();
     assert_eq!((admission.half_open(), admission.sockets()), (most, 2 * most));
-    assert_eq!(enter(9999, SILENT * 2).err(), Some(Turned::HalfOpen));
+    assert_eq!(enter(9999, SILENT * 2).err(), Some(Rejected::HalfOpen));
     drop(old);
     assert!(enter(9999, SILENT * 2).is_ok());
     drop(new);
@@ -153,18 +153,18 @@ fn a_part_of_the_places_is_for_prefixes_that_hold_few() {
     let admission = Admission::new(roomy());
     let enter = |from: &str| admission.enter(peer(from), Duration::ZERO);
     let _greedy: Vec<_> = (0..6).map(|_| enter("10.0.0.1").unwrap()).collect();
-    assert_eq!(enter("10.0.0.1").err(), Some(Turned::HalfOpen));
+    assert_eq!(enter("10.0.0.1").err(), Some(Rejected::HalfOpen));
     let _modest = [enter("10.0.1.1").unwrap(), enter("10.0.1.1").unwrap()];
-    assert_eq!(enter("10.0.2.1").err(), Some(Turned::HalfOpen));
+    assert_eq!(enter("10.0.2.1").err(), Some(Rejected::HalfOpen));
 }
 
 #[test]
 fn strikes_make_suspect_and_time_and_connects_forgive() {
     let admission = Admission::new(roomy());
     let suspect = |from: &str, now| {
-        let mut ticket = admission.enter(peer(from), now).unwrap();
-        ticket.blameless();
-        ticket.is_suspect()
+        let mut permit = admission.enter(peer(from), now).unwrap();
+        permit.mark_not_at_fault();
+        permit.is_suspect()
     };
     strike(&admission, "10.0.0.1", crate::limits::SUSPECT_STRIKES - 1, Duration::ZERO);
     assert!(!suspect("10.0.0.7", Duration::ZERO));
@@ -182,7 +182,7 @@ fn strikes_make_suspect_and_time_and_connects_forgive() {
     strike(&admission, "10.0.0.2", 4, Duration::from_secs(1));
     assert!(suspect("10.0.0.7", Duration::from_secs(1)));
     drop(honest);
-    // What ends after its CONNECT was accepted is no strike.
+    // A socket that ends after its CONNECT was accepted is no strike.
     assert!(!suspect("10.0.0.7", Duration::from_secs(2)));
 }
 
@@ -192,9 +192,9 @@ fn the_worst_prefix_is_forgiven_in_about_a_minute() {
     strike(&admission, "10.0.0.1", 10_000, Duration::ZERO);
     let most = u64::from(crate::limits::STRIKES_MOST - crate::limits::SUSPECT_STRIKES);
     let suspect = |second| {
-        let mut ticket = admission.enter(peer("10.0.0.2"), Duration::from_secs(second)).unwrap();
-        ticket.blameless();
-        ticket.is_suspect()
+        let mut permit = admission.enter(peer("10.0.0.2"), Duration::from_secs(second)).unwrap();
+        permit.mark_not_at_fault();
+        permit.is_suspect()
     };
     assert!(suspect(most));
     assert!(!suspect(most + 1));
@@ -207,12 +207,13 @@ fn suspects_share_evenly_what_is_left_and_others_notice_nothing() {
     strike(&admission, one, 64, Duration::ZERO);
     strike(&admission, two, 64, Duration::ZERO);
     let served = |from: &str, times, at| {
-        let enter = |_: &u32| admission.enter(peer(from), at).map(|mut t| t.blameless()).is_ok();
+        let enter =
+            |_: &u32| admission.enter(peer(from), at).map(|mut t| t.mark_not_at_fault()).is_ok();
         (0..times).filter(enter).count()
     };
     // Two hundred in each window of 200 ms; at first one cannot know of the other.
     assert_eq!([served(one, 500, ms(1000)), served(two, 500, ms(1000))], [200, 0]);
-    assert_eq!(admission.enter(peer(one), ms(1000)).err(), Some(Turned::SuspectRate));
+    assert_eq!(admission.enter(peer(one), ms(1000)).err(), Some(Rejected::SuspectRate));
     for window in 1..20 {
         let at = ms(1000 + window * 200);
         let both = [served(one, 500, at), served(two, 5000, at)];
@@ -228,7 +229,7 @@ fn suspects_that_keep_knocking_stay_suspect() {
     let admission = Admission::new(AdmissionLimits { suspects_per_second: 1, ..roomy() });
     let prefixes: Vec<_> = (0..50).map(|n| format!("10.0.{n}.1")).collect();
     prefixes.iter().for_each(|from| strike(&admission, from, 16, Duration::ZERO));
-    // Each is served, and so struck, once in ten seconds: much less than time forgives.
+    // Each is served, and so a strike, once in ten seconds: much less than time forgives.
     let mut served = 0;
     for at in 1..=600 {
         let enter = |from: &&String| admission.enter(peer(from), ms(at * 100)).is_ok();
@@ -243,12 +244,12 @@ fn suspects_hold_half_of_the_places_and_make_room_first() {
     strike(&admission, "10.0.1.1", 16, Duration::ZERO);
     let mut held: Vec<_> =
         (0..4).map(|_| admission.enter(peer("10.0.1.1"), ms(1)).unwrap()).collect();
-    assert_eq!(admission.enter(peer("10.0.1.1"), ms(1)).err(), Some(Turned::HalfOpen));
+    assert_eq!(admission.enter(peer("10.0.1.1"), ms(1)).err(), Some(Rejected::HalfOpen));
     // A byte is not enough for a suspect.
-    held.iter_mut().for_each(Ticket::heard);
+    held.iter_mut().for_each(SocketPermit::heard);
     let _others: Vec<_> =
         (0..4).map(|n| admission.enter(peer(&format!("10.1.{n}.1")), ms(2)).unwrap()).collect();
-    assert_eq!(admission.enter(peer("10.2.0.1"), ms(2)).err(), Some(Turned::HalfOpen));
+    assert_eq!(admission.enter(peer("10.2.0.1"), ms(2)).err(), Some(Rejected::HalfOpen));
     assert!(admission.enter(peer("10.2.0.1"), ms(251)).is_ok());
     assert!(!held[0].judged());
     assert!(held[1].judged());
@@ -266,8 +267,8 @@ fn an_honest_device_behind_the_prefix_of_an_attacker_is_served() {
         served += u32::from(admission.enter(peer(&attacker), now).is_ok());
         if step % 1000 == 500 {
             tries += 1;
-            if let Ok(mut ticket) = admission.enter(peer("10.0.3.99"), now) {
-                ticket.connected();
+            if let Ok(mut permit) = admission.enter(peer("10.0.3.99"), now) {
+                permit.connected();
                 waits.push(std::mem::take(&mut tries));
             }
         }

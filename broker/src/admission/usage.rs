@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use super::shares::Taken;
-use super::standing::Standing;
+use super::fair_share::Taken;
+use super::reputation::Reputation;
 use super::AdmissionLimits;
-use super::Turned;
+use super::Rejected;
 
-/// What one prefix uses: sockets, and a token bucket of connects. And what it did before.
+/// The sockets of one prefix, its token bucket of connects, and its reputation.
 pub(super) struct Usage {
     pub(super) half_open: usize,
-    pub(super) standing: Standing,
+    pub(super) reputation: Reputation,
     pub(super) taken: Taken,
     sockets: usize,
     millitokens: u64,
@@ -19,7 +19,7 @@ impl Usage {
     pub(super) fn new(per_second: u32, now: Duration) -> Self {
         Self {
             half_open: 0,
-            standing: Standing::new(now),
+            reputation: Reputation::new(now),
             taken: Taken::default(),
             sockets: 0,
             millitokens: u64::from(per_second) * 1000,
@@ -32,12 +32,12 @@ impl Usage {
         &mut self,
         limits: &AdmissionLimits,
         now: Duration,
-    ) -> Result<(), Turned> {
+    ) -> Result<(), Rejected> {
         self.refill(limits.connects_per_second, now);
         if self.sockets >= limits.sockets_per_prefix {
-            return Err(Turned::PrefixSockets);
+            return Err(Rejected::PrefixSockets);
         }
-        self.millitokens = self.millitokens.checked_sub(1000).ok_or(Turned::PrefixRate)?;
+        self.millitokens = self.millitokens.checked_sub(1000).ok_or(Rejected::PrefixRate)?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl Password {
     }
 }
 
-/// What to publish when the connection ends without goodbye.
+/// The Will Message: published when the connection ends without a DISCONNECT 0x00.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Will {
     /// QoS of the publish.

@@ -1,4 +1,4 @@
-//! What can be wrong with bytes from a peer, and what MQTT says to answer.
+//! Faults in the bytes of a peer, with the MQTT reason code that answers each.
 
 use core::fmt;
 
@@ -117,7 +117,7 @@ impl fmt::Debug for ReasonCode {
 /// The peer sent, or the caller wants to send, bytes that MQTT forbids. The connection cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodecError {
-    /// What MQTT 5 answers in CONNACK or DISCONNECT before closing.
+    /// The reason code that MQTT 5 sends in CONNACK or DISCONNECT before closing.
     pub reason: ReasonCode,
     /// A stable name of the rule that was broken, for logs, metrics and tests.
     pub rule: &'static str,
@@ -148,5 +148,5 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-/// What reading or writing gives.
+/// The result of reading or writing a packet.
 pub type Result<T> = core::result::Result<T, CodecError>;

@@ -101,7 +101,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// What a look into the read buffer gave.
+/// The result of looking into the read buffer.
 #[derive(Debug)]
 pub enum Step {
     /// At least so many further bytes are needed.

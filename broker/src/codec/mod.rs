@@ -1,10 +1,11 @@
 //! MQTT 3.1.1 and 5.0 on the wire, both directions, strict: pure functions over bytes.
 //!
 //! Reading: [`FrameReader`] cuts one packet out of a buffer, [`decode`] reads it. Writing: [`encode`] appends to a
-//! buffer, and a [`Recipient`] does so for a client, no larger than it takes; a PUBLISH that goes to many is written head by head with [`publish::encode_head`].
-//! What a peer may not send is a [`CodecError`] with the MQTT 5 reason code and the name of the broken rule; the
-//! choice between malformed (0x81) and protocol error (0x82) follows the text of MQTT 5 sections 1.5, 2.2, 3 and 4.13.
-//! State is not kept here: packet order, topic aliases, flow control and rights belong to the session.
+//! buffer, and a [`Recipient`] does so for a client, no larger than it takes; a PUBLISH that goes to many is written
+//! head by head with [`publish::encode_head`]. Bytes that a peer may not send give a [`CodecError`] with the MQTT 5
+//! reason code and the name of the broken rule; the choice between malformed (0x81) and protocol error (0x82) follows
+//! the text of MQTT 5 sections 1.5, 2.2, 3 and 4.13. State is not kept here: packet order, topic aliases, flow control
+//! and rights belong to the session.
 
 mod acks;
 mod auth;

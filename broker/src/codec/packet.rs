@@ -28,7 +28,7 @@ impl Version {
     }
 }
 
-/// Who sent the bytes: a packet may be right from one side and wrong from the other.
+/// The sender of the bytes: some packets are allowed in one direction only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
     /// The bytes come from a client.

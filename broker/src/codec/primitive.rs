@@ -9,7 +9,7 @@ pub(super) const MAX_VARINT: u32 = 268_435_455;
 
 const SHORT: CodecError = CodecError::malformed("packet_truncated");
 
-/// Reads forward through the body of one packet. What it hands out shares the packet's memory.
+/// Reads forward through the body of one packet. The values that it returns share the packet's memory.
 pub(super) struct Cursor<'a> {
     whole: &'a Bytes,
     at: usize,

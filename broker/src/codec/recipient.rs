@@ -6,7 +6,8 @@ use super::packet::{Packet, Version};
 use super::properties::{Properties, PropertyId};
 use bytes::BytesMut;
 
-/// What a client said in its CONNECT about the packets that it takes. Everything that is written to it asks here.
+/// The packets that a client takes, as its CONNECT declared: protocol version and Maximum Packet Size. Every packet to
+/// a client is written by way of this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Recipient {
     version: Version,
@@ -40,8 +41,9 @@ impl Recipient {
         bytes <= self.most as usize
     }
 
-    /// Appends one packet to `out`. What is too large goes without its Reason String and User Properties ([MQTT-3.2.2-19],
-    /// [MQTT-3.4.2-2] and their like); false when it still is, which leaves `out` as it was: it counts as sent.
+    /// Appends one packet to `out`. A packet that is too large is written without its Reason String and User Properties
+    /// ([MQTT-3.2.2-19], [MQTT-3.4.2-2] and their like). Returns false when it is still too large; `out` is then as it
+    /// was, and the packet counts as sent.
     ///
     /// # Errors
     /// As [`super::encode`]; `out` is as it was.

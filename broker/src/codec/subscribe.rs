@@ -23,7 +23,7 @@ pub enum RetainHandling {
     Never = 2,
 }
 
-/// What a subscriber wishes beyond the filter.
+/// The Subscription Options (MQTT 5 section 3.8.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SubscribeOptions {
     /// Highest QoS to deliver with.

@@ -14,15 +14,15 @@ use tessera_runtime::proxy::{ProxySettings, RawProxy};
 use tessera_runtime::tls::Trust;
 
 use crate::limits;
+use crate::resumption::{RawResumption, TicketSettings};
 use crate::shares::ShareLimits;
-use crate::tickets::{RawResumption, TicketSettings};
 use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 
 pub use crate::admission::AdmissionLimits;
 pub use crate::challenges::{AceChallenge, ChallengeLimits};
 pub use crate::config_error::ConfigError;
-pub use crate::lanes::retained::RetainedLimits;
 pub use crate::registry::SessionLimits;
+pub use crate::routing::retained::RetainedLimits;
 pub use crate::session::SessionPolicy;
 pub use raw_limits::RawLimits;
 pub use relay::RelayToken;
@@ -55,7 +55,7 @@ pub struct RawBrokerConfig {
     /// The trust settings for that service.
     #[serde(skip)]
     pub trust: Trust,
-    /// What clients of the method `ace` without a valid token are told about where tokens come from (RFC 9431
+    /// Hint on the authorization server, sent to clients of the method `ace` without a valid token (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
     /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so over
@@ -125,7 +125,7 @@ pub struct BrokerConfig {
     pub relay_token: RelayToken,
     /// Token requests of one device a second.
     pub token_requests_per_second: u32,
-    /// What is told about where tokens come from.
+    /// The hint on the authorization server for clients without a valid token.
     pub ace_as_hint: Option<Arc<str>>,
     /// Where the challenge of RFC 9431 lets in.
     pub ace_challenge: AceChallenge,

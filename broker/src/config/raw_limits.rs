@@ -5,9 +5,9 @@ use serde::Deserialize;
 use super::{within, ConfigError};
 use crate::admission::AdmissionLimits;
 use crate::challenges::ChallengeLimits;
-use crate::lanes::retained::RetainedLimits;
 use crate::limits;
 use crate::registry::SessionLimits;
+use crate::routing::retained::RetainedLimits;
 use crate::shares::{Most, ShareLimits};
 
 /// The limits that can be configured. See [`crate::limits`] for units and reasons.
@@ -83,7 +83,7 @@ impl Default for RawLimits {
             sessions_per_tenant: limits::SESSIONS_PER_TENANT,
             subscriptions_per_device: limits::SUBSCRIPTIONS_PER_DEVICE,
             subscriptions_per_tenant: limits::SUBSCRIPTIONS_PER_TENANT,
-            wildcards_per_device: limits::FLEET_LOGS_PER_DEVICE,
+            wildcards_per_device: limits::ROUTER_LOGS_PER_DEVICE,
             verification_workers: 0,
             token_requests_per_second: limits::TOKEN_REQUESTS_PER_SECOND,
         }
@@ -179,16 +179,16 @@ impl RawLimits {
             all: limits::SUBSCRIPTIONS_IN_ALL.max(self.subscriptions_per_tenant),
         };
         let wildcards = count("limits.wildcards_per_device", self.wildcards_per_device)?;
-        // The lane bounds the rest itself.
+        // Routing bounds the rest itself.
         let of = |device, tenant| Most { device, tenant, all: usize::MAX };
-        let links = limits::FLEET_LINKS_PER_DEVICE.max(wildcards);
+        let links = limits::ROUTER_LINKS_PER_DEVICE.max(wildcards);
         Ok(ShareLimits {
             queued_bytes,
             subscriptions,
-            links: of(links, limits::FLEET_LINKS_PER_TENANT),
+            links: of(links, limits::ROUTER_LINKS_PER_TENANT),
             logs: of(wildcards, usize::MAX),
-            middle_logs: of(limits::FLEET_MIDDLE_LOGS.0, limits::FLEET_MIDDLE_LOGS.1),
-            large_logs: of(limits::FLEET_LARGE_LOGS.0, limits::FLEET_LARGE_LOGS.1),
+            middle_logs: of(limits::ROUTER_MIDDLE_LOGS.0, limits::ROUTER_MIDDLE_LOGS.1),
+            large_logs: of(limits::ROUTER_LARGE_LOGS.0, limits::ROUTER_LARGE_LOGS.1),
         })
     }
 }

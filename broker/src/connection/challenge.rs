@@ -60,10 +60,10 @@ impl Challenge {
     pub(super) fn new(hub: &Hub, stream: &Stream, method: Method) -> Result<Self, RefusalCode> {
         let dry = |_| RefusalCode::NotReady;
         Ok(match method {
-            Method::Rfc => Self::Rfc(hub.gate.nonce().map_err(dry)?),
+            Method::Rfc => Self::Rfc(hub.authenticator.nonce().map_err(dry)?),
             Method::Bound => {
                 let channel = stream.binding().ok_or(RefusalCode::MethodNotSupported)?;
-                Self::Bound(hub.gate.bound_nonce().map_err(dry)?, channel)
+                Self::Bound(hub.authenticator.bound_nonce().map_err(dry)?, channel)
             }
         })
     }

@@ -1,4 +1,4 @@
-//! What the machine asks for, done: routing, subscribing, control topics.
+//! Performs the effects of the session machine: routing, subscribing, control topics.
 
 use std::sync::Arc;
 
@@ -6,33 +6,35 @@ use tessera_agent::behaviour::Observation;
 use tessera_token::refusal::RefusalCode;
 
 use super::serve::Connection;
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
-use crate::control::{status, token};
+use crate::control_topics::{status, token};
 use crate::hub::{Hub, Routed};
-use crate::lanes::{LaneError, Rest};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
-use crate::rights::Control;
-use crate::session::machine::{Answer, Delivered, End, Granted, Machine, Rarer};
+use crate::routing::{Rest, RoutingError};
+use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
-    /// Does one of the rarer things; gives the end when that is it.
-    pub(super) async fn perform(&mut self, rarer: Rarer) -> Option<End> {
-        match rarer {
-            Rarer::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
-            Rarer::Unsubscribe { ended, ack } => {
+    /// Performs an effect that few packets have; returns the end if that is the effect.
+    pub(super) async fn perform(&mut self, control: ControlEffect) -> Option<End> {
+        match control {
+            ControlEffect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
+            ControlEffect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
-                if ended.iter().any(|one| Control::of(one.filter.as_str()) == Some(Control::Alerts))
+                if ended
+                    .iter()
+                    .any(|one| ControlTopic::of(one.filter.as_str()) == Some(ControlTopic::Alerts))
                 {
                     self.hub.alerts.remove(&self.session);
                 }
                 self.send(&Packet::UnsubAck(ack));
             }
-            Rarer::Token(payload) => {
-                token::submit(&self.hub, &self.session, &self.line, payload);
+            ControlEffect::Token(payload) => {
+                token::submit(&self.hub, &self.session, &self.handle, payload);
             }
-            Rarer::Refused { what, code, topic } => self.refused(what, code, &topic),
-            Rarer::End(end) => return Some(end),
+            ControlEffect::Refused { what, code, topic } => self.refused(what, code, &topic),
+            ControlEffect::End(end) => return Some(end),
         }
         None
     }
@@ -61,12 +63,12 @@ impl Connection {
         let (routed, rest) = self.hub.route_now(message);
         self.tell_routed(message, &routed);
         // A message without an answer that is retained or kept for others waits only for a disk that is behind.
-        if packet_id.is_none() && routed.tally.ticket > 0 && self.hub.keep.is_behind() {
+        if packet_id.is_none() && routed.tally.commit > 0 && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
-            self.owe(routed.tally.ticket);
+            self.owe(routed.tally.commit);
         }
         if let Some(packet_id) = packet_id {
-            self.owe(routed.tally.ticket);
+            self.owe(routed.tally.commit);
             self.send(&Packet::PubAck(Ack::new(packet_id, puback_reason(&routed))));
         }
         rest
@@ -82,8 +84,8 @@ impl Connection {
     ) -> Option<Rest> {
         let (routed, rest) = self.hub.route_exactly(&self.session, message, note);
         self.tell_routed(message, &routed);
-        self.owe(routed.tally.ticket);
-        self.owe(self.session.look(|machine| machine.take_ticket()));
+        self.owe(routed.tally.commit);
+        self.owe(self.session.look(|machine| machine.take_commit()));
         self.send(ack);
         rest
     }
@@ -95,10 +97,10 @@ impl Connection {
             self.hub.observer.observe(&self.session.device, Observation::Subscribed);
             if let Some(control) = one.control {
                 controls.push(control);
-            } else if let Err(error) = self.join_lane(&one).await {
+            } else if let Err(error) = self.join_routes(&one).await {
                 self.session.look(|machine| machine.forget_subscription(&one.subscription));
                 if let Some(reason) = ack.reasons.get_mut(one.place) {
-                    *reason = lane_reason(error);
+                    *reason = routing_reason(error);
                 }
                 let filter = one.subscription.filter.as_str();
                 self.tell_refused(What::Subscribe, error.code(), filter);
@@ -117,35 +119,35 @@ impl Connection {
         self.feed();
     }
 
-    async fn join_lane(&self, one: &Granted) -> Result<(), LaneError> {
-        let mut lanes = self.session.lanes.lock().await;
-        let Some(lanes) = lanes.as_mut() else { return Err(LaneError::Unavailable) };
-        lanes.subscribe(&one.subscription, one.options).await?;
-        // The rights may have been narrowed while the lane worked.
+    async fn join_routes(&self, one: &Granted) -> Result<(), RoutingError> {
+        let mut routes = self.session.routes.lock().await;
+        let Some(routes) = routes.as_mut() else { return Err(RoutingError::Unavailable) };
+        routes.subscribe(&one.subscription, one.options).await?;
+        // The rights may have been narrowed while the route was made.
         if !self.session.rights().keeps(&one.subscription) {
-            lanes.unsubscribe(&one.subscription);
-            return Err(LaneError::Unavailable);
+            routes.unsubscribe(&one.subscription);
+            return Err(RoutingError::Unavailable);
         }
         Ok(())
     }
 
-    fn begin_control(&mut self, control: Control) {
+    fn begin_control(&mut self, control: ControlTopic) {
         match control {
-            Control::Token => {}
-            Control::Status => self.status(),
-            Control::Alerts => self.hub.alerts.add(&self.session),
+            ControlTopic::Token => {}
+            ControlTopic::Status => self.status(),
+            ControlTopic::Alerts => self.hub.alerts.add(&self.session),
         }
     }
 
     /// Writes what is told aside, and the status, when the session listens.
     pub(super) fn status(&mut self) {
-        let (hub, session, line) = (&self.hub, &self.session, &self.line);
-        if let Some(aside) = line.take_aside() {
-            let (to, payload) = (Control::Token, aside.expose().clone());
-            let told = status::write_now(hub, session, line, to, payload, &mut self.out);
+        let (hub, session, handle) = (&self.hub, &self.session, &self.handle);
+        if let Some(aside) = handle.take_aside() {
+            let (to, payload) = (ControlTopic::Token, aside.expose().clone());
+            let told = status::write_now(hub, session, handle, to, payload, &mut self.out);
             note(hub, told);
         }
-        note(hub, status::write(hub, session, line, &mut self.out));
+        note(hub, status::write(hub, session, handle, &mut self.out));
     }
 
     /// A refusal of what the client asked for. It is behaviour too, unless the broker itself is the cause.
@@ -172,13 +174,13 @@ impl Connection {
 
     /// The line about something that is refused to this client.
     pub(super) fn refusal<'a>(&'a self, what: What, code: &'a str) -> Refusal<'a> {
-        self.session.refusal(&self.line, what, code)
+        self.session.refusal(&self.handle, what, code)
     }
 
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.
     pub(super) fn status_before(&mut self, end: &End) {
         let Some(code) = end.code else { return };
-        let listens = self.session.look(|machine| machine.control(Control::Status));
+        let listens = self.session.look(|machine| machine.control(ControlTopic::Status));
         if let Some(options) = listens {
             self.send(&status::last_words(&self.hub, &self.session, options, code));
         }
@@ -198,16 +200,16 @@ fn note(hub: &Hub, told: Option<Delivered>) {
 fn puback_reason(routed: &Routed) -> ReasonCode {
     match routed.refusal() {
         Some(_) => ReasonCode::QUOTA_EXCEEDED,
-        None if routed.stored.is_none() && routed.tally.is_nobody() => {
+        None if routed.stored.is_none() && routed.tally.no_matching_subscribers() => {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         }
         None => ReasonCode::SUCCESS,
     }
 }
 
-fn lane_reason(error: LaneError) -> ReasonCode {
+fn routing_reason(error: RoutingError) -> ReasonCode {
     match error {
-        LaneError::ShareUsedUp | LaneError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
-        LaneError::Unavailable => ReasonCode::UNSPECIFIED,
+        RoutingError::ShareUsedUp | RoutingError::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+        RoutingError::Unavailable => ReasonCode::UNSPECIFIED,
     }
 }

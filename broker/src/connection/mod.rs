@@ -1,46 +1,44 @@
 //! One socket: a thin shell around the session machine.
 //!
-//! 0. [`crate::transport`] shakes hands as the listener asks.
-//! 1. [`first`] reads the CONNECT, bounded in bytes and time.
-//! 2. [`welcome`] lets it pass the gate and joins it to its session.
-//! 3. [`serve`] moves packets until something ends it; [`effects`] does what the machine asks, [`retained`] what takes a
-//!    subscription longer.
-//! 4. [`leaving`] lets those whose peer has gone leave in turn; [`goodbye`] tells the others why.
+//! 1. [`connect`] has the steps of a CONNECT, in their order, from the accepted socket to the session.
+//! 2. [`serve`] moves packets until something ends the connection; [`effects`] performs what the machine asks,
+//!    [`retained`] sends retained messages to new subscriptions.
+//! 3. [`disconnect_queue`] lets connections whose peer has gone leave in turn; [`disconnect`] tells other peers why.
 //!
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
-mod ace;
-mod anonymous;
+mod authz_info_only;
 mod challenge;
+mod connect;
+mod credentials;
+mod disconnect;
+mod disconnect_queue;
 mod effects;
-mod first;
-mod goodbye;
-mod leaving;
+mod enhanced_auth;
+mod open_session;
+mod read_connect;
+mod refuse;
 mod retained;
 mod serve;
-mod welcome;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-pub(crate) use leaving::see_off;
-use serve::Connection;
+pub(crate) use disconnect_queue::run_disconnect_queue;
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admission::Ticket;
-use crate::codec::Connect;
+use crate::admission::SocketPermit;
 use crate::hub::Hub;
-use crate::refusals::{Broken, Refusal, Remote, What};
-use crate::transport::accept::{Caller, Door};
-use crate::transport::Stream;
+use crate::refusals::{Broken, Refusal, Remote};
+use crate::transport::acceptor::{Acceptor, Incoming};
 
-/// What an open socket holds in the books of the listener; given back when dropped.
+/// The permits of an open socket: its entry in the table of sockets, and one of the listener's sockets. Dropping it
+/// returns both.
 pub(crate) struct Place {
-    pub(crate) ticket: Ticket,
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) permit: SocketPermit,
+    pub(crate) _of_listener: OwnedSemaphorePermit,
 }
 
 /// A connection from accept to close. Ends when it is closed.
@@ -49,55 +47,17 @@ pub(crate) struct Place {
 /// what it began with, and so is every rarer step.
 pub(crate) fn run(
     hub: Arc<Hub>,
-    door: Door,
-    caller: Caller,
+    acceptor: Acceptor,
+    incoming: Incoming,
     peer: IpAddr,
     place: Place,
 ) -> impl Future<Output = ()> + Send {
-    let handshake = Box::pin(handshake(hub, door, caller, peer, place));
+    let connect = Box::pin(connect::connect(hub, acceptor, incoming, peer, place));
     async move {
-        if let Some(connection) = handshake.await {
-            leaving::run(connection).await;
+        if let Some(connection) = connect.await {
+            disconnect_queue::run(connection).await;
         }
     }
-}
-
-async fn handshake(
-    hub: Arc<Hub>,
-    door: Door,
-    caller: Caller,
-    peer: IpAddr,
-    mut place: Place,
-) -> Option<Box<Connection>> {
-    let accepted = hub.clock.monotonic();
-    let remote = door.remote(peer);
-    let origin = Origin { remote, network: Network::of(peer) };
-    let call = place.ticket.call()?;
-    let mut inbox = BytesMut::new();
-    let first = tokio::select! {
-        biased;
-        () = call.notified() => None,
-        first = first_packet(&hub, &door, caller, &mut inbox, &mut place.ticket, remote) => Some(first?),
-    };
-    let Some((mut stream, connect)) = first.filter(|_| place.ticket.judged()) else {
-        hub.metrics.turned_away.inc(&["made_room"]);
-        Refusal::of(What::Connection, "made_room", remote).tell();
-        return None;
-    };
-    if anonymous::is_anonymous(&hub, &stream, &connect) {
-        let prefix = place.ticket.prefix();
-        if Box::pin(anonymous::serve(&hub, stream, &mut inbox, &connect, prefix, remote)).await {
-            place.ticket.blameless();
-        }
-        return None;
-    }
-    let ticket = &mut place.ticket;
-    let join = welcome::join(&hub, &mut stream, &mut inbox, connect, origin, accepted, ticket);
-    // Boxed: a socket from which no CONNECT has come pays no room for it.
-    let joined = Box::pin(join).await?;
-    place.ticket.connected();
-    stream.authenticated(hub.policy.max_packet);
-    Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }
 
 /// Where a connection comes from.
@@ -105,27 +65,6 @@ async fn handshake(
 struct Origin {
     remote: Remote,
     network: Network,
-}
-
-/// From a caller to its CONNECT; `None` closes it.
-async fn first_packet(
-    hub: &Hub,
-    door: &Door,
-    caller: Caller,
-    inbox: &mut BytesMut,
-    ticket: &mut Ticket,
-    remote: Remote,
-) -> Option<(Stream, Connect)> {
-    match door.open(caller, remote.address, ticket).await {
-        Ok(mut stream) => {
-            let connect = first::connect(hub, &mut stream, inbox, ticket, remote).await?;
-            Some((stream, connect))
-        }
-        Err(broken) => {
-            note_broken(hub, remote, &broken);
-            None
-        }
-    }
 }
 
 /// A peer that is not let in broke a rule or went away.

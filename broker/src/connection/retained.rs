@@ -1,8 +1,8 @@
-//! Retained messages on their way to new subscriptions: a few ahead in the queue, in turn with live messages, the rest
-//! as it drains. So all of them come, also to a slow reader, and a lookup never fills the queue.
+//! Sends retained messages to new subscriptions: a few at a time are put into the queue, in turn with live messages,
+//! and more as it drains. So a slow reader gets all of them too, and a lookup never fills the queue.
 //!
-//! What was found is not held on to: a message that is replaced, removed or over meanwhile is not sent. Whoever
-//! replaced it reaches the subscription by the lanes.
+//! The messages that a lookup found are held weakly: one that is replaced, removed or expired by then is not sent. The
+//! message that replaced it reaches the subscription by its route.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -13,15 +13,15 @@ use tessera_token::topic::TopicFilter;
 use super::serve::Connection;
 use crate::codec::QoS;
 use crate::hub::Hub;
-use crate::lanes::retained::Retained;
-use crate::lanes::{Delivery, Free};
 use crate::limits::RETAINED_AHEAD;
 use crate::message::{Message, Options};
 use crate::metrics::qos_label;
+use crate::routing::retained::Retained;
+use crate::routing::{Delivery, Free};
 use crate::session::machine::{Granted, Machine};
 use crate::session::Session;
 
-/// What the subscriptions of one connection have still to be sent. At most one lookup of it is held.
+/// The new subscriptions of one connection whose retained messages are not all sent. At most one lookup is held.
 #[derive(Default)]
 pub(super) struct Unsent {
     /// In their order; the first one has been looked up once `begun`.
@@ -76,8 +76,8 @@ impl Unsent {
         self.left = self.left.saturating_add(messages).min(2 * RETAINED_AHEAD);
     }
 
-    /// Who asks again is sent everything again, and once. What has ended meanwhile is let go of, so that there are
-    /// never more than the session has subscriptions.
+    /// Subscribing again sends every retained message again, once. Subscriptions that have ended are dropped from the
+    /// list, so that it is never longer than the session's list of subscriptions.
     fn ask(&mut self, filter: &TopicFilter, machine: &Machine) {
         self.keep(|one| one.filter != *filter && one.options(machine).is_some());
         if let Some(held) = machine.held(filter.as_str()) {
@@ -143,9 +143,10 @@ impl Unsent {
         self.found.extend(refused.map(|delivery| Arc::downgrade(&delivery.message)));
     }
 
-    /// QoS 1 and 2 wait for the next connection like everything else of the session; QoS 0 is not kept while nobody is
-    /// there. What finds no room is lost, and counted. What was not looked up by then counts as a lookup cut short. When
-    /// another connection serves the session already, half of the queue stays free for live messages.
+    /// Moves the rest to the queue of the session. Messages of QoS 1 and 2 wait there for the next connection; messages
+    /// of QoS 0 are not kept for an absent client. A message that finds no room is lost, and counted. A subscription
+    /// that was not looked up by then counts as a lookup cut short. When another connection serves the session already,
+    /// half of the queue stays free for live messages.
     fn leave(mut self, hub: &Hub, session: &Session, now: UnixSeconds) {
         session.look(|machine| {
             let is_kept = |options: Options| options.qos != QoS::AtMostOnce;

@@ -9,42 +9,43 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 
-use super::ace::Reauthentication;
 use super::challenge::Method;
-use super::goodbye;
+use super::disconnect;
+use super::enhanced_auth::Reauthentication;
+use super::open_session::Joined;
 use super::retained::Unsent;
-use super::welcome::Joined;
 use super::Place;
 use crate::codec::{
     self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
 };
 use crate::hub::Hub;
-use crate::lanes::{Delivery, Rest};
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::session::machine::{Appetite, Delivered, Effect, End, Rarer};
-use crate::session::{Line, Now, Session, Stepped};
+use crate::routing::{Delivery, Rest};
+use crate::session::machine::{ControlEffect, Delivered, Effect, End, SendState};
+use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 
 pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
-    pub(super) line: Arc<Line>,
+    pub(super) handle: Arc<ConnectionHandle>,
     to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
     pub(super) stream: Stream,
     inbox: BytesMut,
     scratch: Vec<Delivery>,
-    /// What the next packet lacks, in KiB: it lies where the flags lie, so that an idle connection stays small.
+    /// Size that the next packet still lacks, in KiB. A `u16` fits beside the flags, so that an idle connection stays
+    /// small.
     wants: u16,
-    /// What must be durable before `out` leaves; 0 when nothing must.
+    /// Commit that must be durable before `out` is written; 0 for none.
     owed: u64,
     /// Retained messages that new subscriptions have still to be sent.
     pub(super) unsent: Option<Box<Unsent>>,
     /// One look at the clock for all that is done without waiting.
     pub(super) now: Now,
-    appetite: Appetite,
+    send_state: SendState,
     /// The head of `out` is the rest of a packet, or nothing whole has left so far: a CONNACK comes first.
     torn: bool,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
@@ -60,12 +61,12 @@ pub(super) struct Connection {
 /// How far a packet was handled.
 enum Handled {
     Wholly,
-    /// What is left may have to wait.
+    /// Some effects are left, which may have to wait.
     UpTo(Box<Left>),
     End(End),
 }
 
-/// What is left of a packet.
+/// The part of a packet that was not handled yet.
 enum Left {
     Effects(Option<Rest>, Vec<Effect>),
     Auth(Auth),
@@ -80,12 +81,12 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, line, ack, to, explain, owed, method } = joined;
+        let Joined { session, handle, ack, to, explain, owed, method } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
             session,
-            line,
+            handle,
             to,
             explain,
             out: BytesMut::new(),
@@ -96,8 +97,8 @@ impl Connection {
             owed,
             unsent: None,
             now,
-            // What an earlier connection left open is found by the first round of deliveries.
-            appetite: Appetite::Again,
+            // Deliveries that an earlier connection left unacknowledged are found by the first round of deliveries.
+            send_state: SendState::ResendPending,
             torn: true,
             streaming: false,
             place,
@@ -112,7 +113,7 @@ impl Connection {
     pub(super) async fn live(&mut self) -> End {
         let mut end = self.packets().await;
         loop {
-            if let Some(end) = end.or_else(|| self.line.ended()) {
+            if let Some(end) = end.or_else(|| self.handle.ended()) {
                 return end;
             }
             end = self.deliveries();
@@ -173,7 +174,7 @@ impl Connection {
         let packet = match codec::decode(frame, self.to.version(), Peer::Client) {
             Ok(Packet::Auth(auth)) => {
                 let at = self.now.monotonic;
-                self.session.with_machine(&self.line, |machine| machine.heard(at));
+                self.session.with_machine(&self.handle, |machine| machine.heard(at));
                 return Handled::UpTo(Box::new(Left::Auth(auth)));
             }
             Ok(packet) => packet,
@@ -183,12 +184,12 @@ impl Connection {
             }
             Err(error) => return Handled::End(self.broken(error)),
         };
-        let stepped = self.session.step(&self.line, self.hub.house(), self.now, packet);
-        let Some(Stepped { effects, ticket, appetite }) = stepped else {
-            return Handled::End(self.line.ended().unwrap_or(End::taken_over()));
+        let stepped = self.session.step(&self.handle, self.hub.context(), self.now, packet);
+        let Some(Stepped { effects, commit, send_state }) = stepped else {
+            return Handled::End(self.handle.ended().unwrap_or(End::taken_over()));
         };
-        self.owe(ticket);
-        self.appetite = appetite;
+        self.owe(commit);
+        self.send_state = send_state;
         let mut effects = effects.into_iter();
         while let Some(effect) = effects.next() {
             let left = match effect {
@@ -200,8 +201,8 @@ impl Connection {
                     None => continue,
                     Some(rest) => Left::Effects(Some(rest), effects.collect()),
                 },
-                Effect::Rarer(Rarer::End(end)) => return Handled::End(end),
-                rarer => Left::Effects(None, std::iter::once(rarer).chain(effects).collect()),
+                Effect::Control(ControlEffect::End(end)) => return Handled::End(end),
+                control => Left::Effects(None, std::iter::once(control).chain(effects).collect()),
             };
             return Handled::UpTo(Box::new(left));
         }
@@ -221,8 +222,8 @@ impl Connection {
                             let rest = self.publish(&message, answer);
                             self.hub.finish(rest).await;
                         }
-                        Effect::Rarer(rarer) => {
-                            if let Some(end) = self.perform(rarer).await {
+                        Effect::Control(control) => {
+                            if let Some(end) = self.perform(control).await {
                                 return Some(end);
                             }
                         }
@@ -244,21 +245,21 @@ impl Connection {
             Ok(true) => {}
             Ok(false) => self.hub.metrics.limits_hit.inc(&["client_max_packet"]),
             Err(error) => {
-                tracing::warn!(rule = error.rule, "a packet of ours could not be written");
+                tracing::warn!(rule = error.rule, "an outgoing packet could not be encoded");
             }
         }
     }
 
     fn deliveries(&mut self) -> Option<End> {
-        let end = match self.appetite {
-            Appetite::Again => self.pump(),
-            Appetite::New if self.session.outbox.has_some() => self.pump(),
-            Appetite::Later if self.hub.time_is_witnessed() => self.pump(),
+        let end = match self.send_state {
+            SendState::ResendPending => self.pump(),
+            SendState::Ready if self.session.outbox.has_some() => self.pump(),
+            SendState::ClockPending if self.hub.time_is_witnessed() => self.pump(),
             _ => None,
         };
         self.feed();
         self.tell_missed();
-        if self.line.take_status() {
+        if self.handle.take_status() {
             self.status();
         }
         end
@@ -275,15 +276,16 @@ impl Connection {
         if is_due || !outbox.has_some() {
             self.told_missed = now;
             outbox.take_untold();
-            self.line.ask_status();
+            self.handle.ask_status();
         }
     }
 
     fn pump(&mut self) -> Option<End> {
-        let (house, now) = (self.hub.house(), self.now);
-        let pumped = self.session.pump(&self.line, house, now, &mut self.out, &mut self.scratch);
-        self.owe(pumped.ticket);
-        self.appetite = pumped.appetite;
+        let (context, now) = (self.hub.context(), self.now);
+        let pumped =
+            self.session.pump(&self.handle, context, now, &mut self.out, &mut self.scratch);
+        self.owe(pumped.commit);
+        self.send_state = pumped.send_state;
         let [at_most_once, ..] = pumped.sent;
         self.streaming = at_most_once > 1 || self.unsent.is_some();
         if let Some(unsent) = &mut self.unsent {
@@ -299,21 +301,21 @@ impl Connection {
     }
 
     /// Nothing more is sent before this is durable.
-    pub(super) fn owe(&mut self, ticket: u64) {
-        self.owed = self.owed.max(ticket);
+    pub(super) fn owe(&mut self, commit: u64) {
+        self.owed = self.owed.max(commit);
     }
 
-    /// Waits for what is owed. What was to be sent is withheld when it cannot be kept.
+    /// Waits until the owed commit is durable. When it cannot be written, `out` is withheld.
     async fn settle(&mut self) -> Option<End> {
-        if self.owed == 0 && self.session.kept().is_some() && self.hub.keep.is_behind() {
+        if self.owed == 0 && self.session.rows().is_some() && self.hub.persistence.is_behind() {
             self.hub.metrics.limits_hit.inc(&["keep_behind"]);
-            self.owed = self.hub.keep.ticket();
+            self.owed = self.hub.persistence.last_commit();
         }
         if self.owed == 0 {
             return None;
         }
         let owed = std::mem::take(&mut self.owed);
-        let kept = Box::pin(self.hub.keep.durable(owed)).await;
+        let kept = Box::pin(self.hub.persistence.durable(owed)).await;
         self.now = self.hub.now();
         if kept.is_ok() {
             return None;
@@ -341,22 +343,23 @@ impl Connection {
         None
     }
 
-    /// Waits for bytes, for room to write, for deliveries or for the bell. Who does not read is not read from.
+    /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write buffer is full
+    /// (back-pressure).
     async fn wait(&mut self) -> Option<End> {
         let interest = match self.out.len() {
             0 => Interest::READABLE,
             n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::WRITABLE,
         };
-        let hungry = self.out.len() < WRITE_BATCH && self.appetite == Appetite::New;
+        let takes_more = self.out.len() < WRITE_BATCH && self.send_state == SendState::Ready;
         let readable = poll_fn(|context| {
-            if self.line.poll_rung(context).is_ready() {
+            if self.handle.poll_woken(context).is_ready() {
                 return Poll::Ready(Ok(false));
             }
             if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
                 return Poll::Ready(ready.map(Ready::is_readable));
             }
-            match hungry && self.session.outbox.poll_news(context).is_ready() {
+            match takes_more && self.session.outbox.poll_news(context).is_ready() {
                 true => Poll::Ready(Ok(false)),
                 false => Poll::Pending,
             }
@@ -389,11 +392,11 @@ impl Connection {
         }
     }
 
-    /// The session goes first, so that nothing waits for a peer that does not take its last words.
+    /// Detaches from the session before DISCONNECT is written: a peer that does not read must not delay it.
     pub(super) async fn close(mut self: Box<Self>, end: End) {
         self.hub.metrics.ended.inc(&[end.why]);
         if end.is_of_rights() {
-            // What is not in the socket yet stays away from the peer.
+            // Bytes that are not in the socket yet are not sent: the peer has lost its rights.
             self.out.clear();
         }
         // Behind the first part of a packet nothing makes sense.
@@ -401,18 +404,18 @@ impl Connection {
         if speaks {
             self.status_before(&end);
         }
-        self.hub.leave(&self.session, &self.line, &end).await;
+        self.hub.leave(&self.session, &self.handle, &end).await;
         self.leave_unsent();
         match self.settle().await {
-            None if speaks => goodbye::disconnect(&end, self.to, self.explain, &mut self.out),
+            None if speaks => disconnect::append(&end, self.to, self.explain, &mut self.out),
             None => {}
-            // What was withheld may have been a CONNACK, or the rest of a packet: nothing may come after it.
+            // The withheld bytes may have been a CONNACK, or the rest of a packet: nothing may be sent after them.
             Some(_) => self.hub.metrics.limits_hit.inc(&["store"]),
         }
         let Self { stream, out, place, .. } = *self;
         match out.is_empty() && end.is_by_peer() {
-            true => goodbye::leave(stream),
-            false => goodbye::close(stream, out).await,
+            true => disconnect::close_at_once(stream),
+            false => disconnect::close(stream, out).await,
         }
         drop(place);
     }

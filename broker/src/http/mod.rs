@@ -47,8 +47,8 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
     let (_, retained_bytes) = hub.retained.size();
     let retained_bytes = i64::try_from(retained_bytes).unwrap_or(i64::MAX);
     hub.metrics.shares.set(&["retained_bytes"], retained_bytes);
-    hub.metrics.found_no_room(hub.lanes.take_lost());
-    let fleet = hub.lanes.fleet_stats();
+    hub.metrics.found_no_room(hub.routing.take_lost());
+    let fleet = hub.routing.wildcard_stats();
     for (what, count) in [
         ("published", fleet.published),
         ("delivered", fleet.delivered),
@@ -94,7 +94,7 @@ async fn readiness(hub: Shared) -> HttpResponse {
 
 /// A shared verifier name weakens proofs and stops nothing, so it stands beside `ready`.
 fn ready_body(hub: &Hub) -> Value {
-    let (warnings, validator) = (hub.warnings(), hub.gate.validator());
+    let (warnings, validator) = (hub.warnings(), hub.authenticator.validator());
     let status = [("status", json!("ready"))];
     let listed = (!warnings.is_empty()).then(|| ("warnings", ready::list(&warnings)));
     let shared = validator.shares_its_name().then(|| {
@@ -115,24 +115,24 @@ impl Hub {
             (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
         };
         let own = [
-            unless(self.gate.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
+            unless(self.authenticator.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
             unless(
-                self.keep.is_healthy(),
+                self.persistence.is_healthy(),
                 "store",
-                self.keep.waits_for().unwrap_or(
-                    "the store of kept sessions stopped writing after an error: look at the log, and start the process \
+                self.persistence.waits_for().unwrap_or(
+                    "the store of persistent sessions stopped writing after an error: look at the log, and start the process \
                      anew",
                 ),
             ),
             unless(
-                self.lanes.is_healthy(),
+                self.routing.is_healthy(),
                 "fleet",
                 "the router of wildcard and shared subscriptions does not answer",
             ),
             unless(!self.tasks.is_closed(), "listener", "the broker stops, or accepts no more"),
             self.certificates.as_ref().and_then(|own| own.expired(self.now().unix)),
         ];
-        let mut reasons = self.gate.validator().reasons();
+        let mut reasons = self.authenticator.validator().reasons();
         reasons.extend(own.into_iter().flatten());
         reasons
     }

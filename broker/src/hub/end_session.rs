@@ -7,19 +7,24 @@ use tessera_agent::behaviour::Observation;
 
 use super::Hub;
 use crate::metrics::qos_label;
-use crate::session::ending::Left;
+use crate::session::lifecycle::Left;
 use crate::session::machine::{End, Will};
-use crate::session::{Line, Now, Session};
+use crate::session::{ConnectionHandle, Now, Session};
 
 impl Hub {
     /// A connection is over: leaves the session, which may be over with it.
-    pub(crate) async fn leave(&self, session: &Arc<Session>, line: &Arc<Line>, end: &End) {
+    pub(crate) async fn leave(
+        &self,
+        session: &Arc<Session>,
+        handle: &Arc<ConnectionHandle>,
+        end: &End,
+    ) {
         let now = self.now();
         let clean = end.reason.is_none() && end.why == "client";
         self.observer.observe(&session.device, Observation::Disconnected { clean });
         tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
-        match session.leave(line, end, now) {
-            Left::Replaced(next) => next.nudge(),
+        match session.leave(handle, end, now) {
+            Left::Replaced(next) => next.wake(),
             Left::Outlived => {}
             Left::Kept(will) => {
                 self.schedule(session, now);
@@ -39,17 +44,17 @@ impl Hub {
     /// Takes a session out of everything. The caller publishes the will that is given back, when it is due.
     pub(crate) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
-        // What a shared subscription passes on to others leaves this session in the same step.
-        let together = session.kept().map(|kept| kept.keep.together());
+        // One commit holds the end of this session and the deliveries that its shared subscriptions pass on to others.
+        let together = session.rows().map(|rows| rows.persistence.together());
         let finished = session.finish();
         // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
-        match session.lanes.try_lock() {
-            Ok(mut lanes) => drop(lanes.take()),
+        match session.routes.try_lock() {
+            Ok(mut routes) => drop(routes.take()),
             // A subscribe is under way: the end of a session does not wait for it.
             Err(_) => {
                 let session = Arc::clone(session);
-                self.tasks.spawn(async move { drop(session.lanes.lock().await.take()) });
+                self.tasks.spawn(async move { drop(session.routes.lock().await.take()) });
             }
         }
         for delivery in &finished.undelivered {
@@ -65,24 +70,24 @@ impl Hub {
     /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
     /// what time it is. Those whose time is over end with the next look at deadlines.
     pub(crate) fn settle(&self) {
-        if self.keep.is_settled() || !self.gate.validator().time_is_settled() {
+        if self.persistence.is_settled() || !self.authenticator.validator().time_is_settled() {
             return;
         }
         let now = self.now();
         for session in self.registry.all() {
             self.settle_one(&session, now);
         }
-        self.keep.settled();
+        self.persistence.settled();
     }
 
     /// Wakes every session once when a second clock bears witness of the time: deliveries may wait for that.
     pub(crate) fn note_witnessed_time(&self) {
-        if self.time_is_witnessed() || self.gate.validator().witnessed_time().is_none() {
+        if self.time_is_witnessed() || self.authenticator.validator().witnessed_time().is_none() {
             return;
         }
         self.witnessed.store(true, Ordering::Release);
         for session in self.registry.all() {
-            session.nudge();
+            session.wake();
         }
     }
 
@@ -93,7 +98,7 @@ impl Hub {
 
     /// As [`Self::settle`], for one session that a client takes up again.
     pub(crate) fn settle_one(&self, session: &Session, now: Now) {
-        if self.gate.validator().time_is_settled() && session.settle(now) {
+        if self.authenticator.validator().time_is_settled() && session.settle(now) {
             self.timers.add(now.monotonic, session.id);
         }
     }

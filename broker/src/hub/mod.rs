@@ -1,8 +1,8 @@
 //! The parts of a broker that all connections share: fields, and what is asked of several of them at once. [`route`] has the
 //! way of a message, [`wills`] wills, [`end_session`] the end of a session.
 
+mod disconnected;
 mod end_session;
-mod leaving;
 mod route;
 mod wills;
 
@@ -16,25 +16,25 @@ use tokio::sync::{mpsc, Notify};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
-use crate::authz::Authz;
+use crate::authentication::Authenticator;
+use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
-use crate::gate::Gate;
-use crate::keep::{Keep, Kept};
-use crate::lanes::retained::Retained;
-use crate::lanes::{Lanes, Outbox};
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
+use crate::persistence::{Persistence, SessionRows};
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
-use crate::session::machine::House;
+use crate::resumption::TicketKeys;
+use crate::routing::retained::Retained;
+use crate::routing::{Outbox, Routing};
+use crate::session::machine::BrokerContext;
 use crate::session::timers::Timers;
 use crate::session::SessionPolicy;
 use crate::session::{Now, Session};
 use crate::shares::Shares;
-use crate::tickets::Tickets;
 use crate::transport::tls::Certificates;
 
-pub(crate) use leaving::{Leave, Leaving};
+pub(crate) use disconnected::{Disconnected, LeaveSession};
 pub(crate) use route::Routed;
 
 /// The parts of a running broker.
@@ -43,25 +43,25 @@ pub(crate) struct Hub {
     pub(crate) clock: SharedClock,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) admission: Admission,
-    pub(crate) gate: Gate,
+    pub(crate) authenticator: Authenticator,
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
     pub(crate) shares: Shares,
-    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) routing: Arc<Routing>,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) relay: Relay,
-    /// Asks for a pass over messages of revoked publishers; several wishes are one.
-    pub(crate) withdrawn: Notify,
+    /// Requests a pass over messages of revoked publishers; requests before it begins are one.
+    pub(crate) revocation_sweep: Notify,
     pub(crate) alerts: AlertListeners,
     pub(crate) tasks: TaskTracker,
-    pub(crate) leaving: mpsc::Sender<Leaving>,
+    pub(crate) disconnected: mpsc::Sender<Disconnected>,
     pub(crate) next_session: AtomicU64,
     pub(crate) witnessed: AtomicBool,
     pub(crate) connected: AtomicUsize,
-    pub(crate) keep: Arc<Keep>,
-    pub(crate) tickets: Arc<Tickets>,
-    pub(crate) authz: Authz,
+    pub(crate) persistence: Arc<Persistence>,
+    pub(crate) ticket_keys: Arc<TicketKeys>,
+    pub(crate) authz_info: AuthzInfo,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,
 }
@@ -70,12 +70,15 @@ impl Hub {
     /// The time.
     pub(crate) fn now(&self) -> Now {
         let monotonic = self.clock.monotonic();
-        Now { unix: self.gate.validator().now_at(monotonic), monotonic }
+        Now { unix: self.authenticator.validator().now_at(monotonic), monotonic }
     }
 
-    /// What is the same for all sessions, as of now.
-    pub(crate) fn house(&self) -> House<'_> {
-        House { policy: &self.policy, trusted: Trusted::now(self.gate.validator()) }
+    /// The settings and trust data that all sessions share, as of now.
+    pub(crate) fn context(&self) -> BrokerContext<'_> {
+        BrokerContext {
+            policy: &self.policy,
+            trusted: Trusted::now(self.authenticator.validator()),
+        }
     }
 
     /// A number for a new session.
@@ -88,11 +91,11 @@ impl Hub {
         &self,
         grant: &Grant,
         id: SubscriberId,
-        kept: Option<Kept>,
+        rows: Option<SessionRows>,
     ) -> Arc<Outbox> {
         let account = self.shares.account(grant.tenant(), grant.device());
         let most = (self.policy.queue_messages, self.policy.queue_bytes);
-        Outbox::of_account(account, id, kept, most)
+        Outbox::of_account(account, id, rows, most)
     }
 
     /// Files the session's next deadline.

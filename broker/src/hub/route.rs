@@ -6,14 +6,14 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
 use super::Hub;
-use crate::lanes::retained::Stored;
-use crate::lanes::{Rest, Tally};
 use crate::message::Message;
 use crate::metrics::qos_label;
+use crate::routing::retained::Stored;
+use crate::routing::{Rest, Tally};
 use crate::session::machine::Machine;
 use crate::session::Session;
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Routed {
     pub(crate) tally: Tally,
@@ -37,7 +37,7 @@ impl Routed {
 }
 
 impl Hub {
-    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Lanes::finish`].
+    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Routing::finish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
         let (routed, rest) = self.route_now(message);
         self.finish(rest).await;
@@ -59,7 +59,7 @@ impl Hub {
         note: impl FnOnce(&mut Machine),
     ) -> (Routed, Option<Rest>) {
         let routed = {
-            let _together = session.kept().map(|kept| kept.keep.together());
+            let _together = session.rows().map(|rows| rows.persistence.together());
             session.look(note);
             self.route_at_once(message)
         };
@@ -69,12 +69,12 @@ impl Hub {
     /// Delivers what is left of a publish.
     pub(crate) async fn finish(&self, rest: Option<Rest>) {
         if let Some(rest) = rest {
-            self.lanes.finish(rest).await;
+            self.routing.finish(rest).await;
         }
     }
 
     fn route_on(&self, message: &Arc<Message>, mut routed: Routed) -> (Routed, Option<Rest>) {
-        let rest = self.lanes.publish_to_fleet(message, &mut routed.tally);
+        let rest = self.routing.publish_to_wildcards(message, &mut routed.tally);
         self.note_routed(message, &routed);
         (routed, rest)
     }
@@ -84,9 +84,9 @@ impl Hub {
         if let Some(Stored::Full(limit)) = stored {
             self.metrics.limits_hit.inc(&[limit.label()]);
         }
-        let mut tally = self.lanes.publish_at_once(message);
+        let mut tally = self.routing.publish_at_once(message);
         if matches!(stored, Some(Stored::Kept | Stored::Deleted | Stored::Expired)) {
-            tally.ticket = self.keep.ticket();
+            tally.commit = self.persistence.last_commit();
         }
         Routed { tally, stored }
     }
@@ -100,14 +100,14 @@ impl Hub {
         }
     }
 
-    /// Ends subscriptions in the lanes.
+    /// Removes the routes of subscriptions.
     pub(crate) async fn unsubscribe(&self, session: &Session, ended: &[Subscription]) {
         if ended.is_empty() {
             return;
         }
-        if let Some(lanes) = session.lanes.lock().await.as_mut() {
+        if let Some(routes) = session.routes.lock().await.as_mut() {
             for subscription in ended {
-                lanes.unsubscribe(subscription);
+                routes.unsubscribe(subscription);
             }
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 
 use super::Hub;
+use crate::authorisation::revoked::revocation_of;
 use crate::message::Author;
 use crate::refusals::{Refusal, What};
-use crate::rights::revoked::withdrawn as is_withdrawn;
 use crate::session::machine::{Context, Will};
 use crate::session::Session;
 
@@ -16,16 +16,16 @@ impl Hub {
     /// client is published too, with the broker as its author.
     pub(crate) async fn publish_will(&self, session: &Session, will: Will) {
         let rights = session.rights();
-        let house = self.house();
-        let withdrawn = rights.trusted(session.id, house.trusted).is_err();
-        let validator = self.gate.validator();
-        let lost = will.restored && is_withdrawn(validator, rights.grant()).is_some();
-        if lost || withdrawn && self.policy.suppress_will_on_revocation {
+        let context = self.context();
+        let revoked = rights.trusted(session.id, context.trusted).is_err();
+        let validator = self.authenticator.validator();
+        let lost = will.restored && revocation_of(validator, rights.grant()).is_some();
+        if lost || revoked && self.policy.suppress_will_on_revocation {
             return self.will_refused(session, RefusalCode::WillNotAuthorised);
         }
-        match will.publish(Context::at(&rights, house, session.id, self.now())) {
+        match will.publish(Context::at(&rights, context, session.id, self.now())) {
             Ok(mut message) => {
-                if withdrawn {
+                if revoked {
                     let by = Arc::make_mut(&mut message.publisher);
                     by.author = Author::broker(rights.grant().device().clone());
                 }

@@ -1,4 +1,5 @@
-//! Whose a message is: asked once more before it reaches anybody, for as long as it waits.
+//! The author of a message, and whether its token was revoked since: checked again before each delivery, for as long as
+//! the message waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,23 +13,23 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
-/// What is known of withdrawals, and how new it is.
-pub trait Withdrawals: Sync {
+/// The revocations that are known, and a version of them.
+pub trait Revocations: Sync {
     /// Moves up with every change of trust.
     fn version(&self) -> u64;
-    /// As [`tessera_token::chain::taken_back`].
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode>;
+    /// As [`tessera_token::chain::publisher_revoked`].
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode>;
     /// As [`Validator::witnessed_time`].
     fn witnessed_time(&self) -> Option<UnixSeconds>;
 }
 
-impl Withdrawals for Validator {
+impl Revocations for Validator {
     fn version(&self) -> u64 {
         self.trust_version()
     }
 
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
-        Self::taken_back(self, published)
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+        self.publisher_revoked(published)
     }
 
     fn witnessed_time(&self) -> Option<UnixSeconds> {
@@ -36,22 +37,22 @@ impl Withdrawals for Validator {
     }
 }
 
-/// [`Withdrawals`], with one look at their version for many messages.
+/// [`Revocations`], with one look at their version for many messages.
 #[derive(Clone, Copy)]
 pub struct Trusted<'a> {
-    withdrawals: &'a dyn Withdrawals,
+    revocations: &'a dyn Revocations,
     version: u64,
 }
 
 impl<'a> Trusted<'a> {
     /// As of now.
-    pub fn now(withdrawals: &'a dyn Withdrawals) -> Self {
-        Self { withdrawals, version: withdrawals.version() }
+    pub fn now(revocations: &'a dyn Revocations) -> Self {
+        Self { revocations, version: revocations.version() }
     }
 
     /// The time by which a message expires; `None` while it rests on one clock alone.
     pub(crate) fn witnessed_time(&self) -> Option<UnixSeconds> {
-        self.withdrawals.witnessed_time()
+        self.revocations.witnessed_time()
     }
 }
 
@@ -69,7 +70,7 @@ impl Clone for Author {
     }
 }
 
-/// What a withdrawal can name beside tenant and device.
+/// The properties of the publisher's token that a revocation can name beside tenant and device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublishedUnder {
     /// The epochs of the token.
@@ -90,10 +91,10 @@ impl PublishedUnder {
 /// Verdicts: never asked, good at version `n - 1`, and what no later version makes good again: an epoch is forgotten
 /// once no token below it can be alive, and messages may wait longer.
 const NEVER_ASKED: u64 = 0;
-const TAKEN_BACK: u64 = u64::MAX;
+const REVOKED: u64 = u64::MAX;
 
 impl Author {
-    /// Who holds this grant.
+    /// The holder of this grant.
     pub fn of(grant: &Grant) -> Self {
         Self::restored(grant.device().clone(), Some(PublishedUnder::of(grant)), NEVER_ASKED)
     }
@@ -123,9 +124,9 @@ impl Author {
         self.verdict.load(Ordering::Relaxed)
     }
 
-    /// Why what it published must no longer reach anybody; its token expires at `expires`. Costs a comparison while trust
-    /// does not change.
-    pub fn taken_back(
+    /// The refusal when this author was revoked: its messages are delivered no more. Its token expires at `expires`.
+    /// Costs a comparison while trust does not change.
+    pub fn revoked(
         &self,
         tenant: &TenantId,
         expires: UnixSeconds,
@@ -155,14 +156,14 @@ impl Author {
             derived_by: None,
             expires,
         };
-        let asked = trusted.withdrawals.taken_back(&published);
+        let asked = trusted.revocations.revoked(&published);
         let verdict = match asked {
             None => trusted.version.saturating_add(1),
             // The tenant is not known: perhaps no trust data has come yet.
             Some(RefusalCode::IssuerMismatch) => NEVER_ASKED,
-            Some(_) => TAKEN_BACK,
+            Some(_) => REVOKED,
         };
         let before = self.verdict.fetch_max(verdict, Ordering::Relaxed);
-        asked.or((before == TAKEN_BACK).then_some(RefusalCode::TokenRevoked))
+        asked.or((before == REVOKED).then_some(RefusalCode::TokenRevoked))
     }
 }

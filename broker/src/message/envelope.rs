@@ -1,7 +1,7 @@
 //! Our few bytes in front of every payload that passes through the router, which treats them as payload.
 //!
-//! The router forwards a topic and bytes and nothing else that we rely on: who published, QoS, properties, expiry and
-//! the real topic travel here, and come out without a copy of the payload. What is kept on disk has the same form.
+//! The router forwards a topic and bytes and nothing else that we rely on: author, QoS, properties, expiry and the real
+//! topic travel here, and come out without a copy of the payload. Messages on disk have the same form.
 
 use crate::codec::{Properties, QoS};
 use crate::message::{Author, PublishedUnder};

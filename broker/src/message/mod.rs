@@ -15,14 +15,14 @@ use tessera_token::ids::TenantId;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
-pub use author::{Author, PublishedUnder, Trusted, Withdrawals};
+pub use author::{Author, PublishedUnder, Revocations, Trusted};
 pub use options::Options;
 
 /// Number of a session within one run of the broker; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SubscriberId(pub u64);
 
-/// Who published, as far as delivery must know.
+/// The publisher of a message, as far as delivery must know it.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     /// Device or service, and under which token.
@@ -45,15 +45,15 @@ pub struct Message {
     pub qos: QoS,
     /// Retain flag of the publish.
     pub retain: bool,
-    /// Who published.
+    /// The publisher.
     pub publisher: Arc<Publisher>,
     extra: Option<Box<Extra>>,
     /// Ready-made packets, 3.1.1 and 5, once several receivers share them.
     frames: OnceLock<Box<[OnceLock<Option<Bytes>>; 2]>>,
 }
 
-/// What few messages have. Apart, so that the memory of the others is small: it is taken on one thread and given back on
-/// another.
+/// Fields that few messages have. They are a separate allocation, so that other messages stay small: memory of a
+/// message is taken on one thread and freed on another.
 #[derive(Default)]
 struct Extra {
     properties: Properties,
@@ -83,7 +83,7 @@ impl Message {
         }
     }
 
-    /// What a subscriber must receive unchanged and in order (MQTT 5 section 3.3.2.3): made with
+    /// The properties that a subscriber must receive unchanged and in order (MQTT 5 section 3.3.2.3): made with
     /// [`Properties::forwardable`].
     pub fn properties(&self) -> &Properties {
         self.extra.as_ref().map_or(&NO_PROPERTIES, |extra| &extra.properties)
@@ -158,9 +158,9 @@ impl Message {
     }
 
     /// Whether it must no longer be delivered because trust in its publisher was taken back.
-    pub fn is_taken_back(&self, trusted: Trusted<'_>) -> bool {
+    pub fn is_revoked(&self, trusted: Trusted<'_>) -> bool {
         let Publisher { author, token_expires, .. } = &*self.publisher;
-        author.taken_back(&self.tenant, *token_expires, trusted).is_some()
+        author.revoked(&self.tenant, *token_expires, trusted).is_some()
     }
 
     /// The whole PUBLISH packet for a receiver that gets it with QoS 0, retain 0 and no subscription identifier: made

@@ -1,10 +1,10 @@
-//! What a subscription asks of each delivery.
+//! The options of a subscription that matter at delivery.
 
 use std::num::NonZeroU32;
 
 use crate::codec::QoS;
 
-/// What a subscription asks of each delivery.
+/// The options of a subscription that matter at delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Highest QoS to deliver with.

@@ -1,4 +1,4 @@
-//! What the broker counts. Names begin with `tessera_broker_`.
+//! Metrics of the broker. Names begin with `tessera_broker_`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tessera_runtime::metrics::{
 };
 
 use crate::codec::QoS;
-use crate::lanes::Tally;
+use crate::routing::Tally;
 
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -63,10 +63,10 @@ impl Hot {
 
     /// Where a PUBLISH found subscribers.
     pub fn routed(&self, tally: &Tally) {
-        let [device, fleet, nobody] = &self.0.here().lanes;
+        let [device, fleet, none] = &self.0.here().lanes;
         add(device, u64::from(tally.taken + tally.full > 0));
         add(fleet, u64::from(tally.filters > 0));
-        add(nobody, u64::from(tally.is_nobody()));
+        add(none, u64::from(tally.no_matching_subscribers()));
     }
 
     /// PUBLISH packets went out, by QoS.
@@ -145,7 +145,7 @@ impl BrokerMetrics {
             )?,
             fleet: m.gauge(
                 &n("fleet_lane"),
-                "What the fleet lane has done since start",
+                "Counters of wildcard and shared routes since start, and the state of their router",
                 &["what"],
             )?,
             connect_seconds: m.histogram(
@@ -163,7 +163,7 @@ impl BrokerMetrics {
             flows: m.counter(&n("publishes_total"), "PUBLISH packets", &["way", "qos"])?,
             routed: m.counter(
                 &n("routed_total"),
-                "PUBLISH packets by the lane in which they found subscribers",
+                "PUBLISH packets by the routes that found subscribers",
                 &["lane"],
             )?,
             bytes: m.counter(&n("bytes_total"), "Bytes on MQTT sockets", &["way"])?,

@@ -21,9 +21,9 @@ use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
+use crate::authorisation::Rights;
 use crate::message::SubscriberId;
-use crate::rights::Rights;
-use crate::session::{Line, Session};
+use crate::session::{ConnectionHandle, Session};
 use index::Index;
 use names::Names;
 
@@ -123,18 +123,18 @@ impl Registry {
         self.renew_if(session, grant, None).0
     }
 
-    /// The same on behalf of the connection behind `line`.
+    /// The same on behalf of the connection behind `handle`.
     ///
     /// # Errors
-    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the line
+    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the handle
     /// serves the session no more.
     pub fn renew_on(
         &self,
         session: &Session,
         grant: Grant,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
     ) -> Result<Arc<Rights>, RefusalCode> {
-        let (old, renewed) = self.renew_if(session, grant, Some(line));
+        let (old, renewed) = self.renew_if(session, grant, Some(handle));
         renewed.map(|()| old)
     }
 
@@ -142,15 +142,15 @@ impl Registry {
         &self,
         session: &Session,
         grant: Grant,
-        line: Option<&Arc<Line>>,
+        handle: Option<&Arc<ConnectionHandle>>,
     ) -> (Arc<Rights>, Result<(), RefusalCode>) {
         let mut inner = self.inner.write();
         let old = session.rights();
         // Under the lock: another renewal may have come since the grant was judged.
-        if line.is_some() && !grant.is_not_older_than(old.grant()) {
+        if handle.is_some() && !grant.is_not_older_than(old.grant()) {
             return (old, Err(RefusalCode::TokenOlder));
         }
-        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, line) {
+        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, handle) {
             return (old, Err(RefusalCode::NotReady));
         }
         inner.unindex(session.id, old.grant());
@@ -218,14 +218,14 @@ impl Inner {
     ) -> Result<(), Full> {
         let is_more = former.is_none();
         let is_more_kept =
-            session.kept().is_some() && former.is_none_or(|former| former.kept().is_none());
+            session.rows().is_some() && former.is_none_or(|former| former.rows().is_none());
         if !is_more && !is_more_kept {
             return Ok(());
         }
         let (mut all, mut kept) = (0, 0);
         for one in self.devices.get(&session.tenant, session.device.device().as_str()) {
             all += 1;
-            kept += usize::from(one.kept().is_some());
+            kept += usize::from(one.rows().is_some());
         }
         if is_more_kept && kept >= most.kept_of_device {
             return Err(Full::KeptOfDevice);

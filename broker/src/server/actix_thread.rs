@@ -1,4 +1,4 @@
-//! The one thread with an actix system: the gate actor and the HTTP server live on it.
+//! The one thread with an actix system: the overflow actor of authentication and the HTTP server live on it.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tessera_runtime::http::server::{self, Listener, ServerLimits};
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::gate::{start_actor, GateActor, Workers};
+use crate::authentication::{start_actor, OverflowActor, Workers};
 use crate::http;
 use crate::hub::Hub;
 use crate::limits;
@@ -22,8 +22,8 @@ pub(super) struct ActixThread {
 }
 
 impl ActixThread {
-    /// Starts the thread and the gate actor on it.
-    pub(super) async fn start(workers: Workers) -> Result<(Self, Addr<GateActor>), StartError> {
+    /// Starts the thread and the overflow actor on it.
+    pub(super) async fn start(workers: Workers) -> Result<(Self, Addr<OverflowActor>), StartError> {
         let (actor_sender, actor) = oneshot::channel();
         let (serve, hub) = oneshot::channel();
         let (server_sender, served) = oneshot::channel();

@@ -16,7 +16,7 @@ pub(super) fn check() {
     }
 }
 
-/// What the backlog is cut to.
+/// The system's limit, when it is smaller than ours.
 fn cut(somaxconn: &str) -> Option<u32> {
     somaxconn.trim().parse().ok().filter(|most| *most < BACKLOG)
 }

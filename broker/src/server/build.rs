@@ -1,4 +1,4 @@
-//! The parts of a broker, built from its settings; kept sessions and retained messages are there again.
+//! The parts of a broker, built from its settings; persistent sessions and retained messages are there again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio_util::task::TaskTracker;
 use super::actix_thread::ActixThread;
 use super::{restore, StartError};
 use crate::admission::Admission;
-use crate::authz::Authz;
+use crate::authentication::{spawn_workers, Authenticator};
+use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
-use crate::gate::{spawn_workers, Gate};
-use crate::hub::{Hub, Leaving};
-use crate::keep::Keep;
-use crate::lanes::retained::Retained;
-use crate::lanes::Lanes;
-use crate::limits::LEAVING;
+use crate::hub::{Disconnected, Hub};
+use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
+use crate::persistence::Persistence;
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
+use crate::resumption::TicketKeys;
+use crate::routing::retained::Retained;
+use crate::routing::Routing;
 use crate::session::timers::Timers;
 use crate::shares::Shares;
-use crate::tickets::Tickets;
 use crate::transport::tls::Certificates;
 
 /// The parts that can be wrong before a socket is bound.
@@ -43,8 +43,8 @@ pub(super) struct Checked {
 pub(super) struct Built {
     pub(super) hub: Arc<Hub>,
     pub(super) thread: ActixThread,
-    /// The other end of `Hub::leaving`.
-    pub(super) gone: mpsc::Receiver<Leaving>,
+    /// The other end of `Hub::disconnected`.
+    pub(super) gone: mpsc::Receiver<Disconnected>,
 }
 
 pub(super) fn check(config: &BrokerConfig, metrics: BrokerMetrics) -> Result<Checked, StartError> {
@@ -67,56 +67,62 @@ pub(super) async fn build(
     let validator = agent.validator().clone();
     let workers =
         spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
-    let lanes = Lanes::start(Handle::current()).map_err(StartError::Thread)?;
-    let keep = store(config, &metrics)?;
+    let routing = Routing::start(Handle::current()).map_err(StartError::Thread)?;
+    let persistence = store(config, &metrics)?;
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
-    let tickets = Tickets::open(&config.resumption, &folder, Arc::clone(&random), now);
+    let tickets = TicketKeys::open(&config.resumption, &folder, Arc::clone(&random), now);
     let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
     let (thread, actor) = ActixThread::start(workers.clone()).await?;
-    let (leaving, gone) = mpsc::channel(LEAVING);
+    let (disconnected, gone) = mpsc::channel(DISCONNECT_QUEUE);
     let hub = Arc::new(Hub {
         policy: config.session,
         clock,
         shares: Shares::new(config.shares, metrics.limits_hit.clone()),
         metrics,
         admission: Admission::new(config.admission),
-        gate: Gate::new(workers, actor, validator, random, config.ace_as_hint.clone()),
+        authenticator: Authenticator::new(
+            workers,
+            actor,
+            validator,
+            random,
+            config.ace_as_hint.clone(),
+        ),
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
-        lanes,
-        retained: Retained::kept(Arc::clone(&keep), config.retained),
+        routing,
+        retained: Retained::stored_in(Arc::clone(&persistence), config.retained),
         timers: Timers::default(),
         relay,
-        withdrawn: Notify::new(),
+        revocation_sweep: Notify::new(),
         alerts: AlertListeners::default(),
         tasks: TaskTracker::new(),
-        leaving,
+        disconnected,
         next_session: AtomicU64::new(1),
         witnessed: AtomicBool::new(false),
         connected: AtomicUsize::new(0),
-        keep: Arc::clone(&keep),
-        tickets,
-        authz: Authz::new(config.authz_info, config.admission.half_open),
+        persistence: Arc::clone(&persistence),
+        ticket_keys: tickets,
+        authz_info: AuthzInfo::new(config.authz_info, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),
     });
     restore::restore(&hub).await.map_err(StartError::Store)?;
-    let restored = keep.ticket();
-    stop.spawn("broker store", keep.run());
+    let restored = persistence.last_commit();
+    stop.spawn("broker store", persistence.run());
     // Since when its sessions are away: a crash at this moment does not count that anew. Without room on the disk the
     // broker starts all the same, and lets no client in.
-    let _ = hub.keep.durable(restored).await;
+    let _ = hub.persistence.durable(restored).await;
     Ok(Built { hub, thread, gone })
 }
 
-fn store(config: &BrokerConfig, metrics: &BrokerMetrics) -> Result<Arc<Keep>, StartError> {
+fn store(config: &BrokerConfig, metrics: &BrokerMetrics) -> Result<Arc<Persistence>, StartError> {
     let (accept_loss, must_exist) = (config.accept_loss, config.must_exist);
     let options = StoreOptions { accept_loss, must_exist, ..StoreOptions::default() };
-    let keep = Keep::open_with(&config.data_dir.join("sessions"), &options);
-    let keep = keep.map_err(StartError::Store)?;
-    if keep.has_lost() {
+    let persistence = Persistence::open_with(&config.data_dir.join("sessions"), &options);
+    let persistence = persistence.map_err(StartError::Store)?;
+    if persistence.has_lost() {
         metrics.limits_hit.inc(&["store_loss_accepted"]);
     }
-    Ok(keep)
+    Ok(persistence)
 }

@@ -37,8 +37,8 @@ pub(super) async fn spawn(
         for one in over_quic {
             one.end().await;
         }
-        hub.lanes.stop();
-        hub.keep.close().await;
+        hub.routing.stop();
+        hub.persistence.close().await;
         server.stop(true).await;
     });
     Ok(())
@@ -48,7 +48,7 @@ pub(super) async fn spawn(
 async fn drain(hub: &Hub) {
     hub.tasks.close();
     for session in hub.registry.all() {
-        session.hang_up(End::stopping());
+        session.disconnect(End::stopping());
     }
     if tokio::time::timeout(DRAIN_WITHIN, hub.tasks.wait()).await.is_err() {
         tracing::warn!(connections = hub.tasks.len(), "connections did not end in time");

@@ -6,7 +6,7 @@ use tessera_runtime::http::HttpError;
 use tessera_runtime::metrics::MetricsError;
 use tessera_runtime::store::StoreError;
 
-use crate::tickets::TicketError;
+use crate::resumption::TicketError;
 use crate::transport::tls::TlsError;
 
 /// Why the broker did not start.
@@ -23,7 +23,7 @@ pub enum StartError {
     Tls(TlsError),
     /// Ticket keys cannot be read, made or kept.
     Tickets(TicketError),
-    /// What is kept cannot be opened or read.
+    /// The store of sessions and retained messages cannot be opened or read.
     Store(StoreError),
     /// The system gives no thread or descriptor.
     Thread(io::Error),
@@ -39,7 +39,7 @@ impl fmt::Display for StartError {
             Self::Metrics(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Tickets(error) => write!(f, "ticket keys: {error}"),
-            Self::Store(error) => write!(f, "kept sessions: {error}"),
+            Self::Store(error) => write!(f, "session store: {error}"),
             Self::Thread(error) => write!(f, "the system refuses: {error}"),
             Self::Actix => f.write_str("the actor thread did not start"),
         }

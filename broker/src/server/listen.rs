@@ -16,7 +16,7 @@ use super::StartError;
 use crate::config::BrokerConfig;
 use crate::hub::Hub;
 use crate::limits::QUIC_IDLE_KEEP_ALIVES;
-use crate::transport::accept::Door;
+use crate::transport::acceptor::Acceptor;
 use crate::transport::quic::Endpoint;
 use crate::transport::settings::Listen;
 
@@ -45,19 +45,19 @@ pub(super) fn listeners(
         let entrance = Arc::new(Entrance::new(transport.as_str(), config.proxy.clone(), None));
         match socket {
             Socket::Udp(socket) => {
-                let door = Door { transport, certificates: None, entrance };
+                let acceptor = Acceptor { transport, certificates: None, entrance };
                 let idle = keep_alive * QUIC_IDLE_KEEP_ALIVES;
                 let missing = || io::Error::other("QUIC needs a certificate");
                 let endpoint = certificates.ok_or_else(missing);
                 let endpoint = endpoint.and_then(|own| Endpoint::start(socket, own, idle));
                 let endpoint = endpoint.map_err(|error| StartError::Listen(address, error))?;
-                listeners.quic.push(QuicListener { hub, endpoint, door, permits });
+                listeners.quic.push(QuicListener { hub, endpoint, acceptor, permits });
             }
             Socket::Tcp(socket) => {
                 let listener = Listener {
                     hub,
                     runtime: Handle::current(),
-                    door: Door { transport, certificates, entrance },
+                    acceptor: Acceptor { transport, certificates, entrance },
                     permits,
                     proxies: proxied.then(|| Arc::clone(&proxies)),
                 };

@@ -17,7 +17,7 @@ use crate::connection::{self, Place};
 use crate::hub::Hub;
 use crate::limits::{ACCEPTS_PER_TURN, ACCEPT_BACKOFF, BACKLOG, PROXY_WAITING, PROXY_WITHIN};
 use crate::refusals::{Refusal, Remote, What};
-use crate::transport::accept::{Caller, Door};
+use crate::transport::acceptor::{Acceptor, Incoming};
 
 /// Listens with a backlog that takes the reconnects of a whole fleet.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -32,12 +32,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// One address that is listened on.
 pub(super) struct Listener {
     pub(super) hub: Arc<Hub>,
-    /// What serves the connections.
+    /// The runtime that serves the connections.
     pub(super) runtime: Handle,
-    pub(super) door: Door,
+    pub(super) acceptor: Acceptor,
     /// Sockets of all listeners together.
     pub(super) permits: Arc<Semaphore>,
-    /// Who may send PROXY headers, when this listener expects them.
+    /// The peers that may send PROXY headers, when this listener expects them.
     pub(super) proxies: Option<Arc<[Source]>>,
 }
 
@@ -98,8 +98,8 @@ impl Listener {
         permit: OwnedSemaphorePermit,
         headers: &Arc<Semaphore>,
     ) {
-        if self.proxies.is_none() && !self.door.is_fronted(peer.ip()) {
-            if let Some(place) = admit(&self.hub, self.door.remote(peer.ip()), permit) {
+        if self.proxies.is_none() && !self.acceptor.is_fronted(peer.ip()) {
+            if let Some(place) = admit(&self.hub, self.acceptor.remote(peer.ip()), permit) {
                 self.serve(socket, peer, place);
             }
             return;
@@ -109,20 +109,20 @@ impl Listener {
         let (true, Ok(waiting)) = (trusted, waiting) else {
             let why = if trusted { "proxy_waiting" } else { "proxy_source" };
             if !trusted {
-                self.door.entrance.no_source(peer.ip());
+                self.acceptor.entrance.no_source(peer.ip());
             }
             self.hub.metrics.turned_away.inc(&[why]);
-            return Refusal::of(What::ProxyHeader, why, self.door.remote(peer.ip())).tell();
+            return Refusal::of(What::ProxyHeader, why, self.acceptor.remote(peer.ip())).tell();
         };
         let Some(socket) = self.adopt(socket) else { return };
-        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
+        let (hub, acceptor) = (Arc::clone(&self.hub), self.acceptor.clone());
         let expected = self.proxies.is_some();
         let task = async move {
-            let found = Box::pin(behind_proxy(&hub, &door, socket, peer, expected)).await;
+            let found = Box::pin(behind_proxy(&hub, &acceptor, socket, peer, expected)).await;
             drop(waiting);
-            let Some((caller, peer)) = found else { return };
-            if let Some(place) = admit(&hub, door.remote(peer), permit) {
-                connection::run(hub, door, caller, peer, place).await;
+            let Some((incoming, peer)) = found else { return };
+            if let Some(place) = admit(&hub, acceptor.remote(peer), permit) {
+                connection::run(hub, acceptor, incoming, peer, place).await;
             }
         };
         self.hub.tasks.spawn_on(task, &self.runtime);
@@ -130,11 +130,11 @@ impl Listener {
 
     fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, mut place: Place) {
         let Some(socket) = self.adopt(socket) else {
-            place.ticket.blameless();
+            place.permit.mark_not_at_fault();
             return;
         };
-        let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
-        let task = connection::run(hub, door, Caller::Tcp(socket), peer.ip(), place);
+        let (hub, acceptor) = (Arc::clone(&self.hub), self.acceptor.clone());
+        let task = connection::run(hub, acceptor, Incoming::Tcp(socket), peer.ip(), place);
         self.hub.tasks.spawn_on(task, &self.runtime);
     }
 
@@ -144,7 +144,7 @@ impl Listener {
         let adopted = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
         if let Err(error) = &adopted {
             self.hub.metrics.limits_hit.inc(&["accept"]);
-            tracing::warn!(%error, "an accepted socket cannot be served");
+            tracing::warn!(%error, "an accepted socket could not be set up");
         }
         adopted.ok()
     }
@@ -154,27 +154,27 @@ impl Listener {
 /// so the handshake comes first there.
 async fn behind_proxy(
     hub: &Hub,
-    door: &Door,
+    acceptor: &Acceptor,
     mut socket: TcpStream,
     mut peer: SocketAddr,
     expected: bool,
-) -> Option<(Caller, IpAddr)> {
+) -> Option<(Incoming, IpAddr)> {
     if expected {
         let named = tokio::time::timeout(PROXY_WITHIN, header::read(&mut socket, peer)).await;
         let Some(named) = named.ok().flatten() else {
             hub.metrics.broken.inc(&["proxy_header"]);
-            Refusal::of(What::ProxyHeader, "proxy_header", door.remote(peer.ip())).tell();
+            Refusal::of(What::ProxyHeader, "proxy_header", acceptor.remote(peer.ip())).tell();
             return None;
         };
         peer = named;
     }
-    if !door.is_fronted(peer.ip()) {
-        return Some((Caller::Tcp(socket), peer.ip()));
+    if !acceptor.is_fronted(peer.ip()) {
+        return Some((Incoming::Tcp(socket), peer.ip()));
     }
-    match door.open_fronted(socket, peer.ip()).await {
-        Ok((stream, address)) => Some((Caller::Open(Box::new(stream)), address)),
+    match acceptor.open_fronted(socket, peer.ip()).await {
+        Ok((stream, address)) => Some((Incoming::Open(Box::new(stream)), address)),
         Err(broken) => {
-            connection::note_broken(hub, door.remote(peer.ip()), &broken);
+            connection::note_broken(hub, acceptor.remote(peer.ip()), &broken);
             None
         }
     }
@@ -182,10 +182,10 @@ async fn behind_proxy(
 
 pub(super) fn admit(hub: &Hub, from: Remote, permit: OwnedSemaphorePermit) -> Option<Place> {
     match hub.admission.enter(from.address, hub.clock.monotonic()) {
-        Ok(ticket) => Some(Place { ticket, _permit: permit }),
-        Err(turned) => {
-            hub.metrics.turned_away.inc(&[turned.as_str()]);
-            Refusal::of(What::Connection, turned.as_str(), from).tell();
+        Ok(entered) => Some(Place { permit: entered, _of_listener: permit }),
+        Err(rejected) => {
+            hub.metrics.turned_away.inc(&[rejected.as_str()]);
+            Refusal::of(What::Connection, rejected.as_str(), from).tell();
             None
         }
     }

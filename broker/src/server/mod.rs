@@ -1,7 +1,8 @@
 //! Start, listen, drain.
 //!
-//! Start order: registry of metrics, verification threads, gate actor and HTTP (one actix thread), lanes, watchers,
-//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. What does not stop in time is named.
+//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), routing, watchers,
+//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does not stop
+//! in time.
 
 mod accept_thread;
 mod actix_thread;
@@ -76,12 +77,12 @@ impl BrokerHandle {
         self.hub.certificates.as_deref().map_or(Ok(()), renewal::reload)
     }
 
-    /// Writes a consistent copy of the kept sessions and retained messages into the new folder `to`.
+    /// Writes a consistent copy of the persistent sessions and retained messages into the new folder `to`.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
-        self.hub.keep.copy_to(to)
+        self.hub.persistence.copy_to(to)
     }
 
     /// Sessions, connected or kept.

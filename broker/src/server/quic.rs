@@ -10,14 +10,14 @@ use crate::connection;
 use crate::hub::Hub;
 use crate::limits::LINGER;
 use crate::refusals::{Refusal, What};
-use crate::transport::accept::{Caller, Door};
-use crate::transport::quic::{Endpoint, Knock};
+use crate::transport::acceptor::{Acceptor, Incoming};
+use crate::transport::quic::{Endpoint, QuicIncoming};
 
 /// One UDP port that is listened on.
 pub(super) struct QuicListener {
     pub(super) hub: Arc<Hub>,
     pub(super) endpoint: Endpoint,
-    pub(super) door: Door,
+    pub(super) acceptor: Acceptor,
     /// Sockets of all listeners together.
     pub(super) permits: Arc<Semaphore>,
 }
@@ -26,12 +26,12 @@ impl QuicListener {
     /// Accepts until stop is told.
     pub(super) async fn run(self, stop: Stop) -> Self {
         loop {
-            let knock = tokio::select! {
+            let incoming = tokio::select! {
                 () = stop.stopping() => break,
-                knock = self.endpoint.next() => knock,
+                incoming = self.endpoint.next() => incoming,
             };
-            let Some(knock) = knock else { break };
-            self.take(knock);
+            let Some(incoming) = incoming else { break };
+            self.take(incoming);
             tokio::task::yield_now().await;
         }
         self.endpoint.shut();
@@ -44,24 +44,25 @@ impl QuicListener {
         let _ = tokio::time::timeout(LINGER, self.endpoint.end()).await;
     }
 
-    fn take(&self, knock: Knock) {
-        let Some(knock) = knock.proved(&self.endpoint) else {
+    fn take(&self, incoming: QuicIncoming) {
+        let Some(incoming) = incoming.proved(&self.endpoint) else {
             self.hub.metrics.limits_hit.inc(&["quic_unproved"]);
             return;
         };
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             self.hub.metrics.limits_hit.inc(&["sockets"]);
-            Refusal::of(What::Connection, "sockets", self.door.remote(knock.peer().ip())).tell();
-            return knock.turn_away();
+            Refusal::of(What::Connection, "sockets", self.acceptor.remote(incoming.peer().ip()))
+                .tell();
+            return incoming.turn_away();
         };
-        let peer = knock.peer().ip();
-        match listener::admit(&self.hub, self.door.remote(peer), permit) {
+        let peer = incoming.peer().ip();
+        match listener::admit(&self.hub, self.acceptor.remote(peer), permit) {
             Some(place) => {
-                let (hub, door) = (Arc::clone(&self.hub), self.door.clone());
-                let caller = Caller::Quic(Box::new(knock));
-                self.hub.tasks.spawn(connection::run(hub, door, caller, peer, place));
+                let (hub, acceptor) = (Arc::clone(&self.hub), self.acceptor.clone());
+                let incoming = Incoming::Quic(Box::new(incoming));
+                self.hub.tasks.spawn(connection::run(hub, acceptor, incoming, peer, place));
             }
-            None => knock.turn_away(),
+            None => incoming.turn_away(),
         }
     }
 }

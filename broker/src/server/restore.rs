@@ -1,11 +1,12 @@
-//! What was kept comes back at start: sessions without a connection and without rights, and retained messages.
+//! Restores stored state at start: sessions without a connection and without rights, and retained messages.
 //!
-//! A session with a row that does not read is dropped whole, with an error in the log; so is one whose device has been
-//! revoked meanwhile. No limit and no share is asked: what was acknowledged comes back and counts, and what is new is
-//! refused until there is room. No clock is believed yet: a row that seems to be over comes back too, and is judged again once a
-//! heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the store itself opens.
+//! A session with a row that does not parse is dropped whole, with an error in the log; so is a session whose device
+//! has been revoked since. Limits and shares do not apply here: acknowledged messages are restored and count, and new
+//! ones are refused until there is room. No clock is trusted yet: a row that seems to have expired is restored too, and
+//! judged again once a heartbeat and the wall clock agree ([`Hub::settle`]). The broker starts in any case that the
+//! store itself opens.
 
-use crate::lanes::row;
+use crate::routing::row;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -15,18 +16,18 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
+use crate::authorisation::revoked;
+use crate::authorisation::ControlTopic;
 use crate::hub::Hub;
-use crate::keep::{all, Kept, Row, Step, PAGE};
-use crate::lanes::row::Outgoing;
-use crate::lanes::Delivery;
 use crate::message::encoding;
 use crate::message::encoding::Incoming;
 use crate::message::same::Same;
 use crate::message::Trusted;
 use crate::message::{Message, SubscriberId};
 use crate::metrics::qos_label;
-use crate::rights::revoked;
-use crate::rights::Control;
+use crate::persistence::{all, Row, SessionRows, Step, PAGE};
+use crate::routing::row::Outgoing;
+use crate::routing::Delivery;
 use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
 use crate::session::Session;
@@ -42,7 +43,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
     let mut counts = (0, 0);
     let mut replaced = Vec::new();
     loop {
-        let rows = hub.keep.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let rows = hub.persistence.tables.sessions.scan_prefix(&[], after.as_deref(), PAGE)?;
         let Some((last, _)) = rows.last() else { break };
         after = Some(last.clone());
         for (key, value) in rows {
@@ -68,7 +69,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
         }
     }
     if counts != (0, 0) {
-        tracing::info!(restored = counts.0, dropped = counts.1, "kept sessions");
+        tracing::info!(restored = counts.0, dropped = counts.1, "stored sessions restored");
     }
     Ok(())
 }
@@ -77,18 +78,18 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
 enum Lost {
     Damaged(&'static str),
     Over,
-    Withdrawn(RefusalCode),
+    Revoked(RefusalCode),
 }
 
 fn give_up(hub: &Hub, id: SubscriberId, why: Lost) {
-    hub.keep.note(Step::Forget(id));
+    hub.persistence.note(Step::Forget(id));
     match why {
         Lost::Damaged(table) => {
-            tracing::error!(session = id.0, table, "a kept session is damaged and was dropped");
+            tracing::error!(session = id.0, table, "a stored session is damaged and was dropped");
         }
-        Lost::Over => tracing::debug!(session = id.0, "a kept session is over"),
-        Lost::Withdrawn(code) => {
-            tracing::info!(session = id.0, code = %code, "a kept session lost its rights");
+        Lost::Over => tracing::debug!(session = id.0, "a stored session has expired"),
+        Lost::Revoked(code) => {
+            tracing::info!(session = id.0, code = %code, "a stored session was dropped: its rights were revoked");
         }
     }
 }
@@ -108,25 +109,25 @@ fn restore_session(
     }
     let grant = match dormant(hub, &record.standing) {
         Ok(grant) => grant,
-        Err(code) => return Ok(Err(Lost::Withdrawn(code))),
+        Err(code) => return Ok(Err(Lost::Revoked(code))),
     };
     let rows = Rows::read(hub, id)?;
     let parts = match rows.parts(&record.standing.tenant, same) {
         Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
-    let kept = Kept::new(Arc::clone(&hub.keep), id);
-    let outbox = hub.outbox(&grant, id, Some(kept));
+    let rows = SessionRows::new(Arc::clone(&hub.persistence), id);
+    let outbox = hub.outbox(&grant, id, Some(rows));
     outbox.restore(parts.waiting, parts.last_number);
     let device = hub.observer.device(grant.tenant(), grant.device());
-    let mut lanes = hub.lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    let mut routes = hub.routing.session(grant.tenant().clone(), Arc::clone(&outbox));
     for held in &parts.subscriptions {
-        let lane = Control::of(held.subscription.filter.as_str()).is_none();
-        if lane {
-            lanes.restore(&held.subscription, held.options);
+        let has_route = ControlTopic::of(held.subscription.filter.as_str()).is_none();
+        if has_route {
+            routes.restore(&held.subscription, held.options);
         }
     }
-    let session = Session::new(grant, record.client_id, device, outbox, lanes);
+    let session = Session::new(grant, record.client_id, device, outbox, routes);
     let former = hub.registry.enter_restored(&session);
     let restored = Restored {
         expiry: record.expiry,
@@ -141,12 +142,12 @@ fn restore_session(
     Ok(Ok(former))
 }
 
-/// A grant without rights, unless trust in it was withdrawn while the broker was down. Without trust data nothing can be
-/// said yet: then the trust effect that brings them will look at every session.
+/// A grant without rights, unless it was revoked while the broker was down. Without trust data this cannot be judged yet:
+/// the trust effect that brings them checks every session.
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
-    let validator = hub.gate.validator();
-    match validator.trust_age().and_then(|_| revoked::withdrawn(validator, &grant)) {
+    let validator = hub.authenticator.validator();
+    match validator.trust_age().and_then(|_| revoked::revocation_of(validator, &grant)) {
         None => Ok(grant),
         Some(code) => Err(code),
     }
@@ -171,7 +172,7 @@ struct Parts {
 impl Rows {
     fn read(hub: &Hub, id: SubscriberId) -> Result<Self, StoreError> {
         let prefix = id.0.to_be_bytes();
-        let tables = &hub.keep.tables;
+        let tables = &hub.persistence.tables;
         Ok(Self {
             subscriptions: all(&tables.subscriptions, &prefix)?,
             outgoing: all(&tables.outgoing, &prefix)?,
@@ -227,7 +228,7 @@ impl Parts {
             let comes_back = may_come_back(hub, &delivery.message);
             if !comes_back {
                 let row = Row::Outgoing(id, delivery.sequence.number);
-                hub.keep.note(Step::Delete(row));
+                hub.persistence.note(Step::Delete(row));
                 hub.metrics.dropped.inc(&["publisher_withdrawn", qos_label(delivery.qos())]);
             }
             comes_back
@@ -267,7 +268,7 @@ fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
     let mut counts = (0, 0);
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let rows = hub.keep.tables.retained.scan_prefix(&[], after.as_deref(), PAGE)?;
+        let rows = hub.persistence.tables.retained.scan_prefix(&[], after.as_deref(), PAGE)?;
         let Some((last, _)) = rows.last() else { break };
         after = Some(last.clone());
         for (key, value) in rows {
@@ -277,7 +278,7 @@ fn restore_retained(hub: &Hub, same: &mut Same) -> Result<(), StoreError> {
                 false => {
                     counts.1 += 1;
                     hub.retained.note_row(row);
-                    hub.keep.note(Step::Delete(Row::Retained(row)));
+                    hub.persistence.note(Step::Delete(Row::Retained(row)));
                 }
             }
         }
@@ -301,19 +302,19 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 }
 
 /// Whether a message still may reach a client. Without trust data nothing can be said yet: it is asked again with every
-/// delivery. After an absence in which withdrawals were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
+/// delivery. After an absence in which revocations were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
 ///
 /// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten
 fn may_come_back(hub: &Hub, message: &Message) -> bool {
-    let validator = hub.gate.validator();
-    validator.trust_age().is_none() || !message.is_taken_back(Trusted::now(validator))
+    let validator = hub.authenticator.validator();
+    validator.trust_age().is_none() || !message.is_revoked(Trusted::now(validator))
 }
 
 fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// What follows the session in a key.
+/// The part of a key after the session.
 fn tail<const N: usize>(key: &[u8]) -> Option<[u8; N]> {
     key.get(size_of::<u64>()..)?.try_into().ok()
 }

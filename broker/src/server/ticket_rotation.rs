@@ -7,9 +7,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::hub::Hub;
 use crate::limits::{SESSIONS_PER_TURN, TICKET_CHECK};
+use crate::resumption::Changed;
 use crate::session::machine::End;
 use crate::session::Session;
-use crate::tickets::Changed;
 
 /// Replaces ticket keys on time until stop is told, tells every listening session its new secret, and ends connections
 /// whose key is gone.
@@ -22,7 +22,7 @@ pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
             () = stop.stopping() => return,
             _ = ticks.tick() => {}
         }
-        let (now, tickets) = (hub.now().unix, Arc::clone(&hub.tickets));
+        let (now, tickets) = (hub.now().unix, Arc::clone(&hub.ticket_keys));
         let refreshed = tokio::task::spawn_blocking(move || tickets.refresh(now)).await;
         match refreshed {
             Ok(Ok(changed)) => {
@@ -63,8 +63,8 @@ async fn act(hub: &Hub, changed: Changed) {
 }
 
 fn end_with_its_key(hub: &Hub, session: &Session) -> bool {
-    let end = End::ticket_withdrawn(&hub.policy);
-    let ended = session.hang_up_unless(|ticket| hub.tickets.accepts(ticket), end);
+    let end = End::ticket_key_withdrawn(&hub.policy);
+    let ended = session.disconnect_unless(|ticket| hub.ticket_keys.accepts(ticket), end);
     if ended {
         hub.metrics.resumption.inc(&["ended"]);
     }

@@ -11,25 +11,26 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ticket_rotation;
-use crate::control::{deadlines, revoke, withdrawn};
-use crate::hub::{Hub, Leaving};
-use crate::{alerts, connection};
+use crate::hub::{Disconnected, Hub};
+use crate::revocation::{self, sweep};
+use crate::{alerts, connection, deadlines};
 
 /// The sources that they watch.
 pub(super) struct Watched {
     pub(super) effects: Receiver<TrustEffect>,
     pub(super) alerts: Receiver<Arc<Alert>>,
-    pub(super) gone: mpsc::Receiver<Leaving>,
+    pub(super) gone: mpsc::Receiver<Disconnected>,
 }
 
 /// Starts them; all end with `stop`. The token is for the moment at which the connections have been waited for.
 pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> CancellationToken {
     let Watched { effects, alerts, gone } = watched;
     let drained = CancellationToken::new();
-    let see_off = connection::see_off(hub.tasks.clone(), gone, drained.clone());
-    stop.spawn("broker leaving", see_off);
-    stop.spawn("broker trust effects", revoke::watch(Arc::clone(hub), effects, stop.clone()));
-    stop.spawn("broker withdrawn messages", withdrawn::watch(Arc::clone(hub), stop.clone()));
+    let run_disconnect_queue =
+        connection::run_disconnect_queue(hub.tasks.clone(), gone, drained.clone());
+    stop.spawn("broker disconnect queue", run_disconnect_queue);
+    stop.spawn("broker trust effects", revocation::watch(Arc::clone(hub), effects, stop.clone()));
+    stop.spawn("broker revocation sweep", sweep::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker ticket keys", ticket_rotation::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker alerts", alerts::watch(Arc::clone(hub), alerts, stop.clone()));

@@ -1,13 +1,15 @@
-//! Sessions: what MQTT promises to keep between connections, and who is connected now.
+//! Sessions: the state that MQTT keeps between connections, and the connection that serves each now.
 //!
 //! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
-//! outbox and its subscriptions; [`Line`] reaches the connection that serves it. [`timers`] wakes sessions; [`ending`]
-//! takes them apart.
+//! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`lifecycle`] attaches,
+//! detaches and ends, [`pump`] sends what waits, [`deadlines`] and [`timers`] end what is over.
 
-pub mod ending;
-mod line;
+mod connection_handle;
+mod deadlines;
+pub mod lifecycle;
 pub mod machine;
 pub mod policy;
+mod pump;
 pub(crate) mod row;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
@@ -27,18 +28,19 @@ use tessera_token::proof::TicketId;
 use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
 
+use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
-use crate::keep::{Kept, Row};
-use crate::lanes::{Delivery, LaneSession, Outbox};
-use crate::limits::{DEADLINE_CHECK, WRITE_BATCH};
 use crate::message::{SubscriberId, Trusted};
+use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
-use crate::rights::Rights;
+use crate::routing::{Outbox, SessionRoutes};
 use crate::session::row::SessionRecord;
-use machine::{Appetite, Context, Delivered, Effects, End, House, Machine, Restored, Will};
+use machine::{BrokerContext, Context, Effects, End, Machine, Restored, SendState, Will};
 
-pub use line::{Line, Privacy, Shown};
+pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
+pub use deadlines::Due;
 pub use policy::SessionPolicy;
+pub use pump::Pumped;
 pub use timers::Now;
 
 /// One session of one client id.
@@ -51,10 +53,10 @@ pub struct Session {
     pub client_id: ClientId,
     /// Behaviour tracking.
     pub device: DeviceHandle,
-    /// What waits to be delivered.
+    /// Messages that wait for delivery.
     pub outbox: Arc<Outbox>,
     /// Its subscriptions; `None` once it has ended.
-    pub lanes: tokio::sync::Mutex<Option<LaneSession>>,
+    pub routes: tokio::sync::Mutex<Option<SessionRoutes>>,
     /// A token request of this session is under way: one at a time, so that none takes the places of others.
     pub token_request: AtomicBool,
     rights: ArcSwap<Rights>,
@@ -63,12 +65,12 @@ pub struct Session {
 
 struct State {
     machine: Machine,
-    line: Option<Arc<Line>>,
-    /// While nobody is connected: until when it is kept.
+    handle: Option<Arc<ConnectionHandle>>,
+    /// Without a connection: when the session expires.
     keep_until: Duration,
-    /// While nobody is connected: since when.
+    /// Without a connection: when the last one left.
     left: Option<UnixSeconds>,
-    /// While nobody is connected: a will that waits, and until when.
+    /// Without a connection: a will that waits, and until when.
     waiting_will: Option<Box<(Duration, Will)>>,
     ended: bool,
     timer: Duration,
@@ -76,58 +78,35 @@ struct State {
     unsettled: bool,
 }
 
-/// What a session that was looked at by the timers needs.
-pub enum Due {
-    /// Nothing before this moment.
-    Later(Duration),
-    /// It is connected and its line was told; nothing more to do.
-    Told,
-    /// A will whose delay has passed.
-    Will(Will),
-    /// Its time is over.
-    Over,
-    /// It has ended already, or the timer was an old one.
-    Nothing,
-}
-
-/// What one packet came to.
+/// The result of one packet.
 pub struct Stepped {
-    /// What is to be done.
+    /// The effects to perform.
     pub effects: Effects,
-    /// What must be durable before anything more is sent; 0 when nothing must.
-    pub ticket: u64,
-    /// What the client can be sent now.
-    pub appetite: Appetite,
-}
-
-/// What one round of deliveries came to.
-pub struct Pumped {
-    /// Written, by QoS.
-    pub sent: [u64; 3],
-    /// What the client can be sent further.
-    pub appetite: Appetite,
-    /// Left out.
-    pub dropped: Vec<Delivered>,
-    /// The connection must end.
-    pub end: Option<End>,
-    /// What must be durable before what was written leaves; 0 when nothing must.
-    pub ticket: u64,
+    /// Commit that must be durable before anything more is sent; 0 for none.
+    pub commit: u64,
+    /// Which deliveries the client can be sent now.
+    pub send_state: SendState,
 }
 
 impl Session {
     /// The line about something that is refused to the client on this connection.
-    pub(crate) fn refusal<'a>(&'a self, line: &Line, what: What, code: &'a str) -> Refusal<'a> {
-        let refusal = Refusal::of(what, code, line.remote());
+    pub(crate) fn refusal<'a>(
+        &'a self,
+        handle: &ConnectionHandle,
+        what: What,
+        code: &'a str,
+    ) -> Refusal<'a> {
+        let refusal = Refusal::of(what, code, handle.remote());
         refusal.owner(&self.tenant, self.device.device()).client_id(self.client_id.as_str())
     }
 
-    /// A session that nobody is connected to yet.
+    /// A session without a connection.
     pub fn new(
         grant: Grant,
         client_id: ClientId,
         device: DeviceHandle,
         outbox: Arc<Outbox>,
-        lanes: LaneSession,
+        routes: SessionRoutes,
     ) -> Arc<Self> {
         let mut machine = Machine::default();
         machine.belong(&outbox);
@@ -137,12 +116,12 @@ impl Session {
             client_id,
             device,
             outbox,
-            lanes: tokio::sync::Mutex::new(Some(lanes)),
+            routes: tokio::sync::Mutex::new(Some(routes)),
             token_request: AtomicBool::new(false),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
             state: Mutex::new(State {
                 machine,
-                line: None,
+                handle: None,
                 keep_until: Duration::MAX,
                 left: None,
                 waiting_will: None,
@@ -153,16 +132,16 @@ impl Session {
         })
     }
 
-    /// What its token allows now.
+    /// The rights that its token grants now.
     pub fn rights(&self) -> Arc<Rights> {
         self.rights.load_full()
     }
 
-    /// Puts other rights in the place of the present ones, when `line` still serves the session; without one always.
+    /// Puts other rights in the place of the present ones, when `handle` still serves the session; without one always.
     /// The caller narrows the subscriptions.
-    pub fn set_rights(&self, grant: Grant, line: Option<&Arc<Line>>) -> bool {
+    pub fn set_rights(&self, grant: Grant, handle: Option<&Arc<ConnectionHandle>>) -> bool {
         let state = self.state.lock();
-        if line.is_some_and(|line| !state.is_served_by(line)) {
+        if handle.is_some_and(|handle| !state.is_served_by(handle)) {
             return false;
         }
         self.rights.store(Arc::new(Rights::new(grant)));
@@ -171,18 +150,18 @@ impl Session {
     }
 
     /// The part of it that survives a restart, when it is kept.
-    pub(crate) fn kept(&self) -> Option<&Kept> {
-        self.outbox.kept()
+    pub(crate) fn rows(&self) -> Option<&SessionRows> {
+        self.outbox.rows()
     }
 
     /// Notes what is kept of the session itself.
     fn save(&self, state: &State) {
-        let Some(kept) = self.kept().filter(|_| !state.ended) else { return };
+        let Some(rows) = self.rows().filter(|_| !state.ended) else { return };
         let standing = Standing::of(self.rights.load().grant());
         let will = state.waiting_will.as_deref().map(|(_, will)| will).or(state.machine.will());
         let expiry = state.machine.expiry_seconds();
         let row = SessionRecord::encode(&self.client_id, &standing, expiry, state.left, will);
-        kept.put(Row::Session, row);
+        rows.put(Row::Session, row);
     }
 
     /// Puts back the state from before a restart: no client is connected, since `left` or since the restart. Until
@@ -231,45 +210,45 @@ impl Session {
         grant.goes_on_from(self.rights.load().grant().confirmation())
     }
 
-    /// Takes one packet of the client, if `line` still serves the session.
+    /// Takes one packet of the client, if `handle` still serves the session.
     pub fn step(
         &self,
-        line: &Arc<Line>,
-        house: House<'_>,
+        handle: &Arc<ConnectionHandle>,
+        context: BrokerContext<'_>,
         now: Now,
         packet: Packet,
     ) -> Option<Stepped> {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, house, self.id, now);
+        let cx = Context::at(&rights, context, self.id, now);
         let mut state = self.state.lock();
-        if !state.is_served_by(line) {
+        if !state.is_served_by(handle) {
             return None;
         }
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
         state.machine.settle_share();
-        let (ticket, appetite) = (state.machine.take_ticket(), state.machine.appetite());
-        Some(Stepped { effects, ticket, appetite })
+        let (commit, send_state) = (state.machine.take_commit(), state.machine.send_state());
+        Some(Stepped { effects, commit, send_state })
     }
 
-    /// Runs a step of the machine, if `line` still serves the session.
+    /// Runs a step of the machine, if `handle` still serves the session.
     pub fn with_machine<T>(
         &self,
-        line: &Arc<Line>,
+        handle: &Arc<ConnectionHandle>,
         step: impl FnOnce(&mut Machine) -> T,
     ) -> Option<T> {
         let mut state = self.state.lock();
-        state.is_served_by(line).then(|| step(&mut state.machine))
+        state.is_served_by(handle).then(|| step(&mut state.machine))
     }
 
-    /// Looks at the machine, whoever serves it.
+    /// Runs `step` on the machine, whichever connection serves the session.
     pub fn look<T>(&self, step: impl FnOnce(&mut Machine) -> T) -> T {
         step(&mut self.state.lock().machine)
     }
 
     /// Whether a connection serves it.
     pub fn is_connected(&self) -> bool {
-        self.state.lock().line.is_some()
+        self.state.lock().handle.is_some()
     }
 
     /// Whether it has ended for good.
@@ -278,10 +257,10 @@ impl Session {
     }
 
     /// Tells the connection that serves it to end; false when there is none.
-    pub fn hang_up(&self, end: End) -> bool {
-        match &self.state.lock().line {
-            Some(line) => {
-                line.end(end);
+    pub fn disconnect(&self, end: End) -> bool {
+        match &self.state.lock().handle {
+            Some(handle) => {
+                handle.end(end);
                 true
             }
             None => false,
@@ -289,169 +268,47 @@ impl Session {
     }
 
     /// Ends the connection that serves it, when a secret of a ticket key let it in that is not accepted any more.
-    pub(crate) fn hang_up_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
+    pub(crate) fn disconnect_unless(&self, accepted: impl Fn(TicketId) -> bool, end: End) -> bool {
         let state = self.state.lock();
-        let over = |line: &&Arc<Line>| line.let_in_by().is_some_and(|ticket| !accepted(ticket));
-        let line = state.line.as_ref().filter(over);
-        if let Some(line) = line {
-            line.end(end);
+        let over = |handle: &&Arc<ConnectionHandle>| {
+            handle.let_in_by().is_some_and(|ticket| !accepted(ticket))
+        };
+        let handle = state.handle.as_ref().filter(over);
+        if let Some(handle) = handle {
+            handle.end(end);
         }
-        line.is_some()
+        handle.is_some()
     }
 
     /// Asks the connection that serves it, if there is one, to tell its status.
     pub fn ask_status(&self) {
-        if let Some(line) = &self.state.lock().line {
-            line.ask_status();
+        if let Some(handle) = &self.state.lock().handle {
+            handle.ask_status();
         }
-    }
-
-    /// Writes deliveries into `out` while the client can take them.
-    pub fn pump(
-        &self,
-        line: &Arc<Line>,
-        house: House<'_>,
-        now: Now,
-        out: &mut BytesMut,
-        scratch: &mut Vec<Delivery>,
-    ) -> Pumped {
-        let rights = self.rights.load();
-        let cx = Context::at(&rights, house, self.id, now);
-        let mut pumped = Pumped::nothing();
-        let mut waits_for_time = false;
-        let mut state = self.state.lock();
-        if !state.is_served_by(line) {
-            return pumped;
-        }
-        if let Err(code) = rights.trusted(self.id, cx.trusted) {
-            pumped.end = Some(End::withdrawn(code, cx.policy));
-        }
-        while out.len() < WRITE_BATCH && pumped.end.is_none() {
-            if let Some(done) = state.machine.deliver_again(cx, out) {
-                pumped.note(done);
-                continue;
-            }
-            let room = state.machine.room().min(PUMP_AT_ONCE);
-            let stays = |delivery: &Delivery| cx.waits_for_time(delivery);
-            let (count, stayed) = self.outbox.try_drain_before(room, stays, scratch);
-            for delivery in scratch.drain(..) {
-                pumped.note(state.machine.deliver(delivery, cx, out));
-            }
-            waits_for_time = stayed;
-            if count == 0 || stayed {
-                break;
-            }
-        }
-        state.machine.settle_share();
-        pumped.ticket = state.machine.take_ticket();
-        pumped.appetite = match state.machine.appetite() {
-            Appetite::New if waits_for_time => Appetite::Later,
-            appetite => appetite,
-        };
-        pumped
     }
 
     /// Wakes the connection that serves it, if there is one, to look for deliveries.
-    pub(crate) fn nudge(&self) {
-        if let Some(line) = &self.state.lock().line {
-            line.nudge();
+    pub(crate) fn wake(&self) {
+        if let Some(handle) = &self.state.lock().handle {
+            handle.wake();
         }
     }
 
-    /// Lets go of what waits and may no longer reach anybody; tells of which QoS it was.
-    pub(crate) fn drop_taken_back(&self, trusted: Trusted<'_>) -> Vec<QoS> {
+    /// Drops waiting messages whose publishers were revoked; returns the QoS of each.
+    pub(crate) fn drop_revoked(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = {
             let machine = &mut self.state.lock().machine;
-            let dropped = machine.drop_taken_back(trusted);
+            let dropped = machine.drop_revoked(trusted);
             machine.settle_share();
             dropped
         };
-        dropped.extend(self.outbox.drop_taken_back(trusted));
+        dropped.extend(self.outbox.drop_revoked(trusted));
         dropped
-    }
-
-    /// The next moment at which something ends by itself, and marks it as the one timer that counts.
-    pub fn next_deadline(&self, now: Now) -> Duration {
-        let mut state = self.state.lock();
-        let deadline = state.deadline(&self.rights.load(), now);
-        state.timer = deadline;
-        deadline
-    }
-
-    /// Looks whether something is due; `at` is the timer that rang.
-    pub fn due(&self, at: Duration, now: Now) -> Due {
-        let mut state = self.state.lock();
-        if state.ended || state.timer != at {
-            return Due::Nothing;
-        }
-        let rights = self.rights.load();
-        if let Some(line) = &state.line {
-            if let Err(code) = rights.alive(now.unix) {
-                line.end(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
-                return Due::Told;
-            }
-            if state.machine.silent_until().is_some_and(|until| now.monotonic >= until) {
-                line.end(End::silent());
-                return Due::Told;
-            }
-        } else {
-            if now.monotonic >= state.keep_until {
-                // Whoever comes back at this very moment starts anew.
-                state.ended = true;
-                return Due::Over;
-            }
-            if state.waiting_will.as_deref().is_some_and(|(until, _)| now.monotonic >= *until) {
-                if let Some((_, will)) = state.waiting_will.take().map(|waiting| *waiting) {
-                    self.save(&state);
-                    return Due::Will(will);
-                }
-            }
-        }
-        Due::Later(state.deadline(&rights, now))
-    }
-}
-
-/// Deliveries taken out of an outbox under one lock.
-const PUMP_AT_ONCE: usize = 16;
-
-impl Pumped {
-    fn nothing() -> Self {
-        let appetite = Appetite::None;
-        Self { sent: [0; 3], appetite, dropped: Vec::new(), end: None, ticket: 0 }
-    }
-
-    fn note(&mut self, done: Delivered) {
-        match done {
-            Delivered::Sent(qos) => {
-                if let Some(count) = self.sent.get_mut(qos as usize) {
-                    *count += 1;
-                }
-            }
-            Delivered::Released => {}
-            Delivered::Dropped(..) => self.dropped.push(done),
-            Delivered::Ended(code) => {
-                self.end = Some(End::refused(crate::codec::ReasonCode::NOT_AUTHORIZED, code));
-            }
-        }
     }
 }
 
 impl State {
-    fn is_served_by(&self, line: &Arc<Line>) -> bool {
-        !self.ended && self.line.as_ref().is_some_and(|present| Arc::ptr_eq(present, line))
-    }
-
-    fn deadline(&self, rights: &Rights, now: Now) -> Duration {
-        let mut deadline = now.monotonic.saturating_add(DEADLINE_CHECK);
-        if self.line.is_some() {
-            let left = rights.grant().expires().since(now.unix);
-            deadline = deadline.min(now.monotonic.saturating_add(Duration::from_secs(left)));
-            deadline = self.machine.silent_until().map_or(deadline, |until| deadline.min(until));
-        } else {
-            deadline = deadline.min(self.keep_until);
-            deadline =
-                self.waiting_will.as_deref().map_or(deadline, |(until, _)| deadline.min(*until));
-        }
-        deadline.max(now.monotonic + Duration::from_millis(1))
+    fn is_served_by(&self, handle: &Arc<ConnectionHandle>) -> bool {
+        !self.ended && self.handle.as_ref().is_some_and(|present| Arc::ptr_eq(present, handle))
     }
 }

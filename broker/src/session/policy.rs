@@ -1,6 +1,6 @@
-//! What every session is held to, as settings give it.
+//! Settings that apply to every session.
 
-/// What every session is held to.
+/// Settings that apply to every session.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
 pub struct SessionPolicy {

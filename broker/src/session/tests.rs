@@ -1,5 +1,6 @@
 use std::thread;
 
+use bytes::BytesMut;
 use tessera_agent::{Agent, AgentConfig};
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::metrics::Metrics;
@@ -11,12 +12,13 @@ use tessera_token::topic::TopicName;
 use tokio::runtime::Handle;
 
 use super::*;
+use crate::authorisation::tests::{rights, Told};
 use crate::codec::{Connect, Properties, PropertyId, Version};
 use crate::config::RawBrokerConfig;
-use crate::lanes::Lanes;
 use crate::message::{Author, Message, Options, Publisher};
-use crate::rights::tests::{rights, Told};
-use crate::session::ending::Left;
+use crate::routing::{Delivery, Routing};
+use crate::session::lifecycle::Left;
+use crate::session::machine::Delivered;
 
 const NOW: Now =
     Now { unix: UnixSeconds::new(1_800_000_000), monotonic: Duration::from_secs(1_000) };
@@ -40,9 +42,9 @@ async fn session_of(rights: Rights) -> Arc<Session> {
     let grant = rights.grant().clone();
     let device = device(&grant).await;
     let outbox = Outbox::with_limits(SubscriberId(1), 10_000, 1 << 20);
-    let lanes = Lanes::start(Handle::current()).unwrap();
-    let lanes = lanes.session(grant.tenant().clone(), Arc::clone(&outbox));
-    Session::new(grant, ClientId::parse("d-1").unwrap(), device, outbox, lanes)
+    let routes = Routing::start(Handle::current()).unwrap();
+    let routes = routes.session(grant.tenant().clone(), Arc::clone(&outbox));
+    Session::new(grant, ClientId::parse("d-1").unwrap(), device, outbox, routes)
 }
 
 fn connect() -> Connect {
@@ -84,13 +86,13 @@ async fn who_comes_or_goes_says_so_before_the_next_one_can() {
     let session = session().await;
     let policy = RawBrokerConfig::default().validate().unwrap().session;
     let told = Told::default();
-    let house = House { policy: &policy, trusted: Trusted::now(&told) };
-    let line = Arc::new(Line::default());
+    let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
+    let handle = Arc::new(ConnectionHandle::default());
     let connect = connect();
-    let come = || assert!(session.attach(&connect, &line, true, house, NOW).is_ok());
-    assert!(!overtakes(&session, come, |state| state.line.is_some()));
-    let go = || assert!(matches!(session.leave(&line, &End::lost(), NOW), Left::Kept(None)));
-    assert!(!overtakes(&session, go, |state| state.line.is_none()));
+    let come = || assert!(session.attach(&connect, &handle, true, context, NOW).is_ok());
+    assert!(!overtakes(&session, come, |state| state.handle.is_some()));
+    let go = || assert!(matches!(session.leave(&handle, &End::lost(), NOW), Left::Kept(None)));
+    assert!(!overtakes(&session, go, |state| state.handle.is_none()));
 }
 
 /// A message from before a restart that seems to be over by one clock: it is neither sent nor lost, and neither is what
@@ -104,17 +106,17 @@ async fn a_kept_message_that_seems_over_waits_for_a_second_witness_of_the_time()
         session.outbox.restore(vec![restored("a/1", Some(6)), restored("a/2", None)], 2);
         let policy = RawBrokerConfig::default().validate().unwrap().session;
         let mut told = Told::default();
-        let line = Arc::new(Line::default());
-        let house = House { policy: &policy, trusted: Trusted::now(&told) };
-        assert!(session.attach(&connect(), &line, true, house, now).is_ok());
+        let handle = Arc::new(ConnectionHandle::default());
+        let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
+        assert!(session.attach(&connect(), &handle, true, context, now).is_ok());
         let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
-        let waits = session.pump(&line, house, now, &mut out, &mut scratch);
-        assert_eq!((waits.sent, waits.appetite), ([0; 3], Appetite::Later));
+        let waits = session.pump(&handle, context, now, &mut out, &mut scratch);
+        assert_eq!((waits.sent, waits.send_state), ([0; 3], SendState::ClockPending));
         assert_eq!((waits.dropped.as_slice(), session.outbox.len()), ([].as_slice(), 2));
         told.witnessed = Some(NOW.unix.plus(witnessed));
-        let house = House { policy: &policy, trusted: Trusted::now(&told) };
-        let goes_on = session.pump(&line, house, now, &mut out, &mut scratch);
-        assert_eq!((goes_on.sent, goes_on.appetite), ([0, sent, 0], Appetite::New));
+        let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
+        let goes_on = session.pump(&handle, context, now, &mut out, &mut scratch);
+        assert_eq!((goes_on.sent, goes_on.send_state), ([0, sent, 0], SendState::Ready));
         assert_eq!((goes_on.dropped, session.outbox.len()), (dropped, 0));
     }
 }

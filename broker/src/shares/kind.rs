@@ -56,7 +56,7 @@ macro_rules! kinds {
 kinds! {
     /// Bytes of messages that wait for sessions, are under way to them, or were received and not released.
     QueuedBytes: queued_bytes,
-    /// Subscriptions in the lanes.
+    /// Subscriptions with a route.
     Subscriptions: subscriptions,
     /// Links into the router: wildcard subscriptions and shared groups.
     Links: links,

@@ -132,7 +132,7 @@ impl Account {
         Ok(())
     }
 
-    /// What the device, its tenant and the whole hold.
+    /// The counts of the device, its tenant and the whole broker.
     fn levels(&self) -> [&Used; 3] {
         [&self.used, &self.tenant.used, &self.tenant.all.used]
     }

@@ -1,7 +1,7 @@
-//! What carries MQTT: plain TCP, TLS, WebSocket over either, QUIC; a PROXY header in front of the first by setting.
+//! Transports of MQTT: plain TCP, TLS, WebSocket over either, QUIC; by setting, a PROXY header before the first bytes.
 //!
 //! 1. [`settings`] says what is listened on and how.
-//! 2. The listener reads the PROXY header. Then [`accept`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
+//! 2. The listener reads the PROXY header. Then [`acceptor`] turns a socket into a [`Stream`]: TLS handshake, WebSocket
 //!    upgrade, each bounded in time and bytes. [`quic`] does it for a first packet over UDP.
 //! 3. [`Stream`] is read and written without waiting; waiting is one call, [`Stream::ready`], so that an idle plain
 //!    session pays nothing for the others.
@@ -11,7 +11,7 @@
 pub mod settings;
 pub mod tls;
 
-pub(crate) mod accept;
+pub(crate) mod acceptor;
 pub(crate) mod quic;
 mod websocket;
 mod wire;
@@ -37,8 +37,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Waits for what is `wanted`; what is already there for the reader counts as readable. What is still to be written
-    /// of an earlier message is written on the way. Cancel-safe.
+    /// Waits until the stream is ready as `wanted`. Bytes that are buffered for the reader count as readable. Pending
+    /// bytes of an earlier message are written on the way. Cancel-safe.
     pub(crate) async fn ready(&mut self, wanted: Interest) -> io::Result<Ready> {
         poll_fn(|context| self.poll_ready(context, wanted)).await
     }
@@ -100,19 +100,19 @@ impl Stream {
         self.wire.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
     }
 
-    /// Says goodbye in every layer, as far as it goes out at once.
-    pub(crate) fn say_goodbye(&mut self) {
+    /// Sends the close of every layer (WebSocket Close, TLS close_notify), as far as it can be written at once.
+    pub(crate) fn send_close(&mut self) {
         if let Some(web_socket) = &mut self.web_socket {
-            web_socket.say_goodbye();
+            web_socket.send_close();
         }
         // A peer that is gone needs no goodbye.
         let _ = self.push();
-        self.wire.say_goodbye();
+        self.wire.send_close();
     }
 
-    /// Says goodbye in every layer and closes the way out.
+    /// Sends the close of every layer and closes the way out.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
-        self.say_goodbye();
+        self.send_close();
         while self.wire.has_pending() {
             self.wire.writable().await?;
             self.push()?;
@@ -146,7 +146,7 @@ impl Stream {
         }
     }
 
-    /// What the TLS handshake says about the peer, over QUIC too; nothing over plain TCP.
+    /// The channel as the TLS handshake describes it, over QUIC too; empty over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
         self.wire.channel()
     }
@@ -156,7 +156,7 @@ impl Stream {
         self.wire.binding()
     }
 
-    /// Whether nobody on the way can read it.
+    /// Whether the channel is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         !matches!(self.wire, Wire::Plain(_))
     }

@@ -1,4 +1,4 @@
-//! What is listened on, and how.
+//! Settings of the listeners: transport, address, TLS.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ impl Transport {
 /// One address that is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// What is spoken there.
+    /// The transport.
     pub transport: Transport,
     /// Where; port 0 takes a free one.
     pub address: SocketAddr,
@@ -79,12 +79,12 @@ pub struct RawTls {
     pub extended_main_secret: Option<bool>,
 }
 
-/// What clients prove in the handshake.
+/// The credential that clients show in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     /// Nothing.
     Off,
-    /// A certificate of `client_ca`, without which nobody gets in.
+    /// A certificate of `client_ca` is required.
     Ca,
     /// A certificate of `client_ca`, if they have one.
     CaOptional,
@@ -103,7 +103,7 @@ pub struct TlsSettings {
     pub key: PathBuf,
     /// The authorities of client certificates, PEM.
     pub client_ca: Option<PathBuf>,
-    /// What clients prove.
+    /// The credential that clients show.
     pub client_auth: ClientAuth,
     /// No TLS 1.2.
     pub only_tls13: bool,

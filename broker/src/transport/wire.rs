@@ -83,10 +83,10 @@ impl Wire {
         }
     }
 
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close(&mut self) {
         match self {
             Self::Plain(_) => {}
-            Self::Tls(tls) => tls.say_goodbye(),
+            Self::Tls(tls) => tls.send_close(),
             Self::Quic(quic) => quic.finish(),
         }
     }
@@ -132,7 +132,7 @@ impl Wire {
 }
 
 /// As `try_read_buf`, which takes a socket that gave less than there was room for as readable still, so that the next
-/// wait ends at once in a read of nothing. Who waits next registers a waker of its own, so none is needed here.
+/// wait ends at once in a read of nothing. The next wait registers a waker of its own, so none is needed here.
 fn read_now(socket: &mut TcpStream, inbox: &mut BytesMut) -> io::Result<usize> {
     match pin!(socket.read_buf(inbox)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(read) => read,

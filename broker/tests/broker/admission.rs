@@ -1,4 +1,4 @@
-//! Before anybody is known: limits, rubbish, readiness, goodbye.
+//! Peers before authentication: limits, malformed bytes, readiness, DISCONNECT.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -248,7 +248,7 @@ impl Client {
         }
     }
 
-    /// What an end looks like: its reason in MQTT 5, a plain close in 3.1.1.
+    /// The end of a connection: its reason in MQTT 5, a plain close in 3.1.1.
     pub async fn ended_with(&mut self, reason: ReasonCode) {
         let expected = (self.version == Version::V5).then_some(reason);
         assert_eq!(self.end().await, expected);

@@ -175,7 +175,7 @@ async fn a_refresh_through_the_broker_swaps_the_rights() {
     hub.publish_acked("d/d-1/cmd", b"on").await;
     assert_eq!(&client.message().await.payload[..], b"on");
     assert_eq!(client.publish_acked("d/d-1/x", b"x").await, ReasonCode::NOT_AUTHORIZED);
-    // What it may still publish stays retained.
+    // The retained message that it may still publish stays.
     hub.subscribe("d/d-1/+", QoS::AtMostOnce).await;
     assert_eq!(&*hub.message().await.topic, "d/d-1/telemetry");
     hub.quiet().await;
@@ -249,7 +249,7 @@ async fn requests_that_are_not_the_sessions_own_are_not_carried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_provisioning_ends_nothing() {
-    // The port is taken and nobody listens.
+    // The port is taken and no server listens.
     let silent = tokio::net::TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = silent.local_addr().unwrap();

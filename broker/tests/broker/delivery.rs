@@ -1,4 +1,4 @@
-//! Messages arrive as MQTT says, on both lanes, and only where the right to receive still exists.
+//! Messages arrive as MQTT says, by exact and wildcard routes, and only where the right to receive still exists.
 
 use bytes::Bytes;
 use tessera_broker::codec::{
@@ -138,7 +138,7 @@ async fn no_local_and_retain_as_published() {
         assert_eq!((&*message.topic, message.retain), (topic, true));
     }
     own.quiet().await;
-    // What is retained comes all the same: see `docs/mqtt-coverage.md`.
+    // Retained messages come all the same: see `docs/mqtt-coverage.md`.
     for (filter, topic) in [("x/exact", "x/exact"), ("x/+/wild", "x/a/wild")] {
         own.subscribe_with(filter, options(|o| o.no_local = true), Properties::new()).await;
         let message = own.message().await;
@@ -302,7 +302,7 @@ async fn no_packet_of_ours_is_larger_than_the_client_takes() {
 
 const NOT_TOLD: &str = r#"tessera_broker_limits_hit_total{limit="client_max_packet"}"#;
 
-/// [MQTT-3.2.2-19], [MQTT-3.2.2-20]; and nobody is let in who cannot be told so.
+/// [MQTT-3.2.2-19], [MQTT-3.2.2-20]; and a client that does not take the CONNACK is not let in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connack_is_no_larger_than_the_client_takes() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! What went wrong in other brokers and has no other test here. The table is `docs/lessons-coverage.md`.
+//! Faults of other brokers that no other test here covers. The table is `docs/lessons-coverage.md`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

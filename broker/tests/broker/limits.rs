@@ -226,7 +226,7 @@ fn varint(length: usize) -> [u8; 3] {
     [length & 0x7f | 0x80, length >> 7 & 0x7f | 0x80, length >> 14].map(|byte| byte as u8)
 }
 
-/// Names and filters that MQTT allows and nobody routes: 1,024 bytes, 32 levels.
+/// Names and filters that MQTT allows and the broker does not route: 1,024 bytes, 32 levels.
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_that_are_too_long_or_too_deep_to_route() {
     let world = world().await;
@@ -351,7 +351,7 @@ async fn retained_messages_and_their_bytes() {
     }
 }
 
-/// What a credential may be at most, as the broker counts it; outside all of it looks the same.
+/// Limits of a credential, as the broker counts them; the peer gets the same answer for all of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_are_too_large_or_not_of_now() {
     let world = world().await;

@@ -89,7 +89,8 @@ async fn every_prefix_of_a_connect_leaves_nothing_behind() {
     assert_eq!(world.metric("tessera_broker_half_open_sockets"), 0);
 }
 
-/// A packet that breaks off does nothing: nobody gets it, and its session ends as that of any lost client.
+/// A packet that breaks off does nothing: it is delivered to no client, and its session ends as that of any lost
+/// client.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_prefix_of_every_packet_does_nothing() {
     let world = world().await;
@@ -174,7 +175,7 @@ async fn pipelined_packets_are_answered_in_order() {
     }
 }
 
-/// What follows a CONNECT in the same write waits for the CONNACK; after a refusal it is not read [MQTT-3.1.4-6].
+/// Packets after a CONNECT in the same write wait for the CONNACK; after a refusal they are not read [MQTT-3.1.4-6].
 #[tokio::test(flavor = "multi_thread")]
 async fn packets_behind_a_connect() {
     let world = world().await;

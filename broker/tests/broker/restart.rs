@@ -44,7 +44,7 @@ async fn as_a_process() {
         });
         until(|| dropped() >= count).await;
     }
-    // What is due already rings once the clock has moved.
+    // A timer that is due already fires once the clock has moved.
     world.advance(1);
     println!("\nmqtt {} {}", world.mqtt(), world.agent.validator().now());
     // It stops in good order when its standard input ends.
@@ -327,7 +327,7 @@ async fn what_was_stored_for_others_goes_with_the_rights_of_its_publisher() {
     }
     process.kill();
 
-    // The broker learns of it and lets the message go before anybody comes; later nothing reminds it.
+    // The broker learns of it and drops the message before any client comes; later nothing reminds it.
     let process = bed.start_with(&[(REVOKED, "d-1"), (LET_GO, "1")]);
     let (mut other, _) = open(&bed, "d-3", scope(&[("pub", "x"), ("sub", "x")])).await;
     other.subscribe("x", QoS::AtLeastOnce).await;
@@ -500,7 +500,7 @@ async fn what_is_shared_with_a_kept_session_survives_a_kill_at_the_last_acknowle
         let mut wanted = 0..40u8;
         while !wanted.is_empty() {
             let message = member.message().await;
-            // What it acknowledged just before the last kill may come again.
+            // A message that it acknowledged just before the last kill may come again.
             if message.payload[0] == round {
                 assert_eq!(wanted.next(), Some(message.payload[1]));
             }

@@ -1,4 +1,4 @@
-//! What a restart makes of sessions whose rights have gone on, or ended.
+//! Restart: sessions whose rights have changed since, or ended.
 
 use std::path::Path;
 

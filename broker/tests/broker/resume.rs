@@ -1,4 +1,4 @@
-//! What a session keeps while nobody is connected.
+//! The contents of a session without a connection.
 
 use tessera_broker::codec::{Disconnect, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
 
@@ -87,7 +87,7 @@ async fn what_the_new_token_does_not_cover_is_gone_on_resume() {
     let mut device = plan(&world, "d-1", Version::V5).scope(narrow.clone()).kept(600).open().await;
     assert_eq!(&*device.message().await.topic, "d/d-1/cmd");
     assert_eq!(hub.publish_acked("y", b"live").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
-    // The fleet lane lets go of a filter a moment later; the right to receive is what counts.
+    // The router drops a filter a moment later; the right to receive is what counts.
     hub.publish_acked("x/1", b"live").await;
     device.quiet().await;
     assert!(world.metric(r#"tessera_broker_dropped_total{qos="1",why="not_authorised"}"#) >= 3);

@@ -1,4 +1,4 @@
-//! What is retained reaches new subscriptions: all of it, at the pace of the reader, in turn with live messages.
+//! Retained messages for new subscriptions: all of them come, at the pace of the reader, in turn with live messages.
 
 use std::collections::BTreeSet;
 
@@ -205,7 +205,7 @@ async fn what_is_replaced_or_deleted_meanwhile_is_not_sent() {
     let world = world().await;
     let mut publisher = publisher(&world).await;
     retain(&mut publisher, 400, b"old").await;
-    // Somebody else keeps hold of them, unacknowledged.
+    // Another reader holds them, unacknowledged.
     let mut other = plan(&world, "o", Version::V5).scope(reader_scope()).open().await;
     other.subscribe("d/+/status", QoS::AtLeastOnce).await;
     for _ in 0..200 {

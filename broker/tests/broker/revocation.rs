@@ -279,8 +279,8 @@ async fn a_kept_session_outlives_its_token_but_not_the_revocation_of_its_device(
     assert_eq!(world.broker.sessions(), 0);
 }
 
-/// Epochs move by revocation alone: a token of a later one tells of it before the feed does. That the session was of the
-/// former one, nobody could tell afterwards.
+/// Epochs move by revocation alone: a token of a later one tells of it before the feed does. Afterwards it could not be
+/// told that the session was of the former one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_later_epoch_ends_what_rests_on_the_former_one() {
     type Later = fn(&mut Claims);
@@ -328,7 +328,7 @@ async fn a_token_of_a_later_epoch_ends_what_rests_on_the_former_one() {
     }
 }
 
-/// What was encoded for a peer and is not in the socket yet stays away from it.
+/// Bytes that were encoded for a peer and are not in the socket yet are not sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stalled_gets_nothing_more_once_its_rights_have_ended() {
     let world = world().await;

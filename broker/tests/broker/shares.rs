@@ -28,7 +28,7 @@ async fn free(world: &World, device: &str, client_id: &str) -> Client {
     plan(world, device, Version::V5).client_id(client_id).scope(all).open().await
 }
 
-/// A kept session with this subscription.
+/// A persistent session with this subscription.
 async fn keep(world: &World, device: &str, client_id: &str, filter: &str) -> Client {
     let mut client = resume(world, device, client_id).await;
     assert!(!client.subscribe(filter, QoS::AtLeastOnce).await.is_error());
@@ -412,7 +412,7 @@ async fn kept_sessions_come_back_past_lowered_limits() {
             assert_eq!(more.subscribe("t/9", QoS::AtMostOnce).await, QUOTA, "{limit}");
         }
         assert_eq!(hit(&world, limit), 1, "{limit}");
-        // What is there may be taken up, replaced and changed.
+        // Existing sessions and subscriptions may be resumed, replaced and changed.
         assert!(!clients[0].subscribe("t/0", QoS::AtMostOnce).await.is_error());
         let mut fresh = plan(&world, "d-1", Version::V5).client_id("d-1~1").kept(600);
         fresh.connect.clean_start = true;
@@ -500,7 +500,7 @@ async fn retained_messages_come_back_past_lowered_limits() {
     }
 }
 
-/// The default share, on the disk and after a start: one device with as many kept sessions as it may have.
+/// The default share, on the disk and after a start: one device with as many persistent sessions as it may have.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_device_keeps_on_the_disk_is_bounded() {
     const MIB: u64 = 1024 * 1024;

@@ -190,7 +190,7 @@ async fn unsubscribing_answers_each_filter() {
             Version::V311 => reader.answered(&format!("a2 16 0007 {filters}"), "b0 02 0007").await,
         }
         writer.publish("t/1", QoS::AtMostOnce, b"x").await;
-        // What is left is t/+, once.
+        // Only t/+ is left, so the message comes once.
         assert_eq!(&*reader.message().await.topic, "t/1");
         reader.quiet().await;
     }
@@ -252,8 +252,8 @@ async fn expiry_does_not_end_an_exchange_that_a_client_began() {
     reader.quiet().await;
 }
 
-/// [MQTT-4.3.3-7], [MQTT-4.4.0-1]: what was sent once is sent again until it is acknowledged, expired or not. What had
-/// not been sent is not.
+/// [MQTT-4.3.3-7], [MQTT-4.4.0-1]: a message that was sent once is sent again until it is acknowledged, expired or not.
+/// An expired message that was never sent is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn expiry_does_not_end_an_exchange_that_the_broker_began() {
     let world = world().await;
@@ -335,7 +335,7 @@ async fn a_byte_order_mark_is_not_stripped() {
     }
 }
 
-/// [MQTT-3.1.2-28] allows Response Information only to who asks; it is sent to nobody.
+/// [MQTT-3.1.2-28] allows Response Information only for a client that asks; the broker never sends it.
 #[tokio::test(flavor = "multi_thread")]
 async fn response_information_is_never_sent() {
     let world = world().await;

@@ -50,7 +50,7 @@ async fn wills_survive_a_stop() {
     hub.quiet().await;
 }
 
-/// MQTT 5 section 3.1.3.2.2: at the end of its session a will is due, also when nobody was there to see the end.
+/// MQTT 5 section 3.1.3.2.2: at the end of its session a will is due, also when the broker was down at that moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_will_outlives_a_session_that_ends_while_the_broker_is_down() {
     for kills in [true, false] {

@@ -208,7 +208,7 @@ async fn retained_messages_of_311() {
 async fn answers_and_messages_have_no_properties() {
     let world = world().await;
     let (mut writer, mut reader) = (free(&world, "w").await, free(&world, "r").await);
-    // Nobody listens, nothing was subscribed to: the same bytes as ever.
+    // No client listens and nothing was subscribed to: the same bytes as ever.
     writer.answered("32 07 0003 742f31 0007", "40 02 0007").await;
     writer.answered("a2 07 0008 0003 742f31", "b0 02 0008").await;
     writer.answered("34 07 0003 742f31 0009", "50 02 0009").await;

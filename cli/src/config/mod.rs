@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tessera_broker::config::RawLimits;
-use tessera_broker::tickets::RawResumption;
+use tessera_broker::resumption::RawResumption;
 use tessera_broker::transport::settings::RawTls;
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
 use tessera_provisioning::{HttpsFiles, ProvisioningConfig, RawLimits as RawProvisioningLimits};

@@ -45,7 +45,7 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
     assert_eq!(config.log.level, "debug");
     let broker = config.broker(&"http://x:1".into()).unwrap();
     assert_eq!((broker.admission.sockets, broker.authz_info), (7, true));
-    assert_eq!(broker.resumption, tessera_broker::tickets::TicketSettings::Off);
+    assert_eq!(broker.resumption, tessera_broker::resumption::TicketSettings::Off);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Sessions: the input is a schedule of two devices with three client ids, and of an operator.
 //!
 //! Real: the state machine, [`Session`], [`Registry`], outboxes, grants and `still_holds`. Written here once more,
-//! because the broker keeps it private: the order in which a connection uses them (`connection/welcome.rs`,
-//! `control/revoke.rs`, `hub.rs`), and routing, by the brute force of [`super::scope::matches`]. A [`model::Model`]
+//! because the broker keeps it private: the order in which a connection uses them (`connection/connect.rs`, `connection/open_session.rs`,
+//! `revocation/mod.rs`, `hub.rs`), and routing, by the brute force of [`super::scope::matches`]. A [`model::Model`]
 //! of each session predicts every PUBLISH that its client must see: which, in which order, with which QoS, packet id
 //! and DUP.
 

@@ -1,6 +1,6 @@
-//! The trust feed of a verifier of some tenants: snapshots of tenants and views, honest or bent by a sender that does not
-//! hold the root key. What the verifier knows is at every step what an honest snapshot of the same place says, it is of its
-//! own tenants alone, and nothing bent is taken.
+//! The trust feed of a verifier of some tenants: snapshots of tenants and views, honest or altered by a sender that does
+//! not hold the root key. At every step the verifier knows the same as an honest snapshot of the same place says, of its
+//! own tenants alone, and it takes nothing altered.
 
 use tessera_agent::trust::{Applied, Taken, TrustRefusal, TrustState};
 use tessera_token::chain::TrustView;
@@ -98,7 +98,7 @@ fn bound_snapshot(authority: &Authority, seq: u64, tenants: TenantSet) -> BoundS
     BoundSnapshot { snapshot: Snapshot { state: state.collect(), ..whole }, tenants }
 }
 
-/// What an honest snapshot of this place makes of a state.
+/// The state after an honest snapshot of this place.
 fn snapshot_of(state: &TrustState, authority: &Authority, seq: u64) -> TrustState {
     let bytes = bound_snapshot(authority, seq, own()).sign(&keys().root).expect("signed");
     let pin = keys().root.public().thumbprint();
@@ -183,7 +183,7 @@ fn answer(authority: &Authority, after: u64) -> FeedAnswer {
     FeedAnswer::Bound(honest(authority, after))
 }
 
-/// An answer that somebody on the line has bent, how many of its events are good, and whether all of it is.
+/// An answer that was altered under way, how many of its events are good, and whether all of it is.
 fn bent(draw: &mut Draw<'_>, authority: &Authority, after: u64) -> (BoundFeed, usize, bool) {
     let mut bound = honest(authority, after);
     let (count, seq) = (bound.feed.events.len(), authority.seq());

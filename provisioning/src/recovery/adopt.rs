@@ -15,7 +15,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown, TenantSet};
 
 use crate::audit::{Actor, Entry};
-use crate::limits::{ATTEMPTS, FINDINGS};
+use crate::limits::FINDINGS;
 use crate::operators::Operator;
 use crate::records::keys::{KeyRecord, State};
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
@@ -26,7 +26,7 @@ use crate::service::Service;
 use crate::tables::{numbered, pair};
 use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::trust::{actor, restored};
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 mod wide;
 
@@ -63,7 +63,7 @@ async fn jump(
     of: Option<&TenantSet>,
     shown: &Shown,
 ) -> Result<(), Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let mut batch = Batch::new();
         let entry = service.entry(by, "trust.restored", "", "service");
         let entry = entry.detail(format!("a reader stands at event {}", shown.seq));
@@ -77,15 +77,15 @@ async fn jump(
             of: of.cloned(),
             batch,
         };
-        if let Attempt::Committed(jumped) = service.trust.send(message).await?? {
+        let tried = service.trust.send(message).await??;
+        Ok(tried.map(|jumped| {
             if let Some(jumped) = jumped {
                 service.noted(&entry);
                 service.metrics.restorations.inc(&[&jumped.why]);
             }
-            return Ok(());
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        }))
+    })
+    .await
 }
 
 const fn epoch(change: &Change) -> u64 {
@@ -111,21 +111,16 @@ fn newest(changes: Vec<Change>) -> BTreeMap<(u8, String, Vec<u8>), Change> {
 }
 
 async fn adopt(service: &Service, by: &Actor, change: Change) -> Result<(), Refused> {
-    for _ in 0..ATTEMPTS {
-        let tried = match &change {
-            Change::Tenant(tenant) => adopt_tenant(service, by, tenant).await?,
-            Change::Group(group) => adopt_group(service, by, group).await?,
-            Change::Device(device) => adopt_device(service, by, device).await?,
-            Change::Token(token) => adopt_token(service, by, token).await?,
-            Change::Key(key) => adopt_key(service, by, key).await?,
-            // The device itself tells that it enrolled, when it comes again.
-            Change::DeviceKey(_) => Attempt::Committed(()),
-        };
-        if tried == Attempt::Committed(()) {
-            return Ok(());
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+    until_committed(async || match &change {
+        Change::Tenant(tenant) => adopt_tenant(service, by, tenant).await,
+        Change::Group(group) => adopt_group(service, by, group).await,
+        Change::Device(device) => adopt_device(service, by, device).await,
+        Change::Token(token) => adopt_token(service, by, token).await,
+        Change::Key(key) => adopt_key(service, by, key).await,
+        // The device itself tells that it enrolled, when it comes again.
+        Change::DeviceKey(_) => Ok(Attempt::Committed(())),
+    })
+    .await
 }
 
 async fn adopt_tenant(

@@ -9,7 +9,6 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
 use crate::audit::{Actor, Entry};
-use crate::limits::ATTEMPTS;
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
@@ -17,7 +16,7 @@ use crate::service::Service;
 use crate::tables::{pair, second};
 use crate::trust::ledger::Head;
 use crate::trust::restored::{epoch_floor, lifted, lifting, Lifting};
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
@@ -128,17 +127,12 @@ enum Lift {
 }
 
 async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<Lift, Refused> {
-    for _ in 0..ATTEMPTS {
-        let tried = match subject {
-            Subject::Tenant(tenant) => lift_tenant(service, tenant, floor).await?,
-            Subject::Group(tenant, group) => lift_group(service, tenant, group, floor).await?,
-            Subject::Device(tenant, device) => lift_device(service, tenant, device, floor).await?,
-        };
-        if let Attempt::Committed(lift) = tried {
-            return Ok(lift);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+    until_committed(async || match subject {
+        Subject::Tenant(tenant) => lift_tenant(service, tenant, floor).await,
+        Subject::Group(tenant, group) => lift_group(service, tenant, group, floor).await,
+        Subject::Device(tenant, device) => lift_device(service, tenant, device, floor).await,
+    })
+    .await
 }
 
 fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {

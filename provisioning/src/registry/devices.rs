@@ -5,13 +5,12 @@ use tessera_token::trust::{Change, DeviceEpoch};
 
 use super::{groups, tenants};
 use crate::audit::{Actor, Entry};
-use crate::limits::ATTEMPTS;
 use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::{pair, second};
 use crate::trust::restored::next_epoch;
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 pub(crate) fn find(
     service: &Service,
@@ -70,18 +69,16 @@ pub(crate) async fn end(
     entry: Entry,
     with: impl Fn(&mut DeviceRecord),
 ) -> Result<(DeviceRecord, Ended), Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let old = known(service, tenant, device)?;
         let mut new = old.clone();
         with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch)?;
         let moved = Moved { tenant, device, old: &old, new: &new };
-        if let Attempt::Committed(ended) = moved.publish(service, entry.clone(), |_| Ok(())).await?
-        {
-            return Ok((new, ended));
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        let tried = moved.publish(service, entry.clone(), |_| Ok(())).await?;
+        Ok(tried.map(|ended| (new, ended)))
+    })
+    .await
 }
 
 /// A device of which verifiers must hear that its tokens from before the epoch of `new` have ended.
@@ -136,17 +133,16 @@ pub(crate) async fn reinstate(
     device: &DeviceId,
 ) -> Result<DeviceRecord, Refused> {
     tenants::known(service, tenant)?;
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let old = known(service, tenant, device)?;
         let mut new = old.clone();
         new.revoked = false;
         let batch = replacing(service, tenant, device, &old, &new);
         let entry = service.entry(by, "device.reinstate", tenant.as_str(), device.as_str());
-        if let Attempt::Committed(()) = service.write(batch, entry).await? {
-            return Ok(new);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| new))
+    })
+    .await
 }
 
 fn replacing(

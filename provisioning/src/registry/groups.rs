@@ -5,14 +5,13 @@ use tessera_token::trust::{Change, GroupEpoch};
 
 use super::tenants;
 use crate::audit::Actor;
-use crate::limits::ATTEMPTS;
 use crate::records::{GroupRecord, Page, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
 use crate::tables::{pair, second, Tables};
 use crate::trust::restored::{epoch_floor, group_floor, next_epoch};
-use crate::write::Attempt;
+use crate::write::until_committed;
 
 pub(crate) fn known(
     service: &Service,
@@ -49,7 +48,7 @@ pub(crate) async fn create(
     group: &GroupId,
 ) -> Result<GroupRecord, Refused> {
     let load = Load::group(tenant.as_str(), group.as_str());
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let old = tenants::known(service, tenant)?;
         if service.tables.groups.contains(pair(tenant, group.as_str()))? {
             return Err(RefusalCode::AlreadyExists.into());
@@ -62,12 +61,13 @@ pub(crate) async fn create(
         batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
         batch.put_record(&service.tables.tenants, tenant.as_str(), &owner);
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
-        if let Attempt::Committed(()) = service.write(batch, entry).await? {
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| {
             hold.keep();
-            return Ok(record);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+            record
+        }))
+    })
+    .await
 }
 
 /// Ends all tokens of the group; its devices may refresh at once.
@@ -77,18 +77,19 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
     group: &GroupId,
 ) -> Result<GroupRecord, Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         tenants::known(service, tenant)?;
         let old = known(service, tenant, group.as_str())?;
         let mut batch = Batch::new();
         let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old)?;
         let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
-        if let Attempt::Committed(()) = service.publish(vec![change], batch, entry).await? {
+        let tried = service.publish(vec![change], batch, entry).await?;
+        Ok(tried.map(|()| {
             service.metrics.revoked.inc(&["group"]);
-            return Ok(new);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+            new
+        }))
+    })
+    .await
 }
 
 /// Writes the next epoch of the group, and what verifiers must know of it.

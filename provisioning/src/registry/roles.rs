@@ -4,12 +4,11 @@ use tessera_token::refusal::RefusalCode;
 
 use super::{templates, tenants};
 use crate::audit::Actor;
-use crate::limits::ATTEMPTS;
 use crate::records::{Page, RoleRecord};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::{pair, second};
-use crate::write::Attempt;
+use crate::write::until_committed;
 
 pub(crate) fn known(
     service: &Service,
@@ -31,7 +30,7 @@ pub(crate) async fn put(
 ) -> Result<bool, Refused> {
     templates::check(record)?;
     let key = pair(tenant, role.as_str());
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         tenants::known(service, tenant)?;
         let old: Option<RoleRecord> = service.tables.roles.get_record(&key)?;
         let mut batch = Batch::new();
@@ -48,11 +47,10 @@ pub(crate) async fn put(
         batch.put_record(&service.tables.roles, &key, record);
         let detail = format!("publish {:?} subscribe {:?}", record.publish, record.subscribe);
         let entry = service.entry(by, "role.put", tenant.as_str(), role.as_str()).detail(detail);
-        if let Attempt::Committed(()) = service.write(batch, entry).await? {
-            return Ok(old.is_none());
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| old.is_none()))
+    })
+    .await
 }
 
 pub(crate) fn list(

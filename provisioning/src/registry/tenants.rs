@@ -8,15 +8,13 @@ use tessera_token::trust::Change;
 use super::{devices, groups};
 use crate::audit::Actor;
 use crate::keys::fresh::{first_pair, forget_seeds};
-use crate::limits::{
-    ATTEMPTS, KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST,
-};
+use crate::limits::{KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST};
 use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
 use crate::trust::restored::{epoch_floor, next_epoch};
-use crate::write::Attempt;
+use crate::write::{until_committed, Attempt};
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
@@ -47,20 +45,21 @@ pub(crate) async fn create(
     bearer: bool,
 ) -> Result<TenantRecord, Refused> {
     let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         if find(service, tenant)?.is_some() {
             return Err(RefusalCode::AlreadyExists.into());
         }
         let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
         let (record, batch, changes) = founding(service, tenant, bearer)?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
-        match service.publish_within(hold, changes.clone(), batch, entry).await? {
-            Attempt::Committed(()) => return Ok(record),
+        let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
+        if tried == Attempt::Conflict {
             // Made by another, or the line jumped and it begins with a higher epoch.
-            Attempt::Conflict => forget_seeds(&service.key_folder, &changes),
+            forget_seeds(&service.key_folder, &changes);
         }
-    }
-    Err(RefusalCode::LimitReached.into())
+        Ok(tried.map(|()| record))
+    })
+    .await
 }
 
 fn founding(
@@ -220,16 +219,12 @@ async fn publish_page(
     tenant: &TenantId,
     changes: &[Change],
 ) -> Result<(), Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
         let entry = entry.detail(format!("{} keys", changes.len()));
-        if let Attempt::Committed(()) =
-            service.publish(changes.to_vec(), Batch::new(), entry).await?
-        {
-            return Ok(());
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        service.publish(changes.to_vec(), Batch::new(), entry).await
+    })
+    .await
 }
 
 async fn change(
@@ -239,7 +234,7 @@ async fn change(
     action: &str,
     with: impl Fn(&mut TenantRecord) -> Result<(), StoreError>,
 ) -> Result<TenantRecord, Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let old = known(service, tenant)?;
         let mut new = old.clone();
         with(&mut new)?;
@@ -248,11 +243,10 @@ async fn change(
         batch.put_record(&service.tables.tenants, tenant.as_str(), &new);
         let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
         let changes = vec![Change::Tenant(new.trust(tenant))];
-        if let Attempt::Committed(()) = service.publish(changes, batch, entry).await? {
-            return Ok(new);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        let tried = service.publish(changes, batch, entry).await?;
+        Ok(tried.map(|()| new))
+    })
+    .await
 }
 
 pub(crate) fn list(

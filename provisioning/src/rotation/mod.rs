@@ -7,12 +7,12 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
 use crate::keys;
-use crate::limits::{ATTEMPTS, KEYS_PER_TENANT, KEY_KEPT_SECONDS};
+use crate::limits::{KEYS_PER_TENANT, KEY_KEPT_SECONDS};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::room::Load;
 use crate::service::Service;
-use crate::write::Attempt;
+use crate::write::until_committed;
 
 mod succession;
 
@@ -26,7 +26,7 @@ pub(crate) async fn rotate(
     tenant: &TenantId,
 ) -> Result<Rotated, Refused> {
     let _turn = service.keys_turn.lock().await;
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let step = Step::read(service, tenant)?;
         if step.count() >= KEYS_PER_TENANT {
             service.metrics.limits_hit.inc(&["keys_of_a_tenant"]);
@@ -37,14 +37,13 @@ pub(crate) async fn rotate(
         let leaving: Vec<_> = old.map(|old| (old, State::Retiring)).into_iter().collect();
         let next = step.by_state(State::Next).map(|(id, _)| id.to_string()).unwrap_or_default();
         let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
-        if let Attempt::Committed(rotated) =
-            succeed(service, &step, &leaving, Successors::Required, entry).await?
-        {
+        let tried = succeed(service, &step, &leaving, Successors::Required, entry).await?;
+        Ok(tried.map(|rotated| {
             old.into_iter().for_each(|(id, _)| service.key_folder.forget(*id));
-            return Ok(rotated);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+            rotated
+        }))
+    })
+    .await
 }
 
 /// Cuts a key at once: every token it signed is refused from the moment a verifier hears of it. It is never refused for
@@ -56,20 +55,14 @@ pub(crate) async fn compromise(
     id: KeyId,
 ) -> Result<(), Refused> {
     let _turn = service.keys_turn.lock().await;
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let step = Step::read(service, tenant)?;
         let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
-        match succeed(service, &step, &leaving, Successors::IfRoom, entry).await {
-            Ok(Attempt::Committed(_)) => {
-                service.key_folder.forget(id);
-                return Ok(());
-            }
-            Ok(Attempt::Conflict) => {}
-            Err(refused) => return Err(refused),
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+        let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
+        Ok(tried.map(|_| service.key_folder.forget(id)))
+    })
+    .await
 }
 
 /// Replaces keys of a tenant whose seeds are lost. Tokens that they signed stay good.
@@ -78,7 +71,7 @@ pub(crate) async fn replace_lost(
     tenant: &TenantId,
     lost: &[KeyId],
 ) -> Result<Rotated, Refused> {
-    for _ in 0..ATTEMPTS {
+    until_committed(async || {
         let step = Step::read(service, tenant)?;
         let mut leaving = Vec::new();
         for id in lost {
@@ -93,14 +86,13 @@ pub(crate) async fn replace_lost(
         let by = Actor("service".to_owned());
         let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
         let entry = entry.detail("the seed was missing, or not the one of the key");
-        if let Attempt::Committed(rotated) =
-            succeed(service, &step, &leaving, Successors::IfRoom, entry).await?
-        {
+        let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
+        Ok(tried.map(|rotated| {
             lost.iter().for_each(|id| service.key_folder.forget(*id));
-            return Ok(rotated);
-        }
-    }
-    Err(RefusalCode::LimitReached.into())
+            rotated
+        }))
+    })
+    .await
 }
 
 /// Ends retiring keys whose last token has expired, and lets go of those that ended long ago. Called by the sweeper; each

@@ -20,7 +20,7 @@ use crate::service::Service;
 use crate::start_error::StartError;
 pub use operator::renew as renew_operator;
 
-mod first;
+mod first_run;
 mod listen;
 mod opening;
 mod operator;

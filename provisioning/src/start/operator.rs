@@ -7,7 +7,7 @@ use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{write_secret_file, Secret};
 use tessera_runtime::store::{Batch, Store};
 
-use super::first::{is_founded, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME};
+use super::first_run::{is_initialised, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME};
 use super::opening::{self, Place};
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
@@ -47,7 +47,7 @@ async fn replace(
     random: &dyn Random,
 ) -> Result<FirstStart, StartError> {
     let tables = Tables::open(store)?;
-    if !is_founded(&tables, None)? {
+    if !is_initialised(&tables, None)? {
         return Err(StartError::NotFounded(data.to_owned()));
     }
     let token: Secret<String> = operators::draw(random).map_err(|_| StartError::Random)?;

@@ -18,7 +18,7 @@ use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
-use super::first::{found, is_founded, Founding};
+use super::first_run::{initialise, is_initialised, FirstRun};
 use super::listen::{listen, Listening};
 use super::opening::{self, Place};
 use super::waiting;
@@ -166,7 +166,7 @@ pub(crate) async fn prepare(
     let store = opening::open(&place, parts.config.accept_loss)?;
     let replace_keys = parts.config.replace_keys;
     let started = async {
-        let (service, handle) = furnish(parts, &place, store.clone()).await?;
+        let (service, handle) = build(parts, &place, store.clone()).await?;
         let loss = place.loss()?;
         if let Some(missing) = &loss {
             note_loss(&service, missing).await?;
@@ -179,7 +179,7 @@ pub(crate) async fn prepare(
         Ok((service, handle))
     };
     match started.await {
-        Ok(furnished) => Ok(furnished),
+        Ok(built) => Ok(built),
         Err(error) => {
             // On another thread: actors of this one may have to take an answer first.
             let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -219,7 +219,7 @@ async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
     service.key_folder.clear(&service.key_folder.survey(&service.tables)?.named)
 }
 
-pub(super) async fn furnish(
+pub(super) async fn build(
     parts: Parts,
     place: &Place,
     store: Store,
@@ -236,7 +236,7 @@ pub(super) async fn furnish(
         restored::mark(&store, held.unix())?;
     }
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
-    let founded = is_founded(&tables, None)?;
+    let founded = is_initialised(&tables, None)?;
     if !founded {
         if place.had_one() && !lossy {
             return Err(StartError::StoreLost(place.store()));
@@ -244,10 +244,10 @@ pub(super) async fn furnish(
         place.begin()?;
     }
     let root = Arc::new(key_folder.root(&*random, !founded)?);
-    let first_start = match is_founded(&tables, Some(&root))? {
+    let first_start = match is_initialised(&tables, Some(&root))? {
         true => None,
         false => {
-            let founding = Founding {
+            let first_run = FirstRun {
                 dir: &config.data_dir,
                 store: &store,
                 tables: &tables,
@@ -256,7 +256,7 @@ pub(super) async fn furnish(
                 random: &*random,
                 now: held.unix(),
             };
-            Some(found(&founding).await?)
+            Some(initialise(&first_run).await?)
         }
     };
     place.done()?;

@@ -29,7 +29,7 @@ async fn ask_from_everywhere() {
     let parts = run::Parts { config, clock, random, metrics: Metrics::new(), stop: Stop::new() };
     let place = opening::Place::make(dir.path()).unwrap();
     let store = opening::open(&place, false).unwrap();
-    let (service, _) = run::furnish(parts, &place, store.clone()).await.unwrap();
+    let (service, _) = run::build(parts, &place, store.clone()).await.unwrap();
     let app = App::new().app_data(web::Data::from(service)).configure(rest::configure);
     let app = init_service(app).await;
     let (tenant, device) = (TenantId::parse("default").unwrap(), DeviceId::parse("a").unwrap());
@@ -84,13 +84,13 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
             metrics: Metrics::new(),
             stop: Stop::new(),
         };
-        let (before, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
+        let (before, _) = run::build(parts(config), &place, store.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
         rotation::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
         chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (service, _) = run::furnish(parts(config), &place, store.clone()).await.unwrap();
+        let (service, _) = run::build(parts(config), &place, store.clone()).await.unwrap();
         crate::heal::keys(&service).await.unwrap();
         for (state, valid) in [
             (State::Next, crate::limits::KEY_SECONDS),
@@ -145,7 +145,7 @@ impl Rig {
             stop: Stop::new(),
         };
         let place = opening::Place::make(self.dir.path()).unwrap();
-        Ok(run::furnish(parts, &place, self.store.clone()).await?.0)
+        Ok(run::build(parts, &place, self.store.clone()).await?.0)
     }
 }
 
@@ -321,7 +321,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
         let place = opening::Place::make(dir.path()).unwrap();
         let store = opening::open(&place, false).unwrap();
-        let (service, first) = run::furnish(parts, &place, store.clone()).await.unwrap();
+        let (service, first) = run::build(parts, &place, store.clone()).await.unwrap();
         let token = first.first_start().unwrap().operator_token.expose().clone();
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
@@ -385,7 +385,7 @@ fn a_moved_device_behind_many_others_is_swept_too() {
         let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
         let place = opening::Place::make(dir.path()).unwrap();
         let store = opening::open(&place, false).unwrap();
-        let (service, _) = run::furnish(parts, &place, store.clone()).await.unwrap();
+        let (service, _) = run::build(parts, &place, store.clone()).await.unwrap();
         let table = &service.tables.moved_devices;
         let mut batch = tessera_runtime::store::Batch::new();
         for n in 0..=SWEEP_ROWS {

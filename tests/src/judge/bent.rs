@@ -12,7 +12,7 @@ use super::{shown, Report};
 use crate::site::{rest, Role, Site, Watch};
 use crate::world::{check, prepare, Client, Dice, Facts, Kind, Worker};
 
-/// Kept sessions.
+/// Persistent sessions.
 const KEPT: usize = 4;
 /// Things done before the stop.
 const WORK: usize = 200;

@@ -11,7 +11,7 @@ use super::{shown, Report};
 use crate::site::{rest, Role, Site, Watch};
 use crate::world::{check, prepare, Client, Dice, Facts, Kind, Worker};
 
-/// Kept sessions.
+/// Persistent sessions.
 const KEPT: usize = 4;
 /// Workers while the process dies.
 const WORKERS: usize = 3;

@@ -12,7 +12,7 @@ use super::{shown, Report};
 use crate::site::{rest, Site, Watch};
 use crate::world::{check, prepare, Checked, Client, Dice, Facts, Kind, Worker};
 
-/// Kept sessions.
+/// Persistent sessions.
 const KEPT: usize = 6;
 /// Workers when the power is cut in the middle of their work.
 const WORKERS: usize = 4;

@@ -30,7 +30,7 @@ pub struct Checked {
     pub waited: Duration,
     /// The longest that a revocation was not followed yet.
     pub followed: Duration,
-    /// Kept sessions that were read empty.
+    /// Persistent sessions that were read empty.
     pub drained: Vec<String>,
     follow: Duration,
 }
@@ -236,7 +236,7 @@ fn kept(facts: &Facts, client: &Client, checked: &mut Checked) {
         let Some(mut session) = checked.admitted(id, || client.connect(device, false)) else {
             continue;
         };
-        checked.expect(session.present, || format!("the kept session of {id} is gone"));
+        checked.expect(session.present, || format!("the persistent session of {id} is gone"));
         let mut missing: BTreeSet<&str> = waiting.iter().map(String::as_str).collect();
         while !missing.is_empty() {
             let Ok(Some(message)) = session.message(NEXT) else { break };

@@ -105,7 +105,7 @@ pub struct Facts {
     pub refreshes: Vec<Refresh>,
     /// Proofs.
     pub used: Vec<Used>,
-    /// Messages that wait for kept sessions, by client id.
+    /// Messages that wait for persistent sessions, by client id.
     pub kept: BTreeMap<String, Vec<String>>,
     /// Retained messages: topic to the number that was stored last.
     pub retained: BTreeMap<String, u64>,

@@ -8,7 +8,7 @@ use tessera_token::hash::sha256;
 use super::{Client, Device, Dice, Facts, Outcome, Purpose, Refresh, Row, Used};
 use crate::mqtt::Mqtt;
 
-/// Messages that wait for one kept session at most: below the limit of the broker.
+/// Messages that wait for one persistent session at most: below the limit of the broker.
 const WAITING: usize = 400;
 /// Devices and proofs in use; older ones are only looked up.
 const RECENT: usize = 30;
@@ -28,7 +28,7 @@ pub enum Kind {
     Connect,
     /// A device shows a proof to the agent.
     Validate,
-    /// A message for a kept session.
+    /// A message for a persistent session.
     Publish,
     /// A retained message.
     Retain,
@@ -83,7 +83,7 @@ pub struct Worker {
     why: String,
 }
 
-/// Enrols what every run has: kept sessions, publishers of retained messages, a backend.
+/// Enrols what every run has: persistent sessions, publishers of retained messages, a backend.
 ///
 /// # Panics
 /// When the servers refuse it.
@@ -104,7 +104,7 @@ pub fn prepare(client: &Client, seed: u64, kept: usize) -> Facts {
             other => panic!("{}: {}", device.id, other.code()),
         };
         let granted = session.subscribe(&format!("d/{}/cmd", device.id), 1).unwrap();
-        assert_eq!(granted, 1, "the subscription of a kept session");
+        assert_eq!(granted, 1, "the subscription of a persistent session");
         session.close();
         facts.kept.insert(device.id.clone(), Vec::new());
         enrolled(&mut facts, device);

@@ -408,10 +408,10 @@ pub fn still_holds<T: TrustView>(
     stages::still_holds(grant, trust, now)
 }
 
-/// Why a grant was withdrawn by something that was signed: its part in [`still_holds`] that no clock decides. A key that
-/// is not valid yet, or no more, by the time alone withdraws nothing. `None` when nothing was.
-pub fn withdrawn<T: TrustView>(grant: &Grant, trust: &T) -> Option<RefusalCode> {
-    stages::withdrawn(grant, trust).err()
+/// The refusal, if signed trust data revoke the grant: the part of [`still_holds`] that no clock decides. A key that is not
+/// valid yet, or not any more, by the time alone revokes nothing.
+pub fn grant_revoked<T: TrustView>(grant: &Grant, trust: &T) -> Option<RefusalCode> {
+    stages::grant_revoked(grant, trust).err()
 }
 
 /// Whether the verifier can still tell if a grant holds: its part in [`still_holds`].
@@ -426,9 +426,9 @@ pub fn can_tell<T: TrustView>(
     stages::can_tell(grant.tenant(), grant.scope(), trust, now)
 }
 
-/// Whether what was published under a token was taken back since: an epoch moved above the token's, the token or its
-/// key (compromised) was withdrawn, or its tenant was. The end of a token by time, of a key by rotation, or of the
-/// permission for bearer tokens takes nothing back that was accepted before. `None` when nothing was.
-pub fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Option<RefusalCode> {
-    stages::taken_back(published, trust).err()
+/// The refusal, if the publisher of earlier messages was revoked since: an epoch moved above the token's, or the token, its
+/// key (compromised) or its tenant was revoked. The end of a token by time, of a key by rotation, or of the permission
+/// for bearer tokens revokes no message that was accepted before.
+pub fn publisher_revoked<T: TrustView>(published: &Standing, trust: &T) -> Option<RefusalCode> {
+    stages::publisher_revoked(published, trust).err()
 }

@@ -405,11 +405,14 @@ fn stands<T: TrustView>(
     Ok(())
 }
 
-pub(super) fn withdrawn<T: TrustView>(grant: &Grant, trust: &T) -> Result<(), RefusalCode> {
+pub(super) fn grant_revoked<T: TrustView>(grant: &Grant, trust: &T) -> Result<(), RefusalCode> {
     stands(grant, trust, |key| key.state.accepts())
 }
 
-pub(super) fn taken_back<T: TrustView>(published: &Standing, trust: &T) -> Result<(), RefusalCode> {
+pub(super) fn publisher_revoked<T: TrustView>(
+    published: &Standing,
+    trust: &T,
+) -> Result<(), RefusalCode> {
     let tenant = trust.tenant(published.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;
     epochs_hold(tenant, published.epochs, published.device.as_str(), trust)?;
     let keys = trust.issuer_keys(published.key_id);

@@ -1,4 +1,5 @@
-//! What the hot path relies on: shared payloads, linear time, one head for many receivers.
+//! Tests of the properties that the hot path relies on: shared payloads, linear time, one encoded head for many
+//! receivers.
 
 use super::{frame, hex};
 use crate::codec::*;

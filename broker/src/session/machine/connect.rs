@@ -30,13 +30,14 @@ impl Default for Machine {
             last_subscription: 0,
             will: None,
             outbox: None,
-            ticket: 0,
+            commit: 0,
         }
     }
 }
 
 impl Machine {
-    /// Takes over a new connection and makes its CONNACK. What the last connection left unacknowledged is sent again.
+    /// Begins a new connection and returns its CONNACK. Messages that the last connection left unacknowledged are sent
+    /// again.
     ///
     /// # Errors
     /// `will_not_authorised`: nothing was changed.
@@ -70,7 +71,7 @@ impl Machine {
     }
 }
 
-/// What the CONNACK that accepts a CONNECT tells.
+/// The properties of a CONNACK that accepts.
 pub(crate) fn told(connect: &Connect, policy: &SessionPolicy) -> Properties {
     if connect.version == Version::V311 {
         return Properties::new();

@@ -10,10 +10,10 @@ use super::flight::What;
 use super::{Context, Machine};
 use crate::codec::publish::{encode_head, encoded_len, PublishHead};
 use crate::codec::{Ack, Packet, Properties, PropertyId, QoS, ReasonCode, Version};
-use crate::lanes::Delivery;
 use crate::message::Trusted;
+use crate::routing::Delivery;
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivered {
     /// Written.
@@ -26,17 +26,17 @@ pub enum Delivered {
     Ended(RefusalCode),
 }
 
-/// What a client can be sent now.
+/// Which deliveries a client can be sent now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Appetite {
-    /// Nothing before it acknowledges something.
-    None,
-    /// New deliveries.
-    New,
-    /// First of all those of an earlier connection.
-    Again,
-    /// New deliveries, once a second clock bears witness that the next one is over, or is not.
-    Later,
+pub enum SendState {
+    /// None: its Receive Maximum is used up until it acknowledges something.
+    WindowFull,
+    /// New ones.
+    Ready,
+    /// Those that an earlier connection left unacknowledged, before any new one.
+    ResendPending,
+    /// New ones, once a second clock confirms whether the next one has expired.
+    ClockPending,
 }
 
 impl Machine {
@@ -45,14 +45,14 @@ impl Machine {
         self.flight.room()
     }
 
-    /// What the client can be sent now; only a packet of the client makes it more.
-    pub fn appetite(&self) -> Appetite {
+    /// Which deliveries the client can be sent now; only a packet of the client makes it more.
+    pub fn send_state(&self) -> SendState {
         if self.flight.next_again().is_some() {
-            Appetite::Again
+            SendState::ResendPending
         } else if self.room() > 0 {
-            Appetite::New
+            SendState::Ready
         } else {
-            Appetite::None
+            SendState::WindowFull
         }
     }
 
@@ -78,9 +78,9 @@ impl Machine {
         Some(done)
     }
 
-    /// Gives up deliveries of an earlier connection that may no longer reach anybody; tells of which QoS they were.
-    pub(crate) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
-        let dropped = self.flight.drop_taken_back(trusted);
+    /// Drops deliveries of an earlier connection whose publishers were revoked; returns the QoS of each.
+    pub(crate) fn drop_revoked(&mut self, trusted: Trusted<'_>) -> Vec<QoS> {
+        let dropped = self.flight.drop_revoked(trusted);
         dropped
             .into_iter()
             .map(|(qos, number)| {
@@ -123,7 +123,7 @@ impl Machine {
                 self.flight.withdraw();
                 self.drop_row(delivery.sequence.number);
             }
-            _ => self.ticket = self.ticket.max(delivery.sequence.ticket),
+            _ => self.commit = self.commit.max(delivery.sequence.commit),
         }
         if let Delivered::Ended(_) = done {
             self.flight.put_off();
@@ -141,7 +141,7 @@ impl Machine {
     ) -> Delivered {
         let message = &*delivery.message;
         let qos = delivery.qos();
-        if message.is_taken_back(cx.trusted) {
+        if message.is_revoked(cx.trusted) {
             return Delivered::Dropped("publisher_withdrawn", qos);
         }
         match cx.rights.receive(message.topic.as_str(), cx.unix) {

@@ -1,4 +1,4 @@
-//! What a machine asks of its connection.
+//! The effects that a session machine asks its connection to perform.
 
 use std::iter::Chain;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
+use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, ReasonCode, SubAck};
 use crate::message::{Message, Options};
 use crate::refusals::What;
-use crate::rights::Control;
 use crate::session::policy::SessionPolicy;
 
-/// One thing to be done, in order. What every message needs is apart from what is [`Rarer`].
+/// One effect. Effects of most messages have variants of their own; the others are [`ControlEffect`].
 pub enum Effect {
     /// Write a packet.
     Send(Packet),
@@ -22,15 +22,15 @@ pub enum Effect {
     Publish {
         /// The message.
         message: Arc<Message>,
-        /// What to answer.
+        /// The answer to the publisher.
         answer: Answer,
     },
     /// Something else.
-    Rarer(Rarer),
+    Control(ControlEffect),
 }
 
-/// What is not asked for by every message.
-pub enum Rarer {
+/// Effects that few packets have.
+pub enum ControlEffect {
     /// Make subscriptions, then write the SUBACK, then deliver what is retained.
     Subscribe {
         /// The granted ones, with their place in the SUBACK.
@@ -60,13 +60,13 @@ pub enum Rarer {
     End(End),
 }
 
-impl From<Rarer> for Effect {
-    fn from(rarer: Rarer) -> Self {
-        Self::Rarer(rarer)
+impl From<ControlEffect> for Effect {
+    fn from(control: ControlEffect) -> Self {
+        Self::Control(control)
     }
 }
 
-/// What a step asks for, in order. Nearly every packet asks for one thing at most, which takes no heap memory.
+/// The effects of a step, in order. Nearly every packet has one at most, which takes no heap memory.
 #[derive(Default)]
 pub struct Effects {
     first: Option<Effect>,
@@ -110,20 +110,20 @@ pub enum Answer {
 pub struct Granted {
     /// Its place in the SUBSCRIBE.
     pub place: usize,
-    /// What is matched.
+    /// The tenant's filter, and the share if there is one.
     pub subscription: Subscription,
     /// How to deliver.
     pub options: Options,
     /// Whether retained messages are wanted.
     pub retained: bool,
     /// The control topic, when it is one.
-    pub control: Option<Control>,
+    pub control: Option<ControlTopic>,
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct End {
-    /// What an MQTT 5 peer is told; `None` tells nothing (the peer left, or its socket did).
+    /// The reason code in the DISCONNECT to an MQTT 5 peer; `None` sends none (the peer left, or its socket broke).
     pub reason: Option<ReasonCode>,
     /// The refusal behind it.
     pub code: Option<RefusalCode>,
@@ -214,7 +214,7 @@ impl End {
 
     /// The ticket key behind the secret that let the connection in is not accepted any more. The session is its
     /// device's, and stays.
-    pub(crate) fn ticket_withdrawn(policy: &SessionPolicy) -> Self {
+    pub(crate) fn ticket_key_withdrawn(policy: &SessionPolicy) -> Self {
         let will = !policy.suppress_will_on_revocation;
         let code = RefusalCode::TicketKeyWithdrawn;
         Self { will, ..Self::refused(ReasonCode::NOT_AUTHORIZED, code) }
@@ -231,7 +231,7 @@ impl End {
 
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for
     /// what RFC 9431 says.
-    pub fn withdrawn(code: RefusalCode, policy: &SessionPolicy) -> Self {
+    pub fn revoked(code: RefusalCode, policy: &SessionPolicy) -> Self {
         let reason = match code {
             RefusalCode::TokenExpired | RefusalCode::BearerNotAllowed => ReasonCode::NOT_AUTHORIZED,
             _ => ReasonCode::ADMINISTRATIVE_ACTION,

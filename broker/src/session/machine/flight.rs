@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::codec::QoS;
-use crate::lanes::{Delivery, Sequence};
 use crate::message::Trusted;
+use crate::routing::{Delivery, Sequence};
 
 /// The window of one client.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(super) enum What {
     Released,
 }
 
-/// What an acknowledgement of the client was.
+/// The result of an acknowledgement by the client.
 pub(super) enum Acked {
     /// The exchange went on or is over; the row that it concerns, 0 for none.
     Good(u64),
@@ -93,23 +93,23 @@ impl Flight {
         self.sent += 1;
     }
 
-    /// What must be sent again may no longer be sent at all.
+    /// Drops the delivery that would be sent again next: it may not be sent any more.
     pub(super) fn drop_again(&mut self) -> Option<u64> {
         let open = self.open.remove(self.sent)?;
         self.leaves(&open.what);
         Some(open.sequence.number)
     }
 
-    /// Gives up what waits to be sent again and may no longer reach anybody; what is under way is asked too, so that
-    /// the answer is known when its connection ends.
-    pub(super) fn drop_taken_back(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
+    /// Drops deliveries that wait to be sent again and whose publishers were revoked. Deliveries under way are asked
+    /// about too, so that the verdict is known when their connection ends.
+    pub(super) fn drop_revoked(&mut self, trusted: Trusted<'_>) -> Vec<(QoS, u64)> {
         let sent = self.sent;
         let (mut place, mut dropped, mut ended) = (0, Vec::new(), 0);
         self.open.retain(|open| {
             let waits = place >= sent;
             place += 1;
             let What::Message(delivery) = &open.what else { return true };
-            let gone = delivery.message.is_taken_back(trusted) && waits;
+            let gone = delivery.message.is_revoked(trusted) && waits;
             if gone {
                 dropped.push((delivery.qos(), open.sequence.number));
                 ended += small(delivery.held_under_way());
@@ -145,7 +145,7 @@ impl Flight {
     /// Puts back an exchange from before a restart that only waits for PUBCOMP.
     pub(super) fn restore_released(&mut self, number: u64) {
         let packet_id = id_of(number);
-        let sequence = Sequence { number, ticket: 0, again: true };
+        let sequence = Sequence { number, commit: 0, again: true };
         self.open.push_back(Open { packet_id, begun: true, sequence, what: What::Released });
     }
 

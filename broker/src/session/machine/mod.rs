@@ -1,12 +1,12 @@
 //! The MQTT session as a synchronous machine: a packet and the time go in, [`Effect`]s come out.
 //!
-//! No socket, no clock, no lane: the connection performs the effects. One machine serves one session across all its
+//! No socket, no clock, no routing: the connection performs the effects. One machine serves one session across all its
 //! connections; what belongs to a single connection is reset by [`Machine::attach`]. An idle machine owns no heap
 //! memory but its subscriptions.
 //!
-//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`release`] (QoS 2 of the
-//! client), [`subscribe`], [`delivery`], [`flight`] (QoS 1 and 2 to the client). A machine of a kept session notes what
-//! must survive a crash; whoever sends waits for it.
+//! Reading order: [`effect`] (the interface), [`connect`], [`publish`], [`release`] (QoS 2 of the client),
+//! [`subscribe`], [`delivery`], [`flight`] (QoS 1 and 2 to the client). The machine of a persistent session notes
+//! changes that must survive a crash; the connection waits for them before it sends.
 
 mod alias;
 mod connect;
@@ -14,7 +14,7 @@ mod delivery;
 mod effect;
 mod flight;
 mod publish;
-mod refuse;
+mod reason_string;
 mod release;
 mod subscribe;
 #[cfg(test)]
@@ -29,41 +29,42 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
+use crate::authorisation::Rights;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
-use crate::keep::{Kept, Row};
-use crate::lanes::row;
-use crate::lanes::{Delivery, Outbox};
 use crate::message::SubscriberId;
 use crate::message::Trusted;
-use crate::rights::Rights;
+use crate::persistence::{Row, SessionRows};
+use crate::routing::row;
+use crate::routing::{Delivery, Outbox};
 use crate::session::policy::SessionPolicy;
 use crate::session::Now;
 
 pub use connect::check_will;
 pub(crate) use connect::{granted_expiry, told};
-pub use delivery::{Appetite, Delivered};
-pub use effect::{Answer, Effect, Effects, End, Granted, Rarer};
+pub use delivery::{Delivered, SendState};
+pub use effect::{Answer, ControlEffect, Effect, Effects, End, Granted};
 pub use flight::Flight;
+pub(crate) use reason_string::reason_string;
 pub use subscribe::Held;
 pub use will::Will;
 
-/// What is the same for all sessions.
+/// The settings and trust data that all sessions share.
 #[derive(Clone, Copy)]
-pub struct House<'a> {
-    /// What every session is held to.
+pub struct BrokerContext<'a> {
+    /// Limits of every session.
     pub policy: &'a SessionPolicy,
-    /// Whose words still count.
+    /// The revocations, as of now.
     pub trusted: Trusted<'a>,
 }
 
-/// What a step may look at beside the machine itself.
+/// The inputs of a step beside the packet.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// What the token allows now.
+    /// The rights that the token grants now.
     pub rights: &'a Rights,
-    /// What every session is held to.
+    /// Limits of every session.
     pub policy: &'a SessionPolicy,
-    /// Whose words still count.
+    /// The revocations, as of now.
     pub trusted: Trusted<'a>,
     /// This session, for No Local.
     pub session: SubscriberId,
@@ -75,8 +76,13 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// The world of this session at this look at the clock.
-    pub fn at(rights: &'a Rights, house: House<'a>, session: SubscriberId, now: Now) -> Self {
-        let House { policy, trusted } = house;
+    pub fn at(
+        rights: &'a Rights,
+        context: BrokerContext<'a>,
+        session: SubscriberId,
+        now: Now,
+    ) -> Self {
+        let BrokerContext { policy, trusted } = context;
         Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
     }
 
@@ -116,26 +122,27 @@ pub struct Machine {
     subscriptions: HashMap<Arc<str>, Held>,
     last_subscription: u32,
     will: Option<Box<Will>>,
-    /// Whose share its messages are of, and whether they are kept across restarts.
+    /// The outbox of its session: it has the share that its messages count for, and says whether they are persistent.
     outbox: Option<Arc<Outbox>>,
     /// The newest of what must be durable before anything more is sent.
-    ticket: u64,
+    commit: u64,
 }
 
 impl Machine {
     /// Takes one packet of the client. Effects are appended to `effects` in the order in which they must happen.
     pub fn on_packet(&mut self, packet: Packet, cx: Context<'_>, effects: &mut Effects) {
         self.heard(cx.monotonic);
-        if let Packet::Disconnect(goodbye) = packet {
-            return self.goodbye(&goodbye, effects);
+        if let Packet::Disconnect(packet) = packet {
+            return self.disconnect(&packet, effects);
         }
         if let Err(code) = cx.rights.alive(cx.unix) {
-            return effects.push(Rarer::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
+            return effects
+                .push(ControlEffect::End(End::refused(ReasonCode::NOT_AUTHORIZED, code)));
         }
         if matches!(packet, Packet::Publish(_) | Packet::PubRel(_)) {
-            // Whoever watches trust is about to end this session; nothing of it gets through meanwhile.
+            // The revocation pass is about to end this session; no publish of it gets through until then.
             if let Err(code) = cx.rights.trusted(cx.session, cx.trusted) {
-                return effects.push(Rarer::End(End::withdrawn(code, cx.policy)));
+                return effects.push(ControlEffect::End(End::revoked(code, cx.policy)));
             }
         }
         match packet {
@@ -154,8 +161,10 @@ impl Machine {
                 self.finished(acked, effects);
             }
             // A second CONNECT [MQTT-3.1.0-2]; AUTH without an authentication method in CONNECT [MQTT-4.12.0-6].
-            _ => effects
-                .push(Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "packet_out_of_place"))),
+            _ => effects.push(ControlEffect::End(End::broken(
+                ReasonCode::PROTOCOL_ERROR,
+                "packet_out_of_place",
+            ))),
         }
     }
 
@@ -183,9 +192,9 @@ impl Machine {
             flight::Acked::Unknown => ReasonCode::PACKET_ID_NOT_FOUND,
             flight::Acked::Again => ReasonCode::SUCCESS,
             flight::Acked::Good(number) => {
-                if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
+                if let (Some(rows), true) = (rows(&self.outbox), number > 0) {
                     let row = row::encode_released();
-                    self.ticket = kept.put(|id| Row::Outgoing(id, number), row);
+                    self.commit = rows.put(|id| Row::Outgoing(id, number), row);
                 }
                 ReasonCode::SUCCESS
             }
@@ -195,14 +204,14 @@ impl Machine {
 
     /// A delivery is done with; losing this in a crash costs a repetition that the client knows.
     fn drop_row(&self, number: u64) {
-        if let (Some(kept), true) = (kept(&self.outbox), number > 0) {
-            kept.delete(|id| Row::Outgoing(id, number));
+        if let (Some(rows), true) = (rows(&self.outbox), number > 0) {
+            rows.delete(|id| Row::Outgoing(id, number));
         }
     }
 
-    /// What must be durable before anything more is sent; 0 when nothing must.
-    pub fn take_ticket(&mut self) -> u64 {
-        std::mem::take(&mut self.ticket)
+    /// Takes the commit that must be durable before anything more is sent; 0 for none.
+    pub fn take_commit(&mut self) -> u64 {
+        std::mem::take(&mut self.commit)
     }
 
     /// It is the machine of the session with this outbox, which may be kept across restarts.
@@ -250,20 +259,20 @@ impl Machine {
         self.flight.clear()
     }
 
-    fn goodbye(&mut self, goodbye: &Disconnect, effects: &mut Effects) {
-        let wanted = goodbye.properties.number(PropertyId::SessionExpiry);
+    fn disconnect(&mut self, packet: &Disconnect, effects: &mut Effects) {
+        let wanted = packet.properties.number(PropertyId::SessionExpiry);
         if let Some(wanted) = wanted {
             if self.expiry_at_connect == 0 && wanted != 0 {
                 let end =
                     End::broken(ReasonCode::PROTOCOL_ERROR, "session_expiry_raised_from_zero");
-                return effects.push(Rarer::End(end));
+                return effects.push(ControlEffect::End(end));
             }
             self.expiry = wanted.min(self.expiry_most);
         }
-        if goodbye.reason == ReasonCode::SUCCESS {
+        if packet.reason == ReasonCode::SUCCESS {
             self.will = None;
         }
-        effects.push(Rarer::End(End::by_client()));
+        effects.push(ControlEffect::End(End::by_client()));
     }
 
     /// Seconds that it is kept once its connection has ended.
@@ -293,14 +302,14 @@ impl Machine {
 
     fn explain(&self, code: RefusalCode, cx: Context<'_>) -> crate::codec::Properties {
         if self.may_explain(cx) {
-            refuse::reason_string(code)
+            reason_string(code)
         } else {
             crate::codec::Properties::new()
         }
     }
 }
 
-/// What a restart brings back.
+/// The state of a machine as a restart restores it.
 pub(crate) struct Restored {
     pub(crate) expiry: u32,
     pub(crate) will: Option<Will>,
@@ -311,10 +320,11 @@ pub(crate) struct Restored {
 }
 
 /// The place for notes that must survive a crash, for a session that is kept.
-fn kept(outbox: &Option<Arc<Outbox>>) -> Option<&Kept> {
-    outbox.as_ref().and_then(|outbox| outbox.kept())
+fn rows(outbox: &Option<Arc<Outbox>>) -> Option<&SessionRows> {
+    outbox.as_ref().and_then(|outbox| outbox.rows())
 }
 
 fn out_of_place() -> Effect {
-    Rarer::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place")).into()
+    ControlEffect::End(End::broken(ReasonCode::PROTOCOL_ERROR, "acknowledgement_out_of_place"))
+        .into()
 }

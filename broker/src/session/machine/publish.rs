@@ -1,4 +1,19 @@
-//! PUBLISH from the client: alias, then topic, then right, and only then anything else (MQTT 5 section 3.3).
+//! PUBLISH from the client: its steps, in their order (MQTT 5 section 3.3). The first that does not pass ends the list.
+//!
+//! 1. The token has not expired, and
+//! 2. it was not revoked: [`Machine::on_packet`] asks both.
+//! 3. The topic: an alias is resolved, the name is valid.
+//! 4. A QoS 2 packet id that waits for PUBREL is the same message again: PUBREC.
+//! 5. The client keeps to Receive Maximum.
+//! 6. The grant allows the topic ([`crate::authorisation`]).
+//! 7. A QoS 2 message is held until PUBREL ([`super::release`]).
+//! 8. `$tessera/token` goes to [`crate::control_topics`].
+//! 9. The connection performs [`Effect::Publish`]: `hub/route.rs` stores a retained message and delivers by exact,
+//!    persistent and wildcard routes ([`crate::routing`]).
+//! 10. The answer leaves when the commit of the rows is durable (`connection/serve.rs`).
+//!
+//! Each receiver asks again, before a message is written to it, whether its author was revoked and whether its own grant
+//! allows the topic ([`super::delivery`]).
 
 use std::sync::Arc;
 
@@ -6,73 +21,134 @@ use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicName;
 
-use super::{Answer, Context, Effect, Effects, End, Machine, Rarer};
+use super::{Answer, Context, ControlEffect, Effect, Effects, End, Machine};
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, PropertyId, Publish, QoS, ReasonCode, Version};
 use crate::limits::{SMALL_PAYLOAD, TOPIC_ALIASES};
 use crate::message::Message;
 use crate::refusals::What;
-use crate::rights::Control;
 
 impl Machine {
+    /// Runs steps 3 to 9.
     pub(super) fn publish(&mut self, publish: Publish, cx: Context<'_>, effects: &mut Effects) {
-        let exchange = (publish.qos, publish.packet_id);
-        let topic = match self.resolve(&publish) {
-            Ok(topic) => topic,
-            Err(Unresolved::Alias(end)) => return effects.push(Rarer::End(end)),
-            Err(Unresolved::Name) => {
-                let code = RefusalCode::PublishNotAuthorised;
-                effects.push(Rarer::Refused {
-                    what: What::Publish,
-                    code,
-                    topic: Arc::from(&*publish.topic),
-                });
-                let why = (ReasonCode::TOPIC_NAME_INVALID, code);
-                return self.refuse_publish(exchange, why, cx, effects);
-            }
-        };
-        if let (QoS::ExactlyOnce, Some(packet_id)) = exchange {
-            if self.received.has(packet_id) {
-                // [MQTT-4.3.3-10]: the same message once more, until it is released.
-                let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
-                return effects.push(Effect::Send(Packet::PubRec(ack)));
-            }
-        }
-        let full = self.received.len() >= usize::from(cx.policy.receive_maximum);
-        // 3.1.1 knows no Receive Maximum: such a client is not cut at a limit that it was not told.
-        if full && publish.qos != QoS::AtMostOnce && self.version() == Version::V5 {
-            let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
-            return effects.push(Rarer::End(end));
-        }
-        if let Err(code) = cx.rights.publish(&topic, cx.unix) {
-            effects.push(Rarer::Refused { what: What::Publish, code, topic: topic.shared() });
-            return self.refuse_publish(exchange, (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
-        }
-        if let (QoS::ExactlyOnce, Some(packet_id)) = exchange {
-            let message = message(publish, topic, cx);
-            if full {
-                return self.pass_on(packet_id, message, effects);
-            }
-            if !self.may_hold(&message) {
-                if self.version() == Version::V311 {
-                    return self.pass_on(packet_id, message, effects);
-                }
-                let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
-                let (what, topic) = (What::Publish, message.topic.shared());
-                effects.push(Rarer::Refused { what, code: why.1, topic });
-                return self.refuse_publish(exchange, why, cx, effects);
-            }
-            return self.receive(packet_id, message, effects);
-        }
-        if Control::of(topic.as_str()) == Some(Control::Token) {
-            effects.push(Rarer::Token(publish.payload));
-            if let Some(packet_id) = publish.packet_id {
-                let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
-                effects.push(Effect::Send(Packet::PubAck(ack)));
-            }
+        /* 3 */
+        let Some(topic) = self.topic_of(&publish, cx, effects) else { return };
+        let passes = /* 4 */ self.is_new(&publish, effects)
+            && /* 5 */ self.is_within_receive_maximum(&publish, cx, effects)
+            && /* 6 */ self.is_authorised(&publish, &topic, cx, effects);
+        if !passes {
             return;
         }
+        /* 7 */
+        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+            return self.hold_or_pass_on(packet_id, message(publish, topic, cx), cx, effects);
+        }
+        /* 8 */
+        if ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token) {
+            return submit_token(publish, effects);
+        }
+        /* 9 */
         let answer = publish.packet_id.map_or(Answer::Nothing, Answer::PubAck);
         effects.push(Effect::Publish { message: message(publish, topic, cx), answer });
+    }
+
+    fn topic_of(
+        &mut self,
+        publish: &Publish,
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) -> Option<TopicName> {
+        match self.resolve(publish) {
+            Ok(topic) => Some(topic),
+            Err(Unresolved::Alias(end)) => {
+                effects.push(ControlEffect::End(end));
+                None
+            }
+            Err(Unresolved::Name) => {
+                let why = (ReasonCode::TOPIC_NAME_INVALID, RefusalCode::PublishNotAuthorised);
+                self.refuse(publish, Arc::from(&*publish.topic), why, cx, effects);
+                None
+            }
+        }
+    }
+
+    /// [MQTT-4.3.3-10]: the same message once more, until it is released.
+    fn is_new(&self, publish: &Publish, effects: &mut Effects) -> bool {
+        let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) else {
+            return true;
+        };
+        if self.received.has(packet_id) {
+            let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
+            effects.push(Effect::Send(Packet::PubRec(ack)));
+            return false;
+        }
+        true
+    }
+
+    fn is_full(&self, cx: Context<'_>) -> bool {
+        self.received.len() >= usize::from(cx.policy.receive_maximum)
+    }
+
+    /// 3.1.1 knows no Receive Maximum: such a client is not cut at a limit that it was not told.
+    fn is_within_receive_maximum(
+        &self,
+        publish: &Publish,
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        if publish.qos == QoS::AtMostOnce || self.version() != Version::V5 || !self.is_full(cx) {
+            return true;
+        }
+        let end = End::broken(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
+        effects.push(ControlEffect::End(end));
+        false
+    }
+
+    fn is_authorised(
+        &self,
+        publish: &Publish,
+        topic: &TopicName,
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Err(code) = cx.rights.publish(topic, cx.unix) else { return true };
+        self.refuse(publish, topic.shared(), (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+        false
+    }
+
+    /// Holds a QoS 2 message until PUBREL. A 3.1.1 client is not refused for want of room: its message goes on at once.
+    fn hold_or_pass_on(
+        &mut self,
+        packet_id: u16,
+        message: Arc<Message>,
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) {
+        if self.is_full(cx) {
+            return self.pass_on(packet_id, message, effects);
+        }
+        if self.may_hold(&message) {
+            return self.receive(packet_id, message, effects);
+        }
+        if self.version() == Version::V311 {
+            return self.pass_on(packet_id, message, effects);
+        }
+        let why = (ReasonCode::QUOTA_EXCEEDED, RefusalCode::ShareUsedUp);
+        let topic = message.topic.shared();
+        effects.push(ControlEffect::Refused { what: What::Publish, code: why.1, topic });
+        self.refuse_publish((QoS::ExactlyOnce, Some(packet_id)), why, cx, effects);
+    }
+
+    fn refuse(
+        &self,
+        publish: &Publish,
+        topic: Arc<str>,
+        why: (ReasonCode, RefusalCode),
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) {
+        effects.push(ControlEffect::Refused { what: What::Publish, code: why.1, topic });
+        self.refuse_publish((publish.qos, publish.packet_id), why, cx, effects);
     }
 
     /// The string that is authorised here is the string that is routed.
@@ -123,8 +199,16 @@ impl Machine {
                 };
                 effects.push(Effect::Send(packet));
             }
-            _ => effects.push(Rarer::End(End::refused(reason, code))),
+            _ => effects.push(ControlEffect::End(End::refused(reason, code))),
         }
+    }
+}
+
+fn submit_token(publish: Publish, effects: &mut Effects) {
+    effects.push(ControlEffect::Token(publish.payload));
+    if let Some(packet_id) = publish.packet_id {
+        let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
+        effects.push(Effect::Send(Packet::PubAck(ack)));
     }
 }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{kept, Answer, Context, Effect, Effects, Machine, Rarer};
+use super::{rows, Answer, Context, ControlEffect, Effect, Effects, Machine};
+use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode};
-use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Message;
+use crate::persistence::Row;
 use crate::refusals::What;
-use crate::rights::Control;
 
 /// The messages that the client has not released, by packet id.
 #[derive(Default)]
@@ -125,9 +125,9 @@ impl Machine {
 
     /// Takes an authorised message and answers PUBREC, which leaves once the message is durable.
     pub(super) fn receive(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_message(&message);
-            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+            self.commit = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put(packet_id, message);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
@@ -136,20 +136,20 @@ impl Machine {
     /// Passes a message on when it comes. That it was, and its packet id, are noted in one step:
     /// [`Self::note_passed_on`].
     pub(super) fn pass_on(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if Control::of(message.topic.as_str()).is_none() {
+        if ControlTopic::of(message.topic.as_str()).is_none() {
             let answer = Answer::PubRec(packet_id);
             return effects.push(Effect::Publish { message, answer });
         }
-        effects.push(Rarer::Token(message.payload.clone()));
+        effects.push(ControlEffect::Token(message.payload.clone()));
         self.note_passed_on(packet_id);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
     }
 
     /// The message with this id was passed on: a repetition of it is not.
     pub(crate) fn note_passed_on(&mut self, packet_id: u16) {
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_passed_on();
-            self.ticket = kept.put(|id| Row::Incoming(id, packet_id), row);
+            self.commit = rows.put(|id| Row::Incoming(id, packet_id), row);
         }
         self.received.put_passed_on(packet_id);
     }
@@ -167,17 +167,17 @@ impl Machine {
             None => return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND)),
         };
         let allowed = cx.rights.publish(&message.topic, cx.unix);
-        if allowed.is_ok() && Control::of(message.topic.as_str()).is_none() {
+        if allowed.is_ok() && ControlTopic::of(message.topic.as_str()).is_none() {
             let message = self.as_of_now(message, cx);
             let answer = Answer::PubComp(packet_id);
             return effects.push(Effect::Publish { message, answer });
         }
         self.forget_received(packet_id);
         match allowed {
-            Ok(()) => effects.push(Rarer::Token(message.payload.clone())),
+            Ok(()) => effects.push(ControlEffect::Token(message.payload.clone())),
             Err(code) => {
                 let (what, topic) = (What::Publish, message.topic.shared());
-                effects.push(Rarer::Refused { what, code, topic });
+                effects.push(ControlEffect::Refused { what, code, topic });
             }
         }
         effects.push(comp(ReasonCode::SUCCESS));
@@ -185,8 +185,8 @@ impl Machine {
 
     /// The message is no longer held: it is published in the same step, or never.
     pub(crate) fn forget_received(&mut self, packet_id: u16) {
-        if let Some(kept) = kept(&self.outbox) {
-            self.ticket = kept.delete(|id| Row::Incoming(id, packet_id));
+        if let Some(rows) = rows(&self.outbox) {
+            self.commit = rows.delete(|id| Row::Incoming(id, packet_id));
         }
     }
 

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::Subscription;
 
-use super::{kept, Context, Effect, Effects, Granted, Machine, Rarer};
+use super::{rows, Context, ControlEffect, Effect, Effects, Granted, Machine};
+use crate::authorisation::{ControlTopic, Rights};
 use crate::codec::{
     self, Packet, Properties, PropertyId, ReasonCode, RetainHandling, SubAck, Subscribe,
     Unsubscribe, Version,
 };
-use crate::keep::Row;
 use crate::message::encoding;
 use crate::message::Options;
+use crate::persistence::Row;
 use crate::refusals::What;
-use crate::rights::{Control, Rights};
 
 /// A subscription that the session holds.
 #[derive(Clone)]
 pub struct Held {
-    /// What is matched.
+    /// The tenant's filter, and the share if there is one.
     pub subscription: Subscription,
     /// How to deliver.
     pub options: Options,
@@ -55,13 +55,13 @@ impl Machine {
                     reasons.push(reason);
                     refused = Some(code);
                     let (what, topic) = (What::Subscribe, Arc::from(&*entry.filter));
-                    effects.push(Rarer::Refused { what, code, topic });
+                    effects.push(ControlEffect::Refused { what, code, topic });
                 }
             }
         }
         let properties = refused.map_or_else(Properties::new, |code| self.explain(code, cx));
         let ack = SubAck { packet_id: packet.packet_id, properties, reasons };
-        effects.push(Rarer::Subscribe { granted, ack });
+        effects.push(ControlEffect::Subscribe { granted, ack });
     }
 
     fn subscribe_one(
@@ -97,7 +97,7 @@ impl Machine {
             RetainHandling::SendIfNew => !shared && is_new,
             RetainHandling::Never => false,
         };
-        let control = Control::of(subscription.filter.as_str());
+        let control = ControlTopic::of(subscription.filter.as_str());
         self.hold(key, Held { subscription: subscription.clone(), options, number: 0 });
         Ok(Granted { place, subscription, options, retained, control })
     }
@@ -110,16 +110,16 @@ impl Machine {
                 self.last_subscription
             }
         };
-        if let Some(kept) = kept(&self.outbox) {
+        if let Some(rows) = rows(&self.outbox) {
             let row = encoding::encode_subscription(&held.text(), &held.options);
-            self.ticket = kept.put(|id| Row::Subscription(id, held.number), row);
+            self.commit = rows.put(|id| Row::Subscription(id, held.number), row);
         }
         self.subscriptions.insert(key, held);
     }
 
     fn let_go(&mut self, number: u32) {
-        if let Some(kept) = kept(&self.outbox) {
-            self.ticket = kept.delete(|id| Row::Subscription(id, number));
+        if let Some(rows) = rows(&self.outbox) {
+            self.commit = rows.delete(|id| Row::Subscription(id, number));
         }
     }
 
@@ -137,10 +137,10 @@ impl Machine {
             }
         }
         let ack = SubAck { packet_id: packet.packet_id, properties: Properties::new(), reasons };
-        effects.push(Rarer::Unsubscribe { ended, ack });
+        effects.push(ControlEffect::Unsubscribe { ended, ack });
     }
 
-    /// Takes back a subscription that a lane could not make.
+    /// Removes a subscription for which no route could be made.
     pub fn forget_subscription(&mut self, subscription: &Subscription) {
         let mut gone = Vec::new();
         self.subscriptions.retain(|_, held| {
@@ -156,7 +156,7 @@ impl Machine {
     }
 
     /// How a control topic is subscribed to, if it is.
-    pub fn control(&self, control: Control) -> Option<Options> {
+    pub fn control(&self, control: ControlTopic) -> Option<Options> {
         self.subscriptions.get(control.topic()).map(|held| held.options)
     }
 

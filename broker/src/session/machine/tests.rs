@@ -8,15 +8,15 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
 use super::*;
+use crate::authorisation::tests::{rights, Told};
 use crate::codec::{
     self, Connect, Disconnect, FrameReader, Peer, Properties, Publish, QoS, Step, Subscribe,
     SubscribeOptions, Subscription,
 };
 use crate::config::RawBrokerConfig;
-use crate::lanes::Delivery;
 use crate::message::Author;
 use crate::message::{Message, Options, Publisher};
-use crate::rights::tests::{rights, Told};
+use crate::routing::Delivery;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -134,7 +134,7 @@ fn publish(topic: &str, qos: QoS) -> Packet {
 
 fn ended(effects: &[Effect]) -> Option<End> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Rarer(Rarer::End(end)) => Some(*end),
+        Effect::Control(ControlEffect::End(end)) => Some(*end),
         _ => None,
     })
 }
@@ -158,7 +158,10 @@ fn refused_publishes_by_version_and_qos() {
         let effects = Bench::new(version, 10).step(publish("b", qos));
         assert!(matches!(
             effects.first(),
-            Some(Effect::Rarer(Rarer::Refused { code: RefusalCode::PublishNotAuthorised, .. }))
+            Some(Effect::Control(ControlEffect::Refused {
+                code: RefusalCode::PublishNotAuthorised,
+                ..
+            }))
         ));
         let end = ended(&effects).map(|end| end.code);
         let expected = if stays { None } else { Some(Some(RefusalCode::PublishNotAuthorised)) };
@@ -307,7 +310,8 @@ fn an_ended_token_keeps_what_was_sent_once_in_its_place() {
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (1, 0));
 }
 
-/// What the token's end kept back waits for the next connection: no acknowledgement is for it, and it is sent as new.
+/// A message held back by the token's end waits for the next connection: no acknowledgement counts for it, and it is
+/// sent as new.
 #[test]
 fn what_was_never_sent_cannot_be_acknowledged() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -339,7 +343,7 @@ fn what_was_taken_back_takes_no_place_when_the_token_ends() {
     assert_eq!(bench.machine.room(), 0);
     let mut bench = Bench::new(Version::V5, 1);
     bench.unix = bench.rights.grant().expires();
-    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    bench.told = Told::revoked(RefusalCode::DeviceEpoch);
     let gone = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"x")).0;
     assert_eq!(gone, Delivered::Dropped("publisher_withdrawn", QoS::AtLeastOnce));
     assert_eq!((bench.machine.flight.len(), bench.machine.room()), (0, 1));
@@ -356,23 +360,25 @@ fn narrowing_drops_what_is_outside_and_keeps_the_rest() {
         properties: Properties::new(),
         entries,
     }));
-    let Some(Effect::Rarer(Rarer::Subscribe { granted, ack })) = effects.last() else { panic!() };
+    let Some(Effect::Control(ControlEffect::Subscribe { granted, ack })) = effects.last() else {
+        panic!()
+    };
     assert_eq!((granted.len(), ack.reasons.last()), (4, Some(&ReasonCode::NOT_AUTHORIZED)));
     let mut lost = bench.machine.narrow(&rights(&[("a/+", Permission::Subscribe)]));
     assert_eq!(lost.pop().unwrap().filter.as_str(), "b");
     assert!(lost.is_empty());
     assert_eq!(bench.machine.narrow(&rights(&[])).len(), 2);
-    assert!(bench.machine.control(Control::Status).is_some());
+    assert!(bench.machine.control(ControlTopic::Status).is_some());
 }
 
-use crate::rights::Control;
+use crate::authorisation::ControlTopic;
 
 #[test]
 fn nothing_of_a_withdrawn_publisher_is_sent() {
     let mut bench = Bench::new(Version::V5, 10);
     let sent = bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"open"));
     assert!(matches!(sent, (Delivered::Sent(QoS::AtLeastOnce), Some(_))));
-    bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+    bench.told = Told::revoked(RefusalCode::DeviceEpoch);
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let (done, packet) = bench.deliver(delivery("a/1", qos, b"new"));
         assert_eq!(done, Delivered::Dropped("publisher_withdrawn", qos));
@@ -389,11 +395,11 @@ fn what_waits_to_be_sent_again_is_let_go_of() {
     let mut bench = Bench::new(Version::V5, 10);
     bench.deliver(delivery("a/1", QoS::AtLeastOnce, b"under way"));
     bench.deliver(delivery("a/2", QoS::ExactlyOnce, b"under way"));
-    bench.told = Told::withdrawn(RefusalCode::GroupEpoch);
+    bench.told = Told::revoked(RefusalCode::GroupEpoch);
     // On the present connection they are answered.
-    assert_eq!(bench.machine.drop_taken_back(Trusted::now(&bench.told)), []);
+    assert_eq!(bench.machine.drop_revoked(Trusted::now(&bench.told)), []);
     bench.attach(Version::V5, 10, true);
-    let dropped = bench.machine.drop_taken_back(Trusted::now(&bench.told));
+    let dropped = bench.machine.drop_revoked(Trusted::now(&bench.told));
     assert_eq!(dropped, [QoS::AtLeastOnce, QoS::ExactlyOnce]);
     assert!(bench.machine.flight.is_empty() && bench.again().is_none());
 }
@@ -404,9 +410,11 @@ fn a_withdrawn_session_publishes_nothing_more() {
     for last in [publish("a/1", QoS::AtMostOnce), publish("a/1", QoS::AtLeastOnce), held] {
         let mut bench = Bench::new(Version::V5, 10);
         bench.step(publish("a/2", QoS::ExactlyOnce));
-        bench.told = Told::withdrawn(RefusalCode::DeviceEpoch);
+        bench.told = Told::revoked(RefusalCode::DeviceEpoch);
         let effects = bench.step(last);
-        let [Effect::Rarer(Rarer::End(end))] = &effects[..] else { panic!("{}", effects.len()) };
+        let [Effect::Control(ControlEffect::End(end))] = &effects[..] else {
+            panic!("{}", effects.len())
+        };
         assert_eq!(end.reason, Some(ReasonCode::ADMINISTRATIVE_ACTION));
         assert!(end.forget && !end.will);
     }
@@ -422,7 +430,7 @@ fn subscriptions_have_a_limit() {
         Packet::Subscribe(Subscribe { packet_id: 3, properties: Properties::new(), entries })
     };
     let mut reason = |filter: &str| match bench.step(subscribe(filter)).pop() {
-        Some(Effect::Rarer(Rarer::Subscribe { ack, .. })) => ack.reasons[0],
+        Some(Effect::Control(ControlEffect::Subscribe { ack, .. })) => ack.reasons[0],
         _ => panic!(),
     };
     assert_eq!(reason("a/1"), ReasonCode::SUCCESS);

@@ -7,7 +7,7 @@ use quinn::udp::{UdpSockRef, UdpSocketState};
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::Semaphore;
 
-use super::{Knock, DONE};
+use super::{QuicIncoming, DONE};
 use crate::limits::{
     QUIC_EARLY_BYTES, QUIC_KERNEL_BYTES, QUIC_RETRY_WITHIN, QUIC_UNPROVED, QUIC_WAITING,
     QUIC_WINDOW, QUIC_WINDOW_BEFORE_AUTH,
@@ -56,12 +56,12 @@ impl Endpoint {
     }
 
     /// The next first packet; `None` when there will be none. Cancel-safe.
-    pub(crate) async fn next(&self) -> Option<Knock> {
+    pub(crate) async fn next(&self) -> Option<QuicIncoming> {
         let incoming = self.endpoint.accept().await?;
-        Some(Knock::new(incoming, self.config()))
+        Some(QuicIncoming::new(incoming, self.config()))
     }
 
-    /// What the handshake of the next connection is made with.
+    /// The configuration of the next handshake.
     fn config(&self) -> Arc<ServerConfig> {
         let mut config = self.config.clone();
         config.crypto = self.certificates.quic();
@@ -72,12 +72,12 @@ impl Endpoint {
         &self.unproved
     }
 
-    /// Nobody is let in any more; who is in stays.
+    /// Refuses new connections; those that are open stay.
     pub(crate) fn shut(&self) {
         self.endpoint.set_server_config(None);
     }
 
-    /// Closes what is still open, and waits until everybody has been told.
+    /// Closes the open connections, and waits until each peer has been told.
     pub(crate) async fn end(&self) {
         self.endpoint.close(DONE, &[]);
         self.endpoint.wait_idle().await;

@@ -1,20 +1,21 @@
 //! MQTT over QUIC (quinn on the same rustls): one connection, one stream that the client opens, nothing else.
 //!
-//! 1. [`Endpoint`] holds the UDP port; [`Knock`] is a first packet, of which nothing is known but where it claims to
+//! 1. [`Endpoint`] holds the UDP port; [`QuicIncoming`] is a first packet, of which nothing is known but where it claims to
 //!    come from.
-//! 2. Who is to be looked at closer is asked to come again with a token that only its address gets ([`Knock::proved`]).
-//! 3. [`Knock::open`] shakes hands and waits for the stream.
+//! 2. When the address must be validated, the peer is sent a Retry with a token that only this address gets
+//!    ([`QuicIncoming::proved`]).
+//! 3. [`QuicIncoming::open`] shakes hands and waits for the stream.
 //! 4. [`Quic`] reads and writes it without waiting, as the other wires do.
 //!
 //! Not spoken: early data and resumed TLS sessions (a CONNECT could be replayed), datagrams, streams of one direction,
 //! further streams.
 
 mod endpoint;
-mod knock;
+mod incoming;
 mod stream;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use knock::Knock;
+pub(crate) use incoming::QuicIncoming;
 pub(super) use stream::Quic;
 
 use std::sync::Arc;

@@ -171,7 +171,7 @@ impl Drop for Quic {
     }
 }
 
-/// Whoever has to wait polls again, and is called then.
+/// A context that wakes no task: the caller polls again before it waits.
 fn nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }

@@ -20,7 +20,7 @@ use super::verifier::AnyKey;
 use crate::transport::quic;
 use crate::transport::settings::{ClientAuth, TlsSettings};
 
-/// What is spoken inside: it decides the ALPN name.
+/// The protocol inside TLS: it decides the ALPN name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Use {
     Mqtt,

@@ -27,7 +27,7 @@ pub use peer::PeerKey;
 /// RFC 9431 section 2.2.4.2.
 pub(super) const EXPORTER_LABEL: &[u8] = b"EXPORTER-ACE-MQTT-Sign-Challenge";
 
-/// What a TLS handshake says about the channel and its peer.
+/// The channel and its peer, as the TLS handshake describes them.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     /// 32 bytes that only the two ends of this channel know (RFC 9431, `EXPORTER-ACE-MQTT-Sign-Challenge`, empty
@@ -152,7 +152,7 @@ impl Tls {
                 Ok(state.peer_has_closed())
             }
             Err(error) => {
-                // Who sent rubbish may not listen either.
+                // On a TLS error both directions are closed.
                 let _ = self.push();
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
@@ -200,7 +200,7 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close(&mut self) {
         self.session.send_close_notify();
         // A peer that is gone needs no goodbye.
         let _ = self.push();

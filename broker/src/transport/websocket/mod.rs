@@ -127,12 +127,12 @@ impl WebSocket {
             }
             Frame::Ping(bytes) => self.pong(bytes),
             Frame::Pong(_) => {}
-            Frame::Close(_) => self.say_goodbye(),
+            Frame::Close(_) => self.send_close(),
         }
         Ok(())
     }
 
-    /// Who pings without reading gets no more pongs.
+    /// A peer that sends pings without reading gets no more pongs.
     fn pong(&mut self, bytes: Bytes) {
         if self.out.len() < WEB_SOCKET_PENDING {
             self.say(Message::Pong(bytes));
@@ -152,7 +152,7 @@ impl WebSocket {
     }
 
     /// The close frame, ours or the answer to theirs. Nothing is read behind it.
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.say(Message::Close(Some(CloseCode::Normal.into())));
         }

@@ -54,7 +54,7 @@ pub(in crate::transport) async fn accept(
             );
             // The close says it too.
             let _ = write(wire, answer.as_bytes()).await;
-            wire.say_goodbye();
+            wire.send_close();
             let _ = wire.shutdown().await;
             Err(broken("websocket_refused").because(status))
         }

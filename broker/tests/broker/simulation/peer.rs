@@ -12,7 +12,7 @@ use crate::world::World;
 /// Messages of one stream that are open at once.
 const WINDOW: usize = 3;
 
-/// What it publishes on one topic.
+/// The messages that it publishes on one topic.
 pub struct Sender {
     topic: String,
     qos: QoS,
@@ -31,7 +31,7 @@ struct Open {
     released: bool,
 }
 
-/// What it has got on one topic.
+/// The messages that it has received on one topic.
 #[derive(Default)]
 pub struct Taken {
     pub last: u32,
@@ -55,7 +55,7 @@ impl Taken {
     }
 }
 
-/// What came instead of PINGRESP.
+/// The answer to PINGREQ: PINGRESP, or the end of the connection.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Heard {
     Pong,

@@ -1,4 +1,4 @@
-//! A kept session whose connection breaks anywhere, with and without `kill -9` of the broker in between.
+//! A persistent session whose connection breaks anywhere, with and without `kill -9` of the broker in between.
 
 use tessera_broker::codec::{QoS, Version};
 
@@ -46,7 +46,7 @@ async fn nothing_is_lost_over_kills_of_the_broker_anywhere() {
         let mut process = bed.start();
         let mut chance = Chance::new(seed);
         let mut stage = Stage::set(&bed.world, version(seed), &mut chance).await;
-        // Whoever is killed may leave both unanswered, so both send again.
+        // A killed broker may leave both publishers unanswered, so both send again.
         stage.device.publishers_resend = true;
         let mut kills = 0;
         for _ in 0..STEPS {

@@ -1,5 +1,6 @@
-//! Every kind of end of a right in every state of a session, in an order drawn from the seed: afterwards nothing goes to
-//! or comes from the subject, nobody gets in with the old token, and a restarted broker has nothing of it.
+//! Every kind of end of a right in every state of a session, in an order drawn from the seed: afterwards nothing goes
+//! to or comes from the subject, no client gets in with the old token, and a restarted broker has nothing of the
+//! subject.
 
 mod check;
 mod states;
@@ -62,7 +63,7 @@ impl Kind {
         self != Self::Expiry
     }
 
-    /// What a token is like that was issued after it.
+    /// Makes the claims those of a token that was issued after the end.
     fn afterwards(self, claims: &mut Claims) {
         match self {
             Self::Device => claims.epochs.device = 1,
@@ -136,7 +137,7 @@ async fn run(kind: Kind, chance: &mut Chance) {
     }
 }
 
-/// Commands everybody and listens to everybody; of another group, with a token that lasts.
+/// Sends commands to all devices and listens to all; of another group, with a token that lasts.
 async fn hub(world: &World, kind: Kind) -> Client {
     let rights = scope(&[("sub", "d/#"), ("pub", "d/+/cmd")]);
     let token = world.token_with("hub", rights, |claims| {
@@ -171,7 +172,7 @@ async fn archive(world: &World, name: &str) -> Client {
     client
 }
 
-/// Somebody who is away, who lost nothing, and whose will comes when the clock has moved.
+/// An absent client that lost no right, and whose will comes when the clock has moved.
 async fn witness(world: &World) {
     let rights = scope(&[("pub", "d/witness/status")]);
     let token = world.token_with("witness", rights, |claims| {

@@ -39,7 +39,7 @@ struct Reader {
     last: BTreeMap<String, u32>,
 }
 
-/// What the readers tell each other.
+/// The progress that the readers share.
 #[derive(Default)]
 struct Course {
     fast_left: AtomicUsize,
@@ -63,7 +63,7 @@ async fn run(chance: &mut Chance) {
     let world = world_with(|raw| raw.limits.queue_messages = QUEUE).await;
     let payload = [64, 4096][chance.below(2)];
     let mut readers = Vec::new();
-    // An always fast one of a wildcard, so that there is one in front of which nobody may stand.
+    // One wildcard reader is always fast, so that there is one that no other may hold back.
     readers.push(reader(&world, 0, "d/+/telemetry", Pace::Fast, chance).await);
     for number in 0..6 {
         let filter = match chance.below(4) {
@@ -82,7 +82,7 @@ async fn run(chance: &mut Chance) {
     }
     let expected = expected(&readers);
     let course = Arc::new(Course::default());
-    // What a stopped exact reader loses it loses for good, so only readers of wildcards are waited for.
+    // A stopped reader of an exact topic loses messages for good, so only readers of wildcards are waited for.
     let waited = |one: &&Reader| one.pace == Pace::Fast && one.filter.starts_with("d/+/");
     course.fast_left.store(readers.iter().filter(waited).count(), Ordering::SeqCst);
     let counts: Vec<_> = readers.iter().map(|one| Arc::clone(&one.got)).collect();
@@ -225,7 +225,7 @@ async fn read(mut me: Reader, course: Arc<Course>) {
                 until(|| all() || course.progress.load(Ordering::SeqCst) >= next).await;
             }
         }
-        // Who has everything hears nothing while others go on; all together are waited for with patience.
+        // A reader that has everything hears nothing while others go on, so this wait has no deadline of its own.
         let next = me.line.next_within(Duration::MAX).await;
         let Some(Packet::Publish(message)) = next else { panic!("{}: {next:?}", me.filter) };
         me.take(&message);
@@ -267,7 +267,7 @@ async fn until(holds: impl Fn() -> bool) {
     patience.await.expect("those who read fast are held back");
 }
 
-/// What the broker says that it did not deliver.
+/// The number of messages that the broker reports as not delivered.
 async fn lost(world: &World) -> usize {
     let url = format!("http://{}", world.broker.http_addr);
     let http = HttpClient::new(&url, None, HttpLimits::default()).unwrap();

@@ -1,5 +1,6 @@
-//! Kept readers that are slow: they stall, leave, come back, also over kills. What their queues hold comes in order, QoS 2
-//! once and QoS 1 at least once; what no longer fits is refused or counted, and not before the queue is full.
+//! Slow readers with persistent sessions: they stall, leave, come back, also over kills. Messages that their queues
+//! hold come in order, QoS 2 once and QoS 1 at least once. Messages that no longer fit are refused or counted, and not
+//! before the queue is full.
 
 use tessera_broker::codec::{QoS, Version};
 
@@ -64,7 +65,8 @@ impl Stage {
         Self { hub, readers, queue }
     }
 
-    /// What was published to a reader and has not come to it: what its queue holds, and up to a window on the way.
+    /// Messages that were published to a reader and have not come to it: those in its queue, and up to a window under
+    /// way.
     fn waits(&self, reader: usize, lost: usize) -> usize {
         let of = |qos: QoS| {
             let sender = &self.hub.senders[stream(reader, qos)];
@@ -129,7 +131,7 @@ async fn what_their_queues_take_comes_and_what_they_do_not_is_counted() {
         let queue = chance.between(6, 30);
         let world = world_with(|raw| raw.limits.queue_messages = queue).await;
         let mut stage = Stage::set(&world, queue, &mut chance).await;
-        // QoS 2 that found no room is told to nobody but the metric, so its reader is known by who was published to.
+        // A QoS 2 message that found no room is reported by the metric alone, so its reader is known by the topic.
         let mut lost = [0; NAMES.len()];
         for _ in 0..STEPS {
             let reader = chance.below(NAMES.len());
@@ -197,8 +199,8 @@ async fn what_their_queues_took_survives_kills() {
         let mut process = start();
         let mut stage = Stage::set(&bed.world, queue, &mut chance).await;
         let mut kills = 0;
-        // What was acknowledged just before a kill may come once more, and holds its room until then. So from a kill
-        // until its reader has taken everything nobody can say from outside whether QoS 2 finds room.
+        // A message acknowledged just before a kill may come once more, and holds its room until then. So from a kill
+        // until its reader has taken everything it cannot be told from outside whether QoS 2 finds room.
         let mut sure = [true; NAMES.len()];
         for _ in 0..STEPS {
             let reader = chance.below(NAMES.len());
@@ -223,7 +225,8 @@ async fn what_their_queues_took_survives_kills() {
                 6..=8 => stage.sip(reader, chance.below(6)).await,
                 _ => {
                     let qos = QOS[chance.below(2)];
-                    // QoS 2 that finds no room would be told to nobody; after a kill the queue also holds what is on its way.
+                    // No answer would say that QoS 2 found no room; after a kill the queue also holds messages under
+                    // way.
                     let fits = sure[reader] && stage.waits(reader, 0) + WINDOW < queue;
                     if qos == QoS::AtLeastOnce || fits {
                         stage.hub.offer(stream(reader, qos)).await;

@@ -91,7 +91,7 @@ impl Stage {
         all(&self.hub, &self.device, DOWN) && all(&self.device, &self.hub, UP)
     }
 
-    /// What has been published and received.
+    /// Counts of messages published and received, as text.
     pub fn told(&self) -> String {
         let of = |from: &Peer, to: &Peer, topics: [&str; 2]| {
             let counts = from.senders.iter().zip(topics).map(|(sender, topic)| {

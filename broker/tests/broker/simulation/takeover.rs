@@ -1,4 +1,5 @@
-//! One session and many who want it, at any moment: its own subject gets it, nobody else changes anything.
+//! One session and many clients that want it, at any moment: its own subject gets it, and other subjects change
+//! nothing.
 
 use std::collections::VecDeque;
 
@@ -58,7 +59,7 @@ async fn begin(world: &World, mut plan: Plan<'_>, key: &str, token: Vec<u8>) -> 
     client
 }
 
-/// Somebody who may not have this session, with everything that would hurt its holder.
+/// A client that may not have this session, with everything that would hurt its holder.
 async fn stranger(world: &World, chance: &mut Chance) -> Client {
     let version = VERSIONS[chance.below(2)];
     let (kind, clean) = (chance.below(4), chance.below(2) == 0);
@@ -99,7 +100,7 @@ async fn take_over(world: &World, stage: &mut Stage, chance: &mut Chance) {
         }
     }
     let mut rivals = let_in(rivals).await;
-    // All have been let in, so who has the session is settled. Whoever lost it is served nothing more.
+    // All have been let in, so who has the session is settled. A connection that lost it is served nothing more.
     let old = stage.device.lose().unwrap();
     match ended {
         Some(heard) => assert_eq!(heard, Heard::Ended(told(stage.device.version))),
@@ -152,7 +153,7 @@ fn told(version: Version) -> Option<ReasonCode> {
     (version == Version::V5).then_some(ReasonCode::SESSION_TAKEN_OVER)
 }
 
-/// Published on a connection that has lost the session: nobody may get it, and it is not answered.
+/// Published on a connection that has lost the session: it may reach no client, and it is not answered.
 fn ghost(chance: &mut Chance) -> Packet {
     let (topic, qos) = match chance.below(2) {
         0 => (UP[0], QoS::AtLeastOnce),

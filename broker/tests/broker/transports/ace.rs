@@ -135,7 +135,7 @@ async fn what_is_not_ace_or_not_whole_is_refused_with_its_code() {
     let token = world.token("d-1", device_scope("d-1"));
     let long = [&[0xff, 0xff][..], &token].concat();
     let pop = Pop::Signature([1; 64]);
-    // Without TLS nobody can prove anything over the exporter.
+    // Without TLS there is no exporter to prove anything over.
     let proved = AuthData::Proved { token, pop }.to_bytes().unwrap();
     let cases: [(&str, &[u8], ReasonCode, bool); 7] = [
         ("SCRAM-SHA-256", b"x", ReasonCode::BAD_AUTHENTICATION_METHOD, false),
@@ -296,7 +296,7 @@ async fn a_311_client_proves_itself_by_user_name_and_password() {
     }
 }
 
-/// The challenge is good for ten seconds; whoever stays silent has no session and leaves nothing.
+/// The challenge is good for ten seconds; a peer that stays silent has no session and leaves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_that_is_not_answered_is_cut() {
     let world = world().await;
@@ -333,7 +333,7 @@ async fn a_live_session_gets_its_next_token_by_a_fresh_proof() {
     }
 }
 
-/// [MQTT-3.1.2-24]: CONNACK and AUTH too. Who cannot be told the challenge is refused in its place.
+/// [MQTT-3.1.2-24]: CONNACK and AUTH too. A client that does not take the challenge is refused instead.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_client_of_ace_gets_small_packets() {
     let hint = r#"{"AS":"https://as.example/token"}"#;
@@ -416,7 +416,7 @@ async fn a_failed_reauthentication_ends_the_session() {
     world.advance(31);
     line.send(&answer(&device_key("d-1"), late)).await;
     ends_with(&mut line, ReasonCode::NOT_AUTHORIZED).await;
-    // An answer that nobody asked for, two challenges at once, and a session that did not begin with `ace`.
+    // An answer without a challenge, two challenges at once, and a session that did not begin with `ace`.
     let mut line = challenged(&world, "d-1").await;
     line.send(&answer(&device_key("d-1"), Nonce::from_bytes([1; 8]))).await;
     ends_with(&mut line, ReasonCode::PROTOCOL_ERROR).await;

@@ -69,7 +69,7 @@ fn with_id(packet: Packet, id: u16) -> Packet {
     }
 }
 
-/// What QoS 1 or 2 is told.
+/// The answer to QoS 1 or 2.
 async fn acked<S: AsyncRead + AsyncWrite + Unpin>(
     line: &mut Line<S>,
     topic: &str,
@@ -122,7 +122,7 @@ async fn without_the_setting_or_without_tls_strangers_are_refused() {
     let on = open(&certs).await;
     let mut line = Line::new(tcp(&on, Transport::Mqtt).await);
     assert_eq!(say(&mut line, bare(&on, "x", Version::V5)).await, NO);
-    // A user name, a will, a password: whoever brings something is judged by it.
+    // A user name, a will, a password: a CONNECT that carries one is authenticated by it.
     let will = plan(&on, "x", Version::V5).will(AUTHZ, Properties::new()).connect;
     let user = Connect { user_name: Some("x".into()), ..bare(&on, "x", Version::V5) };
     for connect in [will, user] {
@@ -243,7 +243,7 @@ async fn strangers_do_nothing_else_and_nothing_reaches_anybody() {
     line.send(&bytes(&Packet::Publish(Publish { properties: alias, ..one }))).await;
     ends_with(&mut line, ReasonCode::TOPIC_ALIAS_INVALID).await;
     upload(&world, &certs, &world.token("d-1", device_scope("d-1"))).await;
-    // Nor what somebody with a token says there.
+    // A message there of a client with a token is refused too.
     assert_eq!(hub.publish_acked(AUTHZ, b"x").await, NO);
     hub.quiet().await;
     device.quiet().await;

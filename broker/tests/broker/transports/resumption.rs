@@ -98,7 +98,7 @@ async fn listen<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>, filter: &
     loop {
         match line.next().await {
             Some(Packet::SubAck(_)) => return,
-            // A kept session listens already.
+            // A persistent session listens already.
             Some(Packet::Publish(message)) if &*message.topic == STATUS => {}
             other => panic!("expected SUBACK, got {other:?}"),
         }
@@ -269,7 +269,7 @@ async fn an_old_ticket_key_proves_nothing_and_is_not_exchanged_for_a_new_one() {
     let mut line = proved(&world, &certs, "d-1", &token).await;
     let first = secret(&status(&mut line).await, &token);
     world.advance(600);
-    // Who proved its key and listens is told the next one.
+    // A client that proved its key and listens gets the next secret.
     let second = secret(&told(&mut line).await, &token);
     assert!(first.expose_bytes() != second.expose_bytes());
     let mut by_first = secure(&world, &certs).await;

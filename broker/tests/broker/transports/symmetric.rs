@@ -68,7 +68,7 @@ fn mac(key: &SymmetricKey) -> impl Fn(&[u8]) -> Pop + '_ {
     |message| key.prove(message)
 }
 
-/// What anybody can compute: the public key of the device, taken for a secret.
+/// The public key of the device, taken for a secret: every peer can compute it.
 fn public_as_secret(device: &str) -> SymmetricKey {
     SymmetricKey::from_bytes(device_key(device).public().as_bytes()).unwrap()
 }
@@ -515,7 +515,7 @@ async fn a_key_comes_through_the_broker_sealed_to_the_signer() {
     assert_eq!(&message.payload[..], &body[..]);
     let read = TokenAnswer::from_cbor_for(&message.payload, &opening()).unwrap();
     assert_eq!(read.key, Some(issued));
-    // A further one that is only handed in shows no key: whoever read it on the way could do so.
+    // A further token that is only handed in shows no key: a peer that read it on the way could hand it in.
     let ([body, _], _) = symmetric_answer(&world);
     let next = TokenAnswer::from_cbor(&body).unwrap().access_token;
     line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &next))).await;
@@ -559,8 +559,8 @@ async fn a_key_is_neither_asked_for_nor_told_in_clear() {
     line.send(&bytes(&publish(TOKEN, QoS::AtMostOnce, &open.to_cbor()))).await;
     let refusal = RefusalAnswer::from_cbor(&told(&mut line, TOKEN).await.payload).unwrap();
     assert_eq!(refusal.code, Some(RefusalCode::ChannelInClear));
-    // A service that gives a key to whoever asked for none: it goes no further. That this is the first request that the
-    // service sees shows that the one before was not carried.
+    // A service that sends a key without being asked for one: the key goes no further. That this is the first request
+    // that the service sees shows that the one before was not carried.
     line.send(&ask(TokenKind::Key)).await;
     let ([_, body], issued) = symmetric_answer(&world);
     answer_one(&service, "200 OK", &body).await;

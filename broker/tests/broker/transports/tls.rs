@@ -151,7 +151,7 @@ async fn what_is_no_tls_is_refused() {
     let world = world_with(|raw| certs.settings(raw)).await;
     let mut line = Line::new(tcp(&world, Transport::Mqtts).await);
     line.send(&connect(&world, "d-1")).await;
-    // What comes back is an alert, no MQTT.
+    // The answer is an alert, no MQTT.
     let mut answer = Vec::new();
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut line.io, &mut answer).await;
     settle(|| broken(&world, "tls_refused") == 1).await;

@@ -205,7 +205,7 @@ async fn frames_are_bounded_binary_and_masked() {
     let mut web = Web::open(tcp(&world, Transport::Ws).await).await;
     web.say(Message::Text("hello".into())).await;
     web.closed_with(CloseCode::Unsupported).await;
-    // What an authenticated client may send is larger, and bounded too.
+    // Messages of an authenticated client may be larger, and are bounded too.
     let mut web = Web::open(tcp(&world, Transport::Ws).await).await;
     web.connect(&world, "d-1").await;
     let mut frame = BytesMut::new();

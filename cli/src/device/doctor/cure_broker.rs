@@ -86,7 +86,7 @@ pub(super) fn told(fault: &BrokerFault, ward: &Ward) -> Cure {
         BrokerFault::Share => Cure::new(
             RefusalCode::ShareUsedUp,
             "the device or its tenant holds as much as it may at the broker",
-            "end kept sessions or retained messages of the device, or raise its share",
+            "end persistent sessions or retained messages of the device, or raise its share",
         ),
         BrokerFault::Foreign(reason) => Cure::new(
             None,

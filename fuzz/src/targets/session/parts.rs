@@ -6,7 +6,7 @@ use std::time::Duration;
 use tessera_agent::behaviour::Observer;
 use tessera_agent::{Agent, AgentConfig};
 use tessera_broker::config::SessionPolicy;
-use tessera_broker::lanes::Lanes;
+use tessera_broker::routing::Routing;
 use tessera_broker::RawBrokerConfig;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::metrics::Metrics;
@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::targets::world::{keys, AUDIENCE};
 
 pub(super) struct Parts {
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) routing: Arc<Routing>,
     pub(super) observer: Observer,
     pub(super) policy: SessionPolicy,
     _runtime: Runtime,
@@ -29,13 +29,13 @@ pub(super) fn parts() -> &'static Parts {
     PARTS.get_or_init(|| {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let lanes = Lanes::start(runtime.handle().clone()).expect("lanes");
+        let routing = Routing::start(runtime.handle().clone()).expect("routing");
         let observer = runtime.block_on(observer());
         let mut policy = RawBrokerConfig::default().validate().expect("the defaults hold").session;
         policy.queue_messages = 40;
         policy.session_expiry = 100;
         policy.subscriptions = 6;
-        Parts { lanes, observer, policy, _runtime: runtime }
+        Parts { routing, observer, policy, _runtime: runtime }
     })
 }
 

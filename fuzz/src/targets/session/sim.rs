@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tessera_broker::codec::{self, FrameReader, Packet, Peer, QoS, Step, Version};
 use tessera_broker::config::SessionLimits;
-use tessera_broker::lanes::{Delivery, Push};
 use tessera_broker::limits::{SESSIONS, SESSIONS_PER_DEVICE};
-use tessera_broker::message::{Author, Trusted, Withdrawals};
+use tessera_broker::message::{Author, Revocations, Trusted};
 use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::registry::Registry;
-use tessera_broker::session::ending::Left;
-use tessera_broker::session::machine::{Context, Delivered, End, House, Will};
-use tessera_broker::session::{Due, Line, Now, Session};
+use tessera_broker::routing::{Delivery, Push};
+use tessera_broker::session::lifecycle::Left;
+use tessera_broker::session::machine::{BrokerContext, Context, Delivered, End, Will};
+use tessera_broker::session::{ConnectionHandle, Due, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
@@ -35,14 +35,14 @@ pub(super) const TOPICS: [&str; 4] = ["a/x", "a/y", "b/1", "c"];
 /// The world as deliveries ask it: every time anew, no verdict is taken for newer than it is.
 pub(super) struct Asked<'a>(pub(super) &'a World);
 
-impl Withdrawals for Asked<'_> {
+impl Revocations for Asked<'_> {
     fn version(&self) -> u64 {
         static LOOKS: AtomicU64 = AtomicU64::new(1);
         LOOKS.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn taken_back(&self, published: &Standing) -> Option<RefusalCode> {
-        chain::taken_back(published, self.0)
+    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+        chain::publisher_revoked(published, self.0)
     }
 
     fn witnessed_time(&self) -> Option<UnixSeconds> {
@@ -50,8 +50,8 @@ impl Withdrawals for Asked<'_> {
     }
 }
 
-pub(super) fn house<'a>(asked: &'a Asked<'a>) -> House<'a> {
-    House { policy: &parts().policy, trusted: Trusted::now(asked) }
+pub(super) fn context<'a>(asked: &'a Asked<'a>) -> BrokerContext<'a> {
+    BrokerContext { policy: &parts().policy, trusted: Trusted::now(asked) }
 }
 
 /// Said once more, from the tables of the world.
@@ -71,7 +71,7 @@ fn is_withdrawn(world: &World, by: &Known) -> bool {
 /// One connection, until it has left its session.
 pub(super) struct Conn {
     pub(super) session: Arc<Session>,
-    pub(super) line: Arc<Line>,
+    pub(super) handle: Arc<ConnectionHandle>,
     pub(super) version: Version,
 }
 
@@ -143,7 +143,7 @@ impl Sim {
         step: impl FnOnce(Context<'_>) -> T,
     ) -> T {
         let rights = session.rights();
-        step(Context::at(&rights, house(&Asked(&self.world)), session.id, self.now()))
+        step(Context::at(&rights, context(&Asked(&self.world)), session.id, self.now()))
     }
 
     /// A message of a session, or of a client beyond the schedule.
@@ -198,12 +198,12 @@ impl Sim {
 
     /// One round of deliveries, compared with what the model says.
     pub(super) fn pump(&mut self, conn: usize) {
-        let Some(Conn { session, line, version }) = self.conns.get(conn) else { return };
-        let (session, line, version) = (Arc::clone(session), Arc::clone(line), *version);
-        let serves = session.with_machine(&line, |_| ()).is_some();
+        let Some(Conn { session, handle, version }) = self.conns.get(conn) else { return };
+        let (session, handle, version) = (Arc::clone(session), Arc::clone(handle), *version);
+        let serves = session.with_machine(&handle, |_| ()).is_some();
         let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
         let asked = Asked(&self.world);
-        let pumped = session.pump(&line, house(&asked), self.now(), &mut out, &mut scratch);
+        let pumped = session.pump(&handle, context(&asked), self.now(), &mut out, &mut scratch);
         let came = read(&mut out, version);
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         if !serves {
@@ -245,12 +245,12 @@ impl Sim {
 
     /// The connection is over and tells its session.
     pub(super) fn leave(&mut self, conn: usize, end: End) {
-        let Conn { session, line, .. } = self.conns.swap_remove(conn);
+        let Conn { session, handle, .. } = self.conns.swap_remove(conn);
         note(("leave", end.why, end.forget));
-        let was_serving = session.with_machine(&line, |_| ()).is_some();
+        let was_serving = session.with_machine(&handle, |_| ()).is_some();
         let had_ended = session.has_ended();
-        match session.leave(&line, &end, self.now()) {
-            Left::Replaced(next) => assert!(!Arc::ptr_eq(&next, &line) && !was_serving),
+        match session.leave(&handle, &end, self.now()) {
+            Left::Replaced(next) => assert!(!Arc::ptr_eq(&next, &handle) && !was_serving),
             Left::Kept(will) => {
                 let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
                 assert!(!kept.over && was_serving);
@@ -271,7 +271,7 @@ impl Sim {
     pub(super) fn forget(&mut self, session: &Arc<Session>) -> Option<Will> {
         self.registry.remove(session);
         let finished = session.finish();
-        drop(session.lanes.try_lock().map(|mut lanes| lanes.take()));
+        drop(session.routes.try_lock().map(|mut routes| routes.take()));
         let kept = self.kept.get_mut(&session.id).expect("a session of the schedule");
         let waiting = std::mem::take(&mut kept.model.waiting);
         let left = waiting.len() + kept.model.returnable();
@@ -303,8 +303,8 @@ impl Sim {
                 continue;
             };
             note(("revoked", code.as_str(), session.is_connected()));
-            let end = End::withdrawn(code, &parts().policy);
-            session.hang_up(end);
+            let end = End::revoked(code, &parts().policy);
+            session.disconnect(end);
             drop(self.forget(&session));
             let kept = &self.kept[&session.id];
             if let Some(WillState::Set) = kept.will.and_then(|will| self.wills.get(&will)) {
@@ -375,14 +375,14 @@ impl Sim {
                 assert!(self.registry.get(*id).is_none() && kept.session.outbox.is_closed());
             }
             let serving = self.conns.iter().filter(|conn| {
-                conn.session.id == *id && conn.session.with_machine(&conn.line, |_| ()).is_some()
+                conn.session.id == *id && conn.session.with_machine(&conn.handle, |_| ()).is_some()
             });
             assert!(serving.count() <= 1, "two connections serve one session");
         }
         for conn in &self.conns {
-            let serves = conn.session.with_machine(&conn.line, |_| ()).is_some();
+            let serves = conn.session.with_machine(&conn.handle, |_| ()).is_some();
             assert!(
-                serves || conn.line.ended().is_some(),
+                serves || conn.handle.ended().is_some(),
                 "a connection serves nothing and was not told"
             );
         }
@@ -390,22 +390,22 @@ impl Sim {
 
     /// Every client that is still there reads and acknowledges: nothing is left.
     pub(super) fn drain(&mut self) {
-        let lines: Vec<Arc<Line>> = self.conns.iter().map(|conn| Arc::clone(&conn.line)).collect();
-        for line in lines {
-            while let Some(conn) = self.place(&line) {
+        let handles: Vec<Arc<ConnectionHandle>> = self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
+        for handle in handles {
+            while let Some(conn) = self.place(&handle) {
                 let id = self.conns[conn].session.id;
                 self.pump(conn);
                 let steps = self.kept[&id].model.steps();
                 for step in &steps {
-                    self.place(&line).into_iter().for_each(|conn| steps::answer(self, conn, *step));
+                    self.place(&handle).into_iter().for_each(|conn| steps::answer(self, conn, *step));
                 }
                 if steps.is_empty() {
                     break;
                 }
             }
-            let Some(conn) = self.place(&line) else { continue };
+            let Some(conn) = self.place(&handle) else { continue };
             let session = &self.conns[conn].session;
-            let served = session.with_machine(&line, |_| ()).is_some();
+            let served = session.with_machine(&handle, |_| ()).is_some();
             assert!(
                 !served || self.kept[&session.id].model.is_idle(),
                 "something stays undelivered"
@@ -414,9 +414,9 @@ impl Sim {
         self.check();
     }
 
-    /// Where the connection of this line is, while it is there.
-    fn place(&self, line: &Arc<Line>) -> Option<usize> {
-        self.conns.iter().position(|conn| Arc::ptr_eq(&conn.line, line))
+    /// Where the connection of this handle is, while it is there.
+    fn place(&self, handle: &Arc<ConnectionHandle>) -> Option<usize> {
+        self.conns.iter().position(|conn| Arc::ptr_eq(&conn.handle, handle))
     }
 
     /// The devices of the schedule.

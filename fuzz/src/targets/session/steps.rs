@@ -7,11 +7,11 @@ use tessera_broker::codec::{
     self, Ack, Connect, Disconnect, FrameReader, Packet, Peer, Properties, PropertyId, Publish,
     QoS, ReasonCode, Step, Subscribe, SubscribeOptions, Subscription, Unsubscribe, Version,
 };
-use tessera_broker::lanes::Outbox;
+use tessera_broker::routing::Outbox;
 use tessera_broker::message::SubscriberId;
-use tessera_broker::rights::Rights;
-use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, Rarer};
-use tessera_broker::session::{Line, Session, Stepped};
+use tessera_broker::authorisation::Rights;
+use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, ControlEffect};
+use tessera_broker::session::{ConnectionHandle, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
 use tessera_token::hash::TokenHash;
@@ -20,7 +20,7 @@ use tessera_token::ids::ClientId;
 use super::grants::{known, Known};
 use super::model::Model;
 use super::parts::parts;
-use super::sim::{house, Asked, Conn, Kept, Sim, WillState, TOPICS};
+use super::sim::{context, Asked, Conn, Kept, Sim, WillState, TOPICS};
 use crate::draw::Draw;
 use crate::signal::note;
 use crate::targets::world::{at, tenant};
@@ -76,7 +76,7 @@ pub(super) fn step(sim: &mut Sim, draw: &mut Draw<'_>) {
         }),
         5 => with_conn(sim, draw, |sim, conn, _| sim.leave(conn, End::lost())),
         6 => with_conn(sim, draw, |sim, conn, _| {
-            if let Some(end) = sim.conns[conn].line.ended() {
+            if let Some(end) = sim.conns[conn].handle.ended() {
                 sim.leave(conn, end);
             }
         }),
@@ -177,7 +177,7 @@ fn connect(sim: &mut Sim, draw: &mut Draw<'_>) {
     };
     let rights = Rights::new(known.grant.clone());
     let asked = Asked(&sim.world);
-    let cx = Context::at(&rights, house(&asked), SubscriberId(0), sim.now());
+    let cx = Context::at(&rights, context(&asked), SubscriberId(0), sim.now());
     let will_allowed = will.is_none_or(|(topic, _)| known.publishes(TOPICS[topic]));
     assert_eq!(check_will(&connect, cx).is_ok(), will_allowed);
     if !will_allowed {
@@ -198,7 +198,7 @@ fn connect(sim: &mut Sim, draw: &mut Draw<'_>) {
     }
 }
 
-/// As `connection/welcome.rs`: resume, or take the place.
+/// As `connection/open_session.rs`: resume, or take the place.
 fn enter(
     sim: &mut Sim,
     connect: &Connect,
@@ -206,14 +206,14 @@ fn enter(
     known: &'static Known,
     window: usize,
 ) -> Arc<Session> {
-    let line = Arc::new(Line::default());
+    let handle = Arc::new(ConnectionHandle::default());
     let client_id = ClientId::parse(name).expect("a client id");
     let found = sim.registry.find(&tenant("acme"), &client_id).filter(|session| {
         let kept = !session.look(|machine| machine.expiry()).is_zero();
         !connect.clean_start && kept && session.belongs_to(&known.grant)
     });
     if let Some(session) = found {
-        if let Some(done) = resume(sim, connect, session, known, &line, window) {
+        if let Some(done) = resume(sim, connect, session, known, &handle, window) {
             return done;
         }
     }
@@ -222,19 +222,19 @@ fn enter(
     let policy = &parts().policy;
     let outbox = Outbox::with_limits(id, policy.queue_messages, policy.queue_bytes);
     let device = parts().observer.device(known.grant.tenant(), known.grant.device());
-    let lanes = parts().lanes.session(known.grant.tenant().clone(), Arc::clone(&outbox));
-    let session = Session::new(known.grant.clone(), client_id, device, outbox, lanes);
-    let attached = session.attach(connect, &line, false, house(&Asked(&sim.world)), sim.now());
+    let routes = parts().routing.session(known.grant.tenant().clone(), Arc::clone(&outbox));
+    let session = Session::new(known.grant.clone(), client_id, device, outbox, routes);
+    let attached = session.attach(connect, &handle, false, context(&Asked(&sim.world)), sim.now());
     assert!(attached.is_ok_and(|(ack, will)| !ack.session_present && will.is_none()));
     let mut model = Model::default();
     model.attach(window);
     let kept = Kept { session: Arc::clone(&session), model, known, over: false, will: None };
     sim.kept.insert(id, kept);
     let replaced = sim.registry.enter(&session).unwrap_or_else(|_| panic!("the registry is full"));
-    sim.conns.push(Conn { session: Arc::clone(&session), line, version: connect.version });
+    sim.conns.push(Conn { session: Arc::clone(&session), handle, version: connect.version });
     if let Some(old) = replaced {
         note(("replaced", old.is_connected()));
-        old.hang_up(End::taken_over());
+        old.disconnect(End::taken_over());
         let will = sim.forget(&old);
         sim.publish_will(&old, will);
     }
@@ -246,7 +246,7 @@ fn resume(
     connect: &Connect,
     session: Arc<Session>,
     known: &'static Known,
-    line: &Arc<Line>,
+    handle: &Arc<ConnectionHandle>,
     window: usize,
 ) -> Option<Arc<Session>> {
     let old_will = sim.kept[&session.id].will;
@@ -255,13 +255,13 @@ fn resume(
     drop(session.narrow());
     sim.kept.get_mut(&session.id)?.known = known;
     let (ack, will) =
-        session.attach(connect, line, true, house(&Asked(&sim.world)), sim.now()).ok()?;
+        session.attach(connect, handle, true, context(&Asked(&sim.world)), sim.now()).ok()?;
     assert!(ack.session_present);
     note(("resumed", was_connected, will.is_some()));
     sim.kept.get_mut(&session.id)?.model.attach(window);
     sim.conns.push(Conn {
         session: Arc::clone(&session),
-        line: Arc::clone(line),
+        handle: Arc::clone(handle),
         version: connect.version,
     });
     sim.publish_will(&session, will);
@@ -318,13 +318,13 @@ fn packet(sim: &mut Sim, draw: &mut Draw<'_>, packet: Packet) {
 
 /// As `connection/serve.rs`: the machine takes the packet, its effects are done.
 fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
-    let Conn { session, line, .. } = &sim.conns[conn];
-    let (session, line) = (Arc::clone(session), Arc::clone(line));
+    let Conn { session, handle, .. } = &sim.conns[conn];
+    let (session, handle) = (Arc::clone(session), Arc::clone(handle));
     let said = packet.clone();
     let goodbye = matches!(&packet, Packet::Disconnect(bye) if bye.reason == ReasonCode::SUCCESS);
-    let stepped = session.step(&line, house(&Asked(&sim.world)), sim.now(), packet);
+    let stepped = session.step(&handle, context(&Asked(&sim.world)), sim.now(), packet);
     let Some(Stepped { effects, .. }) = stepped else {
-        let end = line.ended().expect("who is not served was told");
+        let end = handle.ended().expect("who is not served was told");
         return sim.leave(conn, end);
     };
     let effects: Vec<_> = effects.into_iter().collect();
@@ -335,7 +335,7 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let released = if alive { heard(&mut kept.model, &said, &effects) } else { None };
     let by_client = |end: &End| *end == End::by_client();
     let clean =
-        effects.iter().any(|e| matches!(e, Effect::Rarer(Rarer::End(end)) if by_client(end)));
+        effects.iter().any(|e| matches!(e, Effect::Control(ControlEffect::End(end)) if by_client(end)));
     if goodbye && clean {
         if let Some(state) = kept.will.and_then(|will| sim.wills.get_mut(&will)) {
             *state = WillState::Never;
@@ -354,14 +354,14 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
                 assert_eq!(message.publisher.session, session.id);
                 sim.route(&message, Some(known));
             }
-            Effect::Rarer(Rarer::Subscribe { granted, ack }) => {
+            Effect::Control(ControlEffect::Subscribe { granted, ack }) => {
                 assert!(alive, "subscribed after the token's end");
                 let good = ack.reasons.iter().filter(|reason| !reason.is_error()).count();
                 assert_eq!(granted.len(), good);
                 note(("subscribe", good));
             }
-            Effect::Rarer(Rarer::Refused { code, .. }) => note(code.as_str()),
-            Effect::Rarer(Rarer::End(end)) => {
+            Effect::Control(ControlEffect::Refused { code, .. }) => note(code.as_str()),
+            Effect::Control(ControlEffect::End(end)) => {
                 sim.leave(conn, end);
                 return;
             }
@@ -398,7 +398,7 @@ fn heard(model: &mut Model, packet: &Packet, effects: &[Effect]) -> Option<u32> 
     None
 }
 
-/// As `control/token.rs`: another grant takes the place, on the open connection.
+/// As `control_topics/token.rs`: another grant takes the place, on the open connection.
 fn renew(sim: &mut Sim, draw: &mut Draw<'_>) {
     let variant = draw.below(super::grants::VARIANTS);
     with_conn(sim, draw, |sim, conn, _| {

@@ -1,5 +1,7 @@
 use super::world::*;
-use crate::chain::{admit, still_holds, taken_back, verify, withdrawn, Attempt, KeyState};
+use crate::chain::{
+    admit, grant_revoked, publisher_revoked, still_holds, verify, Attempt, KeyState,
+};
 use crate::claims::{CNF, EPOCHS, EXP, IAT, ISS, NBF, SCOPE, SUB};
 use crate::hash::TokenHash;
 use crate::issue::issue;
@@ -769,7 +771,7 @@ fn a_key_whose_time_has_not_come_or_is_over_withdraws_nothing() {
     let judged = |change: &dyn Fn(&mut World)| {
         let mut world = World::new();
         change(&mut world);
-        (still_holds(&grant, &world, now()).err(), withdrawn(&grant, &world))
+        (still_holds(&grant, &world, now()).err(), grant_revoked(&grant, &world))
     };
     assert_eq!(judged(&|_| {}), (None, None));
     let late = UnixSeconds::new(NOW + 40 * 86_400);
@@ -836,7 +838,7 @@ fn what_was_published_is_taken_back_by_a_withdrawal_alone() {
     let says = |change: &dyn Fn(&mut World)| {
         let mut world = World::new();
         change(&mut world);
-        taken_back(&published, &world)
+        publisher_revoked(&published, &world)
     };
     assert_eq!(says(&|w| w.acme().epoch = 1), Some(TenantEpoch));
     assert_eq!(says(&|w| w.acme().suspended = true), Some(TenantSuspended));

@@ -1,4 +1,4 @@
-//! What must hold once the right has ended.
+//! The state that must hold once the right has ended.
 
 use tessera_broker::codec::{Packet, QoS, ReasonCode, Version};
 
@@ -27,7 +27,7 @@ pub async fn is_cut(one: &mut Subject, kind: Kind) {
         _ if kind == Kind::Expiry => assert_ne!(reason, Some(ReasonCode::ADMINISTRATIVE_ACTION)),
         state => assert_eq!(reason, by_operator, "{state:?}, {kind:?}"),
     }
-    // What it still says is for nobody.
+    // Packets that it still sends reach no client.
     for packet in last_acts(&one.name) {
         line.send(&packet).await;
     }
@@ -60,11 +60,12 @@ pub async fn old_tokens_are_refused(world: &World, subjects: &[Subject]) {
     }
 }
 
-/// What they published and others have not had yet: a withdrawal takes it back, the end of a token does not.
+/// Messages that they published and that others have not received yet: a revocation drops them, the end of a token does
+/// not.
 pub async fn what_others_had_waiting(world: &World, subjects: &[Subject], kind: Kind) {
     let heard = subjects.iter().filter(|one| one.state.is_heard()).count() as u64;
     assert_eq!(heard, 4);
-    // Trust data as old as the end of a token let nobody in.
+    // With trust data as old as the end of a token, no client is let in.
     world.forbid_bearer();
     let mut archive = archive(world, ARCHIVES[0]).await;
     if kind == Kind::Expiry {
@@ -86,9 +87,9 @@ pub async fn nothing_comes_or_goes(world: &World, hub: &mut Client, subjects: &[
         hub.publish_acked(&format!("d/{}/cmd", one.name), b"late").await;
     }
     hub.quiet().await;
-    // All wills that could be due are, and one is: that of somebody who lost nothing.
+    // All wills that could be due are due, and one comes: that of the client that lost no right.
     world.advance(5001);
-    // Trust data of that age let nobody in.
+    // With trust data of that age, no client is let in.
     world.forbid_bearer();
     assert_eq!(&*hub.message().await.topic, "d/witness/status");
     hub.quiet().await;

@@ -32,7 +32,7 @@ pub enum State {
     DelayedWill,
     Retained,
     RetainedAway,
-    /// What it published waits for others.
+    /// A message that it published waits for others.
     Heard,
     HeardAway,
     /// Half-way through re-authentication: it was challenged.
@@ -62,7 +62,7 @@ pub const ALL: [State; 17] = [
 ];
 
 impl State {
-    /// Whether something of it waits for whoever is away and listens.
+    /// Whether a message of it waits for an absent client.
     pub fn is_heard(self) -> bool {
         matches!(self, Self::Retained | Self::RetainedAway | Self::Heard | Self::HeardAway)
     }
@@ -75,7 +75,7 @@ pub struct Subject {
     pub token: Vec<u8>,
     /// `None` when it is away.
     pub line: Option<Client>,
-    /// What it sends when its right has just ended.
+    /// The bytes that it sends when its right has just ended.
     pub last_words: Vec<u8>,
 }
 

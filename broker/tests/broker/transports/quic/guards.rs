@@ -1,4 +1,4 @@
-//! What a stranger over QUIC may not do, and what it cannot take.
+//! Limits on unauthenticated peers over QUIC.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -209,7 +209,7 @@ async fn spoofed_packets_cost_a_retry_and_are_held_against_nobody() {
         settle(|| world.broker.half_open() + unproved() as usize == sent).await;
     }
     assert_eq!(world.broker.half_open(), QUIC_UNPROVED);
-    // Whoever has the address that it names is asked for a token and gets in.
+    // A peer with a true address is asked for a token and gets in.
     let mut peer = Peer::connected(&world, &certs, "d-1").await;
     peer.line.ping().await;
     // More than once when its first packet was slow to be answered, and it sent it again.

@@ -41,7 +41,7 @@ fn udp(address: &str) -> UdpSocket {
     UdpSocket::bind((address, 0)).unwrap()
 }
 
-/// What the client speaks inside: `mqtt` unless the configuration names something.
+/// The protocol that the client names: `mqtt` unless the configuration names something.
 fn config(mut tls: rustls::ClientConfig) -> ClientConfig {
     if tls.alpn_protocols.is_empty() {
         tls.alpn_protocols = vec![b"mqtt".to_vec()];

@@ -64,7 +64,7 @@ async fn a_session_goes_both_ways_and_meets_those_on_other_transports() {
     assert_eq!(&command.payload[..], b"on");
     let ack = Ack::new(command.packet_id.unwrap(), ReasonCode::SUCCESS);
     device.line.send(&bytes(&Packet::PubAck(ack))).await;
-    // What it may not is refused over QUIC as elsewhere.
+    // A publish without the right is refused over QUIC as elsewhere.
     device.line.send(&publish_bytes("d/d-2/telemetry", QoS::AtLeastOnce, b"x")).await;
     let refused = device.line.next().await;
     assert!(
@@ -245,7 +245,7 @@ async fn a_slow_reader_costs_its_queue_and_no_more() {
     }
     // 16 KiB at the client, 64 in quinn, some 64 encoded ahead, 8 in the queue.
     assert!(sent < 40, "{sent} messages were held");
-    // What was kept comes in order, and the session goes on.
+    // The queued messages come in order, and the session goes on.
     for expected in 0..sent - 1 {
         assert_eq!(message(&mut slow).await.payload[..4], expected.to_be_bytes());
     }

@@ -1,0 +1,53 @@
+use tessera_agent::validator::Validator;
+use tessera_token::chain::{Refusal, Screened};
+use tessera_token::proof::{Credential, Presented, Proof};
+
+use crate::codec::Password;
+use crate::resumption::Accepted;
+use crate::transport::tls::PeerKey;
+
+/// The credentials of a CONNECT. No `Debug`: they are secret.
+pub enum Evidence {
+    /// A password, which holds the token and maybe a proof; a key that was proved in the TLS handshake can stand in for
+    /// the proof.
+    Password {
+        /// The password.
+        password: Password,
+        /// The key of the TLS peer.
+        key: Option<Box<PeerKey>>,
+        /// The ticket keys whose resumption secrets are accepted as proof: over TLS alone.
+        tickets: Accepted,
+    },
+    /// Token and proof as RFC 9431 brings them.
+    Presented(Box<Presented>),
+}
+
+impl Evidence {
+    /// Runs the guards that need no signature; returns also the ticket keys whose resumption secrets are accepted.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first of them that says no.
+    pub(super) fn screen(
+        self,
+        validator: &Validator,
+        client_id: &str,
+    ) -> Result<(Screened, Accepted), Refusal> {
+        let (password, key, tickets) = match self {
+            Self::Presented(presented) => {
+                return Ok((validator.screen(*presented, client_id)?, Accepted::default()));
+            }
+            Self::Password { password, key, tickets } => (password, key, tickets),
+        };
+        let screened =
+            validator.screen(Credential::from_password(password.expose())?, client_id)?;
+        let key = key.and_then(|key| key.thumbprint());
+        // A token that names no key is a bearer's, whatever key the handshake was made with: the tenant decides.
+        let screened = match (screened.proof(), key) {
+            (Proof::None, Some(key)) if screened.names_a_key() => {
+                screened.proved_by(Proof::TlsKey(key))
+            }
+            _ => screened,
+        };
+        Ok((screened, tickets))
+    }
+}

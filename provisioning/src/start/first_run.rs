@@ -1,0 +1,143 @@
+//! The first start in a folder. It may be cut off at any moment: until the one write at its end, the next start begins
+//! again and only the root key stays.
+
+use std::path::Path;
+
+use tessera_runtime::random::Random;
+use tessera_runtime::secret::{write_secret_file, Secret};
+use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_token::ids::{GroupId, RoleId, TenantId};
+use tessera_token::key::SecretKey;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::Change;
+
+use super::FirstStart;
+use crate::audit::{Actor, Entry, Pending};
+use crate::keys::files::{self, KeyFolder};
+use crate::keys::put;
+use crate::operators::{self, OperatorRole};
+use crate::records::keys::{KeyRecord, State};
+use crate::records::{RoleClass, RoleRecord, TenantRecord};
+use crate::registry::tenants::DEFAULT_GROUP;
+use crate::registry::{groups, templates};
+use crate::start_error::StartError;
+use crate::tables::{pair, Tables};
+use crate::trust::ledger::{self, Head};
+
+const FOUNDED: &str = "founded";
+const DEFAULT_TENANT: &str = "default";
+
+/// The parts that the first start needs.
+pub(super) struct FirstRun<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) store: &'a Store,
+    pub(super) tables: &'a Tables,
+    pub(super) folder: &'a KeyFolder,
+    pub(super) root: &'a SecretKey,
+    pub(super) random: &'a dyn Random,
+    pub(super) now: UnixSeconds,
+}
+
+/// Whether the folder holds a whole service, and whether it is the one of this root key.
+pub(super) fn is_initialised(
+    tables: &Tables,
+    root: Option<&SecretKey>,
+) -> Result<bool, StartError> {
+    match (tables.meta.get(FOUNDED)?, root) {
+        (None, _) => Ok(false),
+        (Some(_), None) => Ok(true),
+        (Some(thumbprint), Some(root)) if thumbprint == root.public().thumbprint().as_bytes() => {
+            Ok(true)
+        }
+        _ => Err(StartError::Keys),
+    }
+}
+
+/// Founds the service: tenant, roles, accounts, keys.
+pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, StartError> {
+    let FirstRun { dir, store, tables, root, .. } = *first_run;
+    let mut batch = Batch::new();
+    let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
+    let changes = tenant_and_keys(first_run, &mut batch, &tenant)?;
+    ledger::append(tables, &mut batch, Head::default(), &changes, root, first_run.now)
+        .map_err(|_| StartError::Internal)?;
+    roles(tables, &mut batch, &tenant)?;
+    let operator_token = account(first_run, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
+    account(first_run, &mut batch, "feed", "feed.token", &[OperatorRole::Feed])?;
+    let by = Actor("service".to_owned());
+    let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
+    Pending::default().add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
+    let thumbprint = root.public().thumbprint();
+    write_secret_file(
+        &dir.join("root.thumbprint"),
+        format!("{}\n", hex::encode(thumbprint.as_bytes())).as_bytes(),
+    )?;
+    batch.expect_absent(&tables.meta, FOUNDED);
+    batch.put(&tables.meta, FOUNDED, thumbprint.as_bytes().to_vec());
+    store.commit(batch).await.map_err(|error: StoreError| StartError::Store(error))?;
+    Ok(FirstStart { operator_token })
+}
+
+/// The first account, and where its token is.
+pub(super) const BOOTSTRAP_NAME: &str = "bootstrap";
+pub(super) const BOOTSTRAP_FILE: &str = "operator.token";
+pub(super) const BOOTSTRAP: &[OperatorRole] =
+    &[OperatorRole::Viewer, OperatorRole::Fleet, OperatorRole::Security, OperatorRole::Admin];
+
+fn tenant_and_keys(
+    first_run: &FirstRun<'_>,
+    batch: &mut Batch,
+    tenant: &TenantId,
+) -> Result<Vec<Change>, StartError> {
+    let (tables, now) = (first_run.tables, first_run.now.get());
+    let mut record = TenantRecord::new(false, now);
+    let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
+    groups::found(tables, batch, tenant, &group, &mut record, now)?;
+    batch.put_record(&tables.tenants, tenant.as_str(), &record);
+    let mut changes = vec![Change::Tenant(record.trust(tenant))];
+    for state in [State::Active, State::Next] {
+        let key = files::draw(first_run.random).map_err(|_| StartError::Random)?;
+        let id = first_run.folder.store(&key)?;
+        let key = KeyRecord::next(key.public_bytes(), now).in_state(state, now);
+        put(tables, batch, tenant, id, &key);
+        changes.push(key.change(tenant).map_err(|_: RefusalCode| StartError::Internal)?);
+    }
+    Ok(changes)
+}
+
+fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), StartError> {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    let sensor = RoleRecord {
+        class: RoleClass::Device,
+        publish: texts(&["d/{device}/telemetry"]),
+        subscribe: texts(&["d/{device}/cmd"]),
+        token_seconds: None,
+    };
+    let backend = RoleRecord {
+        class: RoleClass::Service,
+        publish: texts(&["d/+/cmd"]),
+        subscribe: texts(&["d/+/telemetry", "$tessera/alerts"]),
+        token_seconds: None,
+    };
+    for (name, role) in [("sensor", sensor), ("backend", backend)] {
+        templates::check(&role).map_err(|_| StartError::Internal)?;
+        let id = RoleId::parse(name).map_err(|_| StartError::Internal)?;
+        batch.put_record(&tables.roles, pair(tenant, id.as_str()), &role);
+    }
+    Ok(())
+}
+
+fn account(
+    first_run: &FirstRun<'_>,
+    batch: &mut Batch,
+    name: &str,
+    file: &str,
+    roles: &[OperatorRole],
+) -> Result<Secret<String>, StartError> {
+    let token = operators::draw(first_run.random).map_err(|_| StartError::Random)?;
+    write_secret_file(&first_run.dir.join(file), token.expose().as_bytes())?;
+    let account = (name, operators::Tenants::All);
+    operators::put(first_run.tables, batch, account, &token, roles, first_run.now.get());
+    Ok(token)
+}
