@@ -14,7 +14,7 @@ use crate::hub::Hub;
 use crate::limits::ALERT_BYTES;
 use crate::routing::Push;
 
-/// Publishes alerts until stop is told. The right to receive is asked again as each is written.
+/// Publishes alerts until the broker stops. The right to receive is asked again as each is written.
 pub(crate) async fn watch(hub: Arc<Hub>, mut alerts: Receiver<Arc<Alert>>, stop: Stop) {
     loop {
         let alert = tokio::select! {

@@ -10,7 +10,7 @@ use crate::limits::{RETAINED_SWEEP, TICK};
 use crate::session::machine::End;
 use crate::session::{Due, Session};
 
-/// Looks at deadlines until stop is told.
+/// Looks at deadlines until the broker stops.
 pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,7 +44,7 @@ pub(crate) async fn pass(hub: &Arc<Hub>) {
             Due::Over => over(hub, &session).await,
         }
     }
-    // A clock that may be wrong deletes nothing for good. Messages that are over reach no reader all the same.
+    // A clock that may be wrong deletes nothing for good. Expired messages reach no reader all the same.
     if hub.authenticator.validator().time_is_settled() {
         hub.retained.sweep(now.unix, RETAINED_SWEEP);
     }

@@ -6,14 +6,14 @@
 //!
 //! Reading order is the way of a connection:
 //!
-//! 1. [`admission`] limits sockets before the first byte is read; [`transport`] carries the bytes; [`codec`] makes packets
-//!    of them. `connection` has the steps of a CONNECT in their order.
-//! 2. [`authentication`] verifies the credentials. [`resumption`] makes the next CONNECT cheap, [`authz_info`] stores tokens
-//!    that came before their connection, [`shares`] bounds devices and tenants.
+//! 1. [`admission`] limits sockets before the first byte is read; [`transport`] carries the bytes; [`codec`] makes
+//!    packets of them. `connection` has the steps of a CONNECT in their order.
+//! 2. [`authentication`] verifies the credentials. [`resumption`] makes the next CONNECT cheap, [`authz_info`] stores
+//!    tokens that came before their connection, [`shares`] bounds devices and tenants.
 //! 3. [`session`] is the MQTT session, found by name in [`registry`]; [`authorisation`] says what it may do.
 //! 4. [`routing`] finds the subscribers of a message; [`persistence`] stores what must survive a crash.
-//! 5. `revocation` and `deadlines` end sessions; `control_topics` and [`alerts`] are the broker's own messages; `http` and
-//!    [`metrics`] are for operators.
+//! 5. `revocation` and `deadlines` end sessions; `control_topics` and [`alerts`] are the broker's own messages; `http`
+//!    and [`metrics`] are for operators.
 //!
 //! [`Broker::start`] puts it together; every limit is in [`limits`].
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const MAX_PACKET_BEFORE_AUTH: usize = 8 * 1024;
 
 /// User properties in one packet. They are kept as wire bytes, so the packet limit bounds their memory; this bounds
-/// the work of those who walk them.
+/// the work of walking them.
 pub const MAX_USER_PROPERTIES: usize = 10_000;
 
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE, and codes in their answers. More is sent in several packets.
@@ -72,24 +72,24 @@ pub const ROUTER_LOGS_PER_TENANT: usize = 6_246;
 /// Links into the router: one for each session's wildcard filter and each shared group. A link costs 27 KiB.
 pub const ROUTER_LINKS: usize = 16_384;
 
-/// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of the
-/// whole process takes one step at most.
+/// One step of watching the router. Everything below is counted in such steps of the watcher, not in time: a pause of
+/// the whole process takes one step at most.
 pub const ROUTER_TICK: Duration = Duration::from_millis(250);
 /// Steps without an answer of the router after which readiness says so: 2 s.
 pub const ROUTER_SILENT_TICKS: u32 = 8;
 /// Steps without an answer after which the router is replaced: 10 s. One turn of its loop takes well under a second.
 pub const ROUTER_HUNG_TICKS: u32 = 40;
-/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`ROUTER_LOGS`]). With
-/// so many, no further one starts, and readiness says so until the process is started anew.
+/// Routers that were replaced and have not ended: those that hang never do, and each keeps its logs ([`ROUTER_LOGS`]).
+/// With so many, no further one starts, and readiness says so until the process is started anew.
 pub const OLD_ROUTERS: usize = 4;
-/// Steps that the writer waits for the readers to have links into a new router; a later one is told how much it missed.
+/// Steps that the writer waits for the readers to have links into a new router; for a later one its losses are counted.
 pub const ROUTER_MOVE_TICKS: u32 = 40;
 /// Steps without a message after which a reader leaves a router that was replaced.
 pub const ROUTER_DRAIN_TICKS: u32 = 8;
 /// How often a message is offered to a router whose queue is full.
 pub const ROUTER_RETRY: Duration = Duration::from_millis(1);
-/// Bytes that the router's logs may hold for filters that are not there any more: then it is renewed, which costs 0.1 ms
-/// for each link.
+/// Bytes that the router's logs may hold for filters that are not there any more: then it is renewed, which costs 0.1
+/// ms for each link.
 pub const ROUTER_RESIDUE: u64 = 32 * 1024 * 1024;
 /// Bytes that all logs may hold while nothing is written: then it is renewed.
 pub const ROUTER_RESIDUE_QUIET: u64 = 2 * 1024 * 1024;
@@ -145,7 +145,7 @@ pub const SUSPECT_PART: usize = 2;
 pub const SILENT_AT_LEAST: Duration = Duration::from_secs(1);
 /// Time before the socket of a suspect prefix without a whole CONNECT may have to make room.
 pub const SUSPECT_AT_LEAST: Duration = Duration::from_millis(250);
-/// Sockets that were told to make room and are still there: they come on top of the half-open ones.
+/// Sockets that were told to close for others and are still open: they are not counted as half open.
 pub const CALLED_SOCKETS: usize = 1_024;
 /// Strikes that make a prefix suspect: sockets of it that ended without an accepted CONNECT.
 pub const SUSPECT_STRIKES: u32 = 16;
@@ -180,8 +180,8 @@ pub const ACCEPTS_PER_TURN: usize = 256;
 pub const TLS_WITHIN: Duration = Duration::from_secs(5);
 /// Challenges that are not answered yet, all together: a quarter of the half-open places.
 pub const CHALLENGES_OPEN: usize = 2_048;
-/// Challenges of one address prefix that are not answered yet: a device answers in one round trip, so a fleet of thousands
-/// behind one address has few open at once.
+/// Challenges of one address prefix that are not answered yet: a device answers in one round trip, so a fleet of
+/// thousands behind one address has few open at once.
 pub const CHALLENGES_OPEN_PER_PREFIX: usize = 512;
 /// Challenges in one second and at once, all together, unless configured: a broker of two cores verifies as many.
 pub const CHALLENGES_PER_SECOND: u32 = 5_000;
@@ -207,26 +207,27 @@ pub const PROXY_WAITING: usize = 4_096;
 pub const CHALLENGE_WITHIN: Duration = Duration::from_secs(10);
 /// Times that one turn reads TLS records without plaintext (tickets, key updates) before others get a turn.
 pub const TLS_READS_PER_TURN: usize = 16;
-/// Connections over QUIC that shake hands from an address that is not proved yet, all together; further ones are asked to
-/// come again with a token that only their address gets (Retry), which costs no state.
+/// Connections over QUIC that shake hands from an address that is not proved yet, all together; further ones are asked
+/// to come again with a token that only their address gets (Retry), which costs no state.
 pub const QUIC_UNPROVED: usize = 64;
 /// How long such a token is good for.
 pub const QUIC_RETRY_WITHIN: Duration = Duration::from_secs(10);
-/// Bytes that wait in the kernel for a UDP port, each way: some 900 first packets, what a fleet that comes back sends in
-/// a few milliseconds. The kernel cuts it to its own limit (`net.core.rmem_max`, `wmem_max`), which is looked at.
+/// Bytes that wait in the kernel for a UDP port, each way: some 900 first packets, what a fleet that comes back sends
+/// in a few milliseconds. The kernel cuts it to its own limit (`net.core.rmem_max`, `wmem_max`), which is looked at.
 pub const QUIC_KERNEL_BYTES: usize = 2 * 1024 * 1024;
 /// First packets over QUIC that wait to be looked at; those past it are refused. Each holds one datagram.
 pub const QUIC_WAITING: usize = 1_024;
 /// Bytes that come behind a first packet until it is looked at, for each and for all together.
 pub const QUIC_EARLY_BYTES: (u64, u64) = (8 * 1024, 1024 * 1024);
-/// Bytes that a client over QUIC may send ahead before it is authenticated: the largest CONNECT, and a packet behind it.
+/// Bytes that a client over QUIC may send ahead before it is authenticated: the largest CONNECT, and a packet behind
+/// it.
 pub const QUIC_WINDOW_BEFORE_AUTH: u32 = 16 * 1024;
 /// Bytes that it may send ahead after that, and that go out ahead of its acknowledgements.
 pub const QUIC_WINDOW: u32 = 64 * 1024;
 /// Bytes that are taken out of a QUIC stream at once.
 pub const QUIC_READ: usize = 4 * 1024;
-/// Keep-alives ([`KEEP_ALIVE`] unless configured) of silence after which a connection over QUIC is given up, whatever its
-/// CONNECT named. MQTT's own deadline is one and a half, so that it comes first.
+/// Keep-alives ([`KEEP_ALIVE`] unless configured) of silence after which a connection over QUIC is given up, whatever
+/// its CONNECT named. MQTT's own deadline is one and a half, so that it comes first.
 pub const QUIC_IDLE_KEEP_ALIVES: u32 = 2;
 /// Bytes of a WebSocket upgrade request: browsers send cookies.
 pub const UPGRADE_BYTES: usize = 8 * 1024;
@@ -243,14 +244,15 @@ pub const WEB_SOCKET_PENDING: usize = 1024;
 pub const AUTHENTICATION_MAILBOX: usize = 4_096;
 /// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
 pub const WORKER_QUEUE: usize = 1_024;
-/// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front of
-/// the others.
+/// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front
+/// of the others.
 pub const AUTHENTICATION_SUSPECTS: usize = 64;
-/// Every refusal before the proof held is told at a multiple of this after the CONNECT, so that its time says nothing.
+/// Every refusal before the proof held is answered at a multiple of this after the CONNECT, so that its time says
+/// nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
 
-/// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the largest
-/// ones 40.
+/// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the
+/// largest ones 40.
 pub const AUTHZ_INFO_TOKENS: usize = 10_000;
 /// Such tokens from one address prefix.
 pub const AUTHZ_INFO_TOKENS_PER_PREFIX: usize = 1_000;
@@ -305,7 +307,7 @@ pub const SUBSCRIPTIONS: usize = 256;
 pub const SESSIONS: usize = 200_000;
 /// Seconds for which a session is kept at most after its connection ended (a day), also for 3.1.1, which has no limit.
 pub const SESSION_EXPIRY: u32 = 86_400;
-/// Seconds of keep-alive at most, told to MQTT 5 clients: a dead peer is noticed after half an hour.
+/// Most seconds of keep-alive, sent to MQTT 5 clients: a dead peer is noticed after half an hour.
 pub const KEEP_ALIVE: u16 = 1_200;
 /// Bytes that are encoded ahead for one socket: enough to fill a segment many times, little to hold for a slow reader.
 pub const WRITE_BATCH: usize = 32 * 1024;
@@ -334,7 +336,8 @@ pub const DEADLINE_CHECK: Duration = Duration::from_secs(30);
 pub const QUEUED_BYTES_PER_DEVICE: usize = 16 * 1024 * 1024;
 /// The same of all devices of one tenant: three quarters of the whole.
 pub const QUEUED_BYTES_PER_TENANT: usize = 768 * 1024 * 1024;
-/// The same in all, in memory. The part of persistent sessions is on the disk too, and nothing else of them grows there.
+/// The same in all, in memory. The part of persistent sessions is on the disk too, and nothing else of them grows
+/// there.
 pub const QUEUED_BYTES_IN_ALL: usize = 1024 * 1024 * 1024;
 /// Bytes that a message counts for among these beside [`OUTBOX_MESSAGE_OVERHEAD`]: its publisher and its row.
 pub const QUEUED_MESSAGE_OVERHEAD: usize = 192;
@@ -362,16 +365,16 @@ pub const ROUTER_MIDDLE_LOGS: (usize, usize) = (32, 96);
 pub const ROUTER_LINKS_PER_DEVICE: usize = 1_024;
 /// As [`ROUTER_LINKS_PER_DEVICE`].
 pub const ROUTER_LINKS_PER_TENANT: usize = 12_288;
-/// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each of
-/// its devices.
+/// Retained messages of one publisher, and their bytes: a quarter of the whole, for a backend that keeps one for each
+/// of its devices.
 pub const RETAINED_PER_DEVICE: (usize, usize) = (25_000, 32 * 1024 * 1024);
 /// The same of one tenant: three quarters of the whole.
 pub const RETAINED_PER_TENANT: (usize, usize) = (75_000, 96 * 1024 * 1024);
 
 /// Rows after which what is noted next is committed as a step of its own. Steps that belong together make it larger.
 pub const PERSISTENCE_GROUP: usize = 8_192;
-/// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what several
-/// filters of each of them make of it still fits.
+/// Rows of one commit at most, what the store takes: one publish reaches at most [`SESSIONS`] sessions, and what
+/// several filters of each of them make of it still fits.
 pub const PERSISTENCE_WHOLE: usize = tessera_runtime::limits::STORE_BATCH_STEPS;
 /// Time after which rows that found no room on the disk are tried again.
 pub const PERSISTENCE_TRY_AGAIN: Duration = Duration::from_millis(250);
@@ -390,7 +393,8 @@ pub const SESSIONS_PER_TURN: usize = 256;
 pub const TOKEN_REQUESTS_PER_SECOND: u32 = 2;
 /// Token requests that a device may save up.
 pub const RELAY_BURST: u32 = 20;
-/// Devices whose token requests are counted: those that asked within the last ten seconds. Past it newcomers are refused.
+/// Devices whose token requests are counted: those that asked within the last ten seconds. Past it newcomers are
+/// refused.
 pub const RELAY_DEVICES: usize = 65_536;
 /// Token requests that are relayed at once. More are answered with `limit_reached`.
 pub const RELAYS: usize = 64;
@@ -407,7 +411,7 @@ pub const RELAY_WITHIN: Duration = Duration::from_secs(10);
 pub const RELAY_ANSWER_BYTES: usize = 16 * 1024;
 /// Alerts that wait to be published.
 pub const ALERT_BYTES: usize = 16 * 1024;
-/// Time for connections to say goodbye on stop.
+/// Time for connections to write their DISCONNECT on stop.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 // --- lines about refusals ----------------------------------------------------------------------------------------

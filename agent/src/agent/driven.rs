@@ -22,6 +22,9 @@ pub struct Driven {
     cleaned_to: Option<Vec<u8>>,
 }
 
+/// An answer of the feed: the body, or the status and the code of a refusal.
+pub type Answer = Result<Vec<u8>, (u16, Option<String>)>;
+
 /// A request to the trust feed.
 pub struct Asked {
     /// The pause before it.
@@ -31,9 +34,6 @@ pub struct Asked {
     /// The posted messages; a GET without it.
     pub shows: Option<Vec<u8>>,
 }
-
-/// The body of an answer, or the status of a refusal and its code.
-pub type Heard = Result<Vec<u8>, (u16, Option<String>)>;
 
 impl Driven {
     /// Opens the store and reads trust back, as [`Agent::start`] does. The feed of the configuration is not asked.
@@ -77,7 +77,7 @@ impl Driven {
     }
 
     /// The answer to its request; `None` when there was none.
-    pub fn answered(&mut self, answer: Option<Heard>) {
+    pub fn answered(&mut self, answer: Option<Answer>) {
         let answer = match answer {
             Some(Err((status, code))) => Err(FetchError::of_status(status, code.as_deref())),
             Some(Ok(body)) => Ok(body),

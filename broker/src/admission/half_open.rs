@@ -1,5 +1,5 @@
-//! The half-open sockets that may be closed to make room, oldest first: those of which not a byte has come, and of suspect
-//! prefixes all that have no whole CONNECT yet. Entering, leaving and closing take logarithmic time.
+//! The half-open sockets that may be closed to make room, oldest first: those of which not a byte has come, and of
+//! suspect prefixes all that have no whole CONNECT yet. Entering, leaving and closing take logarithmic time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

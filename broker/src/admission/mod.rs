@@ -2,8 +2,8 @@
 //!
 //! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more. When all
 //! half-open places are in use, the silent sockets that have waited longest are closed, and a part of the places is
-//! reserved for prefixes that hold few. Prefixes with many sockets that failed lately are suspect ([`reputation`]): they
-//! share the places that are left evenly ([`fair_share`]). The page is `docs/flood.md`.
+//! reserved for prefixes that hold few. Prefixes with many sockets that failed lately are suspect ([`reputation`]):
+//! they share the places that are left evenly ([`fair_share`]). The page is `docs/flood.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -103,8 +103,8 @@ impl Admission {
     }
 }
 
-/// The entry of a socket in the table; dropping it removes the entry. A socket that is closed before [`SocketPermit::connected`] is a strike
-/// against its prefix.
+/// The entry of a socket in the table; dropping it removes the entry. A socket that is closed before
+/// [`SocketPermit::connected`] is a strike against its prefix.
 pub struct SocketPermit {
     admission: Admission,
     entry: Entry,
@@ -126,7 +126,7 @@ impl SocketPermit {
         }
     }
 
-    /// The CONNECT is whole: the socket need not make room any more. False when it was told to already.
+    /// The CONNECT is whole: the socket need not close for others any more. False when it was told to already.
     pub fn judged(&mut self) -> bool {
         self.admission.table().heard(&mut self.entry)
     }

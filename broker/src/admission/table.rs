@@ -32,11 +32,11 @@ pub(super) struct SocketTable {
 /// How far an entered socket has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// In the list of those who may have to make room.
+    /// In the list of sockets that may be closed for others.
     Waiting(u64),
     /// Not in it any more; still half open.
     Heard,
-    /// Told to make room: no longer counted as half open.
+    /// Told to close for others: no longer counted as half open.
     Called,
     /// Connected, or closed.
     Done,
@@ -173,7 +173,7 @@ impl SocketTable {
         }
     }
 
-    /// It need not make room any more; false when it was told to already.
+    /// It need not close for others any more; false when it was told to already.
     pub(super) fn heard(&mut self, entry: &mut Entry) -> bool {
         if let Stage::Waiting(number) = entry.stage {
             let there = self.silent.leave(entry.prefix, entry.kind, number);

@@ -255,8 +255,8 @@ fn suspects_hold_half_of_the_places_and_make_room_first() {
     assert!(held[1].judged());
 }
 
-/// Ten prefixes offer a hundred bad connects a second each, ten times what is left for suspects. In one of them an honest
-/// device tries once a second until it is in.
+/// Ten prefixes offer a hundred bad connects a second each, ten times what is left for suspects. In one of them an
+/// honest device tries once a second until it is in.
 #[test]
 fn an_honest_device_behind_the_prefix_of_an_attacker_is_served() {
     let admission = Admission::new(AdmissionLimits { suspects_per_second: 100, ..roomy() });

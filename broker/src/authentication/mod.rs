@@ -72,16 +72,16 @@ impl Authenticator {
         random::bytes(&*self.random).map(BoundNonce::from_bytes)
     }
 
-    /// The `ace_as_hint` that is told to those who have no token.
+    /// The `ace_as_hint` for clients without a token.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues. Dropping the future leaves at
-    /// worst a used-up proof.
+    /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues. Dropping the future leaves
+    /// at worst a used-up proof.
     ///
     /// # Errors
-    /// The true reason, for log, metric and observer alone; [`response`] decides what the peer is told.
+    /// The true reason, for log, metric and observer alone; [`response`] decides the answer to the peer.
     pub async fn admit(
         &self,
         evidence: Evidence,
@@ -137,7 +137,7 @@ impl Authenticator {
     }
 }
 
-/// A place in front of the threads, which only suspects need; held until the answer is there.
+/// A permit to wait for the threads, which only suspects need; held until the answer is there.
 fn place(suspects: &Semaphore, suspect: bool) -> Result<Option<SemaphorePermit<'_>>, RefusalCode> {
     let place = suspect.then(|| suspects.try_acquire()).transpose();
     place.map_err(|_| RefusalCode::LimitReached)

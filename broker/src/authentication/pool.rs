@@ -1,4 +1,5 @@
-//! The verification threads behind bounded queues, and the actor whose mailbox takes CONNECTs that find all queues full.
+//! The verification threads behind bounded queues, and the actor whose mailbox takes CONNECTs that find all queues
+//! full.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +39,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// Answers without looking. The peer may have gone meanwhile.
+    /// Answers without verifying. The peer may have gone.
     pub(super) fn refuse(self, code: RefusalCode) {
         let _ = match self {
             Self::Connect { reply, .. } => reply.send(Err(code.into())).is_ok(),
@@ -48,7 +49,7 @@ impl Job {
 
     fn run(self, validator: &Validator) {
         match self {
-            // The peer has gone meanwhile; below it may.
+            // The peer has gone; further down it may go at any time.
             Self::Connect { reply, .. } if reply.is_closed() => {}
             Self::Upload { reply, .. } if reply.is_closed() => {}
             Self::Connect { screened, tickets, reply } => {
@@ -66,7 +67,7 @@ impl Job {
     }
 }
 
-/// The running threads. They end when the last queue in front of them is dropped. Cheap to clone.
+/// The running threads. They end when their last queue is dropped. Cheap to clone.
 #[derive(Clone)]
 pub struct Workers {
     dispatcher: Dispatcher<Job>,

@@ -5,9 +5,9 @@ use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::standing::Standing;
 
-/// The refusal, if this grant was revoked. The end of a token by time is no revocation, and neither are trust data that are
-/// missing or stale: a persistent session then waits for its device with the next token or for fresh trust data, and
-/// timers end connected sessions.
+/// The refusal, if this grant was revoked. The end of a token by time is no revocation, and neither are trust data that
+/// are missing or stale: a persistent session then waits for its device with the next token or for fresh trust data,
+/// and timers end connected sessions.
 pub(crate) fn revocation_of(validator: &Validator, grant: &Grant) -> Option<RefusalCode> {
     match validator.still_holds(grant).err()? {
         RefusalCode::TokenExpired => validator.publisher_revoked(&Standing::of(grant)),
@@ -20,7 +20,7 @@ pub(crate) fn revocation_of(validator: &Validator, grant: &Grant) -> Option<Refu
 }
 
 /// Why a session that rests on `held` must not go on with `next`. A later epoch in `next` means that the
-/// device was revoked in between, even when the trust feed has not told so yet; `next` alone does not show that later.
+/// device was revoked in between, even when the trust feed has not said so yet; `next` alone does not show that later.
 pub(crate) fn revoked_between(
     validator: &Validator,
     held: &Grant,

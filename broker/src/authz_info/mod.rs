@@ -2,14 +2,15 @@
 //! that uses their key. Off unless the setting `authz_info` says so.
 //!
 //! 1. A TLS connection without any credential may publish tokens to `authz-info`, and nothing else
-//!    (`connection/authz_info_only.rs`). A token is verified once, on the verification threads; what it says is kept here.
+//!    (`connection/authz_info_only.rs`). A token is verified once, on the verification threads; what it says is kept
+//!    here.
 //! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of the kept token of its device,
-//!    is judged by that token (the user name, when there is one, names the tenant); so is a CONNECT of the method `ace` without one, by challenge. Expiry, epochs and revocation are
-//!    checked then, as for every other token.
+//!    is judged by that token (the user name, when there is one, names the tenant); so is a CONNECT of the method `ace`
+//!    without one, by challenge. Expiry, epochs and revocation are checked then, as for every other token.
 //!
 //! Strangers write here, so everything is bounded: tokens in total and from one address prefix, how fast they come,
-//! connections that are open for it, and one token for each device of a tenant, so that no tenant's token takes the place
-//! of another's. Memory only: after a restart tokens are published again.
+//! connections that are open for it, and one token for each device of a tenant, so that no tenant's token takes the
+//! place of another's. Memory only: after a restart tokens are published again.
 
 mod sources;
 #[cfg(test)]
@@ -143,7 +144,7 @@ impl AuthzInfo {
     }
 
     /// The token of this device that names this key, when exactly one has not expired: device ids of two tenants may be
-    /// the same, and an issuer of one tenant can name any key. The name of the `tenant` tells them apart.
+    /// the same, and an issuer of one tenant can name any key. The name of the `tenant` distinguishes them.
     pub(crate) fn of_key(
         &self,
         key: &Thumbprint,

@@ -1,6 +1,6 @@
 //! How many challenges (AUTH 0x18) peers may have before they are let in: open at once and in a second, of one address
-//! prefix and all together; and how often one session re-authenticates. A challenge costs the broker randomness, a packet
-//! and a half-open place, and may be relayed to a device that does not know for whom it answers.
+//! prefix and all together; and how often one session re-authenticates. A challenge costs the broker randomness, a
+//! packet and a half-open place, and may be relayed to a device that does not know for whom it answers.
 
 mod limits;
 #[cfg(test)]

@@ -84,8 +84,8 @@ fn check_publish_flags(flags: u8) -> Result<()> {
     }
 }
 
-/// One whole packet, cut out but not yet read. Its memory is shared with the read buffer: a holder that keeps a part for
-/// long (retained, queued for an absent client) copies it, or the whole buffer stays.
+/// One whole packet, cut out but not yet read. Its memory is shared with the read buffer: a holder that keeps a part
+/// for long (retained, queued for an absent client) copies it, or the whole buffer stays.
 pub struct Frame {
     /// Kind of packet.
     pub kind: Kind,

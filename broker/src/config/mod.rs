@@ -58,15 +58,17 @@ pub struct RawBrokerConfig {
     /// Hint on the authorization server, sent to clients of the method `ace` without a valid token (RFC 9431
     /// `ace_as_hint`): a JSON object with the member `AS`. Nothing unless set.
     pub ace_as_hint: Option<String>,
-    /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so over
-    /// TLS, where the exporter or the method `tessera-ace-1` proves the same to this very broker, it is not needed.
+    /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so
+    /// over TLS, where the exporter or the method `tessera-ace-1` proves the same to this very broker, it is not
+    /// needed.
     pub ace_challenge: String,
-    /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for a
-    /// later connection whose handshake key is the one in the token.
+    /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for
+    /// a later connection whose handshake key is the one in the token.
     pub authz_info: bool,
-    /// Whether MQTT 5 clients that proved their key are told in words why something was refused.
+    /// Whether MQTT 5 clients that proved their key get a Reason String with each refusal.
     pub reason_strings: bool,
-    /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know: to it that is an ordinary filter.
+    /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know: to it that is an ordinary
+    /// filter.
     pub shared_for_v311: bool,
     /// Whether the will of a revoked device is suppressed.
     pub suppress_will_on_revocation: bool,

@@ -82,7 +82,7 @@ struct Anonymous<'h> {
 }
 
 impl Anonymous<'_> {
-    /// Gives the reason to tell, when there is one.
+    /// Returns the reason to send, when there is one.
     async fn run(
         &mut self,
         stream: &mut Stream,
@@ -151,7 +151,7 @@ impl Anonymous<'_> {
         }
     }
 
-    /// RFC 9431 section 2.2.2: QoS 0 is told by DISCONNECT, QoS 1 and 2 by their acknowledgement, 3.1.1 by a close.
+    /// RFC 9431 section 2.2.2: the answer is DISCONNECT to QoS 0, the acknowledgement to QoS 1 and 2, a close in 3.1.1.
     async fn publish(&mut self, publish: Publish) -> Result<Option<Packet>, Option<ReasonCode>> {
         if publish.properties.short(PropertyId::TopicAlias).is_some() {
             return Err(Some(ReasonCode::TOPIC_ALIAS_INVALID));

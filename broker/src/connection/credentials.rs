@@ -1,5 +1,5 @@
-//! Takes the credentials out of a CONNECT: the password, the proof over the TLS exporter, the key of the TLS handshake, or
-//! the token and the answer of enhanced authentication ([`super::enhanced_auth`]).
+//! Takes the credentials out of a CONNECT: the password, the proof over the TLS exporter, the key of the TLS handshake,
+//! or the token and the answer of enhanced authentication ([`super::enhanced_auth`]).
 //!
 //! 1. An authentication method in the CONNECT: enhanced authentication.
 //! 2. A 3.1.1 client may send `ace` and the token as user name, and the proof over the exporter as password.

@@ -139,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// Writes what is told aside, and the status, when the session listens.
+    /// Writes the answer that passes no queue, and the status, when the session listens.
     pub(super) fn status(&mut self) {
         let (hub, session, handle) = (&self.hub, &self.session, &self.handle);
         if let Some(aside) = handle.take_aside() {
@@ -177,7 +177,7 @@ impl Connection {
         self.session.refusal(&self.handle, what, code)
     }
 
-    /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` is told there.
+    /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` gets the code there.
     pub(super) fn status_before(&mut self, end: &End) {
         let Some(code) = end.code else { return };
         let listens = self.session.look(|machine| machine.control(ControlTopic::Status));

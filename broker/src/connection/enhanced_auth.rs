@@ -2,10 +2,10 @@
 //! sessions.
 //!
 //! 1. CONNECT with method `ace`, token and proof over the TLS exporter: no challenge follows.
-//! 2. With a token alone: AUTH 0x18 with a nonce, and the client's answer. Every CONNECT that carries bytes in the form of
-//!    a token is challenged, whatever the token says: a challenge tells nothing about issuers, audiences or epochs. The
-//!    number of open challenges and their rate are bounded ([`crate::challenges`]); the setting `ace_challenge` says on
-//!    which transports this method lets a client in.
+//! 2. With a token alone: AUTH 0x18 with a nonce, and the client's answer. Every CONNECT that carries bytes in the form
+//!    of a token is challenged, whatever the token says: a challenge tells nothing about issuers, audiences or epochs.
+//!    The number of open challenges and their rate are bounded ([`crate::challenges`]); the setting `ace_challenge`
+//!    says on which transports this method lets a client in.
 //! 3. With the method `tessera-ace-1`: as in 2, and the answer is bound to audience, client id, token and channel.
 
 use std::time::Duration;

@@ -125,7 +125,7 @@ fn answer_version(body: &Bytes, error: CodecError) -> Option<Version> {
     Some(if level >= Version::V5.level() { Version::V5 } else { Version::V311 })
 }
 
-/// A 3.1.1 peer is told only what its return codes can say.
+/// A 3.1.1 peer gets only answers that its return codes can express.
 async fn answer(stream: &mut Stream, error: CodecError, version: Option<Version>) {
     let tellable =
         matches!(error.reason, ReasonCode::UNSUPPORTED_VERSION | ReasonCode::CLIENT_ID_NOT_VALID);

@@ -62,7 +62,7 @@ impl Connection {
         }
     }
 
-    /// The connection is over and its session left: what outlives it is queued as far as there is room.
+    /// The connection has ended and left its session: messages that outlive it are queued as far as there is room.
     pub(super) fn leave_unsent(&mut self) {
         if let Some(unsent) = self.unsent.take() {
             unsent.leave(&self.hub, &self.session, self.now.unix);

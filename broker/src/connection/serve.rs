@@ -54,7 +54,7 @@ pub(super) struct Connection {
     /// The method of enhanced authentication that the CONNECT named.
     pub(super) method: Option<Method>,
     pub(super) reauthentication: Option<Box<Reauthentication>>,
-    /// When losses were told last, in monotonic time.
+    /// When losses were reported last, in monotonic time.
     told_missed: Duration,
 }
 
@@ -265,7 +265,7 @@ impl Connection {
         end
     }
 
-    /// Losses are told once what waits was read, or at most every [`MISSED_TOLD`] while more waits all the time.
+    /// Losses are reported once the queue was read, or at most every [`MISSED_TOLD`] while more waits all the time.
     fn tell_missed(&mut self) {
         let outbox = &self.session.outbox;
         if !outbox.has_untold() {
@@ -343,8 +343,8 @@ impl Connection {
         None
     }
 
-    /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write buffer is full
-    /// (back-pressure).
+    /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write
+    /// buffer is full (back-pressure).
     async fn wait(&mut self) -> Option<End> {
         let interest = match self.out.len() {
             0 => Interest::READABLE,

@@ -1,5 +1,5 @@
-//! Messages of the broker itself below `$tessera/`: [`token`] renews the token of a session, [`status`] sends server time,
-//! expiry and refusals. [`crate::alerts`] publishes the third topic.
+//! Messages of the broker itself below `$tessera/`: [`token`] renews the token of a session, [`status`] sends server
+//! time, expiry and refusals. [`crate::alerts`] publishes the third topic.
 
 pub(crate) mod status;
 pub(crate) mod token;

@@ -1,5 +1,5 @@
-//! `$tessera/status`: the server's time, when the token expires, how many messages the session missed, why the connection
-//! is about to end, and over TLS the resumption secret.
+//! `$tessera/status`: the server's time, when the token expires, how many messages the session missed, why the
+//! connection is about to end, and over TLS the resumption secret.
 //!
 //! The connection itself writes it, with QoS 0, and it passes no queue: nothing of it can come out on another
 //! connection of the session, which may not be encrypted.
@@ -35,7 +35,8 @@ pub(crate) fn write(
     write_now(hub, session, handle, ControlTopic::Status, payload, out)
 }
 
-/// Writes a message of the broker's own, for a session that listens and is served by `handle`: with QoS 0, past the queue.
+/// Writes a message of the broker's own, for a session that listens and is served by `handle`: with QoS 0, past the
+/// queue.
 pub(crate) fn write_now(
     hub: &Hub,
     session: &Session,

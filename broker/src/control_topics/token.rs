@@ -3,9 +3,9 @@
 //! 0. Only a connection on which the peer proved the key of its device renews anything, and only while it serves the
 //!    session: a bearer token or a resumption secret alone renews nothing, and is good until it ends.
 //! 1. A token request is compared with the session (tenant, device) and carried to provisioning as it came.
-//! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer of
-//!    the request; an answer that others could read goes no further. A bearer token passes no queue, so that no other connection of
-//!    the session tells it.
+//! 2. The answer goes to the session on the same topic, when it listens. A symmetric key in it is sealed to the signer
+//!    of the request; an answer that others could read goes no further. A bearer token passes no queue, so that no
+//!    other connection of the session tells it.
 //! 3. The new token passes the chain and takes the place of the old one: new expiry, subscriptions outside the new
 //!    scope end, the connection goes on. An outage of provisioning ends nothing.
 
@@ -221,7 +221,7 @@ async fn install(
 /// The same for a token by which the peer re-authenticates (RFC 9431): a fresh answer proves its key again.
 ///
 /// # Errors
-/// What the token or the answer lacks; the session goes on as it was, unless its rights ended meanwhile.
+/// The fault of the token or of the answer; the session goes on as it was, unless its rights have ended.
 pub(crate) async fn reauthenticate(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
@@ -258,7 +258,7 @@ async fn replace(
         return Err(code);
     }
     let narrower = !held.scope().within(grant.scope());
-    // Another connection that came meanwhile goes on with its own proof and its own token.
+    // Another connection that has taken over goes on with its own proof and its own token.
     let held = hub.registry.renew_on(session, grant.clone(), handle)?;
     if narrower {
         narrow(hub, session, &grant).await;

@@ -1,4 +1,4 @@
-//! Connections whose peer has gone, in line to leave their session.
+//! Connections whose peer has gone, and which wait to leave their session.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -12,7 +12,7 @@ use crate::session::machine::{End, Will};
 use crate::session::{ConnectionHandle, Now, Session};
 
 impl Hub {
-    /// A connection is over: leaves the session, which may be over with it.
+    /// A connection has ended: leaves the session, which may end with it.
     pub(crate) async fn leave(
         &self,
         session: &Arc<Session>,
@@ -67,8 +67,8 @@ impl Hub {
         finished.will
     }
 
-    /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree on
-    /// what time it is. Those whose time is over end with the next look at deadlines.
+    /// Counts the time for which sessions from before this start were away, once a heartbeat and the wall clock agree
+    /// on what time it is. Expired sessions end with the next look at deadlines.
     pub(crate) fn settle(&self) {
         if self.persistence.is_settled() || !self.authenticator.validator().time_is_settled() {
             return;

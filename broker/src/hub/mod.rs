@@ -1,5 +1,5 @@
-//! The parts of a broker that all connections share: fields, and what is asked of several of them at once. [`route`] has the
-//! way of a message, [`wills`] wills, [`end_session`] the end of a session.
+//! The parts of a broker that all connections share: fields, and what is asked of several of them at once. [`route`]
+//! has the way of a message, [`wills`] wills, [`end_session`] the end of a session.
 
 mod disconnected;
 mod end_session;

@@ -37,7 +37,7 @@ impl Routed {
 }
 
 impl Hub {
-    /// Keeps what is to be retained and delivers to all who subscribed. Not cancel-safe: see [`Routing::finish`].
+    /// Stores a retained message and delivers to all subscribers. Not cancel-safe: see [`Routing::finish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
         let (routed, rest) = self.route_now(message);
         self.finish(rest).await;
@@ -66,7 +66,7 @@ impl Hub {
         self.route_on(message, routed)
     }
 
-    /// Delivers what is left of a publish.
+    /// Delivers the rest of a publish.
     pub(crate) async fn finish(&self, rest: Option<Rest>) {
         if let Some(rest) = rest {
             self.routing.finish(rest).await;

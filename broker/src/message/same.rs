@@ -1,7 +1,7 @@
 //! Rows of one message become one message again.
 //!
-//! A message that waits for many sessions is there once, and has a row for each of them: rows are read and deleted one by
-//! one. When they are read, equal ones share one message, so that memory after a start is not larger than before it.
+//! A message that waits for many sessions is there once, and has a row for each of them: rows are read and deleted one
+//! by one. When they are read, equal ones share one message, so that memory after a start is not larger than before it.
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};

@@ -1,17 +1,17 @@
 //! Durable state: persistent sessions, the messages that wait for them, and retained messages.
 //!
 //! 1. A change of durable state is noted as a [`Step`] and gets a commit number; nothing waits for the disk yet.
-//! 2. One task ([`Persistence::run`]) takes the noted steps and commits them, group by group. Steps that belong together
-//!    ([`Persistence::together`]) are never divided.
-//! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the commit number is
-//!    [`Persistence::durable`] before its bytes leave the process.
+//! 2. One task ([`Persistence::run`]) takes the noted steps and commits them, group by group. Steps that belong
+//!    together ([`Persistence::together`]) are never divided.
+//! 3. A packet that tells a peer of it (PUBACK, PUBREC, PUBREL, a PUBLISH whose row is new) waits until the commit
+//!    number is [`Persistence::durable`] before its bytes leave the process.
 //!
 //! While there is no room on the disk, noted steps wait and are tried again. None of them is reported as durable, and
 //! no CONNECT is let in, so that they stay few. They are written when there is room, and service goes on.
 //!
 //! Changes of other sessions, and messages that are not retained, are not noted here. The forms of the rows are in
-//! `session::row`, `routing::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not stored: a
-//! restored session allows nothing until a token has been accepted for it.
+//! `session::row`, `routing::row` and [`crate::message`]; `server::restore` reads them at start. Rights are not stored:
+//! a restored session allows nothing until a token has been accepted for it.
 
 mod pending;
 #[cfg(test)]
@@ -123,7 +123,7 @@ impl Persistence {
         self.store.opened().accepted.is_some()
     }
 
-    /// Whether what came back has been judged by a time that is to be relied on.
+    /// Whether the restored sessions have been judged by a time that can be relied on.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
     }
@@ -157,7 +157,7 @@ impl Persistence {
     /// As [`Self::note`] for a row or the end of one session: what comes after its end is noted no more.
     fn note_of(&self, over: &AtomicBool, step: Step) -> u64 {
         let pending = self.pending.lock();
-        // Under the lock, so that no row slips in behind the end.
+        // Under the lock, so that no row is noted after the end.
         let was_over = match step {
             Step::Forget(_) => over.swap(true, Ordering::Relaxed),
             Step::Put(..) | Step::Delete(_) => over.load(Ordering::Relaxed),
@@ -338,7 +338,7 @@ impl Persistence {
             for (table, key) in self.rows_of(id)? {
                 batch.delete(table, key);
                 steps += 1;
-                // Of a session that is over, what a crash leaves is dropped at the next start.
+                // Rows of an ended session that a crash leaves are dropped at the next start.
                 if steps == PERSISTENCE_WHOLE {
                     steps = 0;
                     self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
@@ -393,7 +393,7 @@ impl SessionRows {
         self.persistence.note_of(&self.over, Step::Delete(row(self.id)))
     }
 
-    /// The session is over: nothing of it stays, also not what is noted for it from now on.
+    /// The session has ended: no row of it stays, and none is noted for it from now on.
     pub(crate) fn forget(&self) -> u64 {
         self.persistence.note_of(&self.over, Step::Forget(self.id))
     }

@@ -213,7 +213,7 @@ fn a_kill_never_divides_what_belongs_together() {
     let folder = tempfile::tempdir().unwrap();
     for kill in 0..12usize {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "keep::tests::as_a_process", "--nocapture"]);
+        command.args(["--exact", "persistence::tests::as_a_process", "--nocapture"]);
         command.env(FOLDER, folder.path()).stdout(std::process::Stdio::piped());
         let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();

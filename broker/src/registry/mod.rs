@@ -123,11 +123,11 @@ impl Registry {
         self.renew_if(session, grant, None).0
     }
 
-    /// The same on behalf of the connection behind `handle`.
+    /// The same on behalf of the connection of `handle`.
     ///
     /// # Errors
-    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the handle
-    /// serves the session no more.
+    /// The rights stay: `token_older` when those of now are newer than when `grant` was judged, `not_ready` when the
+    /// handle serves the session no more.
     pub fn renew_on(
         &self,
         session: &Session,

@@ -42,7 +42,7 @@ pub(crate) struct TicketKeys {
 /// The outcome of a look at the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Changed {
-    /// There is a new key for secrets that are told from now on.
+    /// There is a new key for the secrets that are sent from now on.
     pub(crate) newer: bool,
     /// A key is not accepted any more.
     pub(crate) withdrawn: bool,

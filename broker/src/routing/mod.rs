@@ -2,11 +2,12 @@
 //!
 //! 1. [`exact`] has exact filters: one hash lookup. Metrics call it the lane `device`.
 //! 2. [`persistent`] has wildcards of persistent sessions, since rumqttd's router keeps its messages in memory.
-//! 3. [`wildcard`] has all other wildcards and the shared filters, by rumqttd's router. Metrics call it the lane `fleet`.
+//! 3. [`wildcard`] has all other wildcards and the shared filters, by rumqttd's router. Metrics call it the lane
+//!    `fleet`.
 //!
 //! A session opens [`SessionRoutes`] with its [`Outbox`], subscribes through them and drains the outbox. It checks its
-//! rights before a subscribe, before a publish, and again on each delivery that it takes out. [`retained`] keeps the last
-//! message of each topic.
+//! rights before a subscribe, before a publish, and again on each delivery that it takes out. [`retained`] keeps the
+//! last message of each topic.
 
 mod delivery;
 pub mod exact;
@@ -150,14 +151,16 @@ impl Routing {
         }))
     }
 
-    /// Delivers a message to all subscribers that can be reached without waiting; returns the rest for [`Routing::finish`].
+    /// Delivers a message to all subscribers that can be reached without waiting; returns the rest for
+    /// [`Routing::finish`].
     pub fn publish(&self, message: &Arc<Message>) -> (Tally, Option<Rest>) {
         let mut tally = self.publish_at_once(message);
         let rest = self.publish_to_wildcards(message, &mut tally);
         (tally, rest)
     }
 
-    /// The part of [`Self::publish`] that one commit can hold: exact filters, and all that persistent sessions subscribed to.
+    /// The part of [`Self::publish`] that one commit can hold: exact filters, and all that persistent sessions
+    /// subscribed to.
     pub fn publish_at_once(&self, message: &Arc<Message>) -> Tally {
         let mut tally = Tally::default();
         self.exact.publish(message, &mut tally);
@@ -171,8 +174,8 @@ impl Routing {
         self.wildcard.offer(message, tally)
     }
 
-    /// Delivers the rest. Waits while the queue of the router is full: until then the caller reads no further packet of this
-    /// publisher. Not cancel-safe: cancelled, only a part of the subscribers has been served.
+    /// Delivers the rest. Waits while the queue of the router is full: until then the caller reads no further packet of
+    /// this publisher. Not cancel-safe: cancelled, only a part of the subscribers has been served.
     pub async fn finish(&self, rest: Rest) {
         self.wildcard.write(rest).await;
     }

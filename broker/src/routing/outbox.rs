@@ -49,8 +49,8 @@ pub enum Push {
     Stored(u64),
     /// No room.
     Full,
-    /// There is room in this queue, and the share of its device, of its tenant or of all is used up: the message is lost
-    /// to it. Waiting for this queue alone would not help.
+    /// There is room in this queue, and the share of its device, of its tenant or of all is used up: the message is
+    /// lost to it. Waiting for this queue alone would not help.
     NoShare,
     /// The session is gone.
     Closed,
@@ -68,7 +68,7 @@ pub struct Outbox {
     waiting: AtomicUsize,
     missed: AtomicU64,
     holding: Holding,
-    /// The part of `missed` that its reader took to tell.
+    /// The part of `missed` that its reader has reported.
     told: AtomicU64,
     /// Whether something waits or it is closed: what its reader looks at without the lock.
     some: AtomicBool,
@@ -161,7 +161,7 @@ impl Outbox {
     }
 
     /// As [`Self::push`] if `open` says so. When it does not, or nothing fits, `turned_away` is called. Both are called
-    /// under the lock of the queue, so that a delivery that is turned away here comes behind one that was not.
+    /// under the lock of the queue, so that a delivery that is turned away here comes after one that was not.
     pub(in crate::routing) fn push_if(
         &self,
         delivery: Delivery,
@@ -178,7 +178,8 @@ impl Outbox {
     }
 
     /// Adds what `next` gives, which can wait elsewhere: while few messages wait, or else `share` of them, and as far
-    /// as there is room. `next` is called under the lock of the queue: what is pushed after `next` looked comes behind.
+    /// as there is room. `next` is called under the lock of the queue: messages pushed after `next` looked come after
+    /// it.
     pub(crate) fn feed(
         &self,
         mut share: usize,
@@ -205,7 +206,7 @@ impl Outbox {
                 break;
             }
             let qos = delivery.qos();
-            // Without a share it is lost: no drain of this queue would tell when there is one.
+            // Without a share it is lost: no drain of this queue would show when there is one.
             match self.add(&mut inner, delivery) {
                 Push::NoShare => {
                     self.miss(1);
@@ -310,13 +311,13 @@ impl Outbox {
         pushed
     }
 
-    /// Notes messages that this session will never see, and wakes its reader, which tells the client.
+    /// Counts messages that this session will never see, and wakes its reader, which reports them to the client.
     pub fn miss(&self, count: u64) {
         self.missed.fetch_add(count, Ordering::Release);
         self.filled.wake();
     }
 
-    /// Whether messages were missed that the client was not told of.
+    /// Whether messages were missed that were not reported to the client.
     pub(crate) fn has_untold(&self) -> bool {
         self.missed.load(Ordering::Acquire) != self.told.load(Ordering::Relaxed)
     }
@@ -331,7 +332,7 @@ impl Outbox {
         self.missed.load(Ordering::Acquire)
     }
 
-    /// Says whether the client is connected. While it is not, QoS 0 is let go; what of it waits already is dropped.
+    /// Says whether the client is connected. While it is not, QoS 0 is not queued, and queued QoS 0 is dropped.
     pub fn set_attended(&self, attended: bool) {
         let mut inner = self.inner.lock();
         inner.unattended = !attended;
@@ -357,8 +358,8 @@ impl Outbox {
         self.some.load(Ordering::Acquire)
     }
 
-    /// Appends up to `most` waiting messages to `out` and returns how many. Those of QoS 1 and 2 are of the session's share
-    /// until [`Holding::end`] is told.
+    /// Appends up to `most` waiting messages to `out` and returns how many. Those of QoS 1 and 2 are of the session's
+    /// share until [`Holding::end`] is called.
     pub fn try_drain(&self, most: usize, out: &mut Vec<Delivery>) -> usize {
         self.try_drain_before(most, |_| false, out).0
     }
@@ -393,7 +394,7 @@ impl Outbox {
         (count, count < most)
     }
 
-    /// Lets go of messages that may no longer reach the client, and of its rows; tells of which QoS it was.
+    /// Drops messages of revoked publishers and their rows; returns the QoS of each.
     pub(crate) fn drop_revoked(&self, trusted: Trusted<'_>) -> Vec<QoS> {
         let mut dropped = Vec::new();
         let mut inner = self.inner.lock();

@@ -73,8 +73,8 @@ impl SessionRoutes {
         Ok(self.held.insert(wanted.clone(), held).is_none())
     }
 
-    /// Restores a subscription of a persistent session after a restart: it counts in the share in any case. The router is
-    /// not needed, so that nothing can refuse it: persistent sessions are served as messages are published.
+    /// Restores a subscription of a persistent session after a restart: it counts in the share in any case. The router
+    /// is not needed, so that nothing can refuse it: persistent sessions are served as messages are published.
     pub(crate) fn restore(&mut self, known: &Subscription, options: Options) {
         let Self { routing, tenant, outbox, .. } = self;
         let held = match (exact(known), &known.share) {
@@ -114,7 +114,7 @@ impl SessionRoutes {
         }
     }
 
-    /// Unsubscribes; tells whether there was such a subscription.
+    /// Unsubscribes; returns whether there was such a subscription.
     pub fn unsubscribe(&mut self, wanted: &Subscription) -> bool {
         let held = self.held.remove(wanted);
         self.give_back(usize::from(held.is_some()));

@@ -1,5 +1,5 @@
-//! The one thread that accepts: a flood fills the kernel's backlog in a tenth of a second, so the thread that empties it waits
-//! behind no connection.
+//! The one thread that accepts: a flood fills the kernel's backlog in a tenth of a second, so the thread that empties
+//! it waits behind no connection.
 
 use std::io;
 use std::net::TcpListener;

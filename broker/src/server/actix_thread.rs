@@ -74,7 +74,7 @@ async fn run_http(
     let server = match server {
         Ok(server) => server,
         Err(error) => {
-            // The one who asked has gone: nothing is served and nothing more is owed.
+            // The caller has gone: nothing is served.
             let _ = started.send(Err(error));
             return;
         }

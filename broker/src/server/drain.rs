@@ -1,4 +1,4 @@
-//! Runs the listeners until stop is told, then waits a while for the connections, and closes what is below them.
+//! Runs the listeners until the broker stops, then waits a while for the connections, and closes the parts below them.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::hub::Hub;
 use crate::limits::DRAIN_WITHIN;
 use crate::session::machine::End;
 
-/// Starts to accept. At the end `drained` is cancelled once the connections have been waited for, and `server` is stopped
-/// last.
+/// Starts to accept. At the end `drained` is cancelled once the connections have been waited for, and `server` is
+/// stopped last.
 pub(super) async fn spawn(
     hub: &Arc<Hub>,
     listeners: Listeners,

@@ -42,7 +42,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Accepts until stop is told.
+    /// Accepts until the broker stops.
     pub(super) async fn run(self, listener: AsyncFd<TcpListener>, stop: Stop) {
         let waiting = PROXY_WAITING.min(self.hub.admission.most_half_open());
         let headers = Arc::new(Semaphore::new(waiting));

@@ -1,8 +1,8 @@
 //! Start, listen, drain.
 //!
-//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), routing, watchers,
-//! listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does not stop
-//! in time.
+//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), routing,
+//! watchers, listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does
+//! not stop in time.
 
 mod accept_thread;
 mod actix_thread;
@@ -112,7 +112,7 @@ impl BrokerHandle {
         self.hub.reasons().is_empty()
     }
 
-    /// The part that is not ready, and its code, as `/readyz` tells them.
+    /// The part that is not ready, and its code, as in `/readyz`.
     pub fn not_ready(&self) -> Option<(&'static str, RefusalCode)> {
         self.hub.reasons().first().map(|reason| (reason.part, reason.code))
     }

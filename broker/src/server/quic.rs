@@ -23,7 +23,7 @@ pub(super) struct QuicListener {
 }
 
 impl QuicListener {
-    /// Accepts until stop is told.
+    /// Accepts until the broker stops.
     pub(super) async fn run(self, stop: Stop) -> Self {
         loop {
             let incoming = tokio::select! {
@@ -38,7 +38,7 @@ impl QuicListener {
         self
     }
 
-    /// Tells those who are left, for a moment.
+    /// Closes the connections that are left, for a moment.
     pub(super) async fn end(&self) {
         // A peer that does not answer in time finds out by silence.
         let _ = tokio::time::timeout(LINGER, self.endpoint.end()).await;

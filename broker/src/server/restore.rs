@@ -74,7 +74,7 @@ pub(crate) async fn restore(hub: &Arc<Hub>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Why a session does not come back.
+/// The reason for which a session is not restored.
 enum Lost {
     Damaged(&'static str),
     Over,
@@ -103,7 +103,7 @@ fn restore_session(
 ) -> Result<Result<Option<Arc<Session>>, Lost>, StoreError> {
     let Some(record) = SessionRecord::decode(row) else { return Ok(Err(Lost::Damaged("session"))) };
     let now = hub.now();
-    // One with a will comes back to end at once: that is when the will is due at the latest.
+    // One with a will is restored and ends at once: that is when the will is due at the latest.
     if record.expiry == 0 && record.will.is_none() {
         return Ok(Err(Lost::Over));
     }
@@ -142,8 +142,8 @@ fn restore_session(
     Ok(Ok(former))
 }
 
-/// A grant without rights, unless it was revoked while the broker was down. Without trust data this cannot be judged yet:
-/// the trust effect that brings them checks every session.
+/// A grant without rights, unless it was revoked while the broker was down. Without trust data this cannot be judged
+/// yet: the trust effect that brings them checks every session.
 fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
     let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.authenticator.validator();
@@ -302,7 +302,8 @@ fn restore_one(hub: &Hub, row: u64, value: Vec<u8>, same: &mut Same) -> bool {
 }
 
 /// Whether a message still may reach a client. Without trust data nothing can be said yet: it is asked again with every
-/// delivery. After an absence in which revocations were forgotten, trust data say so themselves ([`TrustState::forgotten`]).
+/// delivery. After an absence in which revocations were forgotten, trust data say so themselves
+/// ([`TrustState::forgotten`]).
 ///
 /// [`TrustState::forgotten`]: tessera_agent::trust::TrustState::forgotten
 fn may_come_back(hub: &Hub, message: &Message) -> bool {

@@ -11,8 +11,8 @@ use crate::resumption::Changed;
 use crate::session::machine::End;
 use crate::session::Session;
 
-/// Replaces ticket keys on time until stop is told, tells every listening session its new secret, and ends connections
-/// whose key is gone.
+/// Replaces ticket keys on time until the broker stops, sends every listening session its new secret, and ends
+/// connections whose key is gone.
 pub(crate) async fn watch(hub: Arc<Hub>, stop: Stop) {
     let mut ticks = tokio::time::interval(TICKET_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

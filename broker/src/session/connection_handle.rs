@@ -145,7 +145,7 @@ impl ConnectionHandle {
         }
     }
 
-    /// Whether the resumption secret of this grant's token may be told here.
+    /// Whether the resumption secret of this grant's token may be sent here.
     pub fn may_hold_secret_of(&self, grant: &Grant) -> bool {
         let proved = match &*self.shown.lock() {
             Shown::Key => grant.confirmation().is_some(),
@@ -155,8 +155,8 @@ impl ConnectionHandle {
         proved && self.security == ChannelSecurity::Tls
     }
 
-    /// Asks the connection to tell this, and its status. It passes no queue: whatever comes of the connection, no
-    /// other one of the session tells it.
+    /// Asks the connection to send this, and its status. It passes no queue: whatever happens to the connection, no
+    /// other one of the session sends it.
     pub fn tell_aside(&self, payload: Secret<Vec<u8>>) {
         *self.aside.lock() = Some(Box::new(payload));
         self.ask_status();

@@ -1,5 +1,5 @@
-//! The moments at which a session or its connection ends by itself: expiry of the token, keep-alive, will delay, session
-//! expiry.
+//! The moments at which a session or its connection ends by itself: expiry of the token, keep-alive, will delay,
+//! session expiry.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub enum Due {
     Told,
     /// A will whose delay has passed.
     Will(Will),
-    /// Its time is over.
+    /// It has expired.
     Over,
     /// It has ended already, or the timer was an old one.
     Nothing,

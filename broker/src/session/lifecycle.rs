@@ -19,16 +19,16 @@ pub enum Left {
     Outlived,
     /// The session is kept. A will to be published now.
     Kept(Option<Will>),
-    /// The session is over. A will to be published now.
+    /// The session has ended. A will to be published now.
     Over(Option<Will>),
 }
 
 impl Session {
-    /// Gives the session to a new connection. One that served it until now is told that it was taken over, and its
-    /// will, if it is due, comes back with the CONNACK.
+    /// Gives the session to a new connection. One that served it until now ends as taken over, and its
+    /// will, if it is due, is returned with the CONNACK.
     ///
     /// # Errors
-    /// `will_not_authorised`, or `not_ready` when the session has ended meanwhile: nothing was changed.
+    /// `will_not_authorised`, or `not_ready` when the session has ended: nothing was changed.
     pub fn attach(
         &self,
         connect: &Connect,
@@ -40,7 +40,7 @@ impl Session {
         let rights = self.rights.load();
         let cx = Context::at(&rights, context, self.id, now);
         let mut state = self.state.lock();
-        // One whose time is over, and whom no timer has found so far, has ended too.
+        // One that has expired, and that no timer has found so far, has ended too.
         let is_over = state.left.is_some() && now.monotonic >= state.keep_until;
         if state.ended || is_over {
             return Err(RefusalCode::NotReady);
@@ -68,7 +68,7 @@ impl Session {
         Ok((ack, due))
     }
 
-    /// The connection behind `handle` is over.
+    /// The connection of `handle` has ended.
     pub fn leave(&self, handle: &Arc<ConnectionHandle>, end: &End, now: Now) -> Left {
         let mut state = self.state.lock();
         match &state.handle {

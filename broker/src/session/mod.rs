@@ -74,7 +74,7 @@ struct State {
     waiting_will: Option<Box<(Duration, Will)>>,
     ended: bool,
     timer: Duration,
-    /// It came back at this start, and how long it was away has not been counted: no clock was to be relied on.
+    /// It was restored at this start, and its absence has not been counted yet: no clock could be relied on.
     unsettled: bool,
 }
 
@@ -280,7 +280,7 @@ impl Session {
         handle.is_some()
     }
 
-    /// Asks the connection that serves it, if there is one, to tell its status.
+    /// Asks the connection that serves it, if there is one, to write its status.
     pub fn ask_status(&self) {
         if let Some(handle) = &self.state.lock().handle {
             handle.ask_status();

@@ -24,7 +24,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Adds a deadline. An older one of the same session rings in vain.
+    /// Adds a deadline. Older timers of the same session are ignored when they fire.
     pub fn add(&self, at: Duration, session: SubscriberId) {
         self.set.lock().insert((at, session));
     }

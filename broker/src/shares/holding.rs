@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use super::{Account, Kind};
 use crate::limits::{SHARE_FREE, SHARE_STEP};
 
-/// Bytes that wait in the queue of a session, and bytes that are under way. The first [`SHARE_FREE`] count for no share;
-/// the rest is taken in steps of [`SHARE_STEP`], so that most changes look at this session's own numbers alone.
+/// Bytes that wait in the queue of a session, and bytes that are under way. The first [`SHARE_FREE`] count for no
+/// share; the rest is taken in steps of [`SHARE_STEP`], so that most changes look at this session's own numbers alone.
 pub(crate) struct Holding {
     account: Option<Arc<Account>>,
     /// In the queue. Set by the queue, under its lock.
@@ -72,7 +72,7 @@ impl Holding {
         }
     }
 
-    /// So many bytes came back at a restart: they are there, whatever the share says.
+    /// So many bytes were restored: they are there, whatever the share says.
     pub(crate) fn restore(&self, queued: usize, under_way: usize) {
         let Some(account) = &self.account else { return };
         let _change = self.change.lock();

@@ -1,9 +1,9 @@
 //! Shares: how much one device, one tenant and all clients together may hold of what the broker keeps for them.
 //!
-//! The [`Account`] of a device counts what its sessions hold, its tenant counts all its devices, and the whole counts all
-//! tenants. A request beyond one of the three is refused to the client that asks, and counted in `limits_hit_total`;
-//! others are served. A session takes bytes in steps ([`Holding`]), so that one that keeps up touches no counter that it
-//! shares with others.
+//! The [`Account`] of a device counts what its sessions hold, its tenant counts all its devices, and the whole counts
+//! all tenants. A request beyond one of the three is refused to the client that asks, and counted in
+//! `limits_hit_total`; others are served. A session takes bytes in steps ([`Holding`]), so that one that keeps up
+//! touches no counter that it shares with others.
 
 mod holding;
 mod kind;
@@ -165,7 +165,7 @@ impl Account {
 }
 
 impl Part {
-    /// It is kept, until [`Account::give_back`] is told: many small ones take less room so.
+    /// It is kept, until [`Account::give_back`] is called: many small ones take less room so.
     pub(crate) fn hold(mut self) {
         self.amount = 0;
     }
@@ -199,7 +199,7 @@ impl Drop for OfTenant {
     }
 }
 
-/// Takes an entry out, unless another one has taken its place meanwhile.
+/// Takes an entry out, unless another one has taken its place since.
 fn forget<K: std::hash::Hash + Eq, T>(known: &mut HashMap<K, Weak<T>>, key: &K) {
     if known.get(key).is_some_and(|one| one.strong_count() == 0) {
         known.remove(key);

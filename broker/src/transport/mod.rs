@@ -105,7 +105,7 @@ impl Stream {
         if let Some(web_socket) = &mut self.web_socket {
             web_socket.send_close();
         }
-        // A peer that is gone needs no goodbye.
+        // A peer that has gone needs no close.
         let _ = self.push();
         self.wire.send_close();
     }

@@ -1,5 +1,5 @@
-//! Statements of MQTT 5 that are seen best in the bytes: aliases, overlapping subscriptions, empty payloads, packet ids,
-//! expiry beside a begun exchange.
+//! Statements of MQTT 5 that are seen best in the bytes: aliases, overlapping subscriptions, empty payloads, packet
+//! ids, expiry beside a begun exchange.
 
 use bytes::Bytes;
 use tessera_broker::codec::{

@@ -96,7 +96,7 @@ impl ExactRoutes {
         }
     }
 
-    /// Subscribes, or changes the options of a subscription; tells whether it is new.
+    /// Subscribes, or changes the options of a subscription; returns whether it is new.
     pub fn subscribe(
         &self,
         tenant: &TenantId,
@@ -127,7 +127,7 @@ impl ExactRoutes {
         }
     }
 
-    /// Unsubscribes; tells whether there was such a subscription.
+    /// Unsubscribes; returns whether there was such a subscription.
     pub fn unsubscribe(&self, tenant: &TenantId, topic: &TopicName, id: SubscriberId) -> bool {
         let key = KeyRef { tenant: tenant.as_str(), topic: topic.as_str() };
         let Some(shard) = self.shard(&key) else { return false };

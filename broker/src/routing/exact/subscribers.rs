@@ -41,7 +41,7 @@ impl Subscribers {
         }
     }
 
-    /// Adds or replaces; tells whether the session was not there before.
+    /// Adds or replaces; returns whether the session was not there before.
     pub(in crate::routing) fn put(&mut self, subscriber: Subscriber) -> bool {
         let id = subscriber.outbox.id();
         if let Some(known) = self.place(id).and_then(|place| self.list.get_mut(place)) {

@@ -40,7 +40,7 @@ impl Outbox {
         poll_fn(|context| self.poll_ready(context)).await;
     }
 
-    /// As [`Self::poll_ready`], and ready when messages were missed that the client was not told of.
+    /// As [`Self::poll_ready`], and ready when messages were missed that were not reported to the client.
     pub(crate) fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.poll_ready(context) {
             // They may have been missed before the waker was there.

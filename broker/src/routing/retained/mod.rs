@@ -149,7 +149,7 @@ impl Retained {
         }
     }
 
-    /// Puts back what was kept in row `row`, whatever the limits say. One that is over is found by no lookup.
+    /// Restores the message of row `row`, whatever the limits say. No lookup finds one that has expired.
     pub(crate) fn restore(&self, mut message: Message, row: u64) {
         let mut inner = self.inner.write();
         inner.last_row = inner.last_row.max(row);
@@ -163,8 +163,8 @@ impl Retained {
         inner.last_row = inner.last_row.max(row);
     }
 
-    /// Takes a publish with the retain flag. The message is copied: it holds on to no network buffer. One that is over
-    /// already replaces the older one too [MQTT-3.3.1-5], by nothing.
+    /// Takes a publish with the retain flag. The message is copied: it keeps no network buffer alive. One that has
+    /// expired already replaces the older one too [MQTT-3.3.1-5], by nothing.
     pub fn set(&self, message: &Message, now: UnixSeconds) -> Stored {
         let without = if message.payload.is_empty() {
             Stored::Deleted
@@ -211,7 +211,7 @@ impl Retained {
             .collect()
     }
 
-    /// Removes what a device published and `lost` says; tells how many.
+    /// Removes the messages of a device for which `lost` is true; returns how many.
     pub fn remove_of(
         &self,
         tenant: &TenantId,
@@ -244,7 +244,7 @@ impl Retained {
         found
     }
 
-    /// Removes it, unless another client has published there meanwhile.
+    /// Removes it, unless another client has published there since.
     pub(crate) fn remove_revoked(
         &self,
         tenant: &TenantId,
@@ -287,7 +287,7 @@ impl Inner {
         self.tenants.get(tenant)?.tree.get(topic)
     }
 
-    /// The narrowest limit first: a publisher at its own limit is told that one. A message that is no larger than the one
+    /// The narrowest limit first: a publisher at its own limit gets that one. A message that is no larger than the one
     /// that it replaces takes nothing more: it fits, also while there is more than there may be.
     fn has_room(&self, message: &Message) -> Result<(), Limit> {
         let old = self.get(&message.tenant, &message.topic);

@@ -1,9 +1,10 @@
-//! Fast path for a filter with one subscriber: while the subscriber keeps up, a message goes to its outbox at once, past the
-//! router.
+//! Fast path for a filter with one subscriber: while the subscriber keeps up, a message goes to its outbox at once,
+//! past the router.
 //!
-//! A commit log is worth its two thread hops when it has many readers or a slow one. A filter with one reader that keeps up
-//! needs neither: without them a message costs half. As soon as the reader's outbox is full, messages go into the log,
-//! and they do so until the reader has read all of them: so order holds, and no message is lost that the log can hold.
+//! A commit log is worth its two thread hops when it has many readers or a slow one. A filter with one reader that
+//! keeps up needs neither: without them a message costs half. As soon as the reader's outbox is full, messages go into
+//! the log, and they do so until the reader has read all of them: so order holds, and no message is lost that the log
+//! can hold.
 
 use super::atomic_options::AtomicOptions;
 use crate::message::Message;
@@ -20,7 +21,7 @@ pub(super) struct DirectReader {
     mode: AtomicU8,
     /// Messages that are queued for the log.
     queued: AtomicU64,
-    /// The place behind the last of them that the writer has put there.
+    /// The place after the last of them that the writer has put there.
     written: AtomicU64,
 }
 
@@ -83,8 +84,8 @@ impl DirectReader {
         }
     }
 
-    /// The feed has delivered all messages before this place, or counted them as missed. If the log holds no more, messages go
-    /// to the outbox again.
+    /// The feed has delivered all messages before this place, or counted them as missed. If the log holds no more,
+    /// messages go to the outbox again.
     pub(super) fn read_up_to(&self, place: u64) {
         self.outbox.between_pushes(|| {
             let all = self.queued.load(Ordering::SeqCst) == 0
@@ -111,7 +112,7 @@ impl DirectReader {
 }
 
 impl QueuedToLog {
-    /// The writer has put it into the log; `next` is the place behind it.
+    /// The writer has put it into the log; `next` is the place after it.
     pub(super) fn written(self, next: u64) {
         self.0.written.store(next, Ordering::SeqCst);
     }

@@ -5,8 +5,8 @@
 //! back-pressure: a message that no member has room for is lost (counted), as for every persistent session.
 //!
 //! A group whose members all end with their connection stays with the router until a persistent one joins. From then on
-//! each message says whether the group had it already: the number that [`DurableGroups::publish`] returns travels through the
-//! router, and the group's reader skips messages that are not older than the group's own number.
+//! each message says whether the group had it already: the number that [`DurableGroups::publish`] returns travels
+//! through the router, and the group's reader skips messages that are not older than the group's own number.
 
 use super::group::Group;
 use super::tree::FilterTree;

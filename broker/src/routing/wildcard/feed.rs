@@ -63,9 +63,9 @@ enum Step {
 
 impl Feed {
     /// Runs until stopped or until the reader is gone; survives the router. A message at the place `owed` or higher
-    /// must arrive or be told as missed.
+    /// must arrive or be counted as missed.
     pub(super) async fn run(self, link: OwnedLink, owed: u64) {
-        // Nothing is on its way through the log yet, or the first message that comes out of it will tell.
+        // The log holds nothing yet, or the first message that comes out of it will show it.
         self.read_up_to(0);
         let mut at = At { link, base: None, expected: owed, next: None };
         while self.step(&mut at).await {}
@@ -144,7 +144,7 @@ impl Feed {
     async fn resume(&self, at: &mut At) -> bool {
         let OwnedLink { link, place } = &mut at.link;
         let following = at.next.is_none();
-        // A router that cannot be told is found so by the next step.
+        // The next step finds a router that cannot be notified.
         tokio::select! {
             biased;
             _ = link.resume() => {}
@@ -209,7 +209,7 @@ impl Feed {
         }
     }
 
-    /// The log turned over before this reader came to it, or its router ended: messages are lost to it, and it is told.
+    /// The log turned over before this reader came to it, or its router ended: messages are lost to it, and counted.
     fn note_gap(&self, missed: u64) {
         if missed == 0 {
             return;
@@ -261,8 +261,9 @@ impl Feed {
 }
 
 impl Feed {
-    /// Waits until the message may fit; follows a new router meanwhile. False when it is to end. While there are members
-    /// in `no_share`, the group is asked again after each tick: other sessions of their devices may have let go.
+    /// Waits until the message may fit; follows a new router until then. False when it is to end. While there are
+    /// members in `no_share`, the group is asked again after each tick: other sessions of their devices may have freed
+    /// some.
     async fn room(&self, at: &mut At, message: &Message, no_share: &[SubscriberId]) -> bool {
         let era = Arc::clone(at.link.era());
         let following = at.next.is_none();

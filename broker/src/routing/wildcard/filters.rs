@@ -36,7 +36,7 @@ impl Empties for OfTenant {
 struct InUse {
     log: Log,
     readers: usize,
-    /// The share of the device that had it first; it pays until the last reader lets go.
+    /// The share of the device that had it first; it pays until the last reader leaves.
     _paid: Arc<Paid>,
     /// The only reader, if it is one that can be reached past the log.
     direct: Option<Arc<DirectReader>>,
@@ -78,8 +78,8 @@ pub(super) struct Claim {
 }
 
 impl Filters {
-    /// Claims the log of a filter, and the share of a link, for a device. `direct` is the reader, should it stay the only
-    /// one.
+    /// Claims the log of a filter, and the share of a link, for a device. `direct` is the reader, should it stay the
+    /// only one.
     ///
     /// # Errors
     /// A share is used up, or no log is free.

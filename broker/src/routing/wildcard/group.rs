@@ -49,7 +49,7 @@ impl Group {
         Some(true)
     }
 
-    /// Takes a member out and tells how many are left.
+    /// Removes a member and returns how many are left.
     pub(super) fn leave(&self, id: SubscriberId) -> usize {
         let mut turn = self.turn.lock();
         if let Some(place) = turn.members.iter().position(|(member, _)| member.id() == id) {

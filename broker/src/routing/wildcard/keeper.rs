@@ -4,7 +4,7 @@
 //! A change of routers, whatever its cause:
 //! 1. The new router starts, and the fence moves: from now on the old one is written to no more.
 //! 2. Each reader is told, takes a link into the new router and reads the old one to its end, if it still answers; what
-//!    does not come out of it any more is a gap, which the reader is told.
+//!    does not come out of it any more is a gap, which is counted for the reader.
 //! 3. When all readers have their links, the writer gets its own.
 //! 4. When all readers have left it, the old router ends.
 
@@ -181,7 +181,7 @@ impl Keeper {
             Finding::Alive if self.is_residue_due() => self.replace(Cause::Residue).await,
             _ => return,
         };
-        // Failing, it is tried again at the next step: there is no router meanwhile, and health says so.
+        // If it fails, the next step tries again: until then there is no router, and health says so.
         self.note_health(replaced.is_err());
     }
 
@@ -261,7 +261,7 @@ impl Keeper {
 
     async fn replace(&mut self, cause: Cause) -> Result<(), RouterGone> {
         if cause != Cause::Residue {
-            // The writer lets go of the fence, and no caller waits in vain.
+            // The writer drops the fence, so that no caller waits in vain.
             self.current.era.give_up();
         }
         self.forget_the_ended();
@@ -357,8 +357,8 @@ impl Keeper {
         link
     }
 
-    /// For a reader, a second attempt with a new router, then no more: the cause of a second failure is not the router's
-    /// death. For the writer none: it would be there before the readers.
+    /// For a reader, a second attempt with a new router, then no more: the cause of a second failure is not the
+    /// router's death. For the writer none: it would be there before the readers.
     async fn link(&mut self, name: u32, log: Option<&str>) -> Result<OwnedLink, NoLink> {
         let mut link = self.connect(name, log).await;
         if link.is_err() && log.is_some() && self.replace(Cause::Hung).await.is_ok() {

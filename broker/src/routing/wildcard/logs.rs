@@ -34,7 +34,7 @@ struct Written {
     earlier: Vec<(u64, u64)>,
 }
 
-/// Routers that a log remembers: a reader that has not left one of them is told its losses by the place it is at.
+/// Routers that a log remembers: a reader that has not left one of them learns its losses from the place it is at.
 const ERAS_REMEMBERED: usize = OLD_ROUTERS;
 
 impl Written {
@@ -52,8 +52,8 @@ impl Log {
         core::str::from_utf8(&self.name).unwrap_or_default()
     }
 
-    /// Notes one more message in the router of this era, whose logs began empty, and gives the place behind it. For the
-    /// one writer, which holds the fence.
+    /// Notes one more message in the router of this era, whose logs began empty, and returns the place after it. For
+    /// the one writer, which holds the fence.
     pub(super) fn note_written(&self, era: u64, bytes: usize) -> u64 {
         let mut written = self.written.lock();
         if written.era != era {
@@ -84,7 +84,7 @@ impl Log {
         base
     }
 
-    /// The place behind the last message in the router of this era, which is written to no more.
+    /// The place after the last message in the router of this era, which is written to no more.
     pub(super) fn end_of(&self, era: u64) -> u64 {
         let written = self.written.lock();
         let later = written.bases().find(|(one, _)| *one > era).map(|(_, base)| base);

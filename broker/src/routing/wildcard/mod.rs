@@ -1,13 +1,13 @@
 //! Wildcard and shared filters, through the commit logs of rumqttd's router.
 //!
-//! 1. [`WildcardRoutes::offer`] finds the filters that match (`filters.rs`, `tree.rs`). The only reader of a filter, as long
-//!    as it keeps up, gets the message at once (`direct.rs`); for all others it wraps the message
-//!    (`envelope.rs`) and queues it for the one writing thread (`writer.rs`).
+//! 1. [`WildcardRoutes::offer`] finds the filters that match (`filters.rs`, `tree.rs`). The only reader of a filter, as
+//!    long as it keeps up, gets the message at once (`direct.rs`); for all others it wraps the message (`envelope.rs`)
+//!    and queues it for the one writing thread (`writer.rs`).
 //! 2. The router appends it to the commit log of each filter (`logs.rs`) and fans it out to the links of all readers.
-//! 3. Each subscription has a link of its own, opened by the keeper of the routers (`links.rs`, `keeper.rs`), and a task
-//!    that reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
-//!    (`group.rs`), or none when a member has a persistent session (`durable_groups.rs`). So the
-//!    commit log is the back-pressure; messages that it could not hold are counted and reported.
+//! 3. Each subscription has a link of its own, opened by the keeper of the routers (`links.rs`, `keeper.rs`), and a
+//!    task that reads it no faster than its session drains (`feed.rs`). A shared group has one link for all members
+//!    (`group.rs`), or none when a member has a persistent session (`durable_groups.rs`). So the commit log is the
+//!    back-pressure; messages that it could not hold are counted and reported.
 //!
 //! The router sees log names, not topics: filters are matched once, here, with MQTT's rules for `$` topics, and the
 //! message is checked again against the filter and the tenant when it comes out. See `router.rs` for the reasons.
@@ -92,7 +92,7 @@ struct Counters {
     refused: AtomicU64,
     publishers_waited: AtomicU64,
     links_waited: AtomicU64,
-    /// Messages that came out of a log and found no share, by QoS, until they are told.
+    /// Messages that came out of a log and found no share, by QoS, until they are reported.
     no_share: [AtomicU64; 3],
 }
 
@@ -107,7 +107,8 @@ pub struct WildcardStats {
     pub gaps: u64,
     /// Messages left in a log by an earlier filter, not delivered.
     pub strays: u64,
-    /// Messages that a router had not acknowledged when it died or was given up. Their readers are told (`gaps`).
+    /// Messages that a router had not acknowledged when it died or was given up. They are counted for their readers
+    /// (`gaps`).
     pub lost: u64,
     /// Times that a router was replaced because it died or hung.
     pub restarts: u64,
@@ -159,7 +160,7 @@ struct Member {
 }
 
 impl WildcardRoutes {
-    /// Starts the router and the two threads in front of it. `runtime` runs the readers; the router is looked at every
+    /// Starts the router and the two threads before it. `runtime` runs the readers; the router is looked at every
     /// `tick`, which all waits for it are multiples of ([`limits::ROUTER_TICK`](crate::limits::ROUTER_TICK)).
     ///
     /// # Errors
@@ -182,7 +183,7 @@ impl WildcardRoutes {
         })
     }
 
-    /// Serves the groups that do not wait for the router; gives the number that [`Self::publish`] is to be told.
+    /// Serves the groups that do not wait for the router; returns the number by which [`Self::offer`] leaves them out.
     pub fn publish_at_once(&self, message: &Arc<Message>, tally: &mut Tally) -> u64 {
         self.durable_groups.publish(message, tally)
     }

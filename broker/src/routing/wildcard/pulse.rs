@@ -9,7 +9,7 @@
 pub(super) enum Finding {
     /// It answered since the step before, or has little time behind it since it was asked.
     Alive,
-    /// It has not answered for [`Patience::silent`] steps: a check of health is told.
+    /// It has not answered for [`Patience::silent`] steps: a check of health reports it.
     Silent,
     /// It has not answered for [`Patience::hung`] steps, or its thread ended: it is to be replaced.
     Over(Cause),

@@ -138,7 +138,8 @@ impl Router {
 
     /// Ends a link, soon. Never waits.
     pub(super) fn close(&self, link: Link) {
-        // When the thread has as many to close as there can be, the router hangs and is replaced: the link ends with it.
+        // When the thread has as many to close as there can be, the router hangs and is replaced: the link ends with
+        // it.
         let _ = self.jobs.try_send(Job::Close(link));
     }
 
@@ -238,7 +239,7 @@ impl Link {
     }
 
     /// Puts a batch into the router's input and asks for one acknowledgement. Never waits: when the router's queue is
-    /// full, what is left comes back for [`Self::retry`].
+    /// full, the rest is returned for [`Self::retry`].
     pub(super) fn publish(&mut self, batch: impl IntoIterator<Item = Written>) -> Option<Written> {
         let mut batch = batch.into_iter();
         let first = batch.next()?;
@@ -253,7 +254,7 @@ impl Link {
         self.retry(last)
     }
 
-    /// Adds the last message of a batch and tells the router of it.
+    /// Adds the last message of a batch and notifies the router.
     pub(super) fn retry(&mut self, (log, payload): Written) -> Option<Written> {
         if self.tx.try_publish(log.clone(), payload.clone()).is_ok() {
             return None;

@@ -38,7 +38,7 @@ impl<T> Empties for FilterTree<T> {
 }
 
 impl<T> FilterTree<T> {
-    /// Puts a value; an older one of the same filter comes back.
+    /// Puts a value; returns an older one of the same filter.
     pub(in crate::routing) fn put(&mut self, filter: &TopicFilter, value: T) -> Option<T> {
         let mut node = &mut self.root;
         for level in filter.as_str().split('/') {

@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) envelope: Bytes,
 }
 
-/// The queue in front of the router. Full means wait: that is the back-pressure on publishers.
+/// The queue before the router. When it is full, publishers wait: that is the back-pressure on them.
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Entry>,
@@ -175,7 +175,7 @@ impl Thread {
         written
     }
 
-    /// Waits until the router has room for what is left, and is not too far behind.
+    /// Waits until the router has room for what is left, and has caught up far enough.
     async fn settle(
         ahead: &mut usize,
         owned: &mut OwnedLink,

@@ -27,7 +27,7 @@ impl Aliases {
         (next <= self.most).then_some((next, false))
     }
 
-    /// The client was told.
+    /// The client knows it.
     pub(super) fn told(&mut self, topic: &TopicName, alias: u16) {
         self.of.insert(topic.clone(), alias);
     }

@@ -90,7 +90,7 @@ impl Machine {
             .collect()
     }
 
-    /// The right to receive was asked when the message went out; nothing of it is told now.
+    /// The right to receive was asked when the message went out; nothing of it is checked now.
     fn release_again(&self, packet_id: u16, out: &mut BytesMut) -> Delivered {
         let packet = Packet::PubRel(Ack::new(packet_id, ReasonCode::SUCCESS));
         match self.to.write(&packet, out) {

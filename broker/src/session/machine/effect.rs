@@ -142,7 +142,7 @@ impl End {
         Self { reason, code: None, why, will: true, defers_will: false, forget: false }
     }
 
-    /// The client said goodbye.
+    /// The client sent DISCONNECT.
     pub const fn by_client() -> Self {
         Self::new(None, "client")
     }
@@ -157,7 +157,7 @@ impl End {
         Self::new(None, why)
     }
 
-    /// Whether the peer ended it, or there is nothing to tell it.
+    /// Whether the peer ended it, or can get no DISCONNECT.
     pub const fn is_by_peer(&self) -> bool {
         self.reason.is_none()
     }
@@ -195,7 +195,8 @@ impl End {
         Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), "taken_over")
     }
 
-    /// The broker stops. Sessions that are kept go on at the next start, and so do their wills (MQTT 5 section 3.1.2.5).
+    /// The broker stops. Sessions that are kept go on at the next start, and so do their wills (MQTT 5 section
+    /// 3.1.2.5).
     pub const fn stopping() -> Self {
         let reason = Some(ReasonCode::SERVER_SHUTTING_DOWN);
         Self { defers_will: true, ..Self::new(reason, "stopping") }

@@ -54,7 +54,8 @@ pub(super) enum Acked {
 const SPREAD: u64 = 60_000;
 
 impl Flight {
-    /// A new connection with this receive maximum and as many bytes, but for the last message: all that is open must be sent again.
+    /// A new connection with this receive maximum and as many bytes, but for the last message: all that is open must be
+    /// sent again.
     pub(super) fn attach(&mut self, window: u16, bytes: usize) {
         self.window = usize::from(window);
         self.window_bytes = small(bytes);

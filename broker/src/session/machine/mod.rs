@@ -168,8 +168,8 @@ impl Machine {
         }
     }
 
-    /// A packet of the client came at this monotonic time: its keep-alive begins anew [MQTT-3.1.2-22]. For those that are
-    /// not handled here (AUTH).
+    /// A packet of the client came at this monotonic time: its keep-alive begins anew [MQTT-3.1.2-22]. For those that
+    /// are not handled here (AUTH).
     pub fn heard(&mut self, at: Duration) {
         self.last_packet = at;
     }

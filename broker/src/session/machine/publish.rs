@@ -12,8 +12,8 @@
 //!    persistent and wildcard routes ([`crate::routing`]).
 //! 10. The answer leaves when the commit of the rows is durable (`connection/serve.rs`).
 //!
-//! Each receiver asks again, before a message is written to it, whether its author was revoked and whether its own grant
-//! allows the topic ([`super::delivery`]).
+//! Each receiver asks again, before a message is written to it, whether its author was revoked and whether its own
+//! grant allows the topic ([`super::delivery`]).
 
 use std::sync::Arc;
 

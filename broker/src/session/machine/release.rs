@@ -1,8 +1,9 @@
-//! QoS 2 of the client (MQTT 5 section 4.3.3): PUBLISH is held until PUBREL, and published then, with the rights of then.
+//! QoS 2 of the client (MQTT 5 section 4.3.3): PUBLISH is held until PUBREL, and published then, with the rights of
+//! then.
 //!
-//! A client of MQTT 5 is told how many it may have open. One of 3.1.1 cannot be told, and reading no more from it would
-//! leave its PUBRELs unread too. A message beyond that number is passed on when it comes (method B of figure 4.3),
-//! and only the packet id is held.
+//! The CONNACK says to a client of MQTT 5 how many it may have open. One of 3.1.1 cannot learn that, and reading no
+//! more from it would leave its PUBRELs unread too. A message beyond that number is passed on when it comes (method B
+//! of figure 4.3), and only the packet id is held.
 
 use std::sync::Arc;
 

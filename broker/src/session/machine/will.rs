@@ -1,4 +1,5 @@
-//! The last will (MQTT 5 section 3.1.2.5): held with the session, published when its connection ends without goodbye.
+//! The last will (MQTT 5 section 3.1.2.5): held with the session, published when its connection ends without
+//! DISCONNECT.
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ impl Will {
         })
     }
 
-    /// How long to wait for the client to come back before it is published.
+    /// The Will Delay Interval: how long to wait for the client before it is published.
     pub fn delay(&self) -> Duration {
         self.delay
     }
@@ -66,7 +67,7 @@ impl Will {
 }
 
 impl Machine {
-    /// Takes the will out, when there still is one: after a goodbye there is none.
+    /// Takes the will out, when there still is one: after DISCONNECT there is none.
     pub fn take_will(&mut self) -> Option<Will> {
         self.will.take().map(|will| *will)
     }

@@ -25,8 +25,8 @@ impl QuicIncoming {
         self.incoming.remote_address()
     }
 
-    /// Accepts the packet if its address is validated, or if few other attempts are from addresses that are not. Otherwise it
-    /// sends a Retry, and keeps no state.
+    /// Accepts the packet if its address is validated, or if few other attempts are from addresses that are not.
+    /// Otherwise it sends a Retry, and keeps no state.
     pub(crate) fn proved(mut self, endpoint: &Endpoint) -> Option<Self> {
         if !self.incoming.remote_address_validated() {
             match Arc::clone(endpoint.unproved()).try_acquire_owned() {

@@ -1,7 +1,7 @@
 //! MQTT over QUIC (quinn on the same rustls): one connection, one stream that the client opens, nothing else.
 //!
-//! 1. [`Endpoint`] holds the UDP port; [`QuicIncoming`] is a first packet, of which nothing is known but where it claims to
-//!    come from.
+//! 1. [`Endpoint`] holds the UDP port; [`QuicIncoming`] is a first packet, of which nothing is known but where it
+//!    claims to come from.
 //! 2. When the address must be validated, the peer is sent a Retry with a token that only this address gets
 //!    ([`QuicIncoming::proved`]).
 //! 3. [`QuicIncoming::open`] shakes hands and waits for the stream.

@@ -144,7 +144,7 @@ impl Quic {
         exported.is_ok().then_some(secret)
     }
 
-    /// The handshake was a whole one: sessions are not taken up again over QUIC.
+    /// The handshake was a whole one: sessions are not resumed over QUIC.
     pub(in crate::transport) fn channel(&self) -> Channel {
         let exporter = self.export(EXPORTER_LABEL);
         let identity = self.connection.peer_identity();

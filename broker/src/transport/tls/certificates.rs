@@ -53,7 +53,7 @@ impl Certificates {
         Ok(Self { settings, first, current: ArcSwap::from_pointee(built), health })
     }
 
-    /// Whether a certificate of the chain is over.
+    /// Whether a certificate of the chain has expired.
     pub(crate) fn expired(&self, now: UnixSeconds) -> Option<Reason> {
         self.health.expired(&self.settings.cert, now)
     }
@@ -138,7 +138,7 @@ fn build(settings: &TlsSettings) -> Result<Configs, TlsError> {
         config.send_tls13_tickets = 1;
     }
     config.require_ems = settings.extended_main_secret;
-    // Over QUIC no session is taken up again: nothing would tell us, and nothing can be sent before the handshake.
+    // Over QUIC no session is resumed: nothing would show it, and nothing can be sent before the handshake.
     let mut over_quic = with_versions(&[&TLS13])?;
     over_quic.session_storage = Arc::new(NoServerSessionStorage {});
     over_quic.send_tls13_tickets = 0;

@@ -144,7 +144,7 @@ impl Tls {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Decrypts what was read; true when the peer has said goodbye. A refusal is told to the peer in an alert.
+    /// Decrypts what was read; true when the peer has sent close_notify. A refusal is sent to the peer as an alert.
     fn open_records(&mut self) -> io::Result<bool> {
         match self.session.process_new_packets() {
             Ok(state) => {
@@ -202,7 +202,7 @@ impl Tls {
 
     pub(super) fn send_close(&mut self) {
         self.session.send_close_notify();
-        // A peer that is gone needs no goodbye.
+        // A peer that has gone needs no close.
         let _ = self.push();
     }
 

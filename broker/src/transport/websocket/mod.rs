@@ -30,7 +30,7 @@ pub(super) struct WebSocket {
 }
 
 impl WebSocket {
-    /// After the upgrade; `raw` is what came behind it.
+    /// After the upgrade; `raw` is what came after it.
     fn new(raw: BytesMut) -> Self {
         let largest = MAX_PACKET_BEFORE_AUTH;
         let fresh = !raw.is_empty();
@@ -85,7 +85,7 @@ impl WebSocket {
         if self.raw.is_empty() {
             self.raw = BytesMut::new();
         }
-        // A peer that does not take its pong or its goodbye is noticed when we write next.
+        // A peer that does not take its pong or its close frame is noticed when we write next.
         let _ = self.push(wire);
         decoded?;
         match inbox.len() - before {
@@ -151,7 +151,7 @@ impl WebSocket {
         io::ErrorKind::InvalidData.into()
     }
 
-    /// The close frame, ours or the answer to theirs. Nothing is read behind it.
+    /// The close frame, ours or the answer to theirs. Nothing is read after it.
     pub(super) fn send_close(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.say(Message::Close(Some(CloseCode::Normal.into())));
@@ -167,7 +167,7 @@ impl WebSocket {
             return Ok(0);
         }
         if self.over {
-            // Nothing goes behind a close frame (RFC 6455 section 5.5.1).
+            // Nothing follows a close frame (RFC 6455 section 5.5.1).
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let part = bytes.get(..WRITE_BATCH).unwrap_or(bytes);

@@ -1,4 +1,5 @@
-//! Readers of different speed on exact, wildcard and shared filters: a slow one costs itself, and what it costs is counted.
+//! Readers of different speed on exact, wildcard and shared filters: a slow one costs itself, and what it costs is
+//! counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
