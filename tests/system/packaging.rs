@@ -119,10 +119,12 @@ fn service_manager_is_told_of_ready_watchdog_and_stop() {
             }
         }
     };
-    let mut up = Command::new(tessera());
+    // As systemd does: the variable names the process that is watched.
+    let mut up = Command::new("sh");
+    up.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\""]).arg(tessera());
     up.args(["up", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
     up.arg("--data").arg(folder.path().join("data"));
-    up.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID");
+    up.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
     let mut up = Process::start(&mut up);
     told("READY=1");
     told("STATUS=ready");
