@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]) and the load ([`bench`]). The work is done by the other crates.
+//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]) and the load ([`mod@bench`]). The work is done by the other crates.
 
 mod allocator;
 mod args;

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`wire`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
 //! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
-//! [`bench`] (load, and Tessera beside a peer).
+//! [`mod@bench`] (load, and Tessera beside a peer).
 
 pub mod limits;
 pub mod wire;

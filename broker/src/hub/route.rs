@@ -37,7 +37,7 @@ impl Routed {
 }
 
 impl Hub {
-    /// Stores a retained message and delivers to all subscribers. Not cancel-safe: see [`Routing::finish`].
+    /// Stores a retained message and delivers to all subscribers. Not cancel-safe: see [`crate::routing::Routing::finish`].
     pub(crate) async fn route(&self, message: &Arc<Message>) -> Routed {
         let (routed, rest) = self.route_now(message);
         self.finish(rest).await;

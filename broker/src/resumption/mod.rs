@@ -1,7 +1,7 @@
 //! Ticket keys: resumption secrets are derived from them. They are stored on disk and rotated.
 //!
 //! 1. A key is on disk, flushed, before the first secret of it leaves: a device that holds one gets in after a crash.
-//! 2. A new key takes over every [`TicketSettings::rotate_every`] seconds; the one before it is accepted until the next
+//! 2. A new key takes over every `rotate_every` seconds; the one before it is accepted until the next
 //!    change. A secret of an older key is no proof: the device proves its key again.
 //! 3. Nodes of one cluster may share a file of keys instead, which their operator replaces.
 //! 4. A connection that a secret let in ends with the key behind it (`server::ticket_rotation`). Removing their file

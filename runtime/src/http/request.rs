@@ -36,7 +36,7 @@ pub enum Method {
     Delete,
 }
 
-/// One request; build it with [`Request::get`] and the like.
+/// One request; build it with [`Request::new`] and the like.
 #[derive(Clone)]
 pub struct Request<'a> {
     pub(super) method: Method,

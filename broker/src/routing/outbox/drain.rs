@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 impl Outbox {
     /// Appends up to `most` waiting messages to `out` and returns how many. Those of QoS 1 and 2 are of the session's
-    /// share until [`Holding::end`] is called.
+    /// share until [`crate::shares::Holding::end`] is called.
     pub fn try_drain(&self, most: usize, out: &mut Vec<Delivery>) -> usize {
         self.try_drain_before(most, |_| false, out).0
     }

@@ -1,4 +1,4 @@
-//! Connects as a device: [`line`] makes the connection, [`relay`] publishes the lines of the input, prints what comes,
+//! Connects as a device: [`mod@line`] makes the connection, [`relay`] publishes the lines of the input, prints what comes,
 //! renews the token and comes back.
 
 mod line;

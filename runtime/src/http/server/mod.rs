@@ -4,14 +4,14 @@
 //! actix-http 3.20 has a deadline for the first request head of a connection, one for idle connections and one for a
 //! connection that it closes. It has none for later heads, for a chunked body behind an answer, for a peer that takes
 //! no answer, and none for the memory of an idle connection (two buffers of 8 KiB). Its limit of connections stops
-//! accepting, for all. So each connection is driven by [`drive`]:
+//! accepting, for all. So each connection is driven by `drive`:
 //!
-//! 1. [`book`] gives it a place. When there is none, the connection of the same address that is worth least gives its own
-//!    ([`ranking`]).
+//! 1. `book` gives it a place. When there is none, the connection of the same address that is worth least gives its own
+//!    (`ranking`).
 //! 2. It waits for bytes without a buffer. Then a dispatcher of actix-http serves it.
-//! 3. [`wire`] stands between dispatcher and socket. It hands over one request at a time, and replaces the dispatcher's
-//!    own answer to a broken head by problem details ([`answer`]).
-//! 4. [`watch`] sees each request and its answer: it tells the phase, reads small bodies that a handler left, and closes
+//! 3. `wire` stands between dispatcher and socket. It hands over one request at a time, and replaces the dispatcher's
+//!    own answer to a broken head by problem details (`answer`).
+//! 4. `watch` sees each request and its answer: it tells the phase, reads small bodies that a handler left, and closes
 //!    behind all other unread bodies.
 //! 5. A second after an answer the dispatcher goes, and the connection waits as in 2.
 
