@@ -75,6 +75,9 @@ pub const LEDGER_BUCKET_SECONDS: u32 = 64;
 /// Seconds by the monotonic clock for which proofs are remembered at least, whatever the wall clock says: twice the window
 /// in which one is fresh, and as much again for a clock that is set meanwhile.
 pub const LEDGER_REMEMBER_SECONDS: u64 = 180;
+/// Seconds by the monotonic clock after which a time that was set is believed alone: until then seconds above the time of
+/// before are not closed, because they come again when the new time was wrong.
+pub const LEDGER_SETTLED_SECONDS: u64 = 24 * 3600;
 /// Keys and client ids remembered in all, for about three minutes: 24 bytes each, at most about 50 MiB. Past it the oldest
 /// seconds are closed, which refuses slow clocks; with an eighth more of fresh ones alone, new ones are refused.
 pub const LEDGER_ENTRIES: usize = 1 << 20;

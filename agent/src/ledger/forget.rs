@@ -35,11 +35,16 @@ impl Ledger {
         let Some(_one) = self.forgetting.try_lock() else { return };
         self.looked.store(bucket_of(second_of(now)), Ordering::Relaxed);
         let held = self.held();
-        let mut going = self.over(&held, now);
+        let low = self.low_water.at(now, self.monotonic().as_secs());
+        let mut going = self.over(&held, low);
         let entries = |buckets: &[u32]| -> usize {
             buckets.iter().filter_map(|bucket| held.get(bucket)).map(|held| held.entries).sum()
         };
         let all: usize = held.values().map(|held| held.entries).sum();
+        if all - entries(&going) > limits::LEDGER_ENTRIES {
+            // What could only be fresh by the lower time makes way first.
+            going = self.over(&held, now);
+        }
         let before = going.len();
         for bucket in in_order_of_use(&held, now) {
             if all - entries(&going) <= limits::LEDGER_ENTRIES {

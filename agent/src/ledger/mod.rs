@@ -2,8 +2,8 @@
 //! highest place that was taken of its key and client id.
 //!
 //! 1. **Memory** ([`memory`]): the highest place of each key and client id, by buckets of [`limits::LEDGER_BUCKET_SECONDS`]. A
-//!    bucket is forgotten when none of its proofs can be fresh and a time by the monotonic clock has passed since it was
-//!    used; its seconds are then *closed*: no proof of them is taken any more, whatever the clock says later.
+//!    bucket is forgotten when none of its proofs can be fresh, also not by a lower time that this process went by before
+//!    ([`low_water`]), and a time by the monotonic clock has passed since it was used; its seconds are then *closed*: no proof of them is taken any more, whatever the clock says later.
 //! 2. **Reserved seconds** ([`reserve`]): the seconds in which proofs are taken are durable before the first of them is
 //!    answered, some seconds in advance, and are extended in the background while proofs come in. So a proof waits for
 //!    no disk. After a stop without notice the reserved seconds are closed: whose clock is right waits for their end.
@@ -34,6 +34,7 @@ use crate::limits;
 mod ahead;
 mod forget;
 mod former;
+mod low_water;
 mod memory;
 mod metrics;
 mod name;
@@ -46,6 +47,7 @@ mod tests;
 
 use ahead::AheadRows;
 use former::Former;
+use low_water::LowWater;
 use memory::{Part, Replayed};
 use name::{part_of, Who};
 use ranges::Ranges;
@@ -70,6 +72,7 @@ pub struct Ledger {
     rest: Rest,
     former: ArcSwapOption<Former>,
     forgetting: Mutex<()>,
+    low_water: LowWater,
     /// The bucket of now when it was last looked at what can be forgotten.
     looked: AtomicU32,
     /// With so many entries it is looked again.

@@ -12,6 +12,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::ahead::{self, AheadRows};
 use super::former::Former;
+use super::low_water::LowWater;
 use super::memory::{seconds_of, Part};
 use super::metrics::LedgerMetrics;
 use super::name::{part_of, Name};
@@ -100,6 +101,7 @@ impl Ledger {
             None if is_new && !opening.restored => (Ranges::default(), None),
             None => (used.unwrap_or_default(), since(0, end, rest.doubt()?)),
         };
+        let began = clock.monotonic();
         let mut ledger = Self {
             store: store.clone(),
             clock,
@@ -112,6 +114,7 @@ impl Ledger {
             rest,
             former: ArcSwapOption::from(former.map(Arc::new)),
             forgetting: Mutex::new(()),
+            low_water: LowWater::new(now, began.as_secs()),
             looked: AtomicU32::new(0),
             look_at: AtomicUsize::new(limits::LEDGER_ENTRIES),
             metrics,

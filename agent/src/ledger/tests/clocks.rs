@@ -186,3 +186,43 @@ async fn clean(rig: &Rig) {
         }
     }
 }
+
+/// The service, or the only clock of a machine, is ahead for longer than proofs are remembered: when it is right again its
+/// seconds come once more, and no device waits for their end. What was used in them is not good again.
+#[tokio::test]
+async fn seconds_of_a_clock_that_was_ahead_for_long_come_again() {
+    for ahead in [45, 600, 7200] {
+        for lasts in [120, 600, 3600] {
+            let rig = Rig::new();
+            rig.take(1, NOW, 5).await.unwrap();
+            rig.pass(300);
+            rig.clock.set_unix(at(NOW + 300 + ahead));
+            for second in 0..lasts {
+                rig.take(2, rig.now(), 1).await.unwrap();
+                rig.pass(1);
+                if second % 30 == 0 {
+                    clean(&rig).await;
+                }
+            }
+            let used = rig.now() - 1;
+            rig.clock.set_unix(at(NOW + 300 + lasts));
+            for second in 0..=ahead + 60 {
+                let now = rig.now();
+                assert_eq!(rig.ledger.decides(at(now)), Ok(()), "{ahead} {lasts} {second}");
+                let own = rig.take(3, now, 1).await;
+                assert!(own.is_ok(), "{ahead} {lasts} {second}: {own:?}");
+                if now == used {
+                    assert_eq!(rig.take(2, used, 1).await, Err(ProofReplayed), "{ahead} {lasts}");
+                }
+                rig.pass(1);
+                if second % 30 == 0 {
+                    clean(&rig).await;
+                }
+            }
+            // In the end they are forgotten like all others.
+            rig.pass(600);
+            clean(&rig).await;
+            assert_eq!(rig.ledger.entries.load(Ordering::Relaxed), 0, "{ahead} {lasts}");
+        }
+    }
+}
