@@ -42,7 +42,7 @@ impl Ledger {
         };
         let all: usize = held.values().map(|held| held.entries).sum();
         if all - entries(&going) > limits::LEDGER_ENTRIES {
-            // What could only be fresh by the lower time makes way first.
+            // Proofs that could only be fresh by the lower time make way first.
             going = self.over(&held, now);
         }
         let before = going.len();

@@ -188,7 +188,7 @@ async fn clean(rig: &Rig) {
 }
 
 /// The service, or the only clock of a machine, is ahead for longer than proofs are remembered: when it is right again its
-/// seconds come once more, and no device waits for their end. What was used in them is not good again.
+/// seconds come once more, and no device waits for their end. A proof that was used in them is not good again.
 #[tokio::test]
 async fn seconds_of_a_clock_that_was_ahead_for_long_come_again() {
     for ahead in [45, 600, 7200] {
