@@ -225,7 +225,7 @@ impl SyncCore {
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
         let old = self.trust.load().as_ref().clone();
         let (tenants, time) = (self.tenants.as_ref(), self.trust.time());
-        let taken = Taken { now: time.earlier(), heard: time.heard() };
+        let taken = Taken { now: time.earlier(), wall: time.wall(), heard: time.heard() };
         let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), taken)?;
         let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;

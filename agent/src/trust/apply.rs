@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tessera_token::key::{PublicKey, Thumbprint};
-use tessera_token::limits::TOKEN_LIFE_SECONDS;
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     BoundFeed, BoundSnapshot, Event, EventHash, Feed, FeedAnswer, FeedNonce, Heartbeat, Snapshot,
@@ -110,8 +110,24 @@ impl Opened {
 pub struct Taken {
     /// The moment by which it may be over.
     pub now: UnixSeconds,
+    /// The wall clock.
+    pub wall: UnixSeconds,
     /// Seconds since a heartbeat answered this process, by the clocks of this machine; `None` when none did.
     pub heard: Option<u64>,
+}
+
+impl Taken {
+    /// Seconds for which a verifier was away that heard its service last at the signed time `confirmed`. Signed times differ
+    /// by more than has passed when the clock of the service was behind. The clocks of this machine are asked too, but
+    /// only when they show the time of the service now: those of a machine that was paused stood still together.
+    fn away(&self, now: UnixSeconds, confirmed: UnixSeconds) -> u64 {
+        let signed = now.since(confirmed);
+        let differ = now.since(self.wall).max(self.wall.since(now));
+        match self.heard {
+            Some(heard) if differ <= CLOCK_SKEW_SECONDS => signed.min(heard),
+            _ => signed,
+        }
+    }
 }
 
 impl TrustState {
@@ -126,7 +142,7 @@ impl TrustState {
         pin: &Thumbprint,
         now: UnixSeconds,
     ) -> Result<Self, TrustRefusal> {
-        self.with_snapshot_of(None, bytes, pin, Taken { now, heard: None })
+        self.with_snapshot_of(None, bytes, pin, Taken { now, wall: now, heard: None })
     }
 
     /// As [`TrustState::with_snapshot`], for a verifier of these tenants; `None` is all.
@@ -150,7 +166,7 @@ impl TrustState {
     /// As [`TrustState::with_snapshot`], for one that was stored when it was taken, of whichever tenants.
     pub(super) fn with_stored(&self, bytes: &[u8], pin: &Thumbprint) -> Result<Self, TrustRefusal> {
         // Whether it may still decide is judged by its age, not by the last moment for taking it in.
-        let taken = Taken { now: UnixSeconds::new(0), heard: None };
+        let taken = Taken { now: UnixSeconds::new(0), wall: UnixSeconds::new(0), heard: None };
         self.with_opened(Opened::read(bytes, pin, false)?, taken)
     }
 
@@ -174,10 +190,8 @@ impl TrustState {
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
         next.confirmed_at = self.confirmed_at;
         next.forgotten = self.forgotten;
-        // Events in a row leave no gap, however long it took. Signed times may differ by more than has passed, when the
-        // clock of the service was behind: then neither clock of this machine agrees.
-        let away = self.confirmed_at.map_or(0, |at| snapshot.time.since(at));
-        let away = taken.heard.map_or(away, |heard| away.min(heard));
+        // Events in a row leave no gap, however long it took.
+        let away = self.confirmed_at.map_or(0, |at| taken.away(snapshot.time, at));
         if known && snapshot.seq > self.seq && away > TOKEN_LIFE_SECONDS {
             next.forgotten = self.forgotten.max(Some(snapshot.time));
         }

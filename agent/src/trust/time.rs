@@ -124,6 +124,11 @@ impl TrustTime {
         (signed != NONE).then(|| UnixSeconds::new(u64::try_from(now).unwrap_or(0)))
     }
 
+    /// The wall clock.
+    pub fn wall(&self) -> UnixSeconds {
+        self.clock.unix()
+    }
+
     /// Seconds since the newest heartbeat of this process, by the later of the two clocks of this machine; `None` before
     /// the first. Monotonic time stands still while a virtual machine is paused, and the wall clock may be wrong.
     pub fn heard(&self) -> Option<u64> {

@@ -102,7 +102,7 @@ fn bound_snapshot(authority: &Authority, seq: u64, tenants: TenantSet) -> BoundS
 fn snapshot_of(state: &TrustState, authority: &Authority, seq: u64) -> TrustState {
     let bytes = bound_snapshot(authority, seq, own()).sign(&keys().root).expect("signed");
     let pin = keys().root.public().thumbprint();
-    let taken = Taken { now: at(NOW), heard: None };
+    let taken = Taken { now: at(NOW), wall: at(NOW), heard: None };
     match state.with_snapshot_of(Some(&own()), &bytes, &pin, taken) {
         Ok(state) => state,
         Err(refusal) => panic!("an honest snapshot was refused: {refusal}"),
@@ -132,7 +132,7 @@ fn take_snapshot(draw: &mut Draw<'_>, state: &TrustState, authority: &Authority)
         bytes[place] ^= 1 << draw.below(8);
     }
     let pin = keys().root.public().thumbprint();
-    let taken = Taken { now: at(NOW), heard: None };
+    let taken = Taken { now: at(NOW), wall: at(NOW), heard: None };
     match state.with_snapshot_of(Some(&own()), &bytes, &pin, taken) {
         Ok(next) => {
             note(("snapshot", bend, next.seq() == state.seq()));
