@@ -50,9 +50,7 @@ impl Strangers {
 
 /// How long to wait before a refusal is told, when so much time has passed since the request.
 pub(crate) fn hold_back(passed: Duration) -> Duration {
-    let bucket = REFUSAL_BUCKET.as_micros();
-    let over = passed.as_micros() % bucket;
-    Duration::from_micros(u64::try_from(bucket - over).unwrap_or(0))
+    tessera_runtime::hold_back::hold_back(passed, REFUSAL_BUCKET)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod store;
 pub mod stop;
 
 pub mod derivation;
+pub mod hold_back;
 pub mod http;
 pub mod kernel;
 pub mod log;

@@ -27,9 +27,7 @@ pub fn connack_reason(code: RefusalCode) -> ReasonCode {
 /// How long to wait before a refusal is sent, when `passed` has passed since the CONNECT: to the next multiple of
 /// the bucket.
 pub fn hold_back(passed: Duration) -> Duration {
-    let bucket = REFUSAL_BUCKET.as_micros();
-    let over = passed.as_micros() % bucket;
-    Duration::from_micros(u64::try_from(bucket - over).unwrap_or(0))
+    tessera_runtime::hold_back::hold_back(passed, REFUSAL_BUCKET)
 }
 
 #[cfg(test)]

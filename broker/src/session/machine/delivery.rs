@@ -107,7 +107,7 @@ impl Machine {
         cx: Context<'_>,
         out: &mut BytesMut,
     ) -> Delivered {
-        if delivery.message.is_expired(cx.expiry_time(&delivery)) {
+        if cx.is_expired(&delivery) {
             self.drop_row(delivery.sequence.number);
             self.flight.let_go(&delivery);
             return Delivered::Dropped("expired", delivery.qos());

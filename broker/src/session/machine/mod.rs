@@ -95,6 +95,12 @@ impl<'a> Context<'a> {
             && self.trusted.witnessed_time().is_none()
     }
 
+    /// Whether a delivery is over. The time by which everything is judged is the later one, and costs nothing here.
+    fn is_expired(&self, delivery: &Delivery) -> bool {
+        let message = &delivery.message;
+        message.is_expired(self.unix) && message.is_expired(self.expiry_time(delivery))
+    }
+
     /// The time by which a delivery is over. One that came from the retained messages stays there, and goes by the time
     /// by which everything is judged.
     fn expiry_time(&self, delivery: &Delivery) -> UnixSeconds {
