@@ -95,6 +95,7 @@ impl Driven {
     pub async fn upkeep(&mut self) {
         let (ledger, now) = (&self.agent.ledger, self.agent.trust.now());
         // A store that does not write is told by the next proof.
+        let _ = ledger.write_back(now).await;
         let _ = ledger.clean_former(now).await;
         self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
     }
