@@ -39,13 +39,24 @@ pub struct Gate {
     pub asks_at: u64,
     /// When the seconds' work was done last.
     pub ticked: u64,
+    pub wrote_back: u64,
 }
 
 impl Gate {
     pub fn new(machine: Machine, pin: Thumbprint) -> Self {
         let is_broker = machine.name.starts_with("broker");
         let (driven, broker) = (None, None);
-        Self { machine, is_broker, driven, broker, pin, waiting: None, asks_at: 0, ticked: 0 }
+        Self {
+            machine,
+            is_broker,
+            driven,
+            broker,
+            pin,
+            waiting: None,
+            asks_at: 0,
+            ticked: 0,
+            wrote_back: 0,
+        }
     }
 
     pub fn is_up(&self) -> bool {
@@ -67,6 +78,7 @@ impl Gate {
         }
         self.driven = Some(driven);
         (self.waiting, self.asks_at, self.ticked) = (None, now, now);
+        self.wrote_back = now;
         Ok(())
     }
 
@@ -173,6 +185,12 @@ impl Gate {
     pub async fn tick(&mut self) {
         if let Some(driven) = &mut self.driven {
             driven.tick();
+        }
+    }
+
+    pub async fn write_back(&mut self) {
+        if let Some(driven) = &mut self.driven {
+            driven.write_back().await;
         }
     }
 

@@ -91,11 +91,16 @@ impl Driven {
         self.core.tick();
     }
 
+    /// Used proofs of seconds that may come again are written down: every ten seconds.
+    pub async fn write_back(&mut self) {
+        // A store that does not write is told by the next proof.
+        let _ = self.agent.ledger.write_back(self.agent.trust.now()).await;
+    }
+
     /// One step of the ledger's clean-up.
     pub async fn upkeep(&mut self) {
         let (ledger, now) = (&self.agent.ledger, self.agent.trust.now());
         // A store that does not write is told by the next proof.
-        let _ = ledger.write_back(now).await;
         let _ = ledger.clean_former(now).await;
         self.cleaned_to = ledger.clean(self.cleaned_to.take(), now).await.unwrap_or(None);
     }

@@ -121,7 +121,8 @@ impl Part {
 
     /// The places that are not written down yet, with their names. From here on they count as written.
     pub(super) fn take_unwritten(&mut self) -> Vec<(Name, Place)> {
-        let places = |bucket: &Bucket| bucket.places.iter().map(|(name, place)| (*name, *place)).collect();
+        let places =
+            |bucket: &Bucket| bucket.places.iter().map(|(name, place)| (*name, *place)).collect();
         match self.unwritten.replace(Vec::new()) {
             None => self.buckets.values().flat_map(|bucket| -> Vec<_> { places(bucket) }).collect(),
             Some(list) => {

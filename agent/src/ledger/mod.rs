@@ -45,9 +45,9 @@ mod ranges;
 mod reserve;
 mod rest;
 mod start;
-mod write_back;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 use ahead::AheadRows;
 use former::Former;

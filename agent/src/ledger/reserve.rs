@@ -181,7 +181,8 @@ impl Reserve {
         state.leaving.iter().for_each(|leaving| row.add_all(leaving));
         let mut batch = Batch::new();
         batch.put(&self.table, ROW, row.to_bytes());
-        let lags = |low: u32| state.low_row.is_none_or(|row| row.abs_diff(low) > LEDGER_LOW_WATER_LAG);
+        let lags =
+            |low: u32| state.low_row.is_none_or(|row| row.abs_diff(low) > LEDGER_LOW_WATER_LAG);
         if let Some(low) = state.low.filter(|low| lags(*low)) {
             batch.put(&self.table, LOW, low.to_be_bytes());
             state.low_row = Some(low);
