@@ -6,6 +6,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
+use tessera_token::time::UnixSeconds;
 
 use super::{Agent, Opened};
 use crate::config::AgentConfig;
@@ -60,6 +61,11 @@ impl Driven {
     /// The validator.
     pub fn validator(&self) -> &Validator {
         self.agent.validator()
+    }
+
+    /// The time that the verifier goes by.
+    pub fn now(&self) -> UnixSeconds {
+        self.agent.trust.now()
     }
 
     /// The next request to the trust feed, and after which pause. The service is not asked to wait for news.

@@ -50,6 +50,10 @@ impl Words {
 fn main() -> ExitCode {
     let mut words = Words(std::env::args().skip(1).collect());
     let name = if words.0.is_empty() { String::new() } else { words.0.remove(0) };
+    if ["", "--help", "-h", "help"].contains(&name.as_str()) || words.has("--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let seed = words.number("--seed", 20_261_128);
     let report = match name.as_str() {
         "power" if words.has("--can") => {

@@ -143,3 +143,20 @@ async fn rows_that_are_not_written_leave_the_seconds_closed() {
     rig.clock.set_unix(at(NOW + 295));
     pass_through(&rig, 1000, &used).await;
 }
+
+/// A slow clock's proof, in a second that left the reserve: it reserves the second anew before its answer.
+#[tokio::test]
+async fn a_late_proof_of_a_second_that_left_is_not_good_again_after_a_crash() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 200, &mut used).await;
+    rig.clock.set_unix(at(NOW + 200 + 900));
+    serve(&rig, 100, &mut used).await;
+    rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+    let late = rig.now() - 30;
+    assert!(!rig.ledger.reserve.covers(second_of(at(late))), "it left");
+    rig.take(3, late, 1).await.unwrap();
+    let rig = rig.crash();
+    rig.clock.set_unix(at(late));
+    assert!(rig.take(3, late, 1).await.is_err());
+}
