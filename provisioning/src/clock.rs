@@ -55,12 +55,19 @@ pub(crate) fn is_plausible(now: UnixSeconds) -> bool {
     now.get() >= RELEASED_SECONDS
 }
 
+/// Lived time begins with the service: without it in the first batch, a restart under a clock that is ahead would begin it
+/// there.
+pub(crate) fn begin(batch: &mut Batch, tables: &Tables, now: UnixSeconds) {
+    batch.put_record(&tables.meta, LIVED, &Row { began: now.get(), lived: now.get(), former: 0 });
+}
+
 impl ServiceClock {
     /// The clock, and the lived time that is stored. A store from before lived time has an audit log, whose newest entry
     /// says how far it came at least.
     pub(crate) fn open(held: Arc<HeldClock>, tables: &Tables) -> Result<Arc<Self>, StoreError> {
         let (now, monotonic) = (held.unix(), held.monotonic());
-        let lived = match tables.meta.get_record::<Row>(LIVED)? {
+        let row = tables.meta.get_record::<Row>(LIVED)?;
+        let lived = match row {
             Some(Row { began, lived, former }) => {
                 LivedTime::restore(UnixSeconds::new(began), UnixSeconds::new(lived), monotonic)
                     .after(UnixSeconds::new(former))
@@ -70,7 +77,7 @@ impl ServiceClock {
                 LivedTime::begin(known.min(now), monotonic)
             }
         };
-        let stored = Mutex::new(Row { began: 0, lived: 0, former: 0 });
+        let stored = Mutex::new(row.unwrap_or(Row { began: 0, lived: 0, former: 0 }));
         let (lived, readers) = (Mutex::new(lived), Mutex::default());
         Ok(Arc::new(Self { held, lived, stored, readers }))
     }

@@ -14,6 +14,7 @@ use tessera_token::trust::Change;
 
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
+use crate::clock;
 use crate::keys::files::{self, KeyFolder};
 use crate::keys::put;
 use crate::operators::{self, OperatorRole};
@@ -73,6 +74,7 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, S
         &dir.join("root.thumbprint"),
         format!("{}\n", hex::encode(thumbprint.as_bytes())).as_bytes(),
     )?;
+    clock::begin(&mut batch, tables, first_run.now);
     batch.expect_absent(&tables.meta, FOUNDED);
     batch.put(&tables.meta, FOUNDED, thumbprint.as_bytes().to_vec());
     store.commit(batch).await.map_err(|error: StoreError| StartError::Store(error))?;

@@ -261,6 +261,7 @@ pub(super) async fn build(
     };
     place.done()?;
     let time = ServiceClock::open(held, &tables)?;
+    time.store(&store, &tables, false).await?;
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
     came_back(&store, &tables, &*clock, &service_metrics).await?;

@@ -1,7 +1,7 @@
 use actix_web::http::StatusCode;
 use actix_web::test::{call_service, init_service, read_body, TestRequest};
 use actix_web::{web, App};
-use tessera_runtime::clock::ManualClock;
+use tessera_runtime::clock::{Clock, ManualClock};
 use tessera_runtime::random::SystemRandom;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
@@ -446,6 +446,49 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
         let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
         assert!(std::sync::Arc::ptr_eq(&one, &other));
         assert_ne!(first, one);
+        store.close().unwrap();
+    });
+}
+
+/// A service whose clock goes ahead soon after its foundation ends before its first sweep. Lived time goes on from the
+/// foundation: a restart under that clock removes nothing that still has an effect.
+#[test]
+fn lived_time_begins_with_the_service_and_not_with_a_restart() {
+    const AHEAD: u64 = 7200;
+    actix_rt::System::new().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let place = opening::Place::make(dir.path()).unwrap();
+        let begin = |clock: std::sync::Arc<ManualClock>| {
+            let at = "127.0.0.1:0".parse().unwrap();
+            let config = ProvisioningConfig::new(dir.path(), at).unwrap();
+            let (random, metrics) = (SystemRandom::shared(), Metrics::new());
+            run::Parts { config, clock, random, metrics, stop: Stop::new() }
+        };
+        let clock = ManualClock::at(NOW);
+        let store = opening::open(&place, false).unwrap();
+        let (service, first) =
+            run::build(begin(clock.clone()), &place, store.clone()).await.unwrap();
+        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
+        let app = init_service(app).await;
+        clock.set_unix(NOW.plus(AHEAD));
+        for _ in 0..60 {
+            clock.advance(std::time::Duration::from_secs(30));
+            service.time.now();
+        }
+        assert!(service.time.now() >= NOW.plus(AHEAD), "the clock is believed");
+        let request = TestRequest::post()
+            .uri("/v1/tenants")
+            .peer_addr("127.0.0.1:9".parse().unwrap())
+            .insert_header(("authorization", format!("Bearer {token}")))
+            .insert_header(("content-type", "application/json"))
+            .set_payload(r#"{"tenant":"other"}"#);
+        assert_eq!(call_service(&app, request.to_request()).await.status(), StatusCode::CREATED);
+        store.close().unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let clock = ManualClock::at(clock.unix());
+        let (service, _) = run::build(begin(clock), &place, store.clone()).await.unwrap();
+        assert!(service.time.removal() <= NOW.plus(1800), "{:?}", service.time.removal());
         store.close().unwrap();
     });
 }
