@@ -203,6 +203,9 @@ fn audit(facts: &Facts, client: &Client, checked: &mut Checked) {
     }
 }
 
+/// Retained messages that the broker hands to one subscription (`docs/limits.md`).
+const RETAINED_PER_LOOKUP: usize = 10_000;
+
 fn retained(facts: &Facts, client: &Client, checked: &mut Checked) {
     let Some(backend) = &facts.backend else { return };
     if facts.retained.is_empty() {
@@ -220,6 +223,17 @@ fn retained(facts: &Facts, client: &Client, checked: &mut Checked) {
             let Ok(Some(message)) = session.message(NEXT) else { break };
             missing.remove(message.topic.as_str());
             found.insert(message.topic, message.text.parse::<u64>().unwrap_or(0));
+        }
+        // One subscription is handed so many at most: the others are asked for by their own names.
+        let missing = missing.into_iter().filter(|_| found.len() >= RETAINED_PER_LOOKUP);
+        let missing: Vec<String> = missing.map(str::to_owned).collect();
+        for topic in missing {
+            if session.subscribe(&topic, 1).is_err() {
+                break;
+            }
+            if let Ok(Some(message)) = session.message(NEXT) {
+                found.insert(message.topic, message.text.parse::<u64>().unwrap_or(0));
+            }
         }
     }
     for (topic, number) in &facts.retained {
