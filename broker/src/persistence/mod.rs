@@ -55,6 +55,10 @@ pub struct Persistence {
     settled: AtomicBool,
 }
 
+/// Ended sessions whose rows are looked for in one step.
+const FORGOTTEN_AT_ONCE: usize = 64;
+
+#[derive(Clone)]
 pub(crate) struct Tables {
     pub(crate) sessions: Table,
     pub(crate) subscriptions: Table,
@@ -334,9 +338,12 @@ impl Persistence {
                 self.commit_when_there_is_room(std::mem::take(&mut batch)).await?;
             }
         }
-        for id in taken.forgotten {
-            for (table, key) in self.rows_of(id)? {
-                batch.delete(table, key);
+        for ids in taken.forgotten.chunks(FORGOTTEN_AT_ONCE) {
+            // Many rows of sessions that have ended are no work for a thread that serves sockets.
+            let (tables, ids) = (self.tables.clone(), ids.to_vec());
+            let rows = tokio::task::spawn_blocking(move || tables.rows_of(&ids));
+            for (table, key) in rows.await.unwrap_or(Err(StoreError::Poisoned))? {
+                batch.delete(&table, key);
                 steps += 1;
                 // Rows of an ended session that a crash leaves are dropped at the next start.
                 if steps == PERSISTENCE_WHOLE {
@@ -347,20 +354,25 @@ impl Persistence {
         }
         self.commit_when_there_is_room(batch).await
     }
-
-    fn rows_of(&self, id: SubscriberId) -> Result<Vec<(&Table, Vec<u8>)>, StoreError> {
-        let prefix = id.0.to_be_bytes();
-        let mut found = Vec::new();
-        for table in [&self.tables.subscriptions, &self.tables.outgoing, &self.tables.incoming] {
-            found.extend(all(table, &prefix)?.into_iter().map(|(key, _)| (table, key)));
-        }
-        // Last: without it a start would not find the others.
-        found.push((&self.tables.sessions, prefix.to_vec()));
-        Ok(found)
-    }
 }
 
 impl Tables {
+    /// The keys of all rows of these sessions.
+    fn rows_of(&self, ids: &[SubscriberId]) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
+        let mut found = Vec::new();
+        for id in ids {
+            let prefix = id.0.to_be_bytes();
+            for table in [&self.subscriptions, &self.outgoing, &self.incoming] {
+                for row in table.rows(&prefix, None) {
+                    found.push((table.clone(), row?.0));
+                }
+            }
+            // Last: without it a start would not find the others.
+            found.push((self.sessions.clone(), prefix.to_vec()));
+        }
+        Ok(found)
+    }
+
     fn of(&self, row: &Row) -> &Table {
         match row {
             Row::Session(_) => &self.sessions,
