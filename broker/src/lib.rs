@@ -20,15 +20,15 @@
 pub mod config;
 mod config_error;
 pub mod limits;
-pub mod refusals;
+mod refusals;
 
-pub mod admission;
-pub mod authz_info;
+mod admission;
+mod authz_info;
 mod challenges;
-pub mod shares;
+mod shares;
 pub mod transport;
 
-pub mod authentication;
+mod authentication;
 pub mod authorisation;
 pub mod codec;
 pub mod registry;
@@ -36,7 +36,7 @@ pub mod resumption;
 pub mod session;
 
 pub mod message;
-pub mod persistence;
+mod persistence;
 pub mod routing;
 
 mod connection;
@@ -46,9 +46,9 @@ mod hub;
 mod relay;
 mod revocation;
 
-pub mod alerts;
+mod alerts;
 mod http;
-pub mod metrics;
+mod metrics;
 
 mod server;
 

@@ -240,11 +240,10 @@ pub const WEB_SOCKET_PENDING: usize = 1024;
 
 // --- authentication ----------------------------------------------------------------------------------------------
 
-/// CONNECTs in the mailbox of the overflow actor. A full mailbox is answered with "busy" at once.
-pub const AUTHENTICATION_MAILBOX: usize = 4_096;
-/// CONNECTs that wait for one verification worker: about 100 ms of signature checks.
-pub const WORKER_QUEUE: usize = 1_024;
-/// CONNECTs of suspect prefixes that wait for verification workers at once, all together: a few milliseconds in front
+/// CONNECTs in the mailbox of one verification actor: about 100 ms of signature checks. When all mailboxes are full, a
+/// CONNECT is refused at once.
+pub const VERIFICATION_MAILBOX: usize = 1_024;
+/// CONNECTs of suspect prefixes that wait for verification actors at once, all together: a few milliseconds in front
 /// of the others.
 pub const AUTHENTICATION_SUSPECTS: usize = 64;
 /// Every refusal before the proof held is answered at a multiple of this after the CONNECT, so that its time says

@@ -24,12 +24,12 @@ mod usage;
 
 use half_open::Kind;
 pub use limits::AdmissionLimits;
-pub use prefix::Prefix;
+pub(crate) use prefix::Prefix;
 use table::{Entry, SocketTable};
 
 /// Why a socket was closed before it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
+pub(crate) enum Rejected {
     /// All half-open sockets are in use.
     HalfOpen,
     /// The prefix has all its half-open sockets in use.
@@ -46,7 +46,7 @@ pub enum Rejected {
 
 impl Rejected {
     /// The label in metrics and logs.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::HalfOpen => "half_open",
             Self::PrefixHalfOpen => "prefix_half_open",
@@ -60,7 +60,7 @@ impl Rejected {
 
 /// The table of open sockets. Cheap to clone.
 #[derive(Clone)]
-pub struct Admission(Arc<Shared>);
+pub(crate) struct Admission(Arc<Shared>);
 
 struct Shared {
     table: Mutex<SocketTable>,
@@ -69,7 +69,7 @@ struct Shared {
 
 impl Admission {
     /// An empty table.
-    pub fn new(limits: AdmissionLimits) -> Self {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
         Self(Arc::new(Shared { table: Mutex::default(), limits }))
     }
 
@@ -77,24 +77,24 @@ impl Admission {
     ///
     /// # Errors
     /// The limit that it hit.
-    pub fn enter(&self, peer: IpAddr, now: Duration) -> Result<SocketPermit, Rejected> {
+    pub(crate) fn enter(&self, peer: IpAddr, now: Duration) -> Result<SocketPermit, Rejected> {
         let call = Arc::new(Notify::new());
         let entry = self.table().enter(Prefix::of(peer), &self.0.limits, now, &call)?;
         Ok(SocketPermit { admission: self.clone(), entry, call: Some(call), blameless: false })
     }
 
     /// Sockets that may be half open.
-    pub fn most_half_open(&self) -> usize {
+    pub(crate) fn most_half_open(&self) -> usize {
         self.0.limits.half_open
     }
 
     /// Open sockets.
-    pub fn sockets(&self) -> usize {
+    pub(crate) fn sockets(&self) -> usize {
         self.table().sockets
     }
 
     /// Sockets that have not connected yet.
-    pub fn half_open(&self) -> usize {
+    pub(crate) fn half_open(&self) -> usize {
         self.table().half_open
     }
 
@@ -105,7 +105,7 @@ impl Admission {
 
 /// The entry of a socket in the table; dropping it removes the entry. A socket that is closed before
 /// [`SocketPermit::connected`] is a strike against its prefix.
-pub struct SocketPermit {
+pub(crate) struct SocketPermit {
     admission: Admission,
     entry: Entry,
     /// Not needed any more once it is connected.
@@ -115,45 +115,45 @@ pub struct SocketPermit {
 
 impl SocketPermit {
     /// The signal by which the socket is told to close for another one; `None` once it is connected.
-    pub fn call(&self) -> Option<Arc<Notify>> {
+    pub(crate) fn call(&self) -> Option<Arc<Notify>> {
         self.call.clone()
     }
 
     /// The first byte has come: an unsuspected socket need not make room any more.
-    pub fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         if self.entry.kind == Kind::Unsuspected && self.entry.stage.is_waiting() {
             self.admission.table().heard(&mut self.entry);
         }
     }
 
     /// The CONNECT is whole: the socket need not close for others any more. False when it was told to already.
-    pub fn judged(&mut self) -> bool {
+    pub(crate) fn judged(&mut self) -> bool {
         self.admission.table().heard(&mut self.entry)
     }
 
     /// The CONNECT was accepted: the socket no longer counts as half open.
-    pub fn connected(&mut self) {
+    pub(crate) fn connected(&mut self) {
         self.admission.table().connected(&mut self.entry);
         self.call = None;
     }
 
     /// A socket that ends before its CONNECT is accepted will not count against its prefix.
-    pub fn mark_not_at_fault(&mut self) {
+    pub(crate) fn mark_not_at_fault(&mut self) {
         self.blameless = true;
     }
 
     /// The address is known to be the peer's own: from now on a failure counts against its prefix.
-    pub fn mark_at_fault(&mut self) {
+    pub(crate) fn mark_at_fault(&mut self) {
         self.blameless = false;
     }
 
     /// Whether its prefix was suspect when it came.
-    pub fn is_suspect(&self) -> bool {
+    pub(crate) fn is_suspect(&self) -> bool {
         self.entry.kind == Kind::Suspect
     }
 
     /// The address prefix, which behaviour tracking sees in place of the address.
-    pub fn prefix(&self) -> Prefix {
+    pub(crate) fn prefix(&self) -> Prefix {
         self.entry.prefix
     }
 }

@@ -5,7 +5,7 @@ use crate::limits::{IPV4_PREFIX_BITS, IPV6_PREFIX_BITS};
 
 /// The network part of an address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Prefix {
+pub(crate) enum Prefix {
     /// The first 24 bits.
     V4(u32),
     /// The first 56 bits.
@@ -14,7 +14,7 @@ pub enum Prefix {
 
 impl Prefix {
     /// The prefix of an address; an IPv4 address in IPv6 clothes counts as IPv4.
-    pub fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.to_bits() >> (32 - IPV4_PREFIX_BITS)),
             IpAddr::V6(v6) => {

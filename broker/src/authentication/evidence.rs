@@ -7,7 +7,7 @@ use crate::resumption::Accepted;
 use crate::transport::tls::PeerKey;
 
 /// The credentials of a CONNECT. No `Debug`: they are secret.
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// A password, which holds the token and maybe a proof; a key that was proved in the TLS handshake can stand in for
     /// the proof.
     Password {

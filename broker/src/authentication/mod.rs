@@ -1,14 +1,14 @@
 //! Authentication: every CONNECT passes here before any stored state of its client is read.
 //!
-//! A CONNECT that fails a guard without a signature is refused at once ([`evidence`]). Any other goes to one of a few
-//! verification threads with bounded queues ([`pool`]), which take turns. When all are full, it waits in
-//! the bounded mailbox of an actor, which tries once more and refuses with `limit_reached` if there is
-//! still no room. The thread records the use of the proof in memory and answers at once. A proof whose second is not
-//! reserved yet is answered by the thread that writes. A verification thread never waits for the disk, and the asking
-//! task is woken once.
+//! A CONNECT that fails a guard without a signature is refused at once ([`evidence`]). Any other goes straight to one of a
+//! few verification actors, which take turns ([`pool`]). Each is supervised, and has a thread and a bounded mailbox of its
+//! own ([`actor`]). When all mailboxes are full, the CONNECT is refused with `limit_reached`. The actor records the use of
+//! the proof in memory and answers at once. A proof whose second is not reserved yet is answered by the thread that
+//! writes. An actor never waits for the disk, and the asking task is woken once.
 
-pub mod response;
+pub(crate) mod response;
 
+mod actor;
 mod evidence;
 mod pool;
 #[cfg(test)]
@@ -16,7 +16,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use actix::Addr;
 use bytes::Bytes;
 use tessera_agent::validator::{Settled, Validator};
 use tessera_runtime::random::{self, RandomError, SharedRandom};
@@ -27,16 +26,15 @@ use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
 
 use crate::authz_info::Upload;
 use crate::limits::AUTHENTICATION_SUSPECTS;
-use pool::Job;
+use actor::{Connect, UploadedToken};
 
-pub use evidence::Evidence;
-pub use pool::{spawn_workers, start_actor, OverflowActor, Workers};
+pub(crate) use evidence::Evidence;
+pub(crate) use pool::{Addresses, Pool};
 
-/// Handle to the verification threads and the overflow actor. Cheap to clone.
+/// Handle to the verification actors. Cheap to clone.
 #[derive(Clone)]
-pub struct Authenticator {
-    workers: Workers,
-    actor: Addr<OverflowActor>,
+pub(crate) struct Authenticator {
+    actors: Addresses,
     validator: Validator,
     random: SharedRandom,
     hint: Option<Arc<str>>,
@@ -44,23 +42,22 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// A handle to running threads and a running actor.
-    pub fn new(
-        workers: Workers,
-        actor: Addr<OverflowActor>,
+    /// A handle to running verification actors.
+    pub(crate) fn new(
+        actors: Addresses,
         validator: Validator,
         random: SharedRandom,
         hint: Option<Arc<str>>,
     ) -> Self {
         let suspects = Arc::new(Semaphore::new(AUTHENTICATION_SUSPECTS));
-        Self { workers, actor, validator, random, hint, suspects }
+        Self { actors, validator, random, hint, suspects }
     }
 
     /// A challenge for one connection.
     ///
     /// # Errors
     /// The system gives no randomness.
-    pub fn nonce(&self) -> Result<Nonce, RandomError> {
+    pub(crate) fn nonce(&self) -> Result<Nonce, RandomError> {
         random::bytes(&*self.random).map(Nonce::from_bytes)
     }
 
@@ -68,12 +65,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// The system gives no randomness.
-    pub fn bound_nonce(&self) -> Result<BoundNonce, RandomError> {
+    pub(crate) fn bound_nonce(&self) -> Result<BoundNonce, RandomError> {
         random::bytes(&*self.random).map(BoundNonce::from_bytes)
     }
 
     /// The `ace_as_hint` for clients without a token.
-    pub fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
@@ -82,7 +79,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// The true reason, for log, metric and observer alone; [`response`] decides the answer to the peer.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         evidence: Evidence,
         client_id: &str,
@@ -93,7 +90,7 @@ impl Authenticator {
         self.validator.let_in(settled)
     }
 
-    /// Refuses at once by the guards that need no signature; a thread checks the signatures.
+    /// Refuses at once by the guards that need no signature; a verification actor checks the signatures.
     async fn judge(
         &self,
         evidence: Evidence,
@@ -103,11 +100,8 @@ impl Authenticator {
         let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
         let _place = place(&self.suspects, suspect)?;
         let (reply, verdict) = oneshot::channel();
-        let job = Job::Connect { screened: Box::new(screened), tickets, reply };
-        if let Err(job) = self.workers.dispatch(job) {
-            self.actor.try_send(job).map_err(|_| RefusalCode::LimitReached)?;
-        }
-        // The sender is dropped unanswered only when the actor or a thread stops.
+        self.actors.ask(Connect { screened: Box::new(screened), tickets, reply })?;
+        // The sender is dropped unanswered when the verification actor panicked or stops.
         verdict.await.unwrap_or_else(|_| Err(RefusalCode::NotReady.into()))
     }
 
@@ -115,29 +109,32 @@ impl Authenticator {
     ///
     /// # Errors
     /// The first guard that concerns the token alone and says no; `bearer_not_allowed`, `confirmation_key` when no
-    /// handshake could prove it; `limit_reached` when the threads are busy.
-    pub async fn verify_upload(&self, token: Bytes) -> Result<Upload, RefusalCode> {
+    /// handshake could prove it; `limit_reached` when the verification actors are busy.
+    pub(crate) async fn verify_upload(&self, token: Bytes) -> Result<Upload, RefusalCode> {
         self.validator.ready()?;
         let (reply, verdict) = oneshot::channel();
-        if self.actor.try_send(Job::Upload { token, reply }).is_err() {
-            return Err(RefusalCode::LimitReached);
-        }
-        // The sender is dropped unanswered only when the actor or a thread stops.
+        self.actors.ask(UploadedToken { token, reply })?;
+        // The sender is dropped unanswered when the verification actor panicked or stops.
         verdict.await.unwrap_or(Err(RefusalCode::NotReady))
     }
 
-    /// The validator that the threads use.
-    pub fn validator(&self) -> &Validator {
+    /// The validator that the verification actors use.
+    pub(crate) fn validator(&self) -> &Validator {
         &self.validator
     }
 
-    /// Whether the actor still runs.
-    pub fn is_alive(&self) -> bool {
-        self.actor.connected()
+    /// Waits until each CONNECT that was taken is answered. Later ones are refused with `not_ready`.
+    pub(crate) async fn finish(&self) {
+        self.actors.finish().await;
+    }
+
+    /// Whether a verification actor runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.actors.is_alive()
     }
 }
 
-/// A permit to wait for the threads, which only suspects need; held until the answer is there.
+/// A permit to wait for the verification actors, which only suspects need; held until the answer is there.
 fn place(suspects: &Semaphore, suspect: bool) -> Result<Option<SemaphorePermit<'_>>, RefusalCode> {
     let place = suspect.then(|| suspects.try_acquire()).transpose();
     place.map_err(|_| RefusalCode::LimitReached)

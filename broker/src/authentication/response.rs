@@ -9,7 +9,7 @@ use crate::limits::REFUSAL_BUCKET;
 
 /// The CONNACK code. Until the proof held, every judgement about the credential is "not authorized", so that a peer
 /// without a key learns no issuer, audience or epoch; a reason that does not depend on the credential may be sent.
-pub fn connack_reason(code: RefusalCode) -> ReasonCode {
+pub(crate) fn connack_reason(code: RefusalCode) -> ReasonCode {
     match code {
         // Too many of one network, or of all: not about the credential.
         RefusalCode::LimitReached | RefusalCode::RateLimited => ReasonCode::SERVER_BUSY,
@@ -26,7 +26,7 @@ pub fn connack_reason(code: RefusalCode) -> ReasonCode {
 
 /// How long to wait before a refusal is sent, when `passed` has passed since the CONNECT: to the next multiple of
 /// the bucket.
-pub fn hold_back(passed: Duration) -> Duration {
+pub(crate) fn hold_back(passed: Duration) -> Duration {
     tessera_runtime::hold_back::hold_back(passed, REFUSAL_BUCKET)
 }
 

@@ -2,7 +2,7 @@
 //! that uses their key. Off unless the setting `authz_info` says so.
 //!
 //! 1. A TLS connection without any credential may publish tokens to `authz-info`, and nothing else
-//!    (`connection/authz_info_only.rs`). A token is verified once, on the verification threads; what it says is kept
+//!    (`connection/authz_info_only.rs`). A token is verified once, by a verification actor; what it says is kept
 //!    here.
 //! 2. A CONNECT without a password, on a TLS connection whose handshake key is the key of the kept token of its device,
 //!    is judged by that token (the user name, when there is one, names the tenant); so is a CONNECT of the method `ace`
@@ -34,7 +34,7 @@ use sources::Sources;
 
 /// The content of a published token, after its signature and all guards that concern it alone were passed. No client
 /// has proved its key.
-pub struct Upload {
+pub(crate) struct Upload {
     holder: Holder,
     key: Thumbprint,
     age: Age,
@@ -50,7 +50,7 @@ impl Upload {
     /// # Errors
     /// `bearer_not_allowed` when it names no key, `confirmation_key` when that is no public one: a TLS handshake can
     /// prove neither.
-    pub fn of(token: &VerifiedToken) -> Result<Self, RefusalCode> {
+    pub(crate) fn of(token: &VerifiedToken) -> Result<Self, RefusalCode> {
         let claims = token.claims();
         if !token.is_bound() {
             return Err(RefusalCode::BearerNotAllowed);

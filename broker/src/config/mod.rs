@@ -147,7 +147,7 @@ pub struct BrokerConfig {
     pub retained: RetainedLimits,
     /// The shares of devices and tenants in the rest.
     pub shares: ShareLimits,
-    /// Threads that verify CONNECTs.
+    /// Verification actors, a thread each.
     pub verification_workers: usize,
 }
 

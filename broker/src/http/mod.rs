@@ -115,7 +115,7 @@ impl Hub {
             (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
         };
         let own = [
-            unless(self.authenticator.is_alive(), "gate", "the actor that judges CONNECTs is gone"),
+            unless(self.authenticator.is_alive(), "gate", "no verification actor runs"),
             unless(
                 self.persistence.is_healthy(),
                 "store",

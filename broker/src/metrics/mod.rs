@@ -14,7 +14,7 @@ use crate::routing::Tally;
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the help texts below say what they are")]
-pub struct BrokerMetrics {
+pub(crate) struct BrokerMetrics {
     pub http: ServerMetrics,
     pub connects: Counter,
     pub refusals: Counter,
@@ -26,6 +26,7 @@ pub struct BrokerMetrics {
     pub token_requests: Counter,
     pub resumption: Counter,
     pub authz_info: Counter,
+    pub verification_restarts: Counter,
     pub sockets: Gauge,
     pub half_open: Gauge,
     pub sessions: Gauge,
@@ -43,7 +44,7 @@ pub struct BrokerMetrics {
 
 /// Counts of the data path: plain atomics, carried over to the registry when it is read.
 #[derive(Default)]
-pub struct Hot(Stripes<Counts>);
+pub(crate) struct Hot(Stripes<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -55,14 +56,14 @@ struct Counts {
 
 impl Hot {
     /// A PUBLISH came in and was authorised.
-    pub fn received(&self, qos: QoS) {
+    pub(crate) fn received(&self, qos: QoS) {
         if let Some(count) = self.0.here().received.get(qos as usize) {
             add(count, 1);
         }
     }
 
     /// Where a PUBLISH found subscribers.
-    pub fn routed(&self, tally: &Tally) {
+    pub(crate) fn routed(&self, tally: &Tally) {
         let [device, fleet, none] = &self.0.here().lanes;
         add(device, u64::from(tally.taken + tally.full > 0));
         add(fleet, u64::from(tally.filters > 0));
@@ -70,20 +71,20 @@ impl Hot {
     }
 
     /// PUBLISH packets went out, by QoS.
-    pub fn sent(&self, counts: &[u64; 3]) {
+    pub(crate) fn sent(&self, counts: &[u64; 3]) {
         for (total, count) in self.0.here().sent.iter().zip(counts) {
             add(total, *count);
         }
     }
 
     /// Bytes were read.
-    pub fn read(&self, bytes: usize) {
+    pub(crate) fn read(&self, bytes: usize) {
         let [read, _] = &self.0.here().bytes;
         add(read, bytes as u64);
     }
 
     /// Bytes were written.
-    pub fn written(&self, bytes: usize) {
+    pub(crate) fn written(&self, bytes: usize) {
         let [_, written] = &self.0.here().bytes;
         add(written, bytes as u64);
     }
@@ -100,7 +101,7 @@ impl BrokerMetrics {
     ///
     /// # Errors
     /// A name is taken: two brokers on one registry.
-    pub fn new(m: &Metrics) -> Result<Self, MetricsError> {
+    pub(crate) fn new(m: &Metrics) -> Result<Self, MetricsError> {
         let n = |name: &str| format!("tessera_broker_{name}");
         Ok(Self {
             http: ServerMetrics::register(m, "tessera_broker")?,
@@ -133,6 +134,11 @@ impl BrokerMetrics {
                 &n("authz_info_total"),
                 "Connections without credentials, and tokens kept from them",
                 &["what"],
+            )?,
+            verification_restarts: m.counter(
+                &n("verification_restarts_total"),
+                "Verification actors that were restarted after a panic",
+                &[],
             )?,
             sockets: m.gauge(&n("sockets"), "Open MQTT sockets", &[])?,
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
@@ -182,7 +188,7 @@ impl BrokerMetrics {
     }
 
     /// All metrics of the process as text.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.carry_over();
         self.registry.render()
     }
@@ -205,7 +211,7 @@ impl BrokerMetrics {
 }
 
 /// The QoS as a label.
-pub const fn qos_label(qos: QoS) -> &'static str {
+pub(crate) const fn qos_label(qos: QoS) -> &'static str {
     match qos {
         QoS::AtMostOnce => "0",
         QoS::AtLeastOnce => "1",

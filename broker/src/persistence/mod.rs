@@ -40,7 +40,7 @@ pub(crate) use pending::{Row, Step};
 pub(crate) const PAGE: usize = 64;
 
 /// The durable state of the broker.
-pub struct Persistence {
+pub(crate) struct Persistence {
     store: Store,
     pub(crate) tables: Tables,
     pending: Mutex<Pending>,
@@ -77,22 +77,23 @@ struct Progress {
 
 /// The store does not write: nothing may be acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotDurable;
+pub(crate) struct NotDurable;
 
 impl Persistence {
-    /// Opens what is kept in `folder`.
-    ///
-    /// # Errors
-    /// The store cannot be opened.
-    pub fn open(folder: &Path) -> Result<Arc<Self>, StoreError> {
+    /// As [`Persistence::open_with`], where nothing may be missing.
+    #[cfg(test)]
+    pub(crate) fn open(folder: &Path) -> Result<Arc<Self>, StoreError> {
         Self::open_with(folder, &StoreOptions::default())
     }
 
-    /// As [`Persistence::open`], with what may be missing.
+    /// Opens what is kept in `folder`; the options say what may be missing.
     ///
     /// # Errors
-    /// As [`Persistence::open`].
-    pub fn open_with(folder: &Path, options: &StoreOptions) -> Result<Arc<Self>, StoreError> {
+    /// The store cannot be opened.
+    pub(crate) fn open_with(
+        folder: &Path,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, StoreError> {
         let store = Store::open_with(folder, options)?;
         if let Some(loss) = &store.opened().accepted {
             tracing::error!(%loss, "the session store holds less than it should; the loss was accepted");
@@ -194,7 +195,7 @@ impl Persistence {
     }
 
     /// Whether it writes.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.writes() && self.store.is_healthy()
     }
 

@@ -1,16 +1,18 @@
-//! The one thread with an actix system: the overflow actor of authentication and the HTTP server live on it.
+//! The one thread with an actix system. The HTTP server lives on it. The arbiters of the verification actors, a thread each,
+//! belong to the system.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix::Addr;
 use actix_web::dev::ServerHandle;
 use actix_web::{web, App};
+use tessera_agent::validator::Validator;
 use tessera_runtime::http::server::{self, Listener, ServerLimits};
+use tessera_runtime::metrics::Counter;
 use tokio::sync::oneshot;
 
 use super::StartError;
-use crate::authentication::{start_actor, OverflowActor, Workers};
+use crate::authentication::{Addresses, Pool};
 use crate::http;
 use crate::hub::Hub;
 use crate::limits;
@@ -19,37 +21,71 @@ use crate::limits;
 pub(super) struct ActixThread {
     serve: oneshot::Sender<(TcpListener, Arc<Hub>)>,
     served: oneshot::Receiver<std::io::Result<ServerHandle>>,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// The thread while it serves HTTP.
+pub(super) struct Serving {
+    server: ServerHandle,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl ActixThread {
-    /// Starts the thread and the overflow actor on it.
-    pub(super) async fn start(workers: Workers) -> Result<(Self, Addr<OverflowActor>), StartError> {
-        let (actor_sender, actor) = oneshot::channel();
+    /// Starts the thread, and so many verification actors beside it.
+    pub(super) async fn start(
+        actors: usize,
+        validator: Validator,
+        restarts: Counter,
+    ) -> Result<(Self, Addresses), StartError> {
+        let (told, started) = oneshot::channel();
         let (serve, hub) = oneshot::channel();
         let (server_sender, served) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel::<()>();
         let body = move || {
             actix_rt::System::new().block_on(async move {
-                // No caller waits for the actor when the broker has given up starting.
-                let _ = actor_sender.send(start_actor(&workers));
-                drop(workers);
+                let pool = match Pool::start(actors, &validator, &restarts).await {
+                    Ok(pool) => pool,
+                    // No caller waits when the broker has given up starting; below likewise.
+                    Err(error) => return drop(told.send(Err(error))),
+                };
+                drop(told.send(Ok(pool.addresses())));
                 let Ok((listener, hub)) = hub.await else { return };
                 run_http(listener, hub, server_sender).await;
+                // An HTTP server that failed ends no verification actor. The other end never sends: it lets go.
+                let _ = stopped.await;
             });
+            drop(done);
         };
         let named = std::thread::Builder::new().name("broker-actix".to_owned());
         named.spawn(body).map_err(StartError::Thread)?;
-        let actor = actor.await.map_err(|_| StartError::Actix)?;
-        Ok((Self { serve, served }, actor))
+        let actors = started.await.map_err(|_| StartError::Actix)?;
+        let actors = actors.map_err(StartError::Thread)?;
+        Ok((Self { serve, served, stop, ended }, actors))
     }
 
-    /// Starts the HTTP server; the thread ends when it is stopped.
+    /// Starts the HTTP server.
     pub(super) async fn serve(
         self,
         listener: TcpListener,
         hub: &Arc<Hub>,
-    ) -> Result<ServerHandle, StartError> {
+    ) -> Result<Serving, StartError> {
         self.serve.send((listener, Arc::clone(hub))).map_err(|_| StartError::Actix)?;
-        self.served.await.map_err(|_| StartError::Actix)?.map_err(StartError::Thread)
+        let server = self.served.await.map_err(|_| StartError::Actix)?;
+        let server = server.map_err(StartError::Thread)?;
+        Ok(Serving { server, stop: self.stop, ended: self.ended })
+    }
+}
+
+impl Serving {
+    /// Stops the HTTP server and ends the threads of the verification actors.
+    pub(super) async fn stop(self) {
+        self.server.stop(true).await;
+        drop(self.stop);
+        // The thread never sends: it lets go of its end.
+        let _ = self.ended.await;
     }
 }
 

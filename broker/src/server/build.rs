@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::actix_thread::ActixThread;
 use super::{restore, StartError};
 use crate::admission::Admission;
-use crate::authentication::{spawn_workers, Authenticator};
+use crate::authentication::Authenticator;
 use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
@@ -65,15 +65,14 @@ pub(super) async fn build(
 ) -> Result<Built, StartError> {
     let Checked { metrics, relay, certificates } = checked;
     let validator = agent.validator().clone();
-    let workers =
-        spawn_workers(config.verification_workers, &validator).map_err(StartError::Thread)?;
     let routing = Routing::start(Handle::current()).map_err(StartError::Thread)?;
     let persistence = store(config, &metrics)?;
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
     let tickets = TicketKeys::open(&config.resumption, &folder, Arc::clone(&random), now);
     let tickets = Arc::new(tickets.map_err(StartError::Tickets)?);
-    let (thread, actor) = ActixThread::start(workers.clone()).await?;
+    let (count, restarts) = (config.verification_workers, metrics.verification_restarts.clone());
+    let (thread, actors) = ActixThread::start(count, validator.clone(), restarts).await?;
     let (disconnected, gone) = mpsc::channel(DISCONNECT_QUEUE);
     let hub = Arc::new(Hub {
         policy: config.session,
@@ -81,13 +80,7 @@ pub(super) async fn build(
         shares: Shares::new(config.shares, metrics.limits_hit.clone()),
         metrics,
         admission: Admission::new(config.admission),
-        authenticator: Authenticator::new(
-            workers,
-            actor,
-            validator,
-            random,
-            config.ace_as_hint.clone(),
-        ),
+        authenticator: Authenticator::new(actors, validator, random, config.ace_as_hint.clone()),
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
         routing,

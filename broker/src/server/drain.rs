@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
 use tessera_runtime::stop::Stop;
 use tokio_util::sync::CancellationToken;
 
+use super::actix_thread::Serving;
 use super::listen::Listeners;
 use super::{accept_thread, StartError};
 use crate::hub::Hub;
 use crate::limits::DRAIN_WITHIN;
 use crate::session::machine::End;
 
-/// Starts to accept. At the end `drained` is cancelled once the connections have been waited for, and `server` is
-/// stopped last.
+/// Starts to accept. At the end `drained` is cancelled once the connections have been waited for. The verification actors
+/// answer each CONNECT that they were asked, then they end, and `thread` last.
 pub(super) async fn spawn(
     hub: &Arc<Hub>,
     listeners: Listeners,
-    server: ServerHandle,
+    thread: Serving,
     drained: CancellationToken,
     stop: &Stop,
 ) -> Result<(), StartError> {
@@ -39,7 +39,8 @@ pub(super) async fn spawn(
         }
         hub.routing.stop();
         hub.persistence.close().await;
-        server.stop(true).await;
+        hub.authenticator.finish().await;
+        thread.stop().await;
     });
     Ok(())
 }

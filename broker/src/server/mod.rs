@@ -1,8 +1,8 @@
 //! Start, listen, drain.
 //!
-//! Start order: registry of metrics, verification threads, overflow actor and HTTP (one actix thread), routing,
-//! watchers, listeners (one accepting thread). Stop order: listener, sessions, HTTP. The log names each part that does
-//! not stop in time.
+//! Start order: registry of metrics, routing, verification actors (a thread each) and HTTP (the actix thread), watchers,
+//! listeners (one accepting thread). Stop order: listener, sessions, verification actors, HTTP. The log names each part
+//! that does not stop in time.
 
 mod accept_thread;
 mod actix_thread;
@@ -155,11 +155,11 @@ impl Broker {
         let Built { hub, thread, gone } =
             build::build(&config, checked, agent, clock, stop).await?;
         let Bound { sockets, listening, mqtt_addr, http, http_addr } = bound;
-        let server = thread.serve(http, &hub).await?;
+        let thread = thread.serve(http, &hub).await?;
         let alerts = agent.observer().alerts();
         let drained = watchers::spawn(&hub, Watched { effects, alerts, gone }, stop);
         let listeners = listen::listeners(&hub, sockets, &config)?;
-        drain::spawn(&hub, listeners, server, drained, stop).await?;
+        drain::spawn(&hub, listeners, thread, drained, stop).await?;
         tracing::info!(%mqtt_addr, %http_addr, "broker started");
         Ok(BrokerHandle { mqtt_addr, http_addr, hub, listening })
     }

@@ -20,7 +20,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 
 pub(crate) use holding::Holding;
 use kind::Level;
-pub use kind::{Kind, PerKind};
+pub(crate) use kind::{Kind, PerKind};
 
 /// The most of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +34,7 @@ pub struct Most {
 }
 
 /// The most of every kind.
-pub type ShareLimits = PerKind<Most>;
+pub(crate) type ShareLimits = PerKind<Most>;
 
 #[derive(Default)]
 struct Used(PerKind<AtomicUsize>);
@@ -57,7 +57,7 @@ struct OfTenant {
 }
 
 /// The resources that one device holds. It lasts as long as something of the device does.
-pub struct Account {
+pub(crate) struct Account {
     device: DeviceId,
     used: Used,
     tenant: Arc<OfTenant>,

@@ -62,7 +62,7 @@ const RATES: [(&str, Server, f64, &str); 10] = [
 const VALUES: [(&str, &str, f64, &str, &str); 17] = [
     ("hold", "session_kib", 4.0, "KiB", "memory of an idle authenticated session"),
     ("hold-tls", "session_kib", 24.0, "KiB", "memory of an idle authenticated session over TLS"),
-    ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while everybody disconnects"),
+    ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while all devices disconnect"),
     ("revoke", "p99_ms", 100.0, "ms", "revocation acknowledged to socket closed, p99"),
     ("growth", "connect_growth", GROWTH, "×", "cost of a connect, many sessions by few"),
     ("growth", "subscribe_growth", GROWTH, "×", "cost of a subscribe, many sessions by few"),
