@@ -45,7 +45,7 @@ struct State {
     wanted: Ranges,
     /// The part of `wanted` that stays whatever is written down: it is not known which of its proofs were used.
     closed: Ranges,
-    /// What was wanted before its proofs were written down; until they are, it stays on the disk.
+    /// The wish of before, whose proofs are being written down; until they are, it stays on the disk.
     leaving: Option<Ranges>,
     /// The row on the disk holds more than is wanted.
     is_to_shrink: bool,

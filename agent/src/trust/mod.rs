@@ -106,7 +106,7 @@ impl Trust {
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
         if self.absence_is_open() {
-            // What was revoked meanwhile may be missing.
+            // Revocations of meanwhile may be missing.
             return Some(u64::MAX);
         }
         let age = self.standing.age(self.time.monotonic())?;
