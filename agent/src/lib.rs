@@ -52,17 +52,17 @@ pub mod validator;
 
 pub mod behaviour;
 
-pub mod agent;
 pub mod config;
 pub mod daemon;
+pub mod start;
 pub mod verifier;
 
-mod host;
+mod actor_thread;
 pub mod limits;
 #[cfg(test)]
 mod testing;
 
-#[cfg(feature = "testing")]
-pub use agent::driven;
-pub use agent::Agent;
 pub use config::AgentConfig;
+#[cfg(feature = "testing")]
+pub use start::driven;
+pub use start::Agent;

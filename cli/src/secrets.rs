@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use tessera_runtime::secret::{read_public_text, read_secret_text, Secret, SecretFileError};
+use tessera_token::encoding::from_base64url;
 use tessera_token::key::Thumbprint;
-use tessera_token::text::from_base64url;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const OPERATOR_VARIABLE: &str = "TESSERA_OPERATOR_TOKEN";
 const OPERATOR_FILE: &str = "tessera-data/operator.token";

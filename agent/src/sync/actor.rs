@@ -7,7 +7,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler,
 use parking_lot::Mutex;
 
 use super::{Ask, Next, Source, SyncCore};
-use crate::host::Finish;
+use crate::actor_thread::Finish;
 
 const TICK: Duration = Duration::from_secs(1);
 

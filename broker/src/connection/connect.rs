@@ -40,7 +40,7 @@ use crate::codec::{ConnAck, Connect, Packet, ReasonCode, Recipient, Version};
 use crate::hub::Hub;
 use crate::message::SubscriberId;
 use crate::refusals::{Refusal, Remote, What};
-use crate::session::machine::{check_will, told, Context};
+use crate::session::state_machine::{check_will, told, Context};
 use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
 use crate::transport::acceptor::{Acceptor, Incoming};
 use crate::transport::Stream;

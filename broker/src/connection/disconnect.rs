@@ -5,7 +5,7 @@ use tokio::io::Interest;
 
 use crate::codec::{ConnAck, Disconnect, Packet, Properties, Recipient, Version};
 use crate::limits::LINGER;
-use crate::session::machine::{reason_string, End};
+use crate::session::state_machine::{reason_string, End};
 use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. Bytes that the peer has sent beyond its CONNECT are read first: a socket that is

@@ -13,7 +13,7 @@ use super::serve::Connection;
 use crate::hub::{Disconnected, LeaveSession};
 use crate::limits::DISCONNECTS_AT_ONCE;
 use crate::refusals::What;
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 
 /// Lets queued connections leave a few at a time: when many go at once, the others are served in between. Ends after
 /// `drained`, once the queue is empty.

@@ -13,7 +13,7 @@ use crate::hub::{Hub, Routed};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
 use crate::routing::{Rest, RoutingError};
-use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
+use crate::session::state_machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
     /// Performs an effect that few packets have; returns the end if that is the effect.

@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::routing::{Delivery, Rest};
-use crate::session::machine::{ControlEffect, Delivered, Effect, End, SendState};
+use crate::session::state_machine::{ControlEffect, Delivered, Effect, End, SendState};
 use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 

@@ -8,7 +8,7 @@ use tessera_agent::behaviour::Observation;
 use super::Hub;
 use crate::metrics::qos_label;
 use crate::session::lifecycle::Left;
-use crate::session::machine::{End, Will};
+use crate::session::state_machine::{End, Will};
 use crate::session::{ConnectionHandle, Now, Session};
 
 impl Hub {

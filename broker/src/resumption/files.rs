@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use tessera_runtime::secret::{
     owner_alone, read_secret_text, write_secret_file, Secret, SecretFileError,
 };
+use tessera_token::encoding::from_hex_key;
 use tessera_token::proof::TicketKey;
-use tessera_token::text::from_hex_key;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::TICKET_KEYS_KEPT;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::own_folder;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Bytes of one step of a copy.
 const CHUNK: usize = 1024 * 1024;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// How long a server may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tessera_runtime::random::{self, SystemRandom};
 
 use super::disk::Disk;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const PREFIX: &str = "tessera-bench-";
 const LOCK: &str = "lock";

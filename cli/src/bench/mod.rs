@@ -9,8 +9,8 @@ use tessera_simulators::operator::OperatorClient;
 use tessera_token::ids::TenantId;
 
 use crate::args::{BenchArgs, Peer, Which};
-use crate::fault::{Fault, Outcome};
-use crate::{out, sim};
+use crate::error::{Fault, Outcome};
+use crate::{output, sim};
 
 mod certificate;
 mod child;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     let wear = measures.contains(&Measure::Wear);
     let folder = if wear { Folder::on_own_disk(&args.mount)? } else { Folder::new()? };
     if wear && folder.disk().is_none() {
-        out::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
+        output::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }
     let system = System::start(folder).await?;
     let plan = Plan {
@@ -67,20 +67,20 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
         measures,
     };
     if cfg!(debug_assertions) {
-        out::complain("this is a debug build: its figures say nothing about the product");
+        output::complain("this is a debug build: its figures say nothing about the product");
     }
     let round = PROFILE_ROUND.saturating_mul(PROFILE_PARTS);
     if plan.measures.contains(&Measure::Wear) && plan.site.quiet < round {
         let seconds = round.as_secs();
-        out::complain(&format!(
+        output::complain(&format!(
             "behaviour profiles are written in turns of {seconds} s: with a shorter --quiet the figures of a day leave \
              a part of them out"
         ));
     }
     let pair = Pair { system, mosquitto: peer, clients: args.clients };
-    let news = |text: &str| out::complain(text);
+    let news = |text: &str| output::complain(text);
     let report = bench::run(&plan, &pair, &SystemClock::shared(), &news).await?;
-    out::write(&bench::render(&report));
+    output::write(&bench::render(&report));
     sim::write_json(args.json.as_deref(), &report)?;
     Ok(0)
 }

@@ -9,7 +9,7 @@ use tessera_simulators::bench::{mosquitto_password, Server};
 use super::certificate::Certificate;
 use super::child;
 use super::folder::Folder;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Where Debian puts it; `PATH` of a user does not have it.
 const PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];

@@ -13,7 +13,7 @@ use super::child;
 use super::disk::written_by;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// All load comes from one address prefix, whose share of connects is therefore opened.
 const OPENED: &str =

@@ -20,7 +20,7 @@ use crate::args::{
     DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs, SeedsArgs,
     ServiceArgs,
 };
-use crate::fault::Fault;
+use crate::error::Fault;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tessera_runtime::random::{self, SystemRandom};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// A new folder for its owner alone; removed with everything in it when dropped.
 pub(super) struct TemporaryFolder(PathBuf);

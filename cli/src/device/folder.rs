@@ -15,14 +15,14 @@ use tessera_runtime::tls::Trust;
 use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::SymmetricKey;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
 use crate::args::{folder_or_env, FolderArgs};
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// One device's folder.
 pub(crate) struct Folder {

@@ -16,7 +16,7 @@ use tessera_runtime::stop::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const SOCKET: &str = "control.sock";
 /// How copies begin.

@@ -44,10 +44,10 @@ use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
-use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
 use crate::trust::restored;
+use crate::trust::waiters::Waiters;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {
@@ -264,7 +264,7 @@ pub(super) async fn build(
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
     came_back(&store, &tables, &*clock, &service_metrics).await?;
-    let hub = Hub::at(Head::read(&tables)?.seq);
+    let waiters = Waiters::at(Head::read(&tables)?.seq);
     let room = Room::count(&tables, config.trust, clock.monotonic())?;
     let issuer = IssuerActor {
         store: store.clone(),
@@ -273,8 +273,8 @@ pub(super) async fn build(
     };
     let issuer = Supervisor::start(move |_| issuer);
     let issuer_ = issuer.clone();
-    let (store_, tables_, time_, root_, hub_) =
-        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
+    let (store_, tables_, time_, root_, waiters_) =
+        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
     let bells = Bells::default();
     let bells_ = bells.clone();
     let trust = Supervisor::start(move |_| TrustActor {
@@ -282,7 +282,7 @@ pub(super) async fn build(
         tables: tables_,
         time: time_,
         root: root_,
-        hub: hub_,
+        waiters: waiters_,
         bells: bells_,
         issuer: issuer_,
         made: None,
@@ -309,7 +309,7 @@ pub(super) async fn build(
         root,
         audit,
         trust,
-        hub,
+        waiters,
         bells,
         bound: BoundSnapshots::default(),
         readers: Readers::default(),

@@ -11,9 +11,9 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash, TenantSet};
 
 use super::bells::Bells;
-use super::hub::Hub;
 use super::ledger::{self, Head};
 use super::restored::{Jump, Place, Restoration};
+use super::waiters::Waiters;
 use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
@@ -35,7 +35,7 @@ pub(crate) struct TrustActor {
     pub(crate) tables: Tables,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
-    pub(crate) hub: Hub,
+    pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) made: Option<Made>,
@@ -171,7 +171,7 @@ impl TrustActor {
                 }
             });
         }
-        self.hub.announce(written.head.seq);
+        self.waiters.announce(written.head.seq);
     }
 }
 

@@ -5,7 +5,7 @@
 //! and tells what it used itself, so that one sees whether it stood in the way.
 //!
 //! It starts no process: the caller of [`run`] hands in [`Servers`]. Reading order: [`Measure`], [`run`], `stage`,
-//! `measures/`, then `conn` and `packet`; [`Report`] is what comes out.
+//! `measures/`, then `connection` and `packet`; [`Report`] is what comes out.
 
 mod limits;
 
@@ -13,10 +13,10 @@ mod error;
 mod server;
 mod usage;
 
-mod conn;
+mod connection;
 mod crowd;
 mod packet;
-mod times;
+mod percentiles;
 mod tls;
 
 mod measures;
@@ -26,7 +26,7 @@ mod stage;
 mod report;
 mod targets;
 
-pub use conn::Place;
+pub use connection::Place;
 pub use crowd::mosquitto_password;
 pub use error::BenchError;
 pub use measures::Measure;

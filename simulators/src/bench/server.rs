@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::conn::Place;
+use super::connection::Place;
 use super::error::BenchError;
 
 /// A server under test.

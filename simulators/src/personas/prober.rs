@@ -1,7 +1,7 @@
 //! The prober: a valid token, and a try at everything that it does not cover.
 
+use crate::mqtt::{Closed, Connect, Incoming, Link, Version};
 use crate::report::Tally;
-use crate::wire::{Closed, Connect, Incoming, Link, Version};
 
 /// The outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use tessera_broker::codec::{
     SubscribeOptions, Subscription, Version,
 };
 use tessera_broker::transport::Transport;
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::hash::TokenHash;
 use tessera_token::messages::{RefusalAnswer, TokenKind};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret, TicketKey};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;

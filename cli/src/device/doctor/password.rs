@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tessera_runtime::secret::{read_secret_file, SecretFileError};
 use tessera_token::claims::Claims;
+use tessera_token::encoding::base64url;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::proof::{ConnectProof, Credential, DerivationId, Derived, PopKey, SymmetricKey};
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::token;

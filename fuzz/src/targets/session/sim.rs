@@ -14,11 +14,11 @@ use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::registry::Registry;
 use tessera_broker::routing::{Delivery, Push};
 use tessera_broker::session::lifecycle::Left;
-use tessera_broker::session::machine::{BrokerContext, Context, Delivered, End, Will};
+use tessera_broker::session::state_machine::{BrokerContext, Context, Delivered, End, Will};
 use tessera_broker::session::{ConnectionHandle, Due, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
+use tessera_token::token_identity::TokenIdentity;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicName;
 
@@ -41,7 +41,7 @@ impl Revocations for Asked<'_> {
         LOOKS.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+    fn revoked(&self, published: &TokenIdentity) -> Option<RefusalCode> {
         chain::publisher_revoked(published, self.0)
     }
 

@@ -10,7 +10,7 @@ use tessera_broker::codec::{
 use tessera_broker::routing::Outbox;
 use tessera_broker::message::SubscriberId;
 use tessera_broker::authorisation::Rights;
-use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, ControlEffect};
+use tessera_broker::session::state_machine::{check_will, Answer, Context, Effect, End, ControlEffect};
 use tessera_broker::session::{ConnectionHandle, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;

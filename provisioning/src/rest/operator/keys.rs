@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tessera_token::cbor::Writer;
+use tessera_token::encoding::base64url;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
-use tessera_token::text::base64url;
 
 use crate::keys::{id_of, of_tenant};
 use crate::records::keys::{KeyRecord, State};
