@@ -16,7 +16,6 @@ mod device;
 mod operator;
 mod sim;
 
-mod duration;
 mod error;
 mod output;
 mod pages;

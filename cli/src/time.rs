@@ -1,11 +1,36 @@
-//! Moments for people.
+//! Spans of time and moments on the command line: read and written with `humantime`.
 
-/// Seconds since 1970 as `2026-01-31T23:59:59Z`.
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The last second of the year 9999: a date has four digits for the year.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Reads a span: `500ms`, `30s`, `5m`, `2h`; a number alone is seconds.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no span of time: use 500ms, 30s, 5m or 2h");
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    // humantime reads more units, and sums of them; months and `5 s` beside `5m` would be read by mistake.
+    let unit = match unit {
+        "" => "s",
+        "ms" | "s" | "m" | "h" => unit,
+        _ => return Err(wrong()),
+    };
+    let span = humantime::parse_duration(&format!("{number}{unit}")).map_err(|_| wrong())?;
+    match !span.is_zero() && span <= Duration::from_secs(366 * 86_400) {
+        true => Ok(span),
+        false => Err(wrong()),
+    }
+}
+
+/// Seconds since 1970 as `2026-01-31T23:59:59Z`. They may come from a token that is not verified, so any number is taken.
 pub(crate) fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
+        Some(moment) if seconds <= LAST_SECOND => {
+            humantime::format_rfc3339_seconds(moment).to_string()
+        }
+        _ => format!("{seconds} s after 1970"),
+    }
 }
 
 /// A span for people: `3 h 12 min`, `45 s`.
@@ -16,21 +41,6 @@ pub(crate) fn span(seconds: u64) -> String {
         7200..=172_799 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} days", seconds / 86_400),
     }
-}
-
-/// The day of the Gregorian calendar, by the shifted 400-year cycle that begins on 1 March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -47,6 +57,26 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(utc(seconds), text);
+        }
+        assert_eq!(utc(LAST_SECOND), "9999-12-31T23:59:59Z");
+        assert_eq!(utc(LAST_SECOND + 1), "253402300800 s after 1970");
+        assert_eq!(utc(u64::MAX), "18446744073709551615 s after 1970");
+    }
+
+    #[test]
+    fn spans_on_the_command_line() {
+        let millis = |text| parse_span(text).ok().map(|span| span.as_millis());
+        assert_eq!(millis("30s"), Some(30_000));
+        assert_eq!(millis("30"), Some(30_000));
+        assert_eq!(millis("1.5m"), Some(90_000));
+        assert_eq!(millis("250ms"), Some(250));
+        assert_eq!(millis("2h"), Some(7_200_000));
+        assert_eq!(millis("8784h"), Some(366 * 86_400_000));
+        for bad in [
+            "", "s", "-1s", "0s", "5 s", "5d", "5M", "1h30m", "8785h", "1e9h", "NaN", "inf",
+            "1.2.3s",
+        ] {
+            assert!(parse_span(bad).unwrap_err().contains("is no span of time"), "{bad}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! same way.
 
 use tessera_runtime::store::{Batch, StoreError};
+use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::Server;
+use tessera_token::encoding::hex;
 
 #[test]
 fn help_teaches_and_wrong_words_are_told() {

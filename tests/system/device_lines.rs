@@ -14,7 +14,7 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{root, Process, PATIENCE};
 use tessera_tests::site::{rest, Watch};
 use tessera_tests::stranger::{claims, token_answer, Asked, Stranger};
-use tessera_token::encoding::from_base64url;
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{AceError, NonceAnswer, RefusalAnswer, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential};

@@ -9,7 +9,7 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::secret::write_secret_file;
 use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::{Device, Server};
-use tessera_token::encoding::{base64url, from_base64url};
+use tessera_token::encoding::{base64url, from_base64url, hex};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};

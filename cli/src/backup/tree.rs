@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::own_folder;
+use tessera_token::encoding::hex;
 
 use crate::error::Fault;
 

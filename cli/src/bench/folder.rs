@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tessera_runtime::random::{self, SystemRandom};
+use tessera_token::encoding::hex;
 
 use super::disk::Disk;
 use crate::error::Fault;

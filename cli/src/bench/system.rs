@@ -7,6 +7,7 @@ use std::process::Command;
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
 use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Setup, TlsClient};
+use tessera_token::encoding::hex;
 
 use super::certificate::Certificate;
 use super::child;

@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tessera_runtime::random::{self, SystemRandom};
+use tessera_token::encoding::hex;
 
 use crate::error::Fault;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
-use tessera_token::encoding::base64url;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::ids::{ClientId, VerifierName};
 use tessera_token::time::UnixSeconds;
 

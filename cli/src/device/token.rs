@@ -4,7 +4,7 @@ use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_token::claims::Claims;
-use tessera_token::encoding::base64url;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::messages::TokenKind;
 

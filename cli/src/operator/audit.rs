@@ -6,7 +6,7 @@ use serde_json::Value;
 use tessera_runtime::secret::read_public_text;
 use tessera_simulators::operator::OperatorClient;
 use tessera_token::cbor::Writer;
-use tessera_token::encoding::from_base64url;
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::hash::sha256;
 use tessera_token::head::ServiceHead;
 use tessera_token::key::Thumbprint;

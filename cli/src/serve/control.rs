@@ -13,6 +13,7 @@ use std::time::Duration;
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::own_folder;
 use tessera_runtime::stop::Stop;
+use tessera_token::encoding::hex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 

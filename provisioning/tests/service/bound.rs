@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, HttpError, Method, Request, ACE_CBOR, CBOR, JSON};
-use tessera_token::encoding::base64url;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::TenantId;
 use tessera_token::key::PublicKey;

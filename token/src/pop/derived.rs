@@ -150,7 +150,7 @@ impl DerivationKeys {
             if name != audience.as_str() {
                 return Err(DerivationKeysError::Audience);
             }
-            let key = encoding::from_hex_key(digits.trim_start()).ok_or(malformed)?;
+            let key = encoding::hex::decode_key(digits.trim_start()).ok_or(malformed)?;
             keys.push(DerivationKey::new(&key, audience.clone()).ok_or(malformed)?);
             if keys.len() > limits::DERIVATION_KEYS {
                 return Err(malformed);

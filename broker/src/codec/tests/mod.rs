@@ -9,6 +9,7 @@ mod vectors;
 
 use super::{decode, CodecError, Frame, FrameReader, Packet, Peer, Step, Version};
 use bytes::BytesMut;
+use tessera_token::encoding::hex;
 
 pub(super) const MAX: usize = 1 << 20;
 

@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tessera_broker::RawBrokerConfig;
+use tessera_token::encoding::hex;
 
 pub struct Certs {
     authority: CertifiedIssuer<'static, KeyPair>,

@@ -10,7 +10,7 @@ use tessera_broker::codec::{
 use tessera_broker::transport::Transport;
 use tessera_runtime::secret::write_secret_file;
 use tessera_token::ace::{self, AuthData};
-use tessera_token::encoding::from_base64url;
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::ids::Audience;
 use tessera_token::messages::{IssuedKey, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
