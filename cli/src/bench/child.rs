@@ -1,7 +1,7 @@
 //! A child process: started, awaited until it serves, killed when it is no longer needed.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +15,11 @@ use crate::error::Fault;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries to reach a server.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// Free now; no other process asks for it in the moment until the peer has it.
+pub(super) fn free_port() -> Result<SocketAddr, Fault> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
 
 /// A running child.
 pub(super) struct Server(Child);

@@ -1,6 +1,6 @@
 //! mosquitto as Debian ships it, with its queues opened as wide as the load needs.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,7 +34,7 @@ impl Mosquitto {
         clients: usize,
     ) -> Result<(child::Server, SocketAddr), Fault> {
         let config = folder.fresh("mosquitto.conf");
-        let at = free_port()?;
+        let at = child::free_port()?;
         let mut text = format!(
             "listener {} 127.0.0.1\nuser root\npersistence false\nlog_type none\nmax_connections -1\n\
              max_inflight_messages 0\nmax_queued_messages 0\n",
@@ -85,9 +85,4 @@ fn program(name: &str) -> Result<PathBuf, Fault> {
         Fault::new(format!("{name} is not installed"))
             .hint("apt-get install mosquitto, or measure Tessera alone with --peer none")
     })
-}
-
-/// Free now; no other process asks for it in the moment until mosquitto has it.
-fn free_port() -> Result<SocketAddr, Fault> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
