@@ -47,6 +47,7 @@ cp "$2" "$0.conf"
     echo 'allow_anonymous true'
     echo 'user root'
     if [ -n "$(value fullchain)" ]; then
+        echo "cafile $(value fullchain)"
         echo "certfile $(value fullchain)"
         echo "keyfile $(value privkey)"
     fi

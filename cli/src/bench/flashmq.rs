@@ -35,14 +35,16 @@ impl Flashmq {
         folder: &Folder,
         certificate: Option<&Certificate>,
     ) -> Result<(child::Server, SocketAddr), Fault> {
-        let at = child::free_port()?;
         let files = certificate.map(|one| (one.chain.as_path(), one.key.as_path()));
         let (open_files, _) = rlimit::Resource::NOFILE.get()?;
         let config = folder.fresh("flashmq.conf");
-        std::fs::write(&config, text(at, files, open_files))?;
-        let mut command = Command::new(&self.0);
-        command.arg("--config-file").arg(&config).stdout(Stdio::null());
-        Ok((child::Server::until_open(command, at).await?, at))
+        child::on_free_port(|at| {
+            std::fs::write(&config, text(at, files, open_files))?;
+            let mut command = Command::new(&self.0);
+            command.arg("--config-file").arg(&config).stdout(Stdio::null());
+            Ok(command)
+        })
+        .await
     }
 }
 
