@@ -32,7 +32,7 @@ fn every_kind_of_measure_tells_its_figures() {
 }
 
 /// The peer here is mosquitto behind a script that reads the address and the certificate from FlashMQ's configuration: no
-/// package of Debian has FlashMQ. What FlashMQ itself makes of the options is not seen.
+/// package of Debian has FlashMQ. FlashMQ itself does not read the options here.
 #[test]
 fn flashmq_takes_its_turns_from_the_named_binary() {
     let folder = tempfile::TempDir::new().unwrap();

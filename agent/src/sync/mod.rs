@@ -20,7 +20,7 @@ use crate::trust::{
 };
 
 use counters::Counters;
-use trouble::Trouble;
+use trouble::{Reason, Trouble};
 use unstored::Unstored;
 
 pub(crate) use actor::TrustActor;
@@ -271,7 +271,9 @@ impl SyncCore {
         }
         match refused {
             // Everything else was taken and goes on; a snapshot would hold no less.
-            Some(TrustRefusal::TooLarge) if left_out => self.lapse(TrustRefusal::TooLarge.as_str()),
+            Some(TrustRefusal::TooLarge) if left_out => {
+                self.lapse(Reason::Trust(TrustRefusal::TooLarge))
+            }
             Some(refusal) => return Err(refusal.into()),
             None => {}
         }

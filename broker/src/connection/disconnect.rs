@@ -72,7 +72,7 @@ const READ_AWAY_CHUNKS: usize = 64;
 /// Appends the DISCONNECT that an MQTT 5 peer gets; 3.1.1 has none from a server.
 pub(super) fn append(end: &End, to: Recipient, explain: bool, out: &mut BytesMut) {
     let (Some(reason), Version::V5) = (end.reason, to.version()) else { return };
-    let properties = end.code.filter(|_| explain).map_or_else(Properties::new, reason_string);
+    let properties = end.code().filter(|_| explain).map_or_else(Properties::new, reason_string);
     let packet = Packet::Disconnect(Disconnect { reason, properties });
     // A DISCONNECT that cannot be written is left out: the close says it too.
     let _ = to.write(&packet, out);

@@ -48,7 +48,7 @@ pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
     if end.is_refusal() {
-        connection.refusal(What::Session, end.why).tell();
+        connection.refusal(What::Session, end.cause.as_str()).tell();
     }
     if end.is_by_peer() {
         let queue = connection.hub.disconnected.clone();

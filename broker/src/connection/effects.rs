@@ -179,7 +179,7 @@ impl Connection {
 
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` gets the code there.
     pub(super) fn status_before(&mut self, end: &End) {
-        let Some(code) = end.code else { return };
+        let Some(code) = end.code() else { return };
         let listens = self.session.look(|machine| machine.control(ControlTopic::Status));
         if let Some(options) = listens {
             self.send(&status::last_words(&self.hub, &self.session, options, code));

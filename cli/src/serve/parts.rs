@@ -120,7 +120,7 @@ pub(crate) async fn start_broker(
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
-    let mut settings = config.broker(&feed.server)?;
+    let mut settings = config.broker(Some(&feed.server))?;
     settings.accept_loss = config.accept_loss;
     settings.relay_token = RelayToken(Some(feed.token.clone()));
     settings.must_exist = founded::is_there(&config.data);

@@ -2,8 +2,8 @@
 //! what they became, and what [`chain::admit`] says is compared with [`oracle`], which reads the same bytes with
 //! another CBOR library and knows the rules from `ARCHITECTURE.md`.
 
-mod mutate;
 mod boundaries;
+mod mutate;
 mod oracle;
 
 use tessera_token::cbor::Writer;

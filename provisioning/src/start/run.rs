@@ -351,7 +351,7 @@ async fn came_back(
         Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
         store.commit(batch).await?;
         tell(&restoration);
-        metrics.restorations.inc(&[&restoration.why]);
+        metrics.restorations.inc(&[restoration.why.as_str()]);
     }
     let count = restored::restorations(tables)?.len();
     metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));

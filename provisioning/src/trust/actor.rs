@@ -12,7 +12,7 @@ use tessera_token::trust::{Change, EventHash, TenantSet};
 
 use super::bells::Bells;
 use super::ledger::{self, Head};
-use super::restored::{Jump, Place, Restoration};
+use super::restored::{Jump, NoticedBy, Place, Restoration};
 use super::waiters::Waiters;
 use super::{restored, snapshot};
 use crate::audit::{Entry, Pending};
@@ -25,9 +25,6 @@ use crate::refused::Refused;
 use crate::room::Hold;
 use crate::tables::Tables;
 use crate::write::Attempt;
-
-/// Why a jump was made that rests on the word of a reader alone.
-const CLAIM: &str = "claim";
 
 /// Publishes changes one after the other: the order of the feed is the order of its mailbox.
 pub(crate) struct TrustActor {
@@ -132,7 +129,7 @@ impl TrustActor {
     fn jump_for_claim(&self, before: &Head, now: UnixSeconds) -> Result<(Batch, Written), Refused> {
         let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
-        let jump = Jump::unknown(before, CLAIM);
+        let jump = Jump::unknown(before, NoticedBy::Claim);
         let (head, jumped) = jump.write(&self.tables, &mut batch, before, now)?;
         head.write(&self.tables, &mut batch);
         self.note_claim(&mut batch, &jumped);
@@ -160,7 +157,11 @@ impl TrustActor {
         if let Some(jumped) = &written.jumped {
             self.bells.ring_all();
             tell(jumped);
-            let by = self.claimed.take().filter(|_| jumped.why == CLAIM).map(|claimed| claimed.by);
+            let by = self
+                .claimed
+                .take()
+                .filter(|_| jumped.why == NoticedBy::Claim)
+                .map(|claimed| claimed.by);
             if self.unbacked.len() < OPERATORS {
                 self.unbacked.extend(by);
             }
@@ -178,6 +179,7 @@ impl TrustActor {
 /// Says loudly that this service has lost something.
 pub(crate) fn tell(jumped: &Restoration) {
     let Restoration { from, to, why, .. } = jumped;
+    let why = why.as_str();
     tracing::error!(
         from,
         to,
@@ -284,7 +286,7 @@ impl TrustActor {
             restored::lift_after(&self.tables, &mut batch, after, shown.of.as_ref())?;
             return Ok(Some((batch, Written { head, jumped: None })));
         }
-        let (above, why) = (shown.seq.max(head.seq), "reader");
+        let (above, why) = (shown.seq.max(head.seq), NoticedBy::Reader);
         let jump = Jump { above, epoch: shown.epoch, after, of: shown.of, why };
         let mut batch = shown.batch;
         head.expect(&self.tables, &mut batch);

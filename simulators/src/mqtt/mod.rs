@@ -85,8 +85,10 @@ pub enum Closed {
     Refused(String),
     /// MQTT 5 DISCONNECT from the broker, with the name of the reason.
     Disconnected(String),
-    /// The socket closed, broke or stayed silent.
+    /// The socket closed or broke.
     Lost(String),
+    /// The broker gave no answer within [`limits::ANSWER`].
+    Silent,
     /// There was no connection to lose yet: what was in the way, and in words.
     NotOpened(Obstacle, String),
 }
@@ -97,7 +99,7 @@ impl Closed {
         match self {
             Self::Refused(reason) => format!("connect:{reason}"),
             Self::Disconnected(reason) => format!("disconnect:{reason}"),
-            Self::Lost(_) | Self::NotOpened(..) => "connection_lost".to_owned(),
+            Self::Lost(_) | Self::Silent | Self::NotOpened(..) => "connection_lost".to_owned(),
         }
     }
 }
@@ -112,6 +114,7 @@ impl fmt::Display for Closed {
                 write!(f, "the broker ended the connection: {}", words(reason))
             }
             Self::Lost(why) => write!(f, "the connection is gone: {why}"),
+            Self::Silent => f.write_str("the connection is gone: no answer in time"),
             Self::NotOpened(_, why) => write!(f, "no connection to the broker: {why}"),
         }
     }
@@ -199,7 +202,7 @@ impl Link {
                 }
             }
         };
-        let lost = || Incoming::Closed(Closed::Lost("no answer in time".to_owned()));
+        let lost = || Incoming::Closed(Closed::Silent);
         tokio::time::timeout(limits::ANSWER, wait).await.unwrap_or_else(|_| lost())
     }
 

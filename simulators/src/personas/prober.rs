@@ -116,7 +116,7 @@ async fn one(link: &mut Link, attempt: &Try<'_>, probe: &mut Probe, tally: &Tall
             tally.refusal(&format!("prober:subscribe:{why}"));
             false
         }
-        Incoming::Closed(Closed::Lost(why)) if why == "no answer in time" => {
+        Incoming::Closed(Closed::Silent) => {
             probe.unanswered += 1;
             true
         }

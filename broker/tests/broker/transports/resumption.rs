@@ -569,7 +569,7 @@ async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.ace_challenge = "always".to_owned();
+        raw.ace_challenge = Some("always".to_owned());
     })
     .await;
     let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
@@ -596,7 +596,7 @@ const CERTS: &str = "TESSERA_TEST_RESUMPTION_CERTS";
 async fn as_a_process() {
     let (Ok(folder), Ok(certs)) = (std::env::var(FOLDER), std::env::var(CERTS)) else { return };
     let world = world_in(Path::new(&folder), NOW, |raw| {
-        raw.mqtts = Some("127.0.0.1:0".to_owned());
+        raw.mqtts = Some("127.0.0.1:0".parse().unwrap());
         raw.tls.cert = Some(Path::new(&certs).join("cert.pem"));
         raw.tls.key = Some(Path::new(&certs).join("key.pem"));
     })

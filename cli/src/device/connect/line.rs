@@ -137,7 +137,7 @@ async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
 
 /// The end of a connection that had work to do.
 pub(super) fn ended(closed: &Closed) -> Fault {
-    let passing = matches!(closed, Closed::Lost(_) | Closed::NotOpened(..));
+    let passing = matches!(closed, Closed::Lost(_) | Closed::Silent | Closed::NotOpened(..));
     Fault::new(closed.to_string()).passing(passing).hint(
         "a publish or subscription outside the scope may end a 3.1.1 connection: tessera device \
             doctor tries them",

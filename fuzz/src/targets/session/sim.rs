@@ -18,8 +18,8 @@ use tessera_broker::session::state_machine::{BrokerContext, Context, Delivered, 
 use tessera_broker::session::{ConnectionHandle, Due, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::token_identity::TokenIdentity;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 use tessera_token::topic::TopicName;
 
 use super::grants::{Known, DEVICES};
@@ -246,7 +246,7 @@ impl Sim {
     /// The connection is over and tells its session.
     pub(super) fn leave(&mut self, conn: usize, end: End) {
         let Conn { session, handle, .. } = self.conns.swap_remove(conn);
-        note(("leave", end.why, end.forget));
+        note(("leave", end.cause.as_str(), end.forget));
         let was_serving = session.with_machine(&handle, |_| ()).is_some();
         let had_ended = session.has_ended();
         match session.leave(&handle, &end, self.now()) {
@@ -390,14 +390,17 @@ impl Sim {
 
     /// Every client that is still there reads and acknowledges: nothing is left.
     pub(super) fn drain(&mut self) {
-        let handles: Vec<Arc<ConnectionHandle>> = self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
+        let handles: Vec<Arc<ConnectionHandle>> =
+            self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
         for handle in handles {
             while let Some(conn) = self.place(&handle) {
                 let id = self.conns[conn].session.id;
                 self.pump(conn);
                 let steps = self.kept[&id].model.steps();
                 for step in &steps {
-                    self.place(&handle).into_iter().for_each(|conn| steps::answer(self, conn, *step));
+                    self.place(&handle)
+                        .into_iter()
+                        .for_each(|conn| steps::answer(self, conn, *step));
                 }
                 if steps.is_empty() {
                     break;
