@@ -19,14 +19,14 @@ use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret, TicketKey
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use super::ace;
 use super::certs::{Certs, V13};
 use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
-use crate::control::{answer_one, provisioning, request, request_for, token_answer};
+use crate::control::{answer_one, provisioning, relay_to, request, request_for, token_answer};
 use crate::world::{device_key, device_scope, scope, world_in, world_with, World, NOW};
 
 const STATUS: &str = "$tessera/status";
@@ -349,17 +349,23 @@ async fn a_refreshed_token_has_a_secret_of_its_own() {
     assert_eq!(world.tried(&certs, &second, &next).await, ReasonCode::SUCCESS);
 }
 
-/// A secret is good for the rest of its token's life: neither the bytes of the next token nor a request that the device
-/// has signed elsewhere extend it.
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_renewed_on_a_connection_by_a_secret() {
+/// A broker with TLS that relays token requests to the service that is handed out with it.
+async fn relaying_world() -> (Certs, World, TcpListener) {
     let (address, service) = provisioning().await;
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
+        relay_to(raw, address);
     })
     .await;
+    (certs, world, service)
+}
+
+/// A secret is good for the rest of its token's life: neither the bytes of the next token nor a request that the device
+/// has signed elsewhere extend it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_renewed_on_a_connection_by_a_secret() {
+    let (certs, world, service) = relaying_world().await;
     let token = world.token("d-1", device_scope("d-1"));
     let mut line = proved(&world, &certs, "d-1", &token).await;
     let stolen = secret(&status(&mut line).await, &token);
@@ -412,13 +418,7 @@ async fn nothing_is_renewed_on_a_connection_of_a_bearer() {
 /// The device asks for its next token, and while provisioning thinks a thief takes the session over by its secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_comes_too_late_is_not_given_to_who_took_the_session_over() {
-    let (address, service) = provisioning().await;
-    let certs = Certs::new();
-    let world = world_with(|raw| {
-        certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
-    })
-    .await;
+    let (certs, world, service) = relaying_world().await;
     let kept = |password| {
         let mut connect = connect(&world, "d-1", password);
         connect.clean_start = false;
