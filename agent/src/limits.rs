@@ -103,6 +103,18 @@ pub const LEDGER_RESERVE_BEFORE: u32 = 60;
 pub const LEDGER_AHEAD_SECONDS: u32 = 1;
 /// Proofs that wait until their second is reserved: as many as writes may wait in the store (`STORE_QUEUE`).
 pub const LEDGER_WAITING: usize = 16_384;
+/// Seconds above the lowest time that this process went by from which used proofs are written down: the time may have been
+/// wrong, and its seconds come again. More than the row of that time lags behind, and a restart takes.
+pub const LEDGER_WRITE_BACK_AFTER: u64 = 150;
+/// Seconds that stay reserved when the proofs before them are written down, and that are reserved before a slow clock's proof
+/// meanwhile: after a crash they are closed.
+pub const LEDGER_WRITE_BACK_KEEP: u32 = 4;
+/// Proofs that are written down in one step: 16 MiB. With more of them the seconds stay reserved.
+pub const LEDGER_WRITE_BACK_ENTRIES: usize = 262_144;
+/// Proofs of one part of which it is known that they are not written down yet; with more, all of the part are written.
+pub const LEDGER_WRITE_BACK_LIST: usize = 1_024;
+/// Seconds by which the stored lowest time may lag behind: it is written with the reserved seconds.
+pub const LEDGER_LOW_WATER_LAG: u32 = 30;
 /// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
 pub const LEDGER_FORMER_KEYS: usize = 262_144;
 /// Rows of the ledger that one step of its clean-up, or of its start, looks at.

@@ -1,6 +1,7 @@
 //! A verifier: a gateway's agent, or the agent inside of a broker.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ pub const PATIENCE: u64 = 25_000;
 /// Real time in which a broker stops.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Seconds that a crash under a time that was ahead closes, before it and behind it: the minute that is in doubt after each
+/// start, proofs not written back yet, and what was reserved.
+const CLOSED_BEFORE: u64 = 90;
+const CLOSED_BEHIND: u64 = 15;
+
 /// Real time between two looks whether a broker has found that there is room again, and how many there are at most.
 const ROOM_LOOK: Duration = Duration::from_millis(10);
 const ROOM_LOOKS: u32 = 2_000;
@@ -39,13 +45,27 @@ pub struct Gate {
     pub asks_at: u64,
     /// When the seconds' work was done last.
     pub ticked: u64,
+    pub wrote_back: u64,
+    /// Seconds that may be closed because a process ended, or began, while its time was ahead.
+    closed: Vec<RangeInclusive<u64>>,
 }
 
 impl Gate {
     pub fn new(machine: Machine, pin: Thumbprint) -> Self {
         let is_broker = machine.name.starts_with("broker");
         let (driven, broker) = (None, None);
-        Self { machine, is_broker, driven, broker, pin, waiting: None, asks_at: 0, ticked: 0 }
+        Self {
+            machine,
+            is_broker,
+            driven,
+            broker,
+            pin,
+            waiting: None,
+            asks_at: 0,
+            ticked: 0,
+            wrote_back: 0,
+            closed: Vec::new(),
+        }
     }
 
     pub fn is_up(&self) -> bool {
@@ -65,9 +85,23 @@ impl Gate {
             let broker = Broker::start(config, driven.agent(), clock, &metrics, &stop).await;
             self.broker = Some((broker.map_err(|error| error.to_string())?, stop));
         }
+        self.closes(driven.now().get(), now);
         self.driven = Some(driven);
         (self.waiting, self.asks_at, self.ticked) = (None, now, now);
+        self.wrote_back = now;
         Ok(())
+    }
+
+    /// A process that ends or begins under a time that is ahead closes the minute before, and what it had reserved.
+    fn closes(&mut self, judged: u64, now: u64) {
+        if judged > now / 1000 + 10 {
+            self.closed.push(judged - CLOSED_BEFORE..=judged + CLOSED_BEHIND);
+        }
+    }
+
+    /// Whether this second may be closed without a fault.
+    pub fn may_be_closed(&self, now: u64) -> bool {
+        self.closed.iter().any(|window| window.contains(&(now / 1000)))
     }
 
     fn broker_config(&self) -> Result<tessera_broker::BrokerConfig, String> {
@@ -85,6 +119,7 @@ impl Gate {
 
     pub async fn end(&mut self, how: End, draw: u64, now: u64) {
         let Some(driven) = self.driven.take() else { return };
+        self.closes(driven.now().get(), now);
         let left = match how {
             End::Stop => {
                 self.stop_broker().await;
@@ -173,6 +208,12 @@ impl Gate {
     pub async fn tick(&mut self) {
         if let Some(driven) = &mut self.driven {
             driven.tick();
+        }
+    }
+
+    pub async fn write_back(&mut self) {
+        if let Some(driven) = &mut self.driven {
+            driven.write_back().await;
         }
     }
 

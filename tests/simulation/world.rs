@@ -204,6 +204,10 @@ impl World {
                 gate.ticked = self.now;
                 gate.tick().await;
             }
+            if self.now - gate.wrote_back >= 10_000 {
+                gate.wrote_back = self.now;
+                gate.write_back().await;
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! A blocking HTTP/1.1 client: one request a connection, so that a dead server is an error and nothing else.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::net;
 
 /// How long a server may take to answer.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -14,6 +16,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 pub struct Http {
     at: SocketAddr,
     bearer: Option<String>,
+    source: Option<Ipv4Addr>,
 }
 
 /// The answer.
@@ -27,7 +30,14 @@ pub struct Answer {
 impl Http {
     /// A client of the service at `at`.
     pub fn new(at: SocketAddr, bearer: Option<String>) -> Self {
-        Self { at, bearer }
+        Self { at, bearer, source: None }
+    }
+
+    /// The same from an address of this machine.
+    #[must_use]
+    pub fn from(mut self, source: Ipv4Addr) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// `GET`.
@@ -59,7 +69,7 @@ impl Http {
     /// # Errors
     /// As [`Http::get`].
     pub fn call(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&self.at, WITHIN)?;
+        let mut stream = net::connect(self.source, self.at, WITHIN)?;
         stream.set_read_timeout(Some(WITHIN))?;
         stream.set_nodelay(true)?;
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");

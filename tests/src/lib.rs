@@ -16,6 +16,7 @@ pub mod api;
 pub mod http;
 pub mod judge;
 pub mod mqtt;
+pub mod net;
 pub mod process;
 pub mod server;
 pub mod site;

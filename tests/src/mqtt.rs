@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use crate::net;
 
 /// How long the broker may take to answer.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -54,7 +56,21 @@ impl Mqtt {
         password: &[u8],
         clean: bool,
     ) -> Result<Self, Refused> {
-        let mut session = Self::open(at).map_err(Refused::Lost)?;
+        Self::connect_from(None, at, client, password, clean)
+    }
+
+    /// As [`Mqtt::connect`], from an address of this machine.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_from(
+        source: Option<Ipv4Addr>,
+        at: SocketAddr,
+        client: &str,
+        password: &[u8],
+        clean: bool,
+    ) -> Result<Self, Refused> {
+        let mut session = Self::open(source, at).map_err(Refused::Lost)?;
         let user = client.split('~').next().unwrap_or(client);
         let mut body = Vec::new();
         text(&mut body, b"MQTT");
@@ -75,8 +91,8 @@ impl Mqtt {
         }
     }
 
-    fn open(at: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&at, WITHIN)?;
+    fn open(source: Option<Ipv4Addr>, at: SocketAddr) -> io::Result<Self> {
+        let stream = net::connect(source, at, WITHIN)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(WITHIN))?;
         let (rest, inbox) = (Vec::new(), VecDeque::new());

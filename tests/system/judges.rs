@@ -1,6 +1,6 @@
 //! The judges in short. `docs/testing.md` tells the long runs; each prints its seed and the command that repeats it.
 
-use tessera_tests::judge::{bent, clocks, kills, power, soak, why_no_power_cuts};
+use tessera_tests::judge::{bent, clocks, floods, kills, power, soak, why_no_power_cuts};
 use tessera_tests::site::Role;
 
 /// The seed of what runs in CI.
@@ -51,4 +51,10 @@ fn a_hundred_kills_of_the_agent_lose_nothing() {
 #[test]
 fn two_minutes_of_traffic_leave_nothing_behind() {
     soak::judge(&soak::Options { minutes: 2.0, seed: SEED }).hold("soak");
+}
+
+#[test]
+fn an_honest_device_is_served_under_every_flood() {
+    let options = floods::Options { seconds: 1.0, seed: SEED, only: None, busy: true };
+    floods::judge(&options).hold("floods");
 }

@@ -7,7 +7,7 @@ use crate::limits;
 
 const TABLE: &str = "proofs_ahead";
 
-/// Rows of proofs whose time was not reserved: under bucket and name, the highest place.
+/// Rows of proofs whose time is not reserved, or not any more: under bucket and name, the highest place.
 pub(super) struct AheadRows {
     store: Store,
     table: Table,
@@ -28,9 +28,24 @@ impl AheadRows {
     where
         F: FnOnce(Result<(), StoreError>) + Send + 'static,
     {
+        self.put_all(&[(*name, place)], then)
+    }
+
+    /// As [`AheadRows::put`], for many.
+    pub(super) fn put_all<F>(
+        &self,
+        places: &[(Name, Place)],
+        then: F,
+    ) -> Result<(), (StoreError, Then)>
+    where
+        F: FnOnce(Result<(), StoreError>) + Send + 'static,
+    {
         let mut batch = Batch::new();
-        let bucket = bucket_of(place.second()).to_be_bytes();
-        batch.put(&self.table, [bucket.as_slice(), name].concat(), place.number().to_be_bytes());
+        for (name, place) in places {
+            let bucket = bucket_of(place.second()).to_be_bytes();
+            let key = [bucket.as_slice(), name].concat();
+            batch.put(&self.table, key, place.number().to_be_bytes());
+        }
         self.store.commit_then(batch, then)
     }
 

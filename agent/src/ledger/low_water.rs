@@ -18,9 +18,12 @@ struct State {
 }
 
 impl LowWater {
-    pub(super) fn new(now: UnixSeconds, monotonic: u64) -> Self {
+    /// `stored` is the lowest time of the process before this one. How much time has passed since is not known: it is as if
+    /// none had.
+    pub(super) fn new(now: UnixSeconds, monotonic: u64, stored: Option<UnixSeconds>) -> Self {
         let present = start(now, monotonic);
-        Self(Mutex::new(State { lowest: present, present, since: monotonic }))
+        let lowest = stored.map_or(present, |stored| start(stored, monotonic).min(present));
+        Self(Mutex::new(State { lowest, present, since: monotonic }))
     }
 
     /// The lowest time. A time that has stood for [`LEDGER_SETTLED_SECONDS`] is believed alone.

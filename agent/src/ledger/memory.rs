@@ -4,7 +4,9 @@ use hashbrown::HashMap;
 use tessera_token::proof::Place;
 
 use super::name::{Name, Who};
-use crate::limits::{LEDGER_BUCKET_SECONDS, LEDGER_COUNTERS_PER_PART, LEDGER_SUFFIXES};
+use crate::limits::{
+    LEDGER_BUCKET_SECONDS, LEDGER_COUNTERS_PER_PART, LEDGER_SUFFIXES, LEDGER_WRITE_BACK_LIST,
+};
 
 /// Proofs that were accepted of the keys of one part: for each bucket of seconds the highest place under each name. A bucket is
 /// forgotten as a whole.
@@ -13,6 +15,8 @@ pub(super) struct Part {
     /// Few, by their number: those of some minutes.
     buckets: HashMap<u32, Bucket>,
     counters: Counters,
+    /// Places that are not written down yet, by bucket and name; `None` when it may be any of them.
+    unwritten: Option<Vec<(u32, Name)>>,
     /// The taken proofs are at rest in the store: nothing more is taken.
     pub(super) finished: bool,
 }
@@ -76,7 +80,14 @@ impl Part {
     /// Takes a proof that [`Part::check`] let through.
     pub(super) fn put(&mut self, who: &Who, place: Place, used: u64) -> Entry {
         let previous = self.counters.replace(who.key, place.counter());
-        let (name, new) = self.bucket_mut(bucket_of(place.second()), used).put(who, place);
+        let bucket = bucket_of(place.second());
+        let (name, new) = self.bucket_mut(bucket, used).put(who, place);
+        if let Some(unwritten) = &mut self.unwritten {
+            match unwritten.len() < LEDGER_WRITE_BACK_LIST {
+                true => unwritten.push((bucket, name)),
+                false => self.unwritten = None,
+            }
+        }
         Entry { name, new, shares: name == who.shared(), previous }
     }
 
@@ -100,6 +111,32 @@ impl Part {
             entries += self.buckets.remove(number).map_or(0, |bucket| bucket.places.len());
         }
         entries
+    }
+
+    /// How many places [`Part::take_unwritten`] would give, at most.
+    pub(super) fn unwritten(&self) -> usize {
+        let all = || self.buckets.values().map(|bucket| bucket.places.len()).sum();
+        self.unwritten.as_ref().map_or_else(all, Vec::len)
+    }
+
+    /// The places that are not written down yet, with their names. From here on they count as written.
+    pub(super) fn take_unwritten(&mut self) -> Vec<(Name, Place)> {
+        let places =
+            |bucket: &Bucket| bucket.places.iter().map(|(name, place)| (*name, *place)).collect();
+        match self.unwritten.replace(Vec::new()) {
+            None => self.buckets.values().flat_map(|bucket| -> Vec<_> { places(bucket) }).collect(),
+            Some(list) => {
+                let place = |(bucket, name): (u32, Name)| {
+                    Some((name, *self.buckets.get(&bucket)?.places.get(&name)?))
+                };
+                list.into_iter().filter_map(place).collect()
+            }
+        }
+    }
+
+    /// It is not known any more which places are written down.
+    pub(super) fn forget_written(&mut self) {
+        self.unwritten = None;
     }
 
     pub(super) fn buckets(&self) -> impl Iterator<Item = (u32, &Bucket)> {

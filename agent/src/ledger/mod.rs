@@ -9,12 +9,15 @@
 //!    no disk. After a stop without notice the reserved seconds are closed: whose clock is right waits for their end.
 //! 3. **Ahead**: a proof whose time lies beyond what is reserved, by a device whose clock is ahead, has a row of its own,
 //!    durable before its answer, so that one such device does not make all others wait after a crash.
-//! 4. **Rest** ([`rest`]): a stop writes the memory down and the next start reads it back, so that no device waits.
+//! 4. **Write-back** ([`write_back`]): while the time is above one that this process went by before, the used proofs are
+//!    written to rows of their own every few seconds, and their seconds are not reserved any more. So a crash closes
+//!    seconds that come again for a short time alone.
+//! 5. **Rest** ([`rest`]): a stop writes the memory down and the next start reads it back, so that no device waits.
 //!
 //! All names of a key are in one part; a part is held while a row of it is queued, so that rows of one name are written
 //! in the order in which they were taken.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +47,7 @@ mod rest;
 mod start;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 use ahead::AheadRows;
 use former::Former;
@@ -73,6 +77,8 @@ pub struct Ledger {
     former: ArcSwapOption<Former>,
     forgetting: Mutex<()>,
     low_water: LowWater,
+    /// Used proofs are written down, because their seconds may come again.
+    is_written_back: AtomicBool,
     /// The bucket of now when it was last looked at what can be forgotten.
     looked: AtomicU32,
     /// With so many entries it is looked again.

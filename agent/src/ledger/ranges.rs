@@ -28,10 +28,17 @@ impl Ranges {
     }
 
     pub(super) fn add(&mut self, first: u32, last: u32) {
+        self.join(first, last, LEDGER_RANGE_GAP);
+        while self.0.len() > LEDGER_RANGES {
+            self.join_nearest();
+        }
+    }
+
+    /// Adds a range, and joins it with those that lie not more than `gap` seconds apart from it.
+    fn join(&mut self, first: u32, last: u32, gap: u32) {
         let (mut first, mut last) = (first, last.max(first));
         self.0.retain(|(low, high)| {
-            let apart = *low > last.saturating_add(LEDGER_RANGE_GAP)
-                || first > high.saturating_add(LEDGER_RANGE_GAP);
+            let apart = *low > last.saturating_add(gap) || first > high.saturating_add(gap);
             if !apart {
                 (first, last) = (first.min(*low), last.max(*high));
             }
@@ -39,13 +46,28 @@ impl Ranges {
         });
         let place = self.0.partition_point(|(low, _)| *low < first);
         self.0.insert(place, (first, last));
-        while self.0.len() > LEDGER_RANGES {
-            self.join_nearest();
-        }
     }
 
     pub(super) fn add_all(&mut self, others: &Self) {
         others.0.iter().for_each(|(first, last)| self.add(*first, *last));
+    }
+
+    /// Seconds that are in both lists, and no others: it may have more ranges than a list that is added to.
+    pub(super) fn common(&self, other: &Self) -> Self {
+        let pairs = self.0.iter().flat_map(|own| other.0.iter().map(move |other| (own, other)));
+        let both = pairs.map(|(own, other)| (own.0.max(other.0), own.1.min(other.1)));
+        Self(both.filter(|(first, last)| first <= last).collect())
+    }
+
+    /// Seconds that are in one of both lists, and no others.
+    pub(super) fn exactly_with(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        other.0.iter().for_each(|(first, last)| all.join(*first, *last, 1));
+        all
+    }
+
+    pub(super) fn of(first: u32, last: u32) -> Self {
+        Self(vec![(first, last.max(first))])
     }
 
     fn join_nearest(&mut self) {
@@ -120,6 +142,22 @@ mod tests {
             assert!(added.iter().all(|second| ranges.covers_all(*second, second + 2)));
             assert!(!ranges.covers(ahead - 100));
         }
+    }
+
+    #[test]
+    fn what_is_common_is_in_both_alone() {
+        let ranges = of(&[(10, 20), (1000, 1010), (5000, 5100)]);
+        assert_eq!(ranges.common(&Ranges::of(15, 1005)).0, [(15, 20), (1000, 1005)]);
+        assert_eq!(ranges.common(&of(&[(0, 9), (2000, 6000)])).0, [(5000, 5100)]);
+        assert_eq!(ranges.common(&Ranges::default()), Ranges::default());
+        assert_eq!(ranges.common(&Ranges::of(21, 999)), Ranges::default());
+    }
+
+    #[test]
+    fn an_exact_union_joins_what_touches_alone() {
+        let ranges = Ranges::of(10, 20);
+        assert_eq!(ranges.exactly_with(&Ranges::of(21, 30)).0, [(10, 30)]);
+        assert_eq!(ranges.exactly_with(&Ranges::of(22, 30)).0, [(10, 20), (22, 30)]);
     }
 
     #[test]

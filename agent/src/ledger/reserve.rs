@@ -8,11 +8,14 @@ use tokio::sync::oneshot;
 
 use super::ranges::Ranges;
 use crate::limits::{
-    LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_RESERVE_SELDOM, LEDGER_WAITING,
+    LEDGER_LOW_WATER_LAG, LEDGER_RESERVE_BEFORE, LEDGER_RESERVE_SECONDS, LEDGER_RESERVE_SELDOM,
+    LEDGER_WAITING, LEDGER_WRITE_BACK_KEEP,
 };
 
 const TABLE: &str = "proof_seconds";
 const ROW: &[u8] = b"used";
+/// The lowest time that the process went by, as a second.
+const LOW: &[u8] = b"low";
 
 /// The seconds in which proofs may have been taken, durable before the first of them is: in advance, like a block of
 /// serial numbers. After a stop without notice a proof of one of them is not taken.
@@ -26,9 +29,31 @@ pub(super) struct Reserve {
 /// A caller that waits until seconds are durable. Called by the thread that writes, which it must not hold up.
 pub(super) type Waiter = Box<dyn FnOnce(Result<(), RefusalCode>) + Send>;
 
+/// Answer of [`Reserve::keep`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// There are others.
+    Some,
+    /// There are no others.
+    All,
+    /// Others are about to leave already.
+    Busy,
+}
+
 #[derive(Default)]
 struct State {
     wanted: Ranges,
+    /// The part of `wanted` that stays whatever is written down: it is not known which of its proofs were used.
+    closed: Ranges,
+    /// What was wanted before its proofs were written down; until they are, it stays on the disk.
+    leaving: Option<Ranges>,
+    /// The row on the disk holds more than is wanted.
+    is_to_shrink: bool,
+    /// Proofs are written down from time to time: little is reserved in advance.
+    is_written_back: bool,
+    /// The lowest time, and that of the row.
+    low: Option<u32>,
+    low_row: Option<u32>,
     /// Reservations on their way to the disk.
     writing: Option<Ranges>,
     /// The last second that a proof of this process had reserved.
@@ -51,7 +76,15 @@ impl Reserve {
             })
         });
         let known = found.clone().unwrap_or_default();
-        let state = Mutex::new(State { wanted: known.clone(), ..State::default() });
+        let low = table.get(LOW)?.and_then(|row| Some(u32::from_be_bytes(row.try_into().ok()?)));
+        let state = State {
+            wanted: known.clone(),
+            closed: known.clone(),
+            low,
+            low_row: low,
+            ..State::default()
+        };
+        let state = Mutex::new(state);
         let durable = ArcSwap::from_pointee(known);
         Ok((Arc::new(Self { store: store.clone(), table, durable, state }), found))
     }
@@ -108,32 +141,33 @@ impl Reserve {
         let next = {
             let mut state = self.state.lock();
             state.wanted.add_all(ranges);
+            state.closed.add_all(ranges);
             let next = state.wanted.clone();
-            let mut batch = Batch::new();
-            batch.put(&self.table, ROW, next.to_bytes());
+            let batch = self.row_of(&mut state);
             // Queued while the state is held, so that a later wish is written later.
             let queued = self.store.commit_then(batch, move |written| drop(tell.send(written)));
             queued.map_err(|(error, _)| error)?;
             next
         };
         told.await.unwrap_or(Err(StoreError::Poisoned))?;
-        let _state = self.state.lock();
-        self.is_durable(next);
+        let state = self.state.lock();
+        self.is_durable(&state, &next);
         Ok(())
     }
 
     /// Queues what is wanted, unless a write is under way: its end looks again. Gives back the callers it cannot serve.
     fn write(self: &Arc<Self>, state: &mut State) -> Vec<(u32, Waiter)> {
-        if state.writing.is_some() || self.durable.load().holds(&state.wanted) {
+        let is_due = state.is_to_shrink || !self.durable.load().holds(&state.wanted);
+        if state.writing.is_some() || !is_due {
             return Vec::new();
         }
         let next = state.wanted.clone();
-        let mut batch = Batch::new();
-        batch.put(&self.table, ROW, next.to_bytes());
+        let batch = self.row_of(state);
         let reserve = Arc::clone(self);
         match self.store.commit_then(batch, move |written| reserve.written(written)) {
             Ok(()) => {
                 state.writing = Some(next);
+                state.is_to_shrink = false;
                 Vec::new()
             }
             // The store has too much to write: the next proof tries again.
@@ -141,9 +175,93 @@ impl Reserve {
         }
     }
 
-    fn is_durable(&self, mut ranges: Ranges) {
-        ranges.add_all(&self.durable.load());
-        self.durable.store(Arc::new(ranges));
+    /// The row of used seconds, and that of the lowest time when it lags behind.
+    fn row_of(&self, state: &mut State) -> Batch {
+        let mut row = state.wanted.clone();
+        state.leaving.iter().for_each(|leaving| row.add_all(leaving));
+        let mut batch = Batch::new();
+        batch.put(&self.table, ROW, row.to_bytes());
+        let lags =
+            |low: u32| state.low_row.is_none_or(|row| row.abs_diff(low) > LEDGER_LOW_WATER_LAG);
+        if let Some(low) = state.low.filter(|low| lags(*low)) {
+            batch.put(&self.table, LOW, low.to_be_bytes());
+            state.low_row = Some(low);
+        }
+        batch
+    }
+
+    /// The lowest time of the process before this one, as a second, until [`Reserve::note_low`].
+    pub(super) fn low(&self) -> Option<u32> {
+        self.state.lock().low
+    }
+
+    /// The lowest time, as a second: written with the next row.
+    pub(super) fn note_low(&self, second: u32) {
+        self.state.lock().low = Some(second);
+    }
+
+    /// Writes the lowest time when the row lags behind: before the store is closed.
+    pub(super) fn write_low(&self) -> Result<(), StoreError> {
+        let batch = {
+            let mut state = self.state.lock();
+            if state.low == state.low_row {
+                return Ok(());
+            }
+            self.row_of(&mut state)
+        };
+        self.store.commit_blocking(batch)
+    }
+
+    /// The seconds that are closed at the start: all that were reserved before, unless a clean stop left the proofs.
+    pub(super) fn start_closed(&self, closed: &Ranges) {
+        self.state.lock().closed = closed.clone();
+    }
+
+    /// Proofs come whose time is believed: much is reserved in advance again.
+    pub(super) fn end_write_back(&self) {
+        self.state.lock().is_written_back = false;
+    }
+
+    /// Proofs taken from here on rely on the seconds from `first` to `last`, on closed ones, and on what is reserved anew. The
+    /// others stay on the disk until [`Reserve::leave`].
+    pub(super) fn keep(&self, first: u32, last: u32) -> Kept {
+        let mut state = self.state.lock();
+        let mut kept = state.closed.clone();
+        kept.add_all(&state.wanted.common(&Ranges::of(first, last)));
+        if state.leaving.is_some() {
+            return Kept::Busy;
+        }
+        state.is_written_back = true;
+        if kept.holds(&state.wanted) {
+            return Kept::All;
+        }
+        self.durable.store(Arc::new(self.durable.load().common(&kept)));
+        state.leaving = Some(std::mem::replace(&mut state.wanted, kept));
+        Kept::Some
+    }
+
+    /// The proofs of the seconds that were not kept are written down, but for those that are closed meanwhile. On an error
+    /// the seconds stay.
+    pub(super) fn leave(self: &Arc<Self>, closed: Result<&Ranges, &StoreError>) {
+        let mut state = self.state.lock();
+        let left = state.leaving.take().unwrap_or_default();
+        match closed {
+            Ok(closed) => {
+                state.closed.add_all(closed);
+                state.wanted.add_all(closed);
+                state.is_to_shrink = true;
+            }
+            Err(_) => state.wanted.add_all(&left),
+        }
+        let refused = self.write(&mut state);
+        drop(state);
+        tell(refused, Err(RefusalCode::NotReady));
+    }
+
+    /// Proofs may rely on what was written, but for seconds that are not kept since.
+    fn is_durable(&self, state: &State, written: &Ranges) {
+        let written = written.common(&state.wanted);
+        self.durable.store(Arc::new(self.durable.load().exactly_with(&written)));
     }
 
     fn written(self: &Arc<Self>, outcome: Result<(), StoreError>) {
@@ -155,7 +273,7 @@ impl Reserve {
             drop(state);
             return tell(waiting, Err(RefusalCode::NotReady));
         }
-        self.is_durable(written);
+        self.is_durable(&state, &written);
         let waiting = std::mem::take(&mut state.waiting);
         let (served, rest) = waiting.into_iter().partition(|(second, _)| self.covers(*second));
         state.waiting = rest;
@@ -168,8 +286,11 @@ impl Reserve {
 
 impl State {
     fn want(&mut self, second: u32, seconds: u32) {
-        let (first, last) =
-            (second.saturating_sub(LEDGER_RESERVE_BEFORE), second.saturating_add(seconds));
+        let before = match self.is_written_back {
+            true => LEDGER_WRITE_BACK_KEEP,
+            false => LEDGER_RESERVE_BEFORE,
+        };
+        let (first, last) = (second.saturating_sub(before), second.saturating_add(seconds));
         self.wanted.add(first, last);
         self.end = Some(last);
     }

@@ -58,6 +58,9 @@ impl Ledger {
         let doubt = self.doubt.as_ref().filter(|doubt| doubt.is_open());
         rest.doubt = doubt.and_then(|doubt| doubt.whole(now, self.monotonic()));
         rest.closed = (*self.closed.load_full()).clone();
+        let low = self.low_water.at(now, self.monotonic().as_secs());
+        self.reserve.note_low(second_of(low));
+        self.reserve.write_low()?;
         self.rest.write(&rest)
     }
 }

@@ -101,7 +101,11 @@ impl Ledger {
             None if is_new && !opening.restored => (Ranges::default(), None),
             None => (used.unwrap_or_default(), since(0, end, rest.doubt()?)),
         };
+        if at_rest.is_some() {
+            reserve.start_closed(&closed);
+        }
         let began = clock.monotonic();
+        let stored = reserve.low().map(|second| UnixSeconds::new(second.into()));
         let mut ledger = Self {
             store: store.clone(),
             clock,
@@ -114,7 +118,8 @@ impl Ledger {
             rest,
             former: ArcSwapOption::from(former.map(Arc::new)),
             forgetting: Mutex::new(()),
-            low_water: LowWater::new(now, began.as_secs()),
+            low_water: LowWater::new(now, began.as_secs(), stored),
+            is_written_back: AtomicBool::new(false),
             looked: AtomicU32::new(0),
             look_at: AtomicUsize::new(limits::LEDGER_ENTRIES),
             metrics,

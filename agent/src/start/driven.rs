@@ -6,6 +6,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
+use tessera_token::time::UnixSeconds;
 
 use super::{Agent, Opened};
 use crate::config::AgentConfig;
@@ -62,6 +63,11 @@ impl Driven {
         self.agent.validator()
     }
 
+    /// The time that the verifier goes by.
+    pub fn now(&self) -> UnixSeconds {
+        self.agent.trust.now()
+    }
+
     /// The next request to the trust feed, and after which pause. The service is not asked to wait for news.
     pub fn asks(&self) -> Asked {
         let shows = matches!(self.next.ask, Ask::Show).then(|| self.core.evidence());
@@ -89,6 +95,12 @@ impl Driven {
     /// The step of the trust actor every second.
     pub fn tick(&mut self) {
         self.core.tick();
+    }
+
+    /// Used proofs of seconds that may come again are written down: every ten seconds.
+    pub async fn write_back(&mut self) {
+        // A store that does not write is told by the next proof.
+        let _ = self.agent.ledger.write_back(self.agent.trust.now()).await;
     }
 
     /// One step of the ledger's clean-up.

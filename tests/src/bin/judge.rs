@@ -11,12 +11,13 @@
 
 use std::process::ExitCode;
 
-use tessera_tests::judge::{bent, clocks, kills, power, soak, why_no_power_cuts};
+use tessera_tests::judge::{bent, clocks, floods, kills, power, soak, why_no_power_cuts};
 use tessera_tests::site::Role;
 
 const HELP: &str = "judge power  [--cuts N] [--seed S] [--sync] | --can
 judge bent   [--mutations N] [--seed S] [--only NUMBER]
 judge clocks [--scenarios N] [--seed S] [--only TEXT]
+judge floods [--seconds N] [--only TEXT] [--busy] [--seed S]
 judge kills  [--kills N] [--role provision|broker|agent] [--seed S]
 judge soak   [--minutes N] [--seed S]";
 
@@ -50,6 +51,10 @@ impl Words {
 fn main() -> ExitCode {
     let mut words = Words(std::env::args().skip(1).collect());
     let name = if words.0.is_empty() { String::new() } else { words.0.remove(0) };
+    if ["", "--help", "-h", "help"].contains(&name.as_str()) || words.has("--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let seed = words.number("--seed", 20_261_128);
     let report = match name.as_str() {
         "power" if words.has("--can") => {
@@ -72,6 +77,13 @@ fn main() -> ExitCode {
             let only = words.value("--only").map(|text| text.parse().unwrap());
             words.end();
             bent::judge(&bent::Options { mutations, seed, only })
+        }
+        "floods" => {
+            let seconds = words.number("--seconds", 20.0);
+            let only = words.value("--only");
+            let busy = words.has("--busy");
+            words.end();
+            floods::judge(&floods::Options { seconds, seed, only, busy })
         }
         "clocks" => {
             let scenarios = words.number("--scenarios", usize::MAX);

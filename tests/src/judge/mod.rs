@@ -4,6 +4,7 @@
 
 pub mod bent;
 pub mod clocks;
+pub mod floods;
 mod image;
 pub mod kills;
 pub mod power;

@@ -57,6 +57,11 @@ impl<T> Outcome<T> {
         }
     }
 
+    /// Whether it was done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+
     /// Whether it was refused.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))

@@ -103,7 +103,11 @@ impl World {
             }
             90..=93 => self.rig = self.rig.crash(),
             94..=96 => self.rig = self.rig.stop(),
-            97..=98 => {
+            97 => {
+                let now = self.rig.clock.unix();
+                self.rig.ledger.write_back(now).await.unwrap();
+            }
+            98 => {
                 let now = self.rig.clock.unix();
                 let mut after = None;
                 loop {

@@ -13,6 +13,7 @@ use tessera_token::proof::Place;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::refusal::RefusalCode::{NotReady, ProofReplayed, ProofUndecided};
 
+use super::reserve::Kept;
 use super::*;
 use crate::testing::{at, NOW};
 
@@ -22,6 +23,7 @@ mod former;
 mod history;
 mod order;
 mod stops;
+mod write_back;
 
 /// Seconds that a device whose clock is right waits at most after a crash, while proofs come one after the other, and
 /// when they come seldom.

@@ -1,0 +1,162 @@
+//! Seconds of a clock that was ahead, over crashes and stops.
+
+use super::*;
+
+/// Seconds at most in which devices whose clock is right are refused for each crash under a clock that was ahead: the
+/// minute before the start is in doubt, and what was reserved after the last step is closed.
+const CLOSED: usize = 60 + STEP as usize + limits::LEDGER_RESERVE_SELDOM as usize + 5;
+/// The time between two steps, in seconds.
+const STEP: u64 = 10;
+
+/// Takes a proof a second, as the upkeep goes on. The used ones are added.
+async fn serve(rig: &Rig, seconds: u64, used: &mut Vec<u64>) {
+    for second in 0..seconds {
+        if rig.take(2, rig.now(), 1).await.is_ok() {
+            used.push(rig.now());
+        }
+        rig.pass(1);
+        if second % STEP == 0 {
+            rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+        }
+        if second % 30 == 0 {
+            clean(rig).await;
+        }
+    }
+}
+
+async fn clean(rig: &Rig) {
+    let mut after = None;
+    loop {
+        after = rig.ledger.clean(after, rig.clock.unix()).await.unwrap();
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+/// Real time passes through all seconds of the wrong clock: how many were closed. No proof is good again.
+async fn pass_through(rig: &Rig, seconds: u64, used: &[u64]) -> usize {
+    let mut closed = 0;
+    for second in 0..seconds {
+        let now = rig.now();
+        closed += usize::from(rig.ledger.decides(at(now)).is_err());
+        for old in [now, now - 7, now - 59] {
+            if used.contains(&old) {
+                assert!(rig.take(2, old, 1).await.is_err(), "{old} was used");
+            }
+        }
+        rig.pass(1);
+        if second % STEP == 0 {
+            rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+        }
+        if second % 30 == 0 {
+            clean(rig).await;
+        }
+    }
+    closed
+}
+
+#[tokio::test]
+async fn after_a_crash_under_a_clock_that_was_ahead_its_seconds_come_again() {
+    for ahead in [200, 600, 7200] {
+        for again in [0, 400] {
+            let rig = Rig::new();
+            let mut used = Vec::new();
+            serve(&rig, 300, &mut used).await;
+            rig.clock.set_unix(at(NOW + 300 + ahead));
+            serve(&rig, 500, &mut used).await;
+            let mut crashes = 1;
+            let mut rig = rig.crash();
+            if again > 0 {
+                // It starts under the wrong clock, serves, and crashes once more.
+                serve(&rig, again, &mut used).await;
+                rig = rig.crash();
+                crashes += 1;
+            }
+            rig.clock.set_unix(at(NOW + 800 + again));
+            let closed = pass_through(&rig, ahead + 60, &used).await;
+            assert!(closed <= crashes * CLOSED, "{ahead} {again}: {closed} s closed");
+            // In the end nothing of it is left.
+            rig.pass(600);
+            clean(&rig).await;
+            assert_eq!(rig.ledger.entries.load(Ordering::Relaxed), 0, "{ahead} {again}");
+            assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap_or(0), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_clean_stop_and_a_crash_under_a_clock_that_was_ahead_its_seconds_come_again() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 300, &mut used).await;
+    rig.clock.set_unix(at(NOW + 300 + 3600));
+    serve(&rig, 300, &mut used).await;
+    let rig = rig.stop();
+    serve(&rig, 400, &mut used).await;
+    let rig = rig.crash();
+    rig.clock.set_unix(at(NOW + 1000));
+    let closed = pass_through(&rig, 3660, &used).await;
+    assert!(closed <= CLOSED, "{closed} s closed");
+}
+
+/// The clock comes right before the crash.
+#[tokio::test]
+async fn a_crash_after_the_clock_is_right_again_closes_nothing_that_is_to_come() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 300, &mut used).await;
+    rig.clock.set_unix(at(NOW + 300 + 1800));
+    serve(&rig, 300, &mut used).await;
+    rig.clock.set_unix(at(NOW + 600));
+    serve(&rig, 61, &mut used).await;
+    let rig = rig.crash();
+    let closed = pass_through(&rig, 2000, &used).await;
+    assert!(closed <= limits::LEDGER_RESERVE_SECONDS as usize + 2, "{closed} s closed");
+}
+
+/// A clock that is right writes nothing down, also after a short stop.
+#[tokio::test]
+async fn a_clock_that_is_right_costs_no_row() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 200, &mut used).await;
+    let rig = rig.crash();
+    rig.pass(60);
+    serve(&rig, 400, &mut used).await;
+    assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap_or(0), 0);
+    assert!(used.len() > 580, "{}", used.len());
+}
+
+/// Rows that cannot be written leave the seconds reserved: no proof is good again, and service goes on.
+#[tokio::test]
+async fn rows_that_are_not_written_leave_the_seconds_closed() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 200, &mut used).await;
+    rig.clock.set_unix(at(NOW + 200 + 900));
+    serve(&rig, 95, &mut used).await;
+    let kept = rig.ledger.reserve.keep(second_of(rig.clock.unix()), u32::MAX);
+    assert_eq!(kept, Kept::Some);
+    // The rows are on their way, and the process ends.
+    let rig = rig.crash();
+    rig.clock.set_unix(at(NOW + 295));
+    pass_through(&rig, 1000, &used).await;
+}
+
+/// A slow clock's proof, in a second that left the reserve: it reserves the second anew before its answer.
+#[tokio::test]
+async fn a_late_proof_of_a_second_that_left_is_not_good_again_after_a_crash() {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 200, &mut used).await;
+    rig.clock.set_unix(at(NOW + 200 + 900));
+    serve(&rig, 100, &mut used).await;
+    rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+    let late = rig.now() - 30;
+    assert!(!rig.ledger.reserve.covers(second_of(at(late))), "it left");
+    rig.take(3, late, 1).await.unwrap();
+    let rig = rig.crash();
+    rig.clock.set_unix(at(late));
+    assert!(rig.take(3, late, 1).await.is_err());
+}
