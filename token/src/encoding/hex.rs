@@ -25,8 +25,6 @@ pub fn decode_key(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::*;
 
     #[test]
@@ -52,7 +50,7 @@ mod tests {
         assert_eq!(*key, [0xab; 32]);
         for bad in ["", "ab", &"ab".repeat(31), &"ab".repeat(33), &"a".repeat(63), &"ag".repeat(32)]
         {
-            assert!(decode_key(&bad.to_string()).is_none(), "{bad}");
+            assert!(decode_key(bad).is_none(), "{bad}");
         }
     }
 }
