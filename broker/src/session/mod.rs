@@ -1,6 +1,6 @@
 //! Sessions: the state that MQTT keeps between connections, and the connection that serves each now.
 //!
-//! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
+//! [`state_machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
 //! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`lifecycle`] attaches,
 //! detaches and ends, [`pump`] sends what waits, [`deadlines`] and [`timers`] end what is over.
 
