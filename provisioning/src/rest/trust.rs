@@ -24,10 +24,10 @@ use crate::operators::Tenants;
 use crate::records::Page;
 use crate::recovery::adopt::{self, Finding};
 use crate::refused::Refused;
-use crate::trust::actor::TakeSnapshot;
 use crate::trust::held;
 use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
+use crate::trust::whole::TakeSnapshot;
 
 const CBOR: &str = "application/cbor";
 

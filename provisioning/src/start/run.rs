@@ -285,7 +285,7 @@ pub(super) async fn build(
         waiters: waiters_,
         bells: bells_,
         issuer: issuer_,
-        made: None,
+        whole: Default::default(),
         claimed: None,
         unbacked: Default::default(),
     });

@@ -313,7 +313,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         use std::task::Poll;
 
         use crate::room::Loads;
-        use crate::trust::actor::TakeSnapshot;
+        use crate::trust::whole::TakeSnapshot;
         let dir = tempfile::tempdir().unwrap();
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
@@ -400,6 +400,52 @@ fn a_moved_device_behind_many_others_is_swept_too() {
         }
         assert!(!table.contains("default\0z").unwrap());
         assert_eq!(table.len().unwrap(), SWEEP_ROWS + 1);
+        store.close().unwrap();
+    });
+}
+
+/// The snapshot of many devices takes long; a revocation that comes meanwhile is written and told first.
+#[test]
+fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
+    actix_rt::System::new().block_on(async {
+        use crate::records::MovedDevice;
+        use crate::trust::whole::TakeSnapshot;
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
+        let metrics = Metrics::new();
+        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
+        let place = opening::Place::make(dir.path()).unwrap();
+        let store = opening::open(&place, false).unwrap();
+        let (service, first) = run::build(parts, &place, store.clone()).await.unwrap();
+        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
+        let app = init_service(app).await;
+        let table = &service.tables.moved_devices;
+        for part in 0..10 {
+            let mut batch = tessera_runtime::store::Batch::new();
+            for n in 0..10_000 {
+                let row = MovedDevice { epoch: 1, at: NOW.get() };
+                batch.put_record(table, format!("default\0d{part}{n:05}"), &row);
+            }
+            store.commit(batch).await.unwrap();
+        }
+        let snapshot = actix_rt::spawn(service.trust.send(TakeSnapshot));
+        let request = TestRequest::post()
+            .uri("/v1/tenants")
+            .peer_addr("127.0.0.1:9".parse().unwrap())
+            .insert_header(("authorization", format!("Bearer {token}")))
+            .insert_header(("content-type", "application/json"))
+            .set_payload(r#"{"tenant":"other"}"#);
+        let answer = call_service(&app, request.to_request()).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        assert!(!snapshot.is_finished(), "the publication waited for the snapshot");
+        // Two that come while one is made get the next one, which knows the publication.
+        let (one, other) = (service.trust.send(TakeSnapshot), service.trust.send(TakeSnapshot));
+        let first = snapshot.await.unwrap().unwrap().unwrap();
+        let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
+        assert!(std::sync::Arc::ptr_eq(&one, &other));
+        assert_ne!(first, one);
         store.close().unwrap();
     });
 }

@@ -12,15 +12,13 @@ use tessera_token::trust::{Change, EventHash, TenantSet};
 
 use super::bells::Bells;
 use super::ledger::{self, Head};
-use super::restored::{Jump, NoticedBy, Place, Restoration};
+use super::restored::{self, Jump, NoticedBy, Place, Restoration};
 use super::waiters::Waiters;
-use super::{restored, snapshot};
+use super::whole::Whole;
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::issue::actor::{IssuerActor, KeysMoved, SerialsJumped};
-use crate::limits::{
-    CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, SNAPSHOT_REUSE_SECONDS, UNKNOWN_JUMP,
-};
+use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, UNKNOWN_JUMP};
 use crate::refused::Refused;
 use crate::room::Hold;
 use crate::tables::Tables;
@@ -35,18 +33,11 @@ pub(crate) struct TrustActor {
     pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
-    pub(crate) made: Option<Made>,
+    pub(crate) whole: Whole,
     pub(crate) claimed: Option<Claimed>,
     /// Accounts whose claim made the line jump and that have shown nothing since; there are at most
     /// [`crate::limits::OPERATORS`] accounts at a time.
     pub(crate) unbacked: HashSet<String>,
-}
-
-/// A snapshot that can be served again.
-pub(crate) struct Made {
-    seq: u64,
-    at: u64,
-    bytes: Arc<Vec<u8>>,
 }
 
 impl Actor for TrustActor {
@@ -293,29 +284,5 @@ impl TrustActor {
         let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;
         new.write(&self.tables, &mut batch);
         Ok(Some((batch, Written { head: new, jumped: Some(jumped) })))
-    }
-}
-
-/// The snapshot of now, signed.
-pub(crate) struct TakeSnapshot;
-
-impl Message for TakeSnapshot {
-    type Result = Result<Arc<Vec<u8>>, Refused>;
-}
-
-impl Handler<TakeSnapshot> for TrustActor {
-    type Result = Result<Arc<Vec<u8>>, Refused>;
-
-    fn handle(&mut self, _message: TakeSnapshot, _context: &mut Self::Context) -> Self::Result {
-        let now = self.time.now();
-        let seq = Head::read(&self.tables)?.seq;
-        if let Some(made) = &self.made {
-            if made.seq == seq && now.get().abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS {
-                return Ok(Arc::clone(&made.bytes));
-            }
-        }
-        let bytes = Arc::new(snapshot::make(&self.tables, &self.root, now, self.time.removal())?);
-        self.made = Some(Made { seq, at: now.get(), bytes: Arc::clone(&bytes) });
-        Ok(bytes)
     }
 }

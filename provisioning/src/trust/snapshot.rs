@@ -16,21 +16,21 @@ use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantR
 use crate::refused::Refused;
 use crate::tables::{number_of, pair, second, Tables};
 
-/// The whole at the present head. Called between publications only, so that all tables agree. Rows that say nothing any more at `removal` are left
-/// out: a clock that is ahead leaves out nothing that holds.
+/// The whole at a head that was read before. Publications may go on: a row that is ahead of the head says what the events
+/// behind it say once more. Rows that say nothing any more at `removal` are left out: a clock that is ahead leaves out
+/// nothing that holds.
 pub(crate) fn make(
     tables: &Tables,
+    head: &Head,
     root: &SecretKey,
     now: UnixSeconds,
     removal: UnixSeconds,
 ) -> Result<Vec<u8>, Refused> {
-    let head = Head::read(tables)?;
     let state = state(tables, None, removal)?;
-    Ok(snapshot(&head, state, now).sign(root)?)
+    Ok(snapshot(head, state, now).sign(root)?)
 }
 
-/// The same of some tenants, at a head that was read before. Publications may go on: a row that is ahead of the head says
-/// what the events behind it say once more.
+/// The same of some tenants.
 pub(crate) fn make_of(
     tables: &Tables,
     head: &Head,

@@ -44,15 +44,17 @@ async fn events_are_chained_and_the_snapshot_holds_their_sum() {
         assert_eq!((event.seq, event.previous), (seq, previous));
         previous = EventHash::of(row);
     }
-    let bytes = snapshot::make(&tables, &root, NOW, NOW).unwrap();
+    let bytes = snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, NOW, NOW).unwrap();
     let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
     assert_eq!((snapshot.seq, snapshot.head), (3, previous));
     assert_eq!(snapshot.state, [moved("a", 2), moved("b", 1)]);
     let later = NOW.plus(tessera_token::limits::TOKEN_LIFE_SECONDS + 1);
-    let ahead = snapshot::make(&tables, &root, later, NOW.plus(60)).unwrap();
+    let ahead =
+        snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, later, NOW.plus(60)).unwrap();
     let (ahead, _) = Snapshot::open(&ahead, &root.public().thumbprint()).unwrap();
     assert_eq!(ahead.state, snapshot.state, "a clock that is ahead leaves nothing out");
-    let bytes = snapshot::make(&tables, &root, later, later).unwrap();
+    let bytes =
+        snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, later, later).unwrap();
     let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
     assert!(snapshot.state.is_empty(), "an epoch older than any token needs no entry");
 }

@@ -1,0 +1,98 @@
+//! The snapshot of all tenants: made on a blocking thread, one at a time, while the actor goes on to publish. Readers that
+//! ask for the same state get the same bytes.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::oneshot;
+
+use super::actor::TrustActor;
+use super::ledger::Head;
+use super::{held, snapshot};
+use crate::limits::SNAPSHOT_REUSE_SECONDS;
+use crate::refused::Refused;
+
+type Outcome = Result<Arc<Vec<u8>>, Refused>;
+
+/// Snapshots of all tenants.
+#[derive(Default)]
+pub(crate) struct Whole {
+    made: Option<Made>,
+    /// Callers of the one that is being made. Those that come meanwhile wait for the next one: it may be older than what
+    /// they have to see.
+    now: Vec<oneshot::Sender<Outcome>>,
+    next: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// A snapshot that can be served again.
+struct Made {
+    seq: u64,
+    at: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
+/// The snapshot of now, signed.
+pub(crate) struct TakeSnapshot;
+
+impl Message for TakeSnapshot {
+    type Result = Outcome;
+}
+
+impl Handler<TakeSnapshot> for TrustActor {
+    type Result = ResponseFuture<Outcome>;
+
+    fn handle(&mut self, _message: TakeSnapshot, context: &mut Self::Context) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        match self.served_again() {
+            Ok(Some(bytes)) => drop(tell.send(Ok(bytes))),
+            Ok(None) => {
+                self.whole.next.push(tell);
+                if self.whole.now.is_empty() {
+                    self.make(context);
+                }
+            }
+            Err(refused) => drop(tell.send(Err(refused))),
+        }
+        Box::pin(async move { told.await.unwrap_or(Err(RefusalCode::Internal.into())) })
+    }
+}
+
+impl TrustActor {
+    /// The last snapshot, while it says what is so now.
+    fn served_again(&self) -> Result<Option<Arc<Vec<u8>>>, Refused> {
+        let (now, seq) = (self.time.now().get(), Head::read(&self.tables)?.seq);
+        let is_good =
+            |made: &&Made| made.seq == seq && now.abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS;
+        Ok(self.whole.made.as_ref().filter(is_good).map(|made| Arc::clone(&made.bytes)))
+    }
+
+    /// Makes the snapshot for all that wait. The head is read here, between two publications.
+    fn make(&mut self, context: &mut actix::Context<Self>) {
+        self.whole.now = std::mem::take(&mut self.whole.next);
+        let (tables, root) = (self.tables.clone(), Arc::clone(&self.root));
+        let (now, removal) = (self.time.now(), self.time.removal());
+        let head = Head::read(&self.tables);
+        let work = async move {
+            let head = head?;
+            let seq = head.seq;
+            let make = move || snapshot::make(&tables, &head, &root, now, removal);
+            let (bytes, ()) = held::run((), make).await?;
+            Ok(Made { seq, at: now.get(), bytes: Arc::new(bytes?) })
+        };
+        context.spawn(work.into_actor(self).map(
+            |outcome: Result<Made, Refused>, actor, context| {
+                let bytes = outcome.as_ref().map(|made| Arc::clone(&made.bytes));
+                let bytes = bytes.map_err(Clone::clone);
+                for caller in actor.whole.now.drain(..) {
+                    // A reader may have gone meanwhile.
+                    let _ = caller.send(bytes.clone());
+                }
+                actor.whole.made = outcome.ok().or(actor.whole.made.take());
+                if !actor.whole.next.is_empty() {
+                    actor.make(context);
+                }
+            },
+        ));
+    }
+}
