@@ -66,6 +66,10 @@ pub const NAMESAKE_TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// Shortest time between two polls that brought nothing: a service that does not wait must not be flooded.
 pub const SYNC_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a verifier waits for its wall clock to agree with its service about a snapshot that seems to come after a long
+/// absence. Until then it lets no device in; after it the absence is taken for a long one.
+pub const ABSENCE_OPEN: Duration = Duration::from_secs(24 * 3600);
+
 // --- ledger ------------------------------------------------------------------------------------------------------
 
 /// Parts of the ledger: two keys in one part wait for each other's entry, which takes less than a microsecond.

@@ -104,6 +104,8 @@ pub(crate) struct SyncCore {
     no_snapshot: Option<Duration>,
     saved_time: Duration,
     saved_beat: Option<Duration>,
+    /// When it was first seen that the length of an absence is open, monotonic.
+    absence_open: Option<Duration>,
     pruned: Duration,
 }
 
@@ -122,6 +124,7 @@ impl SyncCore {
             counters: Counters::new(metrics)?,
             saved_time: trust.monotonic(),
             saved_beat: None,
+            absence_open: None,
             pruned: trust.monotonic(),
             trust,
             store,
@@ -212,6 +215,7 @@ impl SyncCore {
                 self.trust.publish(state, None);
             }
         }
+        self.end_open_absence(now);
         self.tell_the_end();
         self.trust.time().tell();
         self.measure();
@@ -321,14 +325,39 @@ impl SyncCore {
     /// Two witnesses are asked: one clock alone may be behind, and then revocations that were forgotten would not count.
     fn mend_forgotten(&self, signed: UnixSeconds) {
         if self.trust.time().clock_state().is_some_and(|state| !state.wrong) {
-            let mended = self.trust.load().forgotten_by(signed);
-            if let Some(mended) = mended {
-                // Without it a restart begins with the wrong moment, until a heartbeat mends it again.
-                if let Err(error) = self.store.save_forgotten(signed) {
-                    tracing::error!(%error, "a mended moment of trust data is not stored");
-                }
-                self.trust.publish(mended, None);
-            }
+            self.settle_absence(signed);
+        }
+    }
+
+    /// The absence before the last snapshot was long or short, by this time.
+    fn settle_absence(&self, now: UnixSeconds) {
+        let state = self.trust.load();
+        let Some(mended) = state.forgotten_by(now) else { return };
+        let was_open = state.absent_since().is_some();
+        // Without it a restart begins with the wrong moment, until a heartbeat mends it again.
+        if let Err(error) = self.store.save_forgotten(&mended) {
+            tracing::error!(%error, "a mended moment of trust data is not stored");
+        }
+        if was_open {
+            let was_long = mended.forgotten() == Some(now);
+            tracing::info!(
+                was_long,
+                "the time of the last trust snapshot is known: devices are let in again"
+            );
+        }
+        // Sessions that were left alone meanwhile are looked at.
+        self.trust.publish(mended, was_open.then_some(TrustEffect::Reloaded));
+    }
+
+    /// A verifier whose wall clock is never set cannot wait for it for ever.
+    fn end_open_absence(&mut self, monotonic: Duration) {
+        if self.trust.load().absent_since().is_none() {
+            self.absence_open = None;
+            return;
+        }
+        let since = *self.absence_open.get_or_insert(monotonic);
+        if monotonic.saturating_sub(since) >= limits::ABSENCE_OPEN {
+            self.settle_absence(self.trust.now());
         }
     }
 

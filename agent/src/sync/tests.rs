@@ -591,14 +591,54 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
         snapshot.valid_until = at(NOW + 2 * AHEAD);
     });
     rig.core.answer(Ask::Snapshot(None), Ok(ahead));
-    let forgotten = |rig: &Rig| rig.verifier.trust.load().forgotten();
-    assert_eq!(forgotten(&rig), Some(at(NOW + AHEAD)));
+    let known = |rig: &Rig| {
+        let state = rig.verifier.trust.load();
+        (state.forgotten(), state.absent_since(), rig.verifier.trust.age())
+    };
+    let open = (None, Some(at(NOW)), Some(u64::MAX));
+    assert_eq!(known(&rig), open, "nothing is decided, and nothing forgotten");
     rig.poll(&world, NOW + AHEAD);
-    assert_eq!(forgotten(&rig), Some(at(NOW + AHEAD)), "one clock says so");
-    rig.poll(&world, NOW);
-    assert_eq!(forgotten(&rig), Some(at(NOW)));
+    assert_eq!(known(&rig), open, "one clock says so");
     let stored = rig.verifier.trust_store.load(audience()).unwrap();
-    assert_eq!(stored.forgotten(), Some(at(NOW)), "a restart knows it too");
+    assert_eq!(stored.absent_since(), Some(at(NOW)), "a restart goes on with it");
+    rig.poll(&world, NOW);
+    assert_eq!(known(&rig), (None, None, Some(0)));
+    let stored = rig.verifier.trust_store.load(audience()).unwrap();
+    assert_eq!((stored.forgotten(), stored.absent_since()), (None, None));
+}
+
+/// A virtual machine that was paused for long and whose wall clock is set behind the first snapshot: it was away.
+#[tokio::test]
+async fn an_absence_that_the_wall_clock_shows_later_was_long() {
+    const LONG: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS + 10 * 24 * 3600;
+    for set in [true, false] {
+        let mut world = World::new();
+        let mut rig = rig(&world);
+        rig.settled(&world);
+        world.event(device_change("d-1", 1, NOW + LONG));
+        let snapshot = world.snapshot_with(|snapshot| {
+            snapshot.time = at(NOW + LONG);
+            snapshot.valid_until = at(NOW + 2 * LONG);
+        });
+        rig.core.answer(Ask::Snapshot(None), Ok(snapshot));
+        assert_eq!(rig.verifier.trust.load().absent_since(), Some(at(NOW)));
+        rig.core.tick();
+        let mut now = NOW + LONG;
+        if set {
+            rig.verifier.clock.set_unix(at(now));
+        } else {
+            // A wall clock that is never set is not waited for.
+            rig.verifier.clock.advance(limits::ABSENCE_OPEN - Duration::from_secs(1));
+            rig.core.tick();
+            assert_eq!(rig.verifier.trust.load().absent_since(), Some(at(NOW)));
+            rig.verifier.clock.advance(Duration::from_secs(1));
+            now += limits::ABSENCE_OPEN.as_secs();
+        }
+        rig.poll(&world, now);
+        rig.core.tick();
+        let state = rig.verifier.trust.load();
+        assert_eq!((state.forgotten(), state.absent_since()), (Some(at(now)), None), "{set}");
+    }
 }
 
 /// A service whose clock was ahead comes back from an older copy with a right clock: its snapshot is taken.
@@ -655,9 +695,13 @@ async fn a_service_that_was_behind_makes_no_long_absence() {
         });
         rig.core.answer(Ask::Snapshot(None), Ok(snapshot));
         let trust = rig.verifier.trust.load();
-        let forgotten = is_away.then(|| at(NOW + signed));
+        // By the clock of the service alone it is open.
+        let is_open = is_away && wall != signed;
+        let forgotten = (is_away && !is_open).then(|| at(NOW + signed));
+        let absent = is_open.then(|| at(heard));
         let context = format!("{monotonic} {wall} {signed}");
         assert_eq!((trust.seq(), trust.forgotten()), (1, forgotten), "{context}");
+        assert_eq!(trust.absent_since(), absent, "{context}");
     }
 }
 

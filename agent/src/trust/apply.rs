@@ -128,6 +128,13 @@ impl Taken {
             _ => signed,
         }
     }
+
+    /// Whether the wall clock, which is not before the time at which the service was last heard, stands against the time of
+    /// a snapshot: the clock of the service may be ahead. A wall clock that stands before it was never set.
+    fn contradicts(&self, now: UnixSeconds, confirmed: UnixSeconds) -> bool {
+        now.since(self.wall) > CLOCK_SKEW_SECONDS
+            && confirmed.since(self.wall) <= CLOCK_SKEW_SECONDS
+    }
 }
 
 impl TrustState {
@@ -190,10 +197,15 @@ impl TrustState {
         next.trusted_at = self.trusted_at.max(Some(snapshot.time));
         next.confirmed_at = self.confirmed_at;
         next.forgotten = self.forgotten;
+        next.absent_since = self.absent_since;
         // Events in a row leave no gap, however long it took.
-        let away = self.confirmed_at.map_or(0, |at| taken.away(snapshot.time, at));
-        if known && snapshot.seq > self.seq && away > TOKEN_LIFE_SECONDS {
-            next.forgotten = self.forgotten.max(Some(snapshot.time));
+        if let Some(confirmed) = self.confirmed_at.filter(|_| known && snapshot.seq > self.seq) {
+            let was_long = taken.away(snapshot.time, confirmed) > TOKEN_LIFE_SECONDS;
+            match was_long && taken.contradicts(snapshot.time, confirmed) {
+                true => next.absent_since = self.absent_since.or(Some(confirmed)),
+                false if was_long => next.forgotten = self.forgotten.max(Some(snapshot.time)),
+                false => {}
+            }
         }
         for change in snapshot.state {
             next.take(change);

@@ -88,6 +88,10 @@ impl Trust {
     /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is at
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
+        if self.load().absent_since().is_some() {
+            // What was revoked meanwhile may be missing.
+            return Some(u64::MAX);
+        }
         let age = self.freshness.age(self.time.monotonic())?;
         if age <= limits::CLOCK_WITNESS.as_secs() {
             return Some(age);

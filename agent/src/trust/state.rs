@@ -32,6 +32,8 @@ pub struct TrustState {
     pub(super) confirmed_at: Option<UnixSeconds>,
     /// Revocations of tokens that expired before this moment may be forgotten by the service, and not known here.
     pub(super) forgotten: Option<UnixSeconds>,
+    /// When the service was last heard before a snapshot whose time no other clock shows.
+    pub(super) absent_since: Option<UnixSeconds>,
     /// Changes that found no room. A verifier that only counted them is not up to date.
     pub(super) left_out: u64,
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
@@ -65,6 +67,7 @@ impl TrustState {
             trusted_at: None,
             confirmed_at: None,
             forgotten: None,
+            absent_since: None,
             left_out: 0,
             tenants: Arc::default(),
             keys: Arc::default(),
@@ -117,11 +120,20 @@ impl TrustState {
         self.forgotten
     }
 
-    /// The version without a moment of forgetting in the future; `None` when it has none there. The clock of the service was
-    /// ahead when it signed that snapshot: `now` is what its heartbeat and the clock of this verifier agree on.
+    /// When the service was last heard before a snapshot that was signed much later, by its clock alone: either this verifier
+    /// was away for longer than a token may live, or the clock of the service was ahead. `None` when that is known.
+    pub fn absent_since(&self) -> Option<UnixSeconds> {
+        self.absent_since
+    }
+
+    /// The version after a look at a time of which two clocks bear witness: an absence is now known to have been long or
+    /// short, and no moment of forgetting lies in the future. `None` when nothing changes.
     pub(crate) fn forgotten_by(&self, now: UnixSeconds) -> Option<Self> {
-        self.forgotten.filter(|until| *until > now)?;
-        Some(Self { forgotten: Some(now), ..self.clone() })
+        let was_long = self.absent_since.is_some_and(|since| now.since(since) > TOKEN_LIFE_SECONDS);
+        let is_ahead = self.forgotten.is_some_and(|until| until > now);
+        let forgotten = if was_long || is_ahead { Some(now) } else { self.forgotten };
+        let changes = self.absent_since.is_some() || is_ahead;
+        changes.then(|| Self { forgotten, absent_since: None, ..self.clone() })
     }
 
     /// Seconds after which unconfirmed trust data let no device of any tenant in.

@@ -17,6 +17,8 @@ const HEARTBEAT: &[u8] = b"heartbeat_2";
 const CONFIRMED: &[u8] = b"confirmed";
 /// The moment before which revocations may be forgotten ([`TrustState::forgotten`]); no row without one.
 const FORGOTTEN: &[u8] = b"forgotten";
+/// Since when it is not known whether this verifier was away ([`TrustState::absent_since`]); no row when it is known.
+const ABSENT: &[u8] = b"absent";
 /// Since when the feed cannot be followed, in seconds.
 const LAPSED: &[u8] = b"lapsed";
 /// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
@@ -136,6 +138,7 @@ impl TrustStore {
         }
         state.confirmed_at = self.seconds(CONFIRMED)?;
         state.forgotten = self.seconds(FORGOTTEN)?;
+        state.absent_since = self.seconds(ABSENT)?;
         Ok(state)
     }
 
@@ -244,20 +247,26 @@ impl TrustStore {
         self.put_pieces(&mut batch, &self.floor, FLOOR_PIECES, &floor)?;
         batch.delete(&self.meta, HEARTBEAT);
         // In the same step: no later snapshot would tell that there was an absence.
-        match state.forgotten() {
-            Some(until) => batch.put(&self.meta, FORGOTTEN, until.get().to_be_bytes()),
-            None => batch.delete(&self.meta, FORGOTTEN),
-        }
+        self.put_forgotten(&mut batch, state);
         self.store.commit_blocking(batch)
+    }
+
+    fn put_forgotten(&self, batch: &mut Batch, state: &TrustState) {
+        for (row, time) in [(FORGOTTEN, state.forgotten()), (ABSENT, state.absent_since())] {
+            match time {
+                Some(time) => batch.put(&self.meta, row, time.get().to_be_bytes()),
+                None => batch.delete(&self.meta, row),
+            }
+        }
     }
 
     /// Stores the moment before which revocations may be forgotten, when it is another than that of the snapshot.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_forgotten(&self, until: UnixSeconds) -> Result<(), StoreError> {
+    pub fn save_forgotten(&self, state: &TrustState) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        batch.put(&self.meta, FORGOTTEN, until.get().to_be_bytes());
+        self.put_forgotten(&mut batch, state);
         self.store.commit_blocking(batch)
     }
 

@@ -8,6 +8,7 @@ use tessera_token::key::SecretKey;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::trust::{Change, Event, Feed, FeedNonce, Heartbeat};
 
+use super::apply::Taken;
 use super::*;
 use crate::limits;
 use crate::testing::*;
@@ -132,7 +133,8 @@ fn only_a_snapshot_after_a_long_absence_may_have_forgotten_withdrawals() {
     let later = NOW + TOKEN_LIFE_SECONDS;
     let taken = |time: u64| {
         let bytes = world.snapshot_with(|snapshot| snapshot.time = at(time));
-        old.with_snapshot(&bytes, &world.pin(), at(NOW)).unwrap()
+        let taken = Taken { now: at(NOW), wall: at(time), heard: None };
+        old.with_snapshot_of(None, &bytes, &world.pin(), taken).unwrap()
     };
     assert_eq!(taken(later).forgotten(), None);
     assert_eq!(taken(later + 1).forgotten(), Some(at(later + 1)));
@@ -354,7 +356,8 @@ fn a_stop_behind_a_snapshot_does_not_lose_what_it_may_have_forgotten() {
     world.event(device_change("d-1", 5, NOW));
     let later = at(NOW + TOKEN_LIFE_SECONDS + 1);
     let bytes = world.snapshot_with(|snapshot| snapshot.time = later);
-    let new = old.with_snapshot(&bytes, &world.pin(), at(NOW)).unwrap();
+    let taken = Taken { now: at(NOW), wall: later, heard: None };
+    let new = old.with_snapshot_of(None, &bytes, &world.pin(), taken).unwrap();
     let store = Store::open(folder.path()).unwrap();
     let trust = TrustStore::new(&store, world.pin()).unwrap();
     trust.save_snapshot(&bytes, &new).unwrap();

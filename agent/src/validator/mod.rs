@@ -292,6 +292,12 @@ impl Validator {
             .or_else(|| forgotten.then_some(RefusalCode::TrustStale))
     }
 
+    /// Whether it is open if this verifier was away for so long that revocations are missing
+    /// ([`crate::trust::TrustState::absent_since`]). No device is let in meanwhile, and no message sent.
+    pub fn absence_is_open(&self) -> bool {
+        self.parts.trust.load().absent_since().is_some()
+    }
+
     /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.
     pub fn now(&self) -> UnixSeconds {
         self.parts.trust.now()
@@ -354,6 +360,11 @@ impl Validator {
     /// Why it is not ready, in words for the operator.
     pub fn why_not_ready(&self, code: RefusalCode) -> String {
         match (code, self.trust_lapse(), self.trust_age()) {
+            (RefusalCode::TrustStale, ..) if self.absence_is_open() => {
+                "the clocks of this machine and of its service differ: the last trust snapshot seems to come after a long \
+                 absence; set the clock that is wrong"
+                    .to_owned()
+            }
             (RefusalCode::TrustNotFollowed, Some(lapse), _) => format!(
                 "the trust feed cannot be followed: {} for {} s; no device is let in after another {} s",
                 lapse.reason,

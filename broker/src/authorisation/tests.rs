@@ -44,6 +44,10 @@ impl Revocations for Told {
     fn witnessed_time(&self) -> Option<UnixSeconds> {
         self.witnessed
     }
+
+    fn absence_is_open(&self) -> bool {
+        false
+    }
 }
 
 #[test]

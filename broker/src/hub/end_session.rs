@@ -80,12 +80,14 @@ impl Hub {
         self.persistence.settled();
     }
 
-    /// Wakes every session once when a second clock bears witness of the time: deliveries may wait for that.
+    /// Wakes every session when a second clock bears witness of the time, and when it is known how long this broker was
+    /// away: deliveries may wait for that.
     pub(crate) fn note_witnessed_time(&self) {
-        if self.time_is_witnessed() || self.authenticator.validator().witnessed_time().is_none() {
+        let validator = self.authenticator.validator();
+        let is_known = validator.witnessed_time().is_some() && !validator.absence_is_open();
+        if self.witnessed.swap(is_known, Ordering::AcqRel) || !is_known {
             return;
         }
-        self.witnessed.store(true, Ordering::Release);
         for session in self.registry.all() {
             session.wake();
         }

@@ -21,6 +21,8 @@ pub trait Revocations: Sync {
     fn revoked(&self, published: &TokenIdentity) -> Option<RefusalCode>;
     /// As [`Validator::witnessed_time`].
     fn witnessed_time(&self) -> Option<UnixSeconds>;
+    /// As [`Validator::absence_is_open`].
+    fn absence_is_open(&self) -> bool;
 }
 
 impl Revocations for Validator {
@@ -34,6 +36,10 @@ impl Revocations for Validator {
 
     fn witnessed_time(&self) -> Option<UnixSeconds> {
         Self::witnessed_time(self)
+    }
+
+    fn absence_is_open(&self) -> bool {
+        Self::absence_is_open(self)
     }
 }
 
@@ -53,6 +59,11 @@ impl<'a> Trusted<'a> {
     /// The time by which a message expires; `None` while it rests on one clock alone.
     pub(crate) fn witnessed_time(&self) -> Option<UnixSeconds> {
         self.revocations.witnessed_time()
+    }
+
+    /// Whether nothing is sent, because revocations may be missing.
+    pub(crate) fn absence_is_open(&self) -> bool {
+        self.revocations.absence_is_open()
     }
 }
 

@@ -42,6 +42,10 @@ impl Session {
         if !state.is_served_by(handle) {
             return pumped;
         }
+        if cx.trusted.absence_is_open() {
+            pumped.send_state = SendState::ClockPending;
+            return pumped;
+        }
         if let Err(code) = rights.trusted(self.id, cx.trusted) {
             pumped.end = Some(End::revoked(code, cx.policy));
         }
