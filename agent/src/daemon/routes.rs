@@ -12,7 +12,7 @@ use tessera_token::encoding;
 use tessera_token::refusal::RefusalCode;
 
 use super::wire::{Answer, Question};
-use crate::behaviour::{Connection, Network, Observation, Observer};
+use crate::behaviour::{Network, NewConnection, Observation, Observer};
 use crate::limits;
 use crate::namesake::VERIFIER_NAME_SHARED;
 use crate::start::Agent;
@@ -111,7 +111,7 @@ async fn judge(validator: &Validator, question: &Question) -> Result<Admission, 
 fn note(observer: &Observer, admission: &Admission, network: Network) {
     let grant = &admission.grant;
     let device = observer.device(grant.tenant(), grant.device());
-    let connection = Connection::of(grant, network);
+    let connection = NewConnection::of(grant, network);
     observer.observe(&device, Observation::Connected(connection));
     observer.observe(&device, Observation::Disconnected { clean: true });
 }

@@ -17,7 +17,7 @@ use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
 pub use crate::error::AgentError;
 use crate::ledger::Ledger;
-use crate::sync::{Source, TrustActor};
+use crate::sync::{Source, SyncActor};
 use crate::trust::Trust;
 use crate::validator::Validator;
 
@@ -72,7 +72,7 @@ impl Agent {
         let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
         let core = core.of(url);
         let core = Arc::new(Mutex::new(core));
-        actor_thread::run("agent-trust", stop, move || TrustActor {
+        actor_thread::run("agent-trust", stop, move || SyncActor {
             core: Arc::clone(&core),
             source: source.clone(),
         })?;

@@ -23,7 +23,7 @@ use counters::Counters;
 use trouble::{Reason, Trouble};
 use unstored::Unstored;
 
-pub(crate) use actor::TrustActor;
+pub(crate) use actor::SyncActor;
 #[cfg(feature = "testing")]
 pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};

@@ -233,7 +233,7 @@ fn note_connected(
     hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
     let session: &Session = &joined.session;
     let rights = session.rights();
-    let connection = behaviour::Connection::of(rights.grant(), network);
+    let connection = behaviour::NewConnection::of(rights.grant(), network);
     hub.observer.observe(&session.device, Observation::Connected(connection));
     tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
 }
