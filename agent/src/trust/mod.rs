@@ -89,7 +89,7 @@ impl Trust {
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
         if self.load().absent_since().is_some() {
-            // What was revoked meanwhile may be missing.
+            // Revocations of that time may be missing.
             return Some(u64::MAX);
         }
         let age = self.freshness.age(self.time.monotonic())?;
