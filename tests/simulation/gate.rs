@@ -163,7 +163,7 @@ impl Gate {
 
     /// The number of the newest event that it knows.
     pub fn version(&self) -> u64 {
-        self.driven.as_ref().map_or(0, |driven| driven.validator().trust_version())
+        self.driven.as_ref().map_or(0, |driven| driven.validator().trust_seq())
     }
 
     pub fn ready(&self) -> Result<(), String> {

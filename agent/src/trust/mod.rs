@@ -1,5 +1,6 @@
 //! Trust data of this verifier: signed by the pinned root key, stored, and read without a lock.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ mod time_tests;
 /// The current version of trust, for many readers and one writer.
 pub struct Trust {
     state: ArcSwap<TrustState>,
+    /// How often the state was replaced. Written behind it, so that an answer by an older state is never taken for one by a
+    /// newer.
+    version: AtomicU64,
+    absence_is_open: AtomicBool,
     time: TrustTime,
     freshness: Freshness,
     effects: broadcast::Sender<TrustEffect>,
@@ -55,6 +60,8 @@ impl Trust {
         // Stored times alone: a clock that stands in the past makes nothing younger than it was when this was stored.
         let age = state.confirmed_at().map(|at| time.now().since(at));
         Arc::new(Self {
+            version: AtomicU64::new(0),
+            absence_is_open: AtomicBool::new(state.absent_since().is_some()),
             state: ArcSwap::from_pointee(state),
             freshness: Freshness::new(age, time.monotonic()),
             time,
@@ -65,6 +72,16 @@ impl Trust {
     /// The current version. Lock-free; do not hold it across an await.
     pub fn load(&self) -> Guard<Arc<TrustState>> {
         self.state.load()
+    }
+
+    /// A number that moves up whenever the state is replaced: what was found by an earlier one is to be asked again.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// As [`TrustState::absent_since`]: whether it is open.
+    pub fn absence_is_open(&self) -> bool {
+        self.absence_is_open.load(Ordering::Acquire)
     }
 
     /// The moment by which everything is judged.
@@ -88,7 +105,7 @@ impl Trust {
     /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is at
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
-        if self.load().absent_since().is_some() {
+        if self.absence_is_open() {
             // Revocations of that time may be missing.
             return Some(u64::MAX);
         }
@@ -155,7 +172,10 @@ impl Trust {
         if let Some(signed) = state.trusted_at() {
             self.time.known(signed);
         }
+        let is_open = state.absent_since().is_some();
         self.state.store(Arc::new(state));
+        self.absence_is_open.store(is_open, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
         effects.into_iter().for_each(|effect| self.announce(effect));
     }
 

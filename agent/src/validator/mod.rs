@@ -279,9 +279,14 @@ impl Validator {
         self.parts.namesake.is_shared()
     }
 
-    /// The number of the newest trust event that is known; it never goes back.
-    pub fn trust_version(&self) -> u64 {
+    /// The number of the newest trust event that is known.
+    pub fn trust_seq(&self) -> u64 {
         self.parts.trust.load().seq()
+    }
+
+    /// A number that moves up with every change of trust data, in this process.
+    pub fn trust_version(&self) -> u64 {
+        self.parts.trust.version()
     }
 
     /// Whether messages published under a token must reach no subscriber any more; see [`chain::publisher_revoked`].
@@ -295,7 +300,7 @@ impl Validator {
     /// Whether it is open if this verifier was away for so long that revocations are missing
     /// ([`crate::trust::TrustState::absent_since`]). No device is let in meanwhile, and no message sent.
     pub fn absence_is_open(&self) -> bool {
-        self.parts.trust.load().absent_since().is_some()
+        self.parts.trust.absence_is_open()
     }
 
     /// The moment by which everything is judged. It goes back only when the clock that had brought it ahead is mended.

@@ -43,6 +43,20 @@ struct Inner {
     tenants: Index<TenantId>,
 }
 
+/// The properties of a grant under which its session is found.
+struct Place {
+    tenant: TenantId,
+    group: u64,
+    key: KeyId,
+}
+
+impl Place {
+    fn of(grant: &Grant) -> Self {
+        let (tenant, group) = (grant.tenant().clone(), grant.epochs().group_number);
+        Self { tenant, group, key: grant.key_id() }
+    }
+}
+
 /// The registry holds as many sessions as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -144,18 +158,38 @@ impl Registry {
         grant: Grant,
         handle: Option<&Arc<ConnectionHandle>>,
     ) -> (Arc<Rights>, Result<(), RefusalCode>) {
-        let mut inner = self.inner.write();
+        // One at a time for each session. The registry is not held meanwhile: the session may be waited for, and its row
+        // is encoded.
+        let _one = session.renewal();
         let old = session.rights();
-        // Under the lock: another renewal may have come since the grant was judged.
         if handle.is_some() && !grant.is_not_older_than(old.grant()) {
             return (old, Err(RefusalCode::TokenOlder));
         }
-        if !inner.sessions.contains_key(&session.id) || !session.set_rights(grant, handle) {
+        let (before, next) = (Place::of(old.grant()), Place::of(&grant));
+        if !self.file(session, &next) {
             return (old, Err(RefusalCode::NotReady));
         }
-        inner.unindex(session.id, old.grant());
-        inner.index(session.id, session.rights().grant());
-        (old, Ok(()))
+        // Here it is found by the rights of before and by the next ones.
+        let is_set = session.set_rights(grant, handle);
+        let (holds, gone) = if is_set { (next, before) } else { (before, next) };
+        let mut inner = self.inner.write();
+        inner.unindex(session.id, &gone);
+        match inner.sessions.contains_key(&session.id) {
+            true => inner.index(session.id, &holds),
+            // It was taken out meanwhile.
+            false => inner.unindex(session.id, &holds),
+        }
+        (old, is_set.then_some(()).ok_or(RefusalCode::NotReady))
+    }
+
+    /// Files a session of the registry in one more place.
+    fn file(&self, session: &Session, place: &Place) -> bool {
+        let mut inner = self.inner.write();
+        let is_there = inner.sessions.contains_key(&session.id);
+        if is_there {
+            inner.index(session.id, place);
+        }
+        is_there
     }
 
     /// Takes a session out.
@@ -255,28 +289,26 @@ impl Inner {
         let replaced = former.and_then(|former| self.remove(former.id));
         self.clients.add(session);
         self.devices.add(session);
-        self.index(session.id, rights.grant());
+        self.index(session.id, &Place::of(rights.grant()));
         self.sessions.insert(session.id, Arc::clone(session));
         replaced
     }
 
-    fn index(&mut self, id: SubscriberId, grant: &Grant) {
-        let tenant = grant.tenant();
-        self.groups.add((tenant.clone(), grant.epochs().group_number), id);
-        self.keys.add(grant.key_id(), id);
-        self.tenants.add(tenant.clone(), id);
+    fn index(&mut self, id: SubscriberId, place: &Place) {
+        self.groups.add((place.tenant.clone(), place.group), id);
+        self.keys.add(place.key, id);
+        self.tenants.add(place.tenant.clone(), id);
     }
 
-    fn unindex(&mut self, id: SubscriberId, grant: &Grant) {
-        let tenant = grant.tenant();
-        self.groups.remove(&(tenant.clone(), grant.epochs().group_number), id);
-        self.keys.remove(&grant.key_id(), id);
-        self.tenants.remove(tenant, id);
+    fn unindex(&mut self, id: SubscriberId, place: &Place) {
+        self.groups.remove(&(place.tenant.clone(), place.group), id);
+        self.keys.remove(&place.key, id);
+        self.tenants.remove(&place.tenant, id);
     }
 
     fn remove(&mut self, id: SubscriberId) -> Option<Arc<Session>> {
         let session = self.sessions.remove(&id)?;
-        self.unindex(id, session.rights().grant());
+        self.unindex(id, &Place::of(session.rights().grant()));
         self.clients.remove(&session);
         self.devices.remove(&session);
         Some(session)

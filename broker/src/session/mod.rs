@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
@@ -60,6 +60,7 @@ pub struct Session {
     /// A token request of this session is under way: one at a time, so that none takes the places of others.
     pub token_request: AtomicBool,
     rights: ArcSwap<Rights>,
+    renewal: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -119,6 +120,7 @@ impl Session {
             routes: tokio::sync::Mutex::new(Some(routes)),
             token_request: AtomicBool::new(false),
             rights: ArcSwap::from_pointee(Rights::new(grant)),
+            renewal: Mutex::new(()),
             state: Mutex::new(State {
                 machine,
                 handle: None,
@@ -135,6 +137,11 @@ impl Session {
     /// The rights that its token grants now.
     pub fn rights(&self) -> Arc<Rights> {
         self.rights.load_full()
+    }
+
+    /// Held for as long as its rights and its places in the registry are changed: one renewal at a time.
+    pub(crate) fn renewal(&self) -> MutexGuard<'_, ()> {
+        self.renewal.lock()
     }
 
     /// Puts other rights in the place of the present ones, when `handle` still serves the session; without one always.
