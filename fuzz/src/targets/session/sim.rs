@@ -36,6 +36,11 @@ pub(super) const TOPICS: [&str; 4] = ["a/x", "a/y", "b/1", "c"];
 pub(super) struct Asked<'a>(pub(super) &'a World);
 
 impl Revocations for Asked<'_> {
+    /// The simulation has one clock.
+    fn absence_is_open(&self) -> bool {
+        false
+    }
+
     fn version(&self) -> u64 {
         static LOOKS: AtomicU64 = AtomicU64::new(1);
         LOOKS.fetch_add(1, Ordering::Relaxed)
