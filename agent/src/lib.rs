@@ -4,7 +4,7 @@
 //! trust data alone, so that it works without a network and never fails open.
 //!
 //! Reading order: [`trust`] (what is known), [`verifier`] (its own name), [`sync`] (how it arrives), [`ledger`] (which proofs were used),
-//! [`validator`] (may this one connect), [`behaviour`] (does it behave as itself), [`agent`] (all of it, started),
+//! [`validator`] (may this one connect), [`behaviour`] (does it behave as itself), [`start`] (all of it, started),
 //! [`daemon`] (on a gateway); every limit is in [`limits`].
 //!
 //! An offline validator in a program of your own. Until the store holds trust data that the root key signed, every
@@ -52,17 +52,17 @@ pub mod validator;
 
 pub mod behaviour;
 
-pub mod agent;
 pub mod config;
 pub mod daemon;
+pub mod start;
 pub mod verifier;
 
-mod host;
+mod actor_thread;
 pub mod limits;
 #[cfg(test)]
 mod testing;
 
-#[cfg(feature = "testing")]
-pub use agent::driven;
-pub use agent::Agent;
 pub use config::AgentConfig;
+#[cfg(feature = "testing")]
+pub use start::driven;
+pub use start::Agent;

@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::hub::Hub;
 use crate::limits::{RETAINED_SWEEP, TICK};
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 use crate::session::{Due, Session};
 
 /// Looks at deadlines until the broker stops.

@@ -16,21 +16,20 @@ mod device;
 mod operator;
 mod sim;
 
-mod fault;
-mod out;
+mod error;
+mod output;
 mod pages;
-mod screen;
+mod progress;
 mod secrets;
-mod span;
 mod terminal;
 mod ticket_keys;
-mod when;
+mod time;
 
 use std::process::ExitCode;
 
 use args::{Cli, Command};
 use clap::Parser;
-use fault::Outcome;
+use error::Outcome;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            out::complain(&format!("tessera: {error}"));
+            output::complain(&format!("tessera: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -52,9 +51,9 @@ fn main() -> ExitCode {
     match outcome {
         // The exit code of a server does not depend on the reader of its output.
         Ok(status) if serves => ExitCode::from(status),
-        Ok(status) => ExitCode::from(out::status().unwrap_or(status)),
+        Ok(status) => ExitCode::from(output::status().unwrap_or(status)),
         Err(fault) => {
-            out::complain(&format!("tessera: {fault}"));
+            output::complain(&format!("tessera: {fault}"));
             ExitCode::FAILURE
         }
     }
@@ -63,11 +62,11 @@ fn main() -> ExitCode {
 /// The help or the version, which were asked for.
 fn show(asked: &clap::Error) -> ExitCode {
     let text = asked.render();
-    match out::is_terminal() {
-        true => out::write(&text.ansi().to_string()),
-        false => out::write(&text.to_string()),
+    match output::is_terminal() {
+        true => output::write(&text.ansi().to_string()),
+        false => output::write(&text.to_string()),
     }
-    ExitCode::from(out::status().unwrap_or(0))
+    ExitCode::from(output::status().unwrap_or(0))
 }
 
 fn is_server(command: &Command) -> bool {

@@ -7,12 +7,12 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// Prints the completion script of one shell.
 pub(crate) fn completions(args: CompletionsArgs) -> Outcome {
-    out::write(&script(args.shell)?);
+    output::write(&script(args.shell)?);
     Ok(0)
 }
 
@@ -26,7 +26,7 @@ fn script(shell: Shell) -> Result<String, Fault> {
 /// Writes the manual pages.
 pub(crate) fn man(args: ManArgs) -> Outcome {
     let pages = write_pages(&args.dir)?;
-    out::line(&format!("{pages} manual pages are in {}", args.dir.display()));
+    output::line(&format!("{pages} manual pages are in {}", args.dir.display()));
     Ok(0)
 }
 

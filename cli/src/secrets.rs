@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use tessera_runtime::secret::{read_public_text, read_secret_text, Secret, SecretFileError};
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::Thumbprint;
-use tessera_token::text::from_base64url;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const OPERATOR_VARIABLE: &str = "TESSERA_OPERATOR_TOKEN";
 const OPERATOR_FILE: &str = "tessera-data/operator.token";
@@ -46,7 +46,7 @@ pub(crate) fn read_thumbprint(given: &str) -> Result<Thumbprint, Fault> {
 /// A thumbprint as 64 hexadecimal digits or 43 characters of base64url.
 fn thumbprint(text: &str) -> Result<Thumbprint, Fault> {
     let bytes = match text.len() {
-        64 => hex::decode(text).ok(),
+        64 => hex::decode(text),
         _ => from_base64url(text),
     };
     let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());

@@ -15,9 +15,9 @@ use tessera_token::ids::TenantId;
 use tokio::signal::unix::{signal, SignalKind};
 
 use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs, TlsArgs};
-use crate::fault::{Fault, Outcome};
-use crate::screen::Screen;
-use crate::{out, secrets};
+use crate::error::{Fault, Outcome};
+use crate::progress::Progress;
+use crate::{output, secrets};
 
 /// Carries out one verb.
 pub(crate) async fn run(command: SimCommand) -> Outcome {
@@ -50,7 +50,7 @@ async fn fleet(args: SimRunArgs) -> Outcome {
     };
     let stop = Stop::new();
     stop_when_told(&stop)?;
-    let screen = Screen::new(&stop);
+    let screen = Progress::new(&stop);
     let run = scenario::run(plan, SystemClock::shared(), stop, &|news| screen.show(news)).await?;
     screen.done();
     summary(&run);
@@ -82,7 +82,7 @@ async fn credentials(args: CredentialsArgs) -> Outcome {
         ProofArg::Connect => "each line is good once, within 60 seconds from now",
         ProofArg::Bearer => "each line is good until its token expires",
     };
-    out::line(&format!("{written} credentials in {} (seed {seed}); {good}", args.out.display()));
+    output::line(&format!("{written} credentials in {} (seed {seed}); {good}", args.out.display()));
     Ok(0)
 }
 
@@ -101,11 +101,11 @@ fn prefix(seed: u64) -> String {
 
 /// Table and expectations.
 pub(crate) fn summary(run: &Run) {
-    out::line("\nwhat happened");
-    out::write(&render::table(&run.report));
-    out::line("what was expected");
+    output::line("\nwhat happened");
+    output::write(&render::table(&run.report));
+    output::line("what was expected");
     for line in expectations::render(&run.expectations) {
-        out::line(&format!("  {line}"));
+        output::line(&format!("  {line}"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use crate::out;
+use crate::output;
 
 /// Columns and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) fn size() -> Size {
 
 /// Whether the cursor can be moved.
 pub(crate) fn is_able() -> bool {
-    out::is_terminal() && env::var("TERM").is_ok_and(|term| able(&term))
+    output::is_terminal() && env::var("TERM").is_ok_and(|term| able(&term))
 }
 
 /// Whether colours are wanted and understood: see <https://no-color.org>.

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::args::TicketKeysArgs;
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// Where the keys are in a data folder.
 const FILE: &str = "broker/tickets/keys";
@@ -26,13 +26,15 @@ pub(crate) async fn run(args: TicketKeysArgs) -> Outcome {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_keys(&file)),
         Err(error) => return Err(Fault::new(format!("{}: {error}", file.display()))),
     }
-    out::line("the ticket keys are thrown away: no resumption secret of theirs is taken any more");
+    output::line(
+        "the ticket keys are thrown away: no resumption secret of theirs is taken any more",
+    );
     let made = tokio::time::timeout(MADE_WITHIN, async {
         while !file.exists() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     });
-    out::line(match made.await {
+    output::line(match made.await {
         Ok(()) => "the running broker has made a new key and ends the connections that the old ones let in",
         Err(_) => "no broker runs on this folder: its next start makes a new key",
     });

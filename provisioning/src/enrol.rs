@@ -14,7 +14,7 @@ use crate::registry::claims::Stored;
 use crate::registry::{claims, code, devices, tenants};
 use crate::service::Service;
 use crate::tables::{pair, second};
-use crate::token_for_device::{self, Granted};
+use crate::token_for_device::{self, IssuedToken};
 use crate::trust::restored::epoch_floor;
 use crate::write::{until_committed, Attempt};
 
@@ -54,7 +54,7 @@ async fn attempt(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
-) -> Result<Attempt<Granted>, Refused> {
+) -> Result<Attempt<IssuedToken>, Refused> {
     let (owner, known, claim) = found(service, request, key)?;
     let mut batch = Batch::new();
     batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
@@ -187,7 +187,7 @@ fn device_key(request: &EnrolRequest) -> Vec<u8> {
     pair(&request.tenant, request.device.as_str())
 }
 
-fn answer(service: &Service, granted: Granted) -> TokenAnswer {
+fn answer(service: &Service, granted: IssuedToken) -> TokenAnswer {
     let now = service.now();
     TokenAnswer {
         access_token: granted.issued.token,

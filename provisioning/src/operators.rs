@@ -8,10 +8,10 @@ use subtle::ConstantTimeEq;
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::Batch;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::sha256;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 use tessera_token::trust::TenantSet;
 
 use crate::audit::Actor;

@@ -2,6 +2,7 @@
 //! same way.
 
 use tessera_runtime::store::{Batch, StoreError};
+use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
@@ -17,7 +18,7 @@ use crate::refused::Refused;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
 use crate::tables::pair;
-use crate::token_for_device::{self, Granted};
+use crate::token_for_device::{self, IssuedToken};
 use crate::write::{until_committed, Attempt};
 
 /// The next token, or the stored answer when the same request comes again.
@@ -151,7 +152,7 @@ fn make_room(stored: &mut RefreshRecord, now: UnixSeconds) {
 async fn commit(
     service: &Service,
     request: &TokenRequest,
-    granted: &Granted,
+    granted: &IssuedToken,
     batch: Batch,
 ) -> Result<Attempt<()>, Refused> {
     if granted.issued.kid.is_empty() {
@@ -199,7 +200,7 @@ fn known_answer<'a>(
     }
 }
 
-fn answered(request: &TokenRequest, granted: &Granted, now: UnixSeconds) -> AnsweredRefresh {
+fn answered(request: &TokenRequest, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRefresh {
     AnsweredRefresh {
         nonce: request_nonce(request),
         iat: request.time.get(),

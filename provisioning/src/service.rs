@@ -32,8 +32,8 @@ use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
-use crate::trust::hub::Hub;
 use crate::trust::readers::Readers;
+use crate::trust::waiters::Waiters;
 use crate::write::Attempt;
 
 /// Everything a request handler may use.
@@ -55,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) audit: Addr<AuditActor>,
     pub(crate) trust: Addr<TrustActor>,
-    pub(crate) hub: Hub,
+    pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) bound: BoundSnapshots,
     pub(crate) readers: Readers,

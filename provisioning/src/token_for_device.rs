@@ -15,7 +15,7 @@ use crate::registry::{groups, roles, templates};
 use crate::service::Service;
 
 /// A token and what it allows. It must not leave before its record is committed.
-pub(crate) struct Granted {
+pub(crate) struct IssuedToken {
     pub(crate) issued: Issued,
     pub(crate) scope: Scope,
 }
@@ -29,7 +29,7 @@ pub(crate) async fn issue(
     device: &DeviceId,
     record: &DeviceRecord,
     kind: TokenKind,
-) -> Result<Granted, Refused> {
+) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role)?;
     let group = groups::known(service, tenant, &record.group)?;
@@ -50,7 +50,7 @@ pub(crate) async fn issue(
         },
     };
     let issued = service.issuer.send(Issue(order)).await??;
-    Ok(Granted { issued, scope })
+    Ok(IssuedToken { issued, scope })
 }
 
 fn binding(

@@ -9,6 +9,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{Random, SharedRandom};
 use tessera_runtime::secret::{self, SecretFileError};
+use tessera_token::encoding::hex;
 use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;

@@ -20,10 +20,10 @@ use crate::device::credential::HeldToken;
 use crate::device::identity::Identity;
 use crate::device::life::{Device, Habits, World};
 use crate::limits;
+use crate::mqtt::Version;
 use crate::operator::{OperatorClient, OperatorError};
 use crate::personas::Sensor;
 use crate::report::Tally;
-use crate::wire::Version;
 
 /// Kind of the devices.
 #[derive(Clone, Debug)]

@@ -5,12 +5,12 @@
 //! is linked to either server. Keys come from the seed, so the seed of a run gives away its keys: runs are for
 //! test systems.
 //!
-//! Reading order: [`wire`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
+//! Reading order: [`mqtt`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
 //! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
 //! [`mod@bench`] (load, and Tessera beside a peer).
 
 pub mod limits;
-pub mod wire;
+pub mod mqtt;
 
 pub mod device;
 pub mod operator;

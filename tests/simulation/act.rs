@@ -1,10 +1,10 @@
 //! Acts of operators, devices and readers, and the promises of an answer.
 
 use serde_json::Value;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::messages::{
     EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
 };
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::device::{self, tenant, Shown, TENANT};

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use tessera_token::cbor::Writer;
+use tessera_token::encoding::from_base64url;
 use tessera_token::hash::sha256;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::from_base64url;
 use tessera_token::trust::{Event, EventHash, Feed};
 
 use super::device::{Shown, TENANT};

@@ -106,8 +106,8 @@ impl Gate {
 
     fn broker_config(&self) -> Result<tessera_broker::BrokerConfig, String> {
         let mut raw = RawBrokerConfig {
-            mqtt: "127.0.0.1:0".to_owned(),
-            http: "127.0.0.1:0".to_owned(),
+            mqtt: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: self.machine.folder().join("broker"),
             ..RawBrokerConfig::default()
         };

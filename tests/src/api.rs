@@ -7,13 +7,13 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::http::{HttpClient, HttpError};
 use tessera_runtime::secret::Secret;
 use tessera_token::cbor::Reader;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{
     EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
-use tessera_token::text::base64url;
 
 /// A client of one provisioning service.
 pub struct Api {

@@ -80,14 +80,14 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "token",
         &[
-            &["limits", "refusal", "text", "time"],
+            &["encoding", "limits", "refusal", "time"],
             &["cbor", "hash", "ids", "topic"],
             &["key", "scope", "seal"],
             &["cose", "pop"],
             &["ace", "claims", "messages"],
             &["proof"],
             &["grant", "issue"],
-            &["standing"],
+            &["token_identity"],
             &["chain"],
             &["trust"],
             &["head"],
@@ -106,13 +106,13 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "agent",
         &[
-            &["host", "limits"],
+            &["actor_thread", "limits"],
             &["behaviour", "ledger", "namesake", "trust"],
             &["error", "validator"],
             &["verifier"],
             &["config"],
             &["sync"],
-            &["agent"],
+            &["start"],
             &["daemon"],
         ],
     ),
@@ -155,7 +155,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "simulators",
         &[
             &["limits"],
-            &["report", "wire"],
+            &["mqtt", "report"],
             &["device"],
             &["operator", "personas"],
             &["fleet"],
@@ -165,9 +165,9 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "cli",
         &[
-            &["allocator", "fault", "out", "span", "when"],
+            &["allocator", "duration", "error", "output", "time"],
             &["terminal"],
-            &["args", "screen", "secrets"],
+            &["args", "progress", "secrets"],
             &["config", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "serve"],
             &["backup", "demo"],

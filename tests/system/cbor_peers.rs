@@ -7,6 +7,7 @@ use serde_json::{json, Value};
 use tessera_tests::http::Http;
 use tessera_tests::process::{ok, python, root};
 use tessera_tests::server::Server;
+use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer};

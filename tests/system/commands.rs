@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::Server;
+use tessera_token::encoding::hex;
 
 #[test]
 fn help_teaches_and_wrong_words_are_told() {
@@ -63,7 +64,7 @@ fn credentials_for_load_tools_are_accepted_by_the_broker() {
         let mut fields = line.split('\t');
         let mut next = || fields.next().unwrap().to_owned();
         let (client_id, user, password) = (next(), next(), hex::decode(next()).unwrap());
-        let text = tessera_token::text::base64url(&password);
+        let text = tessera_token::encoding::base64url(&password);
         let topic = format!("d/{client_id}/telemetry");
         let (sent, output) = run(Command::new("mosquitto_pub")
             .args(["-d", "-h", "127.0.0.1", "-p", &server.mqtt.port().to_string()])
@@ -100,7 +101,7 @@ fn bearer_credentials_are_good_only_where_the_tenant_allows_them() {
     ok(server.operator(&words).arg("--out").arg(&file));
     let line = std::fs::read_to_string(&file).unwrap();
     let fields: Vec<&str> = line.trim_end().split('\t').collect();
-    let token = tessera_token::text::base64url(&hex::decode(fields[2]).unwrap());
+    let token = tessera_token::encoding::base64url(&hex::decode(fields[2]).unwrap());
     let topic = format!("d/{}/telemetry", fields[0]);
     let publish = || {
         run(Command::new("mosquitto_pub")

@@ -14,11 +14,11 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{root, Process, PATIENCE};
 use tessera_tests::site::{rest, Watch};
 use tessera_tests::stranger::{claims, token_answer, Asked, Stranger};
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{AceError, NonceAnswer, RefusalAnswer, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::from_base64url;
 use tessera_token::time::UnixSeconds;
 
 use crate::devices::{in_each, with_clock, Language};

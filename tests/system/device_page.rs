@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{json, Value};
 use tessera_tests::process::root;
+use tessera_token::encoding::hex;
 use tessera_token::hash::sha256;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::SecretKey;

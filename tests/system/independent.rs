@@ -6,6 +6,7 @@ use serde_json::{json, Value};
 use tessera_tests::process::{ok, python, root};
 use tessera_tests::stranger::claims;
 use tessera_token::claims::{Claims, Epochs, Serial};
+use tessera_token::encoding::hex;
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SecretKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};

@@ -72,7 +72,7 @@ async fn work(
         let (device, key) = (DeviceId::parse(&name).unwrap(), key_of(&name, number));
         let Ok(claims) = api.claims("sensor", 1).await else { return };
         let Ok(answer) = api.enrol(&key, &device, &claims[0]).await else { return };
-        let thumbprint = tessera_token::text::base64url(key.public().thumbprint().as_bytes());
+        let thumbprint = tessera_token::encoding::base64url(key.public().thumbprint().as_bytes());
         {
             let mut seen = seen.lock().unwrap();
             seen.enrolled.insert(name.clone(), (number, thumbprint));

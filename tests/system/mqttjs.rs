@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 use tempfile::TempDir;
 use tessera_tests::process::{root, Process};
 use tessera_tests::server::{Device, Server};
-use tessera_token::text::from_base64url;
+use tessera_token::encoding::{from_base64url, hex};
 
 /// An mqtt.js client that is driven line by line.
 struct Js(Process);

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use tessera_tests::process::{python, root, Process};
 use tessera_tests::server::{Device, Server};
-use tessera_token::text::from_base64url;
+use tessera_token::encoding::{from_base64url, hex};
 
 /// A paho client that is driven line by line.
 struct Paho(Process);

@@ -9,11 +9,11 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::secret::write_secret_file;
 use tessera_tests::process::{ok, run, tessera};
 use tessera_tests::server::{Device, Server};
+use tessera_token::encoding::{base64url, from_base64url, hex};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret};
 use tessera_token::seal::OpeningKey;
-use tessera_token::text::{base64url, from_base64url};
 
 use crate::tls::certificate;
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tessera_runtime::secret::write_secret_file;
 use tessera_tests::process::{ok, run, tessera, Process};
 use tessera_tests::server::{Device, Server};
+use tessera_token::encoding::hex;
 
 /// A file of derivation keys, newest first.
 fn keys(folder: &Path, bytes: &[u8]) -> PathBuf {

@@ -7,10 +7,10 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{run, tessera};
 use tessera_tests::server::{Device, Server};
 use tessera_tests::stranger::Stranger;
+use tessera_token::encoding::from_base64url;
 use tessera_token::messages::{AceError, RefusalAnswer, TokenRequest};
 use tessera_token::proof::Credential;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::from_base64url;
 
 const MONTH: u64 = 30 * 24 * 3600;
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tessera_tests::process::{run, PATIENCE};
 use tessera_tests::server::{Device, Server};
 use tessera_tests::site::Watch;
+use tessera_token::encoding::hex;
 
 pub(crate) fn certificate(folder: &Path) -> (String, String) {
     let (cert, key) = (folder.join("server.pem"), folder.join("server.key"));

@@ -4,7 +4,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::text;
+use crate::encoding;
 
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -26,7 +26,7 @@ pub struct TokenHash([u8; 33]);
 impl TokenHash {
     /// The hash of a token's bytes.
     pub fn of(token: &[u8]) -> Self {
-        let digest = sha256(text::base64url(token).as_bytes());
+        let digest = sha256(encoding::base64url(token).as_bytes());
         let mut bytes = [1u8; 33];
         for (to, from) in bytes.iter_mut().skip(1).zip(digest) {
             *to = from;
@@ -47,6 +47,6 @@ impl TokenHash {
 
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::base64url(&self.0))
+        f.write_str(&encoding::base64url(&self.0))
     }
 }

@@ -129,11 +129,11 @@ pub mod claims;
 pub mod grant;
 pub mod issue;
 pub mod proof;
-pub mod standing;
+pub mod token_identity;
 
 pub mod chain;
+pub mod encoding;
 pub mod messages;
-pub mod text;
 pub mod trust;
 
 pub mod head;

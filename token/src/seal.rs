@@ -129,6 +129,7 @@ impl RngCore for Once {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::hex;
 
     fn bytes<const N: usize>(text: &str) -> [u8; N] {
         hex::decode(text).unwrap().try_into().unwrap()

@@ -20,6 +20,7 @@ use tessera_token::ace::{self, AuthData, ChallengeProof, ExporterProof};
 use tessera_token::ace::{BoundNonce, BoundProof, BoundResponse, Channel, Meant};
 use tessera_token::ace::{ExporterSecret, Nonce, Response};
 use tessera_token::claims::{Claims, ConfirmationForm, Epochs, Serial};
+use tessera_token::encoding::hex;
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::{issue_as, issue_symmetric};

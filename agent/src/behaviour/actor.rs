@@ -16,7 +16,7 @@ use super::observer::{Entry, Observer};
 use super::steady::Steady;
 use super::store::ProfileStore;
 use super::tracker::{Name, Tracker, Turn};
-use crate::host::Finish;
+use crate::actor_thread::Finish;
 use crate::limits;
 
 /// Parts of the actor. It outlives the actor, so that a new one goes on with the same profiles.

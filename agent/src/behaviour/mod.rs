@@ -6,7 +6,7 @@
 
 pub use alert::{Alert, Signal, SignalName};
 pub use config::BehaviourConfig;
-pub use observation::{Connection, Network, Observation, SubjectKind};
+pub use observation::{Network, NewConnection, Observation, SubjectKind};
 pub use observer::{DeviceHandle, Observer};
 
 mod actor;

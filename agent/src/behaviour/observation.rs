@@ -9,7 +9,7 @@ use tessera_token::refusal::RefusalCode;
 pub enum Observation<'a> {
     /// The session was opened. When it takes an older session's place, this comes before that one's
     /// [`Observation::Disconnected`]: otherwise two holders of one key look like one that moves.
-    Connected(Connection),
+    Connected(NewConnection),
     /// The session ended; `clean` when the device said so.
     Disconnected {
         /// Whether a DISCONNECT packet came.
@@ -40,7 +40,7 @@ pub enum Observation<'a> {
 
 /// How a session was opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Connection {
+pub struct NewConnection {
     /// Where from.
     pub network: Network,
     /// The device key that was proved; `None` for a bearer token.
@@ -51,7 +51,7 @@ pub struct Connection {
     pub kind: SubjectKind,
 }
 
-impl Connection {
+impl NewConnection {
     /// The connection of the holder of `grant`.
     pub fn of(grant: &Grant, network: Network) -> Self {
         Self {

@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::broadcast;
 
 use super::alert::Alert;
-use super::observation::{text_hash, Connection, Network, Observation, SubjectKind};
+use super::observation::{text_hash, Network, NewConnection, Observation, SubjectKind};
 use crate::limits;
 
 const RECENT_TOPICS: usize = 4;
@@ -194,7 +194,7 @@ impl Observer {
     }
 }
 
-fn connected(connection: &Connection) -> What {
+fn connected(connection: &NewConnection) -> What {
     let key = connection.key.map_or(0, |key| {
         let [a, b, c, d, ..] = *key.as_bytes();
         u32::from_be_bytes([a, b, c, d]) | 1

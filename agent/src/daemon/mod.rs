@@ -15,10 +15,10 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 
-use crate::agent::Agent;
 use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::limits;
+use crate::start::Agent;
 use routes::State;
 
 mod routes;

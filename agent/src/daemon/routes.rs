@@ -8,14 +8,14 @@ use tessera_runtime::http::server::{nothing_here, problem, resource, ServerMetri
 use tessera_runtime::metrics::{Counter, Metrics, MetricsError};
 use tessera_runtime::ready;
 use tessera_token::chain::{Admission, Refusal};
+use tessera_token::encoding;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text;
 
 use super::wire::{Answer, Question};
-use crate::agent::Agent;
-use crate::behaviour::{Connection, Network, Observation, Observer};
+use crate::behaviour::{Network, NewConnection, Observation, Observer};
 use crate::limits;
 use crate::namesake::VERIFIER_NAME_SHARED;
+use crate::start::Agent;
 use crate::validator::Validator;
 
 /// State of all routes.
@@ -102,7 +102,7 @@ async fn answer(state: &State, question: &Question) -> HttpResponse {
 }
 
 async fn judge(validator: &Validator, question: &Question) -> Result<Admission, Refusal> {
-    let password = text::from_base64url(&question.password);
+    let password = encoding::from_base64url(&question.password);
     let password = password.ok_or(RefusalCode::CredentialMalformed)?;
     validator.admit(&password, &question.client_id).await
 }
@@ -111,7 +111,7 @@ async fn judge(validator: &Validator, question: &Question) -> Result<Admission, 
 fn note(observer: &Observer, admission: &Admission, network: Network) {
     let grant = &admission.grant;
     let device = observer.device(grant.tenant(), grant.device());
-    let connection = Connection::of(grant, network);
+    let connection = NewConnection::of(grant, network);
     observer.observe(&device, Observation::Connected(connection));
     observer.observe(&device, Observation::Disconnected { clean: true });
 }

@@ -7,7 +7,7 @@ use tessera_runtime::clock::ManualClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, JSON};
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::store::Store;
-use tessera_token::text::base64url;
+use tessera_token::encoding::base64url;
 
 use super::*;
 use crate::testing::*;

@@ -7,18 +7,18 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler,
 use parking_lot::Mutex;
 
 use super::{Ask, Next, Source, SyncCore};
-use crate::host::Finish;
+use crate::actor_thread::Finish;
 
 const TICK: Duration = Duration::from_secs(1);
 
 /// The thin shell. The state outlives it, so that a new one goes on where it ended.
-pub(crate) struct TrustActor {
+pub(crate) struct SyncActor {
     pub(crate) core: Arc<Mutex<SyncCore>>,
     /// `None` works from the store alone.
     pub(crate) source: Option<Source>,
 }
 
-impl Actor for TrustActor {
+impl Actor for SyncActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -28,7 +28,7 @@ impl Actor for TrustActor {
     }
 }
 
-impl TrustActor {
+impl SyncActor {
     fn go(&self, next: Next, ctx: &mut Context<Self>) {
         let Some(source) = &self.source else {
             return;
@@ -51,7 +51,7 @@ impl TrustActor {
     }
 }
 
-impl Handler<Finish> for TrustActor {
+impl Handler<Finish> for SyncActor {
     type Result = ();
 
     fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {

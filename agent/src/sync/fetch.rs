@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
+use tessera_token::encoding::base64url;
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
 

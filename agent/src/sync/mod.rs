@@ -20,10 +20,10 @@ use crate::trust::{
 };
 
 use counters::Counters;
-use trouble::Trouble;
+use trouble::{Reason, Trouble};
 use unstored::Unstored;
 
-pub(crate) use actor::TrustActor;
+pub(crate) use actor::SyncActor;
 #[cfg(feature = "testing")]
 pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
@@ -275,7 +275,9 @@ impl SyncCore {
         }
         match refused {
             // Everything else was taken and goes on; a snapshot would hold no less.
-            Some(TrustRefusal::TooLarge) if left_out => self.lapse(TrustRefusal::TooLarge.as_str()),
+            Some(TrustRefusal::TooLarge) if left_out => {
+                self.lapse(Reason::Trust(TrustRefusal::TooLarge))
+            }
             Some(refusal) => return Err(refusal.into()),
             None => {}
         }

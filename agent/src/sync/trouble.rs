@@ -8,9 +8,30 @@ use tessera_token::time::UnixSeconds;
 use super::{whose, Ask, FetchError, Next, SyncCore};
 use crate::trust::TrustRefusal;
 
+/// The cause, for log and metric.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// No usable answer came.
+    Fetch(&'static str),
+    /// The answer was not taken.
+    Trust(TrustRefusal),
+    /// It could not be stored.
+    Store,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch(reason) => reason,
+            Self::Trust(refusal) => refusal.as_str(),
+            Self::Store => "store",
+        }
+    }
+}
+
 /// Why an answer brought nothing.
 pub(super) struct Trouble {
-    reason: &'static str,
+    reason: Reason,
     /// Whether the feed was heard and cannot be followed.
     lapse: bool,
     /// The remedy; `None` asks again as before.
@@ -32,7 +53,7 @@ impl From<FetchError> for Trouble {
             _ => None,
         };
         let is_final = matches!(error, FetchError::Refused | FetchError::TooLarge);
-        Self { reason: error.reason(), lapse: error.is_lapse(), help, is_final }
+        Self { reason: Reason::Fetch(error.reason()), lapse: error.is_lapse(), help, is_final }
     }
 }
 
@@ -42,7 +63,7 @@ impl From<TrustRefusal> for Trouble {
             TrustRefusal::Beyond => Help::Show,
             _ => Help::Snapshot,
         };
-        Self { reason: refusal.as_str(), lapse: true, help: Some(help), is_final: false }
+        Self { reason: Reason::Trust(refusal), lapse: true, help: Some(help), is_final: false }
     }
 }
 
@@ -50,13 +71,13 @@ impl From<TrustRefusal> for Trouble {
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "trust data not stored");
-        Self { reason: "store", lapse: true, help: None, is_final: false }
+        Self { reason: Reason::Store, lapse: true, help: None, is_final: false }
     }
 }
 
 impl SyncCore {
     pub(super) fn trouble(&mut self, ask: Ask, trouble: Trouble) -> Next {
-        self.counters.errors.inc(&[trouble.reason]);
+        self.counters.errors.inc(&[trouble.reason.as_str()]);
         self.failures = self.failures.saturating_add(1);
         self.settled = false;
         if trouble.lapse {
@@ -65,7 +86,7 @@ impl SyncCore {
         if self.failures == 1 || self.failures.is_power_of_two() {
             let (failures, url) = (self.failures, self.url.as_str());
             let (until, seconds) = self.serves_until();
-            let reason = trouble.reason;
+            let reason = trouble.reason.as_str();
             tracing::warn!(reason, failures, url, until, seconds, "trust feed brought nothing");
         }
         let ask = match (ask, trouble.help) {
@@ -82,8 +103,8 @@ impl SyncCore {
     }
 
     /// Notes that the feed was heard and cannot be followed, and tells each reason once.
-    pub(super) fn lapse(&mut self, reason: &'static str) {
-        let before = self.trust.lapse();
+    pub(super) fn lapse(&mut self, cause: Reason) {
+        let (before, reason) = (self.trust.lapse(), cause.as_str());
         if !self.trust.lapsed(reason, Duration::ZERO) {
             return;
         }
@@ -102,7 +123,7 @@ impl SyncCore {
             seconds,
             "the trust feed cannot be followed: not ready, and no device is let in after that time"
         );
-        if reason == TrustRefusal::Tenants.as_str() {
+        if cause == Reason::Trust(TrustRefusal::Tenants) {
             let tenants = whose(self.tenants.as_ref());
             tracing::error!(
                 tenants,

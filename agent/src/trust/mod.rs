@@ -13,24 +13,24 @@ use tokio::sync::broadcast;
 
 pub use apply::{Applied, Taken};
 pub use effect::TrustEffect;
-pub use floor::Floor;
+pub use freshness::Lapse;
 pub use refusal::TrustRefusal;
-pub use standing::Lapse;
+pub use rollback_floor::RollbackFloor;
 pub use state::TrustState;
 pub(crate) use store::Viewed;
 pub use store::{StoredTime, TrustStore, TrustStoreError};
 pub use time::{ClockState, TrustTime};
 
 use crate::limits;
-use standing::Standing;
+use freshness::Freshness;
 
 mod apply;
 mod effect;
-mod floor;
+mod freshness;
 mod names;
 mod refusal;
+mod rollback_floor;
 mod shards;
-mod standing;
 mod state;
 mod store;
 #[cfg(test)]
@@ -47,7 +47,7 @@ pub struct Trust {
     version: AtomicU64,
     absence_is_open: AtomicBool,
     time: TrustTime,
-    standing: Standing,
+    freshness: Freshness,
     effects: broadcast::Sender<TrustEffect>,
 }
 
@@ -63,7 +63,7 @@ impl Trust {
             version: AtomicU64::new(0),
             absence_is_open: AtomicBool::new(state.absent_since().is_some()),
             state: ArcSwap::from_pointee(state),
-            standing: Standing::new(age, time.monotonic()),
+            freshness: Freshness::new(age, time.monotonic()),
             time,
             effects: broadcast::Sender::new(limits::TRUST_EFFECTS),
         })
@@ -106,10 +106,10 @@ impl Trust {
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
         if self.absence_is_open() {
-            // Revocations of meanwhile may be missing.
+            // Revocations of that time may be missing.
             return Some(u64::MAX);
         }
-        let age = self.standing.age(self.time.monotonic())?;
+        let age = self.freshness.age(self.time.monotonic())?;
         if age <= limits::CLOCK_WITNESS.as_secs() {
             return Some(age);
         }
@@ -125,12 +125,12 @@ impl Trust {
     /// A heartbeat of this signed time answered the nonce that was sent at `asked`, which is monotonic.
     pub fn beat(&self, signed: UnixSeconds, asked: Duration) {
         self.time.beat(signed);
-        self.standing.beat(asked);
+        self.freshness.beat(asked);
     }
 
     /// Whether a heartbeat ever answered a nonce of this verifier, in this run or in an earlier one.
     pub fn is_established(&self) -> bool {
-        self.standing.is_established()
+        self.freshness.is_established()
     }
 
     /// Whether anything may be decided by what is known.
@@ -139,27 +139,27 @@ impl Trust {
     /// `trust_missing` before a heartbeat answered, `trust_not_followed` when the short budget of a verifier that cannot
     /// follow is used up.
     pub fn may_decide(&self) -> Result<(), RefusalCode> {
-        self.standing.may_decide(self.time.monotonic())
+        self.freshness.may_decide(self.time.monotonic())
     }
 
     /// That the feed cannot be followed, while that is so.
     pub fn lapse(&self) -> Option<Lapse> {
-        self.standing.lapse(self.time.monotonic())
+        self.freshness.lapse(self.time.monotonic())
     }
 
     /// Seconds for which a verifier that cannot follow decides all the same.
     pub fn set_lapse_budget(&self, seconds: u64) {
-        self.standing.set_budget(seconds);
+        self.freshness.set_budget(seconds);
     }
 
     /// The feed cannot be followed, and that for `lasts` already; true when the reason is new.
     pub(crate) fn lapsed(&self, reason: &'static str, lasts: Duration) -> bool {
-        self.standing.lapsed(reason, self.time.monotonic(), lasts)
+        self.freshness.lapsed(reason, self.time.monotonic(), lasts)
     }
 
     /// The feed is followed; true when it was not before.
     pub(crate) fn follows(&self) -> bool {
-        self.standing.follows()
+        self.freshness.follows()
     }
 
     /// Changes from now on. A receiver that lagged must check everything again.

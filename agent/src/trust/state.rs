@@ -12,9 +12,9 @@ use tessera_token::trust::{
 };
 
 use super::effect::TrustEffect;
-use super::floor::Floor;
 use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
 use super::refusal::TrustRefusal;
+use super::rollback_floor::RollbackFloor;
 use super::shards::Shards;
 use crate::limits;
 
@@ -46,7 +46,7 @@ pub struct TrustState {
     preparation: Option<Preparation>,
     /// Issuer keys with a table.
     prepared: usize,
-    pub(super) floor: Arc<Floor>,
+    pub(super) floor: Arc<RollbackFloor>,
 }
 
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use tessera_token::limits::EVIDENCE_EVENTS;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Evidence;
 
-use super::floor::Floor;
 use super::refusal::TrustRefusal;
+use super::rollback_floor::RollbackFloor;
 use super::state::TrustState;
 use crate::limits;
 
@@ -123,7 +123,7 @@ impl TrustStore {
         };
         state = state.with_stored(&snapshot, &self.pin)?;
         if let Some(floor) = self.load_pieces(&self.floor, FLOOR_PIECES)? {
-            state.raise(&Floor::from_cbor(&floor)?)?;
+            state.raise(&RollbackFloor::from_cbor(&floor)?)?;
         }
         match state.tenants() {
             Some(_) => self.follow_views(&mut state)?,

@@ -11,8 +11,8 @@ use tessera_token::grant::Grant;
 use tessera_token::ids::VerifierName;
 use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::behaviour::Observer;
@@ -240,9 +240,9 @@ impl Validator {
     }
 
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
-        let Parts { known, derivation, trust: standing, namesake, .. } = &*self.parts;
+        let Parts { known, derivation, trust: freshness, namesake, .. } = &*self.parts;
         let verifier = namesake.name().as_str();
-        View { trust, standing, known, verifier, derivation: derivation.load() }
+        View { trust, freshness, known, verifier, derivation: derivation.load() }
     }
 
     /// Whether a grant that was given earlier still holds.
@@ -290,7 +290,7 @@ impl Validator {
     }
 
     /// Whether messages published under a token must reach no subscriber any more; see [`chain::publisher_revoked`].
-    pub fn publisher_revoked(&self, published: &Standing) -> Option<RefusalCode> {
+    pub fn publisher_revoked(&self, published: &TokenIdentity) -> Option<RefusalCode> {
         let trust = self.parts.trust.load();
         let forgotten = trust.forgotten().is_some_and(|until| published.expires < until);
         chain::publisher_revoked(published, trust.as_ref())

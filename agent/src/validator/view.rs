@@ -15,7 +15,7 @@ use crate::trust::{Trust, TrustState};
 /// One version of trust, and the keys whose torsion test need not be repeated.
 pub(super) struct View<'v> {
     pub(super) trust: &'v TrustState,
-    pub(super) standing: &'v Trust,
+    pub(super) freshness: &'v Trust,
     pub(super) known: &'v KnownKeys,
     pub(super) verifier: &'v str,
     pub(super) derivation: Guard<Arc<DerivationKeys>>,
@@ -55,11 +55,11 @@ impl TrustView for View<'_> {
     }
 
     fn age(&self, _: UnixSeconds) -> Option<u64> {
-        self.standing.age()
+        self.freshness.age()
     }
 
     fn may_decide(&self) -> Result<(), RefusalCode> {
-        self.standing.may_decide()
+        self.freshness.may_decide()
     }
 
     fn device_key(&self, tenant: &TenantId, device: &DeviceId) -> Option<PublicKey> {

@@ -8,7 +8,7 @@ use tessera_token::ids::{Audience, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
-use tessera_token::standing::Standing;
+use tessera_token::token_identity::TokenIdentity;
 use tessera_token::topic::TopicFilter;
 
 use super::*;
@@ -36,7 +36,7 @@ impl Revocations for Told {
         self.version
     }
 
-    fn revoked(&self, _: &Standing) -> Option<RefusalCode> {
+    fn revoked(&self, _: &TokenIdentity) -> Option<RefusalCode> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.revoked
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tessera_runtime::http::{is_url, Server};
 use tessera_runtime::proxy::{ProxySettings, RawProxy};
 use tessera_runtime::tls::Trust;
@@ -31,22 +31,23 @@ pub use relay::RelayToken;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBrokerConfig {
-    /// Where MQTT is spoken over plain TCP, `address:port`, or `off`.
-    pub mqtt: String,
+    /// Where MQTT is spoken over plain TCP; in a file `address:port` or `off`.
+    #[serde(deserialize_with = "address_or_off")]
+    pub mqtt: Option<SocketAddr>,
     /// Where MQTT is spoken over TLS.
-    pub mqtts: Option<String>,
+    pub mqtts: Option<SocketAddr>,
     /// Where MQTT is spoken over WebSocket.
-    pub ws: Option<String>,
+    pub ws: Option<SocketAddr>,
     /// Where MQTT is spoken over WebSocket inside TLS.
-    pub wss: Option<String>,
+    pub wss: Option<SocketAddr>,
     /// Where MQTT is spoken over QUIC, a UDP port.
-    pub quic: Option<String>,
+    pub quic: Option<SocketAddr>,
     /// Certificates, and what clients prove by theirs.
     pub tls: RawTls,
     /// Listeners behind a balancer.
     pub proxy: RawProxy,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served, `address:port`.
-    pub http: String,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub http: SocketAddr,
     /// A folder for what the broker keeps.
     pub data_dir: PathBuf,
     /// The provisioning service to which token requests are relayed, `https://host:port`; without it they are refused
@@ -61,7 +62,7 @@ pub struct RawBrokerConfig {
     /// Where the challenge of RFC 9431 lets in: `never`, `clear_only` (default) or `always`. It is bound to nothing, so
     /// over TLS, where the exporter or the method `tessera-ace-1` proves the same to this very broker, it is not
     /// needed.
-    pub ace_challenge: String,
+    pub ace_challenge: Option<String>,
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for
     /// a later connection whose handshake key is the one in the token.
     pub authz_info: bool,
@@ -81,19 +82,19 @@ pub struct RawBrokerConfig {
 impl Default for RawBrokerConfig {
     fn default() -> Self {
         Self {
-            mqtt: "127.0.0.1:1883".to_owned(),
+            mqtt: Some(SocketAddr::from(([127, 0, 0, 1], 1883))),
             mqtts: None,
             ws: None,
             wss: None,
             quic: None,
             tls: RawTls::default(),
             proxy: RawProxy::default(),
-            http: "127.0.0.1:9883".to_owned(),
+            http: SocketAddr::from(([127, 0, 0, 1], 9883)),
             data_dir: PathBuf::from("."),
             provisioning: None,
             trust: Trust::default(),
             ace_as_hint: None,
-            ace_challenge: AceChallenge::ClearOnly.name().to_owned(),
+            ace_challenge: None,
             authz_info: false,
             reason_strings: true,
             shared_for_v311: false,
@@ -174,7 +175,7 @@ impl RawBrokerConfig {
             listen,
             tls,
             proxy,
-            http: address("http", &self.http)?,
+            http: self.http,
             data_dir: self.data_dir.clone(),
             accept_loss: false,
             must_exist: false,
@@ -187,7 +188,10 @@ impl RawBrokerConfig {
                 1_000_000,
             )?,
             ace_as_hint: self.ace_as_hint.as_deref().map(hint).transpose()?,
-            ace_challenge: AceChallenge::parse(&self.ace_challenge)?,
+            ace_challenge: self
+                .ace_challenge
+                .as_deref()
+                .map_or(Ok(AceChallenge::ClearOnly), AceChallenge::parse)?,
             challenges: l.challenges()?,
             authz_info: self.authz_info,
             resumption: self.resumption.clone().validate()?,
@@ -224,16 +228,15 @@ impl RawBrokerConfig {
     }
 
     fn listen(&self, proxy: &ProxySettings) -> Result<Vec<Listen>, ConfigError> {
-        let mqtt = (self.mqtt != "off").then_some(&self.mqtt);
-        let secure = [self.mqtts.as_ref(), self.ws.as_ref(), self.wss.as_ref(), self.quic.as_ref()];
-        let places = [mqtt].into_iter().chain(secure);
-        let mut listen = Vec::new();
-        for (transport, place) in Transport::ALL.into_iter().zip(places) {
-            let Some(place) = place else { continue };
-            let address = address(transport.as_str(), place)?;
-            let proxied = proxy.expects(transport.as_str());
-            listen.push(Listen { transport, address, proxied });
-        }
+        let addresses = [self.mqtt, self.mqtts, self.ws, self.wss, self.quic];
+        let listen: Vec<_> = Transport::ALL
+            .into_iter()
+            .zip(addresses)
+            .filter_map(|(transport, address)| {
+                let proxied = proxy.expects(transport.as_str());
+                address.map(|address| Listen { transport, address, proxied })
+            })
+            .collect();
         match listen.is_empty() {
             true => Err(ConfigError { key: "mqtt", problem: "nothing is listened on".to_owned() }),
             false => Ok(listen),
@@ -241,10 +244,12 @@ impl RawBrokerConfig {
     }
 }
 
-fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError {
-        key,
-        problem: format!("{text:?} is no address:port, such as 127.0.0.1:1883"),
+fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    let address = (text != "off").then(|| text.parse()).transpose();
+    address.map_err(|_| {
+        let problem = format!("{text:?} is no address:port, such as 127.0.0.1:1883, nor `off`");
+        serde::de::Error::custom(problem)
     })
 }
 

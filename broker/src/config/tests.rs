@@ -14,11 +14,10 @@ fn what_cannot_hold_is_named() {
         change(&mut raw);
         raw.validate().unwrap_err().key
     };
-    assert_eq!(key(|raw| raw.mqtt = "nowhere".to_owned()), "mqtt");
-    assert_eq!(key(|raw| raw.mqtt = "off".to_owned()), "mqtt");
-    assert_eq!(key(|raw| raw.wss = Some("x".to_owned())), "wss");
-    assert_eq!(key(|raw| raw.mqtts = Some("127.0.0.1:0".to_owned())), "tls.cert");
-    assert_eq!(key(|raw| raw.quic = Some("127.0.0.1:0".to_owned())), "tls.cert");
+    assert_eq!(key(|raw| raw.mqtt = None), "mqtt");
+    assert_eq!(key(|raw| raw.mqtts = raw.mqtt), "tls.cert");
+    assert_eq!(key(|raw| raw.wss = raw.mqtt), "tls.cert");
+    assert_eq!(key(|raw| raw.quic = raw.mqtt), "tls.cert");
     let proxied = |raw: &mut RawBrokerConfig| {
         raw.proxy.listeners = vec!["quic".to_owned()];
         raw.proxy.from = vec!["10.0.0.0/8".to_owned()];
@@ -27,12 +26,11 @@ fn what_cannot_hold_is_named() {
     assert_eq!(key(|raw| raw.tls.key = Some("k".into())), "tls.cert");
     assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqtt".to_owned()]), "proxy.from");
     assert_eq!(key(|raw| raw.proxy.listeners = vec!["mqt".to_owned()]), "proxy.listeners");
-    assert_eq!(key(|raw| raw.http = String::new()), "http");
     for url in ["ftp://x", "http://", "https:///", "http:a", "x", "", "http://a b"] {
         let raw = RawBrokerConfig { provisioning: Some(url.to_owned()), ..Default::default() };
         assert_eq!(raw.validate().unwrap_err().key, "provisioning", "{url}");
     }
-    assert_eq!(key(|raw| raw.ace_challenge = "sometimes".to_owned()), "ace_challenge");
+    assert_eq!(key(|raw| raw.ace_challenge = Some("sometimes".to_owned())), "ace_challenge");
     assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
     assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");
     let unused = |raw: &mut RawBrokerConfig| {
@@ -85,6 +83,23 @@ fn every_number_is_taken_or_named_at_its_ends() {
                 Some(Err(error)) => assert_eq!(error.key, format!("limits.{key}"), "{text}"),
                 None => assert!(value != "0", "{text}"),
             }
+        }
+    }
+}
+
+#[test]
+fn addresses_are_read_or_refused_with_the_text() {
+    let read = |text: &str| serde_json::from_str::<RawBrokerConfig>(text);
+    let raw = read(r#"{"mqtt": "off", "wss": "[::1]:8", "http": "127.0.0.1:9"}"#).unwrap();
+    assert_eq!((raw.mqtt, raw.mqtts), (None, None));
+    assert_eq!(raw.wss.map(|at| at.to_string()).as_deref(), Some("[::1]:8"));
+    assert_eq!(raw.http.port(), 9);
+    assert_eq!(read("{}").unwrap().mqtt.map(|at| at.port()), Some(1883));
+    let refused = read(r#"{"mqtt": "nowhere"}"#).unwrap_err().to_string();
+    assert!(refused.contains("\"nowhere\" is no address:port"), "{refused}");
+    for key in ["mqtts", "ws", "wss", "quic", "http"] {
+        for bad in ["x", "", "off", "localhost:1883", "127.0.0.1", "127.0.0.1:70000"] {
+            assert!(read(&format!(r#"{{"{key}": "{bad}"}}"#)).is_err(), "{key} {bad}");
         }
     }
 }

@@ -40,7 +40,7 @@ use crate::codec::{ConnAck, Connect, Packet, ReasonCode, Recipient, Version};
 use crate::hub::Hub;
 use crate::message::SubscriberId;
 use crate::refusals::{Refusal, Remote, What};
-use crate::session::machine::{check_will, told, Context};
+use crate::session::state_machine::{check_will, told, Context};
 use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
 use crate::transport::acceptor::{Acceptor, Incoming};
 use crate::transport::Stream;
@@ -233,7 +233,7 @@ fn note_connected(
     hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
     let session: &Session = &joined.session;
     let rights = session.rights();
-    let connection = behaviour::Connection::of(rights.grant(), network);
+    let connection = behaviour::NewConnection::of(rights.grant(), network);
     hub.observer.observe(&session.device, Observation::Connected(connection));
     tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
 }

@@ -5,7 +5,7 @@ use tokio::io::Interest;
 
 use crate::codec::{ConnAck, Disconnect, Packet, Properties, Recipient, Version};
 use crate::limits::LINGER;
-use crate::session::machine::{reason_string, End};
+use crate::session::state_machine::{reason_string, End};
 use crate::transport::Stream;
 
 /// Writes a CONNACK that refuses. Bytes that the peer has sent beyond its CONNECT are read first: a socket that is
@@ -72,7 +72,7 @@ const READ_AWAY_CHUNKS: usize = 64;
 /// Appends the DISCONNECT that an MQTT 5 peer gets; 3.1.1 has none from a server.
 pub(super) fn append(end: &End, to: Recipient, explain: bool, out: &mut BytesMut) {
     let (Some(reason), Version::V5) = (end.reason, to.version()) else { return };
-    let properties = end.code.filter(|_| explain).map_or_else(Properties::new, reason_string);
+    let properties = end.code().filter(|_| explain).map_or_else(Properties::new, reason_string);
     let packet = Packet::Disconnect(Disconnect { reason, properties });
     // A DISCONNECT that cannot be written is left out: the close says it too.
     let _ = to.write(&packet, out);

@@ -13,7 +13,7 @@ use super::serve::Connection;
 use crate::hub::{Disconnected, LeaveSession};
 use crate::limits::DISCONNECTS_AT_ONCE;
 use crate::refusals::What;
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 
 /// Lets queued connections leave a few at a time: when many go at once, the others are served in between. Ends after
 /// `drained`, once the queue is empty.
@@ -48,7 +48,7 @@ pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.live().await;
     connection.hub.connected.fetch_sub(1, Ordering::Relaxed);
     if end.is_refusal() {
-        connection.refusal(What::Session, end.why).tell();
+        connection.refusal(What::Session, end.cause.as_str()).tell();
     }
     if end.is_by_peer() {
         let queue = connection.hub.disconnected.clone();

@@ -13,7 +13,7 @@ use crate::hub::{Hub, Routed};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
 use crate::routing::{Rest, RoutingError};
-use crate::session::machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
+use crate::session::state_machine::{Answer, ControlEffect, Delivered, End, Granted, Machine};
 
 impl Connection {
     /// Performs an effect that few packets have; returns the end if that is the effect.
@@ -179,7 +179,7 @@ impl Connection {
 
     /// A 3.1.1 client has no reason codes: one that listens on `$tessera/status` gets the code there.
     pub(super) fn status_before(&mut self, end: &End) {
-        let Some(code) = end.code else { return };
+        let Some(code) = end.code() else { return };
         let listens = self.session.look(|machine| machine.control(ControlTopic::Status));
         if let Some(options) = listens {
             self.send(&status::last_words(&self.hub, &self.session, options, code));

@@ -27,7 +27,7 @@ use crate::control_topics::token;
 use crate::hub::Hub;
 use crate::limits::CHALLENGE_WITHIN;
 use crate::refusals::{Refusal, Remote, What};
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 use crate::transport::Stream;
 
 /// Authenticates by the method that the CONNECT names. `None` when the peer broke the protocol or closed.

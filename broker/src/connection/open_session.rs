@@ -16,7 +16,7 @@ use crate::hub::Hub;
 use crate::persistence::SessionRows;
 use crate::revocation;
 use crate::routing::Outbox;
-use crate::session::machine::{granted_expiry, End};
+use crate::session::state_machine::{granted_expiry, End};
 use crate::session::{ConnectionHandle, Session};
 
 /// A connection that may begin.
@@ -65,7 +65,7 @@ pub(super) async fn open(
     let mut kept = session.rows().is_some();
     if let Some(old) = replaced {
         kept |= old.rows().is_some();
-        old.disconnect(crate::session::machine::End::taken_over());
+        old.disconnect(crate::session::state_machine::End::taken_over());
         if let Some(will) = hub.forget(&old) {
             hub.publish_will(&old, will).await;
         }

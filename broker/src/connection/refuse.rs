@@ -13,7 +13,7 @@ use crate::authentication::response;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Recipient};
 use crate::hub::Hub;
 use crate::refusals::{Refusal as Told, What};
-use crate::session::machine::reason_string;
+use crate::session::state_machine::reason_string;
 use crate::transport::Stream;
 
 /// A CONNECT that is not let in.

@@ -18,7 +18,7 @@ use crate::message::{Message, Options};
 use crate::metrics::qos_label;
 use crate::routing::retained::Retained;
 use crate::routing::{Delivery, Free};
-use crate::session::machine::{Granted, Machine};
+use crate::session::state_machine::{Granted, Machine};
 use crate::session::Session;
 
 /// The new subscriptions of one connection whose retained messages are not all sent. At most one lookup is held.

@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
 use crate::routing::{Delivery, Rest};
-use crate::session::machine::{ControlEffect, Delivered, Effect, End, SendState};
+use crate::session::state_machine::{ControlEffect, Delivered, Effect, End, SendState};
 use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
 
@@ -321,7 +321,7 @@ impl Connection {
             return None;
         }
         self.out.clear();
-        Some(End::unsaid("store_failed"))
+        Some(End::store_failed())
     }
 
     /// Writes as much as the socket takes now.
@@ -394,7 +394,7 @@ impl Connection {
 
     /// Detaches from the session before DISCONNECT is written: a peer that does not read must not delay it.
     pub(super) async fn close(mut self: Box<Self>, end: End) {
-        self.hub.metrics.ended.inc(&[end.why]);
+        self.hub.metrics.ended.inc(&[end.cause.as_str()]);
         if end.is_of_rights() {
             // Bytes that are not in the socket yet are not sent: the peer has lost its rights.
             self.out.clear();

@@ -8,15 +8,15 @@ use std::num::NonZeroU32;
 
 use bytes::BytesMut;
 use serde_json::json;
+use tessera_token::encoding;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text;
 
 use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, Properties, PropertyId, Publish, QoS};
 use crate::hub::Hub;
 use crate::message::Options;
 use crate::routing::Delivery;
-use crate::session::machine::{Context, Delivered};
+use crate::session::state_machine::{Context, Delivered};
 use crate::session::{ConnectionHandle, Session};
 
 /// Writes the status for a session that listens and is served by `handle`.
@@ -107,7 +107,7 @@ fn secret(
     let secret = hub.ticket_keys.secret_of(grant)?;
     hub.metrics.resumption.inc(&["handed_out"]);
     Some([
-        ("resumption".to_owned(), text::base64url(secret.expose_bytes()).into()),
-        ("token_hash".to_owned(), text::base64url(grant.token_hash().as_bytes()).into()),
+        ("resumption".to_owned(), encoding::base64url(secret.expose_bytes()).into()),
+        ("token_hash".to_owned(), encoding::base64url(grant.token_hash().as_bytes()).into()),
     ])
 }

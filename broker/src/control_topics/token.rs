@@ -30,7 +30,7 @@ use crate::refusals::What;
 use crate::relay::Answer;
 use crate::revocation;
 use crate::routing::Push;
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 use crate::session::{ConnectionHandle, Session, Shown};
 
 /// The first bytes of every token (RFC 9770 form).

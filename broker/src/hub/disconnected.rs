@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 
 /// A connection that can leave its session: implemented above this level.
 pub(crate) trait LeaveSession: Send {

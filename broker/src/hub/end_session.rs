@@ -8,7 +8,7 @@ use tessera_agent::behaviour::Observation;
 use super::Hub;
 use crate::metrics::qos_label;
 use crate::session::lifecycle::Left;
-use crate::session::machine::{End, Will};
+use crate::session::state_machine::{Cause, End, Will};
 use crate::session::{ConnectionHandle, Now, Session};
 
 impl Hub {
@@ -20,9 +20,9 @@ impl Hub {
         end: &End,
     ) {
         let now = self.now();
-        let clean = end.reason.is_none() && end.why == "client";
+        let clean = end.cause == Cause::Client;
         self.observer.observe(&session.device, Observation::Disconnected { clean });
-        tracing::debug!(client = %session.client_id, why = end.why, "connection ended");
+        tracing::debug!(client = %session.client_id, why = end.cause.as_str(), "connection ended");
         match session.leave(handle, end, now) {
             Left::Replaced(next) => next.wake(),
             Left::Outlived => {}

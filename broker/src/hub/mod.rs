@@ -27,7 +27,7 @@ use crate::relay::Relay;
 use crate::resumption::TicketKeys;
 use crate::routing::retained::Retained;
 use crate::routing::{Outbox, Routing};
-use crate::session::machine::BrokerContext;
+use crate::session::state_machine::BrokerContext;
 use crate::session::timers::Timers;
 use crate::session::SessionPolicy;
 use crate::session::{Now, Session};

@@ -10,7 +10,7 @@ use crate::message::Message;
 use crate::metrics::qos_label;
 use crate::routing::retained::Stored;
 use crate::routing::{Rest, Tally};
-use crate::session::machine::Machine;
+use crate::session::state_machine::Machine;
 use crate::session::Session;
 
 /// The result of a publish.

@@ -8,7 +8,7 @@ use super::Hub;
 use crate::authorisation::revoked::revocation_of;
 use crate::message::Author;
 use crate::refusals::{Refusal, What};
-use crate::session::machine::{Context, Will};
+use crate::session::state_machine::{Context, Will};
 use crate::session::Session;
 
 impl Hub {

@@ -10,15 +10,15 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 
 /// The revocations that are known, and a version of them.
 pub trait Revocations: Sync {
     /// Moves up with every change of trust.
     fn version(&self) -> u64;
     /// As [`tessera_token::chain::publisher_revoked`].
-    fn revoked(&self, published: &Standing) -> Option<RefusalCode>;
+    fn revoked(&self, published: &TokenIdentity) -> Option<RefusalCode>;
     /// As [`Validator::witnessed_time`].
     fn witnessed_time(&self) -> Option<UnixSeconds>;
     /// As [`Validator::absence_is_open`].
@@ -30,7 +30,7 @@ impl Revocations for Validator {
         self.trust_version()
     }
 
-    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+    fn revoked(&self, published: &TokenIdentity) -> Option<RefusalCode> {
         self.publisher_revoked(published)
     }
 
@@ -157,7 +157,7 @@ impl Author {
         trusted: Trusted<'_>,
     ) -> Option<RefusalCode> {
         let under = self.token.as_ref()?;
-        let published = Standing {
+        let published = TokenIdentity {
             tenant: tenant.clone(),
             device: self.device.clone(),
             epochs: under.epochs,

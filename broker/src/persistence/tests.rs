@@ -18,9 +18,9 @@ use crate::message::Author;
 use crate::message::{Message, Options, Publisher, SubscriberId};
 use crate::routing::row::Outgoing;
 use crate::routing::Delivery;
-use crate::session::machine::Held;
 use crate::session::row::SessionRecord;
-use tessera_token::standing::Standing;
+use crate::session::state_machine::Held;
+use tessera_token::token_identity::TokenIdentity;
 
 fn message() -> Message {
     let publisher = Publisher {
@@ -90,14 +90,14 @@ fn rows_read_back_and_cut_ones_do_not() {
     let row = encoding::encode_subscription(&held.text(), &held.options);
     assert_eq!(encoding::decode_subscription(row.clone()), Some((subscription, options())));
 
-    let standing = Standing::of(rights(&[]).grant());
+    let identity = TokenIdentity::of(rights(&[]).grant());
     let client = tessera_token::ids::ClientId::parse("d-1").unwrap();
     let left = Some(UnixSeconds::new(5));
-    let session = SessionRecord::encode(&client, &standing, 60, left, None);
+    let session = SessionRecord::encode(&client, &identity, 60, left, None);
     let back = SessionRecord::decode(session.clone()).unwrap();
     assert_eq!(
-        (back.client_id, back.standing, back.expiry, back.left),
-        (client, standing, 60, left)
+        (back.client_id, back.identity, back.expiry, back.left),
+        (client, identity, 60, left)
     );
     for cut in 0..session.len() {
         assert!(SessionRecord::decode(session[..cut].to_vec()).is_none(), "{cut}");

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use tessera_runtime::secret::{
     owner_alone, read_secret_text, write_secret_file, Secret, SecretFileError,
 };
+use tessera_token::encoding::hex;
 use tessera_token::proof::TicketKey;
-use tessera_token::text::from_hex_key;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::TICKET_KEYS_KEPT;
@@ -119,7 +119,7 @@ impl Folder {
 /// The keys of a shared file, newest first.
 pub(super) fn shared(path: &Path) -> Result<Vec<TicketKey>, TicketError> {
     let text = read_secret_text(path).map_err(TicketError::File)?;
-    let key = |line: &str| from_hex_key(line.trim()).map(|key| TicketKey::from_bytes(&key));
+    let key = |line: &str| hex::decode_key(line.trim()).map(|key| TicketKey::from_bytes(&key));
     let keys: Option<Vec<TicketKey>> = text.expose().lines().map(key).collect();
     match keys {
         Some(keys) if (1..=tessera_token::limits::TICKET_KEYS).contains(&keys.len()) => Ok(keys),
@@ -135,7 +135,7 @@ fn for_owner_alone(path: &Path) -> Result<(), TicketError> {
 fn own_line(line: &str) -> Option<Made> {
     let (at, key) = line.split_once(' ')?;
     let at = UnixSeconds::new(at.parse().ok()?);
-    Some(Made::new(at, *from_hex_key(key)?))
+    Some(Made::new(at, *hex::decode_key(key)?))
 }
 
 fn to_hex(key: &[u8; 32]) -> String {

@@ -17,7 +17,7 @@ use crate::authorisation::revoked::revocation_of;
 use crate::hub::Hub;
 use crate::limits::SESSIONS_PER_TURN;
 use crate::message::{Message, PublishedUnder};
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 use crate::session::Session;
 
 /// Applies trust effects until the broker stops.

@@ -136,31 +136,3 @@ async fn drain(session: &super::SessionRoutes, count: u64) {
     }
     assert_eq!((sum, session.outbox().missed()), (count, 0));
 }
-
-#[test]
-fn codec_publish() {
-    use crate::codec::*;
-    const ROUNDS: u64 = 100_000;
-    let clock = SystemClock::new();
-    let mut raw = bytes::BytesMut::new();
-    let packet = Packet::Publish(Publish {
-        dup: false,
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        topic: "d/device-0001/telemetry".into(),
-        packet_id: Some(1),
-        properties: Properties::new(),
-        payload: vec![0; 64].into(),
-    });
-    let start = clock.monotonic();
-    for _ in 0..ROUNDS {
-        encode(&packet, Version::V5, &mut raw).unwrap();
-    }
-    per("codec: write a PUBLISH", ROUNDS, clock.monotonic() - start);
-    let reader = FrameReader::new(1 << 20);
-    let start = clock.monotonic();
-    while let Step::Frame(frame) = reader.next(&mut raw).unwrap() {
-        assert!(matches!(decode(&frame, Version::V5, Peer::Client).unwrap(), Packet::Publish(_)));
-    }
-    per("codec: cut and read a PUBLISH", ROUNDS, clock.monotonic() - start);
-}

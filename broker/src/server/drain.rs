@@ -10,7 +10,7 @@ use super::listen::Listeners;
 use super::{accept_thread, StartError};
 use crate::hub::Hub;
 use crate::limits::DRAIN_WITHIN;
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 
 /// Starts to accept. At the end `drained` is cancelled once the connections have been waited for. The verification actors
 /// answer each CONNECT that they were asked, then they end, and `thread` last.

@@ -14,7 +14,7 @@ use tessera_runtime::store::{Row as Stored, StoreError};
 use tessera_token::grant::Grant;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
+use tessera_token::token_identity::TokenIdentity;
 
 use crate::authorisation::revoked;
 use crate::authorisation::ControlTopic;
@@ -28,8 +28,8 @@ use crate::metrics::qos_label;
 use crate::persistence::{all, Row, SessionRows, Step, PAGE};
 use crate::routing::row::Outgoing;
 use crate::routing::Delivery;
-use crate::session::machine::{Held, Restored};
 use crate::session::row::SessionRecord;
+use crate::session::state_machine::{Held, Restored};
 use crate::session::Session;
 
 /// Loads everything. The store is read by this thread: no client is served yet.
@@ -107,12 +107,12 @@ fn restore_session(
     if record.expiry == 0 && record.will.is_none() {
         return Ok(Err(Lost::Over));
     }
-    let grant = match dormant(hub, &record.standing) {
+    let grant = match dormant(hub, &record.identity) {
         Ok(grant) => grant,
         Err(code) => return Ok(Err(Lost::Revoked(code))),
     };
     let rows = Rows::read(hub, id)?;
-    let parts = match rows.parts(&record.standing.tenant, same) {
+    let parts = match rows.parts(&record.identity.tenant, same) {
         Ok(parts) => parts.without(id, hub),
         Err(table) => return Ok(Err(Lost::Damaged(table))),
     };
@@ -144,8 +144,8 @@ fn restore_session(
 
 /// A grant without rights, unless it was revoked while the broker was down. Without trust data this cannot be judged
 /// yet: the trust effect that brings them checks every session.
-fn dormant(hub: &Hub, standing: &Standing) -> Result<Grant, RefusalCode> {
-    let grant = standing.without_rights().ok_or(RefusalCode::NotReady)?;
+fn dormant(hub: &Hub, identity: &TokenIdentity) -> Result<Grant, RefusalCode> {
+    let grant = identity.without_rights().ok_or(RefusalCode::NotReady)?;
     let validator = hub.authenticator.validator();
     match validator.trust_age().and_then(|_| revoked::revocation_of(validator, &grant)) {
         None => Ok(grant),

@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::hub::Hub;
 use crate::limits::{SESSIONS_PER_TURN, TICKET_CHECK};
 use crate::resumption::Changed;
-use crate::session::machine::End;
+use crate::session::state_machine::End;
 use crate::session::Session;
 
 /// Replaces ticket keys on time until the broker stops, sends every listening session its new secret, and ends

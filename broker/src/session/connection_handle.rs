@@ -9,7 +9,7 @@ use tessera_token::grant::Grant;
 use tessera_token::hash::TokenHash;
 use tessera_token::proof::TicketId;
 
-use super::machine::End;
+use super::state_machine::End;
 use crate::refusals::Remote;
 
 /// Handle to the connection that serves a session: tells it to end, to deliver, or to write its status.

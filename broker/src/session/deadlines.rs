@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::machine::{End, Will};
+use super::state_machine::{End, Will};
 use super::{Now, Session, State};
 use crate::authorisation::Rights;
 use crate::codec::ReasonCode;

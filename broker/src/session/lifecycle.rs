@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tessera_token::refusal::RefusalCode;
 
-use super::machine::{BrokerContext, Context, End, Will};
+use super::state_machine::{BrokerContext, Context, End, Will};
 use super::{ConnectionHandle, Now, Session};
 use crate::codec::{ConnAck, Connect};
 use crate::routing::Delivery;

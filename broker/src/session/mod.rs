@@ -1,16 +1,16 @@
 //! Sessions: the state that MQTT keeps between connections, and the connection that serves each now.
 //!
-//! [`machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
+//! [`state_machine`] is the protocol as a synchronous state machine. A [`Session`] is that machine with its rights, its
 //! outbox and its subscriptions; [`ConnectionHandle`] reaches the connection that serves it. [`lifecycle`] attaches,
 //! detaches and ends, [`pump`] sends what waits, [`deadlines`] and [`timers`] end what is over.
 
 mod connection_handle;
 mod deadlines;
 pub mod lifecycle;
-pub mod machine;
 pub mod policy;
 mod pump;
 pub(crate) mod row;
+pub mod state_machine;
 #[cfg(test)]
 mod tests;
 pub mod timers;
@@ -25,8 +25,8 @@ use tessera_agent::behaviour::DeviceHandle;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, TenantId};
 use tessera_token::proof::TicketId;
-use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 
 use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
@@ -35,7 +35,7 @@ use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
 use crate::routing::{Outbox, SessionRoutes};
 use crate::session::row::SessionRecord;
-use machine::{BrokerContext, Context, Effects, End, Machine, Restored, SendState, Will};
+use state_machine::{BrokerContext, Context, Effects, End, Machine, Restored, SendState, Will};
 
 pub use connection_handle::{ChannelSecurity, ConnectionHandle, Shown};
 pub use deadlines::Due;
@@ -164,10 +164,10 @@ impl Session {
     /// Notes what is kept of the session itself.
     fn save(&self, state: &State) {
         let Some(rows) = self.rows().filter(|_| !state.ended) else { return };
-        let standing = Standing::of(self.rights.load().grant());
+        let identity = TokenIdentity::of(self.rights.load().grant());
         let will = state.waiting_will.as_deref().map(|(_, will)| will).or(state.machine.will());
         let expiry = state.machine.expiry_seconds();
-        let row = SessionRecord::encode(&self.client_id, &standing, expiry, state.left, will);
+        let row = SessionRecord::encode(&self.client_id, &identity, expiry, state.left, will);
         rows.put(Row::Session, row);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::machine::{BrokerContext, Context, Delivered, End, SendState};
+use super::state_machine::{BrokerContext, Context, Delivered, End, SendState};
 use super::{ConnectionHandle, Now, Session};
 use crate::codec::ReasonCode;
 use crate::limits::WRITE_BATCH;

@@ -8,18 +8,18 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Thumbprint};
 use tessera_token::proof::DerivationId;
-use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 use tessera_token::topic::TopicName;
 
-use super::machine::Will;
+use super::state_machine::Will;
 use crate::codec::{Properties, QoS};
 use crate::message::encoding::{array, bytes, open, put_bytes, put_time, text, time, VERSION};
 
 /// A session as it is kept. Its rights are not.
 pub(crate) struct SessionRecord {
     pub(crate) client_id: ClientId,
-    pub(crate) standing: Standing,
+    pub(crate) identity: TokenIdentity,
     /// Seconds that it is kept after its connection has ended.
     pub(crate) expiry: u32,
     /// When its connection ended; `None` while there is one.
@@ -30,14 +30,14 @@ pub(crate) struct SessionRecord {
 impl SessionRecord {
     pub(crate) fn encode(
         client_id: &ClientId,
-        standing: &Standing,
+        identity: &TokenIdentity,
         expiry: u32,
         left: Option<UnixSeconds>,
         will: Option<&Will>,
     ) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_bytes(&mut out, client_id.as_str().as_bytes());
-        put_standing(&mut out, standing);
+        put_identity(&mut out, identity);
         out.extend_from_slice(&expiry.to_be_bytes());
         put_time(&mut out, left);
         match will {
@@ -54,7 +54,7 @@ impl SessionRecord {
         let mut raw = open(raw)?;
         let record = Self {
             client_id: ClientId::parse(&text(&mut raw)?).ok()?,
-            standing: standing(&mut raw)?,
+            identity: identity(&mut raw)?,
             expiry: raw.try_get_u32().ok()?,
             left: time(&mut raw)?,
             will: match raw.try_get_u8().ok()? {
@@ -67,24 +67,24 @@ impl SessionRecord {
     }
 }
 
-fn put_standing(out: &mut Vec<u8>, standing: &Standing) {
-    put_bytes(out, standing.tenant.as_str().as_bytes());
-    put_bytes(out, standing.device.as_str().as_bytes());
-    let e = standing.epochs;
-    for number in [e.tenant, e.group_number, e.group, e.device, standing.expires.get()] {
+fn put_identity(out: &mut Vec<u8>, identity: &TokenIdentity) {
+    put_bytes(out, identity.tenant.as_str().as_bytes());
+    put_bytes(out, identity.device.as_str().as_bytes());
+    let e = identity.epochs;
+    for number in [e.tenant, e.group_number, e.group, e.device, identity.expires.get()] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    out.extend_from_slice(standing.key_id.as_bytes());
-    out.extend_from_slice(standing.token.as_bytes());
-    let Some(thumbprint) = &standing.confirmation else { return out.push(0) };
-    out.push(if standing.derived_by.is_some() { 2 } else { 1 });
+    out.extend_from_slice(identity.key_id.as_bytes());
+    out.extend_from_slice(identity.token.as_bytes());
+    let Some(thumbprint) = &identity.confirmation else { return out.push(0) };
+    out.push(if identity.derived_by.is_some() { 2 } else { 1 });
     out.extend_from_slice(thumbprint.as_bytes());
-    if let Some(key) = &standing.derived_by {
+    if let Some(key) = &identity.derived_by {
         out.extend_from_slice(key.as_bytes());
     }
 }
 
-fn standing(raw: &mut Bytes) -> Option<Standing> {
+fn identity(raw: &mut Bytes) -> Option<TokenIdentity> {
     let tenant = TenantId::parse(&text(raw)?).ok()?;
     let device = DeviceId::parse(&text(raw)?).ok()?;
     let mut number = || raw.try_get_u64().ok();
@@ -102,7 +102,7 @@ fn standing(raw: &mut Bytes) -> Option<Standing> {
         }
         _ => return None,
     };
-    Some(Standing { tenant, device, epochs, key_id, token, confirmation, derived_by, expires })
+    Some(TokenIdentity { tenant, device, epochs, key_id, token, confirmation, derived_by, expires })
 }
 
 fn put_will(out: &mut Vec<u8>, will: &Will) {

@@ -18,7 +18,7 @@ use crate::config::RawBrokerConfig;
 use crate::message::{Author, Message, Options, Publisher};
 use crate::routing::{Delivery, Routing};
 use crate::session::lifecycle::Left;
-use crate::session::machine::Delivered;
+use crate::session::state_machine::Delivered;
 
 const NOW: Now =
     Now { unix: UnixSeconds::new(1_800_000_000), monotonic: Duration::from_secs(1_000) };

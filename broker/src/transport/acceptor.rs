@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 
 use super::quic::QuicIncoming;
 use super::settings::Transport;
+use super::stream::ByteStream;
 use super::tls::{Certificates, Tls, Use};
 use super::websocket::{self, WebSocket};
-use super::wire::Wire;
 use super::Stream;
 use crate::admission::SocketPermit;
 use crate::limits::{TLS_WITHIN, UPGRADE_WITHIN};
@@ -69,16 +69,16 @@ impl Acceptor {
                 let quic = tokio::time::timeout(TLS_WITHIN, incoming.open(permit)).await;
                 let quic = quic.map_err(|_| "quic_too_slow").and_then(|opened| opened);
                 let quic = quic.map_err(broken(What::Quic))?;
-                return Ok(Stream { wire: Wire::Quic(Box::new(quic)), web_socket: None });
+                return Ok(Stream { stream: ByteStream::Quic(Box::new(quic)), web_socket: None });
             }
         };
         let mut heard = || permit.heard();
-        let mut wire = self.wire(socket, &mut heard).await?;
+        let mut stream = self.byte_stream(socket, &mut heard).await?;
         if !self.transport.is_web_socket() {
-            return Ok(Stream { wire, web_socket: None });
+            return Ok(Stream { stream, web_socket: None });
         }
-        let (web_socket, _) = self.upgrade(&mut wire, peer, &mut heard).await?;
-        Ok(Stream { wire, web_socket: Some(Box::new(web_socket)) })
+        let (web_socket, _) = self.upgrade(&mut stream, peer, &mut heard).await?;
+        Ok(Stream { stream, web_socket: Some(Box::new(web_socket)) })
     }
 
     /// The same for a socket of the proxy `peer`, which has no permit yet: also gives the address that counts.
@@ -90,32 +90,34 @@ impl Acceptor {
         socket: TcpStream,
         peer: IpAddr,
     ) -> Result<(Stream, IpAddr), Broken> {
-        let mut wire = self.wire(socket, &mut || {}).await?;
-        let (web_socket, address) = self.upgrade(&mut wire, peer, &mut || {}).await?;
-        Ok((Stream { wire, web_socket: Some(Box::new(web_socket)) }, address))
+        let mut stream = self.byte_stream(socket, &mut || {}).await?;
+        let (web_socket, address) = self.upgrade(&mut stream, peer, &mut || {}).await?;
+        Ok((Stream { stream, web_socket: Some(Box::new(web_socket)) }, address))
     }
 
-    async fn wire(&self, socket: TcpStream, heard: Heard<'_>) -> Result<Wire, Broken> {
+    async fn byte_stream(&self, socket: TcpStream, heard: Heard<'_>) -> Result<ByteStream, Broken> {
         Ok(match &self.certificates {
-            None => Wire::Plain(socket),
+            None => ByteStream::Plain(socket),
             Some(certificates) => {
                 // Boxed: a socket that is silent, or not encrypted, pays no room for it.
-                Wire::Tls(Box::new(Box::pin(self.encrypt(socket, certificates, heard)).await?))
+                ByteStream::Tls(Box::new(
+                    Box::pin(self.encrypt(socket, certificates, heard)).await?,
+                ))
             }
         })
     }
 
     async fn upgrade(
         &self,
-        wire: &mut Wire,
+        stream: &mut ByteStream,
         peer: IpAddr,
         heard: Heard<'_>,
     ) -> Result<(WebSocket, IpAddr), Broken> {
         let upgrade = async {
             // The reader finds an error of the socket.
-            let _ = wire.readable().await;
+            let _ = stream.readable().await;
             heard();
-            websocket::accept(wire, &self.entrance, peer).await
+            websocket::accept(stream, &self.entrance, peer).await
         };
         let upgrade = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await;
         upgrade.map_err(|_| Broken::new(What::WebSocket, "websocket_too_slow"))?

@@ -13,8 +13,8 @@ pub mod tls;
 
 pub(crate) mod acceptor;
 pub(crate) mod quic;
+mod stream;
 mod websocket;
-mod wire;
 
 use std::future::poll_fn;
 use std::io;
@@ -24,15 +24,15 @@ use bytes::BytesMut;
 use tessera_token::ace;
 use tokio::io::{Interest, Ready};
 
+use stream::ByteStream;
 use tls::Channel;
 use websocket::WebSocket;
-use wire::Wire;
 
 pub use settings::Transport;
 
 /// An open connection, whatever carries it.
 pub(crate) struct Stream {
-    wire: Wire,
+    stream: ByteStream,
     web_socket: Option<Box<WebSocket>>,
 }
 
@@ -53,11 +53,11 @@ impl Stream {
             return Poll::Ready(Ok(Ready::READABLE));
         }
         let mut ready = Ready::EMPTY;
-        if wanted.is_readable() && self.wire.poll_read_ready(context)?.is_ready() {
+        if wanted.is_readable() && self.stream.poll_read_ready(context)?.is_ready() {
             ready |= Ready::READABLE;
         }
         while wanted.is_writable() || self.has_pending() {
-            if self.wire.poll_write_ready(context)?.is_pending() {
+            if self.stream.poll_write_ready(context)?.is_pending() {
                 break;
             }
             if !self.has_pending() {
@@ -79,8 +79,8 @@ impl Stream {
     /// `WouldBlock` when nothing is there; everything else ends the connection.
     pub(crate) fn try_read_buf(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
         match &mut self.web_socket {
-            None => self.wire.try_read_buf(inbox),
-            Some(web_socket) => web_socket.try_read_buf(&mut self.wire, inbox),
+            None => self.stream.try_read_buf(inbox),
+            Some(web_socket) => web_socket.try_read_buf(&mut self.stream, inbox),
         }
     }
 
@@ -90,14 +90,14 @@ impl Stream {
     /// `WouldBlock` when nothing could be taken; everything else ends the connection.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.web_socket {
-            None => self.wire.try_write(bytes),
-            Some(web_socket) => web_socket.try_write(&mut self.wire, bytes),
+            None => self.stream.try_write(bytes),
+            Some(web_socket) => web_socket.try_write(&mut self.stream, bytes),
         }
     }
 
     /// Whether something that was taken has not left yet: at most one batch.
     pub(crate) fn has_pending(&self) -> bool {
-        self.wire.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
+        self.stream.has_pending() || self.web_socket.as_ref().is_some_and(|ws| ws.has_pending())
     }
 
     /// Sends the close of every layer (WebSocket Close, TLS close_notify), as far as it can be written at once.
@@ -107,17 +107,17 @@ impl Stream {
         }
         // A peer that has gone needs no close.
         let _ = self.push();
-        self.wire.send_close();
+        self.stream.send_close();
     }
 
     /// Sends the close of every layer and closes the way out.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
         self.send_close();
-        while self.wire.has_pending() {
-            self.wire.writable().await?;
+        while self.stream.has_pending() {
+            self.stream.writable().await?;
             self.push()?;
         }
-        self.wire.shutdown().await
+        self.stream.shutdown().await
     }
 
     /// Whether something has come that was not read yet, as far as was known when the task last waited.
@@ -127,7 +127,7 @@ impl Stream {
 
     /// Whether what was written needs nothing of ours to reach the peer.
     pub(crate) fn is_carried_by_kernel(&self) -> bool {
-        !matches!(self.wire, Wire::Quic(_))
+        !matches!(self.stream, ByteStream::Quic(_))
     }
 
     /// Waits until the peer has what was written, where closing would take it back.
@@ -135,12 +135,12 @@ impl Stream {
     /// # Errors
     /// The peer has gone.
     pub(crate) async fn delivered(&mut self) -> io::Result<()> {
-        self.wire.delivered().await
+        self.stream.delivered().await
     }
 
     /// The peer is known: frames may be as large as its packets.
     pub(crate) fn authenticated(&mut self, max_packet: usize) {
-        self.wire.authenticated();
+        self.stream.authenticated();
         if let Some(web_socket) = &mut self.web_socket {
             web_socket.allow_packets_of(max_packet);
         }
@@ -148,28 +148,28 @@ impl Stream {
 
     /// The channel as the TLS handshake describes it, over QUIC too; empty over plain TCP.
     pub(crate) fn channel(&self) -> Channel {
-        self.wire.channel()
+        self.stream.channel()
     }
 
     /// The channel binding of an answer to a challenge; `None` over TLS whose exporter is not bound to the handshake.
     pub(crate) fn binding(&self) -> Option<ace::Channel> {
-        self.wire.binding()
+        self.stream.binding()
     }
 
     /// Whether the channel is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
-        !matches!(self.wire, Wire::Plain(_))
+        !matches!(self.stream, ByteStream::Plain(_))
     }
 
     fn holds_bytes(&self) -> bool {
-        self.wire.holds_bytes() || self.web_socket.as_ref().is_some_and(|ws| ws.holds_bytes())
+        self.stream.holds_bytes() || self.web_socket.as_ref().is_some_and(|ws| ws.holds_bytes())
     }
 
     /// Writes what is pending, as far as it goes.
     fn push(&mut self) -> io::Result<()> {
         match &mut self.web_socket {
-            None => self.wire.push(),
-            Some(web_socket) => web_socket.push(&mut self.wire),
+            None => self.stream.push(),
+            Some(web_socket) => web_socket.push(&mut self.stream),
         }
     }
 }

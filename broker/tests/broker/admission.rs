@@ -217,7 +217,7 @@ async fn stopping_ends_every_task_and_sees_off_those_who_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_says_goodbye_and_leaves_nothing() {
     // An address at which nothing else on this machine listens, whatever port is taken meanwhile.
-    let world = world_with(|raw| raw.mqtt = "127.0.19.1:0".to_owned()).await;
+    let world = world_with(|raw| raw.mqtt = Some("127.0.19.1:0".parse().unwrap())).await;
     let mut v5 = plan(&world, "d-1", Version::V5).open().await;
     let mut v311 = plan(&world, "d-2", Version::V311).open().await;
     let left = world.stop.finish(Duration::from_secs(10)).await;

@@ -9,6 +9,7 @@ use tessera_broker::codec::{
     PropertiesBuilder, PropertyId, Publish, QoS, ReasonCode, Step, Subscribe, SubscribeOptions,
     Subscription, Unsubscribe, Version, Will,
 };
+use tessera_token::encoding::hex;
 use tessera_token::scope::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};

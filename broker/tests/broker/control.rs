@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tessera_broker::codec::{Properties, PropertyId, QoS, ReasonCode, SubscribeOptions, Version};
+use tessera_broker::RawBrokerConfig;
 use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
@@ -49,6 +50,11 @@ pub fn request_for(name: &str, kind: TokenKind) -> Vec<u8> {
 /// The key that opens the symmetric keys of all devices here.
 pub fn opening() -> OpeningKey {
     OpeningKey::from_random([9; 32])
+}
+
+/// The setting by which token requests go to a service of [`provisioning`].
+pub fn relay_to(raw: &mut RawBrokerConfig, service: SocketAddr) {
+    raw.provisioning = Some(format!("http://{service}"));
 }
 
 /// A service that gives this answer to the first request and notes the request.
@@ -134,7 +140,7 @@ async fn the_last_words_name_their_subscription() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_with_a_bearer_token_passes_no_queue() {
     let (address, service) = provisioning().await;
-    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let world = world_with(|raw| relay_to(raw, address)).await;
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.subscribe(TOKEN, QoS::AtLeastOnce).await;
     let answer = TokenAnswer::from_cbor(&token_answer(&world, &device_scope("d-1"), 600)).unwrap();
@@ -150,7 +156,7 @@ async fn an_answer_with_a_bearer_token_passes_no_queue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_through_the_broker_swaps_the_rights() {
     let (address, service) = provisioning().await;
-    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let world = world_with(|raw| relay_to(raw, address)).await;
     let wide = scope(&[("both", "d/d-1/#"), ("sub", "x")]);
     let mut hub = plan(&world, "hub", Version::V5).scope(scope(&[("both", "#")])).open().await;
     let mut client = plan(&world, "d-1", Version::V5).scope(wide).open().await;
@@ -225,7 +231,7 @@ async fn a_token_may_be_handed_in_directly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_not_the_sessions_own_are_not_carried() {
     let (address, service) = provisioning().await;
-    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let world = world_with(|raw| relay_to(raw, address)).await;
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.subscribe(TOKEN, QoS::AtLeastOnce).await;
     for (payload, code) in [
@@ -289,7 +295,7 @@ async fn alerts_reach_those_whose_scope_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_token_request_of_a_session_at_a_time() {
     let (address, service) = provisioning().await;
-    let world = world_with(|raw| raw.provisioning = Some(format!("http://{address}"))).await;
+    let world = world_with(|raw| relay_to(raw, address)).await;
     let mut client = plan(&world, "d-1", Version::V5).open().await;
     client.subscribe(TOKEN, QoS::AtLeastOnce).await;
     client.publish(TOKEN, QoS::AtMostOnce, &request("d-1")).await;

@@ -5,6 +5,7 @@ use tessera_broker::codec::{
     Packet, Properties, PropertyId, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
     SubscribeOptions, Subscription, Unsubscribe, Version,
 };
+use tessera_token::encoding::hex;
 
 use crate::client::{plan, publish, retained, Client, VERSIONS};
 use crate::world::{backend_scope, scope, world, world_with};

@@ -425,7 +425,7 @@ async fn token_requests_that_are_carried_at_once() {
 async fn token_requests_of_one_device() {
     let (address, service) = crate::control::provisioning().await;
     let world = world_with(|raw| {
-        raw.provisioning = Some(format!("http://{address}"));
+        crate::control::relay_to(raw, address);
         raw.limits.token_requests_per_second = 1;
     })
     .await;

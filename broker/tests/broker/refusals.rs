@@ -159,8 +159,8 @@ async fn handshakes_that_are_refused_are_told() {
     let (stranger, certs, mut told) = (Stranger::new(4), Certs::new(), 0);
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.ws = Some("127.0.0.1:0".to_owned());
-        raw.quic = Some("127.0.0.1:0".to_owned());
+        raw.ws = Some("127.0.0.1:0".parse().unwrap());
+        raw.quic = Some("127.0.0.1:0".parse().unwrap());
         raw.tls.alpn_required = true;
     })
     .await;

@@ -13,6 +13,7 @@ use tessera_broker::codec::{
     Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, Version,
 };
 use tessera_runtime::store::{Batch, Store};
+use tessera_token::encoding::hex;
 use tessera_token::scope::Scope;
 
 use crate::client::{plan, publish, retained, until, Client};

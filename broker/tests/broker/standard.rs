@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tessera_broker::codec::{
     Ack, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, SubscribeOptions, Version,
 };
+use tessera_token::encoding::hex;
 
 use crate::client::{plan, publish, retained, Client, VERSIONS};
 use crate::world::{backend_scope, scope, world, World};

@@ -1,6 +1,7 @@
 //! MQTT 3.1.1 by bytes, where it differs from 5: return codes, no reasons, no DISCONNECT of ours, no properties.
 
 use tessera_broker::codec::{Packet, Password, QoS, ReasonCode, Version};
+use tessera_token::encoding::hex;
 
 use crate::client::{plan, publish, retained, Client, Plan};
 use crate::world::{backend_scope, scope, world, world_with, World};

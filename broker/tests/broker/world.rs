@@ -124,8 +124,8 @@ pub async fn sessions_by_an_unconfirmed_clock(folder: &Path, now: u64) -> usize 
     let agent =
         Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
     let raw = RawBrokerConfig {
-        mqtt: "127.0.0.1:0".to_owned(),
-        http: "127.0.0.1:0".to_owned(),
+        mqtt: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: folder.to_owned(),
         ..RawBrokerConfig::default()
     };
@@ -153,8 +153,8 @@ pub async fn world_from(
     let agent =
         Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();
     let mut raw = RawBrokerConfig {
-        mqtt: "127.0.0.1:0".to_owned(),
-        http: "127.0.0.1:0".to_owned(),
+        mqtt: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: folder.to_owned(),
         ..RawBrokerConfig::default()
     };

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
@@ -48,38 +49,57 @@ pub(crate) enum Which {
     Wear,
 }
 
-#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Peer {
     /// mosquitto of this machine takes its turns.
     Mosquitto,
+    /// FlashMQ takes its turns, from this binary.
+    Flashmq(PathBuf),
     /// Tessera alone.
     None,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "mosquitto" => Ok(Self::Mosquitto),
+            None if text == "none" => Ok(Self::None),
+            Some(("flashmq", path)) if !path.is_empty() => Ok(Self::Flashmq(path.into())),
+            _ if text.starts_with("flashmq") => {
+                Err("flashmq needs the path of its binary: flashmq=/usr/bin/flashmq".to_owned())
+            }
+            _ => Err("use mosquitto, flashmq=PATH or none".to_owned()),
+        }
+    }
 }
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   tessera bench --clients 2000                   everything, beside mosquitto
   tessera bench connect fan-in-0 --rounds 5 --json bench.json
+  tessera bench fan-in-1 --peer mosquitto --peer flashmq=/usr/bin/flashmq
   tessera bench connect-tls storm storm-restart  the transport that devices use
   tessera bench growth --sessions 15000 --peer none
   tessera bench flood revoke leave --peer none --clients 10000
   tessera bench wear --peer none --clients 10000 what a day writes to the disk
 
-Both servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
+All servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
 new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
 build.
 
 What the measures need:
   all          two descriptors for each device, one here and one in the server (ulimit -Hn of --clients + 2,500)
   connect-tls, hold-tls, storm, storm-restart
-               nothing more: one self-signed P-256 certificate is made and shown by both servers
+               nothing more: one self-signed P-256 certificate is made and shown by all servers
   growth       enrols --sessions + 1,000 devices, whatever --clients is (some minutes when there are many)
   flood        18,000 descriptors, 15 s for each round, 200 honest devices; binds its sockets to addresses of all of
                127.0.0.0/8, as attackers come from many networks
   revoke       100 devices more for each round; 10,000 --clients for the target
   wear         12 minutes, one round whatever --rounds is; as root it makes a disk of its own (a loop device with ext4) and
                counts its sectors, otherwise it counts what the kernel says that the two processes wrote
-The peer takes no turn in refused, revoke, flood and wear: it has nothing to compare there.")]
+A peer takes no turn in refused, revoke, flood and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
     /// The measures (default: everything but wear).
     #[arg(value_enum, value_name = "WHICH")]
@@ -90,9 +110,9 @@ pub(crate) struct BenchArgs {
     /// Sessions at the upper end of `growth`.
     #[arg(long, value_name = "N", default_value_t = 15_000)]
     pub(crate) sessions: usize,
-    /// Whom to measure beside Tessera.
-    #[arg(long, value_enum, value_name = "PEER", default_value = "mosquitto")]
-    pub(crate) peer: Peer,
+    /// A server to measure beside Tessera: mosquitto, flashmq=PATH of its binary, or none. More than one may be given.
+    #[arg(long, value_name = "PEER", default_value = "mosquitto")]
+    pub(crate) peer: Vec<Peer>,
     /// Turns of each server; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) rounds: usize,

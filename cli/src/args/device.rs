@@ -2,12 +2,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tessera_runtime::tls::{Identity, Trust};
-use tessera_simulators::wire::Broker;
+use tessera_simulators::mqtt::Broker;
 use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
 
 use super::HttpArg;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 #[derive(Subcommand)]
 pub(crate) enum DeviceCommand {

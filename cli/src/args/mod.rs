@@ -86,7 +86,7 @@ pub(crate) enum Command {
     /// Simulated devices against a running system.
     #[command(subcommand)]
     Sim(SimCommand),
-    /// Measure Tessera beside mosquitto on this machine.
+    /// Measure Tessera beside mosquitto, or FlashMQ, on this machine.
     Bench(BenchArgs),
     /// Print the completion script of a shell.
     Completions(CompletionsArgs),

@@ -13,6 +13,16 @@ pub(crate) enum Place {
     At(SocketAddr),
 }
 
+impl Place {
+    /// The address, when it listens.
+    pub(crate) const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
 impl FromStr for Place {
     type Err = String;
 

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use tessera_token::ids::VerifierName;
 
 use super::{HttpArg, PopArg};
-use crate::span;
+use crate::time;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -15,7 +15,7 @@ use crate::span;
 pub(crate) struct DemoArgs {
     /// End after this time and judge what was seen; give it 20s or more, so that the flood can be noticed and the tokens
     /// be refreshed.
-    #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = time::parse_span)]
     pub(crate) lasts: Option<Duration>,
     /// Honest devices.
     #[arg(long, value_name = "N", default_value_t = 200)]
@@ -24,7 +24,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Life of a token, short, so that refreshes can be watched.
-    #[arg(long, value_name = "TIME", value_parser = span::parse, default_value = "20s")]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_span, default_value = "20s")]
     pub(crate) token_life: Duration,
     /// The summary as JSON into this file.
     #[arg(long, value_name = "FILE")]
@@ -73,13 +73,13 @@ pub(crate) struct SimRunArgs {
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) devices: usize,
     /// End after this time; without it, on Ctrl-C.
-    #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = time::parse_span)]
     pub(crate) lasts: Option<Duration>,
     /// The seed (default: a random one, printed).
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Between two publishes of a device.
-    #[arg(long, value_name = "TIME", value_parser = span::parse, default_value = "1s")]
+    #[arg(long, value_name = "TIME", value_parser = time::parse_span, default_value = "1s")]
     pub(crate) every: Duration,
     /// The role of the devices.
     #[arg(long, value_name = "ROLE", default_value = "sensor")]

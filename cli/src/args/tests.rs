@@ -56,6 +56,7 @@ fn every_line_that_the_documents_show() {
         "tessera audit verify",
         "tessera bench connect-tls storm storm-restart",
         "tessera bench growth --sessions 15000 --peer none",
+        "tessera bench fan-in-1 --peer mosquitto --peer flashmq=/usr/bin/flashmq",
         "tessera bench flood revoke leave --peer none --clients 10000",
         "tessera bench fan-in-0 fan-out-1 --rounds 5 --seconds 0.5 --json b.json",
         "tessera sim run --devices 5 --for 3s --seed 1",
@@ -82,9 +83,29 @@ fn what_is_not_known_is_refused() {
         "tessera operator create ann --tenant acme",
         "tessera operator create ann --role viewer --tenant acme --all-tenants",
         "tessera operator create ann --role root --all-tenants",
+        "tessera bench --peer emqx",
+        "tessera bench --peer mosquitto=/usr/sbin/mosquitto",
+        "tessera bench --peer flashmq",
+        "tessera bench --peer flashmq=",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn peers_of_the_bench() {
+    let peers = |line| match parse(line).unwrap().command {
+        Command::Bench(args) => args.peer,
+        _ => panic!("no bench"),
+    };
+    assert_eq!(peers("tessera bench"), [Peer::Mosquitto]);
+    assert_eq!(peers("tessera bench --peer none"), [Peer::None]);
+    assert_eq!(
+        peers("tessera bench --peer flashmq=/opt/a=b/flashmq --peer mosquitto"),
+        [Peer::Flashmq("/opt/a=b/flashmq".into()), Peer::Mosquitto]
+    );
+    let told = parse("tessera bench --peer flashmq").err().unwrap().to_string();
+    assert!(told.contains("flashmq=/usr/bin/flashmq"), "{told}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use super::tree;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 pub(super) const NAME: &str = "manifest.json";
 const FORMAT: &str = "tessera-backup-1";

@@ -11,9 +11,9 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::store::{Store, StoreError};
 
 use crate::args::BackupArgs;
-use crate::fault::{Fault, Outcome};
+use crate::error::{Fault, Outcome};
 use crate::serve::control;
-use crate::{out, when};
+use crate::{output, time};
 
 mod manifest;
 mod restore;
@@ -57,7 +57,7 @@ fn make(args: &BackupArgs) -> Outcome {
     copy_files(args, staging.path())?;
     copy_stores(&args.data, &stores, staging.path())?;
     copy_files(args, staging.path())?;
-    out::line("reading all of it once more for the manifest");
+    output::line("reading all of it once more for the manifest");
     let names = stores.iter().map(|name| (*name).to_owned()).collect();
     let manifest = Manifest::of(staging.path(), made, names, !args.without_keys)?;
     manifest.write(staging.path())?;
@@ -99,7 +99,7 @@ fn copy_stores(data: &Path, stores: &[&str], to: &Path) -> Result<(), Fault> {
     if let Some(copies) = copies {
         let copies = Copies(copies);
         for name in stores {
-            out::line(&format!("{name}: copied by the running server"));
+            output::line(&format!("{name}: copied by the running server"));
             tree::move_folder(&copies.0.join(name), &to.join(name))?;
         }
         return Ok(());
@@ -118,7 +118,7 @@ fn copy_stores(data: &Path, stores: &[&str], to: &Path) -> Result<(), Fault> {
         store.copy_to(&target)?;
         // Not closed: a store that a crash has left must not look like one that its server has closed.
         drop(store);
-        out::line(&format!("{name}: copied, no server runs"));
+        output::line(&format!("{name}: copied, no server runs"));
     }
     Ok(())
 }
@@ -135,16 +135,16 @@ impl Drop for Copies {
 fn tell(args: &BackupArgs, manifest: &Manifest) {
     let (files, bytes) = (manifest.count(), manifest.bytes());
     let out = args.out.display();
-    out::line(&format!(
+    output::line(&format!(
         "{out}: {files} files, {bytes} bytes, of {}; restore it by: tessera restore --from {out} --data DIR",
-        when::utc(manifest.made)
+        time::utc(manifest.made)
     ));
     match manifest.keys {
-        true => out::complain(&format!(
+        true => output::complain(&format!(
             "IT HOLDS SECRETS: seeds of signing keys, ticket keys and tokens. A reader of {out} can speak for the \
              whole fleet: encrypt it before it leaves this machine."
         )),
-        false => out::complain(
+        false => output::complain(
             "It holds no keys and no tokens: without provisioning/keys/root.seed of this service it cannot be started.",
         ),
     }

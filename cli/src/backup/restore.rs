@@ -10,8 +10,8 @@ use super::manifest::Manifest;
 use super::tree::{self, Staging};
 use super::{KEYS, PROVISIONING};
 use crate::args::RestoreArgs;
-use crate::fault::{Fault, Outcome};
-use crate::{out, when};
+use crate::error::{Fault, Outcome};
+use crate::{output, time};
 
 /// Restores a backup.
 pub(crate) async fn run(args: RestoreArgs) -> Outcome {
@@ -26,7 +26,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
         ));
     }
     let manifest = Manifest::read(&args.from)?;
-    out::line(&format!("checking {} files of {}", manifest.count(), when::utc(manifest.made)));
+    output::line(&format!("checking {} files of {}", manifest.count(), time::utc(manifest.made)));
     let files = manifest.check(&args.from)?;
     let staging = Staging::beside(&args.data, "restoring")?;
     for name in files {
@@ -54,26 +54,26 @@ fn mark(store: &Path, now: UnixSeconds) -> Result<(), Fault> {
 }
 
 fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
-    let age = when::span(now.get().saturating_sub(manifest.made));
+    let age = time::span(now.get().saturating_sub(manifest.made));
     let data = args.data.display();
-    out::line(&format!("{data}: restored as it was {age} ago ({})", when::utc(manifest.made)));
-    out::line("Next:");
+    output::line(&format!("{data}: restored as it was {age} ago ({})", time::utc(manifest.made)));
+    output::line("Next:");
     if !manifest.keys {
-        out::line(&format!("  put the keys back: {data}/{}", KEYS.join(&format!(", {data}/"))));
+        output::line(&format!("  put the keys back: {data}/{}", KEYS.join(&format!(", {data}/"))));
     }
     let has = |name: &str| manifest.stores.iter().any(|store| store == name);
     if has(PROVISIONING) {
-        out::line(
+        output::line(
             "  never start the old one again: two services with one root key contradict each other",
         );
-        out::line("  start it; changes since the backup are gone: docs/backup.md says what comes back by itself");
-        out::line("  see what brokers and agents know beyond it: tessera trust restored");
-        out::line(
+        output::line("  start it; changes since the backup are gone: docs/backup.md says what comes back by itself");
+        output::line("  see what brokers and agents know beyond it: tessera trust restored");
+        output::line(
             "  compare: tessera audit verify --head HEAD, with the newest head that you kept",
         );
     }
     if has("agent") || has("broker/sessions") {
-        out::line(
+        output::line(
             "  start broker or agent: it lets devices in by a proof from a minute after its start on",
         );
     }

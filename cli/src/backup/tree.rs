@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::own_folder;
+use tessera_token::encoding::hex;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Bytes of one step of a copy.
 const CHUNK: usize = 1024 * 1024;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::folder::Folder;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// A self-signed ECDSA P-256 certificate, in files as servers want it.
 pub(super) struct Certificate {

@@ -1,7 +1,7 @@
 //! A child process: started, awaited until it serves, killed when it is no longer needed.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,12 +9,31 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// How long a server may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries to reach a server.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// Ports that a peer is tried on.
+const PORTS: usize = 3;
+
+/// Starts a peer, which `command` makes for an address, on a port that is free now. Another process may take the port
+/// before the peer has it, so a peer that ends at once is tried on another one.
+pub(super) async fn on_free_port(
+    command: impl Fn(SocketAddr) -> Result<Command, Fault>,
+) -> Result<(Server, SocketAddr), Fault> {
+    let mut left = PORTS;
+    loop {
+        let at = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        left -= 1;
+        match Server::until_open(command(at)?, at).await {
+            Err(fault) if fault.is_passing() && left > 0 => {}
+            opened => return Ok((opened?, at)),
+        }
+    }
+}
 
 /// A running child.
 pub(super) struct Server(Child);
@@ -43,14 +62,15 @@ impl Server {
     }
 
     /// Starts it and waits until its port answers.
-    pub(super) async fn until_open(mut command: Command, at: SocketAddr) -> Result<Self, Fault> {
+    async fn until_open(mut command: Command, at: SocketAddr) -> Result<Self, Fault> {
         // mosquitto warns at each start that it is run as root, which a test system's container does.
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let mut server = Self(command.spawn()?);
         let open = async {
             while TcpStream::connect(at).await.is_err() {
                 if let Ok(Some(status)) = server.0.try_wait() {
-                    return Err(Fault::new(format!("{command:?} ended: {status}")));
+                    let fault = Fault::new(format!("{command:?} ended: {status}"));
+                    return Err(fault.passing(true));
                 }
                 sleep(AGAIN).await;
             }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tessera_runtime::random::{self, SystemRandom};
+use tessera_token::encoding::hex;
 
 use super::disk::Disk;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const PREFIX: &str = "tessera-bench-";
 const LOCK: &str = "lock";

@@ -4,24 +4,26 @@ use std::time::Duration;
 
 use tessera_agent::limits::{PROFILE_PARTS, PROFILE_ROUND};
 use tessera_runtime::clock::SystemClock;
-use tessera_simulators::bench::{self, Measure, Plan, Site};
+use tessera_simulators::bench::{self, Measure, Plan, Server, Site};
 use tessera_simulators::operator::OperatorClient;
 use tessera_token::ids::TenantId;
 
 use crate::args::{BenchArgs, Peer, Which};
-use crate::fault::{Fault, Outcome};
-use crate::{out, sim};
+use crate::error::{Fault, Outcome};
+use crate::{output, sim};
 
 mod certificate;
 mod child;
 mod disk;
+mod flashmq;
 mod folder;
 mod mosquitto;
 mod system;
 
+use flashmq::Flashmq;
 use folder::Folder;
 use mosquitto::Mosquitto;
-use system::{Pair, System};
+use system::{Contenders, System};
 
 /// Descriptors that a process needs beside one for each client.
 const SPARE_FILES: u64 = 2_500;
@@ -39,14 +41,11 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     };
     let sessions = if measures.contains(&Measure::Growth) { args.sessions } else { 0 };
     raise_open_files(args.clients.max(sessions), measures.contains(&Measure::Flood))?;
-    let peer = match args.peer {
-        Peer::Mosquitto => Some(Mosquitto::find()?),
-        Peer::None => None,
-    };
+    let peers = Peers::find(&args.peer)?;
     let wear = measures.contains(&Measure::Wear);
     let folder = if wear { Folder::on_own_disk(&args.mount)? } else { Folder::new()? };
     if wear && folder.disk().is_none() {
-        out::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
+        output::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }
     let system = System::start(folder).await?;
     let plan = Plan {
@@ -63,26 +62,57 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
             revocations: measures.contains(&Measure::Revoke),
             symmetric: measures.contains(&Measure::ConnectHmac),
         },
-        peers: peer.is_some(),
+        peers: peers.servers(),
         measures,
     };
     if cfg!(debug_assertions) {
-        out::complain("this is a debug build: its figures say nothing about the product");
+        output::complain("this is a debug build: its figures say nothing about the product");
     }
     let round = PROFILE_ROUND.saturating_mul(PROFILE_PARTS);
     if plan.measures.contains(&Measure::Wear) && plan.site.quiet < round {
         let seconds = round.as_secs();
-        out::complain(&format!(
+        output::complain(&format!(
             "behaviour profiles are written in turns of {seconds} s: with a shorter --quiet the figures of a day leave \
              a part of them out"
         ));
     }
-    let pair = Pair { system, mosquitto: peer, clients: args.clients };
-    let news = |text: &str| out::complain(text);
-    let report = bench::run(&plan, &pair, &SystemClock::shared(), &news).await?;
-    out::write(&bench::render(&report));
+    let Peers { mosquitto, flashmq } = peers;
+    let contenders = Contenders { system, mosquitto, flashmq, clients: args.clients };
+    let news = |text: &str| output::complain(text);
+    let report = bench::run(&plan, &contenders, &SystemClock::shared(), &news).await?;
+    output::write(&bench::render(&report));
     sim::write_json(args.json.as_deref(), &report)?;
     Ok(0)
+}
+
+/// The peers that were asked for, found before anything is enrolled.
+#[derive(Default)]
+struct Peers {
+    mosquitto: Option<Mosquitto>,
+    flashmq: Option<Flashmq>,
+}
+
+impl Peers {
+    fn find(asked: &[Peer]) -> Result<Self, Fault> {
+        if asked.contains(&Peer::None) && asked.len() > 1 {
+            return Err(Fault::new("--peer none goes with no other --peer"));
+        }
+        let mut found = Self::default();
+        for peer in asked {
+            match peer {
+                Peer::Mosquitto => found.mosquitto = Some(Mosquitto::find()?),
+                Peer::Flashmq(path) => found.flashmq = Some(Flashmq::at(path)?),
+                Peer::None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn servers(&self) -> Vec<Server> {
+        let mosquitto =
+            self.mosquitto.iter().flat_map(|_| [Server::MosquittoPassword, Server::Mosquitto]);
+        mosquitto.chain(self.flashmq.iter().map(|_| Server::Flashmq)).collect()
+    }
 }
 
 fn check(args: &BenchArgs) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! mosquitto as Debian ships it, with its queues opened as wide as the load needs.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use tessera_simulators::bench::{mosquitto_password, Server};
 use super::certificate::Certificate;
 use super::child;
 use super::folder::Folder;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Where Debian puts it; `PATH` of a user does not have it.
 const PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
@@ -34,31 +34,16 @@ impl Mosquitto {
         clients: usize,
     ) -> Result<(child::Server, SocketAddr), Fault> {
         let config = folder.fresh("mosquitto.conf");
-        let at = free_port()?;
-        let mut text = format!(
-            "listener {} 127.0.0.1\nuser root\npersistence false\nlog_type none\nmax_connections -1\n\
-             max_inflight_messages 0\nmax_queued_messages 0\n",
-            at.port()
-        );
-        // Without TCP_NODELAY its CONNACK waits 40 ms for the acknowledgement of its session tickets.
-        if let Some(Certificate { chain, key, .. }) = certificate {
-            let (chain, key) = (chain.display(), key.display());
-            text.push_str(&format!(
-                "cafile {chain}\ncertfile {chain}\nkeyfile {key}\ntls_version tlsv1.3\n\
-                 set_tcp_nodelay true\n"
-            ));
-        }
-        if server == Server::MosquittoPassword {
-            let users = folder.path().join("mosquitto.users");
-            self.write_users(&users, clients)?;
-            text.push_str(&format!("allow_anonymous false\npassword_file {}\n", users.display()));
-        } else {
-            text.push_str("allow_anonymous true\n");
-        }
-        std::fs::write(&config, text)?;
-        let mut command = Command::new(&self.server);
-        command.arg("-c").arg(&config);
-        Ok((child::Server::until_open(command, at).await?, at))
+        let users = folder.path().join("mosquitto.users");
+        let users = (server == Server::MosquittoPassword).then_some(users.as_path());
+        users.map_or(Ok(()), |users| self.write_users(users, clients))?;
+        child::on_free_port(|at| {
+            std::fs::write(&config, text(at, certificate, users))?;
+            let mut command = Command::new(&self.server);
+            command.arg("-c").arg(&config);
+            Ok(command)
+        })
+        .await
     }
 
     /// Plain text, then hashed in place by mosquitto's own tool; once in a run.
@@ -77,6 +62,30 @@ impl Mosquitto {
     }
 }
 
+/// The configuration: all queues open, nothing stored, nothing logged.
+fn text(at: SocketAddr, certificate: Option<&Certificate>, users: Option<&Path>) -> String {
+    let mut text = format!(
+        "listener {} 127.0.0.1\nuser root\npersistence false\nlog_type none\nmax_connections -1\n\
+         max_inflight_messages 0\nmax_queued_messages 0\n",
+        at.port()
+    );
+    // Without TCP_NODELAY its CONNACK waits 40 ms for the acknowledgement of its session tickets.
+    if let Some(Certificate { chain, key, .. }) = certificate {
+        let (chain, key) = (chain.display(), key.display());
+        text.push_str(&format!(
+            "cafile {chain}\ncertfile {chain}\nkeyfile {key}\ntls_version tlsv1.3\n\
+             set_tcp_nodelay true\n"
+        ));
+    }
+    match users {
+        Some(users) => {
+            text.push_str(&format!("allow_anonymous false\npassword_file {}\n", users.display()))
+        }
+        None => text.push_str("allow_anonymous true\n"),
+    }
+    text
+}
+
 fn program(name: &str) -> Result<PathBuf, Fault> {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&own).chain(PLACES.map(PathBuf::from));
@@ -85,9 +94,4 @@ fn program(name: &str) -> Result<PathBuf, Fault> {
         Fault::new(format!("{name} is not installed"))
             .hint("apt-get install mosquitto, or measure Tessera alone with --peer none")
     })
-}
-
-/// Free now; no other process asks for it in the moment until mosquitto has it.
-fn free_port() -> Result<SocketAddr, Fault> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

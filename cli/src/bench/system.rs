@@ -7,13 +7,15 @@ use std::process::Command;
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
 use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Setup, TlsClient};
+use tessera_token::encoding::hex;
 
 use super::certificate::Certificate;
 use super::child;
 use super::disk::written_by;
+use super::flashmq::Flashmq;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// All load comes from one address prefix, whose share of connects is therefore opened.
 const OPENED: &str =
@@ -122,30 +124,35 @@ fn listens(data: &Path, name: &str) -> Result<SocketAddr, Fault> {
 }
 
 /// The servers that take turns.
-pub(super) struct Pair {
+pub(super) struct Contenders {
     pub(super) system: System,
     pub(super) mosquitto: Option<Mosquitto>,
+    pub(super) flashmq: Option<Flashmq>,
     pub(super) clients: usize,
 }
 
-impl Pair {
+impl Contenders {
     async fn open(&self, server: Server, setup: Setup, data: PathBuf) -> Result<Running, Fault> {
-        match (server, &self.mosquitto) {
-            (Server::Tessera, _) => self.system.broker(setup, data).await,
-            (_, None) => Err(Fault::new("no peer")),
-            (_, Some(peer)) => {
-                let certificate = (setup == Setup::Tls).then_some(&self.system.certificate);
-                let folder = &self.system.folder;
-                let (child, addr) = peer.start(folder, server, certificate, self.clients).await?;
-                let place = self.system.place(setup, addr);
-                let (pid, keep) = (child.id(), Box::new(child));
-                Ok(Running { server, setup, place, pid, data, keep })
+        let certificate = (setup == Setup::Tls).then_some(&self.system.certificate);
+        let folder = &self.system.folder;
+        let none = || Fault::new(format!("{} is not among the peers", server.name()));
+        let (child, addr) = match server {
+            Server::Tessera => return self.system.broker(setup, data).await,
+            Server::Mosquitto | Server::MosquittoPassword => {
+                let peer = self.mosquitto.as_ref().ok_or_else(none)?;
+                peer.start(folder, server, certificate, self.clients).await?
             }
-        }
+            Server::Flashmq => {
+                self.flashmq.as_ref().ok_or_else(none)?.start(folder, certificate).await?
+            }
+        };
+        let place = self.system.place(setup, addr);
+        let (pid, keep) = (child.id(), Box::new(child));
+        Ok(Running { server, setup, place, pid, data, keep })
     }
 }
 
-impl Servers for Pair {
+impl Servers for Contenders {
     async fn start(&self, server: Server, setup: Setup) -> Result<Running, BenchError> {
         let data = self.system.folder.fresh(server.name());
         self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))

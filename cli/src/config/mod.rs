@@ -20,7 +20,7 @@ use crate::args::{
     DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs, SeedsArgs,
     ServiceArgs,
 };
-use crate::fault::Fault;
+use crate::error::Fault;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +77,9 @@ pub(crate) struct RawHttps {
 pub(crate) struct RawLog {
     pub(crate) level: Option<String>,
     pub(crate) format: Option<String>,
+    /// The format of the command line, in the place of `format`.
+    #[serde(skip)]
+    chosen: Option<Format>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -157,10 +160,10 @@ impl Raw {
     pub(crate) fn with_log(mut self, args: &LogArgs) -> Self {
         self.log.level = args.log.clone().or(self.log.level);
         let format = args.log_format.map(|format| match format {
-            LogFormat::Text => "text".to_owned(),
-            LogFormat::Json => "json".to_owned(),
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
         });
-        self.log.format = format.or(self.log.format);
+        self.log.chosen = format.or(self.log.chosen);
         self
     }
 
@@ -257,7 +260,7 @@ impl Raw {
             broker: self.broker,
             provisioning: self.provisioning,
         };
-        config.broker(&Server::from("http://127.0.0.1:1"))?;
+        config.broker(None)?;
         config.provisioning()?;
         if !(2..=tessera_token::limits::TOKEN_LIFE_SECONDS).contains(&config.token_seconds) {
             return Err(Fault::new("token_seconds is 2 seconds to 30 days"));
@@ -280,10 +283,11 @@ impl RawHttps {
 impl RawLog {
     fn validate(self) -> Result<LogConfig, Fault> {
         let level = self.level.unwrap_or_else(|| LOG_LEVEL.to_owned());
-        let format = match self.format.as_deref() {
-            None | Some("text") => Format::Text,
-            Some("json") => Format::Json,
-            Some(other) => {
+        let format = match (self.chosen, self.format.as_deref()) {
+            (Some(chosen), _) => chosen,
+            (None, None | Some("text")) => Format::Text,
+            (None, Some("json")) => Format::Json,
+            (None, Some(other)) => {
                 return Err(Fault::new(format!("log.format {other:?}: use text or json")))
             }
         };
@@ -323,24 +327,24 @@ impl Config {
         Ok(config)
     }
 
-    /// The broker's part; `provisioning` is where it relays token requests to.
-    pub(crate) fn broker(&self, provisioning: &Server) -> Result<BrokerConfig, Fault> {
+    /// The broker's part; `provisioning` is where it relays token requests to, once that is known.
+    pub(crate) fn broker(&self, provisioning: Option<&Server>) -> Result<BrokerConfig, Fault> {
         let defaults = RawBrokerConfig::default();
         let own = &self.broker;
         let raw = RawBrokerConfig {
-            mqtt: self.mqtt.to_string(),
-            mqtts: self.mqtts.map(|address| address.to_string()),
-            ws: self.ws.map(|address| address.to_string()),
-            wss: self.wss.map(|address| address.to_string()),
-            quic: self.quic.map(|address| address.to_string()),
+            mqtt: self.mqtt.address(),
+            mqtts: self.mqtts,
+            ws: self.ws,
+            wss: self.wss,
+            quic: self.quic,
             tls: self.tls.clone(),
             proxy: self.proxy.clone(),
-            http: self.metrics.to_string(),
+            http: self.metrics,
             data_dir: self.data.join("broker"),
-            provisioning: Some(provisioning.url.clone()),
-            trust: provisioning.trust.clone(),
+            provisioning: provisioning.map(|server| server.url.clone()),
+            trust: provisioning.map(|server| server.trust.clone()).unwrap_or_default(),
             ace_as_hint: own.ace_as_hint.clone(),
-            ace_challenge: own.ace_challenge.clone().unwrap_or(defaults.ace_challenge),
+            ace_challenge: own.ace_challenge.clone(),
             authz_info: own.authz_info.unwrap_or(defaults.authz_info),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),

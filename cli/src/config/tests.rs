@@ -17,7 +17,7 @@ fn defaults_hold() {
     assert_eq!(config.provisioning().unwrap().token_seconds, 3600);
     assert_eq!(
         config
-            .broker(&"http://x:1".into())
+            .broker(Some(&"http://x:1".into()))
             .unwrap()
             .provisioning
             .map(|service| service.url)
@@ -28,9 +28,9 @@ fn defaults_hold() {
 
 #[test]
 fn a_file_is_read_and_the_command_line_goes_before_it() {
-    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\nderivation_key_file = \"k\"\n[log]\nlevel = \"warn\"\n[broker.limits]\nsockets = 7\n\
+    let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\nderivation_key_file = \"k\"\n[log]\nlevel = \"warn\"\nformat = \"text\"\n[broker.limits]\nsockets = 7\n\
                 [broker]\nauthz_info = true\n[broker.resumption]\nenabled = false\n";
-    let args = LogArgs { log: Some("debug".into()), log_format: None };
+    let args = LogArgs { log: Some("debug".into()), log_format: Some(LogFormat::Json) };
     let given = raw(text).unwrap().with_log(&args);
     let flag = DerivationArgs { derivation_keys: Some("f".into()) };
     for (raw, file) in [
@@ -42,8 +42,8 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
     }
     let config = given.validate("d").unwrap();
     assert_eq!((config.mqtt.to_string().as_str(), config.audience.as_str()), ("0.0.0.0:1", "b1"));
-    assert_eq!(config.log.level, "debug");
-    let broker = config.broker(&"http://x:1".into()).unwrap();
+    assert_eq!(config.log, LogConfig { level: "debug".into(), format: Format::Json });
+    let broker = config.broker(Some(&"http://x:1".into())).unwrap();
     assert_eq!((broker.admission.sockets, broker.authz_info), (7, true));
     assert_eq!(broker.resumption, tessera_broker::resumption::TicketSettings::Off);
 }
@@ -95,7 +95,7 @@ fn listeners_and_certificates_reach_the_broker() {
         ..ListenArgs::default()
     };
     let config = raw(text).unwrap().with_listeners(&args).validate("d").unwrap();
-    let broker = config.broker(&"http://x:1".into()).unwrap();
+    let broker = config.broker(Some(&"http://x:1".into())).unwrap();
     let listen: Vec<_> =
         broker.listen.iter().map(|one| (one.transport.as_str(), one.proxied)).collect();
     assert_eq!(listen, [("mqtts", false), ("wss", true), ("quic", false)]);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::USUAL_PORTS;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// The data folder inside the demo's folder: operator commands look for their token below it.
 pub(super) const DATA: &str = "tessera-data";

@@ -5,8 +5,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tessera_runtime::random::{self, SystemRandom};
+use tessera_token::encoding::hex;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// A new folder for its owner alone; removed with everything in it when dropped.
 pub(super) struct TemporaryFolder(PathBuf);

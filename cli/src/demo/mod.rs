@@ -8,18 +8,18 @@ use tessera_provisioning::ProvisioningHandle;
 use tessera_runtime::clock::{SharedClock, SystemClock};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::stop::Stop;
+use tessera_simulators::mqtt::Broker;
 use tessera_simulators::operator::OperatorClient;
 use tessera_simulators::scenario::{self, News, Plan, Presence};
-use tessera_simulators::wire::Broker;
 use tessera_token::ids::TenantId;
 use tessera_token::messages::TokenKind;
 
 use crate::args::DemoArgs;
 use crate::args::Place;
 use crate::config::{Config, Raw};
-use crate::fault::{Fault, Outcome};
+use crate::error::{Fault, Outcome};
 use crate::serve::{start_broker, start_provisioning, BrokerPart, Feed};
-use crate::{out, sim};
+use crate::{output, sim};
 
 mod board;
 mod by_hand;
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
     let left = stage.finish().await;
     system.broker.close();
     for name in left {
-        out::complain(&format!("did not stop in time: {name}"));
+        output::complain(&format!("did not stop in time: {name}"));
     }
     outcome
 }

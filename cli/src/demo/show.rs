@@ -6,12 +6,12 @@ use tessera_runtime::stop::Stop;
 use tessera_simulators::scenario::{News, Outcome};
 
 use super::board::{drawn, ending, Board};
-use crate::screen::Screen;
-use crate::{out, sim, terminal};
+use crate::progress::Progress;
+use crate::{output, sim, terminal};
 
 pub(super) enum Show {
     Board { board: Box<Mutex<Board>>, colours: bool, stop: Stop },
-    Lines(Screen),
+    Lines(Progress),
 }
 
 impl Show {
@@ -20,17 +20,19 @@ impl Show {
         if terminal::is_able() && quiet {
             let board = Board::new(place.to_owned(), commands.to_vec());
             // The former content of the terminal is scrolled away, not overwritten.
-            out::write(&"\n".repeat(terminal::size().rows));
+            output::write(&"\n".repeat(terminal::size().rows));
             let colours = terminal::has_colours();
             return Self::Board { board: Box::new(Mutex::new(board)), colours, stop: stop.clone() };
         }
-        out::line(place);
+        output::line(place);
         if !commands.is_empty() {
-            out::line("\nA device of your own, in another terminal (Ctrl-C here ends the demo):");
-            commands.iter().for_each(|command| out::line(&format!("  {command}")));
-            out::line("");
+            output::line(
+                "\nA device of your own, in another terminal (Ctrl-C here ends the demo):",
+            );
+            commands.iter().for_each(|command| output::line(&format!("  {command}")));
+            output::line("");
         }
-        Self::Lines(Screen::new(stop))
+        Self::Lines(Progress::new(stop))
     }
 
     pub(super) fn show(&self, news: News<'_>) {
@@ -39,8 +41,8 @@ impl Show {
             Self::Board { board, colours, stop } => {
                 let mut board = locked(board);
                 board.take(news);
-                out::write(&drawn(&board.frame(terminal::size()), *colours));
-                if out::is_closed() {
+                output::write(&drawn(&board.frame(terminal::size()), *colours));
+                if output::is_closed() {
                     stop.trigger();
                 }
             }
@@ -50,12 +52,12 @@ impl Show {
     pub(super) fn end(&self, run: &Outcome, verdict: &str) {
         match self {
             Self::Board { colours, .. } => {
-                out::write(&drawn(&ending(run, verdict, terminal::size()), *colours));
+                output::write(&drawn(&ending(run, verdict, terminal::size()), *colours));
             }
             Self::Lines(screen) => {
                 screen.done();
                 sim::summary(run);
-                out::line(&format!("\n{verdict}"));
+                output::line(&format!("\n{verdict}"));
             }
         }
     }

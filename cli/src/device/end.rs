@@ -1,9 +1,9 @@
 //! The reason that a device has no connection.
 
-use tessera_simulators::wire::{Closed, Told};
+use tessera_simulators::mqtt::{Closed, Told};
 
 use super::folder::Folder;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Why there is no connection.
 pub(in crate::device) enum End {

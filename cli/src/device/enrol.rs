@@ -10,8 +10,8 @@ use tessera_token::ids::{DeviceId, TenantId};
 
 use super::folder::{Card, Folder};
 use crate::args::EnrolArgs;
-use crate::fault::{Fault, Outcome};
-use crate::{out, secrets, when};
+use crate::error::{Fault, Outcome};
+use crate::{output, secrets, time};
 
 pub(super) async fn run(args: EnrolArgs) -> Outcome {
     DeviceId::parse(&args.device)?;
@@ -60,13 +60,13 @@ fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
 
 fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
     let (device, dir) = (&args.device, path.display());
-    out::line(&format!(
+    output::line(&format!(
         "{device} is enrolled in tenant {}; key and token are in {dir}",
         args.tenant
     ));
-    out::line(&format!("the token is good for {}; try:", when::span(token.life())));
-    out::line(&format!("  tessera device connect --dir {dir} --test"));
-    out::line(&format!(
+    output::line(&format!("the token is good for {}; try:", time::span(token.life())));
+    output::line(&format!("  tessera device connect --dir {dir} --test"));
+    output::line(&format!(
         "  mosquitto_pub -i {device} -u {device} -P \"$(tessera device password --dir {dir})\" -t d/{device}/telemetry -m 21.5"
     ));
 }

@@ -15,14 +15,14 @@ use tessera_runtime::tls::Trust;
 use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
+use tessera_token::encoding::{base64url, from_base64url, hex};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::SymmetricKey;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
 use crate::args::{folder_or_env, FolderArgs};
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// One device's folder.
 pub(crate) struct Folder {
@@ -114,9 +114,9 @@ impl Folder {
         owner_alone(&self.path, &found)?;
         let path = self.file("device.key");
         let text = read_secret_text(&path)?;
-        let mut seed = [0u8; 32];
-        hex::decode_to_slice(text.expose(), &mut seed)
-            .map_err(|_| Fault::new(format!("{}: not 32 bytes as hexadecimal", path.display())))?;
+        let seed = hex::decode_key(text.expose()).ok_or_else(|| {
+            Fault::new(format!("{}: not 32 bytes as hexadecimal", path.display()))
+        })?;
         Ok(SecretKey::from_seed(&seed))
     }
 

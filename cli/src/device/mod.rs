@@ -1,7 +1,7 @@
 //! The device side for people: a folder per device.
 
 use crate::args::DeviceCommand;
-use crate::fault::Outcome;
+use crate::error::Outcome;
 
 mod connect;
 mod doctor;

@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::ids::{ClientId, VerifierName};
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::enrol::clock;
 use super::folder::{Card, Folder};
 use super::token::{kind, refresh};
 use crate::args::PasswordArgs;
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// After it no proof of this second is made any more.
 pub(super) const A_SECOND: Duration = Duration::from_secs(1);
@@ -24,8 +24,8 @@ pub(super) async fn run(args: PasswordArgs) -> Outcome {
     let client_id = args.client_id.as_deref().unwrap_or(&card.device);
     let password = make(&folder, &card, client_id, args.verifier.as_ref()).await?;
     match args.hex {
-        true => out::line(&hex::encode(password)),
-        false => out::line(&base64url(&password)),
+        true => output::line(&hex::encode(password)),
+        false => output::line(&base64url(&password)),
     }
     Ok(0)
 }

@@ -2,17 +2,17 @@ use serde_json::json;
 use tessera_runtime::random::SystemRandom;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
-use tessera_simulators::device::peek::unverified_claims;
+use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_token::claims::Claims;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::messages::TokenKind;
-use tessera_token::text::base64url;
 
 use super::enrol::{clock, refused};
 use super::folder::{Card, Folder};
 use crate::args::TokenArgs;
-use crate::fault::{Fault, Outcome};
-use crate::{out, when};
+use crate::error::{Fault, Outcome};
+use crate::{output, time};
 
 pub(super) async fn run(args: TokenArgs) -> Outcome {
     let folder = Folder::of(&args.folder);
@@ -33,8 +33,8 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
         .ok_or_else(|| Fault::new("the folder holds something that is no token"))?;
     let now = clock.now().get();
     match args.json {
-        true => out::line(&format!("{:#}", as_json(&token, &claims))),
-        false => out::write(&as_text(&token, &claims, now)),
+        true => output::line(&format!("{:#}", as_json(&token, &claims))),
+        false => output::write(&as_text(&token, &claims, now)),
     }
     Ok(0)
 }
@@ -91,7 +91,7 @@ fn as_json(token: &HeldToken, claims: &Claims) -> serde_json::Value {
 fn as_text(token: &HeldToken, claims: &Claims, now: u64) -> String {
     let expires = claims.expires.get();
     let left = match expires.checked_sub(now) {
-        Some(left) if left > 0 => format!("in {}", when::span(left)),
+        Some(left) if left > 0 => format!("in {}", time::span(left)),
         _ => "EXPIRED: tessera device token --refresh".to_owned(),
     };
     let bound = match (&claims.confirmation, token.kind()) {
@@ -105,8 +105,8 @@ fn as_text(token: &HeldToken, claims: &Claims, now: u64) -> String {
         claims.device,
         claims.tenant,
         claims.audience,
-        when::utc(claims.issued.get()),
-        when::utc(expires),
+        time::utc(claims.issued.get()),
+        time::utc(expires),
         token.bytes.len(),
         base64url(TokenHash::of(&token.bytes).as_bytes()),
     );

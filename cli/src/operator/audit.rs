@@ -6,16 +6,16 @@ use serde_json::Value;
 use tessera_runtime::secret::read_public_text;
 use tessera_simulators::operator::OperatorClient;
 use tessera_token::cbor::Writer;
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::hash::sha256;
 use tessera_token::head::ServiceHead;
 use tessera_token::key::Thumbprint;
-use tessera_token::text::from_base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::{pages, words};
-use crate::fault::{Fault, Outcome};
+use crate::error::{Fault, Outcome};
 use crate::secrets::read_thumbprint;
-use crate::{out, when};
+use crate::{output, time};
 
 /// Where `tessera up` puts the thumbprint.
 const ROOT_FILE: &str = "tessera-data/root.thumbprint";
@@ -37,14 +37,14 @@ pub(super) async fn run_verify(
     let hashes = verify(&pages::all(client, "/v1/audit").await.map_err(words)?)?;
     let last = hashes.last().map(hex::encode).unwrap_or_else(|| hex::encode([0; 32]));
     let count = hashes.len();
-    out::line(&format!("{count} entries, every hash follows from the one before; head {last}"));
-    out::line(&compare(&hashes, &own, "the service's own head")?);
+    output::line(&format!("{count} entries, every hash follows from the one before; head {last}"));
+    output::line(&compare(&hashes, &own, "the service's own head")?);
     if pin.is_none() {
-        out::line("  its signature was not checked: give --root");
+        output::line("  its signature was not checked: give --root");
     }
     if let Some((name, head)) = kept {
         let name = if Path::new(name).is_file() { name } else { "the head that was given" };
-        out::line(&compare(&hashes, &head, name)?);
+        output::line(&compare(&hashes, &head, name)?);
     }
     Ok(0)
 }
@@ -104,7 +104,7 @@ fn served_head(answer: &Value, pin: Option<&Thumbprint>) -> Result<ServiceHead, 
 fn compare(hashes: &[[u8; 32]], head: &ServiceHead, name: &str) -> Result<String, Fault> {
     let told = format!(
         "{name} of {}: {} entries, {}",
-        when::utc(head.time.get()),
+        time::utc(head.time.get()),
         head.audit,
         hex::encode(head.audit_hash)
     );
@@ -170,7 +170,7 @@ fn hash(seq: u64, previous: &[u8; 32], row: &Value) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tessera_token::text::base64url;
+    use tessera_token::encoding::base64url;
 
     use super::*;
 

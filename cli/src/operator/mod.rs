@@ -9,8 +9,8 @@ use crate::args::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
-use crate::fault::{Fault, Outcome};
-use crate::{out, secrets};
+use crate::error::{Fault, Outcome};
+use crate::{output, secrets};
 
 mod audit;
 mod pages;
@@ -51,9 +51,9 @@ impl Call {
     fn show(&self, answer: Result<Value, OperatorError>) -> Outcome {
         let answer = answer.map_err(words)?;
         match (&answer, self.json) {
-            (Value::Null, _) => out::line("done"),
-            (_, true) => out::line(&format!("{answer:#}")),
-            (_, false) => out::write(&table::one(&answer)),
+            (Value::Null, _) => output::line("done"),
+            (_, true) => output::line(&format!("{answer:#}")),
+            (_, false) => output::write(&table::one(&answer)),
         }
         Ok(0)
     }
@@ -62,9 +62,9 @@ impl Call {
     async fn list(&self, path: &str, columns: &[&str]) -> Outcome {
         let rows = pages::all(&self.client, path).await.map_err(words)?;
         if self.json {
-            out::line(&format!("{:#}", Value::Array(rows)));
+            output::line(&format!("{:#}", Value::Array(rows)));
         } else {
-            out::write(&table::many(&rows, columns));
+            output::write(&table::many(&rows, columns));
         }
         Ok(0)
     }
@@ -111,9 +111,9 @@ async fn account(command: AccountCommand) -> Outcome {
             let tenants = if whose.all_tenants { json!("all") } else { json!(whose.tenants) };
             let body = json!({ "operator": name, "roles": roles, "tenants": tenants });
             let outcome = call.show(call.client.post("/v1/operators", &body).await)?;
-            if out::is_closed() {
+            if output::is_closed() {
                 // Tokens are kept as hashes: one that was not shown is of no use.
-                out::complain(&format!(
+                output::complain(&format!(
                     "tessera: the account {name} was made, and its token was not shown. It cannot be shown again: delete \
                      the account with `tessera operator delete {name}` and make it anew"
                 ));
@@ -171,7 +171,7 @@ async fn claim(command: ClaimCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, "claims");
             let made = call.client.post(&path, &body).await.map_err(words)?;
             show_claims(&call, &made, plain);
-            if out::is_closed() {
+            if output::is_closed() {
                 complain_of_lost_codes(&made);
             }
             Ok(0)
@@ -191,14 +191,14 @@ async fn claim(command: ClaimCommand) -> Outcome {
 /// The one place where claim codes are shown: the operator needs them now, and only now.
 fn show_claims(call: &Call, made: &Value, plain: bool) {
     if call.json {
-        return out::line(&format!("{made:#}"));
+        return output::line(&format!("{made:#}"));
     }
     let claims = made.get("claims").and_then(Value::as_array).cloned().unwrap_or_default();
     if plain {
         let codes = claims.iter().filter_map(|claim| claim.get("code").and_then(Value::as_str));
-        return codes.for_each(out::line);
+        return codes.for_each(output::line);
     }
-    out::write(&table::many(&claims, &["claim", "code", "expires"]));
+    output::write(&table::many(&claims, &["claim", "code", "expires"]));
 }
 
 /// Codes are kept as hashes: one that was not shown is of no use.
@@ -206,7 +206,7 @@ fn complain_of_lost_codes(made: &Value) {
     let claims = made.get("claims").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ids: Vec<&str> =
         claims.iter().filter_map(|claim| claim.get("claim").and_then(Value::as_str)).collect();
-    out::complain(&format!(
+    output::complain(&format!(
         "tessera: claims were made, and not all of their codes were shown. They cannot be shown again: take them back \
          with `tessera claim delete ID` and make others. The ids: {}",
         ids.join(" ")
@@ -289,8 +289,8 @@ async fn audit(command: AuditCommand) -> Outcome {
             let call = Call::of(&operator)?;
             let answer = call.client.get("/v1/audit/head").await.map_err(words)?;
             match (call.json, answer.get("signed").and_then(Value::as_str)) {
-                (false, Some(signed)) => out::line(signed),
-                _ => out::line(&format!("{answer:#}")),
+                (false, Some(signed)) => output::line(signed),
+                _ => output::line(&format!("{answer:#}")),
             }
             Ok(0)
         }
@@ -309,14 +309,14 @@ async fn trust(command: TrustCommand) -> Outcome {
     let columns = ["kind", "tenant", "subject", "epoch", "done", "at"];
     if call.json {
         let items = pages::all(&call.client, "/v1/trust/restored").await.map_err(words)?;
-        out::line(&format!("{:#}", json!({ "restorations": restorations, "items": items })));
+        output::line(&format!("{:#}", json!({ "restorations": restorations, "items": items })));
         return Ok(0);
     }
     if restorations.is_empty() {
-        out::line("no restoration from an older copy that is still to be looked at");
+        output::line("no restoration from an older copy that is still to be looked at");
     } else {
-        out::write(&table::many(restorations, &["at", "from", "to", "why"]));
-        out::line("");
+        output::write(&table::many(restorations, &["at", "from", "to", "why"]));
+        output::line("");
     }
     call.list("/v1/trust/restored", &columns).await
 }

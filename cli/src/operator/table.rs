@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::when;
+use crate::time;
 
 /// One object, a line each member.
 pub(super) fn one(object: &Value) -> String {
@@ -52,7 +52,7 @@ fn cell(name: &str, value: &Value) -> String {
             items.iter().map(|item| cell("", item)).collect::<Vec<_>>().join(" ")
         }
         Value::Number(number) if TIMES.contains(&name) => {
-            number.as_u64().map_or_else(|| number.to_string(), when::utc)
+            number.as_u64().map_or_else(|| number.to_string(), time::utc)
         }
         other => other.to_string(),
     };

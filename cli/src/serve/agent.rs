@@ -14,8 +14,8 @@ use super::signals::Signals;
 use super::{control, founded, run_file};
 use crate::args::{AgentArgs, SeedsArgs};
 use crate::config::Raw;
-use crate::fault::Outcome;
-use crate::out;
+use crate::error::Outcome;
+use crate::output;
 
 /// Where the agent answers by default.
 const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     let verifier = daemon.agent().validator().verifier();
     let places = [("http", daemon.http().to_string()), ("verifier", verifier.to_string())];
     run_file::write(&config.data, &places)?;
-    out::write(&format!(
+    output::write(&format!(
         "data          {}\nverifier      {verifier}   (devices prove themselves for this name)\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",
         config.data.display(),
         daemon.http(),

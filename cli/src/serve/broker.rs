@@ -10,8 +10,8 @@ use super::signals::Signals;
 use super::{control, run_file};
 use crate::args::{BrokerArgs, SeedsArgs};
 use crate::config::Raw;
-use crate::fault::Outcome;
-use crate::out;
+use crate::error::Outcome;
+use crate::output;
 
 /// The broker alone; it talks to provisioning over HTTP.
 pub(crate) async fn run(args: BrokerArgs) -> Outcome {
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let mut places = broker.places();
     places.push(("metrics", metrics.to_string()));
     run_file::write(&config.data, &places)?;
-    out::write(&format!(
+    output::write(&format!(
         "data          {}\n{}broker        http://{metrics}   (/metrics /healthz /readyz)\nprovisioning  {}\n\n",
         config.data.display(),
         broker.told(),

@@ -13,10 +13,11 @@ use std::time::Duration;
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::own_folder;
 use tessera_runtime::stop::Stop;
+use tessera_token::encoding::hex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const SOCKET: &str = "control.sock";
 /// How copies begin.

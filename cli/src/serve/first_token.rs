@@ -5,17 +5,17 @@ use std::path::Path;
 
 use tessera_provisioning::FirstStart;
 
-use crate::out;
+use crate::output;
 
 /// Prints the path of the token; at a terminal, the token too.
 pub(crate) fn tell(data: &Path, first: &FirstStart) {
     let path = data.join("operator.token");
     let path = path.display();
-    match out::is_terminal() {
-        true => out::line(&format!(
+    match output::is_terminal() {
+        true => output::line(&format!(
             "operator token (shown once; also in {path}): {}",
             first.operator_token.expose()
         )),
-        false => out::line(&format!("operator token: in {path}")),
+        false => output::line(&format!("operator token: in {path}")),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tessera_runtime::secret::write_secret_file;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 const NAME: &str = "founded";
 

@@ -11,8 +11,8 @@ use tessera_runtime::stop::Stop;
 use super::signals::{Asked, Signals};
 use crate::args::LogArgs;
 use crate::config::{LogConfig, Raw};
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ pub(super) async fn until_told(
             _ = often.tick(), if !told => if ready() {
                 told = true;
                 service_manager::status("ready");
-                out::line("ready");
+                output::line("ready");
             },
         }
     }
@@ -148,7 +148,7 @@ pub(super) fn ended(left: &[String]) -> Outcome {
         return Ok(0);
     }
     for name in left {
-        out::complain(&format!("did not stop in time: {name}"));
+        output::complain(&format!("did not stop in time: {name}"));
     }
     Ok(0)
 }

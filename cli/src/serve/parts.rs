@@ -20,7 +20,7 @@ use tessera_token::trust::TenantSet;
 use super::founded;
 use crate::args::FeedArgs;
 use crate::config::Config;
-use crate::fault::Fault;
+use crate::error::Fault;
 use crate::secrets::read_thumbprint;
 
 /// Where trust comes from.
@@ -120,7 +120,7 @@ pub(crate) async fn start_broker(
     agent_config.derivation_key_file = config.derivation_key_file.clone();
     let random = SystemRandom::shared();
     let agent = Agent::start(agent_config, clock.clone(), random, &metrics, stop).await?;
-    let mut settings = config.broker(&feed.server)?;
+    let mut settings = config.broker(Some(&feed.server))?;
     settings.accept_loss = config.accept_loss;
     settings.relay_token = RelayToken(Some(feed.token.clone()));
     settings.must_exist = founded::is_there(&config.data);
@@ -204,7 +204,7 @@ mod tests {
         tessera_runtime::secret::write_secret_file(&token, b"t\n").unwrap();
         let file = folder.path().join("root.thumbprint");
         std::fs::write(&file, format!("{}\n", "ab".repeat(32))).unwrap();
-        let url64 = tessera_token::text::base64url(&[0xab; 32]);
+        let url64 = tessera_token::encoding::base64url(&[0xab; 32]);
         for root in ["ab".repeat(32), url64, file.display().to_string()] {
             let feed = read(&token, &root).unwrap();
             assert_eq!(feed.root.as_bytes(), &[0xab; 32]);

@@ -13,8 +13,8 @@ use super::signals::Signals;
 use super::{control, first_token, run_file};
 use crate::args::ProvisionArgs;
 use crate::config::Raw;
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// Provisioning alone.
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     if let Some(first) = service.first_start() {
         first_token::tell(&config.data, first);
     }
-    out::write(&format!(
+    output::write(&format!(
         "data          {data}
 provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 

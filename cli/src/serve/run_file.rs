@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{json, Map, Value};
 use tessera_runtime::secret::write_secret_file;
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Writes `run.json` into the data folder.
 pub(super) fn write(data: &Path, at: &[(&str, String)]) -> Result<(), Fault> {

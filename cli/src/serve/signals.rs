@@ -6,8 +6,8 @@ use std::pin::pin;
 use tessera_runtime::stop::Stop;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
-use crate::fault::Fault;
-use crate::out;
+use crate::error::Fault;
+use crate::output;
 
 /// The request of a signal.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Signals {
 }
 
 fn at_once() {
-    out::complain("asked twice: ending at once");
+    output::complain("asked twice: ending at once");
     std::process::exit(130);
 }
 

@@ -14,8 +14,8 @@ use super::signals::Signals;
 use super::{control, first_token, run_file};
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 
 /// Provisioning and broker in one process; the broker talks to provisioning over loopback HTTP, as it would elsewhere.
 pub(crate) async fn run(args: UpArgs) -> Outcome {
@@ -97,7 +97,7 @@ fn tell(
     if let Some(first) = provisioning.first_start() {
         first_token::tell(&config.data, first);
     }
-    out::write(&format!(
+    output::write(&format!(
         "data          {data}
 {told}provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 broker        http://{metrics}   (/metrics /healthz /readyz)

@@ -1,11 +1,11 @@
 //! The CONNECT password: any bytes are taken apart without harm, and what was taken apart goes together again.
 
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SIGNATURE_BYTES};
 use tessera_token::limits::{PASSWORD_BYTES, TOKEN_BYTES};
 use tessera_token::proof::{ConnectProof, Credential, MAC_BYTES};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 
 use super::cbor::strict;
 use super::numbered;

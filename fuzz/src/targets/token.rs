@@ -1,10 +1,10 @@
 //! The verifier, with the issuer's key inside: claims, header, trust data and proof are bent, the token is signed over
-//! what they became, and what [`chain::admit`] says is compared with [`judge`], which reads the same bytes with
+//! what they became, and what [`chain::admit`] says is compared with [`oracle`], which reads the same bytes with
 //! another CBOR library and knows the rules from `ARCHITECTURE.md`.
 
-mod bend;
-mod edge;
-mod judge;
+mod boundaries;
+mod mutate;
+mod oracle;
 
 use tessera_token::cbor::Writer;
 use tessera_token::chain::{self, Attempt};
@@ -23,22 +23,22 @@ pub fn target(data: &[u8]) {
     let mut draw = Draw::new(data);
     let mut world = World::new();
     if draw.one_in(4) {
-        let (token, time) = edge::token(&mut draw, &mut world);
+        let (token, time) = boundaries::token(&mut draw, &mut world);
         let key = &keys().device;
         let proof = ConnectProof::make(key, AUDIENCE, "s-0042", &token, at(time), 1);
         let credential = Credential { token, proof: Some(proof) };
         return compare(&credential, "s-0042", &world, at(NOW));
     }
     let now = at(if draw.one_in(8) { interesting(&mut draw, NOW) } else { NOW });
-    let token = bend::token(&mut draw);
-    bend::world(&mut draw, &mut world, &token);
+    let token = mutate::token(&mut draw);
+    mutate::world(&mut draw, &mut world, &token);
     let (credential, client_id) = attempt(&mut draw, token, now.get());
     compare(&credential, &client_id, &world, now);
 }
 
 fn compare(credential: &Credential, client_id: &str, world: &World, now: UnixSeconds) {
     let attempt = Attempt { presented: credential.clone().into(), client_id: client_id.to_owned() };
-    let judged = judge::judge(credential, client_id, world, now.get());
+    let judged = oracle::judge(credential, client_id, world, now.get());
     match chain::admit(&attempt, world, now) {
         Ok(admission) => {
             note("admitted");
@@ -59,7 +59,7 @@ fn compare(credential: &Credential, client_id: &str, world: &World, now: UnixSec
             note((refusal.code.as_str(), judged.as_ref().err()));
             assert!(judged.is_err(), "{} although nothing is wrong", refusal.code);
             if let Some(subject) = refusal.subject {
-                let names = judge::signed_names(&credential.token, world);
+                let names = oracle::signed_names(&credential.token, world);
                 let told = (subject.tenant.to_string(), subject.device.to_string());
                 assert_eq!(names, Some(told), "a subject that nobody signed");
             }
@@ -118,7 +118,7 @@ pub(super) fn item(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
 
 /// Every bound, the tape that bends nothing, and tapes that bend one thing each.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
-    let edges = (0..edge::EDGES).flat_map(|edge| (0..3).map(move |step| vec![3, step, edge]));
+    let edges = (0..boundaries::EDGES).flat_map(|edge| (0..3).map(move |step| vec![3, step, edge]));
     let straight = vec![0u8; 24];
     let bent = (1..24).flat_map(|place| {
         [1u8, 3, 7, 11, 15].map(|value| {

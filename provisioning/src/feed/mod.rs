@@ -59,10 +59,10 @@ pub(crate) async fn events(
 async fn all_events(service: &Service, asked: &Asked) -> Result<News, Refused> {
     let Asked { after, wait, .. } = *asked;
     if wait > 0 && Head::read(&service.tables)?.seq == after {
-        let _seat = service.hub.seat().ok_or(RefusalCode::LimitReached)?;
-        service.metrics.pollers.set(&[], count(service.hub.waiting()));
+        let _seat = service.waiters.seat().ok_or(RefusalCode::LimitReached)?;
+        service.metrics.pollers.set(&[], count(service.waiters.waiting()));
         let wait = Duration::from_secs(wait.min(POLL_SECONDS));
-        service.hub.newer_than(after, wait, &service.stop).await;
+        service.waiters.newer_than(after, wait, &service.stop).await;
     }
     // A reader may see an event a moment before it is durable: it must not act on one that a crash takes back.
     service.store.barrier().await?;

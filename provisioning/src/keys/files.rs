@@ -8,6 +8,7 @@ use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{
     own_folder, read_secret_file, write_secret_file, Secret, SecretFileError,
 };
+use tessera_token::encoding::hex;
 use tessera_token::ids::TenantId;
 use tessera_token::key::{KeyId, SecretKey};
 
@@ -133,7 +134,7 @@ fn is_gone(error: &std::io::Error) -> bool {
 }
 
 fn parse_id(text: &str) -> Option<KeyId> {
-    let bytes = hex::decode(text).ok()?;
+    let bytes = hex::decode(text)?;
     <[u8; 8]>::try_from(bytes).ok().map(KeyId::from_bytes)
 }
 

@@ -81,7 +81,7 @@ async fn jump(
         Ok(tried.map(|jumped| {
             if let Some(jumped) = jumped {
                 service.noted(&entry);
-                service.metrics.restorations.inc(&[&jumped.why]);
+                service.metrics.restorations.inc(&[jumped.why.as_str()]);
             }
         }))
     })

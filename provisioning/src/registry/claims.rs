@@ -1,5 +1,6 @@
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::Batch;
+use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
@@ -140,10 +141,10 @@ pub(crate) async fn delete(
 }
 
 fn id_bytes(id: &str) -> Result<[u8; 8], Refused> {
-    let bytes = hex::decode(id).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes = hex::decode(id).and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| RefusalCode::NotFound.into())
 }
 
 fn cursor_bytes(cursor: &str) -> Result<Vec<u8>, Refused> {
-    hex::decode(cursor).map_err(|_| Refused::malformed("cursor"))
+    hex::decode(cursor).ok_or_else(|| Refused::malformed("cursor"))
 }

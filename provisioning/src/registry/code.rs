@@ -2,6 +2,7 @@
 
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
+use tessera_token::encoding::hex;
 use tessera_token::hash::sha256;
 
 /// Crockford's base 32: no I, L, O, U, so that nothing is misread.

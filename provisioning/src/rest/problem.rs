@@ -7,9 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::json;
 use tessera_runtime::http::server::{accepts, media_type};
+use tessera_token::encoding::base64url;
 use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;

@@ -5,10 +5,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::ids::VerifierName;
 use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     EventHash, Evidence, FeedNonce, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
@@ -168,7 +168,7 @@ fn note(app: &App, by: &Admits, account: &str) {
 pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer {
     let tenants = &by.operator().tenants;
     let bound = *tenants != Tenants::All;
-    let seat = app.hub.show(&by.operator().share(), bound, EVIDENCE_WAIT).await;
+    let seat = app.waiters.show(&by.operator().share(), bound, EVIDENCE_WAIT).await;
     let seat = seat.map_err(|code| {
         app.metrics.limits_hit.inc(&["evidence"]);
         Refused::because(code, "evidence is looked at one piece at a time: show it again later")

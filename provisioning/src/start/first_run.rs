@@ -6,6 +6,7 @@ use std::path::Path;
 use tessera_runtime::random::Random;
 use tessera_runtime::secret::{write_secret_file, Secret};
 use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_token::encoding::hex;
 use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::refusal::RefusalCode;

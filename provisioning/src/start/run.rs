@@ -44,10 +44,10 @@ use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
-use crate::trust::hub::Hub;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
 use crate::trust::restored;
+use crate::trust::waiters::Waiters;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {
@@ -265,7 +265,7 @@ pub(super) async fn build(
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
     came_back(&store, &tables, &*clock, &service_metrics).await?;
-    let hub = Hub::at(Head::read(&tables)?.seq);
+    let waiters = Waiters::at(Head::read(&tables)?.seq);
     let room = Room::count(&tables, config.trust, clock.monotonic())?;
     let issuer = IssuerActor {
         store: store.clone(),
@@ -274,8 +274,8 @@ pub(super) async fn build(
     };
     let issuer = Supervisor::start(move |_| issuer);
     let issuer_ = issuer.clone();
-    let (store_, tables_, time_, root_, hub_) =
-        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), hub.clone());
+    let (store_, tables_, time_, root_, waiters_) =
+        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
     let bells = Bells::default();
     let bells_ = bells.clone();
     let trust = Supervisor::start(move |_| TrustActor {
@@ -283,7 +283,7 @@ pub(super) async fn build(
         tables: tables_,
         time: time_,
         root: root_,
-        hub: hub_,
+        waiters: waiters_,
         bells: bells_,
         issuer: issuer_,
         whole: Default::default(),
@@ -310,7 +310,7 @@ pub(super) async fn build(
         root,
         audit,
         trust,
-        hub,
+        waiters,
         bells,
         bound: BoundSnapshots::default(),
         readers: Readers::default(),
@@ -352,7 +352,7 @@ async fn came_back(
         Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
         store.commit(batch).await?;
         tell(&restoration);
-        metrics.restorations.inc(&[&restoration.why]);
+        metrics.restorations.inc(&[restoration.why.as_str()]);
     }
     let count = restored::restorations(tables)?.len();
     metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));

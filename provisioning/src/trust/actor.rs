@@ -11,10 +11,9 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash, TenantSet};
 
 use super::bells::Bells;
-use super::hub::Hub;
 use super::ledger::{self, Head};
-use super::restored;
-use super::restored::{Jump, Place, Restoration};
+use super::restored::{self, Jump, NoticedBy, Place, Restoration};
+use super::waiters::Waiters;
 use super::whole::Whole;
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
@@ -25,16 +24,13 @@ use crate::room::Hold;
 use crate::tables::Tables;
 use crate::write::Attempt;
 
-/// Why a jump was made that rests on the word of a reader alone.
-const CLAIM: &str = "claim";
-
 /// Publishes changes one after the other: the order of the feed is the order of its mailbox.
 pub(crate) struct TrustActor {
     pub(crate) store: Store,
     pub(crate) tables: Tables,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
-    pub(crate) hub: Hub,
+    pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
     pub(crate) whole: Whole,
@@ -124,7 +120,7 @@ impl TrustActor {
     fn jump_for_claim(&self, before: &Head, now: UnixSeconds) -> Result<(Batch, Written), Refused> {
         let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
-        let jump = Jump::unknown(before, CLAIM);
+        let jump = Jump::unknown(before, NoticedBy::Claim);
         let (head, jumped) = jump.write(&self.tables, &mut batch, before, now)?;
         head.write(&self.tables, &mut batch);
         self.note_claim(&mut batch, &jumped);
@@ -152,7 +148,11 @@ impl TrustActor {
         if let Some(jumped) = &written.jumped {
             self.bells.ring_all();
             tell(jumped);
-            let by = self.claimed.take().filter(|_| jumped.why == CLAIM).map(|claimed| claimed.by);
+            let by = self
+                .claimed
+                .take()
+                .filter(|_| jumped.why == NoticedBy::Claim)
+                .map(|claimed| claimed.by);
             if self.unbacked.len() < OPERATORS {
                 self.unbacked.extend(by);
             }
@@ -163,13 +163,14 @@ impl TrustActor {
                 }
             });
         }
-        self.hub.announce(written.head.seq);
+        self.waiters.announce(written.head.seq);
     }
 }
 
 /// Says loudly that this service has lost something.
 pub(crate) fn tell(jumped: &Restoration) {
     let Restoration { from, to, why, .. } = jumped;
+    let why = why.as_str();
     tracing::error!(
         from,
         to,
@@ -276,7 +277,7 @@ impl TrustActor {
             restored::lift_after(&self.tables, &mut batch, after, shown.of.as_ref())?;
             return Ok(Some((batch, Written { head, jumped: None })));
         }
-        let (above, why) = (shown.seq.max(head.seq), "reader");
+        let (above, why) = (shown.seq.max(head.seq), NoticedBy::Reader);
         let jump = Jump { above, epoch: shown.epoch, after, of: shown.of, why };
         let mut batch = shown.batch;
         head.expect(&self.tables, &mut batch);

@@ -23,12 +23,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::trust::hub::Hub;
+    use crate::trust::waiters::Waiters;
 
     #[tokio::test]
     async fn place_stays_taken_until_the_work_is_done_also_when_the_caller_is_gone() {
-        let hub = Hub::at(0);
-        let right = hub.show("a", true, Duration::ZERO).await.unwrap();
+        let waiters = Waiters::at(0);
+        let right = waiters.show("a", true, Duration::ZERO).await.unwrap();
         let (go, wait) = mpsc::sync_channel::<()>(1);
         let mut caller = Box::pin(run(right, move || wait.recv()));
         poll_fn(|context| {
@@ -37,11 +37,11 @@ mod tests {
         })
         .await;
         drop(caller);
-        let again = hub.show("a", true, Duration::ZERO).await;
+        let again = waiters.show("a", true, Duration::ZERO).await;
         assert_eq!(again.err(), Some(RefusalCode::RateLimited));
-        let other = hub.show("b", true, Duration::ZERO).await;
+        let other = waiters.show("b", true, Duration::ZERO).await;
         assert_eq!(other.err(), Some(RefusalCode::LimitReached));
         go.send(()).unwrap();
-        hub.show("b", true, Duration::MAX).await.unwrap();
+        waiters.show("b", true, Duration::MAX).await.unwrap();
     }
 }

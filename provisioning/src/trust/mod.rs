@@ -1,7 +1,7 @@
 //! The trust feed: what verifiers must know, in one order, signed by the root key.
 //!
 //! [`ledger`] is the pure step (head and changes in, rows out), [`actor`] runs it one publication after the other,
-//! [`snapshot`] is the state at one sequence number, [`whole`] makes that of all tenants, [`hub`] wakes the readers that wait, [`readers`] notices two
+//! [`snapshot`] is the state at one sequence number, [`whole`] makes that of all tenants, [`waiters`] wakes the readers that wait, [`readers`] notices two
 //! verifiers of one name, [`held`] runs what takes long. [`bound`] and [`bells`] are the same for the readers of some
 //! tenants. [`restored`] is the jump of a store that came back from an older copy. The answers to readers are in
 //! [`crate::feed`], the rest of a recovery in [`crate::recovery`].
@@ -10,11 +10,11 @@ pub(crate) mod actor;
 pub(crate) mod bells;
 pub(crate) mod bound;
 pub(crate) mod held;
-pub(crate) mod hub;
 pub(crate) mod ledger;
 pub(crate) mod readers;
 pub(crate) mod restored;
 pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
+pub(crate) mod waiters;
 pub(crate) mod whole;

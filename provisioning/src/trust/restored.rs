@@ -42,6 +42,29 @@ pub fn mark(store: &Store, at: UnixSeconds) -> Result<(), StoreError> {
     store.commit_blocking(batch)
 }
 
+/// How a restoration was noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NoticedBy {
+    /// The copy was marked.
+    Copy,
+    /// A reader showed that it is beyond.
+    Reader,
+    /// A reader only said so.
+    Claim,
+}
+
+impl NoticedBy {
+    /// The word in rows, answers, log and metric.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Reader => "reader",
+            Self::Claim => "claim",
+        }
+    }
+}
+
 /// One restoration that was noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Restoration {
@@ -51,8 +74,8 @@ pub(crate) struct Restoration {
     pub(crate) from: u64,
     /// Where the new line begins.
     pub(crate) to: u64,
-    /// `copy` for a marked one, `reader` when a reader showed it, `claim` when a reader only said so.
-    pub(crate) why: String,
+    /// How it was noticed.
+    pub(crate) why: NoticedBy,
 }
 
 /// A jump that is to be made.
@@ -66,12 +89,12 @@ pub(crate) struct Jump {
     pub(crate) after: u64,
     /// The tenants of these subjects; `None` is all. A customer ends no tokens of another.
     pub(crate) of: Option<TenantSet>,
-    pub(crate) why: &'static str,
+    pub(crate) why: NoticedBy,
 }
 
 impl Jump {
     /// For a copy whose loss is unknown.
-    pub(crate) fn unknown(head: &Head, why: &'static str) -> Self {
+    pub(crate) fn unknown(head: &Head, why: NoticedBy) -> Self {
         let above = head.seq.saturating_add(UNKNOWN_JUMP);
         Self { above, epoch: 0, after: u64::MAX, of: None, why }
     }
@@ -98,8 +121,7 @@ impl Jump {
         }
         lift_after(tables, batch, self.after, self.of.as_ref())?;
         issue::jump(tables, batch, UNKNOWN_JUMP, now.get().saturating_mul(SERIALS_A_SECOND))?;
-        let why = self.why.to_owned();
-        let restoration = Restoration { at: now.get(), from: head.seq, to, why };
+        let restoration = Restoration { at: now.get(), from: head.seq, to, why: self.why };
         let mut list = restorations(tables)?;
         list.push(restoration.clone());
         list.drain(..list.len().saturating_sub(RESTORATIONS));
@@ -135,7 +157,8 @@ pub(crate) fn at_start(
     let Some(mark) = tables.meta.get(RESTORED)? else { return Ok(None) };
     let head = Head::read(tables)?;
     head.expect(tables, batch);
-    let (new, restoration) = Jump::unknown(&head, "copy").write(tables, batch, &head, now)?;
+    let (new, restoration) =
+        Jump::unknown(&head, NoticedBy::Copy).write(tables, batch, &head, now)?;
     new.write(tables, batch);
     batch.expect(&tables.meta, RESTORED, Some(mark));
     batch.delete(&tables.meta, RESTORED);
@@ -304,6 +327,40 @@ impl Place {
             // The number was never given out on the line that was left.
             None if seq < head.start => Ok(Self::Elsewhere),
             None => Ok(Self::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row as it was written when the word was a text.
+    #[derive(Serialize)]
+    struct Former {
+        at: u64,
+        from: u64,
+        to: u64,
+        why: String,
+    }
+
+    #[test]
+    fn the_word_of_a_restoration_is_the_same_in_rows_and_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let meta = store.table("meta").unwrap();
+        for why in [NoticedBy::Copy, NoticedBy::Reader, NoticedBy::Claim] {
+            let word = why.as_str();
+            let now = vec![Restoration { at: 1, from: 2, to: 3, why }];
+            let former = vec![Former { at: 1, from: 2, to: 3, why: word.to_owned() }];
+            let mut batch = Batch::new();
+            batch.put_record(&meta, "now", &now);
+            batch.put_record(&meta, "former", &former);
+            store.commit_blocking(batch).unwrap();
+            assert_eq!(meta.get("now").unwrap(), meta.get("former").unwrap(), "{word}");
+            let read: Option<Vec<Restoration>> = meta.get_record("former").unwrap();
+            assert_eq!(read, Some(now.clone()));
+            assert_eq!(serde_json::to_value(&now).unwrap()[0]["why"], word);
         }
     }
 }

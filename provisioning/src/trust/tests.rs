@@ -7,9 +7,9 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, DeviceEpoch, Event, EventHash, Snapshot};
 
-use super::hub::Hub;
 use super::ledger::{append, Head};
 use super::snapshot;
+use super::waiters::Waiters;
 use crate::keys::files::draw;
 use crate::limits::POLLERS;
 use crate::tables::Tables;
@@ -76,29 +76,29 @@ async fn two_publications_on_one_head_cannot_both_be_written() {
 
 #[tokio::test]
 async fn readers_are_woken_by_news_and_by_the_end() {
-    let hub = Hub::at(5);
+    let waiters = Waiters::at(5);
     let stop = Stop::new();
     let long = Duration::from_secs(600);
-    hub.newer_than(4, long, &stop).await;
-    let waiting = hub.clone();
+    waiters.newer_than(4, long, &stop).await;
+    let waiting = waiters.clone();
     let woken = stop.spawn("reader", {
         let stop = stop.clone();
         async move { waiting.newer_than(5, long, &stop).await }
     });
-    hub.announce(6);
+    waiters.announce(6);
     woken.await.unwrap();
-    hub.announce(2);
-    hub.newer_than(5, long, &stop).await;
+    waiters.announce(2);
+    waiters.newer_than(5, long, &stop).await;
     stop.trigger();
-    hub.newer_than(6, long, &stop).await;
+    waiters.newer_than(6, long, &stop).await;
 }
 
 #[test]
 fn seats_are_limited_and_given_back() {
-    let hub = Hub::at(0);
-    let seats: Vec<_> = (0..POLLERS).map(|_| hub.seat().unwrap()).collect();
-    assert!(hub.seat().is_none());
-    assert_eq!(hub.waiting(), POLLERS);
+    let waiters = Waiters::at(0);
+    let seats: Vec<_> = (0..POLLERS).map(|_| waiters.seat().unwrap()).collect();
+    assert!(waiters.seat().is_none());
+    assert_eq!(waiters.waiting(), POLLERS);
     drop(seats);
-    assert_eq!(hub.waiting(), 0);
+    assert_eq!(waiters.waiting(), 0);
 }

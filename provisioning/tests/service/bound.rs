@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, HttpError, Method, Request, ACE_CBOR, CBOR, JSON};
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::TenantId;
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, RefusalAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     BoundFeed, BoundSnapshot, Change, EventHash, Evidence, Feed, FeedAnswer, FeedNonce, Heartbeat,

@@ -11,9 +11,9 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_token::chain::KeyState;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use crate::enrol::claims;

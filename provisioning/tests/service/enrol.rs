@@ -1,9 +1,9 @@
 use serde_json::json;
 use tessera_runtime::http::ACE_CBOR;
 use tessera_token::claims::Claims;
+use tessera_token::encoding::base64url;
 use tessera_token::messages::EnrolRequest;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 
 use crate::world::{problem, Device, World, START};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde_json::json;
 use tessera_runtime::http::{Method, Request};
 use tessera_token::chain::{IssuerKey, TenantTrust};
+use tessera_token::encoding::hex;
 use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{

@@ -136,7 +136,7 @@ async fn every_change_is_in_the_audit_log_and_the_log_is_a_chain() {
     let mut previous = vec![0; 32];
     for entry in &entries {
         let bytes = |name: &str| {
-            tessera_token::text::from_base64url(entry[name].as_str().unwrap()).unwrap()
+            tessera_token::encoding::from_base64url(entry[name].as_str().unwrap()).unwrap()
         };
         assert_eq!(bytes("previous"), previous);
         previous = bytes("hash");
@@ -148,7 +148,7 @@ async fn every_change_is_in_the_audit_log_and_the_log_is_a_chain() {
 fn chained(entry: &Value) -> Vec<u8> {
     let mut w = tessera_token::cbor::Writer::new();
     let previous =
-        tessera_token::text::from_base64url(entry["previous"].as_str().unwrap()).unwrap();
+        tessera_token::encoding::from_base64url(entry["previous"].as_str().unwrap()).unwrap();
     w.array(9).text("tessera-audit-1").uint(entry["seq"].as_u64().unwrap()).bytes(&previous);
     w.uint(entry["at"].as_u64().unwrap());
     for name in ["actor", "action", "tenant", "subject", "detail"] {

@@ -1,8 +1,8 @@
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpError, ACE_CBOR};
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::messages::{NonceAnswer, RefusalAnswer, TokenKind, TokenRequest};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
 use crate::enrol::claims;

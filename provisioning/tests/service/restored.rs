@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::json;
 use tessera_runtime::http::{HttpError, CBOR};
 use tessera_runtime::store::Store;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     Change, Event, EventHash, Evidence, Feed, FeedNonce, Heartbeat, Snapshot,

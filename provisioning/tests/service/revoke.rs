@@ -1,6 +1,6 @@
 use serde_json::json;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
-use tessera_token::text::base64url;
 
 use crate::enrol::claims;
 use crate::feed::Reader;

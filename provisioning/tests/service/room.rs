@@ -3,9 +3,9 @@
 use serde_json::{json, Value};
 use tessera_provisioning::TrustLimits;
 use tessera_token::chain::KeyState;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 
 use crate::feed::Reader;
 use crate::world::{problem, Device, World};

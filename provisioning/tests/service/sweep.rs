@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_token::chain::KeyState;
+use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::base64url;
 use tessera_token::trust::Change;
 
 use crate::feed::Reader;

@@ -15,12 +15,12 @@ use tessera_runtime::secret::write_secret_file;
 use tessera_runtime::stop::Stop;
 use tessera_token::cbor::{Reader, Writer};
 use tessera_token::claims::Claims;
+use tessera_token::encoding::{base64url, from_base64url, hex};
 use tessera_token::ids::Audience;
 use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{DerivationKey, DerivationKeys};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::seal::OpeningKey;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
 use crate::world::{opening, problem, random, Device, World, START};

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpError, Method, Request, ACE_CBOR, JSON};
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::messages::{EnrolRequest, RefusalAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

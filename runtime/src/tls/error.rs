@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use rustls::CertificateError;
+use rustls::{CertificateError, OtherError};
 
 use super::files::FileError;
 
@@ -51,7 +51,7 @@ impl TlsError {
             InvalidCertificate(CertificateError::UnknownIssuer) => {
                 Self::Untrusted("no authority that is trusted here has signed it".to_owned())
             }
-            InvalidCertificate(why) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+            InvalidCertificate(CertificateError::Other(why)) if is_of_an_authority(why) => {
                 Self::Untrusted(
                     "it is the certificate of an authority: a server needs one of its own (CA:FALSE)"
                         .to_owned(),
@@ -88,6 +88,11 @@ impl TlsError {
             _ => Self::Handshake(error.to_string()),
         })
     }
+}
+
+/// Whether a server showed the certificate of an authority. rustls has no name of its own for it.
+fn is_of_an_authority(why: &OtherError) -> bool {
+    why.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 impl From<FileError> for TlsError {

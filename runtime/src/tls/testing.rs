@@ -33,9 +33,20 @@ impl Authority {
 
     /// Writes certificate and key for these names, over those that are there.
     pub(crate) fn sign(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        self.sign_as(names, IsCa::NoCa)
+    }
+
+    /// As [`Self::sign`], a certificate that may sign others.
+    pub(crate) fn sign_authority(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        self.sign_as(names, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    fn sign_as(&self, names: &[&str], is_ca: IsCa) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = is_ca;
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         let (cert_file, key_file) = (self.path("server.pem"), self.path("server.key"));
         replace(&cert_file, cert.pem().as_bytes());
         replace(&key_file, key.serialize_pem().as_bytes());

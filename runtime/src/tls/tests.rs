@@ -47,6 +47,17 @@ async fn a_wrong_name_is_refused_and_both_names_are_told() {
 }
 
 #[tokio::test]
+async fn a_server_with_the_certificate_of_an_authority_is_refused_with_the_remedy() {
+    let authority = Authority::new();
+    let (tls, port) = authority.serve(&["localhost"], OK).await;
+    authority.sign_authority(&["localhost"]);
+    tls.reload().unwrap();
+    let error = get(format!("https://localhost:{port}"), trust(&authority)).await.unwrap_err();
+    assert!(matches!(error, HttpError::Tls(TlsError::Untrusted(_))), "{error:?}");
+    assert!(error.to_string().contains("needs one of its own (CA:FALSE)"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_speaks_no_tls_is_not_asked_in_clear() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -98,7 +98,7 @@ impl Crowd {
             Server::MosquittoPassword => {
                 packet::connect(id, Some((id, mosquitto_password(id).as_bytes())))
             }
-            Server::Mosquitto => packet::connect(id, None),
+            Server::Mosquitto | Server::Flashmq => packet::connect(id, None),
         }
     }
 

@@ -1,11 +1,11 @@
-//! Tessera and a peer side by side: the load, the rounds, the ratios.
+//! Tessera and its peers side by side: the load, the rounds, the ratios.
 //!
 //! Absolute figures of a machine that does other things too are worth little, so the servers take turns within one run
 //! (A B A B …), each time as a new process, and what counts is the ratio. The load generator is its own raw MQTT client
 //! and tells what it used itself, so that one sees whether it stood in the way.
 //!
 //! It starts no process: the caller of [`run`] hands in [`Servers`]. Reading order: [`Measure`], [`run`], `stage`,
-//! `measures/`, then `conn` and `packet`; [`Report`] is what comes out.
+//! `measures/`, then `connection` and `packet`; [`Report`] is what comes out.
 
 mod limits;
 
@@ -13,10 +13,10 @@ mod error;
 mod server;
 mod usage;
 
-mod conn;
+mod connection;
 mod crowd;
 mod packet;
-mod times;
+mod percentiles;
 mod tls;
 
 mod measures;
@@ -26,7 +26,7 @@ mod stage;
 mod report;
 mod targets;
 
-pub use conn::Place;
+pub use connection::Place;
 pub use crowd::mosquitto_password;
 pub use error::BenchError;
 pub use measures::Measure;
@@ -47,8 +47,8 @@ pub struct Plan {
     pub site: Site,
     /// Which measures.
     pub measures: Vec<Measure>,
-    /// Whether mosquitto takes its turns.
-    pub peers: bool,
+    /// The peers that take their turns.
+    pub peers: Vec<Server>,
 }
 
 /// Enrols the devices, then measures round by round; `news` is called with what is going on.
@@ -71,7 +71,7 @@ pub async fn run(
     for measure in &plan.measures {
         for round in 0..measure.rounds(plan.site.rounds) {
             for server in measure.servers() {
-                if !plan.peers && *server != Server::Tessera {
+                if *server != Server::Tessera && !plan.peers.contains(server) {
                     continue;
                 }
                 news(&format!("{} round {}: {}", measure.name(), round + 1, server.name()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::conn::Place;
+use super::connection::Place;
 use super::error::BenchError;
 
 /// A server under test.
@@ -19,6 +19,8 @@ pub enum Server {
     Mosquitto,
     /// mosquitto with a password file.
     MosquittoPassword,
+    /// FlashMQ that checks no credential.
+    Flashmq,
 }
 
 impl Server {
@@ -28,6 +30,7 @@ impl Server {
             Self::Tessera => "tessera",
             Self::Mosquitto => "mosquitto",
             Self::MosquittoPassword => "mosquitto+password",
+            Self::Flashmq => "flashmq",
         }
     }
 }

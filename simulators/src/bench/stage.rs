@@ -12,7 +12,7 @@ use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::topic::{TopicFilter, TopicName};
 use tokio::task::JoinSet;
 
-use super::conn::Conn;
+use super::connection::Conn;
 use super::crowd::{Crowd, Member};
 use super::error::BenchError;
 use super::limits;

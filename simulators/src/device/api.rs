@@ -16,7 +16,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::clock::DeviceClock;
 use super::identity::Identity;
-use super::peek::unverified_claims;
+use super::unverified_claims::unverified_claims;
 use crate::limits;
 
 /// Why provisioning gave no token.

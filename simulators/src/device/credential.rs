@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tessera_token::ace::{BoundNonce, BoundResponse, Channel, Meant};
+use tessera_token::encoding;
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{TokenAnswer, TokenKind};
 use tessera_token::proof::{ConnectProof, Credential, Pop, ResumptionSecret, SymmetricKey};
-use tessera_token::text;
 use tessera_token::time::UnixSeconds;
 
 use super::api::time_of;
-use super::peek::unverified_claims;
+use super::unverified_claims::unverified_claims;
 
 /// A token and what the device knows of it. No `Debug`: a bearer token is a secret.
 #[derive(Clone)]
@@ -135,7 +135,7 @@ impl HeldToken {
         now: UnixSeconds,
         counter: u32,
     ) -> String {
-        text::base64url(&self.password(key, client_id, now, counter))
+        encoding::base64url(&self.password(key, client_id, now, counter))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Work of a virtual device while it is connected.
 
+use crate::mqtt::Link;
 use crate::report::Tally;
-use crate::wire::Link;
 
 /// Work of a device while it is connected; [`super::life::Device`] does the rest.
 pub trait Duty: Send {

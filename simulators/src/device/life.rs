@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
+use tessera_token::encoding::base64url;
 use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
-use tessera_token::text::base64url;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, Sleep};
 
@@ -21,8 +21,8 @@ use super::renewal::{
 };
 use super::Duty;
 use crate::limits;
+use crate::mqtt::{Broker, Closed, Connect, Incoming, Link, Version};
 use crate::report::Tally;
-use crate::wire::{Broker, Closed, Connect, Incoming, Link, Version};
 
 /// How a device behaves.
 #[derive(Clone, Debug)]

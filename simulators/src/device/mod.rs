@@ -6,9 +6,9 @@ pub mod credential;
 mod duty;
 pub mod identity;
 pub mod life;
-pub mod peek;
 pub mod renewal;
 #[cfg(test)]
 mod tests;
+pub mod unverified_claims;
 
 pub use duty::Duty;

@@ -15,7 +15,7 @@ use super::clock::DeviceClock;
 use super::credential::HeldToken;
 use super::identity::Identity;
 use crate::limits;
-use crate::wire::Link;
+use crate::mqtt::Link;
 
 /// The control topic for tokens.
 pub const TOKEN_TOPIC: &str = "$tessera/token";

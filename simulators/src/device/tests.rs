@@ -1,6 +1,7 @@
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::random::{SeededRandom, SystemRandom};
 use tessera_token::claims::{Claims, Epochs, Serial};
+use tessera_token::encoding::from_base64url;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::issue::issue;
 use tessera_token::key::{Algorithm, SecretKey};
@@ -8,7 +9,6 @@ use tessera_token::messages::{AceError, RefusalAnswer, TokenAnswer, TokenKind, T
 use tessera_token::proof::{Credential, ResumptionSecret};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
-use tessera_token::text::from_base64url;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicFilter;
 
@@ -16,7 +16,7 @@ use super::api::{token_answer, token_request, ApiError};
 use super::clock::DeviceClock;
 use super::credential::HeldToken;
 use super::identity::Identity;
-use super::peek::unverified_claims;
+use super::unverified_claims::unverified_claims;
 
 pub(super) const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 

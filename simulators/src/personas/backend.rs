@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::Duty;
 use crate::limits;
+use crate::mqtt::Link;
 use crate::report::{Alert, Tally};
-use crate::wire::Link;
 
 /// The topic of alerts.
 pub const ALERTS_TOPIC: &str = "$tessera/alerts";

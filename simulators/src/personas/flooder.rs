@@ -6,8 +6,8 @@ use tessera_runtime::clock::SharedClock;
 use tessera_token::ids::DeviceId;
 
 use super::Duty;
+use crate::mqtt::Link;
 use crate::report::Tally;
-use crate::wire::Link;
 
 /// A device that behaves like a sensor first, so that it has a baseline, and then floods.
 pub struct Flooder {

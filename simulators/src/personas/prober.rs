@@ -1,7 +1,7 @@
 //! The prober: a valid token, and a try at everything that it does not cover.
 
+use crate::mqtt::{Closed, Connect, Incoming, Link, Version};
 use crate::report::Tally;
-use crate::wire::{Closed, Connect, Incoming, Link, Version};
 
 /// The outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ async fn one(link: &mut Link, attempt: &Try<'_>, probe: &mut Probe, tally: &Tall
             tally.refusal(&format!("prober:subscribe:{why}"));
             false
         }
-        Incoming::Closed(Closed::Lost(why)) if why == "no answer in time" => {
+        Incoming::Closed(Closed::Silent) => {
             probe.unanswered += 1;
             true
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 
 use crate::limits;
-use crate::wire::{Closed, Connect, Incoming, Link};
+use crate::mqtt::{Closed, Connect, Incoming, Link};
 
 /// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use tessera_runtime::clock::SharedClock;
 use tessera_token::ids::DeviceId;
 
 use super::Duty;
+use crate::mqtt::Link;
 use crate::report::Tally;
-use crate::wire::Link;
 
 /// An honest sensor.
 pub struct Sensor {

@@ -1,13 +1,13 @@
 //! The thief: holds a copy of another device's token, and of one whole password that the device has used.
 
 use tessera_runtime::clock::SharedClock;
+use tessera_token::encoding;
 use tessera_token::key::SecretKey;
 use tessera_token::proof::{ConnectProof, Credential};
-use tessera_token::text;
 
 use crate::device::credential::HeldToken;
+use crate::mqtt::{Closed, Connect, Link, Version};
 use crate::report::Tally;
-use crate::wire::{Closed, Connect, Link, Version};
 
 /// The stolen token. No `Debug`: it holds a password.
 #[derive(Clone)]
@@ -62,8 +62,8 @@ fn ways(loot: &Loot, own: &SecretKey, clock: &SharedClock) -> [(&'static str, St
     let forged = Credential { token: token.bytes.clone(), proof: Some(forged) };
     let bare = Credential { token: token.bytes.clone(), proof: None };
     [
-        ("own_key", text::base64url(&forged.to_password())),
-        ("no_proof", text::base64url(&bare.to_password())),
+        ("own_key", encoding::base64url(&forged.to_password())),
+        ("no_proof", encoding::base64url(&bare.to_password())),
         ("replay", loot.connect.password.clone()),
     ]
 }

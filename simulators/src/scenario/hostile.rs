@@ -11,12 +11,12 @@ use super::{News, Run, Say, ScenarioError, DRAIN};
 use crate::device::life::{Device, Habits};
 use crate::fleet::{until, FleetError};
 use crate::limits;
+use crate::mqtt::{Link, Version};
 use crate::personas::backend::Heard;
 use crate::personas::revoked::{self, CutError};
 use crate::personas::thief::{self, Loot};
 use crate::personas::{prober, Backend, Flooder};
 use crate::report::render;
-use crate::wire::{Link, Version};
 
 /// How long the flooder behaves before it floods, and how much it then sends.
 const CALM: Duration = Duration::from_secs(4);

@@ -20,10 +20,10 @@ use crate::device::api::DeviceApi;
 use crate::device::life::{Habits, World};
 use crate::fleet::{start_sensors, until, FleetError, Kind, Yard};
 use crate::limits;
+use crate::mqtt::Broker;
 use crate::operator::OperatorClient;
 use crate::personas::backend::Heard;
 use crate::report::{render, Report, Tally};
-use crate::wire::Broker;
 
 pub mod expectations;
 mod guests;

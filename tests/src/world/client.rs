@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{json, Value};
 use tessera_runtime::clock::{Clock, SystemClock};
+use tessera_token::encoding::base64url;
 use tessera_token::ids::DeviceId;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{ConnectProof, Credential};
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::{Device, Purpose};

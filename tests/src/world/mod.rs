@@ -10,8 +10,8 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tessera_runtime::random::{number, SeededRandom};
+use tessera_token::encoding::base64url;
 use tessera_token::key::SecretKey;
-use tessera_token::text::base64url;
 
 pub use check::{check, Checked};
 pub use client::{Client, Outcome};

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tessera_tests::process::ok;
 use tessera_tests::server::Server;
-use tessera_token::text::{base64url, from_base64url};
+use tessera_token::encoding::{base64url, from_base64url};
 
 use super::{Said, TokenText};
 

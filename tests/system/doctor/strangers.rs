@@ -11,10 +11,10 @@ use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{run, tessera};
 use tessera_tests::server::{Device, Server};
 use tessera_tests::stranger::{claims, token_answer, Stranger};
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::SecretKey;
 use tessera_token::messages::{NonceAnswer, TokenRequest};
 use tessera_token::proof::Credential;
-use tessera_token::text::from_base64url;
 
 use super::{doctor, TokenText};
 

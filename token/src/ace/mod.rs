@@ -16,10 +16,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::encoding;
 use crate::limits;
 use crate::pop::{Pop, PopKey};
 use crate::refusal::RefusalCode;
-use crate::text;
 
 mod bound;
 mod challenge;
@@ -127,7 +127,7 @@ impl AuthData {
 
 /// The MQTT 3.1.1 user name that carries a token (RFC 9431 section 6.1).
 pub fn to_username(token: &[u8]) -> String {
-    [METHOD, &text::base64url(token)].concat()
+    [METHOD, &encoding::base64url(token)].concat()
 }
 
 /// The token in a 3.1.1 user name; `None` when the user name does not start with `ace`.
@@ -145,5 +145,5 @@ pub fn from_username(username: &str) -> Result<Option<Vec<u8>>, RefusalCode> {
     if text.len() > limits::TOKEN_BYTES.div_ceil(3) * 4 {
         return Err(RefusalCode::TokenTooLarge);
     }
-    text::from_base64url(text).map(Some).ok_or(RefusalCode::CredentialMalformed)
+    encoding::from_base64url(text).map(Some).ok_or(RefusalCode::CredentialMalformed)
 }

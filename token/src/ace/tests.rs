@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
+use crate::encoding::hex;
 use crate::key::SecretKey;
 use crate::pop::{DerivationId, Derived, PopKey, SymmetricKey};
 

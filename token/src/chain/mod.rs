@@ -14,8 +14,8 @@ use crate::key::{KeyId, PublicKey, Thumbprint};
 use crate::pop::{DerivationId, Derived};
 use crate::proof::{Place, Presented, Proof, TicketId, TicketKey};
 use crate::refusal::RefusalCode;
-use crate::standing::Standing;
 use crate::time::UnixSeconds;
+use crate::token_identity::TokenIdentity;
 
 mod stages;
 #[cfg(test)]
@@ -429,6 +429,9 @@ pub fn can_tell<T: TrustView>(
 /// The refusal, if the publisher of earlier messages was revoked since: an epoch moved above the token's, or the token, its
 /// key (compromised) or its tenant was revoked. The end of a token by time, of a key by rotation, or of the permission
 /// for bearer tokens revokes no message that was accepted before.
-pub fn publisher_revoked<T: TrustView>(published: &Standing, trust: &T) -> Option<RefusalCode> {
+pub fn publisher_revoked<T: TrustView>(
+    published: &TokenIdentity,
+    trust: &T,
+) -> Option<RefusalCode> {
     stages::publisher_revoked(published, trust).err()
 }

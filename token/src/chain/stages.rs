@@ -19,8 +19,8 @@ use crate::pop::{Derived, PopKey};
 use crate::proof::{ConnectProof, Proof, TicketId, TicketKey};
 use crate::refusal::RefusalCode;
 use crate::scope::Scope;
-use crate::standing::Standing;
 use crate::time::UnixSeconds;
+use crate::token_identity::TokenIdentity;
 
 /// 1 · Size and shape: our one form, strict CBOR outside and inside.
 pub(super) struct Shaped {
@@ -410,7 +410,7 @@ pub(super) fn grant_revoked<T: TrustView>(grant: &Grant, trust: &T) -> Result<()
 }
 
 pub(super) fn publisher_revoked<T: TrustView>(
-    published: &Standing,
+    published: &TokenIdentity,
     trust: &T,
 ) -> Result<(), RefusalCode> {
     let tenant = trust.tenant(published.tenant.as_str()).ok_or(RefusalCode::IssuerMismatch)?;

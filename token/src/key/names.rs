@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::cose_key;
+use crate::encoding;
 use crate::hash::sha256;
-use crate::text;
 
 /// SHA-256 COSE Key Thumbprint (RFC 9679): a key's name everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,7 @@ impl Thumbprint {
 
 impl fmt::Debug for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::base64url(&self.0))
+        f.write_str(&encoding::base64url(&self.0))
     }
 }
 

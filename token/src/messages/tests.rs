@@ -1,5 +1,6 @@
 use super::*;
 use crate::cbor::Writer;
+use crate::encoding::hex;
 use crate::hash::sha256;
 use crate::ids::{Audience, DeviceId, TenantId};
 use crate::key::SecretKey;

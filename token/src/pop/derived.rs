@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 use super::{SymmetricKey, MAC_BYTES};
 use crate::cbor::Writer;
+use crate::encoding;
 use crate::ids::Audience;
 use crate::ids::Serial;
 use crate::limits;
-use crate::text;
 
 const KEY_CONTEXT: &str = "ACE-CoAP-DTLS-key-derivation";
 const ID_CONTEXT: &str = "tessera-derivation-key-id-1";
@@ -150,7 +150,7 @@ impl DerivationKeys {
             if name != audience.as_str() {
                 return Err(DerivationKeysError::Audience);
             }
-            let key = text::from_hex_key(digits.trim_start()).ok_or(malformed)?;
+            let key = encoding::hex::decode_key(digits.trim_start()).ok_or(malformed)?;
             keys.push(DerivationKey::new(&key, audience.clone()).ok_or(malformed)?);
             if keys.len() > limits::DERIVATION_KEYS {
                 return Err(malformed);

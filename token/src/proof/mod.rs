@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 
 use crate::ace::{Answer, BoundProof, ChallengeProof, ExporterProof};
 use crate::cose;
+use crate::encoding;
 use crate::key::Thumbprint;
 use crate::limits;
 use crate::refusal::RefusalCode;
-use crate::text;
 
 mod connect;
 mod place;
@@ -126,7 +126,7 @@ fn raw_bytes(password: &[u8]) -> Result<Cow<'_, [u8]>, RefusalCode> {
     }
     core::str::from_utf8(password)
         .ok()
-        .and_then(text::from_base64url)
+        .and_then(encoding::from_base64url)
         .map(Cow::Owned)
         .ok_or(RefusalCode::CredentialMalformed)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::encoding::hex;
 use crate::hash::TokenHash;
 use crate::ids::Serial;
 use crate::ids::{Audience, DeviceId, TenantId};

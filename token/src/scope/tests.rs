@@ -1,4 +1,5 @@
 use super::*;
+use crate::encoding::hex;
 
 fn scope(entries: &[(&str, Permission)]) -> Scope {
     let entries = entries

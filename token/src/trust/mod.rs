@@ -110,7 +110,7 @@ impl EventHash {
 
 impl fmt::Debug for EventHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::text::base64url(&self.0))
+        f.write_str(&crate::encoding::base64url(&self.0))
     }
 }
 

@@ -71,7 +71,7 @@ impl Rig {
         let handle = self.handle(device);
         let mut key = [7; 32];
         key[0] = device.len() as u8;
-        let connection = Connection {
+        let connection = NewConnection {
             network: network(address),
             key: Some(Thumbprint::from_bytes(key)),
             group: 1,

@@ -8,7 +8,9 @@ mod samples;
 mod vectors;
 
 use super::{decode, CodecError, Frame, FrameReader, Packet, Peer, Step, Version};
+use crate::codec;
 use bytes::BytesMut;
+use tessera_token::encoding;
 
 pub(super) const MAX: usize = 1 << 20;
 
@@ -29,5 +31,5 @@ pub(super) fn frame(raw: &[u8]) -> Result<Frame, CodecError> {
 }
 
 pub(super) fn hex(text: &str) -> Vec<u8> {
-    hex::decode(text.replace(' ', "")).unwrap()
+    encoding::hex::decode(text.replace(' ', "")).unwrap()
 }

@@ -1,8 +1,9 @@
 //! One valid packet of every kind and shape, with the side it comes from.
 
-use crate::codec::*;
+use super::codec::*;
 use bytes::Bytes;
 
+/// The packets.
 pub(super) fn all() -> Vec<(Packet, Version, Peer)> {
     let mut all = Vec::new();
     for version in [Version::V311, Version::V5] {

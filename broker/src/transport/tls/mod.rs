@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tessera_runtime::tls::hello;
+use tessera_runtime::tls::socket::NonBlocking;
 use tessera_token::ace::BINDING_LABEL;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -105,7 +106,7 @@ impl Tls {
         if !ready.is_readable() && !ready.is_read_closed() {
             return Ok(0);
         }
-        let read = match self.session.read_tls(&mut Io(&self.socket).take(most)) {
+        let read = match self.session.read_tls(&mut NonBlocking(&self.socket).take(most)) {
             Ok(0) => return Err(lost()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
@@ -134,7 +135,7 @@ impl Tls {
             if self.readable > 0 {
                 return self.hand_over(inbox);
             }
-            if self.session.read_tls(&mut Io(&self.socket))? == 0 {
+            if self.session.read_tls(&mut NonBlocking(&self.socket))? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if self.open_records()? && self.readable == 0 {
@@ -190,7 +191,7 @@ impl Tls {
 
     pub(super) fn push(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            match self.session.write_tls(&mut Io(&self.socket)) {
+            match self.session.write_tls(&mut NonBlocking(&self.socket)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -234,29 +235,6 @@ fn lost() -> Broken {
 
 fn refused(error: &impl ToString) -> Broken {
     Broken::new(What::Tls, "tls_refused").because(error.to_string())
-}
-
-/// The socket as the blocking reader and writer that rustls asks for.
-struct Io<'a>(&'a TcpStream);
-
-impl Read for Io<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)
-    }
-}
-
-impl Write for Io<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use actix_http::ws::{CloseCode, Codec, Frame, Item, Message, OpCode, Parser, Pro
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::wire::Wire;
+use super::stream::ByteStream;
 use crate::limits::{
     MAX_PACKET_BEFORE_AUTH, READ_CHUNK, WEB_SOCKET_PENDING, WEB_SOCKET_SLACK, WRITE_BATCH,
 };
@@ -19,7 +19,7 @@ pub(super) use upgrade::accept;
 /// The longest head of a frame: two bytes, eight of length, four of mask.
 const HEAD: usize = 14;
 
-/// The state of one WebSocket beside its wire.
+/// The state of one WebSocket beside its stream.
 pub(super) struct WebSocket {
     codec: Codec,
     largest: usize,
@@ -52,10 +52,10 @@ impl WebSocket {
         !self.out.is_empty()
     }
 
-    pub(super) fn push(&mut self, wire: &mut Wire) -> io::Result<()> {
-        wire.push()?;
+    pub(super) fn push(&mut self, stream: &mut ByteStream) -> io::Result<()> {
+        stream.push()?;
         while !self.out.is_empty() {
-            match wire.try_write(&self.out) {
+            match stream.try_write(&self.out) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => self.out.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -68,7 +68,7 @@ impl WebSocket {
 
     pub(super) fn try_read_buf(
         &mut self,
-        wire: &mut Wire,
+        stream: &mut ByteStream,
         inbox: &mut BytesMut,
     ) -> io::Result<usize> {
         if self.over {
@@ -76,7 +76,7 @@ impl WebSocket {
         }
         if !std::mem::take(&mut self.fresh) {
             self.raw.reserve(READ_CHUNK.min(self.largest + HEAD));
-            if wire.try_read_buf(&mut self.raw)? == 0 {
+            if stream.try_read_buf(&mut self.raw)? == 0 {
                 return Ok(0);
             }
         }
@@ -86,7 +86,7 @@ impl WebSocket {
             self.raw = BytesMut::new();
         }
         // A peer that does not take its pong or its close frame is noticed when we write next.
-        let _ = self.push(wire);
+        let _ = self.push(stream);
         decoded?;
         match inbox.len() - before {
             0 if self.over => Ok(0),
@@ -158,8 +158,8 @@ impl WebSocket {
         }
     }
 
-    pub(super) fn try_write(&mut self, wire: &mut Wire, bytes: &[u8]) -> io::Result<usize> {
-        self.push(wire)?;
+    pub(super) fn try_write(&mut self, stream: &mut ByteStream, bytes: &[u8]) -> io::Result<usize> {
+        self.push(stream)?;
         if !self.out.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -172,7 +172,7 @@ impl WebSocket {
         }
         let part = bytes.get(..WRITE_BATCH).unwrap_or(bytes);
         Parser::write_message(&mut self.out, part, OpCode::Binary, true, false);
-        self.push(wire)?;
+        self.push(stream)?;
         Ok(part.len())
     }
 }

@@ -10,7 +10,7 @@ use tessera_runtime::proxy::entrance::Entrance;
 use super::WebSocket;
 use crate::limits::{UPGRADE_BYTES, UPGRADE_HEADERS};
 use crate::refusals::{Broken, What};
-use crate::transport::wire::Wire;
+use crate::transport::stream::ByteStream;
 
 /// Where MQTT is found; `/` is taken too, because many clients name no path.
 const PATH: &str = "/mqtt";
@@ -24,14 +24,14 @@ enum No {
 /// Reads the request and answers it. The caller bounds the time.
 /// The second is the address that counts, as `entrance` finds it for `peer` and the request's headers.
 pub(in crate::transport) async fn accept(
-    wire: &mut Wire,
+    stream: &mut ByteStream,
     entrance: &Entrance,
     peer: IpAddr,
 ) -> Result<(WebSocket, IpAddr), Broken> {
     let broken = |rule| Broken::new(What::WebSocket, rule);
     let mut raw = BytesMut::new();
     let wanted = |forwarded: &[&[u8]], x: &[&[u8]]| entrance.address(peer, forwarded, x);
-    match request(wire, &mut raw, &wanted).await {
+    match request(stream, &mut raw, &wanted).await {
         Ok((key, address)) => {
             let accept = hash_key(key.as_bytes());
             let accept = String::from_utf8_lossy(&accept);
@@ -39,7 +39,7 @@ pub(in crate::transport) async fn accept(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
             );
-            write(wire, answer.as_bytes()).await.map_err(|_| broken("websocket_lost"))?;
+            write(stream, answer.as_bytes()).await.map_err(|_| broken("websocket_lost"))?;
             Ok((WebSocket::new(raw), address))
         }
         Err(No::Lost) => Err(broken("websocket_lost")),
@@ -53,9 +53,9 @@ pub(in crate::transport) async fn accept(
                 "HTTP/1.1 {status}\r\n{more}Connection: close\r\nContent-Length: 0\r\n\r\n"
             );
             // The close says it too.
-            let _ = write(wire, answer.as_bytes()).await;
-            wire.send_close();
-            let _ = wire.shutdown().await;
+            let _ = write(stream, answer.as_bytes()).await;
+            stream.send_close();
+            let _ = stream.shutdown().await;
             Err(broken("websocket_refused").because(status))
         }
     }
@@ -65,7 +65,7 @@ pub(in crate::transport) async fn accept(
 type Resolve<'a> = dyn Fn(&[&[u8]], &[&[u8]]) -> IpAddr + Sync + 'a;
 
 async fn request(
-    wire: &mut Wire,
+    stream: &mut ByteStream,
     raw: &mut BytesMut,
     resolve: &Resolve<'_>,
 ) -> Result<(String, IpAddr), No> {
@@ -77,11 +77,11 @@ async fn request(
         if raw.len() >= UPGRADE_BYTES {
             return Err(No::Status("431 Request Header Fields Too Large"));
         }
-        if !wire.holds_bytes() {
-            wire.readable().await.map_err(|_| No::Lost)?;
+        if !stream.holds_bytes() {
+            stream.readable().await.map_err(|_| No::Lost)?;
         }
         raw.reserve(512);
-        match wire.try_read_buf(raw) {
+        match stream.try_read_buf(raw) {
             Ok(0) => return Err(No::Lost),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -154,12 +154,12 @@ fn is_key(key: &str) -> bool {
         .is_some_and(|digits| digits.len() == 22 && digits.bytes().all(|b| digit(&b)))
 }
 
-async fn write(wire: &mut Wire, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() || wire.has_pending() {
-        match wire.try_write(bytes) {
+async fn write(stream: &mut ByteStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() || stream.has_pending() {
+        match stream.try_write(bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wire.writable().await?;
+                stream.writable().await?;
             }
             Err(error) => return Err(error),
         }

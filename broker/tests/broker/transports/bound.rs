@@ -112,7 +112,7 @@ async fn a_relayed_answer_of_the_rfc_opens_another_session_where_it_is_allowed()
     {
         let world = world_with(|raw| {
             certs.settings(raw);
-            raw.ace_challenge = setting.to_owned();
+            raw.ace_challenge = Some(setting.to_owned());
         })
         .await;
         // Another token of the same key, and another client id.
@@ -144,7 +144,7 @@ async fn an_answer_of_our_method_lets_in_where_it_was_meant_to_and_nowhere_else(
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.ace_challenge = "never".to_owned();
+        raw.ace_challenge = Some("never".to_owned());
     })
     .await;
     let token = world.token("d-1", device_scope("d-1"));
@@ -306,7 +306,7 @@ async fn where_the_challenge_is_never_allowed_it_renews_nothing_either() {
     for (setting, renews) in [("never", false), ("clear_only", true)] {
         let world = world_with(|raw| {
             certs.settings(raw);
-            raw.ace_challenge = setting.to_owned();
+            raw.ace_challenge = Some(setting.to_owned());
         })
         .await;
         let mut line = secure(&world, &certs, V13).await;

@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tessera_broker::RawBrokerConfig;
+use tessera_token::encoding::hex;
 
 pub struct Certs {
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -65,8 +66,8 @@ impl Certs {
 
     /// The settings that use these files on `mqtts` and `wss`.
     pub fn settings(&self, raw: &mut RawBrokerConfig) {
-        raw.mqtts = Some("127.0.0.1:0".to_owned());
-        raw.wss = Some("127.0.0.1:0".to_owned());
+        raw.mqtts = Some("127.0.0.1:0".parse().unwrap());
+        raw.wss = Some("127.0.0.1:0".parse().unwrap());
         raw.tls.cert = Some(self.path("cert.pem"));
         raw.tls.key = Some(self.path("key.pem"));
     }

@@ -113,7 +113,7 @@ async fn upgrade(world: &World, forwarded: &str) -> Option<tokio::net::TcpStream
 
 async fn behind_http(trusted: &'static str) -> World {
     world_with(|raw| {
-        raw.ws = Some("127.0.0.1:0".to_owned());
+        raw.ws = Some("127.0.0.1:0".parse().unwrap());
         raw.proxy.trusted = vec![trusted.to_owned()];
         raw.limits.sockets_per_prefix = 1;
     })

@@ -12,21 +12,21 @@ use tessera_broker::codec::{
     SubscribeOptions, Subscription, Version,
 };
 use tessera_broker::transport::Transport;
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::hash::TokenHash;
 use tessera_token::messages::{RefusalAnswer, TokenKind};
 use tessera_token::proof::{ConnectProof, Credential, ResumptionSecret, TicketKey};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use super::ace;
 use super::certs::{Certs, V13};
 use super::line::{bytes, tcp, tls, tls_over, Line};
 use crate::client::{plan, publish};
-use crate::control::{answer_one, provisioning, request, request_for, token_answer};
+use crate::control::{answer_one, provisioning, relay_to, request, request_for, token_answer};
 use crate::world::{device_key, device_scope, scope, world_in, world_with, World, NOW};
 
 const STATUS: &str = "$tessera/status";
@@ -349,17 +349,23 @@ async fn a_refreshed_token_has_a_secret_of_its_own() {
     assert_eq!(world.tried(&certs, &second, &next).await, ReasonCode::SUCCESS);
 }
 
-/// A secret is good for the rest of its token's life: neither the bytes of the next token nor a request that the device
-/// has signed elsewhere extend it.
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_renewed_on_a_connection_by_a_secret() {
+/// A broker with TLS that relays token requests to the service that is handed out with it.
+async fn relaying_world() -> (Certs, World, TcpListener) {
     let (address, service) = provisioning().await;
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
+        relay_to(raw, address);
     })
     .await;
+    (certs, world, service)
+}
+
+/// A secret is good for the rest of its token's life: neither the bytes of the next token nor a request that the device
+/// has signed elsewhere extend it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_renewed_on_a_connection_by_a_secret() {
+    let (certs, world, service) = relaying_world().await;
     let token = world.token("d-1", device_scope("d-1"));
     let mut line = proved(&world, &certs, "d-1", &token).await;
     let stolen = secret(&status(&mut line).await, &token);
@@ -412,13 +418,7 @@ async fn nothing_is_renewed_on_a_connection_of_a_bearer() {
 /// The device asks for its next token, and while provisioning thinks a thief takes the session over by its secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_comes_too_late_is_not_given_to_who_took_the_session_over() {
-    let (address, service) = provisioning().await;
-    let certs = Certs::new();
-    let world = world_with(|raw| {
-        certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
-    })
-    .await;
+    let (certs, world, service) = relaying_world().await;
     let kept = |password| {
         let mut connect = connect(&world, "d-1", password);
         connect.clean_start = false;
@@ -569,7 +569,7 @@ async fn a_reauthentication_by_ace_tells_the_secret_of_the_next_token() {
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.ace_challenge = "always".to_owned();
+        raw.ace_challenge = Some("always".to_owned());
     })
     .await;
     let tokens = [(); 2].map(|()| world.token("d-1", device_scope("d-1")));
@@ -596,7 +596,7 @@ const CERTS: &str = "TESSERA_TEST_RESUMPTION_CERTS";
 async fn as_a_process() {
     let (Ok(folder), Ok(certs)) = (std::env::var(FOLDER), std::env::var(CERTS)) else { return };
     let world = world_in(Path::new(&folder), NOW, |raw| {
-        raw.mqtts = Some("127.0.0.1:0".to_owned());
+        raw.mqtts = Some("127.0.0.1:0".parse().unwrap());
         raw.tls.cert = Some(Path::new(&certs).join("cert.pem"));
         raw.tls.key = Some(Path::new(&certs).join("key.pem"));
     })

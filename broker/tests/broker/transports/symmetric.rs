@@ -10,13 +10,13 @@ use tessera_broker::codec::{
 use tessera_broker::transport::Transport;
 use tessera_runtime::secret::write_secret_file;
 use tessera_token::ace::{self, AuthData};
+use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::ids::Audience;
 use tessera_token::messages::{IssuedKey, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::proof::{
     ConnectProof, Credential, DerivationKey, Pop, ResumptionSecret, SymmetricKey,
 };
 use tessera_token::refusal::RefusalCode;
-use tessera_token::text::from_base64url;
 use tessera_token::time::UnixSeconds;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ use super::certs::{Certs, V13};
 use super::line::{bytes, settle, tcp, tls, Line};
 use super::proxy::header;
 use crate::client::{plan, publish};
-use crate::control::{answer_one, opening, provisioning, request_for};
+use crate::control::{answer_one, opening, provisioning, relay_to, request_for};
 use crate::world::{
     device_id, device_key, device_scope, scope, tenant, world, world_deriving, world_from, World,
     AUDIENCE, NOW,
@@ -436,10 +436,7 @@ async fn revocation_reaches_a_session_that_proved_itself_by_mac() {
 async fn the_key_of_one_token_renews_nothing() {
     let keys = Keys::of(&[NEW]);
     let (address, service) = provisioning().await;
-    let world = world_deriving(&keys.path(), |raw| {
-        raw.provisioning = Some(format!("http://{address}"));
-    })
-    .await;
+    let world = world_deriving(&keys.path(), |raw| relay_to(raw, address)).await;
     let (token, key) = world.bound("d-1", NEW);
     let mut line = world.session("d-1", &token, &key).await;
     subscribe(&mut line, TOKEN).await;
@@ -500,7 +497,7 @@ async fn a_key_comes_through_the_broker_sealed_to_the_signer() {
     let (address, service) = provisioning().await;
     let world = world_deriving(&keys.path(), |raw| {
         certs.settings(raw);
-        raw.provisioning = Some(format!("http://{address}"));
+        relay_to(raw, address);
     })
     .await;
     let ask = bytes(&publish(TOKEN, QoS::AtMostOnce, &request_for("d-1", TokenKind::Symmetric)));
@@ -537,7 +534,7 @@ async fn a_key_is_neither_asked_for_nor_told_in_clear() {
     let world = world_deriving(&keys.path(), |raw| {
         raw.proxy.listeners = vec!["mqtt".to_owned()];
         raw.proxy.from = vec!["127.0.0.0/8".to_owned()];
-        raw.provisioning = Some(format!("http://{address}"));
+        relay_to(raw, address);
     })
     .await;
     let mut line = Line::new(tcp(&world, Transport::Mqtt).await);

@@ -20,7 +20,7 @@ struct Web<S> {
 }
 
 async fn ws_world() -> World {
-    world_with(|raw| raw.ws = Some("127.0.0.1:0".to_owned())).await
+    world_with(|raw| raw.ws = Some("127.0.0.1:0".parse().unwrap())).await
 }
 
 async fn answer<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, request: &str) -> String {
@@ -165,7 +165,7 @@ async fn the_resumption_secret_is_told_inside_tls_alone() {
     let certs = Certs::new();
     let world = world_with(|raw| {
         certs.settings(raw);
-        raw.ws = Some("127.0.0.1:0".to_owned());
+        raw.ws = Some("127.0.0.1:0".parse().unwrap());
     })
     .await;
     // SUBSCRIBE, packet id 1, `$tessera/status`, QoS 0.

@@ -1,11 +1,11 @@
 //! One connection of a device with a folder: a fresh password, its subscriptions.
 
-use tessera_simulators::device::peek::unverified_claims;
 use tessera_simulators::device::renewal::TOKEN_TOPIC;
+use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Closed, Connect, Incoming, Link, Told, Version};
+use tessera_simulators::mqtt::{Closed, Connect, Incoming, Link, Told, Version};
 use tessera_token::claims::Claims;
-use tessera_token::text::base64url;
+use tessera_token::encoding::base64url;
 
 use super::super::end::End;
 use super::super::enrol::clock;
@@ -13,8 +13,8 @@ use super::super::folder::{Card, Folder};
 use super::super::password::{self, A_SECOND};
 use super::super::token::{kind, refresh};
 use crate::args::ConnectArgs;
-use crate::fault::Fault;
-use crate::out;
+use crate::error::Fault;
+use crate::output;
 
 /// The device, and where it connects.
 pub(super) struct Line<'a> {
@@ -34,12 +34,12 @@ impl<'a> Line<'a> {
         let connect = self.prepare().await.map_err(End::Fault)?;
         let opened = match Link::open(&connect).await {
             Err(Closed::Refused(reason)) if !Told::of(&reason).is_passing() => {
-                out::complain(&format!("refused ({reason}); once more with a new token"));
+                output::complain(&format!("refused ({reason}); once more with a new token"));
                 self.open_again().await?
             }
             opened => opened.map_err(End::Closed)?,
         };
-        out::complain(&format!("connected to {} as {}", connect.broker, self.card.device));
+        output::complain(&format!("connected to {} as {}", connect.broker, self.card.device));
         Ok(opened)
     }
 
@@ -105,7 +105,7 @@ impl<'a> Line<'a> {
         for filter in filters {
             link.subscribe(&filter)?;
             granted(link, &filter).await?;
-            out::complain(&format!("subscribed to {filter}"));
+            output::complain(&format!("subscribed to {filter}"));
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
 
 /// The end of a connection that had work to do.
 pub(super) fn ended(closed: &Closed) -> Fault {
-    let passing = matches!(closed, Closed::Lost(_) | Closed::NotOpened(..));
+    let passing = matches!(closed, Closed::Lost(_) | Closed::Silent | Closed::NotOpened(..));
     Fault::new(closed.to_string()).passing(passing).hint(
         "a publish or subscription outside the scope may end a 3.1.1 connection: tessera device \
             doctor tries them",
@@ -146,5 +146,5 @@ pub(super) fn ended(closed: &Closed) -> Fault {
 
 /// Prints a message.
 pub(super) fn print(topic: &str, payload: &[u8]) {
-    out::line(&format!("{topic} {}", String::from_utf8_lossy(payload)));
+    output::line(&format!("{topic} {}", String::from_utf8_lossy(payload)));
 }

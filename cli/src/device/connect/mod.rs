@@ -4,13 +4,13 @@
 mod line;
 mod relay;
 
-use tessera_simulators::wire::{Incoming, Link};
+use tessera_simulators::mqtt::{Incoming, Link};
 
 use super::folder::Folder;
 use super::TEST_MESSAGE;
 use crate::args::ConnectArgs;
-use crate::fault::{Fault, Outcome};
-use crate::out;
+use crate::error::{Fault, Outcome};
+use crate::output;
 use line::{ended, Line};
 use relay::Relay;
 
@@ -37,7 +37,7 @@ async fn test(line: &Line<'_>, mut link: Link) -> Outcome {
                 .hint("publish_not_authorised: the token's scope does not allow this topic"))
         }
         Incoming::Closed(closed) => return Err(ended(&closed)),
-        _ => out::complain(&format!(
+        _ => output::complain(&format!(
             "published a test message to {topic}; the broker acknowledged it"
         )),
     }

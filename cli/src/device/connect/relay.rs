@@ -14,15 +14,15 @@ use tessera_simulators::device::renewal::{
     jitter, Holder, News, Renewal, RENEW_PERCENT, TOKEN_TOPIC,
 };
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Closed, Incoming, Link};
+use tessera_simulators::mqtt::{Closed, Incoming, Link};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
 use super::super::token::kind;
 use super::line::{print, Line};
-use crate::fault::{Fault, Outcome};
-use crate::{out, when};
+use crate::error::{Fault, Outcome};
+use crate::{output, time};
 
 /// A connection that lasted so long was good: the next attempt begins without a wait again. Two clients of one client id,
 /// which take the connection from each other, therefore slow down.
@@ -84,13 +84,13 @@ impl Holding {
                 News::Asked => asked += 1,
                 News::Token { token, .. } => {
                     let kept = self.keep(&token, line.folder);
-                    out::complain(&match kept {
-                        Ok(()) => format!("the token is renewed, for {}", when::span(token.life())),
+                    output::complain(&match kept {
+                        Ok(()) => format!("the token is renewed, for {}", time::span(token.life())),
                         Err(fault) => format!("the token is renewed and cannot be kept: {fault}"),
                     });
                     self.token = token;
                 }
-                News::Failed(error) => out::complain(&format!("no new token: {error}")),
+                News::Failed(error) => output::complain(&format!("no new token: {error}")),
                 // REST is asked; the next step comes by itself.
                 News::AskedTwice | News::QueueFull => {}
             }
@@ -152,7 +152,7 @@ impl<'a> Relay<'a> {
             }
             let pause = jitter(wait, &SystemRandom);
             wait = longer(wait);
-            out::complain(&format!("{why}; connecting again"));
+            output::complain(&format!("{why}; connecting again"));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = tokio::signal::ctrl_c() => return Ok(self.told()),
@@ -179,10 +179,10 @@ impl<'a> Relay<'a> {
 
     /// Tells what became of the lines; the exit code.
     fn told(&self) -> u8 {
-        out::complain(&format!("the broker acknowledged {} messages", self.published));
+        output::complain(&format!("the broker acknowledged {} messages", self.published));
         let left = self.under_way.iter().flatten().count();
         if left > 0 {
-            out::complain(&format!("{left} messages were sent and not acknowledged"));
+            output::complain(&format!("{left} messages were sent and not acknowledged"));
         }
         u8::from(left > 0 || self.refused > 0)
     }
@@ -249,7 +249,7 @@ impl<'a> Relay<'a> {
                 self.under_way.pop_front();
                 self.in_vain = 0;
                 self.refused += 1;
-                out::complain(&format!("publish refused: {why}"));
+                output::complain(&format!("publish refused: {why}"));
             }
             Incoming::Subscribed | Incoming::SubscribeRefused(_) | Incoming::Closed(_) => {}
         }

@@ -1,6 +1,6 @@
 //! The publishes and subscriptions that were asked for.
 
-use tessera_simulators::wire::{Incoming, Link};
+use tessera_simulators::mqtt::{Incoming, Link};
 use tessera_token::claims::Claims;
 use tessera_token::topic::{Subscription, TopicName};
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Broker, Closed, Connect, Link, Obstacle, Told, Version};
+use tessera_simulators::mqtt::{Broker, Closed, Connect, Link, Obstacle, Told, Version};
+use tessera_token::encoding::base64url;
 use tessera_token::ids::VerifierName;
 use tessera_token::key::SecretKey;
-use tessera_token::text::base64url;
 
 use super::super::end::End;
 use super::super::folder::Folder;

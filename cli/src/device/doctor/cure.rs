@@ -5,7 +5,7 @@ use tessera_token::refusal::RefusalCode;
 use super::cure_broker;
 use super::trouble::{Bearer, ProofFault, TokenFault, Trouble};
 use super::verdict::{Cure, Ward};
-use crate::when;
+use crate::time;
 
 /// The cause and the cure of one trouble.
 pub(super) fn of(trouble: &Trouble, ward: &Ward) -> Cure {
@@ -90,7 +90,7 @@ fn open(path: &str, mode: u32) -> Cure {
 /// In words: by how much a clock is wrong; positive is behind.
 pub(super) fn off(late: i64) -> String {
     let side = if late > 0 { "behind" } else { "ahead" };
-    format!("{} {side}", when::span(late.unsigned_abs()))
+    format!("{} {side}", time::span(late.unsigned_abs()))
 }
 
 /// The command that makes a password.
@@ -174,11 +174,11 @@ fn token(bearer: Bearer, fault: &TokenFault, ward: &Ward) -> Cure {
             format!("{what} is for the audience {held}, and provisioning issues for {fresh} now"),
         ),
         TokenFault::Expired(ago) => {
-            (RefusalCode::TokenExpired, format!("{what} expired {} ago", when::span(*ago)))
+            (RefusalCode::TokenExpired, format!("{what} expired {} ago", time::span(*ago)))
         }
         TokenFault::NotYet(wait) => (
             RefusalCode::TokenNotYetValid,
-            format!("{what} is valid in {} only: a clock is wrong", when::span(*wait)),
+            format!("{what} is valid in {} only: a clock is wrong", time::span(*wait)),
         ),
         TokenFault::Epoch(code) => (*code, format!("{what} was revoked: {}", code.words())),
     };
@@ -212,7 +212,7 @@ fn proof(fault: &ProofFault, ward: &Ward) -> Cure {
             ward.client_id
         ),
         ProofFault::Stale(ago) => {
-            let span = when::span(ago.unsigned_abs());
+            let span = time::span(ago.unsigned_abs());
             let cause = match *ago > 0 {
                 true => format!("the password was made {span} ago, and is good for 60 s"),
                 false => format!("the password is for a time {span} ahead, and is good within 60 s"),

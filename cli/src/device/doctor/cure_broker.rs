@@ -1,6 +1,6 @@
 //! Cause and cure of what the broker, or the way to it, shows.
 
-use tessera_simulators::wire::Obstacle;
+use tessera_simulators::mqtt::Obstacle;
 use tessera_token::refusal::RefusalCode;
 
 use super::cure::refresh;

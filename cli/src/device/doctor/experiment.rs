@@ -5,9 +5,9 @@
 
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_simulators::device::credential::HeldToken;
-use tessera_simulators::device::peek::unverified_header;
+use tessera_simulators::device::unverified_claims::unverified_header;
 use tessera_simulators::limits;
-use tessera_simulators::wire::{Challenge, Closed, Incoming, Link, Told, Version};
+use tessera_simulators::mqtt::{Challenge, Closed, Incoming, Link, Told, Version};
 use tessera_token::ace::{BoundNonce, Channel};
 use tessera_token::ids::VerifierName;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;

@@ -6,7 +6,7 @@ use tessera_token::key::SecretKey;
 use super::super::folder::{Card, Folder};
 use super::trouble::Trouble;
 use super::visit::Visit;
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// The trouble of a file that cannot be used.
 pub(super) fn of_fault(fault: &Fault, otherwise: &str) -> Trouble {

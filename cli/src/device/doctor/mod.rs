@@ -29,8 +29,8 @@ use tessera_token::proof::SymmetricKey;
 use super::enrol::clock;
 use super::folder::{Card, Folder};
 use crate::args::{DoctorArgs, TlsArgs};
-use crate::fault::Outcome;
-use crate::when;
+use crate::error::Outcome;
+use crate::time;
 use acts::Rights;
 use broker::{Clocks, Door};
 use password::{Meant, Proved, Shown};
@@ -195,7 +195,7 @@ fn judge_token(visit: &mut Visit, held: &HeldToken, known: &Known<'_>) -> Option
 }
 
 fn good_for(claims: &Claims, known: &Known<'_>) -> String {
-    let left = when::span(claims.expires.since(known.now));
+    let left = time::span(claims.expires.since(known.now));
     format!("for the audience {}, good for another {left}", claims.audience)
 }
 
@@ -224,7 +224,7 @@ fn judge_password(
     let verifier = verifier.map_or(claims.audience.as_str(), VerifierName::as_str);
     let (own, now) = (known.key, known.now);
     let meant = Meant { client_id: &client_id, verifier, own, symmetric, now };
-    let made = shown.credential.proof.as_ref().map(|proof| when::utc(proof.time.get()));
+    let made = shown.credential.proof.as_ref().map(|proof| time::utc(proof.time.get()));
     let made = made.unwrap_or_default();
     match shown.proved(&meant) {
         None => visit.good("proof", "none: a bearer token"),

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tessera_runtime::secret::{read_secret_file, SecretFileError};
 use tessera_token::claims::Claims;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::proof::{ConnectProof, Credential, DerivationId, Derived, PopKey, SymmetricKey};
-use tessera_token::text::base64url;
 use tessera_token::time::UnixSeconds;
 
 use super::token;
@@ -53,8 +53,7 @@ pub(super) fn read(given: &str) -> Result<Shown, Trouble> {
 fn take_apart(content: &[u8]) -> Result<Shown, Trouble> {
     // Raw bytes are taken as they are: they may begin or end like white space.
     let text = std::str::from_utf8(content).map(str::trim).ok();
-    let raw =
-        text.filter(|text| text.starts_with(HEX_START)).and_then(|text| hex::decode(text).ok());
+    let raw = text.filter(|text| text.starts_with(HEX_START)).and_then(hex::decode);
     let hex = raw.is_some();
     let password = match (raw, text) {
         (Some(raw), _) => raw,

@@ -6,7 +6,7 @@ use tessera_simulators::device::api::{ApiError, DeviceApi};
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::device::identity::Identity;
-use tessera_simulators::device::peek::unverified_claims;
+use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_token::claims::Claims;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::TokenKind;

@@ -1,6 +1,6 @@
 //! The broker's checks of a token, as far as its device can make them.
 
-use tessera_simulators::device::peek::unverified_claims;
+use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_token::claims::Claims;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::CLOCK_SKEW_SECONDS;

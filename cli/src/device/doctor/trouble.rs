@@ -1,7 +1,7 @@
 //! Faults of a device, as values. The order of the variants is the order of explanation: of two troubles the
 //! earlier one is the cause.
 
-use tessera_simulators::wire::Obstacle;
+use tessera_simulators::mqtt::Obstacle;
 use tessera_token::refusal::RefusalCode;
 
 /// A fault of a step.

@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 use super::cure;
 use super::trouble::Trouble;
 use super::verdict::{one_line, Verdict, Ward};
-use crate::out;
+use crate::output;
 
 /// The steps so far, and what they found.
 pub(super) struct Visit {
@@ -58,7 +58,7 @@ impl Visit {
             return;
         }
         let code = code.map_or(String::new(), |code| format!("{code}: "));
-        out::line(&format!("{:<5} {name:<14} {code}{words}", if ok { "ok" } else { "FAIL" }));
+        output::line(&format!("{:<5} {name:<14} {code}{words}", if ok { "ok" } else { "FAIL" }));
     }
 
     /// Tells what it comes to; the exit code.
@@ -66,7 +66,7 @@ impl Visit {
         let found = Verdict::of(&self.troubles, &self.notes, &self.ward);
         let Verdict { well, code, cause, remedy } = found;
         match self.json {
-            true => out::line(
+            true => output::line(
                 &json!({
                     "well": well,
                     "device": self.ward.device,
@@ -81,8 +81,8 @@ impl Visit {
                 .to_string(),
             ),
             false => {
-                out::line(if well { "the device is well" } else { "the device is not well" });
-                out::line(&format!("cause: {cause}; do: {remedy}"));
+                output::line(if well { "the device is well" } else { "the device is not well" });
+                output::line(&format!("cause: {cause}; do: {remedy}"));
             }
         }
         u8::from(!well)

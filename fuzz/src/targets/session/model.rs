@@ -108,7 +108,7 @@ impl Model {
 
     /// Messages of one round of deliveries; true when it ends the connection.
     ///
-    /// The order of the questions is that of `session/machine/delivery.rs`. A message sent once is not asked whether it
+    /// The order of the questions is that of `session/state_machine/delivery.rs`. A message sent once is not asked whether it
     /// has expired (MQTT-4.3.3-7, MQTT-4.4.0-1). A message taken back is left out before the token is looked at: it
     /// takes no place in the window of a connection that ends.
     pub(super) fn pump(

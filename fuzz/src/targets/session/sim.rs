@@ -14,12 +14,12 @@ use tessera_broker::message::{Message, Publisher, SubscriberId};
 use tessera_broker::registry::Registry;
 use tessera_broker::routing::{Delivery, Push};
 use tessera_broker::session::lifecycle::Left;
-use tessera_broker::session::machine::{BrokerContext, Context, Delivered, End, Will};
+use tessera_broker::session::state_machine::{BrokerContext, Context, Delivered, End, Will};
 use tessera_broker::session::{ConnectionHandle, Due, Now, Session};
 use tessera_token::chain::{self, KeyState};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::standing::Standing;
 use tessera_token::time::UnixSeconds;
+use tessera_token::token_identity::TokenIdentity;
 use tessera_token::topic::TopicName;
 
 use super::grants::{Known, DEVICES};
@@ -36,12 +36,17 @@ pub(super) const TOPICS: [&str; 4] = ["a/x", "a/y", "b/1", "c"];
 pub(super) struct Asked<'a>(pub(super) &'a World);
 
 impl Revocations for Asked<'_> {
+    /// The simulation has one clock.
+    fn absence_is_open(&self) -> bool {
+        false
+    }
+
     fn version(&self) -> u64 {
         static LOOKS: AtomicU64 = AtomicU64::new(1);
         LOOKS.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn revoked(&self, published: &Standing) -> Option<RefusalCode> {
+    fn revoked(&self, published: &TokenIdentity) -> Option<RefusalCode> {
         chain::publisher_revoked(published, self.0)
     }
 
@@ -246,7 +251,7 @@ impl Sim {
     /// The connection is over and tells its session.
     pub(super) fn leave(&mut self, conn: usize, end: End) {
         let Conn { session, handle, .. } = self.conns.swap_remove(conn);
-        note(("leave", end.why, end.forget));
+        note(("leave", end.cause.as_str(), end.forget));
         let was_serving = session.with_machine(&handle, |_| ()).is_some();
         let had_ended = session.has_ended();
         match session.leave(&handle, &end, self.now()) {
@@ -390,14 +395,17 @@ impl Sim {
 
     /// Every client that is still there reads and acknowledges: nothing is left.
     pub(super) fn drain(&mut self) {
-        let handles: Vec<Arc<ConnectionHandle>> = self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
+        let handles: Vec<Arc<ConnectionHandle>> =
+            self.conns.iter().map(|conn| Arc::clone(&conn.handle)).collect();
         for handle in handles {
             while let Some(conn) = self.place(&handle) {
                 let id = self.conns[conn].session.id;
                 self.pump(conn);
                 let steps = self.kept[&id].model.steps();
                 for step in &steps {
-                    self.place(&handle).into_iter().for_each(|conn| steps::answer(self, conn, *step));
+                    self.place(&handle)
+                        .into_iter()
+                        .for_each(|conn| steps::answer(self, conn, *step));
                 }
                 if steps.is_empty() {
                     break;

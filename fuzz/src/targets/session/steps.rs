@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use tessera_broker::authorisation::Rights;
 use tessera_broker::codec::{
     self, Ack, Connect, Disconnect, FrameReader, Packet, Peer, Properties, PropertyId, Publish,
     QoS, ReasonCode, Step, Subscribe, SubscribeOptions, Subscription, Unsubscribe, Version,
 };
-use tessera_broker::routing::Outbox;
 use tessera_broker::message::SubscriberId;
-use tessera_broker::authorisation::Rights;
-use tessera_broker::session::machine::{check_will, Answer, Context, Effect, End, ControlEffect};
+use tessera_broker::routing::Outbox;
+use tessera_broker::session::state_machine::{
+    check_will, Answer, Context, ControlEffect, Effect, End,
+};
 use tessera_broker::session::{ConnectionHandle, Session, Stepped};
 use tessera_token::chain;
 use tessera_token::chain::KeyState;
@@ -334,8 +336,9 @@ fn feed(sim: &mut Sim, conn: usize, packet: Packet) {
     let alive = known.alive(sim.unix);
     let released = if alive { heard(&mut kept.model, &said, &effects) } else { None };
     let by_client = |end: &End| *end == End::by_client();
-    let clean =
-        effects.iter().any(|e| matches!(e, Effect::Control(ControlEffect::End(end)) if by_client(end)));
+    let clean = effects
+        .iter()
+        .any(|e| matches!(e, Effect::Control(ControlEffect::End(end)) if by_client(end)));
     if goodbye && clean {
         if let Some(state) = kept.will.and_then(|will| sim.wills.get_mut(&will)) {
             *state = WillState::Never;

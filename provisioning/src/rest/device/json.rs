@@ -1,8 +1,8 @@
 //! The device messages as JSON, with the names of RFC 9200 and binary as base64url.
 
 use serde::{Deserialize, Serialize};
+use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest};
-use tessera_token::text::{base64url, from_base64url};
 use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;

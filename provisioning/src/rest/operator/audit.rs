@@ -1,7 +1,7 @@
 use actix_web::HttpResponse;
 use serde::Serialize;
+use tessera_token::encoding::base64url;
 use tessera_token::head::ServiceHead;
-use tessera_token::text::base64url;
 
 use crate::audit::actor::ChainPending;
 use crate::audit::{self, Chained};

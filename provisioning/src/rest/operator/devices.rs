@@ -1,8 +1,8 @@
 use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::Serialize;
+use tessera_token::encoding::base64url;
 use tessera_token::key::PublicKey;
-use tessera_token::text::base64url;
 
 use crate::records::DeviceRecord;
 use crate::registry::devices;

@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tessera_token::cbor::Writer;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
-use tessera_token::text::base64url;
 
 use crate::keys::{id_of, of_tenant};
 use crate::records::keys::{KeyRecord, State};
@@ -97,7 +97,7 @@ pub(crate) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> An
 
 pub(crate) async fn compromise(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, key) = path.into_inner();
-    let bytes = hex::decode(&key).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    let bytes = hex::decode(&key).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
     let (by, tenant) = (by.operator().actor(), id(&tenant)?);
     Service::to_its_end(async move { rotation::compromise(&app, &by, &tenant, key).await }).await?;

@@ -2,8 +2,8 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde_json::json;
+use tessera_token::encoding::from_base64url;
 use tessera_token::hash::TokenHash;
-use tessera_token::text::from_base64url;
 
 use crate::refused::Refused;
 use crate::rest::auth::{By, Security};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::conn::Conn;
+use super::super::connection::Conn;
 use super::super::crowd::Member;
 use super::super::error::BenchError;
 use super::super::limits;

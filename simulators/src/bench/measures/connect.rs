@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::super::conn::{Answer, Conn};
+use super::super::connection::{Answer, Conn};
 use super::super::crowd::Crowd;
 use super::super::error::BenchError;
 use super::super::limits;

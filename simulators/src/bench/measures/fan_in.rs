@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::conn::Conn;
+use super::super::connection::Conn;
 use super::super::error::BenchError;
 use super::super::limits;
 use super::super::packet::{self, Qos};

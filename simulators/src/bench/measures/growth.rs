@@ -2,7 +2,7 @@
 //!
 //! A thousand devices come, subscribe, publish and leave beside those who stay; the backend commands all who stay.
 
-use super::super::conn::Conn;
+use super::super::connection::Conn;
 use super::super::crowd::Member;
 use super::super::error::BenchError;
 use super::super::limits;

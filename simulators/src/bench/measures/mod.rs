@@ -129,10 +129,10 @@ impl Measure {
     pub const fn servers(self) -> &'static [Server] {
         match self {
             Self::Connect | Self::Reconnect | Self::ConnectHmac | Self::Hold => {
-                &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto]
+                &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
             Self::Refused | Self::Revoke | Self::Flood | Self::Wear => &[Server::Tessera],
-            _ => &[Server::Tessera, Server::Mosquitto],
+            _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::conn::Conn;
+use super::super::connection::Conn;
 use super::super::error::BenchError;
 use super::super::limits;
+use super::super::percentiles::Percentiles;
 use super::super::server::Running;
 use super::super::stage::{hold, Meter, Sample, Stage};
-use super::super::times::Times;
 
 /// One round: every round has victims of its own.
 pub(super) async fn run(
@@ -35,7 +35,7 @@ pub(super) async fn run(
         after_request.push(closed.saturating_sub(asked));
     }
     let sample = meter.stop(after_answer.len() as u64).await?;
-    let (answer, request) = (Times::of(after_answer), Times::of(after_request));
+    let (answer, request) = (Percentiles::of(after_answer), Percentiles::of(after_request));
     Ok(sample
         .with("p50_ms", answer.millis(0.5))
         .with("p99_ms", answer.millis(0.99))

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tessera_token::encoding;
 use tessera_token::proof::{ResumptionSecret, MAC_BYTES};
-use tessera_token::text;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::conn::{Conn, Place};
+use super::super::connection::{Conn, Place};
 use super::super::crowd::Member;
 use super::super::error::BenchError;
 use super::super::limits;
@@ -117,7 +117,7 @@ async fn hear(conn: &mut Conn) -> Result<ResumptionSecret, BenchError> {
     }
     let status: Status = serde_json::from_slice(&told.unwrap_or_default())
         .map_err(|error| BenchError::new(format!("{STATUS}: {error}")))?;
-    let secret = status.resumption.as_deref().and_then(text::from_base64url);
+    let secret = status.resumption.as_deref().and_then(encoding::from_base64url);
     let secret: Option<[u8; MAC_BYTES]> = secret.and_then(|bytes| bytes.try_into().ok());
     let none = || BenchError::new(format!("{STATUS} over TLS hands out no resumption secret"));
     secret.as_ref().map(ResumptionSecret::from_bytes).ok_or_else(none)

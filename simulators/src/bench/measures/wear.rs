@@ -12,7 +12,7 @@ use tessera_token::messages::TokenKind;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::super::conn::Conn;
+use super::super::connection::Conn;
 use super::super::crowd::Member;
 use super::super::error::BenchError;
 use super::super::limits;

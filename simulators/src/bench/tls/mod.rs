@@ -15,6 +15,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, PeerMisbehaved,
     SignatureScheme,
 };
+use tessera_runtime::tls::socket::NonBlocking;
 use tokio::net::TcpStream;
 
 use super::error::BenchError;
@@ -156,7 +157,7 @@ impl Tls {
     /// Sends what was taken in.
     pub(super) async fn push_all(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            match self.session.write_tls(&mut Io(&self.socket)) {
+            match self.session.write_tls(&mut NonBlocking(&self.socket)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -170,7 +171,7 @@ impl Tls {
 
     /// Reads records and decrypts them; whether the socket is at its end.
     fn open_records(&mut self) -> io::Result<bool> {
-        let read = self.session.read_tls(&mut Io(&self.socket))?;
+        let read = self.session.read_tls(&mut NonBlocking(&self.socket))?;
         self.session.process_new_packets().map_err(invalid)?;
         Ok(read == 0)
     }
@@ -178,29 +179,6 @@ impl Tls {
 
 fn invalid(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-/// The socket as the blocking reader and writer that rustls asks for.
-struct Io<'a>(&'a TcpStream);
-
-impl Read for Io<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)
-    }
-}
-
-impl Write for Io<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::super::conn::{Answer, Conn, Place};
+use super::super::connection::{Answer, Conn, Place};
 use super::super::packet::{self, Qos};
 use super::*;
 

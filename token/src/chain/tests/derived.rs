@@ -108,8 +108,8 @@ fn a_grant_ends_with_its_derivation_key() {
     let (token, key) = bound(OLD, |_| {});
     let held = judge(&world_of(&[NEW, OLD]), &token, connect(&key, &token)).unwrap().grant;
     assert_eq!(held.derived_by(), Some(keys(&[OLD]).newest().unwrap().id()));
-    let standing = crate::standing::Standing::of(&held).without_rights().unwrap();
-    for grant in [&held, &standing] {
+    let identity = crate::token_identity::TokenIdentity::of(&held).without_rights().unwrap();
+    for grant in [&held, &identity] {
         assert_eq!(still_holds(grant, &world_of(&[OLD]), now()), Ok(()));
         assert_eq!(still_holds(grant, &world_of(&[NEW]), now()), Err(ConfirmationKey));
         assert_eq!(still_holds(grant, &World::new(), now()), Err(ConfirmationKey));

@@ -4,6 +4,7 @@ use super::world::*;
 use crate::ace::{ChallengeProof, Nonce, Response};
 use crate::chain::{admit, verify, Attempt};
 use crate::claims::{Claims, ConfirmationForm, CNF};
+use crate::encoding::hex;
 use crate::issue::issue_as;
 use crate::key::Algorithm;
 use crate::pop::SymmetricKey;

@@ -9,8 +9,8 @@ use crate::key::{Algorithm, PublicKey, SecretKey};
 use crate::proof::{Credential, Presented, Proof};
 use crate::refusal::RefusalCode::{self, *};
 use crate::scope::{Permission, Scope};
-use crate::standing::Standing;
 use crate::time::UnixSeconds;
+use crate::token_identity::TokenIdentity;
 
 fn refused(world: &World, attempt: &Attempt) -> RefusalCode {
     admit(attempt, world, now()).unwrap_err().code
@@ -834,7 +834,7 @@ fn a_verifier_that_cannot_follow_decides_nothing() {
 fn what_was_published_is_taken_back_by_a_withdrawal_alone() {
     let token = token_of(&claims());
     let grant = admit(&attempt(&token), &World::new(), now()).unwrap().grant;
-    let published = Standing::of(&grant);
+    let published = TokenIdentity::of(&grant);
     let says = |change: &dyn Fn(&mut World)| {
         let mut world = World::new();
         change(&mut world);
@@ -884,7 +884,7 @@ fn passwords_are_taken_apart() {
     let raw = credential.to_password();
     assert_eq!(raw.len(), token.len() + 74);
     assert_eq!(Credential::from_password(&raw), Ok(credential.clone()));
-    let text = crate::text::base64url(&raw);
+    let text = crate::encoding::base64url(&raw);
     assert_eq!(Credential::from_password(text.as_bytes()), Ok(credential));
     for (bad, code) in [
         (b"".to_vec(), CredentialMissing),

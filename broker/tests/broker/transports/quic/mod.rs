@@ -27,7 +27,7 @@ struct Peer {
 async fn quic_world(certs: &Certs, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     world_with(|raw| {
         certs.settings(raw);
-        raw.quic = Some("127.0.0.1:0".to_owned());
+        raw.quic = Some("127.0.0.1:0".parse().unwrap());
         change(raw);
     })
     .await

@@ -103,7 +103,7 @@ async fn messages_larger_than_every_window_go_there_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exporter_of_this_connection_proves_the_key_and_that_of_another_does_not() {
     let certs = Certs::new();
-    let world = quic_world(&certs, |raw| raw.ace_challenge = "always".to_owned()).await;
+    let world = quic_world(&certs, |raw| raw.ace_challenge = Some("always".to_owned())).await;
     let exported = |peer: &Peer, label: &str| {
         let mut exported = [0; 32];
         let label = label.as_bytes();
@@ -257,7 +257,7 @@ async fn stopping_says_goodbye_and_leaves_nothing() {
     let certs = Certs::new();
     // Nothing but QUIC.
     let world = quic_world(&certs, |raw| {
-        raw.mqtt = "off".to_owned();
+        raw.mqtt = None;
         (raw.mqtts, raw.wss) = (None, None);
     })
     .await;

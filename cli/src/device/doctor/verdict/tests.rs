@@ -1,4 +1,4 @@
-use tessera_simulators::wire::Obstacle;
+use tessera_simulators::mqtt::Obstacle;
 
 use super::super::trouble::{Act, Bearer, BrokerFault, ProofFault, Reason, TokenFault};
 use super::*;

@@ -8,7 +8,7 @@ use tessera_runtime::clock::SharedClock;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::super::super::conn::Conn;
+use super::super::super::connection::Conn;
 use super::super::super::crowd::Member;
 use super::super::super::error::BenchError;
 use super::super::super::limits;

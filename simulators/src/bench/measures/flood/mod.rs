@@ -8,12 +8,12 @@ use std::time::Duration;
 use tessera_runtime::clock::SharedClock;
 use tokio::task::JoinHandle;
 
-use super::super::conn::Place;
+use super::super::connection::Place;
 use super::super::error::BenchError;
 use super::super::limits;
+use super::super::percentiles::Percentiles;
 use super::super::server::Running;
 use super::super::stage::{Meter, Sample, Stage};
-use super::super::times::Times;
 use super::super::usage::Usage;
 
 mod attack;
@@ -70,7 +70,7 @@ fn plans(running: &Running, first: usize, all: usize) -> [Plan; 2] {
 }
 
 fn tell_neighbours(sample: Sample, beside: &[Arrival]) -> Sample {
-    let times = Times::of(beside.iter().map(|one| one.took));
+    let times = Percentiles::of(beside.iter().map(|one| one.took));
     sample
         .with("neighbour_p50_ms", times.millis(0.5))
         .with("neighbour_p99_ms", times.millis(0.99))
@@ -81,13 +81,13 @@ fn tell_neighbours(sample: Sample, beside: &[Arrival]) -> Sample {
 
 type Span = std::ops::Range<Duration>;
 
-fn waits(heard: &Heard, span: &Span) -> Times {
+fn waits(heard: &Heard, span: &Span) -> Percentiles {
     let within = heard.waits.iter().filter(|wait| span.contains(&wait.at));
-    Times::of(within.map(|wait| wait.took))
+    Percentiles::of(within.map(|wait| wait.took))
 }
 
-fn arrived(arrivals: &[Arrival], span: &Span) -> Times {
-    Times::of(arrivals.iter().filter(|one| span.contains(&one.at)).map(|one| one.took))
+fn arrived(arrivals: &[Arrival], span: &Span) -> Percentiles {
+    Percentiles::of(arrivals.iter().filter(|one| span.contains(&one.at)).map(|one| one.took))
 }
 
 fn tell_calm(heard: &Heard, arrivals: &[Arrival], span: Span) -> [(&'static str, f64); 3] {

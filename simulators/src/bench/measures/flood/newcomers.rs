@@ -8,7 +8,7 @@ use tessera_runtime::clock::SharedClock;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::super::conn::{Answer, Conn, Place};
+use super::super::super::connection::{Answer, Conn, Place};
 use super::super::super::crowd::Crowd;
 use super::super::super::error::BenchError;
 use super::super::super::limits;

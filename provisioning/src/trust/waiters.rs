@@ -12,7 +12,7 @@ use crate::limits::{EVIDENCE_AT_ONCE, POLLERS};
 
 /// Wakes the long polls that wait for news.
 #[derive(Clone)]
-pub(crate) struct Hub {
+pub(crate) struct Waiters {
     head: Arc<watch::Sender<u64>>,
     waiting: Arc<AtomicUsize>,
     /// Each reader that shows evidence has one; it is as large as a snapshot.
@@ -40,7 +40,7 @@ impl Drop for Showing {
 /// A place among the waiting; given back when dropped.
 pub(crate) struct Seat(Arc<AtomicUsize>);
 
-impl Hub {
+impl Waiters {
     pub(crate) fn at(seq: u64) -> Self {
         Self {
             head: Arc::new(watch::channel(seq).0),
@@ -117,27 +117,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_share_shows_one_piece_of_evidence_at_a_time_and_others_wait_so_long_as_they_may() {
-        let hub = Hub::at(0);
-        let first = hub.show("a", false, Duration::ZERO).await.unwrap();
-        assert_eq!(hub.show("a", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        let waiters = Waiters::at(0);
+        let first = waiters.show("a", false, Duration::ZERO).await.unwrap();
         assert_eq!(
-            hub.show("b", false, Duration::ZERO).await.err(),
+            waiters.show("a", false, Duration::MAX).await.err(),
+            Some(RefusalCode::RateLimited)
+        );
+        assert_eq!(
+            waiters.show("b", false, Duration::ZERO).await.err(),
             Some(RefusalCode::LimitReached)
         );
-        let waiting = hub.show("b", false, Duration::MAX);
+        let waiting = waiters.show("b", false, Duration::MAX);
         tokio::pin!(waiting);
         assert!(is_pending_at(&mut waiting).await);
-        assert_eq!(hub.show("b", false, Duration::MAX).await.err(), Some(RefusalCode::RateLimited));
+        assert_eq!(
+            waiters.show("b", false, Duration::MAX).await.err(),
+            Some(RefusalCode::RateLimited)
+        );
         // Shares of some tenants have a seat of their own.
-        let bound = hub.show("c", true, Duration::ZERO).await.unwrap();
-        let full = hub.show("d", true, Duration::ZERO).await;
+        let bound = waiters.show("c", true, Duration::ZERO).await.unwrap();
+        let full = waiters.show("d", true, Duration::ZERO).await;
         assert_eq!(full.err(), Some(RefusalCode::LimitReached));
         drop(bound);
         drop(first);
         let second = waiting.await.unwrap();
         drop(second);
         // One that gave up is forgotten.
-        hub.show("b", false, Duration::ZERO).await.unwrap();
+        waiters.show("b", false, Duration::ZERO).await.unwrap();
     }
 
     async fn is_pending_at<F: std::future::Future>(future: &mut std::pin::Pin<&mut F>) -> bool {

@@ -2,7 +2,7 @@
 
 use tessera_token::scope::Permission;
 
-use super::bend;
+use super::mutate;
 use crate::draw::Draw;
 use crate::targets::world::{at, claims, keys, scope, World, NOW};
 
@@ -45,5 +45,5 @@ pub(super) fn token(draw: &mut Draw<'_>, world: &mut World) -> (Vec<u8>, u64) {
             world.trusted_at = Some(at(NOW - near(50)));
         }
     }
-    (bend::plain(&claims.to_cbor(), &keys().issuer), proof)
+    (mutate::plain(&claims.to_cbor(), &keys().issuer), proof)
 }

@@ -1,11 +1,11 @@
-//! Many times, and which share of them was no longer than what.
+//! Percentiles of measured times, exact: all are kept and sorted.
 
 use std::time::Duration;
 
-/// Times in order.
-pub(super) struct Times(Vec<Duration>);
+/// Times in order, asked for the longest of a share of them.
+pub(super) struct Percentiles(Vec<Duration>);
 
-impl Times {
+impl Percentiles {
     /// Of these, in any order.
     pub(super) fn of(times: impl IntoIterator<Item = Duration>) -> Self {
         let mut all: Vec<Duration> = times.into_iter().collect();
@@ -26,8 +26,8 @@ mod tests {
 
     #[test]
     fn shares() {
-        let times = Times::of((1..=100).rev().map(Duration::from_millis));
+        let times = Percentiles::of((1..=100).rev().map(Duration::from_millis));
         assert_eq!((times.millis(0.5), times.millis(0.99), times.millis(1.0)), (50.0, 99.0, 100.0));
-        assert_eq!(Times::of([]).millis(0.99), 0.0);
+        assert_eq!(Percentiles::of([]).millis(0.99), 0.0);
     }
 }

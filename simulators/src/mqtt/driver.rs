@@ -5,41 +5,41 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
-use super::carrier::Carrier;
 use super::protocol::{Asked, Protocol};
+use super::stream::ByteStream;
 use super::{Challenge, Closed, Connect, Incoming, Obstacle};
 use crate::limits;
 
-pub(super) struct Pump {
-    carrier: Carrier,
+pub(super) struct Driver {
+    stream: ByteStream,
     protocol: Protocol,
     keep_alive: Duration,
     inbox: BytesMut,
     out: BytesMut,
 }
 
-impl Pump {
+impl Driver {
     /// Sends CONNECT and waits for CONNACK. The caller bounds the time.
     ///
     /// # Errors
     /// [`Closed`].
     pub(super) async fn open(
-        carrier: Carrier,
+        stream: ByteStream,
         connect: &Connect,
         challenge: Option<&Challenge<'_>>,
     ) -> Result<Self, Closed> {
         let protocol = Protocol::new(connect.version);
         let (inbox, out) = (BytesMut::new(), BytesMut::new());
         let keep_alive = connect.keep_alive;
-        let mut pump = Self { carrier, protocol, keep_alive, inbox, out };
-        pump.protocol.connect(connect, challenge, &mut pump.out)?;
+        let mut driver = Self { stream, protocol, keep_alive, inbox, out };
+        driver.protocol.connect(connect, challenge, &mut driver.out)?;
         let mut first = Vec::new();
-        let welcomed = pump.welcome(challenge, &mut first).await;
+        let welcomed = driver.welcome(challenge, &mut first).await;
         welcomed.map_err(|closed| match closed {
             Closed::Lost(why) => Closed::NotOpened(Obstacle::of_answer(&first, &why), why),
             other => other,
         })?;
-        Ok(pump)
+        Ok(driver)
     }
 
     /// Writes the CONNECT and reads up to the CONNACK; `first` takes the first bytes of the answer.
@@ -54,7 +54,7 @@ impl Pump {
                 first.extend(self.inbox.iter().take(8));
             }
             let answered = challenge
-                .map(|one| one.take(self.carrier.channel(), &mut self.inbox, &mut self.out));
+                .map(|one| one.take(self.stream.channel(), &mut self.inbox, &mut self.out));
             if answered.transpose()? == Some(true) {
                 self.write().await?;
             }
@@ -90,7 +90,7 @@ impl Pump {
         ping.tick().await;
         loop {
             tokio::select! {
-                read = self.carrier.read(&mut self.inbox) => {
+                read = self.stream.read(&mut self.inbox) => {
                     let ended = matches!(read, Ok(0));
                     read.map_err(|error| Closed::Lost(error.to_string()))?;
                     self.hand_on(events).await?;
@@ -119,7 +119,7 @@ impl Pump {
     }
 
     async fn read(&mut self) -> Result<(), Closed> {
-        match self.carrier.read(&mut self.inbox).await {
+        match self.stream.read(&mut self.inbox).await {
             Ok(0) => Err(Closed::Lost("the broker closed the connection".to_owned())),
             Ok(_) => Ok(()),
             Err(error) => Err(Closed::Lost(error.to_string())),
@@ -129,7 +129,7 @@ impl Pump {
     /// Writes what is ready, within [`limits::ANSWER`].
     async fn write(&mut self) -> Result<(), Closed> {
         let bytes = self.out.split();
-        match tokio::time::timeout(limits::ANSWER, self.carrier.write(&bytes)).await {
+        match tokio::time::timeout(limits::ANSWER, self.stream.write(&bytes)).await {
             Ok(written) => written.map_err(|error| Closed::Lost(error.to_string())),
             Err(_) => Err(Closed::Lost("the broker takes nothing".to_owned())),
         }

@@ -22,7 +22,7 @@ pub struct Lapse {
 }
 
 /// The fact itself; times are monotonic milliseconds of this process, and lie before its start for what earlier runs saw.
-pub(super) struct Standing {
+pub(super) struct Freshness {
     established: AtomicBool,
     /// When the age of the trust data was zero; [`NEVER`] when nothing was confirmed.
     fresh_at: AtomicI64,
@@ -32,7 +32,7 @@ pub(super) struct Standing {
 
 const NEVER: i64 = i64::MIN;
 
-impl Standing {
+impl Freshness {
     /// `age` is what earlier runs leave behind: how old their last answered heartbeat is; `None` when there was none.
     pub(super) fn new(age: Option<u64>, now: Duration) -> Self {
         let fresh_at = age.map_or(NEVER, |age| millis(now) - whole(age.saturating_mul(1000)));
@@ -118,43 +118,43 @@ mod tests {
 
     #[test]
     fn nothing_is_decided_before_the_first_answer() {
-        let standing = Standing::new(None, at(100));
-        assert_eq!(standing.age(at(100)), None);
-        assert_eq!(standing.may_decide(at(100)), Err(RefusalCode::TrustMissing));
-        standing.beat(at(103));
-        assert_eq!((standing.age(at(103)), standing.age(at(110))), (Some(0), Some(7)));
-        assert_eq!(standing.may_decide(at(110)), Ok(()));
+        let freshness = Freshness::new(None, at(100));
+        assert_eq!(freshness.age(at(100)), None);
+        assert_eq!(freshness.may_decide(at(100)), Err(RefusalCode::TrustMissing));
+        freshness.beat(at(103));
+        assert_eq!((freshness.age(at(103)), freshness.age(at(110))), (Some(0), Some(7)));
+        assert_eq!(freshness.may_decide(at(110)), Ok(()));
     }
 
     #[test]
     fn an_established_verifier_goes_on_with_the_age_that_was_stored() {
-        let standing = Standing::new(Some(500), at(3));
-        assert_eq!((standing.age(at(3)), standing.age(at(13))), (Some(500), Some(510)));
-        assert_eq!(standing.may_decide(at(3)), Ok(()));
-        standing.beat(at(20));
-        assert_eq!(standing.age(at(21)), Some(1));
+        let freshness = Freshness::new(Some(500), at(3));
+        assert_eq!((freshness.age(at(3)), freshness.age(at(13))), (Some(500), Some(510)));
+        assert_eq!(freshness.may_decide(at(3)), Ok(()));
+        freshness.beat(at(20));
+        assert_eq!(freshness.age(at(21)), Some(1));
         // An answer that was asked for earlier makes nothing older.
-        standing.beat(at(10));
-        assert_eq!(standing.age(at(21)), Some(1));
-        assert_eq!(Standing::new(Some(u64::MAX), at(3)).age(at(3)), Some(i64::MAX as u64 / 1000));
+        freshness.beat(at(10));
+        assert_eq!(freshness.age(at(21)), Some(1));
+        assert_eq!(Freshness::new(Some(u64::MAX), at(3)).age(at(3)), Some(i64::MAX as u64 / 1000));
     }
 
     #[test]
     fn who_cannot_follow_decides_for_a_short_budget_and_again_once_it_can() {
-        let standing = Standing::new(Some(0), at(0));
-        standing.set_budget(60);
-        assert!(standing.lapsed("order", at(10), Duration::ZERO));
-        assert!(!standing.lapsed("order", at(20), Duration::ZERO));
+        let freshness = Freshness::new(Some(0), at(0));
+        freshness.set_budget(60);
+        assert!(freshness.lapsed("order", at(10), Duration::ZERO));
+        assert!(!freshness.lapsed("order", at(20), Duration::ZERO));
         // Another reason does not begin anew.
-        assert!(standing.lapsed("older", at(30), Duration::ZERO));
-        let lapse = standing.lapse(at(30)).unwrap();
+        assert!(freshness.lapsed("older", at(30), Duration::ZERO));
+        let lapse = freshness.lapse(at(30)).unwrap();
         assert_eq!(lapse, Lapse { reason: "older", lasts: at(20), left: at(40) });
-        assert_eq!(standing.may_decide(at(69)), Ok(()));
-        assert_eq!(standing.may_decide(at(70)), Err(RefusalCode::TrustNotFollowed));
-        assert!(standing.follows() && !standing.follows());
-        assert_eq!(standing.may_decide(at(70)), Ok(()));
+        assert_eq!(freshness.may_decide(at(69)), Ok(()));
+        assert_eq!(freshness.may_decide(at(70)), Err(RefusalCode::TrustNotFollowed));
+        assert!(freshness.follows() && !freshness.follows());
+        assert_eq!(freshness.may_decide(at(70)), Ok(()));
         // Rows of an earlier run count.
-        assert!(standing.lapsed("store", at(80), at(60)));
-        assert_eq!(standing.may_decide(at(80)), Err(RefusalCode::TrustNotFollowed));
+        assert!(freshness.lapsed("store", at(80), at(60)));
+        assert_eq!(freshness.may_decide(at(80)), Err(RefusalCode::TrustNotFollowed));
     }
 }

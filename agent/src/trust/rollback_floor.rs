@@ -20,7 +20,7 @@ use crate::limits::TRUST_FLOOR_ITEMS;
 
 /// Entries that a snapshot must not weaken, as far as it would.
 #[derive(Default)]
-pub struct Floor(Vec<Raised>);
+pub struct RollbackFloor(Vec<Raised>);
 
 enum Raised {
     Tenant { tenant: TenantId, epoch: u64 },
@@ -36,7 +36,7 @@ const GROUP: u64 = 3;
 const DEVICE: u64 = 4;
 const TOKEN: u64 = 5;
 
-impl Floor {
+impl RollbackFloor {
     /// Whether the snapshot knew everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -128,11 +128,11 @@ impl TrustState {
     }
 
     /// Entries that the first snapshot would have weakened.
-    pub fn floor(&self) -> &Floor {
+    pub fn floor(&self) -> &RollbackFloor {
         &self.floor
     }
 
-    fn floor_of(&self, old: &Self) -> Floor {
+    fn floor_of(&self, old: &Self) -> RollbackFloor {
         let mut floor = Vec::new();
         for known in old.tenants.values() {
             if self.tenants.get(&known.tenant).is_some_and(|now| now.epoch < known.epoch) {
@@ -166,11 +166,11 @@ impl TrustState {
                 floor.push(Raised::Token { token: *token, expires: *expires });
             }
         }
-        Floor(floor)
+        RollbackFloor(floor)
     }
 
     /// Takes it in; nothing moves back.
-    pub(super) fn raise(&mut self, floor: &Floor) -> Result<(), TrustRefusal> {
+    pub(super) fn raise(&mut self, floor: &RollbackFloor) -> Result<(), TrustRefusal> {
         for raised in &floor.0 {
             match raised {
                 Raised::Tenant { tenant, epoch } => {

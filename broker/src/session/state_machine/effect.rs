@@ -125,10 +125,8 @@ pub struct Granted {
 pub struct End {
     /// The reason code in the DISCONNECT to an MQTT 5 peer; `None` sends none (the peer left, or its socket broke).
     pub reason: Option<ReasonCode>,
-    /// The refusal behind it.
-    pub code: Option<RefusalCode>,
-    /// A stable word for metric and log.
-    pub why: &'static str,
+    /// Its cause.
+    pub cause: Cause,
     /// Whether the will is published, when there still is one.
     pub will: bool,
     /// Whether the will of a session that is kept waits for the next start of the broker.
@@ -137,24 +135,69 @@ pub struct End {
     pub forget: bool,
 }
 
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The client sent DISCONNECT.
+    Client,
+    /// The socket closed or failed.
+    Lost,
+    /// Nothing was heard for one and a half keep-alives.
+    KeepAlive,
+    /// Another connection took the session.
+    TakenOver,
+    /// The broker stops.
+    Stopping,
+    /// The rows that packets wait for cannot be written.
+    StoreFailed,
+    /// Bytes or packets that MQTT forbids: the name of the rule.
+    Broken(&'static str),
+    /// A refusal.
+    Refused(RefusalCode),
+}
+
+impl Cause {
+    /// A stable word for metric and log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Lost => "lost",
+            Self::KeepAlive => "keep_alive",
+            Self::TakenOver => "taken_over",
+            Self::Stopping => "stopping",
+            Self::StoreFailed => "store_failed",
+            Self::Broken(rule) => rule,
+            Self::Refused(code) => code.as_str(),
+        }
+    }
+}
+
 impl End {
-    const fn new(reason: Option<ReasonCode>, why: &'static str) -> Self {
-        Self { reason, code: None, why, will: true, defers_will: false, forget: false }
+    const fn new(reason: Option<ReasonCode>, cause: Cause) -> Self {
+        Self { reason, cause, will: true, defers_will: false, forget: false }
+    }
+
+    /// The refusal behind it.
+    pub const fn code(&self) -> Option<RefusalCode> {
+        match self.cause {
+            Cause::Refused(code) => Some(code),
+            _ => None,
+        }
     }
 
     /// The client sent DISCONNECT.
     pub const fn by_client() -> Self {
-        Self::new(None, "client")
+        Self::new(None, Cause::Client)
     }
 
     /// The socket closed or failed.
     pub const fn lost() -> Self {
-        Self::new(None, "lost")
+        Self::new(None, Cause::Lost)
     }
 
-    /// We end it, and no packet can be written to tell it [MQTT-3.14.0-1].
-    pub const fn unsaid(why: &'static str) -> Self {
-        Self::new(None, why)
+    /// The rows that packets wait for cannot be written. No packet tells it [MQTT-3.14.0-1].
+    pub const fn store_failed() -> Self {
+        Self::new(None, Cause::StoreFailed)
     }
 
     /// Whether the peer ended it, or can get no DISCONNECT.
@@ -163,43 +206,40 @@ impl End {
     }
 
     /// Whether the broker refuses to go on with the peer: not when either side goes in order, nor when the network did.
-    pub fn is_refusal(&self) -> bool {
-        let in_order = [
-            ReasonCode::KEEP_ALIVE_TIMEOUT,
-            ReasonCode::SESSION_TAKEN_OVER,
-            ReasonCode::SERVER_SHUTTING_DOWN,
-        ];
-        match self.reason {
-            Some(reason) => !in_order.contains(&reason),
-            None => !matches!(self.why, "client" | "lost"),
+    pub const fn is_refusal(&self) -> bool {
+        match self.cause {
+            Cause::Client | Cause::Lost | Cause::KeepAlive | Cause::TakenOver | Cause::Stopping => {
+                false
+            }
+            Cause::StoreFailed | Cause::Broken(_) | Cause::Refused(_) => true,
         }
     }
 
     /// Bytes or packets that MQTT forbids.
     pub const fn broken(reason: ReasonCode, rule: &'static str) -> Self {
-        Self::new(Some(reason), rule)
+        Self::new(Some(reason), Cause::Broken(rule))
     }
 
     /// Something the rights do not allow, where the standard asks to end the connection.
     pub const fn refused(reason: ReasonCode, code: RefusalCode) -> Self {
-        Self { code: Some(code), ..Self::new(Some(reason), code.as_str()) }
+        Self::new(Some(reason), Cause::Refused(code))
     }
 
     /// Nothing was heard for one and a half keep-alives.
     pub const fn silent() -> Self {
-        Self::new(Some(ReasonCode::KEEP_ALIVE_TIMEOUT), "keep_alive")
+        Self::new(Some(ReasonCode::KEEP_ALIVE_TIMEOUT), Cause::KeepAlive)
     }
 
     /// Another connection of the same subject took the session.
     pub const fn taken_over() -> Self {
-        Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), "taken_over")
+        Self::new(Some(ReasonCode::SESSION_TAKEN_OVER), Cause::TakenOver)
     }
 
     /// The broker stops. Sessions that are kept go on at the next start, and so do their wills (MQTT 5 section
     /// 3.1.2.5).
     pub const fn stopping() -> Self {
         let reason = Some(ReasonCode::SERVER_SHUTTING_DOWN);
-        Self { defers_will: true, ..Self::new(reason, "stopping") }
+        Self { defers_will: true, ..Self::new(reason, Cause::Stopping) }
     }
 
     /// The token expired while its connection was let in: nothing has begun.
@@ -227,7 +267,7 @@ impl End {
             let ended = matches!(code, RefusalCode::TokenExpired | RefusalCode::TicketKeyWithdrawn);
             ended || code.cannot_tell()
         };
-        self.forget || self.code.is_some_and(over)
+        self.forget || self.code().is_some_and(over)
     }
 
     /// The grant no longer holds. Nothing of the session may act afterwards. 0x98 for what an operator did, 0x87 for

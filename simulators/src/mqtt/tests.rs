@@ -32,6 +32,7 @@ fn broker_addresses() {
 fn kinds_are_short() {
     assert_eq!(Closed::Refused("not_authorized".to_owned()).kind(), "connect:not_authorized");
     assert_eq!(Closed::Lost("anything at all".to_owned()).kind(), "connection_lost");
+    assert_eq!(Closed::Silent.kind(), "connection_lost");
 }
 
 async fn listen() -> (TcpListener, Connect) {

@@ -13,7 +13,7 @@ use crate::time::UnixSeconds;
 
 /// Owner of a grant, and the names by which it can be revoked. It may be written down; it allows nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub struct TokenIdentity {
     /// The tenant.
     pub tenant: TenantId,
     /// The device.
@@ -32,7 +32,7 @@ pub struct Standing {
     pub expires: UnixSeconds,
 }
 
-impl Standing {
+impl TokenIdentity {
     /// The parts of a grant that may be stored.
     pub fn of(grant: &Grant) -> Self {
         Self {

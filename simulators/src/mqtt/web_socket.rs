@@ -55,7 +55,7 @@ impl WebSocket {
         Ok(Self { carried, codec, raw, owed: BytesMut::new(), over: false })
     }
 
-    /// As [`super::carrier::Carrier::read`].
+    /// As [`super::stream::ByteStream::read`].
     pub(super) async fn read(&mut self, inbox: &mut BytesMut) -> io::Result<usize> {
         let before = inbox.len();
         loop {
@@ -99,7 +99,7 @@ impl WebSocket {
         self.codec.encode(message, &mut self.owed).map_err(io::Error::other)
     }
 
-    /// As [`super::carrier::Carrier::write`].
+    /// As [`super::stream::ByteStream::write`].
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !bytes.is_empty() {
             self.owe(Message::Binary(Bytes::copy_from_slice(bytes)))?;

@@ -7,19 +7,19 @@ use tessera_runtime::stop::Stop;
 use tessera_simulators::report::render;
 use tessera_simulators::scenario::News;
 
-use crate::{out, terminal};
+use crate::{output, terminal};
 
 /// Progress lines between two that are told when no terminal is watched.
 const EVERY: u64 = 5;
 
 /// The screen.
-pub(crate) struct Screen {
+pub(crate) struct Progress {
     able: bool,
     lines: AtomicU64,
     stop: Stop,
 }
 
-impl Screen {
+impl Progress {
     /// The screen of this process; `stop` is told when its reader is gone.
     pub(crate) fn new(stop: &Stop) -> Self {
         Self { able: terminal::is_able(), lines: AtomicU64::new(0), stop: stop.clone() }
@@ -34,30 +34,33 @@ impl Screen {
             News::Progress(report) => self.progress(&render::progress(report)),
             News::Guests(_) => {}
         }
-        if out::is_closed() {
+        if output::is_closed() {
             self.stop.trigger();
         }
     }
 
     fn note(&self, text: &str) {
         match self.able {
-            true => out::write(&format!("\r\x1b[2K{text}\n")),
-            false => out::line(text),
+            true => output::write(&format!("\r\x1b[2K{text}\n")),
+            false => output::line(text),
         }
     }
 
     fn progress(&self, text: &str) {
         if self.able {
-            out::write(&format!("\r\x1b[2K{}", terminal::cut(text, terminal::size().columns - 1)));
+            output::write(&format!(
+                "\r\x1b[2K{}",
+                terminal::cut(text, terminal::size().columns - 1)
+            ));
         } else if self.lines.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) {
-            out::line(text);
+            output::line(text);
         }
     }
 
     /// Leaves the progress line behind.
     pub(crate) fn done(&self) {
         if self.able {
-            out::write("\n");
+            output::write("\n");
         }
     }
 }

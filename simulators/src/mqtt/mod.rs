@@ -1,5 +1,5 @@
-//! An MQTT client over TCP, TLS and WebSocket. [`broker`] says where and how, [`carrier`] opens the connection,
-//! [`protocol`] makes packets and state with `rumqttc`, [`pump`] drives them.
+//! An MQTT client over TCP, TLS and WebSocket. [`broker`] says where and how, [`stream`] opens the connection,
+//! [`protocol`] makes packets and state with `rumqttc`, [`driver`] moves packets between them and the connection.
 //!
 //! One [`Link`] is one connection. A task of its own drives it and hands events on through a bounded queue, so
 //! that a device may wait for an event, a timer and the stop signal at once without losing a half-read packet.
@@ -7,11 +7,11 @@
 //! rumqttc keeps passwords as `String`, so the base64url form of the connect proof is sent.
 
 mod broker;
-mod carrier;
 mod challenge;
+mod driver;
 mod obstacle;
 mod protocol;
-mod pump;
+mod stream;
 mod web_socket;
 
 use std::fmt;
@@ -21,11 +21,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use broker::{Broker, Scheme};
-use carrier::Carrier;
 pub use challenge::Challenge;
+use driver::Driver;
 pub use obstacle::{Obstacle, Told};
 use protocol::Asked;
-use pump::Pump;
+use stream::ByteStream;
 
 use crate::limits;
 
@@ -85,8 +85,10 @@ pub enum Closed {
     Refused(String),
     /// MQTT 5 DISCONNECT from the broker, with the name of the reason.
     Disconnected(String),
-    /// The socket closed, broke or stayed silent.
+    /// The socket closed or broke.
     Lost(String),
+    /// The broker gave no answer within [`limits::ANSWER`].
+    Silent,
     /// There was no connection to lose yet: what was in the way, and in words.
     NotOpened(Obstacle, String),
 }
@@ -97,7 +99,7 @@ impl Closed {
         match self {
             Self::Refused(reason) => format!("connect:{reason}"),
             Self::Disconnected(reason) => format!("disconnect:{reason}"),
-            Self::Lost(_) | Self::NotOpened(..) => "connection_lost".to_owned(),
+            Self::Lost(_) | Self::Silent | Self::NotOpened(..) => "connection_lost".to_owned(),
         }
     }
 }
@@ -112,6 +114,7 @@ impl fmt::Display for Closed {
                 write!(f, "the broker ended the connection: {}", words(reason))
             }
             Self::Lost(why) => write!(f, "the connection is gone: {why}"),
+            Self::Silent => f.write_str("the connection is gone: no answer in time"),
             Self::NotOpened(_, why) => write!(f, "no connection to the broker: {why}"),
         }
     }
@@ -140,7 +143,7 @@ impl std::error::Error for NotSent {}
 pub struct Link {
     asks: mpsc::Sender<Asked>,
     events: mpsc::Receiver<Incoming>,
-    pump: JoinHandle<()>,
+    driver: JoinHandle<()>,
 }
 
 impl Link {
@@ -167,20 +170,20 @@ impl Link {
         let wait = Duration::from_secs(limits::CONNECT_SECONDS);
         let mut reached = false;
         let opening = async {
-            let carrier = Carrier::open(&connect.broker).await;
-            let carrier = carrier.map_err(|(obstacle, why)| Closed::NotOpened(obstacle, why))?;
+            let stream = ByteStream::open(&connect.broker).await;
+            let stream = stream.map_err(|(obstacle, why)| Closed::NotOpened(obstacle, why))?;
             reached = true;
-            Pump::open(carrier, connect, challenge).await
+            Driver::open(stream, connect, challenge).await
         };
-        let pump = match tokio::time::timeout(wait, opening).await {
+        let driver = match tokio::time::timeout(wait, opening).await {
             Ok(opened) => opened?,
             Err(_) if reached => return Err(too_late(Obstacle::Silent, "no CONNACK in time")),
             Err(_) => return Err(too_late(Obstacle::Address, "no answer in time")),
         };
         let (asks, asked) = mpsc::channel(limits::LINK_REQUESTS);
         let (sender, events) = mpsc::channel(limits::LINK_EVENTS);
-        let pump = tokio::spawn(pump.run(asked, sender));
-        Ok(Self { asks, events, pump })
+        let driver = tokio::spawn(driver.run(asked, sender));
+        Ok(Self { asks, events, driver })
     }
 
     /// The next event; after [`Incoming::Closed`] the same again. Cancel-safe.
@@ -199,7 +202,7 @@ impl Link {
                 }
             }
         };
-        let lost = || Incoming::Closed(Closed::Lost("no answer in time".to_owned()));
+        let lost = || Incoming::Closed(Closed::Silent);
         tokio::time::timeout(limits::ANSWER, wait).await.unwrap_or_else(|_| lost())
     }
 
@@ -245,7 +248,7 @@ fn too_late(obstacle: Obstacle, why: &str) -> Closed {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.pump.abort();
+        self.driver.abort();
     }
 }
 

@@ -12,12 +12,12 @@ use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
 
+use crate::actor_thread;
 use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
 pub use crate::error::AgentError;
-use crate::host;
 use crate::ledger::Ledger;
-use crate::sync::{Source, TrustActor};
+use crate::sync::{Source, SyncActor};
 use crate::trust::Trust;
 use crate::validator::Validator;
 
@@ -72,12 +72,12 @@ impl Agent {
         let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
         let core = core.of(url);
         let core = Arc::new(Mutex::new(core));
-        host::run("agent-trust", stop, move || TrustActor {
+        actor_thread::run("agent-trust", stop, move || SyncActor {
             core: Arc::clone(&core),
             source: source.clone(),
         })?;
         let parts = Arc::new(Mutex::new(parts));
-        host::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
+        actor_thread::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
         upkeep::start(Arc::clone(&agent.ledger), Arc::clone(&agent.trust), stop);
 
         let validator = &agent.validator;

@@ -13,7 +13,7 @@ use super::obstacle::Obstacle;
 use super::web_socket::WebSocket;
 
 /// The open connection.
-pub(super) struct Carrier {
+pub(super) struct ByteStream {
     way: Way,
     /// The channel, for an answer that is bound to it; none when the peer's TLS cannot bind anything.
     channel: Option<Channel>,
@@ -24,7 +24,7 @@ enum Way {
     WebSocket(Box<WebSocket>),
 }
 
-impl Carrier {
+impl ByteStream {
     /// Connects, and shakes hands as the scheme asks. The caller bounds the time.
     ///
     /// # Errors

@@ -12,13 +12,13 @@ use super::quic::Quic;
 use super::tls::{Channel, Tls};
 
 /// Bytes in order, in clear or encrypted.
-pub(super) enum Wire {
+pub(super) enum ByteStream {
     Plain(TcpStream),
     Tls(Box<Tls>),
     Quic(Box<Quic>),
 }
 
-impl Wire {
+impl ByteStream {
     pub(super) fn poll_read_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => socket.poll_read_ready(context),

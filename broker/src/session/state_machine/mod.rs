@@ -42,7 +42,7 @@ use crate::session::Now;
 pub use connect::check_will;
 pub(crate) use connect::{granted_expiry, told};
 pub use delivery::{Delivered, SendState};
-pub use effect::{Answer, ControlEffect, Effect, Effects, End, Granted};
+pub use effect::{Answer, Cause, ControlEffect, Effect, Effects, End, Granted};
 pub use flight::Flight;
 pub(crate) use reason_string::reason_string;
 pub use subscribe::Held;

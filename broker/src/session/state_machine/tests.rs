@@ -163,7 +163,7 @@ fn refused_publishes_by_version_and_qos() {
                 ..
             }))
         ));
-        let end = ended(&effects).map(|end| end.code);
+        let end = ended(&effects).map(|end| end.code());
         let expected = if stays { None } else { Some(Some(RefusalCode::PublishNotAuthorised)) };
         assert_eq!(end, expected, "{version:?} {qos:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Publish { .. })));
@@ -177,7 +177,7 @@ fn nothing_but_a_goodbye_is_heard_after_expiry() {
     for packet in [publish("a/b", QoS::AtMostOnce), Packet::PingReq] {
         let effects = bench.step(packet);
         assert_eq!(
-            (effects.len(), ended(&effects).and_then(|end| end.code)),
+            (effects.len(), ended(&effects).and_then(|end| end.code())),
             (1, Some(RefusalCode::TokenExpired))
         );
     }
@@ -451,4 +451,33 @@ fn keep_alive_is_one_and_a_half_times_and_each_packet_counts() {
 #[test]
 fn an_idle_machine_is_small() {
     assert!(std::mem::size_of::<Machine>() <= 256, "{}", std::mem::size_of::<Machine>());
+}
+
+#[test]
+fn ends_that_are_no_refusal_and_their_words() {
+    let refused = RefusalCode::PublishNotAuthorised;
+    for (end, word, is_refusal, reason) in [
+        (End::by_client(), "client", false, None),
+        (End::lost(), "lost", false, None),
+        (End::silent(), "keep_alive", false, Some(ReasonCode::KEEP_ALIVE_TIMEOUT)),
+        (End::taken_over(), "taken_over", false, Some(ReasonCode::SESSION_TAKEN_OVER)),
+        (End::stopping(), "stopping", false, Some(ReasonCode::SERVER_SHUTTING_DOWN)),
+        (End::store_failed(), "store_failed", true, None),
+        (
+            End::broken(ReasonCode::PROTOCOL_ERROR, "auth_not_expected"),
+            "auth_not_expected",
+            true,
+            Some(ReasonCode::PROTOCOL_ERROR),
+        ),
+        (
+            End::refused(ReasonCode::NOT_AUTHORIZED, refused),
+            refused.as_str(),
+            true,
+            Some(ReasonCode::NOT_AUTHORIZED),
+        ),
+    ] {
+        assert_eq!((end.cause.as_str(), end.is_refusal(), end.reason), (word, is_refusal, reason));
+        assert_eq!(end.code(), (word == refused.as_str()).then_some(refused), "{word}");
+        assert_eq!(end.is_by_peer(), reason.is_none(), "{word}");
+    }
 }
