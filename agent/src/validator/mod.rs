@@ -229,16 +229,6 @@ impl Validator {
         chain::verify(token, &self.view(&trust), self.now())
     }
 
-    /// Whether a token that came without proof is worth a challenge: the guards that cost nothing, before any
-    /// signature.
-    ///
-    /// # Errors
-    /// The code of the first of them that says no.
-    pub fn worth_a_challenge(&self, token: &[u8]) -> Result<(), RefusalCode> {
-        let trust = self.parts.trust.load();
-        chain::worth_a_challenge(token, &self.view(&trust), self.now())
-    }
-
     fn view<'v>(&'v self, trust: &'v TrustState) -> View<'v> {
         let Parts { known, derivation, trust: freshness, namesake, .. } = &*self.parts;
         let verifier = namesake.name().as_str();

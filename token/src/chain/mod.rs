@@ -349,19 +349,7 @@ pub fn verify<T: TrustView>(
     signed(cheap(token, trust, now)?, token, false, trust, now)
 }
 
-/// Runs the guards that cost nothing (1 to 3), on claims that are not verified yet: whether it
-/// is worth while to challenge the peer.
-///
-/// # Errors
-/// The code of the first guard that says no.
-pub fn worth_a_challenge<T: TrustView>(
-    token: &[u8],
-    trust: &T,
-    now: UnixSeconds,
-) -> Result<(), RefusalCode> {
-    cheap(token, trust, now).map(drop)
-}
-
+/// The guards that cost nothing (1 to 3), on claims that are not verified yet.
 fn cheap<T: TrustView>(
     token: &[u8],
     trust: &T,

@@ -5,7 +5,7 @@ use crate::ace::{
     Answer, BoundNonce, BoundProof, BoundResponse, ChallengeProof, Channel, ExporterProof,
     ExporterSecret, Meant, Nonce, Response,
 };
-use crate::chain::{admit, admit_with, verify, worth_a_challenge, Admission, Attempt, Refusal};
+use crate::chain::{admit, admit_with, verify, Admission, Attempt, Refusal};
 use crate::claims::{Claims, Epochs};
 use crate::hash::TokenHash;
 use crate::ids::Audience;
@@ -236,18 +236,6 @@ fn reauthentication_by_our_own_method_is_bound_too() {
         let renewed = verified.renew_with_proof(&held, &answer, client_id, &next);
         assert_eq!(renewed.map(drop), if expected { Ok(()) } else { Err(ProofInvalid) });
     }
-}
-
-#[test]
-fn a_challenge_costs_no_signature() {
-    let mut token = token_of(&claims());
-    let world = World::new();
-    let last = token.len() - 1;
-    token[last] ^= 1;
-    assert_eq!(worth_a_challenge(&token, &world, now()), Ok(()));
-    assert_eq!(verify(&token, &world, now()).unwrap_err().code, SignatureInvalid);
-    let late = now().plus(4000);
-    assert_eq!(worth_a_challenge(&token, &world, late), Err(TokenExpired));
 }
 
 fn ticket(byte: u8) -> TicketKey {
