@@ -113,11 +113,11 @@ pub const LEDGER_WRITE_BACK_AFTER: u64 = 150;
 /// Seconds that stay reserved when the proofs before them are written down, and that are reserved before a slow clock's proof
 /// meanwhile: after a crash they are closed.
 pub const LEDGER_WRITE_BACK_KEEP: u32 = 4;
-/// Proofs that are written down in one step: 16 MiB. With more of them the seconds stay reserved.
+/// Proofs that are written down in one step: 16 MiB. With more of them the seconds stay reserved until the rest fits a step.
 pub const LEDGER_WRITE_BACK_ENTRIES: usize = 262_144;
 /// Proofs of one part of which it is known that they are not written down yet; with more, all of the part are written.
-pub const LEDGER_WRITE_BACK_LIST: usize = 1_024;
-/// Seconds by which the stored lowest time may lag behind: it is written with the reserved seconds.
+pub const LEDGER_WRITE_BACK_LIST: usize = 4_096;
+/// Seconds by which the stored lowest time may lag behind while proofs come: it is written with the reserved seconds.
 pub const LEDGER_LOW_WATER_LAG: u32 = 30;
 /// Keys of a former version that are held until their proofs are over: about 12 MiB. With more, their seconds are closed.
 pub const LEDGER_FORMER_KEYS: usize = 262_144;

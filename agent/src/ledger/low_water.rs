@@ -19,10 +19,13 @@ struct State {
 
 impl LowWater {
     /// `stored` is the lowest time of the process before this one. How much time has passed since is not known: it is as if
-    /// none had.
+    /// none had, for [`LEDGER_SETTLED_SECONDS`] at most, so that stops in a row do not add up.
     pub(super) fn new(now: UnixSeconds, monotonic: u64, stored: Option<UnixSeconds>) -> Self {
         let present = start(now, monotonic);
-        let lowest = stored.map_or(present, |stored| start(stored, monotonic).min(present));
+        let settled = whole(LEDGER_SETTLED_SECONDS);
+        let lowest = stored.map_or(present, |stored| {
+            start(stored, monotonic).clamp(present.saturating_sub(settled), present)
+        });
         Self(Mutex::new(State { lowest, present, since: monotonic }))
     }
 

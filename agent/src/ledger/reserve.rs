@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -36,7 +36,7 @@ pub(super) enum Kept {
     Some,
     /// There are no others.
     All,
-    /// Others are about to leave already.
+    /// A write is under way, or others are about to leave: to be asked again after [`Reserve::idle`].
     Busy,
 }
 
@@ -51,6 +51,8 @@ struct State {
     is_to_shrink: bool,
     /// Proofs are written down from time to time: little is reserved in advance.
     is_written_back: bool,
+    /// Told when no write is under way.
+    idle: Vec<oneshot::Sender<()>>,
     /// The lowest time, and that of the row.
     low: Option<u32>,
     low_row: Option<u32>,
@@ -200,16 +202,21 @@ impl Reserve {
         self.state.lock().low = Some(second);
     }
 
-    /// Writes the lowest time when the row lags behind: before the store is closed.
+    /// Writes the lowest time when the row lags behind: before the store is closed. It must not be called by a thread of an
+    /// async runtime that other tasks need.
     pub(super) fn write_low(&self) -> Result<(), StoreError> {
-        let batch = {
+        let (tell, told) = mpsc::sync_channel(1);
+        {
             let mut state = self.state.lock();
             if state.low == state.low_row {
                 return Ok(());
             }
-            self.row_of(&mut state)
-        };
-        self.store.commit_blocking(batch)
+            let batch = self.row_of(&mut state);
+            // Queued while the state is held, as in [`Reserve::cover_all`].
+            let queued = self.store.commit_then(batch, move |written| drop(tell.send(written)));
+            queued.map_err(|(error, _)| error)?;
+        }
+        told.recv().unwrap_or(Err(StoreError::Poisoned))
     }
 
     /// The seconds that are closed at the start: all that were reserved before, unless a clean stop left the proofs.
@@ -228,7 +235,8 @@ impl Reserve {
         let mut state = self.state.lock();
         let mut kept = state.closed.clone();
         kept.add_all(&state.wanted.common(&Ranges::of(first, last)));
-        if state.leaving.is_some() {
+        // Callers wait for a write under way, and rely on what it wrote.
+        if state.leaving.is_some() || state.writing.is_some() {
             return Kept::Busy;
         }
         state.is_written_back = true;
@@ -238,6 +246,27 @@ impl Reserve {
         self.durable.store(Arc::new(self.durable.load().common(&kept)));
         state.leaving = Some(std::mem::replace(&mut state.wanted, kept));
         Kept::Some
+    }
+
+    /// Waits until no write is under way.
+    pub(super) async fn idle(&self) {
+        let told = {
+            let mut state = self.state.lock();
+            if state.writing.is_none() {
+                return;
+            }
+            let (tell, told) = oneshot::channel();
+            state.idle.push(tell);
+            told
+        };
+        // The store is closed when the sender is dropped.
+        let _ = told.await;
+    }
+
+    /// How many wait for [`Reserve::idle`].
+    #[cfg(test)]
+    pub(super) fn idlers(&self) -> usize {
+        self.state.lock().idle.len()
     }
 
     /// The proofs of the seconds that were not kept are written down, but for those that are closed meanwhile. On an error
@@ -269,6 +298,7 @@ impl Reserve {
         let written = state.writing.take().unwrap_or_default();
         if let Err(error) = outcome {
             tracing::error!(%error, "seconds for connect proofs not reserved: none is taken");
+            state.idle.clear();
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
             return tell(waiting, Err(RefusalCode::NotReady));
@@ -278,6 +308,9 @@ impl Reserve {
         let (served, rest) = waiting.into_iter().partition(|(second, _)| self.covers(*second));
         state.waiting = rest;
         let refused = self.write(&mut state);
+        if state.writing.is_none() {
+            state.idle.clear();
+        }
         drop(state);
         tell(served, Ok(()));
         tell(refused, Err(RefusalCode::NotReady));

@@ -20,6 +20,9 @@ use super::reserve::Kept;
 use super::{second_of, Ledger};
 use crate::limits;
 
+/// How often one step waits for a write of the reserve under way.
+const TRIES: u32 = 8;
+
 impl Ledger {
     /// One step, to be called every few seconds. It does nothing while the time is the lowest that this process went by.
     ///
@@ -34,22 +37,12 @@ impl Ledger {
         }
         let unwritten: usize = self.parts.iter().map(|part| part.lock().unwritten()).sum();
         if unwritten > limits::LEDGER_WRITE_BACK_ENTRIES {
+            // A part of them now, so that the rest fits the next step.
             self.metrics.limit("write_back");
-            return Ok(());
+            return self.write_places(Some(limits::LEDGER_WRITE_BACK_ENTRIES)).await.map(drop);
         }
-        let present = second_of(now);
-        let first = present.saturating_sub(limits::LEDGER_WRITE_BACK_KEEP);
-        match self.reserve.keep(first, present.saturating_add(limits::LEDGER_RESERVE_SELDOM)) {
-            Kept::Busy => return Ok(()),
-            Kept::All => {}
-            Kept::Some => {
-                let written = self.write_places().await;
-                if written.is_err() {
-                    self.parts.iter().for_each(|part| part.lock().forget_written());
-                }
-                self.reserve.leave(written.as_ref());
-                written?;
-            }
+        if !self.keep_the_present(second_of(now)).await? {
+            return Ok(());
         }
         // The last step is one under the time that was right.
         self.is_written_back.store(may_come_again, Ordering::Relaxed);
@@ -60,14 +53,43 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes all places that have no row. Returns the seconds that are closed: what was forgotten before has none.
-    async fn write_places(&self) -> Result<Ranges, StoreError> {
-        let mut told = Vec::new();
+    /// Writes the proofs of all seconds but those around the present, and lets these seconds go. Whether it came to that.
+    async fn keep_the_present(&self, present: u32) -> Result<bool, StoreError> {
+        let first = present.saturating_sub(limits::LEDGER_WRITE_BACK_KEEP);
+        let last = present.saturating_add(limits::LEDGER_RESERVE_SELDOM);
+        for _ in 0..TRIES {
+            match self.reserve.keep(first, last) {
+                Kept::Busy => self.reserve.idle().await,
+                Kept::All => return Ok(true),
+                Kept::Some => {
+                    let written = self.write_places(None).await;
+                    self.reserve.leave(written.as_ref());
+                    return written.map(|_| true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the places that have no row, `most` of them or all. Returns the seconds that are closed: what was forgotten
+    /// before has none.
+    async fn write_places(&self, most: Option<usize>) -> Result<Ranges, StoreError> {
+        let written = self.queue_places(most).await;
+        if written.is_err() {
+            self.parts.iter().for_each(|part| part.lock().forget_written());
+        }
+        written
+    }
+
+    async fn queue_places(&self, most: Option<usize>) -> Result<Ranges, StoreError> {
+        let (mut told, mut room) = (Vec::new(), most.unwrap_or(usize::MAX));
         let closed = {
             // Nothing is forgotten between a proof and its row.
             let _one = self.forgetting.lock();
             for part in &self.parts {
                 let mut part = part.lock();
+                let Some(left) = room.checked_sub(part.unwritten()) else { continue };
+                room = left;
                 let places = part.take_unwritten();
                 if places.is_empty() {
                     continue;

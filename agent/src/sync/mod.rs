@@ -11,7 +11,6 @@ use std::time::Duration;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::StoreError;
-use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, TenantSet};
 
 use crate::limits;
@@ -28,6 +27,7 @@ pub(crate) use actor::SyncActor;
 pub(crate) use fetch::path;
 pub(crate) use fetch::{Answer, FetchError, Source};
 
+mod absence;
 mod actor;
 mod counters;
 mod fetch;
@@ -106,6 +106,8 @@ pub(crate) struct SyncCore {
     saved_beat: Option<Duration>,
     /// When it was first seen that the length of an absence is open, monotonic.
     absence_open: Option<Duration>,
+    /// For how long it was open in earlier processes.
+    open_before: Duration,
     pruned: Duration,
 }
 
@@ -125,6 +127,7 @@ impl SyncCore {
             saved_time: trust.monotonic(),
             saved_beat: None,
             absence_open: None,
+            open_before: store.open_for().unwrap_or_default(),
             pruned: trust.monotonic(),
             trust,
             store,
@@ -322,45 +325,6 @@ impl SyncCore {
         Ok(())
     }
 
-    /// Two witnesses are asked: one clock alone may be behind, and then revocations that were forgotten would not count.
-    fn mend_forgotten(&self, signed: UnixSeconds) {
-        if self.trust.time().clock_state().is_some_and(|state| !state.wrong) {
-            self.settle_absence(signed);
-        }
-    }
-
-    /// The absence before the last snapshot was long or short, by this time.
-    fn settle_absence(&self, now: UnixSeconds) {
-        let state = self.trust.load();
-        let Some(mended) = state.forgotten_by(now) else { return };
-        let was_open = state.absent_since().is_some();
-        // Without it a restart begins with the wrong moment, until a heartbeat mends it again.
-        if let Err(error) = self.store.save_forgotten(&mended) {
-            tracing::error!(%error, "a mended moment of trust data is not stored");
-        }
-        if was_open {
-            let was_long = mended.forgotten() == Some(now);
-            tracing::info!(
-                was_long,
-                "the time of the last trust snapshot is known: devices are let in again"
-            );
-        }
-        // Sessions that were left alone meanwhile are looked at.
-        self.trust.publish(mended, was_open.then_some(TrustEffect::Reloaded));
-    }
-
-    /// A verifier whose wall clock is never set cannot wait for it for ever.
-    fn end_open_absence(&mut self, monotonic: Duration) {
-        if self.trust.load().absent_since().is_none() {
-            self.absence_open = None;
-            return;
-        }
-        let since = *self.absence_open.get_or_insert(monotonic);
-        if monotonic.saturating_sub(since) >= limits::ABSENCE_OPEN {
-            self.settle_absence(self.trust.now());
-        }
-    }
-
     fn publish(&self, state: TrustState, effects: impl IntoIterator<Item = TrustEffect>) {
         let effects: Vec<TrustEffect> = effects.into_iter().collect();
         for effect in &effects {
@@ -419,7 +383,8 @@ impl SyncCore {
 
     fn save_time(&mut self) {
         self.saved_time = self.trust.monotonic();
-        if let Err(error) = self.store.save_time(&self.trust.time().to_store()) {
+        let open_for = self.open_for(self.saved_time);
+        if let Err(error) = self.store.save_time(&self.trust.time().to_store(), open_for) {
             tracing::error!(%error, "how far time has come is not stored");
         }
     }

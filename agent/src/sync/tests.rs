@@ -593,7 +593,7 @@ async fn a_snapshot_of_a_service_that_was_ahead_is_no_long_absence() {
     rig.core.answer(Ask::Snapshot(None), Ok(ahead));
     let known = |rig: &Rig| {
         let state = rig.verifier.trust.load();
-        (state.forgotten(), state.absent_since(), rig.verifier.trust.age())
+        (state.forgotten(), state.absent_since(), rig.verifier.trust.age_to_decide())
     };
     let open = (None, Some(at(NOW)), Some(u64::MAX));
     assert_eq!(known(&rig), open, "nothing is decided, and nothing forgotten");
@@ -643,6 +643,49 @@ async fn an_absence_that_the_wall_clock_shows_later_was_long() {
     }
 }
 
+/// Its wall clock was never set. The service is 40 days ahead in a snapshot, and takes that back: no absence. When it does not,
+/// it was one: after 24 hours, which add up over restarts.
+#[tokio::test]
+async fn a_verifier_whose_clock_was_never_set_goes_by_its_monotonic_time_and_the_words_of_the_service(
+) {
+    const LONG: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS + 10 * 24 * 3600;
+    for takes_back in [true, false] {
+        let mut world = World::new();
+        let mut rig = rig(&world);
+        rig.settled(&world);
+        rig.verifier.clock.set_unix(at(1000));
+        world.event(device_change("d-1", 1, NOW + LONG));
+        let snapshot = world.snapshot_with(|snapshot| {
+            snapshot.time = at(NOW + LONG);
+            snapshot.valid_until = at(NOW + 2 * LONG);
+        });
+        rig.core.answer(Ask::Snapshot(None), Ok(snapshot));
+        let known = |rig: &Rig| {
+            let state = rig.verifier.trust.load();
+            (state.forgotten(), state.absent_since())
+        };
+        assert_eq!(known(&rig), (None, Some(at(NOW))));
+        if takes_back {
+            rig.poll(&world, NOW + 60);
+            assert_eq!(known(&rig), (None, None));
+            continue;
+        }
+        rig.core.tick();
+        rig.verifier.clock.advance(limits::ABSENCE_OPEN / 2);
+        rig.core.tick();
+        assert_eq!(rig.verifier.trust_store.open_for().unwrap(), limits::ABSENCE_OPEN / 2);
+        // As a restart reads it.
+        rig.core.open_before = rig.verifier.trust_store.open_for().unwrap();
+        rig.core.absence_open = None;
+        rig.core.tick();
+        rig.verifier.clock.advance(limits::ABSENCE_OPEN / 2);
+        rig.core.tick();
+        let (forgotten, absent) = known(&rig);
+        assert_eq!((forgotten.is_some(), absent), (true, None));
+        assert_eq!(rig.verifier.trust_store.open_for().unwrap(), Duration::ZERO);
+    }
+}
+
 /// A service whose clock was ahead comes back from an older copy with a right clock: its snapshot is taken.
 #[tokio::test]
 async fn a_snapshot_of_a_service_that_was_ahead_before_is_not_over() {
@@ -682,6 +725,7 @@ async fn a_service_that_was_behind_makes_no_long_absence() {
         (NOW, 60, 60, LONG, true),
         (NOW - LONG, 60, 60, LONG, true),
         (NOW, 60, LONG, LONG, true),
+        (NOW, 60, LONG, LONG + 120, true),
         (NOW, 60, LONG, 60, false),
     ] {
         let mut world = World::new();
@@ -698,8 +742,8 @@ async fn a_service_that_was_behind_makes_no_long_absence() {
         rig.core.answer(Ask::Snapshot(None), Ok(snapshot));
         let trust = rig.verifier.trust.load();
         // By the clock of the service alone it is open.
-        let is_open = is_away && wall != signed;
-        let forgotten = (is_away && !is_open).then(|| at(NOW + signed));
+        let is_open = is_away && wall != signed && wall < LONG;
+        let forgotten = (is_away && !is_open).then(|| at(NOW + signed.min(wall)));
         let absent = is_open.then(|| at(heard));
         let context = format!("{monotonic} {wall} {signed}");
         assert_eq!((trust.seq(), trust.forgotten()), (1, forgotten), "{context}");

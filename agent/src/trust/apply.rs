@@ -129,11 +129,29 @@ impl Taken {
         }
     }
 
-    /// Whether the wall clock, which is not before the time at which the service was last heard, stands against the time of
-    /// a snapshot: the clock of the service may be ahead. A wall clock that stands before it was never set.
+    /// Whether a clock of this machine stands against a long absence that a snapshot shows by its time: the clock of the
+    /// service may be ahead. A wall clock that was never set is not asked, but the time since this process heard the service
+    /// is.
     fn contradicts(&self, now: UnixSeconds, confirmed: UnixSeconds) -> bool {
-        now.since(self.wall) > CLOCK_SKEW_SECONDS
-            && confirmed.since(self.wall) <= CLOCK_SKEW_SECONDS
+        let was_heard = self.heard.is_some_and(|heard| heard <= TOKEN_LIFE_SECONDS);
+        let wall_differs = self.is_set(confirmed)
+            && now.since(self.wall) > CLOCK_SKEW_SECONDS
+            && self.wall.since(confirmed) <= TOKEN_LIFE_SECONDS;
+        was_heard || wall_differs
+    }
+
+    /// Whether the wall clock was ever set: it is not before the time at which the service was last heard.
+    fn is_set(&self, confirmed: UnixSeconds) -> bool {
+        confirmed.since(self.wall) <= CLOCK_SKEW_SECONDS
+    }
+
+    /// The moment before which withdrawals may be forgotten, after a long absence: a service that is ahead of a wall clock
+    /// that shows the absence too withdraws no token that is alive.
+    fn forgotten(&self, now: UnixSeconds, confirmed: UnixSeconds) -> UnixSeconds {
+        match self.is_set(confirmed) {
+            true => now.min(self.wall.max(confirmed)),
+            false => now,
+        }
     }
 }
 
@@ -203,7 +221,10 @@ impl TrustState {
             let was_long = taken.away(snapshot.time, confirmed) > TOKEN_LIFE_SECONDS;
             match was_long && taken.contradicts(snapshot.time, confirmed) {
                 true => next.absent_since = self.absent_since.or(Some(confirmed)),
-                false if was_long => next.forgotten = self.forgotten.max(Some(snapshot.time)),
+                false if was_long => {
+                    let until = taken.forgotten(snapshot.time, confirmed);
+                    next.forgotten = self.forgotten.max(Some(until));
+                }
                 false => {}
             }
         }

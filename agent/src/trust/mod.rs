@@ -42,7 +42,7 @@ mod time_tests;
 /// The current version of trust, for many readers and one writer.
 pub struct Trust {
     state: ArcSwap<TrustState>,
-    /// How often the state was replaced. Written behind it, so that an answer by an older state is never taken for one by a
+    /// How often the state said something else. Written behind it, so that an answer by an older state is never taken for one by a
     /// newer.
     version: AtomicU64,
     absence_is_open: AtomicBool,
@@ -74,7 +74,7 @@ impl Trust {
         self.state.load()
     }
 
-    /// A number that moves up whenever the state is replaced: what was found by an earlier one is to be asked again.
+    /// A number that moves up whenever the state says something else: what was found by an earlier one is to be asked again.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -105,16 +105,21 @@ impl Trust {
     /// Monotonic time stands still while a machine sleeps. So an age of more than [`limits::CLOCK_WITNESS`] is at
     /// least the age by trust time, less the permitted difference of clocks.
     pub fn age(&self) -> Option<u64> {
-        if self.absence_is_open() {
-            // Revocations of that time may be missing.
-            return Some(u64::MAX);
-        }
         let age = self.freshness.age(self.time.monotonic())?;
         if age <= limits::CLOCK_WITNESS.as_secs() {
             return Some(age);
         }
         let by_now = self.load().confirmed_at().map_or(0, |at| self.now().since(at));
         Some(age.max(by_now.saturating_sub(CLOCK_SKEW_SECONDS)))
+    }
+
+    /// The age by which is decided: without an end while it is open if revocations are missing
+    /// ([`TrustState::absent_since`]).
+    pub fn age_to_decide(&self) -> Option<u64> {
+        match self.absence_is_open() {
+            true => Some(u64::MAX),
+            false => self.age(),
+        }
     }
 
     /// Monotonic time, by which ages are counted.
@@ -173,9 +178,18 @@ impl Trust {
             self.time.known(signed);
         }
         let is_open = state.absent_since().is_some();
+        let is_other = state.revokes_otherwise(&self.state.load());
+        // In this order, each way: no verdict of before is good for longer, and none is asked for too early.
+        if is_open {
+            self.absence_is_open.store(true, Ordering::Release);
+        }
         self.state.store(Arc::new(state));
-        self.absence_is_open.store(is_open, Ordering::Release);
-        self.version.fetch_add(1, Ordering::Release);
+        if is_other {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+        if !is_open {
+            self.absence_is_open.store(false, Ordering::Release);
+        }
         effects.into_iter().for_each(|effect| self.announce(effect));
     }
 

@@ -126,6 +126,13 @@ impl TrustState {
         self.absent_since
     }
 
+    /// Whether it may revoke other things than `other`.
+    pub(super) fn revokes_otherwise(&self, other: &Self) -> bool {
+        (self.seq, self.head, self.left_out) != (other.seq, other.head, other.left_out)
+            || self.bound != other.bound
+            || (self.forgotten, self.absent_since) != (other.forgotten, other.absent_since)
+    }
+
     /// The version after a look at a time of which two clocks bear witness: an absence is now known to have been long or
     /// short, and no moment of forgetting lies in the future. `None` when nothing changes.
     pub(crate) fn forgotten_by(&self, now: UnixSeconds) -> Option<Self> {
@@ -134,6 +141,12 @@ impl TrustState {
         let forgotten = if was_long || is_ahead { Some(now) } else { self.forgotten };
         let changes = self.absent_since.is_some() || is_ahead;
         changes.then(|| Self { forgotten, absent_since: None, ..self.clone() })
+    }
+
+    /// The version that takes an open absence for a long one, which ended at `now` or at the time of the last snapshot.
+    pub(crate) fn long_absence(&self, now: UnixSeconds) -> Self {
+        let until = Some(now).max(self.trusted_at);
+        Self { forgotten: self.forgotten.max(until), absent_since: None, ..self.clone() }
     }
 
     /// Seconds after which unconfirmed trust data let no device of any tenant in.

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use std::time::Duration;
+
 use tessera_runtime::store::{Batch, Row, Store, StoreError, Table};
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
@@ -19,6 +21,8 @@ const CONFIRMED: &[u8] = b"confirmed";
 const FORGOTTEN: &[u8] = b"forgotten";
 /// Since when it is not known whether this verifier was away ([`TrustState::absent_since`]); no row when it is known.
 const ABSENT: &[u8] = b"absent";
+/// For how many seconds that is open, over all processes.
+const OPEN_FOR: &[u8] = b"absent_open";
 /// Since when the feed cannot be followed, in seconds.
 const LAPSED: &[u8] = b"lapsed";
 /// `signed time, began, lived`, u64 BE each. Versions before it stored the highest wall time seen under `highest`, which a
@@ -217,16 +221,31 @@ impl TrustStore {
         Ok(StoredTime { signed: number(0).unwrap_or_default(), lived })
     }
 
-    /// Stores how far time has come.
+    /// Stores how far time has come, and for how long the length of an absence is open.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn save_time(&self, time: &StoredTime) -> Result<(), StoreError> {
+    pub fn save_time(
+        &self,
+        time: &StoredTime,
+        open_for: Option<Duration>,
+    ) -> Result<(), StoreError> {
         let (began, lived) = time.lived.unwrap_or_default();
         let row = [time.signed, began, lived].map(|at| at.get().to_be_bytes()).concat();
         let mut batch = Batch::new();
         batch.put(&self.meta, TIME, row);
+        if let Some(open_for) = open_for {
+            batch.put(&self.meta, OPEN_FOR, open_for.as_secs().to_be_bytes());
+        }
         self.store.commit_blocking(batch)
+    }
+
+    /// For how long the length of an absence was open in earlier processes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_for(&self) -> Result<Duration, StoreError> {
+        Ok(Duration::from_secs(self.seconds(OPEN_FOR)?.map_or(0, UnixSeconds::get)))
     }
 
     /// Stores a verified snapshot in the place of everything before it, and the knowledge of `state`, which it has
@@ -257,6 +276,9 @@ impl TrustStore {
                 Some(time) => batch.put(&self.meta, row, time.get().to_be_bytes()),
                 None => batch.delete(&self.meta, row),
             }
+        }
+        if state.absent_since().is_none() {
+            batch.delete(&self.meta, OPEN_FOR);
         }
     }
 

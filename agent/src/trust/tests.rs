@@ -290,7 +290,7 @@ async fn a_restart_finds_the_same_trust() {
         .save_events(1, feed.events.iter(), Some((&feed.heartbeat, at(NOW + 60))))
         .unwrap();
     let time = StoredTime { signed: at(NOW + 77), lived: None };
-    verifier.trust_store.save_time(&time).unwrap();
+    verifier.trust_store.save_time(&time, None).unwrap();
     verifier.store.close().unwrap();
     drop(verifier);
     let again = Verifier::open(folder.path(), world.pin(), NOW);

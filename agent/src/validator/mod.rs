@@ -346,7 +346,7 @@ impl Validator {
         if trust.lapse().is_some() {
             return Err(RefusalCode::TrustNotFollowed);
         }
-        match age > state.longest_budget() {
+        match age > state.longest_budget() || trust.absence_is_open() {
             true => Err(RefusalCode::TrustStale),
             false => Ok(()),
         }

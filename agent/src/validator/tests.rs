@@ -255,7 +255,7 @@ async fn a_clock_that_jumps_back_revives_no_token() {
     let held = verifier.validator.admit(&world.password(&token, NOW, 1), DEVICE).await.unwrap();
     verifier.clock.advance(Duration::from_secs(3601));
     assert_eq!(verifier.validator.still_holds(&held.grant), Err(RefusalCode::TokenExpired));
-    verifier.trust_store.save_time(&verifier.trust.time().to_store()).unwrap();
+    verifier.trust_store.save_time(&verifier.trust.time().to_store(), None).unwrap();
     verifier.clock.set_unix(at(NOW + 10));
     assert_eq!(
         code(&verifier, &world.password(&token, NOW + 10, 2)).await,

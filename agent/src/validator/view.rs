@@ -55,7 +55,7 @@ impl TrustView for View<'_> {
     }
 
     fn age(&self, _: UnixSeconds) -> Option<u64> {
-        self.freshness.age()
+        self.freshness.age_to_decide()
     }
 
     fn may_decide(&self) -> Result<(), RefusalCode> {

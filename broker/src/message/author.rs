@@ -48,12 +48,15 @@ impl Revocations for Validator {
 pub struct Trusted<'a> {
     revocations: &'a dyn Revocations,
     version: u64,
+    absence_is_open: bool,
 }
 
 impl<'a> Trusted<'a> {
     /// As of now.
     pub fn now(revocations: &'a dyn Revocations) -> Self {
-        Self { revocations, version: revocations.version() }
+        // In this order: behind an absence that has ended, the version is the one that says how.
+        let absence_is_open = revocations.absence_is_open();
+        Self { revocations, version: revocations.version(), absence_is_open }
     }
 
     /// The time by which a message expires; `None` while it rests on one clock alone.
@@ -63,7 +66,7 @@ impl<'a> Trusted<'a> {
 
     /// Whether nothing is sent, because revocations may be missing.
     pub(crate) fn absence_is_open(&self) -> bool {
-        self.revocations.absence_is_open()
+        self.absence_is_open
     }
 }
 

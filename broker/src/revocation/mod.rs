@@ -52,6 +52,10 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             tokio::task::yield_now().await;
         }
     }
+    if matches!(effect, TrustEffect::Reloaded) {
+        // Some may wait to hear how long this broker was away.
+        hub.registry.all().iter().for_each(|session| session.wake());
+    }
     hub.revocation_sweep.notify_one();
     let took = hub.clock.monotonic().saturating_sub(began);
     hub.metrics.revocation_seconds.observe(&[], took.as_secs_f64());

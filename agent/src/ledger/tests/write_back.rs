@@ -136,8 +136,10 @@ async fn rows_that_are_not_written_leave_the_seconds_closed() {
     serve(&rig, 200, &mut used).await;
     rig.clock.set_unix(at(NOW + 200 + 900));
     serve(&rig, 95, &mut used).await;
-    let kept = rig.ledger.reserve.keep(second_of(rig.clock.unix()), u32::MAX);
-    assert_eq!(kept, Kept::Some);
+    let reserve = &rig.ledger.reserve;
+    while reserve.keep(second_of(rig.clock.unix()), u32::MAX) != Kept::Some {
+        reserve.idle().await;
+    }
     // The rows are on their way, and the process ends.
     let rig = rig.crash();
     rig.clock.set_unix(at(NOW + 295));
@@ -156,6 +158,42 @@ async fn a_late_proof_of_a_second_that_left_is_not_good_again_after_a_crash() {
     let late = rig.now() - 30;
     assert!(!rig.ledger.reserve.covers(second_of(at(late))), "it left");
     rig.take(3, late, 1).await.unwrap();
+    let rig = rig.crash();
+    rig.clock.set_unix(at(late));
+    assert!(rig.take(3, late, 1).await.is_err());
+}
+
+/// A slow clock's proof waits for the disk while a step begins: it is answered all the same, and not good again.
+#[tokio::test]
+async fn a_proof_that_waits_while_a_step_begins_is_answered() {
+    use std::sync::mpsc;
+
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, 200, &mut used).await;
+    rig.clock.set_unix(at(NOW + 200 + 900));
+    serve(&rig, 100, &mut used).await;
+    rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+    let (late, now) = (rig.now() - 30, rig.clock.unix());
+    // The thread that writes is held up until the step has looked.
+    let (release, held) = mpsc::sync_channel::<()>(1);
+    let hold = move |_| {
+        let _ = held.recv();
+    };
+    assert!(rig.store.commit_then(tessera_runtime::store::Batch::new(), hold).is_ok());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    rig.ledger.take_then(proof(3, late, 1), &id("d"), now, |taken| {
+        let _ = tell.send(taken);
+    });
+    let ledger = Arc::clone(&rig.ledger);
+    let step = tokio::spawn(async move { ledger.write_back(now).await });
+    while rig.ledger.reserve.idlers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(release);
+    assert!(told.await.unwrap().is_ok(), "it is answered");
+    step.await.unwrap().unwrap();
+    assert!(!rig.ledger.reserve.covers(second_of(at(late))), "the step came after it");
     let rig = rig.crash();
     rig.clock.set_unix(at(late));
     assert!(rig.take(3, late, 1).await.is_err());
