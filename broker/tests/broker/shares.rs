@@ -285,13 +285,15 @@ async fn wildcard_subscribers_without_a_share_lose_and_do_not_stop_others() {
         told.push(hub.publish_acked("t/alone/1", &[7; 10 * KIB]).await);
     }
     assert_eq!(told.last(), Some(&QUOTA));
-    until(|| lost(&world) == before + 2 + told.len() as u64).await;
+    // A reader that is slow may find that the log has turned over: that is counted as a gap.
+    let gaps = || world.metric(r#"tessera_broker_fleet_lane{what="gaps"}"#);
+    until(|| lost(&world) + gaps() == before + 2 + told.len() as u64).await;
     // So is a retained one that a new subscription would be sent.
     hub.send(&retained("t/kept", &[7; 10 * KIB])).await;
     assert_eq!(hub.acked().await, ReasonCode::SUCCESS);
     live.subscribe("t/kept", QoS::AtLeastOnce).await;
     live.quiet().await;
-    assert_eq!(lost(&world), before + 3 + told.len() as u64);
+    assert_eq!(lost(&world) + gaps(), before + 3 + told.len() as u64);
     drop(full);
 }
 
