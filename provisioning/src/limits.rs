@@ -98,6 +98,8 @@ pub const EVENTS_KEPT: u64 = 100_000;
 pub const SNAPSHOT_SECONDS: u64 = 24 * 3600;
 /// Seconds for which one made snapshot is served again when nothing changed.
 pub const SNAPSHOT_REUSE_SECONDS: u64 = 10;
+/// Readers that wait for the next snapshot of all tenants: as many as the mailbox of its actor holds.
+pub const SNAPSHOT_CALLERS: usize = MAILBOX;
 
 /// Numbers that a service jumps over when it is unknown how many its lost part gave out: trust events and serials, of
 /// which it cannot have given out so many since any copy.

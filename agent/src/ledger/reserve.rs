@@ -36,7 +36,7 @@ pub(super) enum Kept {
     Some,
     /// There are no others.
     All,
-    /// A write is under way, or others are about to leave: to be asked again after [`Reserve::idle`].
+    /// A write is under way, or others are about to leave: to be asked again later.
     Busy,
 }
 
@@ -51,8 +51,6 @@ struct State {
     is_to_shrink: bool,
     /// Proofs are written down from time to time: little is reserved in advance.
     is_written_back: bool,
-    /// Told when no write is under way.
-    idle: Vec<oneshot::Sender<()>>,
     /// The lowest time, and that of the row.
     low: Option<u32>,
     low_row: Option<u32>,
@@ -248,27 +246,6 @@ impl Reserve {
         Kept::Some
     }
 
-    /// Waits until no write is under way.
-    pub(super) async fn idle(&self) {
-        let told = {
-            let mut state = self.state.lock();
-            if state.writing.is_none() {
-                return;
-            }
-            let (tell, told) = oneshot::channel();
-            state.idle.push(tell);
-            told
-        };
-        // The store is closed when the sender is dropped.
-        let _ = told.await;
-    }
-
-    /// How many wait for [`Reserve::idle`].
-    #[cfg(test)]
-    pub(super) fn idlers(&self) -> usize {
-        self.state.lock().idle.len()
-    }
-
     /// The proofs of the seconds that were not kept are written down, but for those that are closed meanwhile. On an error
     /// the seconds stay.
     pub(super) fn leave(self: &Arc<Self>, closed: Result<&Ranges, &StoreError>) {
@@ -298,7 +275,6 @@ impl Reserve {
         let written = state.writing.take().unwrap_or_default();
         if let Err(error) = outcome {
             tracing::error!(%error, "seconds for connect proofs not reserved: none is taken");
-            state.idle.clear();
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
             return tell(waiting, Err(RefusalCode::NotReady));
@@ -308,9 +284,6 @@ impl Reserve {
         let (served, rest) = waiting.into_iter().partition(|(second, _)| self.covers(*second));
         state.waiting = rest;
         let refused = self.write(&mut state);
-        if state.writing.is_none() {
-            state.idle.clear();
-        }
         drop(state);
         tell(served, Ok(()));
         tell(refused, Err(RefusalCode::NotReady));

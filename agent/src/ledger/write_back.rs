@@ -20,29 +20,28 @@ use super::reserve::Kept;
 use super::{second_of, Ledger};
 use crate::limits;
 
-/// How often one step waits for a write of the reserve under way.
-const TRIES: u32 = 8;
-
 impl Ledger {
     /// One step, to be called every few seconds. It does nothing while the time is the lowest that this process went by.
+    /// False when there is more to do: the reserve is being written, or there are more proofs than one step writes.
     ///
     /// # Errors
     /// [`StoreError`]; the seconds stay reserved.
-    pub async fn write_back(&self, now: UnixSeconds) -> Result<(), StoreError> {
+    pub async fn write_back(&self, now: UnixSeconds) -> Result<bool, StoreError> {
         let low = self.low_water.at(now, self.monotonic().as_secs());
         self.reserve.note_low(second_of(low));
         let may_come_again = now.get() > low.get().saturating_add(limits::LEDGER_WRITE_BACK_AFTER);
         if !may_come_again && !self.is_written_back.load(Ordering::Relaxed) {
-            return Ok(());
+            return Ok(true);
         }
         let unwritten: usize = self.parts.iter().map(|part| part.lock().unwritten()).sum();
         if unwritten > limits::LEDGER_WRITE_BACK_ENTRIES {
             // A part of them now, so that the rest fits the next step.
             self.metrics.limit("write_back");
-            return self.write_places(Some(limits::LEDGER_WRITE_BACK_ENTRIES)).await.map(drop);
+            self.write_places(Some(limits::LEDGER_WRITE_BACK_ENTRIES)).await?;
+            return Ok(false);
         }
         if !self.keep_the_present(second_of(now)).await? {
-            return Ok(());
+            return Ok(false);
         }
         // The last step is one under the time that was right.
         self.is_written_back.store(may_come_again, Ordering::Relaxed);
@@ -50,25 +49,22 @@ impl Ledger {
             self.reserve.end_write_back();
             self.parts.iter().for_each(|part| part.lock().forget_written());
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Writes the proofs of all seconds but those around the present, and lets these seconds go. Whether it came to that.
+    /// Writes the proofs of all seconds but those around the present, and lets these seconds go. Whether it came to that:
+    /// while the reserve is written it does not.
     async fn keep_the_present(&self, present: u32) -> Result<bool, StoreError> {
         let first = present.saturating_sub(limits::LEDGER_WRITE_BACK_KEEP);
-        let last = present.saturating_add(limits::LEDGER_RESERVE_SELDOM);
-        for _ in 0..TRIES {
-            match self.reserve.keep(first, last) {
-                Kept::Busy => self.reserve.idle().await,
-                Kept::All => return Ok(true),
-                Kept::Some => {
-                    let written = self.write_places(None).await;
-                    self.reserve.leave(written.as_ref());
-                    return written.map(|_| true);
-                }
+        match self.reserve.keep(first, present.saturating_add(limits::LEDGER_RESERVE_SELDOM)) {
+            Kept::Busy => Ok(false),
+            Kept::All => Ok(true),
+            Kept::Some => {
+                let written = self.write_places(None).await;
+                self.reserve.leave(written.as_ref());
+                written.map(|_| true)
             }
         }
-        Ok(false)
     }
 
     /// Writes the places that have no row, `most` of them or all. Returns the seconds that are closed: what was forgotten

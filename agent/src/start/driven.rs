@@ -97,10 +97,13 @@ impl Driven {
         self.core.tick();
     }
 
-    /// Used proofs of seconds that may come again are written down: every ten seconds.
+    /// Used proofs of seconds that may come again are written down: every ten seconds. A write of the reserve, which takes
+    /// no time on a virtual clock, is waited for.
     pub async fn write_back(&mut self) {
         // A store that does not write is told by the next proof.
-        let _ = self.agent.ledger.write_back(self.agent.trust.now()).await;
+        while let Ok(false) = self.agent.ledger.write_back(self.agent.trust.now()).await {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// One step of the ledger's clean-up.

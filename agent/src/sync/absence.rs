@@ -11,7 +11,7 @@ use crate::trust::{TrustEffect, TrustState};
 
 impl SyncCore {
     /// Two witnesses are asked: one clock alone may be behind, and then revocations that were forgotten would not count.
-    pub(super) fn mend_forgotten(&self, signed: UnixSeconds) {
+    pub(super) fn mend_forgotten(&mut self, signed: UnixSeconds) {
         let agree = self.trust.time().clock_state().is_some_and(|state| !state.wrong);
         // A wall clock that was never set is none of the two: the service's own word that it was ahead counts.
         let wall = self.trust.time().wall();
@@ -24,15 +24,16 @@ impl SyncCore {
     }
 
     /// The absence before the last snapshot was long or short, by this time.
-    fn settle_absence(&self, now: UnixSeconds) {
+    fn settle_absence(&mut self, now: UnixSeconds) {
         let mended = self.trust.load().forgotten_by(now);
         if let Some(mended) = mended {
             self.absence_is_known(mended);
         }
     }
 
-    fn absence_is_known(&self, mended: TrustState) {
-        let was_open = self.trust.load().absent_since().is_some();
+    fn absence_is_known(&mut self, mended: TrustState) {
+        let was_open = self.trust.absence_is_open();
+        (self.absence_open, self.open_before) = (None, Duration::ZERO);
         // Without it a restart begins with the wrong moment, until a heartbeat mends it again.
         if let Err(error) = self.store.save_forgotten(&mended) {
             tracing::error!(%error, "a mended moment of trust data is not stored");
@@ -50,8 +51,7 @@ impl SyncCore {
 
     /// A verifier whose wall clock is never set cannot wait for it for ever.
     pub(super) fn end_open_absence(&mut self, monotonic: Duration) {
-        if self.trust.load().absent_since().is_none() {
-            (self.absence_open, self.open_before) = (None, Duration::ZERO);
+        if !self.trust.absence_is_open() {
             return;
         }
         self.absence_open.get_or_insert(monotonic);

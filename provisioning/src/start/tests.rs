@@ -16,6 +16,27 @@ mod life;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
+/// The service of this folder, and the token of its first operator when it was founded now.
+async fn built(dir: &Path, clock: Arc<ManualClock>) -> (Arc<Service>, Option<String>) {
+    let config = ProvisioningConfig::new(dir, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let (random, metrics) = (SystemRandom::shared(), Metrics::new());
+    let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
+    let place = opening::Place::make(dir).unwrap();
+    let store = opening::open(&place, false).unwrap();
+    let (service, handle) = run::build(parts, &place, store).await.unwrap();
+    let token = handle.first_start().map(|first| first.operator_token.expose().clone());
+    (service, token)
+}
+
+fn as_operator(token: &str, path: &str, body: &str) -> TestRequest {
+    TestRequest::post()
+        .uri(path)
+        .peer_addr("127.0.0.1:9".parse().unwrap())
+        .insert_header(("authorization", format!("Bearer {token}")))
+        .insert_header(("content-type", "application/json"))
+        .set_payload(body.to_owned())
+}
+
 /// A symmetric key is told to the signer alone, wherever the request comes from: no address counts for privacy.
 #[test]
 fn a_symmetric_key_is_asked_for_with_a_key_to_answer_to_from_everywhere() {
@@ -24,13 +45,8 @@ fn a_symmetric_key_is_asked_for_with_a_key_to_answer_to_from_everywhere() {
 
 async fn ask_from_everywhere() {
     let dir = tempfile::tempdir().unwrap();
-    let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-    let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
-    let parts = run::Parts { config, clock, random, metrics: Metrics::new(), stop: Stop::new() };
-    let place = opening::Place::make(dir.path()).unwrap();
-    let store = opening::open(&place, false).unwrap();
-    let (service, _) = run::build(parts, &place, store.clone()).await.unwrap();
-    let app = App::new().app_data(web::Data::from(service)).configure(rest::configure);
+    let (service, _) = built(dir.path(), ManualClock::at(NOW)).await;
+    let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
     let app = init_service(app).await;
     let (tenant, device) = (TenantId::parse("default").unwrap(), DeviceId::parse("a").unwrap());
     let key = SecretKey::from_seed(&[1; 32]);
@@ -61,7 +77,7 @@ async fn ask_from_everywhere() {
         assert_eq!(refusal.code, Some(expected), "{peer}");
         assert_eq!(forbidden, expected == RefusalCode::ChannelInClear);
     }
-    store.close().unwrap();
+    service.store.close().unwrap();
 }
 
 /// The keys of a service that an earlier version founded in 1970 are good again.
@@ -315,14 +331,8 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         use crate::room::Loads;
         use crate::trust::whole::TakeSnapshot;
         let dir = tempfile::tempdir().unwrap();
-        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
-        let metrics = Metrics::new();
-        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
-        let place = opening::Place::make(dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
-        let (service, first) = run::build(parts, &place, store.clone()).await.unwrap();
-        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let (service, token) = built(dir.path(), ManualClock::at(NOW)).await;
+        let token = token.unwrap();
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
         let written = || {
@@ -340,12 +350,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
                 ("/v1/tenants/default/groups", format!(r#"{{"group":"g{polls}"}}"#)),
                 ("/v1/tenants/default/keys/rotate", "{}".to_owned()),
             ] {
-                let request = TestRequest::post()
-                    .uri(path)
-                    .peer_addr("127.0.0.1:9".parse().unwrap())
-                    .insert_header(("authorization", format!("Bearer {token}")))
-                    .insert_header(("content-type", "application/json"))
-                    .set_payload(body);
+                let request = as_operator(&token, path, &body);
                 {
                     let mut call = pin!(call_service(&app, request.to_request()));
                     for _ in 0..polls {
@@ -368,7 +373,7 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
                 assert_eq!(taken(), written(), "{path} dropped after {polls} polls");
             }
         }
-        store.close().unwrap();
+        service.store.close().unwrap();
     });
 }
 
@@ -379,13 +384,7 @@ fn a_moved_device_behind_many_others_is_swept_too() {
         use crate::limits::SWEEP_ROWS;
         use crate::records::MovedDevice;
         let dir = tempfile::tempdir().unwrap();
-        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
-        let metrics = Metrics::new();
-        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
-        let place = opening::Place::make(dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
-        let (service, _) = run::build(parts, &place, store.clone()).await.unwrap();
+        let (service, _) = built(dir.path(), ManualClock::at(NOW)).await;
         let table = &service.tables.moved_devices;
         let mut batch = tessera_runtime::store::Batch::new();
         for n in 0..=SWEEP_ROWS {
@@ -393,14 +392,14 @@ fn a_moved_device_behind_many_others_is_swept_too() {
             batch.put_record(table, format!("default\0d{n:05}"), &row);
         }
         batch.put_record(table, "default\0z", &MovedDevice { epoch: 1, at: 0 });
-        store.commit(batch).await.unwrap();
+        service.store.commit(batch).await.unwrap();
         let mut cursors = crate::sweep::Cursors::default();
         for _ in 0..3 {
             crate::sweep::once(&service, &mut cursors).await.unwrap();
         }
         assert!(!table.contains("default\0z").unwrap());
         assert_eq!(table.len().unwrap(), SWEEP_ROWS + 1);
-        store.close().unwrap();
+        service.store.close().unwrap();
     });
 }
 
@@ -411,14 +410,8 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
         use crate::records::MovedDevice;
         use crate::trust::whole::TakeSnapshot;
         let dir = tempfile::tempdir().unwrap();
-        let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (clock, random) = (ManualClock::at(NOW), SystemRandom::shared());
-        let metrics = Metrics::new();
-        let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
-        let place = opening::Place::make(dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
-        let (service, first) = run::build(parts, &place, store.clone()).await.unwrap();
-        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let (service, token) = built(dir.path(), ManualClock::at(NOW)).await;
+        let token = token.unwrap();
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
         let table = &service.tables.moved_devices;
@@ -428,15 +421,10 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
                 let row = MovedDevice { epoch: 1, at: NOW.get() };
                 batch.put_record(table, format!("default\0d{part}{n:05}"), &row);
             }
-            store.commit(batch).await.unwrap();
+            service.store.commit(batch).await.unwrap();
         }
         let snapshot = actix_rt::spawn(service.trust.send(TakeSnapshot));
-        let request = TestRequest::post()
-            .uri("/v1/tenants")
-            .peer_addr("127.0.0.1:9".parse().unwrap())
-            .insert_header(("authorization", format!("Bearer {token}")))
-            .insert_header(("content-type", "application/json"))
-            .set_payload(r#"{"tenant":"other"}"#);
+        let request = as_operator(&token, "/v1/tenants", r#"{"tenant":"other"}"#);
         let answer = call_service(&app, request.to_request()).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
         assert!(!snapshot.is_finished(), "the publication waited for the snapshot");
@@ -446,7 +434,7 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
         let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
         assert!(std::sync::Arc::ptr_eq(&one, &other));
         assert_ne!(first, one);
-        store.close().unwrap();
+        service.store.close().unwrap();
     });
 }
 
@@ -457,18 +445,9 @@ fn lived_time_begins_with_the_service_and_not_with_a_restart() {
     const AHEAD: u64 = 7200;
     actix_rt::System::new().block_on(async {
         let dir = tempfile::tempdir().unwrap();
-        let place = opening::Place::make(dir.path()).unwrap();
-        let begin = |clock: std::sync::Arc<ManualClock>| {
-            let at = "127.0.0.1:0".parse().unwrap();
-            let config = ProvisioningConfig::new(dir.path(), at).unwrap();
-            let (random, metrics) = (SystemRandom::shared(), Metrics::new());
-            run::Parts { config, clock, random, metrics, stop: Stop::new() }
-        };
         let clock = ManualClock::at(NOW);
-        let store = opening::open(&place, false).unwrap();
-        let (service, first) =
-            run::build(begin(clock.clone()), &place, store.clone()).await.unwrap();
-        let token = first.first_start().unwrap().operator_token.expose().clone();
+        let (service, token) = built(dir.path(), clock.clone()).await;
+        let token = token.unwrap();
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
         clock.set_unix(NOW.plus(AHEAD));
@@ -477,18 +456,11 @@ fn lived_time_begins_with_the_service_and_not_with_a_restart() {
             service.time.now();
         }
         assert!(service.time.now() >= NOW.plus(AHEAD), "the clock is believed");
-        let request = TestRequest::post()
-            .uri("/v1/tenants")
-            .peer_addr("127.0.0.1:9".parse().unwrap())
-            .insert_header(("authorization", format!("Bearer {token}")))
-            .insert_header(("content-type", "application/json"))
-            .set_payload(r#"{"tenant":"other"}"#);
+        let request = as_operator(&token, "/v1/tenants", r#"{"tenant":"other"}"#);
         assert_eq!(call_service(&app, request.to_request()).await.status(), StatusCode::CREATED);
-        store.close().unwrap();
-        let store = opening::open(&place, false).unwrap();
-        let clock = ManualClock::at(clock.unix());
-        let (service, _) = run::build(begin(clock), &place, store.clone()).await.unwrap();
+        service.store.close().unwrap();
+        let (service, _) = built(dir.path(), ManualClock::at(clock.unix())).await;
         assert!(service.time.removal() <= NOW.plus(1800), "{:?}", service.time.removal());
-        store.close().unwrap();
+        service.store.close().unwrap();
     });
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::actor::TrustActor;
 use super::ledger::Head;
 use super::{held, snapshot};
-use crate::limits::SNAPSHOT_REUSE_SECONDS;
+use crate::limits::{SNAPSHOT_CALLERS, SNAPSHOT_REUSE_SECONDS};
 use crate::refused::Refused;
 
 type Outcome = Result<Arc<Vec<u8>>, Refused>;
@@ -23,6 +23,16 @@ pub(crate) struct Whole {
     /// they have to see.
     now: Vec<oneshot::Sender<Outcome>>,
     next: Vec<oneshot::Sender<Outcome>>,
+}
+
+impl Whole {
+    /// Whether one more caller may wait. Those that are gone make room.
+    fn has_room(&mut self) -> bool {
+        if self.next.len() >= SNAPSHOT_CALLERS {
+            self.next.retain(|caller| !caller.is_closed());
+        }
+        self.next.len() < SNAPSHOT_CALLERS
+    }
 }
 
 /// A snapshot that can be served again.
@@ -46,12 +56,13 @@ impl Handler<TakeSnapshot> for TrustActor {
         let (tell, told) = oneshot::channel();
         match self.served_again() {
             Ok(Some(bytes)) => drop(tell.send(Ok(bytes))),
-            Ok(None) => {
+            Ok(None) if self.whole.has_room() => {
                 self.whole.next.push(tell);
                 if self.whole.now.is_empty() {
                     self.make(context);
                 }
             }
+            Ok(None) => drop(tell.send(Err(RefusalCode::LimitReached.into()))),
             Err(refused) => drop(tell.send(Err(refused))),
         }
         Box::pin(async move { told.await.unwrap_or(Err(RefusalCode::Internal.into())) })
@@ -94,5 +105,26 @@ impl TrustActor {
                 }
             },
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_that_wait_are_bounded_and_those_that_are_gone_make_room() {
+        let mut whole = Whole::default();
+        let mut told = Vec::new();
+        for _ in 0..SNAPSHOT_CALLERS {
+            assert!(whole.has_room());
+            let (tell, wait) = oneshot::channel();
+            whole.next.push(tell);
+            told.push(wait);
+        }
+        assert!(!whole.has_room());
+        told.pop();
+        assert!(whole.has_room());
+        assert_eq!(whole.next.len(), SNAPSHOT_CALLERS - 1);
     }
 }

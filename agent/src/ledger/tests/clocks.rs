@@ -155,15 +155,15 @@ async fn what_was_in_doubt_is_not_good_when_the_clock_goes_back_later() {
         rig.clock.set_unix(at(start + 30));
         assert_eq!(rig.take(2, start - 10, 1).await, Err(ProofUndecided), "{context}");
         rig.pass(149);
-        clean(&rig).await;
+        rig.clean().await;
         rig.pass(1);
         assert_eq!(rig.take(2, start - 10, 1).await, Err(ProofUndecided), "{context}: not closed");
-        clean(&rig).await;
+        rig.clean().await;
         assert!(rig.take(3, rig.now(), 1).await.is_ok(), "{context}: service goes on");
         if crash {
             rig = rig.crash();
             rig.pass(200);
-            clean(&rig).await;
+            rig.clean().await;
         } else {
             rig = rig.stop();
         }
@@ -174,16 +174,6 @@ async fn what_was_in_doubt_is_not_good_when_the_clock_goes_back_later() {
         }
         rig.clock.set_unix(at(start + 600));
         assert_eq!(rig.wait(4).await, 0, "{context}");
-    }
-}
-
-async fn clean(rig: &Rig) {
-    let mut after = None;
-    loop {
-        after = rig.ledger.clean(after, rig.clock.unix()).await.unwrap();
-        if after.is_none() {
-            return;
-        }
     }
 }
 
@@ -201,7 +191,7 @@ async fn seconds_of_a_clock_that_was_ahead_for_long_come_again() {
                 rig.take(2, rig.now(), 1).await.unwrap();
                 rig.pass(1);
                 if second % 30 == 0 {
-                    clean(&rig).await;
+                    rig.clean().await;
                 }
             }
             let used = rig.now() - 1;
@@ -216,12 +206,12 @@ async fn seconds_of_a_clock_that_was_ahead_for_long_come_again() {
                 }
                 rig.pass(1);
                 if second % 30 == 0 {
-                    clean(&rig).await;
+                    rig.clean().await;
                 }
             }
             // In the end they are forgotten like all others.
             rig.pass(600);
-            clean(&rig).await;
+            rig.clean().await;
             assert_eq!(rig.ledger.entries.load(Ordering::Relaxed), 0, "{ahead} {lasts}");
         }
     }

@@ -103,20 +103,8 @@ impl World {
             }
             90..=93 => self.rig = self.rig.crash(),
             94..=96 => self.rig = self.rig.stop(),
-            97 => {
-                let now = self.rig.clock.unix();
-                self.rig.ledger.write_back(now).await.unwrap();
-            }
-            98 => {
-                let now = self.rig.clock.unix();
-                let mut after = None;
-                loop {
-                    after = self.rig.ledger.clean(after, now).await.unwrap();
-                    if after.is_none() {
-                        break;
-                    }
-                }
-            }
+            97 => self.rig.write_back().await,
+            98 => self.rig.clean().await,
             _ => return self.heal().await,
         }
         self

@@ -13,7 +13,6 @@ use tessera_token::proof::Place;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::refusal::RefusalCode::{NotReady, ProofReplayed, ProofUndecided};
 
-use super::reserve::Kept;
 use super::*;
 use crate::testing::{at, NOW};
 
@@ -105,6 +104,24 @@ impl Rig {
         let store = Store::open(folder.path()).unwrap();
         let ledger = open(&store, opening, &clock);
         Self { folder, clock, store, ledger }
+    }
+
+    /// The clean-up, to its end.
+    async fn clean(&self) {
+        let mut after = None;
+        loop {
+            after = self.ledger.clean(after, self.clock.unix()).await.unwrap();
+            if after.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// A step of the write-back, behind a write of the reserve that is under way.
+    async fn write_back(&self) {
+        while !self.ledger.write_back(self.clock.unix()).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The seconds until a device whose clock is right is taken.

@@ -1,6 +1,7 @@
 //! Seconds of a clock that was ahead, over crashes and stops.
 
 use super::*;
+use crate::ledger::reserve::Kept;
 
 /// Seconds at most in which devices whose clock is right are refused for each crash under a clock that was ahead: the
 /// minute before the start is in doubt, and what was reserved after the last step is closed.
@@ -16,22 +17,23 @@ async fn serve(rig: &Rig, seconds: u64, used: &mut Vec<u64>) {
         }
         rig.pass(1);
         if second % STEP == 0 {
-            rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+            rig.write_back().await;
         }
         if second % 30 == 0 {
-            clean(rig).await;
+            rig.clean().await;
         }
     }
 }
 
-async fn clean(rig: &Rig) {
-    let mut after = None;
-    loop {
-        after = rig.ledger.clean(after, rig.clock.unix()).await.unwrap();
-        if after.is_none() {
-            return;
-        }
-    }
+/// A rig whose clock was right for so many seconds, and is ahead by so many while it serves for so many; the seconds of the
+/// used proofs.
+async fn ahead(right: u64, wrong: u64, serves: u64) -> (Rig, Vec<u64>) {
+    let rig = Rig::new();
+    let mut used = Vec::new();
+    serve(&rig, right, &mut used).await;
+    rig.clock.set_unix(at(NOW + right + wrong));
+    serve(&rig, serves, &mut used).await;
+    (rig, used)
 }
 
 /// Real time passes through all seconds of the wrong clock: how many were closed. No proof is good again.
@@ -47,10 +49,10 @@ async fn pass_through(rig: &Rig, seconds: u64, used: &[u64]) -> usize {
         }
         rig.pass(1);
         if second % STEP == 0 {
-            rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+            rig.write_back().await;
         }
         if second % 30 == 0 {
-            clean(rig).await;
+            rig.clean().await;
         }
     }
     closed
@@ -58,13 +60,9 @@ async fn pass_through(rig: &Rig, seconds: u64, used: &[u64]) -> usize {
 
 #[tokio::test]
 async fn after_a_crash_under_a_clock_that_was_ahead_its_seconds_come_again() {
-    for ahead in [200, 600, 7200] {
+    for wrong in [200, 600, 7200] {
         for again in [0, 400] {
-            let rig = Rig::new();
-            let mut used = Vec::new();
-            serve(&rig, 300, &mut used).await;
-            rig.clock.set_unix(at(NOW + 300 + ahead));
-            serve(&rig, 500, &mut used).await;
+            let (rig, mut used) = ahead(300, wrong, 500).await;
             let mut crashes = 1;
             let mut rig = rig.crash();
             if again > 0 {
@@ -74,24 +72,20 @@ async fn after_a_crash_under_a_clock_that_was_ahead_its_seconds_come_again() {
                 crashes += 1;
             }
             rig.clock.set_unix(at(NOW + 800 + again));
-            let closed = pass_through(&rig, ahead + 60, &used).await;
-            assert!(closed <= crashes * CLOSED, "{ahead} {again}: {closed} s closed");
+            let closed = pass_through(&rig, wrong + 60, &used).await;
+            assert!(closed <= crashes * CLOSED, "{wrong} {again}: {closed} s closed");
             // In the end nothing of it is left.
             rig.pass(600);
-            clean(&rig).await;
-            assert_eq!(rig.ledger.entries.load(Ordering::Relaxed), 0, "{ahead} {again}");
-            assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap_or(0), 0);
+            rig.clean().await;
+            assert_eq!(rig.ledger.entries.load(Ordering::Relaxed), 0, "{wrong} {again}");
+            assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap(), 0);
         }
     }
 }
 
 #[tokio::test]
 async fn after_a_clean_stop_and_a_crash_under_a_clock_that_was_ahead_its_seconds_come_again() {
-    let rig = Rig::new();
-    let mut used = Vec::new();
-    serve(&rig, 300, &mut used).await;
-    rig.clock.set_unix(at(NOW + 300 + 3600));
-    serve(&rig, 300, &mut used).await;
+    let (rig, mut used) = ahead(300, 3600, 300).await;
     let rig = rig.stop();
     serve(&rig, 400, &mut used).await;
     let rig = rig.crash();
@@ -103,11 +97,7 @@ async fn after_a_clean_stop_and_a_crash_under_a_clock_that_was_ahead_its_seconds
 /// The clock comes right before the crash.
 #[tokio::test]
 async fn a_crash_after_the_clock_is_right_again_closes_nothing_that_is_to_come() {
-    let rig = Rig::new();
-    let mut used = Vec::new();
-    serve(&rig, 300, &mut used).await;
-    rig.clock.set_unix(at(NOW + 300 + 1800));
-    serve(&rig, 300, &mut used).await;
+    let (rig, mut used) = ahead(300, 1800, 300).await;
     rig.clock.set_unix(at(NOW + 600));
     serve(&rig, 61, &mut used).await;
     let rig = rig.crash();
@@ -124,21 +114,17 @@ async fn a_clock_that_is_right_costs_no_row() {
     let rig = rig.crash();
     rig.pass(60);
     serve(&rig, 400, &mut used).await;
-    assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap_or(0), 0);
+    assert_eq!(rig.store.table("proofs_ahead").unwrap().len().unwrap(), 0);
     assert!(used.len() > 580, "{}", used.len());
 }
 
 /// Rows that cannot be written leave the seconds reserved: no proof is good again, and service goes on.
 #[tokio::test]
 async fn rows_that_are_not_written_leave_the_seconds_closed() {
-    let rig = Rig::new();
-    let mut used = Vec::new();
-    serve(&rig, 200, &mut used).await;
-    rig.clock.set_unix(at(NOW + 200 + 900));
-    serve(&rig, 95, &mut used).await;
+    let (rig, used) = ahead(200, 900, 95).await;
     let reserve = &rig.ledger.reserve;
     while reserve.keep(second_of(rig.clock.unix()), u32::MAX) != Kept::Some {
-        reserve.idle().await;
+        tokio::task::yield_now().await;
     }
     // The rows are on their way, and the process ends.
     let rig = rig.crash();
@@ -149,12 +135,8 @@ async fn rows_that_are_not_written_leave_the_seconds_closed() {
 /// A slow clock's proof, in a second that left the reserve: it reserves the second anew before its answer.
 #[tokio::test]
 async fn a_late_proof_of_a_second_that_left_is_not_good_again_after_a_crash() {
-    let rig = Rig::new();
-    let mut used = Vec::new();
-    serve(&rig, 200, &mut used).await;
-    rig.clock.set_unix(at(NOW + 200 + 900));
-    serve(&rig, 100, &mut used).await;
-    rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+    let (rig, _) = ahead(200, 900, 100).await;
+    rig.write_back().await;
     let late = rig.now() - 30;
     assert!(!rig.ledger.reserve.covers(second_of(at(late))), "it left");
     rig.take(3, late, 1).await.unwrap();
@@ -168,12 +150,8 @@ async fn a_late_proof_of_a_second_that_left_is_not_good_again_after_a_crash() {
 async fn a_proof_that_waits_while_a_step_begins_is_answered() {
     use std::sync::mpsc;
 
-    let rig = Rig::new();
-    let mut used = Vec::new();
-    serve(&rig, 200, &mut used).await;
-    rig.clock.set_unix(at(NOW + 200 + 900));
-    serve(&rig, 100, &mut used).await;
-    rig.ledger.write_back(rig.clock.unix()).await.unwrap();
+    let (rig, _) = ahead(200, 900, 100).await;
+    rig.write_back().await;
     let (late, now) = (rig.now() - 30, rig.clock.unix());
     // The thread that writes is held up until the step has looked.
     let (release, held) = mpsc::sync_channel::<()>(1);
@@ -187,12 +165,12 @@ async fn a_proof_that_waits_while_a_step_begins_is_answered() {
     });
     let ledger = Arc::clone(&rig.ledger);
     let step = tokio::spawn(async move { ledger.write_back(now).await });
-    while rig.ledger.reserve.idlers() == 0 {
-        tokio::task::yield_now().await;
-    }
+    tokio::task::yield_now().await;
     drop(release);
-    assert!(told.await.unwrap().is_ok(), "it is answered");
-    step.await.unwrap().unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await;
+    assert!(told.expect("it waits for ever").unwrap().is_ok());
+    assert!(!step.await.unwrap().unwrap(), "the step gives way");
+    rig.write_back().await;
     assert!(!rig.ledger.reserve.covers(second_of(at(late))), "the step came after it");
     let rig = rig.crash();
     rig.clock.set_unix(at(late));

@@ -43,14 +43,14 @@ pub(super) type Attack = (&'static str, fn(&mut Attacker));
 pub(super) const ATTACKS: [Attack; 17] = [
     ("wrong operator tokens", Attacker::wrong_operator_token),
     ("wrong claim codes", Attacker::wrong_claim),
-    ("refreshes of devices that are not there", Attacker::refresh_of_nobody),
+    ("refreshes of devices that are not there", Attacker::refresh_of_no_device),
     ("refreshes with a wrong signature", Attacker::wrong_refresh),
     ("bodies without an end", Attacker::endless_body),
     ("connections that say nothing", Attacker::silent),
     ("no protocol at all", Attacker::rubbish),
     ("forged passwords", Attacker::forged_password),
     ("a stolen password", Attacker::stolen_password),
-    ("challenges that nobody answers", Attacker::challenge),
+    ("challenges without an answer", Attacker::challenge),
     ("wrong requests for the next token", Attacker::relayed),
     ("topics of others", Attacker::foreign_topic),
     ("wildcards of one device", Attacker::wildcards),
@@ -137,7 +137,7 @@ impl Attacker {
         let _ = self.http().post_cbor("/v1/enrol", &ask.to_cbor());
     }
 
-    fn refresh_of_nobody(&mut self) {
+    fn refresh_of_no_device(&mut self) {
         let key = self.key();
         let id = DeviceId::parse(&format!("y-{}", self.round)).unwrap();
         let now = self.client.now();
