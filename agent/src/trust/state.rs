@@ -133,9 +133,15 @@ impl TrustState {
             || (self.forgotten, self.absent_since) != (other.forgotten, other.absent_since)
     }
 
+    /// The version that does not know whether its verifier was away since then.
+    #[cfg(feature = "testing")]
+    pub fn with_open_absence(self, since: UnixSeconds) -> Self {
+        Self { absent_since: Some(since), ..self }
+    }
+
     /// The version after a look at a time of which two clocks bear witness: an absence is now known to have been long or
     /// short, and no moment of forgetting lies in the future. `None` when nothing changes.
-    pub(crate) fn forgotten_by(&self, now: UnixSeconds) -> Option<Self> {
+    pub fn forgotten_by(&self, now: UnixSeconds) -> Option<Self> {
         let was_long = self.absent_since.is_some_and(|since| now.since(since) > TOKEN_LIFE_SECONDS);
         let is_ahead = self.forgotten.is_some_and(|until| until > now);
         let forgotten = if was_long || is_ahead { Some(now) } else { self.forgotten };

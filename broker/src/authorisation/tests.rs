@@ -20,8 +20,9 @@ const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 pub(crate) struct Told {
     pub(crate) version: u64,
     pub(crate) revoked: Option<RefusalCode>,
-    asked: AtomicU64,
+    pub(crate) asked: AtomicU64,
     pub(crate) witnessed: Option<UnixSeconds>,
+    pub(crate) absence_is_open: bool,
 }
 
 impl Told {
@@ -46,7 +47,7 @@ impl Revocations for Told {
     }
 
     fn absence_is_open(&self) -> bool {
-        false
+        self.absence_is_open
     }
 }
 

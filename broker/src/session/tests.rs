@@ -7,6 +7,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
 use tessera_token::key::SecretKey;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Permission;
 use tessera_token::topic::TopicName;
 use tokio::runtime::Handle;
@@ -118,6 +119,30 @@ async fn a_kept_message_that_seems_over_waits_for_a_second_witness_of_the_time()
         let goes_on = session.pump(&handle, context, now, &mut out, &mut scratch);
         assert_eq!((goes_on.sent, goes_on.send_state), ([0, sent, 0], SendState::Ready));
         assert_eq!((goes_on.dropped, session.outbox.len()), (dropped, 0));
+    }
+}
+
+/// While it is open if revocations are missing, nothing is sent and nothing is lost. Then it goes by what is revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_kept_while_the_length_of_an_absence_is_open() {
+    for (code, sent, left) in [(None, 2, 0), (Some(RefusalCode::DeviceEpoch), 0, 2)] {
+        let session = session_of(rights(&[("a/#", Permission::Both)])).await;
+        session.outbox.restore(vec![restored("a/1", None), restored("a/2", None)], 2);
+        let policy = RawBrokerConfig::default().validate().unwrap().session;
+        let told = Told { absence_is_open: true, ..Told::default() };
+        let handle = Arc::new(ConnectionHandle::default());
+        let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
+        assert!(session.attach(&connect(), &handle, true, context, NOW).is_ok());
+        let (mut out, mut scratch) = (BytesMut::new(), Vec::new());
+        let waits = session.pump(&handle, context, NOW, &mut out, &mut scratch);
+        assert_eq!((waits.sent, waits.send_state), ([0; 3], SendState::ClockPending));
+        assert_eq!((waits.dropped.as_slice(), session.outbox.len()), ([].as_slice(), 2));
+        assert!(out.is_empty() && waits.end.is_none());
+        let told = Told { version: 1, revoked: code, ..Told::default() };
+        let context = BrokerContext { policy: &policy, trusted: Trusted::now(&told) };
+        let goes_on = session.pump(&handle, context, NOW, &mut out, &mut scratch);
+        assert_eq!((goes_on.sent, session.outbox.len()), ([0, sent, 0], left));
+        assert_eq!(goes_on.end.is_some(), code.is_some());
     }
 }
 

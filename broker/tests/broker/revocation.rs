@@ -348,3 +348,29 @@ async fn a_reader_that_stalled_gets_nothing_more_once_its_rights_have_ended() {
         assert!(matches!(packet, Packet::Publish(_)), "{packet:?}");
     }
 }
+
+/// The service signs a snapshot by a clock that is far ahead. Until its time is known no device is let in, no message reaches a
+/// subscriber, and nothing is removed. Then the messages come by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_removed_or_admitted_while_the_length_of_an_absence_is_open() {
+    let world = world().await;
+    let kept = |name: &str| plan(&world, name, Version::V5).scope(backend_scope()).kept(90_000);
+    let mut away = kept("away").open().await;
+    away.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+    drop(away);
+    let mut hub = kept("hub").open().await;
+    hub.subscribe("d/+/telemetry", QoS::AtLeastOnce).await;
+    let mut device = plan(&world, "d-1", Version::V5).open().await;
+    world.absence_opens();
+    device.publish_acked("d/d-1/telemetry", b"held").await;
+    hub.quiet().await;
+    let (_, refused) = plan(&world, "d-2", Version::V5).try_open().await;
+    assert_eq!(refused.unwrap().reason, ReasonCode::NOT_AUTHORIZED);
+    let stale = r#"tessera_broker_refusals_total{code="trust_stale",what="connect"}"#;
+    assert_eq!(world.metric(stale), 1);
+    world.absence_was_short();
+    assert_eq!(hub.message().await.payload, b"held"[..]);
+    let (mut away, ack) = kept("away").try_open().await;
+    assert!(ack.unwrap().session_present);
+    assert_eq!(away.message().await.payload, b"held"[..]);
+}

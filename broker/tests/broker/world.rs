@@ -227,6 +227,21 @@ impl World {
         value.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
     }
 
+    /// As after a snapshot of a service whose clock is far ahead: whether the broker was away for long is open.
+    pub fn absence_opens(&self) {
+        let trust = self.agent.trust();
+        let state = trust.load().as_ref().clone().with_open_absence(trust.now());
+        trust.publish(state, [TrustEffect::Reloaded]);
+    }
+
+    /// A heartbeat with the right time: the absence was short.
+    pub fn absence_was_short(&self) {
+        let trust = self.agent.trust();
+        let state = trust.load().forgotten_by(trust.now()).unwrap();
+        assert_eq!(state.forgotten(), None);
+        trust.publish(state, [TrustEffect::Reloaded]);
+    }
+
     fn publish(&self, effect: TrustEffect) {
         let time = self.agent.validator().now();
         let snapshot = Snapshot {
