@@ -312,6 +312,8 @@ pub const KEEP_ALIVE: u16 = 1_200;
 pub const WRITE_BATCH: usize = 32 * 1024;
 /// Bytes that are read from a socket at once.
 pub const READ_CHUNK: usize = 8 * 1024;
+/// Buffers of a turn that each thread keeps for reading, and as many for writing.
+pub const BUFFERS_PER_THREAD: usize = 4;
 /// Bytes of a payload that is copied out of its read buffer, an eighth of it: so much memory at most hides behind it.
 pub const SMALL_PAYLOAD: usize = 1024;
 /// Packets of one client handled before others get a turn.

@@ -85,7 +85,7 @@ async fn churn(routing: &Arc<Routing>, round: u64) {
         for session in sessions.iter().rev().take(2) {
             let mut count = 0;
             while count < 4_000 {
-                session.outbox().drain(256, &mut got).await;
+                session.outbox().reader().drain(256, &mut got).await;
                 count += got.len();
                 got.clear();
             }

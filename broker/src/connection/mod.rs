@@ -8,6 +8,7 @@
 //! An idle connection owns no buffer: they are made when bytes come and dropped when they are used up.
 
 mod authz_info_only;
+mod buffers;
 mod challenge;
 mod connect;
 mod credentials;

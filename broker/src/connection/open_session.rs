@@ -15,7 +15,7 @@ use crate::codec::{ConnAck, Connect, Recipient};
 use crate::hub::Hub;
 use crate::persistence::SessionRows;
 use crate::revocation;
-use crate::routing::Outbox;
+use crate::routing::{Outbox, OutboxReader};
 use crate::session::state_machine::{granted_expiry, End};
 use crate::session::{ConnectionHandle, Session};
 
@@ -23,6 +23,7 @@ use crate::session::{ConnectionHandle, Session};
 pub(super) struct Joined {
     pub(super) session: Arc<Session>,
     pub(super) handle: Arc<ConnectionHandle>,
+    pub(super) reader: OutboxReader,
     pub(super) ack: ConnAck,
     pub(super) to: Recipient,
     pub(super) explain: bool,
@@ -145,7 +146,8 @@ fn joined(
     if let Some(method) = method {
         ack.properties = enhanced_auth::echo(&ack.properties, method.name());
     }
-    Joined { session, handle, ack, to: Recipient::of(connect), explain, owed, method }
+    let reader = session.outbox.reader();
+    Joined { session, handle, reader, ack, to: Recipient::of(connect), explain, owed, method }
 }
 
 /// Step 10. A session that was resumed and whose grant was not revoked goes on without this connection.

@@ -10,18 +10,18 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{Interest, Ready};
 
 use super::challenge::Method;
-use super::disconnect;
 use super::enhanced_auth::Reauthentication;
 use super::open_session::Joined;
 use super::retained::Unsent;
 use super::Place;
+use super::{buffers, disconnect};
 use crate::codec::{
     self, Auth, CodecError, Frame, FrameReader, Kind, Packet, Peer, Recipient, Step,
 };
 use crate::hub::Hub;
 use crate::limits::{MISSED_TOLD, PACKETS_PER_TURN, READ_CHUNK, WRITE_BATCH};
 use crate::metrics::qos_label;
-use crate::routing::{Delivery, Rest};
+use crate::routing::{Delivery, OutboxReader, Rest};
 use crate::session::state_machine::{ControlEffect, Delivered, Effect, End, SendState};
 use crate::session::{ConnectionHandle, Now, Session, Stepped};
 use crate::transport::Stream;
@@ -30,6 +30,7 @@ pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     pub(super) handle: Arc<ConnectionHandle>,
+    reader: OutboxReader,
     to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
@@ -81,15 +82,16 @@ impl Connection {
         inbox: BytesMut,
         place: Place,
     ) -> Self {
-        let Joined { session, handle, ack, to, explain, owed, method } = joined;
+        let Joined { session, handle, reader, ack, to, explain, owed, method } = joined;
         let now = hub.now();
         let mut connection = Self {
             hub,
             session,
             handle,
+            reader,
             to,
             explain,
-            out: BytesMut::new(),
+            out: buffers::to_write(),
             stream,
             inbox,
             scratch: Vec::new(),
@@ -163,9 +165,7 @@ impl Connection {
                 }
             }
         }
-        if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
-        }
+        buffers::after_reading(&mut self.inbox, usize::from(self.wants) * 1024);
         None
     }
 
@@ -267,15 +267,14 @@ impl Connection {
 
     /// Losses are reported once the queue was read, or at most every [`MISSED_TOLD`] while more waits all the time.
     fn tell_missed(&mut self) {
-        let outbox = &self.session.outbox;
-        if !outbox.has_untold() {
+        if !self.reader.has_untold() {
             return;
         }
         let now = self.now.monotonic;
         let is_due = now.saturating_sub(self.told_missed) >= MISSED_TOLD;
-        if is_due || !outbox.has_some() {
+        if is_due || !self.session.outbox.has_some() {
             self.told_missed = now;
-            outbox.take_untold();
+            self.reader.take_untold();
             self.handle.ask_status();
         }
     }
@@ -334,12 +333,12 @@ impl Connection {
                     self.out.advance(written);
                     self.torn = true;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return Some(End::lost()),
             }
         }
-        self.out = BytesMut::new();
-        self.torn = false;
+        self.torn &= !self.out.is_empty();
+        buffers::after_writing(&mut self.out);
         None
     }
 
@@ -359,7 +358,7 @@ impl Connection {
             if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
                 return Poll::Ready(ready.map(Ready::is_readable));
             }
-            match takes_more && self.session.outbox.poll_news(context).is_ready() {
+            match takes_more && self.reader.poll_news(context).is_ready() {
                 true => Poll::Ready(Ok(false)),
                 false => Poll::Pending,
             }
@@ -370,6 +369,9 @@ impl Connection {
             tokio::task::yield_now().await;
         }
         self.now = self.hub.now();
+        if self.out.is_empty() {
+            self.out = buffers::to_write();
+        }
         match readable {
             Ok(true) => self.read(),
             Ok(false) => None,
@@ -379,8 +381,12 @@ impl Connection {
 
     fn read(&mut self) -> Option<End> {
         let wants = usize::from(self.wants) * 1024;
-        self.inbox
-            .reserve(wants.clamp(1024, READ_CHUNK.max(wants.min(self.hub.policy.max_packet))));
+        match self.inbox.is_empty() {
+            true => self.inbox = buffers::to_read(),
+            false => self
+                .inbox
+                .reserve(wants.clamp(1024, READ_CHUNK.max(wants.min(self.hub.policy.max_packet)))),
+        }
         match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => Some(End::lost()),
             Ok(bytes) => {

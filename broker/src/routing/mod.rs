@@ -27,7 +27,7 @@ pub mod wildcard;
 
 pub use delivery::{Delivery, Sequence};
 pub(crate) use outbox::Free;
-pub use outbox::{Outbox, Push};
+pub use outbox::{Outbox, OutboxReader, Push};
 pub use session::SessionRoutes;
 
 use crate::limits::ROUTER_TICK;

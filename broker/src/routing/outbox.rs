@@ -5,6 +5,7 @@
 
 mod drain;
 mod feed;
+mod reader;
 mod waiting;
 
 use super::delivery::Delivery;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 pub(crate) use feed::Free;
+pub use reader::OutboxReader;
 
 /// How a push ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,16 +253,6 @@ impl Outbox {
     pub fn miss(&self, count: u64) {
         self.missed.fetch_add(count, Ordering::Release);
         self.filled.wake();
-    }
-
-    /// Whether messages were missed that were not reported to the client.
-    pub(crate) fn has_untold(&self) -> bool {
-        self.missed.load(Ordering::Acquire) != self.told.load(Ordering::Relaxed)
-    }
-
-    /// From now on only later losses are untold. For one reader.
-    pub(crate) fn take_untold(&self) {
-        self.told.store(self.missed(), Ordering::Relaxed);
     }
 
     /// Messages that this session did not get because it was too slow: no room here, or a gap in the commit log.

@@ -130,7 +130,7 @@ async fn drain(session: &super::SessionRoutes, count: u64) {
     let mut got = Vec::new();
     let mut sum = 0;
     while sum < count {
-        session.outbox().drain(256, &mut got).await;
+        session.outbox().reader().drain(256, &mut got).await;
         sum += got.len() as u64;
         got.clear();
     }

@@ -85,7 +85,8 @@ pub(super) async fn subscriber_with(
 
 /// The next delivery; a test that waits for ever fails after ten seconds.
 pub(super) async fn next(session: &SessionRoutes) -> Delivery {
-    let received = tokio::time::timeout(Duration::from_secs(10), session.outbox().recv());
+    let mut reader = session.outbox().reader();
+    let received = tokio::time::timeout(Duration::from_secs(10), reader.recv());
     received.await.expect("no message within ten seconds").expect("the outbox is closed")
 }
 

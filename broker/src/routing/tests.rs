@@ -106,13 +106,14 @@ fn closing_gives_back_what_waits_and_lets_everybody_go() {
     assert_eq!(outbox.close().len(), 1);
     assert!(poll(room.as_mut()).is_ready());
     assert_eq!(outbox.push(delivery(10)), Push::Closed);
-    assert!(matches!(poll(pin!(outbox.recv())), Poll::Ready(None)));
+    assert!(matches!(poll(pin!(outbox.reader().recv())), Poll::Ready(None)));
 }
 
 #[test]
 fn a_reader_is_woken_by_the_first_message() {
     let outbox = Outbox::new(SubscriberId(1));
-    let mut reader = pin!(outbox.recv());
+    let mut reader = outbox.reader();
+    let mut reader = pin!(reader.recv());
     assert!(poll(reader.as_mut()).is_pending());
     outbox.push(delivery(10));
     assert!(matches!(poll(reader.as_mut()), Poll::Ready(Some(_))));

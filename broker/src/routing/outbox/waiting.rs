@@ -1,11 +1,8 @@
-//! Waiting for an outbox: for room in it, and for messages.
+//! Waiting for room in an outbox.
 
 use super::{Inner, Outbox};
 use crate::codec::QoS;
-use crate::routing::delivery::Delivery;
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 impl Outbox {
     /// Waits until a message of `cost` bytes fits or the outbox is closed. Cancel-safe. A later push may still find it
@@ -32,52 +29,6 @@ impl Outbox {
                 }
             }
             drained.await;
-        }
-    }
-
-    /// Waits until a message waits or the outbox is closed; takes nothing. Cancel-safe. For one reader.
-    pub async fn ready(&self) {
-        poll_fn(|context| self.poll_ready(context)).await;
-    }
-
-    /// As [`Self::poll_ready`], and ready when messages were missed that were not reported to the client.
-    pub(crate) fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
-        match self.poll_ready(context) {
-            // They may have been missed before the waker was there.
-            Poll::Pending if self.has_untold() => Poll::Ready(()),
-            ready => ready,
-        }
-    }
-
-    /// As [`Self::ready`].
-    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_some() {
-            return Poll::Ready(());
-        }
-        self.filled.register(context.waker());
-        // It may have been filled before the waker was there.
-        if self.has_some() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// The next message; `None` once the outbox is closed. Cancel-safe. For one reader.
-    pub async fn recv(&self) -> Option<Delivery> {
-        let mut one = Vec::with_capacity(1);
-        self.drain(1, &mut one).await;
-        one.pop()
-    }
-
-    /// Waits for messages and appends up to `most` to `out`; appends none only when the outbox is closed. Cancel-safe.
-    /// For one reader.
-    pub async fn drain(&self, most: usize, out: &mut Vec<Delivery>) {
-        loop {
-            if self.try_drain(most, out) > 0 || self.is_closed() {
-                return;
-            }
-            self.ready().await;
         }
     }
 }

@@ -23,6 +23,7 @@ impl Default for Machine {
             expiry_most: 0,
             problem_info: true,
             aliases: None,
+            last_topic: None,
             out_aliases: None,
             flight: Flight::default(),
             received: Received::default(),
@@ -53,6 +54,7 @@ impl Machine {
         self.will = will;
         self.last_packet = cx.monotonic;
         self.aliases = None;
+        self.last_topic = None;
         self.out_aliases = Aliases::up_to(p.short(PropertyId::TopicAliasMaximum).unwrap_or(0));
         self.problem_info = p.flag(PropertyId::RequestProblemInfo).unwrap_or(true);
         let window = p.short(PropertyId::ReceiveMaximum).unwrap_or(u16::MAX);

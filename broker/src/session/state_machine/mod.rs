@@ -122,6 +122,8 @@ pub struct Machine {
     expiry_most: u32,
     problem_info: bool,
     aliases: Option<Box<HashMap<u16, TopicName>>>,
+    /// The topic of the last PUBLISH: most devices publish to one, and its text is then read and allocated once.
+    last_topic: Option<TopicName>,
     out_aliases: Option<Box<alias::Aliases>>,
     flight: Flight,
     received: release::Received,

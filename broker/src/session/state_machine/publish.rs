@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tessera_token::refusal::RefusalCode;
-use tessera_token::topic::TopicName;
+use tessera_token::topic::{TopicError, TopicName};
 
 use super::{Answer, Context, ControlEffect, Effect, Effects, End, Machine};
 use crate::authorisation::ControlTopic;
@@ -166,7 +166,7 @@ impl Machine {
             }
             _ => {}
         }
-        match (TopicName::parse(&publish.topic), alias) {
+        match (self.topic_name(&publish.topic), alias) {
             (Ok(topic), None) => Ok(topic),
             (Ok(topic), Some(alias)) => {
                 self.aliases.get_or_insert_default().insert(alias, topic.clone());
@@ -179,6 +179,13 @@ impl Machine {
                 }
                 Err(Unresolved::Name)
             }
+        }
+    }
+
+    fn topic_name(&mut self, text: &str) -> Result<TopicName, TopicError> {
+        match &self.last_topic {
+            Some(last) if last.as_str() == text => Ok(last.clone()),
+            _ => TopicName::parse(text).inspect(|topic| self.last_topic = Some(topic.clone())),
         }
     }
 

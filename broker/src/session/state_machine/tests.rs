@@ -481,3 +481,33 @@ fn ends_that_are_no_refusal_and_their_words() {
         assert_eq!(end.is_by_peer(), reason.is_none(), "{word}");
     }
 }
+
+/// The topic of the message that a PUBLISH to `topic` makes; `None` when it is refused.
+fn published(bench: &mut Bench, topic: &'static str) -> Option<TopicName> {
+    let publish = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: topic.into(),
+        packet_id: None,
+        properties: Properties::new(),
+        payload: Bytes::from_static(b"x"),
+    };
+    match bench.step(Packet::Publish(publish)).as_slice() {
+        [Effect::Publish { message, .. }] => Some(message.topic.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn messages_to_one_topic_share_its_text_and_each_is_authorised() {
+    let mut bench = Bench::new(Version::V5, 10);
+    let [first, second] = [(); 2].map(|()| published(&mut bench, "a/1").unwrap());
+    assert!(Arc::ptr_eq(&first.shared(), &second.shared()));
+    assert_eq!(published(&mut bench, "a/2").unwrap().as_str(), "a/2");
+    assert_eq!(published(&mut bench, "a/1").unwrap().as_str(), "a/1");
+    bench.rights = rights(&[("a/2", Permission::Both)]);
+    assert!(published(&mut bench, "a/1").is_none());
+    assert!(published(&mut bench, "b").is_none());
+    assert!(published(&mut bench, "b").is_none());
+}

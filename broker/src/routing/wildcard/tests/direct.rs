@@ -112,7 +112,7 @@ async fn order_holds_while_the_way_changes() {
         let mut steps = Steps(seed + 1);
         let (mut got, mut batch) = (Vec::new(), Vec::new());
         while got.last() != Some(&u32::MAX) {
-            session.outbox().drain(1 + steps.next(8) as usize, &mut batch).await;
+            session.outbox().reader().drain(1 + steps.next(8) as usize, &mut batch).await;
             got.extend(batch.drain(..).map(|delivery| number(&delivery)));
             for _ in 0..steps.next(6) {
                 tokio::task::yield_now().await;
