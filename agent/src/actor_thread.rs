@@ -1,4 +1,4 @@
-//! A thread of its own for an actor, watched: when the actor dies, a new one goes on with the same state.
+//! A thread of its own for an actor, with a watch: when the actor panics, a new one continues with the same state.
 
 use std::io;
 use std::time::Duration;

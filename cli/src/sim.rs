@@ -101,9 +101,9 @@ fn prefix(seed: u64) -> String {
 
 /// Table and expectations.
 pub(crate) fn summary(run: &Run) {
-    output::line("\nwhat happened");
+    output::line("\nresults");
     output::write(&render::table(&run.report));
-    output::line("what was expected");
+    output::line("expectations");
     for line in expectations::render(&run.expectations) {
         output::line(&format!("  {line}"));
     }

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: TicketKeysArgs) -> Outcome {
         Err(error) => return Err(Fault::new(format!("{}: {error}", file.display()))),
     }
     output::line(
-        "the ticket keys are thrown away: no resumption secret of theirs is taken any more",
+        "the ticket keys are discarded: resumption secrets of these keys are no longer accepted",
     );
     let made = tokio::time::timeout(MADE_WITHIN, async {
         while !file.exists() {

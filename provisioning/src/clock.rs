@@ -195,7 +195,7 @@ impl std::fmt::Display for Wrong {
         match self {
             Self::Jumped(ahead) => write!(
                 f,
-                "the clock jumped by {ahead} s and is not believed yet; set it, or it is believed once it has stayed"
+                "the clock jumped by {ahead} s, and the new time is not accepted yet; set the clock, or wait until the new time has lasted"
             ),
             Self::Ahead(ahead) => write!(
                 f,

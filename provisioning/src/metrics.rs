@@ -75,7 +75,7 @@ impl ServiceMetrics {
             )?,
             clock_ahead: metrics.gauge(
                 "tessera_provisioning_clock_ahead_seconds",
-                "Seconds that the clock is ahead of the time that is believed; negative when behind; 0 when right",
+                "Seconds that the clock is ahead of the accepted time; negative when behind; 0 when right",
                 &[],
             )?,
             swept: metrics.counter(
@@ -85,12 +85,12 @@ impl ServiceMetrics {
             )?,
             limits_hit: metrics.counter(
                 "tessera_provisioning_limits_hit_total",
-                "Times that something found no room in what verifiers can hold, by limit",
+                "Requests refused or widened because verifiers can hold no more, by limit",
                 &["limit"],
             )?,
             trust_taken: metrics.gauge(
                 "tessera_provisioning_trust_taken",
-                "What verifiers have to hold, counted from above, by limit",
+                "Entries that verifiers have to hold, an upper bound, by limit",
                 &["limit"],
             )?,
             restorations: metrics.counter(
@@ -100,7 +100,7 @@ impl ServiceMetrics {
             )?,
             findings: metrics.counter(
                 "tessera_provisioning_restored_findings_total",
-                "What readers knew and a restored service did not, by what was done",
+                "Entries that readers knew and a restored service did not, by the action taken",
                 &["done"],
             )?,
             restored: metrics.gauge(

@@ -234,7 +234,7 @@ pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Resu
     if by.name == name {
         return Err(Refused::because(
             RefusalCode::OperatorNotAllowed,
-            "nobody ends their own account",
+            "an account cannot delete itself",
         ));
     }
     let account = of(&service.tables, by)?.into_iter().find(|account| account.name == name);

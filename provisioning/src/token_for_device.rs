@@ -20,8 +20,8 @@ pub(crate) struct IssuedToken {
     pub(crate) scope: Scope,
 }
 
-/// Issues a token for what the device is at this moment. Epochs are read before: a revocation that comes in between
-/// makes the token stillborn, never the other way round.
+/// Issues a token for what the device is at this moment. Epochs are read before the token is signed: a
+/// revocation in between revokes this token too.
 pub(crate) async fn issue(
     service: &Service,
     tenant: &TenantId,

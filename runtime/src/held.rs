@@ -63,14 +63,20 @@ impl State {
         let ahead = wall.saturating_sub(expected);
         if ahead.unsigned_abs() <= CLOCK_STEP_MILLIS {
             if let Some(jump) = self.jump.take() {
-                tracing::info!(ahead_ms = jump.ahead, "the clock is where it was before its jump");
+                tracing::info!(
+                    ahead_ms = jump.ahead,
+                    "the clock is back at the time before its jump"
+                );
             }
             self.base = wall.saturating_sub(uptime(monotonic));
             return wall;
         }
         let same = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= CLOCK_STEP_MILLIS);
         let Some(jump) = same else {
-            tracing::error!(ahead_ms = ahead, "the clock jumped: it is not believed yet; check it");
+            tracing::error!(
+                ahead_ms = ahead,
+                "the clock jumped, and the new time is not accepted yet: check the clock"
+            );
             self.jump = Some(Seen { since: monotonic, ahead });
             return expected;
         };
@@ -78,7 +84,7 @@ impl State {
         if !possible || monotonic.saturating_sub(jump.since) < CLOCK_HELD {
             return expected;
         }
-        tracing::warn!(ahead_ms = ahead, "the clock stayed where it jumped to: it is believed");
+        tracing::warn!(ahead_ms = ahead, "the clock kept its new time: the new time is accepted");
         self.jump = None;
         self.base = wall.saturating_sub(uptime(monotonic));
         wall

@@ -81,7 +81,7 @@ fn simulation_of_drawn_seeds() {
     }
 }
 
-/// A failure that cannot be run again is worth nothing: two runs of one seed do the same, step by step.
+/// A failure must be repeatable: two runs of one seed do the same, step by step.
 #[test]
 fn simulation_runs_again_the_same_way() {
     let steps = 400;

@@ -156,7 +156,7 @@ impl Mqtt {
         Ok(self.inbox.pop_front())
     }
 
-    /// Says goodbye.
+    /// Sends DISCONNECT.
     pub fn close(mut self) {
         let _ = self.send(0xe0, &[]);
     }

@@ -120,7 +120,7 @@ fn a_fleet_runs_over_tls() {
     let told = ok(site
         .tessera(&["sim", "run", "--devices", "5", "--for", "5s", "--every", "300ms"])
         .args(["--http", &https, "--cafile", &site.cert, "--mqtt", &broker]));
-    assert!(told.contains("what was expected"), "{told}");
+    assert!(told.contains("expectations"), "{told}");
     site.stop();
 }
 

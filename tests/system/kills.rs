@@ -58,7 +58,7 @@ fn serial(token: &[u8]) -> Vec<u8> {
     tessera_tests::api::serial_of(token)
 }
 
-/// One worker's life: enrol, refresh, sometimes revoke, until the service dies under it.
+/// One worker: it enrols, refreshes and sometimes revokes, until the service is killed.
 async fn work(
     api: &Api,
     numbers: &AtomicUsize,

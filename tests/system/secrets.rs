@@ -33,7 +33,7 @@ fn over_tls(program: &str, at: SocketAddr, ca: &str, device: &Device, password: 
     command
 }
 
-/// The resumption secret of the device, which lets it in once more.
+/// The resumption secret of the device, which is accepted at the next CONNECT.
 fn resumed(at: SocketAddr, ca: &str, device: &Device) -> [u8; 32] {
     let mut listen = over_tls("mosquitto_sub", at, ca, device, &device.password());
     let (listened, status) = run(listen.args(["-t", "$tessera/status", "-C", "1", "-W", "60"]));
@@ -86,7 +86,7 @@ fn key_through_the_broker(device: &Device) -> Vec<u8> {
     issued.key.expose_bytes().to_vec()
 }
 
-/// The symmetric key of the device's next token, which lets it in.
+/// The symmetric key of the device's next token, by which it connects.
 fn symmetric_key(device: &Device) -> Vec<u8> {
     let refresh = |pop| {
         let mut command = Command::new(tessera());

@@ -136,7 +136,7 @@ codes! {
     /// A bound of the broker or service was reached.
     LimitReached = "limit_reached": "a limit was reached: slow down",
     /// A device holds as much as one device may, or a tenant as much as one tenant may.
-    ShareUsedUp = "share_used_up": "the device or its tenant holds as much as it may: let something go first",
+    ShareUsedUp = "share_used_up": "the device or its tenant holds as much as it may: remove something first",
     /// Too many attempts from one address or in total.
     RateLimited = "rate_limited": "too many attempts: wait and try again",
     /// The server is stopping or not ready.

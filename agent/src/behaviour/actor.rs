@@ -53,21 +53,21 @@ impl Counters {
         Ok(Self {
             alerts: metrics.counter(
                 "tessera_behaviour_alerts_total",
-                "Alerts by the signals that spoke",
+                "Alerts, by the signals that caused them",
                 &["signal"],
             )?,
-            observations: counter("tessera_behaviour_observations_total", "Observations taken in")?,
+            observations: counter("tessera_behaviour_observations_total", "Observations processed")?,
             dropped: counter(
                 "tessera_behaviour_dropped_total",
                 "Observations dropped because the queue was full",
             )?,
             evicted: counter(
                 "tessera_behaviour_evicted_total",
-                "Profiles let go because the table was full",
+                "Profiles removed because the table was full",
             )?,
             rows_left: counter(
                 "tessera_behaviour_rows_left_total",
-                "Rows of profiles that were let go and stay in the store until the next start",
+                "Rows of removed profiles that stay in the store until the next start",
             )?,
             devices: metrics.gauge("tessera_behaviour_devices", "Profiles in memory", &[])?,
             store_errors: counter(

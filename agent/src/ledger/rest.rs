@@ -70,7 +70,7 @@ impl Rest {
         Ok(Self { store: store.clone(), table: store.table(TABLE)? })
     }
 
-    /// Writes it down; until the last step is durable, nothing of it counts.
+    /// Writes it to the store. It counts once the last step is durable.
     pub(super) fn write(&self, rest: &AtRest) -> Result<(), StoreError> {
         self.wake(None)?;
         let places = rest

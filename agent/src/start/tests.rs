@@ -64,7 +64,7 @@ async fn a_proof_for_one_verifier_of_a_feed_is_no_proof_at_another() {
     let admits = async |agent: &Agent, password: &[u8]| {
         agent.validator().admit(password, DEVICE).await.map(drop).map_err(|refusal| refusal.code)
     };
-    // Used at the broker, it is worth nothing at the gateway; and the gateway, asked first, gains nothing.
+    // A proof that was used at the broker is refused at the gateway, and in the other order too.
     let for_broker = world.password(&token, NOW, 1);
     assert_eq!(admits(&broker, &for_broker).await, Ok(()));
     assert_eq!(admits(&gateway, &for_broker).await, Err(RefusalCode::ProofInvalid));

@@ -188,7 +188,7 @@ impl SyncCore {
     /// Evidence for a service that knows less: everything that the root key signed and that is known, stored or not.
     pub(crate) fn evidence(&self) -> Vec<u8> {
         let stored = self.store.evidence().unwrap_or_else(|error| {
-            tracing::error!(%error, url = self.url, "what is stored cannot be shown to the service");
+            tracing::error!(%error, url = self.url, "the stored trust data cannot be shown to the service");
             Default::default()
         });
         let mut evidence = match &self.unstored {

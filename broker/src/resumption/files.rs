@@ -94,7 +94,7 @@ impl Folder {
         write_secret_file(&self.file(), text.expose()).map_err(TicketError::File)
     }
 
-    /// Whether the file is there. It is removed when the keys are thrown away.
+    /// Whether the file is there. It is removed when the keys are discarded.
     pub(super) fn holds_keys(&self) -> Result<bool, TicketError> {
         let file = self.file();
         file.try_exists().map_err(|error| TicketError::Io(file, error))

@@ -108,7 +108,7 @@ impl TicketKeys {
     /// away. Blocks for a write that is flushed.
     ///
     /// # Errors
-    /// As [`TicketKeys::open`]; all stays as it was, but for keys that were thrown away.
+    /// As [`TicketKeys::open`]; all stays as it was, except for keys that were discarded.
     pub(crate) fn refresh(&self, now: UnixSeconds) -> Result<Changed, TicketError> {
         let before = self.ids();
         let loaded = self.load(now);
@@ -134,7 +134,7 @@ impl TicketKeys {
                 Ok(Some(keys)) => keys,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    // Also without room for a new key, one that was thrown away lets in no more.
+                    // A discarded key is no longer accepted, also when a new key finds no room.
                     if own.folder.holds_keys().is_ok_and(|holds| !holds) {
                         self.keys.store(Arc::default());
                     }

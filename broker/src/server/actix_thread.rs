@@ -1,4 +1,4 @@
-//! The one thread with an actix system. The HTTP server lives on it. The arbiters of the verification actors, a thread each,
+//! The one thread with an actix system. The HTTP server runs on it. The arbiters of the verification actors, a thread each,
 //! belong to the system.
 
 use std::net::TcpListener;

@@ -25,8 +25,9 @@ pub(crate) struct BackupArgs {
 #[derive(Args)]
 #[command(after_help = "Example:
   tessera new-ticket-keys --data /var/lib/tessera
-For when a ticket key may have been seen, as in a backup. Connections that a resumption secret let in end; devices prove
-their key at the next CONNECT and are told new secrets. Nodes that share a ticket_key_file replace its lines instead.")]
+Use it when a ticket key may have been seen, as in a backup. Connections that were accepted by a resumption secret end;
+devices prove their key at the next CONNECT and get new secrets. Nodes that share a ticket_key_file replace its lines
+instead.")]
 pub(crate) struct TicketKeysArgs {
     /// The folder of the server, as given to it by --data. It may run.
     #[arg(long, value_name = "DIR")]
@@ -36,8 +37,8 @@ pub(crate) struct TicketKeysArgs {
 #[derive(Args)]
 #[command(after_help = "Example:
   tessera restore --from /backup/tessera-2026-11-28 --data /var/lib/tessera
-Nothing is written over: DATA must not be there, or be empty. A backup that is not whole or not as it was made is refused,
-and nothing is left of the attempt. Changes since the backup are gone: docs/backup.md says what to do then.")]
+The command overwrites nothing: DATA must not exist, or be empty. It refuses a backup that is incomplete or was changed,
+and then leaves no files behind. Changes since the backup are lost: docs/backup.md says what to do then.")]
 pub(crate) struct RestoreArgs {
     /// The backup.
     #[arg(long, value_name = "DIR")]

@@ -89,7 +89,7 @@ All servers are started in a temporary folder on free ports of 127.0.0.1 and tak
 new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
 build.
 
-What the measures need:
+Needs of the measures:
   all          two descriptors for each device, one here and one in the server (ulimit -Hn of --clients + 2,500)
   connect-tls, hold-tls, storm, storm-restart
                nothing more: one self-signed P-256 certificate is made and shown by all servers

@@ -76,14 +76,14 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make the data folder of a server from a backup.
     Restore(RestoreArgs),
-    /// Throw the broker's ticket keys away, and with them every resumption secret that was told.
+    /// Discard the ticket keys of a broker, and with them every resumption secret.
     NewTicketKeys(TicketKeysArgs),
-    /// Watch a simulated fleet, and four who misbehave, on a system of its own in a temporary folder.
+    /// Show a simulated fleet, with four devices that misbehave, on a system of its own in a temporary folder.
     Demo(DemoArgs),
-    /// Be a device: enrol, keep key and token in a folder, make passwords, find out why one is refused.
+    /// Act as a device: enrol, keep key and token in a folder, make passwords, find out why a device is refused.
     #[command(subcommand)]
     Device(DeviceCommand),
-    /// Simulated devices against a running system.
+    /// Run simulated devices against a running system.
     #[command(subcommand)]
     Sim(SimCommand),
     /// Measure Tessera beside mosquitto, or FlashMQ, on this machine.
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages, one file for each command.
     Man(ManArgs),
-    /// Everything that an operator does.
+    /// The commands of an operator.
     #[command(flatten)]
     Operator(OperatorCommand),
 }

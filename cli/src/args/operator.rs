@@ -53,7 +53,7 @@ pub(crate) enum OperatorCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// End every token of a device, a group or a tenant, at once and everywhere.
+    /// Revoke every token of a device, a group or a tenant, at once and everywhere.
     #[command(
         after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke group floor-2\n  tessera revoke tenant acme"
     )]
@@ -61,7 +61,7 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: What,
     },
-    /// Serve a revoked device or a suspended tenant again; its old tokens stay dead.
+    /// Serve a revoked device or a suspended tenant again; its old tokens stay revoked.
     Reinstate {
         #[command(subcommand)]
         what: Again,
@@ -109,7 +109,7 @@ pub(crate) enum AccountCommand {
     },
 }
 
-/// The tenants of a new account: said in any case.
+/// The tenants of a new account. One of the two is required.
 #[derive(Args, Clone)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Whose {
@@ -291,7 +291,7 @@ pub(crate) enum ClaimCommand {
         /// The only device id that may use it.
         #[arg(long, value_name = "ID")]
         device: Option<String>,
-        /// How many.
+        /// The number of codes.
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u64,
         /// Seconds until it expires.
@@ -308,7 +308,7 @@ pub(crate) enum ClaimCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// Take an unused claim back.
+    /// Delete an unused claim.
     Delete {
         /// Its id, from the list.
         id: String,
@@ -329,7 +329,7 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// Cut a stolen issuer key: every token that it signed ends at once.
+    /// Withdraw a stolen issuer key: every token that it signed ends at once.
     Compromise {
         /// Its key id, from the list.
         kid: String,
@@ -340,7 +340,7 @@ pub(crate) enum KeysCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// List the changes and the accounts that made them.
+    /// List the changes, with the accounts that made them.
     List {
         #[command(flatten)]
         operator: OperatorArgs,
@@ -376,7 +376,7 @@ pub(crate) enum TrustCommand {
   tessera trust restored
   tessera trust restored --looked-at     when everything in the list was looked at")]
     Restored {
-        /// Let go of the list: it was looked at.
+        /// Clear the list: an operator has looked at it.
         #[arg(long)]
         looked_at: bool,
         #[command(flatten)]

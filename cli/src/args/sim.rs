@@ -57,7 +57,7 @@ pub(crate) struct SimOperator {
 #[command(after_help = "Example:
   tessera sim run --devices 1000 --for 60s --operator-token @tessera-data/operator.token
 
-Runs are for test systems: whoever knows the seed knows the devices' keys.")]
+Use it on test systems only: the keys of the devices can be computed from the seed.")]
 pub(crate) struct SimRunArgs {
     #[command(flatten)]
     pub(crate) http: HttpArg,
@@ -123,7 +123,7 @@ pub(crate) struct CredentialsArgs {
     pub(crate) http: HttpArg,
     #[command(flatten)]
     pub(crate) operator: SimOperator,
-    /// How many.
+    /// The number of devices.
     #[arg(long, value_name = "N")]
     pub(crate) devices: usize,
     /// How the devices prove themselves.

@@ -207,7 +207,7 @@ fn complain_of_lost_codes(made: &Value) {
     let ids: Vec<&str> =
         claims.iter().filter_map(|claim| claim.get("claim").and_then(Value::as_str)).collect();
     output::complain(&format!(
-        "tessera: claims were made, and not all of their codes were shown. They cannot be shown again: take them back \
+        "tessera: claims were made, and not all of their codes were shown. They cannot be shown again: delete them \
          with `tessera claim delete ID` and make others. The ids: {}",
         ids.join(" ")
     ));

@@ -125,7 +125,7 @@ impl Moved<'_> {
     }
 }
 
-/// Serves the device again. Its epoch stays where it is: tokens from before the revocation stay dead.
+/// Serves the device again. Its epoch stays where it is: tokens from before the revocation stay revoked.
 pub(crate) async fn reinstate(
     service: &Service,
     by: &Actor,

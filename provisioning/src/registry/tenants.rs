@@ -96,7 +96,7 @@ pub(crate) async fn revoke(
     .await
 }
 
-/// Serves the tenant again. Its epoch stays where it is: tokens from before the revocation stay dead.
+/// Serves the tenant again. Its epoch stays where it is: tokens from before the revocation stay revoked.
 pub(crate) async fn reinstate(
     service: &Service,
     by: &Actor,

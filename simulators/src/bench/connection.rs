@@ -145,7 +145,7 @@ impl Conn {
         }
     }
 
-    /// Says goodbye and closes.
+    /// Sends DISCONNECT and closes.
     pub(super) async fn close(mut self) -> io::Result<()> {
         self.write(&packet::DISCONNECT).await
     }

@@ -225,7 +225,7 @@ pub(super) async fn hold_signed(
 /// Connects the only member of a crowd.
 pub(super) async fn single(crowd: &Crowd, running: &Running) -> Result<Conn, BenchError> {
     let mut held = hold(crowd, crowd.first(1), running).await?;
-    held.pop().ok_or_else(|| BenchError::new("nobody to connect"))
+    held.pop().ok_or_else(|| BenchError::new("no device to connect"))
 }
 
 /// Subscribes every connection to a filter of its own.

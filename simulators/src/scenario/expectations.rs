@@ -89,7 +89,7 @@ fn hostile(report: &Report, found: &Found) -> [Expectation; 7] {
     let named = &found.named;
     [
         Expectation {
-            what: "everything could be tried",
+            what: "every attempt could be made",
             held: found.faults.is_empty(),
             saw: found.faults.join("; "),
         },

@@ -74,7 +74,7 @@ impl Guests {
         let told = match text("action") {
             "device.enrol" => "enrolled: its key is its own, and it has a token",
             "device.revoke" => {
-                "was revoked: its tokens are dead everywhere, and it gets no new one"
+                "was revoked: its tokens are refused everywhere, and it gets no new one"
             }
             "device.reinstate" => "was reinstated: with its key it can refresh its token",
             _ => return None,

@@ -13,7 +13,7 @@ use crate::world::{check, prepare, Client, Dice, Facts, Kind, Worker};
 
 /// Persistent sessions.
 const KEPT: usize = 4;
-/// Workers while the process dies.
+/// Workers while the process is killed.
 const WORKERS: usize = 3;
 /// How long a reader of the trust feed may need to find provisioning again: its longest pause, and some.
 const FOLLOW: Duration = Duration::from_secs(25);

@@ -286,7 +286,7 @@ impl Worker {
         Some(())
     }
 
-    /// The publisher says goodbye; a CONNECT of its own is needed for the next message.
+    /// The publisher sends DISCONNECT; the next message needs a CONNECT of its own.
     pub fn hang_up(&mut self) {
         self.publisher = None;
     }

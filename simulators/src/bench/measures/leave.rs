@@ -46,7 +46,7 @@ struct Pair {
 impl Pair {
     async fn new(mut two: Vec<Conn>) -> Result<Self, BenchError> {
         let (Some(mut listener), Some(speaker)) = (two.pop(), two.pop()) else {
-            return Err(BenchError::new("nobody to probe"));
+            return Err(BenchError::new("no device to probe"));
         };
         listener.subscribe(FAN_TOPIC, Qos::Zero).await?;
         let message = packet::publish(FAN_TOPIC, Qos::Zero, 0, &[b'p'; limits::PAYLOAD]);

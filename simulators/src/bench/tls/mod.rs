@@ -139,7 +139,7 @@ impl Tls {
         loop {
             match self.session.reader().read(into) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A server that closes without a goodbye has closed all the same.
+                // A server may close without `close_notify`.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 other => return other,
             }

@@ -76,7 +76,7 @@ impl Newcomer {
         let Ok(Some(conn)) = tries else {
             return Arrival { at, took, turned_away, connected: false };
         };
-        // It has what it came for; how its goodbye fares is not measured.
+        // The measure ends with the answer; the DISCONNECT is not measured.
         let _ = conn.close().await;
         Arrival { at, took, turned_away, connected: true }
     }

@@ -1,5 +1,5 @@
-//! Pages of the documentation against the tree: links, cited files, cited names, metrics, and the words of
-//! comments and pages. Settings and commands are compared with their pages in `cli/src/config/tests.rs` and
+//! Pages of the documentation against the tree: links, cited files, cited names and metrics; the words of comments,
+//! texts and pages are in [`words`]. Settings and commands are compared with their pages in `cli/src/config/tests.rs` and
 //! `cli/src/args/tests.rs`, refusal codes in `tests/system/architecture.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,6 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use tessera_tests::process::root;
+
+mod words;
 
 /// Folders whose files a page may cite.
 const FOLDERS: [&str; 13] = [
@@ -121,7 +123,7 @@ fn is_path(word: &str) -> bool {
     word.contains('/') && word.chars().all(plain) && (known || source)
 }
 
-/// Whether a path is there: as it stands, or as the end of the path of a file. What `.gitignore` names is made later.
+/// Whether a path is there: as it stands, or as the end of the path of a file. A path in `.gitignore` is made later.
 fn is_there(path: &str, files: &[String]) -> bool {
     if read(".gitignore").lines().any(|made| made.strip_prefix('/') == Some(path)) {
         return true;
@@ -204,7 +206,7 @@ fn names(files: &[String]) -> BTreeSet<String> {
     const SOURCES: [&str; 7] = [".rs", ".txt", ".py", ".js", ".c", ".json", ".toml"];
     let mut names = BTreeSet::new();
     let sources = files.iter().filter(|file| SOURCES.iter().any(|end| file.ends_with(end)));
-    for file in sources.filter(|file| *file != "tests/system/pages.rs") {
+    for file in sources.filter(|file| !file.starts_with("tests/system/pages/")) {
         let text = String::from_utf8_lossy(&fs::read(root().join(file)).unwrap()).into_owned();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         names.extend(words.filter(|word| word.contains('_')).map(str::to_owned));
@@ -279,148 +281,12 @@ fn metrics_and_their_page_are_the_same() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .map(str::to_owned)
         .collect();
-    let registered = registered(&files());
+    let registered = registered_metrics();
     assert!(registered.len() > 50, "the registrations were not found: {registered:?}");
     let unexplained: Vec<_> = registered.difference(&rows).collect();
     let gone: Vec<_> = rows.difference(&registered).collect();
     assert!(unexplained.is_empty(), "docs/metrics.md has no row for {unexplained:?}");
     assert!(gone.is_empty(), "docs/metrics.md explains metrics that do not exist: {gone:?}");
-}
-
-/// Words that no comment and no page uses, and words with which no sentence begins: they hide the subject.
-const NEVER: [&str; 5] = ["whoever", "nobody", "somebody", "anybody", "everybody"];
-const NO_OPENING: [&str; 3] = ["who", "what", "whose"];
-
-/// Sentences of pages that hide their subject all the same: a row of the report of `tessera bench`.
-const STILL_ON_PAGES: usize = 1;
-
-/// The words of a line that belong to a doc comment, or to another comment.
-fn comment_of(line: &str, doc: bool) -> Option<&str> {
-    let line = line.trim_start();
-    let of_doc = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"));
-    match (of_doc, doc) {
-        (found, true) => found,
-        (Some(_), false) => None,
-        // Behind code: `//` with a space on both sides, which no text with a URL has.
-        (None, false) => {
-            let behind = || line.split_once(" // ").map(|(_, words)| words);
-            let block = || line.strip_prefix("/* ").or_else(|| line.strip_prefix("* "));
-            line.strip_prefix("//").or_else(behind).or_else(block)
-        }
-    }
-}
-
-/// The sentences of the comments of a file, each with the line at which its comment begins.
-fn sentences(text: &str, doc: bool) -> Vec<(usize, String)> {
-    let (mut found, mut begun, mut comment) = (Vec::new(), 0, String::new());
-    for (number, line) in text.lines().chain([""]).enumerate() {
-        match comment_of(line, doc) {
-            Some(words) => {
-                if comment.is_empty() {
-                    begun = number + 1;
-                }
-                comment.push(' ');
-                comment.push_str(words.trim());
-            }
-            None => {
-                let parts = comment.split(". ").filter(|words| !words.is_empty());
-                found.extend(parts.map(|words| (begun, words.trim().to_owned())));
-                comment.clear();
-            }
-        }
-    }
-    found
-}
-
-/// The sentences of a page, with their lines: no headings, no blocks of code, no words between backticks.
-fn sentences_of_page(text: &str) -> Vec<(usize, String)> {
-    let mut inside = false;
-    let mut found = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.starts_with("```") {
-            inside = !inside;
-        } else if !inside && !line.starts_with('#') {
-            let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join("_");
-            let parts = plain.split('|').flat_map(|cell| cell.split(". "));
-            let parts = parts.map(|words| words.trim().to_owned());
-            found.extend(parts.filter(|words| !words.is_empty()).map(|words| (number + 1, words)));
-        }
-    }
-    found
-}
-
-fn hides_its_subject(sentence: &str) -> bool {
-    let lower = sentence.to_lowercase();
-    let mut words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let opening = words.clone().next().is_some_and(|first| NO_OPENING.contains(&first));
-    opening || words.any(|word| NEVER.contains(&word))
-}
-
-/// Those of the sentences that hide their subject, as lines of a report.
-fn hidden(file: &str, sentences: Vec<(usize, String)>) -> impl Iterator<Item = String> + '_ {
-    let hides = sentences.into_iter().filter(|(_, sentence)| hides_its_subject(sentence));
-    hides.map(move |(line, sentence)| {
-        format!("{file}:{line}: {}", sentence.chars().take(80).collect::<String>())
-    })
-}
-
-/// The report about sentences that hide their subject.
-fn report(those: &[String]) -> String {
-    format!(
-        "{} sentences hide their subject ({NEVER:?} anywhere, {NO_OPENING:?} at the beginning); write them with a noun \
-         as subject:\n{}",
-        those.len(),
-        those.join("\n")
-    )
-}
-
-#[test]
-fn comments_name_their_subject() {
-    let mut found = Vec::new();
-    let sources = [".rs", ".c", ".js", ".py"];
-    let files = files();
-    for file in files.iter().filter(|file| sources.iter().any(|end| file.ends_with(end))) {
-        // The words that are forbidden stand in this one.
-        if file == "tests/system/pages.rs" {
-            continue;
-        }
-        let text = read(file);
-        for doc in [true, false] {
-            found.extend(hidden(file, sentences(&text, doc)));
-        }
-    }
-    assert!(found.is_empty(), "{}", report(&found));
-}
-
-#[test]
-fn pages_name_their_subject() {
-    let files = files();
-    let mut found = Vec::new();
-    for page in pages(&files) {
-        // Cells and bullets begin with small letters: those are no sentences, and only words count in them.
-        let mut sentences = sentences_of_page(&read(page));
-        for (_, sentence) in &mut sentences {
-            let text = sentence.trim_start_matches(|c: char| !c.is_alphabetic());
-            if text.starts_with(char::is_lowercase) {
-                sentence.insert_str(0, "… it ");
-            }
-        }
-        found.extend(hidden(page, sentences));
-    }
-    assert!(found.len() <= STILL_ON_PAGES, "{}", report(&found));
-}
-
-#[test]
-fn the_test_of_words_sees_what_it_forbids() {
-    assert!(hides_its_subject("Who may read along"));
-    assert!(hides_its_subject("Refused to nobody"));
-    assert!(hides_its_subject("It lets anybody in"));
-    assert!(!hides_its_subject("Reads what the file says"));
-    assert_eq!(sentences("//! One. Two\n//! more.\nfn x() {}\n", true).len(), 2);
-    assert_eq!(sentences("//! One.\nlet x = 1; // Two\n// Three. Four\n", false).len(), 2);
-    assert_eq!(sentences("let x = \"http://x/y\";", false), []);
-    let page = "# Who\n\n| a | Nobody. What |\n```\nnobody\n```\n`nobody` is";
-    assert_eq!(sentences_of_page(page).len(), 4);
 }
 
 #[test]
