@@ -1,5 +1,6 @@
 use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
+use tessera_token::refusal::RefusalCode;
 
 /// The metrics of provisioning.
 #[derive(Clone)]
@@ -110,6 +111,8 @@ impl ServiceMetrics {
             )?,
         };
         own.names_shared.set(&[], 0);
+        // Its first count is an alert.
+        own.refusals.present(&[RefusalCode::ProofInvalid.as_str()]);
         Ok(own)
     }
 }

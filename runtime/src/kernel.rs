@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::fs::Mode;
+use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::umask;
 use rustix::time::{clock_gettime, ClockId};
 
@@ -25,6 +26,11 @@ pub(crate) fn since_boot() -> Duration {
         u64::try_from(now.tv_sec).unwrap_or_default(),
         u32::try_from(now.tv_nsec).unwrap_or_default(),
     )
+}
+
+/// Ticks of a second in `/proc/PID/stat`, and bytes of a page of memory there.
+pub(crate) fn units() -> (u64, usize) {
+    (clock_ticks_per_second(), page_size())
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -24,7 +24,7 @@ fn read(path: &str) -> String {
 /// The metrics that an expression of PromQL asks for.
 fn asked(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("tessera_"))
+    words.filter(|word| word.starts_with("tessera_") || word.starts_with("process_"))
 }
 
 fn is_there(metric: &str, metrics: &BTreeSet<String>) -> bool {

@@ -10,7 +10,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
 use tessera_runtime::store::{Store, StoreError};
 
-use super::alert::Alert;
+use super::alert::{Alert, SignalName};
 use super::config::BehaviourConfig;
 use super::observer::{Entry, Observer};
 use super::steady::Steady;
@@ -50,13 +50,18 @@ struct Counters {
 impl Counters {
     fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
         let counter = |name, help| metrics.counter(name, help, &[]);
+        let alerts = metrics.counter(
+            "tessera_behaviour_alerts_total",
+            "Alerts, by the signals that caused them",
+            &["signal"],
+        )?;
+        SignalName::ALL.iter().for_each(|name| alerts.present(&[name.as_str()]));
         Ok(Self {
-            alerts: metrics.counter(
-                "tessera_behaviour_alerts_total",
-                "Alerts, by the signals that caused them",
-                &["signal"],
+            alerts,
+            observations: counter(
+                "tessera_behaviour_observations_total",
+                "Observations processed",
             )?,
-            observations: counter("tessera_behaviour_observations_total", "Observations processed")?,
             dropped: counter(
                 "tessera_behaviour_dropped_total",
                 "Observations dropped because the queue was full",

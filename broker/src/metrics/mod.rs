@@ -7,6 +7,7 @@ use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{
     Counter, Gauge, Histogram, Metrics, MetricsError, Stripes, SECONDS,
 };
+use tessera_token::refusal::RefusalCode;
 
 use crate::codec::QoS;
 use crate::routing::Tally;
@@ -103,7 +104,7 @@ impl BrokerMetrics {
     /// A name is taken: two brokers on one registry.
     pub(crate) fn new(m: &Metrics) -> Result<Self, MetricsError> {
         let n = |name: &str| format!("tessera_broker_{name}");
-        Ok(Self {
+        let own = Self {
             http: ServerMetrics::register(m, "tessera_broker")?,
             connects: m.counter(
                 &n("connects_total"),
@@ -175,7 +176,17 @@ impl BrokerMetrics {
             bytes: m.counter(&n("bytes_total"), "Bytes on MQTT sockets", &["way"])?,
             hot: Arc::default(),
             registry: m.clone(),
-        })
+        };
+        own.present();
+        Ok(own)
+    }
+
+    /// The series whose first count is an alert.
+    fn present(&self) {
+        self.refusals.present(&["connect", RefusalCode::TokenRevoked.as_str()]);
+        self.token_requests.present(&["not_ready"]);
+        self.resumption.present(&["key_not_replaced"]);
+        ["0", "1", "2"].iter().for_each(|qos| self.dropped.present(&["queue_full", qos]));
     }
 
     /// Messages found no room in a queue, or no share, by QoS.

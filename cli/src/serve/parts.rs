@@ -84,7 +84,7 @@ pub(crate) struct BrokerPart {
 
 /// The metrics of one server, with the log lines of the process that are not written.
 pub(super) fn counted() -> Result<Metrics, Fault> {
-    let metrics = Metrics::new();
+    let metrics = Metrics::of_server(env!("CARGO_PKG_VERSION"))?;
     tessera_runtime::log::count_in(&metrics)?;
     Ok(metrics)
 }

@@ -11,6 +11,7 @@ use series::SeriesSet;
 
 pub use stripes::Stripes;
 
+mod process;
 mod series;
 mod stripes;
 #[cfg(test)]
@@ -40,6 +41,18 @@ impl Metrics {
         Self::default()
     }
 
+    /// The registry of a server: with `tessera_build_info` and the metrics of the process.
+    ///
+    /// # Errors
+    /// [`MetricsError`], never for a new registry.
+    pub fn of_server(version: &str) -> Result<Self, MetricsError> {
+        let metrics = Self::new();
+        metrics.add(process::Process::new().map_err(MetricsError)?)?;
+        let info = metrics.gauge("tessera_build_info", "1, with the version", &["version"])?;
+        info.set(&[version], 1);
+        Ok(metrics)
+    }
+
     /// Registers a counter; `name` ends in `_total`.
     ///
     /// # Errors
@@ -52,6 +65,8 @@ impl Metrics {
     ) -> Result<Counter, MetricsError> {
         let family = IntCounterVec::new(Opts::new(name, help), labels).map_err(MetricsError)?;
         self.add(family.clone())?;
+        // A series without labels is there from the start, with 0.
+        let _ = labels.is_empty().then(|| family.get_metric_with_label_values(labels));
         Ok(Counter { family, series: SeriesSet::shared(labels.len()) })
     }
 
@@ -62,6 +77,7 @@ impl Metrics {
     pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<Gauge, MetricsError> {
         let family = IntGaugeVec::new(Opts::new(name, help), labels).map_err(MetricsError)?;
         self.add(family.clone())?;
+        let _ = labels.is_empty().then(|| family.get_metric_with_label_values(labels));
         Ok(Gauge { family, series: SeriesSet::shared(labels.len()) })
     }
 
@@ -79,6 +95,7 @@ impl Metrics {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         let family = HistogramVec::new(options, labels).map_err(MetricsError)?;
         self.add(family.clone())?;
+        let _ = labels.is_empty().then(|| family.get_metric_with_label_values(labels));
         Ok(Histogram { family, series: SeriesSet::shared(labels.len()) })
     }
 
@@ -114,6 +131,12 @@ impl Counter {
     pub fn add(&self, labels: &[&str], by: u64) {
         let make = |labels: &[&str]| self.family.get_metric_with_label_values(labels);
         self.series.with(labels, make, |series| series.inc_by(by));
+    }
+
+    /// Makes the series with these labels appear with 0, before the first count. An alert on an increase sees the first
+    /// count only of a series that was there before.
+    pub fn present(&self, labels: &[&str]) {
+        self.add(labels, 0);
     }
 
     /// The value of one series.

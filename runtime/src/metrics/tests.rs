@@ -47,3 +47,26 @@ fn a_wrong_number_of_labels_counts_nothing() {
     counter.inc(&[]);
     assert!(!metrics.render().contains("c_total "));
 }
+
+#[test]
+fn series_are_there_from_the_start() {
+    let metrics = Metrics::of_server("1.2.3").unwrap();
+    metrics.counter("a_total", "A", &[]).unwrap();
+    metrics.gauge("b", "B", &[]).unwrap();
+    metrics.histogram("c_seconds", "C", &[], SECONDS).unwrap();
+    let labelled = metrics.counter("d_total", "D", &["code"]).unwrap();
+    labelled.present(&["expired"]);
+    let text = metrics.render();
+    for series in [
+        "a_total 0",
+        "b 0",
+        "c_seconds_count 0",
+        "d_total{code=\"expired\"} 0",
+        "tessera_build_info{version=\"1.2.3\"} 1",
+        "process_open_fds ",
+        "process_cpu_seconds_total ",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(series)), "{series}\n{text}");
+    }
+    assert!(text.contains("# TYPE process_cpu_seconds_total counter"), "{text}");
+}
