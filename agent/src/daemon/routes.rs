@@ -18,6 +18,9 @@ use crate::namesake::VERIFIER_NAME_SHARED;
 use crate::start::Agent;
 use crate::validator::Validator;
 
+/// The description of the API.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
 /// State of all routes.
 pub(super) struct State {
     pub(super) http: ServerMetrics,
@@ -60,6 +63,7 @@ pub(super) fn all(config: &mut web::ServiceConfig) {
         .service(resource("/healthz", &["get"]).route(web::get().to(healthz)))
         .service(resource("/readyz", &["get"]).route(web::get().to(readyz)))
         .service(resource("/metrics", &["get"]).route(web::get().to(metrics)))
+        .service(resource("/openapi.json", &["get"]).route(web::get().to(openapi)))
         .default_service(web::to(nothing_here));
 }
 
@@ -143,6 +147,10 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
         })
         .to_string(),
     )
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(OPENAPI)
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

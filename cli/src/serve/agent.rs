@@ -52,7 +52,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     let places = [("http", daemon.http().to_string()), ("verifier", verifier.to_string())];
     run_file::write(&config.data, &places)?;
     output::write(&format!(
-        "data          {}\nverifier      {verifier}   (devices prove themselves for this name)\nagent         http://{}   (/v1/validate /metrics /healthz /readyz)\n\n",
+        "data          {}\nverifier      {verifier}   (devices prove themselves for this name)\nagent         http://{}   (OpenAPI: /openapi.json)\n\n",
         config.data.display(),
         daemon.http(),
     ));

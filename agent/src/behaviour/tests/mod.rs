@@ -139,3 +139,14 @@ impl Dice {
         super::observation::mix(self.0) % most
     }
 }
+
+#[test]
+fn signals_and_their_page_are_the_same() {
+    let page = include_str!("../../../../docs/behaviour.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut rows: Vec<&str> = rows.collect();
+    let mut names: Vec<&str> = SignalName::ALL.iter().map(|name| name.as_str()).collect();
+    rows.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(rows, names, "docs/behaviour.md: left the page, right the signals");
+}
