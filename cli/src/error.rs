@@ -2,18 +2,22 @@
 
 use std::fmt;
 
+use serde_json::Value;
+use tessera_token::refusal::RefusalCode;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Fault {
     words: String,
     hint: Option<String>,
+    code: Option<RefusalCode>,
     passing: bool,
 }
 
 impl Fault {
     /// In these words.
     pub(crate) fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into(), hint: None, passing: false }
+        Self { words: words.into(), hint: None, code: None, passing: false }
     }
 
     /// The event.
@@ -34,6 +38,22 @@ impl Fault {
     /// As one that may pass by itself, or not.
     pub(crate) fn passing(self, passing: bool) -> Self {
         Self { passing, ..self }
+    }
+
+    /// With the code of the refusal behind it, when there is one.
+    pub(crate) fn code(self, code: Option<RefusalCode>) -> Self {
+        Self { code, ..self }
+    }
+
+    /// As one object, for a command with `--json`.
+    pub(crate) fn to_json(&self) -> Value {
+        let members = [
+            ("error", Some(self.words.as_str())),
+            ("code", self.code.map(RefusalCode::as_str)),
+            ("hint", self.hint.as_deref()),
+        ];
+        let present = members.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        present.map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
     }
 
     /// With what to try next.
@@ -57,3 +77,18 @@ impl<E: std::error::Error> From<E> for Fault {
 
 /// Result of a command: the exit status.
 pub(crate) type Outcome = Result<u8, Fault>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_as_json_has_what_the_text_has() {
+        let fault = Fault::new("refused").hint("try again").code(Some(RefusalCode::RateLimited));
+        let wanted = json!({ "error": "refused", "code": "rate_limited", "hint": "try again" });
+        assert_eq!(fault.to_json(), wanted);
+        assert_eq!(Fault::new("a").to_json(), json!({ "error": "a" }));
+    }
+}

@@ -29,18 +29,22 @@ use std::process::ExitCode;
 
 use args::{Cli, Command};
 use clap::Parser;
-use error::Outcome;
+use error::{Fault, Outcome};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(wrong) if wrong.use_stderr() && wants_json() => {
+            complain(&wrong_words(&wrong));
+            return ExitCode::from(2);
+        }
         Err(wrong) if wrong.use_stderr() => wrong.exit(),
         Err(asked) => return show(&asked),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(&format!("tessera: {error}"));
+            complain(&Fault::from(error));
             return ExitCode::FAILURE;
         }
     };
@@ -53,9 +57,34 @@ fn main() -> ExitCode {
         Ok(status) if serves => ExitCode::from(status),
         Ok(status) => ExitCode::from(output::status().unwrap_or(status)),
         Err(fault) => {
-            output::complain(&format!("tessera: {fault}"));
+            complain(&fault);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether the command line has `--json`. It is asked before the command line is understood: words that are wrong are told
+/// as JSON too.
+fn wants_json() -> bool {
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    words.any(|word| word == "--json" || word.as_encoded_bytes().starts_with(b"--json="))
+}
+
+/// Tells why the command failed.
+fn complain(fault: &Fault) {
+    match wants_json() {
+        true => output::complain(&fault.to_json().to_string()),
+        false => output::complain(&format!("tessera: {fault}")),
+    }
+}
+
+/// Words of the command line that are not understood.
+fn wrong_words(wrong: &clap::Error) -> Fault {
+    let text = wrong.render().to_string();
+    let text = text.trim().trim_start_matches("error: ");
+    match text.split_once("\n\n") {
+        Some((error, hint)) => Fault::new(error).hint(hint),
+        None => Fault::new(text),
     }
 }
 
@@ -80,7 +109,10 @@ fn is_server(command: &Command) -> bool {
 fn keeps_secrets(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Bench(_) | Command::Operator(_) | Command::Completions(_) | Command::Man(_)
+        Command::Bench(_)
+            | Command::Operator(_)
+            | Command::Completions(_)
+            | Command::Man(_)
     )
 }
 

@@ -53,6 +53,22 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// The result of a command: the object with `--json`, otherwise the text.
+pub(crate) fn result(json: bool, text: &str, object: &serde_json::Value) {
+    match json {
+        true => line(&format!("{object:#}")),
+        false => line(text),
+    }
+}
+
+/// A line about the way to the result. With `--json` it goes to the error output.
+pub(crate) fn step(json: bool, text: &str) {
+    match json {
+        true => complain(text),
+        false => line(text),
+    }
+}
+
 /// Whether a person watches.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::http::Server;
 use tessera_runtime::random::{self, SeededRandom, SystemRandom};
@@ -82,7 +83,9 @@ async fn credentials(args: CredentialsArgs) -> Outcome {
         ProofArg::Connect => "each line is good once, within 60 seconds from now",
         ProofArg::Bearer => "each line is good until its token expires",
     };
-    output::line(&format!("{written} credentials in {} (seed {seed}); {good}", args.out.display()));
+    let text = format!("{written} credentials in {} (seed {seed}); {good}", args.out.display());
+    let object = json!({ "credentials": written, "out": args.out, "seed": seed });
+    output::result(args.json, &text, &object);
     Ok(0)
 }
 

@@ -1,4 +1,4 @@
-//! `tessera new-ticket-keys`: the broker's own ticket keys are thrown away, and connections that they let in end.
+//! `tessera new-ticket-keys`: the broker's own ticket keys are discarded, and the connections that they accepted end.
 //!
 //! The broker looks at their file every second: one that is gone is made anew, with a key that no other process has
 //! seen (`broker/src/resumption/`). A broker that does not run makes it at its next start.
@@ -7,6 +7,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
+
+use serde_json::json;
 
 use crate::args::TicketKeysArgs;
 use crate::error::{Fault, Outcome};
@@ -18,7 +20,7 @@ const FILE: &str = "broker/tickets/keys";
 const MADE_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Throws the keys away.
+/// Discards the keys.
 pub(crate) async fn run(args: TicketKeysArgs) -> Outcome {
     let file = args.data.join(FILE);
     match fs::remove_file(&file) {
@@ -26,18 +28,20 @@ pub(crate) async fn run(args: TicketKeysArgs) -> Outcome {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_keys(&file)),
         Err(error) => return Err(Fault::new(format!("{}: {error}", file.display()))),
     }
-    output::line(
-        "the ticket keys are discarded: resumption secrets of these keys are no longer accepted",
-    );
+    let discarded =
+        "the ticket keys are discarded: resumption secrets of these keys are no longer accepted";
+    output::step(args.json, discarded);
     let made = tokio::time::timeout(MADE_WITHIN, async {
         while !file.exists() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     });
-    output::line(match made.await {
-        Ok(()) => "the running broker has made a new key and ends the connections that the old ones let in",
-        Err(_) => "no broker runs on this folder: its next start makes a new key",
-    });
+    let is_made = made.await.is_ok();
+    let text = match is_made {
+        true => "the running broker has made a new key and ends the connections that the old ones accepted",
+        false => "no broker runs on this folder: its next start makes a new key",
+    };
+    output::result(args.json, text, &json!({ "discarded": true, "new_key": is_made }));
     Ok(0)
 }
 
@@ -56,7 +60,7 @@ mod tests {
         let file = folder.path().join(FILE);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "keys").unwrap();
-        let args = || TicketKeysArgs { data: folder.path().to_owned() };
+        let args = || TicketKeysArgs { data: folder.path().to_owned(), json: false };
         assert_eq!(run(args()).await.unwrap(), 0);
         assert!(!file.exists());
         let fault = run(args()).await.err().unwrap();

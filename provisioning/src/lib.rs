@@ -57,6 +57,7 @@ mod write;
 
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use limits::{AdmissionLimits, Rate};
+pub use registry::templates::scope_of_device;
 pub use room::TrustLimits;
 pub use settings::RawLimits;
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};

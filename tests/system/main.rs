@@ -37,6 +37,7 @@ mod proxies;
 mod readme;
 mod rumqttc;
 mod schemathesis;
+mod scripts;
 mod secrets;
 mod stubborn;
 mod symmetric;

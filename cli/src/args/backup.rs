@@ -20,6 +20,9 @@ pub(crate) struct BackupArgs {
     /// Leave out seeds, ticket keys and tokens. Without provisioning/keys/root.seed, kept elsewhere, it cannot be started.
     #[arg(long)]
     pub(crate) without_keys: bool,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -32,6 +35,9 @@ pub(crate) struct TicketKeysArgs {
     /// The folder of the server, as given to it by --data. It may run.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -46,4 +52,7 @@ pub(crate) struct RestoreArgs {
     /// The folder to make.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -54,6 +54,9 @@ pub(crate) struct EnrolArgs {
     /// The folder to keep it in (default: a folder by the name of the device).
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The proof of possession of a token.
@@ -119,6 +122,9 @@ pub(crate) struct PasswordArgs {
     /// As hexadecimal instead of base64url.
     #[arg(long)]
     pub(crate) hex: bool,
+    /// Client id, user name and password as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// TLS towards a broker.
@@ -196,6 +202,9 @@ pub(crate) struct ConnectArgs {
     /// Publish one test message, wait for the acknowledgement, and leave.
     #[arg(long)]
     pub(crate) test: bool,
+    /// Print each message as one JSON object a line: topic, and payload as text or as base64url.
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Speak MQTT 5 instead of 3.1.1.
     #[arg(long)]
     pub(crate) v5: bool,

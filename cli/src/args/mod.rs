@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use tessera_runtime::http::Server;
 use tessera_runtime::tls::Trust;
 
+mod account;
 mod backup;
 mod bench;
 mod device;
+mod list;
 mod operator;
 mod pages;
 mod place;
@@ -17,15 +19,17 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use account::{OperatorArgs, TenantArgs};
 pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
     TokenArgs,
 };
+pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
-    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
-    OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorCommand,
+    RoleCommand, TenantCommand, TrustCommand, What,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;

@@ -1,30 +1,7 @@
 use clap::{Args, Subcommand};
 
-use super::HttpArg;
-
-/// The operator account, and the form of the answer.
-#[derive(Args, Clone)]
-pub(crate) struct OperatorArgs {
-    #[command(flatten)]
-    pub(crate) http: HttpArg,
-    /// The operator token, or @FILE with it (else: the variable TESSERA_OPERATOR_TOKEN, or
-    /// ./tessera-data/operator.token).
-    #[arg(long, value_name = "TOKEN|@FILE")]
-    pub(crate) operator_token: Option<String>,
-    /// The answer as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// As [`OperatorArgs`], within a tenant.
-#[derive(Args, Clone)]
-pub(crate) struct TenantArgs {
-    #[command(flatten)]
-    pub(crate) operator: OperatorArgs,
-    /// The tenant.
-    #[arg(long, value_name = "ID", default_value = "default")]
-    pub(crate) tenant: String,
-}
+use super::account::{OperatorArgs, TenantArgs};
+use super::list::{Act, ListArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -45,13 +22,26 @@ pub(crate) enum OperatorCommand {
     Claim(ClaimCommand),
     /// List devices, or show one.
     #[command(
-        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json"
+        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100"
     )]
     Devices {
         /// One device.
+        #[arg(conflicts_with_all = ["conditions", "limit"])]
         device: Option<String>,
         #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
         tenant: TenantArgs,
+    },
+    /// Tell whether a token that the device got now would allow an act. The answer comes from the registry.
+    #[command(
+        after_help = "Examples:\n  tessera can d-17 publish d/d-17/telemetry\n  tessera can d-17 subscribe 'd/+/telemetry' --json\nThe exit code is 0 when the act is allowed, and 1 when it is not."
+    )]
+    Can {
+        /// The device.
+        device: String,
+        #[command(subcommand)]
+        act: Act,
     },
     /// Revoke every token of a device, a group or a tenant, at once and everywhere.
     #[command(
@@ -97,6 +87,8 @@ pub(crate) enum AccountCommand {
     },
     /// The accounts of your tenants.
     List {
+        #[command(flatten)]
+        rows: ListArgs,
         #[command(flatten)]
         operator: OperatorArgs,
     },
@@ -187,6 +179,8 @@ pub(crate) enum TenantCommand {
     /// All tenants.
     List {
         #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
         operator: OperatorArgs,
     },
     /// One tenant.
@@ -254,6 +248,8 @@ pub(crate) enum RoleCommand {
     /// All roles.
     List {
         #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
         tenant: TenantArgs,
     },
 }
@@ -269,6 +265,8 @@ pub(crate) enum GroupCommand {
     },
     /// All groups.
     List {
+        #[command(flatten)]
+        rows: ListArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -306,6 +304,8 @@ pub(crate) enum ClaimCommand {
     /// Claims and whether they were used; codes are not kept and cannot be shown.
     List {
         #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
         tenant: TenantArgs,
     },
     /// Delete an unused claim.
@@ -321,6 +321,8 @@ pub(crate) enum ClaimCommand {
 pub(crate) enum KeysCommand {
     /// The issuer keys of a tenant.
     List {
+        #[command(flatten)]
+        rows: ListArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -342,6 +344,8 @@ pub(crate) enum KeysCommand {
 pub(crate) enum AuditCommand {
     /// List the changes, with the accounts that made them.
     List {
+        #[command(flatten)]
+        rows: ListArgs,
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -144,4 +144,7 @@ pub(crate) struct CredentialsArgs {
     /// The seed (default: a random one, printed).
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::store::{Store, StoreError};
 
@@ -55,9 +57,9 @@ fn make(args: &BackupArgs) -> Outcome {
     let made = SystemClock::new().unix().get();
     let staging = Staging::beside(&args.out, "partial")?;
     copy_files(args, staging.path())?;
-    copy_stores(&args.data, &stores, staging.path())?;
+    copy_stores(args, &stores, staging.path())?;
     copy_files(args, staging.path())?;
-    output::line("reading all of it once more for the manifest");
+    output::step(args.json, "reading all of it once more for the manifest");
     let names = stores.iter().map(|name| (*name).to_owned()).collect();
     let manifest = Manifest::of(staging.path(), made, names, !args.without_keys)?;
     manifest.write(staging.path())?;
@@ -94,12 +96,13 @@ fn copy_files(args: &BackupArgs, to: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn copy_stores(data: &Path, stores: &[&str], to: &Path) -> Result<(), Fault> {
+fn copy_stores(args: &BackupArgs, stores: &[&str], to: &Path) -> Result<(), Fault> {
+    let data = &args.data;
     let copies = control::ask_for_copies(data)?;
     if let Some(copies) = copies {
         let copies = Copies(copies);
         for name in stores {
-            output::line(&format!("{name}: copied by the running server"));
+            output::step(args.json, &format!("{name}: copied by the running server"));
             tree::move_folder(&copies.0.join(name), &to.join(name))?;
         }
         return Ok(());
@@ -118,7 +121,7 @@ fn copy_stores(data: &Path, stores: &[&str], to: &Path) -> Result<(), Fault> {
         store.copy_to(&target)?;
         // Not closed: a store that a crash has left must not look like one that its server has closed.
         drop(store);
-        output::line(&format!("{name}: copied, no server runs"));
+        output::step(args.json, &format!("{name}: copied, no server runs"));
     }
     Ok(())
 }
@@ -135,10 +138,14 @@ impl Drop for Copies {
 fn tell(args: &BackupArgs, manifest: &Manifest) {
     let (files, bytes) = (manifest.count(), manifest.bytes());
     let out = args.out.display();
-    output::line(&format!(
+    let text = format!(
         "{out}: {files} files, {bytes} bytes, of {}; restore it by: tessera restore --from {out} --data DIR",
         time::utc(manifest.made)
-    ));
+    );
+    let object = json!({
+        "out": args.out, "files": files, "bytes": bytes, "made": manifest.made, "has_keys": manifest.keys,
+    });
+    output::result(args.json, &text, &object);
     match manifest.keys {
         true => output::complain(&format!(
             "IT HOLDS SECRETS: seeds of signing keys, ticket keys and tokens. A reader of {out} can speak for the \

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::store::Store;
 use tessera_token::time::UnixSeconds;
@@ -26,7 +28,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
         ));
     }
     let manifest = Manifest::read(&args.from)?;
-    output::line(&format!("checking {} files of {}", manifest.count(), time::utc(manifest.made)));
+    let checking = format!("checking {} files of {}", manifest.count(), time::utc(manifest.made));
+    output::step(args.json, &checking);
     let files = manifest.check(&args.from)?;
     let staging = Staging::beside(&args.data, "restoring")?;
     for name in files {
@@ -56,6 +59,12 @@ fn mark(store: &Path, now: UnixSeconds) -> Result<(), Fault> {
 fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {
     let age = time::span(now.get().saturating_sub(manifest.made));
     let data = args.data.display();
+    if args.json {
+        let object = json!({
+            "data": args.data, "made": manifest.made, "has_keys": manifest.keys, "stores": manifest.stores,
+        });
+        return output::line(&format!("{object:#}"));
+    }
     output::line(&format!("{data}: restored as it was {age} ago ({})", time::utc(manifest.made)));
     output::line("Next:");
     if !manifest.keys {

@@ -31,11 +31,11 @@ fn data() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn backup(data: &Path, out: &Path, without_keys: bool) -> Outcome {
-    make(&BackupArgs { data: data.to_owned(), out: out.to_owned(), without_keys })
+    make(&BackupArgs { data: data.to_owned(), out: out.to_owned(), without_keys, json: false })
 }
 
 fn restore(from: &Path, data: &Path) -> Result<u8, String> {
-    let args = RestoreArgs { from: from.to_owned(), data: data.to_owned() };
+    let args = RestoreArgs { from: from.to_owned(), data: data.to_owned(), json: false };
     restore::restore(&args).map_err(|fault| fault.to_string())
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::json;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
 use tessera_simulators::device::api::ApiError;
@@ -60,6 +61,12 @@ fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
 
 fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
     let (device, dir) = (&args.device, path.display());
+    if args.json {
+        let object = json!({
+            "tenant": args.tenant, "device": device, "dir": path, "expires": token.expires.get(),
+        });
+        return output::line(&format!("{object:#}"));
+    }
     output::line(&format!(
         "{device} is enrolled in tenant {}; key and token are in {dir}",
         args.tenant
@@ -72,7 +79,11 @@ fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
 }
 
 pub(super) fn refused(error: &ApiError) -> Fault {
-    Fault::new(error.to_string()).passing(error.is_temporary())
+    let code = match error {
+        ApiError::Refused(code) => Some(*code),
+        _ => None,
+    };
+    Fault::new(error.to_string()).code(code).passing(error.is_temporary())
 }
 
 /// The clock of a device whose folder knows how wrong this machine is.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde_json::json;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_token::encoding::{base64url, hex};
@@ -23,10 +24,12 @@ pub(super) async fn run(args: PasswordArgs) -> Outcome {
     let card = folder.card()?;
     let client_id = args.client_id.as_deref().unwrap_or(&card.device);
     let password = make(&folder, &card, client_id, args.verifier.as_ref()).await?;
-    match args.hex {
-        true => output::line(&hex::encode(password)),
-        false => output::line(&base64url(&password)),
-    }
+    let text = match args.hex {
+        true => hex::encode(password),
+        false => base64url(&password),
+    };
+    let object = json!({ "client_id": client_id, "user_name": card.device, "password": text });
+    output::result(args.json, &text, &object);
     Ok(0)
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{json, Value};
 use tessera_runtime::secret::read_public_text;
-use tessera_simulators::operator::OperatorClient;
 use tessera_token::cbor::Writer;
 use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::hash::sha256;
@@ -12,7 +11,7 @@ use tessera_token::head::ServiceHead;
 use tessera_token::key::Thumbprint;
 use tessera_token::time::UnixSeconds;
 
-use super::{pages, words};
+use super::{pages, words, Call};
 use crate::error::{Fault, Outcome};
 use crate::secrets::read_thumbprint;
 use crate::{output, time};
@@ -23,29 +22,31 @@ const ROOT_FILE: &str = "tessera-data/root.thumbprint";
 const HEAD_FILE_BYTES: usize = 16 * 1024;
 
 /// Reads the whole log and compares it with what it must be.
-pub(super) async fn run_verify(
-    client: &OperatorClient,
-    kept: Option<&str>,
-    root: Option<&str>,
-) -> Outcome {
+pub(super) async fn run_verify(call: &Call, kept: Option<&str>, root: Option<&str>) -> Outcome {
     let pin = pin(root)?;
     let kept =
         kept.map(|kept| Ok::<_, Fault>((kept, read_head(kept, pin.as_ref())?))).transpose()?;
     // Asked first: the log may grow meanwhile, and must hold what the head says.
-    let own = client.get("/v1/audit/head").await.map_err(words)?;
+    let own = call.client.get("/v1/audit/head").await.map_err(words)?;
     let own = served_head(&own, pin.as_ref())?;
-    let hashes = verify(&pages::all(client, "/v1/audit").await.map_err(words)?)?;
+    let hashes = verify(&pages::all(&call.client, "/v1/audit").await.map_err(words)?)?;
     let last = hashes.last().map(hex::encode).unwrap_or_else(|| hex::encode([0; 32]));
     let count = hashes.len();
-    output::line(&format!("{count} entries, every hash follows from the one before; head {last}"));
-    output::line(&compare(&hashes, &own, "the service's own head")?);
+    let mut lines =
+        vec![format!("{count} entries, every hash follows from the one before; head {last}")];
+    lines.push(compare(&hashes, &own, "the service's own head")?);
     if pin.is_none() {
-        output::line("  its signature was not checked: give --root");
+        lines.push("  its signature was not checked: give --root".to_owned());
     }
+    let has_kept = kept.is_some();
     if let Some((name, head)) = kept {
         let name = if Path::new(name).is_file() { name } else { "the head that was given" };
-        output::line(&compare(&hashes, &head, name)?);
+        lines.push(compare(&hashes, &head, name)?);
     }
+    let object = json!({
+        "entries": count, "head": last, "signature_checked": pin.is_some(), "compared_with_kept_head": has_kept,
+    });
+    output::result(call.json, &lines.join("\n"), &object);
     Ok(0)
 }
 

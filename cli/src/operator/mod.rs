@@ -6,13 +6,15 @@ use tessera_simulators::operator::{
 };
 
 use crate::args::{
-    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
-    OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, ListArgs,
+    OperatorArgs, OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
+use pages::Rows;
 
 mod audit;
+mod can;
 mod pages;
 mod table;
 #[cfg(test)]
@@ -26,7 +28,8 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Role(command) => role(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
-        OperatorCommand::Devices { device, tenant } => devices(device, tenant).await,
+        OperatorCommand::Devices { device, rows, tenant } => devices(device, &rows, tenant).await,
+        OperatorCommand::Can { device, act } => can::run(&device, &act).await,
         OperatorCommand::Revoke { what } => revoke(what).await,
         OperatorCommand::Reinstate { what } => reinstate(what).await,
         OperatorCommand::Keys(command) => keys(command).await,
@@ -51,20 +54,23 @@ impl Call {
     fn show(&self, answer: Result<Value, OperatorError>) -> Outcome {
         let answer = answer.map_err(words)?;
         match (&answer, self.json) {
-            (Value::Null, _) => output::line("done"),
+            (Value::Null, json) => output::result(json, "done", &json!({ "done": true })),
             (_, true) => output::line(&format!("{answer:#}")),
             (_, false) => output::write(&table::one(&answer)),
         }
         Ok(0)
     }
 
-    /// Shows a whole list, page after page.
-    async fn list(&self, path: &str, columns: &[&str]) -> Outcome {
-        let rows = pages::all(&self.client, path).await.map_err(words)?;
-        if self.json {
-            output::line(&format!("{:#}", Value::Array(rows)));
-        } else {
-            output::write(&table::many(&rows, columns));
+    /// Shows a whole list, page after page, or one page of it.
+    async fn list(&self, path: &str, columns: &[&str], asked: &ListArgs) -> Outcome {
+        let Rows { items, next } = pages::wanted(&self.client, path, asked).await?;
+        match (self.json, asked.limit) {
+            (true, None) => output::line(&format!("{:#}", Value::Array(items))),
+            (true, _) => output::line(&format!("{:#}", json!({ "items": items, "next": next }))),
+            (false, _) => output::write(&table::many(&items, columns)),
+        }
+        if let Some(next) = next.filter(|_| !self.json) {
+            output::complain(&format!("there are more: --cursor {next}"));
         }
         Ok(0)
     }
@@ -81,9 +87,9 @@ async fn tenant(command: TenantCommand) -> Outcome {
             let body = json!({ "tenant": id, "bearer": bearer });
             call.show(call.client.post("/v1/tenants", &body).await)
         }
-        TenantCommand::List { operator } => {
+        TenantCommand::List { rows, operator } => {
             let columns = ["tenant", "state", "bearer", "epoch", "created"];
-            Call::of(&operator)?.list("/v1/tenants", &columns).await
+            Call::of(&operator)?.list("/v1/tenants", &columns, &rows).await
         }
         TenantCommand::Show { id, operator } => {
             let call = Call::of(&operator)?;
@@ -120,9 +126,9 @@ async fn account(command: AccountCommand) -> Outcome {
             }
             Ok(outcome)
         }
-        AccountCommand::List { operator } => {
+        AccountCommand::List { rows, operator } => {
             let columns = ["operator", "roles", "tenants", "created"];
-            Call::of(&operator)?.list("/v1/operators", &columns).await
+            Call::of(&operator)?.list("/v1/operators", &columns, &rows).await
         }
         AccountCommand::Delete { name, operator } => {
             let call = Call::of(&operator)?;
@@ -141,9 +147,9 @@ async fn role(command: RoleCommand) -> Outcome {
             });
             call.show(call.client.put(&path, &body).await)
         }
-        RoleCommand::List { tenant } => {
+        RoleCommand::List { rows, tenant } => {
             let columns = ["role", "class", "publish", "subscribe", "token_seconds"];
-            list(&tenant, "roles", &columns).await
+            list(&tenant, "roles", &columns, &rows).await
         }
     }
 }
@@ -155,8 +161,8 @@ async fn group(command: GroupCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, "groups");
             call.show(call.client.post(&path, &json!({ "group": name })).await)
         }
-        GroupCommand::List { tenant } => {
-            list(&tenant, "groups", &["group", "number", "epoch", "created"]).await
+        GroupCommand::List { rows, tenant } => {
+            list(&tenant, "groups", &["group", "number", "epoch", "created"], &rows).await
         }
     }
 }
@@ -176,9 +182,9 @@ async fn claim(command: ClaimCommand) -> Outcome {
             }
             Ok(0)
         }
-        ClaimCommand::List { tenant } => {
+        ClaimCommand::List { rows, tenant } => {
             let columns = ["claim", "state", "role", "group", "device", "expires", "used_by", "by"];
-            list(&tenant, "claims", &columns).await
+            list(&tenant, "claims", &columns, &rows).await
         }
         ClaimCommand::Delete { id, tenant } => {
             let call = Call::of(&tenant.operator)?;
@@ -213,7 +219,7 @@ fn complain_of_lost_codes(made: &Value) {
     ));
 }
 
-async fn devices(device: Option<String>, tenant: TenantArgs) -> Outcome {
+async fn devices(device: Option<String>, rows: &ListArgs, tenant: TenantArgs) -> Outcome {
     match device {
         Some(device) => {
             let call = Call::of(&tenant.operator)?;
@@ -221,7 +227,7 @@ async fn devices(device: Option<String>, tenant: TenantArgs) -> Outcome {
         }
         None => {
             let columns = ["device", "state", "role", "group", "epoch", "enrolled"];
-            list(&tenant, "devices", &columns).await
+            list(&tenant, "devices", &columns, rows).await
         }
     }
 }
@@ -261,8 +267,9 @@ async fn reinstate(what: Again) -> Outcome {
 
 async fn keys(command: KeysCommand) -> Outcome {
     match command {
-        KeysCommand::List { tenant } => {
-            list(&tenant, "keys", &["key", "state", "since", "not_before", "not_after"]).await
+        KeysCommand::List { rows, tenant } => {
+            list(&tenant, "keys", &["key", "state", "since", "not_before", "not_after"], &rows)
+                .await
         }
         KeysCommand::Rotate { tenant } => {
             let path = tenant_path(&tenant.tenant, "keys/rotate");
@@ -277,13 +284,13 @@ async fn keys(command: KeysCommand) -> Outcome {
 
 async fn audit(command: AuditCommand) -> Outcome {
     match command {
-        AuditCommand::List { operator } => {
+        AuditCommand::List { rows, operator } => {
             let columns = ["seq", "at", "actor", "action", "tenant", "subject", "detail"];
-            Call::of(&operator)?.list("/v1/audit", &columns).await
+            Call::of(&operator)?.list("/v1/audit", &columns, &rows).await
         }
         AuditCommand::Verify { head, root, operator } => {
             let call = Call::of(&operator)?;
-            audit::run_verify(&call.client, head.as_deref(), root.as_deref()).await
+            audit::run_verify(&call, head.as_deref(), root.as_deref()).await
         }
         AuditCommand::Head { operator } => {
             let call = Call::of(&operator)?;
@@ -318,16 +325,16 @@ async fn trust(command: TrustCommand) -> Outcome {
         output::write(&table::many(restorations, &["at", "from", "to", "why"]));
         output::line("");
     }
-    call.list("/v1/trust/restored", &columns).await
+    call.list("/v1/trust/restored", &columns, &ListArgs::default()).await
 }
 
-async fn list(tenant: &TenantArgs, what: &str, columns: &[&str]) -> Outcome {
-    Call::of(&tenant.operator)?.list(&tenant_path(&tenant.tenant, what), columns).await
+async fn list(tenant: &TenantArgs, what: &str, columns: &[&str], rows: &ListArgs) -> Outcome {
+    Call::of(&tenant.operator)?.list(&tenant_path(&tenant.tenant, what), columns, rows).await
 }
 
 /// A refusal with the sentence that goes with its code.
 fn words(error: OperatorError) -> Fault {
-    let fault = Fault::new(error.to_string());
+    let fault = Fault::new(error.to_string()).code(error.code());
     match error.code() {
         Some(code) if !error.to_string().contains(code.words()) => fault.hint(code.words()),
         _ => fault,

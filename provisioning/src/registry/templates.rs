@@ -43,6 +43,18 @@ pub(crate) fn resolve(
     group: &GroupId,
     device: &DeviceId,
 ) -> Result<Scope, RefusalCode> {
+    scope_of_device(&role.publish, &role.subscribe, (tenant, group, device))
+}
+
+/// The scope that the templates of a role give to one device: its next token has this scope.
+///
+/// # Errors
+/// `role_invalid` when the templates give no scope.
+pub fn scope_of_device(
+    publish: &[String],
+    subscribe: &[String],
+    (tenant, group, device): (&TenantId, &GroupId, &DeviceId),
+) -> Result<Scope, RefusalCode> {
     let fill = |template: &String| -> Result<TopicFilter, RefusalCode> {
         let levels = template.split('/').map(|level| match level {
             DEVICE => device.as_str(),
@@ -54,8 +66,8 @@ pub(crate) fn resolve(
         TopicFilter::parse(&text).map_err(|_| RefusalCode::RoleInvalid)
     };
     let mut entries: Vec<ScopeEntry> = Vec::new();
-    let both = role.publish.iter().map(|template| (template, Permission::Publish));
-    let both = both.chain(role.subscribe.iter().map(|template| (template, Permission::Subscribe)));
+    let both = publish.iter().map(|template| (template, Permission::Publish));
+    let both = both.chain(subscribe.iter().map(|template| (template, Permission::Subscribe)));
     for (template, permission) in both {
         add(&mut entries, fill(template)?, permission);
     }

@@ -1,5 +1,6 @@
 //! One connection of a device with a folder: a fresh password, its subscriptions.
 
+use serde_json::{json, Value};
 use tessera_simulators::device::renewal::TOKEN_TOPIC;
 use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_simulators::limits;
@@ -91,7 +92,7 @@ impl<'a> Line<'a> {
     pub(super) async fn subscribe(&self, link: &mut Link, renews: bool) -> Result<(), Fault> {
         if renews {
             link.subscribe(TOKEN_TOPIC)?;
-            granted(link, TOKEN_TOPIC).await?;
+            self.granted(link, TOKEN_TOPIC).await?;
         }
         let filters = match self.args.subscribe.as_slice() {
             [] => {
@@ -104,18 +105,17 @@ impl<'a> Line<'a> {
         };
         for filter in filters {
             link.subscribe(&filter)?;
-            granted(link, &filter).await?;
+            self.granted(link, &filter).await?;
             output::complain(&format!("subscribed to {filter}"));
         }
         Ok(())
     }
-}
 
-/// Waits for SUBACK.
-async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
-    let wait = async {
-        loop {
-            match link.next().await {
+    /// Waits for SUBACK.
+    async fn granted(&self, link: &mut Link, filter: &str) -> Result<(), Fault> {
+        let wait = async {
+            loop {
+                match link.next().await {
                 Incoming::Subscribed => return Ok(()),
                 Incoming::SubscribeRefused(why) => return Err(Fault::new(format!(
                     "refused ({why}): subscribe to {filter}"
@@ -125,14 +125,23 @@ async fn granted(link: &mut Link, filter: &str) -> Result<(), Fault> {
                             filter",
                 )),
                 Incoming::Closed(closed) => return Err(ended(&closed)),
-                Incoming::Message { topic, payload } => print(&topic, &payload),
+                Incoming::Message { topic, payload } => self.print(&topic, &payload),
                 Incoming::Published | Incoming::PublishRefused(_) => {}
             }
+            }
+        };
+        let late =
+            || Err(Fault::new(format!("no answer in time: subscribe to {filter}")).passing(true));
+        tokio::time::timeout(limits::ANSWER, wait).await.unwrap_or_else(|_| late())
+    }
+
+    /// Prints a message.
+    pub(super) fn print(&self, topic: &str, payload: &[u8]) {
+        match self.args.json {
+            true => output::line(&as_json(topic, payload).to_string()),
+            false => output::line(&format!("{topic} {}", String::from_utf8_lossy(payload))),
         }
-    };
-    let late =
-        || Err(Fault::new(format!("no answer in time: subscribe to {filter}")).passing(true));
-    tokio::time::timeout(limits::ANSWER, wait).await.unwrap_or_else(|_| late())
+    }
 }
 
 /// The end of a connection that had work to do.
@@ -144,7 +153,21 @@ pub(super) fn ended(closed: &Closed) -> Fault {
     )
 }
 
-/// Prints a message.
-pub(super) fn print(topic: &str, payload: &[u8]) {
-    output::line(&format!("{topic} {}", String::from_utf8_lossy(payload)));
+/// A message as JSON. A payload that is not text is base64url.
+fn as_json(topic: &str, payload: &[u8]) -> Value {
+    match std::str::from_utf8(payload) {
+        Ok(text) => json!({ "topic": topic, "payload": text }),
+        Err(_) => json!({ "topic": topic, "payload_base64url": base64url(payload) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_as_json_keeps_every_byte() {
+        assert_eq!(as_json("a", b"21.5"), json!({ "topic": "a", "payload": "21.5" }));
+        assert_eq!(as_json("a", &[0xff]), json!({ "topic": "a", "payload_base64url": "_w" }));
+    }
 }

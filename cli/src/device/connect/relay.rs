@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
 use super::super::token::kind;
-use super::line::{print, Line};
+use super::line::Line;
 use crate::error::{Fault, Outcome};
 use crate::{output, time};
 
@@ -239,7 +239,7 @@ impl<'a> Relay<'a> {
 
     fn take(&mut self, event: Incoming) {
         match event {
-            Incoming::Message { topic, payload } => print(&topic, &payload),
+            Incoming::Message { topic, payload } => self.line.print(&topic, &payload),
             Incoming::Published => {
                 let line = self.under_way.pop_front().flatten();
                 self.published += u64::from(line.is_some());
