@@ -40,6 +40,11 @@ impl Fault {
         Self { passing, ..self }
     }
 
+    /// With the place of the fault in front of the words.
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self { words: format!("{place}: {}", self.words), ..self }
+    }
+
     /// With the code of the refusal behind it, when there is one.
     pub(crate) fn code(self, code: Option<RefusalCode>) -> Self {
         Self { code, ..self }

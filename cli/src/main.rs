@@ -111,6 +111,7 @@ fn keeps_secrets(command: &Command) -> bool {
         command,
         Command::Bench(_)
             | Command::Operator(_)
+            | Command::Config(_)
             | Command::Completions(_)
             | Command::Man(_)
     )
@@ -132,6 +133,7 @@ async fn run(command: Command) -> Outcome {
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => sim::run(command).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Config(command) => config::run(command),
         Command::Completions(args) => pages::completions(args),
         Command::Man(args) => pages::man(args),
         Command::Operator(command) => operator::run(command).await,

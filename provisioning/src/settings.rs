@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ProvisioningConfig;
 use crate::limits::{AdmissionLimits, Rate, CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
@@ -15,7 +15,7 @@ const PLACES: RangeInclusive<usize> = 16..=1_000_000;
 macro_rules! rates {
     ($($rate:ident: $per_second:ident $burst:ident,)*) => {
         /// The limits that can be configured. See [`AdmissionLimits`] for what each rate is of.
-        #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
         #[serde(deny_unknown_fields, default)]
         #[allow(missing_docs, reason = "the names are those of the rates")]
         pub struct RawLimits {

@@ -106,6 +106,8 @@ fn json_is_the_result_of_the_verbs_of_devices_and_folders() {
     assert!(made["stores"].as_array().unwrap().len() > 1, "{made}");
     let keys = with(&["new-ticket-keys"], "--data", &data);
     assert_eq!(keys["discarded"], true);
+    let printed = result(Command::new(tessera()).args(["config", "print"]));
+    assert_eq!(printed["token_seconds"], 3600);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Limits in a settings file, and the bounds within which each may lie.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{within, ConfigError};
 use crate::admission::AdmissionLimits;
@@ -11,7 +11,7 @@ use crate::routing::retained::RetainedLimits;
 use crate::shares::{Most, ShareLimits};
 
 /// The limits that can be configured. See [`crate::limits`] for units and reasons.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "the names are those of the constants in limits.rs")]
 pub struct RawLimits {

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::config_error::ConfigError;
 use crate::limits::{TICKET_ROTATION, TICKET_ROTATION_LEAST};
 
 /// The resumption secret as a file has it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawResumption {
     /// Whether devices that proved their key over TLS get a secret by which the next CONNECT is cheap.

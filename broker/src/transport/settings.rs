@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config_error::ConfigError;
 
@@ -59,7 +59,7 @@ pub struct Listen {
 }
 
 /// TLS as a file has it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTls {
     /// The server's certificate chain, PEM.
@@ -118,13 +118,16 @@ fn wrong(key: &'static str, problem: impl Into<String>) -> ConfigError {
 }
 
 impl RawTls {
+    fn asks_clients(&self) -> bool {
+        self.client_auth.as_deref().is_some_and(|auth| auth != "off")
+    }
+
     /// `None` when nothing is set.
     pub(crate) fn validate(self) -> Result<Option<TlsSettings>, ConfigError> {
+        let is_unused = self.client_ca.is_none() && !self.asks_clients();
         let (cert, key) = match (self.cert, self.key) {
             (Some(cert), Some(key)) => (cert, key),
-            (None, None) if self.client_ca.is_none() && self.client_auth.is_none() => {
-                return Ok(None)
-            }
+            (None, None) if is_unused => return Ok(None),
             (None, _) => return Err(wrong("tls.cert", "the certificate file is missing")),
             (_, None) => return Err(wrong("tls.key", "the key file is missing")),
         };

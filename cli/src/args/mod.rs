@@ -9,6 +9,7 @@ use tessera_runtime::tls::Trust;
 mod account;
 mod backup;
 mod bench;
+mod config;
 mod device;
 mod list;
 mod operator;
@@ -22,6 +23,7 @@ mod tests;
 pub(crate) use account::{OperatorArgs, TenantArgs};
 pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
+pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
     TokenArgs,
@@ -92,6 +94,9 @@ pub(crate) enum Command {
     Sim(SimCommand),
     /// Measure Tessera beside mosquitto, or FlashMQ, on this machine.
     Bench(BenchArgs),
+    /// Print or check the configuration of the servers.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the completion script of a shell.
     Completions(CompletionsArgs),
     /// Write the manual pages, one file for each command.

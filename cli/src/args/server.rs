@@ -127,40 +127,11 @@ pub(crate) struct DerivationArgs {
 The first start makes the root key, an issuer key, the tenant `default` with the roles `sensor` and `backend`, and one
 operator token in DATA/operator.token. SIGTERM drains and exits; SIGHUP reads the configuration and the certificates again.
 
-A configuration file, every key with its default:
-  data = \"./tessera-data\"
-  mqtt = \"127.0.0.1:1883\"         # or \"off\"
-  # mqtts, ws, wss, quic: off unless an address is given
-  http = \"127.0.0.1:8080\"
-  http_in_clear = false           # true: HTTP in clear beyond this machine, served and asked for
-  # cafile: authorities of the certificate of provisioning, for a broker elsewhere
-  metrics = \"127.0.0.1:9464\"      # of the broker
-  audience = \"mqtt\"               # the name in every token
-  # verifier: the name in connect proofs; the audience unless given, and each broker of a feed needs its own
-  # derivation_key_file: off unless a file is given; to make one:
-  #   (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)
-  token_seconds = 3600
-  drain_seconds = 10
-  not_followed_seconds = 300       # a verifier that cannot follow the trust feed stops after that
-  [log]
-  level = \"info,rumqttd=warn,actix_server=warn\"
-  format = \"text\"
-  [broker]
-  # ace_as_hint: what refused clients of the method ace are told, such as '{\"AS\":\"https://as/token\"}'
-  ace_challenge = \"clear_only\"   # never, always: where the challenge of RFC 9431 lets in (docs/ace.md)
-  [tls]                          # for mqtts, wss and quic
-  # cert, key, client_ca: PEM files
-  client_auth = \"off\"            # ca, ca_optional, key, raw_key; ca when client_ca is given
-  min_version = \"1.2\"
-  alpn_required = false
-  extended_main_secret = true
-  [https]                        # HTTPS at the address of http
-  # cert, key: PEM files
-  [proxy]
-  listeners = []                 # where each connection begins with a PROXY header, v1 or v2, such as [\"mqtts\", \"http\"]
-  from = []                      # sources that may send it, such as [\"10.0.0.0/8\"]
-  trusted = []                   # whose Forwarded and X-Forwarded-For count, for HTTP and WebSocket
-  # header: forwarded or x-forwarded-for, when the proxies set one and pass the other on")]
+Settings: `tessera config print` prints a configuration file with every key and its default, `tessera config check FILE`
+checks one, and docs/settings.md explains each key.
+
+Symmetric keys (--derivation-keys) need a file that is made like this:
+  (umask 077; echo mqtt $(openssl rand -hex 32) > derivation.keys)")]
 pub(crate) struct UpArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
@@ -207,7 +178,7 @@ pub(crate) struct ProvisionArgs {
     /// token ends; audited. No server may run in the folder meanwhile.
     #[arg(long)]
     pub(crate) new_operator: bool,
-    /// A configuration file in TOML (see `tessera up --help`).
+    /// A configuration file in TOML (see `tessera config print`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -240,7 +211,7 @@ pub(crate) struct BrokerArgs {
     pub(crate) verifier: VerifierArgs,
     #[command(flatten)]
     pub(crate) derivation: DerivationArgs,
-    /// A configuration file in TOML (see `tessera up --help`).
+    /// A configuration file in TOML (see `tessera config print`).
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]

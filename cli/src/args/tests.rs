@@ -17,6 +17,8 @@ fn every_line_that_the_documents_show() {
         "tessera up",
         "tessera completions zsh",
         "tessera man d/man1",
+        "tessera config print --config c.toml --for broker --json",
+        "tessera config check c.toml",
         "tessera up --data d --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --metrics 127.0.0.1:0 --config c.toml --log debug",
         "tessera provision --data d --http 127.0.0.1:0",
         "tessera provision --http 0.0.0.0:8443 --https-cert c --https-key k --trusted-proxy 10.0.0.0/8",

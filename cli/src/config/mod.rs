@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tessera_broker::config::RawLimits;
 use tessera_broker::resumption::RawResumption;
 use tessera_broker::transport::settings::RawTls;
@@ -22,8 +22,11 @@ use crate::args::{
 };
 use crate::error::Fault;
 
+mod show;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use show::run;
 
 /// Libraries that speak of every connection are asked for warnings alone.
 const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
@@ -31,7 +34,7 @@ const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
 const FILE_BYTES: u64 = 256 * 1024;
 
 /// Contents of a configuration file. Unknown keys are refused: a typo must not switch a guard off.
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
     pub(crate) data: Option<PathBuf>,
@@ -65,14 +68,14 @@ pub(crate) struct Raw {
 }
 
 /// The certificate of provisioning.
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawHttps {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
 }
 
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawLog {
     pub(crate) level: Option<String>,
@@ -82,7 +85,7 @@ pub(crate) struct RawLog {
     chosen: Option<Format>,
 }
 
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawBroker {
     ace_as_hint: Option<String>,
@@ -95,7 +98,7 @@ pub(crate) struct RawBroker {
     limits: RawLimits,
 }
 
-#[derive(Deserialize, Clone, Debug, Default)]
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawProvisioning {
     limits: RawProvisioningLimits,
@@ -227,12 +230,13 @@ impl Raw {
         });
         let drain = self.drain_seconds.unwrap_or(10);
         if !(1..=600).contains(&drain) {
-            return Err(Fault::new("drain_seconds is 1 to 600"));
+            return Err(Fault::new(format!("drain_seconds = {drain}: use 1 to 600")));
         }
         let not_followed = tessera_agent::limits::TRUST_NOT_FOLLOWED_SECONDS;
         let not_followed_seconds = self.not_followed_seconds.unwrap_or(not_followed);
         if !(10..=3600).contains(&not_followed_seconds) {
-            return Err(Fault::new("not_followed_seconds is 10 to 3600"));
+            let words = format!("not_followed_seconds = {not_followed_seconds}: use 10 to 3600");
+            return Err(Fault::new(words));
         }
         let config = Config {
             data: self.data.unwrap_or_else(|| PathBuf::from(data)),
@@ -263,7 +267,9 @@ impl Raw {
         config.broker(None)?;
         config.provisioning()?;
         if !(2..=tessera_token::limits::TOKEN_LIFE_SECONDS).contains(&config.token_seconds) {
-            return Err(Fault::new("token_seconds is 2 seconds to 30 days"));
+            let words =
+                format!("token_seconds = {}: use 2 to 2592000 (30 days)", config.token_seconds);
+            return Err(Fault::new(words));
         }
         Ok(config)
     }

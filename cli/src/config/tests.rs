@@ -113,19 +113,85 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+const SECTIONS: [&str; 9] = [
+    "",
+    "log",
+    "tls",
+    "https",
+    "proxy",
+    "broker",
+    "broker.resumption",
+    "broker.limits",
+    "provisioning.limits",
+];
+
+/// The output of `tessera config print`.
+fn printed(raw: Raw) -> String {
+    show::to_toml(&serde_json::to_value(raw.filled("d")).unwrap())
+}
+
+#[test]
+fn the_printed_settings_are_a_file_that_says_the_same() {
+    let given = "mqtt = \"off\"\nws = \"127.0.0.1:0\"\naudience = \"b1\"\n[proxy]\nfrom = [\"10.0.0.0/8\"]\nlisteners = [\"ws\"]\n\
+                 [broker.limits]\nsockets = 7\n[provisioning.limits]\ndevice_burst = 9\n";
+    for text in ["", given] {
+        let first = printed(raw(text).unwrap());
+        let again = raw(&first).unwrap();
+        assert_eq!(printed(again.clone()), first);
+        let (before, after) = (raw(text).unwrap().validate("d"), again.validate("d"));
+        let (before, after) = (before.unwrap(), after.unwrap());
+        assert_eq!(before.mqtt, after.mqtt);
+        assert_eq!(before.log, after.log);
+        let [one, two] = [before, after].map(|config| config.broker(None).unwrap());
+        assert_eq!(format!("{one:?}"), format!("{two:?}"));
+    }
+    let given = printed(raw(given).unwrap());
+    for line in ["mqtt = \"off\"", "sockets = 7", "device_burst = 9", "# mqtts is not set"] {
+        assert!(given.lines().any(|shown| shown == line), "{line}\n{given}");
+    }
+}
+
+#[test]
+fn every_setting_is_printed() {
+    let printed = printed(Raw::default());
+    for section in SECTIONS {
+        let begin = if section.is_empty() {
+            Some(printed.as_str())
+        } else {
+            printed.split(&format!("[{section}]\n")).nth(1)
+        };
+        let body = begin.unwrap_or_else(|| panic!("[{section}] is missing"));
+        let body = body.split("\n[").next().unwrap();
+        for key in keys_of(section) {
+            let has = body.lines().any(|line| {
+                line.starts_with(&format!("{key} = ")) || line == format!("# {key} is not set")
+            });
+            let is_section = printed.contains(&match section {
+                "" => format!("[{key}]"),
+                _ => format!("[{section}.{key}]"),
+            });
+            assert!(has || is_section, "{section} {key}\n{printed}");
+        }
+    }
+}
+
+#[test]
+fn files_that_a_setting_names_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, there) = (folder.path().join("c.toml"), folder.path().join("ca.pem"));
+    let check = || show::check(&file);
+    std::fs::write(&file, format!("cafile = {there:?}\n")).unwrap();
+    let fault = check().err().unwrap().to_string();
+    assert!(fault.contains("cafile") && fault.contains("c.toml"), "{fault}");
+    std::fs::write(&there, "").unwrap();
+    assert_eq!(check().unwrap(), 1);
+    std::fs::write(&file, "drain_seconds = 0\n").unwrap();
+    let fault = check().err().unwrap().to_string();
+    assert!(fault.contains("drain_seconds = 0: use 1 to 600"), "{fault}");
+}
+
 #[test]
 fn settings_and_their_page_are_the_same() {
-    const SECTIONS: [&str; 9] = [
-        "",
-        "log",
-        "tls",
-        "https",
-        "proxy",
-        "broker",
-        "broker.resumption",
-        "broker.limits",
-        "provisioning.limits",
-    ];
     let page = include_str!("../../../docs/settings.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let rows: std::collections::BTreeSet<String> = rows
@@ -147,4 +213,40 @@ fn settings_and_their_page_are_the_same() {
     }
     assert!(keys.len() > 60, "{keys:?}");
     assert_eq!(rows, keys, "docs/settings.md: left the page, right the settings");
+}
+
+/// Every setting that has a value, by its whole key.
+fn flat(prefix: &str, value: &serde_json::Value, into: &mut Vec<(String, String)>) {
+    for (key, value) in value.as_object().unwrap() {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            serde_json::Value::Object(_) => flat(&key, value, into),
+            serde_json::Value::String(text) => into.push((key, text.clone())),
+            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
+                into.push((key, value.to_string()));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn defaults_and_their_page_are_the_same() {
+    let page = include_str!("../../../docs/settings.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows: std::collections::BTreeMap<&str, &str> = rows.collect();
+    let mut defaults = Vec::new();
+    let printed = serde_json::to_value(Raw::default().filled("./tessera-data")).unwrap();
+    flat("", &printed, &mut defaults);
+    assert!(defaults.len() > 60, "{defaults:?}");
+    for (key, default) in defaults {
+        let cell = rows[key.as_str()];
+        let word = cell.split([' ', ';', ':', '|']).next().unwrap().trim_matches('`');
+        let word = match word.chars().all(|c| c.is_ascii_digit() || c == ',') {
+            true => word.replace(',', ""),
+            // An address has a colon, and a text may have anything.
+            false => cell.trim_start_matches('`').split('`').next().unwrap().to_owned(),
+        };
+        assert_eq!(word, default, "docs/settings.md: {key}");
+    }
 }

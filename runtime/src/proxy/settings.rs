@@ -1,13 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::forwarded::Header;
 use super::Source;
 
 /// Balancers and proxies as a file has them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawProxy {
     /// The listeners on which every connection begins with a PROXY header: `mqtt`, `mqtts`, `ws`, `wss`, `http`.
