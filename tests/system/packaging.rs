@@ -183,6 +183,39 @@ fn package_is_built_installed_run_and_purged() {
 }
 
 #[test]
+fn settings_of_the_package_are_good() {
+    for name in ["tessera", "provision", "broker"] {
+        let file = root().join(format!("packaging/etc/{name}.toml"));
+        ok(Command::new(tessera()).args(["config", "check"]).arg(&file));
+        // The lines for TLS too, once their files are there.
+        let text = fs::read_to_string(&file).unwrap();
+        let folder = TempDir::new().unwrap();
+        let folder = folder.path();
+        let is_setting = |line: &str| line.starts_with('[') || line.contains(" = ");
+        let lines = text
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|l| is_setting(l)).unwrap_or(line));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        for used in ["broker.pem", "broker.key", "provision.pem", "provision.key"] {
+            fs::write(folder.join(used), "").unwrap();
+        }
+        let text = text.replace("/etc/tessera", folder.to_str().unwrap());
+        let whole = folder.join("whole.toml");
+        // The address in clear stands above that of TLS; a file has one of them.
+        let mut seen = BTreeSet::new();
+        let mut lines: Vec<&str> = text.lines().rev().collect();
+        lines.retain(|line| !line.starts_with("http = ") || seen.insert("http"));
+        lines.reverse();
+        // Keys of the top go before the sections.
+        let (top, sections): (Vec<&str>, Vec<&str>) = lines
+            .iter()
+            .partition(|line| line.starts_with("http = ") || line.starts_with("mqtts = "));
+        fs::write(&whole, [top, sections].concat().join("\n")).unwrap();
+        ok(Command::new(tessera()).args(["config", "check"]).arg(&whole));
+    }
+}
+
+#[test]
 fn package_scripts_have_no_syntax_errors() {
     for script in ["deb", "try", "debian/postinst", "debian/prerm", "debian/postrm"] {
         let path = root().join("packaging").join(script);
