@@ -81,6 +81,8 @@ fn demo_on_a_terminal_names_the_readers_device_until_it_is_cut_off() {
     assert!(output.contains("\x1b[32m"), "a terminal has colours");
     let screens: Vec<&str> = output.split("\x1b[H").skip(1).collect();
     assert!(screens.len() > 5, "{} screens", screens.len());
+    let again = screens.windows(2).filter(|two| two[0] == two[1]).count();
+    assert!(again * 10 < screens.len(), "{again} of {} screens show nothing new", screens.len());
     for screen in screens {
         let rows: Vec<String> = screen.split("\x1b[J").next().unwrap().lines().map(plain).collect();
         assert!(rows.len() < 24, "{} rows\n{screen}", rows.len());

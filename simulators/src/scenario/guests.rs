@@ -124,6 +124,7 @@ impl Run {
     ) -> Vec<Guest> {
         let Some(presence) = &self.plan.presence else { return Vec::new() };
         let mut guests = Guests::but(self.cast(ids));
+        let mut shown = Vec::new();
         let mut ticks = tokio::time::interval(LOOK);
         loop {
             let mut told = tokio::select! {
@@ -139,7 +140,11 @@ impl Run {
             for words in &told {
                 say(News::Guest(words));
             }
-            say(News::Guests(&guests.list));
+            // Each news is a new screen, and the messages of the fleet come here too.
+            if shown != guests.list {
+                say(News::Guests(&guests.list));
+                shown.clone_from(&guests.list);
+            }
         }
     }
 
