@@ -4,15 +4,17 @@
 //! has one facade instead of four. It is not a place for anything that knows what a device, a tenant or a topic is.
 //!
 //! Reading order: [`clock`] and [`random`] (all other code is handed both), [`held`] and [`lived`] (what is made of a
-//! clock that may be wrong), [`store`] (acknowledged means
-//! durable), [`stop`] (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`],
-//! [`service_manager`]; every limit is in [`limits`].
+//! clock that may be wrong), [`store`] (acknowledged means durable), `sql` (the same in tables, feature `sql`), [`stop`]
+//! (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`], [`service_manager`];
+//! every limit is in [`limits`].
 
 pub mod boxed;
 pub mod clock;
 pub mod held;
 pub mod lived;
 pub mod random;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod store;
 
 pub mod stop;

@@ -55,6 +55,21 @@ pub const STORE_RELEASE: Duration = Duration::from_secs(30);
 /// Bytes of a table name.
 pub const STORE_TABLE_NAME_BYTES: usize = 32;
 
+/// Connections to a database that read and have nothing to do now.
+pub const SQL_READERS: usize = 8;
+/// Pages of the log of SQLite from which on it is moved into the database: 32 MiB.
+pub const SQL_LOG_PAGES: i64 = 8_000;
+/// Passes over the log at a time: commits that come meanwhile make it longer.
+pub const SQL_LOG_PASSES: usize = 4;
+/// Connections to PostgreSQL that write.
+pub const SQL_LANES: usize = 8;
+/// Batches that one of them writes in one transaction: one that is refused makes the others come again.
+pub const SQL_LANE_GROUP: usize = 32;
+/// Seconds for which a connection to PostgreSQL may take to be made.
+pub const SQL_CONNECT: Duration = Duration::from_secs(10);
+/// Rows up to which an answer of a database is read on the thread that asks.
+pub const SQL_ROWS_AT_ONCE: usize = 64;
+
 /// Bytes of an HTTP answer that we are willing to hold when the caller sets no limit of its own.
 pub const HTTP_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// Time to a TCP connection when the caller sets none: beyond it the peer is treated as away.

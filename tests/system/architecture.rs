@@ -99,7 +99,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["boxed", "hold_back", "kernel", "limits", "random", "ready", "stop", "x509"],
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
-            &["log", "proxy", "secret", "service_manager"],
+            &["log", "proxy", "secret", "service_manager", "sql"],
             &["derivation", "http"],
         ],
     ),

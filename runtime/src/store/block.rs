@@ -36,7 +36,7 @@ pub(super) fn within<F: Future>(future: F, most: Duration, clock: &dyn Clock) ->
 
 /// Runs `future` to its end. It must not depend on the runtime of this thread; `unconstrained` because a used-up
 /// budget of the surrounding task would defer the wake-up to a moment that never comes.
-pub(super) fn on<F: Future>(future: F) -> F::Output {
+pub(crate) fn on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(tokio::task::unconstrained(future));

@@ -45,6 +45,13 @@ pub enum StoreError {
         /// The error of the decoder.
         why: String,
     },
+    /// A newer program has written it: this one does not know its tables.
+    Newer {
+        /// The version of its tables.
+        found: usize,
+        /// The newest version that this program knows.
+        known: usize,
+    },
     /// The caller's: a value that cannot be encoded.
     Encode(String),
     /// The caller's: a table name that is empty or too long.
@@ -84,6 +91,11 @@ impl fmt::Display for StoreError {
             Self::Conflict { table } => write!(f, "a row of {table} is not what was expected"),
             Self::TooLarge(what) => write!(f, "{what} over its limit"),
             Self::Damaged { table, why } => write!(f, "damaged record in {table}: {why}"),
+            Self::Newer { found, known } => write!(
+                f,
+                "the tables of the database have version {found}, and this program knows {known}: start the newer \
+                 program, or restore a backup that this one made"
+            ),
             Self::Encode(why) => write!(f, "record not encodable: {why}"),
             Self::BadTable => f.write_str("table name empty or too long"),
         }

@@ -11,7 +11,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    pub(super) fn new(store: impl Into<PathBuf>, missing: impl Into<String>) -> Self {
+    pub(crate) fn new(store: impl Into<PathBuf>, missing: impl Into<String>) -> Self {
         Self { store: store.into(), missing: vec![missing.into()] }
     }
 

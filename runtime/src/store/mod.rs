@@ -24,6 +24,7 @@ pub(crate) use error::is_full;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
+pub(crate) use recover::{lock_folder as lock, Lock};
 pub use table::{Rows, Table};
 pub use writer::{Refused, Then};
 
@@ -34,9 +35,9 @@ use writer::Writer;
 
 mod base;
 mod batch;
-mod block;
+pub(crate) mod block;
 mod checkpoint;
-mod checksum;
+pub(crate) mod checksum;
 mod copy;
 mod core;
 mod disk;

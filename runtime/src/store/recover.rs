@@ -34,7 +34,7 @@ pub(super) struct Recovered {
 
 /// The lock of a folder. A process that is just being started from this one holds a copy of the open file, so closing it
 /// would not give the folder free: it is unlocked.
-pub(super) struct Lock(fs::File);
+pub(crate) struct Lock(fs::File);
 
 #[cfg(test)]
 impl Lock {
@@ -48,6 +48,11 @@ impl Drop for Lock {
         // An error cannot be mended here; the file is closed next, which unlocks it too.
         let _ = self.0.unlock();
     }
+}
+
+/// As [`lock`], on a disk that nothing watches.
+pub(crate) fn lock_folder(folder: &Path) -> Result<Lock, StoreError> {
+    lock(&Disk::default(), folder)
 }
 
 /// Takes the folder for this process alone; it is free again when the lock is dropped.

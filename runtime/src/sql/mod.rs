@@ -1,0 +1,24 @@
+//! The SQL store: records in tables, changes in batches that are made all or not at all.
+//!
+//! 1. A [`Schema`] says which tables there are. [`Database::open`] makes them, or brings older ones to its version.
+//! 2. A [`Record`] is a row of one [`Table`]: read by key or in the order of the keys.
+//! 3. A [`Batch`] puts, adds and deletes records, and says what must still be as it was read. [`Database::commit`] answers
+//!    when it is durable.
+//!
+//! [`sqlite`] is a database in a folder of this machine, [`postgres`] one on a server that several processes share.
+
+mod batch;
+mod database;
+mod postgres;
+mod schema;
+mod sqlite;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use batch::Batch;
+pub use database::Database;
+pub use schema::{Dialect, Schema};
+pub use table::{Key, Record, Table};
+pub use value::{Row, Value};

@@ -1,0 +1,108 @@
+//! A PostgreSQL server of a test, in a temporary folder, without a port.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::engine::{Link, Server as Remote};
+use crate::tls::Trust;
+
+/// A running server; it ends with this.
+pub(in crate::sql) struct Server {
+    folder: TempDir,
+    programs: PathBuf,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts one; `None` where PostgreSQL is not installed.
+    pub(in crate::sql) async fn start() -> Option<Self> {
+        let programs = programs()?;
+        let folder = TempDir::new().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(folder.path()));
+        }
+        let mut server = Self { folder, programs, process: None };
+        let data = server.folder.path().join("data");
+        let mut made = server.command("initdb");
+        made.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]).arg(data);
+        run(made.stdout(Stdio::null()));
+        server.go_on().await;
+        Some(server)
+    }
+
+    /// Starts the process on what is there, and waits until it answers.
+    pub(in crate::sql) async fn go_on(&mut self) {
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.folder.path().join("data"));
+        command.arg("-k").arg(self.folder.path()).args(["-c", "listen_addresses="]);
+        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let remote = Remote::new(&self.url("postgres"), &Trust::default()).unwrap();
+        while Link::connect(&remote).await.is_err() {
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {ended:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends all its processes at once, as a fault of the machine would.
+    pub(in crate::sql) fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let lines = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid"));
+        let first = lines.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+        run(Command::new("kill").args(["-QUIT", &first]));
+        process.wait().unwrap();
+    }
+
+    /// Makes a database; gives its URL.
+    pub(in crate::sql) async fn database(&self, name: &str) -> String {
+        let remote = Remote::new(&self.url("postgres"), &Trust::default()).unwrap();
+        let link = Link::connect(&remote).await.unwrap();
+        link.set(&format!("CREATE DATABASE {name}")).await.unwrap();
+        self.url(name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("host={} user=postgres dbname={database}", self.folder.path().display())
+    }
+
+    /// It refuses to run as root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        match is_root() {
+            false => Command::new(program),
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+                command.arg(program);
+                command
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn run(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+fn is_root() -> bool {
+    let told = Command::new("id").arg("-u").output().unwrap();
+    told.stdout.starts_with(b"0")
+}
+
+/// The folder of `initdb`: Debian keeps it out of the path.
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = versions.map(|version| version.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let listed: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let has = |folder: &PathBuf| Path::exists(&folder.join("initdb"));
+    debian.chain(listed).find(has)
+}

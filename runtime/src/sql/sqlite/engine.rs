@@ -1,0 +1,216 @@
+//! SQLite: the only file that names `rusqlite`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+
+use crate::sql::batch::{Batch, Statement};
+use crate::sql::value::{Row, Value};
+use crate::store::StoreError;
+
+/// Statements that a connection keeps prepared.
+const PREPARED: usize = 256;
+/// KiB of pages that the connection that writes keeps in memory, and one that reads.
+const CACHE_TO_WRITE: u32 = 16 * 1024;
+const CACHE_TO_READ: u32 = 4 * 1024;
+/// Bytes to which the log of writes is cut when its content has moved to the database.
+const LOG_BYTES: u32 = 64 * 1024 * 1024;
+
+/// A connection to the database in a file.
+pub(super) struct Link(Connection);
+
+impl Link {
+    /// The connection that writes. The file is made when it is not there.
+    ///
+    /// `synchronous = FULL` syncs the log at each commit, before the commit returns.
+    pub(super) fn to_write(path: &Path) -> Result<Self, StoreError> {
+        let link =
+            Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        link.set(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA journal_size_limit = {LOG_BYTES}; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = -{CACHE_TO_WRITE}; PRAGMA cell_size_check = ON;"
+        ))?;
+        Ok(link)
+    }
+
+    /// A connection that reads.
+    pub(super) fn to_read(path: &Path) -> Result<Self, StoreError> {
+        let link = Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        link.set(&format!(
+            "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -{CACHE_TO_READ};"
+        ))?;
+        Ok(link)
+    }
+
+    /// A connection that makes a copy, for which SQLite asks for the right to write.
+    pub(super) fn to_copy(path: &Path) -> Result<Self, StoreError> {
+        Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    fn open(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let connection = Connection::open_with_flags(path, flags).map_err(error)?;
+        connection.set_prepared_statement_cache_capacity(PREPARED);
+        // Another connection of this process may move the log at this moment.
+        connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
+        let link = Self(connection);
+        link.set("PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;")?;
+        Ok(link)
+    }
+
+    /// Statements without values, one after the other.
+    pub(super) fn set(&self, statements: &str) -> Result<(), StoreError> {
+        self.0.execute_batch(statements).map_err(error)
+    }
+
+    /// The first column of the first row, a number.
+    pub(super) fn number(&self, query: &str) -> Result<i64, StoreError> {
+        self.0.query_row(query, [], |row| row.get(0)).map_err(error)
+    }
+
+    /// Runs `work` in one transaction, which is over when it fails.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.set("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|done| self.set("COMMIT").map(|()| done));
+        if done.is_err() && !self.0.is_autocommit() {
+            // When this fails, the connection is closed next, which ends the transaction too.
+            let _ = self.set("ROLLBACK");
+        }
+        done
+    }
+
+    /// Whether all is as a batch expects it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when it is not.
+    pub(super) fn expected(&self, batch: &Batch) -> Result<(), StoreError> {
+        for expect in &batch.expects {
+            let found = self.rows(&expect.query, 1)?;
+            if found.is_empty() == expect.finds {
+                return Err(StoreError::Conflict { table: expect.query.table });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the changes of a batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one breaks a rule of its table: those before it were made.
+    pub(super) fn make(&self, batch: &Batch) -> Result<(), StoreError> {
+        batch.writes.iter().try_for_each(|write| self.run(write).map(drop))
+    }
+
+    /// Runs a statement; gives how many rows it changed.
+    pub(super) fn run(&self, statement: &Statement) -> Result<usize, StoreError> {
+        let mut prepared = self.0.prepare_cached(&statement.sql).map_err(error)?;
+        let done = prepared.execute(rusqlite::params_from_iter(&statement.values));
+        done.map_err(|failed| error_of(statement.table, failed))
+    }
+
+    /// At most `most` rows of a query.
+    pub(super) fn rows(&self, query: &Statement, most: usize) -> Result<Vec<Row>, StoreError> {
+        let of = |failed| error_of(query.table, failed);
+        let mut prepared = self.0.prepare_cached(&query.sql).map_err(of)?;
+        let columns = prepared.column_count();
+        let mut found = prepared.query(rusqlite::params_from_iter(&query.values)).map_err(of)?;
+        let mut rows = Vec::new();
+        while rows.len() < most {
+            let Some(row) = found.next().map_err(of)? else { break };
+            let values = (0..columns).map(|at| row.get_ref(at).map_err(of).and_then(value));
+            rows.push(Row::new(query.table, values.collect::<Result<_, _>>()?));
+        }
+        Ok(rows)
+    }
+
+    /// Moves what it can of the log into the database; gives the pages of the log that are left to move. A reader that looks
+    /// at an older state keeps those behind it.
+    pub(super) fn checkpoint(&self) -> Result<i64, StoreError> {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (all, moved) =
+            self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(error)?;
+        Ok(all.saturating_sub(moved))
+    }
+
+    /// Pages of the log.
+    pub(super) fn log_pages(&self) -> Result<i64, StoreError> {
+        let pages = |row: &rusqlite::Row<'_>| row.get::<_, i64>(1);
+        self.0.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages).map_err(error)
+    }
+
+    /// Copies the database as of one moment into a new file.
+    pub(super) fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let to = to.to_str().ok_or_else(|| StoreError::Io("the path is no UTF-8".to_owned()))?;
+        self.0.execute("VACUUM INTO ?1", [to]).map(drop).map_err(error)
+    }
+
+    /// The faults of the structure of the database, in words; none when it is whole.
+    pub(super) fn faults(&self) -> Result<Vec<String>, StoreError> {
+        let mut check = self.0.prepare("PRAGMA integrity_check(20)").map_err(error)?;
+        let told = check.query_map([], |row| row.get::<_, String>(0)).map_err(error)?;
+        let told: Vec<String> = told.collect::<Result<_, _>>().map_err(error)?;
+        Ok(told.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Closes it: the last one of a database moves the log into it.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        self.0.close().map_err(|(_, failed)| error(failed))
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Int(number) => (*number).into(),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            // A batch refuses it, and no key of a query is a number of that size.
+            Self::Unfit => i64::MAX.into(),
+        })
+    }
+}
+
+fn value(value: ValueRef<'_>) -> Result<Value, StoreError> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => {
+                return Err(StoreError::Damaged {
+                    table: "",
+                    why: "a text that is no UTF-8".to_owned(),
+                })
+            }
+        },
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Real(_) => {
+            return Err(StoreError::Damaged { table: "", why: "a real number".to_owned() })
+        }
+    })
+}
+
+fn error(failed: rusqlite::Error) -> StoreError {
+    error_of("", failed)
+}
+
+fn error_of(table: &'static str, failed: rusqlite::Error) -> StoreError {
+    let why = failed.to_string();
+    match failed.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full(why),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+        Some(ErrorCode::ConstraintViolation) => StoreError::Conflict { table },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { table, why }
+        }
+        Some(ErrorCode::TooBig) => StoreError::TooLarge("value"),
+        _ => StoreError::Io(why),
+    }
+}

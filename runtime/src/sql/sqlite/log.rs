@@ -1,0 +1,72 @@
+//! The log of writes moves into the database on a thread of its own, so that commits do not wait for it.
+//!
+//! The last pass is that of the writer, between two groups: only a log that has wholly moved begins again at its start.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::Arc;
+
+use super::engine::Link;
+use crate::limits::{SQL_LOG_PAGES, SQL_LOG_PASSES};
+use crate::store::StoreError;
+
+/// The thread has nothing to do, works, or has moved what it could.
+const IDLE: u8 = 0;
+const WORKS: u8 = 1;
+const MOVED: u8 = 2;
+
+/// The handle of the thread, which ends with it.
+pub(super) struct Mover {
+    ask: SyncSender<()>,
+    state: Arc<AtomicU8>,
+}
+
+impl Mover {
+    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+        let link = Link::to_copy(path)?;
+        let (ask, asked) = mpsc::sync_channel(1);
+        let state = Arc::new(AtomicU8::new(IDLE));
+        let seen = Arc::clone(&state);
+        let thread = std::thread::Builder::new().name("sql-log".to_owned());
+        thread.spawn(move || run(&link, &asked, &seen)).map_err(StoreError::from)?;
+        Ok(Self { ask, state })
+    }
+
+    /// Called after a group by the thread that writes, with its connection.
+    pub(super) fn after_group(&self, writer: &Link, groups: u64) {
+        match self.state.load(Ordering::Acquire) {
+            MOVED => {
+                if let Err(error) = writer.checkpoint() {
+                    tracing::debug!(%error, "the rest of the log of the database was not moved");
+                }
+                self.state.store(IDLE, Ordering::Release);
+            }
+            // A look costs some microseconds.
+            IDLE if groups.is_multiple_of(SQL_LOG_LOOK)
+                && writer.log_pages().is_ok_and(|pages| pages >= SQL_LOG_PAGES) =>
+            {
+                self.state.store(WORKS, Ordering::Release);
+                // The thread is there as long as this handle.
+                let _ = self.ask.try_send(());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Groups between two looks at the size of the log.
+const SQL_LOG_LOOK: u64 = 16;
+
+fn run(link: &Link, asked: &Receiver<()>, state: &AtomicU8) {
+    while asked.recv().is_ok() {
+        for _ in 0..SQL_LOG_PASSES {
+            match link.checkpoint() {
+                Ok(left) if left > SQL_LOG_PAGES / 8 => {}
+                // Little is left, or a reader holds the rest.
+                _ => break,
+            }
+        }
+        state.store(MOVED, Ordering::Release);
+    }
+}

@@ -1,0 +1,99 @@
+//! SQLite in a folder: one thread writes, several connections read beside it.
+//!
+//! ```text
+//! <folder>/data.sqlite       the database, and beside it its log of writes
+//! <folder>/head              what there must be
+//! <folder>/lock              held by the process that has it open
+//! ```
+
+mod engine;
+mod head;
+mod log;
+mod open;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use self::engine::Link;
+use self::writer::Writer;
+use super::batch::{Batch, Statement};
+use super::value::Row;
+use crate::limits::{SQL_READERS, SQL_ROWS_AT_ONCE};
+use crate::store::{Lock, StoreError};
+
+pub(super) use open::open;
+
+/// An open database.
+pub(super) struct Sqlite {
+    file: PathBuf,
+    /// Connections that read and have nothing to do now. `None` once it is closed.
+    readers: Mutex<Option<Vec<Link>>>,
+    writer: Writer,
+    /// Free when all connections are closed.
+    lock: Mutex<Option<Lock>>,
+}
+
+impl Sqlite {
+    /// At most `most` rows. A long answer is read on a thread that may wait.
+    pub(super) async fn query(
+        self: &std::sync::Arc<Self>,
+        query: Statement,
+        most: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        if most <= SQL_ROWS_AT_ONCE {
+            return self.query_blocking(&query, most);
+        }
+        let own = std::sync::Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || own.query_blocking(&query, most));
+        read.await.map_err(|error| StoreError::Io(error.to_string()))?
+    }
+
+    fn query_blocking(&self, query: &Statement, most: usize) -> Result<Vec<Row>, StoreError> {
+        let idle = self.readers.lock().as_mut().ok_or(StoreError::Closed)?.pop();
+        let link = idle.map_or_else(|| Link::to_read(&self.file), Ok)?;
+        let rows = link.rows(query, most);
+        if let Some(idle) = self.readers.lock().as_mut().filter(|idle| idle.len() < SQL_READERS) {
+            idle.push(link);
+        }
+        rows
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.writer.commit(batch).await
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.writer.is_healthy()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.writer.is_full()
+    }
+
+    /// Bytes of the database and its log.
+    pub(super) fn size(&self) -> u64 {
+        let log = self.file.with_extension("sqlite-wal");
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        bytes(&self.file) + bytes(&log)
+    }
+
+    /// A copy as of one commit, in a new folder that can be opened as this one.
+    pub(super) fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        open::copy(&Link::to_copy(&self.file)?, to)
+    }
+
+    /// The faults of its structure; none when it is whole. Reads all of it.
+    pub(super) fn faults(&self) -> Result<Vec<String>, StoreError> {
+        Link::to_read(&self.file)?.faults()
+    }
+
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        let readers = self.readers.lock().take().unwrap_or_default();
+        let read = readers.into_iter().try_for_each(Link::close);
+        let written = self.writer.stop();
+        drop(self.lock.lock().take());
+        written.and(read)
+    }
+}

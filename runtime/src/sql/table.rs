@@ -1,0 +1,208 @@
+//! Tables: a record for each key. The statements are made from the names of the columns.
+
+use std::fmt::Write;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::batch::Statement;
+use super::database::Database;
+use super::value::{Row, Value};
+use crate::limits;
+use crate::store::StoreError;
+
+/// The values of the columns of a key, or of the first of them.
+pub type Key = Vec<Value>;
+
+/// The rows of one table.
+pub trait Record: Sized + Send + 'static {
+    /// The table.
+    const TABLE: &'static str;
+    /// The columns of the key, in their order.
+    const KEY: &'static [&'static str];
+    /// The other columns.
+    const COLUMNS: &'static [&'static str];
+
+    /// The values of [`Record::COLUMNS`].
+    fn values(&self) -> Vec<Value>;
+
+    /// Reads [`Record::COLUMNS`].
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    fn read(row: &mut Row) -> Result<Self, StoreError>;
+}
+
+/// A table of a database: read here, written by batches.
+pub struct Table<R> {
+    database: Database,
+    sql: Arc<Sql>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R> Clone for Table<R> {
+    fn clone(&self) -> Self {
+        Self { database: self.database.clone(), sql: Arc::clone(&self.sql), record: PhantomData }
+    }
+}
+
+/// The statements that every row needs.
+struct Sql {
+    get: Arc<str>,
+    finds: Arc<str>,
+    put: Arc<str>,
+    insert: Arc<str>,
+    delete: Arc<str>,
+    count: Arc<str>,
+}
+
+impl<R: Record> Table<R> {
+    pub(super) fn new(database: Database) -> Self {
+        let (table, key) = (R::TABLE, equal(R::KEY, 1));
+        let all = [R::KEY, R::COLUMNS].concat();
+        let insert =
+            format!("INSERT INTO {table} ({}) VALUES ({})", all.join(", "), numbers(all.len()));
+        let set: Vec<String> =
+            R::COLUMNS.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let present = match set.is_empty() {
+            true => "DO NOTHING".to_owned(),
+            false => format!("DO UPDATE SET {}", set.join(", ")),
+        };
+        let put = format!("{insert} ON CONFLICT ({}) {present}", R::KEY.join(", "));
+        let columns = if R::COLUMNS.is_empty() { "1".to_owned() } else { R::COLUMNS.join(", ") };
+        let sql = Sql {
+            get: format!("SELECT {columns} FROM {table} WHERE {key}").into(),
+            finds: format!("SELECT 1 FROM {table} WHERE {key}").into(),
+            put: put.into(),
+            insert: insert.into(),
+            delete: format!("DELETE FROM {table} WHERE {key}").into(),
+            count: format!("SELECT COUNT(*) FROM {table}").into(),
+        };
+        Self { database, sql: Arc::new(sql), record: PhantomData }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        R::TABLE
+    }
+
+    /// The row with this key.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Closed`], [`StoreError::Damaged`].
+    pub async fn get(&self, key: Key) -> Result<Option<R>, StoreError> {
+        let rows = self.database.query(self.statement(&self.sql.get, key), 1).await?;
+        rows.into_iter().next().map(|mut row| R::read(&mut row)).transpose()
+    }
+
+    /// Whether there is a row with this key.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn contains(&self, key: Key) -> Result<bool, StoreError> {
+        let rows = self.database.query(self.finds(key), 1).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// At most `limit` rows (and at most [`limits::STORE_SCAN_ROWS`]) whose keys begin with `prefix`, in the order of their
+    /// keys, from the first one behind `after`.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn scan(
+        &self,
+        prefix: &[Value],
+        after: Option<&[Value]>,
+        limit: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
+        let limit = limit.min(limits::STORE_SCAN_ROWS);
+        let rows = self.database.query(self.scanning(prefix, after, limit), limit).await?;
+        rows.into_iter()
+            .map(|mut row| {
+                let key = R::KEY.iter().map(|_| row.value()).collect::<Result<Key, _>>()?;
+                Ok((key, R::read(&mut row)?))
+            })
+            .collect()
+    }
+
+    /// How many rows there are. Reads the whole table: not for a request path.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        let statement = self.statement(&self.sql.count, Vec::new());
+        let rows = self.database.query(statement, 1).await?;
+        rows.into_iter().next().map_or(Ok(0), |mut row| row.number())
+    }
+
+    fn scanning(&self, prefix: &[Value], after: Option<&[Value]>, limit: usize) -> Statement {
+        let all = [R::KEY, R::COLUMNS].concat().join(", ");
+        let (table, order) = (R::TABLE, R::KEY.join(", "));
+        let mut values = prefix.to_vec();
+        let mut wanted = equal(R::KEY.get(..prefix.len()).unwrap_or(R::KEY), 1);
+        if let Some(after) = after {
+            let rest = R::KEY.get(prefix.len()..).unwrap_or_default();
+            let behind = after.get(prefix.len()..).unwrap_or_default();
+            let and = if wanted.is_empty() { "" } else { " AND " };
+            let places = numbers_from(values.len() + 1, rest.len());
+            // Writing to a text does not fail.
+            let _ = write!(wanted, "{and}({}) > ({places})", rest.join(", "));
+            values.extend_from_slice(behind);
+        }
+        let filter = if wanted.is_empty() { String::new() } else { format!(" WHERE {wanted}") };
+        let sql = format!("SELECT {all} FROM {table}{filter} ORDER BY {order} LIMIT {limit}");
+        self.statement(&sql.into(), values)
+    }
+
+    pub(super) fn put(&self, key: Key, record: &R) -> Statement {
+        self.statement(&self.sql.put, [key, record.values()].concat())
+    }
+
+    pub(super) fn insert(&self, key: Key, record: &R) -> Statement {
+        self.statement(&self.sql.insert, [key, record.values()].concat())
+    }
+
+    pub(super) fn delete(&self, key: Key) -> Statement {
+        self.statement(&self.sql.delete, key)
+    }
+
+    pub(super) fn finds(&self, key: Key) -> Statement {
+        self.statement(&self.sql.finds, key)
+    }
+
+    /// Finds the row when all columns are as in `record`.
+    pub(super) fn finds_record(&self, key: Key, record: &R) -> Statement {
+        let mut sql = self.sql.finds.to_string();
+        let mut values = key;
+        for (column, value) in R::COLUMNS.iter().zip(record.values()) {
+            // Writing to a text does not fail.
+            let _ = match value {
+                Value::Null => write!(sql, " AND {column} IS NULL"),
+                value => {
+                    values.push(value);
+                    write!(sql, " AND {column} = ${}", values.len())
+                }
+            };
+        }
+        self.statement(&sql.into(), values)
+    }
+
+    fn statement(&self, sql: &Arc<str>, values: Vec<Value>) -> Statement {
+        Statement { table: R::TABLE, sql: Arc::clone(sql), values }
+    }
+}
+
+/// `a = $1 AND b = $2`.
+fn equal(columns: &[&str], first: usize) -> String {
+    let each = columns.iter().enumerate();
+    each.map(|(at, column)| format!("{column} = ${}", first + at)).collect::<Vec<_>>().join(" AND ")
+}
+
+/// `$1, $2`.
+fn numbers(count: usize) -> String {
+    numbers_from(1, count)
+}
+
+fn numbers_from(first: usize, count: usize) -> String {
+    (first..first + count).map(|at| format!("${at}")).collect::<Vec<_>>().join(", ")
+}

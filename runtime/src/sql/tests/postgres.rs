@@ -1,0 +1,109 @@
+use super::{key, suite, thing, Thing, NEXT, SCHEMA};
+use crate::sql::postgres::testing::Server;
+use crate::sql::{Batch, Database};
+use crate::store::StoreError;
+use crate::tls::Trust;
+
+async fn connect(url: &str) -> Database {
+    Database::connect(url, &Trust::default(), SCHEMA).await.unwrap()
+}
+
+/// Starts the server, or says that there is none to start.
+async fn server() -> Option<Server> {
+    let server = Server::start().await;
+    if server.is_none() {
+        println!("LEFT OUT: PostgreSQL is not installed");
+    }
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_on_postgresql() {
+    let Some(server) = server().await else { return };
+    let fresh = async |name: &str| connect(&server.database(name).await).await;
+    suite::rows_come_back_by_key_and_in_order(&fresh("a").await).await;
+    suite::a_batch_whose_expectations_do_not_hold_changes_nothing(&fresh("b").await).await;
+    suite::batches_that_wait_together_are_answered_apart(&fresh("c").await).await;
+    suite::numbers_and_values_that_no_column_holds_are_refused(&fresh("d").await).await;
+    suite::a_closed_database_says_so(&fresh("e").await).await;
+    let url = server.database("f").await;
+    let both = tokio::join!(connect(&url), connect(&url));
+    suite::changes_that_rest_on_what_was_read_lose_nothing([&both.0, &both.1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_once_make_the_tables_once() {
+    let Some(server) = server().await else { return };
+    let url = server.database("many").await;
+    let each = (0..6).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { connect(&url).await })
+    });
+    for one in each.collect::<Vec<_>>() {
+        suite::put(&one.await.unwrap(), "a", 1).await;
+    }
+    let newer = Database::connect(&url, &Trust::default(), NEXT).await.unwrap();
+    assert!(newer.table::<Thing>().contains(key("t", "a")).await.unwrap());
+    let older = Database::connect(&url, &Trust::default(), SCHEMA).await.err();
+    assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
+}
+
+/// While the server is away every call has an error, and none hangs; what was answered before is there after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_outlives_the_server() {
+    let Some(mut server) = server().await else { return };
+    let database = connect(&server.database("killed").await).await;
+    let mut answered = 0;
+    for round in 0..3u64 {
+        let writer = {
+            let database = database.clone();
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                for number in 0.. {
+                    let size = round * 1_000_000 + number;
+                    let mut batch = Batch::new();
+                    batch.insert(&database.table(), key("t", &size.to_string()), &thing(size));
+                    match database.commit(batch).await {
+                        Ok(()) => done.push(size),
+                        Err(_) => return done,
+                    }
+                }
+                done
+            })
+        };
+        while database.table::<Thing>().count().await.unwrap() < answered + 20 {
+            tokio::task::yield_now().await;
+        }
+        server.kill();
+        let done = writer.await.unwrap();
+        assert!(database.table::<Thing>().count().await.is_err());
+        assert!(!database.is_healthy());
+        server.go_on().await;
+        for size in &done {
+            let found = database.table::<Thing>().get(key("t", &size.to_string())).await;
+            assert_eq!(found.unwrap(), Some(thing(*size)), "round {round}");
+        }
+        assert!(database.is_healthy());
+        answered = database.table::<Thing>().count().await.unwrap();
+    }
+}
+
+/// A server on another machine is not spoken to in plaintext.
+#[tokio::test]
+async fn another_machine_is_spoken_to_over_tls_alone() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut first = [0; 8];
+        tokio::io::AsyncReadExt::read_exact(&mut socket, &mut first).await.unwrap();
+        // "No TLS here."
+        tokio::io::AsyncWriteExt::write_all(&mut socket, b"N").await.unwrap();
+        first
+    });
+    let url = format!("host=db.example hostaddr=127.0.0.1 port={port} user=u sslmode=disable");
+    let refused = Database::connect(&url, &Trust::default(), SCHEMA).await.err().unwrap();
+    assert!(matches!(&refused, StoreError::Io(why) if why.contains("TLS")), "{refused}");
+    // SSLRequest of the protocol, section 55.7.
+    assert_eq!(asked.await.unwrap(), [0, 0, 0, 8, 4, 210, 22, 47]);
+}

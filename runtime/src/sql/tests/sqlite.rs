@@ -1,0 +1,129 @@
+use std::path::Path;
+
+use tessera_token::time::UnixSeconds;
+
+use super::suite::{self, put};
+use super::{key, Thing, NEXT, SCHEMA};
+use crate::clock::ManualClock;
+use crate::random::SeededRandom;
+use crate::sql::Database;
+use crate::store::{Opened, StoreError, StoreOptions};
+
+fn open_with(folder: &Path, options: &StoreOptions) -> Result<(Database, Opened), StoreError> {
+    let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
+    Database::open(folder, SCHEMA, options, clock, &SeededRandom::predictable(7))
+}
+
+fn open(folder: &Path) -> Database {
+    open_with(folder, &StoreOptions::default()).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = |name: &str| open(&folder.path().join(name));
+    suite::rows_come_back_by_key_and_in_order(&fresh("a")).await;
+    suite::a_batch_whose_expectations_do_not_hold_changes_nothing(&fresh("b")).await;
+    suite::batches_that_wait_together_are_answered_apart(&fresh("c")).await;
+    suite::numbers_and_values_that_no_column_holds_are_refused(&fresh("d")).await;
+    suite::a_closed_database_says_so(&fresh("e")).await;
+    let one = fresh("f");
+    suite::changes_that_rest_on_what_was_read_lose_nothing([&one, &one]).await;
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    put(&database, "a", 1).await;
+    database.close().unwrap();
+    let database = open(folder.path());
+    assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
+    database.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_has_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    let second = open_with(folder.path(), &StoreOptions::default());
+    assert_eq!(second.err(), Some(StoreError::Locked(folder.path().to_owned())));
+    database.close().unwrap();
+    open(folder.path()).close().unwrap();
+}
+
+/// The open names the missing part, and only `accept_loss` goes on without it.
+#[tokio::test]
+async fn a_database_that_holds_less_than_its_head_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    put(&database, "a", 1).await;
+    database.close().unwrap();
+    let data = folder.path().join("data.sqlite");
+    std::fs::copy(&data, old.path().join("data")).unwrap();
+    let database = open(folder.path());
+    put(&database, "b", 2).await;
+    put(&database, "c", 3).await;
+    database.close().unwrap();
+
+    let lost = |folder: &Path| match open_with(folder, &StoreOptions::default()) {
+        Err(StoreError::Lost(loss)) => loss.missing.join(","),
+        other => panic!("{:?}", other.map(|(_, opened)| opened)),
+    };
+    std::fs::copy(old.path().join("data"), &data).unwrap();
+    assert_eq!(lost(folder.path()), "the last 2 commits are missing");
+    assert_eq!(lost(folder.path()), "the last 2 commits are missing", "nothing was changed");
+    let accept = StoreOptions { accept_loss: true, ..StoreOptions::default() };
+    let (database, opened) = open_with(folder.path(), &accept).unwrap();
+    assert!(opened.accepted.is_some());
+    assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
+    database.close().unwrap();
+    open(folder.path()).close().unwrap();
+
+    std::fs::remove_file(folder.path().join("head")).unwrap();
+    assert_eq!(lost(folder.path()), "the file `head` is gone");
+    open_with(folder.path(), &accept).unwrap().0.close().unwrap();
+    std::fs::write(&data, b"no database at all, but some bytes in its place").unwrap();
+    assert!(lost(folder.path()).starts_with("the database cannot be read"));
+    std::fs::remove_file(&data).unwrap();
+    assert_eq!(lost(folder.path()), "the database is gone");
+    let (database, opened) = open_with(folder.path(), &accept).unwrap();
+    assert!(opened.founded && opened.accepted.is_some());
+    assert_eq!(database.table::<Thing>().count().await.unwrap(), 0);
+    database.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_is_whole_and_opens_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    for number in 0..50u64 {
+        put(&database, &number.to_string(), number).await;
+    }
+    let to = folder.path().join("copy");
+    database.copy_to(&to).unwrap();
+    put(&database, "later", 99).await;
+    database.close().unwrap();
+    let copy = open(&to);
+    let things = copy.table::<Thing>();
+    assert_eq!(things.count().await.unwrap(), 50);
+    assert_eq!(copy.faults().unwrap(), Vec::<String>::new());
+    copy.close().unwrap();
+}
+
+/// Each version of the tables that was ever released becomes the present one; a newer one is refused.
+#[tokio::test]
+async fn older_tables_are_brought_to_the_present_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    put(&database, "a", 1).await;
+    database.close().unwrap();
+    let (clock, random) = (ManualClock::at(UnixSeconds::new(1)), SeededRandom::predictable(7));
+    let options = StoreOptions::default();
+    let (database, _) = Database::open(folder.path(), NEXT, &options, clock, &random).unwrap();
+    assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
+    database.close().unwrap();
+    let older = open_with(folder.path(), &options).err();
+    assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
+}
