@@ -22,6 +22,7 @@ pub mod stop;
 pub mod derivation;
 pub mod hold_back;
 pub mod http;
+pub mod inherited;
 pub mod kernel;
 pub mod log;
 pub mod metrics;

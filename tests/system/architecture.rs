@@ -96,7 +96,17 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "runtime",
         &[
-            &["boxed", "hold_back", "kernel", "limits", "random", "ready", "stop", "x509"],
+            &[
+                "boxed",
+                "hold_back",
+                "inherited",
+                "kernel",
+                "limits",
+                "random",
+                "ready",
+                "stop",
+                "x509",
+            ],
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager", "sql"],

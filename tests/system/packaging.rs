@@ -135,6 +135,71 @@ fn service_manager_is_told_of_ready_watchdog_and_stop() {
     assert!(up.wait().success());
 }
 
+/// Opens the sockets as `systemd` does: from descriptor 3 on, named to the process that it then becomes.
+const ACTIVATE: &str = "
+import os, socket, sys
+listening = []
+for _ in range(2):
+    one = socket.socket()
+    one.bind(('127.0.0.1', 0))
+    one.listen(64)
+    listening.append(one)
+ports = [one.getsockname()[1] for one in listening]
+for at, one in enumerate(listening):
+    os.dup2(one.fileno(), 3 + at)
+    os.set_inheritable(3 + at, True)
+os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], [word.replace('PORT', str(ports[0])) for word in sys.argv[1:]])
+";
+
+/// The broker listens on the socket that has its address, and closes the one that has none of its addresses.
+#[test]
+fn broker_takes_the_socket_of_the_service_manager() {
+    let folder = TempDir::new().unwrap();
+    let mut up = Command::new("python3");
+    up.args(["-c", ACTIVATE]).arg(tessera());
+    up.args([
+        "up",
+        "--mqtt",
+        "127.0.0.1:PORT",
+        "--http",
+        "127.0.0.1:0",
+        "--metrics",
+        "127.0.0.1:0",
+    ]);
+    up.arg("--data").arg(folder.path().join("data"));
+    let mut up = Process::start(&mut up);
+    up.line("the socket that is used", |line| {
+        line.contains("listening on the socket of the service manager")
+    });
+    up.line("the socket that is closed", |line| {
+        line.contains("the service manager has given a socket of which the settings do not know")
+    });
+    up.line("ready", |line| line == "ready");
+    up.terminate();
+    assert!(up.wait().success());
+}
+
+/// A unit of sockets names the addresses of the settings that are installed with it.
+#[test]
+fn units_of_sockets_name_the_addresses_of_the_settings() {
+    for (unit, settings) in
+        [("tessera", "tessera"), ("tessera-broker", "broker"), ("tessera-provision", "provision")]
+    {
+        let text = read(&format!("systemd/{unit}.socket"));
+        let settings = read(&format!("etc/{settings}.toml"));
+        let addresses: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+        assert!(!addresses.is_empty(), "{unit}");
+        for address in addresses {
+            let named = settings
+                .lines()
+                .any(|line| !line.starts_with('#') && line.ends_with(&format!("= \"{address}\"")));
+            assert!(named, "{unit}: {address}");
+        }
+    }
+}
+
 /// The words of the last `CMD` of the Containerfile, in a network of their own.
 #[test]
 fn container_command_serves() {

@@ -11,6 +11,7 @@ use actix_web::{web, App};
 use tessera_runtime::boxed::Boxed;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::server::{self, Listener, ServerLimits};
+use tessera_runtime::inherited;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::stop::Stop;
@@ -120,7 +121,8 @@ impl AgentDaemon {
         }
         let place = config.http.to_string();
         let listen = |error| DaemonError::Listen(place.clone(), error);
-        let tcp = TcpListener::bind(config.http).map_err(listen)?;
+        let tcp = inherited::take(config.http).map_or_else(|| TcpListener::bind(config.http), Ok);
+        let tcp = tcp.map_err(listen)?;
         let http = tcp.local_addr().map_err(listen)?;
         let socket = config.socket.as_deref().map(open_socket).transpose()?;
         let timer = clock.clone();

@@ -45,6 +45,16 @@ pub(crate) enum Rejected {
 }
 
 impl Rejected {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::HalfOpen,
+        Self::PrefixHalfOpen,
+        Self::PrefixSockets,
+        Self::PrefixRate,
+        Self::Prefixes,
+        Self::SuspectRate,
+    ];
+
     /// The label in metrics and logs.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

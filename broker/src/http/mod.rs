@@ -57,14 +57,20 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
         ("lost", fleet.lost),
         ("router_restarts", fleet.restarts),
         ("router_renewals", fleet.renewals),
-        ("router_answers", u64::from(fleet.answers)),
-        ("router_bytes", fleet.held),
-        ("router_old", fleet.old_routers),
         ("refused", fleet.refused),
         ("publishers_waited", fleet.publishers_waited),
         ("links_waited", fleet.links_waited),
     ] {
+        hub.metrics.wildcard(what, count);
+        // Its name and these values are older than the counter, and stay.
         hub.metrics.fleet.set(&[what], i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    for (what, state) in [
+        ("router_answers", u64::from(fleet.answers)),
+        ("router_bytes", fleet.held),
+        ("router_old", fleet.old_routers),
+    ] {
+        hub.metrics.fleet.set(&[what], i64::try_from(state).unwrap_or(i64::MAX));
     }
     hub.metrics.render()
 }

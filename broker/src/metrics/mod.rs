@@ -1,5 +1,7 @@
 //! Metrics of the broker. Names begin with `tessera_broker_`.
 
+mod labels;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -9,8 +11,10 @@ use tessera_runtime::metrics::{
 };
 use tessera_token::refusal::RefusalCode;
 
+use crate::admission::Rejected;
 use crate::codec::QoS;
-use crate::routing::Tally;
+use crate::routing::{retained::Limit, Tally};
+use crate::shares::Kind;
 
 /// The broker's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +37,7 @@ pub(crate) struct BrokerMetrics {
     pub sessions: Gauge,
     pub retained: Gauge,
     pub fleet: Gauge,
+    wildcard: Counter,
     pub shares: Gauge,
     pub connect_seconds: Histogram,
     pub revocation_seconds: Histogram,
@@ -155,6 +160,11 @@ impl BrokerMetrics {
                 "Counters of wildcard and shared routes since start, and the state of their router",
                 &["what"],
             )?,
+            wildcard: m.counter(
+                &n("wildcard_total"),
+                "Events of wildcard and shared routes",
+                &["what"],
+            )?,
             connect_seconds: m.histogram(
                 &n("connect_seconds"),
                 "CONNECT to decision",
@@ -181,12 +191,23 @@ impl BrokerMetrics {
         Ok(own)
     }
 
-    /// The series whose first count is an alert.
+    /// The series whose first count may be an alert.
     fn present(&self) {
+        let turned_away = Rejected::ALL.iter().map(|rejected| rejected.as_str());
+        for limit in turned_away.chain(labels::TURNED_AWAY) {
+            self.turned_away.present(&[limit]);
+        }
+        let kinds = Kind::ALL.iter().flat_map(|kind| kind.limits());
+        let retained = Limit::ALL.iter().map(|limit| limit.label());
+        for limit in kinds.chain(retained).chain(labels::LIMITS) {
+            self.limits_hit.present(&[limit]);
+        }
+        for why in labels::DROPPED {
+            ["0", "1", "2"].iter().for_each(|qos| self.dropped.present(&[why, qos]));
+        }
         self.refusals.present(&["connect", RefusalCode::TokenRevoked.as_str()]);
         self.token_requests.present(&["not_ready"]);
         self.resumption.present(&["key_not_replaced"]);
-        ["0", "1", "2"].iter().for_each(|qos| self.dropped.present(&["queue_full", qos]));
     }
 
     /// Messages found no room in a queue, or no share, by QoS.
@@ -196,6 +217,12 @@ impl BrokerMetrics {
                 self.dropped.add(&["queue_full", qos], count);
             }
         }
+    }
+
+    /// An event of wildcard routes has happened so often since the start.
+    pub(crate) fn wildcard(&self, what: &str, count: u64) {
+        let before = self.wildcard.value(&[what]);
+        self.wildcard.add(&[what], count.saturating_sub(before));
     }
 
     /// All metrics of the process as text.

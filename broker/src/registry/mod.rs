@@ -71,6 +71,9 @@ pub enum Full {
 }
 
 impl Full {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sessions, Self::OfTenant, Self::OfDevice, Self::KeptOfDevice];
+
     /// As a metric label.
     pub const fn label(self) -> &'static str {
         match self {

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use tessera_runtime::inherited;
+
 use super::{listener, StartError};
 use crate::config::BrokerConfig;
 use crate::transport::settings::Listen;
@@ -34,7 +36,7 @@ impl Bound {
             listening.push((one.transport, address));
             sockets.push(socket);
         }
-        let http = TcpListener::bind(config.http);
+        let http = inherited::take(config.http).map_or_else(|| TcpListener::bind(config.http), Ok);
         let http = http.map_err(|error| StartError::Listen(config.http, error))?;
         let mqtt_addr = listening.first().map_or(config.http, |(_, address)| *address);
         let http_addr = http.local_addr().map_err(StartError::Thread)?;
@@ -48,7 +50,7 @@ fn bind(one: &Listen) -> io::Result<(Socket, SocketAddr)> {
         let address = socket.local_addr()?;
         return Ok((Socket::Udp(socket), address));
     }
-    let socket = listener::bind(one.address)?;
+    let socket = inherited::take(one.address).map_or_else(|| listener::bind(one.address), Ok)?;
     let address = socket.local_addr()?;
     Ok((Socket::Tcp(socket), address))
 }

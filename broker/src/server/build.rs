@@ -23,7 +23,7 @@ use crate::hub::{Disconnected, Hub};
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
 use crate::persistence::Persistence;
-use crate::registry::{AlertListeners, Registry};
+use crate::registry::{AlertListeners, Full, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
 use crate::routing::retained::Retained;
@@ -67,6 +67,7 @@ pub(super) async fn build(
     let validator = agent.validator().clone();
     let routing = Routing::start(Handle::current()).map_err(StartError::Thread)?;
     let persistence = store(config, &metrics)?;
+    Full::ALL.iter().for_each(|full| metrics.limits_hit.present(&[full.label()]));
     let random = SystemRandom::shared();
     let (folder, now) = (config.data_dir.join("tickets"), validator.now());
     let tickets = TicketKeys::open(&config.resumption, &folder, Arc::clone(&random), now);

@@ -23,6 +23,11 @@ macro_rules! kinds {
                 match self { $(Self::$kind => stringify!($name),)* }
             }
 
+            /// All labels of `limits_hit_total` for it.
+            pub(crate) fn limits(self) -> [&'static str; 3] {
+                [Level::Device, Level::Tenant, Level::All].map(|level| self.limit(level))
+            }
+
             /// The label of `limits_hit_total`.
             pub(super) const fn limit(self, level: Level) -> &'static str {
                 match (self, level) {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::log::LogControl;
-use tessera_runtime::service_manager;
 use tessera_runtime::stop::Stop;
+use tessera_runtime::{inherited, service_manager};
 
 use super::signals::{Asked, Signals};
 use crate::args::LogArgs;
@@ -99,6 +99,7 @@ pub(super) async fn until_told(
     let mut told = false;
     let mut looks = 0u32;
     // It serves from now on. Whether it is ready depends on other machines, and /readyz says so.
+    inherited::close_the_rest();
     service_manager::serving("not ready yet: /readyz says why");
     loop {
         tokio::select! {

@@ -24,6 +24,7 @@ pub(crate) use error::is_full;
 pub use error::StoreError;
 pub use loss::Loss;
 pub use options::{Opened, StoreOptions};
+#[cfg(feature = "sql")]
 pub(crate) use recover::{lock_folder as lock, Lock};
 pub use table::{Rows, Table};
 pub use writer::{Refused, Then};

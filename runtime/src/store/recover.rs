@@ -51,6 +51,7 @@ impl Drop for Lock {
 }
 
 /// As [`lock`], on a disk that nothing watches.
+#[cfg(feature = "sql")]
 pub(crate) fn lock_folder(folder: &Path) -> Result<Lock, StoreError> {
     lock(&Disk::default(), folder)
 }

@@ -51,6 +51,9 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::Tenant, Self::Publisher];
+
     /// As a metric label.
     pub const fn label(self) -> &'static str {
         match self {

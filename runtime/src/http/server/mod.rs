@@ -31,6 +31,7 @@ use actix_web::dev::AppConfig;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::clock::SharedClock;
+use crate::inherited;
 use crate::limits;
 use crate::metrics::{Counter, Gauge, Metrics, MetricsError};
 use crate::proxy::entrance::Entrance;
@@ -135,11 +136,14 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// Listens on `addr` with a backlog; port 0 takes a free one.
+/// Listens on `addr` with a backlog, or on the socket of the service manager that has this address; port 0 takes a free one.
 ///
 /// # Errors
 /// The address is taken or not ours.
 pub fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    if let Some(socket) = inherited::take(addr) {
+        return Ok(socket);
+    }
     let domain = socket2::Domain::for_address(addr);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
