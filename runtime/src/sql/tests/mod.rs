@@ -1,5 +1,6 @@
 //! One suite for both databases, and what each has of its own.
 
+mod killed;
 mod postgres;
 mod sqlite;
 mod suite;

@@ -14,7 +14,7 @@ fn open_with(folder: &Path, options: &StoreOptions) -> Result<(Database, Opened)
     Database::open(folder, SCHEMA, options, clock, &SeededRandom::predictable(7))
 }
 
-fn open(folder: &Path) -> Database {
+pub(super) fn open(folder: &Path) -> Database {
     open_with(folder, &StoreOptions::default()).unwrap().0
 }
 
