@@ -10,6 +10,8 @@ mod engine;
 mod head;
 mod log;
 mod open;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
