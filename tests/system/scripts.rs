@@ -1,10 +1,12 @@
 //! The command line for scripts: JSON for results and errors, lists by page and condition, and `tessera can`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tessera_tests::process::{run, tessera};
+use tempfile::TempDir;
+use tessera_tests::process::{run, tessera, Process};
 use tessera_tests::server::Server;
 
 /// Exit code, standard output and error output.
@@ -192,4 +194,29 @@ fn can_says_what_the_broker_does() {
     server.revoke("c-1");
     let asked = outcome(&mut server.operator(&["can", "c-1", "publish", "d/c-1/telemetry"]));
     assert!(asked.0 == 1 && asked.1.starts_with("no: device_revoked"), "{asked:?}");
+}
+
+#[test]
+fn servers_say_as_json_where_they_listen_and_when_they_are_ready() {
+    let folder = TempDir::new().unwrap();
+    // The log is on the error output.
+    let mut up = Command::new("sh");
+    up.args(["-c", "exec \"$0\" \"$@\" 2>/dev/null"]).arg(tessera());
+    up.args(["up", "--json", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    up.args(["--metrics", "127.0.0.1:0", "--data"]).arg(folder.path().join("data"));
+    let mut up = Process::start(&mut up);
+    up.line("ready", |line| line == r#"{"ready":true}"#);
+    let told = up.output();
+    let objects: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    assert_eq!(objects.len(), 2, "{told}");
+    for place in ["mqtt", "http", "metrics"] {
+        let address: SocketAddr = objects[0][place].as_str().unwrap().parse().unwrap();
+        assert_ne!(address.port(), 0, "{place}");
+    }
+    assert_eq!(objects[0]["data"], folder.path().join("data").display().to_string());
+    up.terminate();
+    assert!(up.wait().success());
 }

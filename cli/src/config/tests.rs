@@ -30,7 +30,8 @@ fn defaults_hold() {
 fn a_file_is_read_and_the_command_line_goes_before_it() {
     let text = "mqtt = \"0.0.0.0:1\"\naudience = \"b1\"\nderivation_key_file = \"k\"\n[log]\nlevel = \"warn\"\nformat = \"text\"\n[broker.limits]\nsockets = 7\n\
                 [broker]\nauthz_info = true\n[broker.resumption]\nenabled = false\n";
-    let args = LogArgs { log: Some("debug".into()), log_format: Some(LogFormat::Json) };
+    let args =
+        LogArgs { log: Some("debug".into()), log_format: Some(LogFormat::Json), json: false };
     let given = raw(text).unwrap().with_log(&args);
     let flag = DerivationArgs { derivation_keys: Some("f".into()) };
     for (raw, file) in [

@@ -15,7 +15,6 @@ use super::{control, founded, run_file};
 use crate::args::{AgentArgs, SeedsArgs};
 use crate::config::Raw;
 use crate::error::Outcome;
-use crate::output;
 
 /// Where the agent answers by default.
 const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
@@ -50,12 +49,12 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     control::serve(&config.data, &stop, Arc::new(copy));
     let verifier = daemon.agent().validator().verifier();
     let places = [("http", daemon.http().to_string()), ("verifier", verifier.to_string())];
-    run_file::write(&config.data, &places)?;
-    output::write(&format!(
+    let text = format!(
         "data          {}\nverifier      {verifier}   (devices prove themselves for this name)\nagent         http://{}   (OpenAPI: /openapi.json)\n\n",
         config.data.display(),
         daemon.http(),
-    ));
+    );
+    run_file::tell(&config.data, &places, (args.log.json, &text))?;
     let ready = || !daemon.agent().trust().load().is_empty();
     until_told(signals, reload, ready, || {}).await.impatient();
     let left = drain(&[&stop], config.drain).await;

@@ -11,7 +11,6 @@ use super::{control, run_file};
 use crate::args::{BrokerArgs, SeedsArgs};
 use crate::config::Raw;
 use crate::error::Outcome;
-use crate::output;
 
 /// The broker alone; it talks to provisioning over HTTP.
 pub(crate) async fn run(args: BrokerArgs) -> Outcome {
@@ -35,13 +34,13 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
     let metrics = broker.handle.http_addr;
     let mut places = broker.places();
     places.push(("metrics", metrics.to_string()));
-    run_file::write(&config.data, &places)?;
-    output::write(&format!(
+    let text = format!(
         "data          {}\n{}broker        http://{metrics}   (/metrics /healthz /readyz)\nprovisioning  {}\n\n",
         config.data.display(),
         broker.told(),
         feed.server.url,
-    ));
+    );
+    run_file::tell(&config.data, &places, (args.log.json, &text))?;
     until_told(signals, reload, || broker.handle.is_ready(), || broker.reload_certificates())
         .await
         .impatient();

@@ -126,7 +126,7 @@ pub(super) async fn until_told(
             _ = often.tick(), if !told => if ready() {
                 told = true;
                 service_manager::status("ready");
-                output::line("ready");
+                output::line(if reload.args.json { "{\"ready\":true}" } else { "ready" });
             },
         }
     }

@@ -14,7 +14,6 @@ use super::{control, first_token, run_file};
 use crate::args::ProvisionArgs;
 use crate::config::Raw;
 use crate::error::{Fault, Outcome};
-use crate::output;
 
 /// Provisioning alone.
 pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
@@ -27,7 +26,7 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-data")?;
     if args.new_operator {
-        return new_operator(&config.data).await;
+        return new_operator(&config.data, args.log.json).await;
     }
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let mut signals = Signals::listen()?;
@@ -41,11 +40,10 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let copied = Arc::clone(&service);
     control::serve(&config.data, &stop, Arc::new(move |to| copy_provisioning(&copied, to)));
     let data = config.data.display();
-    run_file::write(&config.data, &[("http", service.addr().to_string())])?;
     if let Some(first) = service.first_start() {
-        first_token::tell(&config.data, first);
+        first_token::tell(&config.data, first, args.log.json);
     }
-    output::write(&format!(
+    let text = format!(
         "data          {data}
 provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 
@@ -55,7 +53,9 @@ A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
 ",
         scheme = service.scheme(),
         http = service.addr(),
-    ));
+    );
+    let places = [("http", service.addr().to_string())];
+    run_file::tell(&config.data, &places, (args.log.json, &text))?;
     until_told(signals, reload, || true, || reload_certificates(&service)).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     run_file::remove(&config.data);
@@ -63,10 +63,10 @@ A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
 }
 
 /// A new token for an operator who lost the first one.
-async fn new_operator(data: &Path) -> Outcome {
+async fn new_operator(data: &Path, json: bool) -> Outcome {
     let random = SystemRandom::shared();
     let made = renew_operator(data, &SystemClock::shared(), &*random).await;
-    first_token::tell(data, &made.map_err(in_use)?);
+    first_token::tell(data, &made.map_err(in_use)?, json);
     Ok(0)
 }
 

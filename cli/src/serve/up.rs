@@ -15,7 +15,6 @@ use super::{control, first_token, run_file};
 use crate::args::UpArgs;
 use crate::config::{Config, Raw};
 use crate::error::{Fault, Outcome};
-use crate::output;
 
 /// Provisioning and broker in one process; the broker talks to provisioning over loopback HTTP, as it would elsewhere.
 pub(crate) async fn run(args: UpArgs) -> Outcome {
@@ -43,7 +42,7 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
         copied.1.copy_stores(to)
     };
     control::serve(&config.data, &front, Arc::new(copy));
-    tell(&config, &provisioning, &broker)?;
+    tell(&config, &provisioning, &broker, args.log.json)?;
     let ready = || broker.handle.is_ready();
     let signals = until_told(signals, reload, ready, || {
         reload_certificates(&provisioning);
@@ -87,17 +86,17 @@ fn tell(
     config: &Config,
     provisioning: &ProvisioningHandle,
     broker: &BrokerPart,
+    json: bool,
 ) -> Result<(), Fault> {
     let (http, mqtt) = (provisioning.addr(), broker.handle.mqtt_addr);
     let metrics = broker.handle.http_addr;
     let mut places = broker.places();
     places.extend([("http", http.to_string()), ("metrics", metrics.to_string())]);
-    run_file::write(&config.data, &places)?;
     let data = config.data.display();
     if let Some(first) = provisioning.first_start() {
-        first_token::tell(&config.data, first);
+        first_token::tell(&config.data, first, json);
     }
-    output::write(&format!(
+    let text = format!(
         "data          {data}
 {told}provisioning  {scheme}://{http}   (OpenAPI: /openapi.json)
 broker        http://{metrics}   (/metrics /healthz /readyz)
@@ -113,6 +112,6 @@ Next, in another terminal:
         told = broker.told(),
         host = reachable(mqtt).ip(),
         port = mqtt.port(),
-    ));
-    Ok(())
+    );
+    run_file::tell(&config.data, &places, (json, &text))
 }
