@@ -9,6 +9,7 @@ use tessera_runtime::tls::Trust;
 mod backup;
 mod bench;
 mod device;
+mod device_proxy;
 mod operator;
 mod pages;
 mod place;
@@ -23,6 +24,7 @@ pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
     TokenArgs,
 };
+pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorArgs,
     OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
