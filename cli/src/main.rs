@@ -27,7 +27,7 @@ mod time;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command};
+use args::{Cli, Command, DeviceCommand};
 use clap::Parser;
 use error::{Fault, Outcome};
 
@@ -101,7 +101,11 @@ fn show(asked: &clap::Error) -> ExitCode {
 fn is_server(command: &Command) -> bool {
     matches!(
         command,
-        Command::Up(_) | Command::Provision(_) | Command::Broker(_) | Command::Agent(_)
+        Command::Up(_)
+            | Command::Provision(_)
+            | Command::Broker(_)
+            | Command::Agent(_)
+            | Command::Device(DeviceCommand::Proxy(_))
     )
 }
 

@@ -8,6 +8,8 @@ pub const LINK_REQUESTS: usize = 64;
 pub const LINK_EVENTS: usize = 256;
 /// Bytes of one MQTT packet in either direction: the largest token is 4 KiB, a relayed answer 8 KiB.
 pub const PACKET_BYTES: usize = 64 * 1024;
+/// Bytes of one WebSocket frame: a broker may put its largest packet (960 KiB) and others in one.
+pub const FRAME_BYTES: usize = 2 * 1024 * 1024;
 /// Publishes in flight of one device: rumqttc keeps a slot for each.
 pub const IN_FLIGHT: u16 = 64;
 /// Seconds from the first byte to CONNACK: longer means that the broker is not serving.

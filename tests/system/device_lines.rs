@@ -44,7 +44,7 @@ fn keep(dir: &Path, name: &str, bytes: &[u8]) {
 }
 
 /// A packet of MQTT, whole.
-fn packet(line: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn packet(line: &mut TcpStream) -> Vec<u8> {
     let mut all = vec![0; 2];
     line.read_exact(&mut all).unwrap();
     let mut length = usize::from(all[1] & 0x7f);
@@ -63,7 +63,7 @@ fn packet(line: &mut TcpStream) -> Vec<u8> {
 }
 
 /// The next connection of the device.
-fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let mut found = None;
     Watch::until(PATIENCE, || {
@@ -78,7 +78,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// The last field of a CONNECT, which is the password.
-fn password(connect: &[u8]) -> Credential {
+pub(crate) fn password(connect: &[u8]) -> Credential {
     // Token and proof are the tail, raw or as text.
     let fits = |n: usize| {
         let at = connect.len().checked_sub(n + 2)?;

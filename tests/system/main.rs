@@ -19,6 +19,7 @@ mod demo;
 mod deploy;
 mod device_lines;
 mod device_page;
+mod device_proxy;
 mod devices;
 mod doctor;
 mod fleet;

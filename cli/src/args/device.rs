@@ -6,7 +6,7 @@ use tessera_simulators::mqtt::Broker;
 use tessera_token::ids::VerifierName;
 use tessera_token::messages::TokenKind;
 
-use super::HttpArg;
+use super::{DeviceProxyArgs, HttpArg};
 use crate::error::Fault;
 
 #[derive(Subcommand)]
@@ -21,6 +21,8 @@ pub(crate) enum DeviceCommand {
     Connect(ConnectArgs),
     /// Find out, step by step, why a device is refused.
     Doctor(DoctorArgs),
+    /// Let MQTT clients of this machine, which cannot sign, connect as the device.
+    Proxy(DeviceProxyArgs),
 }
 
 /// The folder of one device.

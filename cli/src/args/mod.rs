@@ -11,6 +11,7 @@ mod backup;
 mod bench;
 mod config;
 mod device;
+mod device_proxy;
 mod list;
 mod operator;
 mod pages;
@@ -28,6 +29,7 @@ pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
     TokenArgs,
 };
+pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorCommand,

@@ -8,7 +8,9 @@ mod doctor;
 mod end;
 mod enrol;
 mod folder;
+mod holding;
 mod password;
+mod proxy;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -24,5 +26,6 @@ pub(crate) async fn run(command: DeviceCommand) -> Outcome {
         DeviceCommand::Password(args) => password::run(args).await,
         DeviceCommand::Connect(args) => connect::run(args).await,
         DeviceCommand::Doctor(args) => doctor::run(args).await,
+        DeviceCommand::Proxy(args) => proxy::run(args).await,
     }
 }

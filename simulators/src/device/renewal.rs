@@ -10,12 +10,12 @@ use tessera_token::messages::TokenKind;
 use tessera_token::seal::OpeningKey;
 use tokio::time::{sleep, Sleep};
 
-use super::api::{token_answer, token_request, ApiError, DeviceApi};
+use super::api::{longer, token_answer, token_request, ApiError, DeviceApi};
 use super::clock::DeviceClock;
 use super::credential::HeldToken;
 use super::identity::Identity;
 use crate::limits;
-use crate::mqtt::Link;
+use crate::mqtt::{Link, NotSent};
 
 /// The control topic for tokens.
 pub const TOKEN_TOPIC: &str = "$tessera/token";
@@ -37,6 +37,21 @@ pub struct Holder<'a> {
     pub token: &'a HeldToken,
     /// The kind that it asks for.
     pub kind: TokenKind,
+}
+
+/// A connection, as far as tokens travel on it.
+pub trait TokenLink: Sync {
+    /// Queues a payload for [`TOKEN_TOPIC`].
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    fn send_token(&self, payload: Vec<u8>) -> Result<(), NotSent>;
+}
+
+impl TokenLink for Link {
+    fn send_token(&self, payload: Vec<u8>) -> Result<(), NotSent> {
+        self.publish(TOKEN_TOPIC, true, payload)
+    }
 }
 
 /// Outcome of a step.
@@ -81,13 +96,27 @@ pub struct Renewal {
     is_open: bool,
     /// The key that opens the answer to the request that was published last.
     opens: Option<OpeningKey>,
+    /// The least wait after a failure.
+    pause: Duration,
 }
 
 impl Renewal {
     /// Of the token that is held, after this share of its life; over MQTT first, or over REST alone.
     pub fn new(percent: u64, over_mqtt: bool, holder: &Holder<'_>) -> Self {
         let due = Box::pin(sleep(wait(percent, holder.token, holder)));
-        Self { percent, over_mqtt, step: Step::Ask, due, is_open: false, opens: None }
+        let (step, pause) = (Step::Ask, limits::BACKOFF.0);
+        Self { percent, over_mqtt, step, due, is_open: false, opens: None, pause }
+    }
+
+    /// The next step is due now: the broker is given the token that is held, which came another way.
+    pub fn hand_in_next(&mut self) {
+        self.step = Step::HandIn;
+        self.after(Duration::ZERO);
+    }
+
+    /// From now on REST alone is asked: no answer comes over MQTT.
+    pub fn by_rest_alone(&mut self) {
+        self.over_mqtt = false;
     }
 
     /// Until the next step is due. Cancel-safe.
@@ -96,7 +125,7 @@ impl Renewal {
     }
 
     /// Takes the step that is due.
-    pub async fn act(&mut self, link: &Link, holder: &Holder<'_>) -> Vec<News> {
+    pub async fn act(&mut self, link: &impl TokenLink, holder: &Holder<'_>) -> Vec<News> {
         let mut news = Vec::new();
         match self.step {
             Step::Ask if self.over_mqtt => {
@@ -130,6 +159,7 @@ impl Renewal {
         match token_answer(payload, holder.clock, self.opens.as_ref()) {
             Ok(answer) => {
                 self.opens = None;
+                self.pause = limits::BACKOFF.0;
                 let now = holder.clock.monotonic();
                 let started = if let Step::AskByRest(asked) = self.step { asked } else { now };
                 let token = HeldToken::of(&answer);
@@ -152,30 +182,38 @@ impl Renewal {
         }
     }
 
-    fn ask(&mut self, link: &Link, holder: &Holder<'_>) -> Option<Duration> {
+    fn ask(&mut self, link: &impl TokenLink, holder: &Holder<'_>) -> Option<Duration> {
         let Holder { identity, clock, random, kind, .. } = holder;
         let asked = token_request(identity, clock, *random, *kind).ok()?;
-        link.publish(TOKEN_TOPIC, true, asked.bytes).ok()?;
+        link.send_token(asked.bytes).ok()?;
         self.opens = asked.opens;
         self.is_open = true;
         Some(clock.monotonic())
     }
 
-    async fn ask_by_rest(&mut self, link: &Link, holder: &Holder<'_>, news: &mut Vec<News>) {
+    async fn ask_by_rest(
+        &mut self,
+        link: &impl TokenLink,
+        holder: &Holder<'_>,
+        news: &mut Vec<News>,
+    ) {
         match by_rest(holder).await {
             Ok((token, took)) => {
+                self.pause = limits::BACKOFF.0;
                 self.hand_in(link, &token, news);
                 self.after(wait(self.percent, &token, holder));
                 news.push(News::Token { token, took, over_mqtt: false });
             }
             Err(error) => {
-                self.after(wait(self.percent, holder.token, holder));
+                let pause = jitter(self.pause, holder.random);
+                self.pause = longer(self.pause);
+                self.after(wait(self.percent, holder.token, holder).max(pause));
                 news.push(News::Failed(error));
             }
         }
     }
 
-    fn hand_in(&mut self, link: &Link, token: &HeldToken, news: &mut Vec<News>) {
+    fn hand_in(&mut self, link: &impl TokenLink, token: &HeldToken, news: &mut Vec<News>) {
         let handed_in = hand_in(link, token);
         self.is_open |= matches!(handed_in, Some(News::Asked));
         news.extend(handed_in);
@@ -198,11 +236,11 @@ pub async fn by_rest(holder: &Holder<'_>) -> Result<(HeldToken, Duration), ApiEr
 }
 
 /// A symmetric token cannot be handed in: nothing on this connection has proved its key.
-fn hand_in(link: &Link, token: &HeldToken) -> Option<News> {
+fn hand_in(link: &impl TokenLink, token: &HeldToken) -> Option<News> {
     if token.key.is_some() {
         return None;
     }
-    let sent = link.publish(TOKEN_TOPIC, true, token.bytes.clone());
+    let sent = link.send_token(token.bytes.clone());
     Some(sent.map_or(News::QueueFull, |()| News::Asked))
 }
 

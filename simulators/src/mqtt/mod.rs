@@ -21,11 +21,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use broker::{Broker, Scheme};
+pub use bytes::BytesMut;
 pub use challenge::Challenge;
 use driver::Driver;
 pub use obstacle::{Obstacle, Told};
 use protocol::Asked;
-use stream::ByteStream;
+pub use stream::{ByteStream, Turn};
 
 use crate::limits;
 

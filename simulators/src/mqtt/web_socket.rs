@@ -1,6 +1,7 @@
 //! The client's half of a WebSocket with the subprotocol `mqtt` (RFC 6455; MQTT 5 section 6): `actix_http` codes frames.
 
 use std::io;
+use std::task::{Context, Poll};
 
 use actix_http::ws::{hash_key, Codec, Frame, Item, Message};
 use base64ct::{Base64, Encoding};
@@ -11,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::broker::Broker;
-use crate::limits::{PACKET_BYTES, UPGRADE_BYTES, UPGRADE_HEADERS};
+use super::stream::poll_read;
+use crate::limits::{FRAME_BYTES, UPGRADE_BYTES, UPGRADE_HEADERS};
 
 pub(super) struct WebSocket {
     carried: Carried,
@@ -51,7 +53,7 @@ impl WebSocket {
             }
         };
         let _ = raw.split_to(length);
-        let codec = Codec::new().client_mode().max_size(PACKET_BYTES * 2);
+        let codec = Codec::new().client_mode().max_size(FRAME_BYTES);
         Ok(Self { carried, codec, raw, owed: BytesMut::new(), over: false })
     }
 
@@ -70,6 +72,46 @@ impl WebSocket {
             }
             if self.carried.read_buf(&mut self.raw).await? == 0 {
                 return Ok(0);
+            }
+        }
+    }
+
+    /// The connection, and what waits to be written to it once `outbox` is in a frame.
+    pub(super) fn framed(
+        &mut self,
+        outbox: &mut BytesMut,
+    ) -> io::Result<(&mut Carried, &mut BytesMut)> {
+        if !outbox.is_empty() && self.owed.is_empty() {
+            self.owe(Message::Binary(outbox.split().freeze()))?;
+        }
+        Ok((&mut self.carried, &mut self.owed))
+    }
+
+    /// The connection underneath.
+    pub(super) fn carried(&mut self) -> &mut Carried {
+        &mut self.carried
+    }
+
+    /// As [`WebSocket::read`].
+    pub(super) fn poll_in(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let before = inbox.len();
+        loop {
+            while let Some(frame) = self.codec.decode(&mut self.raw).map_err(io::Error::other)? {
+                self.frame(frame, inbox)?;
+            }
+            match inbox.len() - before {
+                0 if self.over => return Poll::Ready(Ok(0)),
+                0 => {}
+                read => return Poll::Ready(Ok(read)),
+            }
+            match poll_read(&mut self.carried, cx, &mut self.raw)? {
+                Poll::Ready(0) => return Poll::Ready(Ok(0)),
+                Poll::Ready(_) => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
     }

@@ -2,23 +2,18 @@
 //! token is renewed meanwhile, and a connection that was lost is made again; what was not acknowledged is sent again then.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::{longer, DeviceApi};
-use tessera_simulators::device::clock::DeviceClock;
-use tessera_simulators::device::credential::HeldToken;
-use tessera_simulators::device::identity::Identity;
-use tessera_simulators::device::renewal::{
-    jitter, Holder, News, Renewal, RENEW_PERCENT, TOKEN_TOPIC,
-};
+use tessera_simulators::device::api::longer;
+use tessera_simulators::device::renewal::{jitter, News, Renewal, RENEW_PERCENT, TOKEN_TOPIC};
 use tessera_simulators::limits;
 use tessera_simulators::mqtt::{Closed, Incoming, Link};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use super::super::enrol::clock;
-use super::super::folder::{Card, Folder};
+use super::super::folder::Folder;
+use super::super::holding::Holding;
 use super::super::token::kind;
 use super::line::Line;
 use crate::error::{Fault, Outcome};
@@ -51,59 +46,25 @@ enum Over {
     Closed(Closed),
 }
 
-/// The token of one connection.
-struct Holding {
-    identity: Identity,
-    api: DeviceApi,
-    clock: Arc<DeviceClock>,
-    token: HeldToken,
-}
-
-impl Holding {
-    fn of(line: &Line<'_>) -> Result<Self, Fault> {
-        let card = line.folder.card()?;
-        Ok(Self {
-            identity: line.folder.identity(&card)?,
-            api: card.api()?,
-            clock: clock(&card),
-            token: line.folder.token()?,
-        })
-    }
-
-    fn holder(&self, line: &Line<'_>) -> Holder<'_> {
-        let Self { identity, api, clock, token } = self;
-        Holder { identity, clock, random: &SystemRandom, api, token, kind: kind(line.folder) }
-    }
-
-    /// Keeps a new token, and the clock that it set, for the next connection and for other commands. How many
-    /// publishes of its own are under way.
-    fn heed(&mut self, news: impl IntoIterator<Item = News>, line: &Line<'_>) -> usize {
-        let mut asked = 0;
-        for one in news {
-            match one {
-                News::Asked => asked += 1,
-                News::Token { token, .. } => {
-                    let kept = self.keep(&token, line.folder);
-                    output::complain(&match kept {
-                        Ok(()) => format!("the token is renewed, for {}", time::span(token.life())),
-                        Err(fault) => format!("the token is renewed and cannot be kept: {fault}"),
-                    });
-                    self.token = token;
-                }
-                News::Failed(error) => output::complain(&format!("no new token: {error}")),
-                // REST is asked; the next step comes by itself.
-                News::AskedTwice | News::QueueFull => {}
+/// Keeps a new token for the next connection and for other commands. How many publishes of its own are under way.
+fn heed(holding: &mut Holding, news: impl IntoIterator<Item = News>, folder: &Folder) -> usize {
+    let mut asked = 0;
+    for one in news {
+        match one {
+            News::Asked => asked += 1,
+            News::Token { token, .. } => {
+                let life = token.life();
+                output::complain(&match holding.take(token, folder) {
+                    Ok(()) => format!("the token is renewed, for {}", time::span(life)),
+                    Err(fault) => format!("the token is renewed and cannot be kept: {fault}"),
+                });
             }
+            News::Failed(error) => output::complain(&format!("no new token: {error}")),
+            // REST is asked; the next step comes by itself.
+            News::AskedTwice | News::QueueFull => {}
         }
-        asked
     }
-
-    /// The token before the clock: nothing may be signed for an earlier token by the time of a later one.
-    fn keep(&self, token: &HeldToken, folder: &Folder) -> Result<(), Fault> {
-        folder.keep_token(token)?;
-        let card = folder.card()?;
-        folder.keep_card(&Card { clock_correction: self.clock.correction(), ..card })
-    }
+    asked
 }
 
 impl<'a> Relay<'a> {
@@ -189,7 +150,7 @@ impl<'a> Relay<'a> {
 
     /// One connection, until it is over.
     async fn attend(&mut self, mut link: Link) -> Result<Over, Fault> {
-        let mut holding = Holding::of(self.line)?;
+        let mut holding = Holding::of(self.line.folder)?;
         self.line.subscribe(&mut link, !holding.token.bearer).await?;
         let topic = self.line.topic()?;
         self.under_way.retain(Option::is_some);
@@ -200,15 +161,16 @@ impl<'a> Relay<'a> {
         }
         // A connection that a bearer token let in renews nothing: the next token is for the next connection.
         let over_mqtt = !holding.token.bearer;
-        let mut renewal = Renewal::new(RENEW_PERCENT, over_mqtt, &holding.holder(self.line));
+        let mut renewal =
+            Renewal::new(RENEW_PERCENT, over_mqtt, &holding.holder(kind(self.line.folder)));
         while self.open || !self.under_way.is_empty() {
             let room = self.open && self.under_way.len() < usize::from(limits::IN_FLIGHT);
             tokio::select! {
                 event = link.next() => match event {
                     Incoming::Closed(closed) => return Ok(Over::Closed(closed)),
                     Incoming::Message { topic, payload } if topic == TOKEN_TOPIC => {
-                        let news = renewal.take(&payload, &holding.holder(self.line));
-                        self.asked(holding.heed(news, self.line));
+                        let news = renewal.take(&payload, &holding.holder(kind(self.line.folder)));
+                        self.asked(heed(&mut holding, news, self.line.folder));
                     }
                     event => self.take(event),
                 },
@@ -223,8 +185,8 @@ impl<'a> Relay<'a> {
                     None => self.open = false,
                 },
                 () = renewal.due() => {
-                    let news = renewal.act(&link, &holding.holder(self.line)).await;
-                    self.asked(holding.heed(news, self.line));
+                    let news = renewal.act(&link, &holding.holder(kind(self.line.folder))).await;
+                    self.asked(heed(&mut holding, news, self.line.folder));
                 }
                 _ = tokio::signal::ctrl_c() => break,
             }

@@ -1,0 +1,169 @@
+//! One local client, from its CONNECT to its end.
+
+use std::sync::Arc;
+
+use tessera_runtime::stop::Stop;
+use tessera_runtime::tls::Carried;
+use tessera_simulators::mqtt::{ByteStream, BytesMut, Turn};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connect::{Connect, NotTaken};
+use super::keeping::{Keeping, Outbox};
+use super::limits::{CONNECT_BYTES, CONNECT_WITHIN, LAST_BYTES_WITHIN, RENEWAL_WAITING};
+use super::names::Names;
+use super::packets::{refusal, unknown_version, Reason};
+use super::pump::{Left, Pump};
+use super::scanner;
+use super::upstream::{NotOpened, Opened, Upstream};
+
+/// Characters of a client's own id that the log shows.
+const SHOWN: usize = 64;
+
+/// The parts that all clients share.
+pub(super) struct Proxy {
+    pub(super) upstream: Upstream,
+    pub(super) names: Names,
+}
+
+/// Serves a client until it leaves.
+pub(super) async fn serve(local: Carried, proxy: Arc<Proxy>, stop: Stop) {
+    let mut local = ByteStream::over(local);
+    let (connect, came) = match timeout(CONNECT_WITHIN, first(&mut local)).await {
+        Ok(Ok(first)) => first,
+        Ok(Err(None)) => return,
+        Ok(Err(Some(fault))) => return not_taken(local, fault).await,
+        Err(_) => return tracing::info!("client turned away: no CONNECT in time"),
+    };
+    let client: String = connect.client_id.chars().take(SHOWN).collect();
+    let Ok(name) = proxy.names.take(&connect.client_id) else {
+        tracing::info!(client, "client turned away: the part behind ~ is no suffix of a client id");
+        return say(local, &refusal(connect.version, Reason::ClientIdNotValid)).await;
+    };
+    let client_id = name.as_str();
+    let opened = tokio::select! {
+        opened = proxy.upstream.open(&connect, client_id) => opened,
+        () = stop.stopping() => Err(NotOpened::Away("the proxy stops".to_owned())),
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(why) => return say(local, &told(&connect, client_id, why)).await,
+    };
+    tracing::info!(client_id, client, "client came");
+    attend(&proxy, &connect, client_id, (local, came), opened, &stop).await;
+}
+
+/// Passes packets on and keeps the token fresh, until one side ends it.
+async fn attend(
+    proxy: &Proxy,
+    connect: &Connect,
+    client_id: &str,
+    (local, came): (ByteStream, BytesMut),
+    opened: Opened,
+    stop: &Stop,
+) {
+    let (asks, asked) = mpsc::channel(RENEWAL_WAITING);
+    let (hears, heard) = mpsc::channel(RENEWAL_WAITING);
+    let shown = opened.token.clone();
+    let mut pump = Pump::new(connect, local, came, opened);
+    let keeping = Keeping { upstream: &proxy.upstream, client_id, outbox: Outbox(asks), heard };
+    let left = tokio::select! {
+        left = pump.run(asked, hears, stop) => left,
+        // It renews without an end.
+        () = keeping.run(&shown) => Left::Stopped,
+    };
+    tell(client_id, &left);
+    pump.end(&left).await;
+    // Not authorised, administrative action: MQTT tells no more, provisioning does.
+    if matches!(left, Left::Broker { reason: Some(0x87 | 0x98), refusal: None }) {
+        proxy.upstream.renew_or_tell(client_id).await;
+    }
+}
+
+fn tell(client_id: &str, left: &Left) {
+    match left {
+        Left::Client { said_goodbye } => tracing::info!(client_id, said_goodbye, "client left"),
+        Left::Broker { reason, refusal: Some((code, words)) } => {
+            let reason = reason.map(|reason| format!("{reason:#04x}")).unwrap_or_default();
+            tracing::warn!(
+                client_id,
+                code,
+                words,
+                reason,
+                "refused: the broker ended the connection"
+            );
+        }
+        Left::Broker { reason: Some(reason), .. } => {
+            let reason = format!("{reason:#04x}");
+            tracing::warn!(client_id, reason, "client left: the broker ended the connection");
+        }
+        Left::Broker { reason: None, .. } => {
+            tracing::warn!(client_id, "client left: the connection to the broker is lost");
+        }
+        Left::ClientMalformed => tracing::warn!(client_id, "client left: it sent no MQTT"),
+        Left::BrokerMalformed => tracing::warn!(client_id, "client left: the broker sent no MQTT"),
+        Left::Idle => tracing::info!(client_id, "client left: nothing moved for too long"),
+        Left::Stopped => tracing::info!(client_id, "client left: the proxy stops"),
+    }
+}
+
+/// The CONNACK for a client without a connection; the log has the reason.
+fn told(connect: &Connect, client_id: &str, why: NotOpened) -> Vec<u8> {
+    match why {
+        NotOpened::Refused(connack) => connack,
+        NotOpened::NoToken(fault) => {
+            let next = fault.what_next().unwrap_or_default();
+            tracing::error!(client_id, reason = fault.words(), next, "refused: no token");
+            refusal(connect.version, Reason::NotAuthorised)
+        }
+        NotOpened::Away(reason) => {
+            tracing::warn!(client_id, reason, "client turned away: no connection to the broker");
+            refusal(connect.version, Reason::Unavailable)
+        }
+    }
+}
+
+/// The CONNECT, and the bytes behind it. `None`: the client has gone.
+async fn first(local: &mut ByteStream) -> Result<(Connect, BytesMut), Option<NotTaken>> {
+    let (mut came, mut goes) = (BytesMut::new(), BytesMut::new());
+    loop {
+        if let Some((head, start)) = scanner::head(&came).map_err(|_| NotTaken::NoConnect)? {
+            if head.first != 0x10 || start + head.body > CONNECT_BYTES {
+                return Err(Some(NotTaken::NoConnect));
+            }
+            if came.len() >= start + head.body {
+                let packet = came.split_to(start + head.body);
+                let body = packet.get(start..).unwrap_or_default();
+                return Ok((Connect::parse(head.first, body)?, came));
+            }
+        }
+        match local.turn(&mut came, CONNECT_BYTES, &mut goes).await {
+            Ok(Turn::Read | Turn::Wrote) => {}
+            Ok(Turn::Ended) | Err(_) => return Err(None),
+        }
+    }
+}
+
+async fn not_taken(local: ByteStream, fault: NotTaken) {
+    match fault {
+        NotTaken::NoConnect => tracing::info!("client turned away: its first packet is no CONNECT"),
+        NotTaken::Version => {
+            tracing::info!("client turned away: it speaks neither MQTT 3.1.1 nor 5");
+            say(local, &unknown_version()).await;
+        }
+    }
+}
+
+/// The last packet to a client.
+async fn say(mut local: ByteStream, packet: &[u8]) {
+    let last = async {
+        let (mut came, mut goes) = (BytesMut::new(), BytesMut::from(packet));
+        while !goes.is_empty() {
+            if local.turn(&mut came, 0, &mut goes).await.is_err() {
+                return;
+            }
+        }
+        local.close().await;
+    };
+    let _ = timeout(LAST_BYTES_WITHIN, last).await;
+}
