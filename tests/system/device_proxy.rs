@@ -319,3 +319,19 @@ fn proxy_renews_over_rest_where_the_broker_has_no_answers() {
     drop(client);
     proxy.stop();
 }
+
+#[test]
+fn proxy_says_as_json_where_it_listens() {
+    let server = Server::start();
+    let device = server.enrol("p-json", "sensor");
+    let mut proxy = command(&device, &device.mqtt.to_string(), "127.0.0.1:0");
+    let mut proxy = Process::start(proxy.arg("--json"));
+    let line = proxy.line("its place", |line| line.starts_with('{'));
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(told["device"], "p-json");
+    let listening: SocketAddr = told["listening"].as_str().unwrap().parse().unwrap();
+    assert!(listening.ip().is_loopback());
+    proxy.line("ready", |line| line == r#"{"ready":true}"#);
+    proxy.terminate();
+    assert!(proxy.wait().success());
+}

@@ -16,7 +16,7 @@ pub(crate) struct LogArgs {
     /// How a log line looks.
     #[arg(long, value_enum, value_name = "FORMAT", global = true)]
     pub(crate) log_format: Option<LogFormat>,
-    /// Two lines of JSON on the standard output: first where the server listens, as in run.json, then `{"ready":true}`.
+    /// Two lines of JSON on the standard output: first where it listens (as in run.json), then `{"ready":true}`.
     #[arg(long)]
     pub(crate) json: bool,
 }

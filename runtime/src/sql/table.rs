@@ -150,7 +150,10 @@ impl<R: Record> Table<R> {
             values.extend_from_slice(behind);
         }
         let filter = if wanted.is_empty() { String::new() } else { format!(" WHERE {wanted}") };
-        let sql = format!("SELECT {all} FROM {table}{filter} ORDER BY {order} LIMIT {limit}");
+        // A value, and no part of the text: connections keep each text prepared.
+        values.push(Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let last = values.len();
+        let sql = format!("SELECT {all} FROM {table}{filter} ORDER BY {order} LIMIT ${last}");
         self.statement(&sql.into(), values)
     }
 

@@ -21,6 +21,7 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::log::{init_adjustable, Format};
 use tessera_runtime::service_manager;
@@ -46,15 +47,10 @@ pub(super) async fn run(args: DeviceProxyArgs) -> Outcome {
     let upstream = Upstream::of(&args)?;
     let names = Names::of(&upstream.device);
     let door = Door::open(&args.listen).await?;
-    output::write(&format!(
-        "device        {}\nbroker        {}\nlistening     {}\n",
-        upstream.device,
-        args.mqtt,
-        door.place()?,
-    ));
+    tell(&args, &upstream.device, &door.place()?.to_string());
     let stop = Stop::new();
     let proxy = Arc::new(Proxy { upstream, names });
-    serve(&door, &proxy, usize::from(args.clients), &stop).await?;
+    serve(&door, &proxy, &args, &stop).await?;
     service_manager::stopping();
     drop(door);
     for name in stop.finish(limits::DRAIN).await {
@@ -65,13 +61,32 @@ pub(super) async fn run(args: DeviceProxyArgs) -> Outcome {
     Ok(0)
 }
 
+/// Says where clients connect, and as which device.
+fn tell(args: &DeviceProxyArgs, device: &str, place: &str) {
+    match args.log.json {
+        true => output::line(
+            &json!({ "device": device, "broker": args.mqtt, "listening": place }).to_string(),
+        ),
+        false => output::write(&format!(
+            "device        {device}\nbroker        {}\nlistening     {place}\n",
+            args.mqtt
+        )),
+    }
+}
+
 /// Accepts clients until a signal ends it.
-async fn serve(door: &Door, proxy: &Arc<Proxy>, clients: usize, stop: &Stop) -> Result<(), Fault> {
+async fn serve(
+    door: &Door,
+    proxy: &Arc<Proxy>,
+    args: &DeviceProxyArgs,
+    stop: &Stop,
+) -> Result<(), Fault> {
+    let clients = usize::from(args.clients);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let places = Arc::new(Semaphore::new(clients));
     let mut alive = tokio::time::interval(service_manager::watchdog().map_or(SELDOM, |w| w / 2));
     service_manager::serving("ready");
-    output::line("ready");
+    output::line(if args.log.json { r#"{"ready":true}"# } else { "ready" });
     loop {
         tokio::select! {
             _ = term.recv() => return Ok(()),
