@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tessera_tests::process::{ok, run, tessera, Process, PATIENCE};
-use tessera_tests::server::{Device, Server};
+use tessera_tests::server::{run_file, Device, Server};
 use tessera_tests::site::Watch;
 
 use crate::device_lines::{accept, packet, password};
+use crate::tls::certificate;
 
 /// Seconds of a token's life: a quarter of it is time enough for a renewal on a busy machine.
 const LIFE: u64 = 8;
@@ -334,4 +335,39 @@ fn proxy_says_as_json_where_it_listens() {
     proxy.line("ready", |line| line == r#"{"ready":true}"#);
     proxy.terminate();
     assert!(proxy.wait().success());
+}
+
+/// Messages in both directions, one of them larger than all buffers, over each way that a broker offers.
+#[test]
+fn proxy_reaches_the_broker_over_tls_and_websocket() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let any = "127.0.0.1:0";
+    let server = Server::start_with(
+        folder,
+        &["--mqtts", any, "--wss", any, "--ws", any, "--cert", &cert, "--key", &key],
+    );
+    let places = run_file(&server.data());
+    let device = server.enrol("p-ways", "sensor");
+    let backend = server.enrol("back-ways", "backend");
+    let large = server.data().join("large");
+    std::fs::write(&large, "x".repeat(200_000)).unwrap();
+    for scheme in ["mqtts", "wss", "ws"] {
+        let at: SocketAddr = places[scheme].as_str().unwrap().parse().unwrap();
+        let broker = format!("{scheme}://localhost:{}", at.port());
+        let proxy = Proxy::at(&device, &broker, &["--cafile", &cert]);
+        let mut subscriber = proxy.subscriber("d/p-ways/cmd", &[]);
+        publish(&backend, "d/p-ways/cmd", scheme);
+        subscriber.line("the message", |line| line == format!("d/p-ways/cmd {scheme}"));
+        let words = ["-q", "1", "-i", "~up", "-t", "d/p-ways/telemetry", "-f"];
+        let told = ok(proxy.mosquitto("mosquitto_pub", &words).arg(&large));
+        assert!(told.contains("received PUBACK"), "{scheme}: {told}");
+        proxy.stop();
+    }
+    // A certificate that nothing vouches for.
+    let at: SocketAddr = places["mqtts"].as_str().unwrap().parse().unwrap();
+    let mut proxy = Proxy::at(&device, &format!("mqtts://localhost:{}", at.port()), &[]);
+    let (connected, told) = run(&mut proxy.mosquitto("mosquitto_pub", &["-t", "a", "-m", "x"]));
+    assert!(!connected, "{told}");
+    proxy.logs(&["client turned away", "certificate"]);
 }
