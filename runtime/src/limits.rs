@@ -67,6 +67,12 @@ pub const SQL_LANES: usize = 8;
 pub const SQL_LANE_GROUP: usize = 32;
 /// Seconds for which a connection to PostgreSQL may take to be made.
 pub const SQL_CONNECT: Duration = Duration::from_secs(10);
+/// Time for an answer of PostgreSQL, and for bytes to be taken by its machine.
+pub const SQL_ANSWER: Duration = Duration::from_secs(30);
+/// Time for the tables to be brought to a newer version.
+pub const SQL_SCHEMA: Duration = Duration::from_secs(600);
+/// Times that a batch is sent to PostgreSQL which meets others that wait for it.
+pub const SQL_DEADLOCKS: usize = 5;
 /// Rows up to which an answer of a database is read on the thread that asks.
 pub const SQL_ROWS_AT_ONCE: usize = 64;
 

@@ -12,6 +12,8 @@ use crate::store::StoreError;
 pub struct Batch {
     pub(super) expects: Vec<Expect>,
     pub(super) writes: Vec<Statement>,
+    /// Rows that must not be there, and whether they are added.
+    absent: Vec<(&'static str, Key, bool)>,
     problem: Option<StoreError>,
 }
 
@@ -36,15 +38,23 @@ impl Batch {
         Self::default()
     }
 
-    /// Puts a row in the place of the one with this key, if there is one.
+    /// Puts a row in the place of the one with this key, if there is one. After [`Batch::expect_absent`] it is added.
     pub fn put<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) {
-        self.write(table.put(key, record));
+        let is_it = |one: &&mut (&str, Key, bool)| one.0 == R::TABLE && one.1 == key;
+        match self.absent.iter_mut().find(is_it).filter(|(_, _, is_added)| !is_added) {
+            // The database itself refuses a second one: two processes may have seen that there is none.
+            Some((_, _, is_added)) => {
+                *is_added = true;
+                self.write(table.insert(key, record));
+            }
+            None => self.write(table.put(key, record)),
+        }
     }
 
     /// Adds a row. The batch is refused when there is one with this key.
     pub fn insert<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) {
         self.expect_absent(table, key.clone());
-        self.write(table.insert(key, record));
+        self.put(table, key, record);
     }
 
     /// Deletes a row; one that is not there stays away.
@@ -57,8 +67,9 @@ impl Batch {
         self.demand(table.finds_record(key, record), true);
     }
 
-    /// Demands that there is no row with this key.
+    /// Demands that there is no row with this key. The batch must add it: nothing else holds its place.
     pub fn expect_absent<R: Record>(&mut self, table: &Table<R>, key: Key) {
+        self.absent.push((R::TABLE, key.clone(), false));
         self.demand(table.finds(key), false);
     }
 
@@ -74,6 +85,7 @@ impl Batch {
     pub fn append(&mut self, other: Self) {
         self.expects.extend(other.expects);
         self.writes.extend(other.writes);
+        self.absent.extend(other.absent);
         if let Some(problem) = other.problem {
             self.problem.get_or_insert(problem);
         }
@@ -88,6 +100,10 @@ impl Batch {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
+        }
+        if let Some((table, ..)) = self.absent.iter().find(|(_, _, is_added)| !is_added) {
+            let what = format!("a row of {table} must be absent and is not added");
+            return Err(StoreError::Encode(what));
         }
         match self.expects.len() + self.writes.len() {
             0..=limits::STORE_BATCH_STEPS => Ok(()),
@@ -115,6 +131,8 @@ impl Batch {
     fn takes(&mut self, statement: &Statement) -> bool {
         let problem = if statement.values.contains(&Value::Unfit) {
             StoreError::TooLarge("number")
+        } else if statement.values.iter().any(Value::has_zero) {
+            StoreError::Encode("a text with a zero byte".to_owned())
         } else if statement.values.iter().any(|value| value.bytes() > limits::STORE_VALUE_BYTES) {
             StoreError::TooLarge("value")
         } else {

@@ -8,7 +8,7 @@ use super::postgres::Postgres;
 use super::schema::Schema;
 use super::sqlite::{self, Sqlite};
 use super::table::{Record, Table};
-use super::value::Row;
+use super::value::{Row, Value};
 use crate::clock::SharedClock;
 use crate::random::Random;
 use crate::store::{Opened, StoreError, StoreOptions};
@@ -138,11 +138,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Poisoned`] when something could not be written.
-    pub fn close(&self) -> Result<(), StoreError> {
+    pub async fn close(&self) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.close(),
             Engine::Postgres(postgres) => {
-                postgres.close();
+                postgres.close().await;
                 Ok(())
             }
         }
@@ -153,6 +153,10 @@ impl Database {
         query: Statement,
         most: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        if query.values.contains(&Value::Unfit) {
+            // No column holds such a number.
+            return Ok(Vec::new());
+        }
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.query(query, most).await,
             Engine::Postgres(postgres) => postgres.query(query).await,

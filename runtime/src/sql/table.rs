@@ -115,6 +115,10 @@ impl<R: Record> Table<R> {
         after: Option<&[Value]>,
         limit: usize,
     ) -> Result<Vec<(Key, R)>, StoreError> {
+        if prefix.len() >= R::KEY.len() && after.is_some() {
+            // One row at most has all of a key, and none is behind it.
+            return Ok(Vec::new());
+        }
         let limit = limit.min(limits::STORE_SCAN_ROWS);
         let rows = self.database.query(self.scanning(prefix, after, limit), limit).await?;
         rows.into_iter()
@@ -131,7 +135,8 @@ impl<R: Record> Table<R> {
     /// As [`Table::get`].
     pub async fn count(&self) -> Result<u64, StoreError> {
         let statement = self.statement(&self.sql.count, Vec::new());
-        let rows = self.database.query(statement, 1).await?;
+        // Not on the thread that asks, since all of the table is read.
+        let rows = self.database.query(statement, usize::MAX).await?;
         rows.into_iter().next().map_or(Ok(0), |mut row| row.number())
     }
 

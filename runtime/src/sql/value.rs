@@ -84,6 +84,11 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 }
 
 impl Value {
+    /// Whether it is a text with a zero byte, which PostgreSQL does not take.
+    pub(super) fn has_zero(&self) -> bool {
+        matches!(self, Self::Text(text) if text.contains('\0'))
+    }
+
     /// Bytes that it takes, about.
     pub(super) fn bytes(&self) -> usize {
         match self {

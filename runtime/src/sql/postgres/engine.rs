@@ -2,42 +2,65 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::future::{poll_fn, Future};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::BytesMut;
-use futures_util::future::join_all;
+use futures_util::future::{maybe_done, FutureExt};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{to_sql_checked, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, Statement as Prepared};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::limits::SQL_CONNECT;
+use crate::limits::{SQL_ANSWER, SQL_CONNECT};
 use crate::sql::batch::{Batch, Expect, Statement};
 use crate::sql::value::{Row, Value};
 use crate::store::StoreError;
 use crate::tls::{client, Trust};
 
-/// A server, and how it is spoken to.
-pub(super) struct Server {
+/// A server, how it is spoken to, and the tables that are wanted there.
+pub(in crate::sql) struct Server {
     config: Config,
     tls: MakeRustlsConnect,
+    /// Name and version of the schema.
+    wants: (&'static str, usize),
 }
+
+/// Bounds of the server's side: a process that stands still must not hold the rows of the others.
+const SETTINGS: &str = "-c lock_timeout=5000 -c statement_timeout=20000 \
+    -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed";
 
 impl Server {
     /// The server of this URL. One on another machine must speak TLS.
-    pub(super) fn new(url: &str, trust: &Trust) -> Result<Self, StoreError> {
+    pub(in crate::sql) fn new(
+        url: &str,
+        trust: &Trust,
+        wants: (&'static str, usize),
+    ) -> Result<Self, StoreError> {
         let refused = |why: String| StoreError::Io(format!("the URL of the database: {why}"));
         let mut config = Config::from_str(url).map_err(|error| refused(error.to_string()))?;
-        if !trust.in_clear && !config.get_hosts().iter().all(is_here) {
+        let is_named_here = config.get_hosts().iter().all(is_here);
+        let is_dialled_here = config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        if !trust.in_clear && !(is_named_here && is_dialled_here) {
             config.ssl_mode(SslMode::Require);
         }
-        config.connect_timeout(SQL_CONNECT).application_name("tessera");
-        let tls = client::config(trust, None, b"postgresql")
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
+        config.connect_timeout(SQL_CONNECT).tcp_user_timeout(SQL_ANSWER);
+        config.application_name("tessera").options(SETTINGS);
+        let tls = client::config(trust, None, b"postgresql");
+        let tls = tls.map_err(|error| refused(error.to_string()))?;
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), wants })
+    }
+}
+
+#[cfg(test)]
+impl Server {
+    /// Whether it is spoken to over TLS alone.
+    pub(in crate::sql) fn needs_tls(&self) -> bool {
+        self.config.get_ssl_mode() == SslMode::Require
     }
 }
 
@@ -56,6 +79,18 @@ pub(super) struct Link {
     client: Client,
     /// Statements that the server has read. There are some for each table.
     prepared: HashMap<Arc<str>, Prepared>,
+    wants: (&'static str, usize),
+}
+
+const VERSIONS: &str = "tessera_version";
+
+/// The query for the version of a schema.
+pub(super) fn version_of(name: &str) -> Statement {
+    Statement {
+        table: VERSIONS,
+        sql: "SELECT version FROM tessera_version WHERE service = $1".into(),
+        values: vec![name.into()],
+    }
 }
 
 /// Why a group of batches was not written.
@@ -70,16 +105,35 @@ pub(super) enum Failed {
 }
 
 impl Link {
-    /// Connects; the task of the connection ends with it.
+    /// Connects; the task of the connection ends with it. The tables are looked at by the caller.
     pub(super) async fn connect(server: &Server) -> Result<Self, StoreError> {
-        let (client, connection) =
-            server.config.connect(server.tls.clone()).await.map_err(error)?;
+        let connecting = server.config.connect(server.tls.clone());
+        let (client, connection) = within(connecting).await?.map_err(error)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        Ok(Self { client, prepared: HashMap::new() })
+        let link = Self { client, prepared: HashMap::new(), wants: server.wants };
+        // What was answered must be on the disk, whatever the role's settings say.
+        link.set(
+            "SELECT set_config('synchronous_commit', 'on', false)
+             WHERE current_setting('synchronous_commit') = 'off'",
+        )
+        .await?;
+        Ok(link)
+    }
+
+    /// As [`Link::connect`], to tables of the version that is wanted.
+    pub(super) async fn open(server: &Server) -> Result<Self, StoreError> {
+        let mut link = Self::connect(server).await?;
+        let rows = link.rows(&version_of(server.wants.0)).await?;
+        let found = rows.into_iter().next().map_or(Ok(0), |mut row| row.number())?;
+        let known = server.wants.1;
+        match usize::try_from(found).unwrap_or(usize::MAX) {
+            found if found == known => Ok(link),
+            found => Err(StoreError::Newer { found, known }),
+        }
     }
 
     /// Whether it is of no more use.
@@ -89,53 +143,86 @@ impl Link {
 
     /// Statements without values, one after the other.
     pub(super) async fn set(&self, statements: &str) -> Result<(), StoreError> {
-        self.client.batch_execute(statements).await.map_err(error)
+        within(self.client.batch_execute(statements)).await?.map_err(error)
     }
 
-    /// All rows of a query.
+    /// All rows of a query. After an error of which the outcome is unknown the link is of no more use.
     pub(super) async fn rows(&mut self, query: &Statement) -> Result<Vec<Row>, StoreError> {
-        let prepared =
-            self.prepare(&query.sql).await.map_err(|failed| error_of(query.table, &failed))?;
-        let values: Vec<&(dyn ToSql + Sync)> =
-            query.values.iter().map(|value| value as _).collect();
-        let found = self.client.query(&prepared, &values).await;
-        let found = found.map_err(|failed| error_of(query.table, &failed))?;
-        found.iter().map(|row| read(query.table, row)).collect()
+        let of = |failed| error_of(query.table, &failed);
+        let found = within(async {
+            let prepared = self.prepare(&query.sql).await.map_err(of)?;
+            fits(&prepared, query)?;
+            self.client.query(&prepared, &values(query)).await.map_err(of)
+        });
+        found.await??.iter().map(|row| read(query.table, row)).collect()
     }
 
-    /// Writes a group of batches in one transaction, sent at once: the server makes nothing of all when one fails, and then
-    /// refuses all that follows.
+    /// Writes a group of batches in one transaction: all steps are sent at once, the server makes nothing of all when one
+    /// fails, and then refuses all that follows.
     pub(super) async fn write(&mut self, group: &[&Batch]) -> Result<(), Failed> {
-        let mut steps = Vec::new();
+        match tokio::time::timeout(SQL_ANSWER, self.write_now(group)).await {
+            Ok(written) => written,
+            Err(_) => Err(Failed::All(no_answer())),
+        }
+    }
+
+    async fn write_now(&mut self, group: &[&Batch]) -> Result<(), Failed> {
+        let mut steps = vec![(None, self.version())];
         for (number, batch) in group.iter().enumerate() {
-            for expect in &batch.expects {
-                steps.push((number, demand(expect)));
-            }
-            steps.extend(batch.writes.iter().map(|write| (number, write.clone())));
+            steps.extend(batch.expects.iter().map(|expect| (Some(number), demand(expect))));
+            steps.extend(batch.writes.iter().map(|write| (Some(number), write.clone())));
         }
         let mut prepared = Vec::with_capacity(steps.len());
         for (number, step) in &steps {
-            let one = self.prepare(&step.sql).await;
-            prepared
-                .push(one.map_err(|failed| Failed::One(*number, error_of(step.table, &failed)))?);
+            let one = self.prepare(&step.sql).await.map_err(|failed| error_of(step.table, &failed));
+            // A step that cannot be sent would be missing among those that are.
+            let one = one.and_then(|one| fits(&one, step).map(|()| one));
+            prepared.push(one.map_err(|error| Failed::of(*number, error))?);
         }
         let client = &self.client;
-        // Requests leave in the order in which they are first polled, and this polls from the first to the last.
-        let begin = client.batch_execute("BEGIN");
-        let all = join_all(steps.iter().zip(&prepared).map(|((_, step), prepared)| async move {
-            let values: Vec<&(dyn ToSql + Sync)> =
-                step.values.iter().map(|value| value as _).collect();
-            client.execute(prepared, &values).await
-        }));
-        let (begun, done, committed) =
-            tokio::join!(biased; begin, all, client.batch_execute("COMMIT"));
-        begun.map_err(|failed| Failed::All(error(failed)))?;
-        for ((number, step), done) in steps.iter().zip(done) {
-            if let Err(failed) = done {
-                return Err(Failed::of(*number, step.table, &failed));
+        // Awaited: without a transaction each step would count at once.
+        client.batch_execute("BEGIN").await.map_err(|failed| Failed::All(error(failed)))?;
+        let mut asked: Vec<_> = steps
+            .iter()
+            .zip(&prepared)
+            .map(|((_, step), prepared)| {
+                let run = async move { client.execute(prepared, &values(step)).await.map(drop) };
+                Box::pin(maybe_done(run.boxed()))
+            })
+            .collect();
+        asked.push(Box::pin(maybe_done(client.batch_execute("COMMIT").boxed())));
+        // A request leaves when it is first polled: in their order, COMMIT last.
+        poll_fn(|context| {
+            for one in &mut asked {
+                // The outcome is looked at below.
+                let _ = one.as_mut().poll(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for mut one in asked {
+            one.as_mut().await;
+            outcomes.push(one.as_mut().take_output().unwrap_or(Ok(())));
+        }
+        for ((number, step), outcome) in steps.iter().zip(&outcomes) {
+            if let Err(failed) = outcome {
+                return Err(Failed::by(*number, step.table, failed, self.wants.1));
             }
         }
-        committed.map_err(|failed| Failed::All(error(failed)))
+        match outcomes.pop() {
+            Some(Err(failed)) => Err(Failed::All(error(failed))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises an error of the server when the tables are not of the version that is wanted: another process has brought
+    /// them to a newer one.
+    fn version(&self) -> Statement {
+        let (name, version) = self.wants;
+        let sql = "SELECT 1 / count(*) FROM tessera_version WHERE service = $1 AND version = $2";
+        let version = Value::Int(i64::try_from(version).unwrap_or(i64::MAX));
+        Statement { table: VERSIONS, sql: sql.into(), values: vec![name.into(), version] }
     }
 
     async fn prepare(&mut self, sql: &Arc<str>) -> Result<Prepared, tokio_postgres::Error> {
@@ -157,13 +244,61 @@ fn demand(expect: &Expect) -> Statement {
 }
 
 impl Failed {
-    fn of(number: usize, table: &'static str, failed: &tokio_postgres::Error) -> Self {
-        match failed.code() {
-            Some(&SqlState::T_R_DEADLOCK_DETECTED) => Self::Deadlock,
-            Some(_) => Self::One(number, error_of(table, failed)),
-            None => Self::All(error_of(table, failed)),
+    /// Of a batch, or of the step that stands before all of them.
+    fn of(number: Option<usize>, error: StoreError) -> Self {
+        match (number, &error) {
+            (Some(number), error) if !matches!(error, StoreError::Io(_)) => {
+                Self::One(number, error.clone())
+            }
+            _ => Self::All(error),
         }
     }
+
+    fn by(
+        number: Option<usize>,
+        table: &'static str,
+        failed: &tokio_postgres::Error,
+        known: usize,
+    ) -> Self {
+        match (failed.code(), number) {
+            (Some(&SqlState::T_R_DEADLOCK_DETECTED), _) => Self::Deadlock,
+            (Some(&SqlState::DIVISION_BY_ZERO), None) => {
+                Self::All(StoreError::Newer { found: known + 1, known })
+            }
+            (Some(_), Some(number)) => Self::One(number, error_of(table, failed)),
+            _ => Self::All(error_of(table, failed)),
+        }
+    }
+}
+
+/// The values of a statement, as the client takes them.
+fn values(statement: &Statement) -> Vec<&(dyn ToSql + Sync)> {
+    statement.values.iter().map(|value| value as _).collect()
+}
+
+/// Whether the values are those that the statement has places for.
+fn fits(prepared: &Prepared, statement: &Statement) -> Result<(), StoreError> {
+    let is_of = |(value, ty): (&Value, &Type)| match value {
+        Value::Null => true,
+        Value::Int(_) => *ty == Type::INT8,
+        Value::Text(_) => *ty == Type::TEXT,
+        Value::Blob(_) => *ty == Type::BYTEA,
+        Value::Unfit => false,
+    };
+    let (values, places) = (&statement.values, prepared.params());
+    match values.len() == places.len() && values.iter().zip(places).all(is_of) {
+        true => Ok(()),
+        false => Err(StoreError::Encode(format!("values of another type for {}", statement.table))),
+    }
+}
+
+/// The outcome of something that the server is asked for, within [`SQL_ANSWER`].
+async fn within<T>(asked: impl Future<Output = T>) -> Result<T, StoreError> {
+    tokio::time::timeout(SQL_ANSWER, asked).await.map_err(|_| no_answer())
+}
+
+fn no_answer() -> StoreError {
+    StoreError::Io(format!("database: no answer within {SQL_ANSWER:?}"))
 }
 
 impl ToSql for Value {
@@ -218,12 +353,14 @@ fn error_of(table: &'static str, failed: &tokio_postgres::Error) -> StoreError {
         None => failed.to_string(),
     };
     match failed.code() {
-        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::UNIQUE_VIOLATION) => {
-            StoreError::Conflict { table }
-        }
-        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
-            StoreError::Busy
-        }
+        Some(&SqlState::DIVISION_BY_ZERO) => StoreError::Conflict { table },
+        // Class 23: a rule of the table.
+        Some(code) if code.code().starts_with("23") => StoreError::Conflict { table },
+        Some(
+            &SqlState::T_R_SERIALIZATION_FAILURE
+            | &SqlState::T_R_DEADLOCK_DETECTED
+            | &SqlState::LOCK_NOT_AVAILABLE,
+        ) => StoreError::Busy,
         Some(&SqlState::DISK_FULL) => StoreError::Full(why),
         _ => StoreError::Io(format!("database: {why}")),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, Mutex};
 
 use super::engine::{Failed, Link, Server};
-use crate::limits::SQL_LANE_GROUP;
+use crate::limits::{SQL_DEADLOCKS, SQL_LANE_GROUP};
 use crate::sql::batch::Batch;
 use crate::store::StoreError;
 
@@ -28,8 +28,10 @@ pub(super) async fn run(server: Arc<Server>, inbox: Inbox) {
             answer_all(group, &error);
             continue;
         }
-        if let Some(open) = &mut link {
-            write(open, group).await;
+        let Some(open) = &mut link else { continue };
+        if !write(open, group).await {
+            // Its outcome is unknown, or its tables are others: the next group gets a new one.
+            link = None;
         }
     }
 }
@@ -45,13 +47,15 @@ async fn next(inbox: &Inbox) -> Vec<Request> {
 async fn connected(link: &mut Option<Link>, server: &Server) -> Result<(), StoreError> {
     if link.as_ref().is_none_or(Link::is_closed) {
         *link = None;
-        *link = Some(Link::connect(server).await?);
+        *link = Some(Link::open(server).await?);
     }
     Ok(())
 }
 
-/// Writes the group. A batch that is refused is answered, and the others are sent again without it.
-async fn write(link: &mut Link, mut group: Vec<Request>) {
+/// Writes the group. A batch that is refused is answered, and the others are sent again without it. False when the
+/// connection is of no more use.
+async fn write(link: &mut Link, mut group: Vec<Request>) -> bool {
+    let mut deadlocks = 0;
     while !group.is_empty() {
         let batches: Vec<&Batch> = group.iter().map(|(batch, _)| batch).collect();
         match link.write(&batches).await {
@@ -67,16 +71,21 @@ async fn write(link: &mut Link, mut group: Vec<Request>) {
             }
             Err(Failed::Deadlock) if group.len() > 1 => {
                 for one in group.drain(..) {
-                    Box::pin(write(link, vec![one])).await;
+                    if !Box::pin(write(link, vec![one])).await {
+                        return false;
+                    }
                 }
             }
-            // Alone it meets others that are alone too: it comes again until it is through.
-            Err(Failed::Deadlock) => {}
+            // Alone it meets others that are alone too.
+            Err(Failed::Deadlock) if deadlocks < SQL_DEADLOCKS => deadlocks += 1,
+            Err(Failed::Deadlock) => answer_all(std::mem::take(&mut group), &StoreError::Busy),
             Err(Failed::One(_, error) | Failed::All(error)) => {
-                return answer_all(group, &error);
+                answer_all(group, &error);
+                return false;
             }
         }
     }
+    true
 }
 
 fn answer_all(group: Vec<Request>, error: &StoreError) {

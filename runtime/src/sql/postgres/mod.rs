@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, Semaphore};
+use tokio::task::JoinHandle;
 
-use self::engine::{Link, Server};
+use self::engine::{version_of, Link, Server};
 use super::batch::{Batch, Statement};
 use super::schema::{Dialect, Schema};
 use super::value::Row;
-use crate::limits::{SQL_LANES, SQL_READERS, STORE_QUEUE};
+use crate::limits::{SQL_ANSWER, SQL_LANES, SQL_READERS, SQL_SCHEMA, STORE_QUEUE, STORE_TRY_AGAIN};
 use crate::store::StoreError;
 use crate::tls::Trust;
 
@@ -26,10 +27,12 @@ pub(super) struct Postgres {
     server: Arc<Server>,
     /// `None` once it is closed.
     lanes: Mutex<Option<mpsc::Sender<lane::Request>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     readers: Mutex<Vec<Link>>,
     /// As many readers may work at once.
     turns: Semaphore,
-    healthy: AtomicBool,
+    /// Whether the last change was written, as far as the server was there.
+    healthy: Arc<AtomicBool>,
 }
 
 impl Postgres {
@@ -39,20 +42,21 @@ impl Postgres {
         trust: &Trust,
         schema: Schema,
     ) -> Result<Self, StoreError> {
-        let server = Arc::new(Server::new(url, trust)?);
+        let server = Arc::new(Server::new(url, trust, (schema.name, schema.steps.len()))?);
         let mut link = Link::connect(&server).await?;
-        schema_of(&mut link, schema).await?;
+        let made = tokio::time::timeout(SQL_SCHEMA, schema_of(&mut link, schema)).await;
+        made.map_err(|_| StoreError::Io("database: its tables are not made in time".to_owned()))??;
         let (lanes, inbox) = mpsc::channel(STORE_QUEUE);
         let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
-        for _ in 0..SQL_LANES {
-            tokio::spawn(lane::run(Arc::clone(&server), Arc::clone(&inbox)));
-        }
+        let lane = |_| tokio::spawn(lane::run(Arc::clone(&server), Arc::clone(&inbox)));
+        let tasks = (0..SQL_LANES).map(lane).collect();
         Ok(Self {
             server,
             lanes: Mutex::new(Some(lanes)),
-            readers: Mutex::new(vec![link]),
+            tasks: Mutex::new(tasks),
+            readers: Mutex::default(),
             turns: Semaphore::new(SQL_READERS),
-            healthy: AtomicBool::new(true),
+            healthy: Arc::new(AtomicBool::new(true)),
         })
     }
 
@@ -60,15 +64,18 @@ impl Postgres {
         if self.lanes.lock().is_none() {
             return Err(StoreError::Closed);
         }
-        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
+        let turn = tokio::time::timeout(SQL_ANSWER, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| StoreError::Busy)?.map_err(|_| StoreError::Closed)?;
         let idle = self.readers.lock().pop().filter(|link| !link.is_closed());
         let mut link = match idle {
             Some(link) => link,
-            None => self.noted(Link::connect(&self.server).await)?,
+            None => Link::open(&self.server).await?,
         };
         // A caller that goes away drops the connection with the answer that is still to come.
-        let rows = self.noted(link.rows(&query).await);
-        self.readers.lock().push(link);
+        let rows = link.rows(&query).await;
+        if !matches!(rows, Err(StoreError::Io(_))) {
+            self.readers.lock().push(link);
+        }
         rows
     }
 
@@ -79,39 +86,60 @@ impl Postgres {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })?;
-        self.noted(answered.await.unwrap_or(Err(StoreError::Closed)))
+        let written = answered.await.unwrap_or(Err(StoreError::Closed));
+        match &written {
+            Ok(()) => self.healthy.store(true, Ordering::Release),
+            Err(StoreError::Io(_) | StoreError::Full(_) | StoreError::Newer { .. }) => {
+                self.try_again_until_written(&lanes);
+            }
+            Err(_) => {}
+        }
+        written
     }
 
-    /// Whether the last answer of the server was one.
+    /// A process that is not ready gets no more calls: its health comes back by itself.
+    fn try_again_until_written(&self, lanes: &mpsc::Sender<lane::Request>) {
+        if !self.healthy.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let (lanes, healthy) = (lanes.downgrade(), Arc::clone(&self.healthy));
+        tokio::spawn(async move {
+            while !healthy.load(Ordering::Acquire) {
+                tokio::time::sleep(STORE_TRY_AGAIN).await;
+                let Some(lanes) = lanes.upgrade() else { return };
+                let (answer, answered) = oneshot::channel();
+                if lanes.try_send((Batch::new(), answer)).is_ok() && answered.await == Ok(Ok(())) {
+                    healthy.store(true, Ordering::Release);
+                }
+            }
+        });
+    }
+
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire) && self.lanes.lock().is_some()
     }
 
     /// Lanes write what waits and end.
-    pub(super) fn close(&self) {
+    pub(super) async fn close(&self) {
         drop(self.lanes.lock().take());
-    }
-
-    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let failed = matches!(outcome, Err(StoreError::Io(_) | StoreError::Full(_)));
-        self.healthy.store(!failed, Ordering::Release);
-        outcome
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            // A lane that panicked has nothing more to write.
+            let _ = task.await;
+        }
+        self.readers.lock().clear();
     }
 }
 
 /// Steps are made under a lock of the database: processes that start at once wait for each other.
 async fn schema_of(link: &mut Link, schema: Schema) -> Result<(), StoreError> {
     link.set(
-        "BEGIN; SELECT pg_advisory_xact_lock(7239420201);
+        "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
+         SELECT pg_advisory_xact_lock(7239420201);
          CREATE TABLE IF NOT EXISTS tessera_version (service TEXT PRIMARY KEY, version BIGINT NOT NULL)",
     )
     .await?;
-    let query = Statement {
-        table: "tessera_version",
-        sql: "SELECT version FROM tessera_version WHERE service = $1".into(),
-        values: vec![schema.name.into()],
-    };
-    let present = match link.rows(&query).await?.pop() {
+    let present = match link.rows(&version_of(schema.name)).await?.pop() {
         Some(mut row) => usize::try_from(row.number()?).unwrap_or(usize::MAX),
         None => 0,
     };

@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::engine::{Link, Server as Remote};
+use super::engine::Link;
+pub(in crate::sql) use super::engine::Server as Remote;
 use crate::tls::Trust;
 
 /// A running server; it ends with this.
@@ -38,7 +39,7 @@ impl Server {
         command.arg("-D").arg(self.folder.path().join("data"));
         command.arg("-k").arg(self.folder.path()).args(["-c", "listen_addresses="]);
         self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        let remote = Remote::new(&self.url("postgres"), &Trust::default()).unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
         while Link::connect(&remote).await.is_err() {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}");
@@ -55,9 +56,25 @@ impl Server {
         process.wait().unwrap();
     }
 
+    /// Stops all its processes where they are, until [`Server::thaw`].
+    pub(in crate::sql) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(in crate::sql) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let main = self.process.as_ref().unwrap().id().to_string();
+        let children = Command::new("pgrep").args(["-P", &main]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        run(Command::new("kill").arg(name).arg(&main).args(children.split_whitespace()));
+    }
+
     /// Makes a database; gives its URL.
     pub(in crate::sql) async fn database(&self, name: &str) -> String {
-        let remote = Remote::new(&self.url("postgres"), &Trust::default()).unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
         let link = Link::connect(&remote).await.unwrap();
         link.set(&format!("CREATE DATABASE {name}")).await.unwrap();
         self.url(name)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::engine::Link;
 use crate::limits::{SQL_LOG_PAGES, SQL_LOG_PASSES};
@@ -18,8 +19,19 @@ const MOVED: u8 = 2;
 
 /// The handle of the thread, which ends with it.
 pub(super) struct Mover {
-    ask: SyncSender<()>,
+    /// `None` when it ends.
+    ask: Option<SyncSender<()>>,
     state: Arc<AtomicU8>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Mover {
+    /// Its connection is closed before the folder is free for others.
+    fn drop(&mut self) {
+        drop(self.ask.take());
+        // A panic of it loses nothing: the log stays as it is.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Mover {
@@ -29,8 +41,8 @@ impl Mover {
         let state = Arc::new(AtomicU8::new(IDLE));
         let seen = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("sql-log".to_owned());
-        thread.spawn(move || run(&link, &asked, &seen)).map_err(StoreError::from)?;
-        Ok(Self { ask, state })
+        let thread = thread.spawn(move || run(&link, &asked, &seen)).map_err(StoreError::from)?;
+        Ok(Self { ask: Some(ask), state, thread: Some(thread) })
     }
 
     /// Called after a group by the thread that writes, with its connection.
@@ -48,7 +60,7 @@ impl Mover {
             {
                 self.state.store(WORKS, Ordering::Release);
                 // The thread is there as long as this handle.
-                let _ = self.ask.try_send(());
+                let _ = self.ask.as_ref().map(|ask| ask.try_send(()));
             }
             _ => {}
         }

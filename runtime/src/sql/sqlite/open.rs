@@ -13,6 +13,7 @@ use super::writer::Writer;
 use super::Sqlite;
 use crate::clock::SharedClock;
 use crate::random::Random;
+use crate::sql::batch::Statement;
 use crate::sql::schema::{Dialect, Schema};
 use crate::store::{self, Loss, Opened, StoreError, StoreOptions};
 
@@ -31,14 +32,13 @@ pub(in crate::sql) fn open(
     let head = Head::open(&folder.join(HEAD)).map_err(StoreError::from)?;
     let there = file.exists();
     let mut opened = Opened::default();
-    let (link, head) = match missing(folder, &file, head.as_ref(), there, options)? {
+    let (link, head) = match missing(folder, &file, head, there, options)? {
         Found::Nothing => {
             opened.founded = true;
             found(folder, schema, random)?
         }
-        Found::Whole(mut link) => {
+        Found::Whole(mut link, head) => {
             schema_of(&mut link, schema)?;
-            let head = head.ok_or(StoreError::Closed)?;
             (link, head)
         }
         Found::Less(link, loss) => {
@@ -51,9 +51,8 @@ pub(in crate::sql) fn open(
                     opened.founded = true;
                     found(folder, schema, random)?
                 }
-                Some(mut link) => {
+                Some((mut link, Identity { id, commit })) => {
                     schema_of(&mut link, schema)?;
-                    let (id, commit) = identity(&link)?;
                     (link, new_head(folder, id, commit)?)
                 }
             }
@@ -72,54 +71,62 @@ pub(in crate::sql) fn open(
 
 enum Found {
     Nothing,
-    Whole(Link),
-    Less(Option<Link>, Loss),
+    Whole(Link, Head),
+    /// The database, as far as it can be gone on with.
+    Less(Option<(Link, Identity)>, Loss),
+}
+
+/// A database names itself, and counts its commits.
+#[derive(Clone, Copy)]
+struct Identity {
+    id: [u8; 16],
+    commit: u64,
 }
 
 /// Compares the database with its head.
 fn missing(
     folder: &Path,
     file: &Path,
-    head: Option<&Head>,
+    head: Option<Head>,
     there: bool,
     options: &StoreOptions,
 ) -> Result<Found, StoreError> {
     let less = |what: &str| Loss::new(folder, what);
+    // The head is made before the first commit: a founding that was cut off leaves one that has seen none.
+    let is_new = head.as_ref().is_none_or(|head| head.state().commit == 0) && !options.must_exist;
     if !there {
-        return Ok(match head {
-            // The head is made before the first commit: a founding that was cut off leaves this.
-            Some(head) if head.state().commit == 0 && !options.must_exist => Found::Nothing,
-            None if !options.must_exist => Found::Nothing,
-            _ => Found::Less(None, less("the database is gone")),
+        return Ok(match is_new {
+            true => Found::Nothing,
+            false => Found::Less(None, less("the database is gone")),
         });
     }
-    let link =
-        match Link::to_write(file).and_then(|link| identity(&link).map(|found| (link, found))) {
-            Ok((link, found)) => (link, found),
-            Err(StoreError::Damaged { why, .. }) => {
-                return Ok(Found::Less(None, less(&format!("the database cannot be read: {why}"))));
-            }
-            Err(error) => return Err(error),
-        };
-    let (link, (id, commit)) = link;
-    let Some(head) = head else {
-        return Ok(match commit {
-            0 => Found::Nothing,
-            _ => Found::Less(Some(link), less("the file `head` is gone")),
-        });
+    let looked = Link::to_write(file).and_then(|link| identity(&link).map(|found| (link, found)));
+    let (link, Identity { id, commit }) = match looked {
+        Ok((link, Some(found))) => (link, found),
+        Ok((_, None)) if is_new => return Ok(Found::Nothing),
+        Ok((_, None)) => return Ok(Found::Less(None, less("the database is empty"))),
+        Err(StoreError::Damaged { why, .. }) => {
+            let what = format!("the database cannot be read: {why}");
+            return Ok(Found::Less(None, less(&what)));
+        }
+        Err(error) => return Err(error),
+    };
+    let found = Identity { id, commit };
+    let Some(mut head) = head else {
+        return Ok(Found::Less(Some((link, found)), less("the file `head` is gone")));
     };
     let state = head.state();
     if state.id != id {
         let what = "the file `head` is that of another database";
-        return Ok(Found::Less(Some(link), less(what)));
+        return Ok(Found::Less(Some((link, found)), less(what)));
     }
-    match state.commit.checked_sub(commit).filter(|missing| *missing > 0) {
-        None => Ok(Found::Whole(link)),
-        Some(missing) => {
-            let what = format!("the last {missing} commits are missing");
-            Ok(Found::Less(Some(link), less(&what)))
-        }
+    if let Some(missing) = state.commit.checked_sub(commit).filter(|missing| *missing > 0) {
+        let what = format!("the last {missing} commits are missing");
+        return Ok(Found::Less(Some((link, found)), less(&what)));
     }
+    // A power cut left an older number: commits are counted on from the database's own, and an older copy is known again.
+    head.note(commit).and_then(|()| head.sync()).map_err(StoreError::from)?;
+    Ok(Found::Whole(link, head))
 }
 
 /// A new database and its head.
@@ -159,20 +166,18 @@ fn sync(folder: &Path) -> Result<(), StoreError> {
     Ok(File::open(folder)?.sync_all()?)
 }
 
-/// The id of the database, and the number of its last commit.
-fn identity(link: &Link) -> Result<([u8; 16], u64), StoreError> {
-    let damaged = |why: &str| StoreError::Damaged { table: "tessera_store", why: why.to_owned() };
+/// The id of the database, and the number of its last commit; `None` of a file without our tables.
+fn identity(link: &Link) -> Result<Option<Identity>, StoreError> {
     if link.number("SELECT COUNT(*) FROM sqlite_master WHERE name = 'tessera_store'")? == 0 {
-        return Ok(([0; 16], 0));
+        return Ok(None);
     }
-    let statement = crate::sql::batch::Statement {
+    let statement = Statement {
         table: "tessera_store",
         sql: "SELECT id, commits FROM tessera_store".into(),
         values: Vec::new(),
     };
-    let mut rows = link.rows(&statement, 1)?;
-    let mut row = rows.pop().ok_or_else(|| damaged("no row"))?;
-    Ok((row.array()?, row.number()?))
+    let row = link.rows(&statement, 1)?.pop();
+    row.map(|mut row| Ok(Identity { id: row.array()?, commit: row.number()? })).transpose()
 }
 
 /// Brings the tables to the version of this program.
@@ -198,16 +203,21 @@ fn schema_of(link: &mut Link, schema: Schema) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A copy of the database in a new folder, with a head of its own.
+/// A copy of the database in a new folder, with a head of its own. The file gets its name when all of it is on the disk.
 pub(super) fn copy(link: &Link, to: &Path) -> Result<(), StoreError> {
     let lock = store::lock(to)?;
-    let file = to.join(DATA);
-    link.copy_to(&file)?;
-    File::open(&file)?.sync_all()?;
-    let copied = Link::to_read(&file)?;
-    let (id, commit) = identity(&copied)?;
+    let (part, file) = (to.join("data.sqlite.part"), to.join(DATA));
+    link.copy_to(&part)?;
+    File::open(&part)?.sync_all()?;
+    let copied = Link::to_read(&part)?;
+    let found = identity(&copied)?;
     copied.close()?;
+    let Some(Identity { id, commit }) = found else {
+        return Err(StoreError::Io("the copy is empty".to_owned()));
+    };
     new_head(to, id, commit)?;
+    std::fs::rename(&part, &file)?;
+    sync(to)?;
     drop(lock);
     Ok(())
 }

@@ -118,6 +118,13 @@ struct Work {
     full: Option<(Duration, String)>,
 }
 
+/// Whatever ends the thread, nothing is written behind it.
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.set(Health::Failed);
+    }
+}
+
 impl Work {
     fn run(&mut self, inbox: &Receiver<Request>) {
         loop {

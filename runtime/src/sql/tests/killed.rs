@@ -73,7 +73,7 @@ async fn what_was_answered_outlives_a_kill() {
         }
         assert_eq!(things.count().await.unwrap() % 2, 0, "half of a batch");
         assert_eq!(database.faults().unwrap(), Vec::<String>::new());
-        database.close().unwrap();
+        database.close().await.unwrap();
     }
     assert!(answered.len() > 1_000, "{}", answered.len());
 }

@@ -1,5 +1,5 @@
 use super::{key, suite, thing, Thing, NEXT, SCHEMA};
-use crate::sql::postgres::testing::Server;
+use crate::sql::postgres::testing::{Remote, Server};
 use crate::sql::{Batch, Database};
 use crate::store::StoreError;
 use crate::tls::Trust;
@@ -29,6 +29,7 @@ async fn the_suite_on_postgresql() {
     let url = server.database("f").await;
     let both = tokio::join!(connect(&url), connect(&url));
     suite::changes_that_rest_on_what_was_read_lose_nothing([&both.0, &both.1]).await;
+    suite::one_of_many_adds_a_row([&both.0, &both.1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,6 +47,23 @@ async fn processes_that_start_at_once_make_the_tables_once() {
     assert!(newer.table::<Thing>().contains(key("t", "a")).await.unwrap());
     let older = Database::connect(&url, &Trust::default(), SCHEMA).await.err();
     assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
+}
+
+/// A process that was there before the tables became newer writes nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_of_an_older_version_writes_nothing_more() {
+    let Some(server) = server().await else { return };
+    let url = server.database("older").await;
+    let old = connect(&url).await;
+    suite::put(&old, "a", 1).await;
+    let newer = Database::connect(&url, &Trust::default(), NEXT).await.unwrap();
+    let mut batch = Batch::new();
+    batch.put(&old.table(), key("t", "a"), &thing(2));
+    let refused = old.commit(batch).await;
+    assert_eq!(refused, Err(StoreError::Newer { found: 2, known: 1 }));
+    assert!(!old.is_healthy());
+    let kept = newer.table::<Thing>().get(key("t", "a")).await.unwrap();
+    assert_eq!(kept, Some(thing(1)));
 }
 
 /// While the server is away every call has an error, and none hangs; what was answered before is there after.
@@ -83,7 +101,10 @@ async fn what_was_answered_outlives_the_server() {
             let found = database.table::<Thing>().get(key("t", &size.to_string())).await;
             assert_eq!(found.unwrap(), Some(thing(*size)), "round {round}");
         }
-        assert!(database.is_healthy());
+        // Without a call: a process that is not ready gets none.
+        while !database.is_healthy() {
+            tokio::task::yield_now().await;
+        }
         answered = database.table::<Thing>().count().await.unwrap();
     }
 }
@@ -104,6 +125,35 @@ async fn another_machine_is_spoken_to_over_tls_alone() {
     let url = format!("host=db.example hostaddr=127.0.0.1 port={port} user=u sslmode=disable");
     let refused = Database::connect(&url, &Trust::default(), SCHEMA).await.err().unwrap();
     assert!(matches!(&refused, StoreError::Io(why) if why.contains("TLS")), "{refused}");
+    // The name says nothing of the machine that is dialled.
+    for url in ["host=localhost hostaddr=192.0.2.1", "hostaddr=192.0.2.1"] {
+        let url = format!("{url} user=u sslmode=disable");
+        assert!(Remote::new(&url, &Trust::default(), ("", 0)).unwrap().needs_tls(), "{url}");
+    }
     // SSLRequest of the protocol, section 55.7.
     assert_eq!(asked.await.unwrap(), [0, 0, 0, 8, 4, 210, 22, 47]);
+}
+
+/// A server that stands still holds its callers up, and loses nothing when it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stood_still_goes_on() {
+    let Some(server) = server().await else { return };
+    let database = connect(&server.database("frozen").await).await;
+    suite::put(&database, "before", 1).await;
+    server.freeze();
+    let waiting = (0..20u64).map(|number| {
+        let database = database.clone();
+        tokio::spawn(async move { suite::put(&database, &number.to_string(), 10 + number).await })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(waiting.iter().all(|one| !one.is_finished()));
+    server.thaw();
+    for one in waiting {
+        one.await.unwrap();
+    }
+    assert_eq!(database.table::<Thing>().count().await.unwrap(), 21);
+    database.close().await.unwrap();
 }

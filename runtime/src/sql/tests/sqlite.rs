@@ -29,6 +29,7 @@ async fn the_suite_on_sqlite() {
     suite::a_closed_database_says_so(&fresh("e")).await;
     let one = fresh("f");
     suite::changes_that_rest_on_what_was_read_lose_nothing([&one, &one]).await;
+    suite::one_of_many_adds_a_row([&one, &one]).await;
 }
 
 #[tokio::test]
@@ -36,10 +37,10 @@ async fn what_was_answered_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path());
     put(&database, "a", 1).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
     let database = open(folder.path());
     assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
-    database.close().unwrap();
+    database.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -48,8 +49,8 @@ async fn a_folder_has_one_process() {
     let database = open(folder.path());
     let second = open_with(folder.path(), &StoreOptions::default());
     assert_eq!(second.err(), Some(StoreError::Locked(folder.path().to_owned())));
-    database.close().unwrap();
-    open(folder.path()).close().unwrap();
+    database.close().await.unwrap();
+    open(folder.path()).close().await.unwrap();
 }
 
 /// The open names the missing part, and only `accept_loss` goes on without it.
@@ -59,13 +60,13 @@ async fn a_database_that_holds_less_than_its_head_does_not_open() {
     let old = tempfile::tempdir().unwrap();
     let database = open(folder.path());
     put(&database, "a", 1).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
     let data = folder.path().join("data.sqlite");
     std::fs::copy(&data, old.path().join("data")).unwrap();
     let database = open(folder.path());
     put(&database, "b", 2).await;
     put(&database, "c", 3).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
 
     let lost = |folder: &Path| match open_with(folder, &StoreOptions::default()) {
         Err(StoreError::Lost(loss)) => loss.missing.join(","),
@@ -78,12 +79,12 @@ async fn a_database_that_holds_less_than_its_head_does_not_open() {
     let (database, opened) = open_with(folder.path(), &accept).unwrap();
     assert!(opened.accepted.is_some());
     assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
-    database.close().unwrap();
-    open(folder.path()).close().unwrap();
+    database.close().await.unwrap();
+    open(folder.path()).close().await.unwrap();
 
     std::fs::remove_file(folder.path().join("head")).unwrap();
     assert_eq!(lost(folder.path()), "the file `head` is gone");
-    open_with(folder.path(), &accept).unwrap().0.close().unwrap();
+    open_with(folder.path(), &accept).unwrap().0.close().await.unwrap();
     std::fs::write(&data, b"no database at all, but some bytes in its place").unwrap();
     assert!(lost(folder.path()).starts_with("the database cannot be read"));
     std::fs::remove_file(&data).unwrap();
@@ -91,7 +92,51 @@ async fn a_database_that_holds_less_than_its_head_does_not_open() {
     let (database, opened) = open_with(folder.path(), &accept).unwrap();
     assert!(opened.founded && opened.accepted.is_some());
     assert_eq!(database.table::<Thing>().count().await.unwrap(), 0);
-    database.close().unwrap();
+    database.close().await.unwrap();
+}
+
+/// A power cut may leave an older head. Commits are counted on from the database, so an older copy of it is known.
+#[tokio::test]
+async fn a_head_that_lags_behind_is_brought_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (head, data) = (folder.path().join("head"), folder.path().join("data.sqlite"));
+    let database = open(folder.path());
+    put(&database, "a", 1).await;
+    database.close().await.unwrap();
+    let old_head = std::fs::read(&head).unwrap();
+    let database = open(folder.path());
+    for number in 2..10 {
+        put(&database, &number.to_string(), number).await;
+    }
+    database.close().await.unwrap();
+    let copy = std::fs::read(&data).unwrap();
+    std::fs::write(&head, old_head).unwrap();
+    let database = open(folder.path());
+    put(&database, "last", 99).await;
+    database.close().await.unwrap();
+    std::fs::write(&data, copy).unwrap();
+    let lost = open_with(folder.path(), &StoreOptions::default()).err();
+    assert!(matches!(lost, Some(StoreError::Lost(_))), "{lost:?}");
+}
+
+/// A founding that was cut off begins again; a database that must be there is a loss.
+#[tokio::test]
+async fn a_file_without_tables_is_a_founding_or_a_loss() {
+    for has_head in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).close().await.unwrap();
+        std::fs::write(folder.path().join("data.sqlite"), b"").unwrap();
+        if !has_head {
+            std::fs::remove_file(folder.path().join("head")).unwrap();
+        }
+        let must = StoreOptions { must_exist: true, ..StoreOptions::default() };
+        assert!(matches!(open_with(folder.path(), &must).err(), Some(StoreError::Lost(_))));
+        let (database, opened) = open_with(folder.path(), &StoreOptions::default()).unwrap();
+        assert!(opened.founded);
+        put(&database, "a", 1).await;
+        database.close().await.unwrap();
+        open(folder.path()).close().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -104,12 +149,12 @@ async fn a_copy_is_whole_and_opens_by_itself() {
     let to = folder.path().join("copy");
     database.copy_to(&to).unwrap();
     put(&database, "later", 99).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
     let copy = open(&to);
     let things = copy.table::<Thing>();
     assert_eq!(things.count().await.unwrap(), 50);
     assert_eq!(copy.faults().unwrap(), Vec::<String>::new());
-    copy.close().unwrap();
+    copy.close().await.unwrap();
 }
 
 /// Each version of the tables that was ever released becomes the present one; a newer one is refused.
@@ -118,12 +163,12 @@ async fn older_tables_are_brought_to_the_present_version() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path());
     put(&database, "a", 1).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
     let (clock, random) = (ManualClock::at(UnixSeconds::new(1)), SeededRandom::predictable(7));
     let options = StoreOptions::default();
     let (database, _) = Database::open(folder.path(), NEXT, &options, clock, &random).unwrap();
     assert!(database.table::<Thing>().contains(key("t", "a")).await.unwrap());
-    database.close().unwrap();
+    database.close().await.unwrap();
     let older = open_with(folder.path(), &options).err();
     assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
 }

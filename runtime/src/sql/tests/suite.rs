@@ -46,8 +46,13 @@ pub(super) async fn a_batch_whose_expectations_do_not_hold_changes_nothing(datab
         let mut batch = Batch::new();
         batch.put(&things, key("t", "b"), &thing(5));
         batch.expect_same(&things, key("t", "a"), read.as_ref());
+        batch.put(&things, key("t", "a"), &thing(7));
         assert_eq!(database.commit(batch).await, conflict);
     }
+    let mut batch = Batch::new();
+    batch.expect_absent(&things, key("t", "c"));
+    batch.put(&things, key("t", "b"), &thing(5));
+    assert!(matches!(database.commit(batch).await, Err(StoreError::Encode(_))));
     let mut batch = Batch::new();
     batch.put(&things, key("t", "b"), &thing(5));
     batch.insert(&things, key("t", "a"), &thing(6));
@@ -88,6 +93,30 @@ pub(super) async fn batches_that_wait_together_are_answered_apart(database: &Dat
     for number in 0..200 {
         let before = things.contains(key("t", &format!("before-{number}"))).await.unwrap();
         assert_eq!(before, !refused.contains(&number), "{number}");
+    }
+}
+
+/// Of two that both saw no row, one adds it.
+pub(super) async fn one_of_many_adds_a_row(databases: [&Database; 2]) {
+    for round in 0..20u64 {
+        let each = (0..4usize).map(|number| {
+            let database = databases[number % 2].clone();
+            tokio::spawn(async move {
+                let name = key("t", &format!("one-{round}"));
+                let mut batch = Batch::new();
+                batch.expect_same::<Thing>(&database.table(), name.clone(), None);
+                batch.put(&database.table(), name, &thing(1_000 + 4 * round + number as u64));
+                database.commit(batch).await
+            })
+        });
+        let mut added = 0;
+        for one in each.collect::<Vec<_>>() {
+            match one.await.unwrap() {
+                Ok(()) => added += 1,
+                Err(error) => assert_eq!(error, StoreError::Conflict { table: "things" }),
+            }
+        }
+        assert_eq!(added, 1, "round {round}");
     }
 }
 
@@ -135,7 +164,7 @@ pub(super) async fn numbers_and_values_that_no_column_holds_are_refused(database
 
 pub(super) async fn a_closed_database_says_so(database: &Database) {
     put(database, "a", 1).await;
-    database.close().unwrap();
+    database.close().await.unwrap();
     let things: Table<Thing> = database.table();
     assert_eq!(things.get(key("t", "a")).await, Err(StoreError::Closed));
     let mut batch = Batch::new();
