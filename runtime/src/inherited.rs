@@ -20,14 +20,15 @@ pub fn take(address: SocketAddr) -> Option<TcpListener> {
     Some(socket)
 }
 
-/// Names the sockets that no listener has taken: connections to them would wait for ever. They are closed.
+/// Names the sockets that no listener has taken, and gives them up. The service manager still holds them: connections to
+/// them wait until its unit is stopped.
 pub fn close_the_rest() {
     for socket in all().lock().drain(..) {
         if let Ok(address) = socket.local_addr() {
             tracing::error!(
                 %address,
-                "the service manager has given a socket of which the settings do not know: it is closed; let its unit \
-                 and the settings name the same address"
+                "the service manager has given a socket of which the settings do not know: connections to it wait for \
+                 ever; let its unit and the settings name the same address"
             );
         }
     }

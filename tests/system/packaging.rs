@@ -152,7 +152,7 @@ os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], [word.replace('PORT', str(ports[0])) for word in sys.argv[1:]])
 ";
 
-/// The broker listens on the socket that has its address, and closes the one that has none of its addresses.
+/// The broker listens on the socket that has its address, and names the one that has none of its addresses.
 #[test]
 fn broker_takes_the_socket_of_the_service_manager() {
     let folder = TempDir::new().unwrap();
@@ -172,7 +172,7 @@ fn broker_takes_the_socket_of_the_service_manager() {
     up.line("the socket that is used", |line| {
         line.contains("listening on the socket of the service manager")
     });
-    up.line("the socket that is closed", |line| {
+    up.line("the socket that is not used", |line| {
         line.contains("the service manager has given a socket of which the settings do not know")
     });
     up.line("ready", |line| line == "ready");

@@ -132,6 +132,16 @@ impl ByteStream {
         .await
     }
 
+    /// Whether nothing of `outbox` waits to be written, in a frame either.
+    #[must_use]
+    pub fn is_written(&self, outbox: &BytesMut) -> bool {
+        outbox.is_empty()
+            && match &self.way {
+                Way::Bytes(_) => true,
+                Way::WebSocket(web_socket) => web_socket.owes_nothing(),
+            }
+    }
+
     /// Ends the connection as its layers ask, and waits for the end of the peer: a close with unread bytes could take the
     /// last ones from it. The caller bounds the time.
     pub async fn close(mut self) {

@@ -87,6 +87,11 @@ impl WebSocket {
         Ok((&mut self.carried, &mut self.owed))
     }
 
+    /// Whether no frame waits to be written.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// The connection underneath.
     pub(super) fn carried(&mut self) -> &mut Carried {
         &mut self.carried

@@ -8,9 +8,11 @@ use tessera_simulators::mqtt::{ByteStream, BytesMut, Turn};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connect::{Connect, NotTaken};
+use super::connect::{Connect, NotTaken, Version};
 use super::keeping::{Keeping, Outbox};
-use super::limits::{CONNECT_BYTES, CONNECT_WITHIN, LAST_BYTES_WITHIN, RENEWAL_WAITING};
+use super::limits::{
+    CONNECT_BYTES, CONNECT_WITHIN, LAST_BYTES_WITHIN, RENEWAL_WAITING, WAITING_BYTES,
+};
 use super::names::Names;
 use super::packets::{refusal, unknown_version, Reason};
 use super::pump::{Left, Pump};
@@ -29,7 +31,7 @@ pub(super) struct Proxy {
 /// Serves a client until it leaves.
 pub(super) async fn serve(local: Carried, proxy: Arc<Proxy>, stop: Stop) {
     let mut local = ByteStream::over(local);
-    let (connect, came) = match timeout(CONNECT_WITHIN, first(&mut local)).await {
+    let (connect, mut came) = match timeout(CONNECT_WITHIN, first(&mut local)).await {
         Ok(Ok(first)) => first,
         Ok(Err(None)) => return,
         Ok(Err(Some(fault))) => return not_taken(local, fault).await,
@@ -43,6 +45,9 @@ pub(super) async fn serve(local: Carried, proxy: Arc<Proxy>, stop: Stop) {
     let client_id = name.as_str();
     let opened = tokio::select! {
         opened = proxy.upstream.open(&connect, client_id) => opened,
+        () = gone(&mut local, &mut came) => {
+            return tracing::info!(client_id, client, "client left before it had a connection");
+        }
         () = stop.stopping() => Err(NotOpened::Away("the proxy stops".to_owned())),
     };
     let opened = match opened {
@@ -51,6 +56,18 @@ pub(super) async fn serve(local: Carried, proxy: Arc<Proxy>, stop: Stop) {
     };
     tracing::info!(client_id, client, "client came");
     attend(&proxy, &connect, client_id, (local, came), opened, &stop).await;
+}
+
+/// The end of a client that waits: its place is for others. Its packets are read as far as they may wait.
+async fn gone(local: &mut ByteStream, came: &mut BytesMut) {
+    let mut nothing = BytesMut::new();
+    while came.len() < WAITING_BYTES {
+        match local.turn(came, WAITING_BYTES, &mut nothing).await {
+            Ok(Turn::Read | Turn::Wrote) => {}
+            Ok(Turn::Ended) | Err(_) => return,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Passes packets on and keeps the token fresh, until one side ends it.
@@ -150,6 +167,10 @@ async fn not_taken(local: ByteStream, fault: NotTaken) {
         NotTaken::Version => {
             tracing::info!("client turned away: it speaks neither MQTT 3.1.1 nor 5");
             say(local, &unknown_version()).await;
+        }
+        NotTaken::Method => {
+            tracing::info!("client turned away: it wants enhanced authentication");
+            say(local, &refusal(Version::V5, Reason::BadAuthenticationMethod)).await;
         }
     }
 }

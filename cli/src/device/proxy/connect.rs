@@ -1,11 +1,14 @@
 //! The CONNECT of a local client: client id, user name and password are replaced, everything else stays.
 
-use super::reader::{packet, put_field, Reader};
+use super::reader::{packet, put_field, put_number, Reader};
 
 const CONNECT: u8 = 0x10;
 const WILL: u8 = 0x04;
 const USER_NAME: u8 = 0x80;
 const PASSWORD: u8 = 0x40;
+
+const AUTHENTICATION_METHOD: u8 = 0x15;
+const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 
 /// The version of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +23,8 @@ pub(super) struct Connect {
     pub(super) version: Version,
     flags: u8,
     pub(super) keep_alive: u16,
-    /// As they came.
+    /// As they came, but for Topic Alias Maximum: an alias that the broker gives in a message for the proxy would be unknown
+    /// to the client.
     properties: Vec<u8>,
     /// The client id that the client has for itself.
     pub(super) client_id: String,
@@ -35,6 +39,8 @@ pub(super) enum NotTaken {
     NoConnect,
     /// Its version is neither 3.1.1 nor 5.
     Version,
+    /// It wants enhanced authentication, which the proxy does not pass on.
+    Method,
 }
 
 impl Connect {
@@ -52,15 +58,20 @@ impl Connect {
             (b"MQTT" | b"MQIsdp", _) => return Err(NotTaken::Version),
             _ => return Err(NotTaken::NoConnect),
         };
-        Self::fields(version, rest).ok_or(NotTaken::NoConnect)
+        let (connect, has_method) = Self::fields(version, rest).ok_or(NotTaken::NoConnect)?;
+        match has_method {
+            true => Err(NotTaken::Method),
+            false => Ok(connect),
+        }
     }
 
-    fn fields(version: Version, mut rest: Reader<'_>) -> Option<Self> {
+    /// The fields, and whether there is an Authentication Method.
+    fn fields(version: Version, mut rest: Reader<'_>) -> Option<(Self, bool)> {
         let flags = rest.byte()?;
         let keep_alive = rest.two()?;
-        let properties = match version {
-            Version::V311 => Vec::new(),
-            Version::V5 => as_it_came(&mut rest, |rest| rest.properties().map(drop))?,
+        let (properties, has_method) = match version {
+            Version::V311 => (Vec::new(), false),
+            Version::V5 => passed_on(rest.properties()?)?,
         };
         let client_id = std::str::from_utf8(rest.field()?).ok()?.to_owned();
         let will = match flags & WILL {
@@ -79,7 +90,7 @@ impl Connect {
             }
         }
         let connect = Self { version, flags, keep_alive, properties, client_id, will };
-        rest.0.is_empty().then_some(connect)
+        rest.0.is_empty().then_some((connect, has_method))
     }
 
     /// The same CONNECT as this client of the broker.
@@ -96,6 +107,33 @@ impl Connect {
         put_field(password, &mut body);
         packet(CONNECT, &body)
     }
+}
+
+/// The properties that go to the broker, behind their length, and whether an Authentication Method is among them.
+fn passed_on(properties: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (mut rest, mut kept, mut has_method) = (Reader(properties), Vec::new(), false);
+    while !rest.0.is_empty() {
+        let mut name = 0;
+        let property = as_it_came(&mut rest, |rest| {
+            name = rest.byte()?;
+            match name {
+                0x11 | 0x27 => rest.bytes(4).map(drop),
+                0x21 | TOPIC_ALIAS_MAXIMUM => rest.two().map(drop),
+                0x17 | 0x19 => rest.byte().map(drop),
+                AUTHENTICATION_METHOD | 0x16 => rest.field().map(drop),
+                0x26 => rest.field().and_then(|_| rest.field()).map(drop),
+                _ => None,
+            }
+        })?;
+        has_method |= name == AUTHENTICATION_METHOD;
+        if name != TOPIC_ALIAS_MAXIMUM {
+            kept.extend(property);
+        }
+    }
+    let mut with_length = Vec::new();
+    put_number(kept.len(), &mut with_length);
+    with_length.extend(kept);
+    Some((with_length, has_method))
 }
 
 /// The bytes that `read` reads.
@@ -170,6 +208,23 @@ mod tests {
         }
         assert_eq!(Connect::parse(0x30, &five()), Err(NotTaken::NoConnect));
         assert_eq!(Connect::parse(CONNECT, b"GET / HTTP/1.1"), Err(NotTaken::NoConnect));
+    }
+
+    #[test]
+    fn topic_aliases_are_not_asked_for_and_no_method_is_passed_on() {
+        let with = |properties: &[u8]| {
+            let mut body = b"\0\x04MQTT\x05\x02\0\x3c".to_vec();
+            body.push(u8::try_from(properties.len()).unwrap());
+            body.extend(properties);
+            put_field(b"sensor", &mut body);
+            Connect::parse(CONNECT, &body)
+        };
+        let aliases = with(b"\x21\0\x0a\x22\0\x10\x11\0\0\0\x05").unwrap();
+        assert_eq!(aliases, with(b"\x21\0\x0a\x11\0\0\0\x05").unwrap());
+        assert_eq!(with(b"\x15\0\x03ace"), Err(NotTaken::Method));
+        for bad in [&b"\x01\x01"[..], b"\x22\0", b"\x26\0\x01a"] {
+            assert_eq!(with(bad), Err(NotTaken::NoConnect), "{bad:?}");
+        }
     }
 
     #[test]

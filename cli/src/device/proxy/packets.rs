@@ -20,6 +20,7 @@ pub(super) enum Reason {
     NotAuthorised = 0x87,
     Unavailable = 0x88,
     ShuttingDown = 0x8b,
+    BadAuthenticationMethod = 0x8c,
     KeepAliveTimeout = 0x8d,
 }
 

@@ -70,11 +70,16 @@ impl Side {
         Self { stream, came, scanner: Scanner::new(), goes }
     }
 
+    /// Whether all that goes to it has left this process.
+    fn is_written(&self) -> bool {
+        self.stream.is_written(&self.goes)
+    }
+
     /// Writes what waits, and ends the connection.
     async fn end(mut self) {
         let last = async {
             let mut nothing = BytesMut::new();
-            while !self.goes.is_empty() {
+            while !self.is_written() {
                 if self.stream.turn(&mut nothing, 0, &mut self.goes).await.is_err() {
                     return;
                 }
@@ -125,7 +130,7 @@ impl Pump {
             if let Err(left) = self.pass_down(&heard).and_then(|()| self.pass_up()) {
                 return left;
             }
-            if self.client_is_gone && self.client.came.is_empty() && self.broker.goes.is_empty() {
+            if self.client_is_gone && self.client.came.is_empty() && self.broker.is_written() {
                 return self.left();
             }
             let (up, down) = (room(&self.broker.goes), room(&self.client.goes));

@@ -45,7 +45,7 @@ impl Server {
         let mut config = Config::from_str(url).map_err(|error| refused(error.to_string()))?;
         let is_named_here = config.get_hosts().iter().all(is_here);
         let is_dialled_here = config.get_hostaddrs().iter().all(IpAddr::is_loopback);
-        if !trust.in_clear && !(is_named_here && is_dialled_here) {
+        if !(trust.in_clear || is_named_here && is_dialled_here) {
             config.ssl_mode(SslMode::Require);
         }
         config.connect_timeout(SQL_CONNECT).tcp_user_timeout(SQL_ANSWER);
