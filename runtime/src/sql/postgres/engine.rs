@@ -115,7 +115,7 @@ impl Link {
             }
         });
         let link = Self { client, prepared: HashMap::new(), wants: server.wants };
-        // What was answered must be on the disk, whatever the role's settings say.
+        // An answered change is on the disk, also when the settings of the role do not ask for that.
         link.set(
             "SELECT set_config('synchronous_commit', 'on', false)
              WHERE current_setting('synchronous_commit') = 'off'",
