@@ -55,7 +55,7 @@ pub const STORE_RELEASE: Duration = Duration::from_secs(30);
 /// Bytes of a table name.
 pub const STORE_TABLE_NAME_BYTES: usize = 32;
 
-/// Connections to a database that read and have nothing to do now.
+/// Connections to a database that read: long answers of SQLite, and all of PostgreSQL, wait for their turn.
 pub const SQL_READERS: usize = 8;
 /// Pages of the log of SQLite from which on it is moved into the database: 32 MiB.
 pub const SQL_LOG_PAGES: i64 = 8_000;
@@ -69,6 +69,22 @@ pub const SQL_LANE_GROUP: usize = 32;
 pub const SQL_CONNECT: Duration = Duration::from_secs(10);
 /// Time for an answer of PostgreSQL, and for bytes to be taken by its machine.
 pub const SQL_ANSWER: Duration = Duration::from_secs(30);
+/// Time at the server for a row that another transaction holds, for one statement, and for the next step of a transaction.
+pub const SQL_LOCK: Duration = Duration::from_secs(5);
+/// See [`SQL_LOCK`].
+pub const SQL_STATEMENT: Duration = Duration::from_secs(20);
+/// See [`SQL_LOCK`].
+pub const SQL_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+/// Statements that a connection to SQLite keeps prepared.
+pub const SQL_PREPARED: usize = 256;
+/// KiB of pages that the connection to SQLite which writes keeps in memory, and one that reads.
+pub const SQL_CACHE_TO_WRITE: u32 = 16 * 1024;
+/// See [`SQL_CACHE_TO_WRITE`].
+pub const SQL_CACHE_TO_READ: u32 = 4 * 1024;
+/// Bytes to which the log of SQLite is cut when its content has moved to the database.
+pub const SQL_LOG_BYTES: u32 = 64 * 1024 * 1024;
+/// Groups between two looks at the size of that log.
+pub const SQL_LOG_LOOK: u64 = 16;
 /// Time for the tables to be brought to a newer version.
 pub const SQL_SCHEMA: Duration = Duration::from_secs(600);
 /// Times that a batch is sent to PostgreSQL which meets others that wait for it.

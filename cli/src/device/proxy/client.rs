@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use tessera_broker::codec::{Connect, FrameReader, Kind, ReasonCode, Step, Version};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::tls::Carried;
 use tessera_simulators::mqtt::{ByteStream, BytesMut, Turn};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connect::{Connect, NotTaken, Version};
+use super::connect::{self, NotTaken};
 use super::keeping::{Keeping, Outbox};
 use super::limits::{
     CONNECT_BYTES, CONNECT_WITHIN, LAST_BYTES_WITHIN, RENEWAL_WAITING, WAITING_BYTES,
 };
 use super::names::Names;
-use super::packets::{refusal, unknown_version, Reason};
+use super::packets::{refusal, unknown_version};
 use super::pump::{Left, Pump};
-use super::scanner;
 use super::upstream::{NotOpened, Opened, Upstream};
 
 /// Characters of a client's own id that the log shows.
@@ -40,7 +40,7 @@ pub(super) async fn serve(local: Carried, proxy: Arc<Proxy>, stop: Stop) {
     let client: String = connect.client_id.chars().take(SHOWN).collect();
     let Ok(name) = proxy.names.take(&connect.client_id) else {
         tracing::info!(client, "client turned away: the part behind ~ is no suffix of a client id");
-        return say(local, &refusal(connect.version, Reason::ClientIdNotValid)).await;
+        return say(local, &refusal(connect.version, ReasonCode::CLIENT_ID_NOT_VALID)).await;
     };
     let client_id = name.as_str();
     let opened = tokio::select! {
@@ -131,11 +131,11 @@ fn told(connect: &Connect, client_id: &str, why: NotOpened) -> Vec<u8> {
         NotOpened::NoToken(fault) => {
             let next = fault.what_next().unwrap_or_default();
             tracing::error!(client_id, reason = fault.words(), next, "refused: no token");
-            refusal(connect.version, Reason::NotAuthorised)
+            refusal(connect.version, ReasonCode::NOT_AUTHORIZED)
         }
         NotOpened::Away(reason) => {
             tracing::warn!(client_id, reason, "client turned away: no connection to the broker");
-            refusal(connect.version, Reason::Unavailable)
+            refusal(connect.version, ReasonCode::SERVER_UNAVAILABLE)
         }
     }
 }
@@ -143,16 +143,14 @@ fn told(connect: &Connect, client_id: &str, why: NotOpened) -> Vec<u8> {
 /// The CONNECT, and the bytes behind it. `None`: the client has gone.
 async fn first(local: &mut ByteStream) -> Result<(Connect, BytesMut), Option<NotTaken>> {
     let (mut came, mut goes) = (BytesMut::new(), BytesMut::new());
+    let reader = FrameReader::new(CONNECT_BYTES);
     loop {
-        if let Some((head, start)) = scanner::head(&came).map_err(|_| NotTaken::NoConnect)? {
-            if head.first != 0x10 || start + head.body > CONNECT_BYTES {
-                return Err(Some(NotTaken::NoConnect));
-            }
-            if came.len() >= start + head.body {
-                let packet = came.split_to(start + head.body);
-                let body = packet.get(start..).unwrap_or_default();
-                return Ok((Connect::parse(head.first, body)?, came));
-            }
+        if !matches!(reader.peek_kind(&came), Ok(Some(Kind::Connect) | None)) {
+            return Err(Some(NotTaken::NoConnect("first_packet_not_connect")));
+        }
+        let next = reader.next(&mut came).map_err(|error| NotTaken::NoConnect(error.rule));
+        if let Step::Frame(frame) = next? {
+            return Ok((connect::read(&frame)?, came));
         }
         match local.turn(&mut came, CONNECT_BYTES, &mut goes).await {
             Ok(Turn::Read | Turn::Wrote) => {}
@@ -163,14 +161,20 @@ async fn first(local: &mut ByteStream) -> Result<(Connect, BytesMut), Option<Not
 
 async fn not_taken(local: ByteStream, fault: NotTaken) {
     match fault {
-        NotTaken::NoConnect => tracing::info!("client turned away: its first packet is no CONNECT"),
+        NotTaken::NoConnect(rule) => {
+            tracing::info!(rule, "client turned away: its first packet is no good CONNECT");
+        }
+        NotTaken::ClientId => {
+            tracing::info!("client turned away: no client id, and no clean session");
+            say(local, &refusal(Version::V311, ReasonCode::CLIENT_ID_NOT_VALID)).await;
+        }
         NotTaken::Version => {
             tracing::info!("client turned away: it speaks neither MQTT 3.1.1 nor 5");
             say(local, &unknown_version()).await;
         }
         NotTaken::Method => {
             tracing::info!("client turned away: it wants enhanced authentication");
-            say(local, &refusal(Version::V5, Reason::BadAuthenticationMethod)).await;
+            say(local, &refusal(Version::V5, ReasonCode::BAD_AUTHENTICATION_METHOD)).await;
         }
     }
 }

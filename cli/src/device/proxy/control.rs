@@ -1,10 +1,9 @@
 //! The control topics on a connection: which packets belong to the proxy, and which to a client that subscribed itself.
 
+use tessera_broker::codec::{self, Frame, Kind, Peer, Version};
 use tessera_simulators::device::renewal::TOKEN_TOPIC;
 
-use super::connect::Version;
 use super::packets::{STATUS_TOPIC, SUBSCRIBE_ID};
-use super::reader::Reader;
 use super::scanner::{Fate, Head, Judge, Packet};
 
 const PUBLISH: u8 = 3;
@@ -13,8 +12,6 @@ const SUBACK: u8 = 9;
 const UNSUBSCRIBE: u8 = 10;
 /// The packet type of DISCONNECT.
 pub(super) const DISCONNECT: u8 = 14;
-
-const TOPIC_ALIAS: u8 = 0x23;
 
 /// A control topic that the proxy listens on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,29 +47,30 @@ pub(super) struct FromBroker {
     pub(super) awaits_suback: bool,
     /// Topics that the client subscribed to itself.
     client_hears: Vec<Topic>,
-    /// Topic aliases of control topics.
-    aliases: Vec<(u16, Topic)>,
 }
 
 /// A message on a control topic.
-pub(super) struct Message<'a> {
+pub(super) struct Message {
     pub(super) topic: Topic,
-    pub(super) payload: &'a [u8],
+    pub(super) payload: Vec<u8>,
 }
 
 impl FromBroker {
     pub(super) fn new(version: Version) -> Self {
-        Self { version, awaits_suback: true, client_hears: Vec::new(), aliases: Vec::new() }
+        Self { version, awaits_suback: true, client_hears: Vec::new() }
     }
 
     /// Takes a SUBSCRIBE or UNSUBSCRIBE of the client into account.
     pub(super) fn client_says(&mut self, packet: &Packet) {
-        let subscribes = match packet.kind() {
-            SUBSCRIBE => true,
-            UNSUBSCRIBE => false,
+        let (filters, subscribes) = match packet.read(self.version, Peer::Client) {
+            Some(codec::Packet::Subscribe(said)) => {
+                (said.entries.into_iter().map(|entry| entry.filter).collect(), true)
+            }
+            Some(codec::Packet::Unsubscribe(said)) => (said.filters, false),
+            // The broker ends the connection for what breaks a rule.
             _ => return,
         };
-        for topic in filters(packet, self.version, subscribes) {
+        for topic in filters.iter().filter_map(|filter| Topic::of(filter.as_bytes())) {
             self.client_hears.retain(|heard| *heard != topic);
             if subscribes {
                 self.client_hears.push(topic);
@@ -90,45 +88,23 @@ impl FromBroker {
         Some(codes.into_iter().all(|code| *code < 0x80))
     }
 
-    /// The message that a packet brings, and its alias for later ones.
-    pub(super) fn message<'a>(&mut self, packet: &'a Packet) -> Option<Message<'a>> {
-        if packet.kind() != PUBLISH {
+    /// The message that a packet brings.
+    pub(super) fn message(&self, packet: &Packet) -> Option<Message> {
+        let Some(codec::Packet::Publish(publish)) = packet.read(self.version, Peer::Server) else {
             return None;
-        }
-        let mut rest = Reader(&packet.body);
-        let name = rest.field()?;
-        if packet.first & 0x06 != 0 {
-            rest.two()?;
-        }
-        let alias = match self.version {
-            Version::V5 => alias(rest.properties()?),
-            Version::V311 => None,
         };
-        let topic = Topic::of(name).or_else(|| self.aliased(alias?))?;
-        if let Some(alias) = alias.filter(|alias| self.aliased(*alias).is_none()) {
-            self.aliases.push((alias, topic));
-        }
-        Some(Message { topic, payload: rest.0 })
+        let topic = Topic::of(publish.topic.as_bytes())?;
+        Some(Message { topic, payload: publish.payload.to_vec() })
     }
 
-    fn aliased(&self, alias: u16) -> Option<Topic> {
-        self.aliases.iter().find(|(known, _)| *known == alias).map(|(_, topic)| *topic)
-    }
-
-    /// The topic of a PUBLISH as far as it is a control topic; `None` asks for more bytes.
+    /// The topic of a PUBLISH as far as it is a control topic; `None` asks for more bytes. The broker has no topic alias:
+    /// the CONNECT offers none ([`super::connect`]).
     #[allow(clippy::option_option, reason = "a topic may be known not to be one of ours")]
-    fn topic(&self, first: u8, body: &[u8]) -> Option<Option<Topic>> {
-        let mut rest = Reader(body);
-        let length = rest.two()?;
-        if length == 0 && !self.aliases.is_empty() {
-            if first & 0x06 != 0 {
-                rest.two()?;
-            }
-            return Some(alias(rest.properties()?).and_then(|alias| self.aliased(alias)));
-        }
-        let of_ours = [TOKEN_TOPIC, STATUS_TOPIC].iter().any(|t| t.len() == usize::from(length));
-        match of_ours {
-            true => Some(Topic::of(rest.bytes(usize::from(length))?)),
+    fn topic(body: &[u8]) -> Option<Option<Topic>> {
+        let (length, rest) = body.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        match [TOKEN_TOPIC, STATUS_TOPIC].iter().any(|topic| topic.len() == length) {
+            true => Some(Topic::of(rest.get(..length)?)),
             false => Some(None),
         }
     }
@@ -137,7 +113,7 @@ impl FromBroker {
 impl Judge for FromBroker {
     fn fate(&self, head: Head, body: &[u8]) -> Option<Fate> {
         match head.first >> 4 {
-            PUBLISH => Some(match self.topic(head.first, body)? {
+            PUBLISH => Some(match Self::topic(body)? {
                 None => Fate::Pass,
                 // A message that must be acknowledged belongs to a subscription of the client.
                 Some(_) if head.first & 0x06 != 0 => Fate::Copy,
@@ -145,8 +121,9 @@ impl Judge for FromBroker {
                 Some(_) => Fate::Take,
             }),
             SUBACK if self.awaits_suback => {
-                let id = Reader(body).two()?;
-                Some(if id == SUBSCRIBE_ID { Fate::Take } else { Fate::Pass })
+                let id = body.first_chunk()?;
+                let is_own = *id == SUBSCRIBE_ID.to_be_bytes();
+                Some(if is_own { Fate::Take } else { Fate::Pass })
             }
             DISCONNECT => Some(Fate::Copy),
             _ => Some(Fate::Pass),
@@ -154,40 +131,12 @@ impl Judge for FromBroker {
     }
 }
 
-/// Control topics that a SUBSCRIBE or UNSUBSCRIBE names.
-fn filters(packet: &Packet, version: Version, has_options: bool) -> Vec<Topic> {
-    let mut rest = Reader(&packet.body);
-    let mut found = Vec::new();
-    let mut read = || {
-        rest.two()?;
-        if version == Version::V5 {
-            rest.properties()?;
-        }
-        while let Some(filter) = rest.field() {
-            found.extend(Topic::of(filter));
-            if has_options {
-                rest.byte()?;
-            }
-        }
-        Some(())
-    };
-    read();
-    found
-}
-
-/// The Topic Alias among the properties of a PUBLISH.
-fn alias(properties: &[u8]) -> Option<u16> {
-    let mut rest = Reader(properties);
-    loop {
-        match rest.byte()? {
-            TOPIC_ALIAS => return rest.two(),
-            0x01 => drop(rest.byte()?),
-            0x02 => drop(rest.bytes(4)?),
-            0x03 | 0x08 | 0x09 => drop(rest.field()?),
-            0x0b => drop(rest.number()?),
-            0x26 => drop((rest.field()?, rest.field()?)),
-            _ => return None,
-        }
+impl Packet {
+    /// The packet by the codec of the broker; `None` when it breaks a rule.
+    fn read(&self, version: Version, from: Peer) -> Option<codec::Packet> {
+        let kind = Kind::from_first_byte(self.first).ok()?;
+        let frame = Frame { kind, first: self.first, body: self.body.clone().into() };
+        codec::decode(&frame, version, from).ok()
     }
 }
 

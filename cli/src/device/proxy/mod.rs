@@ -14,8 +14,9 @@ mod names;
 mod pace;
 mod packets;
 mod pump;
-mod reader;
 mod scanner;
+#[cfg(test)]
+mod testing;
 mod upstream;
 
 use std::sync::Arc;

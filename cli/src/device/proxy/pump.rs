@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::Value;
+use tessera_broker::codec::{Connect, ReasonCode, Version};
 use tessera_runtime::stop::Stop;
 use tessera_simulators::mqtt::{ByteStream, BytesMut, Turn};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::connect::{Connect, Version};
 use super::control::{FromBroker, FromClient, Topic, DISCONNECT};
 use super::keeping::Heard;
 use super::limits::{IDLE, LAST_BYTES_WITHIN, RENEWAL_WAITING, SUBACK_WITHIN, WAITING_BYTES};
-use super::packets::{disconnect, subscribe, token, Reason};
+use super::packets::{disconnect, subscribe, token};
 use super::scanner::{Packet, Scanner, Step};
 use super::upstream::Opened;
 
@@ -144,7 +144,7 @@ impl Pump {
                     }
                 }
                 Some(payload) = asks.recv(), if self.own.len() < RENEWAL_WAITING => {
-                    self.own.push_back(token(self.version, &payload));
+                    self.own.push_back(token(self.version, payload));
                 }
                 () = &mut suback_due, if self.is_held => self.go_on(false, &heard),
                 () = sleep(self.idle) => return Left::Idle,
@@ -157,10 +157,10 @@ impl Pump {
     pub(super) async fn end(mut self, left: &Left) {
         let reason = match left {
             Left::Client { .. } => None,
-            Left::Broker { .. } | Left::BrokerMalformed => Some(Reason::Unspecified),
-            Left::ClientMalformed => Some(Reason::Malformed),
-            Left::Idle => Some(Reason::KeepAliveTimeout),
-            Left::Stopped => Some(Reason::ShuttingDown),
+            Left::Broker { .. } | Left::BrokerMalformed => Some(ReasonCode::UNSPECIFIED),
+            Left::ClientMalformed => Some(ReasonCode::MALFORMED_PACKET),
+            Left::Idle => Some(ReasonCode::KEEP_ALIVE_TIMEOUT),
+            Left::Stopped => Some(ReasonCode::SERVER_SHUTTING_DOWN),
         };
         let can_be_told = self.goodbye.is_none() && self.broker.scanner.is_between();
         let packet = reason.and_then(|reason| disconnect(self.version, reason));
@@ -222,8 +222,8 @@ impl Pump {
         let Some(message) = self.control.message(packet) else { return };
         match message.topic {
             // Without room the renewal has its hands full, and asks again.
-            Topic::Token => drop(heard.try_send(Heard::Answer(message.payload.to_vec()))),
-            Topic::Status => self.refusal = refusal(message.payload).or(self.refusal.take()),
+            Topic::Token => drop(heard.try_send(Heard::Answer(message.payload))),
+            Topic::Status => self.refusal = refusal(&message.payload).or(self.refusal.take()),
         }
     }
 

@@ -165,7 +165,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::packet;
+    use super::super::testing::packet;
     use super::*;
 
     /// Type 1 passes, type 2 is copied, type 3 is taken once two bytes of its body are here.

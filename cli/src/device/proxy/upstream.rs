@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tessera_broker::codec::Connect;
 use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::random::SystemRandom;
 use tessera_simulators::device::renewal::fraction;
@@ -17,7 +18,7 @@ use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
 use super::super::password::{self, A_SECOND};
 use super::super::token::refresh;
-use super::connect::Connect;
+use super::connect;
 use super::limits::{CONNECT_BYTES, TURN_WITHIN};
 use super::pace::Pace;
 use super::packets::Answer;
@@ -150,7 +151,8 @@ impl Upstream {
         let token = Credential::from_password(&password).map(|credential| credential.token);
         let token = token.map_err(|code| NotOpened::Away(code.to_string()))?;
         let broker = self.tls.broker(&self.mqtt, card.trust()).map_err(NotOpened::NoToken)?;
-        let packet = connect.signed(client_id, &card.device, &password);
+        let packet = connect::signed(connect, client_id, &card.device, password);
+        let packet = packet.map_err(|error| NotOpened::Away(error.rule.to_owned()))?;
         let within = Duration::from_secs(CONNECT_SECONDS);
         let tried = tokio::time::timeout(within, exchange(&broker, &packet));
         let late = |_| NotOpened::Away("no CONNACK in time".to_owned());

@@ -1,5 +1,6 @@
 //! PostgreSQL: the only file that names `tokio-postgres`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::future::{poll_fn, Future};
@@ -16,7 +17,7 @@ use tokio_postgres::types::{to_sql_checked, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, Statement as Prepared};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::limits::{SQL_ANSWER, SQL_CONNECT};
+use crate::limits::{SQL_ANSWER, SQL_CONNECT, SQL_IDLE_IN_TRANSACTION, SQL_LOCK, SQL_STATEMENT};
 use crate::sql::batch::{Batch, Expect, Statement};
 use crate::sql::value::{Row, Value};
 use crate::store::StoreError;
@@ -30,9 +31,15 @@ pub(in crate::sql) struct Server {
     wants: (&'static str, usize),
 }
 
-/// Bounds of the server's side: a process that stands still must not hold the rows of the others.
-const SETTINGS: &str = "-c lock_timeout=5000 -c statement_timeout=20000 \
-    -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed";
+/// Settings of a connection at the server: a process that stands still must not hold the rows of the others.
+fn settings() -> String {
+    let [lock, statement, idle] =
+        [SQL_LOCK, SQL_STATEMENT, SQL_IDLE_IN_TRANSACTION].map(|span| span.as_millis());
+    format!(
+        "-c lock_timeout={lock} -c statement_timeout={statement} \
+         -c idle_in_transaction_session_timeout={idle} -c default_transaction_isolation=read\\ committed"
+    )
+}
 
 impl Server {
     /// The server of this URL. One on another machine must speak TLS.
@@ -49,7 +56,7 @@ impl Server {
             config.ssl_mode(SslMode::Require);
         }
         config.connect_timeout(SQL_CONNECT).tcp_user_timeout(SQL_ANSWER);
-        config.application_name("tessera").options(SETTINGS);
+        config.application_name("tessera").options(settings());
         let tls = client::config(trust, None, b"postgresql");
         let tls = tls.map_err(|error| refused(error.to_string()))?;
         Ok(Self { config, tls: MakeRustlsConnect::new(tls), wants })
@@ -167,10 +174,12 @@ impl Link {
     }
 
     async fn write_now(&mut self, group: &[&Batch]) -> Result<(), Failed> {
-        let mut steps = vec![(None, self.version())];
+        let mut steps = vec![(None, Cow::Owned(self.version()))];
         for (number, batch) in group.iter().enumerate() {
-            steps.extend(batch.expects.iter().map(|expect| (Some(number), demand(expect))));
-            steps.extend(batch.writes.iter().map(|write| (Some(number), write.clone())));
+            steps.extend(
+                batch.expects.iter().map(|expect| (Some(number), Cow::Owned(demand(expect)))),
+            );
+            steps.extend(batch.writes.iter().map(|write| (Some(number), Cow::Borrowed(write))));
         }
         let mut prepared = Vec::with_capacity(steps.len());
         for (number, step) in &steps {

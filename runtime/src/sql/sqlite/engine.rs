@@ -6,17 +6,10 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 
+use crate::limits::{SQL_CACHE_TO_READ, SQL_CACHE_TO_WRITE, SQL_LOG_BYTES, SQL_PREPARED};
 use crate::sql::batch::{Batch, Statement};
 use crate::sql::value::{Row, Value};
 use crate::store::StoreError;
-
-/// Statements that a connection keeps prepared.
-const PREPARED: usize = 256;
-/// KiB of pages that the connection that writes keeps in memory, and one that reads.
-const CACHE_TO_WRITE: u32 = 16 * 1024;
-const CACHE_TO_READ: u32 = 4 * 1024;
-/// Bytes to which the log of writes is cut when its content has moved to the database.
-const LOG_BYTES: u32 = 64 * 1024 * 1024;
 
 /// A connection to the database in a file.
 pub(super) struct Link(Connection);
@@ -30,8 +23,8 @@ impl Link {
             Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         link.set(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA journal_size_limit = {LOG_BYTES}; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -{CACHE_TO_WRITE}; PRAGMA cell_size_check = ON;"
+             PRAGMA journal_size_limit = {SQL_LOG_BYTES}; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA cache_size = -{SQL_CACHE_TO_WRITE}; PRAGMA cell_size_check = ON;"
         ))?;
         Ok(link)
     }
@@ -40,7 +33,7 @@ impl Link {
     pub(super) fn to_read(path: &Path) -> Result<Self, StoreError> {
         let link = Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         link.set(&format!(
-            "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -{CACHE_TO_READ};"
+            "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -{SQL_CACHE_TO_READ};"
         ))?;
         Ok(link)
     }
@@ -53,7 +46,7 @@ impl Link {
     fn open(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let connection = Connection::open_with_flags(path, flags).map_err(error)?;
-        connection.set_prepared_statement_cache_capacity(PREPARED);
+        connection.set_prepared_statement_cache_capacity(SQL_PREPARED);
         // Another connection of this process may move the log at this moment.
         connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
         let link = Self(connection);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::engine::Link;
-use crate::limits::{SQL_LOG_PAGES, SQL_LOG_PASSES};
+use crate::limits::{SQL_LOG_LOOK, SQL_LOG_PAGES, SQL_LOG_PASSES};
 use crate::store::StoreError;
 
 /// The thread has nothing to do, works, or has moved what it could.
@@ -66,9 +66,6 @@ impl Mover {
         }
     }
 }
-
-/// Groups between two looks at the size of the log.
-const SQL_LOG_LOOK: u64 = 16;
 
 fn run(link: &Link, asked: &Receiver<()>, state: &AtomicU8) {
     while asked.recv().is_ok() {

@@ -17,6 +17,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use self::engine::Link;
 use self::writer::Writer;
@@ -32,6 +33,8 @@ pub(super) struct Sqlite {
     file: PathBuf,
     /// Connections that read and have nothing to do now. `None` once it is closed.
     readers: Mutex<Option<Vec<Link>>>,
+    /// As many long answers may be read at once.
+    turns: Semaphore,
     writer: Writer,
     /// Free when all connections are closed.
     lock: Mutex<Option<Lock>>,
@@ -47,6 +50,7 @@ impl Sqlite {
         if most <= SQL_ROWS_AT_ONCE {
             return self.query_blocking(&query, most);
         }
+        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
         let own = std::sync::Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || own.query_blocking(&query, most));
         read.await.map_err(|error| StoreError::Io(error.to_string()))?

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::engine::Link;
 use super::head::Head;
@@ -12,6 +13,7 @@ use super::log::Mover;
 use super::writer::Writer;
 use super::Sqlite;
 use crate::clock::SharedClock;
+use crate::limits::SQL_READERS;
 use crate::random::Random;
 use crate::sql::batch::Statement;
 use crate::sql::schema::{Dialect, Schema};
@@ -63,6 +65,7 @@ pub(in crate::sql) fn open(
     let sqlite = Sqlite {
         file,
         readers: Mutex::new(Some(Vec::new())),
+        turns: Semaphore::new(SQL_READERS),
         writer,
         lock: Mutex::new(Some(lock)),
     };

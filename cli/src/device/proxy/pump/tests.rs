@@ -1,7 +1,8 @@
+use tessera_broker::codec::{FrameReader, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::super::packets::SUBSCRIBE_ID;
-use super::super::reader::{packet, put_field};
+use super::super::testing::{packet, put_field};
 use super::*;
 
 /// Bytes between the pump and each of its peers.
@@ -26,7 +27,9 @@ impl Rig {
         let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 60];
         body.extend((version == Version::V5).then_some(0));
         put_field(b"x", &mut body);
-        let connect = Connect::parse(0x10, &body).unwrap();
+        let mut whole = BytesMut::from(packet(0x10, &body).as_slice());
+        let Ok(Step::Frame(frame)) = FrameReader::new(1_000).next(&mut whole) else { panic!() };
+        let connect = super::super::connect::read(&frame).ok().unwrap();
         let opened = Opened {
             stream: ByteStream::over(Box::pin(remote)),
             connack: packet(0x20, &[0, 0]),
@@ -74,7 +77,7 @@ fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
 async fn own_packets_go_between_those_of_the_client_wherever_its_bytes_are_split() {
     let client = [publish("d/x", b"one"), publish("d/x", &[7; 140])];
     let bytes = client.concat();
-    let own = token(Version::V311, b"next");
+    let own = token(Version::V311, b"next".to_vec());
     for at in 0..bytes.len() {
         let mut rig = Rig::start(Version::V311, true).await;
         let (left, right) = bytes.split_at(at);
@@ -110,7 +113,7 @@ async fn the_packets_of_the_client_wait_for_the_answer_to_the_subscription_of_th
     rig.client.write_all(&first).await.unwrap();
     rig.asks.send(b"next".to_vec()).await.unwrap();
     // The packet of the client came first, and waits.
-    let own = token(Version::V311, b"next");
+    let own = token(Version::V311, b"next".to_vec());
     assert_eq!(read(&mut rig.broker, own.len()).await, own);
     let id = SUBSCRIBE_ID.to_be_bytes();
     rig.broker.write_all(&packet(0x90, &[&id[..], &[0x80, 0]].concat())).await.unwrap();
@@ -159,7 +162,11 @@ async fn bytes_of_a_client_that_has_gone_reach_the_broker() {
 async fn a_client_is_told_the_end_between_packets_alone() {
     let half = publish("d/x", &[1; 20])[..10].to_vec();
     for (version, sent, told) in [
-        (Version::V5, Vec::new(), disconnect(Version::V5, Reason::ShuttingDown).unwrap()),
+        (
+            Version::V5,
+            Vec::new(),
+            disconnect(Version::V5, ReasonCode::SERVER_SHUTTING_DOWN).unwrap(),
+        ),
         (Version::V5, half, Vec::new()),
         (Version::V311, Vec::new(), Vec::new()),
     ] {
@@ -179,7 +186,7 @@ async fn a_client_is_told_the_end_between_packets_alone() {
 async fn the_end_by_the_broker_is_told_with_its_own_words() {
     for (last, told) in [
         (packet(0xe0, &[0x98]), packet(0xe0, &[0x98])),
-        (Vec::new(), disconnect(Version::V5, Reason::Unspecified).unwrap()),
+        (Vec::new(), disconnect(Version::V5, ReasonCode::UNSPECIFIED).unwrap()),
     ] {
         let mut rig = Rig::start(Version::V5, true).await;
         let status = br#"{"refusal":"device_revoked","words":"the device is revoked"}"#;
@@ -216,13 +223,13 @@ async fn bytes_that_are_no_mqtt_end_the_connection() {
     let bad = [0x30, 0xff, 0xff, 0xff, 0xff, 0xff];
     let mut rig = Rig::start(Version::V5, true).await;
     rig.client.write_all(&bad).await.unwrap();
-    let told = disconnect(Version::V5, Reason::Malformed).unwrap();
+    let told = disconnect(Version::V5, ReasonCode::MALFORMED_PACKET).unwrap();
     assert_eq!(read(&mut rig.client, told.len()).await, told);
     drop((rig.client, rig.broker));
     assert_eq!(rig.pump.await.unwrap(), Left::ClientMalformed);
     let mut rig = Rig::start(Version::V5, true).await;
     rig.broker.write_all(&bad).await.unwrap();
-    let told = disconnect(Version::V5, Reason::Unspecified).unwrap();
+    let told = disconnect(Version::V5, ReasonCode::UNSPECIFIED).unwrap();
     assert_eq!(read(&mut rig.client, told.len()).await, told);
     drop((rig.client, rig.broker));
     assert_eq!(rig.pump.await.unwrap(), Left::BrokerMalformed);
