@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::{Subscription, TopicName};
 
@@ -20,6 +21,36 @@ pub use control_topic::ControlTopic;
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// Whether a token with this scope allows to publish to `topic`. Without a look at the token: it may have expired.
+#[must_use]
+pub fn may_publish(scope: &Scope, topic: &TopicName) -> bool {
+    // RFC 9431 section 2.2.2: for those without a token. No client's words on it reach another.
+    if topic.as_str() == AUTHZ_INFO {
+        return false;
+    }
+    if topic.as_str().starts_with('$') {
+        return ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token);
+    }
+    scope.may_publish(topic)
+}
+
+/// Whether a token with this scope allows to subscribe to `wanted`. The filter behind `$share/…` is what counts.
+#[must_use]
+pub fn may_subscribe(scope: &Scope, wanted: &Subscription) -> bool {
+    let filter = &wanted.filter;
+    if filter.as_str() == AUTHZ_INFO {
+        return false;
+    }
+    if !filter.as_str().starts_with('$') {
+        return scope.may_subscribe(filter);
+    }
+    match ControlTopic::of(filter.as_str()) {
+        Some(ControlTopic::Token | ControlTopic::Status) => wanted.share.is_none(),
+        Some(ControlTopic::Alerts) => wanted.share.is_none() && scope.may_subscribe(filter),
+        None => false,
+    }
+}
 
 /// A grant, as sessions ask it.
 #[derive(Debug)]
@@ -121,31 +152,11 @@ impl Rights {
     }
 
     fn publishes(&self, topic: &TopicName) -> bool {
-        // RFC 9431 section 2.2.2: for those without a token. No client's words on it reach another.
-        if topic.as_str() == AUTHZ_INFO {
-            return false;
-        }
-        if topic.as_str().starts_with('$') {
-            return ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token);
-        }
-        self.grant.scope().may_publish(topic)
+        may_publish(self.grant.scope(), topic)
     }
 
     fn subscribes(&self, wanted: &Subscription) -> bool {
-        let filter = &wanted.filter;
-        if filter.as_str() == AUTHZ_INFO {
-            return false;
-        }
-        if !filter.as_str().starts_with('$') {
-            return self.grant.scope().may_subscribe(filter);
-        }
-        match ControlTopic::of(filter.as_str()) {
-            Some(ControlTopic::Token | ControlTopic::Status) => wanted.share.is_none(),
-            Some(ControlTopic::Alerts) => {
-                wanted.share.is_none() && self.grant.scope().may_subscribe(filter)
-            }
-            None => false,
-        }
+        may_subscribe(self.grant.scope(), wanted)
     }
 
     fn receives(&self, topic: &str) -> bool {

@@ -1,6 +1,7 @@
 //! `tessera can`: whether a token that a device got now would allow an act, by the registry.
 
 use serde_json::{json, Value};
+use tessera_broker::authorisation;
 use tessera_simulators::operator::{device_path, segment, tenant_path};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -11,14 +12,6 @@ use super::{pages, words, Call};
 use crate::args::{Act, TenantArgs};
 use crate::error::{Fault, Outcome};
 use crate::output;
-
-/// The topic that every device may publish to and subscribe to, and the one that it may subscribe to. Only services have
-/// a scope for `$tessera/alerts`.
-const TOKEN: &str = "$tessera/token";
-const STATUS: &str = "$tessera/status";
-const ALERTS: &str = "$tessera/alerts";
-/// Clients without a token publish there; no scope counts for it.
-const AUTHZ_INFO: &str = "authz-info";
 
 /// Asks the registry and shows the answer.
 pub(super) async fn run(device: &str, act: &Act) -> Outcome {
@@ -104,28 +97,16 @@ impl Registered {
     }
 }
 
-/// As the broker decides (`broker/src/authorisation/mod.rs`).
 fn may_publish(scope: &Scope, topic: &str) -> Result<bool, Fault> {
     let name = TopicName::parse(topic)
         .map_err(|error| Fault::new(format!("{topic:?} is no topic: {error}")))?;
-    Ok(match topic {
-        TOKEN => true,
-        AUTHZ_INFO => false,
-        other => !other.starts_with('$') && scope.may_publish(&name),
-    })
+    Ok(authorisation::may_publish(scope, &name))
 }
 
-/// As the broker decides.
 fn may_subscribe(scope: &Scope, filter: &str) -> Result<bool, Fault> {
     let wanted = Subscription::parse(filter)
         .map_err(|error| Fault::new(format!("{filter:?} is no topic filter: {error}")))?;
-    let covered = scope.may_subscribe(&wanted.filter);
-    Ok(match wanted.filter.as_str() {
-        TOKEN | STATUS => wanted.share.is_none(),
-        ALERTS => wanted.share.is_none() && covered,
-        AUTHZ_INFO => false,
-        other => !other.starts_with('$') && covered,
-    })
+    Ok(authorisation::may_subscribe(scope, &wanted))
 }
 
 fn text(object: &Value, name: &str) -> Result<String, Fault> {
