@@ -30,6 +30,13 @@ pub(crate) use show::run;
 
 /// Libraries that speak of every connection are asked for warnings alone.
 const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
+/// Ports on loopback where nothing else is said.
+const MQTT: u16 = 1883;
+const HTTP: u16 = 8080;
+const METRICS: u16 = 9464;
+const AUDIENCE: &str = "mqtt";
+const TOKEN_SECONDS: u64 = 3600;
+const DRAIN_SECONDS: u64 = 10;
 /// Bytes of a configuration file: a mistyped path must not fill the memory.
 const FILE_BYTES: u64 = 256 * 1024;
 
@@ -221,14 +228,14 @@ impl Raw {
 
     /// Checks everything. `data` is the default folder of the verb.
     pub(crate) fn validate(self, data: &str) -> Result<Config, Fault> {
-        let audience = self.audience.as_deref().unwrap_or("mqtt");
+        let audience = self.audience.as_deref().unwrap_or(AUDIENCE);
         let audience = Audience::parse(audience)
             .map_err(|error| Fault::new(format!("audience {audience:?}: {error}")))?;
         let verifier = self.verifier.as_deref().map(|name| {
             VerifierName::parse(name)
                 .map_err(|error| Fault::new(format!("verifier {name:?}: {error}")))
         });
-        let drain = self.drain_seconds.unwrap_or(10);
+        let drain = self.drain_seconds.unwrap_or(DRAIN_SECONDS);
         if !(1..=600).contains(&drain) {
             return Err(Fault::new(format!("drain_seconds = {drain}: use 1 to 600")));
         }
@@ -240,20 +247,20 @@ impl Raw {
         }
         let config = Config {
             data: self.data.unwrap_or_else(|| PathBuf::from(data)),
-            mqtt: self.mqtt.unwrap_or(Place::At(loopback(1883))),
+            mqtt: self.mqtt.unwrap_or(Place::At(loopback(MQTT))),
             mqtts: self.mqtts,
             ws: self.ws,
             wss: self.wss,
             quic: self.quic,
-            http: self.http.unwrap_or(loopback(8080)),
+            http: self.http.unwrap_or(loopback(HTTP)),
             https: self.https.validate()?,
             http_in_clear: self.http_in_clear,
             cafile: self.cafile,
-            metrics: self.metrics.unwrap_or(loopback(9464)),
+            metrics: self.metrics.unwrap_or(loopback(METRICS)),
             audience,
             verifier: verifier.transpose()?,
             derivation_key_file: self.derivation_key_file,
-            token_seconds: self.token_seconds.unwrap_or(3600),
+            token_seconds: self.token_seconds.unwrap_or(TOKEN_SECONDS),
             drain: Duration::from_secs(drain),
             not_followed_seconds,
             log: self.log.validate()?,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{json, Map, Value};
 use tessera_broker::RawBrokerConfig;
 
-use super::{loopback, Raw, LOG_LEVEL};
+use super::{
+    loopback, Raw, AUDIENCE, DRAIN_SECONDS, HTTP, LOG_LEVEL, METRICS, MQTT, TOKEN_SECONDS,
+};
 use crate::args::{ConfigCommand, ConfiguredServer, Place};
 use crate::error::{Fault, Outcome};
 use crate::output;
@@ -62,12 +64,12 @@ impl Raw {
     pub(super) fn filled(mut self, data: &str) -> Self {
         let broker = RawBrokerConfig::default();
         self.data.get_or_insert_with(|| data.into());
-        self.mqtt.get_or_insert(Place::At(loopback(1883)));
-        self.http.get_or_insert(loopback(8080));
-        self.metrics.get_or_insert(loopback(9464));
-        self.audience.get_or_insert_with(|| "mqtt".to_owned());
-        self.token_seconds.get_or_insert(3600);
-        self.drain_seconds.get_or_insert(10);
+        self.mqtt.get_or_insert(Place::At(loopback(MQTT)));
+        self.http.get_or_insert(loopback(HTTP));
+        self.metrics.get_or_insert(loopback(METRICS));
+        self.audience.get_or_insert_with(|| AUDIENCE.to_owned());
+        self.token_seconds.get_or_insert(TOKEN_SECONDS);
+        self.drain_seconds.get_or_insert(DRAIN_SECONDS);
         self.not_followed_seconds.get_or_insert(tessera_agent::limits::TRUST_NOT_FOLLOWED_SECONDS);
         self.log.level.get_or_insert_with(|| LOG_LEVEL.to_owned());
         self.log.format.get_or_insert_with(|| "text".to_owned());
