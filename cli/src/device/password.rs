@@ -16,6 +16,9 @@ use crate::output;
 
 /// After it no proof of this second is made any more.
 pub(super) const A_SECOND: Duration = Duration::from_secs(1);
+/// After it all proofs are above the earlier ones, also when the answer between them has moved the clock: its time is a whole
+/// second, and it was under way for a while, so that the clock may have gone back by so much.
+pub(super) const AFTER_NEW_TOKEN: Duration = Duration::from_secs(3);
 /// Seconds of life that a token must still have to be worth a password.
 const MARGIN_SECONDS: u64 = 5;
 

@@ -11,7 +11,7 @@ use tessera_token::encoding::base64url;
 use super::super::end::End;
 use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
-use super::super::password::{self, A_SECOND};
+use super::super::password::{self, AFTER_NEW_TOKEN};
 use super::super::token::{kind, refresh};
 use crate::args::ConnectArgs;
 use crate::error::Fault;
@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
         let renewed = refresh(self.folder, &card, &clock(&card), kind(self.folder)).await;
         renewed.map_err(End::Fault)?;
         // An old copy of the counter goes on from the time: above all proofs of the seconds before.
-        tokio::time::sleep(A_SECOND).await;
+        tokio::time::sleep(AFTER_NEW_TOKEN).await;
         let connect = self.prepare().await.map_err(End::Fault)?;
         Link::open(&connect).await.map_err(End::Closed)
     }

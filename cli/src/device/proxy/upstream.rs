@@ -16,7 +16,7 @@ use tessera_token::proof::Credential;
 
 use super::super::enrol::clock;
 use super::super::folder::{Card, Folder};
-use super::super::password::{self, A_SECOND};
+use super::super::password::{self, AFTER_NEW_TOKEN};
 use super::super::token::refresh;
 use super::connect;
 use super::limits::{CONNECT_BYTES, TURN_WITHIN};
@@ -132,7 +132,7 @@ impl Upstream {
             return Ok(Tried::Refused(Answer::NotAuthorised, first));
         }
         // An old copy of the counter goes on from the time: above all proofs of the seconds before.
-        tokio::time::sleep(A_SECOND).await;
+        tokio::time::sleep(AFTER_NEW_TOKEN).await;
         self.connect(connect, client_id).await
     }
 
