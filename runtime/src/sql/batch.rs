@@ -73,6 +73,12 @@ impl Batch {
         self.demand(table.finds(key), false);
     }
 
+    /// Demands that there is no row with this key, as far as this process knows: on a server, another process may add it at
+    /// the same moment.
+    pub fn expect_missing<R: Record>(&mut self, table: &Table<R>, key: Key) {
+        self.demand(table.finds(key), false);
+    }
+
     /// Demands what was read: a row that was there, or that there was none.
     pub fn expect_same<R: Record>(&mut self, table: &Table<R>, key: Key, read: Option<&R>) {
         match read {

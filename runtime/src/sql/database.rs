@@ -123,7 +123,19 @@ impl Database {
         }
     }
 
-    /// The faults of its structure; none when it is whole. Reads all of it. A server looks after its own.
+    /// As a disk on which there is room for so many pages more; `None`: for all. SQLite alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_room(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(sqlite) => sqlite.set_room(pages),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The faults of its structure and of its rows; none when it is whole. Reads all of it. A server looks after its own.
     ///
     /// # Errors
     /// [`StoreError::Io`].

@@ -19,7 +19,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// A step in the words of this database. `BIGINT`, `TEXT` and `BYTEA` are the only types; a table ends with `) ROWS;`.
+    /// A step in the words of this database. `BIGINT`, `TEXT` and `BYTEA` are the only types; a table ends with `) ROWS;`
+    /// and has the column `row_sum BIGINT NOT NULL`. A column that a later step adds is NULL in older rows.
     #[must_use]
     pub fn render(self, step: &str) -> String {
         match self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::batch::Statement;
 use super::database::Database;
-use super::value::{Row, Value};
+use super::value::{sum_of, Row, Value, SUM};
 use crate::limits;
 use crate::store::StoreError;
 
@@ -58,17 +58,14 @@ struct Sql {
 impl<R: Record> Table<R> {
     pub(super) fn new(database: Database) -> Self {
         let (table, key) = (R::TABLE, equal(R::KEY, 1));
-        let all = [R::KEY, R::COLUMNS].concat();
+        let all = [R::KEY, R::COLUMNS, &[SUM]].concat();
         let insert =
             format!("INSERT INTO {table} ({}) VALUES ({})", all.join(", "), numbers(all.len()));
-        let set: Vec<String> =
-            R::COLUMNS.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-        let present = match set.is_empty() {
-            true => "DO NOTHING".to_owned(),
-            false => format!("DO UPDATE SET {}", set.join(", ")),
-        };
-        let put = format!("{insert} ON CONFLICT ({}) {present}", R::KEY.join(", "));
-        let columns = if R::COLUMNS.is_empty() { "1".to_owned() } else { R::COLUMNS.join(", ") };
+        let columns = [R::COLUMNS, &[SUM]].concat();
+        let set = columns.iter().map(|column| format!("{column} = excluded.{column}"));
+        let set = set.collect::<Vec<_>>().join(", ");
+        let put = format!("{insert} ON CONFLICT ({}) DO UPDATE SET {set}", R::KEY.join(", "));
+        let columns = columns.join(", ");
         let sql = Sql {
             get: format!("SELECT {columns} FROM {table} WHERE {key}").into(),
             finds: format!("SELECT 1 FROM {table} WHERE {key}").into(),
@@ -91,8 +88,12 @@ impl<R: Record> Table<R> {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Closed`], [`StoreError::Damaged`].
     pub async fn get(&self, key: Key) -> Result<Option<R>, StoreError> {
-        let rows = self.database.query(self.statement(&self.sql.get, key), 1).await?;
-        rows.into_iter().next().map(|mut row| R::read(&mut row)).transpose()
+        let get = self.statement(&self.sql.get, key.clone());
+        let Some(row) = self.database.query(get, 1).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let known = sum_of(R::KEY.iter().copied().zip(&key));
+        R::read(&mut row.whole(known, R::COLUMNS)?).map(Some)
     }
 
     /// Whether there is a row with this key.
@@ -119,14 +120,82 @@ impl<R: Record> Table<R> {
             // One row at most has all of a key, and none is behind it.
             return Ok(Vec::new());
         }
+        self.scan_whole(prefix, after, limit.min(limits::STORE_SCAN_ROWS)).await
+    }
+
+    /// As [`Table::scan`], and as of one moment however many rows there are: for parts of a table whose size something else
+    /// bounds.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn scan_whole(
+        &self,
+        prefix: &[Value],
+        after: Option<&[Value]>,
+        most: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
+        let named = R::KEY.iter().copied().zip(prefix.iter().cloned());
+        self.rows(&named.collect::<Vec<_>>(), after, most).await
+    }
+
+    /// At most `limit` rows of which these columns have these values, in the order of their keys, from the first one behind
+    /// `after`, a whole key. An index should begin with these columns.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn find(
+        &self,
+        columns: &[(&'static str, Value)],
+        after: Option<&[Value]>,
+        limit: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
+        self.rows(columns, after, limit.min(limits::STORE_SCAN_ROWS)).await
+    }
+
+    /// At most `limit` rows of which `column` is at most `most`, the lowest first. An index should begin with it.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn up_to(
+        &self,
+        column: &'static str,
+        most: u64,
+        limit: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
         let limit = limit.min(limits::STORE_SCAN_ROWS);
-        let rows = self.database.query(self.scanning(prefix, after, limit), limit).await?;
+        let (all, table) = (Self::all().join(", "), R::TABLE);
+        let sql = format!(
+            "SELECT {all} FROM {table} WHERE {column} <= $1 ORDER BY {column} LIMIT $2"
+        );
+        // No column holds more.
+        let most = Value::Int(i64::try_from(most).unwrap_or(i64::MAX));
+        let values = vec![most, count_of(limit)];
+        self.read(self.statement(&sql.into(), values), limit).await
+    }
+
+    async fn rows(
+        &self,
+        columns: &[(&'static str, Value)],
+        after: Option<&[Value]>,
+        most: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
+        self.read(self.scanning(columns, after, most), most).await
+    }
+
+    async fn read(&self, query: Statement, most: usize) -> Result<Vec<(Key, R)>, StoreError> {
+        let names = [R::KEY, R::COLUMNS].concat();
+        let rows = self.database.query(query, most).await?;
         rows.into_iter()
-            .map(|mut row| {
+            .map(|row| {
+                let mut row = row.whole(0, &names)?;
                 let key = R::KEY.iter().map(|_| row.value()).collect::<Result<Key, _>>()?;
                 Ok((key, R::read(&mut row)?))
             })
             .collect()
+    }
+
+    fn all() -> Vec<&'static str> {
+        [R::KEY, R::COLUMNS, &[SUM]].concat()
     }
 
     /// How many rows there are. Reads the whole table: not for a request path.
@@ -140,34 +209,47 @@ impl<R: Record> Table<R> {
         rows.into_iter().next().map_or(Ok(0), |mut row| row.number())
     }
 
-    fn scanning(&self, prefix: &[Value], after: Option<&[Value]>, limit: usize) -> Statement {
-        let all = [R::KEY, R::COLUMNS].concat().join(", ");
-        let (table, order) = (R::TABLE, R::KEY.join(", "));
-        let mut values = prefix.to_vec();
-        let mut wanted = equal(R::KEY.get(..prefix.len()).unwrap_or(R::KEY), 1);
+    fn scanning(
+        &self,
+        columns: &[(&'static str, Value)],
+        after: Option<&[Value]>,
+        limit: usize,
+    ) -> Statement {
+        let (all, table, order) = (Self::all().join(", "), R::TABLE, R::KEY.join(", "));
+        let (names, mut values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
+        let mut wanted = equal(&names, 1);
         if let Some(after) = after {
-            let rest = R::KEY.get(prefix.len()..).unwrap_or_default();
-            let behind = after.get(prefix.len()..).unwrap_or_default();
+            // Columns of the key that are given are the same in all rows.
+            let rest = R::KEY.iter().zip(after).filter(|(name, _)| !names.contains(name));
+            let (rest, behind): (Vec<&str>, Vec<Value>) =
+                rest.map(|(name, value)| (*name, value.clone())).unzip();
             let and = if wanted.is_empty() { "" } else { " AND " };
             let places = numbers_from(values.len() + 1, rest.len());
             // Writing to a text does not fail.
             let _ = write!(wanted, "{and}({}) > ({places})", rest.join(", "));
-            values.extend_from_slice(behind);
+            values.extend(behind);
         }
         let filter = if wanted.is_empty() { String::new() } else { format!(" WHERE {wanted}") };
         // A value, and no part of the text: connections keep each text prepared.
-        values.push(Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        values.push(count_of(limit));
         let last = values.len();
         let sql = format!("SELECT {all} FROM {table}{filter} ORDER BY {order} LIMIT ${last}");
         self.statement(&sql.into(), values)
     }
 
+    /// A row with its sum.
+    fn row(key: Key, record: &R) -> Vec<Value> {
+        let mut values = [key, record.values()].concat();
+        values.push(sum_of([R::KEY, R::COLUMNS].concat().into_iter().zip(&values)).into());
+        values
+    }
+
     pub(super) fn put(&self, key: Key, record: &R) -> Statement {
-        self.statement(&self.sql.put, [key, record.values()].concat())
+        self.statement(&self.sql.put, Self::row(key, record))
     }
 
     pub(super) fn insert(&self, key: Key, record: &R) -> Statement {
-        self.statement(&self.sql.insert, [key, record.values()].concat())
+        self.statement(&self.sql.insert, Self::row(key, record))
     }
 
     pub(super) fn delete(&self, key: Key) -> Statement {
@@ -198,6 +280,11 @@ impl<R: Record> Table<R> {
     fn statement(&self, sql: &Arc<str>, values: Vec<Value>) -> Statement {
         Statement { table: R::TABLE, sql: Arc::clone(sql), values }
     }
+}
+
+/// A limit as a value.
+fn count_of(rows: usize) -> Value {
+    Value::Int(i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
 /// `a = $1 AND b = $2`.

@@ -1,6 +1,9 @@
 //! Values of columns, and rows as they are read.
 
-use crate::store::StoreError;
+use crate::store::{checksum, StoreError};
+
+/// The column of the sum of a row, which every table has.
+pub(super) const SUM: &str = "row_sum";
 
 /// The value of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,16 @@ impl Value {
         matches!(self, Self::Text(text) if text.contains('\0'))
     }
 
+    fn sum(&self, column: &str) -> u32 {
+        let column = column.as_bytes();
+        match self {
+            Self::Null | Self::Unfit => 0,
+            Self::Int(number) => checksum::of(&[column, &[1], &number.to_be_bytes()]),
+            Self::Text(text) => checksum::of(&[column, &[2], text.as_bytes()]),
+            Self::Blob(bytes) => checksum::of(&[column, &[3], bytes]),
+        }
+    }
+
     /// Bytes that it takes, about.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -97,6 +110,12 @@ impl Value {
             Self::Blob(bytes) => bytes.len(),
         }
     }
+}
+
+/// The sum of a row, of columns and values: SQLite has no checksum of its own. The order of columns does not count, and NULL
+/// adds nothing, so that a column which a later version adds leaves the sums of older rows right.
+pub(super) fn sum_of<'a>(columns: impl Iterator<Item = (&'a str, &'a Value)>) -> u32 {
+    columns.fold(0, |sum, (name, value)| sum.wrapping_add(value.sum(name)))
 }
 
 /// A row, read from its first column to its last.
@@ -110,6 +129,19 @@ impl Row {
     /// A row of this table.
     pub(super) fn new(table: &'static str, values: Vec<Value>) -> Self {
         Self { table, values: values.into_iter() }
+    }
+
+    /// The row without its sum, which is its last column, when that is the one of its values. `known` is the sum of the
+    /// columns that the query named, `names` are those that it read.
+    pub(super) fn whole(self, known: u32, names: &[&str]) -> Result<Self, StoreError> {
+        let mut values: Vec<Value> = self.values.collect();
+        let sum = values.pop();
+        let read = sum_of(names.iter().copied().zip(&values));
+        if sum == Some(known.wrapping_add(read).into()) {
+            return Ok(Self::new(self.table, values));
+        }
+        let why = "its sum is not that of its values: the file was damaged".to_owned();
+        Err(StoreError::Damaged { table: self.table, why })
     }
 
     /// The next column as it is.

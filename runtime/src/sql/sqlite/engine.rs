@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 
 use crate::limits::{SQL_CACHE_TO_READ, SQL_CACHE_TO_WRITE, SQL_LOG_BYTES, SQL_PREPARED};
 use crate::sql::batch::{Batch, Statement};
-use crate::sql::value::{Row, Value};
+use crate::sql::value::{sum_of, Row, Value, SUM};
 use crate::store::StoreError;
 
 /// A connection to the database in a file.
@@ -36,6 +36,14 @@ impl Link {
             "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -{SQL_CACHE_TO_READ};"
         ))?;
         Ok(link)
+    }
+
+    /// A connection to the file alone, without the log beside it.
+    pub(super) fn to_file(path: &Path) -> Result<Self, StoreError> {
+        let text = path.to_str().ok_or_else(|| StoreError::Io("the path is no UTF-8".to_owned()))?;
+        let name = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Self::open(Path::new(&format!("file:{name}?immutable=1")), flags)
     }
 
     /// A connection that makes a copy, for which SQLite asks for the right to write.
@@ -143,12 +151,73 @@ impl Link {
         self.0.execute("VACUUM INTO ?1", [to]).map(drop).map_err(error)
     }
 
-    /// The faults of the structure of the database, in words; none when it is whole.
+    /// The faults of the database, in words, of its structure and then of its rows; none when it is whole.
     pub(super) fn faults(&self) -> Result<Vec<String>, StoreError> {
+        let faults = self.faults_of_structure()?;
+        if !faults.is_empty() {
+            return Ok(faults);
+        }
+        let mut faults = Vec::new();
+        for table in self.tables()? {
+            let mut wrong = 0usize;
+            let read = self.each_row(&table, "", |_, is_whole| {
+                wrong += usize::from(!is_whole);
+                Ok(())
+            });
+            if let Err(failed) = read {
+                faults.push(format!("table {table}: {failed}"));
+            } else if wrong > 0 {
+                faults.push(format!("table {table}: {wrong} rows are not as they were written"));
+            }
+        }
+        Ok(faults)
+    }
+
+    fn faults_of_structure(&self) -> Result<Vec<String>, StoreError> {
         let mut check = self.0.prepare("PRAGMA integrity_check(20)").map_err(error)?;
         let told = check.query_map([], |row| row.get::<_, String>(0)).map_err(error)?;
-        let told: Vec<String> = told.collect::<Result<_, _>>().map_err(error)?;
-        Ok(told.into_iter().filter(|line| line != "ok").collect())
+        let told: Result<Vec<String>, StoreError> =
+            told.map(|line| line.map_err(error)).collect();
+        match told {
+            Ok(told) => Ok(told.into_iter().filter(|line| line != "ok").collect()),
+            Err(StoreError::Damaged { why, .. }) => Ok(vec![why]),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// The names of the tables with rows of records.
+    pub(super) fn tables(&self) -> Result<Vec<String>, StoreError> {
+        let query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'tessera_store'
+                     AND name NOT LIKE 'sqlite_%' ORDER BY name";
+        let mut tables = self.0.prepare(query).map_err(error)?;
+        let names = tables.query_map([], |row| row.get::<_, String>(0)).map_err(error)?;
+        names.map(|name| name.map_err(error)).collect()
+    }
+
+    /// Shows each row of a table to `visit`: the names and values of its columns, and whether its sum is theirs.
+    pub(super) fn each_row(
+        &self,
+        table: &str,
+        order: &str,
+        mut visit: impl FnMut(&[(String, Value)], bool) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let query = format!("SELECT * FROM {table} {order}");
+        let mut rows = self.0.prepare(&query).map_err(error)?;
+        let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let mut found = rows.query([]).map_err(error)?;
+        while let Some(row) = found.next().map_err(error)? {
+            let values = (0..names.len()).map(|at| row.get_ref(at).map_err(error).and_then(value));
+            let Ok(values) = values.collect::<Result<Vec<_>, _>>() else {
+                visit(&[], false)?;
+                continue;
+            };
+            let columns: Vec<(String, Value)> = names.iter().cloned().zip(values).collect();
+            let sum = columns.iter().find(|(name, _)| name == SUM).map(|(_, sum)| sum);
+            let others = columns.iter().filter(|(name, _)| name != SUM);
+            let right = sum_of(others.map(|(name, value)| (name.as_str(), value)));
+            visit(&columns, sum == Some(&right.into()))?;
+        }
+        Ok(())
     }
 
     /// Closes it: the last one of a database moves the log into it.

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use crate::store::checksum;
 
-const MAGIC: &[u8; 8] = b"tsqlhd01";
+const MAGIC: &[u8; 8] = b"tsqlhd02";
 const SLOT: usize = 512;
-const BODY: usize = 8 + 8 + 16 + 8;
+const BODY: usize = 8 + 8 + 16 + 8 + 8;
 
 /// The state of the database when a slot was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) id: [u8; 16],
     /// The last commit that was answered.
     pub(super) commit: u64,
+    /// The database file has everything up to this commit, also without its log.
+    pub(super) moved: u64,
 }
 
 /// The head of an open database.
@@ -49,7 +51,7 @@ impl Head {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
         let file = options.open(path)?;
-        let mut head = Self { file, state: State { serial: 0, id, commit } };
+        let mut head = Self { file, state: State { serial: 0, id, commit, moved: 0 } };
         head.note(commit)?;
         head.note(commit)?;
         head.sync()?;
@@ -68,6 +70,11 @@ impl Head {
         Ok(())
     }
 
+    /// The log was moved into the database file up to this commit; written with the next note.
+    pub(super) fn moved(&mut self, commit: u64) {
+        self.state.moved = commit;
+    }
+
     /// Makes what was noted durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
@@ -80,9 +87,8 @@ fn place(slot: u64) -> u64 {
 
 fn encode(state: &State) -> [u8; SLOT] {
     let mut slot = [0; SLOT];
-    let body =
-        [MAGIC.as_slice(), &state.serial.to_be_bytes(), &state.id, &state.commit.to_be_bytes()]
-            .concat();
+    let numbers = [state.commit.to_be_bytes(), state.moved.to_be_bytes()].concat();
+    let body = [MAGIC.as_slice(), &state.serial.to_be_bytes(), &state.id, &numbers].concat();
     let sum = checksum::of(&[&body]).to_be_bytes();
     for (to, from) in slot.iter_mut().zip(body.iter().chain(&sum)) {
         *to = *from;
@@ -97,7 +103,8 @@ fn read(file: &File, slot: u64) -> Option<State> {
     let number = |at: usize| body.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
     let is_whole = body.starts_with(MAGIC) && checksum::of(&[body]).to_be_bytes() == sum;
     let id = *body.get(16..)?.first_chunk()?;
-    is_whole.then_some(State { serial: number(8)?, id, commit: number(32)? })
+    let (commit, moved) = (number(32)?, number(40)?);
+    is_whole.then_some(State { serial: number(8)?, id, commit, moved })
 }
 
 #[cfg(test)]
@@ -114,7 +121,7 @@ mod tests {
         head.note(5).unwrap();
         let newest = head.state().serial;
         let read = |path: &Path| Head::open(path).unwrap().map(|head| head.state());
-        assert_eq!(read(&path), Some(State { serial: newest, id: [7; 16], commit: 5 }));
+        assert_eq!(read(&path), Some(State { serial: newest, id: [7; 16], commit: 5, moved: 0 }));
         head.file.write_all_at(b"bent", place(newest % 2) + 34).unwrap();
         assert_eq!(read(&path).map(|state| state.commit), Some(4));
         head.file.write_all_at(b"bent", place((newest + 1) % 2) + 3).unwrap();

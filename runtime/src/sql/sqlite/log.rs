@@ -45,12 +45,16 @@ impl Mover {
         Ok(Self { ask: Some(ask), state, thread: Some(thread) })
     }
 
-    /// Called after a group by the thread that writes, with its connection.
-    pub(super) fn after_group(&self, writer: &Link, groups: u64) {
+    /// Called after a group by the thread that writes, with its connection. Whether all of the log is in the database now.
+    pub(super) fn after_group(&self, writer: &Link, groups: u64) -> bool {
+        let mut is_all_moved = false;
         match self.state.load(Ordering::Acquire) {
             MOVED => {
-                if let Err(error) = writer.checkpoint() {
-                    tracing::debug!(%error, "the rest of the log of the database was not moved");
+                match writer.checkpoint() {
+                    Ok(left) => is_all_moved = left == 0,
+                    Err(error) => {
+                        tracing::debug!(%error, "the rest of the log of the database was not moved");
+                    }
                 }
                 self.state.store(IDLE, Ordering::Release);
             }
@@ -64,6 +68,7 @@ impl Mover {
             }
             _ => {}
         }
+        is_all_moved
     }
 }
 

@@ -10,6 +10,7 @@ mod engine;
 mod head;
 mod log;
 mod open;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -93,6 +94,12 @@ impl Sqlite {
     /// The faults of its structure; none when it is whole. Reads all of it.
     pub(super) fn faults(&self) -> Result<Vec<String>, StoreError> {
         Link::to_read(&self.file)?.faults()
+    }
+
+    /// As a disk on which there is room for so many pages more; `None`: for all.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn set_room(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        self.writer.set_room(pages)
     }
 
     pub(super) fn close(&self) -> Result<(), StoreError> {

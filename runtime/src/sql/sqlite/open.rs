@@ -11,15 +11,16 @@ use super::engine::Link;
 use super::head::Head;
 use super::log::Mover;
 use super::writer::Writer;
-use super::Sqlite;
+use super::{salvage, Sqlite};
 use crate::clock::SharedClock;
-use crate::limits::SQL_READERS;
+use crate::limits::{SQL_CHECKED_AT_START, SQL_READERS};
 use crate::random::Random;
 use crate::sql::batch::Statement;
 use crate::sql::schema::{Dialect, Schema};
 use crate::store::{self, Loss, Opened, StoreError, StoreOptions};
 
-const DATA: &str = "data.sqlite";
+pub(super) const DATA: &str = "data.sqlite";
+const LOG: &str = "data.sqlite-wal";
 const HEAD: &str = "head";
 
 /// Opens or makes the database in `folder`, for this process alone.
@@ -41,7 +42,17 @@ pub(in crate::sql) fn open(
         }
         Found::Whole(mut link, head) => {
             schema_of(&mut link, schema)?;
-            (link, head)
+            match faults(&link, &file)? {
+                faults if faults.is_empty() => (link, head),
+                faults => {
+                    let loss = Loss::new(folder, faults.join("; "));
+                    if !options.accept_loss {
+                        return Err(StoreError::Lost(loss));
+                    }
+                    opened.accepted = Some(loss);
+                    salvage::run(folder, link, schema, random)?
+                }
+            }
         }
         Found::Less(link, loss) => {
             if !options.accept_loss {
@@ -55,13 +66,17 @@ pub(in crate::sql) fn open(
                 }
                 Some((mut link, Identity { id, commit })) => {
                     schema_of(&mut link, schema)?;
-                    (link, new_head(folder, id, commit)?)
+                    match faults(&link, &file)?.is_empty() {
+                        true => (link, new_head(folder, id, commit)?),
+                        false => salvage::run(folder, link, schema, random)?,
+                    }
                 }
             }
         }
     };
     let mover = Mover::start(&file)?;
-    let writer = Writer::start(link, head, mover, clock)?;
+    let log = folder.join(LOG);
+    let writer = Writer::start(link, head, mover, (log, clock))?;
     let sqlite = Sqlite {
         file,
         readers: Mutex::new(Some(Vec::new())),
@@ -70,6 +85,15 @@ pub(in crate::sql) fn open(
         lock: Mutex::new(Some(lock)),
     };
     Ok((Arc::new(sqlite), opened))
+}
+
+/// The faults of a database that is small enough to be read as a whole at each start. Those of a larger one are told by the
+/// reads that meet them, and by a check on request.
+fn faults(link: &Link, file: &Path) -> Result<Vec<String>, StoreError> {
+    match std::fs::metadata(file)?.len() <= SQL_CHECKED_AT_START {
+        true => link.faults(),
+        false => Ok(Vec::new()),
+    }
 }
 
 enum Found {
@@ -127,17 +151,21 @@ fn missing(
         let what = format!("the last {missing} commits are missing");
         return Ok(Found::Less(Some((link, found)), less(&what)));
     }
+    if state.moved > 0 && commits_of(file).is_some_and(|commits| commits < state.moved) {
+        let what = "the database file is older than its log";
+        return Ok(Found::Less(Some((link, found)), less(what)));
+    }
     // A power cut left an older number: commits are counted on from the database's own, and an older copy is known again.
     head.note(commit).and_then(|()| head.sync()).map_err(StoreError::from)?;
     Ok(Found::Whole(link, head))
 }
 
 /// A new database and its head.
-fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, Head), StoreError> {
+pub(super) fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, Head), StoreError> {
     let mut id = [0; 16];
     random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
     let file = folder.join(DATA);
-    for name in [DATA, "data.sqlite-wal", "data.sqlite-shm"] {
+    for name in [DATA, LOG, "data.sqlite-shm"] {
         match std::fs::remove_file(folder.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::from(error));
@@ -181,6 +209,14 @@ fn identity(link: &Link) -> Result<Option<Identity>, StoreError> {
     };
     let row = link.rows(&statement, 1)?.pop();
     row.map(|mut row| Ok(Identity { id: row.array()?, commit: row.number()? })).transpose()
+}
+
+/// The number of the last commit that is in the file without its log; `None` when that cannot be read: the log may repair it.
+fn commits_of(file: &Path) -> Option<u64> {
+    let link = Link::to_file(file).ok()?;
+    let found = identity(&link).ok()?;
+    link.close().ok()?;
+    found.map(|found| found.commit)
 }
 
 /// Brings the tables to the version of this program.

@@ -28,7 +28,8 @@ fn small(folder: &Path, pages: u32) -> (Writer, Arc<ManualClock>) {
     let head = Head::make(&folder.join("head"), [0; 16], 0).unwrap();
     let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
     let mover = Mover::start(&file).unwrap();
-    (Writer::start(link, head, mover, clock.clone()).unwrap(), clock)
+    let log = folder.join("data.sqlite-wal");
+    (Writer::start(link, head, mover, (log, clock.clone())).unwrap(), clock)
 }
 
 fn batch(sql: &str, values: Vec<Value>) -> Batch {

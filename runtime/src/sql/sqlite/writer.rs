@@ -1,5 +1,6 @@
 //! The thread that writes: it takes what waits into one transaction, commits that, and answers.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::Arc;
@@ -22,6 +23,9 @@ type Answer = oneshot::Sender<Result<(), StoreError>>;
 enum Request {
     Commit(Batch, Answer),
     Stop(Answer),
+    /// So many pages more may be taken; `None`: without end.
+    #[cfg(any(test, feature = "testing"))]
+    Room(Option<u32>, Answer),
 }
 
 /// Whether the database is written.
@@ -47,7 +51,7 @@ impl Writer {
         link: Link,
         head: Head,
         mover: Mover,
-        clock: SharedClock,
+        (log, clock): (PathBuf, SharedClock),
     ) -> Result<Self, StoreError> {
         let (requests, inbox) = mpsc::sync_channel(STORE_QUEUE);
         let health = Arc::new(AtomicU8::new(Health::Writes as u8));
@@ -56,6 +60,7 @@ impl Writer {
             link: Some(link),
             mover: Some(mover),
             head,
+            log,
             commit,
             health: Arc::clone(&health),
             clock,
@@ -78,6 +83,14 @@ impl Writer {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Closed,
         })
+    }
+
+    /// As a disk on which there is room for so many pages more; `None`: for all.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn set_room(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Room(pages, answer))?;
+        crate::store::block::on(answered).unwrap_or(Err(StoreError::Closed))
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -110,6 +123,8 @@ struct Work {
     link: Option<Link>,
     mover: Option<Mover>,
     head: Head,
+    /// The file of the log. It is gone when all of it is in the database.
+    log: PathBuf,
     /// The last commit that was made.
     commit: u64,
     health: Arc<AtomicU8>,
@@ -135,6 +150,11 @@ impl Work {
             let stop = match first {
                 Ok(Request::Commit(batch, answer)) => self.group(inbox, batch, answer),
                 Ok(Request::Stop(answer)) => Some(answer),
+                #[cfg(any(test, feature = "testing"))]
+                Ok(Request::Room(pages, answer)) => {
+                    let _ = answer.send(self.set_room(pages));
+                    None
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.write(&mut Vec::new());
                     None
@@ -164,11 +184,27 @@ impl Work {
                     stop = Some(answer);
                     break;
                 }
+                #[cfg(any(test, feature = "testing"))]
+                Ok(Request::Room(pages, answer)) => {
+                    let _ = answer.send(self.set_room(pages));
+                }
                 Err(_) => break,
             }
         }
         self.write(&mut group);
         stop
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    fn set_room(&mut self, pages: Option<u32>) -> Result<(), StoreError> {
+        let Some(link) = &self.link else { return Err(StoreError::Closed) };
+        let most = match pages {
+            Some(more) => link.number("PRAGMA page_count")? + i64::from(more),
+            None => i64::from(u32::MAX - 1),
+        };
+        // The next commit is a try.
+        self.full = None;
+        link.number(&format!("PRAGMA max_page_count = {most}")).map(drop)
     }
 
     /// One transaction for all of them. When one breaks a rule of the database in the middle of its changes, each gets a
@@ -239,7 +275,9 @@ impl Work {
         written?;
         self.written(commit)?;
         if let (Some(mover), Some(link)) = (&self.mover, &self.link) {
-            mover.after_group(link, commit);
+            if mover.after_group(link, commit) {
+                self.head.moved(commit);
+            }
         }
         Ok(outcomes)
     }
@@ -250,7 +288,7 @@ impl Work {
             // The changes are durable and are not answered: the head would not ask for them.
             StoreError::Io(format!("the file `head`: {error}"))
         })?;
-        if self.full.take().is_some() {
+        if self.full.take().is_some() || self.is(Health::Full) {
             tracing::info!("there is room on the disk again: the database is written");
             self.set(Health::Writes);
         }
@@ -281,6 +319,10 @@ impl Work {
         // The last connection of all moves the rest of the log.
         drop(self.mover.take());
         let closed = self.link.take().map_or(Ok(()), Link::close);
+        if closed.is_ok() && !self.log.exists() && !self.is(Health::Failed) {
+            self.head.moved(self.commit);
+            self.head.note(self.commit).map_err(StoreError::from)?;
+        }
         let synced = self.head.sync().map_err(StoreError::from);
         if self.is(Health::Failed) {
             return Err(StoreError::Poisoned);

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 const SCHEMA: Schema = Schema {
     name: "test",
     steps: &["CREATE TABLE things (tenant TEXT NOT NULL, name TEXT NOT NULL, size BIGINT NOT NULL,
-              note TEXT, body BYTEA NOT NULL, PRIMARY KEY (tenant, name)) ROWS;
+              note TEXT, body BYTEA NOT NULL, row_sum BIGINT NOT NULL,
+              PRIMARY KEY (tenant, name)) ROWS;
               CREATE UNIQUE INDEX things_by_body ON things (body);"],
 };
 

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tessera_token::time::UnixSeconds;
@@ -171,4 +172,78 @@ async fn older_tables_are_brought_to_the_present_version() {
     database.close().await.unwrap();
     let older = open_with(folder.path(), &options).err();
     assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
+}
+
+/// A byte of the file that is another one: the open tells it, or every row is as it was. What is left after `accept_loss` is
+/// as it was too.
+#[tokio::test]
+async fn a_flipped_bit_is_told_or_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    for number in 0..150u64 {
+        put(&database, &format!("name-{number}"), number).await;
+    }
+    let all = database.table::<Thing>().scan(&[], None, 1_000).await.unwrap();
+    database.close().await.unwrap();
+    let whole = std::fs::read(folder.path().join("data.sqlite")).unwrap();
+    let (mut told, mut kept) = (0, 0);
+    for at in (0..whole.len()).step_by(37) {
+        let bent = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.path().join("head"), bent.path().join("head")).unwrap();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        let data = bent.path().join("data.sqlite");
+        std::fs::write(&data, &bytes).unwrap();
+        std::fs::set_permissions(bent.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        match open_with(bent.path(), &StoreOptions::default()) {
+            Ok((database, _)) => {
+                let rows = database.table::<Thing>().scan(&[], None, 1_000).await.unwrap();
+                assert!(rows == all, "byte {at}: a row is another one");
+                database.close().await.unwrap();
+            }
+            Err(StoreError::Lost(_)) => {
+                told += 1;
+                let accept = StoreOptions { accept_loss: true, ..StoreOptions::default() };
+                let (database, opened) = open_with(bent.path(), &accept).unwrap();
+                assert!(opened.accepted.is_some());
+                let rows = database.table::<Thing>().scan(&[], None, 1_000).await.unwrap();
+                assert!(rows.iter().all(|row| all.contains(row)), "byte {at}: a row is another one");
+                kept += usize::from(!rows.is_empty());
+                put(&database, "new", 1_000).await;
+                database.close().await.unwrap();
+                open(bent.path()).close().await.unwrap();
+            }
+            // A version or a name that is no longer ours: nothing is opened.
+            Err(StoreError::Io(_) | StoreError::Newer { .. } | StoreError::Damaged { .. }) => {}
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+    }
+    assert!(told > 100 && kept > 50, "told {told}, kept {kept}");
+}
+
+/// The log of a killed process is not put over an older file.
+#[tokio::test]
+async fn a_file_that_is_older_than_its_log_does_not_open() {
+    let (folder, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data.sqlite");
+    let database = open(folder.path());
+    put(&database, "a", 1).await;
+    database.close().await.unwrap();
+    std::fs::copy(&data, old.path().join("data")).unwrap();
+    let database = open(folder.path());
+    put(&database, "b", 2).await;
+    database.close().await.unwrap();
+    let database = open(folder.path());
+    put(&database, "c", 3).await;
+    // As a kill leaves it: the log is beside the file.
+    let killed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(killed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["head", "data.sqlite", "data.sqlite-wal"] {
+        std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+    }
+    database.close().await.unwrap();
+    std::fs::copy(old.path().join("data"), killed.path().join("data.sqlite")).unwrap();
+    let lost = open_with(killed.path(), &StoreOptions::default()).err();
+    let Some(StoreError::Lost(loss)) = lost else { panic!("{lost:?}") };
+    assert_eq!(loss.missing, ["the database file is older than its log"]);
 }

@@ -29,6 +29,12 @@ pub(super) async fn rows_come_back_by_key_and_in_order(database: &Database) {
     assert_eq!(sizes(things.scan(&[], Some(&key("t", "c")), 10).await.unwrap()), [4, 9]);
     assert_eq!(sizes(things.scan(&[], None, 1_000).await.unwrap()).len(), 6);
     assert_eq!(things.count().await.unwrap(), 6);
+    let found = things.find(&[("size", 22u64.into())], None, 10).await.unwrap();
+    assert_eq!(found, [(key("t", "b"), thing(22))]);
+    let of_t = [("tenant", "t".into())];
+    assert_eq!(sizes(things.find(&of_t, Some(&key("t", "b")), 10).await.unwrap()), [3, 4]);
+    assert_eq!(sizes(things.up_to("size", 3, 10).await.unwrap()), [0, 1, 3]);
+    assert_eq!(sizes(things.up_to("size", u64::MAX, 2).await.unwrap()), [0, 1]);
     let mut batch = Batch::new();
     batch.delete(&things, key("t", "b"));
     batch.delete(&things, key("t", "none"));
