@@ -11,7 +11,8 @@ use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::held::HeldClock;
 use tessera_runtime::limits::{LIVED_CATCH_UP, RELEASED_SECONDS};
 use tessera_runtime::lived::LivedTime;
-use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_runtime::sql::{Batch, Database};
+use tessera_runtime::store::StoreError;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 
@@ -26,7 +27,6 @@ const LIVED: &str = "lived";
 struct Row {
     began: u64,
     lived: u64,
-    #[serde(default)]
     former: u64,
 }
 
@@ -58,22 +58,26 @@ pub(crate) fn is_plausible(now: UnixSeconds) -> bool {
 /// Lived time begins with the service: without it in the first batch, a restart under a clock that is ahead would begin it
 /// there.
 pub(crate) fn begin(batch: &mut Batch, tables: &Tables, now: UnixSeconds) {
-    batch.put_record(&tables.meta, LIVED, &Row { began: now.get(), lived: now.get(), former: 0 });
+    tables.marks.put(batch, LIVED, &Row { began: now.get(), lived: now.get(), former: 0 });
 }
 
 impl ServiceClock {
     /// The clock, and the lived time that is stored. A store from before lived time has an audit log, whose newest entry
     /// says how far it came at least.
-    pub(crate) fn open(held: Arc<HeldClock>, tables: &Tables) -> Result<Arc<Self>, StoreError> {
+    pub(crate) async fn open(
+        held: Arc<HeldClock>,
+        tables: &Tables,
+    ) -> Result<Arc<Self>, StoreError> {
         let (now, monotonic) = (held.unix(), held.monotonic());
-        let row = tables.meta.get_record::<Row>(LIVED)?;
+        let row = tables.marks.get::<Row>(LIVED).await?;
         let lived = match row {
             Some(Row { began, lived, former }) => {
                 LivedTime::restore(UnixSeconds::new(began), UnixSeconds::new(lived), monotonic)
                     .after(UnixSeconds::new(former))
             }
             None => {
-                let known = newest_entry(tables)?.map_or(now, |entry| UnixSeconds::new(entry.at));
+                let known = newest_entry(tables).await?;
+                let known = known.map_or(now, |entry| UnixSeconds::new(entry.at));
                 LivedTime::begin(known.min(now), monotonic)
             }
         };
@@ -118,7 +122,7 @@ impl ServiceClock {
     /// Stores lived time when it went on by enough, or at the end.
     pub(crate) async fn store(
         &self,
-        store: &Store,
+        database: &Database,
         tables: &Tables,
         end: bool,
     ) -> Result<(), StoreError> {
@@ -134,8 +138,8 @@ impl ServiceClock {
             return Ok(());
         }
         let mut batch = Batch::new();
-        batch.put_record(&tables.meta, LIVED, &row);
-        store.commit(batch).await?;
+        tables.marks.put(&mut batch, LIVED, &row);
+        database.commit(batch).await?;
         *self.stored.lock() = row;
         Ok(())
     }

@@ -13,6 +13,7 @@ use actix_web::{body, web, App};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
+use tessera_runtime::sql::Batch;
 use tessera_runtime::stop::Stop;
 use tessera_token::key::Thumbprint;
 use tessera_token::refusal::RefusalCode;
@@ -120,26 +121,33 @@ impl Driven {
 
     /// Returns when what the actors were told before is done.
     pub async fn settle(&self) {
-        // A store that does not write is told by the next request.
+        // A database that does not write is told by the next request.
         let _ = self.service.audit.send(ChainPending).await;
     }
 
-    /// Asks the store whether there is room on its disk again, as it does by itself from time to time. Whether it writes.
+    /// As a disk on which the database finds room for so many pages more; `None`: for all.
+    pub fn set_room(&self, pages: Option<u32>) {
+        // A closed database takes none.
+        let _ = self.service.database.set_room(pages);
+    }
+
+    /// Asks the database whether there is room on its disk again, as it does by itself from time to time. Whether it writes.
     pub async fn look_for_room(&self) -> bool {
-        self.service.store.barrier().await.is_ok() && self.service.store.is_healthy()
+        let database = &self.service.database;
+        database.commit(Batch::new()).await.is_ok() && database.is_healthy()
     }
 
     /// Ends the service in order.
     pub async fn close(self) {
         self.settle().await;
-        let Service { time, store, tables, .. } = &*self.service;
-        let _ = time.store(store, tables, true).await;
-        let _ = store.close();
+        let Service { time, database, tables, .. } = &*self.service;
+        let _ = time.store(database, tables, true).await;
+        let _ = database.close().await;
     }
 
     /// Lets go of the files without the order of a stop, as far as a process can do it to itself. The folder may be
     /// copied before: it then holds what `kill -9` would have left.
     pub fn abandon(self) {
-        let _ = self.service.store.close();
+        let _ = self.service.database.close_blocking();
     }
 }

@@ -1,6 +1,6 @@
 //! Enrolment: a claim code and a device key become a device, once.
 
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
@@ -11,9 +11,9 @@ use crate::limits::NONCE_SECONDS;
 use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::{claims, code, devices, tenants};
+use crate::registry::{claims, devices, tenants};
 use crate::service::Service;
-use crate::tables::{pair, second};
+use crate::tables::{one, pair};
 use crate::token_for_device::{self, IssuedToken};
 use crate::trust::restored::epoch_floor;
 use crate::write::{until_committed, Attempt};
@@ -36,7 +36,7 @@ pub(crate) async fn enrol(
 ) -> Result<TokenAnswer, Refused> {
     service.nonces.check(&request.nonce, service.time.monotonic())?;
     let key = request.verify()?;
-    let _ = found(service, request, &key)?;
+    let _ = found(service, request, &key).await?;
     service.charge(source, &request.tenant, &request.device)?;
     // The used nonces are shared by all: a stranger without a claim uses up none.
     service.nonces.take(&request.nonce, service.time.monotonic())?;
@@ -55,17 +55,17 @@ async fn attempt(
     request: &EnrolRequest,
     key: &PublicKey,
 ) -> Result<Attempt<IssuedToken>, Refused> {
-    let (owner, known, claim) = found(service, request, key)?;
+    let (owner, known, claim) = found(service, request, key).await?;
     let mut batch = Batch::new();
-    batch.expect_record(&service.tables.claims, &claim.0, &claim.1);
+    batch.expect(&service.tables.claims, claim.0.clone(), &claim.1);
     let record = match known {
         Some(record) => {
-            batch.expect_record(&service.tables.devices, device_key(request), &record);
+            batch.expect(&service.tables.devices, device_key(request), &record);
             record
         }
         None => {
-            batch.expect_record(&service.tables.tenants, request.tenant.as_str(), &owner);
-            bind(service, request, key, &claim, &mut batch)?
+            batch.expect(&service.tables.tenants, one(request.tenant.as_str()), &owner);
+            bind(service, request, key, &claim, &mut batch).await?
         }
     };
     let granted = token_for_device::issue(
@@ -77,7 +77,8 @@ async fn attempt(
         TokenKind::Key,
     )
     .await?;
-    granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
+    let of = (&request.tenant, &request.device);
+    granted.issued.record(&service.tables, &mut batch, of, None);
     let by = Actor(format!("device {}", request.device));
     let entry =
         service.entry(&by, "device.enrol", request.tenant.as_str(), request.device.as_str());
@@ -93,9 +94,11 @@ async fn attempt(
 }
 
 /// The claim of this code. Without one, tenants and devices get one answer, whether they exist or not.
-fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
-    let known = tenants::known(service, &request.tenant);
-    let found = known.and_then(|_| claims::by_code(service, &request.tenant, &request.claim));
+async fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
+    let found = match tenants::known(service, &request.tenant).await {
+        Ok(_) => claims::by_code(service, &request.tenant, &request.claim).await,
+        Err(refused) => Err(refused),
+    };
     found.map_err(|refused| match refused.code {
         code @ (RefusalCode::TenantUnknown | RefusalCode::ClaimUnknown) => {
             service.strangers.refused(code, RefusalCode::ClaimUnknown)
@@ -105,14 +108,14 @@ fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refu
 }
 
 /// The tenant, the device when it is known, and the claim that entitles it.
-fn found(
+async fn found(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
 ) -> Result<(TenantRecord, Option<DeviceRecord>, Stored), Refused> {
-    let claim = shown_claim(service, request)?;
-    let owner = tenants::serving(service, &request.tenant)?;
-    let known = devices::find(service, &request.tenant, &request.device)?;
+    let claim = shown_claim(service, request).await?;
+    let owner = tenants::serving(service, &request.tenant).await?;
+    let known = devices::find(service, &request.tenant, &request.device).await?;
     let claim = entitled(service, request, key, known.as_ref(), claim)?;
     Ok((owner, known, claim))
 }
@@ -153,23 +156,23 @@ fn is_same(used: &ClaimUse, request: &EnrolRequest, key: &PublicKey) -> bool {
     used.device == request.device.as_str() && used.thumbprint == *key.thumbprint().as_bytes()
 }
 
-fn bind(
+async fn bind(
     service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
     (row, claim): &Stored,
     batch: &mut Batch,
-) -> Result<DeviceRecord, StoreError> {
+) -> Result<DeviceRecord, Refused> {
     let now = service.now().get();
     let record = DeviceRecord {
         role: claim.role.clone(),
         group: claim.group.clone(),
         key: key.as_bytes().to_vec(),
         // Above what a lost part of the store may have given to a device of this name.
-        epoch: epoch_floor(&service.tables)?,
+        epoch: epoch_floor(&service.tables).await?,
         revoked: false,
         enrolled: now,
-        claim: code::id(second(row)),
+        claim: claims::id_of(row)?,
     };
     let mut used = claim.clone();
     used.used = Some(ClaimUse {
@@ -177,13 +180,12 @@ fn bind(
         thumbprint: *key.thumbprint().as_bytes(),
         at: now,
     });
-    batch.put_record(&service.tables.claims, row, &used);
-    batch.expect_absent(&service.tables.devices, device_key(request));
-    batch.put_record(&service.tables.devices, device_key(request), &record);
+    batch.put(&service.tables.claims, row.clone(), &used);
+    batch.insert(&service.tables.devices, device_key(request), &record);
     Ok(record)
 }
 
-fn device_key(request: &EnrolRequest) -> Vec<u8> {
+fn device_key(request: &EnrolRequest) -> Key {
     pair(&request.tenant, request.device.as_str())
 }
 

@@ -2,7 +2,7 @@
 //! would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
 
 use tessera_runtime::limits::{RELEASED_SECONDS, STORE_SCAN_ROWS};
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
@@ -24,12 +24,10 @@ pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
     let (now, most) = (service.now().get(), STORE_SCAN_ROWS);
     let by = Actor("service".to_owned());
     let after = service.keys_healed.lock().take();
-    let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
+    let rows = service.tables.keys.scan(&[], after.as_deref(), most).await?;
     let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
     for (key, record) in rows {
-        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
-            continue;
-        };
+        let (tenant, id) = (keys::tenant_of(&key)?, keys::id_of(&key)?);
         if let Some(dated) = dated(&record, now) {
             date(service, &by, &tenant, id, &record, &dated).await?;
         } else if ends_soon(&record, service.time.removal().get()) {
@@ -86,7 +84,7 @@ async fn date(
     dated: &KeyRecord,
 ) -> Result<(), Refused> {
     let mut batch = Batch::new();
-    batch.expect_record(&service.tables.keys, pair(tenant, id.as_bytes()), before);
+    batch.expect(&service.tables.keys, pair(tenant, id.as_bytes()), before);
     keys::put(&service.tables, &mut batch, tenant, id, dated);
     let entry = service.entry(by, "key.date", tenant.as_str(), &id.to_string());
     let entry =
@@ -98,10 +96,7 @@ async fn date(
 }
 
 /// Claims that were made by a clock that was ahead live as long as was meant, from now on.
-pub(crate) async fn claims(
-    service: &Service,
-    rows: &[(Vec<u8>, ClaimRecord)],
-) -> Result<(), Refused> {
+pub(crate) async fn claims(service: &Service, rows: &[(Key, ClaimRecord)]) -> Result<(), Refused> {
     let now = service.now().get();
     let ahead = |claim: &ClaimRecord| {
         claim.used.is_none() && claim.created > now.saturating_add(CLOCK_SKEW_SECONDS)
@@ -111,9 +106,9 @@ pub(crate) async fn claims(
         let dated =
             ClaimRecord { created: now, expires: now.saturating_add(life), ..claim.clone() };
         let mut batch = Batch::new();
-        batch.expect_record(&service.tables.claims, key, claim);
-        batch.put_record(&service.tables.claims, key, &dated);
-        match service.store.commit(batch).await {
+        batch.expect(&service.tables.claims, key.clone(), claim);
+        batch.put(&service.tables.claims, key.clone(), &dated);
+        match service.database.commit(batch).await {
             // It was used meanwhile.
             Ok(()) | Err(tessera_runtime::store::StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -44,22 +44,23 @@ mod audit;
 mod room;
 mod start_error;
 
+mod tables;
+
 mod admission;
 mod nonce;
 mod records;
 mod strangers;
+mod write;
 
 pub mod limits;
 mod metrics;
 mod refused;
-mod tables;
-mod write;
 
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use limits::{AdmissionLimits, Rate};
 pub use registry::templates::scope_of_device;
 pub use room::TrustLimits;
 pub use settings::RawLimits;
+pub use start::{copy_stopped, mark_restored};
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
 pub use start_error::{LostSeed, StartError};
-pub use trust::restored::mark as mark_restored;

@@ -1,26 +1,22 @@
 //! Accounts of people and of brokers: opaque tokens, hashed at rest, shown once.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::encoding::base64url;
 use tessera_token::hash::sha256;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::TenantSet;
 
 use crate::audit::Actor;
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
-use crate::records::octets;
+pub(crate) use crate::records::operators::{OperatorRecord, OperatorRole, Tenants};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::service::Service;
-use crate::tables::Tables;
+use crate::tables::{one, Tables};
 use crate::write::Attempt;
 
 /// So that a leaked token is recognised by scanners.
@@ -28,99 +24,12 @@ const PREFIX: &str = "tsr_op_";
 /// Prefix and 32 bytes as base64url.
 const TOKEN_CHARS: usize = PREFIX.len() + 43;
 
-/// Rights of an account. No role includes another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OperatorRole {
-    /// Reads the registry.
-    Viewer,
-    /// Makes groups and claims, revokes devices.
-    Fleet,
-    /// Revokes and reinstates everything, rotates keys, reads the audit log.
-    Security,
-    /// Makes tenants, roles and operator accounts.
-    Admin,
-    /// Reads the trust feed.
-    Feed,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OperatorRecord {
-    pub(crate) name: String,
-    pub(crate) roles: BTreeSet<OperatorRole>,
-    #[serde(default)]
-    pub(crate) tenants: Tenants,
-    pub(crate) created: u64,
-    /// SHA-256 of the token, which is also the row's key.
-    #[serde(with = "octets")]
-    pub(crate) hash: [u8; 32],
-}
-
 /// The account that asks, proved by a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) roles: BTreeSet<OperatorRole>,
     pub(crate) tenants: Tenants,
-}
-
-/// The tenants of an account: it sees and changes what is theirs, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) enum Tenants {
-    /// Every tenant, and data that belong to none. Accounts of former versions, without tenants, are of this kind.
-    #[default]
-    All,
-    /// These, at least one.
-    These(BTreeSet<String>),
-}
-
-impl Tenants {
-    /// Whether the tenant is one of them.
-    pub(crate) fn cover(&self, tenant: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::These(these) => these.contains(tenant),
-        }
-    }
-
-    /// Whether all of the others are among them.
-    pub(crate) fn contain(&self, others: &Self) -> bool {
-        match (self, others) {
-            (Self::All, _) => true,
-            (Self::These(_), Self::All) => false,
-            (Self::These(these), Self::These(others)) => others.is_subset(these),
-        }
-    }
-
-    /// The tenants of a reader of the trust feed; `None` is all.
-    ///
-    /// # Errors
-    /// `internal` when the record of the account is none of ours.
-    pub(crate) fn set(&self) -> Result<Option<TenantSet>, RefusalCode> {
-        let Self::These(these) = self else { return Ok(None) };
-        let ids = these.iter().map(|tenant| TenantId::parse(tenant));
-        let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|_| RefusalCode::Internal)?;
-        TenantSet::new(ids).map(Some).map_err(|_| RefusalCode::Internal)
-    }
-
-    /// The tenant, where there is one alone; empty otherwise, as in the audit log.
-    fn single(&self) -> &str {
-        match self {
-            Self::These(these) if these.len() == 1 => these.first().map_or("", String::as_str),
-            _ => "",
-        }
-    }
-}
-
-impl fmt::Display for Tenants {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all tenants"),
-            Self::These(these) => {
-                f.write_str(&these.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
-            }
-        }
-    }
 }
 
 impl Operator {
@@ -160,9 +69,8 @@ pub(crate) fn put(
         roles: roles.iter().copied().collect(),
         tenants,
         created: now,
-        hash,
     };
-    batch.put_record(&tables.operators, hash, &record);
+    batch.put(&tables.operators, one(hash), &record);
 }
 
 /// A new account within the tenants of its maker; its token is shown once.
@@ -176,23 +84,21 @@ pub(crate) async fn create(
     if roles.is_empty() {
         return Err(Refused::malformed("an account has at least one role"));
     }
-    check_tenants(service, by, &tenants)?;
-    let known = all(&service.tables)?;
+    check_tenants(service, by, &tenants).await?;
+    let known = all(&service.tables).await?;
     if known.len() >= OPERATORS {
         return Err(RefusalCode::LimitReached.into());
     }
     let token = draw(&*service.random)?;
     let mut batch = Batch::new();
-    // The name is a row of its own, so that of two accounts made at once only one gets it.
-    batch.expect_absent(&service.tables.meta, name_key(name.as_str()));
-    batch.put(&service.tables.meta, name_key(name.as_str()), Vec::new());
     let detail = format!("{roles:?} of {tenants}");
     let entry = service.entry(&by.actor(), "operator.create", tenants.single(), name.as_str());
     let entry = entry.detail(detail);
     let account = (name.as_str(), tenants);
     put(&service.tables, &mut batch, account, &token, roles, service.now().get());
-    match known.iter().any(|account| account.name == name.as_str()) {
+    match known.iter().any(|(_, account)| account.name == name.as_str()) {
         true => Err(RefusalCode::AlreadyExists.into()),
+        // The name is unique in the table: of two accounts made at once only one gets it.
         false => match service.write(batch, entry).await? {
             Attempt::Committed(()) => Ok(token),
             Attempt::Conflict => Err(RefusalCode::AlreadyExists.into()),
@@ -201,7 +107,7 @@ pub(crate) async fn create(
 }
 
 /// A tenant of others is refused exactly like one that does not exist.
-fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<(), Refused> {
+async fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<(), Refused> {
     let Tenants::These(these) = tenants else {
         return match by.tenants {
             Tenants::All => Ok(()),
@@ -224,7 +130,7 @@ fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<
             return Err(RefusalCode::TenantUnknown.into());
         }
         let tenant = tenant.parse::<TenantId>().map_err(|_| RefusalCode::TenantUnknown)?;
-        tenants::known(service, &tenant)?;
+        tenants::known(service, &tenant).await?;
     }
     Ok(())
 }
@@ -237,11 +143,11 @@ pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Resu
             "an account cannot delete itself",
         ));
     }
-    let account = of(&service.tables, by)?.into_iter().find(|account| account.name == name);
-    let account = account.ok_or(RefusalCode::NotFound)?;
+    let accounts = of(&service.tables, by).await?;
+    let account = accounts.into_iter().find(|(_, account)| account.name == name);
+    let (key, account) = account.ok_or(RefusalCode::NotFound)?;
     let mut batch = Batch::new();
-    batch.delete(&service.tables.operators, account.hash);
-    batch.delete(&service.tables.meta, name_key(name));
+    batch.delete(&service.tables.operators, key);
     let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok(()),
@@ -249,41 +155,32 @@ pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Resu
     }
 }
 
+/// An account, and the key of its row.
+pub(crate) type Account = (Key, OperatorRecord);
+
 /// The accounts that an operator sees: those within its tenants.
-pub(crate) fn of(tables: &Tables, by: &Operator) -> Result<Vec<OperatorRecord>, Refused> {
-    let mut accounts = all(tables)?;
-    accounts.retain(|account| by.tenants.contain(&account.tenants));
+pub(crate) async fn of(tables: &Tables, by: &Operator) -> Result<Vec<Account>, Refused> {
+    let mut accounts = all(tables).await?;
+    accounts.retain(|(_, account)| by.tenants.contain(&account.tenants));
     Ok(accounts)
 }
 
 /// All accounts, by name.
-pub(crate) fn all(tables: &Tables) -> Result<Vec<OperatorRecord>, Refused> {
-    let rows = tables.operators.scan_records::<OperatorRecord>(&[], None, OPERATORS + 8)?;
-    let mut accounts: Vec<_> = rows.into_iter().map(|(_, account)| account).collect();
-    accounts.sort_by(|one, two| one.name.cmp(&two.name));
+pub(crate) async fn all(tables: &Tables) -> Result<Vec<Account>, Refused> {
+    let mut accounts = tables.operators.scan(&[], None, OPERATORS + 8).await?;
+    accounts.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
     Ok(accounts)
 }
 
-fn name_key(name: &str) -> Vec<u8> {
-    [b"operator ", name.as_bytes()].concat()
-}
-
-/// The account of a token. The row is found by the hash, which tells an attacker nothing about the token; the hash is
-/// compared again in constant time.
-pub(crate) fn find(tables: &Tables, token: &str) -> Result<Operator, Refused> {
+/// The account of a token. The row is found by the hash, which tells an attacker nothing about the token.
+pub(crate) async fn find(tables: &Tables, token: &str) -> Result<Operator, Refused> {
     let unknown = RefusalCode::OperatorUnknown;
     if token.len() != TOKEN_CHARS || !token.starts_with(PREFIX) {
         return Err(unknown.into());
     }
-    let hash = sha256(token.as_bytes());
-    let record: OperatorRecord = tables.operators.get_record(hash)?.ok_or(unknown)?;
-    match bool::from(record.hash.ct_eq(&hash)) {
-        true => {
-            let OperatorRecord { name, roles, tenants, .. } = record;
-            Ok(Operator { name, roles, tenants })
-        }
-        false => Err(unknown.into()),
-    }
+    let record = tables.operators.get(one(sha256(token.as_bytes()))).await?.ok_or(unknown)?;
+    let OperatorRecord { name, roles, tenants, .. } = record;
+    Ok(Operator { name, roles, tenants })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Refresh, pull: a device shows its key and gets its next token. A device whose token expired long ago recovers the
 //! same way.
 
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::Batch;
+use tessera_runtime::store::StoreError;
 use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
@@ -12,8 +13,8 @@ use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
 use crate::audit::Actor;
-use crate::limits::{ANSWERS_PER_DEVICE, NONCE_SECONDS};
-use crate::records::{AnsweredRefresh, DeviceRecord, RefreshRecord, TenantRecord};
+use crate::limits::{ANSWERS_PER_DEVICE, ANSWERS_READ, NONCE_SECONDS};
+use crate::records::{AnsweredRequest, DeviceRecord, IssuedRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
@@ -34,18 +35,20 @@ pub(crate) async fn refresh(
         }
         None => {}
     }
-    let proved = proved(service, request)?;
-    entitled(service, request, &proved.key)?;
+    let proved = proved(service, request).await?;
+    entitled(service, request, &proved.key).await?;
     service.charge(source, &request.tenant, &request.device)?;
-    use_up_nonce(service, request)?;
+    use_up_nonce(service, request).await?;
     until_committed(async || attempt(service, request, &proved.key).await).await
 }
 
 /// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
 /// answer.
-fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Refused> {
-    let known = tenants::known(service, &request.tenant)
-        .and_then(|_| devices::known(service, &request.tenant, &request.device));
+async fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Refused> {
+    let known = match tenants::known(service, &request.tenant).await {
+        Ok(_) => devices::known(service, &request.tenant, &request.device).await,
+        Err(refused) => Err(refused),
+    };
     let unproved = match known {
         Ok(record) => {
             let key = PublicKey::from_bytes(&record.key);
@@ -67,20 +70,69 @@ fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Ref
 }
 
 /// A nonce of ours is good for one request, which may come again until it is too old: its answer is stored then.
-fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused> {
+async fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused> {
     let Some(cnonce) = &request.cnonce else { return Ok(()) };
-    let row = pair(&request.tenant, request.device.as_str());
-    let stored = service.tables.refreshes.get_record::<RefreshRecord>(&row)?.unwrap_or_default();
-    if known_answer(&stored, request)?.is_some() {
+    let answers = Answers::read(service, request).await?;
+    if answers.known(request)?.is_some() {
         return Ok(());
     }
     // The used nonces are shared by all devices: one that gets no answer uses up none.
-    let now = service.now();
-    let (oldest, latest) = (now.get(), now.plus(PROOF_WINDOW_SECONDS).get());
-    let counts = |answer: &&AnsweredRefresh| answer.until >= oldest && answer.iat <= latest;
-    match stored.answers.iter().filter(counts).count() >= ANSWERS_PER_DEVICE {
+    match answers.are_too_many() {
         true => Err(RefusalCode::RateLimited.into()),
         false => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
+    }
+}
+
+/// The answers of one device whose requests are still fresh.
+struct Answers {
+    rows: Vec<IssuedRecord>,
+    now: UnixSeconds,
+}
+
+impl Answers {
+    async fn read(service: &Service, request: &TokenRequest) -> Result<Self, Refused> {
+        let now = service.now();
+        let device = [
+            ("tenant", request.tenant.as_str().into()),
+            ("device", request.device.as_str().into()),
+        ];
+        // A request may bear a time that was as old as it may be when it was answered.
+        let least = now.minus(NONCE_SECONDS.max(2 * PROOF_WINDOW_SECONDS)).get();
+        let found = service.tables.issued.find_from(&device, ("asked_at", least), ANSWERS_READ);
+        let rows = found.await?.into_iter().map(|(_, row)| row);
+        let is_fresh = |row: &IssuedRecord| {
+            row.answer.as_ref().is_some_and(|answer| answer.until >= now.get())
+        };
+        Ok(Self { rows: rows.filter(is_fresh).collect(), now })
+    }
+
+    /// The answer of this very request. A nonce that comes back with another request is refused.
+    fn known(
+        &self,
+        request: &TokenRequest,
+    ) -> Result<Option<(&AnsweredRequest, u64)>, RefusalCode> {
+        let nonce = request_nonce(request);
+        let each = self.rows.iter().filter_map(|row| Some((row.answer.as_ref()?, row.expires)));
+        let Some((known, expires)) = each.into_iter().find(|(known, _)| known.nonce == nonce)
+        else {
+            return Ok(None);
+        };
+        let bearer = request.kind == TokenKind::Bearer;
+        let symmetric = request.kind == TokenKind::Symmetric;
+        let same = (known.bearer, !known.kid.is_empty()) == (bearer, symmetric);
+        match known.time == request.time.get() && same {
+            true => Ok(Some((known, expires))),
+            false => Err(RefusalCode::NonceInvalid),
+        }
+    }
+
+    /// Answers from a time when the clock was ahead stay until their requests are stale, and do not count.
+    fn are_too_many(&self) -> bool {
+        let latest = self.now.plus(PROOF_WINDOW_SECONDS).get();
+        let counts = |row: &&IssuedRecord| {
+            row.answer.as_ref().is_some_and(|answer| answer.asked_at <= latest)
+        };
+        self.rows.iter().filter(counts).count() >= ANSWERS_PER_DEVICE
     }
 }
 
@@ -95,22 +147,12 @@ async fn attempt(
     request: &TokenRequest,
     key: &[u8],
 ) -> Result<Attempt<TokenAnswer>, Refused> {
-    let (owner, record) = entitled(service, request, key)?;
-    let row = pair(&request.tenant, request.device.as_str());
-    let before = service.tables.refreshes.get(&row)?;
-    let mut stored: RefreshRecord = match &before {
-        Some(bytes) => service.tables.refreshes.decode(bytes)?,
-        None => RefreshRecord::default(),
-    };
-    let now = service.now();
-    stored.answers.retain(|answer| answer.until >= now.get());
-    make_room(&mut stored, now);
-    if let Some(known) = known_answer(&stored, request)? {
-        // The stored answer may be a moment older than its flush.
-        service.store.barrier().await?;
-        return Ok(Attempt::Committed(again(service, known)?));
+    let (owner, record) = entitled(service, request, key).await?;
+    let answers = Answers::read(service, request).await?;
+    if let Some((known, expires)) = answers.known(request)? {
+        return Ok(Attempt::Committed(again(service, known, expires)?));
     }
-    if stored.answers.len() >= ANSWERS_PER_DEVICE {
+    if answers.are_too_many() {
         return Err(RefusalCode::RateLimited.into());
     }
     let granted = token_for_device::issue(
@@ -122,30 +164,19 @@ async fn attempt(
         request.kind,
     )
     .await?;
-    let answered = answered(request, &granted, now);
-    stored.answers.push(answered.clone());
+    let answered = answered(request, &granted, answers.now);
     let mut batch = Batch::new();
-    batch.expect_record(&service.tables.devices, &row, &record);
-    batch.expect(&service.tables.refreshes, &row, before);
-    batch.put_record(&service.tables.refreshes, &row, &stored);
-    granted.issued.record(&service.tables, &mut batch, &request.tenant, &request.device);
+    let device = pair(&request.tenant, request.device.as_str());
+    batch.expect(&service.tables.devices, device, &record);
+    // Of two with one nonce the table takes one: the other finds its answer.
+    let of = (&request.tenant, &request.device);
+    granted.issued.record(&service.tables, &mut batch, of, Some(answered.clone()));
     if commit(service, request, &granted, batch).await? == Attempt::Conflict {
         return Ok(Attempt::Conflict);
     }
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
     service.metrics.issued.inc(&[occasion]);
-    Ok(Attempt::Committed(again(service, &answered)?))
-}
-
-/// Answers from a time when the clock was ahead stay until their requests are stale, but make way for those of now.
-fn make_room(stored: &mut RefreshRecord, now: UnixSeconds) {
-    let latest = now.plus(PROOF_WINDOW_SECONDS).get();
-    while stored.answers.len() >= ANSWERS_PER_DEVICE {
-        let Some(ahead) = stored.answers.iter().position(|answer| answer.iat > latest) else {
-            return;
-        };
-        stored.answers.remove(ahead);
-    }
+    Ok(Attempt::Committed(again(service, &answered, granted.issued.expires.get())?))
 }
 
 /// A token with a symmetric key is told to the audit log: a secret leaves the house. The others have their record alone.
@@ -156,7 +187,7 @@ async fn commit(
     batch: Batch,
 ) -> Result<Attempt<()>, Refused> {
     if granted.issued.kid.is_empty() {
-        return match service.store.commit(batch).await {
+        return match service.database.commit(batch).await {
             Ok(()) => Ok(Attempt::Committed(())),
             Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
@@ -168,13 +199,13 @@ async fn commit(
     service.write(batch, entry.detail(format!("serial {serial} kid {kid}"))).await
 }
 
-fn entitled(
+async fn entitled(
     service: &Service,
     request: &TokenRequest,
     key: &[u8],
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
-    let owner = tenants::serving(service, &request.tenant)?;
-    let record = devices::known(service, &request.tenant, &request.device)?;
+    let owner = tenants::serving(service, &request.tenant).await?;
+    let record = devices::known(service, &request.tenant, &request.device).await?;
     match record {
         record if record.key != key => Err(RefusalCode::ProofInvalid.into()),
         record if record.revoked => Err(RefusalCode::DeviceRevoked.into()),
@@ -182,41 +213,28 @@ fn entitled(
     }
 }
 
-/// The answer of this very request. A nonce that comes back with another request is refused.
-fn known_answer<'a>(
-    stored: &'a RefreshRecord,
-    request: &TokenRequest,
-) -> Result<Option<&'a AnsweredRefresh>, RefusalCode> {
-    let nonce = request_nonce(request);
-    let Some(known) = stored.answers.iter().find(|answer| answer.nonce == nonce) else {
-        return Ok(None);
+fn answered(request: &TokenRequest, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRequest {
+    let (asked_at, until) = match request.cnonce {
+        Some(_) => (now, now.plus(NONCE_SECONDS)),
+        None => (request.time, now.max(request.time).plus(PROOF_WINDOW_SECONDS)),
     };
-    let bearer = request.kind == TokenKind::Bearer;
-    let symmetric = request.kind == TokenKind::Symmetric;
-    let same = (known.bearer, !known.kid.is_empty()) == (bearer, symmetric);
-    match known.iat == request.time.get() && same {
-        true => Ok(Some(known)),
-        false => Err(RefusalCode::NonceInvalid),
-    }
-}
-
-fn answered(request: &TokenRequest, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRefresh {
-    AnsweredRefresh {
+    AnsweredRequest {
         nonce: request_nonce(request),
-        iat: request.time.get(),
+        asked_at: asked_at.get(),
+        time: request.time.get(),
         bearer: request.kind == TokenKind::Bearer,
-        until: match request.cnonce {
-            Some(_) => now.plus(NONCE_SECONDS).get(),
-            None => now.max(request.time).plus(PROOF_WINDOW_SECONDS).get(),
-        },
+        until: until.get(),
         token: granted.issued.token.clone(),
-        expires: granted.issued.expires.get(),
         scope: granted.scope.to_aif(),
         kid: granted.issued.kid.clone(),
     }
 }
 
-fn again(service: &Service, answer: &AnsweredRefresh) -> Result<TokenAnswer, Refused> {
+fn again(
+    service: &Service,
+    answer: &AnsweredRequest,
+    expires: u64,
+) -> Result<TokenAnswer, Refused> {
     let now = service.now();
     let derived = service.derivation.read().key_behind(&answer.kid, &answer.token);
     let key = derived.map(|derived| IssuedKey { kid: answer.kid.clone(), key: derived.key });
@@ -226,7 +244,7 @@ fn again(service: &Service, answer: &AnsweredRefresh) -> Result<TokenAnswer, Ref
     }
     Ok(TokenAnswer {
         access_token: answer.token.clone(),
-        expires_in: UnixSeconds::new(answer.expires).since(now),
+        expires_in: UnixSeconds::new(expires).since(now),
         bearer: answer.bearer,
         key,
         audience: service.config.audience.clone(),

@@ -7,8 +7,9 @@ use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
+use tessera_runtime::sql::{Batch, Database, Key};
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_runtime::store::StoreError;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::proof::DerivationKeys;
@@ -43,7 +44,7 @@ pub(crate) struct Service {
     pub(crate) clock: SharedClock,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) random: SharedRandom,
-    pub(crate) store: Store,
+    pub(crate) database: Database,
     pub(crate) tables: Tables,
     pub(crate) key_folder: KeyFolder,
     pub(crate) root: Arc<SecretKey>,
@@ -63,9 +64,9 @@ pub(crate) struct Service {
     /// Findings that are listed, as far as the evidence that is looked at knows.
     pub(crate) listed: AtomicUsize,
     /// How far the table of issuer keys was looked through for those that have ended.
-    pub(crate) keys_looked: Mutex<Option<Vec<u8>>>,
+    pub(crate) keys_looked: Mutex<Option<Key>>,
     /// How far it was looked through for those that a wrong clock has dated, or that end soon.
-    pub(crate) keys_healed: Mutex<Option<Vec<u8>>>,
+    pub(crate) keys_healed: Mutex<Option<Key>>,
     /// Held while the keys of a tenant take a step: steps at once would only take it from each other.
     pub(crate) keys_turn: tokio::sync::Mutex<()>,
     pub(crate) strangers: Strangers,
@@ -117,7 +118,7 @@ impl Service {
 
     /// As [`Service::write`], for a change of which no operator need be told.
     pub(crate) async fn write_unnoted(&self, batch: Batch) -> Result<Attempt<()>, Refused> {
-        match self.store.commit(batch).await {
+        match self.database.commit(batch).await {
             Ok(()) => Ok(Attempt::Committed(())),
             Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
             Err(error) => Err(error.into()),
@@ -139,9 +140,7 @@ impl Service {
             Err(full) => full,
         };
         if self.room.is_count_due(self.clock.monotonic()) {
-            let (room, tables) = (Arc::clone(&self.room), self.tables.clone());
-            let counted = tokio::task::spawn_blocking(move || room.recount(&tables)).await;
-            counted.map_err(|_| Refused::from(RefusalCode::Internal))??;
+            self.room.recount(&self.tables).await?;
             if let Ok(hold) = self.room.hold(tenant, load, purpose) {
                 return Ok(hold);
             }
@@ -167,7 +166,7 @@ impl Service {
         batch: Batch,
         entry: Entry,
     ) -> Result<Attempt<()>, Refused> {
-        let load = Load::of(&self.tables, &changes)?;
+        let load = Load::of(&self.tables, &changes).await?;
         let tenant = changes.first().map_or("", |change| change.tenant().as_str());
         let hold = self.room_for(tenant, load, Purpose::of(&changes)).await?;
         self.publish_within(hold, changes, batch, entry).await
@@ -200,7 +199,7 @@ impl Service {
     pub(crate) fn note_blocking(&self, entry: &Entry) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         self.note(&mut batch, entry);
-        self.store.commit_blocking(batch)?;
+        self.database.commit_blocking(batch)?;
         self.noted(entry);
         Ok(())
     }

@@ -1,25 +1,23 @@
 //! Removal of what time has ended: memory on disk stays bounded by what is alive. It goes by lived time, so that a clock
 //! that was ahead has removed nothing that holds; rows that such a clock has dated wrongly are dated anew.
 
-use tessera_runtime::store::{Batch, Table};
+use tessera_runtime::sql::{Batch, Key, Record, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::heal;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
-use crate::records::{ClaimRecord, MovedDevice};
 use crate::refused::Refused;
 use crate::rotation::retire_expired;
 use crate::service::Service;
-use crate::tables::number_of;
+use crate::tables::number;
 use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
 
 /// How far tables were read that are not in the order of their ends.
 #[derive(Default)]
 pub(crate) struct Cursors {
-    claims: Option<Vec<u8>>,
-    moved: Option<Vec<u8>>,
+    claims: Option<Key>,
 }
 
 /// Sweeps until the service stops.
@@ -77,19 +75,19 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("strangers", strangers(service).await);
     round.took("audit", audit(service).await);
     round.took("lift", crate::recovery::lift::run(service).await);
-    round.took("metrics", measure(service));
+    round.took("metrics", measure(service).await);
     round.took("heal", heal::keys(service).await);
     round.took("retire", retire_expired(service).await);
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);
-    round.took("moved", moved(service, &mut cursors.moved).await);
+    round.took("moved", moved(service).await);
     round.took("events", events(service).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.first
 }
 
 async fn time(service: &Service) -> Result<(), Refused> {
-    Ok(service.time.store(&service.store, &service.tables, false).await?)
+    Ok(service.time.store(&service.database, &service.tables, false).await?)
 }
 
 async fn strangers(service: &Service) -> Result<(), Refused> {
@@ -104,10 +102,10 @@ async fn audit(service: &Service) -> Result<(), Refused> {
     Ok(())
 }
 
-fn measure(service: &Service) -> Result<(), Refused> {
-    let seq = Head::read(&service.tables)?.seq;
+async fn measure(service: &Service) -> Result<(), Refused> {
+    let seq = Head::read(&service.tables).await?.seq;
     service.metrics.trust_seq.set(&[], i64::try_from(seq).unwrap_or(i64::MAX));
-    let restorations = crate::trust::restored::restorations(&service.tables)?.len();
+    let restorations = crate::trust::restored::restorations(&service.tables).await?.len();
     service.metrics.restored.set(&[], i64::try_from(restorations).unwrap_or(i64::MAX));
     Ok(())
 }
@@ -119,81 +117,71 @@ async fn all_issued(service: &Service) -> Result<(), Refused> {
 
 async fn issued(service: &Service) -> Result<bool, Refused> {
     let now = service.time.removal().get();
-    let rows = service.tables.issued_expiry.scan_prefix(&[], None, SWEEP_ROWS)?;
-    let mut batch = Batch::new();
-    let mut removed = 0;
-    for (key, _) in rows.iter().filter(|(key, _)| number_of(key) <= now) {
-        batch.delete(&service.tables.issued_expiry, key);
-        batch.delete(&service.tables.issued, key.get(8..).unwrap_or_default());
-        removed += 1;
-    }
-    remove(service, "issued", batch, removed).await?;
-    Ok(removed == SWEEP_ROWS)
+    let ended = service.tables.issued.up_to("expires", now, SWEEP_ROWS).await?;
+    let is_more = ended.len() == SWEEP_ROWS;
+    delete_all(service, "issued", &service.tables.issued, keys(ended)).await?;
+    Ok(is_more)
 }
 
 async fn revoked(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
-    let table = &service.tables.revoked_tokens;
-    let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
-    let ended = rows.into_iter().map(|(key, _)| key).filter(|key| number_of(key) <= now);
-    delete_all(service, table, ended.collect()).await
+    let ended = service.tables.revoked_tokens.up_to("expires", now, SWEEP_ROWS).await?;
+    delete_all(service, "revoked_tokens", &service.tables.revoked_tokens, keys(ended)).await
 }
 
-async fn moved(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refused> {
-    let now = service.time.removal().get();
-    let table = &service.tables.moved_devices;
-    let rows = table.scan_records::<MovedDevice>(&[], from.as_deref(), SWEEP_ROWS)?;
-    *from = next(&rows);
-    let ended = rows.into_iter().filter(|(_, row)| row.at.saturating_add(TOKEN_LIFE_SECONDS) < now);
-    delete_all(service, table, ended.map(|(key, _)| key).collect()).await
+async fn moved(service: &Service) -> Result<(), Refused> {
+    let before = service.time.removal().minus(TOKEN_LIFE_SECONDS + 1).get();
+    let ended = service.tables.moved_devices.up_to("moved_at", before, SWEEP_ROWS).await?;
+    delete_all(service, "moved_devices", &service.tables.moved_devices, keys(ended)).await
 }
 
 /// Events of the line before a jump tell what this service said unknowing, and where readers stand: they go as events of
 /// the new line come, and not by their numbers, which a jump leaves far behind.
 async fn events(service: &Service) -> Result<(), Refused> {
-    if lifting(&service.tables)?.is_some() {
+    if lifting(&service.tables).await?.is_some() {
         return Ok(());
     }
-    let Head { seq, start, .. } = Head::read(&service.tables)?;
+    let Head { seq, start, .. } = Head::read(&service.tables).await?;
     let table = &service.tables.trust_events;
-    let rows = table.scan_prefix(&[], None, SWEEP_ROWS)?;
-    let is_over = |key: &[u8]| number_of(key).max(start).saturating_add(EVENTS_KEPT) <= seq;
-    let ended = rows.into_iter().map(|(key, _)| key).filter(|key| is_over(key));
-    delete_all(service, table, ended.collect()).await
+    let is_over = |number: u64| number.max(start).saturating_add(EVENTS_KEPT) <= seq;
+    let first = table.scan(&[], None, 1).await?;
+    if !first.iter().any(|(key, _)| number(key, 0).is_ok_and(is_over)) {
+        return Ok(());
+    }
+    let rows = table.scan(&[], None, SWEEP_ROWS).await?;
+    let ended = rows.into_iter().filter(|(key, _)| number(key, 0).is_ok_and(is_over));
+    delete_all(service, "trust_events", table, keys(ended.collect())).await
 }
 
-async fn claims(service: &Service, from: &mut Option<Vec<u8>>) -> Result<(), Refused> {
+async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let table = &service.tables.claims;
-    let rows = table.scan_records::<ClaimRecord>(&[], from.as_deref(), SWEEP_ROWS)?;
+    let rows = table.scan(&[], from.as_deref(), SWEEP_ROWS).await?;
     heal::claims(service, &rows).await?;
-    *from = next(&rows);
+    // Behind these rows; the beginning again when they were the last.
+    *from = rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone());
     let ended = rows.into_iter().filter(|(_, claim)| {
         claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
     });
-    delete_all(service, table, ended.map(|(key, _)| key).collect()).await
+    delete_all(service, "claims", table, keys(ended.collect())).await
 }
 
-/// Behind these rows; the beginning again when they were the last.
-fn next<T>(rows: &[(Vec<u8>, T)]) -> Option<Vec<u8>> {
-    rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone())
+fn keys<R>(rows: Vec<(Key, R)>) -> Vec<Key> {
+    rows.into_iter().map(|(key, _)| key).collect()
 }
 
-async fn delete_all(service: &Service, table: &Table, keys: Vec<Vec<u8>>) -> Result<(), Refused> {
-    let mut batch = Batch::new();
-    keys.iter().for_each(|key| batch.delete(table, key));
-    remove(service, table.name(), batch, keys.len()).await
-}
-
-async fn remove(
+/// Removes rows and counts them under `label`.
+async fn delete_all<R: Record>(
     service: &Service,
-    table: &str,
-    batch: Batch,
-    removed: usize,
+    label: &str,
+    table: &Table<R>,
+    keys: Vec<Key>,
 ) -> Result<(), Refused> {
+    let (mut batch, removed) = (Batch::new(), keys.len());
+    keys.into_iter().for_each(|key| batch.delete(table, key));
     if removed > 0 {
-        service.store.commit(batch).await?;
-        service.metrics.swept.add(&[table], u64::try_from(removed).unwrap_or_default());
+        service.database.commit(batch).await?;
+        service.metrics.swept.add(&[label], u64::try_from(removed).unwrap_or_default());
     }
     Ok(())
 }

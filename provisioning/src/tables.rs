@@ -1,85 +1,133 @@
-use tessera_runtime::store::{Store, StoreError, Table};
+//! The tables of the service and the shapes of their keys. Their columns stand in `schema/`.
+
+use tessera_runtime::sql::{Database, Key, Schema, Table, Value};
+use tessera_runtime::store::StoreError;
+
+use crate::records::audit::{Chained, Entry};
+use crate::records::findings::FindingRow;
+use crate::records::keys::KeyRecord;
+use crate::records::marks::Marks;
+use crate::records::operators::OperatorRecord;
+use crate::records::{
+    ClaimRecord, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow, RoleRecord,
+    SignedEvent, TenantRecord,
+};
+
+/// A step that was released is never changed: a later one goes on from it.
+pub(crate) const SCHEMA: Schema =
+    Schema { name: "provisioning", steps: &[include_str!("schema/1.sql")] };
 
 /// Every table, with the shape of its key.
 #[derive(Clone)]
 pub(crate) struct Tables {
-    /// name → a counter or a mark
-    pub(crate) meta: Table,
+    /// name of a counter or a mark
+    pub(crate) marks: Marks,
     /// tenant
-    pub(crate) tenants: Table,
-    /// tenant 0 role
-    pub(crate) roles: Table,
-    /// tenant 0 group
-    pub(crate) groups: Table,
-    /// tenant 0 SHA-256(code)
-    pub(crate) claims: Table,
-    /// tenant 0 device
-    pub(crate) devices: Table,
-    /// tenant 0 device
-    pub(crate) refreshes: Table,
-    /// tenant 0 token hash
-    pub(crate) issued: Table,
-    /// expiry (u64 BE), tenant 0 token hash
-    pub(crate) issued_expiry: Table,
-    /// tenant 0 kid
-    pub(crate) keys: Table,
+    pub(crate) tenants: Table<TenantRecord>,
+    /// tenant, role
+    pub(crate) roles: Table<RoleRecord>,
+    /// tenant, group
+    pub(crate) groups: Table<GroupRecord>,
+    /// tenant, SHA-256(code)
+    pub(crate) claims: Table<ClaimRecord>,
+    /// tenant, device
+    pub(crate) devices: Table<DeviceRecord>,
+    /// serial
+    pub(crate) issued: Table<IssuedRecord>,
+    /// tenant, key id
+    pub(crate) keys: Table<KeyRecord>,
     /// SHA-256(operator token)
-    pub(crate) operators: Table,
-    /// tenant 0 device: epochs that moved within the longest token life
-    pub(crate) moved_devices: Table,
-    /// expiry (u64 BE), token hash
-    pub(crate) revoked_tokens: Table,
-    /// seq (u64 BE)
-    pub(crate) trust_events: Table,
-    /// tenant 0 kind 0 subject: what readers knew beyond a restored service
-    pub(crate) findings: Table,
-    /// seq (u64 BE)
-    pub(crate) audit: Table,
-    /// milliseconds (u64 BE), counter (u64 BE): entries that wait to be chained
-    pub(crate) audit_pending: Table,
+    pub(crate) operators: Table<OperatorRecord>,
+    /// tenant, device: epochs that moved within the longest token life
+    pub(crate) moved_devices: Table<MovedDevice>,
+    /// expiry, token hash
+    pub(crate) revoked_tokens: Table<RevokedRow>,
+    /// number
+    pub(crate) trust_events: Table<SignedEvent>,
+    /// tenant, kind, subject: what readers knew beyond a restored service
+    pub(crate) findings: Table<FindingRow>,
+    /// number
+    pub(crate) audit: Table<Chained>,
+    /// milliseconds, counter: entries that wait to be chained
+    pub(crate) audit_waiting: Table<Entry>,
 }
 
 impl Tables {
-    pub(crate) fn open(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self {
-            meta: store.table("meta")?,
-            tenants: store.table("tenants")?,
-            roles: store.table("roles")?,
-            groups: store.table("groups")?,
-            claims: store.table("claims")?,
-            devices: store.table("devices")?,
-            refreshes: store.table("refreshes")?,
-            issued: store.table("issued")?,
-            issued_expiry: store.table("issued_expiry")?,
-            keys: store.table("keys")?,
-            operators: store.table("operators")?,
-            moved_devices: store.table("moved_devices")?,
-            revoked_tokens: store.table("revoked_tokens")?,
-            trust_events: store.table("trust_events")?,
-            findings: store.table("findings")?,
-            audit: store.table("audit")?,
-            audit_pending: store.table("audit_pending")?,
-        })
+    pub(crate) fn of(database: &Database) -> Self {
+        Self {
+            marks: Marks::of(database),
+            tenants: database.table(),
+            roles: database.table(),
+            groups: database.table(),
+            claims: database.table(),
+            devices: database.table(),
+            issued: database.table(),
+            keys: database.table(),
+            operators: database.table(),
+            moved_devices: database.table(),
+            revoked_tokens: database.table(),
+            trust_events: database.table(),
+            findings: database.table(),
+            audit: database.table(),
+            audit_waiting: database.table(),
+        }
     }
 }
 
-/// `tenant 0 name`: ids cannot hold a zero byte, so no two pairs share a key.
-pub(crate) fn pair(tenant: impl AsRef<str>, name: impl AsRef<[u8]>) -> Vec<u8> {
-    [tenant.as_ref().as_bytes(), &[0], name.as_ref()].concat()
+/// A key of one value, or the beginning of a longer one.
+pub(crate) fn one(value: impl Into<Value>) -> Key {
+    vec![value.into()]
 }
 
-/// The part behind `tenant 0`.
-pub(crate) fn second(key: &[u8]) -> &[u8] {
-    let zero = key.iter().position(|byte| *byte == 0);
-    zero.and_then(|at| key.get(at + 1..)).unwrap_or_default()
+/// A tenant, and a name in it.
+pub(crate) fn pair(tenant: impl AsRef<str>, name: impl Into<Value>) -> Key {
+    vec![tenant.as_ref().into(), name.into()]
 }
 
-/// `number` in front of `name`, so that rows sort by number.
-pub(crate) fn numbered(number: u64, name: impl AsRef<[u8]>) -> Vec<u8> {
-    [&number.to_be_bytes(), name.as_ref()].concat()
+/// The text at this place of a key.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when there is none.
+pub(crate) fn text(key: &[Value], at: usize) -> Result<&str, StoreError> {
+    match key.get(at) {
+        Some(Value::Text(text)) => Ok(text),
+        _ => Err(damaged()),
+    }
 }
 
-/// The number at the start of a key that [`numbered`] made.
-pub(crate) fn number_of(key: &[u8]) -> u64 {
-    key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+/// The number at this place of a key.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when there is none.
+pub(crate) fn number(key: &[Value], at: usize) -> Result<u64, StoreError> {
+    match key.get(at) {
+        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| damaged()),
+        _ => Err(damaged()),
+    }
+}
+
+/// The bytes at this place of a key.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when there are none, or more or fewer.
+pub(crate) fn bytes<const N: usize>(key: &[Value], at: usize) -> Result<[u8; N], StoreError> {
+    match key.get(at) {
+        Some(Value::Blob(bytes)) => bytes.as_slice().try_into().map_err(|_| damaged()),
+        _ => Err(damaged()),
+    }
+}
+
+fn damaged() -> StoreError {
+    StoreError::Damaged { table: "", why: "a key that is none of ours".to_owned() }
+}
+
+/// A database in this folder, with its tables.
+#[cfg(test)]
+pub(crate) fn in_folder(folder: &std::path::Path) -> (Database, Tables) {
+    let options = tessera_runtime::store::StoreOptions::default();
+    let clock = tessera_runtime::clock::SystemClock::shared();
+    let random = tessera_runtime::random::SystemRandom;
+    let (database, _) = Database::open(folder, SCHEMA, &options, clock, &random).unwrap();
+    let tables = Tables::of(&database);
+    (database, tables)
 }

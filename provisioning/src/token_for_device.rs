@@ -31,8 +31,8 @@ pub(crate) async fn issue(
     kind: TokenKind,
 ) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
-    let role = roles::known(service, tenant, &record.role)?;
-    let group = groups::known(service, tenant, &record.group)?;
+    let role = roles::known(service, tenant, &record.role).await?;
+    let group = groups::known(service, tenant, &record.group).await?;
     let group_id = GroupId::parse(&record.group).map_err(|_| RefusalCode::Internal)?;
     let scope = templates::resolve(&role, tenant, &group_id, device)?;
     let order = Order {

@@ -50,6 +50,9 @@ impl Default for Allowed {
     }
 }
 
+/// Bytes of a page of the database.
+const PAGE: u64 = 4096;
+
 impl Faults {
     pub fn allowed() -> Self {
         let machines = 1 + GATES.len();
@@ -200,7 +203,10 @@ impl World {
         if !is_up {
             return;
         }
-        machine.disk.set_room(room);
+        match at {
+            0 => self.office.set_room(u32::try_from(room / PAGE).ok()),
+            _ => machine.disk.set_room(room),
+        }
         (self.faults.full[at], self.faults.was_full[at]) = (true, true);
         self.trail.add(format!("{} has {room} bytes of disk left", machine.name));
     }
@@ -217,7 +223,10 @@ impl World {
             }
             self.faults.full[at] = false;
             let machine = if at == 0 { &self.office.machine } else { &self.gates[at - 1].machine };
-            machine.disk.set_room(u64::MAX);
+            match at {
+                0 => self.office.set_room(None),
+                _ => machine.disk.set_room(u64::MAX),
+            }
             self.trail.add(format!("{} has room on its disk again", machine.name));
             match at {
                 0 => self.office.has_room().await?,

@@ -22,8 +22,11 @@ pub enum End {
     PowerCut,
 }
 
-/// Where the stores of a process lie in its folder.
-const STORES: [&str; 3] = ["provisioning/store", "agent", "broker/sessions"];
+/// Where the key-value stores of a process lie in its folder.
+const STORES: [&str; 2] = ["agent", "broker/sessions"];
+/// Memory of the processes that had the database open, which no power cut leaves. All else of it is synced before a change
+/// is answered.
+const SHARED_MEMORY: &str = "provisioning/store/data.sqlite-shm";
 
 pub struct Machine {
     pub name: String,
@@ -82,6 +85,9 @@ impl Machine {
                     self.disk.power_cut(&from, &to, draw).unwrap();
                     close_to_others(&to);
                 }
+            }
+            if how == End::PowerCut {
+                let _ = fs::remove_file(next.join(SHARED_MEMORY));
             }
             if print(&self.folder()) == before {
                 return next;

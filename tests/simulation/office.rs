@@ -71,6 +71,13 @@ impl Office {
         Some(self.driven.as_ref()?.call(call).await)
     }
 
+    /// From now on its database finds room for so many pages more; `None`: for all.
+    pub fn set_room(&self, pages: Option<u32>) {
+        if let Some(driven) = &self.driven {
+            driven.set_room(pages);
+        }
+    }
+
     /// There is room on its disk again: it must go on without a restart.
     pub async fn has_room(&mut self) -> Result<(), String> {
         let Some(driven) = &self.driven else { return Ok(()) };

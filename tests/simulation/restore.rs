@@ -6,7 +6,6 @@
 
 use std::path::PathBuf;
 
-use tessera_runtime::store::Store;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Snapshot;
 
@@ -48,10 +47,8 @@ impl World {
         self.office.machine.next_life(self.now, Some(&copy.folder));
         if marked {
             let folder = self.office.machine.folder().join("provisioning/store");
-            let store = Store::open(&folder).map_err(|error| error.to_string())?;
             let now = UnixSeconds::new(self.now / 1000);
-            tessera_provisioning::mark_restored(&store, now).map_err(|error| error.to_string())?;
-            store.close().map_err(|error| error.to_string())?;
+            tessera_provisioning::mark_restored(&folder, now).map_err(|error| error.to_string())?;
         }
         self.lose(copy, marked);
         self.start(0).await

@@ -146,8 +146,9 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "provisioning",
         &[
-            &["limits", "metrics", "refused", "tables"],
+            &["limits", "metrics", "refused"],
             &["admission", "nonce", "records", "strangers", "write"],
+            &["tables"],
             &["audit", "room", "start_error"],
             &["clock", "config", "keys"],
             &["issue", "settings"],

@@ -108,22 +108,27 @@ fn copy_stores(args: &BackupArgs, stores: &[&str], to: &Path) -> Result<(), Faul
         return Ok(());
     }
     for name in stores {
-        let path = data.join(name);
-        let store = Store::open(&path).map_err(|error| match error {
+        let (path, target) = (data.join(name), to.join(name));
+        if let Some(folder) = target.parent() {
+            tessera_runtime::secret::own_folder(folder)?;
+        }
+        let copied = match *name == PROVISIONING {
+            true => tessera_provisioning::copy_stopped(&path, &target),
+            false => copy_stopped(&path, &target),
+        };
+        copied.map_err(|error| match error {
             StoreError::Locked(_) => Fault::new(error.to_string())
                 .hint("it runs and does not answer: restart it, or stop it and try again"),
             error => error.into(),
         })?;
-        let target = to.join(name);
-        if let Some(folder) = target.parent() {
-            tessera_runtime::secret::own_folder(folder)?;
-        }
-        store.copy_to(&target)?;
-        // Not closed: a store that a crash has left must not look like one that its server has closed.
-        drop(store);
         output::step(args.json, &format!("{name}: copied, no server runs"));
     }
     Ok(())
+}
+
+fn copy_stopped(path: &Path, to: &Path) -> Result<(), StoreError> {
+    // Not closed: a store that a crash has left must not look like one that its server has closed.
+    Store::open(path)?.copy_to(to)
 }
 
 /// The copies that the running server made for us, removed when we have it.

@@ -1,7 +1,5 @@
 //! A backup becomes a data folder: checked as a whole, written beside its place, and named once it is on the disk.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use tessera_runtime::clock::{Clock, SystemClock};
@@ -39,7 +37,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
     for name in &manifest.stores {
         let store = staging.path().join(name);
         match name == PROVISIONING {
-            true => mark(&store, now)?,
+            // From this on the service takes its numbers above all that it may have given out since the backup.
+            true => tessera_provisioning::mark_restored(&store, now)?,
             // The proofs used up since the backup are not known there, however the backup was made.
             false => Store::mark_copied(&store)?,
         }
@@ -47,13 +46,6 @@ pub(super) fn restore(args: &RestoreArgs) -> Outcome {
     staging.finish(&args.data)?;
     tell(args, &manifest, now);
     Ok(0)
-}
-
-/// From this on the service takes its numbers above all that it may have given out since the backup.
-fn mark(store: &Path, now: UnixSeconds) -> Result<(), Fault> {
-    let store = Store::open(store)?;
-    tessera_provisioning::mark_restored(&store, now)?;
-    Ok(store.close()?)
 }
 
 fn tell(args: &RestoreArgs, manifest: &Manifest, now: UnixSeconds) {

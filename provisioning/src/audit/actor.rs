@@ -1,12 +1,13 @@
 use actix::{Actor, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture};
-use tessera_runtime::store::{Store, StoreError};
+use tessera_runtime::sql::Database;
+use tessera_runtime::store::StoreError;
 
 use crate::limits::MAILBOX;
 use crate::tables::Tables;
 
 /// Chains pending audit rows, one group after the other.
 pub(crate) struct AuditActor {
-    pub(crate) store: Store,
+    pub(crate) database: Database,
     pub(crate) tables: Tables,
 }
 
@@ -31,10 +32,10 @@ impl Handler<ChainPending> for AuditActor {
     type Result = AtomicResponse<Self, Result<(), StoreError>>;
 
     fn handle(&mut self, _message: ChainPending, _context: &mut Self::Context) -> Self::Result {
-        let (store, tables) = (self.store.clone(), self.tables.clone());
+        let (database, tables) = (self.database.clone(), self.tables.clone());
         let work = async move {
-            while let Some(batch) = super::chain_pending(&tables)? {
-                store.commit(batch).await?;
+            while let Some(batch) = super::chain_pending(&tables).await? {
+                database.commit(batch).await?;
             }
             Ok(())
         };

@@ -1,31 +1,30 @@
 use super::*;
-use tessera_runtime::store::Store;
+use crate::tables::{in_folder, number};
 
 #[tokio::test]
 async fn the_chain_continues_across_groups_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let pending = Pending::default();
     for round in 0..2 {
-        let store = Store::open(folder.path()).unwrap();
-        let tables = Tables::open(&store).unwrap();
+        let (database, tables) = in_folder(folder.path());
         let mut batch = Batch::new();
         for n in 0..AUDIT_GROUP + 7 {
             let entry =
                 Entry::new(5, &Actor("op".into()), "device.revoke", "t", &format!("{round}-{n}"));
             pending.add(&tables, &mut batch, 5000 + round, &entry);
         }
-        store.commit(batch).await.unwrap();
-        while let Some(batch) = chain_pending(&tables).unwrap() {
-            store.commit(batch).await.unwrap();
+        database.commit(batch).await.unwrap();
+        while let Some(batch) = chain_pending(&tables).await.unwrap() {
+            database.commit(batch).await.unwrap();
         }
-        store.close().unwrap();
+        database.close().await.unwrap();
     }
-    let store = Store::open(folder.path()).unwrap();
-    let tables = Tables::open(&store).unwrap();
-    let rows = tables.audit.scan_records::<Chained>(&[], None, 10_000).unwrap();
+    let (_database, tables) = in_folder(folder.path());
+    let rows = tables.audit.scan(&[], None, 10_000).await.unwrap();
     assert_eq!(rows.len(), 2 * (AUDIT_GROUP + 7));
     let mut previous = [0; 32];
-    for (seq, (_, row)) in (1..).zip(&rows) {
+    for (seq, (key, row)) in (1..).zip(&rows) {
+        assert_eq!(number(key, 0), Ok(seq));
         assert_eq!(row.previous, previous);
         assert_eq!(row.hash, hash(seq, &previous, &row.entry));
         previous = row.hash;
@@ -37,20 +36,19 @@ async fn the_chain_continues_across_groups_and_restarts() {
 #[tokio::test]
 async fn an_entry_that_waits_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    let tables = Tables::open(&store).unwrap();
+    let (database, tables) = in_folder(folder.path());
     let now = UnixSeconds::new(1_000);
-    assert_eq!(behind(&tables, now).unwrap(), Duration::ZERO);
+    assert_eq!(behind(&tables, now).await.unwrap(), Duration::ZERO);
     let mut batch = Batch::new();
     let entry = Entry::new(900, &Actor("op".into()), "device.revoke", "t", "s");
     Pending::default().add(&tables, &mut batch, 900_000, &entry);
-    store.commit(batch).await.unwrap();
-    assert_eq!(behind(&tables, now).unwrap(), Duration::from_secs(100));
-    assert_eq!(behind(&tables, UnixSeconds::new(800)).unwrap(), Duration::ZERO);
-    while let Some(batch) = chain_pending(&tables).unwrap() {
-        store.commit(batch).await.unwrap();
+    database.commit(batch).await.unwrap();
+    assert_eq!(behind(&tables, now).await.unwrap(), Duration::from_secs(100));
+    assert_eq!(behind(&tables, UnixSeconds::new(800)).await.unwrap(), Duration::ZERO);
+    while let Some(batch) = chain_pending(&tables).await.unwrap() {
+        database.commit(batch).await.unwrap();
     }
-    assert_eq!(behind(&tables, now).unwrap(), Duration::ZERO);
+    assert_eq!(behind(&tables, now).await.unwrap(), Duration::ZERO);
 }
 
 #[test]

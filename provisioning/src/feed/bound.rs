@@ -27,7 +27,7 @@ pub(crate) async fn take(
 ) -> Result<Arc<Vec<u8>>, Refused> {
     let (id, bound) = (tenants.id(), &service.bound);
     // A snapshot made while this request waited is as good as one that is made for it.
-    let asked = Head::read(&service.tables)?.seq;
+    let asked = Head::read(&service.tables).await?.seq;
     let known = || bound.known(id, asked, service.time.now().get());
     if let Some(bytes) = known() {
         return Ok(bytes);
@@ -53,9 +53,10 @@ pub(crate) async fn take(
     let (now, removal) = (service.time.now(), service.time.removal());
     let (tables, root, of) = (service.tables.clone(), Arc::clone(&service.root), tenants.clone());
     let bound = bound.clone();
-    let made = held::run(turn, move || {
-        let head = Head::read(&tables)?;
-        let bytes = Arc::new(snapshot::make_of(&tables, &head, &root, &of, now, removal)?);
+    let made = held::run_reading(turn, move || async move {
+        let head = Head::read(&tables).await?;
+        let bytes = snapshot::make_of(&tables, &head, &root, &of, now, removal).await?;
+        let bytes = Arc::new(bytes);
         let made = Made { tenants: id, seq: head.seq, at: now.get(), bytes: Arc::clone(&bytes) };
         bound.keep(made);
         Ok::<_, Refused>(bytes)

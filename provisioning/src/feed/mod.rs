@@ -9,9 +9,10 @@ use tessera_token::trust::{BoundFeed, EventHash, Feed, FeedNonce};
 
 use crate::limits::POLL_SECONDS;
 use crate::operators::{Operator, Tenants};
+use crate::records::SignedEvent;
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::number_of;
+use crate::tables::{number, one};
 use crate::trust::actor::Claimed;
 use crate::trust::ledger::Head;
 use crate::trust::restored::Place;
@@ -58,30 +59,26 @@ pub(crate) async fn events(
 
 async fn all_events(service: &Service, asked: &Asked) -> Result<News, Refused> {
     let Asked { after, wait, .. } = *asked;
-    if wait > 0 && Head::read(&service.tables)?.seq == after {
+    if wait > 0 && Head::read(&service.tables).await?.seq == after {
         let _seat = service.waiters.seat().ok_or(RefusalCode::LimitReached)?;
         service.metrics.pollers.set(&[], count(service.waiters.waiting()));
         let wait = Duration::from_secs(wait.min(POLL_SECONDS));
         service.waiters.newer_than(after, wait, &service.stop).await;
     }
-    // A reader may see an event a moment before it is durable: it must not act on one that a crash takes back.
-    service.store.barrier().await?;
-    let head = Head::read(&service.tables)?;
+    // A row is durable before it can be read: no reader acts on an event that a crash takes back.
+    let head = Head::read(&service.tables).await?;
     let left = after < head.start;
-    if left || after > head.seq || after.saturating_add(1) < oldest(service)? {
+    if left || after > head.seq || after.saturating_add(1) < oldest(service).await? {
         return Ok(News::Gone);
     }
-    let rows = service.tables.trust_events.scan_prefix(
-        &[],
-        Some(&after.to_be_bytes()),
-        EVENTS_PER_ANSWER,
-    )?;
+    let after = one(after);
+    let rows = service.tables.trust_events.scan(&[], Some(&after), EVENTS_PER_ANSWER).await?;
     Ok(News::Feed(Feed {
         // One that came in this moment lies beyond the heartbeat.
         events: rows
             .into_iter()
-            .take_while(|(key, _)| number_of(key) <= head.seq)
-            .map(|(_, event)| event)
+            .take_while(|(key, _)| number(key, 0).is_ok_and(|number| number <= head.seq))
+            .map(|(_, SignedEvent(event))| event)
             .collect(),
         heartbeat: heartbeat(service, &head, asked)?,
     }))
@@ -104,8 +101,8 @@ pub(crate) async fn is_beyond(
     hash: Option<EventHash>,
 ) -> Result<bool, Refused> {
     let Some(hash) = hash else { return Ok(false) };
-    let head = Head::read(&service.tables)?;
-    if Place::of(&service.tables, &head, after, hash)? != Place::Elsewhere {
+    let head = Head::read(&service.tables).await?;
+    if Place::of(&service.tables, &head, after, hash).await? != Place::Elsewhere {
         return Ok(false);
     }
     if by.tenants == Tenants::All {
@@ -115,9 +112,9 @@ pub(crate) async fn is_beyond(
     Ok(true)
 }
 
-fn oldest(service: &Service) -> Result<u64, Refused> {
-    let first = service.tables.trust_events.scan_prefix(&[], None, 1)?;
-    Ok(first.first().map_or(0, |(key, _)| number_of(key)))
+async fn oldest(service: &Service) -> Result<u64, Refused> {
+    let first = service.tables.trust_events.scan(&[], None, 1).await?;
+    Ok(first.first().map_or(Ok(0), |(key, _)| number(key, 0))?)
 }
 
 fn count(value: usize) -> i64 {

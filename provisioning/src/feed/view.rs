@@ -10,8 +10,10 @@ use tessera_token::trust::{BoundFeed, Event, EventHash, Feed, TenantSet, View};
 
 use super::{heartbeat, Asked, News};
 use crate::limits::{POLL_SECONDS, VIEW_LOOK};
+use crate::records::SignedEvent;
 use crate::refused::Refused;
 use crate::service::Service;
+use crate::tables::one;
 use crate::trust::ledger::Head;
 
 /// The part of the line that was looked at.
@@ -42,19 +44,19 @@ impl Looked {
     }
 
     /// Goes on from where it stands. The signatures are our own, in our own store.
-    fn on(&mut self, service: &Service, tenants: &TenantSet) -> Result<Outcome, Refused> {
+    async fn on(&mut self, service: &Service, tenants: &TenantSet) -> Result<Outcome, Refused> {
         loop {
             let left = VIEW_LOOK.saturating_sub(self.rows).min(STORE_SCAN_ROWS);
             if left == 0 {
                 return Ok(Outcome::More);
             }
-            let after = self.seq.to_be_bytes();
-            let rows = service.tables.trust_events.scan_prefix(&[], Some(&after), left)?;
+            let after = one(self.seq);
+            let rows = service.tables.trust_events.scan(&[], Some(&after), left).await?;
             if rows.is_empty() {
                 return Ok(Outcome::End);
             }
             self.rows += rows.len();
-            for (_, bytes) in rows {
+            for (_, SignedEvent(bytes)) in rows {
                 if self.included.len() >= EVENTS_PER_ANSWER {
                     return Ok(Outcome::More);
                 }
@@ -111,27 +113,25 @@ pub(super) async fn events(
         })?),
     };
     let mut looked = Looked::at(asked.after);
-    let mut outcome = looked.on(service, tenants)?;
+    let mut outcome = looked.on(service, tenants).await?;
     if let Some(bell) = bell.filter(|_| outcome == Outcome::End && looked.included.is_empty()) {
-        let head = Head::read(&service.tables)?;
+        let head = Head::read(&service.tables).await?;
         // On another line there is nothing to wait for.
         if asked.after >= head.start && asked.after <= head.seq {
             bell.rung(Duration::from_secs(asked.wait.min(POLL_SECONDS)), &service.stop).await;
         }
-        outcome = looked.on(service, tenants)?;
+        outcome = looked.on(service, tenants).await?;
     }
-    let mut head = Head::read(&service.tables)?;
+    let mut head = Head::read(&service.tables).await?;
     // The heartbeat names what was looked at to its end: a later head would say that something is missing.
     while outcome == Outcome::End && looked.seq < head.seq {
         let before = looked.seq;
-        outcome = looked.on(service, tenants)?;
-        head = Head::read(&service.tables)?;
+        outcome = looked.on(service, tenants).await?;
+        head = Head::read(&service.tables).await?;
         if looked.seq == before {
             break;
         }
     }
-    // Everything that was read is durable from here on: no reader acts on what a crash takes back.
-    service.store.barrier().await?;
     let left = asked.after < head.start || asked.after > head.seq;
     let swept = outcome == Outcome::End && looked.seq < head.seq;
     if left || swept || outcome == Outcome::Gap {

@@ -2,7 +2,8 @@ use actix::{
     Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
 };
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::store::Store;
+use tessera_runtime::sql::Database;
+use tessera_token::refusal::RefusalCode;
 
 use super::{Issued, Issuer, Order};
 use crate::limits::MAILBOX;
@@ -10,9 +11,10 @@ use crate::refused::Refused;
 
 /// Signs tokens one after the other. The only holder of issuer keys.
 pub(crate) struct IssuerActor {
-    pub(crate) store: Store,
+    pub(crate) database: Database,
     pub(crate) clock: SharedClock,
-    pub(crate) issuer: Issuer,
+    /// `None` while a token is made.
+    pub(crate) issuer: Option<Issuer>,
 }
 
 impl Actor for IssuerActor {
@@ -36,24 +38,32 @@ impl Handler<Issue> for IssuerActor {
     type Result = AtomicResponse<Self, Result<Issued, Refused>>;
 
     fn handle(&mut self, Issue(order): Issue, _context: &mut Self::Context) -> Self::Result {
-        let reservation = self.issuer.reservation();
-        let store = self.store.clone();
-        let reserve = async move {
-            let Some(reservation) = reservation? else {
-                return Ok(None);
-            };
-            store.commit(reservation.batch).await?;
-            Ok(Some(reservation.serials))
+        let (issuer, database, clock) =
+            (self.issuer.take(), self.database.clone(), self.clock.clone());
+        let make = async move {
+            // No other message is handled meanwhile.
+            let Some(mut issuer) = issuer else { return (None, Err(RefusalCode::NotReady.into())) };
+            let made = make(&mut issuer, &database, order, &clock).await;
+            (Some(issuer), made)
         };
-        AtomicResponse::new(Box::pin(reserve.into_actor(self).map(|reserved, actor, _| {
-            if let Some(serials) = reserved
-                .map_err(|error: tessera_runtime::store::StoreError| Refused::from(error))?
-            {
-                actor.issuer.reserved(serials);
-            }
-            actor.issuer.issue(order, actor.clock.unix())
+        AtomicResponse::new(Box::pin(make.into_actor(self).map(|(issuer, made), actor, _| {
+            actor.issuer = issuer;
+            made
         })))
     }
+}
+
+async fn make(
+    issuer: &mut Issuer,
+    database: &Database,
+    order: Order,
+    clock: &SharedClock,
+) -> Result<Issued, Refused> {
+    if let Some(reservation) = issuer.reservation().await? {
+        database.commit(reservation.batch).await?;
+        issuer.reserved(reservation.serials);
+    }
+    issuer.issue(order, clock.unix()).await
 }
 
 /// Keys moved: forget those in memory.
@@ -67,7 +77,9 @@ impl Handler<KeysMoved> for IssuerActor {
     type Result = ();
 
     fn handle(&mut self, _message: KeysMoved, _context: &mut Self::Context) {
-        self.issuer.forget_keys();
+        if let Some(issuer) = &mut self.issuer {
+            issuer.forget_keys();
+        }
     }
 }
 
@@ -82,6 +94,8 @@ impl Handler<SerialsJumped> for IssuerActor {
     type Result = ();
 
     fn handle(&mut self, _message: SerialsJumped, _context: &mut Self::Context) {
-        self.issuer.forget_serials();
+        if let Some(issuer) = &mut self.issuer {
+            issuer.forget_serials();
+        }
     }
 }

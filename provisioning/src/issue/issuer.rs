@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::Batch;
+use tessera_runtime::store::StoreError;
 use tessera_token::claims::{Claims, ConfirmationForm, Serial};
 use tessera_token::ids::TenantId;
 use tessera_token::issue::{issue_as, issue_symmetric};
@@ -19,11 +20,11 @@ use crate::tables::Tables;
 const SERIALS: &str = "serials";
 
 /// No serial that was given out is above it.
-pub(crate) fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {
-    Ok(tables.meta.get_record::<u64>(SERIALS)?.map_or(0, |next| next.saturating_sub(1)))
+pub(crate) async fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.marks.get::<u64>(SERIALS).await?.map_or(0, |next| next.saturating_sub(1)))
 }
 
-/// The synchronous step of issuing.
+/// The state of issuing.
 pub(crate) struct Issuer {
     tables: Tables,
     folder: KeyFolder,
@@ -40,18 +41,16 @@ pub(crate) struct Reservation {
 
 /// Leaves out `by` serials, and all below `floor`: for a service that may have given out more than it knows. The issuer
 /// must forget its reservation when the batch is written ([`Issuer::forget_serials`]).
-pub(crate) fn jump(
+pub(crate) async fn jump(
     tables: &Tables,
     batch: &mut Batch,
     by: u64,
     floor: u64,
 ) -> Result<(), StoreError> {
-    let before = tables.meta.get_record::<u64>(SERIALS)?;
-    match &before {
-        Some(before) => batch.expect_record(&tables.meta, SERIALS, before),
-        None => batch.expect_absent(&tables.meta, SERIALS),
-    }
-    batch.put_record(&tables.meta, SERIALS, &before.unwrap_or(1).saturating_add(by).max(floor));
+    let before = tables.marks.get::<u64>(SERIALS).await?;
+    tables.marks.expect_same(batch, SERIALS, before.as_ref());
+    let next = before.unwrap_or(1).saturating_add(by).max(floor);
+    tables.marks.put(batch, SERIALS, &next);
     Ok(())
 }
 
@@ -61,19 +60,16 @@ impl Issuer {
     }
 
     /// The reservation that must be committed before the next token; `None` while serials are left.
-    pub(crate) fn reservation(&self) -> Result<Option<Reservation>, StoreError> {
+    pub(crate) async fn reservation(&self) -> Result<Option<Reservation>, StoreError> {
         if !self.serials.is_empty() {
             return Ok(None);
         }
-        let before = self.tables.meta.get_record::<u64>(SERIALS)?;
+        let before = self.tables.marks.get::<u64>(SERIALS).await?;
         let first = before.unwrap_or(1);
         let end = first.saturating_add(SERIAL_BLOCK);
         let mut batch = Batch::new();
-        match before {
-            Some(_) => batch.expect_record(&self.tables.meta, SERIALS, &first),
-            None => batch.expect_absent(&self.tables.meta, SERIALS),
-        }
-        batch.put_record(&self.tables.meta, SERIALS, &end);
+        self.tables.marks.expect_same(&mut batch, SERIALS, before.as_ref());
+        self.tables.marks.put(&mut batch, SERIALS, &end);
         Ok(Some(Reservation { batch, serials: first..end }))
     }
 
@@ -87,9 +83,13 @@ impl Issuer {
     }
 
     /// Signs the token. Each call uses up one serial, also when it fails.
-    pub(crate) fn issue(&mut self, order: Order, now: UnixSeconds) -> Result<Issued, Refused> {
+    pub(crate) async fn issue(
+        &mut self,
+        order: Order,
+        now: UnixSeconds,
+    ) -> Result<Issued, Refused> {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
-        let key_id = self.signing_key(&order.tenant)?;
+        let key_id = self.signing_key(&order.tenant).await?;
         let expires = now.plus(order.life);
         let (confirmation, form, by) = match order.binding {
             Binding::None => (None, ConfirmationForm::default(), None),
@@ -121,11 +121,11 @@ impl Issuer {
 
     /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the
     /// next look finds its successor.
-    fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
-        let mut id = signing(&self.tables, tenant)?;
+    async fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
+        let mut id = signing(&self.tables, tenant).await?;
         loop {
             let Err(refused) = self.load(id) else { return Ok(id) };
-            let now = signing(&self.tables, tenant)?;
+            let now = signing(&self.tables, tenant).await?;
             if now == id {
                 tracing::error!(%tenant, key = %id, "the seed of the active issuer key is not readable");
                 return Err(refused);

@@ -5,7 +5,7 @@ mod issuer;
 #[cfg(test)]
 mod tests;
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
@@ -14,8 +14,8 @@ use tessera_token::proof::DerivationKey;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
-use crate::records::IssuedRecord;
-use crate::tables::{numbered, pair, Tables};
+use crate::records::{AnsweredRequest, IssuedRecord};
+use crate::tables::{one, Tables};
 
 pub(crate) use issuer::{highest_serial, jump, Issuer};
 
@@ -53,23 +53,23 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
-    /// Puts the record by which this single token can be revoked into the batch.
+    /// Adds the record by which this single token can be revoked, and the request is answered again, to the batch.
     pub(crate) fn record(
         &self,
         tables: &Tables,
         batch: &mut Batch,
-        tenant: &TenantId,
-        device: &DeviceId,
+        (tenant, device): (&TenantId, &DeviceId),
+        answer: Option<AnsweredRequest>,
     ) {
-        let key = pair(tenant, TokenHash::of(&self.token).as_bytes());
         let record = IssuedRecord {
+            tenant: tenant.as_str().to_owned(),
             device: device.as_str().to_owned(),
-            serial: self.serial,
+            hash: *TokenHash::of(&self.token).as_bytes(),
             issued: self.issued.get(),
             expires: self.expires.get(),
             key_id: *self.key_id.as_bytes(),
+            answer,
         };
-        batch.put_record(&tables.issued, &key, &record);
-        batch.put(&tables.issued_expiry, numbered(self.expires.get(), &key), Vec::new());
+        batch.add(&tables.issued, one(self.serial), &record);
     }
 }

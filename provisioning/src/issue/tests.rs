@@ -1,5 +1,5 @@
 use tessera_runtime::random::SeededRandom;
-use tessera_runtime::store::Store;
+use tessera_runtime::sql::Database;
 use tessera_token::key::Algorithm;
 use tessera_token::scope::Scope;
 
@@ -8,6 +8,7 @@ use crate::keys::files::{draw, KeyFolder};
 use crate::keys::put;
 use crate::limits::SERIAL_BLOCK;
 use crate::records::keys::{KeyRecord, State};
+use crate::tables::in_folder;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -23,9 +24,9 @@ fn order() -> Order {
     }
 }
 
-async fn reserve(issuer: &mut Issuer, store: &Store) {
-    if let Some(reservation) = issuer.reservation().unwrap() {
-        store.commit(reservation.batch).await.unwrap();
+async fn reserve(issuer: &mut Issuer, database: &Database) {
+    if let Some(reservation) = issuer.reservation().await.unwrap() {
+        database.commit(reservation.batch).await.unwrap();
         issuer.reserved(reservation.serials);
     }
 }
@@ -38,23 +39,22 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
     let id = folder.store(&key).unwrap();
     let mut last = 0;
     for _restart in 0..3 {
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        let tables = Tables::open(&store).unwrap();
+        let (database, tables) = in_folder(&dir.path().join("store"));
         let mut batch = Batch::new();
         let record =
             KeyRecord::next(key.public_bytes(), NOW.get()).in_state(State::Active, NOW.get());
         put(&tables, &mut batch, &order().tenant, id, &record);
-        store.commit(batch).await.unwrap();
+        database.commit(batch).await.unwrap();
         let mut issuer = Issuer::new(tables, folder.clone(), Algorithm::default());
-        assert!(issuer.issue(order(), NOW).is_err(), "no serial is reserved yet");
+        assert!(issuer.issue(order(), NOW).await.is_err(), "no serial is reserved yet");
         for _ in 0..SERIAL_BLOCK + 3 {
-            reserve(&mut issuer, &store).await;
-            let issued = issuer.issue(order(), NOW).unwrap();
+            reserve(&mut issuer, &database).await;
+            let issued = issuer.issue(order(), NOW).await.unwrap();
             assert!(issued.serial > last);
             assert_eq!(issued.key_id, id);
             last = issued.serial;
         }
-        store.close().unwrap();
+        database.close().await.unwrap();
     }
     assert!(last > 2 * SERIAL_BLOCK);
 }

@@ -63,17 +63,18 @@ impl KeyFolder {
     }
 
     /// Seeds that the records name and the folder does not hold.
-    pub(crate) fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
+    pub(crate) async fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
         let mut survey = Survey::default();
-        for row in tables.keys.records::<KeyRecord>(&[]) {
-            let (key, record) = row?;
-            if !matches!(record.state, State::Active | State::Next) {
-                continue;
+        let mut rows = tables.keys.walk(&[]);
+        while let Some(page) = rows.next().await? {
+            for (key, record) in page {
+                if !matches!(record.state, State::Active | State::Next) {
+                    continue;
+                }
+                let (tenant, id) = (tenant_of(&key)?, id_of(&key)?);
+                survey.named.insert(id);
+                self.look(tenant, id, &record, &mut survey)?;
             }
-            let named = tenant_of(&key).zip(id_of(&key));
-            let (tenant, id) = named.ok_or(StartError::Internal)?;
-            survey.named.insert(id);
-            self.look(tenant, id, &record, &mut survey)?;
         }
         Ok(survey)
     }

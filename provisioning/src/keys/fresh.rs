@@ -1,7 +1,7 @@
 //! New keys: seeds first, then the rows that name them.
 
 use tessera_runtime::random::Random;
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;

@@ -4,14 +4,15 @@
 //! published before it signs, so that no verifier meets a kid that it has not heard of.
 //! Seeds are files of mode 0600 in the service's folder; only public halves and states are in the store.
 
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::{Batch, Value};
+use tessera_runtime::store::StoreError;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
-use crate::tables::{pair, Tables};
+use crate::tables::{bytes, one, pair, text, Tables};
 use tessera_token::limits::TRUST_KEYS;
 
 pub(crate) mod files;
@@ -20,39 +21,40 @@ pub(crate) mod fresh;
 mod tests;
 
 /// All keys of a tenant, in the order of their ids, as of one moment.
-pub(crate) fn of_tenant(
+pub(crate) async fn of_tenant(
     tables: &Tables,
     tenant: &TenantId,
-) -> Result<Vec<(Vec<u8>, KeyRecord)>, StoreError> {
-    tables.keys.scan_whole(&pair(tenant, []), TRUST_KEYS)
+) -> Result<Vec<(KeyId, KeyRecord)>, StoreError> {
+    let rows = tables.keys.scan_whole(&one(tenant.as_str()), None, TRUST_KEYS).await?;
+    rows.into_iter().map(|(key, record)| Ok((id_of(&key)?, record))).collect()
 }
 
 /// The key of that state, of which a tenant has one active and one next.
-pub(crate) fn in_state(
+pub(crate) async fn in_state(
     tables: &Tables,
     tenant: &TenantId,
     state: State,
 ) -> Result<Option<(KeyId, KeyRecord)>, StoreError> {
-    let keys = of_tenant(tables, tenant)?;
-    let found = keys.into_iter().find(|(_, record)| record.state == state);
-    Ok(found.and_then(|(key, record)| Some((id_of(&key)?, record))))
+    let wanted = [("tenant", tenant.as_str().into()), ("state", state.as_str().into())];
+    let found = tables.keys.find(&wanted, None, 1).await?.into_iter().next();
+    found.map(|(key, record)| Ok((id_of(&key)?, record))).transpose()
 }
 
 /// The key that signs for a tenant now.
-pub(crate) fn signing(tables: &Tables, tenant: &TenantId) -> Result<KeyId, Refused> {
-    let found = in_state(tables, tenant, State::Active)?;
+pub(crate) async fn signing(tables: &Tables, tenant: &TenantId) -> Result<KeyId, Refused> {
+    let found = in_state(tables, tenant, State::Active).await?;
     found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }
 
 /// The key id at the end of a store key.
-pub(crate) fn id_of(key: &[u8]) -> Option<KeyId> {
-    key.last_chunk::<8>().map(|bytes| KeyId::from_bytes(*bytes))
+pub(crate) fn id_of(key: &[Value]) -> Result<KeyId, StoreError> {
+    bytes(key, 1).map(KeyId::from_bytes)
 }
 
 /// The tenant at the head of a store key.
-pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantId> {
-    let name = key.split(|byte| *byte == 0).next()?;
-    TenantId::parse(std::str::from_utf8(name).ok()?).ok()
+pub(crate) fn tenant_of(key: &[Value]) -> Result<TenantId, StoreError> {
+    let of = |_| StoreError::Damaged { table: "", why: "the id of a tenant".to_owned() };
+    TenantId::parse(text(key, 0)?).map_err(of)
 }
 
 pub(crate) fn put(
@@ -62,5 +64,5 @@ pub(crate) fn put(
     id: KeyId,
     record: &KeyRecord,
 ) {
-    batch.put_record(&tables.keys, pair(tenant, id.as_bytes()), record);
+    batch.put(&tables.keys, pair(tenant, id.as_bytes()), record);
 }

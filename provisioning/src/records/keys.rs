@@ -8,7 +8,6 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
-use super::octets;
 use crate::limits::KEY_SECONDS;
 
 /// A key's state at rest; the words are those of the REST answers.
@@ -22,9 +21,8 @@ pub(crate) enum State {
     Compromised,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRecord {
-    #[serde(with = "octets")]
     pub(crate) public: [u8; 32],
     pub(crate) state: State,
     pub(crate) created: u64,
@@ -32,6 +30,19 @@ pub(crate) struct KeyRecord {
     pub(crate) not_after: u64,
     /// When it came into its present state.
     pub(crate) since: u64,
+}
+
+impl State {
+    /// Its word at rest.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+            Self::Compromised => "compromised",
+        }
+    }
 }
 
 impl KeyRecord {

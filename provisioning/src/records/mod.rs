@@ -1,4 +1,4 @@
-//! Records at rest. Fields are stored by name; a new field needs `#[serde(default)]`.
+//! Records at rest, and how each stands in its table.
 
 use serde::{Deserialize, Serialize};
 use tessera_token::chain::{StalenessBudget, TenantTrust};
@@ -6,13 +6,19 @@ use tessera_token::claims::ConfirmationForm;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod audit;
+pub(crate) mod findings;
 pub(crate) mod keys;
+pub(crate) mod marks;
 pub(crate) mod octets;
+pub(crate) mod operators;
 mod page;
+mod rows;
+mod words;
 
 pub(crate) use page::Page;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantRecord {
     pub(crate) epoch: u64,
     pub(crate) suspended: bool,
@@ -21,13 +27,10 @@ pub(crate) struct TenantRecord {
     pub(crate) next_group: u64,
     pub(crate) created: u64,
     /// How new tokens name the device key.
-    #[serde(default, skip_serializing_if = "Confirmation::is_key")]
     pub(crate) confirmation: Confirmation,
     /// Whether verifiers hear of every device key. It stays on: tokens that need it may still live.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keys_published: bool,
     /// How old trust data may be; `None`: as the token crate says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) staleness: Option<Staleness>,
 }
 
@@ -68,13 +71,6 @@ pub(crate) enum Confirmation {
     Kid,
     /// Its thumbprint.
     Thumbprint,
-}
-
-impl Confirmation {
-    /// Left out at rest: a record from before this field has the same bytes.
-    fn is_key(&self) -> bool {
-        *self == Self::Key
-    }
 }
 
 impl From<Confirmation> for ConfirmationForm {
@@ -127,7 +123,7 @@ pub(crate) enum RoleClass {
     Service,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoleRecord {
     pub(crate) class: RoleClass,
     pub(crate) publish: Vec<String>,
@@ -136,14 +132,14 @@ pub(crate) struct RoleRecord {
     pub(crate) token_seconds: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupRecord {
     pub(crate) number: u64,
     pub(crate) epoch: u64,
     pub(crate) created: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClaimRecord {
     pub(crate) role: String,
     pub(crate) group: String,
@@ -155,20 +151,18 @@ pub(crate) struct ClaimRecord {
     pub(crate) used: Option<ClaimUse>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClaimUse {
     pub(crate) device: String,
-    #[serde(with = "octets")]
     pub(crate) thumbprint: [u8; 32],
     pub(crate) at: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceRecord {
     pub(crate) role: String,
     pub(crate) group: String,
     /// Record form of the public key.
-    #[serde(with = "octets::any")]
     pub(crate) key: Vec<u8>,
     pub(crate) epoch: u64,
     pub(crate) revoked: bool,
@@ -189,50 +183,50 @@ impl DeviceRecord {
 }
 
 /// A token that left the house: by it a single token can be revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct IssuedRecord {
+    pub(crate) tenant: String,
     pub(crate) device: String,
-    pub(crate) serial: u64,
+    /// RFC 9770 token hash.
+    pub(crate) hash: [u8; 33],
     pub(crate) issued: u64,
     pub(crate) expires: u64,
-    #[serde(with = "octets")]
     pub(crate) key_id: [u8; 8],
+    /// The answer of a refresh, for the same request once more; an enrolment has none.
+    pub(crate) answer: Option<AnsweredRequest>,
 }
 
-/// The refresh answers of one device whose requests are still fresh.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RefreshRecord {
-    pub(crate) answers: Vec<AnsweredRefresh>,
-}
-
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AnsweredRefresh {
-    #[serde(with = "octets::any")]
+/// A request for a token, and its answer.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AnsweredRequest {
     pub(crate) nonce: Vec<u8>,
-    pub(crate) iat: u64,
+    /// When it was asked: the time of the request, or that of the service where a nonce stands in its place.
+    pub(crate) asked_at: u64,
+    /// The time that the request bears.
+    pub(crate) time: u64,
     pub(crate) bearer: bool,
-    /// From then on the request is stale by itself and the answer can go.
+    /// From then on the request is stale by itself.
     pub(crate) until: u64,
-    #[serde(with = "octets::any")]
     pub(crate) token: Vec<u8>,
-    pub(crate) expires: u64,
-    #[serde(with = "octets::any")]
     pub(crate) scope: Vec<u8>,
     /// The name of the token's symmetric key, which is derived again and never stored; empty when it has none.
-    #[serde(default, with = "octets::any", skip_serializing_if = "Vec::is_empty")]
     pub(crate) kid: Vec<u8>,
 }
 
 /// A device whose epoch moved within the longest token life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MovedDevice {
     pub(crate) epoch: u64,
     pub(crate) at: u64,
 }
 
 /// A token that was revoked by its hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevokedRow {
     pub(crate) tenant: String,
     pub(crate) device: String,
 }
+
+/// An event of the feed as it was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedEvent(pub(crate) Vec<u8>);

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
 use tessera_runtime::limits::STORE_SCAN_ROWS;
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::{Batch, Key, Value};
 use tessera_token::chain::{IssuerKey, KeyState, TenantTrust};
 use tessera_token::ids::TenantId;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
@@ -17,32 +16,20 @@ use tessera_token::trust::{Change, DeviceEpoch, GroupEpoch, RevokedToken, Shown,
 use crate::audit::{Actor, Entry};
 use crate::limits::FINDINGS;
 use crate::operators::Operator;
-use crate::records::keys::{KeyRecord, State};
+pub(crate) use crate::records::findings::Finding;
+use crate::records::findings::FindingRow;
+use crate::records::keys::State;
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::rotation::compromise;
 use crate::service::Service;
-use crate::tables::{numbered, pair};
+use crate::tables::{one, pair, text};
 use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::trust::{actor, restored};
 use crate::write::{until_committed, Attempt};
 
 mod wide;
-
-/// One thing that a reader knew and this service did not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
-    /// `tenant`, `group`, `device`, `token` or `key`.
-    pub(crate) kind: String,
-    pub(crate) tenant: String,
-    pub(crate) subject: String,
-    pub(crate) epoch: u64,
-    /// The action taken: `revoked`, `raised`, `cut`, or `unknown` when this service does not know the subject.
-    pub(crate) done: String,
-    /// Seconds.
-    pub(crate) at: u64,
-}
 
 /// Jumps when that is due, then takes in what was shown, then lifts what this process may have moved too low.
 /// The evidence of an account of some tenants lifts these alone.
@@ -50,7 +37,8 @@ pub(crate) async fn take(service: &Service, by: &Operator, shown: Shown) -> Resu
     let (by, of) = (&by.actor(), by.tenants.set()?);
     jump(service, by, of.as_ref(), &shown).await?;
     // A count reads them all: once for each piece of evidence, of which there is one at a time.
-    service.listed.store(service.tables.findings.len()?, Ordering::Relaxed);
+    let listed = service.tables.findings.count().await?;
+    service.listed.store(usize::try_from(listed).unwrap_or(usize::MAX), Ordering::Relaxed);
     for (_, change) in newest(shown.changes) {
         adopt(service, by, change).await?;
     }
@@ -131,17 +119,17 @@ async fn adopt_tenant(
     let name = shown.tenant.as_str();
     let table = &service.tables.tenants;
     let mut batch = Batch::new();
-    let Some(old) = table.get_record::<TenantRecord>(name)? else {
+    let Some(old) = table.get(one(name)).await? else {
         let found = finding(service, "tenant", &shown.tenant, name, shown.epoch, "unknown");
-        return list(service, batch, &found).await;
+        return put_on_list(service, batch, &found).await;
     };
     if old.epoch >= shown.epoch {
         return Ok(Attempt::Committed(()));
     }
     let suspended = old.suspended || shown.suspended;
     let new = TenantRecord { epoch: shown.epoch, suspended, ..old.clone() };
-    batch.expect_record(table, name, &old);
-    batch.put_record(table, name, &new);
+    batch.expect(table, one(name), &old);
+    batch.put(table, one(name), &new);
     let done = if suspended { "revoked" } else { "raised" };
     let found = finding(service, "tenant", &shown.tenant, name, new.epoch, done);
     publish(service, by, Change::Tenant(new.trust(&shown.tenant)), batch, &found).await
@@ -157,18 +145,18 @@ async fn adopt_group(
     }
     let (table, name) = (&service.tables.groups, shown.group.as_str());
     let key = pair(&shown.tenant, name);
-    let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.number == shown.number);
+    let old = table.get(key.clone()).await?.filter(|old| old.number == shown.number);
     let mut batch = Batch::new();
     let Some(old) = old else {
         let found = finding(service, "group", &shown.tenant, name, shown.epoch, "unknown");
-        return list(service, batch, &found).await;
+        return put_on_list(service, batch, &found).await;
     };
     if old.epoch >= shown.epoch {
         return Ok(Attempt::Committed(()));
     }
     let new = GroupRecord { epoch: shown.epoch, ..old.clone() };
-    batch.expect_record(table, &key, &old);
-    batch.put_record(table, &key, &new);
+    batch.expect(table, key.clone(), &old);
+    batch.put(table, key, &new);
     let found = finding(service, "group", &shown.tenant, name, new.epoch, "raised");
     publish(service, by, Change::Group(shown.clone()), batch, &found).await
 }
@@ -185,15 +173,15 @@ async fn adopt_device(
         return Ok(Attempt::Committed(()));
     }
     let (table, name) = (&service.tables.devices, shown.device.as_str());
-    let Some(old) = table.get_record::<DeviceRecord>(pair(&shown.tenant, name))? else {
+    let Some(old) = table.get(pair(&shown.tenant, name)).await? else {
         return wide::adopt_unknown(service, by, shown).await;
     };
     // A record that is above it is not enough: a device that enrolled anew under the name is no news to verifiers.
-    if wide::is_told(service, shown, &old)? {
+    if wide::is_told(service, shown, &old).await? {
         return Ok(Attempt::Committed(()));
     }
     // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
-    let epoch = next_epoch(&service.tables, shown.epoch.max(old.epoch))?;
+    let epoch = next_epoch(&service.tables, shown.epoch.max(old.epoch)).await?;
     let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
     let found = finding(service, "device", &shown.tenant, name, epoch, "revoked");
     let moved = Moved { tenant: &shown.tenant, device: &shown.device, old: &old, new: &new };
@@ -205,8 +193,8 @@ async fn adopt_token(
     by: &Actor,
     shown: &RevokedToken,
 ) -> Result<Attempt<()>, Refused> {
-    let key = numbered(shown.expires.get(), shown.token.as_bytes());
-    let known = service.tables.revoked_tokens.contains(&key)?;
+    let key = vec![shown.expires.get().into(), shown.token.as_bytes().into()];
+    let known = service.tables.revoked_tokens.contains(key).await?;
     if known || shown.expires <= service.time.removal() {
         return Ok(Attempt::Committed(()));
     }
@@ -226,36 +214,53 @@ async fn adopt_key(
 ) -> Result<Attempt<()>, Refused> {
     let id = shown.key.key_id();
     let key = pair(&shown.tenant, id.as_bytes());
-    let known = service.tables.keys.get_record::<KeyRecord>(&key)?;
+    let known = service.tables.keys.get(key).await?;
     let name = id.to_string();
     let Some(known) = known.filter(|known| known.public().is_ok_and(|key| key == shown.key)) else {
         // Its tokens are good at readers that know it; new ones refuse them, and their devices refresh.
         let found = finding(service, "key", &shown.tenant, &name, 0, "unknown");
-        return list(service, Batch::new(), &found).await;
+        return put_on_list(service, Batch::new(), &found).await;
     };
     let cut = shown.state == KeyState::Compromised && known.state != State::Compromised;
     if cut {
         compromise(service, by, &shown.tenant, id).await?;
         let found = finding(service, "key", &shown.tenant, &name, 0, "cut");
-        return list(service, Batch::new(), &found).await;
+        return put_on_list(service, Batch::new(), &found).await;
     }
     Ok(Attempt::Committed(()))
+}
+
+/// The findings behind this place, one more than `limit` at most.
+pub(crate) async fn list(
+    service: &Service,
+    after: Option<[String; 3]>,
+    limit: usize,
+) -> Result<Vec<Finding>, Refused> {
+    let after: Option<Key> = after.map(|parts| parts.map(Value::from).into());
+    let rows = service.tables.findings.scan(&[], after.as_deref(), limit + 1).await?;
+    let found = rows.into_iter().map(|(key, FindingRow { epoch, done, at })| {
+        let part = |place| text(&key, place).map(str::to_owned);
+        let (tenant, kind, subject) = (part(0)?, part(1)?, part(2)?);
+        Ok(Finding { kind, tenant, subject, epoch, done, at })
+    });
+    found.collect()
 }
 
 /// Lets go of the list of what was found and of the restorations behind it: an operator has looked at them.
 pub(crate) async fn forget(service: &Service, by: &Actor) -> Result<(), Refused> {
     loop {
-        let rows = service.tables.findings.scan_prefix(&[], None, STORE_SCAN_ROWS)?;
+        let rows = service.tables.findings.scan(&[], None, STORE_SCAN_ROWS).await?;
         let mut batch = Batch::new();
-        rows.iter().for_each(|(key, _)| batch.delete(&service.tables.findings, key));
-        if rows.is_empty() {
+        let is_empty = rows.is_empty();
+        rows.into_iter().for_each(|(key, _)| batch.delete(&service.tables.findings, key));
+        if is_empty {
             restored::looked_at(&service.tables, &mut batch);
             let entry = service.entry(by, "trust.restored-looked-at", "", "service");
             service.write(batch, entry).await?;
             service.metrics.restored.set(&[], 0);
             return Ok(());
         }
-        service.store.commit(batch).await?;
+        service.database.commit(batch).await?;
     }
 }
 
@@ -299,29 +304,34 @@ fn entry(service: &Service, by: &Actor, found: &Finding) -> Entry {
 }
 
 /// Lists what cannot be taken in, once.
-async fn list(
+async fn put_on_list(
     service: &Service,
     mut batch: Batch,
     found: &Finding,
 ) -> Result<Attempt<()>, Refused> {
-    if service.tables.findings.contains(row(found))? || epoch_floor(&service.tables)? == 0 {
+    let is_listed = service.tables.findings.contains(key_of(found)).await?;
+    if is_listed || epoch_floor(&service.tables).await? == 0 {
         return Ok(Attempt::Committed(()));
     }
     put(service, &mut batch, found);
-    service.store.commit(batch).await?;
+    service.database.commit(batch).await?;
     told(service, found);
     Ok(Attempt::Committed(()))
 }
 
 fn put(service: &Service, batch: &mut Batch, found: &Finding) {
     match service.listed.load(Ordering::Relaxed) < FINDINGS {
-        true => batch.put_record(&service.tables.findings, row(found), found),
+        true => {
+            let Finding { epoch, done, at, .. } = found.clone();
+            let row = FindingRow { epoch, done, at };
+            batch.put(&service.tables.findings, key_of(found), &row);
+        }
         false => service.metrics.findings.inc(&["not_listed"]),
     }
 }
 
-fn row(found: &Finding) -> Vec<u8> {
-    pair(&found.tenant, [found.kind.as_bytes(), &[0], found.subject.as_bytes()].concat())
+fn key_of(found: &Finding) -> Key {
+    vec![(&found.tenant).into(), (&found.kind).into(), (&found.subject).into()]
 }
 
 fn told(service: &Service, found: &Finding) {

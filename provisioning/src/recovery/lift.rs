@@ -3,17 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, Event, GroupEpoch};
 
 use crate::audit::{Actor, Entry};
-use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
+use crate::records::{DeviceRecord, GroupRecord, SignedEvent, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::service::Service;
-use crate::tables::{pair, second};
+use crate::tables::{one, pair, text};
 use crate::trust::ledger::Head;
 use crate::trust::restored::{epoch_floor, lifted, lifting, Lifting};
 use crate::write::{until_committed, Attempt};
@@ -27,7 +27,7 @@ enum Subject {
 
 /// Lifts what is due; nothing in a service that lost nothing. It may be cut off anywhere and goes on with the next call.
 pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
-    while let Some(due) = lifting(&service.tables)? {
+    while let Some(due) = lifting(&service.tables).await? {
         // When another jump got in between, the next call does the rest.
         if step(service, &due).await? == Attempt::Conflict {
             break;
@@ -37,9 +37,9 @@ pub(crate) async fn run(service: &Service) -> Result<(), Refused> {
 }
 
 async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> {
-    let mut subjects = revoked(service, due)?;
-    moved_after(service, due, &mut subjects)?;
-    let floor = epoch_floor(&service.tables)?;
+    let mut subjects = revoked(service, due).await?;
+    moved_after(service, due, &mut subjects).await?;
+    let floor = epoch_floor(&service.tables).await?;
     let mut moved = 0;
     for subject in &subjects {
         moved += usize::from(lift(service, subject, floor).await? == Lift::Moved);
@@ -57,42 +57,49 @@ async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> 
 }
 
 /// A subject that is revoked now has no token that must live on.
-fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, Refused> {
+async fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, Refused> {
     let mut subjects = BTreeSet::new();
-    for row in service.tables.moved_devices.records::<MovedDevice>(&[]) {
-        let (key, _) = row?;
-        let record = service.tables.devices.get_record::<DeviceRecord>(&key)?;
-        if record.is_some_and(|record| record.revoked) {
-            let (tenant, device) = names(&key)?;
-            if due.after(&tenant).is_some() {
+    let mut moved = service.tables.moved_devices.walk(&[]);
+    while let Some(page) = moved.next().await? {
+        for (key, _) in page {
+            let (tenant, device) = (text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned());
+            let record = service.tables.devices.get(key).await?;
+            if record.is_some_and(|record| record.revoked) && due.after(&tenant).is_some() {
                 subjects.insert(Subject::Device(tenant, device));
             }
         }
     }
-    for row in service.tables.tenants.records::<TenantRecord>(&[]) {
-        let (key, tenant) = row?;
-        let name = text(&key)?;
-        if tenant.suspended && due.after(&name).is_some() {
-            subjects.insert(Subject::Tenant(name));
+    let mut tenants = service.tables.tenants.walk(&[]);
+    while let Some(page) = tenants.next().await? {
+        for (key, tenant) in page {
+            let name = text(&key, 0)?;
+            if tenant.suspended && due.after(name).is_some() {
+                subjects.insert(Subject::Tenant(name.to_owned()));
+            }
         }
     }
     Ok(subjects)
 }
 
 /// Subjects of the events above the numbers of their tenants, which this process has said itself.
-fn moved_after(
+async fn moved_after(
     service: &Service,
     due: &Lifting,
     subjects: &mut BTreeSet<Subject>,
 ) -> Result<(), Refused> {
-    let line = Head::read(&service.tables)?.start;
-    for row in service.tables.trust_events.rows(&[], Some(&due.lowest().to_be_bytes())) {
-        let event = Event::open(&row?.1, &service.root.public());
-        let event = event.map_err(|_| RefusalCode::Internal)?;
-        let after = due.after(event.change.tenant().as_str());
-        let is_known = event.seq > line && moves_nothing(&event.change);
-        if after.is_some_and(|after| event.seq > after) && !is_known {
-            subjects.extend(subject(&event.change));
+    let line = Head::read(&service.tables).await?.start;
+    // No event has a number that no column holds.
+    let lowest = due.lowest().min(i64::MAX.unsigned_abs());
+    let mut events = service.tables.trust_events.walk_after(one(lowest));
+    while let Some(page) = events.next().await? {
+        for (_, SignedEvent(signed)) in page {
+            let event = Event::open(&signed, &service.root.public());
+            let event = event.map_err(|_| RefusalCode::Internal)?;
+            let after = due.after(event.change.tenant().as_str());
+            let is_known = event.seq > line && moves_nothing(&event.change);
+            if after.is_some_and(|after| event.seq > after) && !is_known {
+                subjects.extend(subject(&event.change));
+            }
         }
     }
     Ok(())
@@ -141,12 +148,12 @@ fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {
 
 async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Attempt<Lift>, Refused> {
     let table = &service.tables.tenants;
-    let old = table.get_record::<TenantRecord>(name)?.filter(|old| old.epoch < floor);
+    let old = table.get(one(name)).await?.filter(|old| old.epoch < floor);
     let Some(old) = old else { return Ok(Attempt::Committed(Lift::Needless)) };
     let new = TenantRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
-    batch.expect_record(table, name, &old);
-    batch.put_record(table, name, &new);
+    batch.expect(table, one(name), &old);
+    batch.put(table, one(name), &new);
     let change = Change::Tenant(new.trust(&id(name)?));
     let tried = service.publish(vec![change], batch, entry(service, name, name)).await?;
     Ok(tried.map(|()| Lift::Moved))
@@ -159,12 +166,12 @@ async fn lift_group(
     floor: u64,
 ) -> Result<Attempt<Lift>, Refused> {
     let (table, key) = (&service.tables.groups, pair(tenant, group));
-    let old = table.get_record::<GroupRecord>(&key)?.filter(|old| old.epoch < floor);
+    let old = table.get(key.clone()).await?.filter(|old| old.epoch < floor);
     let Some(old) = old else { return Ok(Attempt::Committed(Lift::Needless)) };
     let new = GroupRecord { epoch: floor, ..old.clone() };
     let mut batch = Batch::new();
-    batch.expect_record(table, &key, &old);
-    batch.put_record(table, &key, &new);
+    batch.expect(table, key.clone(), &old);
+    batch.put(table, key, &new);
     let change = Change::Group(GroupEpoch {
         tenant: id(tenant)?,
         group: GroupId::parse(group).map_err(|_| RefusalCode::Internal)?,
@@ -181,7 +188,7 @@ async fn lift_device(
     device: &str,
     floor: u64,
 ) -> Result<Attempt<Lift>, Refused> {
-    let old = service.tables.devices.get_record::<DeviceRecord>(pair(tenant, device))?;
+    let old = service.tables.devices.get(pair(tenant, device)).await?;
     let Some(old) = old.filter(|old| old.epoch < floor) else {
         return Ok(Attempt::Committed(Lift::Needless));
     };
@@ -196,13 +203,4 @@ async fn lift_device(
 
 fn id(tenant: &str) -> Result<TenantId, Refused> {
     TenantId::parse(tenant).map_err(|_| RefusalCode::Internal.into())
-}
-
-fn names(key: &[u8]) -> Result<(String, String), Refused> {
-    let tenant = key.split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok((text(tenant)?, text(second(key))?))
-}
-
-fn text(bytes: &[u8]) -> Result<String, Refused> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| RefusalCode::Internal.into())
 }

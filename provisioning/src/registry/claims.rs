@@ -1,5 +1,5 @@
 use tessera_runtime::secret::Secret;
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -10,7 +10,7 @@ use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
 use crate::records::{ClaimRecord, Page};
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::{pair, second};
+use crate::tables::{bytes, one, pair};
 use crate::write::Attempt;
 
 /// The wishes for new claims.
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     tenant: &TenantId,
     wanted: &NewClaims,
 ) -> Result<(Vec<NewClaim>, u64), Refused> {
-    check(service, tenant, wanted)?;
+    check(service, tenant, wanted).await?;
     let now = service.now().get();
     let record = ClaimRecord {
         role: wanted.role.as_str().to_owned(),
@@ -53,8 +53,7 @@ pub(crate) async fn create(
         let drawn = code::draw(&*service.random)?;
         let hash = code::hash(drawn.expose());
         let key = pair(tenant, hash);
-        batch.expect_absent(&service.tables.claims, &key);
-        batch.put_record(&service.tables.claims, &key, &record);
+        batch.insert(&service.tables.claims, key, &record);
         made.push(NewClaim { id: code::id(&hash), code: drawn });
     }
     let first = made.first().map_or("", |claim| &claim.id).to_owned();
@@ -67,10 +66,10 @@ pub(crate) async fn create(
     }
 }
 
-fn check(service: &Service, tenant: &TenantId, wanted: &NewClaims) -> Result<(), Refused> {
-    tenants::known(service, tenant)?;
-    roles::known(service, tenant, wanted.role.as_str())?;
-    groups::known(service, tenant, wanted.group.as_str())?;
+async fn check(service: &Service, tenant: &TenantId, wanted: &NewClaims) -> Result<(), Refused> {
+    tenants::known(service, tenant).await?;
+    roles::known(service, tenant, wanted.role.as_str()).await?;
+    groups::known(service, tenant, wanted.group.as_str()).await?;
     if !(1..=CLAIMS_PER_CALL).contains(&wanted.count) {
         return Err(Refused::malformed(format!("count is 1 to {CLAIMS_PER_CALL}")));
     }
@@ -84,36 +83,44 @@ fn check(service: &Service, tenant: &TenantId, wanted: &NewClaims) -> Result<(),
 }
 
 /// A stored claim and its key.
-pub(crate) type Stored = (Vec<u8>, ClaimRecord);
+pub(crate) type Stored = (Key, ClaimRecord);
 
 /// The claim of a code that a device showed.
-pub(crate) fn by_code(service: &Service, tenant: &TenantId, text: &str) -> Result<Stored, Refused> {
+pub(crate) async fn by_code(
+    service: &Service,
+    tenant: &TenantId,
+    text: &str,
+) -> Result<Stored, Refused> {
     let key = pair(tenant, code::hash(text));
-    let record: Option<ClaimRecord> = service.tables.claims.get_record(&key)?;
+    let record = service.tables.claims.get(key.clone()).await?;
     let record = record.ok_or(RefusalCode::ClaimUnknown)?;
     Ok((key, record))
 }
 
-pub(crate) fn list(
+/// The id that a claim is shown by.
+///
+/// # Errors
+/// `internal` when the key is none of a claim.
+pub(crate) fn id_of(key: &Key) -> Result<String, Refused> {
+    Ok(code::id(&bytes::<32>(key, 1)?))
+}
+
+pub(crate) async fn list(
     service: &Service,
     tenant: &TenantId,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<(String, ClaimRecord)>, Refused> {
-    tenants::known(service, tenant)?;
+    tenants::known(service, tenant).await?;
     let after =
         after.map(|cursor| Ok::<_, Refused>(pair(tenant, cursor_bytes(cursor)?))).transpose()?;
-    let rows: Vec<Stored> =
-        service.tables.claims.scan_records(&pair(tenant, []), after.as_deref(), limit + 1)?;
-    let page = Page::of(rows, limit, |(key, _)| hex::encode(second(key)));
-    Ok(Page {
-        items: page
-            .items
-            .into_iter()
-            .map(|(key, record)| (code::id(second(&key)), record))
-            .collect(),
-        next: page.next,
-    })
+    let of = one(tenant.as_str());
+    let rows = service.tables.claims.scan(&of, after.as_deref(), limit + 1).await?;
+    let rows = rows.into_iter().map(|(key, record)| Ok((bytes::<32>(&key, 1)?, record)));
+    let rows: Vec<_> = rows.collect::<Result<_, Refused>>()?;
+    let page = Page::of(rows, limit, |(hash, _)| hex::encode(hash));
+    let items = page.items.into_iter().map(|(hash, record)| (code::id(&hash), record));
+    Ok(Page { items: items.collect(), next: page.next })
 }
 
 /// Takes an unused claim back. A used one stays: it says who enrolled by it.
@@ -123,16 +130,21 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     id: &str,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant)?;
-    let prefix = pair(tenant, id_bytes(id)?);
-    let rows: Vec<Stored> = service.tables.claims.scan_records(&prefix, None, 1)?;
-    let (key, record) = rows.into_iter().next().ok_or(RefusalCode::NotFound)?;
+    tenants::known(service, tenant).await?;
+    let beginning = id_bytes(id)?;
+    // The id is the beginning of the hash: a longer value is the next one behind it.
+    let (of, before) = (one(tenant.as_str()), pair(tenant, beginning));
+    let next = service.tables.claims.scan(&of, Some(&before), 1).await?.into_iter().next();
+    let (key, record) = next.ok_or(RefusalCode::NotFound)?;
+    if !bytes::<32>(&key, 1)?.starts_with(&beginning) {
+        return Err(RefusalCode::NotFound.into());
+    }
     if record.used.is_some() {
         return Err(RefusalCode::ClaimUsed.into());
     }
     let mut batch = Batch::new();
-    batch.expect_record(&service.tables.claims, &key, &record);
-    batch.delete(&service.tables.claims, &key);
+    batch.expect(&service.tables.claims, key.clone(), &record);
+    batch.delete(&service.tables.claims, key);
     let entry = service.entry(by, "claim.delete", tenant.as_str(), id);
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok(()),

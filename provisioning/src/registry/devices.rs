@@ -1,4 +1,4 @@
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch};
@@ -8,24 +8,24 @@ use crate::audit::{Actor, Entry};
 use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::{pair, second};
+use crate::tables::pair;
 use crate::trust::restored::next_epoch;
 use crate::write::{until_committed, Attempt};
 
-pub(crate) fn find(
+pub(crate) async fn find(
     service: &Service,
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<Option<DeviceRecord>, Refused> {
-    Ok(service.tables.devices.get_record(pair(tenant, device.as_str()))?)
+    Ok(service.tables.devices.get(pair(tenant, device.as_str())).await?)
 }
 
-pub(crate) fn known(
+pub(crate) async fn known(
     service: &Service,
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<DeviceRecord, Refused> {
-    find(service, tenant, device)?.ok_or_else(|| RefusalCode::DeviceUnknown.into())
+    find(service, tenant, device).await?.ok_or_else(|| RefusalCode::DeviceUnknown.into())
 }
 
 /// Ends all tokens of the device and gives it no new one until it is reinstated.
@@ -35,7 +35,7 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<DeviceRecord, Refused> {
-    tenants::known(service, tenant)?;
+    tenants::known(service, tenant).await?;
     let entry = service.entry(by, "device.revoke", tenant.as_str(), device.as_str());
     let (record, _) = end(service, tenant, device, entry, |record| record.revoked = true).await?;
     service.metrics.revoked.inc(&["device"]);
@@ -70,10 +70,10 @@ pub(crate) async fn end(
     with: impl Fn(&mut DeviceRecord),
 ) -> Result<(DeviceRecord, Ended), Refused> {
     until_committed(async || {
-        let old = known(service, tenant, device)?;
+        let old = known(service, tenant, device).await?;
         let mut new = old.clone();
         with(&mut new);
-        new.epoch = next_epoch(&service.tables, old.epoch)?;
+        new.epoch = next_epoch(&service.tables, old.epoch).await?;
         let moved = Moved { tenant, device, old: &old, new: &new };
         let tried = moved.publish(service, entry.clone(), |_| Ok(())).await?;
         Ok(tried.map(|ended| (new, ended)))
@@ -114,8 +114,9 @@ impl Moved<'_> {
         let mut batch = replacing(service, tenant, device, old, new);
         also(&mut batch)?;
         let group = GroupId::parse(&old.group).map_err(|_| RefusalCode::Internal)?;
-        let record = groups::known(service, tenant, &old.group)?;
-        let (_, change) = groups::moved(&service.tables, &mut batch, tenant, &group, &record)?;
+        let record = groups::known(service, tenant, &old.group).await?;
+        let (_, change) =
+            groups::moved(&service.tables, &mut batch, tenant, &group, &record).await?;
         let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
         let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
         if tried == Attempt::Committed(()) {
@@ -132,9 +133,9 @@ pub(crate) async fn reinstate(
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<DeviceRecord, Refused> {
-    tenants::known(service, tenant)?;
+    tenants::known(service, tenant).await?;
     until_committed(async || {
-        let old = known(service, tenant, device)?;
+        let old = known(service, tenant, device).await?;
         let mut new = old.clone();
         new.revoked = false;
         let batch = replacing(service, tenant, device, &old, &new);
@@ -154,23 +155,17 @@ fn replacing(
 ) -> Batch {
     let key = pair(tenant, device.as_str());
     let mut batch = Batch::new();
-    batch.expect_record(&service.tables.devices, &key, old);
-    batch.put_record(&service.tables.devices, &key, new);
+    batch.expect(&service.tables.devices, key.clone(), old);
+    batch.put(&service.tables.devices, key, new);
     batch
 }
 
-pub(crate) fn list(
+pub(crate) async fn list(
     service: &Service,
     tenant: &TenantId,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<(String, DeviceRecord)>, Refused> {
-    tenants::known(service, tenant)?;
-    let after = after.map(|name| pair(tenant, name));
-    let rows =
-        service.tables.devices.scan_records(&pair(tenant, []), after.as_deref(), limit + 1)?;
-    let items = rows
-        .into_iter()
-        .map(|(key, record)| (String::from_utf8_lossy(second(&key)).into_owned(), record));
-    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+    tenants::known(service, tenant).await?;
+    Ok(Page::in_tenant(&service.tables.devices, tenant, after, limit).await?)
 }

@@ -1,4 +1,4 @@
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
@@ -7,15 +7,15 @@ use crate::audit::Actor;
 use crate::records::{Page, RoleRecord};
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::{pair, second};
+use crate::tables::pair;
 use crate::write::until_committed;
 
-pub(crate) fn known(
+pub(crate) async fn known(
     service: &Service,
     tenant: &TenantId,
     role: &str,
 ) -> Result<RoleRecord, Refused> {
-    let record = service.tables.roles.get_record(pair(tenant, role))?;
+    let record = service.tables.roles.get(pair(tenant, role)).await?;
     record.ok_or_else(|| RefusalCode::RoleUnknown.into())
 }
 
@@ -31,20 +31,15 @@ pub(crate) async fn put(
     templates::check(record)?;
     let key = pair(tenant, role.as_str());
     until_committed(async || {
-        tenants::known(service, tenant)?;
-        let old: Option<RoleRecord> = service.tables.roles.get_record(&key)?;
+        tenants::known(service, tenant).await?;
+        let old = service.tables.roles.get(key.clone()).await?;
         let mut batch = Batch::new();
-        match &old {
-            Some(old) if old.class != record.class => {
-                return Err(Refused::because(
-                    RefusalCode::RoleInvalid,
-                    "the class of a role never changes",
-                ));
-            }
-            Some(old) => batch.expect_record(&service.tables.roles, &key, old),
-            None => batch.expect_absent(&service.tables.roles, &key),
+        if old.as_ref().is_some_and(|old| old.class != record.class) {
+            let why = "the class of a role never changes";
+            return Err(Refused::because(RefusalCode::RoleInvalid, why));
         }
-        batch.put_record(&service.tables.roles, &key, record);
+        batch.expect_same(&service.tables.roles, key.clone(), old.as_ref());
+        batch.put(&service.tables.roles, key.clone(), record);
         let detail = format!("publish {:?} subscribe {:?}", record.publish, record.subscribe);
         let entry = service.entry(by, "role.put", tenant.as_str(), role.as_str()).detail(detail);
         let tried = service.write(batch, entry).await?;
@@ -53,17 +48,12 @@ pub(crate) async fn put(
     .await
 }
 
-pub(crate) fn list(
+pub(crate) async fn list(
     service: &Service,
     tenant: &TenantId,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<(String, RoleRecord)>, Refused> {
-    tenants::known(service, tenant)?;
-    let after = after.map(|name| pair(tenant, name));
-    let rows = service.tables.roles.scan_records(&pair(tenant, []), after.as_deref(), limit + 1)?;
-    let items = rows
-        .into_iter()
-        .map(|(key, record)| (String::from_utf8_lossy(second(&key)).into_owned(), record));
-    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+    tenants::known(service, tenant).await?;
+    Ok(Page::in_tenant(&service.tables.roles, tenant, after, limit).await?)
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
@@ -13,23 +13,27 @@ use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
+use crate::tables::one;
 use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::write::{until_committed, Attempt};
 
 /// The group that every tenant has.
 pub(crate) const DEFAULT_GROUP: &str = "default";
 
-pub(crate) fn find(service: &Service, tenant: &TenantId) -> Result<Option<TenantRecord>, Refused> {
-    Ok(service.tables.tenants.get_record(tenant.as_str())?)
+pub(crate) async fn find(
+    service: &Service,
+    tenant: &TenantId,
+) -> Result<Option<TenantRecord>, Refused> {
+    Ok(service.tables.tenants.get(one(tenant.as_str())).await?)
 }
 
-pub(crate) fn known(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
-    find(service, tenant)?.ok_or_else(|| RefusalCode::TenantUnknown.into())
+pub(crate) async fn known(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
+    find(service, tenant).await?.ok_or_else(|| RefusalCode::TenantUnknown.into())
 }
 
 /// The tenant, when devices of it may be served.
-pub(crate) fn serving(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
-    let record = known(service, tenant)?;
+pub(crate) async fn serving(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
+    let record = known(service, tenant).await?;
     match record.suspended {
         true => Err(RefusalCode::TenantSuspended.into()),
         false => Ok(record),
@@ -46,11 +50,11 @@ pub(crate) async fn create(
 ) -> Result<TenantRecord, Refused> {
     let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
     until_committed(async || {
-        if find(service, tenant)?.is_some() {
+        if find(service, tenant).await?.is_some() {
             return Err(RefusalCode::AlreadyExists.into());
         }
         let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
-        let (record, batch, changes) = founding(service, tenant, bearer)?;
+        let (record, batch, changes) = founding(service, tenant, bearer).await?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
         if tried == Attempt::Conflict {
@@ -62,19 +66,18 @@ pub(crate) async fn create(
     .await
 }
 
-fn founding(
+async fn founding(
     service: &Service,
     tenant: &TenantId,
     bearer: bool,
 ) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
     let now = service.now().get();
     let mut record = TenantRecord::new(bearer, now);
-    record.epoch = epoch_floor(&service.tables)?;
+    record.epoch = epoch_floor(&service.tables).await?;
     let mut batch = Batch::new();
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal)?;
-    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now)?;
-    batch.expect_absent(&service.tables.tenants, tenant.as_str());
-    batch.put_record(&service.tables.tenants, tenant.as_str(), &record);
+    groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now).await?;
+    batch.insert(&service.tables.tenants, one(tenant.as_str()), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
     let (folder, random) = (&service.key_folder, &*service.random);
     changes.extend(first_pair(&service.tables, folder, random, tenant, &mut batch, now)?);
@@ -88,10 +91,9 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
     service.metrics.revoked.inc(&["tenant"]);
-    change(service, by, tenant, "tenant.revoke", |record| {
+    change(service, by, tenant, "tenant.revoke", |record, next| {
         record.suspended = true;
-        record.epoch = next_epoch(&service.tables, record.epoch)?;
-        Ok(())
+        record.epoch = next;
     })
     .await
 }
@@ -102,11 +104,7 @@ pub(crate) async fn reinstate(
     by: &Actor,
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
-    change(service, by, tenant, "tenant.reinstate", |record| {
-        record.suspended = false;
-        Ok(())
-    })
-    .await
+    change(service, by, tenant, "tenant.reinstate", |record, _| record.suspended = false).await
 }
 
 /// Whether devices may ask for tokens without `cnf`.
@@ -120,11 +118,7 @@ pub(crate) async fn set_bearer(
         true => "tenant.bearer-on",
         false => "tenant.bearer-off",
     };
-    change(service, by, tenant, action, |record| {
-        record.bearer = bearer;
-        Ok(())
-    })
-    .await
+    change(service, by, tenant, action, |record, _| record.bearer = bearer).await
 }
 
 /// How new tokens name the device key. Before tokens only refer to it, verifiers hear of every key; one that has not
@@ -139,25 +133,21 @@ pub(crate) async fn set_confirmation(
         begin_publishing(service, by, tenant).await?;
         publish_keys(service, by, tenant).await?;
     }
-    change(service, by, tenant, "tenant.confirmation", |record| {
+    change(service, by, tenant, "tenant.confirmation", |record, _| {
         record.confirmation = confirmation;
-        Ok(())
     })
     .await
 }
 
 /// From this write on enrolment publishes too, so that the walk behind it misses no device.
 async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
-    let held = match known(service, tenant)?.keys_published {
+    let held = match known(service, tenant).await?.keys_published {
         true => Load::default(),
         false => device_keys(service, tenant).await?,
     };
     let hold = service.room_for(tenant.as_str(), held, Purpose::Growth).await?;
-    change(service, by, tenant, "tenant.publish-keys", |record| {
-        record.keys_published = true;
-        Ok(())
-    })
-    .await?;
+    change(service, by, tenant, "tenant.publish-keys", |record, _| record.keys_published = true)
+        .await?;
     hold.keep();
     if held != Load::default() {
         // Those that enrolled between the count and the write.
@@ -168,10 +158,7 @@ async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> R
 }
 
 async fn device_keys(service: &Service, tenant: &TenantId) -> Result<Load, Refused> {
-    let (tables, tenant) = (service.tables.clone(), tenant.clone());
-    let count = move || Load::of_device_keys(&tables, tenant.as_str());
-    let counted = tokio::task::spawn_blocking(count).await;
-    Ok(counted.map_err(|_| Refused::from(RefusalCode::Internal))??)
+    Ok(Load::of_device_keys(&service.tables, tenant.as_str()).await?)
 }
 
 /// How old trust data may be when verifiers decide on tokens of the tenant.
@@ -187,9 +174,8 @@ pub(crate) async fn set_staleness(
         let (least, most) = (good.start(), good.end());
         return Err(Refused::malformed(format!("staleness is {least} to {most} seconds")));
     }
-    change(service, by, tenant, "tenant.staleness", |record| {
+    change(service, by, tenant, "tenant.staleness", |record, _| {
         record.staleness = Some(staleness);
-        Ok(())
     })
     .await
 }
@@ -197,7 +183,7 @@ pub(crate) async fn set_staleness(
 async fn publish_keys(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
     let mut after: Option<String> = None;
     loop {
-        let page = devices::list(service, tenant, after.as_deref(), KEYS_PER_PUBLICATION)?;
+        let page = devices::list(service, tenant, after.as_deref(), KEYS_PER_PUBLICATION).await?;
         let mut changes = Vec::with_capacity(page.items.len());
         for (name, record) in &page.items {
             let device = DeviceId::parse(name).map_err(|_| RefusalCode::Internal)?;
@@ -232,15 +218,15 @@ async fn change(
     by: &Actor,
     tenant: &TenantId,
     action: &str,
-    with: impl Fn(&mut TenantRecord) -> Result<(), StoreError>,
+    with: impl Fn(&mut TenantRecord, u64),
 ) -> Result<TenantRecord, Refused> {
     until_committed(async || {
-        let old = known(service, tenant)?;
+        let old = known(service, tenant).await?;
         let mut new = old.clone();
-        with(&mut new)?;
+        with(&mut new, next_epoch(&service.tables, old.epoch).await?);
         let mut batch = Batch::new();
-        batch.expect_record(&service.tables.tenants, tenant.as_str(), &old);
-        batch.put_record(&service.tables.tenants, tenant.as_str(), &new);
+        batch.expect(&service.tables.tenants, one(tenant.as_str()), &old);
+        batch.put(&service.tables.tenants, one(tenant.as_str()), &new);
         let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
         let changes = vec![Change::Tenant(new.trust(tenant))];
         let tried = service.publish(changes, batch, entry).await?;
@@ -249,19 +235,18 @@ async fn change(
     .await
 }
 
-pub(crate) fn list(
+pub(crate) async fn list(
     service: &Service,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<(String, TenantRecord)>, Refused> {
-    let rows = service.tables.tenants.scan_records(&[], after.map(str::as_bytes), limit + 1)?;
-    let items =
-        rows.into_iter().map(|(key, record)| (String::from_utf8_lossy(&key).into_owned(), record));
-    Ok(Page::of(items.collect(), limit, |(id, _)| id.clone()))
+    let after = after.map(one);
+    let rows = service.tables.tenants.scan(&[], after.as_deref(), limit + 1).await?;
+    Ok(Page::named(rows, limit))
 }
 
 /// As [`list`], of these alone.
-pub(crate) fn list_of(
+pub(crate) async fn list_of(
     service: &Service,
     these: &BTreeSet<String>,
     after: Option<&str>,
@@ -270,7 +255,7 @@ pub(crate) fn list_of(
     let mut items = Vec::new();
     for name in these.iter().filter(|name| after.is_none_or(|after| name.as_str() > after)) {
         let tenant = name.parse::<TenantId>().map_err(|_| RefusalCode::TenantUnknown)?;
-        items.extend(find(service, &tenant)?.map(|record| (name.clone(), record)));
+        items.extend(find(service, &tenant).await?.map(|record| (name.clone(), record)));
         if items.len() > limit {
             break;
         }

@@ -1,7 +1,8 @@
 //! The account that asks, and its rights: a handler that takes a [`By`] cannot run without both answers.
 
-use std::future::{ready, Ready};
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -61,13 +62,15 @@ impl<N> By<N> {
 
 impl<N: Needs> FromRequest for By<N> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(authorise::<N>(request).and_then(|operator| {
-            within(request, &operator)?;
+        let request = request.clone();
+        Box::pin(async move {
+            let operator = authorise::<N>(&request).await?;
+            within(&request, &operator)?;
             Ok(Self { operator, needs: PhantomData })
-        }))
+        })
     }
 }
 
@@ -85,11 +88,13 @@ impl<N> Among<N> {
 
 impl<N: Needs> FromRequest for Among<N> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let operator = authorise::<N>(request);
-        ready(operator.map(|operator| Self { operator, needs: PhantomData }))
+        let request = request.clone();
+        Box::pin(async move {
+            Ok(Self { operator: authorise::<N>(&request).await?, needs: PhantomData })
+        })
     }
 }
 
@@ -107,21 +112,19 @@ fn within(request: &HttpRequest, operator: &Operator) -> Result<(), Problem> {
     }
 }
 
-fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem> {
-    let operator = match bearer(request)
-        .map(|token| find(&app(request)?.tables, token).map_err(Problem::from))
-    {
-        Some(Ok(operator)) => operator,
-        Some(Err(problem)) => {
-            let app = app(request)?;
+async fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem> {
+    let Some(token) = bearer(request) else {
+        anonymous(request).await?;
+        return Err(RefusalCode::OperatorUnknown.into());
+    };
+    let app = app(request)?;
+    let operator = match find(&app.tables, token).await {
+        Ok(operator) => operator,
+        Err(refused) => {
             return Err(match app.admission.wrong(peer(request), app.clock.monotonic()) {
-                true => problem,
+                true => refused.into(),
                 false => RefusalCode::RateLimited.into(),
             });
-        }
-        None => {
-            anonymous(request)?;
-            return Err(RefusalCode::OperatorUnknown.into());
         }
     };
     match N::ONE_OF.iter().any(|role| operator.roles.contains(role)) {
@@ -161,10 +164,11 @@ impl Way {
 
 /// The way of a device's request: the account of a broker that shows its feed token, or the peer itself. Accounts of some
 /// tenants have the rate of their share, however many there are.
-pub(super) fn way(request: &HttpRequest) -> Way {
-    let found = bearer(request)
-        .zip(app(request).ok())
-        .and_then(|(token, app)| find(&app.tables, token).ok());
+pub(super) async fn way(request: &HttpRequest) -> Way {
+    let found = match bearer(request).zip(app(request).ok()) {
+        Some((token, app)) => find(&app.tables, token).await.ok(),
+        None => None,
+    };
     match found.filter(|operator| operator.roles.contains(&OperatorRole::Feed)) {
         Some(operator) => {
             Way { source: Source::Relay(operator.share()), tenants: operator.tenants }

@@ -137,16 +137,17 @@ pub(crate) struct Admitted;
 
 impl FromRequest for Admitted {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(anonymous(request).map(|()| Self))
+        let request = request.clone();
+        Box::pin(async move { anonymous(&request).await.map(|()| Self) })
     }
 }
 
-pub(crate) fn anonymous(request: &HttpRequest) -> Result<(), Problem> {
-    let service = app(request)?;
-    match service.admission.anonymous(way(request).source, service.clock.monotonic()) {
+pub(crate) async fn anonymous(request: &HttpRequest) -> Result<(), Problem> {
+    let (service, way) = (app(request)?, way(request).await);
+    match service.admission.anonymous(way.source, service.clock.monotonic()) {
         true => Ok(()),
         false => Err(RefusalCode::RateLimited.into()),
     }

@@ -34,11 +34,11 @@ pub(super) async fn healthz() -> HttpResponse {
 pub(super) async fn readyz(app: App, entrance: Option<web::Data<Entrance>>) -> Answer {
     // A service that is driven without a listener has none.
     let tls = entrance.as_ref().and_then(|entrance| entrance.certificates());
-    let mut reasons = reasons(&app)?;
+    let mut reasons = reasons(&app).await?;
     reasons.extend(tls.and_then(|tls| tls.expired(app.now())));
     let Some(first) = reasons.first() else {
         let mut body = Map::from_iter([("status".to_owned(), json!("ready"))]);
-        let restorations = restorations(&app.tables)?.len();
+        let restorations = restorations(&app.tables).await?.len();
         if restorations > 0 {
             body.insert("restorations".to_owned(), json!(restorations));
         }
@@ -63,7 +63,7 @@ pub(super) async fn readyz(app: App, entrance: Option<web::Data<Entrance>>) -> A
 }
 
 /// Each part of the service that is not as it should be.
-fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
+async fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
     let clock = app
         .time
         .wrong()
@@ -71,12 +71,12 @@ fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
     let unless = |good: bool, part, why: &str| {
         (!good).then(|| Reason::because(part, RefusalCode::NotReady, why))
     };
-    let behind = audit::behind(&app.tables, app.now())?;
+    let behind = audit::behind(&app.tables, app.now()).await?;
     let others = [
         unless(
-            app.store.is_healthy(),
+            app.database.is_healthy(),
             "store",
-            app.store.waits_for().unwrap_or(
+            app.database.waits_for().unwrap_or(
                 "the store stopped writing after an error: look at the log, and start the process anew",
             ),
         ),

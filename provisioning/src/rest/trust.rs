@@ -86,7 +86,6 @@ pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Sta
         Some(tenants) => bound::take(&app, &by.operator().share(), &tenants).await?,
         None => app.trust.send(TakeSnapshot).await.map_err(Refused::from)??,
     };
-    app.store.barrier().await?;
     Ok(cbor(Bytes::from_owner(Whole(bytes))))
 }
 
@@ -195,7 +194,6 @@ pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer
     let mut shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
     shown.changes.retain(|change| tenants.cover(change.tenant().as_str()));
     adopt::take(&app, by.operator(), shown).await?;
-    app.store.barrier().await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -212,19 +210,28 @@ pub(super) async fn restored(
     app: App,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let after = query.cursor.as_deref().map(from_base64url);
-    let after = match after {
-        Some(None) => return Err(Refused::malformed("cursor").into()),
-        after => after.flatten(),
-    };
-    let limit = query.limit();
-    let rows = app.tables.findings.scan_records::<Finding>(&[], after.as_deref(), limit + 1);
-    let found = Page::of(rows.map_err(Refused::from)?, limit, |(key, _)| base64url(key));
+    let after = query.cursor.as_deref().map(place_of).transpose()?;
+    let found = adopt::list(&app, after, query.limit()).await?;
+    let found = Page::of(found, query.limit(), cursor_of);
     Ok(HttpResponse::Ok().json(RestoredView {
-        restorations: restorations(&app.tables).map_err(Refused::from)?,
-        items: found.items.into_iter().map(|(_, finding)| finding).collect(),
+        restorations: restorations(&app.tables).await.map_err(Refused::from)?,
+        items: found.items,
         next: found.next,
     }))
+}
+
+/// Behind which finding a list goes on: tenant, kind and subject.
+fn cursor_of(finding: &Finding) -> String {
+    let Finding { tenant, kind, subject, .. } = finding;
+    base64url([tenant.as_str(), kind, subject].join("\0").as_bytes())
+}
+
+fn place_of(cursor: &str) -> Result<[String; 3], Refused> {
+    let text = from_base64url(cursor).and_then(|bytes| String::from_utf8(bytes).ok());
+    let parts: Option<Vec<String>> =
+        text.map(|text| text.splitn(3, '\0').map(str::to_owned).collect());
+    let parts = parts.and_then(|parts| parts.try_into().ok());
+    parts.ok_or_else(|| Refused::malformed("cursor"))
 }
 
 /// An operator has looked at it.

@@ -5,8 +5,7 @@
 use tessera_runtime::store::StoreError;
 use tessera_token::trust::Change;
 
-use crate::records::DeviceRecord;
-use crate::tables::{numbered, pair, second, Tables};
+use crate::tables::{one, pair, text, Tables};
 
 /// Heads and numbers of each kind, without names and keys.
 const TENANT: usize = 52;
@@ -106,60 +105,53 @@ impl Load {
 
     /// The load that these changes add to verifiers. A group has its room since it was made, and the device keys of a
     /// tenant since it began to publish them.
-    pub(crate) fn of(tables: &Tables, changes: &[Change]) -> Result<Self, StoreError> {
+    pub(crate) async fn of(tables: &Tables, changes: &[Change]) -> Result<Self, StoreError> {
         let mut sum = Self::default();
         for change in changes {
-            sum = sum.plus(&Self::of_change(tables, change)?);
+            sum = sum.plus(&Self::of_change(tables, change).await?);
         }
         Ok(sum)
     }
 
-    fn of_change(tables: &Tables, change: &Change) -> Result<Self, StoreError> {
+    async fn of_change(tables: &Tables, change: &Change) -> Result<Self, StoreError> {
         let (known, load) = match change {
             Change::Tenant(t) => {
                 let name = t.tenant.as_str();
-                (tables.tenants.contains(name)?, Self::tenant(name))
+                (tables.tenants.contains(one(name)).await?, Self::tenant(name))
             }
             Change::Key(k) => {
                 let row = pair(&k.tenant, k.key.key_id().as_bytes());
-                (tables.keys.contains(row)?, Self::key(k.tenant.as_str()))
+                (tables.keys.contains(row).await?, Self::key(k.tenant.as_str()))
             }
             Change::Group(_) => return Ok(Self::default()),
             Change::Device(d) => {
                 let row = pair(&d.tenant, d.device.as_str());
                 let load = Self::device(d.tenant.as_str(), d.device.as_str());
-                (tables.moved_devices.contains(row)?, load)
+                (tables.moved_devices.contains(row).await?, load)
             }
             Change::Token(t) => {
-                let row = numbered(t.expires.get(), t.token.as_bytes());
+                let row = vec![t.expires.get().into(), t.token.as_bytes().into()];
                 let load = Self::token(t.tenant.as_str(), t.device.as_str());
-                (tables.revoked_tokens.contains(row)?, load)
+                (tables.revoked_tokens.contains(row).await?, load)
             }
             Change::DeviceKey(k) => {
                 let row = pair(&k.tenant, k.device.as_str());
                 let load = Self::device_key(k.tenant.as_str(), k.device.as_str(), k.key.len());
-                (tables.devices.contains(row)?, load)
+                (tables.devices.contains(row).await?, load)
             }
         };
         Ok(if known { Self::default() } else { load })
     }
 
     /// The device keys of a tenant.
-    pub(crate) fn of_device_keys(tables: &Tables, tenant: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn of_device_keys(tables: &Tables, tenant: &str) -> Result<Self, StoreError> {
         let mut sum = Self::default();
-        for row in tables.devices.rows(&pair(tenant, []), None) {
-            let (key, value) = row?;
-            let record: DeviceRecord = tables.devices.decode(&value)?;
-            sum = sum.plus(&Self::device_key(tenant, &text(second(&key)), record.key.len()));
+        let mut devices = tables.devices.walk(&one(tenant));
+        while let Some(page) = devices.next().await? {
+            for (key, record) in page {
+                sum = sum.plus(&Self::device_key(tenant, text(&key, 1)?, record.key.len()));
+            }
         }
         Ok(sum)
     }
-}
-
-pub(super) fn first(key: &[u8]) -> &[u8] {
-    key.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

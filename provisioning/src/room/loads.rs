@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use tessera_runtime::sql::{Record, Table};
 use tessera_runtime::store::StoreError;
 
-use super::load::{first, text, Load};
-use crate::records::{RevokedRow, TenantRecord};
-use crate::tables::{second, Tables};
+use super::load::Load;
+use crate::tables::{text, Tables};
 
 /// Loads of each tenant, and their sum.
 #[derive(Debug, Default)]
@@ -56,42 +56,53 @@ impl Loads {
     }
 
     /// Everything that there is.
-    pub(crate) fn of_all(tables: &Tables) -> Result<Self, StoreError> {
+    pub(crate) async fn of_all(tables: &Tables) -> Result<Self, StoreError> {
         let mut sum = Self::default();
         let mut publishing = Vec::new();
-        for row in tables.tenants.rows(&[], None) {
-            let (key, value) = row?;
-            let tenant = text(&key);
-            sum.add(&tenant, &Load::tenant(&tenant));
-            if tables.tenants.decode::<TenantRecord>(&value)?.keys_published {
-                publishing.push(tenant);
+        let mut tenants = tables.tenants.walk(&[]);
+        while let Some(page) = tenants.next().await? {
+            for (key, record) in page {
+                let tenant = text(&key, 0)?;
+                sum.add(tenant, &Load::tenant(tenant));
+                if record.keys_published {
+                    publishing.push(tenant.to_owned());
+                }
             }
         }
         for tenant in &publishing {
-            sum.add(tenant, &Load::of_device_keys(tables, tenant)?);
+            sum.add(tenant, &Load::of_device_keys(tables, tenant).await?);
         }
-        let named = |sum: &mut Self, key: &[u8], load: fn(&str, &str) -> Load| {
-            let tenant = text(first(key));
-            sum.add(&tenant, &load(&tenant, &text(second(key))));
-        };
-        for row in tables.groups.rows(&[], None) {
-            let (key, _) = row?;
-            named(&mut sum, &key, Load::group);
+        sum.add_named(&tables.groups, Load::group).await?;
+        sum.add_named(&tables.moved_devices, Load::device).await?;
+        let mut keys = tables.keys.walk(&[]);
+        while let Some(page) = keys.next().await? {
+            for (key, _) in page {
+                let tenant = text(&key, 0)?;
+                sum.add(tenant, &Load::key(tenant));
+            }
         }
-        for row in tables.keys.rows(&[], None) {
-            let (key, _) = row?;
-            let tenant = text(first(&key));
-            sum.add(&tenant, &Load::key(&tenant));
-        }
-        for row in tables.moved_devices.rows(&[], None) {
-            let (key, _) = row?;
-            named(&mut sum, &key, Load::device);
-        }
-        for row in tables.revoked_tokens.rows(&[], None) {
-            let (_, value) = row?;
-            let row: RevokedRow = tables.revoked_tokens.decode(&value)?;
-            sum.add(&row.tenant, &Load::token(&row.tenant, &row.device));
+        let mut tokens = tables.revoked_tokens.walk(&[]);
+        while let Some(page) = tokens.next().await? {
+            for (_, row) in page {
+                sum.add(&row.tenant, &Load::token(&row.tenant, &row.device));
+            }
         }
         Ok(sum)
+    }
+
+    /// The rows of a table whose key is a tenant and a name.
+    async fn add_named<R: Record>(
+        &mut self,
+        table: &Table<R>,
+        load: fn(&str, &str) -> Load,
+    ) -> Result<(), StoreError> {
+        let mut rows = table.walk(&[]);
+        while let Some(page) = rows.next().await? {
+            for (key, _) in page {
+                let tenant = text(&key, 0)?;
+                self.add(tenant, &load(tenant, text(&key, 1)?));
+            }
+        }
+        Ok(())
     }
 }

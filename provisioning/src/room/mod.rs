@@ -11,6 +11,7 @@
 //! A revocation is never refused for want of room. Groups, moved or not, have their room from the start; so a token that
 //! finds none becomes a move of its device, and a device that finds none a move of its group.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +144,7 @@ pub(crate) struct Room {
     most: TrustLimits,
     taken: Mutex<Taken>,
     /// One counting at a time.
-    counting: Mutex<()>,
+    counting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -187,13 +188,18 @@ impl Taken {
 
 impl Room {
     /// Counts what there is.
-    pub(crate) fn count(
+    pub(crate) async fn count(
         tables: &Tables,
         most: TrustLimits,
         now: Duration,
     ) -> Result<Arc<Self>, StoreError> {
-        let taken = Taken { written: Loads::of_all(tables)?, counted: now, ..Taken::default() };
-        Ok(Arc::new(Self { most, taken: Mutex::new(taken), counting: Mutex::default() }))
+        let written = Loads::of_all(tables).await?;
+        let taken = Taken { written, counted: now, ..Taken::default() };
+        Ok(Arc::new(Self {
+            most,
+            taken: Mutex::new(taken),
+            counting: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Takes room for a change of this tenant. A change that adds nothing always fits, also where more is taken than there
@@ -248,17 +254,17 @@ impl Room {
     }
 
     /// Counts again. A change that is written meanwhile may be counted twice, until the next time, and is never left out.
-    pub(crate) fn recount(&self, tables: &Tables) -> Result<(), StoreError> {
-        self.recount_by(|| Loads::of_all(tables))
+    pub(crate) async fn recount(&self, tables: &Tables) -> Result<(), StoreError> {
+        self.recount_by(Loads::of_all(tables)).await
     }
 
-    fn recount_by(
+    async fn recount_by(
         &self,
-        walk: impl FnOnce() -> Result<Loads, StoreError>,
+        walk: impl Future<Output = Result<Loads, StoreError>>,
     ) -> Result<(), StoreError> {
-        let _alone = self.counting.lock();
+        let _alone = self.counting.lock().await;
         self.taken.lock().since = Loads::default();
-        let mut counted = walk()?;
+        let mut counted = walk.await?;
         let mut taken = self.taken.lock();
         counted.add_all(&taken.since);
         taken.written = counted;

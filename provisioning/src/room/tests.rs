@@ -1,5 +1,5 @@
 use tessera_runtime::random::SeededRandom;
-use tessera_runtime::store::{Batch, Store};
+use tessera_runtime::sql::{Batch, Database};
 use tessera_token::chain::{IssuerKey, StalenessBudget, TenantTrust};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
@@ -12,7 +12,7 @@ use tessera_token::trust::{
 use super::*;
 use crate::keys::files::draw;
 use crate::records::GroupRecord;
-use crate::tables::pair;
+use crate::tables::{in_folder, pair};
 
 fn names(length: usize) -> (TenantId, DeviceId, GroupId) {
     let name = |most: usize| "a".repeat(length.min(most));
@@ -133,25 +133,24 @@ fn the_limits_of_both_sides_fit() {
     }
 }
 
-fn open() -> (tempfile::TempDir, Store, Tables) {
+fn open() -> (tempfile::TempDir, Database, Tables) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store")).unwrap();
-    let tables = Tables::open(&store).unwrap();
-    (dir, store, tables)
+    let (database, tables) = in_folder(&dir.path().join("store"));
+    (dir, database, tables)
 }
 
-async fn group(store: &Store, tables: &Tables, name: &str) {
+async fn group(database: &Database, tables: &Tables, name: &str) {
     let mut batch = Batch::new();
     let record = GroupRecord { number: 0, epoch: 0, created: 0 };
-    batch.put_record(&tables.groups, pair("t", name), &record);
-    store.commit(batch).await.unwrap();
+    batch.put(&tables.groups, pair("t", name), &record);
+    database.commit(batch).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_was_not_written_gives_its_room_back() {
-    let (_dir, _store, tables) = open();
+    let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let load = Load::group("t", "g");
     let one = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
     let two = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
@@ -170,51 +169,52 @@ async fn what_was_not_written_gives_its_room_back() {
 
 #[tokio::test]
 async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
-    let (_dir, store, tables) = open();
-    group(&store, &tables, "a").await;
-    group(&store, &tables, "b").await;
+    let (_dir, database, tables) = open();
+    group(&database, &tables, "a").await;
+    group(&database, &tables, "b").await;
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let load = Load::group("t", "c");
     assert!(room.hold("t", load, Purpose::Growth).is_err());
     let mut batch = Batch::new();
     batch.delete(&tables.groups, pair("t", "a"));
-    store.commit(batch).await.unwrap();
+    database.commit(batch).await.unwrap();
     assert!(!room.is_count_due(limits::TRUST_RECOUNT - Duration::from_secs(1)));
     assert!(room.is_count_due(limits::TRUST_RECOUNT));
     assert!(!room.is_count_due(limits::TRUST_RECOUNT), "once for all who ask at this moment");
-    room.recount(&tables).unwrap();
+    room.recount(&tables).await.unwrap();
     assert!(room.hold("t", load, Purpose::Growth).is_ok());
     assert_eq!(room.taken()[1], ("groups", 1));
 }
 
 /// A counting takes a while, and others write meanwhile.
-#[test]
-fn what_is_written_during_a_counting_is_not_left_out() {
-    let (_dir, _store, tables) = open();
+#[tokio::test]
+async fn what_is_written_during_a_counting_is_not_left_out() {
+    let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let load = Load::group("t", "g");
     let before = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
-    room.recount_by(|| {
-        let counted = Loads::of_all(&tables)?;
+    room.recount_by(async {
+        let counted = Loads::of_all(&tables).await?;
         before.keep();
         room.book("t", &load);
         Ok(counted)
     })
+    .await
     .unwrap();
     assert_eq!(room.taken()[1], ("groups", 2));
     assert!(room.hold("t", load, Purpose::Growth).is_err());
-    room.recount(&tables).unwrap();
+    room.recount(&tables).await.unwrap();
     assert_eq!(room.taken()[1], ("groups", 0), "the next one finds what the tables hold");
 }
 
 /// Sixteen threads and one place.
-#[test]
-fn one_place_is_taken_once() {
-    let (_dir, _store, tables) = open();
+#[tokio::test]
+async fn one_place_is_taken_once() {
+    let (_dir, _database, tables) = open();
     let most = TrustLimits { tokens: 1, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let threads: Vec<_> = (0..16)
         .map(|_| {
             let room = Arc::clone(&room);
@@ -229,11 +229,11 @@ fn one_place_is_taken_once() {
 }
 
 /// One tenant may take all that no share of another needs, and each finds its share whatever the others took.
-#[test]
-fn every_tenant_finds_its_share() {
-    let (_dir, _store, tables) = open();
+#[tokio::test]
+async fn every_tenant_finds_its_share() {
+    let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 80, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let takes = |tenant: &str, purpose| {
         let held = room.hold(tenant, Load::group(tenant, "g"), purpose);
         held.map(Hold::keep)
@@ -260,7 +260,7 @@ fn every_tenant_finds_its_share() {
     assert_eq!(all_of("a", Purpose::Growth), (1, true));
     assert_eq!(all_of("d", Purpose::Growth), (9, false));
     // Alone, a tenant takes everything.
-    let room = Room::count(&tables, most, Duration::ZERO).unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
     let load = Load::group("t", "g");
     for _ in 0..80 {
         room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();

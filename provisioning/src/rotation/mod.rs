@@ -1,6 +1,6 @@
 //! The steps of an issuer key's life, each one write and its events: rotation, compromise, retirement.
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use crate::audit::Actor;
 use crate::keys;
 use crate::limits::{KEYS_PER_TENANT, KEY_KEPT_SECONDS};
-use crate::records::keys::{KeyRecord, State};
+use crate::records::keys::State;
 use crate::refused::Refused;
 use crate::room::Load;
 use crate::service::Service;
@@ -27,7 +27,7 @@ pub(crate) async fn rotate(
 ) -> Result<Rotated, Refused> {
     let _turn = service.keys_turn.lock().await;
     until_committed(async || {
-        let step = Step::read(service, tenant)?;
+        let step = Step::read(service, tenant).await?;
         if step.count() >= KEYS_PER_TENANT {
             service.metrics.limits_hit.inc(&["keys_of_a_tenant"]);
             let detail = format!("no more than {KEYS_PER_TENANT} issuer keys of one tenant");
@@ -56,7 +56,7 @@ pub(crate) async fn compromise(
 ) -> Result<(), Refused> {
     let _turn = service.keys_turn.lock().await;
     until_committed(async || {
-        let step = Step::read(service, tenant)?;
+        let step = Step::read(service, tenant).await?;
         let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn replace_lost(
     lost: &[KeyId],
 ) -> Result<Rotated, Refused> {
     until_committed(async || {
-        let step = Step::read(service, tenant)?;
+        let step = Step::read(service, tenant).await?;
         let mut leaving = Vec::new();
         for id in lost {
             let key = step.by_id(*id)?;
@@ -101,12 +101,10 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let after = service.keys_looked.lock().take();
     let most = tessera_runtime::limits::STORE_SCAN_ROWS;
-    let rows = service.tables.keys.scan_records::<KeyRecord>(&[], after.as_deref(), most)?;
+    let rows = service.tables.keys.scan(&[], after.as_deref(), most).await?;
     let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());
     for (key, record) in rows {
-        let Some((tenant, id)) = keys::tenant_of(&key).zip(keys::id_of(&key)) else {
-            continue;
-        };
+        let (tenant, id) = (keys::tenant_of(&key)?, keys::id_of(&key)?);
         match record.state {
             State::Retiring if record.not_after <= now => {
                 match retire(service, &tenant, id).await {
@@ -119,9 +117,9 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
             }
             State::Retired if record.since.saturating_add(KEY_KEPT_SECONDS) < now => {
                 let mut batch = Batch::new();
-                batch.expect_record(&service.tables.keys, &key, &record);
-                batch.delete(&service.tables.keys, &key);
-                service.store.commit(batch).await?;
+                batch.expect(&service.tables.keys, key.clone(), &record);
+                batch.delete(&service.tables.keys, key);
+                service.database.commit(batch).await?;
                 service.room.gone(tenant.as_str(), &Load::key(tenant.as_str()));
             }
             _ => {}
@@ -135,7 +133,7 @@ async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), R
     let by = Actor("service".to_owned());
     let entry = service.entry(&by, "key.retire", tenant.as_str(), &id.to_string());
     let _turn = service.keys_turn.lock().await;
-    let step = Step::read(service, tenant)?;
+    let step = Step::read(service, tenant).await?;
     let leaving = [(step.by_id(id)?, State::Retired)];
     succeed(service, &step, &leaving, Successors::IfRoom, entry).await.map(|_| ())
 }

@@ -1,6 +1,6 @@
 //! The successors when issuer keys of a tenant leave: next becomes active, and a new next is published.
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Entry;
 use crate::keys::fresh::fresh_next;
-use crate::keys::{id_of, of_tenant, put};
+use crate::keys::{of_tenant, put};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
@@ -42,11 +42,10 @@ pub(super) struct Step {
 pub(super) type Known = (KeyId, KeyRecord);
 
 impl Step {
-    pub(super) fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
-        tenants::known(service, tenant)?;
-        let rows = of_tenant(&service.tables, tenant)?;
-        let keys = rows.into_iter().filter_map(|(key, record)| Some((id_of(&key)?, record)));
-        Ok(Self { tenant: tenant.clone(), keys: keys.collect() })
+    pub(super) async fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
+        tenants::known(service, tenant).await?;
+        let keys = of_tenant(&service.tables, tenant).await?;
+        Ok(Self { tenant: tenant.clone(), keys })
     }
 
     /// Keys that verifiers hold: retired ones are listed for a while, and verifiers have forgotten them.
@@ -111,7 +110,7 @@ pub(super) async fn succeed(
     let mut batch = Batch::new();
     for (id, record) in leaving.iter().map(|(key, _)| *key).chain(promoted) {
         let row = pair(&step.tenant, id.as_bytes());
-        batch.expect_record(&service.tables.keys, row, record);
+        batch.expect(&service.tables.keys, row, record);
     }
     let tried = publish(service, step, hold, batch, changed, entry).await;
     tried.map(|tried| tried.map(|()| rotated))

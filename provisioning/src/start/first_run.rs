@@ -5,7 +5,8 @@ use std::path::Path;
 
 use tessera_runtime::random::Random;
 use tessera_runtime::secret::{write_secret_file, Secret};
-use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_runtime::sql::{Batch, Database};
+use tessera_runtime::store::StoreError;
 use tessera_token::encoding::hex;
 use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::key::SecretKey;
@@ -24,7 +25,7 @@ use crate::records::{RoleClass, RoleRecord, TenantRecord};
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::{groups, templates};
 use crate::start_error::StartError;
-use crate::tables::{pair, Tables};
+use crate::tables::{one, pair, Tables};
 use crate::trust::ledger::{self, Head};
 
 const FOUNDED: &str = "founded";
@@ -33,7 +34,7 @@ const DEFAULT_TENANT: &str = "default";
 /// The parts that the first start needs.
 pub(super) struct FirstRun<'a> {
     pub(super) dir: &'a Path,
-    pub(super) store: &'a Store,
+    pub(super) database: &'a Database,
     pub(super) tables: &'a Tables,
     pub(super) folder: &'a KeyFolder,
     pub(super) root: &'a SecretKey,
@@ -42,26 +43,29 @@ pub(super) struct FirstRun<'a> {
 }
 
 /// Whether the folder holds a whole service, and whether it is the one of this root key.
-pub(super) fn is_initialised(
+pub(super) async fn is_initialised(
     tables: &Tables,
     root: Option<&SecretKey>,
 ) -> Result<bool, StartError> {
-    match (tables.meta.get(FOUNDED)?, root) {
+    match (tables.marks.get::<String>(FOUNDED).await?, root) {
         (None, _) => Ok(false),
         (Some(_), None) => Ok(true),
-        (Some(thumbprint), Some(root)) if thumbprint == root.public().thumbprint().as_bytes() => {
-            Ok(true)
-        }
+        (Some(thumbprint), Some(root)) if thumbprint == name_of(root) => Ok(true),
         _ => Err(StartError::Keys),
     }
 }
 
+/// The thumbprint of the root key, by which a database knows it.
+fn name_of(root: &SecretKey) -> String {
+    hex::encode(root.public().thumbprint().as_bytes())
+}
+
 /// Founds the service: tenant, roles, accounts, keys.
 pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, StartError> {
-    let FirstRun { dir, store, tables, root, .. } = *first_run;
+    let FirstRun { dir, database, tables, root, .. } = *first_run;
     let mut batch = Batch::new();
     let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
-    let changes = tenant_and_keys(first_run, &mut batch, &tenant)?;
+    let changes = tenant_and_keys(first_run, &mut batch, &tenant).await?;
     ledger::append(tables, &mut batch, Head::default(), &changes, root, first_run.now)
         .map_err(|_| StartError::Internal)?;
     roles(tables, &mut batch, &tenant)?;
@@ -70,15 +74,12 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, S
     let by = Actor("service".to_owned());
     let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
     Pending::default().add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
-    let thumbprint = root.public().thumbprint();
-    write_secret_file(
-        &dir.join("root.thumbprint"),
-        format!("{}\n", hex::encode(thumbprint.as_bytes())).as_bytes(),
-    )?;
+    let thumbprint = name_of(root);
+    write_secret_file(&dir.join("root.thumbprint"), format!("{thumbprint}\n").as_bytes())?;
     clock::begin(&mut batch, tables, first_run.now);
-    batch.expect_absent(&tables.meta, FOUNDED);
-    batch.put(&tables.meta, FOUNDED, thumbprint.as_bytes().to_vec());
-    store.commit(batch).await.map_err(|error: StoreError| StartError::Store(error))?;
+    tables.marks.expect_same::<String>(&mut batch, FOUNDED, None);
+    tables.marks.put(&mut batch, FOUNDED, &thumbprint);
+    database.commit(batch).await.map_err(|error: StoreError| StartError::Store(error))?;
     Ok(FirstStart { operator_token })
 }
 
@@ -88,7 +89,7 @@ pub(super) const BOOTSTRAP_FILE: &str = "operator.token";
 pub(super) const BOOTSTRAP: &[OperatorRole] =
     &[OperatorRole::Viewer, OperatorRole::Fleet, OperatorRole::Security, OperatorRole::Admin];
 
-fn tenant_and_keys(
+async fn tenant_and_keys(
     first_run: &FirstRun<'_>,
     batch: &mut Batch,
     tenant: &TenantId,
@@ -96,8 +97,8 @@ fn tenant_and_keys(
     let (tables, now) = (first_run.tables, first_run.now.get());
     let mut record = TenantRecord::new(false, now);
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
-    groups::found(tables, batch, tenant, &group, &mut record, now)?;
-    batch.put_record(&tables.tenants, tenant.as_str(), &record);
+    groups::found(tables, batch, tenant, &group, &mut record, now).await?;
+    batch.put(&tables.tenants, one(tenant.as_str()), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
     for state in [State::Active, State::Next] {
         let key = files::draw(first_run.random).map_err(|_| StartError::Random)?;
@@ -126,7 +127,7 @@ fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), St
     for (name, role) in [("sensor", sensor), ("backend", backend)] {
         templates::check(&role).map_err(|_| StartError::Internal)?;
         let id = RoleId::parse(name).map_err(|_| StartError::Internal)?;
-        batch.put_record(&tables.roles, pair(tenant, id.as_str()), &role);
+        batch.put(&tables.roles, pair(tenant, id.as_str()), &role);
     }
     Ok(())
 }

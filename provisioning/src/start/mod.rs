@@ -19,12 +19,14 @@ use crate::config::ProvisioningConfig;
 use crate::service::Service;
 use crate::start_error::StartError;
 pub use operator::renew as renew_operator;
+pub use stopped::{copy as copy_stopped, mark_restored};
 
 mod first_run;
 mod listen;
 mod opening;
 mod operator;
 mod run;
+mod stopped;
 
 #[cfg(feature = "testing")]
 pub(crate) use run::{prepare, Parts};
@@ -92,7 +94,7 @@ impl ProvisioningHandle {
     pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
         let by = Actor("service".to_owned());
         self.service.note_blocking(&self.service.entry(&by, "backup.make", "", "store"))?;
-        self.service.store.copy_to(to)
+        self.service.database.copy_to(to)
     }
 
     /// The secrets that were made, when this was the first start in the folder.

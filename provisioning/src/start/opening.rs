@@ -4,11 +4,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tessera_runtime::clock::SharedClock;
+use tessera_runtime::random::Random;
 use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write_secret_file};
-use tessera_runtime::store::{Store, StoreError, StoreOptions};
+use tessera_runtime::sql::Database;
+use tessera_runtime::store::{StoreError, StoreOptions};
 
 use crate::start_error::StartError;
+use crate::tables::SCHEMA;
 
 /// The traces of a founding, in their order.
 const TRACES: [&str; 4] =
@@ -79,15 +84,23 @@ impl Place {
     }
 }
 
-/// Opens the store. One that must be there and is not is a loss; when it is accepted, that is on the disk before.
-pub(super) fn open(place: &Place, accept_loss: bool) -> Result<Store, StartError> {
+/// Opens the database. One that must be there and is not is a loss; when it is accepted, that is on the disk before.
+pub(super) fn open(
+    place: &Place,
+    accept_loss: bool,
+    clock: &SharedClock,
+    random: &dyn Random,
+) -> Result<Database, StartError> {
     let must_exist = place.had_one();
     let options = StoreOptions { must_exist, ..StoreOptions::default() };
-    match Store::open_with(&place.store(), &options) {
+    let open = |options: &StoreOptions| {
+        Database::open(&place.store(), SCHEMA, options, Arc::clone(clock), random)
+    };
+    match open(&options) {
         Err(StoreError::Lost(loss)) if accept_loss => {
             write_secret_file(&place.own.join(LOSS), loss.to_string().as_bytes())?;
-            Ok(Store::open_with(&place.store(), &StoreOptions { accept_loss, ..options })?)
+            Ok(open(&StoreOptions { accept_loss, ..options })?.0)
         }
-        opened => Ok(opened?),
+        opened => Ok(opened?.0),
     }
 }

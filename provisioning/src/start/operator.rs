@@ -5,7 +5,7 @@ use std::path::Path;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::{write_secret_file, Secret};
-use tessera_runtime::store::{Batch, Store};
+use tessera_runtime::sql::{Batch, Database};
 
 use super::first_run::{is_initialised, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME};
 use super::opening::{self, Place};
@@ -32,30 +32,30 @@ pub async fn renew(
         return Err(StartError::NotFounded(data.to_owned()));
     }
     let place = Place::make(data)?;
-    let store = opening::open(&place, false)?;
-    let renewed = replace(data, &store, clock, random).await;
-    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    let database = opening::open(&place, false, clock, random)?;
+    let renewed = replace(data, &database, clock, random).await;
+    let closed = database.close().await;
     let made = renewed?;
-    closed.map_err(|_| StartError::Internal)??;
+    closed?;
     Ok(made)
 }
 
 async fn replace(
     data: &Path,
-    store: &Store,
+    database: &Database,
     clock: &SharedClock,
     random: &dyn Random,
 ) -> Result<FirstStart, StartError> {
-    let tables = Tables::open(store)?;
-    if !is_initialised(&tables, None)? {
+    let tables = Tables::of(database);
+    if !is_initialised(&tables, None).await? {
         return Err(StartError::NotFounded(data.to_owned()));
     }
     let token: Secret<String> = operators::draw(random).map_err(|_| StartError::Random)?;
     let now = clock.unix().get();
     let mut batch = Batch::new();
-    let accounts = operators::all(&tables).map_err(|_| StartError::Internal)?;
-    for former in accounts.iter().filter(|account| account.name == BOOTSTRAP_NAME) {
-        batch.delete(&tables.operators, former.hash);
+    let accounts = operators::all(&tables).await.map_err(|_| StartError::Internal)?;
+    for (former, _) in accounts.into_iter().filter(|(_, account)| account.name == BOOTSTRAP_NAME) {
+        batch.delete(&tables.operators, former);
     }
     let account = (BOOTSTRAP_NAME, Tenants::All);
     operators::put(&tables, &mut batch, account, &token, BOOTSTRAP, now);
@@ -65,6 +65,6 @@ async fn replace(
     let pending = Pending::from(random::number(random).map_err(|_| StartError::Random)?);
     pending.add(&tables, &mut batch, now.saturating_mul(1000), &entry);
     write_secret_file(&data.join(BOOTSTRAP_FILE), token.expose().as_bytes())?;
-    store.commit(batch).await?;
+    database.commit(batch).await?;
     Ok(FirstStart { operator_token: token })
 }

@@ -10,8 +10,8 @@ use tessera_runtime::derivation;
 use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
+use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::{Batch, Store};
 use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
@@ -89,7 +89,7 @@ async fn run(parts: Parts, ready: Ready) {
     let Listening { server, addr, inner } = match listen(&service, tls.clone()) {
         Ok(listening) => listening,
         Err(error) => {
-            let _ = service.store.close();
+            let _ = service.database.close().await;
             return drop(ready.send(Err(error)));
         }
     };
@@ -102,11 +102,11 @@ async fn run(parts: Parts, ready: Ready) {
     }
     serve(&service, server).await;
     let _ = service.audit.send(ChainPending).await;
-    if let Err(error) = service.time.store(&service.store, &service.tables, true).await {
+    if let Err(error) = service.time.store(&service.database, &service.tables, true).await {
         tracing::warn!(%error, "lived time not stored: rows stay a little longer");
     }
-    if let Err(error) = service.store.close() {
-        tracing::error!(%error, "store not closed cleanly");
+    if let Err(error) = service.database.close().await {
+        tracing::error!(%error, "the database was not closed cleanly");
     }
     tracing::info!("provisioning stopped");
 }
@@ -163,10 +163,11 @@ pub(crate) async fn prepare(
     parts: Parts,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let place = Place::make(&parts.config.data_dir)?;
-    let store = opening::open(&place, parts.config.accept_loss)?;
+    let accept_loss = parts.config.accept_loss;
+    let database = opening::open(&place, accept_loss, &parts.clock, &*parts.random)?;
     let replace_keys = parts.config.replace_keys;
     let started = async {
-        let (service, handle) = build(parts, &place, store.clone()).await?;
+        let (service, handle) = build(parts, &place, database.clone()).await?;
         let loss = place.loss()?;
         if let Some(missing) = &loss {
             note_loss(&service, missing).await?;
@@ -181,8 +182,7 @@ pub(crate) async fn prepare(
     match started.await {
         Ok(built) => Ok(built),
         Err(error) => {
-            // On another thread: actors of this one may have to take an answer first.
-            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+            let _ = database.close().await;
             Err(error)
         }
     }
@@ -201,7 +201,7 @@ async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
 
 /// Every issuer key in use has its seed before the first token is asked for, and no other seed is there.
 async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
-    let survey = service.key_folder.survey(&service.tables)?;
+    let survey = service.key_folder.survey(&service.tables).await?;
     if survey.lost.is_empty() {
         return service.key_folder.clear(&survey.named);
     }
@@ -216,27 +216,27 @@ async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
     for (tenant, lost) in by_tenant {
         replace_lost(service, &tenant, &lost).await.map_err(|_| StartError::Internal)?;
     }
-    service.key_folder.clear(&service.key_folder.survey(&service.tables)?.named)
+    service.key_folder.clear(&service.key_folder.survey(&service.tables).await?.named)
 }
 
 pub(super) async fn build(
     parts: Parts,
     place: &Place,
-    store: Store,
+    database: Database,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
     let held = HeldClock::new(clock);
     let keys = config.derivation_key_file.as_deref();
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
-    let tables = Tables::open(&store)?;
+    let tables = Tables::of(&database);
     let lossy = place.loss()?.is_some();
     if lossy {
         // Nothing that the lost part may have given out is given out again.
-        restored::mark(&store, held.unix())?;
+        restored::mark(&database, held.unix())?;
     }
     let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
-    let founded = is_initialised(&tables, None)?;
+    let founded = is_initialised(&tables, None).await?;
     if !founded {
         if place.had_one() && !lossy {
             return Err(StartError::StoreLost(place.store()));
@@ -244,12 +244,12 @@ pub(super) async fn build(
         place.begin()?;
     }
     let root = Arc::new(key_folder.root(&*random, !founded)?);
-    let first_start = match is_initialised(&tables, Some(&root))? {
+    let first_start = match is_initialised(&tables, Some(&root)).await? {
         true => None,
         false => {
             let first_run = FirstRun {
                 dir: &config.data_dir,
-                store: &store,
+                database: &database,
                 tables: &tables,
                 folder: &key_folder,
                 root: &root,
@@ -260,26 +260,26 @@ pub(super) async fn build(
         }
     };
     place.done()?;
-    let time = ServiceClock::open(held, &tables)?;
-    time.store(&store, &tables, false).await?;
+    let time = ServiceClock::open(held, &tables).await?;
+    time.store(&database, &tables, false).await?;
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
-    came_back(&store, &tables, &*clock, &service_metrics).await?;
-    let waiters = Waiters::at(Head::read(&tables)?.seq);
-    let room = Room::count(&tables, config.trust, clock.monotonic())?;
+    came_back(&database, &tables, &*clock, &service_metrics).await?;
+    let waiters = Waiters::at(Head::read(&tables).await?.seq);
+    let room = Room::count(&tables, config.trust, clock.monotonic()).await?;
     let issuer = IssuerActor {
-        store: store.clone(),
+        database: database.clone(),
         clock: clock.clone(),
-        issuer: Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm),
+        issuer: Some(Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm)),
     };
     let issuer = Supervisor::start(move |_| issuer);
     let issuer_ = issuer.clone();
-    let (store_, tables_, time_, root_, waiters_) =
-        (store.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
+    let (database_, tables_, time_, root_, waiters_) =
+        (database.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
     let bells = Bells::default();
     let bells_ = bells.clone();
     let trust = Supervisor::start(move |_| TrustActor {
-        store: store_,
+        database: database_,
         tables: tables_,
         time: time_,
         root: root_,
@@ -290,8 +290,8 @@ pub(super) async fn build(
         claimed: None,
         unbacked: Default::default(),
     });
-    let (store_, tables_) = (store.clone(), tables.clone());
-    let audit = Supervisor::start(move |_| AuditActor { store: store_, tables: tables_ });
+    let (database_, tables_) = (database.clone(), tables.clone());
+    let audit = Supervisor::start(move |_| AuditActor { database: database_, tables: tables_ });
     let service = Service {
         nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
         admission: Admission::new(config.admission),
@@ -304,7 +304,7 @@ pub(super) async fn build(
         clock,
         time,
         random,
-        store,
+        database,
         tables,
         key_folder,
         root,
@@ -338,23 +338,23 @@ pub(super) async fn build(
 
 /// A copy that was marked jumps before any request is served.
 async fn came_back(
-    store: &Store,
+    database: &Database,
     tables: &Tables,
     clock: &dyn Clock,
     metrics: &ServiceMetrics,
 ) -> Result<(), StartError> {
     let mut batch = Batch::new();
-    if let Some(restoration) = restored::at_start(tables, &mut batch, clock.unix())? {
+    if let Some(restoration) = restored::at_start(tables, &mut batch, clock.unix()).await? {
         let by = Actor("service".to_owned());
         let entry = Entry::new(clock.unix().get(), &by, "trust.restored", "", "service");
         let detail = format!("a copy came back: events go on at {}", restoration.to);
         let entry = entry.detail(detail);
         Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
-        store.commit(batch).await?;
+        database.commit(batch).await?;
         tell(&restoration);
         metrics.restorations.inc(&[restoration.why.as_str()]);
     }
-    let count = restored::restorations(tables)?.len();
+    let count = restored::restorations(tables).await?.len();
     metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));
     Ok(())
 }

@@ -22,8 +22,8 @@ async fn built(dir: &Path, clock: Arc<ManualClock>) -> (Arc<Service>, Option<Str
     let (random, metrics) = (SystemRandom::shared(), Metrics::new());
     let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
     let place = opening::Place::make(dir).unwrap();
-    let store = opening::open(&place, false).unwrap();
-    let (service, handle) = run::build(parts, &place, store).await.unwrap();
+    let database = opening::open(&place, false, &parts.clock, &*parts.random).unwrap();
+    let (service, handle) = run::build(parts, &place, database).await.unwrap();
     let token = handle.first_start().map(|first| first.operator_token.expose().clone());
     (service, token)
 }
@@ -77,7 +77,7 @@ async fn ask_from_everywhere() {
         assert_eq!(refusal.code, Some(expected), "{peer}");
         assert_eq!(forbidden, expected == RefusalCode::ChannelInClear);
     }
-    service.store.close().unwrap();
+    service.database.close().await.unwrap();
 }
 
 /// The keys of a service that an earlier version founded in 1970 are good again.
@@ -92,7 +92,8 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
         let place = opening::Place::make(dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
+        let shared: tessera_runtime::clock::SharedClock = clock.clone();
+        let database = opening::open(&place, false, &shared, &*random).unwrap();
         let parts = |config| run::Parts {
             config,
             clock: clock.clone(),
@@ -100,29 +101,29 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
             metrics: Metrics::new(),
             stop: Stop::new(),
         };
-        let (before, _) = run::build(parts(config), &place, store.clone()).await.unwrap();
+        let (before, _) = run::build(parts(config), &place, database.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
         rotation::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
         chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
-        let (service, _) = run::build(parts(config), &place, store.clone()).await.unwrap();
+        let (service, _) = run::build(parts(config), &place, database.clone()).await.unwrap();
         crate::heal::keys(&service).await.unwrap();
         for (state, valid) in [
             (State::Next, crate::limits::KEY_SECONDS),
             (State::Active, crate::limits::KEY_SECONDS),
             (State::Retiring, tessera_token::limits::TOKEN_LIFE_SECONDS),
         ] {
-            let (_, key) = in_state(&service.tables, &tenant, state).unwrap().unwrap();
+            let (_, key) = in_state(&service.tables, &tenant, state).await.unwrap().unwrap();
             assert!(key.not_after >= NOW.get() + valid, "{state:?} {key:?}");
             assert!(key.not_before < NOW.get());
         }
         // Nothing is left to be dated.
-        let seq = crate::trust::ledger::Head::read(&service.tables).unwrap().seq;
+        let seq = crate::trust::ledger::Head::read(&service.tables).await.unwrap().seq;
         crate::heal::keys(&service).await.unwrap();
-        assert_eq!(crate::trust::ledger::Head::read(&service.tables).unwrap().seq, seq);
+        assert_eq!(crate::trust::ledger::Head::read(&service.tables).await.unwrap().seq, seq);
         chained(&service).await;
-        store.close().unwrap();
+        database.close().await.unwrap();
     });
 }
 
@@ -134,15 +135,17 @@ async fn chained(service: &crate::service::Service) {
 struct Rig {
     dir: tempfile::TempDir,
     clock: std::sync::Arc<ManualClock>,
-    store: tessera_runtime::store::Store,
+    database: tessera_runtime::sql::Database,
 }
 
 impl Rig {
     fn new(now: UnixSeconds) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let place = opening::Place::make(dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
-        Self { dir, clock: ManualClock::at(now), store }
+        let clock = ManualClock::at(now);
+        let shared: tessera_runtime::clock::SharedClock = clock.clone();
+        let database = opening::open(&place, false, &shared, &SystemRandom).unwrap();
+        Self { dir, clock, database }
     }
 
     /// A service on the store, without a socket and without a sweeper.
@@ -161,7 +164,7 @@ impl Rig {
             stop: Stop::new(),
         };
         let place = opening::Place::make(self.dir.path()).unwrap();
-        Ok(run::build(parts, &place, self.store.clone()).await?.0)
+        Ok(run::build(parts, &place, self.database.clone()).await?.0)
     }
 }
 
@@ -183,26 +186,45 @@ fn keys_behind_the_first_rows_of_the_table_are_dated_too() {
         let first = TenantId::parse("a").unwrap();
         let numbers: Vec<u64> = (0..=STORE_SCAN_ROWS as u64).collect();
         for part in numbers.chunks(500) {
-            let mut batch = tessera_runtime::store::Batch::new();
+            let mut batch = tessera_runtime::sql::Batch::new();
             for number in part {
                 let id = tessera_token::key::KeyId::from_bytes(number.to_be_bytes());
                 crate::keys::put(&service.tables, &mut batch, &first, id, &retired);
             }
-            service.store.commit(batch).await.unwrap();
+            service.database.commit(batch).await.unwrap();
         }
         rig.clock.set_unix(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let ends = || {
-            let key = in_state(&service.tables, &default_tenant(), State::Active).unwrap();
+        let ends = async || {
+            let key = in_state(&service.tables, &default_tenant(), State::Active).await.unwrap();
             key.unwrap().1.not_after
         };
         crate::heal::keys(&service).await.unwrap();
-        assert!(ends() < NOW.get(), "it lies behind the first part");
+        assert!(ends().await < NOW.get(), "it lies behind the first part");
         crate::heal::keys(&service).await.unwrap();
-        assert_eq!(ends(), NOW.get() + crate::limits::KEY_SECONDS);
+        assert_eq!(ends().await, NOW.get() + crate::limits::KEY_SECONDS);
         chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
     });
+}
+
+/// An issuer key that no program of ours writes.
+struct Damaged;
+
+impl tessera_runtime::sql::Record for Damaged {
+    const TABLE: &'static str = "issuer_keys";
+    const KEY: &'static [&'static str] = &["tenant", "key_id"];
+    const COLUMNS: &'static [&'static str] =
+        &["public_key", "state", "created", "not_before", "not_after", "since"];
+
+    fn values(&self) -> Vec<tessera_runtime::sql::Value> {
+        let zero = 0u64;
+        vec![[0; 32].into(), "rubbish".into(), zero.into(), zero.into(), zero.into(), zero.into()]
+    }
+
+    fn read(_row: &mut tessera_runtime::sql::Row) -> Result<Self, StoreError> {
+        Ok(Self)
+    }
 }
 
 #[test]
@@ -210,18 +232,18 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
     actix_rt::System::new().block_on(async {
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let mut batch = tessera_runtime::store::Batch::new();
-        batch.put(&service.tables.keys, b"damaged", b"rubbish".to_vec());
-        batch.put(&service.tables.moved_devices, b"damaged", b"rubbish".to_vec());
-        let row = crate::tables::numbered(NOW.get(), [7; 32]);
+        let mut batch = tessera_runtime::sql::Batch::new();
+        let damaged = service.database.table::<Damaged>();
+        batch.put(&damaged, crate::tables::pair("damaged", [0; 8]), &Damaged);
+        let row = vec![NOW.get().into(), [7; 33].into()];
         let token = crate::records::RevokedRow { tenant: "default".into(), device: "a".into() };
-        batch.put_record(&service.tables.revoked_tokens, &row, &token);
-        service.store.commit(batch).await.unwrap();
+        batch.put(&service.tables.revoked_tokens, row.clone(), &token);
+        service.database.commit(batch).await.unwrap();
         let swept = crate::sweep::once(&service, &mut Default::default()).await;
         assert_eq!(swept.unwrap_err().code, RefusalCode::Internal);
-        assert!(!service.tables.revoked_tokens.contains(&row).unwrap());
+        assert!(!service.tables.revoked_tokens.contains(row).await.unwrap());
         chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
     });
 }
 
@@ -229,7 +251,7 @@ fn a_step_of_the_sweep_that_fails_stops_no_other() {
 #[test]
 fn a_start_lifts_a_device_without_room_with_its_group() {
     actix_rt::System::new().block_on(async {
-        use crate::records::{DeviceRecord, GroupRecord};
+        use crate::records::DeviceRecord;
         use crate::tables::pair;
         use crate::trust::restored;
         const FLOOR: u64 = 1000;
@@ -246,29 +268,29 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
             enrolled: NOW.get(),
             claim: String::new(),
         };
-        let mut batch = tessera_runtime::store::Batch::new();
-        batch.put_record(&tables.devices, &row, &record);
+        let mut batch = tessera_runtime::sql::Batch::new();
+        batch.put(&tables.devices, row.clone(), &record);
         let by = crate::audit::Actor("test".to_owned());
         let entry = service.entry(&by, "device.revoke", "default", "a");
         let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 1, at: NOW };
         let changes = vec![tessera_token::trust::Change::Device(moved)];
         service.publish(changes, batch, entry).await.unwrap();
-        let mut batch = tessera_runtime::store::Batch::new();
-        batch.delete(&tables.moved_devices, &row);
-        batch.put_record(&tables.meta, "epoch_floor", &FLOOR);
-        restored::lift_after(tables, &mut batch, 0, None).unwrap();
-        service.store.commit(batch).await.unwrap();
+        let mut batch = tessera_runtime::sql::Batch::new();
+        batch.delete(&tables.moved_devices, row.clone());
+        tables.marks.put(&mut batch, "epoch_floor", &FLOOR);
+        restored::lift_after(tables, &mut batch, 0, None).await.unwrap();
+        service.database.commit(batch).await.unwrap();
         chained(&service).await;
 
         let service = rig.start(|config| config.trust.devices = 0).await.unwrap();
         let tables = &service.tables;
-        assert_eq!(restored::lifting(tables).unwrap(), None);
-        let group = tables.groups.get_record::<GroupRecord>(pair(default_tenant(), "default"));
+        assert_eq!(restored::lifting(tables).await.unwrap(), None);
+        let group = tables.groups.get(pair(default_tenant(), "default")).await;
         assert!(group.unwrap().unwrap().epoch >= FLOOR);
-        let device = tables.devices.get_record::<DeviceRecord>(&row).unwrap().unwrap();
+        let device = tables.devices.get(row).await.unwrap().unwrap();
         assert_eq!((device.epoch, device.revoked), (FLOOR, false));
         chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
     });
 }
 
@@ -276,11 +298,10 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
 #[test]
 fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
     actix_rt::System::new().block_on(async {
-        use tessera_runtime::store::Batch;
+        use tessera_runtime::sql::Batch;
         use tessera_token::ids::GroupId;
         use tessera_token::trust::TenantSet;
 
-        use crate::records::GroupRecord;
         use crate::registry::{groups, tenants};
         use crate::trust::{ledger, restored};
         const FLOOR: u64 = 1000;
@@ -293,14 +314,14 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
             tenants::create(&service, &by, id, false).await.unwrap();
             groups::revoke(&service, &by, id, &group).await.unwrap();
         }
-        let head = ledger::Head::read(&service.tables).unwrap().seq;
+        let head = ledger::Head::read(&service.tables).await.unwrap().seq;
         groups::revoke(&service, &by, &ids[2], &group).await.unwrap();
         let mark = async |after, of: Option<&TenantId>| {
             let of = of.map(|id| TenantSet::new([id.clone()]).unwrap());
             let mut batch = Batch::new();
-            batch.put_record(&service.tables.meta, "epoch_floor", &FLOOR);
-            restored::lift_after(&service.tables, &mut batch, after, of.as_ref()).unwrap();
-            service.store.commit(batch).await.unwrap();
+            service.tables.marks.put(&mut batch, "epoch_floor", &FLOOR);
+            restored::lift_after(&service.tables, &mut batch, after, of.as_ref()).await.unwrap();
+            service.database.commit(batch).await.unwrap();
         };
         mark(0, Some(&ids[0])).await;
         mark(u64::MAX, Some(&ids[0])).await;
@@ -309,14 +330,15 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
 
         let service = rig.start(|_| {}).await.unwrap();
         let tables = &service.tables;
-        assert_eq!(restored::lifting(tables).unwrap(), None);
-        let epochs = ids.clone().map(|id| {
-            let row = tables.groups.get_record::<GroupRecord>(crate::tables::pair(id, "default"));
-            row.unwrap().unwrap().epoch
-        });
+        assert_eq!(restored::lifting(tables).await.unwrap(), None);
+        let mut epochs = Vec::new();
+        for id in &ids {
+            let row = tables.groups.get(crate::tables::pair(id, "default")).await;
+            epochs.push(row.unwrap().unwrap().epoch);
+        }
         assert_eq!(epochs, [FLOOR, 1, FLOOR]);
         chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
     });
 }
 
@@ -335,8 +357,8 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
         let token = token.unwrap();
         let app = App::new().app_data(web::Data::from(service.clone())).configure(rest::configure);
         let app = init_service(app).await;
-        let written = || {
-            let load = *Loads::of_all(&service.tables).unwrap().all();
+        let written = async || {
+            let load = *Loads::of_all(&service.tables).await.unwrap().all();
             [load.tenants, load.groups, load.keys, load.bytes]
         };
         let taken = || {
@@ -365,15 +387,15 @@ fn a_request_that_is_dropped_anywhere_leaves_the_count_of_room_right() {
                 // Work that goes on alone is done when the count holds still at the written rows.
                 for _ in 0..2000 {
                     service.trust.send(TakeSnapshot).await.unwrap().unwrap();
-                    if taken() == written() {
+                    if taken() == written().await {
                         break;
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 }
-                assert_eq!(taken(), written(), "{path} dropped after {polls} polls");
+                assert_eq!(taken(), written().await, "{path} dropped after {polls} polls");
             }
         }
-        service.store.close().unwrap();
+        service.database.close().await.unwrap();
     });
 }
 
@@ -386,20 +408,20 @@ fn a_moved_device_behind_many_others_is_swept_too() {
         let dir = tempfile::tempdir().unwrap();
         let (service, _) = built(dir.path(), ManualClock::at(NOW)).await;
         let table = &service.tables.moved_devices;
-        let mut batch = tessera_runtime::store::Batch::new();
+        let mut batch = tessera_runtime::sql::Batch::new();
         for n in 0..=SWEEP_ROWS {
             let row = MovedDevice { epoch: 1, at: NOW.get() };
-            batch.put_record(table, format!("default\0d{n:05}"), &row);
+            batch.put(table, crate::tables::pair("default", format!("d{n:05}")), &row);
         }
-        batch.put_record(table, "default\0z", &MovedDevice { epoch: 1, at: 0 });
-        service.store.commit(batch).await.unwrap();
+        batch.put(table, crate::tables::pair("default", "z"), &MovedDevice { epoch: 1, at: 0 });
+        service.database.commit(batch).await.unwrap();
         let mut cursors = crate::sweep::Cursors::default();
         for _ in 0..3 {
             crate::sweep::once(&service, &mut cursors).await.unwrap();
         }
-        assert!(!table.contains("default\0z").unwrap());
-        assert_eq!(table.len().unwrap(), SWEEP_ROWS + 1);
-        service.store.close().unwrap();
+        assert!(!table.contains(crate::tables::pair("default", "z")).await.unwrap());
+        assert_eq!(table.count().await.unwrap(), SWEEP_ROWS as u64 + 1);
+        service.database.close().await.unwrap();
     });
 }
 
@@ -416,12 +438,12 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
         let app = init_service(app).await;
         let table = &service.tables.moved_devices;
         for part in 0..10 {
-            let mut batch = tessera_runtime::store::Batch::new();
+            let mut batch = tessera_runtime::sql::Batch::new();
             for n in 0..10_000 {
                 let row = MovedDevice { epoch: 1, at: NOW.get() };
-                batch.put_record(table, format!("default\0d{part}{n:05}"), &row);
+                batch.put(table, crate::tables::pair("default", format!("d{part}{n:05}")), &row);
             }
-            service.store.commit(batch).await.unwrap();
+            service.database.commit(batch).await.unwrap();
         }
         let snapshot = actix_rt::spawn(service.trust.send(TakeSnapshot));
         let request = as_operator(&token, "/v1/tenants", r#"{"tenant":"other"}"#);
@@ -434,7 +456,7 @@ fn a_publication_does_not_wait_for_a_snapshot_that_is_being_made() {
         let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
         assert!(std::sync::Arc::ptr_eq(&one, &other));
         assert_ne!(first, one);
-        service.store.close().unwrap();
+        service.database.close().await.unwrap();
     });
 }
 
@@ -458,9 +480,9 @@ fn lived_time_begins_with_the_service_and_not_with_a_restart() {
         assert!(service.time.now() >= NOW.plus(AHEAD), "the clock is believed");
         let request = as_operator(&token, "/v1/tenants", r#"{"tenant":"other"}"#);
         assert_eq!(call_service(&app, request.to_request()).await.status(), StatusCode::CREATED);
-        service.store.close().unwrap();
+        service.database.close().await.unwrap();
         let (service, _) = built(dir.path(), ManualClock::at(clock.unix())).await;
         assert!(service.time.removal() <= NOW.plus(1800), "{:?}", service.time.removal());
-        service.store.close().unwrap();
+        service.database.close().await.unwrap();
     });
 }

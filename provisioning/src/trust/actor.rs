@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture,
 };
-use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_runtime::sql::{Batch, Database};
+use tessera_runtime::store::StoreError;
 use tessera_token::key::SecretKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash, TenantSet};
@@ -26,7 +27,7 @@ use crate::write::Attempt;
 
 /// Publishes changes one after the other: the order of the feed is the order of its mailbox.
 pub(crate) struct TrustActor {
-    pub(crate) store: Store,
+    pub(crate) database: Database,
     pub(crate) tables: Tables,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
@@ -70,11 +71,11 @@ impl Handler<Publish> for TrustActor {
         let mut tenants: Vec<_> = changes.iter().map(|one| one.tenant().clone()).collect();
         tenants.dedup();
         let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
-        let step = self.step(&changes, batch);
-        let (store, issuer) = (self.store.clone(), self.issuer.clone());
+        let (line, claimed) = (self.line(), self.claimed_seq());
+        let (database, issuer) = (self.database.clone(), self.issuer.clone());
         let work = async move {
-            let (batch, written) = step?;
-            match store.commit(batch).await {
+            let (batch, written) = line.step(claimed, &changes, batch).await?;
+            match database.commit(batch).await {
                 Ok(()) => {
                     if keys_moved && written.jumped.is_none() {
                         // Ahead of every token that is asked for after the answer. An issuer that is gone signs none.
@@ -104,24 +105,40 @@ impl Handler<Publish> for TrustActor {
     }
 }
 
-impl TrustActor {
+/// The parts that a step of the feed needs.
+struct Line {
+    tables: Tables,
+    time: Arc<ServiceClock>,
+    root: Arc<SecretKey>,
+}
+
+impl Line {
     /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
     /// have, and nothing else is written: an epoch that was computed before the jump may be below what readers hold.
-    fn step(&self, changes: &[Change], mut batch: Batch) -> Result<(Batch, Written), Refused> {
-        let before = Head::read(&self.tables)?;
+    async fn step(
+        &self,
+        claimed: Option<u64>,
+        changes: &[Change],
+        mut batch: Batch,
+    ) -> Result<(Batch, Written), Refused> {
+        let before = Head::read(&self.tables).await?;
         let now = self.time.now();
-        if self.claim_beyond(&before) {
-            return self.jump_for_claim(&before, now);
+        if claimed.is_some_and(|claimed| is_beyond(claimed, &before)) {
+            return self.jump_for_claim(&before, now).await;
         }
         let head = ledger::append(&self.tables, &mut batch, before, changes, &self.root, now)?;
         Ok((batch, Written { head, jumped: None }))
     }
 
-    fn jump_for_claim(&self, before: &Head, now: UnixSeconds) -> Result<(Batch, Written), Refused> {
+    async fn jump_for_claim(
+        &self,
+        before: &Head,
+        now: UnixSeconds,
+    ) -> Result<(Batch, Written), Refused> {
         let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
         let jump = Jump::unknown(before, NoticedBy::Claim);
-        let (head, jumped) = jump.write(&self.tables, &mut batch, before, now)?;
+        let (head, jumped) = jump.write(&self.tables, &mut batch, before, now).await?;
         head.write(&self.tables, &mut batch);
         self.note_claim(&mut batch, &jumped);
         Ok((batch, Written { head, jumped: Some(jumped) }))
@@ -134,14 +151,49 @@ impl TrustActor {
         Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
     }
 
-    fn claim_beyond(&self, head: &Head) -> bool {
+    /// The jump that is due after what a reader has shown; `None` when there is nothing to write.
+    async fn jump(&self, shown: Shown) -> Result<Option<(Batch, Written)>, Refused> {
+        let head = Head::read(&self.tables).await?;
+        let place = Place::of(&self.tables, &head, shown.seq, shown.head).await?;
+        if place != Place::Elsewhere {
+            return Ok(None);
+        }
+        let after = restored::common(&self.tables, &head, &shown.marks).await?;
+        if shown.seq < head.start {
+            // It was beyond this line before the jump; now it is known where there were two.
+            let mut batch = Batch::new();
+            restored::rise_above(&self.tables, &mut batch, shown.epoch).await?;
+            restored::lift_after(&self.tables, &mut batch, after, shown.of.as_ref()).await?;
+            return Ok(Some((batch, Written { head, jumped: None })));
+        }
+        let (above, why) = (shown.seq.max(head.seq), NoticedBy::Reader);
+        let jump = Jump { above, epoch: shown.epoch, after, of: shown.of, why };
+        let mut batch = shown.batch;
+        head.expect(&self.tables, &mut batch);
+        let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now()).await?;
+        new.write(&self.tables, &mut batch);
+        Ok(Some((batch, Written { head: new, jumped: Some(jumped) })))
+    }
+}
+
+/// Whether a reader that says it has this event is beyond the head. A claim that no jump reaches is not made true by
+/// jumping.
+fn is_beyond(claimed: u64, head: &Head) -> bool {
+    claimed >= head.seq && claimed - head.seq <= UNKNOWN_JUMP
+}
+
+impl TrustActor {
+    fn line(&self) -> Line {
+        let (tables, time, root) = (self.tables.clone(), &self.time, &self.root);
+        Line { tables, time: Arc::clone(time), root: Arc::clone(root) }
+    }
+
+    /// The event that a reader said to have, while that was lately.
+    fn claimed_seq(&self) -> Option<u64> {
         let fresh = Duration::from_secs(CLAIM_OF_READER_SECONDS);
-        self.claimed.as_ref().is_some_and(|claimed| {
-            claimed.seq >= head.seq
-                && self.time.monotonic().saturating_sub(claimed.at) <= fresh
-                // A claim that no jump reaches is not made true by jumping.
-                && claimed.seq - head.seq <= UNKNOWN_JUMP
-        })
+        let now = self.time.monotonic();
+        let claimed = self.claimed.as_ref();
+        claimed.filter(|one| now.saturating_sub(one.at) <= fresh).map(|one| one.seq)
     }
 
     fn written(&mut self, written: &Written) {
@@ -199,21 +251,25 @@ impl Message for Claimed {
 }
 
 impl Handler<Claimed> for TrustActor {
-    type Result = ();
+    type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, message: Claimed, _context: &mut Self::Context) {
-        // A reader that made the line jump once and showed nothing does not make it jump again.
-        if self.unbacked.contains(&message.by) {
-            return;
-        }
-        let Ok(head) = Head::read(&self.tables) else { return };
-        // No jump reaches it, and it would hide the claims that one does.
-        if message.seq.saturating_sub(head.seq) > UNKNOWN_JUMP {
-            return;
-        }
-        let known = self.claimed.as_ref().map_or(0, |claimed| claimed.seq);
-        let seq = known.max(message.seq);
-        self.claimed = Some(Claimed { seq, ..message });
+    fn handle(&mut self, message: Claimed, _context: &mut Self::Context) -> Self::Result {
+        let tables = self.tables.clone();
+        let head = async move { Head::read(&tables).await };
+        AtomicResponse::new(Box::pin(head.into_actor(self).map(move |head, actor, _| {
+            // A reader that made the line jump once and showed nothing does not make it jump again.
+            if actor.unbacked.contains(&message.by) {
+                return;
+            }
+            let Ok(head) = head else { return };
+            // No jump reaches it, and it would hide the claims that one does.
+            if message.seq.saturating_sub(head.seq) > UNKNOWN_JUMP {
+                return;
+            }
+            let known = actor.claimed.as_ref().map_or(0, |claimed| claimed.seq);
+            let seq = known.max(message.seq);
+            actor.claimed = Some(Claimed { seq, ..message });
+        })))
     }
 }
 
@@ -241,11 +297,12 @@ impl Handler<Shown> for TrustActor {
 
     fn handle(&mut self, message: Shown, _context: &mut Self::Context) -> Self::Result {
         self.unbacked.remove(&message.by);
-        let step = self.jump(message);
-        let store = self.store.clone();
+        let (line, database) = (self.line(), self.database.clone());
         let work = async move {
-            let Some((batch, written)) = step? else { return Ok(Attempt::Committed(None)) };
-            match store.commit(batch).await {
+            let Some((batch, written)) = line.jump(message).await? else {
+                return Ok(Attempt::Committed(None));
+            };
+            match database.commit(batch).await {
                 Ok(()) => Ok(Attempt::Committed(Some(written))),
                 Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
                 Err(error) => Err(Refused::from(error)),
@@ -259,30 +316,5 @@ impl Handler<Shown> for TrustActor {
                 Ok(outcome?.map(|written| written.and_then(|written| written.jumped)))
             },
         )))
-    }
-}
-
-impl TrustActor {
-    fn jump(&self, shown: Shown) -> Result<Option<(Batch, Written)>, Refused> {
-        let head = Head::read(&self.tables)?;
-        let place = Place::of(&self.tables, &head, shown.seq, shown.head)?;
-        if place != Place::Elsewhere {
-            return Ok(None);
-        }
-        let after = restored::common(&self.tables, &head, &shown.marks)?;
-        if shown.seq < head.start {
-            // It was beyond this line before the jump; now it is known where there were two.
-            let mut batch = Batch::new();
-            restored::rise_above(&self.tables, &mut batch, shown.epoch)?;
-            restored::lift_after(&self.tables, &mut batch, after, shown.of.as_ref())?;
-            return Ok(Some((batch, Written { head, jumped: None })));
-        }
-        let (above, why) = (shown.seq.max(head.seq), NoticedBy::Reader);
-        let jump = Jump { above, epoch: shown.epoch, after, of: shown.of, why };
-        let mut batch = shown.batch;
-        head.expect(&self.tables, &mut batch);
-        let (new, jumped) = jump.write(&self.tables, &mut batch, &head, self.time.now())?;
-        new.write(&self.tables, &mut batch);
-        Ok(Some((batch, Written { head: new, jumped: Some(jumped) })))
     }
 }

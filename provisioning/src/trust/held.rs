@@ -1,5 +1,7 @@
 //! Work on a blocking thread that keeps the place it takes up until it is done.
 
+use std::future::Future;
+
 use tessera_token::refusal::RefusalCode;
 
 /// Runs `work`. `hold` stays with it and comes back with the outcome: the caller may be gone before that, and the work
@@ -13,6 +15,18 @@ pub(crate) async fn run<H: Send + 'static, T: Send + 'static>(
 ) -> Result<(T, H), RefusalCode> {
     let held = tokio::task::spawn_blocking(move || (work(), hold));
     held.await.map_err(|_| RefusalCode::Internal)
+}
+
+/// As [`run`], of work that reads tables.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_reading<H: Send + 'static, T: Send + 'static, F: Future<Output = T>>(
+    hold: H,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<(T, H), RefusalCode> {
+    let runtime = tokio::runtime::Handle::current();
+    run(hold, move || runtime.block_on(work())).await
 }
 
 #[cfg(test)]

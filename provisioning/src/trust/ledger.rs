@@ -1,12 +1,13 @@
 use serde::{Deserialize, Serialize};
-use tessera_runtime::store::{Batch, StoreError};
+use tessera_runtime::sql::Batch;
+use tessera_runtime::store::StoreError;
 use tessera_token::key::SecretKey;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Event, EventHash, FeedNonce, Heartbeat};
 
-use crate::records::{octets, MovedDevice, RevokedRow};
-use crate::tables::{numbered, pair, Tables};
+use crate::records::{octets, MovedDevice, RevokedRow, SignedEvent};
+use crate::tables::{one, pair, Tables};
 
 const HEAD: &str = "trust_head";
 
@@ -17,41 +18,24 @@ pub(crate) struct Head {
     #[serde(with = "octets")]
     pub(crate) hash: [u8; 32],
     /// Where the line begins since the last restoration: numbers below were given out on a line that was left.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) start: u64,
     /// The first event behind the beginning names this hash.
-    #[serde(with = "octets", default = "none", skip_serializing_if = "is_none")]
+    #[serde(with = "octets")]
     pub(crate) start_hash: [u8; 32],
 }
 
-/// Left out at rest: a record from before these fields has the same bytes.
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_none(hash: &[u8; 32]) -> bool {
-    *hash == none()
-}
-
-const fn none() -> [u8; 32] {
-    [0; 32]
-}
-
 impl Head {
-    pub(crate) fn read(tables: &Tables) -> Result<Self, StoreError> {
-        Ok(tables.meta.get_record(HEAD)?.unwrap_or_default())
+    pub(crate) async fn read(tables: &Tables) -> Result<Self, StoreError> {
+        Ok(tables.marks.get(HEAD).await?.unwrap_or_default())
     }
 
-    /// The batch is good only while this is the head.
+    /// The batch is good only while this is the head; it must write the next one.
     pub(crate) fn expect(&self, tables: &Tables, batch: &mut Batch) {
-        match self.seq {
-            0 => batch.expect_absent(&tables.meta, HEAD),
-            _ => batch.expect_record(&tables.meta, HEAD, self),
-        }
+        tables.marks.expect_same(batch, HEAD, Some(self).filter(|head| head.seq > 0));
     }
 
     pub(crate) fn write(&self, tables: &Tables, batch: &mut Batch) {
-        batch.put_record(&tables.meta, HEAD, self);
+        tables.marks.put(batch, HEAD, self);
     }
 
     pub(crate) fn heartbeat(
@@ -111,7 +95,7 @@ pub(crate) fn chain(
         };
         let signed = event.sign(root)?;
         new = Head { seq: event.seq, hash: *EventHash::of(&signed).as_bytes(), ..new };
-        batch.put(&tables.trust_events, event.seq.to_be_bytes(), signed);
+        batch.add(&tables.trust_events, one(event.seq), &SignedEvent(signed));
         keep(tables, batch, change);
     }
     Ok(new)
@@ -122,19 +106,16 @@ fn keep(tables: &Tables, batch: &mut Batch, change: &Change) {
     match change {
         Change::Device(device) => {
             let row = MovedDevice { epoch: device.epoch, at: device.at.get() };
-            batch.put_record(
-                &tables.moved_devices,
-                pair(&device.tenant, device.device.as_str()),
-                &row,
-            );
+            let key = pair(&device.tenant, device.device.as_str());
+            batch.put(&tables.moved_devices, key, &row);
         }
         Change::Token(token) => {
             let row = RevokedRow {
                 tenant: token.tenant.as_str().to_owned(),
                 device: token.device.as_str().to_owned(),
             };
-            let key = numbered(token.expires.get(), token.token.as_bytes());
-            batch.put_record(&tables.revoked_tokens, key, &row);
+            let key = vec![token.expires.get().into(), token.token.as_bytes().into()];
+            batch.put(&tables.revoked_tokens, key, &row);
         }
         Change::Tenant(_) | Change::Key(_) | Change::Group(_) | Change::DeviceKey(_) => {}
     }

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tessera_runtime::store::{Batch, Store, StoreError};
+use tessera_runtime::sql::{Batch, Database};
+use tessera_runtime::store::StoreError;
 use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{EventHash, TenantSet};
@@ -16,8 +17,9 @@ use tessera_token::trust::{EventHash, TenantSet};
 use super::ledger::Head;
 use crate::issue;
 use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
-use crate::records::TenantRecord;
-use crate::tables::Tables;
+use crate::records::marks::Marks;
+use crate::records::SignedEvent;
+use crate::tables::{one, Tables};
 
 /// The mark: seconds since 1970 at which the copy came back.
 const RESTORED: &str = "restored";
@@ -36,10 +38,10 @@ const LIST: &str = "restorations";
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn mark(store: &Store, at: UnixSeconds) -> Result<(), StoreError> {
+pub(crate) fn mark(database: &Database, at: UnixSeconds) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.put_record(&store.table("meta")?, RESTORED, &at.get());
-    store.commit_blocking(batch)
+    Marks::of(database).put(&mut batch, RESTORED, &at.get());
+    database.commit_blocking(batch)
 }
 
 /// How a restoration was noticed.
@@ -100,7 +102,7 @@ impl Jump {
     }
 
     /// Puts the jump into the batch and gives the head behind it; the caller writes the head.
-    pub(crate) fn write(
+    pub(crate) async fn write(
         &self,
         tables: &Tables,
         batch: &mut Batch,
@@ -111,21 +113,24 @@ impl Jump {
         let to = if to == head.seq { to.saturating_add(1 << 20) } else { to };
         let hash = beginning(head, to, now);
         let new = Head { seq: to, hash, start: to, start_hash: hash };
-        let floor = epoch_floor(tables)?.saturating_add(1).max(now.get());
-        batch.put_record(&tables.meta, EPOCH_FLOOR, &floor.max(self.epoch.saturating_add(1)));
+        let floor = epoch_floor(tables).await?.saturating_add(1).max(now.get());
+        let floor = floor.max(self.epoch.saturating_add(1));
+        tables.marks.put(batch, EPOCH_FLOOR, &floor);
         // The time too: the same copy may be brought back twice, and knows nothing of the first time.
-        batch.put_record(&tables.meta, GROUP_FLOOR, &next_groups(tables)?.max(now.get()));
+        let groups = next_groups(tables).await?.max(now.get());
+        tables.marks.put(batch, GROUP_FLOOR, &groups);
         if self.of.is_some() {
             // Of the others what is revoked: that has no token which must live on.
-            lift_after(tables, batch, u64::MAX, None)?;
+            lift_after(tables, batch, u64::MAX, None).await?;
         }
-        lift_after(tables, batch, self.after, self.of.as_ref())?;
-        issue::jump(tables, batch, UNKNOWN_JUMP, now.get().saturating_mul(SERIALS_A_SECOND))?;
+        lift_after(tables, batch, self.after, self.of.as_ref()).await?;
+        let serials = now.get().saturating_mul(SERIALS_A_SECOND);
+        issue::jump(tables, batch, UNKNOWN_JUMP, serials).await?;
         let restoration = Restoration { at: now.get(), from: head.seq, to, why: self.why };
-        let mut list = restorations(tables)?;
+        let mut list = restorations(tables).await?;
         list.push(restoration.clone());
         list.drain(..list.len().saturating_sub(RESTORATIONS));
-        batch.put_record(&tables.meta, LIST, &list);
+        tables.marks.put(batch, LIST, &list);
         Ok((new, restoration))
     }
 }
@@ -140,60 +145,65 @@ fn beginning(head: &Head, to: u64, now: UnixSeconds) -> [u8; 32] {
 }
 
 /// Above every group number of the copy, and what the lost part may have given out.
-fn next_groups(tables: &Tables) -> Result<u64, StoreError> {
-    let mut highest = group_floor(tables)?;
-    for row in tables.tenants.records::<TenantRecord>(&[]) {
-        highest = highest.max(row?.1.next_group);
+async fn next_groups(tables: &Tables) -> Result<u64, StoreError> {
+    let mut highest = group_floor(tables).await?;
+    let mut tenants = tables.tenants.walk(&[]);
+    while let Some(page) = tenants.next().await? {
+        highest = page.iter().map(|(_, tenant)| tenant.next_group).fold(highest, u64::max);
     }
     Ok(highest.saturating_add(GROUPS_JUMP))
 }
 
 /// The jump of a marked copy, when it is marked, with the head behind it.
-pub(crate) fn at_start(
+pub(crate) async fn at_start(
     tables: &Tables,
     batch: &mut Batch,
     now: UnixSeconds,
 ) -> Result<Option<Restoration>, StoreError> {
-    let Some(mark) = tables.meta.get(RESTORED)? else { return Ok(None) };
-    let head = Head::read(tables)?;
+    let Some(mark) = tables.marks.get::<u64>(RESTORED).await? else { return Ok(None) };
+    let head = Head::read(tables).await?;
     head.expect(tables, batch);
     let (new, restoration) =
-        Jump::unknown(&head, NoticedBy::Copy).write(tables, batch, &head, now)?;
+        Jump::unknown(&head, NoticedBy::Copy).write(tables, batch, &head, now).await?;
     new.write(tables, batch);
-    batch.expect(&tables.meta, RESTORED, Some(mark));
-    batch.delete(&tables.meta, RESTORED);
+    tables.marks.expect_same(batch, RESTORED, Some(&mark));
+    tables.marks.delete(batch, RESTORED);
     Ok(Some(restoration))
 }
 
 /// No epoch that moves from now on is this one or below it. The floor of a jump counts on the clocks of both lines, and
 /// one of them may have been wrong.
-pub(crate) fn rise_above(tables: &Tables, batch: &mut Batch, epoch: u64) -> Result<(), StoreError> {
-    let floor = epoch_floor(tables)?;
+pub(crate) async fn rise_above(
+    tables: &Tables,
+    batch: &mut Batch,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    let floor = epoch_floor(tables).await?;
     if floor <= epoch {
-        batch.put_record(&tables.meta, EPOCH_FLOOR, &epoch.saturating_add(1));
+        tables.marks.put(batch, EPOCH_FLOOR, &epoch.saturating_add(1));
     }
     Ok(())
 }
 
 /// The epoch that follows `old`.
-pub(crate) fn next_epoch(tables: &Tables, old: u64) -> Result<u64, StoreError> {
-    Ok(old.saturating_add(1).max(epoch_floor(tables)?))
+pub(crate) async fn next_epoch(tables: &Tables, old: u64) -> Result<u64, StoreError> {
+    Ok(old.saturating_add(1).max(epoch_floor(tables).await?))
 }
 
 /// The epoch with which something new begins, and no epoch that moves is below it; 0 in a service that never lost
 /// anything.
-pub(crate) fn epoch_floor(tables: &Tables) -> Result<u64, StoreError> {
-    Ok(tables.meta.get_record(EPOCH_FLOOR)?.unwrap_or(0))
+pub(crate) async fn epoch_floor(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.marks.get(EPOCH_FLOOR).await?.unwrap_or(0))
 }
 
 /// No new group has a lower number.
-pub(crate) fn group_floor(tables: &Tables) -> Result<u64, StoreError> {
-    Ok(tables.meta.get_record(GROUP_FLOOR)?.unwrap_or(0))
+pub(crate) async fn group_floor(tables: &Tables) -> Result<u64, StoreError> {
+    Ok(tables.marks.get(GROUP_FLOOR).await?.unwrap_or(0))
 }
 
 /// The number of the last event that this line and the one that was shown have in common, as far as both still know: what
 /// stands above it was said by this process. Not told by times: the clock of either may have been wrong.
-pub(crate) fn common(
+pub(crate) async fn common(
     tables: &Tables,
     head: &Head,
     marks: &[(u64, EventHash)],
@@ -201,7 +211,7 @@ pub(crate) fn common(
     let mut newest_first = marks.to_vec();
     newest_first.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
     for (seq, hash) in newest_first {
-        if Place::of(tables, head, seq, hash)? == Place::Here {
+        if Place::of(tables, head, seq, hash).await? == Place::Here {
             return Ok(seq);
         }
     }
@@ -210,30 +220,28 @@ pub(crate) fn common(
 
 /// Subjects of events above this number, and all revoked ones, have to be lifted above the floor: those of these tenants,
 /// `None` is all. A mark stays beside the others.
-pub(crate) fn lift_after(
+pub(crate) async fn lift_after(
     tables: &Tables,
     batch: &mut Batch,
     after: u64,
     of: Option<&TenantSet>,
 ) -> Result<(), StoreError> {
-    let Some(tenants) = of else { return mark_lifting(tables, batch, LIFTING, after) };
-    tenants
-        .iter()
-        .try_for_each(|tenant| mark_lifting(tables, batch, &format!("{LIFTING_OF}{tenant}"), after))
+    let Some(tenants) = of else { return mark_lifting(tables, batch, LIFTING, after).await };
+    for tenant in tenants.iter() {
+        mark_lifting(tables, batch, &format!("{LIFTING_OF}{tenant}"), after).await?;
+    }
+    Ok(())
 }
 
-fn mark_lifting(
+async fn mark_lifting(
     tables: &Tables,
     batch: &mut Batch,
     key: &str,
     after: u64,
 ) -> Result<(), StoreError> {
-    let known: Option<u64> = tables.meta.get_record(key)?;
-    match known {
-        Some(known) => batch.expect_record(&tables.meta, key, &known),
-        None => batch.expect_absent(&tables.meta, key),
-    }
-    batch.put_record(&tables.meta, key, &known.map_or(after, |known| known.min(after)));
+    let known: Option<u64> = tables.marks.get(key).await?;
+    tables.marks.expect_same(batch, key, known.as_ref());
+    tables.marks.put(batch, key, &known.map_or(after, |known| known.min(after)));
     Ok(())
 }
 
@@ -257,37 +265,34 @@ impl Lifting {
 }
 
 /// The subjects that have to be lifted, of [`LIFTED_TENANTS`] at a time; `None` when that is done.
-pub(crate) fn lifting(tables: &Tables) -> Result<Option<Lifting>, StoreError> {
-    let all = tables.meta.get_record(LIFTING)?;
-    let rows = tables.meta.scan_records(LIFTING_OF.as_bytes(), None, LIFTED_TENANTS)?;
-    let of: BTreeMap<_, _> = rows
-        .into_iter()
-        .filter_map(|(key, after)| Some((tenant_of(&key)?.to_owned(), after)))
-        .collect();
+pub(crate) async fn lifting(tables: &Tables) -> Result<Option<Lifting>, StoreError> {
+    let all = tables.marks.get(LIFTING).await?;
+    let rows = tables.marks.beginning_with(LIFTING_OF, LIFTED_TENANTS).await?;
+    let named = rows.into_iter().map(|(name, after)| {
+        let tenant = name.strip_prefix(LIFTING_OF).unwrap_or_default();
+        (tenant.to_owned(), after)
+    });
+    let of: BTreeMap<_, _> = named.collect();
     Ok((all.is_some() || !of.is_empty()).then_some(Lifting { all, of }))
-}
-
-fn tenant_of(key: &[u8]) -> Option<&str> {
-    std::str::from_utf8(key).ok()?.strip_prefix(LIFTING_OF)
 }
 
 /// Notes that all of that was lifted.
 pub(crate) fn lifted(tables: &Tables, batch: &mut Batch, done: &Lifting) {
     let of = done.of.iter().map(|(tenant, after)| (format!("{LIFTING_OF}{tenant}"), *after));
     for (key, after) in done.all.map(|after| (LIFTING.to_owned(), after)).into_iter().chain(of) {
-        batch.expect_record(&tables.meta, &key, &after);
-        batch.delete(&tables.meta, &key);
+        tables.marks.expect_same(batch, &key, Some(&after));
+        tables.marks.delete(batch, &key);
     }
 }
 
 /// Every restoration that was noticed, the newest last.
-pub(crate) fn restorations(tables: &Tables) -> Result<Vec<Restoration>, StoreError> {
-    Ok(tables.meta.get_record(LIST)?.unwrap_or_default())
+pub(crate) async fn restorations(tables: &Tables) -> Result<Vec<Restoration>, StoreError> {
+    Ok(tables.marks.get(LIST).await?.unwrap_or_default())
 }
 
 /// Forgets them: an operator has looked. Floors and the beginning of the line stay.
 pub(crate) fn looked_at(tables: &Tables, batch: &mut Batch) {
-    batch.delete(&tables.meta, LIST);
+    tables.marks.delete(batch, LIST);
 }
 
 /// Where a reader stands that names the number and hash of its newest event.
@@ -302,7 +307,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn of(
+    pub(crate) async fn of(
         tables: &Tables,
         head: &Head,
         seq: u64,
@@ -322,8 +327,8 @@ impl Place {
         if seq == head.start {
             return Ok(same(EventHash::from_bytes(head.start_hash)));
         }
-        match tables.trust_events.get(seq.to_be_bytes())? {
-            Some(event) => Ok(same(EventHash::of(&event))),
+        match tables.trust_events.get(one(seq)).await? {
+            Some(SignedEvent(event)) => Ok(same(EventHash::of(&event))),
             // The number was never given out on the line that was left.
             None if seq < head.start => Ok(Self::Elsewhere),
             None => Ok(Self::Unknown),
@@ -335,32 +340,13 @@ impl Place {
 mod tests {
     use super::*;
 
-    /// A row as it was written when the word was a text.
-    #[derive(Serialize)]
-    struct Former {
-        at: u64,
-        from: u64,
-        to: u64,
-        why: String,
-    }
-
     #[test]
     fn the_word_of_a_restoration_is_the_same_in_rows_and_answers() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let meta = store.table("meta").unwrap();
         for why in [NoticedBy::Copy, NoticedBy::Reader, NoticedBy::Claim] {
-            let word = why.as_str();
-            let now = vec![Restoration { at: 1, from: 2, to: 3, why }];
-            let former = vec![Former { at: 1, from: 2, to: 3, why: word.to_owned() }];
-            let mut batch = Batch::new();
-            batch.put_record(&meta, "now", &now);
-            batch.put_record(&meta, "former", &former);
-            store.commit_blocking(batch).unwrap();
-            assert_eq!(meta.get("now").unwrap(), meta.get("former").unwrap(), "{word}");
-            let read: Option<Vec<Restoration>> = meta.get_record("former").unwrap();
-            assert_eq!(read, Some(now.clone()));
-            assert_eq!(serde_json::to_value(&now).unwrap()[0]["why"], word);
+            let now = Restoration { at: 1, from: 2, to: 3, why };
+            let text = serde_json::to_string(&now).unwrap();
+            assert_eq!(text, format!(r#"{{"at":1,"from":2,"to":3,"why":"{}"}}"#, why.as_str()));
+            assert_eq!(serde_json::from_str::<Restoration>(&text).unwrap(), now);
         }
     }
 }

@@ -1,4 +1,4 @@
-use tessera_runtime::store::Table;
+use tessera_runtime::sql::{Key, Record, Table};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::key::SecretKey;
@@ -14,24 +14,24 @@ use crate::limits::SNAPSHOT_SECONDS;
 use crate::records::keys::{KeyRecord, State};
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantRecord};
 use crate::refused::Refused;
-use crate::tables::{number_of, pair, second, Tables};
+use crate::tables::{bytes, number, one, text, Tables};
 
 /// The whole at a head that was read before. Publications may go on: a row that is ahead of the head says what the events
 /// behind it say once more. Rows that say nothing any more at `removal` are left out: a clock that is ahead leaves out
 /// nothing that holds.
-pub(crate) fn make(
+pub(crate) async fn make(
     tables: &Tables,
     head: &Head,
     root: &SecretKey,
     now: UnixSeconds,
     removal: UnixSeconds,
 ) -> Result<Vec<u8>, Refused> {
-    let state = state(tables, None, removal)?;
+    let state = state(tables, None, removal).await?;
     Ok(snapshot(head, state, now).sign(root)?)
 }
 
 /// The same of some tenants.
-pub(crate) fn make_of(
+pub(crate) async fn make_of(
     tables: &Tables,
     head: &Head,
     root: &SecretKey,
@@ -39,7 +39,7 @@ pub(crate) fn make_of(
     now: UnixSeconds,
     removal: UnixSeconds,
 ) -> Result<Vec<u8>, Refused> {
-    let state = state(tables, Some(tenants), removal)?;
+    let state = state(tables, Some(tenants), removal).await?;
     let snapshot = snapshot(head, state, now);
     Ok(BoundSnapshot { tenants: tenants.clone(), snapshot }.sign(root)?)
 }
@@ -55,7 +55,7 @@ fn snapshot(head: &Head, state: Vec<Change>, now: UnixSeconds) -> Snapshot {
 }
 
 /// The state of these tenants; `None` is all.
-fn state(
+async fn state(
     tables: &Tables,
     of: Option<&TenantSet>,
     removal: UnixSeconds,
@@ -69,57 +69,58 @@ fn state(
         }
     };
     match of {
-        None => each::<TenantRecord>(&tables.tenants, &[], |key, record| {
-            tenant(tenant_id(key)?, record);
-            Ok(())
-        })?,
+        None => {
+            let add = |key: &Key, record| {
+                tenant(tenant_id(key)?, record);
+                Ok(())
+            };
+            each(&tables.tenants, &Vec::new(), add).await?;
+        }
         Some(tenants) => {
             for id in tenants.iter() {
-                if let Some(record) = tables.tenants.get_record(id.as_str())? {
+                if let Some(record) = tables.tenants.get(one(id.as_str())).await? {
                     tenant(id.clone(), record);
                 }
             }
         }
     }
     for tenant in &publishing {
-        each::<DeviceRecord>(&tables.devices, &pair(tenant, []), |key, record| {
-            state.push(record.key_change(tenant, &device_id(text(second(key))?)?));
+        let add = |key: &Key, record: DeviceRecord| {
+            state.push(record.key_change(tenant, &device_id(text(key, 1)?)?));
             Ok(())
-        })?;
+        };
+        each(&tables.devices, &one(tenant.as_str()), add).await?;
     }
     for prefix in prefixes(of) {
-        each::<KeyRecord>(&tables.keys, &prefix, |key, record| {
+        let add = |key: &Key, record: KeyRecord| {
             if record.state != State::Retired {
                 state.push(record.change(&tenant_id(key)?)?);
             }
             Ok(())
-        })?;
-        each::<GroupRecord>(&tables.groups, &prefix, |key, group| {
-            push_group(&mut state, key, &group)
-        })?;
-        each::<MovedDevice>(&tables.moved_devices, &prefix, |key, moved| {
-            push_device(&mut state, key, &moved, removal)
-        })?;
+        };
+        each(&tables.keys, &prefix, add).await?;
+        each(&tables.groups, &prefix, |key, group| push_group(&mut state, key, &group)).await?;
+        let add = |key: &Key, moved| push_device(&mut state, key, &moved, removal);
+        each(&tables.moved_devices, &prefix, add).await?;
     }
-    each::<RevokedRow>(&tables.revoked_tokens, &[], |key, row| {
-        push_token(&mut state, key, &row, of, removal)
-    })?;
+    let add = |key: &Key, row| push_token(&mut state, key, &row, of, removal);
+    each(&tables.revoked_tokens, &Vec::new(), add).await?;
     Ok(state)
 }
 
 /// Where the rows of these tenants begin, in tables whose keys begin with the tenant.
-fn prefixes(of: Option<&TenantSet>) -> Vec<Vec<u8>> {
+fn prefixes(of: Option<&TenantSet>) -> Vec<Key> {
     match of {
         None => vec![Vec::new()],
-        Some(tenants) => tenants.iter().map(|tenant| pair(tenant, [])).collect(),
+        Some(tenants) => tenants.iter().map(|tenant| one(tenant.as_str())).collect(),
     }
 }
 
-fn push_group(state: &mut Vec<Change>, key: &[u8], group: &GroupRecord) -> Result<(), Refused> {
+fn push_group(state: &mut Vec<Change>, key: &Key, group: &GroupRecord) -> Result<(), Refused> {
     if group.epoch > 0 {
         state.push(Change::Group(GroupEpoch {
             tenant: tenant_id(key)?,
-            group: GroupId::parse(text(second(key))?).map_err(|_| RefusalCode::Internal)?,
+            group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
             number: group.number,
             epoch: group.epoch,
         }));
@@ -130,7 +131,7 @@ fn push_group(state: &mut Vec<Change>, key: &[u8], group: &GroupRecord) -> Resul
 /// An epoch that moved longer ago than the longest token life says nothing any more: all older tokens have expired.
 fn push_device(
     state: &mut Vec<Change>,
-    key: &[u8],
+    key: &Key,
     moved: &MovedDevice,
     removal: UnixSeconds,
 ) -> Result<(), Refused> {
@@ -138,7 +139,7 @@ fn push_device(
     if removal.since(at) <= TOKEN_LIFE_SECONDS {
         state.push(Change::Device(DeviceEpoch {
             tenant: tenant_id(key)?,
-            device: device_id(text(second(key))?)?,
+            device: device_id(text(key, 1)?)?,
             epoch: moved.epoch,
             at,
         }));
@@ -148,7 +149,7 @@ fn push_device(
 
 fn push_token(
     state: &mut Vec<Change>,
-    key: &[u8],
+    key: &Key,
     row: &RevokedRow,
     of: Option<&TenantSet>,
     removal: UnixSeconds,
@@ -157,11 +158,10 @@ fn push_token(
     if of.is_some_and(|tenants| !tenants.contains(&tenant)) {
         return Ok(());
     }
-    let expires = UnixSeconds::new(number_of(key));
-    let hash = key.last_chunk::<33>().ok_or(RefusalCode::Internal)?;
+    let expires = UnixSeconds::new(number(key, 0)?);
     if expires > removal {
         state.push(Change::Token(RevokedToken {
-            token: TokenHash::from_bytes(*hash),
+            token: TokenHash::from_bytes(bytes(key, 1)?),
             tenant,
             device: device_id(&row.device)?,
             expires,
@@ -170,27 +170,22 @@ fn push_token(
     Ok(())
 }
 
-fn each<T: serde::de::DeserializeOwned>(
-    table: &Table,
-    prefix: &[u8],
-    mut visit: impl FnMut(&[u8], T) -> Result<(), Refused>,
+async fn each<R: Record>(
+    table: &Table<R>,
+    prefix: &Key,
+    mut visit: impl FnMut(&Key, R) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
-    for row in table.records::<T>(prefix) {
-        let (key, record) = row?;
-        visit(&key, record)?;
+    let mut rows = table.walk(prefix);
+    while let Some(page) = rows.next().await? {
+        page.into_iter().try_for_each(|(key, record)| visit(&key, record))?;
     }
     Ok(())
 }
 
-fn tenant_id(key: &[u8]) -> Result<TenantId, RefusalCode> {
-    let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
-    TenantId::parse(text(name)?).map_err(|_| RefusalCode::Internal)
+fn tenant_id(key: &Key) -> Result<TenantId, Refused> {
+    TenantId::parse(text(key, 0)?).map_err(|_| RefusalCode::Internal.into())
 }
 
 fn device_id(name: &str) -> Result<DeviceId, RefusalCode> {
     DeviceId::parse(name).map_err(|_| RefusalCode::Internal)
-}
-
-fn text(bytes: &[u8]) -> Result<&str, RefusalCode> {
-    std::str::from_utf8(bytes).map_err(|_| RefusalCode::Internal)
 }

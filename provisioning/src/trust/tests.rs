@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tessera_runtime::random::SeededRandom;
+use tessera_runtime::sql::Batch;
 use tessera_runtime::stop::Stop;
-use tessera_runtime::store::{Batch, Store};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, DeviceEpoch, Event, EventHash, Snapshot};
@@ -12,7 +12,8 @@ use super::snapshot;
 use super::waiters::Waiters;
 use crate::keys::files::draw;
 use crate::limits::POLLERS;
-use crate::tables::Tables;
+use crate::records::SignedEvent;
+use crate::tables::in_folder;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -28,33 +29,37 @@ fn moved(name: &str, epoch: u64) -> Change {
 #[tokio::test]
 async fn events_are_chained_and_the_snapshot_holds_their_sum() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let tables = Tables::open(&store).unwrap();
+    let (database, tables) = in_folder(dir.path());
     let root = draw(&SeededRandom::predictable(1)).unwrap();
     for changes in [vec![moved("a", 1), moved("b", 1)], vec![moved("a", 2)]] {
         let mut batch = Batch::new();
-        let head = Head::read(&tables).unwrap();
+        let head = Head::read(&tables).await.unwrap();
         append(&tables, &mut batch, head, &changes, &root, NOW).unwrap();
-        store.commit(batch).await.unwrap();
+        database.commit(batch).await.unwrap();
     }
-    let rows = tables.trust_events.scan_prefix(&[], None, 10).unwrap();
+    let rows = tables.trust_events.scan(&[], None, 10).await.unwrap();
     let mut previous = EventHash::default();
-    for (seq, (_, row)) in (1..).zip(&rows) {
+    for (seq, (_, SignedEvent(row))) in (1..).zip(&rows) {
         let event = Event::open(row, &root.public()).unwrap();
         assert_eq!((event.seq, event.previous), (seq, previous));
         previous = EventHash::of(row);
     }
-    let bytes = snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, NOW, NOW).unwrap();
+    let bytes = snapshot::make(&tables, &Head::read(&tables).await.unwrap(), &root, NOW, NOW)
+        .await
+        .unwrap();
     let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
     assert_eq!((snapshot.seq, snapshot.head), (3, previous));
     assert_eq!(snapshot.state, [moved("a", 2), moved("b", 1)]);
     let later = NOW.plus(tessera_token::limits::TOKEN_LIFE_SECONDS + 1);
     let ahead =
-        snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, later, NOW.plus(60)).unwrap();
+        snapshot::make(&tables, &Head::read(&tables).await.unwrap(), &root, later, NOW.plus(60))
+            .await
+            .unwrap();
     let (ahead, _) = Snapshot::open(&ahead, &root.public().thumbprint()).unwrap();
     assert_eq!(ahead.state, snapshot.state, "a clock that is ahead leaves nothing out");
-    let bytes =
-        snapshot::make(&tables, &Head::read(&tables).unwrap(), &root, later, later).unwrap();
+    let bytes = snapshot::make(&tables, &Head::read(&tables).await.unwrap(), &root, later, later)
+        .await
+        .unwrap();
     let (snapshot, _) = Snapshot::open(&bytes, &root.public().thumbprint()).unwrap();
     assert!(snapshot.state.is_empty(), "an epoch older than any token needs no entry");
 }
@@ -62,14 +67,13 @@ async fn events_are_chained_and_the_snapshot_holds_their_sum() {
 #[tokio::test]
 async fn two_publications_on_one_head_cannot_both_be_written() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let tables = Tables::open(&store).unwrap();
+    let (database, tables) = in_folder(dir.path());
     let root = draw(&SeededRandom::predictable(1)).unwrap();
     let mut won = 0;
     for name in ["a", "b"] {
         let mut batch = Batch::new();
         append(&tables, &mut batch, Head::default(), &[moved(name, 1)], &root, NOW).unwrap();
-        won += usize::from(store.commit(batch).await.is_ok());
+        won += usize::from(database.commit(batch).await.is_ok());
     }
     assert_eq!(won, 1);
 }

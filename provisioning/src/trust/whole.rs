@@ -54,41 +54,61 @@ impl Handler<TakeSnapshot> for TrustActor {
 
     fn handle(&mut self, _message: TakeSnapshot, context: &mut Self::Context) -> Self::Result {
         let (tell, told) = oneshot::channel();
-        match self.served_again() {
-            Ok(Some(bytes)) => drop(tell.send(Ok(bytes))),
-            Ok(None) if self.whole.has_room() => {
-                self.whole.next.push(tell);
-                if self.whole.now.is_empty() {
-                    self.make(context);
+        // The head is read between two publications.
+        let tables = self.tables.clone();
+        let head = async move { Head::read(&tables).await };
+        context.wait(head.into_actor(self).map(|head, actor, context| {
+            let served = head.map(|head| (head, actor.served_again(&head)));
+            match served {
+                Ok((_, Some(bytes))) => drop(tell.send(Ok(bytes))),
+                Ok((head, None)) if actor.whole.has_room() => {
+                    actor.whole.next.push(tell);
+                    if actor.whole.now.is_empty() {
+                        actor.make(head, context);
+                    }
                 }
+                Ok((_, None)) => drop(tell.send(Err(RefusalCode::LimitReached.into()))),
+                Err(error) => drop(tell.send(Err(error.into()))),
             }
-            Ok(None) => drop(tell.send(Err(RefusalCode::LimitReached.into()))),
-            Err(refused) => drop(tell.send(Err(refused))),
-        }
+        }));
         Box::pin(async move { told.await.unwrap_or(Err(RefusalCode::Internal.into())) })
     }
 }
 
 impl TrustActor {
     /// The last snapshot, while it says what is so now.
-    fn served_again(&self) -> Result<Option<Arc<Vec<u8>>>, Refused> {
-        let (now, seq) = (self.time.now().get(), Head::read(&self.tables)?.seq);
+    fn served_again(&self, head: &Head) -> Option<Arc<Vec<u8>>> {
+        let (now, seq) = (self.time.now().get(), head.seq);
         let is_good =
             |made: &&Made| made.seq == seq && now.abs_diff(made.at) <= SNAPSHOT_REUSE_SECONDS;
-        Ok(self.whole.made.as_ref().filter(is_good).map(|made| Arc::clone(&made.bytes)))
+        self.whole.made.as_ref().filter(is_good).map(|made| Arc::clone(&made.bytes))
     }
 
-    /// Makes the snapshot for all that wait. The head is read here, between two publications.
-    fn make(&mut self, context: &mut actix::Context<Self>) {
+    /// Makes the one for those that came meanwhile.
+    fn make_next(&mut self, context: &mut actix::Context<Self>) {
+        let tables = self.tables.clone();
+        let head = async move { Head::read(&tables).await };
+        context.wait(head.into_actor(self).map(|head, actor, context| match head {
+            Ok(head) => actor.make(head, context),
+            Err(error) => {
+                let refused = Refused::from(error);
+                for caller in actor.whole.next.drain(..) {
+                    let _ = caller.send(Err(refused.clone()));
+                }
+            }
+        }));
+    }
+
+    /// Makes the snapshot as of this head for all that wait.
+    fn make(&mut self, head: Head, context: &mut actix::Context<Self>) {
         self.whole.now = std::mem::take(&mut self.whole.next);
         let (tables, root) = (self.tables.clone(), Arc::clone(&self.root));
         let (now, removal) = (self.time.now(), self.time.removal());
-        let head = Head::read(&self.tables);
         let work = async move {
-            let head = head?;
             let seq = head.seq;
-            let make = move || snapshot::make(&tables, &head, &root, now, removal);
-            let (bytes, ()) = held::run((), make).await?;
+            let make =
+                move || async move { snapshot::make(&tables, &head, &root, now, removal).await };
+            let (bytes, ()) = held::run_reading((), make).await?;
             Ok(Made { seq, at: now.get(), bytes: Arc::new(bytes?) })
         };
         context.spawn(work.into_actor(self).map(
@@ -101,7 +121,7 @@ impl TrustActor {
                 }
                 actor.whole.made = outcome.ok().or(actor.whole.made.take());
                 if !actor.whole.next.is_empty() {
-                    actor.make(context);
+                    actor.make_next(context);
                 }
             },
         ));

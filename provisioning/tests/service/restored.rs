@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::json;
 use tessera_runtime::http::{HttpError, CBOR};
-use tessera_runtime::store::Store;
 use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::key::SecretKey;
@@ -211,9 +210,8 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
 }
 
 fn mark(dir: &Path) {
-    let store = Store::open(&dir.join("provisioning").join("store")).unwrap();
+    let store = dir.join("provisioning").join("store");
     tessera_provisioning::mark_restored(&store, UnixSeconds::new(1)).unwrap();
-    store.close().unwrap();
 }
 
 /// The second time it knows nothing of the first, and no reader has come yet.

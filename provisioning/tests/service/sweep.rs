@@ -13,8 +13,13 @@ use crate::world::{problem, World};
 
 pub async fn swept(world: &World, table: &str, rows: u64) {
     let wanted = format!("tessera_provisioning_swept_total{{table=\"{table}\"}} {rows}");
+    counted(world, &wanted).await;
+}
+
+/// Waits until the metrics say so.
+async fn counted(world: &World, wanted: &str) {
     let told = async {
-        while !world.nobody.get("/metrics").await.unwrap().text().contains(&wanted) {
+        while !world.nobody.get("/metrics").await.unwrap().text().contains(wanted) {
             tokio::task::yield_now().await;
         }
     };
@@ -104,6 +109,6 @@ async fn a_key_that_finds_no_room_for_its_successor_holds_up_no_sweep() {
     let ends = shown["items"].as_array().unwrap().iter().map(|key| key["not_after"].as_u64());
     world.advance(ends.max().flatten().unwrap() - world.now().get() - 3600);
     swept(&world, "revoked_tokens", 1).await;
-    let limits = "tessera_provisioning_limits_hit_total{limit=\"keys\"}";
-    assert!(world.nobody.get("/metrics").await.unwrap().text().contains(limits));
+    // The step for keys of the sweep that saw the new time first may be still to come.
+    counted(&world, "tessera_provisioning_limits_hit_total{limit=\"keys\"}").await;
 }

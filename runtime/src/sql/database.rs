@@ -70,7 +70,7 @@ impl Database {
         batch.check()?;
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.commit(batch).await,
-            Engine::Postgres(postgres) => postgres.commit(batch).await,
+            Engine::Postgres(postgres) => Box::pin(postgres.commit(batch)).await,
         }
     }
 
@@ -99,6 +99,12 @@ impl Database {
             Engine::Sqlite(sqlite) => sqlite.is_full(),
             Engine::Postgres(_) => false,
         }
+    }
+
+    /// Its wait while [`Database::is_full`], in words for the operator.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.is_full().then_some(crate::store::NO_ROOM)
     }
 
     /// Bytes on the disk of this machine: none of a database on a server.
@@ -160,6 +166,14 @@ impl Database {
         }
     }
 
+    /// As [`Database::close`], for code that may wait.
+    ///
+    /// # Errors
+    /// As [`Database::close`].
+    pub fn close_blocking(&self) -> Result<(), StoreError> {
+        crate::store::block::on(self.close())
+    }
+
     pub(super) async fn query(
         &self,
         query: Statement,
@@ -171,7 +185,8 @@ impl Database {
         }
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.query(query, most).await,
-            Engine::Postgres(postgres) => postgres.query(query).await,
+            // Its state is large, and every caller would hold it.
+            Engine::Postgres(postgres) => Box::pin(postgres.query(query)).await,
         }
     }
 }

@@ -20,5 +20,5 @@ mod value;
 pub use batch::Batch;
 pub use database::Database;
 pub use schema::{Dialect, Schema};
-pub use table::{Key, Record, Table};
+pub use table::{Key, Record, Table, Walk};
 pub use value::{Row, Value};

@@ -164,12 +164,34 @@ impl<R: Record> Table<R> {
     ) -> Result<Vec<(Key, R)>, StoreError> {
         let limit = limit.min(limits::STORE_SCAN_ROWS);
         let (all, table) = (Self::all().join(", "), R::TABLE);
-        let sql = format!(
-            "SELECT {all} FROM {table} WHERE {column} <= $1 ORDER BY {column} LIMIT $2"
-        );
+        let sql =
+            format!("SELECT {all} FROM {table} WHERE {column} <= $1 ORDER BY {column} LIMIT $2");
         // No column holds more.
         let most = Value::Int(i64::try_from(most).unwrap_or(i64::MAX));
         let values = vec![most, count_of(limit)];
+        self.read(self.statement(&sql.into(), values), limit).await
+    }
+
+    /// At most `limit` rows of which these columns have these values and `column` is at least `least`, the lowest first. An
+    /// index should begin with them, in this order.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn find_from(
+        &self,
+        columns: &[(&'static str, Value)],
+        (column, least): (&'static str, u64),
+        limit: usize,
+    ) -> Result<Vec<(Key, R)>, StoreError> {
+        let limit = limit.min(limits::STORE_SCAN_ROWS);
+        let (names, mut values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
+        let (all, table, wanted) = (Self::all().join(", "), R::TABLE, equal(&names, 1));
+        let at = values.len() + 1;
+        let sql = format!(
+            "SELECT {all} FROM {table} WHERE {wanted} AND {column} >= ${at} ORDER BY {column} LIMIT ${}",
+            at + 1
+        );
+        values.extend([least.into(), count_of(limit)]);
         self.read(self.statement(&sql.into(), values), limit).await
     }
 
@@ -196,6 +218,18 @@ impl<R: Record> Table<R> {
 
     fn all() -> Vec<&'static str> {
         [R::KEY, R::COLUMNS, &[SUM]].concat()
+    }
+
+    /// All rows whose keys begin with `prefix`, in pages of [`limits::SQL_WALK_ROWS`]: a commit may come between two of them.
+    #[must_use]
+    pub fn walk(&self, prefix: &[Value]) -> Walk<'_, R> {
+        Walk { table: Some(self), prefix: prefix.to_vec(), after: None }
+    }
+
+    /// As [`Table::walk`], from the first row behind `after`.
+    #[must_use]
+    pub fn walk_after(&self, after: Key) -> Walk<'_, R> {
+        Walk { table: Some(self), prefix: Vec::new(), after: Some(after) }
     }
 
     /// How many rows there are. Reads the whole table: not for a request path.
@@ -279,6 +313,31 @@ impl<R: Record> Table<R> {
 
     fn statement(&self, sql: &Arc<str>, values: Vec<Value>) -> Statement {
         Statement { table: R::TABLE, sql: Arc::clone(sql), values }
+    }
+}
+
+/// See [`Table::walk`].
+pub struct Walk<'a, R> {
+    /// `None` when there is no further page.
+    table: Option<&'a Table<R>>,
+    prefix: Key,
+    /// The key before the next page.
+    after: Option<Key>,
+}
+
+impl<R: Record> Walk<'_, R> {
+    /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn next(&mut self) -> Result<Option<Vec<(Key, R)>>, StoreError> {
+        let Some(table) = self.table else { return Ok(None) };
+        let page = table.scan(&self.prefix, self.after.as_deref(), limits::SQL_WALK_ROWS).await?;
+        self.after = page.last().map(|(key, _)| key.clone());
+        if page.len() < limits::SQL_WALK_ROWS {
+            self.table = None;
+        }
+        Ok(Some(page).filter(|page| !page.is_empty()))
     }
 }
 

@@ -61,7 +61,7 @@ mod view;
 mod writer;
 
 /// Wait of a store that found no room on its disk.
-const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
+pub(crate) const NO_ROOM: &str = "there is no room on the disk: nothing is written, and service goes on by itself when there is some";
 /// Wait of a store whose rows in memory find no base.
 const NO_BASE: &str = "a new base of the store cannot be written, which the log tells with its cause: no change is taken until it is; it needs room for three times the bytes of the store";
 

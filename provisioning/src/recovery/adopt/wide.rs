@@ -1,18 +1,18 @@
 //! Room for what a reader shows: a revocation that verifiers cannot hold ends more than was shown. A token ends with its
 //! device, a device with its group, and one whose group is not known here with its tenant.
 
-use tessera_runtime::store::Batch;
+use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, DeviceEpoch, RevokedToken};
 
-use super::{entry, epoch_floor, list, next_epoch, put, told, Finding};
+use super::{entry, epoch_floor, next_epoch, put, put_on_list, told, Finding};
 use crate::audit::Actor;
-use crate::records::{DeviceRecord, GroupRecord, MovedDevice, TenantRecord};
+use crate::records::{DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::service::Service;
-use crate::tables::pair;
+use crate::tables::{one, pair};
 use crate::write::Attempt;
 
 /// Tells of a device that is known here, or of its group.
@@ -32,7 +32,7 @@ pub(super) async fn publish(
 
 /// Whether verifiers hear from here that the tokens which were shown have ended: of the device, or of its group or tenant
 /// where there was no room for it.
-pub(super) fn is_told(
+pub(super) async fn is_told(
     service: &Service,
     shown: &DeviceEpoch,
     known: &DeviceRecord,
@@ -41,11 +41,11 @@ pub(super) fn is_told(
     if known.epoch < shown.epoch {
         return Ok(false);
     }
-    if moved_to(service, &shown.tenant, name)? >= shown.epoch {
+    if moved_to(service, &shown.tenant, name).await? >= shown.epoch {
         return Ok(true);
     }
-    let floor = epoch_floor(&service.tables)?;
-    Ok(floor > 0 && has_ended(service, &shown.tenant, name, Some(known), floor)?)
+    let floor = epoch_floor(&service.tables).await?;
+    Ok(floor > 0 && has_ended(service, &shown.tenant, name, Some(known), floor).await?)
 }
 
 /// A revoked device that is not known here: new readers must hear of it too.
@@ -55,7 +55,7 @@ pub(super) async fn adopt_unknown(
     shown: &DeviceEpoch,
 ) -> Result<Attempt<()>, Refused> {
     let name = shown.device.as_str();
-    if moved_to(service, &shown.tenant, name)? >= shown.epoch {
+    if moved_to(service, &shown.tenant, name).await? >= shown.epoch {
         return Ok(Attempt::Committed(()));
     }
     let found = super::finding(service, "device", &shown.tenant, name, shown.epoch, "unknown");
@@ -70,25 +70,26 @@ pub(super) async fn end_device(
     found: &Finding,
 ) -> Result<Attempt<()>, Refused> {
     let (tenant, name) = (&shown.tenant, shown.device.as_str());
-    let floor = epoch_floor(&service.tables)?;
+    let floor = epoch_floor(&service.tables).await?;
     let table = &service.tables.devices;
-    let known = table.get_record::<DeviceRecord>(pair(tenant, name))?;
-    if floor > 0 && has_ended(service, tenant, name, known.as_ref(), floor)? {
-        return list(service, Batch::new(), found).await;
+    let known = table.get(pair(tenant, name)).await?;
+    if floor > 0 && has_ended(service, tenant, name, known.as_ref(), floor).await? {
+        return put_on_list(service, Batch::new(), found).await;
     }
     let Some(old) = known else {
-        let (device, epoch) = (shown.device.clone(), next_epoch(&service.tables, 0)?);
+        let (device, epoch) = (shown.device.clone(), next_epoch(&service.tables, 0).await?);
         let at = service.time.stamp();
         let ended = DeviceEpoch { tenant: tenant.clone(), device, epoch, at };
         return tell_unknown(service, by, ended, found).await;
     };
-    let new = DeviceRecord { epoch: next_epoch(&service.tables, old.epoch)?, ..old.clone() };
+    let epoch = next_epoch(&service.tables, old.epoch).await?;
+    let new = DeviceRecord { epoch, ..old.clone() };
     let moved = Moved { tenant, device: &shown.device, old: &old, new: &new };
     publish(service, by, &moved, found).await
 }
 
 /// Whether verifiers know that every token of the device from before the last jump has ended.
-fn has_ended(
+async fn has_ended(
     service: &Service,
     tenant: &TenantId,
     device: &str,
@@ -96,19 +97,19 @@ fn has_ended(
     floor: u64,
 ) -> Result<bool, Refused> {
     let tables = &service.tables;
-    let by_tenant = tables.tenants.get_record::<TenantRecord>(tenant.as_str())?;
+    let by_tenant = tables.tenants.get(one(tenant.as_str())).await?;
     let by_group = match known {
-        Some(known) => tables.groups.get_record::<GroupRecord>(pair(tenant, &known.group))?,
+        Some(known) => tables.groups.get(pair(tenant, &known.group)).await?,
         None => None,
     };
-    Ok(moved_to(service, tenant, device)? >= floor
+    Ok(moved_to(service, tenant, device).await? >= floor
         || by_group.is_some_and(|group| group.epoch >= floor)
         || by_tenant.is_some_and(|tenant| tenant.epoch >= floor))
 }
 
 /// The epoch of the device that new verifiers are told; 0 when they are told none.
-fn moved_to(service: &Service, tenant: &TenantId, device: &str) -> Result<u64, Refused> {
-    let row = service.tables.moved_devices.get_record::<MovedDevice>(pair(tenant, device))?;
+async fn moved_to(service: &Service, tenant: &TenantId, device: &str) -> Result<u64, Refused> {
+    let row = service.tables.moved_devices.get(pair(tenant, device)).await?;
     Ok(row.map_or(0, |row| row.epoch))
 }
 
@@ -122,21 +123,22 @@ async fn tell_unknown(
     let tenant = ended.tenant.clone();
     let mut batch = Batch::new();
     // One that enrols at this moment is taken as a known one.
-    batch.expect_absent(&service.tables.devices, pair(&tenant, ended.device.as_str()));
+    batch.expect_missing(&service.tables.devices, pair(&tenant, ended.device.as_str()));
     match super::publish(service, by, Change::Device(ended), batch, found).await {
         Err(refused) if refused.code == RefusalCode::CapacityReached => {}
         tried => return tried,
     }
-    let (table, floor) = (&service.tables.tenants, epoch_floor(&service.tables)?);
-    let old = table.get_record::<TenantRecord>(tenant.as_str())?;
+    let (table, floor) = (&service.tables.tenants, epoch_floor(&service.tables).await?);
+    let old = table.get(one(tenant.as_str())).await?;
     // The keys of a tenant that is not known here are not told to new verifiers either.
     let Some(old) = old.filter(|old| floor == 0 || old.epoch < floor) else {
-        return list(service, Batch::new(), found).await;
+        return put_on_list(service, Batch::new(), found).await;
     };
-    let new = TenantRecord { epoch: next_epoch(&service.tables, old.epoch)?, ..old.clone() };
+    let epoch = next_epoch(&service.tables, old.epoch).await?;
+    let new = TenantRecord { epoch, ..old.clone() };
     let mut batch = Batch::new();
-    batch.expect_record(table, tenant.as_str(), &old);
-    batch.put_record(table, tenant.as_str(), &new);
+    batch.expect(table, one(tenant.as_str()), &old);
+    batch.put(table, one(tenant.as_str()), &new);
     put(service, &mut batch, found);
     let entry = entry(service, by, found);
     let detail = format!("no room for it alone: tenant {tenant} moved; {}", entry.detail);

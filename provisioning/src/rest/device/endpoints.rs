@@ -73,7 +73,7 @@ async fn proved(
     act: impl AsyncFnOnce(&Way) -> Result<Told, Problem>,
 ) -> HttpResponse {
     let began = app.clock.monotonic();
-    let way = way(request);
+    let way = way(request).await;
     let outcome = act(&way).await;
     let outcome = in_its_time(request, app, began, outcome).await;
     token_answer(request, app, charged(app, way.source, outcome))

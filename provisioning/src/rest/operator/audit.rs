@@ -13,7 +13,7 @@ use crate::refused::Refused;
 use crate::rest::auth::{Among, By, Security};
 use crate::rest::input::{App, PageQuery, Query};
 use crate::rest::{page, Answer};
-use crate::tables::{number_of, Tables};
+use crate::tables::{number, one, Tables};
 use crate::trust::ledger as trust;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
@@ -31,9 +31,9 @@ struct EntryView {
 }
 
 impl EntryView {
-    fn new((key, row): (Vec<u8>, Chained)) -> Self {
+    fn new((seq, row): Row) -> Self {
         Self {
-            seq: number_of(&key),
+            seq,
             at: row.entry.at,
             actor: row.entry.actor,
             action: row.entry.action,
@@ -61,15 +61,14 @@ struct HeadView {
 
 pub(crate) async fn head(_by: By<Security>, app: App) -> Answer {
     app.audit.send(ChainPending).await.map_err(Refused::from)??;
-    // It must not say more than a crash would leave.
-    app.store.barrier().await?;
-    let (audit, trust) = (audit::Head::read(&app.tables)?, trust::Head::read(&app.tables)?);
+    let audit = audit::Head::read(&app.tables).await?;
+    let trust = trust::Head::read(&app.tables).await?;
     let head = ServiceHead {
         audit: audit.seq,
         audit_hash: audit.hash,
         trust: trust.seq,
         trust_hash: trust.hash,
-        serial: highest_serial(&app.tables)?,
+        serial: highest_serial(&app.tables).await?,
         time: app.now(),
     };
     Ok(HttpResponse::Ok().json(HeadView {
@@ -88,24 +87,25 @@ pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<Page
     let after = query.cursor.as_deref().map(str::parse::<u64>).transpose();
     let after = after.map_err(|_| Refused::malformed("cursor"))?;
     let found = match &by.operator().tenants {
-        Tenants::All => entries(&app.tables, after, query.limit())?,
-        tenants => entries_of(&app.tables, tenants, after, query.limit())?,
+        Tenants::All => entries(&app.tables, after, query.limit()).await?,
+        tenants => entries_of(&app.tables, tenants, after, query.limit()).await?,
     };
     Ok(page(found, EntryView::new))
 }
 
-type Row = (Vec<u8>, Chained);
+type Row = (u64, Chained);
 
-fn entries(tables: &Tables, after: Option<u64>, limit: usize) -> Result<Page<Row>, Refused> {
-    let after = after.map(u64::to_be_bytes);
-    let after = after.as_ref().map(<[u8; 8]>::as_slice);
-    let rows = tables.audit.scan_records::<Chained>(&[], after, limit + 1)?;
-    Ok(Page::of(rows, limit, |(key, _)| number_of(key).to_string()))
+async fn entries(tables: &Tables, after: Option<u64>, limit: usize) -> Result<Page<Row>, Refused> {
+    let after = after.map(one);
+    let rows = tables.audit.scan(&[], after.as_deref(), limit + 1).await?;
+    let rows = rows.into_iter().map(|(key, row)| Ok((number(&key, 0)?, row)));
+    let rows = rows.collect::<Result<Vec<_>, Refused>>()?;
+    Ok(Page::of(rows, limit, |(seq, _)| seq.to_string()))
 }
 
 /// Entries of these tenants alone. A page looks at so many entries that the scan stays short; it may hold none, and name
 /// the next.
-fn entries_of(
+async fn entries_of(
     tables: &Tables,
     tenants: &Tenants,
     mut after: Option<u64>,
@@ -113,10 +113,10 @@ fn entries_of(
 ) -> Result<Page<Row>, Refused> {
     let (mut items, mut seen) = (Vec::new(), 0);
     loop {
-        let some = entries(tables, after, limit)?;
+        let some = entries(tables, after, limit).await?;
         let is_last = some.next.is_none();
         for row in some.items {
-            after = Some(number_of(&row.0));
+            after = Some(row.0);
             seen += 1;
             if tenants.cover(&row.1.entry.tenant) {
                 items.push(row);

@@ -73,7 +73,7 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = claims::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    let found = claims::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
     let now = app.now().get();
     Ok(page(found, |(claim, record)| ClaimView::new(claim, record, now)))
 }

@@ -50,14 +50,14 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = devices::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    let found = devices::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
     Ok(page(found, |(device, record)| DeviceView::new(&device, record)))
 }
 
 pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
-    crate::registry::tenants::known(&app, &id(&tenant)?)?;
-    let record = devices::known(&app, &id(&tenant)?, &id(&device)?).map_err(not_found)?;
+    crate::registry::tenants::known(&app, &id(&tenant)?).await?;
+    let record = devices::known(&app, &id(&tenant)?, &id(&device)?).await.map_err(not_found)?;
     Ok(HttpResponse::Ok().json(DeviceView::new(&device, record)))
 }
 

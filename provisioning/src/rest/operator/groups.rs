@@ -40,7 +40,7 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = groups::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    let found = groups::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
     Ok(page(found, |(group, record)| GroupView::new(&group, &record)))
 }
 

@@ -8,7 +8,7 @@ use tessera_token::encoding::{base64url, hex};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 
-use crate::keys::{id_of, of_tenant};
+use crate::keys::of_tenant;
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
@@ -59,11 +59,11 @@ pub(crate) async fn well_known(
     Query(whose): Query<Whose>,
 ) -> Answer {
     let tenant: TenantId = id(whose.tenant.as_deref().unwrap_or("default"))?;
-    tenants::known(&app, &tenant)?;
-    let keys: Vec<_> = of_tenant(&app.tables, &tenant)?
+    tenants::known(&app, &tenant).await?;
+    let keys: Vec<_> = of_tenant(&app.tables, &tenant)
+        .await?
         .into_iter()
         .filter(|(_, record)| matches!(record.state, State::Next | State::Active | State::Retiring))
-        .filter_map(|(key, record)| Some((id_of(&key)?, record)))
         .collect();
     let mut w = Writer::new();
     w.array(keys.len());
@@ -79,10 +79,9 @@ pub(crate) async fn well_known(
 
 pub(crate) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let tenant: TenantId = id(&path)?;
-    tenants::known(&app, &tenant)?;
-    let rows = of_tenant(&app.tables, &tenant)?;
-    let items: Vec<_> =
-        rows.iter().filter_map(|(key, record)| Some(KeyView::new(id_of(key)?, record))).collect();
+    tenants::known(&app, &tenant).await?;
+    let keys = of_tenant(&app.tables, &tenant).await?;
+    let items: Vec<_> = keys.iter().map(|(id, record)| KeyView::new(*id, record)).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 

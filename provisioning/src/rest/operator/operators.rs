@@ -51,10 +51,10 @@ pub(crate) fn shown(tenants: &Tenants) -> Value {
 }
 
 pub(crate) async fn list(by: Among<Admin>, app: App) -> Answer {
-    let accounts = operators::of(&app.tables, by.operator())?;
+    let accounts = operators::of(&app.tables, by.operator()).await?;
     let items: Vec<_> = accounts
         .iter()
-        .map(|account| {
+        .map(|(_, account)| {
             json!({
                 "operator": account.name,
                 "roles": account.roles,

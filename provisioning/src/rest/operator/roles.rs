@@ -47,7 +47,7 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = roles::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit())?;
+    let found = roles::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
     Ok(page(found, |(role, record)| RoleView::new(&role, record)))
 }
 

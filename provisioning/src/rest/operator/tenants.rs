@@ -58,8 +58,8 @@ pub(crate) struct Settings {
 pub(crate) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQuery>) -> Answer {
     let (after, limit) = (query.cursor.as_deref(), query.limit());
     let found = match &by.operator().tenants {
-        Tenants::All => tenants::list(&app, after, limit)?,
-        Tenants::These(these) => tenants::list_of(&app, these, after, limit)?,
+        Tenants::All => tenants::list(&app, after, limit).await?,
+        Tenants::These(these) => tenants::list_of(&app, these, after, limit).await?,
     };
     Ok(page(found, |(tenant, record)| TenantView::new(&tenant, &record)))
 }
@@ -72,7 +72,7 @@ pub(crate) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant
 }
 
 pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
-    let record = tenants::known(&app, &id(&path)?)?;
+    let record = tenants::known(&app, &id(&path)?).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn set(
         if let Some(confirmation) = wanted.confirmation {
             tenants::set_confirmation(&app, &by, &tenant, confirmation).await?;
         }
-        tenants::known(&app, &tenant)
+        tenants::known(&app, &tenant).await
     };
     let record = Service::to_its_end(set).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))

@@ -27,12 +27,12 @@ pub(crate) async fn revoke(
     let bytes = from_base64url(&which.token_hash).and_then(|bytes| bytes.try_into().ok());
     let hash = bytes.map(TokenHash::from_bytes);
     let hash = hash.ok_or_else(|| Refused::malformed("token_hash is 33 bytes as base64url"))?;
-    let (record, ended) =
-        revocation::token(&app, &by.operator().actor(), &id(&path)?, hash).await?;
+    let revoked = revocation::token(&app, &by.operator().actor(), &id(&path)?, hash).await?;
+    let record = revoked.record;
     Ok(HttpResponse::Ok().json(json!({
         "device": record.device,
-        "ended": ended.as_str(),
-        "serial": record.serial,
+        "ended": revoked.ended.as_str(),
+        "serial": revoked.serial,
         "issued": record.issued,
         "expires": record.expires,
     })))

@@ -18,50 +18,24 @@ fn a_tenant_with_more_keys_than_one_scan_goes_on() {
         let retired = KeyRecord::next(public, NOW.get()).in_state(State::Retired, NOW.get());
         let numbers: Vec<u64> = (0..=STORE_SCAN_ROWS as u64).collect();
         for part in numbers.chunks(500) {
-            let mut batch = tessera_runtime::store::Batch::new();
+            let mut batch = tessera_runtime::sql::Batch::new();
             for number in part {
                 // Before all others in the table.
                 let id = tessera_token::key::KeyId::from_bytes(number.to_be_bytes());
                 crate::keys::put(&service.tables, &mut batch, &tenant, id, &retired);
             }
-            service.store.commit(batch).await.unwrap();
+            service.database.commit(batch).await.unwrap();
         }
-        let active = || in_state(&service.tables, &tenant, State::Active).unwrap().unwrap().0;
-        let first = active();
+        let active =
+            async || in_state(&service.tables, &tenant, State::Active).await.unwrap().unwrap().0;
+        let first = active().await;
         let rotated = rotation::rotate(&service, &by, &tenant).await.unwrap();
-        assert_eq!(rotated.active, Some(active()));
-        assert_ne!(first, active());
-        rotation::compromise(&service, &by, &tenant, active()).await.unwrap();
-        assert_eq!(Some(active()), rotated.next);
+        assert_eq!(rotated.active, Some(active().await));
+        assert_ne!(first, active().await);
+        rotation::compromise(&service, &by, &tenant, active().await).await.unwrap();
+        assert_eq!(Some(active().await), rotated.next);
         chained(&service).await;
-        rig.store.close().unwrap();
-    });
-}
-
-/// Accounts of a version that knew no tenants are of all of them.
-#[test]
-fn accounts_of_former_versions_belong_to_all_tenants() {
-    actix_rt::System::new().block_on(async {
-        #[derive(serde::Serialize)]
-        struct Former {
-            name: &'static str,
-            roles: [&'static str; 1],
-            created: u64,
-            #[serde(with = "crate::records::octets")]
-            hash: [u8; 32],
-        }
-        let rig = Rig::new(NOW);
-        let service = rig.start(|_| {}).await.unwrap();
-        let token = crate::operators::draw(&*service.random).unwrap();
-        let hash = tessera_token::hash::sha256(token.expose().as_bytes());
-        let former = Former { name: "old", roles: ["viewer"], created: 1, hash };
-        let mut batch = tessera_runtime::store::Batch::new();
-        batch.put_record(&service.tables.operators, hash, &former);
-        service.store.commit(batch).await.unwrap();
-        let found = crate::operators::find(&service.tables, token.expose()).unwrap();
-        assert_eq!(found.tenants, crate::operators::Tenants::All);
-        chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
     });
 }
 
@@ -89,19 +63,19 @@ fn a_lost_operator_token_is_made_again() {
         assert!(is_locked, "{running}");
         assert_eq!(file(), former);
         chained(&service).await;
-        rig.store.close().unwrap();
+        rig.database.close().await.unwrap();
         drop(service);
 
         let made = renew_operator(rig.dir.path(), &clock, &*random).await.unwrap();
         assert_eq!(*made.operator_token.expose(), file());
         let place = opening::Place::make(rig.dir.path()).unwrap();
-        let store = opening::open(&place, false).unwrap();
-        let tables = crate::tables::Tables::open(&store).unwrap();
-        assert!(crate::operators::find(&tables, &former).is_err());
-        let found = crate::operators::find(&tables, &file()).unwrap();
+        let database = opening::open(&place, false, &clock, &*random).unwrap();
+        let tables = crate::tables::Tables::of(&database);
+        assert!(crate::operators::find(&tables, &former).await.is_err());
+        let found = crate::operators::find(&tables, &file()).await.unwrap();
         assert_eq!((found.name.as_str(), found.roles.len()), ("bootstrap", 4));
-        let entry = tables.audit_pending.scan_records::<crate::audit::Entry>(&[], None, 9).unwrap();
+        let entry = tables.audit_waiting.scan(&[], None, 9).await.unwrap();
         assert_eq!(entry[0].1.action, "operator.renew");
-        store.close().unwrap();
+        database.close().await.unwrap();
     });
 }

@@ -40,7 +40,8 @@ impl Link {
 
     /// A connection to the file alone, without the log beside it.
     pub(super) fn to_file(path: &Path) -> Result<Self, StoreError> {
-        let text = path.to_str().ok_or_else(|| StoreError::Io("the path is no UTF-8".to_owned()))?;
+        let text =
+            path.to_str().ok_or_else(|| StoreError::Io("the path is no UTF-8".to_owned()))?;
         let name = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         Self::open(Path::new(&format!("file:{name}?immutable=1")), flags)
@@ -176,8 +177,7 @@ impl Link {
     fn faults_of_structure(&self) -> Result<Vec<String>, StoreError> {
         let mut check = self.0.prepare("PRAGMA integrity_check(20)").map_err(error)?;
         let told = check.query_map([], |row| row.get::<_, String>(0)).map_err(error)?;
-        let told: Result<Vec<String>, StoreError> =
-            told.map(|line| line.map_err(error)).collect();
+        let told: Result<Vec<String>, StoreError> = told.map(|line| line.map_err(error)).collect();
         match told {
             Ok(told) => Ok(told.into_iter().filter(|line| line != "ok").collect()),
             Err(StoreError::Damaged { why, .. }) => Ok(vec![why]),
@@ -187,7 +187,8 @@ impl Link {
 
     /// The names of the tables with rows of records.
     pub(super) fn tables(&self) -> Result<Vec<String>, StoreError> {
-        let query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'tessera_store'
+        let query =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'tessera_store'
                      AND name NOT LIKE 'sqlite_%' ORDER BY name";
         let mut tables = self.0.prepare(query).map_err(error)?;
         let names = tables.query_map([], |row| row.get::<_, String>(0)).map_err(error)?;
@@ -203,7 +204,7 @@ impl Link {
     ) -> Result<(), StoreError> {
         let query = format!("SELECT * FROM {table} {order}");
         let mut rows = self.0.prepare(&query).map_err(error)?;
-        let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut found = rows.query([]).map_err(error)?;
         while let Some(row) = found.next().map_err(error)? {
             let values = (0..names.len()).map(|at| row.get_ref(at).map_err(error).and_then(value));

@@ -161,7 +161,11 @@ fn missing(
 }
 
 /// A new database and its head.
-pub(super) fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, Head), StoreError> {
+pub(super) fn found(
+    folder: &Path,
+    schema: Schema,
+    random: &dyn Random,
+) -> Result<(Link, Head), StoreError> {
     let mut id = [0; 16];
     random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
     let file = folder.join(DATA);

@@ -1,4 +1,4 @@
-//! What is left of a damaged database, in a new one: each row that can be read and is as it was written.
+//! The rest of a damaged database, in a new one: each row that can be read and is as it was written.
 
 use std::path::Path;
 

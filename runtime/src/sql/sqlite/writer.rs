@@ -65,6 +65,8 @@ impl Writer {
             health: Arc::clone(&health),
             clock,
             full: None,
+            #[cfg(any(test, feature = "testing"))]
+            has_less_room: false,
         };
         let thread = std::thread::Builder::new().name("sql-writer".to_owned());
         let thread = thread.spawn(move || work.run(&inbox)).map_err(StoreError::from)?;
@@ -131,6 +133,9 @@ struct Work {
     clock: SharedClock,
     /// When the last try found no room, and what it found.
     full: Option<(Duration, String)>,
+    /// Whether a test has said how much room there is.
+    #[cfg(any(test, feature = "testing"))]
+    has_less_room: bool,
 }
 
 /// Whatever ends the thread, nothing is written behind it.
@@ -203,7 +208,7 @@ impl Work {
             None => i64::from(u32::MAX - 1),
         };
         // The next commit is a try.
-        self.full = None;
+        (self.full, self.has_less_room) = (None, pages.is_some());
         link.number(&format!("PRAGMA max_page_count = {most}")).map(drop)
     }
 
@@ -238,6 +243,11 @@ impl Work {
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         if self.is(Health::Failed) {
             return Err(StoreError::Poisoned);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if self.has_less_room && self.is(Health::Full) && group.iter().all(|(b, _)| b.is_empty()) {
+            // On a full disk the log has no room for it either.
+            return Err(StoreError::Full("the room of a test".to_owned()));
         }
         if let Some((at, why)) = &self.full {
             // Of all callers, one a second is a try.

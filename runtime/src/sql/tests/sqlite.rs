@@ -174,8 +174,8 @@ async fn older_tables_are_brought_to_the_present_version() {
     assert_eq!(older, Some(StoreError::Newer { found: 2, known: 1 }));
 }
 
-/// A byte of the file that is another one: the open tells it, or every row is as it was. What is left after `accept_loss` is
-/// as it was too.
+/// A byte of the file that is another one: the open tells it, or every row is as it was. Rows that are left after
+/// `accept_loss` are as they were too.
 #[tokio::test]
 async fn a_flipped_bit_is_told_or_harms_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,10 @@ async fn a_flipped_bit_is_told_or_harms_nothing() {
                 let (database, opened) = open_with(bent.path(), &accept).unwrap();
                 assert!(opened.accepted.is_some());
                 let rows = database.table::<Thing>().scan(&[], None, 1_000).await.unwrap();
-                assert!(rows.iter().all(|row| all.contains(row)), "byte {at}: a row is another one");
+                assert!(
+                    rows.iter().all(|row| all.contains(row)),
+                    "byte {at}: a row is another one"
+                );
                 kept += usize::from(!rows.is_empty());
                 put(&database, "new", 1_000).await;
                 database.close().await.unwrap();

@@ -1,0 +1,323 @@
+//! How records stand in their tables (`schema/`).
+
+use tessera_runtime::sql::{Record, Row, Value};
+use tessera_runtime::store::StoreError;
+
+use super::keys::KeyRecord;
+use super::words::{json, read_json, read_word, word};
+use super::{
+    AnsweredRequest, ClaimRecord, ClaimUse, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice,
+    RevokedRow, RoleRecord, SignedEvent, Staleness, TenantRecord,
+};
+
+impl Record for TenantRecord {
+    const TABLE: &'static str = "tenants";
+    const KEY: &'static [&'static str] = &["tenant"];
+    const COLUMNS: &'static [&'static str] = &[
+        "epoch",
+        "suspended",
+        "bearer",
+        "next_group",
+        "created",
+        "confirmation",
+        "keys_published",
+        "stale_telemetry",
+        "stale_command",
+        "stale_actuation",
+    ];
+
+    fn values(&self) -> Vec<Value> {
+        let seconds = |of: fn(&Staleness) -> u64| self.staleness.as_ref().map(of).into();
+        vec![
+            self.epoch.into(),
+            self.suspended.into(),
+            self.bearer.into(),
+            self.next_group.into(),
+            self.created.into(),
+            word(&self.confirmation),
+            self.keys_published.into(),
+            seconds(|budget| budget.telemetry),
+            seconds(|budget| budget.command),
+            seconds(|budget| budget.actuation),
+        ]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            epoch: row.number()?,
+            suspended: row.flag()?,
+            bearer: row.flag()?,
+            next_group: row.number()?,
+            created: row.number()?,
+            confirmation: read_word(row)?,
+            keys_published: row.flag()?,
+            staleness: {
+                let seconds = (row.maybe_number()?, row.maybe_number()?, row.maybe_number()?);
+                match seconds {
+                    (Some(telemetry), Some(command), Some(actuation)) => {
+                        Some(Staleness { telemetry, command, actuation })
+                    }
+                    _ => None,
+                }
+            },
+        })
+    }
+}
+
+impl Record for RoleRecord {
+    const TABLE: &'static str = "roles";
+    const KEY: &'static [&'static str] = &["tenant", "role"];
+    const COLUMNS: &'static [&'static str] = &["class", "publish", "subscribe", "token_seconds"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            word(&self.class),
+            json(&self.publish),
+            json(&self.subscribe),
+            self.token_seconds.into(),
+        ]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            class: read_word(row)?,
+            publish: read_json(row)?,
+            subscribe: read_json(row)?,
+            token_seconds: row.maybe_number()?,
+        })
+    }
+}
+
+impl Record for GroupRecord {
+    const TABLE: &'static str = "device_groups";
+    const KEY: &'static [&'static str] = &["tenant", "device_group"];
+    const COLUMNS: &'static [&'static str] = &["number", "epoch", "created"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.number.into(), self.epoch.into(), self.created.into()]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self { number: row.number()?, epoch: row.number()?, created: row.number()? })
+    }
+}
+
+impl Record for ClaimRecord {
+    const TABLE: &'static str = "claims";
+    const KEY: &'static [&'static str] = &["tenant", "code_hash"];
+    const COLUMNS: &'static [&'static str] = &[
+        "role",
+        "device_group",
+        "device",
+        "created",
+        "expires",
+        "made_by",
+        "used_device",
+        "used_thumbprint",
+        "used_at",
+    ];
+
+    fn values(&self) -> Vec<Value> {
+        let used = self.used.as_ref();
+        vec![
+            self.role.as_str().into(),
+            self.group.as_str().into(),
+            self.device.as_deref().into(),
+            self.created.into(),
+            self.expires.into(),
+            self.by.as_str().into(),
+            used.map(|used| used.device.as_str()).into(),
+            used.map(|used| used.thumbprint).into(),
+            used.map(|used| used.at).into(),
+        ]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            role: row.text()?,
+            group: row.text()?,
+            device: row.maybe_text()?,
+            created: row.number()?,
+            expires: row.number()?,
+            by: row.text()?,
+            used: match row.maybe_text()? {
+                None => None,
+                Some(device) => {
+                    Some(ClaimUse { device, thumbprint: row.array()?, at: row.number()? })
+                }
+            },
+        })
+    }
+}
+
+impl Record for DeviceRecord {
+    const TABLE: &'static str = "devices";
+    const KEY: &'static [&'static str] = &["tenant", "device"];
+    const COLUMNS: &'static [&'static str] =
+        &["role", "device_group", "public_key", "epoch", "revoked", "enrolled", "claim"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.role.as_str().into(),
+            self.group.as_str().into(),
+            self.key.as_slice().into(),
+            self.epoch.into(),
+            self.revoked.into(),
+            self.enrolled.into(),
+            self.claim.as_str().into(),
+        ]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            role: row.text()?,
+            group: row.text()?,
+            key: row.blob()?,
+            epoch: row.number()?,
+            revoked: row.flag()?,
+            enrolled: row.number()?,
+            claim: row.text()?,
+        })
+    }
+}
+
+impl Record for IssuedRecord {
+    const TABLE: &'static str = "issued_tokens";
+    const KEY: &'static [&'static str] = &["serial"];
+    const COLUMNS: &'static [&'static str] = &[
+        "tenant",
+        "device",
+        "token_hash",
+        "issued",
+        "expires",
+        "key_id",
+        "nonce",
+        "asked_at",
+        "request_time",
+        "bearer",
+        "answered_until",
+        "token",
+        "scope",
+        "kid",
+    ];
+
+    fn values(&self) -> Vec<Value> {
+        let mut values = vec![
+            self.tenant.as_str().into(),
+            self.device.as_str().into(),
+            self.hash.into(),
+            self.issued.into(),
+            self.expires.into(),
+            self.key_id.into(),
+        ];
+        match &self.answer {
+            None => values.extend(std::iter::repeat_n(Value::Null, 8)),
+            Some(answer) => values.extend([
+                answer.nonce.as_slice().into(),
+                answer.asked_at.into(),
+                answer.time.into(),
+                answer.bearer.into(),
+                answer.until.into(),
+                answer.token.as_slice().into(),
+                answer.scope.as_slice().into(),
+                answer.kid.as_slice().into(),
+            ]),
+        }
+        values
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            tenant: row.text()?,
+            device: row.text()?,
+            hash: row.array()?,
+            issued: row.number()?,
+            expires: row.number()?,
+            key_id: row.array()?,
+            answer: match row.maybe_blob()? {
+                None => None,
+                Some(nonce) => Some(AnsweredRequest {
+                    nonce,
+                    asked_at: row.number()?,
+                    time: row.number()?,
+                    bearer: row.flag()?,
+                    until: row.number()?,
+                    token: row.blob()?,
+                    scope: row.blob()?,
+                    kid: row.blob()?,
+                }),
+            },
+        })
+    }
+}
+
+impl Record for KeyRecord {
+    const TABLE: &'static str = "issuer_keys";
+    const KEY: &'static [&'static str] = &["tenant", "key_id"];
+    const COLUMNS: &'static [&'static str] =
+        &["public_key", "state", "created", "not_before", "not_after", "since"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![
+            self.public.into(),
+            self.state.as_str().into(),
+            self.created.into(),
+            self.not_before.into(),
+            self.not_after.into(),
+            self.since.into(),
+        ]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            public: row.array()?,
+            state: read_word(row)?,
+            created: row.number()?,
+            not_before: row.number()?,
+            not_after: row.number()?,
+            since: row.number()?,
+        })
+    }
+}
+
+impl Record for MovedDevice {
+    const TABLE: &'static str = "moved_devices";
+    const KEY: &'static [&'static str] = &["tenant", "device"];
+    const COLUMNS: &'static [&'static str] = &["epoch", "moved_at"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.epoch.into(), self.at.into()]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self { epoch: row.number()?, at: row.number()? })
+    }
+}
+
+impl Record for RevokedRow {
+    const TABLE: &'static str = "revoked_tokens";
+    const KEY: &'static [&'static str] = &["expires", "token_hash"];
+    const COLUMNS: &'static [&'static str] = &["tenant", "device"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.tenant.as_str().into(), self.device.as_str().into()]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self { tenant: row.text()?, device: row.text()? })
+    }
+}
+
+impl Record for SignedEvent {
+    const TABLE: &'static str = "trust_events";
+    const KEY: &'static [&'static str] = &["number"];
+    const COLUMNS: &'static [&'static str] = &["signed"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.0.as_slice().into()]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        row.blob().map(Self)
+    }
+}
