@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::held::HeldClock;
 use tessera_runtime::limits::{LIVED_CATCH_UP, RELEASED_SECONDS};
@@ -17,18 +16,11 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 
 use crate::audit::newest_entry;
+use crate::records::heads::Lived as Row;
 use crate::limits::{LIVED_STEP_SECONDS, READER_CLOCKS, READER_HEARD};
 use crate::tables::Tables;
 
 const LIVED: &str = "lived";
-
-/// Lived time at rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Row {
-    began: u64,
-    lived: u64,
-    former: u64,
-}
 
 /// The clock of the service.
 pub(crate) struct ServiceClock {

@@ -41,6 +41,7 @@ mod config;
 mod keys;
 
 mod audit;
+mod former;
 mod room;
 mod start_error;
 

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
 use tessera_token::cbor::Writer;
@@ -14,7 +13,6 @@ use tessera_token::hash::sha256;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::{AUDIT_GROUP, AUDIT_TEXT};
-use crate::records::octets;
 use crate::tables::{one, Tables};
 
 pub(crate) mod actor;
@@ -22,6 +20,7 @@ pub(crate) mod actor;
 mod tests;
 
 pub(crate) use crate::records::audit::{Chained, Entry};
+pub(crate) use crate::records::heads::AuditHead as Head;
 
 const HEAD: &str = "audit_head";
 
@@ -49,13 +48,6 @@ impl Entry {
 
 fn short(text: &str) -> String {
     text.chars().take(AUDIT_TEXT).collect()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Head {
-    pub(crate) seq: u64,
-    #[serde(with = "octets")]
-    pub(crate) hash: [u8; 32],
 }
 
 impl Head {

@@ -8,6 +8,7 @@ use tessera_token::trust::{Change, RegisteredKey};
 
 pub(crate) mod audit;
 pub(crate) mod findings;
+pub(crate) mod heads;
 pub(crate) mod keys;
 pub(crate) mod marks;
 pub(crate) mod octets;

@@ -12,8 +12,8 @@ use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write
 use tessera_runtime::sql::Database;
 use tessera_runtime::store::{StoreError, StoreOptions};
 
+use crate::former;
 use crate::start_error::StartError;
-use crate::tables::SCHEMA;
 
 /// The traces of a founding, in their order.
 const TRACES: [&str; 4] =
@@ -93,14 +93,13 @@ pub(super) fn open(
 ) -> Result<Database, StartError> {
     let must_exist = place.had_one();
     let options = StoreOptions { must_exist, ..StoreOptions::default() };
-    let open = |options: &StoreOptions| {
-        Database::open(&place.store(), SCHEMA, options, Arc::clone(clock), random)
-    };
+    let open =
+        |options: &StoreOptions| former::open(&place.store(), options, Arc::clone(clock), random);
     match open(&options) {
         Err(StoreError::Lost(loss)) if accept_loss => {
             write_secret_file(&place.own.join(LOSS), loss.to_string().as_bytes())?;
-            Ok(open(&StoreOptions { accept_loss, ..options })?.0)
+            Ok(open(&StoreOptions { accept_loss, ..options })?)
         }
-        opened => Ok(opened?.0),
+        opened => Ok(opened?),
     }
 }

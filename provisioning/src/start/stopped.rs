@@ -8,7 +8,7 @@ use tessera_runtime::sql::Database;
 use tessera_runtime::store::{StoreError, StoreOptions};
 use tessera_token::time::UnixSeconds;
 
-use crate::tables::SCHEMA;
+use crate::former;
 use crate::trust::restored;
 
 /// Writes a copy of the database in the folder `store` into the new folder `to`.
@@ -34,7 +34,7 @@ fn with(
 ) -> Result<(), StoreError> {
     let options = StoreOptions { must_exist: true, ..StoreOptions::default() };
     let clock = SystemClock::shared();
-    let (database, _) = Database::open(store, SCHEMA, &options, clock, &SystemRandom)?;
+    let database = former::open(store, &options, clock, &SystemRandom)?;
     let done = work(&database);
     let closed = database.close_blocking();
     done.and(closed)

@@ -1,4 +1,3 @@
-use serde::{Deserialize, Serialize};
 use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
 use tessera_token::key::SecretKey;
@@ -6,23 +5,11 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Event, EventHash, FeedNonce, Heartbeat};
 
-use crate::records::{octets, MovedDevice, RevokedRow, SignedEvent};
+pub(crate) use crate::records::heads::TrustHead as Head;
+use crate::records::{MovedDevice, RevokedRow, SignedEvent};
 use crate::tables::{one, pair, Tables};
 
 const HEAD: &str = "trust_head";
-
-/// The newest event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Head {
-    pub(crate) seq: u64,
-    #[serde(with = "octets")]
-    pub(crate) hash: [u8; 32],
-    /// Where the line begins since the last restoration: numbers below were given out on a line that was left.
-    pub(crate) start: u64,
-    /// The first event behind the beginning names this hash.
-    #[serde(with = "octets")]
-    pub(crate) start_hash: [u8; 32],
-}
 
 impl Head {
     pub(crate) async fn read(tables: &Tables) -> Result<Self, StoreError> {

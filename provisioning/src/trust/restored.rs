@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::store::StoreError;
 use tessera_token::hash::sha256;
@@ -17,6 +16,7 @@ use tessera_token::trust::{EventHash, TenantSet};
 use super::ledger::Head;
 use crate::issue;
 use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
+pub(crate) use crate::records::heads::{NoticedBy, Restoration};
 use crate::records::marks::Marks;
 use crate::records::SignedEvent;
 use crate::tables::{one, Tables};
@@ -42,42 +42,6 @@ pub(crate) fn mark(database: &Database, at: UnixSeconds) -> Result<(), StoreErro
     let mut batch = Batch::new();
     Marks::of(database).put(&mut batch, RESTORED, &at.get());
     database.commit_blocking(batch)
-}
-
-/// How a restoration was noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum NoticedBy {
-    /// The copy was marked.
-    Copy,
-    /// A reader showed that it is beyond.
-    Reader,
-    /// A reader only said so.
-    Claim,
-}
-
-impl NoticedBy {
-    /// The word in rows, answers, log and metric.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::Reader => "reader",
-            Self::Claim => "claim",
-        }
-    }
-}
-
-/// One restoration that was noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Restoration {
-    /// Seconds.
-    pub(crate) at: u64,
-    /// The newest event of the copy.
-    pub(crate) from: u64,
-    /// Where the new line begins.
-    pub(crate) to: u64,
-    /// How it was noticed.
-    pub(crate) why: NoticedBy,
 }
 
 /// A jump that is to be made.
