@@ -15,6 +15,7 @@ mod bench;
 mod device;
 mod operator;
 mod sim;
+mod store;
 
 mod error;
 mod output;
@@ -132,6 +133,7 @@ async fn run(command: Command) -> Outcome {
         Command::Agent(args) => serve::agent(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => backup::run_restore(args).await,
+        Command::Store(command) => store::run(command).await,
         Command::NewTicketKeys(args) => ticket_keys::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,

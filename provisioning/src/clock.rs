@@ -16,8 +16,8 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 
 use crate::audit::newest_entry;
-use crate::records::heads::Lived as Row;
 use crate::limits::{LIVED_STEP_SECONDS, READER_CLOCKS, READER_HEARD};
+use crate::records::heads::Lived as Row;
 use crate::tables::Tables;
 
 const LIVED: &str = "lived";

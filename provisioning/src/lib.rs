@@ -62,6 +62,6 @@ pub use limits::{AdmissionLimits, Rate};
 pub use registry::templates::scope_of_device;
 pub use room::TrustLimits;
 pub use settings::RawLimits;
-pub use start::{copy_stopped, mark_restored};
+pub use start::{check_stopped, copy_stopped, mark_restored, Checked};
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
 pub use start_error::{LostSeed, StartError};

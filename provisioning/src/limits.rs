@@ -51,6 +51,8 @@ pub const ROLE_TEMPLATES: usize = tessera_token::limits::SCOPE_ENTRIES;
 /// Bytes of a role's scope for the longest ids: leaves half of a token for everything else.
 pub const ROLE_SCOPE_BYTES: usize = 2048;
 
+/// Faults of a database that a check tells.
+pub const FAULTS_TOLD: usize = 50;
 /// Rows of the store of a former version in one write of the database that it becomes.
 pub const FORMER_ROWS: usize = 1000;
 /// Answers of a device that are read for one request: more than it can have, also while its clock goes wrong.

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -20,6 +20,29 @@ pub(crate) struct BackupArgs {
     /// Leave out seeds, ticket keys and tokens. Without provisioning/keys/root.seed, kept elsewhere, it cannot be started.
     #[arg(long)]
     pub(crate) without_keys: bool,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The verbs of `tessera store`.
+#[derive(Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Check the database of provisioning while its server does not run.
+    Check(CheckArgs),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera store check --data /var/lib/tessera
+It reads every page and every row of provisioning's database, follows the chains of the audit log and of the trust feed,
+and looks for rows that name rows which are not there. The exit code is 1 when there is a fault. A database of up to
+64 MiB is checked like this, but for the chains and names, at each start. The check of a running server is that of its
+backup, restored to another folder.")]
+pub(crate) struct CheckArgs {
+    /// The folder of the server, as given to it by --data.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
     /// The result as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -22,7 +22,7 @@ mod sim;
 mod tests;
 
 pub(crate) use account::{OperatorArgs, TenantArgs};
-pub(crate) use backup::{BackupArgs, RestoreArgs, TicketKeysArgs};
+pub(crate) use backup::{BackupArgs, CheckArgs, RestoreArgs, StoreCommand, TicketKeysArgs};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make the data folder of a server from a backup.
     Restore(RestoreArgs),
+    /// Look after the database of provisioning while its server does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Discard the ticket keys of a broker, and with them every resumption secret.
     NewTicketKeys(TicketKeysArgs),
     /// Show a simulated fleet, with four devices that misbehave, on a system of its own in a temporary folder.

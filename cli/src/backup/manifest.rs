@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::tree;
 use crate::error::Fault;
 
-pub(super) const NAME: &str = "manifest.json";
+pub(crate) const NAME: &str = "manifest.json";
 const FORMAT: &str = "tessera-backup-1";
 /// Bytes of a manifest: a backup has hundreds of files, not thousands.
 const BYTES: u64 = 64 * 1024 * 1024;

@@ -24,13 +24,14 @@ mod tests;
 mod tree;
 
 use manifest::Manifest;
+pub(crate) use manifest::NAME as MANIFEST;
 pub(crate) use restore::run as run_restore;
 use tree::Staging;
 
 /// The stores that a data folder may hold.
 const STORES: [&str; 3] = [PROVISIONING, "agent", "broker/sessions"];
 /// The one that gives out numbers.
-const PROVISIONING: &str = "provisioning/store";
+pub(crate) const PROVISIONING: &str = "provisioning/store";
 /// Tokens.
 const TOKENS: [&str; 2] = ["operator.token", "feed.token"];
 /// No secret.

@@ -66,7 +66,7 @@ impl Names {
 }
 
 /// Whether the folder holds a key-value store.
-fn is_former(store: &Path) -> Result<bool, StoreError> {
+pub(crate) fn is_former(store: &Path) -> Result<bool, StoreError> {
     let entries = match fs::read_dir(store) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         entries => entries?,

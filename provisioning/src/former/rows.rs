@@ -31,11 +31,7 @@ struct Mover<'a> {
 }
 
 /// Moves all rows; gives how many there were.
-pub(super) fn all(
-    from: &Store,
-    to: &Database,
-    tables: &Tables,
-) -> Result<usize, StoreError> {
+pub(super) fn all(from: &Store, to: &Database, tables: &Tables) -> Result<usize, StoreError> {
     let mut mover = Mover { from, to, batch: Batch::new(), waiting: 0, moved: 0 };
     registry(&mut mover, tables)?;
     tokens(&mut mover, tables)?;
@@ -65,12 +61,7 @@ impl Mover<'_> {
         Ok(())
     }
 
-    fn put<R: Record>(
-        &mut self,
-        table: &Table<R>,
-        key: Key,
-        record: &R,
-    ) -> Result<(), StoreError> {
+    fn put<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) -> Result<(), StoreError> {
         self.batch.put(table, key, record);
         self.waiting += 1;
         if self.waiting >= FORMER_ROWS {
@@ -136,8 +127,16 @@ fn tokens(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
         for answer in row?.1.answers {
             let shapes::Answer { nonce, iat, bearer, until, token, scope, kid, .. } = answer;
             let hash = *TokenHash::of(&token).as_bytes();
-            let answer =
-                AnsweredRequest { nonce, asked_at: iat, time: iat, bearer, until, token, scope, kid };
+            let answer = AnsweredRequest {
+                nonce,
+                asked_at: iat,
+                time: iat,
+                bearer,
+                until,
+                token,
+                scope,
+                kid,
+            };
             answers.insert(hash, answer);
         }
     }

@@ -18,9 +18,11 @@ use crate::audit::Actor;
 use crate::config::ProvisioningConfig;
 use crate::service::Service;
 use crate::start_error::StartError;
+pub use check::{check_stopped, Checked};
 pub use operator::renew as renew_operator;
 pub use stopped::{copy as copy_stopped, mark_restored};
 
+mod check;
 mod first_run;
 mod listen;
 mod opening;

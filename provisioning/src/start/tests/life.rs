@@ -79,3 +79,59 @@ fn a_lost_operator_token_is_made_again() {
         database.close().await.unwrap();
     });
 }
+
+/// Nothing is said of a whole database, and each kind of fault of a damaged one.
+#[test]
+fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
+    actix_rt::System::new().block_on(async {
+        use crate::audit::Actor;
+        use crate::records::DeviceRecord;
+        use crate::registry::{groups, tenants};
+        use crate::tables::{one, pair};
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let by = Actor("test".to_owned());
+        let other = TenantId::parse("other").unwrap();
+        tenants::create(&service, &by, &other, false).await.unwrap();
+        let group = tessera_token::ids::GroupId::parse("default").unwrap();
+        for _ in 0..3 {
+            groups::revoke(&service, &by, &other, &group).await.unwrap();
+        }
+        chained(&service).await;
+        rig.database.close().await.unwrap();
+        let store = rig.dir.path().join("provisioning/store");
+        let whole = check_stopped(&store, &|_| {}).await.unwrap();
+        assert_eq!(whole.faults, Vec::<String>::new());
+        assert!(whole.rows.contains(&("tenants", 2)), "{:?}", whole.rows);
+
+        let (database, tables) = crate::tables::in_folder(&store);
+        let device = DeviceRecord {
+            role: "none".to_owned(),
+            group: "default".to_owned(),
+            key: vec![1; 32],
+            epoch: 0,
+            revoked: false,
+            enrolled: 1,
+            claim: String::new(),
+        };
+        let mut batch = tessera_runtime::sql::Batch::new();
+        batch.put(&tables.devices, pair("other", "d-1"), &device);
+        batch.put(&tables.devices, pair("nowhere", "d-2"), &device);
+        let mut entry = tables.audit.get(one(2u64)).await.unwrap().unwrap();
+        entry.entry.subject = "forged".to_owned();
+        batch.put(&tables.audit, one(2u64), &entry);
+        batch.delete(&tables.trust_events, one(2u64));
+        database.commit(batch).await.unwrap();
+        database.close().await.unwrap();
+        let found = check_stopped(&store, &|_| {}).await.unwrap().faults;
+        assert_eq!(
+            found,
+            [
+                "audit: entry 2 does not follow from the one before",
+                "trust feed: event 3 does not follow the one before",
+                "devices: d-2 names its tenant nowhere, which is not there",
+                "devices: d-1 names its role none in tenant other, which is not there",
+            ]
+        );
+    });
+}
